@@ -1,0 +1,133 @@
+//! JSON numbers as exact integers.
+//!
+//! Nomad's nanoseconds exceed 2^53, so they are never taken through a float. A float is accepted when that is what
+//! stands there (old `jq`, scripts) and its decimal text is a whole number.
+
+/// Why a JSON number is not one of our integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnInteger {
+    /// Not the grammar of RFC 8259, section 6.
+    #[error("is not a JSON number")]
+    Syntax,
+    /// It has a part behind the point.
+    #[error("is not a whole number")]
+    Fraction,
+    /// It does not fit a signed 64-bit integer.
+    #[error("does not fit a signed 64-bit integer")]
+    Range,
+}
+
+/// The exact value of a JSON number's text.
+///
+/// # Errors
+/// When the text is no JSON number, no whole number, or too large.
+pub fn integer(text: &[u8]) -> Result<i64, NotAnInteger> {
+    let (negative, rest) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    let digits = |b: &[u8]| b.iter().take_while(|d| d.is_ascii_digit()).count();
+    let whole = digits(rest);
+    if whole == 0 || (whole > 1 && rest[0] == b'0') {
+        return Err(NotAnInteger::Syntax);
+    }
+    let (whole, rest) = rest.split_at(whole);
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => {
+            let n = digits(rest);
+            if n == 0 {
+                return Err(NotAnInteger::Syntax);
+            }
+            rest.split_at(n)
+        }
+        _ => (&[][..], rest),
+    };
+    let exponent = match rest {
+        [] => 0,
+        [b'e' | b'E', rest @ ..] => exponent(rest)?,
+        _ => return Err(NotAnInteger::Syntax),
+    };
+    scaled(negative, whole, fraction, exponent)
+}
+
+/// The exponent behind `e`, held within ±10,000: beyond that only zero is a whole number that fits.
+fn exponent(text: &[u8]) -> Result<i64, NotAnInteger> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(NotAnInteger::Syntax);
+    }
+    let size = digits.iter().fold(0i64, |n, d| (n * 10 + i64::from(d - b'0')).min(10_000));
+    Ok(if negative { -size } else { size })
+}
+
+/// `whole.fraction × 10^exponent`, if it is a whole number that fits.
+fn scaled(negative: bool, whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i64, NotAnInteger> {
+    let all = whole.iter().chain(fraction).map(|d| d - b'0');
+    // How many of the digits stand before the point once the exponent has moved it.
+    let kept = whole.len() as i64 + exponent;
+    let mut value = 0i128;
+    let mut count = 0i64;
+    for digit in all {
+        count += 1;
+        if count > kept {
+            if digit != 0 {
+                return Err(NotAnInteger::Fraction);
+            }
+        } else {
+            value = value * 10 + i128::from(digit);
+            if value > i128::from(u64::MAX) {
+                return Err(NotAnInteger::Range);
+            }
+        }
+    }
+    while count < kept && value != 0 {
+        count += 1;
+        value *= 10;
+        if value > i128::from(u64::MAX) {
+            return Err(NotAnInteger::Range);
+        }
+    }
+    i64::try_from(if negative { -value } else { value }).map_err(|_| NotAnInteger::Range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_whole_numbers_exactly_however_they_are_written() {
+        for (text, value) in [
+            ("0", 0),
+            ("-0", 0),
+            ("-12", -12),
+            ("1795458551898620217", 1_795_458_551_898_620_217),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("1.4957473717957038e18", 1_495_747_371_795_703_800),
+            ("1.4957473717957038E+18", 1_495_747_371_795_703_800),
+            ("12.000", 12),
+            ("1200e-2", 12),
+            ("0e99999999999", 0),
+            ("0.0e-5", 0),
+        ] {
+            assert_eq!(integer(text.as_bytes()), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_why_it_is_none() {
+        for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "-Inf", "NaN", "0x1", "1_0", "1e1.5"] {
+            assert_eq!(integer(text.as_bytes()), Err(NotAnInteger::Syntax), "{text}");
+        }
+        for text in ["1.5", "15e-1", "1e-400"] {
+            assert_eq!(integer(text.as_bytes()), Err(NotAnInteger::Fraction), "{text}");
+        }
+        for text in ["9223372036854775808", "1e19", "1e400", "123456789012345678901234567890"] {
+            assert_eq!(integer(text.as_bytes()), Err(NotAnInteger::Range), "{text}");
+        }
+    }
+}

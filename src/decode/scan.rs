@@ -1,0 +1,285 @@
+//! Walking over JSON text without looking into it: where a value, a string or white space ends.
+//!
+//! Values that no table keeps (`Job`, `Metrics`, …) are passed over by counting brackets outside of strings, 64 bytes
+//! at a time: the positions of quotes, backslashes and brackets become bit masks, a prefix XOR over the quotes tells
+//! what lies inside strings, and only a block in which the depth can reach zero is looked at bracket by bracket.
+//! (The idea is that of Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1.)
+
+/// How many bytes one step of [`Skipper`] looks at.
+const STEP: usize = 64;
+
+/// The first position at or after `at` that is not JSON white space.
+#[inline]
+pub fn after_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The first position at or after `at` that cannot be passed over inside a string without care: a quote, a backslash
+/// or a control character; the length of `bytes` when there is none.
+#[inline]
+pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Exact for the lowest marked byte, which is the only one used; borrows can only mark bytes above a true one.
+    let has_zero = |x: u64| x.wrapping_sub(LOW) & !x & HIGH;
+    while let Some(eight) = bytes.get(at..at + 8).and_then(|s| s.try_into().ok()) {
+        let word = u64::from_le_bytes(eight);
+        let quote = has_zero(word ^ (LOW * b'"' as u64));
+        let backslash = has_zero(word ^ (LOW * b'\\' as u64));
+        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+        let stop = quote | backslash | control;
+        if stop != 0 {
+            return at + (stop.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while let Some(&b) = bytes.get(at) {
+        if b == b'"' || b == b'\\' || b < 0x20 {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// The end of the string whose opening quote is at `at - 1`: the position after its closing quote.
+#[inline]
+pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// The end of the value that begins at `at`, found by its structure alone: brackets outside of strings, the closing
+/// quote, or the first character that cannot belong to a number or a word. Nothing inside is checked. `None` when
+/// the bytes end first.
+#[inline]
+pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at + 1),
+        b'{' | b'[' => Skipper::default().run(bytes, at),
+        _ => {
+            let rest = &bytes[at..];
+            let len =
+                rest.iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':'))?;
+            Some(at + len)
+        }
+    }
+}
+
+/// Passes over one object or array, however long, and in as many pieces as its bytes come in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skipper {
+    depth: u64,
+    /// All ones inside a string, else zero.
+    in_string: u64,
+    /// 1 when the next byte is escaped by a backslash before it.
+    escaped: u64,
+}
+
+impl Skipper {
+    /// Goes on at `from`; the position after the bracket that closes the value, or `None` when it lies further on.
+    pub fn run(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
+        let mut at = from;
+        while let Some(chunk) = bytes.get(at..at + STEP).and_then(|c| <&[u8; STEP]>::try_from(c).ok()) {
+            if let Some(end) = self.step(&Masks::of(chunk), STEP) {
+                return Some(at + end);
+            }
+            at += STEP;
+        }
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.is_empty() {
+            return None;
+        }
+        // Padding with spaces changes neither depth nor strings; only the escape at the very end needs its true place.
+        let mut last = [b' '; STEP];
+        last[..rest.len()].copy_from_slice(rest);
+        self.step(&Masks::of(&last), rest.len()).map(|end| at + end)
+    }
+
+    /// One step over `len` bytes; the position after the closing bracket when it is among them.
+    #[inline]
+    fn step(&mut self, masks: &Masks, len: usize) -> Option<usize> {
+        let escaped = self.escapes(masks.backslash, len);
+        let strings = prefix_xor(masks.quote & !escaped) ^ self.in_string;
+        self.in_string = ((strings as i64) >> 63) as u64;
+        let (mut open, mut close) = (masks.open & !strings, masks.close & !strings);
+        let closing = u64::from(close.count_ones());
+        if self.depth > closing {
+            self.depth = self.depth + u64::from(open.count_ones()) - closing;
+            return None;
+        }
+        while close != 0 {
+            let end = close.trailing_zeros();
+            let before = open & ((1u64 << end) - 1);
+            self.depth += u64::from(before.count_ones());
+            open &= !before;
+            close &= close - 1;
+            self.depth = self.depth.saturating_sub(1);
+            if self.depth == 0 {
+                return Some(end as usize + 1);
+            }
+        }
+        self.depth += u64::from(open.count_ones());
+        None
+    }
+
+    /// Which bytes are escaped: those after an odd run of backslashes.
+    #[inline]
+    fn escapes(&mut self, backslash: u64, len: usize) -> u64 {
+        if backslash == 0 && self.escaped == 0 {
+            return 0;
+        }
+        let mut escaped = self.escaped;
+        let mut slashes = backslash & !escaped;
+        self.escaped = 0;
+        while slashes != 0 {
+            let at = slashes.trailing_zeros() as usize;
+            if at + 1 >= len {
+                self.escaped = 1;
+                break;
+            }
+            escaped |= 1 << (at + 1);
+            slashes &= !(0b11 << at);
+        }
+        escaped
+    }
+}
+
+/// Each bit says whether all quotes up to it are odd in number: whether its byte lies in a string (or opens one).
+#[inline]
+fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// Where the bytes that matter are, one bit each.
+struct Masks {
+    quote: u64,
+    backslash: u64,
+    open: u64,
+    close: u64,
+}
+
+impl Masks {
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn of(chunk: &[u8; STEP]) -> Masks {
+        // SSE2 is part of x86-64, so these calls need no detection.
+        use std::arch::x86_64::{
+            __m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+        };
+        let mut masks = Masks { quote: 0, backslash: 0, open: 0, close: 0 };
+        let (sixteens, _) = chunk.as_chunks::<16>();
+        for (i, sixteen) in sixteens.iter().enumerate() {
+            let whole = u128::from_le_bytes(*sixteen);
+            let vector: __m128i = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
+            let bits = |v: __m128i, byte: u8| {
+                u64::from(_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(byte as i8))) as u32) << (16 * i)
+            };
+            // `[` and `{`, `]` and `}` differ in one bit.
+            let folded = _mm_or_si128(vector, _mm_set1_epi8(0x20));
+            masks.quote |= bits(vector, b'"');
+            masks.backslash |= bits(vector, b'\\');
+            masks.open |= bits(folded, b'{');
+            masks.close |= bits(folded, b'}');
+        }
+        masks
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline]
+    fn of(chunk: &[u8; STEP]) -> Masks {
+        let bits = |test: fn(u8) -> bool| {
+            let mut mask = 0u64;
+            for (i, &b) in chunk.iter().enumerate() {
+                mask |= u64::from(test(b)) << i;
+            }
+            mask
+        };
+        Masks {
+            quote: bits(|b| b == b'"'),
+            backslash: bits(|b| b == b'\\'),
+            open: bits(|b| b | 0x20 == b'{'),
+            close: bits(|b| b | 0x20 == b'}'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same question answered byte by byte.
+    fn plain_skip(bytes: &[u8]) -> Option<usize> {
+        let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
+        for (i, &b) in bytes.iter().enumerate() {
+            match b {
+                _ if escaped => escaped = false,
+                b'\\' if in_string => escaped = true,
+                b'"' => in_string = !in_string,
+                b'{' | b'[' if !in_string => depth += 1,
+                b'}' | b']' if !in_string => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(i + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn skips_as_a_byte_by_byte_walk_does_wherever_it_is_cut() {
+        let mut text = String::from(r#"{"a":"}]\"\\","b":[1,{"c":"\\\\\""},[]],"long":""#);
+        for i in 0..300 {
+            text.push_str(if i % 7 == 0 { r#"\\\""# } else { "x}" });
+        }
+        text.push_str(r#"","d":{"e":[[[["deep"]]]]}} , {"next":1}"#);
+        let bytes = text.as_bytes();
+        let expected = plain_skip(bytes);
+        assert!(expected.is_some_and(|end| end < bytes.len()));
+        assert_eq!(value_end(bytes, 0), expected);
+        for cut in 0..bytes.len() {
+            let mut skipper = Skipper::default();
+            let end = match skipper.run(&bytes[..cut], 0) {
+                Some(end) => Some(end),
+                None => skipper.run(bytes, cut),
+            };
+            assert_eq!(end, expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn ends_plain_text_at_quote_backslash_or_control_character() {
+        for stop in [b'"', b'\\', b'\n', 0x1f] {
+            for len in 0..40 {
+                let mut bytes = vec![b'a'; len];
+                bytes.push(stop);
+                bytes.extend_from_slice("é\"\"".as_bytes());
+                assert_eq!(plain_end(&bytes, 0), len);
+            }
+        }
+        assert_eq!(plain_end("äöü".as_bytes(), 0), 6);
+    }
+
+    #[test]
+    fn ends_scalars_where_they_can_no_longer_go_on() {
+        assert_eq!(value_end(b"-Inf,", 0), Some(4));
+        assert_eq!(value_end(b"12 ,", 0), Some(2));
+        assert_eq!(value_end(br#""a\"b" "#, 0), Some(6));
+        assert_eq!(value_end(br#""open"#, 0), None);
+        assert_eq!(value_end(b"12", 0), None);
+    }
+}

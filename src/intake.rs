@@ -1,0 +1,234 @@
+//! The way in: sources are read, decoded and merged, and their new rows handed on as batches.
+//!
+//! One thread reads and cuts documents into blocks; every core decodes blocks, guessing where in the document's
+//! structure each begins. Blocks then take their turn in order of arrival: a wrong guess shows there and is made good
+//! by reading the block again, so the result never depends on which core was faster.
+
+mod blocks;
+mod document;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+
+use arrow::array::RecordBatch;
+
+use crate::decode::document::{Head, Mode, Part, Place, Reader};
+use crate::merge::{self, Columns, Filter, Rows, Versions};
+use crate::source::{self, Input};
+use crate::tables::Table;
+use blocks::{Block, Step};
+use turn::{State, Turns};
+
+/// How to take sources in.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What the user says about all documents.
+    pub source: source::Options,
+    /// What `--region` says.
+    pub region: String,
+    /// Which allocations' rows are kept.
+    pub filter: Filter,
+    /// Validate every byte, and stop at the first that is wrong.
+    pub strict: bool,
+}
+
+/// What a run took in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Documents that hold allocations or nodes, or are empty lists of them.
+    pub documents: u64,
+    /// Documents that were met before, byte for byte and of the same time.
+    pub repeated_documents: u64,
+    /// Files and archive members without allocations.
+    pub passed_over: u64,
+    /// Decompressed bytes of all documents.
+    pub bytes: u64,
+    /// Allocations in all documents.
+    pub allocations: u64,
+    /// Task events in all documents.
+    pub task_events: u64,
+    /// Rows of `allocation_history` that are new.
+    pub new_allocations: u64,
+    /// Rows of `task_state_history` that are new.
+    pub new_task_states: u64,
+    /// Rows of `task_events` that are new.
+    pub new_task_events: u64,
+    /// Places that could not be read, and sources that could not be opened.
+    pub rejected: u64,
+    /// Documents whose times went through a float.
+    pub rounded_documents: u64,
+    /// Fields that Nomad was not known to have, with their number.
+    pub unknown_fields: BTreeMap<String, u64>,
+}
+
+/// Something worth a word to the user, in order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Part of the input could not be read; exit code 3, or 1 with `--strict`.
+    Rejected(String),
+    /// A source holds no allocations. The flag says that it stood on the command line itself.
+    PassedOver(String, bool),
+    /// Something about a document that makes its numbers less sure.
+    Warning(String),
+}
+
+/// What cannot be made good.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Writing the rows failed.
+    #[error("rows cannot be written")]
+    Write(#[source] anyhow::Error),
+    /// A thread stopped without a result, which is our fault.
+    #[error("reading stopped without a result; this is a bug of alloclog")]
+    Stopped,
+}
+
+/// Where batches go: called in order of arrival, never at the same time.
+pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + Send + 'd;
+
+/// What listens while a run goes on.
+pub struct Watch<'w> {
+    /// Told of the compressed bytes that were read.
+    pub read: &'w (dyn Fn(u64) + Sync),
+    /// Told what is worth a word.
+    pub note: &'w (dyn Fn(Note) + Sync),
+}
+
+/// Takes the inputs in and delivers every new row.
+///
+/// # Errors
+/// When a batch cannot be delivered. Damaged input is no error: it is noted and counted.
+pub fn run(
+    inputs: &[Input],
+    options: &Options,
+    watch: &Watch<'_>,
+    deliver: &mut Deliver<'_>,
+) -> Result<Summary, Error> {
+    let cores = thread::available_parallelism().map_or(2, |n| n.get());
+    let (send, receive) = sync_channel::<Step>(cores);
+    let receive = Mutex::new(receive);
+    let pool = Mutex::new(Vec::new());
+    let turns = Turns::new(options, watch, deliver);
+    let versions = Versions::default();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| blocks::read(inputs, &options.source, watch.read, &pool, send));
+        let workers: Vec<_> =
+            (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &turns, &versions))).collect();
+        let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        // The reader ends when no worker receives any longer.
+        if let Ok(mut receive) = receive.lock() {
+            let (_, nothing) = sync_channel(0);
+            *receive = nothing;
+        }
+        let read = reading.join();
+        if read.is_err() || results.iter().any(Result::is_err) {
+            return Err(Error::Stopped);
+        }
+        turns.finish()
+    })
+}
+
+/// One core's work: takes blocks until there are none left.
+fn work(
+    options: &Options,
+    receive: &Mutex<Receiver<Step>>,
+    pool: &Mutex<Vec<Vec<u8>>>,
+    turns: &Turns<'_>,
+    versions: &Versions,
+) {
+    let mut reader = Reader::new(Mode { strict: options.strict });
+    // If this thread dies of a bug, the others must not wait for its turn.
+    let _guard = turns.guard();
+    loop {
+        let step = match receive.lock().map(|receive| receive.recv()) {
+            Ok(Ok(step)) => step,
+            _ => return,
+        };
+        let goes_on = match step {
+            Step::Block(block) => {
+                let goes_on = take_block(options, &mut reader, &block, turns, versions);
+                if let Ok(mut pool) = pool.lock() {
+                    pool.push(block.buffer);
+                }
+                goes_on
+            }
+            Step::Other { number, note } => turns.wait(number).is_some_and(|mut turn| {
+                turn.note(note);
+                turns.pass(turn) && turns.deliver(number, Ok(Vec::new()))
+            }),
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Decodes a block where it most likely begins, waits for its turn, and merges it; `false` when the run is over.
+fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Turns<'_>, versions: &Versions) -> bool {
+    let bytes = block.bytes();
+    {
+        let part = decode(options, reader, block, &block.guess, bytes, versions);
+        let columns = Columns::new();
+        let rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+        let Some(mut turn) = turns.wait(block.number) else { return false };
+        if block.is_first {
+            turn.begin(&block.origin);
+        }
+        if turn.document.place == block.guess && turn.document.leftover.is_empty() {
+            return merge_part(turn, turns, block, bytes, &part, rows, &columns, versions);
+        }
+    }
+    // The block begins elsewhere than was guessed, or within an allocation of which the block before it holds half.
+    // No other block has its turn before this one has passed it on.
+    let Some(mut turn) = turns.wait(block.number) else { return false };
+    let mut joined = std::mem::take(&mut turn.document.leftover);
+    joined.extend_from_slice(bytes);
+    let place = turn.document.place.clone();
+    let part = decode(options, reader, block, &place, &joined, versions);
+    let columns = Columns::new();
+    let rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+    merge_part(turn, turns, block, &joined, &part, rows, &columns, versions)
+}
+
+fn decode<'a>(
+    options: &Options,
+    reader: &mut Reader,
+    block: &Block,
+    place: &Place,
+    bytes: &'a [u8],
+    versions: &Versions,
+) -> Part<'a> {
+    let mut seen = |head: &Head<'_>| versions.number(head);
+    // Within the first document nothing was seen before; in strict mode every byte is read all the same.
+    let seen: Option<&mut dyn FnMut(&Head<'_>) -> Option<u32>> =
+        if block.may_be_seen && !options.strict { Some(&mut seen) } else { None };
+    reader.part(place.clone(), bytes, block.end.is_some(), seen)
+}
+
+/// Merges a part in its turn, and delivers its new rows once the turn has gone on.
+#[allow(clippy::too_many_arguments)] // one step of the line, with all that it works on
+fn merge_part<'a>(
+    mut turn: MutexGuard<'_, State<'_>>,
+    turns: &Turns<'_>,
+    block: &Block,
+    bytes: &[u8],
+    part: &Part<'a>,
+    rows: Rows<'a>,
+    columns: &Columns<'a>,
+    versions: &Versions,
+) -> bool {
+    let taken = turn.take(block, bytes, part, rows, columns, versions);
+    if !turns.pass(turn) {
+        return false;
+    }
+    let batches = taken.and_then(|taken| {
+        let mut batches = taken.before;
+        batches.extend(merge::batches(taken.rows, columns)?);
+        batches.extend(taken.after);
+        Ok(batches)
+    });
+    turns.deliver(block.number, batches)
+}

@@ -1,0 +1,200 @@
+//! Documents as blocks of a few MiB, cut where an allocation most likely begins.
+
+use std::io::{ErrorKind, Read};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Note;
+use crate::decode::document::Place;
+use crate::decode::scan::after_space;
+use crate::source::{self, Found, Input, Origin};
+
+/// Large enough that its turn costs nothing, small enough that a few of them fit a small machine.
+const BLOCK: usize = 4 << 20;
+
+/// What goes from the reading thread to the workers, numbered in order of arrival.
+pub enum Step {
+    /// A block of a document.
+    Block(Block),
+    /// Something that is no document.
+    Other {
+        /// Its number.
+        number: u64,
+        /// What to say of it.
+        note: Note,
+    },
+}
+
+/// Some bytes of a document.
+pub struct Block {
+    /// Its number among all steps.
+    pub number: u64,
+    /// The document.
+    pub origin: Arc<Origin>,
+    /// The first one of its document.
+    pub is_first: bool,
+    /// What is known at the document's end, if this is its last block.
+    pub end: Option<End>,
+    /// Where in the document's structure it most likely begins.
+    pub guess: Place,
+    /// Whether a document came before, so that allocations may have been seen.
+    pub may_be_seen: bool,
+    /// The bytes, of which the first `len` count.
+    pub buffer: Vec<u8>,
+    /// How many bytes count.
+    pub len: usize,
+}
+
+impl Block {
+    /// The bytes that count.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// What is known at the end of a document.
+pub struct End {
+    /// XXH3-128 of all its bytes.
+    pub content_hash: u128,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Why it could not be read further, if it could not.
+    pub problem: Option<String>,
+}
+
+/// Reads all inputs and sends their blocks, until nobody receives them any longer.
+pub fn read(
+    inputs: &[Input],
+    options: &source::Options,
+    progress: &(dyn Fn(u64) + Sync),
+    pool: &Mutex<Vec<Vec<u8>>>,
+    send: SyncSender<Step>,
+) {
+    let mut number = 0;
+    let mut documents = 0u64;
+    let mut next = || {
+        number += 1;
+        number - 1
+    };
+    source::walk(inputs, options, progress, &mut |found| {
+        let note = match found {
+            Found::Document(origin, stream) => {
+                documents += 1;
+                return cut(Arc::new(origin), stream, documents > 1, pool, &mut next, &send);
+            }
+            Found::PassedOver(origin, why) => Note::PassedOver(format!("{}: {why}", origin.name), origin.is_named),
+            Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
+        };
+        send.send(Step::Other { number: next(), note }).is_ok()
+    });
+}
+
+/// Sends one document block by block.
+fn cut(
+    origin: Arc<Origin>,
+    stream: &mut dyn Read,
+    may_be_seen: bool,
+    pool: &Mutex<Vec<Vec<u8>>>,
+    next: &mut dyn FnMut() -> u64,
+    send: &SyncSender<Step>,
+) -> bool {
+    let mut hash = Xxh3::new();
+    let mut total = 0u64;
+    let mut carry: Vec<u8> = Vec::new();
+    let mut head: Option<Head> = None;
+    let mut guess = Place::default();
+    let mut is_first = true;
+    loop {
+        let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        // Grown once and then used again, so that no block is filled with noughts before it is read into.
+        if buffer.len() < carry.len() + BLOCK {
+            buffer.resize(carry.len() + BLOCK, 0);
+        }
+        buffer[..carry.len()].copy_from_slice(&carry);
+        let (read, ended) = fill(stream, &mut buffer[carry.len()..]);
+        let mut len = carry.len() + read;
+        hash.update(&buffer[carry.len()..len]);
+        total += read as u64;
+        carry.clear();
+        let end = ended.map(|problem| End { content_hash: hash.digest128(), bytes: total, problem });
+        let is_last = end.is_some();
+        let head = head.get_or_insert_with(|| Head::of(&buffer[..len]));
+        if !is_last && let Some(split) = head.split(&buffer[..len]) {
+            carry.extend_from_slice(&buffer[split..len]);
+            len = split;
+        }
+        let guess = std::mem::replace(&mut guess, head.guess());
+        let origin = Arc::clone(&origin);
+        let block = Block { number: next(), origin, is_first, end, guess, may_be_seen, buffer, len };
+        is_first = false;
+        if send.send(Step::Block(block)).is_err() {
+            return false;
+        }
+        if is_last {
+            return true;
+        }
+    }
+}
+
+/// Fills the buffer as far as the stream goes: how far, and at the stream's end what ended it, if not its end.
+#[allow(clippy::option_option)] // `Some(None)` is a plain end
+fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<String>>) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => return (filled, Some(None)),
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return (filled, Some(Some(format!("cannot be read further: {e}")))),
+        }
+    }
+    (filled, None)
+}
+
+/// How a document begins: what tells where its allocations begin.
+struct Head {
+    is_array: bool,
+    /// The opening bracket of an element up to the end of its first key, as written; empty when it cannot be told.
+    pattern: Vec<u8>,
+}
+
+impl Head {
+    fn of(bytes: &[u8]) -> Head {
+        let mut at = after_space(bytes, if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 });
+        let is_array = bytes.get(at) == Some(&b'[');
+        if is_array {
+            at = after_space(bytes, at + 1);
+        }
+        let quote = after_space(bytes, at + 1);
+        let is_object = bytes.get(at) == Some(&b'{') && bytes.get(quote) == Some(&b'"');
+        let key_end = bytes.get(quote + 1..).and_then(|rest| memchr::memchr(b'"', rest)).filter(|n| *n < 64);
+        let pattern = match key_end {
+            Some(n) if is_object => bytes[at..quote + n + 2].to_vec(),
+            _ => Vec::new(),
+        };
+        Head { is_array, pattern }
+    }
+
+    /// Where a block behind the first most likely begins.
+    fn guess(&self) -> Place {
+        if self.is_array { Place::inside_array() } else { Place::default() }
+    }
+
+    /// The last place that looks like the beginning of an element.
+    fn split(&self, bytes: &[u8]) -> Option<usize> {
+        if self.pattern.is_empty() {
+            return None;
+        }
+        let wanted = if self.is_array { b',' } else { b'}' };
+        let mut end = bytes.len();
+        loop {
+            let at = memchr::memmem::rfind(&bytes[..end], &self.pattern)?;
+            if bytes[..at].trim_ascii_end().last() == Some(&wanted) {
+                return Some(at);
+            }
+            end = at;
+        }
+    }
+}

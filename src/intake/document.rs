@@ -1,0 +1,330 @@
+//! The document whose blocks are being taken: where reading stands in it, and what its row in the ledger will say.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use arrow::array::RecordBatch;
+use tempfile::SpooledTempFile;
+
+use super::Note;
+use super::blocks::{Block, End};
+use super::turn::State;
+use crate::decode::document::{Mode, Part, Place, PlacedFault, Reader};
+use crate::decode::fast::Unknown;
+use crate::merge::{self, Columns, New, Rows, Versions};
+use crate::source::{ObservedFrom, Origin};
+use crate::tables::{Shape, Table, column, sightings, snapshots};
+use crate::time::HOUR;
+
+/// A document with fewer event times is not called rounded: they may end in noughts by chance.
+const TELLING_TIMES: u64 = 4;
+/// Faults of one document that are told one by one.
+const TOLD_FAULTS: u64 = 20;
+/// How much of a document whose times look rounded is kept in memory until the rest shows whether they are.
+const HELD_IN_MEMORY: usize = 32 << 20;
+
+/// The document that is open.
+#[derive(Default)]
+pub struct Open {
+    /// Where the next block begins.
+    pub place: Place,
+    /// The end of the last block that was not done with.
+    pub leftover: Vec<u8>,
+    origin: Origin,
+    /// Bytes, lines and array elements before the next block.
+    offset: u64,
+    lines: u64,
+    elements: u64,
+    rounding: Rounding,
+    facts: Facts,
+}
+
+/// Whether a document's times went through a float.
+enum Rounding {
+    /// An event time showed that they did not, or the end that they did.
+    Known(bool),
+    /// There was no event time yet.
+    Open,
+    /// All event times so far, this many, look as if they did; their parts wait for the answer.
+    Held(u64, Box<Held>),
+}
+
+impl Default for Rounding {
+    fn default() -> Self {
+        Rounding::Open
+    }
+}
+
+/// Parts of a document that wait until it is known whether its times went through a float.
+struct Held {
+    bytes: SpooledTempFile,
+    parts: Vec<(Place, usize)>,
+}
+
+/// What the ledger will say.
+#[derive(Default)]
+struct Facts {
+    allocations: u64,
+    task_states: u64,
+    task_events: u64,
+    nodes: u64,
+    others: u64,
+    rejected: u64,
+    is_listing: bool,
+    shapes: Vec<Shape>,
+    newest: Option<i64>,
+    unknown: Unknown,
+    new: New,
+    /// Allocations that were not terminal, and whether they were pending: their sightings wait for observed_at.
+    live: Vec<(u32, bool)>,
+    /// Sightings from a stream, each at its own time.
+    streamed: Vec<(u32, i64)>,
+}
+
+impl Open {
+    /// A document of which nothing was read.
+    pub fn new(origin: Origin) -> Open {
+        let rounding = match origin.observed {
+            // What we asked for ourselves went through nothing.
+            Some((_, ObservedFrom::Fetched)) => Rounding::Known(false),
+            _ => Rounding::Open,
+        };
+        Open { origin, rounding, ..Open::default() }
+    }
+
+    /// Whether the part at hand has to wait.
+    pub fn is_held(&self) -> bool {
+        matches!(self.rounding, Rounding::Held(..))
+    }
+
+    /// Whether its times went through a float, as far as is known.
+    pub fn is_rounded(&self) -> bool {
+        matches!(self.rounding, Rounding::Known(true))
+    }
+
+    /// Counts rows that it was the first to show.
+    pub fn count_new(&mut self, new: New) {
+        self.facts.new.allocations += new.allocations;
+        self.facts.new.task_states += new.task_states;
+        self.facts.new.task_events += new.task_events;
+    }
+
+    /// Moves on behind a part.
+    pub fn go_on(&mut self, bytes: &[u8], part: &Part<'_>) {
+        self.offset += part.end as u64;
+        self.lines += memchr::memchr_iter(b'\n', &bytes[..part.end]).count() as u64;
+        self.elements += part.elements;
+        self.place.clone_from(&part.place);
+        self.leftover = bytes[part.end..].to_vec();
+    }
+
+    /// A fault as a line for the user: file, byte offset, line, path, what is wrong.
+    fn describe(&self, bytes: &[u8], fault: &PlacedFault) -> String {
+        let at = fault.at.min(bytes.len());
+        let line = self.lines + memchr::memchr_iter(b'\n', &bytes[..at]).count() as u64 + 1;
+        let path = match &fault.array {
+            Some((array, element)) => format!("{array}[{}]{}", self.elements + element, fault.path),
+            None => fault.path.clone(),
+        };
+        let subject = if path.is_empty() { "the value".to_owned() } else { path };
+        format!("{}: byte {}, line {line}: {subject} {}", self.origin.name, self.offset + at as u64, fault.what)
+    }
+}
+
+impl State<'_> {
+    /// Tells the faults of a part.
+    pub(super) fn report(&mut self, bytes: &[u8], part: &Part<'_>) {
+        for fault in &part.faults {
+            self.document.facts.rejected += 1;
+            if self.document.facts.rejected <= TOLD_FAULTS {
+                let line = self.document.describe(bytes, fault);
+                self.note(Note::Rejected(line));
+            } else {
+                self.summary.rejected += 1;
+            }
+        }
+    }
+
+    /// Counts what a part holds, whether it is new or not.
+    pub(super) fn count(&mut self, part: &Part<'_>, rows: &Rows<'_>) {
+        let facts = &mut self.document.facts;
+        facts.others += part.others;
+        facts.is_listing |= part.is_listing;
+        facts.nodes += (part.items.len() - rows.versions.len()) as u64;
+        facts.allocations += rows.versions.len() as u64;
+        for (name, times) in &part.unknown {
+            *facts.unknown.entry(name.clone()).or_default() += times;
+        }
+        for version in &rows.versions {
+            let v = version.facts;
+            facts.task_states += u64::from(v.task_states);
+            facts.task_events += u64::from(v.task_events);
+            facts.newest = facts.newest.max(v.newest);
+            if !facts.shapes.contains(&v.shape) {
+                facts.shapes.push(v.shape);
+            }
+            match (v.is_live, v.shape, v.newest) {
+                (false, _, _) | (true, Shape::Stream, None) => {}
+                (true, Shape::Stream, Some(newest)) => {
+                    facts.streamed.push((v.alloc, if v.is_pending { newest } else { newest - newest % HOUR }));
+                }
+                (true, _, _) => facts.live.push((v.alloc, v.is_pending)),
+            }
+        }
+    }
+
+    /// Settles whether the document's times went through a float, as far as this part shows it. Returns the rows of
+    /// earlier parts that waited for the answer; if it is still open, this part waits too.
+    pub(super) fn settle(
+        &mut self,
+        block: &Block,
+        bytes: &[u8],
+        part: &Part<'_>,
+        rows: &Rows<'_>,
+        versions: &Versions,
+    ) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let (before, held) = match std::mem::take(&mut self.document.rounding) {
+            Rounding::Known(known) => {
+                self.document.rounding = Rounding::Known(known);
+                return Ok(Vec::new());
+            }
+            Rounding::Open => (0, None),
+            Rounding::Held(times, held) => (times, Some(held)),
+        };
+        let times = before + rows.versions.iter().map(|v| u64::from(v.facts.event_times)).sum::<u64>();
+        let exact = rows.versions.iter().any(|v| !v.facts.all_float);
+        if exact || block.end.is_some() {
+            let rounded = !exact && times >= TELLING_TIMES;
+            self.document.rounding = Rounding::Known(rounded);
+            if rounded {
+                self.summary.rounded_documents += 1;
+                let name = &self.document.origin.name;
+                self.note(Note::Warning(format!(
+                    "{name}: its times went through a float (an old jq, a script) and are rounded: its events are \
+                     kept apart from exact ones, and no task with one of them counts as complete"
+                )));
+            }
+            return held.map_or(Ok(Vec::new()), |held| self.release(*held, versions));
+        }
+        if times == 0 {
+            return Ok(Vec::new());
+        }
+        let mut held =
+            held.unwrap_or_else(|| Box::new(Held { bytes: SpooledTempFile::new(HELD_IN_MEMORY), parts: Vec::new() }));
+        held.bytes.write_all(&bytes[..part.end])?;
+        held.parts.push((self.document.place.clone(), part.end));
+        self.document.rounding = Rounding::Held(times, held);
+        Ok(Vec::new())
+    }
+
+    /// The new rows of the parts that waited. Their faults were told and their contents counted when they came.
+    fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let options = self.options;
+        let mut reader = Reader::new(Mode { strict: options.strict });
+        let mut batches = Vec::new();
+        held.bytes.seek(SeekFrom::Start(0))?;
+        for (place, len) in held.parts {
+            let mut bytes = vec![0; len];
+            held.bytes.read_exact(&mut bytes)?;
+            let part = reader.part(place, &bytes, false, None);
+            let columns = Columns::new();
+            let mut rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+            self.merge.number(&mut rows, versions);
+            self.keep_new(&mut rows, &columns, versions);
+            batches.extend(merge::batches(rows, &columns)?);
+        }
+        Ok(batches)
+    }
+
+    /// Closes the document: its sightings, and its row in the ledger.
+    pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let document = std::mem::take(&mut self.document);
+        let times_rounded = document.is_rounded();
+        let name = document.origin.name.clone();
+        let mut facts = document.facts;
+        if let Some(problem) = &end.problem {
+            facts.rejected += 1;
+            self.note(Note::Rejected(format!("{name}: byte {}: {problem}: what came before is kept", end.bytes)));
+        }
+        if facts.rejected > TOLD_FAULTS {
+            let more = facts.rejected - TOLD_FAULTS;
+            self.note(Note::Warning(format!("{name}: {more} more places could not be read")));
+        }
+        let is_empty_list = facts.is_listing && facts.others == 0 && facts.rejected == 0;
+        if facts.allocations + facts.nodes == 0 && !is_empty_list {
+            if facts.rejected == 0 {
+                let why = if facts.others == 0 { "is empty" } else { "is JSON without allocations" };
+                self.note(Note::PassedOver(format!("{name}: {why}"), document.origin.is_named));
+            }
+            return Ok(Vec::new());
+        }
+        self.summary.documents += 1;
+        self.summary.bytes += end.bytes;
+        self.summary.allocations += facts.allocations;
+        self.summary.task_events += facts.task_events;
+        for (field, times) in &facts.unknown {
+            *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
+        }
+        let observed = document.origin.observed.or_else(|| Some((facts.newest?, ObservedFrom::Content)));
+        // A listing of which something could not be read does not show all there is.
+        let namespace = document.origin.full_listing.filter(|_| facts.rejected == 0);
+        let row = snapshots::Row {
+            region: self.options.region.clone(),
+            content_hash: format!("{:032x}", end.content_hash),
+            observed_at: observed.map(|(ns, _)| ns),
+            observed_from: observed.map(|(_, from)| from.name()),
+            is_full_listing: namespace.is_some(),
+            snapshot_id: self.snapshots + 1,
+            source: name,
+            shape: match facts.shapes.as_slice() {
+                [] => None,
+                [shape] => Some(shape.name()),
+                _ => Some("mixed"),
+            },
+            namespace,
+            nomad_index: document.origin.nomad_index,
+            times_rounded,
+            bytes: end.bytes as i64,
+            allocations: facts.allocations as i64,
+            task_states: facts.task_states as i64,
+            task_events: facts.task_events as i64,
+            rejected: facts.rejected as i64,
+            unknown_fields: (!facts.unknown.is_empty()).then(|| serde_json::to_string(&facts.unknown)).transpose()?,
+            new_allocations: facts.new.allocations as i64,
+            new_task_states: facts.new.task_states as i64,
+            new_task_events: facts.new.task_events as i64,
+            ingested_at: None,
+        };
+        self.ledger(row, &facts)
+    }
+
+    /// The batches that a document's end adds.
+    fn ledger(&mut self, row: snapshots::Row, facts: &Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let mut seen: Vec<(u32, i64)> = facts.streamed.clone();
+        if let Some(at) = row.observed_at {
+            let seen_at = |is_pending: bool| if is_pending { at } else { at - at % HOUR };
+            seen.extend(facts.live.iter().map(|(alloc, is_pending)| (*alloc, seen_at(*is_pending))));
+        }
+        seen.retain(|(alloc, at)| self.merge.sighting(*alloc, *at));
+        let mut batches = Vec::new();
+        if !seen.is_empty() {
+            let region = &self.options.region;
+            let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
+                region,
+                alloc_id: self.merge.alloc_id(*alloc),
+                seen_at: *seen_at,
+            };
+            let rows: Vec<sightings::Row<'_>> = seen.iter().map(sighting).collect();
+            let columns = sightings::columns();
+            batches.push((Table::Sightings, column::batch(&columns, column::schema(&columns), &rows)?));
+        }
+        let columns = snapshots::columns();
+        let identity = column::identity(&columns, &row, &mut Vec::new());
+        if self.merge.document(identity) {
+            self.snapshots += 1;
+            batches.push((Table::Snapshots, column::batch(&columns, column::schema(&columns), &[row])?));
+        } else {
+            self.summary.repeated_documents += 1;
+        }
+        Ok(batches)
+    }
+}

@@ -1,0 +1,12 @@
+//! alloclog keeps the task-event history that Nomad throws away.
+//!
+//! One straight way through the program: [`source`] turns what the user names into documents, [`decode`] their bytes
+//! into records, [`merge`] tells which rows are new, [`store`] puts them away, [`query`] computes views and statistics
+//! with SQL, [`render`] writes tables for people and programs. [`intake`] runs the first three on all cores.
+
+pub mod decode;
+pub mod intake;
+pub mod merge;
+pub mod source;
+pub mod tables;
+pub mod time;

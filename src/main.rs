@@ -1,0 +1,3 @@
+//! The `alloclog` program.
+
+fn main() {}

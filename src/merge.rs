@@ -1,0 +1,379 @@
+//! Which rows of a document are new, given all that was seen before.
+//!
+//! Identity decides, nothing else: a row whose key was met is the row that was met. So neither the order of documents
+//! nor their repetition changes the set of rows. What is remembered is one hash a row, not the row.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::RwLock;
+
+use hashbrown::{HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::decode::document::{Content, Head, Item};
+use crate::tables::{
+    Place, Shape, allocation_history, column::Column, column::identity, nodes, task_events, task_state_history,
+};
+use crate::time;
+
+/// Hashes that are hashes already.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut eight = [0; 8];
+            eight[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_le_bytes(eight);
+        }
+    }
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+}
+
+type Hashes = HashSet<u128, BuildHasherDefault<Ready>>;
+
+/// Which allocations' rows are kept: `--namespace` and `--job`.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this namespace; `None` or `*` for all.
+    pub namespace: Option<String>,
+    /// Only jobs whose ID matches.
+    pub job: Option<globset::GlobMatcher>,
+}
+
+impl Filter {
+    fn keeps(&self, place: &Place<'_>) -> bool {
+        let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
+        namespace && self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)))
+    }
+}
+
+/// The columns of the tables that the merge fills, made once.
+pub struct Columns<'a> {
+    history: Vec<Column<allocation_history::Row<'a>>>,
+    states: Vec<Column<task_state_history::Row<'a>>>,
+    events: Vec<Column<task_events::Row<'a>>>,
+    nodes: Vec<Column<nodes::Row<'a>>>,
+}
+
+impl Columns<'_> {
+    /// All of them.
+    pub fn new() -> Self {
+        Columns {
+            history: allocation_history::columns(),
+            states: task_state_history::columns(),
+            events: task_events::columns(),
+            nodes: nodes::columns(),
+        }
+    }
+}
+
+impl Default for Columns<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A row with the hash of its key.
+type Keyed<R> = (u128, R);
+
+/// The rows of a part of a document, before it is known which of them are new.
+#[derive(Default)]
+pub struct Rows<'a> {
+    /// One entry for each allocation, in the order of the document.
+    pub versions: Vec<Version<'a>>,
+    history: Vec<Keyed<allocation_history::Row<'a>>>,
+    states: Vec<Keyed<task_state_history::Row<'a>>>,
+    events: Vec<Keyed<task_events::Row<'a>>>,
+    nodes: Vec<Keyed<nodes::Row<'a>>>,
+}
+
+/// An allocation as one document shows it: either read here, or known from an earlier document by its number.
+pub struct Version<'a> {
+    /// The allocation and the key by which its version is known again; `None` when it was seen before.
+    pub read: Option<(&'a str, Option<u128>)>,
+    /// The number of the version that was seen before.
+    pub seen: Option<u32>,
+    /// What the ledger and the sightings need to know of it.
+    pub facts: Facts,
+}
+
+/// What is remembered of an allocation's version.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// The allocation's number in [`Merge`].
+    pub alloc: u32,
+    /// What kind of source showed it.
+    pub shape: Shape,
+    /// Whether it was not terminal for its client.
+    pub is_live: bool,
+    /// Whether its client had not started it.
+    pub is_pending: bool,
+    /// The newest of ModifyTime, CreateTime and its event times, in nanoseconds since the epoch.
+    pub newest: Option<i64>,
+    /// How many task states it has.
+    pub task_states: u32,
+    /// How many task events it has.
+    pub task_events: u32,
+    /// How many of its event times are known.
+    pub event_times: u32,
+    /// Whether all of them could come from a float.
+    pub all_float: bool,
+}
+
+/// The rows that the items of a part make.
+pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns: &Columns<'a>) -> Rows<'a> {
+    let mut made = Rows::default();
+    let mut buffer = Vec::with_capacity(512);
+    let mut events = Vec::new();
+    let mut states = Vec::new();
+    for item in items {
+        let (a, is_streamed) = match &item.content {
+            Content::Allocation(a) => (a, false),
+            Content::Streamed(a) => (a, true),
+            Content::Seen(number) => {
+                made.versions.push(Version { read: None, seen: Some(*number), facts: Facts::unknown() });
+                continue;
+            }
+            Content::Node(node) => {
+                let row = nodes::Row { region, node };
+                made.nodes.push((identity(&columns.nodes, &row, &mut buffer), row));
+                continue;
+            }
+        };
+        let Some(place) = Place::of(region, a) else { continue };
+        let shape = match (is_streamed, a.is_full) {
+            (true, _) => Shape::Stream,
+            (false, true) => Shape::Full,
+            (false, false) => Shape::Stub,
+        };
+        let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::known));
+        let facts = Facts {
+            alloc: 0,
+            shape,
+            is_live: !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
+            is_pending: a.client_status.as_deref() == Some("pending"),
+            newest: times().chain(a.modify_time).chain(a.create_time).filter(|ns| *ns > 0).max(),
+            task_states: a.task_states.len() as u32,
+            task_events: a.task_states.iter().map(|s| s.events.len() as u32).sum(),
+            event_times: times().count() as u32,
+            all_float: times().all(time::looks_like_float),
+        };
+        let version_key = match (a.modify_index, a.modify_time) {
+            (Some(modify_index), Some(modify_time)) => Some(version_key(&Head {
+                id: place.alloc_id,
+                modify_index,
+                modify_time,
+                is_full: a.is_full,
+                len: item.bytes.len(),
+            })),
+            _ => None,
+        };
+        made.versions.push(Version { read: Some((place.alloc_id, version_key)), seen: None, facts });
+        if !filter.keeps(&place) {
+            continue;
+        }
+        let row = allocation_history::row(place, a, shape);
+        made.history.push((identity(&columns.history, &row, &mut buffer), row));
+        task_state_history::rows(place, a, &mut states);
+        made.states.extend(states.drain(..).map(|row| (identity(&columns.states, &row, &mut buffer), row)));
+        for state in &a.task_states {
+            task_events::rows(place, state, &mut events);
+            made.events.extend(events.drain(..).map(|row| (identity(&columns.events, &row, &mut buffer), row)));
+        }
+    }
+    made
+}
+
+/// The key of an allocation's version: within one region it stands for the same JSON.
+fn version_key(head: &Head<'_>) -> u128 {
+    let mut key = [0u8; 25];
+    key[..8].copy_from_slice(&head.modify_index.to_le_bytes());
+    key[8..16].copy_from_slice(&head.modify_time.to_le_bytes());
+    key[16..24].copy_from_slice(&(head.len as u64).to_le_bytes());
+    key[24] = u8::from(head.is_full);
+    let mut bytes = Vec::with_capacity(head.id.len() + key.len());
+    bytes.extend_from_slice(head.id.as_bytes());
+    bytes.extend_from_slice(&key);
+    xxh3_128(&bytes)
+}
+
+impl Facts {
+    fn unknown() -> Facts {
+        Facts {
+            alloc: 0,
+            shape: Shape::Stub,
+            is_live: false,
+            is_pending: false,
+            newest: None,
+            task_states: 0,
+            task_events: 0,
+            event_times: 0,
+            all_float: true,
+        }
+    }
+}
+
+/// The versions that were seen: shared, so that all cores can pass over what is known.
+#[derive(Debug, Default)]
+pub struct Versions {
+    known: RwLock<(HashMap<u128, u32, BuildHasherDefault<Ready>>, Vec<Facts>)>,
+}
+
+impl Versions {
+    /// The number of a version, if it was seen.
+    pub fn number(&self, head: &Head<'_>) -> Option<u32> {
+        self.known.read().ok()?.0.get(&version_key(head)).copied()
+    }
+
+    /// What is remembered of a version.
+    pub fn facts(&self, number: u32) -> Option<Facts> {
+        self.known.read().ok()?.1.get(number as usize).copied()
+    }
+
+    fn add(&self, versions: impl Iterator<Item = (u128, Facts)>) {
+        let Ok(mut known) = self.known.write() else { return };
+        let (numbers, facts) = &mut *known;
+        for (key, fact) in versions {
+            if let hashbrown::hash_map::Entry::Vacant(entry) = numbers.entry(key) {
+                entry.insert(facts.len() as u32);
+                facts.push(fact);
+            }
+        }
+    }
+}
+
+/// What was seen: one hash a row.
+#[derive(Debug, Default)]
+pub struct Merge {
+    history: Hashes,
+    states: Hashes,
+    events: Hashes,
+    nodes: Hashes,
+    documents: Hashes,
+    sightings: HashSet<(u32, i64)>,
+    allocations: HashMap<Box<str>, u32>,
+    names: Vec<Box<str>>,
+}
+
+/// How many rows of a part were new.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct New {
+    pub allocations: u64,
+    pub task_states: u64,
+    pub task_events: u64,
+}
+
+impl Merge {
+    /// Gives the versions of a part their allocations' numbers, and fills in what is known of those seen before.
+    pub fn number(&mut self, rows: &mut Rows<'_>, versions: &Versions) {
+        for version in &mut rows.versions {
+            match (version.seen, version.read) {
+                (Some(number), _) => version.facts = versions.facts(number).unwrap_or(Facts::unknown()),
+                (None, Some((alloc_id, _))) => version.facts.alloc = self.allocation(alloc_id),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Remembers the versions of a part, so that they are passed over when they are met again. Not for a document
+    /// whose times went through a float: its events are others than those of an exact one.
+    pub fn remember(&self, rows: &Rows<'_>, versions: &Versions) {
+        versions.add(rows.versions.iter().filter_map(|v| {
+            let telling = v.facts.event_times == 0 || !v.facts.all_float;
+            Some((v.read?.1.filter(|_| telling)?, v.facts))
+        }));
+    }
+
+    fn allocation(&mut self, alloc_id: &str) -> u32 {
+        if let Some(number) = self.allocations.get(alloc_id) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.allocations.insert(alloc_id.into(), number);
+        self.names.push(alloc_id.into());
+        number
+    }
+
+    /// The ID of an allocation.
+    pub fn alloc_id(&self, number: u32) -> &str {
+        self.names.get(number as usize).map_or("", |name| name)
+    }
+
+    /// Leaves in `rows` those that are new, marked with the document that brought them.
+    pub fn keep_new<'a>(
+        &mut self,
+        rows: &mut Rows<'a>,
+        columns: &Columns<'a>,
+        snapshot_id: i64,
+        times_rounded: bool,
+    ) -> New {
+        if times_rounded {
+            let mut buffer = Vec::new();
+            for (hash, row) in &mut rows.events {
+                row.times_rounded = true;
+                *hash = identity(&columns.events, row, &mut buffer);
+            }
+        }
+        rows.history.retain_mut(|(hash, row)| {
+            row.snapshot_id = snapshot_id;
+            self.history.insert(*hash)
+        });
+        rows.states.retain_mut(|(hash, row)| {
+            row.snapshot_id = snapshot_id;
+            self.states.insert(*hash)
+        });
+        rows.events.retain(|(hash, _)| self.events.insert(*hash));
+        rows.nodes.retain(|(hash, _)| self.nodes.insert(*hash));
+        New {
+            allocations: rows.history.len() as u64,
+            task_states: rows.states.len() as u64,
+            task_events: rows.events.len() as u64,
+        }
+    }
+
+    /// Whether a sighting is new.
+    pub fn sighting(&mut self, alloc: u32, seen_at: i64) -> bool {
+        self.sightings.insert((alloc, seen_at))
+    }
+
+    /// Whether a document is new, by the hash of its identity.
+    pub fn document(&mut self, identity: u128) -> bool {
+        self.documents.insert(identity)
+    }
+}
+
+/// The new rows of a part as batches, without the empty ones.
+///
+/// # Errors
+/// Only if a schema and its columns disagree, which is our fault.
+pub fn batches<'a>(
+    rows: Rows<'a>,
+    columns: &Columns<'a>,
+) -> Result<Vec<(crate::tables::Table, arrow::array::RecordBatch)>, arrow::error::ArrowError> {
+    use crate::tables::{Table, column};
+    let mut batches = Vec::new();
+    fn add<R>(
+        table: Table,
+        columns: &[Column<R>],
+        rows: Vec<Keyed<R>>,
+        batches: &mut Vec<(Table, arrow::array::RecordBatch)>,
+    ) -> Result<(), arrow::error::ArrowError> {
+        if !rows.is_empty() {
+            let rows: Vec<R> = rows.into_iter().map(|(_, row)| row).collect();
+            batches.push((table, column::batch(columns, column::schema(columns), &rows)?));
+        }
+        Ok(())
+    }
+    add(Table::TaskEvents, &columns.events, rows.events, &mut batches)?;
+    add(Table::AllocationHistory, &columns.history, rows.history, &mut batches)?;
+    add(Table::TaskStateHistory, &columns.states, rows.states, &mut batches)?;
+    add(Table::Nodes, &columns.nodes, rows.nodes, &mut batches)?;
+    Ok(batches)
+}

@@ -1,0 +1,196 @@
+//! SOURCE texts to documents: where each comes from, when it was observed, and its decompressed bytes as a stream.
+//!
+//! What a file holds is told by its content: gzip, zstd, tar and zip are looked into, however nested, and never
+//! unpacked to disk; JSON is handed on; the rest is passed over and named.
+
+mod bundle;
+mod content;
+mod files;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use crate::time;
+
+/// One SOURCE, as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `-`.
+    StandardInput,
+    /// A file, a directory, or a glob that the shell did not expand.
+    Path(String),
+}
+
+impl Source {
+    /// The source that a text means.
+    pub fn parse(text: &str) -> Source {
+        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
+    }
+}
+
+/// What the user says about all documents of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--observed-at`, in nanoseconds since the epoch.
+    pub observed_at: Option<i64>,
+    /// `--full-listing`: every document lists all allocations of this namespace, `*` for all.
+    pub full_listing: Option<String>,
+}
+
+/// What tells when a document showed the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObservedFrom {
+    /// `--observed-at`.
+    Flag,
+    /// A request of our own.
+    Fetched,
+    /// A UTC time in the file's name.
+    Name,
+    /// The newest time in the document.
+    Content,
+}
+
+impl ObservedFrom {
+    /// Its name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            ObservedFrom::Flag => "flag",
+            ObservedFrom::Fetched => "fetched",
+            ObservedFrom::Name => "name",
+            ObservedFrom::Content => "content",
+        }
+    }
+}
+
+/// Where a document comes from, and what is known of it before it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The source as the user wrote it, with the path inside an archive behind `:`.
+    pub name: String,
+    /// When it was observed, in nanoseconds since the epoch, and what says so.
+    pub observed: Option<(i64, ObservedFrom)>,
+    /// The namespace of which it lists every allocation (`*`: of all); `None` when it may not list all.
+    pub full_listing: Option<String>,
+    /// X-Nomad-Index of the answer.
+    pub nomad_index: Option<i64>,
+    /// It stood on the command line itself, so that passing it over is worth a word.
+    pub is_named: bool,
+}
+
+/// What walking the sources brings, in order of arrival.
+pub enum Found<'r> {
+    /// A document, to be read to its end before the next.
+    Document(Origin, &'r mut dyn Read),
+    /// Something that holds no allocations, and why.
+    PassedOver(Origin, String),
+    /// Something that could not be read, and why.
+    Unreadable(Origin, String),
+}
+
+impl fmt::Debug for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Document(origin, _) => write!(f, "Document({})", origin.name),
+            Found::PassedOver(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
+            Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
+        }
+    }
+}
+
+/// Gets each thing that is found; `false` ends the walk.
+pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
+
+/// The files that the sources mean, by source and path, with their sizes where they are known.
+///
+/// # Errors
+/// When a glob is no glob.
+pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
+    let mut inputs = Vec::new();
+    for source in sources {
+        files::list(source, &mut inputs)?;
+    }
+    Ok(inputs)
+}
+
+/// One file, or standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// How it is named to the user.
+    pub name: String,
+    /// Where it is; `None` for standard input.
+    pub path: Option<PathBuf>,
+    /// Its size in bytes, compressed as it is; `None` when not known.
+    pub size: Option<u64>,
+    /// It stood on the command line itself.
+    pub is_named: bool,
+    /// Why it cannot be read, where that is known already.
+    pub problem: Option<String>,
+}
+
+/// Walks through the inputs and shows `visit` every document. `read` is told the bytes that were read of the files,
+/// for progress.
+pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
+    for input in inputs {
+        let origin = origin(input, options);
+        if let Some(problem) = &input.problem {
+            if !visit(Found::Unreadable(origin, problem.clone())) {
+                return;
+            }
+            continue;
+        }
+        let goes_on = match &input.path {
+            None => {
+                let stream = Counted { inner: io::stdin().lock(), read };
+                content::walk(Box::new(stream), &origin, options, &mut bundle::Flags::default(), 0, visit)
+            }
+            Some(path) => match File::open(path) {
+                Ok(file) => content::walk_file(Counted { inner: file, read }, path, &origin, options, visit),
+                Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
+            },
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// What is known of an input's document before its content is.
+fn origin(input: &Input, options: &Options) -> Origin {
+    let file_name = input.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
+    Origin {
+        name: input.name.clone(),
+        observed: observed(options, file_name.as_deref()),
+        full_listing: options.full_listing.clone(),
+        nomad_index: None,
+        is_named: input.is_named,
+    }
+}
+
+/// When a document was observed, as far as the flag and its file's name tell. Never a file's or an archive's own time:
+/// those change with every copy.
+fn observed(options: &Options, file_name: Option<&str>) -> Option<(i64, ObservedFrom)> {
+    let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
+    flag.or_else(|| Some((time::in_file_name(file_name?)?, ObservedFrom::Name)))
+}
+
+/// Tells how many bytes go through it.
+struct Counted<'c, R> {
+    inner: R,
+    read: &'c (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        (self.read)(n as u64);
+        Ok(n)
+    }
+}
+
+impl<R: io::Seek> io::Seek for Counted<'_, R> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}

@@ -1,0 +1,246 @@
+//! What a stream of bytes holds, told by its beginning, and the documents inside it.
+
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read, Seek, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use tar::Archive;
+use zip::ZipArchive;
+
+use super::bundle::{self, Role};
+use super::{Counted, Found, Options, Origin, Visit, observed};
+
+/// How many archives may lie inside each other; more is a bomb, not a backup.
+const DEEPEST: u32 = 8;
+/// How much is looked at to tell what a stream holds; a tar header is this long.
+const SNIFFED: usize = 512;
+/// `cli-flags.json` is a few kilobytes.
+const LARGEST_FLAGS: u64 = 4 << 20;
+
+/// What the first bytes of a stream tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gzip,
+    Zstd,
+    Zip,
+    Tar,
+    Json,
+    Empty,
+    Other,
+}
+
+fn kind(head: &[u8]) -> Kind {
+    let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+    match head {
+        [0x1F, 0x8B, ..] => Kind::Gzip,
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Kind::Zstd,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
+        _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
+        _ => match text.first() {
+            Some(b'{' | b'[') => Kind::Json,
+            Some(0x1E) => Kind::Json,
+            // White space alone, as far as it was looked at: in a long file it may be followed by anything.
+            None if head.len() == SNIFFED => Kind::Json,
+            None => Kind::Empty,
+            Some(_) => Kind::Other,
+        },
+    }
+}
+
+/// Walks through a file. Unlike a stream it can be read from its end, as zip wants it, and it has neighbours.
+pub fn walk_file(
+    mut file: Counted<'_, File>,
+    path: &Path,
+    origin: &Origin,
+    options: &Options,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let unreadable =
+        |e: io::Error, visit: &mut Visit<'_>| visit(Found::Unreadable(origin.clone(), format!("cannot be read: {e}")));
+    let mut head = Vec::with_capacity(SNIFFED);
+    if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
+        return unreadable(e, visit);
+    }
+    let mut flags = bundle::Flags::default();
+    if kind(&head) == Kind::Zip {
+        return match file.rewind() {
+            Ok(()) => walk_zip(file, origin, options, &mut flags, 1, visit),
+            Err(e) => unreadable(e, visit),
+        };
+    }
+    let mut origin = origin.clone();
+    match bundle::role(&path.to_string_lossy()) {
+        Role::Allocations(root) => {
+            if let Ok(text) = fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
+                flags.learn(root.clone(), &text);
+            }
+            origin.full_listing.get_or_insert_with(|| flags.namespace(&root));
+        }
+        Role::PassedOver(why) if !origin.is_named => return visit(Found::PassedOver(origin, why.into())),
+        _ => {}
+    }
+    walk_known(&head, Box::new(file), &origin, options, &mut flags, 0, visit)
+}
+
+/// Walks through a stream.
+pub fn walk(
+    mut stream: Box<dyn Read + '_>,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let mut head = Vec::with_capacity(SNIFFED);
+    if let Err(e) = stream.by_ref().take(SNIFFED as u64).read_to_end(&mut head)
+        && head.is_empty()
+    {
+        return visit(Found::Unreadable(origin.clone(), format!("cannot be read: {e}")));
+    }
+    walk_known(&head, stream, origin, options, flags, depth, visit)
+}
+
+/// Walks through a stream of which the beginning was read already.
+fn walk_known<'s>(
+    head: &'s [u8],
+    rest: Box<dyn Read + 's>,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let kind = kind(head);
+    let mut stream = Cursor::new(head).chain(rest);
+    if depth > DEEPEST {
+        return visit(Found::Unreadable(origin.clone(), format!("lies in more than {DEEPEST} archives")));
+    }
+    match kind {
+        Kind::Json => visit(Found::Document(origin.clone(), &mut stream)),
+        Kind::Empty => visit(Found::PassedOver(origin.clone(), "is empty".into())),
+        Kind::Other => visit(Found::PassedOver(origin.clone(), "is neither JSON nor an archive of it".into())),
+        Kind::Gzip => {
+            let inner = MultiGzDecoder::new(stream);
+            walk(Box::new(inner), origin, options, flags, depth + 1, visit)
+        }
+        Kind::Zstd => match zstd::stream::read::Decoder::new(stream) {
+            Ok(inner) => walk(Box::new(inner), origin, options, flags, depth + 1, visit),
+            Err(e) => visit(Found::Unreadable(origin.clone(), format!("is no zstd that can be read: {e}"))),
+        },
+        Kind::Tar => walk_tar(&mut stream, origin, options, flags, depth + 1, visit),
+        Kind::Zip => {
+            // Its directory stands at its end, so the archive itself, not what it holds, is put aside.
+            let spooled = tempfile::spooled_tempfile(16 << 20);
+            match spool(&mut stream, spooled) {
+                Ok(file) => walk_zip(file, origin, options, flags, depth + 1, visit),
+                Err(e) => visit(Found::Unreadable(origin.clone(), format!("cannot be read: {e}"))),
+            }
+        }
+    }
+}
+
+fn spool(stream: &mut dyn Read, mut file: tempfile::SpooledTempFile) -> io::Result<tempfile::SpooledTempFile> {
+    io::copy(stream, &mut file)?;
+    file.flush()?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn walk_tar(
+    stream: &mut dyn Read,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let mut archive = Archive::new(stream);
+    let broken = |e: io::Error, visit: &mut Visit<'_>| {
+        visit(Found::Unreadable(origin.clone(), format!("is a tar that cannot be read further: {e}")))
+    };
+    let entries = match archive.entries() {
+        Ok(entries) => entries,
+        Err(e) => return broken(e, visit),
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) => return broken(e, visit),
+        };
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        // Only ever a name: nothing is written to where an archive says.
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if !walk_member(Box::new(entry), &path, origin, options, flags, depth, visit) {
+            return false;
+        }
+    }
+    true
+}
+
+fn walk_zip<R: Read + Seek>(
+    file: R,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let mut archive = match ZipArchive::new(file) {
+        Ok(archive) => archive,
+        Err(e) => return visit(Found::Unreadable(origin.clone(), format!("is no zip that can be read: {e}"))),
+    };
+    for number in 0..archive.len() {
+        let goes_on = match archive.by_index(number) {
+            Ok(entry) if entry.is_file() => {
+                let path = entry.name().to_owned();
+                walk_member(Box::new(entry), &path, origin, options, flags, depth, visit)
+            }
+            Ok(_) => true,
+            Err(e) => visit(Found::Unreadable(origin.clone(), format!("holds an entry that cannot be read: {e}"))),
+        };
+        if !goes_on {
+            return false;
+        }
+    }
+    true
+}
+
+/// One file inside an archive.
+fn walk_member(
+    stream: Box<dyn Read + '_>,
+    path: &str,
+    archive: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let path = path.trim_start_matches("./");
+    let file_name = path.rsplit('/').next();
+    let mut origin = Origin {
+        name: format!("{}:{path}", archive.name),
+        observed: observed(options, file_name),
+        full_listing: options.full_listing.clone(),
+        nomad_index: None,
+        is_named: false,
+    };
+    match bundle::role(path) {
+        Role::Allocations(root) => {
+            origin.full_listing.get_or_insert_with(|| flags.namespace(&root));
+        }
+        Role::CliFlags(root) => {
+            let mut text = Vec::new();
+            // Whatever cannot be read of it tells nothing.
+            if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_ok() {
+                flags.learn(root, &text);
+            }
+            return true;
+        }
+        Role::PassedOver(why) => return visit(Found::PassedOver(origin, why.into())),
+        Role::Other => {}
+    }
+    walk(stream, &origin, options, flags, depth, visit)
+}

@@ -1,0 +1,136 @@
+//! The stored tables, one file each: what one row is, and each column beside the value that fills it.
+
+pub mod allocation_history;
+pub mod column;
+mod details;
+mod mask;
+pub mod nodes;
+pub mod sightings;
+pub mod snapshots;
+pub mod task_events;
+pub mod task_state_history;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::decode::record::Allocation;
+use column::Described;
+
+/// The stored tables: append-only, and the only truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // each has a file of its own
+pub enum Table {
+    TaskEvents,
+    AllocationHistory,
+    TaskStateHistory,
+    Sightings,
+    Snapshots,
+    Nodes,
+}
+
+impl Table {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Table; 6] = [
+        Table::TaskEvents,
+        Table::AllocationHistory,
+        Table::TaskStateHistory,
+        Table::Sightings,
+        Table::Snapshots,
+        Table::Nodes,
+    ];
+
+    /// Its name in SQL and of its files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::TaskEvents => "task_events",
+            Table::AllocationHistory => "allocation_history",
+            Table::TaskStateHistory => "task_state_history",
+            Table::Sightings => "sightings",
+            Table::Snapshots => "snapshots",
+            Table::Nodes => "nodes",
+        }
+    }
+
+    /// What one row is.
+    pub fn row_is(self) -> &'static str {
+        match self {
+            Table::TaskEvents => "one event of one task, as Nomad recorded it",
+            Table::AllocationHistory => "one version of an allocation as one kind of source showed it",
+            Table::TaskStateHistory => "one observed state of a task, with the window of events that stood beside it",
+            Table::Sightings => "one moment at which an allocation that was not terminal was still shown",
+            Table::Snapshots => "one document taken in: the ledger",
+            Table::Nodes => "one version of a client node",
+        }
+    }
+
+    /// Its columns as the schema shows them.
+    pub fn columns(self) -> Vec<Described> {
+        match self {
+            Table::TaskEvents => column::describe(&task_events::columns()),
+            Table::AllocationHistory => column::describe(&allocation_history::columns()),
+            Table::TaskStateHistory => column::describe(&task_state_history::columns()),
+            Table::Sightings => column::describe(&sightings::columns()),
+            Table::Snapshots => column::describe(&snapshots::columns()),
+            Table::Nodes => column::describe(&nodes::columns()),
+        }
+    }
+
+    /// Its Arrow schema.
+    pub fn schema(self) -> SchemaRef {
+        match self {
+            Table::TaskEvents => column::schema(&task_events::columns()),
+            Table::AllocationHistory => column::schema(&allocation_history::columns()),
+            Table::TaskStateHistory => column::schema(&task_state_history::columns()),
+            Table::Sightings => column::schema(&sightings::columns()),
+            Table::Snapshots => column::schema(&snapshots::columns()),
+            Table::Nodes => column::schema(&nodes::columns()),
+        }
+    }
+}
+
+/// What kind of source showed an allocation; each lacks fields that the others have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// An entry of a list.
+    Stub,
+    /// A full allocation, from a read or a raft snapshot.
+    Full,
+    /// The payload of an event-stream event.
+    Stream,
+}
+
+impl Shape {
+    /// Its name in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shape::Stub => "stub",
+            Shape::Full => "full",
+            Shape::Stream => "stream",
+        }
+    }
+}
+
+/// What every row of an allocation says about where it belongs.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // the names are the columns'
+pub struct Place<'a> {
+    pub region: &'a str,
+    pub namespace: &'a str,
+    pub job_id: Option<&'a str>,
+    pub task_group: Option<&'a str>,
+    pub alloc_id: &'a str,
+    pub node_id: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    /// Where an allocation belongs; `None` without an ID.
+    pub fn of(region: &'a str, a: &'a Allocation<'a>) -> Option<Place<'a>> {
+        Some(Place {
+            region,
+            namespace: a.namespace.as_deref().unwrap_or("default"),
+            job_id: a.job_id.as_deref(),
+            task_group: a.task_group.as_deref(),
+            alloc_id: a.id.as_deref()?,
+            node_id: a.node_id.as_deref(),
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! `allocation_history`: one row is one version of an allocation as one kind of source showed it.
+
+use super::column::{Column, Value, follows, key};
+use super::{Place, Shape};
+use crate::decode::record::Allocation;
+use crate::time;
+
+/// One version of an allocation.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    /// Which allocation it is.
+    pub place: Place<'a>,
+    /// What kind of source showed it.
+    pub shape: Shape,
+    /// The document that showed it first; the merge sets it.
+    pub snapshot_id: i64,
+    a: &'a Allocation<'a>,
+    alloc_index: Option<i64>,
+    cpu_shares: Option<i64>,
+    memory_mb: Option<i64>,
+    memory_max_mb: Option<i64>,
+    disk_mb: Option<i64>,
+}
+
+/// The columns, in order.
+pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+    vec![
+        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
+        key(
+            "namespace",
+            "Nomad namespace; `default` where a source has none",
+            Value::Text(|r| Some(r.place.namespace)),
+        ),
+        key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
+        key("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
+        key(
+            "shape",
+            "kind of source: `stub` (list), `full` (read, node list, raft snapshot) or `stream`; each lacks fields the others have",
+            Value::Text(|r| Some(r.shape.name())),
+        ),
+        key("name", "`<job>.<group>[<index>]`", Value::Text(|r| r.a.name.as_deref())),
+        key("alloc_index", "the index in name; null when the name has none", Value::Int64(|r| r.alloc_index)),
+        key(
+            "job_type",
+            "service, batch, system or sysbatch; null in streams and before Nomad 0.9",
+            Value::Text(|r| r.a.job_type.as_deref()),
+        ),
+        key(
+            "job_version",
+            "version of the job; rises on an in-place update without a restart; null in streams",
+            Value::Int64(|r| r.a.job_version),
+        ),
+        key("eval_id", "evaluation that placed it", Value::Text(|r| r.a.eval_id.as_deref())),
+        key(
+            "deployment_id",
+            "deployment it belongs to; null for none and in stubs",
+            Value::Text(|r| r.a.deployment_id.as_deref()),
+        ),
+        key("node_id", "client node ID", Value::Text(|r| r.place.node_id)),
+        key("node_name", "client node name; null before Nomad 0.9.2", Value::Text(|r| r.a.node_name.as_deref())),
+        key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
+        key(
+            "desired_description",
+            "why the servers want that; null for no reason",
+            Value::Text(|r| r.a.desired_description.as_deref()),
+        ),
+        key(
+            "client_status",
+            "pending, running, complete, failed, lost or unknown; none of them is final",
+            Value::Text(|r| r.a.client_status.as_deref()),
+        ),
+        key("client_description", "what the client says of it", Value::Text(|r| r.a.client_description.as_deref())),
+        key(
+            "desired_migrate",
+            "DesiredTransition.Migrate: drained or stopped; null for not said",
+            Value::Bool(|r| r.a.desired_transition.migrate),
+        ),
+        key(
+            "desired_reschedule",
+            "DesiredTransition.Reschedule; null for not said",
+            Value::Bool(|r| r.a.desired_transition.reschedule),
+        ),
+        key(
+            "desired_force_reschedule",
+            "DesiredTransition.ForceReschedule; null for not said",
+            Value::Bool(|r| r.a.desired_transition.force_reschedule),
+        ),
+        key(
+            "desired_no_shutdown_delay",
+            "DesiredTransition.NoShutdownDelay; null for not said",
+            Value::Bool(|r| r.a.desired_transition.no_shutdown_delay),
+        ),
+        key(
+            "desired_migrate_disable_placement",
+            "DesiredTransition.MigrateDisablePlacement; null for not said",
+            Value::Bool(|r| r.a.desired_transition.migrate_disable_placement),
+        ),
+        key(
+            "deployment_healthy",
+            "whether its deployment found it healthy; null while undecided or without a deployment",
+            Value::Bool(|r| r.a.deployment_status.healthy),
+        ),
+        key(
+            "deployment_healthy_at",
+            "when that was decided, by the client's clock",
+            Value::Moment(|r| r.a.deployment_status.timestamp),
+        ),
+        key(
+            "canary",
+            "whether it is a canary; null without a deployment",
+            Value::Bool(|r| r.a.deployment_status.canary),
+        ),
+        key(
+            "previous_allocation",
+            "allocation that this one replaces; null for none and in stubs",
+            Value::Text(|r| r.a.previous_allocation.as_deref()),
+        ),
+        key(
+            "next_allocation",
+            "allocation that replaces this one; null for none and in stubs before Nomad 1.6",
+            Value::Text(|r| r.a.next_allocation.as_deref()),
+        ),
+        key(
+            "followup_eval_id",
+            "evaluation of a delayed reschedule; null for none",
+            Value::Text(|r| r.a.followup_eval_id.as_deref()),
+        ),
+        key(
+            "preempted_by",
+            "allocation that preempted it; null for none",
+            Value::Text(|r| r.a.preempted_by_allocation.as_deref()),
+        ),
+        key(
+            "reschedule_attempts",
+            "entries of the reschedule tracker, which keeps only recent ones; null without a tracker",
+            Value::Int64(|r| r.a.reschedule_events.as_ref().map(|e| e.len() as i64)),
+        ),
+        key(
+            "rescheduled_from_alloc_id",
+            "previous allocation by the tracker's last entry",
+            Value::Text(|r| r.last_reschedule()?.prev_alloc_id.as_deref()),
+        ),
+        key(
+            "rescheduled_from_node_id",
+            "previous node by the tracker's last entry",
+            Value::Text(|r| r.last_reschedule()?.prev_node_id.as_deref()),
+        ),
+        key(
+            "rescheduled_at",
+            "time of the tracker's last entry, by the server's clock",
+            Value::Moment(|r| r.last_reschedule()?.reschedule_time.and_then(time::known)),
+        ),
+        key(
+            "created_at",
+            "CreateTime, by the server's clock",
+            Value::Moment(|r| r.a.create_time.and_then(time::known)),
+        ),
+        key(
+            "modified_at",
+            "ModifyTime, by the server's clock; null before Nomad 0.7.1",
+            Value::Moment(|r| r.modified_at()),
+        ),
+        key("create_index", "raft index of its creation", Value::Int64(|r| r.a.create_index)),
+        key("modify_index", "raft index of this version", Value::Int64(|r| r.a.modify_index)),
+        key("cpu_shares", "CPU of all its tasks in MHz; null when not listed", Value::Int64(|r| r.cpu_shares)),
+        key("memory_mb", "memory of all its tasks in MiB; null when not listed", Value::Int64(|r| r.memory_mb)),
+        key(
+            "memory_max_mb",
+            "memory that its tasks may use beyond that in MiB; null when none may, or not listed",
+            Value::Int64(|r| r.memory_max_mb),
+        ),
+        key("disk_mb", "ephemeral disk in MiB; null when not listed", Value::Int64(|r| r.disk_mb)),
+        follows("snapshot_id", "the document that showed this version first", Value::Int64(|r| Some(r.snapshot_id))),
+    ]
+}
+
+/// The row of one allocation.
+pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a> {
+    let tasks = a.allocated.as_ref().map(|r| r.tasks.as_slice());
+    let sum = |value: fn(&crate::decode::record::TaskResources<'_>) -> Option<i64>| {
+        tasks?.iter().filter_map(value).reduce(i64::saturating_add)
+    };
+    let legacy = a.resources.filter(|_| a.allocated.is_none());
+    Row {
+        place,
+        shape,
+        snapshot_id: 0,
+        a,
+        alloc_index: alloc_index(a),
+        cpu_shares: sum(|t| t.cpu_shares).or(legacy.and_then(|r| r.cpu)),
+        memory_mb: sum(|t| t.memory_mb).or(legacy.and_then(|r| r.memory_mb)),
+        memory_max_mb: sum(|t| t.memory_max_mb.filter(|mb| *mb > 0))
+            .or(legacy.and_then(|r| r.memory_max_mb).filter(|mb| *mb > 0)),
+        disk_mb: a.allocated.as_ref().and_then(|r| r.disk_mb).or(legacy.and_then(|r| r.disk_mb)),
+    }
+}
+
+/// The index in an allocation's name. Job and group may hold dots and brackets themselves, so their lengths count
+/// (nomad/structs/alloc.go, `AllocIndexFromName`).
+fn alloc_index(a: &Allocation<'_>) -> Option<i64> {
+    let rest = a.name.as_deref()?.strip_prefix(a.job_id.as_deref()?)?.strip_prefix('.')?;
+    rest.strip_prefix(a.task_group.as_deref()?)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+impl Row<'_> {
+    fn last_reschedule(&self) -> Option<&crate::decode::record::RescheduleEvent<'_>> {
+        self.a.reschedule_events.as_ref()?.last()
+    }
+
+    /// ModifyTime in nanoseconds since the epoch.
+    pub fn modified_at(&self) -> Option<i64> {
+        self.a.modify_time.and_then(time::known)
+    }
+}

@@ -1,0 +1,181 @@
+//! A column: its name, its meaning and the value that fills it, in one place.
+//!
+//! The schema of a Parquet file, the rows' identity and the text of `alloclog schema` all come from these lists.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// One column of a stored table whose rows are `R`. A moment is two columns: `x_at` in microseconds and its exact twin
+/// `x_at_ns`.
+pub struct Column<R> {
+    /// Its name.
+    pub name: &'static str,
+    /// What a value is, its unit, and when it is null.
+    pub meaning: &'static str,
+    /// What it has to do with the row's identity.
+    pub role: Role,
+    /// Where its value comes from.
+    pub value: Value<R>,
+}
+
+/// What a column has to do with the identity of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Two rows that agree in all key columns are one row.
+    Key,
+    /// Follows from the key, or tells what came first; never makes two rows out of one.
+    Follows,
+}
+
+/// The value that fills a column, by type.
+pub enum Value<R> {
+    /// UTF-8 text.
+    Text(fn(&R) -> Option<&str>),
+    /// A signed 64-bit integer.
+    Int64(fn(&R) -> Option<i64>),
+    /// A signed 32-bit integer.
+    Int32(fn(&R) -> Option<i32>),
+    /// True or false.
+    Bool(fn(&R) -> Option<bool>),
+    /// A moment in nanoseconds since the epoch: fills `x_at`, cut to microseconds, and `x_at_ns`.
+    Moment(fn(&R) -> Option<i64>),
+    /// A UTC day, in days since the epoch.
+    Date(fn(&R) -> Option<i32>),
+}
+
+/// A column whose value is part of the row's identity.
+pub fn key<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Column<R> {
+    Column { name, meaning, role: Role::Key, value }
+}
+
+/// A column that follows from the others, or tells what came first.
+pub fn follows<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Column<R> {
+    Column { name, meaning, role: Role::Follows, value }
+}
+
+/// One column of a file, as the schema shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// Its type, in the words of the schema.
+    pub kind: &'static str,
+    /// What a value is, its unit, and when it is null.
+    pub meaning: String,
+    /// Whether it is part of the row's identity.
+    pub is_key: bool,
+}
+
+fn moment_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The columns as the schema shows them, twins included.
+pub fn describe<R>(columns: &[Column<R>]) -> Vec<Described> {
+    let mut described = Vec::new();
+    for c in columns {
+        let is_key = c.role == Role::Key;
+        let mut add = |name: String, kind, meaning: String| described.push(Described { name, kind, meaning, is_key });
+        match c.value {
+            Value::Text(_) => add(c.name.into(), "string", c.meaning.into()),
+            Value::Int64(_) => add(c.name.into(), "int64", c.meaning.into()),
+            Value::Int32(_) => add(c.name.into(), "int32", c.meaning.into()),
+            Value::Bool(_) => add(c.name.into(), "bool", c.meaning.into()),
+            Value::Date(_) => add(c.name.into(), "date", c.meaning.into()),
+            Value::Moment(_) => {
+                add(c.name.into(), "timestamp", c.meaning.into());
+                add(format!("{}_ns", c.name), "int64", format!("{} in nanoseconds since the epoch, exact", c.name));
+            }
+        }
+    }
+    described
+}
+
+/// The Arrow schema of a table. Every column may be null: what a document lacks stays missing.
+pub fn schema<R>(columns: &[Column<R>]) -> SchemaRef {
+    let mut fields = Vec::new();
+    for c in columns {
+        let kind = match c.value {
+            Value::Text(_) => DataType::Utf8,
+            Value::Int64(_) => DataType::Int64,
+            Value::Int32(_) => DataType::Int32,
+            Value::Bool(_) => DataType::Boolean,
+            Value::Date(_) => DataType::Date32,
+            Value::Moment(_) => moment_type(),
+        };
+        fields.push(Field::new(c.name, kind, true));
+        if matches!(c.value, Value::Moment(_)) {
+            fields.push(Field::new(format!("{}_ns", c.name), DataType::Int64, true));
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// The rows as one batch.
+///
+/// # Errors
+/// Only if `schema` is not that of `columns`.
+pub fn batch<R>(columns: &[Column<R>], schema: SchemaRef, rows: &[R]) -> Result<RecordBatch, ArrowError> {
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for c in columns {
+        match &c.value {
+            Value::Text(value) => {
+                let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
+                for row in rows {
+                    texts.append_option(value(row));
+                }
+                arrays.push(Arc::new(texts.finish()));
+            }
+            Value::Int64(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Int64Array>())),
+            Value::Int32(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Int32Array>())),
+            Value::Bool(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<BooleanArray>())),
+            Value::Date(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Date32Array>())),
+            Value::Moment(value) => {
+                // Cut, not rounded: all moments lie after 1970.
+                let micros: TimestampMicrosecondArray = rows.iter().map(|r| value(r).map(|ns| ns / 1000)).collect();
+                arrays.push(Arc::new(micros.with_timezone("UTC")));
+                arrays.push(Arc::new(rows.iter().map(value).collect::<Int64Array>()));
+            }
+        }
+    }
+    RecordBatch::try_new(schema, arrays)
+}
+
+/// The identity of a row: a 128-bit hash of its key columns. Two different rows among a billion share one with a
+/// probability below 10^-20. `buffer` is only there to be used again.
+pub fn identity<R>(columns: &[Column<R>], row: &R, buffer: &mut Vec<u8>) -> u128 {
+    buffer.clear();
+    for c in columns.iter().filter(|c| c.role == Role::Key) {
+        match &c.value {
+            Value::Text(value) => match value(row) {
+                None => buffer.push(0),
+                Some(text) => {
+                    buffer.push(1);
+                    buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                    buffer.extend_from_slice(text.as_bytes());
+                }
+            },
+            Value::Int64(value) | Value::Moment(value) => number(value(row), buffer),
+            Value::Int32(value) | Value::Date(value) => number(value(row).map(i64::from), buffer),
+            Value::Bool(value) => number(value(row).map(i64::from), buffer),
+        }
+    }
+    xxh3_128(buffer)
+}
+
+#[inline]
+fn number(value: Option<i64>, buffer: &mut Vec<u8>) {
+    match value {
+        None => buffer.push(0),
+        Some(n) => {
+            buffer.push(1);
+            buffer.extend_from_slice(&n.to_le_bytes());
+        }
+    }
+}

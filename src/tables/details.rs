@@ -1,0 +1,120 @@
+//! An event's `Details` and message as text.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use super::mask;
+use crate::decode::record::TaskEvent;
+
+/// What is shown of an event: `DisplayMessage` as served; where it is empty, the event's own message or error text.
+pub fn message<'a>(event: &'a TaskEvent<'a>) -> Option<&'a str> {
+    event
+        .display_message
+        .as_deref()
+        .or(event.message.as_deref())
+        .or_else(|| event.legacy.first().map(|(_, text)| text.as_ref()))
+}
+
+/// The `Details` map as compact JSON, keys sorted by bytes, with the old fields that it lacks under the keys that it
+/// would hold them by; `None` when there is nothing. Nomad before 0.7.1 had only the old fields.
+pub fn json(event: &TaskEvent<'_>) -> Option<String> {
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(event.details.len() + event.legacy.len());
+    pairs.extend(event.details.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
+    let has = |pairs: &[(&str, Cow<'_, str>)], name: &str| pairs.iter().any(|(known, _)| *known == name);
+    for (name, value) in &event.legacy {
+        if !has(&pairs, name) {
+            pairs.push((name, Cow::Borrowed(value.as_ref())));
+        }
+    }
+    if let Some(text) = event.message.as_deref()
+        && !pairs.iter().any(|(name, value)| matches!(*name, "message" | "exit_message") && value == text)
+        && !has(&pairs, "message")
+    {
+        pairs.push(("message", Cow::Borrowed(text)));
+    }
+    if let Some(limit) = event.disk_limit.filter(|n| *n != 0)
+        && !has(&pairs, "disk_limit")
+    {
+        pairs.push(("disk_limit", Cow::Owned(limit.to_string())));
+    }
+    if pairs.is_empty() {
+        return None;
+    }
+    pairs.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    let mut json = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len() + 6).sum());
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        json.push(if i == 0 { '{' } else { ',' });
+        quote(name, &mut json);
+        json.push(':');
+        quote(&mask::credentials(value), &mut json);
+    }
+    json.push('}');
+    Some(json)
+}
+
+/// Adds a JSON string in which only `"`, `\` and control characters are escaped.
+pub fn quote(text: &str, json: &mut String) {
+    json.push('"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        json.push_str(&text[plain..at]);
+        plain = at + 1;
+        match byte {
+            b'"' => json.push_str("\\\""),
+            b'\\' => json.push_str("\\\\"),
+            b'\n' => json.push_str("\\n"),
+            b'\r' => json.push_str("\\r"),
+            b'\t' => json.push_str("\\t"),
+            // Writing to a String cannot fail.
+            control => drop(write!(json, "\\u{control:04x}")),
+        }
+    }
+    json.push_str(&text[plain..]);
+    json.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair<'a>(name: &'a str, value: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn sorts_keys_and_escapes_only_what_json_needs() {
+        let event = TaskEvent {
+            details: vec![pair("b", "a<b>\u{1}\"é\\\n"), pair("B", ""), pair("a", "1")],
+            ..TaskEvent::default()
+        };
+        let expected = "{\"B\":\"\",\"a\":\"1\",\"b\":\"a<b>\\u0001\\\"é\\\\\\n\"}";
+        assert_eq!(json(&event).as_deref(), Some(expected));
+        assert_eq!(json(&TaskEvent::default()), None);
+    }
+
+    #[test]
+    fn old_fields_stand_where_details_would_hold_them() {
+        let event = TaskEvent {
+            message: Some("Building Task Directory".into()),
+            legacy: vec![("driver_error", "no such image".into())],
+            disk_limit: Some(300),
+            ..TaskEvent::default()
+        };
+        let expected = r#"{"disk_limit":"300","driver_error":"no such image","message":"Building Task Directory"}"#;
+        assert_eq!(json(&event).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_details_holds_already_is_not_said_twice() {
+        let event = TaskEvent {
+            message: Some("OOM Killed".into()),
+            details: vec![pair("exit_message", "OOM Killed"), pair("driver_error", "x")],
+            legacy: vec![("driver_error", "x".into())],
+            ..TaskEvent::default()
+        };
+        assert_eq!(json(&event).as_deref(), Some(r#"{"driver_error":"x","exit_message":"OOM Killed"}"#));
+    }
+}

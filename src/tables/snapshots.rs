@@ -1,0 +1,110 @@
+//! `snapshots`: one row is one document taken in. The ledger.
+
+use super::column::{Column, Value, follows, key};
+
+/// One document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // each is described by its column
+pub struct Row {
+    pub region: String,
+    pub content_hash: String,
+    pub observed_at: Option<i64>,
+    pub observed_from: Option<&'static str>,
+    pub is_full_listing: bool,
+    pub snapshot_id: i64,
+    pub source: String,
+    pub shape: Option<&'static str>,
+    pub namespace: Option<String>,
+    pub nomad_index: Option<i64>,
+    pub times_rounded: bool,
+    pub bytes: i64,
+    pub allocations: i64,
+    pub task_states: i64,
+    pub task_events: i64,
+    pub rejected: i64,
+    pub unknown_fields: Option<String>,
+    pub new_allocations: i64,
+    pub new_task_states: i64,
+    pub new_task_events: i64,
+    pub ingested_at: Option<i64>,
+}
+
+/// The columns, in order.
+pub fn columns() -> Vec<Column<Row>> {
+    vec![
+        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(&r.region))),
+        key(
+            "content_hash",
+            "XXH3-128 of the decompressed document, 32 hex digits",
+            Value::Text(|r| Some(&r.content_hash)),
+        ),
+        key(
+            "observed_at",
+            "when the document showed the cluster; null when nothing tells",
+            Value::Moment(|r| r.observed_at),
+        ),
+        follows(
+            "observed_from",
+            "what tells observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name) or `content` (the newest time in the document)",
+            Value::Text(|r| r.observed_from),
+        ),
+        key(
+            "is_full_listing",
+            "whether it shows every allocation of its namespace, so that one which is missing has vanished",
+            Value::Bool(|r| Some(r.is_full_listing)),
+        ),
+        follows("snapshot_id", "number of the document in order of arrival", Value::Int64(|r| Some(r.snapshot_id))),
+        follows(
+            "source",
+            "where it came from, as the user wrote it, with the path inside an archive; never a credential",
+            Value::Text(|r| Some(&r.source)),
+        ),
+        follows(
+            "shape",
+            "`stub`, `full` or `stream`; `mixed` for several; null for a document without allocations",
+            Value::Text(|r| r.shape),
+        ),
+        follows(
+            "namespace",
+            "namespace that it lists, `*` for all; null when not known",
+            Value::Text(|r| r.namespace.as_deref()),
+        ),
+        follows("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
+        follows(
+            "times_rounded",
+            "whether its times went through a float: four or more event times, all equal to their own shortest float64 print",
+            Value::Bool(|r| Some(r.times_rounded)),
+        ),
+        follows("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),
+        follows("allocations", "allocations in it", Value::Int64(|r| Some(r.allocations))),
+        follows("task_states", "task states in it", Value::Int64(|r| Some(r.task_states))),
+        follows("task_events", "task events in it", Value::Int64(|r| Some(r.task_events))),
+        follows("rejected", "places in it that could not be read", Value::Int64(|r| Some(r.rejected))),
+        follows(
+            "unknown_fields",
+            "fields that Nomad was not known to have, with their number, as JSON; null when there are none",
+            Value::Text(|r| r.unknown_fields.as_deref()),
+        ),
+        follows(
+            "new_allocations",
+            "rows of allocation_history that it was the first to show",
+            Value::Int64(|r| Some(r.new_allocations)),
+        ),
+        follows(
+            "new_task_states",
+            "rows of task_state_history that it was the first to show",
+            Value::Int64(|r| Some(r.new_task_states)),
+        ),
+        follows(
+            "new_task_events",
+            "rows of task_events that it was the first to show",
+            Value::Int64(|r| Some(r.new_task_events)),
+        ),
+        follows("ingested_at", "when it was taken into a lake; null outside a lake", Value::Moment(|r| r.ingested_at)),
+        follows(
+            "alloclog_version",
+            "version of alloclog that read it",
+            Value::Text(|_| Some(env!("CARGO_PKG_VERSION"))),
+        ),
+    ]
+}

@@ -1,0 +1,214 @@
+//! `task_events`: one row is one event of one task, as Nomad recorded it.
+
+use std::borrow::Cow;
+
+use super::column::{Column, Value, follows, key};
+use super::details;
+use super::{Place, mask};
+use crate::decode::record::{TaskEvent, TaskState};
+use crate::time::{self, DAY};
+
+/// One event in its place.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    /// Whose event it is.
+    pub place: Place<'a>,
+    /// The task.
+    pub task: &'a str,
+    /// Which run of the task it belongs to.
+    pub attempt: Option<i64>,
+    /// Nanoseconds since the epoch, client clock.
+    pub event_at: Option<i64>,
+    /// How many equal events stand before it in its window.
+    pub ordinal: i32,
+    /// Whether its document's times went through a float; the merge sets it.
+    pub times_rounded: bool,
+    event: &'a TaskEvent<'a>,
+    exit_code: Option<i64>,
+    signal: Option<i64>,
+    oom_killed: Option<bool>,
+    fails_task: Option<bool>,
+    restart_reason: Option<&'a str>,
+    start_delay: Option<i64>,
+    kill_timeout: Option<i64>,
+    message: Option<Cow<'a, str>>,
+    details: Option<String>,
+}
+
+/// The columns, in order.
+pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+    vec![
+        follows("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
+        follows(
+            "namespace",
+            "Nomad namespace; `default` where a source has none",
+            Value::Text(|r| Some(r.place.namespace)),
+        ),
+        follows("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
+        follows("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
+        key("task", "task name", Value::Text(|r| Some(r.task))),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
+        follows("node_id", "client node ID; null when unknown", Value::Text(|r| r.place.node_id)),
+        follows(
+            "attempt",
+            "which run of the task this belongs to; 1 is the first run and its setup, and a Restarting belongs to the run it ends; null without a Restarts counter (before Nomad 0.6)",
+            Value::Int64(|r| r.attempt),
+        ),
+        key(
+            "event_at",
+            "when it happened, by the client's wall clock; null when the event has no time",
+            Value::Moment(|r| r.event_at),
+        ),
+        key(
+            "event_type",
+            "Nomad's spelling, an open set; null when the event has none",
+            Value::Text(|r| r.event.kind.as_deref()),
+        ),
+        key(
+            "ordinal",
+            "number among events equal in all the rest of the key; 0, nearly always",
+            Value::Int32(|r| Some(r.ordinal)),
+        ),
+        key(
+            "fails_task",
+            "whether the event marks the task as failed; null where a source lacks it",
+            Value::Bool(|r| r.fails_task),
+        ),
+        key(
+            "exit_code",
+            "exit code; null where none applies, though Nomad writes 0 there",
+            Value::Int64(|r| r.exit_code),
+        ),
+        key(
+            "signal",
+            "number of the signal that ended the process, 0 for none; null where none applies",
+            Value::Int64(|r| r.signal),
+        ),
+        key(
+            "oom_killed",
+            "whether the kernel killed it for lack of memory; only on Terminated, null elsewhere and before Nomad 0.9",
+            Value::Bool(|r| r.oom_killed),
+        ),
+        key(
+            "restart_reason",
+            "why it is or is not restarted; null where none is given",
+            Value::Text(|r| r.restart_reason),
+        ),
+        key(
+            "start_delay_ns",
+            "wait before the next start in nanoseconds; only on Restarting, null elsewhere",
+            Value::Int64(|r| r.start_delay),
+        ),
+        key(
+            "kill_timeout_ns",
+            "time between the kill signal and SIGKILL in nanoseconds; null for none",
+            Value::Int64(|r| r.kill_timeout),
+        ),
+        key(
+            "times_rounded",
+            "whether event_at comes from a document whose times went through a float",
+            Value::Bool(|r| Some(r.times_rounded)),
+        ),
+        follows(
+            "message",
+            "DisplayMessage as served, or the event's own message or error; credentials in URLs masked; null when there is none",
+            Value::Text(|r| r.message.as_deref()),
+        ),
+        key(
+            "details",
+            "the Details map as JSON with sorted keys, with what old fields say beside it; credentials in URLs masked; null when empty",
+            Value::Text(|r| r.details.as_deref()),
+        ),
+        follows(
+            "event_date",
+            "UTC day of event_at; null when the event has no time",
+            Value::Date(|r| r.event_at.map(|ns| (ns / DAY) as i32)),
+        ),
+    ]
+}
+
+/// The attempt of each event of a window: Restarts + 1 − the Restarting events at or after it, so that every window
+/// gives the same number (Nomad raises `Restarts` once for each: task_runner.go, `appendEvent`).
+pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
+    let mut after = 0;
+    let mut attempts: Vec<Option<i64>> = state
+        .events
+        .iter()
+        .rev()
+        .map(|event| {
+            after += i64::from(event.kind.as_deref() == Some("Restarting"));
+            state.restarts.map(|restarts| restarts + 1 - after)
+        })
+        .collect();
+    attempts.reverse();
+    attempts
+}
+
+/// The rows of one task's window, in the order of the document.
+pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'a>>) {
+    let first = rows.len();
+    for (event, attempt) in state.events.iter().zip(attempts(state)) {
+        let row = row(place, &state.task, event, attempt);
+        let equal = rows[first..].iter().filter(|other| other.equals(&row)).count();
+        rows.push(Row { ordinal: equal as i32, ..row });
+    }
+}
+
+fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: Option<i64>) -> Row<'a> {
+    let detail = |name: &str| event.details.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
+    let is = |kind: &str| event.kind.as_deref() == Some(kind);
+    let terminated = is("Terminated");
+    // A field that Nomad always writes says something only where it is not its zero, or where its type makes it apply.
+    let applies = |value: Option<i64>, detail: Option<&str>| {
+        value.filter(|n| *n != 0).or_else(|| detail.and_then(|d| d.parse().ok())).or(value.filter(|_| terminated))
+    };
+    let start_delay = if is("Restarting") {
+        event
+            .start_delay
+            .filter(|n| *n != 0)
+            .or_else(|| detail("start_delay").and_then(|d| d.parse().ok()))
+            .or(event.start_delay)
+    } else {
+        None
+    };
+    Row {
+        place,
+        task,
+        attempt,
+        event_at: event.time.and_then(time::known),
+        ordinal: 0,
+        times_rounded: false,
+        event,
+        exit_code: applies(event.exit_code, detail("exit_code")),
+        signal: applies(event.signal, detail("signal")),
+        oom_killed: if terminated { detail("oom_killed").and_then(|d| d.parse().ok()) } else { None },
+        fails_task: match detail("fails_task") {
+            Some("true") => Some(true),
+            _ => event.fails_task,
+        },
+        restart_reason: event.restart_reason.as_deref().or_else(|| detail("restart_reason").filter(|d| !d.is_empty())),
+        start_delay,
+        kill_timeout: event
+            .kill_timeout
+            .filter(|n| *n != 0)
+            .or_else(|| detail("kill_timeout").and_then(time::go_duration).filter(|n| *n != 0)),
+        message: details::message(event).map(mask::credentials),
+        details: details::json(event),
+    }
+}
+
+impl Row<'_> {
+    /// Whether two events of one task are equal in their identity, the ordinal left out.
+    fn equals(&self, other: &Row<'_>) -> bool {
+        self.event_at == other.event_at
+            && self.event.kind == other.event.kind
+            && self.fails_task == other.fails_task
+            && self.exit_code == other.exit_code
+            && self.signal == other.signal
+            && self.oom_killed == other.oom_killed
+            && self.restart_reason == other.restart_reason
+            && self.start_delay == other.start_delay
+            && self.kill_timeout == other.kill_timeout
+            && self.details == other.details
+    }
+}

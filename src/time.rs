@@ -1,0 +1,239 @@
+//! Nomad's encodings of time, all turned into nanoseconds since the Unix epoch.
+//!
+//! Event times, `CreateTime` and `ModifyTime` are integers; state times are RFC 3339 text with nought to nine digits
+//! of a second and, for some fields, the client's own offset. "Never" is written as `null`, as
+//! `0001-01-01T00:00:00Z`, as 0, or by leaving the key out; all become `None`.
+
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+
+/// Nanoseconds in a second, an hour and a day.
+pub const SECOND: i64 = 1_000_000_000;
+/// Nanoseconds in an hour.
+pub const HOUR: i64 = 3600 * SECOND;
+/// Nanoseconds in a day.
+pub const DAY: i64 = 24 * HOUR;
+
+/// `ns` unless it is one of Nomad's ways to say "never": 0 or less.
+#[inline]
+pub fn known(ns: i64) -> Option<i64> {
+    (ns > 0).then_some(ns)
+}
+
+/// Why a text is not a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotATime {
+    /// It is not RFC 3339.
+    #[error("is not an RFC 3339 time")]
+    Syntax,
+    /// It lies after the year 2262, where nanoseconds no longer fit 64 bits.
+    #[error("lies beyond the year 2262, the last that nanoseconds in 64 bits can tell")]
+    Range,
+}
+
+/// Nanoseconds since the epoch of an RFC 3339 text; `None` for moments up to 1970, which is how Nomad writes "never".
+///
+/// # Errors
+/// When the text is not RFC 3339, or the moment is too late for 64 bits.
+pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
+    if let Some(ns) = utc_quickly(text.as_bytes()) {
+        return Ok(known(ns));
+    }
+    let moment = DateTime::parse_from_rfc3339(text).map_err(|_| NotATime::Syntax)?;
+    if moment.timestamp() <= 0 {
+        return Ok(known(moment.timestamp_nanos_opt().unwrap_or(0)));
+    }
+    moment.timestamp_nanos_opt().map(known).ok_or(NotATime::Range)
+}
+
+/// The form that Nomad writes nearly always, `2026-11-23T18:29:16.28257174Z`, without chrono's generality.
+/// `None` means "ask chrono", never "wrong".
+fn utc_quickly(b: &[u8]) -> Option<i64> {
+    let digits = |from: usize, len: usize| -> Option<i64> {
+        let mut n = 0i64;
+        for &d in b.get(from..from + len)? {
+            n = n * 10 + i64::from(d.is_ascii_digit().then(|| d - b'0')?);
+        }
+        Some(n)
+    };
+    let is = |at: usize, c: u8| b.get(at) == Some(&c);
+    if !(b.last() == Some(&b'Z') && is(4, b'-') && is(7, b'-') && is(10, b'T') && is(13, b':') && is(16, b':')) {
+        return None;
+    }
+    let (year, month, day) = (digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
+    let (hour, minute, second) = (digits(11, 2)?, digits(14, 2)?, digits(17, 2)?);
+    let days_in_month = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let usual_day = day >= 1 && day <= *days_in_month.get(usize::try_from(month).ok()?.checked_sub(1)?)?;
+    if !(1970..2262).contains(&year) || !usual_day || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let fraction = match b.len() - 20 {
+        0 if is(19, b'Z') => 0,
+        n @ 2..=10 if is(19, b'.') => digits(20, n - 1)? * 10i64.pow(10 - n as u32),
+        _ => return None,
+    };
+    let seconds = (days_since_epoch(year, month, day) * 24 + hour) * 3600 + minute * 60 + second;
+    Some(seconds * SECOND + fraction)
+}
+
+/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar.
+/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.)
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.
+pub fn to_rfc3339(ns: i64) -> String {
+    DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// Nanoseconds of a Go duration such as `5s`, `1m30s` or `1.5h`, as `Details.kill_timeout` holds it
+/// (Go's `time.Duration.String`); `None` for anything else.
+pub fn go_duration(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total = 0i64;
+    loop {
+        let number = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (digits, after) = rest.split_at(number);
+        let unit_len = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_len);
+        let scale = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => SECOND,
+            "m" => 60 * SECOND,
+            "h" => HOUR,
+            _ => return None,
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        total = total.checked_add(whole.checked_mul(scale)?)?;
+        let mut weight = scale;
+        for d in fraction.bytes() {
+            weight /= 10;
+            total = total.checked_add(i64::from(d.checked_sub(b'0').filter(|d| *d < 10)?) * weight)?;
+        }
+        rest = after;
+        if rest.is_empty() {
+            return Some(if negative { -total } else { total });
+        }
+    }
+}
+
+/// The UTC moment that a file name carries, in nanoseconds: `20261123T182801Z`, `2026-11-23T18:28:01Z`,
+/// `2026-11-23T18-28-01Z`, `2026-11-23-182801Z`, with or without a fraction; the last one in the name. A name without
+/// the `Z` says no time zone and is not believed.
+pub fn in_file_name(name: &str) -> Option<i64> {
+    name.match_indices('Z').filter_map(|(end, _)| time_before_z(&name[..end])).next_back()
+}
+
+/// The time that ends a text, read from its end: digits with the separators that file names use.
+fn time_before_z(text: &str) -> Option<i64> {
+    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '_' | 'T' | '.');
+    let start = text.rfind(|c: char| !is_part(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));
+    let tail = &text[start..];
+    let (clock, fraction) = match tail.rsplit_once('.') {
+        Some((clock, f)) if (1..=9).contains(&f.len()) && f.bytes().all(|b| b.is_ascii_digit()) => (clock, f),
+        _ => (tail, ""),
+    };
+    let digits: String = clock.chars().filter(char::is_ascii_digit).collect();
+    let last = digits.get(digits.len().checked_sub(14)?..)?;
+    let number = |range: std::ops::Range<usize>| last[range].parse::<u32>().ok();
+    let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(4..6)?, number(6..8)?)?;
+    let moment = date.and_hms_opt(number(8..10)?, number(10..12)?, number(12..14)?)?.and_utc();
+    let nanos = format!("{fraction:0<9}").parse::<i64>().ok()?;
+    known(moment.timestamp().checked_mul(SECOND)?.checked_add(nanos)?)
+}
+
+/// Whether a number of nanoseconds equals the shortest decimal print of the float64 nearest to it, as every time does
+/// that went through a float. Floats of this size are 256 apart, so the shortest print ends in two noughts.
+#[inline]
+pub fn looks_like_float(ns: i64) -> bool {
+    ns % 100 == 0 && (ns as f64).to_string().parse() == Ok(ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_nomads_times() {
+        assert_eq!(rfc3339("1970-01-01T00:00:01Z"), Ok(Some(SECOND)));
+        assert_eq!(rfc3339("2026-11-23T18:29:16.28257174Z"), Ok(Some(1_795_458_556_282_571_740)));
+        assert_eq!(rfc3339("2026-11-23T23:59:16.28257174+05:30"), Ok(Some(1_795_458_556_282_571_740)));
+        assert_eq!(rfc3339("2024-02-29T00:00:00Z"), Ok(Some(1_709_164_800 * SECOND)));
+        assert_eq!(rfc3339("0001-01-01T00:00:00Z"), Ok(None));
+        assert_eq!(rfc3339("1969-12-31T23:59:59Z"), Ok(None));
+        assert_eq!(rfc3339("2026-11-23"), Err(NotATime::Syntax));
+        assert_eq!(rfc3339("2023-02-29T00:00:00Z"), Err(NotATime::Syntax));
+        assert_eq!(rfc3339("2300-01-01T00:00:00Z"), Err(NotATime::Range));
+    }
+
+    #[test]
+    fn quick_and_general_readers_agree_on_every_day() {
+        for day in (0..106_000).step_by(13) {
+            let ns = day * DAY + 3_723 * SECOND + 120_000_000;
+            let text = to_rfc3339(ns);
+            assert_eq!(utc_quickly(text.as_bytes()), Some(ns), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_go_durations() {
+        for (text, ns) in [
+            ("5s", Some(5 * SECOND)),
+            ("1m30s", Some(90 * SECOND)),
+            ("1h0m0.5s", Some(HOUR + SECOND / 2)),
+            ("1.049726747s", Some(1_049_726_747)),
+            ("250ms", Some(250_000_000)),
+            ("3µs", Some(3_000)),
+            ("0", Some(0)),
+            ("-2s", Some(-2 * SECOND)),
+            ("", None),
+            ("5", None),
+            ("s", None),
+            ("9999999999h", None),
+        ] {
+            assert_eq!(go_duration(text), ns, "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_times_in_file_names() {
+        let expected = rfc3339("2026-11-23T18:28:01Z").unwrap_or_default();
+        for name in [
+            "20261123T182801Z.json",
+            "2026-11-23T18:28:01Z.json.gz",
+            "allocs-2026-11-23T18-28-01Z.ndjson",
+            "nomad-debug-2026-11-23-182801Z",
+            "20261123T182801.000Z.json",
+        ] {
+            assert_eq!(in_file_name(name), expected, "{name}");
+        }
+        for name in ["allocations.json", "20261123T182801.json", "20261323T182801Z.json", "12Z", "Zebra.json"] {
+            assert_eq!(in_file_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn tells_times_that_went_through_a_float() {
+        // From the API page of Nomad 0.6, whose samples did.
+        assert!(looks_like_float(1_495_747_371_795_703_800));
+        assert!(!looks_like_float(1_795_458_551_898_620_217));
+        assert!(!looks_like_float(1_795_458_551_898_620_300 + 1));
+    }
+}

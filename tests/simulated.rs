@@ -1,0 +1,1 @@
+//! The simulator's truth against what its documents give.

@@ -1,0 +1,365 @@
+//! The cluster: places jobs on nodes over a span of time, replaces what fails, moves or is lost, collects what is
+//! done, and numbers every change.
+
+use crate::simulator::course::{Plan, Reception};
+use crate::simulator::event::Meaning;
+use crate::simulator::job::Job;
+use crate::simulator::life::Life;
+use crate::simulator::node::{Node, Outage, OutageKind};
+use crate::simulator::random::Random;
+use crate::simulator::scenario::{self, Scenario};
+use crate::simulator::version::{Decision, Source, Version, versions};
+use crate::simulator::{MINUTE, SECOND, START};
+
+/// What kind of cluster to make up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub nodes: usize,
+    pub jobs: usize,
+    /// How long it is watched.
+    pub span: i64,
+    /// How long the servers keep what is done (`eval_gc_threshold`; they look every five minutes).
+    pub kept: i64,
+    /// How often each life is led.
+    pub weights: Vec<(Scenario, u32)>,
+    /// How likely rare things are, in percent: outages, odd clocks, refused allocations and the like.
+    pub rare: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let weights = scenario::ALL.to_vec();
+        Self { nodes: 4, jobs: 7, span: 40 * MINUTE, kept: 6 * MINUTE, weights, rare: 12 }
+    }
+}
+
+impl Config {
+    /// A cluster in which nothing happens that makes a life hard to follow: clocks keep time, clients keep their
+    /// state, nodes stay. What then is seen without a gap must be called complete.
+    pub fn plain() -> Self {
+        let odd = [Scenario::AgentRestarts, Scenario::StateLost, Scenario::CsiPlugin, Scenario::SlowStart];
+        let weights = scenario::ALL.into_iter().filter(|(s, _)| !odd.contains(s)).collect();
+        Self { rare: 0, weights, ..Self::default() }
+    }
+}
+
+/// Why an allocation replaces another: the reasons of the `reschedules` view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacing {
+    Rescheduled,
+    Migrated,
+    Updated,
+    Preempted,
+    Lost,
+}
+
+/// An allocation and its whole history.
+#[derive(Debug, Clone)]
+pub struct Allocation {
+    pub id: String,
+    pub eval: String,
+    pub deployment: String,
+    /// Numbers of its job, the group in the job, and its node.
+    pub job: usize,
+    pub group: usize,
+    pub node: usize,
+    /// The number in its name.
+    pub index: usize,
+    pub created: i64,
+    pub create_index: i64,
+    /// The allocation it replaces, and why.
+    pub replaces: Option<(usize, Replacing)>,
+    /// Failed predecessors, oldest first: when rescheduled, its number.
+    pub tracker: Vec<(i64, usize)>,
+    /// The tasks that the client knows; the group may have one more.
+    pub lives: Vec<Life>,
+    pub versions: Vec<Version>,
+    /// When the servers forgot it.
+    pub collected: Option<i64>,
+}
+
+impl Allocation {
+    /// The version that the servers serve at a moment; `None` before it exists and after it is collected.
+    pub fn version_at(&self, at: i64) -> Option<usize> {
+        if self.collected.is_some_and(|gone| gone <= at) {
+            return None;
+        }
+        self.versions.partition_point(|v| v.at <= at).checked_sub(1)
+    }
+}
+
+/// A simulated cluster with all that ever happened in it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub config: Config,
+    pub nodes: Vec<Node>,
+    pub jobs: Vec<Job>,
+    pub allocations: Vec<Allocation>,
+}
+
+impl Cluster {
+    /// Makes up a cluster; the same seed and configuration make the same one.
+    pub fn simulate(seed: u64, config: Config) -> Self {
+        let mut random = Random::new(seed);
+        let mut nodes: Vec<Node> =
+            (0..config.nodes.max(2)).map(|n| Node::new(n, config.rare / 3, &mut random)).collect();
+        let end = START + config.span;
+        // The first node stays, so that there is always one to place on.
+        for node in &mut nodes[1..] {
+            if random.chance(config.rare) {
+                let from = START + random.between(config.span / 8, config.span / 2);
+                let noticed = from + random.seconds(10.0, 40.0);
+                let back = if random.chance(25) { end + MINUTE } else { noticed + random.seconds(20.0, 600.0) };
+                let kind = *random.pick(&[OutageKind::Cut, OutageKind::Frozen, OutageKind::Tolerated]);
+                node.outage = Some(Outage { kind, from, noticed, back });
+            }
+            if random.chance(config.rare / 2) {
+                let back = random.chance(70);
+                let by = random.seconds(0.5, 2000.0) * if back { -1 } else { 1 };
+                node.clock.stepped = Some((START + random.between(0, config.span), by));
+            }
+        }
+        let jobs = (0..config.jobs.max(1)).map(|n| Job::new(n, &config.weights, &mut random)).collect();
+        let mut cluster = Self { config, nodes, jobs, allocations: vec![] };
+        for job in 0..cluster.jobs.len() {
+            let begun = START + random.between(0, cluster.config.span * 6 / 10);
+            for group in 0..cluster.jobs[job].groups.len() {
+                for index in 0..cluster.jobs[job].groups[group].count {
+                    let at = begun + random.seconds(0.0, 1.0);
+                    cluster.place(Place { job, group, index, at, replaces: None, depth: 0 }, &mut random);
+                }
+            }
+        }
+        cluster.number();
+        cluster
+    }
+
+    /// The last moment of it.
+    pub fn end(&self) -> i64 {
+        START + self.config.span
+    }
+
+    /// Places an allocation and whatever comes to replace it.
+    fn place(&mut self, place: Place, random: &mut Random) {
+        let end = self.end();
+        if place.at + SECOND >= end || place.depth > 3 {
+            return;
+        }
+        let away = |node: &Node| node.outage.is_some_and(|o| (o.from - MINUTE..o.back + MINUTE).contains(&place.at));
+        let ready: Vec<usize> = (0..self.nodes.len()).filter(|n| !away(&self.nodes[*n])).collect();
+        let node_number = *random.pick(&ready);
+        let (node, job) = (&self.nodes[node_number], &self.jobs[place.job]);
+        let mut random = random.fork();
+        let stop = self.stop(&place, &mut random).filter(|(at, _)| *at < end);
+        let received = place.at + random.seconds(0.02, 0.4);
+        let deploys = job.deploys() && random.chance(80);
+        let unhealthy = (deploys && random.chance(15)).then(|| received + random.seconds(30.0, 300.0));
+        let plan = Plan {
+            node,
+            group: &job.groups[place.group],
+            reception: self.reception(&mut random),
+            received,
+            stop: stop.as_ref().map(|(at, _)| at + random.seconds(0.01, 0.3)),
+            unwanted: random.chance(50),
+            unhealthy,
+            healthy: deploys.then(|| received + random.seconds(10.0, 30.0)),
+            end,
+        };
+        let course = plan.play(&mut random);
+        let number = self.allocations.len();
+        let mut decisions = vec![];
+        let mut replaced = None;
+        if let Some((at, stop)) = stop {
+            decisions.extend(stop.decisions(at, &mut random));
+            replaced = stop.replacing().map(|why| (at, why));
+        }
+        if random.chance(10) {
+            decisions.push((place.at + random.seconds(5.0, 900.0), Decision::Updated));
+        }
+        let failed = course
+            .dead_at
+            .filter(|_| course.lives.iter().any(|l| l.state().failed) || course.lives[0].steps.is_empty());
+        if let (Some(at), None, true) = (failed, &replaced, job.kind == "service" || job.kind == "batch") {
+            let seen = node.heard(at, true) + random.seconds(0.05, 0.5);
+            let again = seen + random.seconds(0.5, 60.0);
+            decisions.push((seen, Decision::Followup(random.uuid())));
+            if random.chance(80) {
+                decisions.push((again, Decision::Stop("")));
+                replaced = Some((again, Replacing::Rescheduled));
+            }
+        }
+        if let Some(outage) = node.outage.filter(|o| o.from > place.at) {
+            let dead = |at: i64| course.dead_at.is_some_and(|dead| node.heard(dead, true) < at);
+            match outage.kind {
+                // 1.8 rewrites even what had ended.
+                _ if dead(outage.noticed) && node.version != "1.8.4" => {}
+                OutageKind::Tolerated if dead(outage.noticed) => {}
+                OutageKind::Tolerated => {
+                    decisions.push((outage.noticed, Decision::Unknown));
+                    if plan.unwanted {
+                        let why = "alloc not needed due to disconnected client reconnect";
+                        decisions.push((outage.back + SECOND / 4, Decision::Stop(why)));
+                    }
+                    replaced = replaced.or(Some((outage.noticed, Replacing::Lost)));
+                }
+                _ => {
+                    decisions.push((outage.noticed, Decision::Lost));
+                    replaced = replaced.or(Some((outage.noticed, Replacing::Lost)));
+                }
+            }
+        }
+        let next = replaced.filter(|(at, _)| at + SECOND < end && place.depth < 3);
+        let id = random.uuid();
+        self.allocations.push(Allocation {
+            id,
+            eval: random.uuid(),
+            deployment: if deploys { random.uuid() } else { String::new() },
+            job: place.job,
+            group: place.group,
+            node: node_number,
+            index: place.index,
+            created: place.at,
+            create_index: 0,
+            replaces: place.replaces,
+            tracker: self.tracker(&place),
+            lives: vec![],
+            versions: vec![],
+            collected: None,
+        });
+        if let Some((at, why)) = next {
+            let follower = self.allocations.len();
+            let replaces = Some((number, why));
+            self.place(Place { at, replaces, depth: place.depth + 1, ..place }, &mut random);
+            decisions.push((at, Decision::Replaced(self.allocations[follower].id.clone())));
+        }
+        let versions = versions(
+            place.at,
+            self.jobs[place.job].version,
+            &course,
+            (node_number, &self.nodes[node_number]),
+            decisions,
+        );
+        let allocation = &mut self.allocations[number];
+        (allocation.versions, allocation.lives) = (versions, course.lives);
+        self.collect(number);
+    }
+
+    fn reception(&self, random: &mut Random) -> Reception {
+        if !random.chance(self.config.rare / 2) {
+            return Reception::Usual;
+        }
+        *random.pick(&[Reception::TaskMissing, Reception::SetupFailure, Reception::Refused, Reception::Unheard])
+    }
+
+    /// The failed allocations before this one, as its tracker remembers them.
+    fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
+        let Some((before, why)) = place.replaces else { return vec![] };
+        let mut tracker = self.allocations[before].tracker.clone();
+        if matches!(why, Replacing::Rescheduled | Replacing::Lost) {
+            tracker.push((place.at - 11_083_117, before));
+        }
+        tracker
+    }
+
+    /// Whether, when and why it is told to stop.
+    fn stop(&self, place: &Place, random: &mut Random) -> Option<(i64, Stop)> {
+        let at = place.at + random.seconds(1.0, self.config.span as f64 / SECOND as f64 / 2.0);
+        let by = random.uuid();
+        let job = &self.jobs[place.job];
+        let stop = match random.below(20) {
+            0..3 if job.deploys() => Stop::Update,
+            3 | 4 if !job.kind.starts_with("sys") => Stop::Drain,
+            5 => Stop::Preemption(by),
+            6..9 => Stop::Job,
+            9 => Stop::User,
+            _ => return None,
+        };
+        Some((at, stop))
+    }
+
+    /// The servers forget what is done, at their next round after its time (`eval_gc_threshold`).
+    fn collect(&mut self, number: usize) {
+        let kept = self.config.kept;
+        let allocation = &mut self.allocations[number];
+        for i in 0..allocation.versions.len() {
+            let version = &allocation.versions[i];
+            let until = allocation.versions.get(i + 1).map_or(i64::MAX, |next| next.at);
+            let round = (version.at + kept - START) / (5 * MINUTE) * 5 * MINUTE + 5 * MINUTE + START;
+            if version.is_terminal() && round < until {
+                allocation.versions.truncate(i + 1);
+                allocation.collected = Some(round);
+                return;
+            }
+        }
+    }
+
+    /// Gives every change its Raft index: what one plan or one report of a node changes shares one.
+    fn number(&mut self) {
+        let changes = self.allocations.iter().flat_map(|a| a.versions.iter().map(|v| (v.at, v.source)));
+        let mut changes: Vec<(i64, Source)> = changes.collect();
+        changes.sort_unstable();
+        changes.dedup();
+        for allocation in &mut self.allocations {
+            let (mut plan, mut health) = (0, (None, 0));
+            for version in &mut allocation.versions {
+                let place = changes.partition_point(|c| *c < (version.at, version.source));
+                version.index = 20 + place as i64;
+                if !matches!(version.source, Source::Client(_)) {
+                    plan = version.index;
+                }
+                if version.health != health.0 {
+                    health = (version.health.clone(), version.index);
+                }
+                (version.plan_index, version.health_index) = (plan, health.1);
+            }
+            allocation.create_index = allocation.versions[0].index;
+        }
+    }
+
+    /// Whether a life holds a mishap of a kind that no reader could tell from what is served.
+    pub fn has_failures(life: &Life) -> bool {
+        life.events.iter().any(|e| matches!(e.event.meaning, Meaning::Failure(_)))
+    }
+}
+
+/// An allocation to be placed.
+#[derive(Clone)]
+struct Place {
+    job: usize,
+    group: usize,
+    index: usize,
+    at: i64,
+    replaces: Option<(usize, Replacing)>,
+    depth: usize,
+}
+
+/// Why an allocation is told to stop.
+enum Stop {
+    Job,
+    Update,
+    Drain,
+    User,
+    Preemption(String),
+}
+
+impl Stop {
+    fn decisions(&self, at: i64, random: &mut Random) -> Vec<(i64, Decision)> {
+        let before = at - random.seconds(0.02, 0.5);
+        match self {
+            Self::Job => vec![(at, Decision::Stop("alloc not needed due to job update"))],
+            Self::Update => vec![(at, Decision::Stop("alloc is being updated due to job update"))],
+            Self::Drain => vec![(before, Decision::Migrate), (at, Decision::Stop("alloc is being migrated"))],
+            Self::User => vec![(before, Decision::Migrate), (at, Decision::Stop("alloc is being migrated"))],
+            Self::Preemption(by) => vec![(at, Decision::Evict(by.clone()))],
+        }
+    }
+
+    fn replacing(&self) -> Option<Replacing> {
+        match self {
+            Self::Job => None,
+            Self::Update => Some(Replacing::Updated),
+            Self::Drain | Self::User => Some(Replacing::Migrated),
+            Self::Preemption(_) => Some(Replacing::Preempted),
+        }
+    }
+}

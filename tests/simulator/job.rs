@@ -1,0 +1,128 @@
+//! What is to run: jobs, their groups and tasks. Names are of the awkward kind that Nomad allows.
+
+use crate::simulator::SECOND;
+use crate::simulator::life::Hook;
+use crate::simulator::random::Random;
+use crate::simulator::runner::Policy;
+use crate::simulator::scenario::Scenario;
+
+/// When a task of a group runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Before the main tasks, which wait for its success.
+    Prestart,
+    /// Beside the main tasks, killed when they are dead.
+    Sidecar,
+    Main,
+    /// A main task whose end ends the others.
+    Leader,
+    /// After the main tasks.
+    Poststop,
+}
+
+impl Role {
+    /// How Nomad says it.
+    pub fn hook(self) -> Option<Hook> {
+        match self {
+            Self::Prestart => Some(Hook { hook: "prestart", sidecar: false }),
+            Self::Sidecar => Some(Hook { hook: "prestart", sidecar: true }),
+            Self::Main | Self::Leader => None,
+            Self::Poststop => Some(Hook { hook: "poststop", sidecar: false }),
+        }
+    }
+}
+
+/// A task of a group, and the life that it tends to lead.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub name: &'static str,
+    pub role: Role,
+    pub scenario: Scenario,
+}
+
+/// A group of a job.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub name: &'static str,
+    pub count: usize,
+    pub tasks: Vec<Task>,
+    pub policy: Policy,
+    pub max_run: Option<i64>,
+    pub cpu: i64,
+    pub memory: i64,
+}
+
+/// A job of one type, with a version that updates raise.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub namespace: &'static str,
+    pub id: String,
+    pub kind: &'static str,
+    pub version: i64,
+    pub groups: Vec<Group>,
+}
+
+impl Job {
+    /// Whether its allocations belong to deployments.
+    pub fn deploys(&self) -> bool {
+        self.kind == "service"
+    }
+
+    /// Whether it has a good end.
+    pub fn is_batch(&self) -> bool {
+        self.kind.ends_with("batch")
+    }
+
+    /// A job made up, its tasks' lives drawn by weight.
+    pub fn new(number: usize, weights: &[(Scenario, u32)], random: &mut Random) -> Self {
+        let kind = *random.pick(&["service", "service", "service", "batch", "batch", "system", "sysbatch"]);
+        let name =
+            format!("{}-{number}", random.pick(&["web", "weird.job[1]/x", "täsk, \"q\" <b>&amp;", "etl", "=cmd"]));
+        let id = match random.below(8) {
+            0 if kind == "batch" => format!("{name}/dispatch-1795458709-{:08x}", random.number() as u32),
+            1 if kind == "batch" => format!("{name}/periodic-{}", 1_795_458_700 + number),
+            _ => name,
+        };
+        let groups = ["g", "grp.[0]"][..random.between(1, 2) as usize]
+            .iter()
+            .map(|name| group(name, kind, weights, random))
+            .collect();
+        let namespace = *random.pick(&["default", "default", "prod", "staging"]);
+        Self { namespace, id, kind, version: random.between(0, 7), groups }
+    }
+}
+
+fn group(name: &'static str, kind: &str, weights: &[(Scenario, u32)], random: &mut Random) -> Group {
+    let mut task = |name, role| Task { name, role, scenario: random.weighted(weights) };
+    let mut tasks = vec![task("server", Role::Main)];
+    let more =
+        [("init", Role::Prestart), ("logs \"x\"", Role::Sidecar), ("worker", Role::Main), ("cleanup", Role::Poststop)];
+    let more: Vec<_> = more.map(|(name, role)| task(name, role)).into_iter().filter(|_| random.chance(22)).collect();
+    tasks.extend(more);
+    if tasks.len() > 1 && random.chance(20) {
+        tasks[0].role = Role::Leader;
+    }
+    for task in &mut tasks {
+        // What comes before and after must come to an end for the others to begin.
+        if matches!(task.role, Role::Prestart | Role::Poststop) && random.chance(80) {
+            task.scenario = Scenario::Clean;
+        }
+    }
+    let services = !kind.ends_with("batch");
+    let policy = Policy {
+        attempts: random.between(1, 4) as usize,
+        interval: random.between(60, 1800) * SECOND,
+        delay: random.seconds(0.5, 15.0),
+        patient: random.chance(30),
+        services,
+    };
+    Group {
+        name,
+        count: random.between(1, 3) as usize,
+        tasks,
+        policy,
+        max_run: random.chance(6).then(|| random.seconds(60.0, 900.0)),
+        cpu: random.between(20, 500),
+        memory: random.between(16, 1024),
+    }
+}

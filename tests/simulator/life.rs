@@ -1,0 +1,131 @@
+//! The life of one task: every event ever appended, and the task's state after each step, without Nomad's limit of ten.
+//!
+//! The rules of the state are those of client/allocrunner/taskrunner/task_runner.go (`updateStateImpl`, `appendEvent`):
+//! `Restarts` counts appended `Restarting` events, `Failed` is never taken back, `FinishedAt` is never cleared.
+
+use crate::simulator::event::Event;
+use crate::simulator::node::Clock;
+
+/// How many events a client keeps for a task (`defaultMaxEvents`).
+pub const RING: usize = 10;
+
+/// The task's place in its group's order of starting (`Lifecycle` of the job; `None` there is a main task).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    pub hook: &'static str,
+    pub sidecar: bool,
+}
+
+/// A task's state as the client reports it; moments by the client's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub state: &'static str,
+    pub failed: bool,
+    pub restarts: i64,
+    pub last_restart: Option<i64>,
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { state: "pending", failed: false, restarts: 0, last_restart: None, started_at: None, finished_at: None }
+    }
+}
+
+/// An event of a life and its place in it.
+#[derive(Debug, Clone)]
+pub struct Lived {
+    pub event: Event,
+    /// The run of the task it belongs to: 1 and the restarts counted before it.
+    pub attempt: i64,
+    /// How often the client had lost the whole state of the task before it.
+    pub epoch: usize,
+}
+
+/// The task after something changed.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// When, by the simulation's one true clock (the servers').
+    pub at: i64,
+    /// How many events had been appended.
+    pub events: usize,
+    /// The first event of the present epoch: what came before is forgotten by the client.
+    pub forgotten: usize,
+    pub state: State,
+}
+
+impl Step {
+    /// Which events Nomad serves of the task as it is after this step.
+    pub fn window(&self) -> std::ops::Range<usize> {
+        self.forgotten.max(self.events.saturating_sub(RING))..self.events
+    }
+}
+
+/// A task and all that happened to it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    pub task: String,
+    pub hook: Option<Hook>,
+    pub events: Vec<Lived>,
+    /// Empty for a task of which the client never reported anything.
+    pub steps: Vec<Step>,
+    /// Whether its causes, failures and outcomes are as the statistics define them; some rare lives are made only to
+    /// be recorded right, not to be explained.
+    pub judged: bool,
+    epoch: usize,
+}
+
+impl Life {
+    pub fn new(task: &str, hook: Option<Hook>) -> Self {
+        Self { task: task.into(), hook, events: vec![], steps: vec![], judged: true, epoch: 0 }
+    }
+
+    /// The state at the end.
+    pub fn state(&self) -> State {
+        self.steps.last().map(|step| step.state.clone()).unwrap_or_default()
+    }
+
+    /// Appends an event that leaves the state as it is (but for what the event itself does to it).
+    pub fn emit(&mut self, at: i64, clock: &Clock, event: Event) {
+        let state = self.state().state;
+        self.change(at, clock, state, Some(event));
+    }
+
+    /// Moves the task to a state, with the event that goes with it.
+    pub fn change(&mut self, at: i64, clock: &Clock, to: &'static str, event: Option<Event>) {
+        let mut state = self.state();
+        if let Some(mut event) = event {
+            if event.time == 0 {
+                event.time = clock.read(at);
+            }
+            self.events.push(Lived { attempt: state.restarts + 1, epoch: self.epoch, event: event.clone() });
+            state.failed |= event.fails_task;
+            if event.kind == "Restarting" {
+                state.restarts += 1;
+                state.last_restart = Some(event.time);
+            }
+        }
+        // The client stamps these a few microseconds after the event.
+        if to == "running" && state.state != "running" {
+            state.started_at = Some(clock.read(at + 5_017));
+        }
+        if to == "dead" && state.state != "dead" && state.finished_at.is_none() {
+            state.finished_at = Some(clock.read(at + 7_131));
+        }
+        state.state = to;
+        let forgotten = self.steps.last().map_or(0, |step| step.forgotten);
+        self.steps.push(Step { at, events: self.events.len(), forgotten, state });
+    }
+
+    /// The client lost its disk: the task begins anew with nothing remembered.
+    pub fn forget(&mut self, at: i64) {
+        self.epoch += 1;
+        self.steps.push(Step { at, events: self.events.len(), forgotten: self.events.len(), state: State::default() });
+    }
+
+    /// The number of the last step not after `at`; `None` before the first.
+    pub fn step_at(&self, at: i64) -> Option<usize> {
+        self.steps.partition_point(|step| step.at <= at).checked_sub(1)
+    }
+}

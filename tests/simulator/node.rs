@@ -1,0 +1,107 @@
+//! Client nodes: their clocks, the ticks at which they tell the servers what changed, and their outages.
+
+use crate::simulator::SECOND;
+use crate::simulator::random::Random;
+
+/// A client's wall clock against the servers'.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    /// Ahead of the servers by this many nanoseconds.
+    pub skew: i64,
+    /// Set by so much more at that moment (NTP steps it).
+    pub stepped: Option<(i64, i64)>,
+    /// Coarseness: Windows clocks may stand still for 15.6 ms.
+    pub tick: i64,
+    /// The client's offset from UTC in minutes, which some of its times keep.
+    pub zone: i32,
+}
+
+impl Clock {
+    /// What the clock shows when the servers' shows `at`.
+    pub fn read(&self, at: i64) -> i64 {
+        let stepped = self.stepped.map_or(0, |(when, by)| if at >= when { by } else { 0 });
+        let shown = at + self.skew + stepped;
+        shown - shown % self.tick
+    }
+}
+
+/// What becomes of a node's allocations while the servers do not hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutageKind {
+    /// The network is cut: tasks go on, unheard. The servers call the allocations lost.
+    Cut,
+    /// The machine stands still: nothing happens until it is back.
+    Frozen,
+    /// The network is cut, and the groups allow for it: the allocations are unknown until the client reconnects.
+    Tolerated,
+}
+
+/// A time in which the servers do not hear of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    pub kind: OutageKind,
+    pub from: i64,
+    /// When the servers give the node up.
+    pub noticed: i64,
+    /// When it is back; after the end of the simulation if never.
+    pub back: i64,
+}
+
+/// A client node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub id: String,
+    pub name: String,
+    pub class: &'static str,
+    pub pool: &'static str,
+    pub datacenter: &'static str,
+    pub version: &'static str,
+    pub clock: Clock,
+    pub outage: Option<Outage>,
+    /// Where in a second its ticks lie.
+    phase: i64,
+    /// How long its reports travel.
+    latency: i64,
+    pub create_index: i64,
+}
+
+impl Node {
+    /// A node with a clock a little off. `rare` is how likely the rarer kinds of clock are, in percent.
+    pub fn new(number: usize, rare: u32, random: &mut Random) -> Self {
+        let clock = Clock {
+            skew: random.seconds(-3.0, 3.0),
+            stepped: None,
+            tick: if random.chance(rare) { 15_625_000 } else { 1 },
+            zone: *random.pick(&[0, 0, 60, 330, -480]),
+        };
+        Self {
+            id: random.uuid(),
+            name: format!("client{number}"),
+            class: random.pick::<&str>(&["", "small", "big"]),
+            pool: random.pick::<&str>(&["default", "default", "batch"]),
+            datacenter: random.pick::<&str>(&["dc1", "dc2"]),
+            version: random.pick::<&str>(&["2.0.5", "2.0.5", "1.8.4"]),
+            clock,
+            outage: None,
+            phase: random.seconds(0.0, 0.2),
+            latency: random.seconds(0.001, 0.03),
+            create_index: number as i64 + 7,
+        }
+    }
+
+    /// Before 1.10.3 a kill was noted on tasks that were dead already, too.
+    pub fn kills_the_dead(&self) -> bool {
+        self.version == "1.8.4"
+    }
+
+    /// When the servers have a change of `at`: clients collect for 200 ms what changes the allocation's status, and for
+    /// a second what does not (client.go, `allocSync`); not while they are cut off.
+    pub fn heard(&self, at: i64, urgent: bool) -> i64 {
+        let every = if urgent { SECOND / 5 } else { SECOND };
+        let tick = |at: i64| (at - self.phase).div_euclid(every) * every + every + self.phase + self.latency;
+        match self.outage {
+            Some(outage) if (outage.from..outage.back).contains(&tick(at)) => tick(outage.back),
+            _ => tick(at),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! What a set of documents lets anyone know, from the simulator's own knowledge: nothing here reads JSON.
+//!
+//! A document shows versions of allocations; a version shows for each task a window of at most ten events. What is in
+//! no window cannot be recovered by anyone; what is in one must be, with the right number of its attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::simulator::cluster::{Allocation, Cluster};
+use crate::simulator::event::Event;
+use crate::simulator::life::{Life, RING};
+use crate::simulator::moment::through_float;
+use crate::simulator::render::{Document, Shown};
+
+/// One row of `task_events` as it must be, but for `message` (see [`Truth::messages`]).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventRow {
+    pub alloc_id: String,
+    pub task: String,
+    pub event_at_ns: i64,
+    pub event_type: String,
+    pub ordinal: i64,
+    /// `None` if no document told its counter.
+    pub attempt: Option<i64>,
+    pub fails_task: bool,
+    pub exit_code: Option<i64>,
+    pub signal: Option<i64>,
+    pub oom_killed: Option<bool>,
+    pub restart_reason: Option<String>,
+    pub start_delay_ns: Option<i64>,
+    pub kill_timeout_ns: Option<i64>,
+    pub details: Option<String>,
+    pub times_rounded: bool,
+    pub namespace: String,
+    pub job_id: String,
+    pub task_group: String,
+    pub node_id: String,
+}
+
+/// What can be said of one task, and what ought to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskTruth {
+    pub events: i64,
+    /// The largest counter shown; `None` if no window had one.
+    pub restarts: Option<i64>,
+    /// Restarts counted and not seen. `None` where the client's loss of its state shows, or without a counter.
+    pub lost_restarts: Option<i64>,
+    /// By the rules of the data model: the beginning is in view, and how many holes lie between windows.
+    pub begins: bool,
+    pub gaps: i64,
+    /// The bare truth: an event up to the last version shown is in no window. Never may such a task be called complete,
+    /// unless `deceptive`.
+    pub missing: bool,
+    /// Nobody could know what is missing: the client forgot its past before the first look at the task, or the
+    /// `Received` at the head of a full window is a later one.
+    pub deceptive: bool,
+    /// Nothing is missing, and all windows prove it: such a task must be called complete.
+    pub plain: bool,
+}
+
+/// The state of a task in the last version shown that has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateTruth {
+    pub modify_index: i64,
+    pub state: String,
+    pub failed: bool,
+    pub restarts: Option<i64>,
+    pub last_restart_ns: Option<i64>,
+    pub started_ns: Option<i64>,
+    /// As served: an end that the client made up included.
+    pub finished_ns: Option<i64>,
+}
+
+/// A task: the id of its allocation and its name.
+pub type TaskKey = (String, String);
+
+/// What a set of shown versions tells.
+pub struct Truth<'a> {
+    pub cluster: &'a Cluster,
+    pub(super) shown: Vec<Shown>,
+}
+
+/// A window of one task as one version shows it.
+pub(super) struct Window {
+    modify_index: i64,
+    events: Range<usize>,
+    /// The counter, if told.
+    restarts: Option<i64>,
+    floats: bool,
+}
+
+impl<'a> Truth<'a> {
+    /// The truth of these versions, in any order and however often shown.
+    pub fn of(cluster: &'a Cluster, shown: impl IntoIterator<Item = Shown>) -> Self {
+        Self { cluster, shown: shown.into_iter().collect() }
+    }
+
+    /// The truth of these documents.
+    pub fn of_documents<'d>(cluster: &'a Cluster, documents: impl IntoIterator<Item = &'d Document>) -> Self {
+        Self::of(cluster, documents.into_iter().flat_map(|document| document.shown.iter().copied()))
+    }
+
+    /// Every event in a window, as a row; all of them, and nothing else, must be found.
+    pub fn events(&self) -> BTreeSet<EventRow> {
+        let mut rows: BTreeMap<EventRow, Option<i64>> = BTreeMap::new();
+        self.each_event(|row, _| {
+            let attempt = row.attempt;
+            let known = rows.entry(EventRow { attempt: None, ..row }).or_default();
+            *known = known.or(attempt);
+        });
+        rows.into_iter().map(|(row, attempt)| EventRow { attempt, ..row }).collect()
+    }
+
+    /// The text of each of these events by its identity (rows without attempt).
+    pub fn messages(&self) -> BTreeMap<EventRow, String> {
+        let mut messages = BTreeMap::new();
+        self.each_event(|row, event| {
+            messages.insert(EventRow { attempt: None, ..row }, event.display.clone());
+        });
+        messages
+    }
+
+    fn each_event(&self, mut each: impl FnMut(EventRow, &Event)) {
+        for ((number, life), windows) in self.windows() {
+            let allocation = &self.cluster.allocations[number];
+            for window in windows {
+                let mut equal: BTreeMap<EventRow, i64> = BTreeMap::new();
+                for lived in &allocation.lives[life].events[window.events.clone()] {
+                    let mut row = self.row(allocation, &allocation.lives[life].task, &lived.event, window.floats);
+                    let ordinal = equal.entry(row.clone()).or_default();
+                    row.ordinal = *ordinal;
+                    *ordinal += 1;
+                    row.attempt = window.restarts.map(|_| lived.attempt);
+                    each(row, &lived.event);
+                }
+            }
+        }
+    }
+
+    fn row(&self, allocation: &Allocation, task: &str, event: &Event, floats: bool) -> EventRow {
+        let job = &self.cluster.jobs[allocation.job];
+        let details = event.details.clone().unwrap_or_default();
+        let terminated = event.kind == "Terminated";
+        EventRow {
+            alloc_id: allocation.id.clone(),
+            task: task.into(),
+            event_at_ns: if floats { through_float(event.time) } else { event.time },
+            event_type: event.kind.into(),
+            ordinal: 0,
+            attempt: None,
+            fails_task: event.fails_task,
+            exit_code: terminated.then_some(event.exit_code),
+            signal: terminated.then_some(event.signal),
+            oom_killed: details.get("oom_killed").filter(|_| terminated).map(|text| text == "true"),
+            restart_reason: Some(event.restart_reason.clone()).filter(|reason| !reason.is_empty()),
+            start_delay_ns: (event.kind == "Restarting").then_some(event.start_delay),
+            kill_timeout_ns: Some(event.kill_timeout).filter(|ns| *ns != 0),
+            details: canonical_details(event),
+            times_rounded: floats,
+            namespace: job.namespace.into(),
+            job_id: job.id.clone(),
+            task_group: job.groups[allocation.group].name.into(),
+            node_id: self.cluster.nodes[allocation.node].id.clone(),
+        }
+    }
+
+    /// Coverage of every task of which a window is shown.
+    pub fn tasks(&self) -> BTreeMap<TaskKey, TaskTruth> {
+        let rows = self.events();
+        let mut counts: BTreeMap<TaskKey, i64> = BTreeMap::new();
+        for row in &rows {
+            *counts.entry((row.alloc_id.clone(), row.task.clone())).or_default() += 1;
+        }
+        let tasks = self.windows().into_iter().map(|((number, life), windows)| {
+            let allocation = &self.cluster.allocations[number];
+            let life = &allocation.lives[life];
+            let key = (allocation.id.clone(), life.task.clone());
+            let events = counts.get(&key).copied().unwrap_or_default();
+            (key, coverage(life, &windows, events))
+        });
+        tasks.collect()
+    }
+
+    /// The latest state shown of every task; placeholders do not count.
+    pub fn states(&self) -> BTreeMap<TaskKey, StateTruth> {
+        let mut states: BTreeMap<TaskKey, StateTruth> = BTreeMap::new();
+        for shown in self.shown.iter().filter(|shown| shown.tasks) {
+            let allocation = &self.cluster.allocations[shown.allocation];
+            let version = &allocation.versions[shown.version];
+            for (life, step) in allocation.lives.iter().zip(version.steps.iter().flatten()) {
+                let Some(step) = step else { continue };
+                let state = &life.steps[*step].state;
+                let counted = |value| if shown.counters { value } else { None };
+                let truth = StateTruth {
+                    modify_index: version.index,
+                    state: state.state.into(),
+                    failed: state.failed,
+                    restarts: counted(Some(state.restarts)),
+                    last_restart_ns: counted(state.last_restart),
+                    started_ns: state.started_at,
+                    finished_ns: state.finished_at.or(version.made_up),
+                };
+                let known = states.entry((allocation.id.clone(), life.task.clone())).or_insert_with(|| truth.clone());
+                if known.modify_index < truth.modify_index {
+                    *known = truth;
+                }
+            }
+        }
+        states
+    }
+
+    /// The windows shown of each task that has one, by number of allocation and life, in the order of versions.
+    pub(super) fn windows(&self) -> BTreeMap<(usize, usize), Vec<Window>> {
+        let mut windows: BTreeMap<(usize, usize), Vec<Window>> = BTreeMap::new();
+        for shown in self.shown.iter().filter(|shown| shown.tasks) {
+            let allocation = &self.cluster.allocations[shown.allocation];
+            let version = &allocation.versions[shown.version];
+            for (number, life) in allocation.lives.iter().enumerate() {
+                let Some(step) = version.steps.as_ref().and_then(|steps| steps[number]) else { continue };
+                let step = &life.steps[step];
+                windows.entry((shown.allocation, number)).or_default().push(Window {
+                    modify_index: version.index,
+                    events: step.window(),
+                    restarts: shown.counters.then_some(step.state.restarts),
+                    floats: shown.floats,
+                });
+            }
+        }
+        for windows in windows.values_mut() {
+            windows.retain(|window| !window.events.is_empty());
+            windows.sort_by_key(|window| (window.modify_index, window.floats, window.restarts.is_some()));
+        }
+        windows.retain(|_, windows| !windows.is_empty());
+        windows
+    }
+
+    /// Which events of a task are in a window.
+    pub(super) fn seen(life: &Life, windows: &[Window]) -> Vec<bool> {
+        let mut seen = vec![false; life.events.len()];
+        for window in windows {
+            seen[window.events.clone()].fill(true);
+        }
+        seen
+    }
+}
+
+/// When and in which form an allocation that was not done was shown: the rows of `sightings`, as (id, nanoseconds).
+/// For listings named by their second only.
+pub fn sightings(cluster: &Cluster, documents: &[Document]) -> BTreeSet<(String, i64)> {
+    let (second, hour) = (1_000_000_000, 3_600_000_000_000);
+    let rows = documents.iter().flat_map(|document| {
+        document.shown.iter().filter_map(|shown| {
+            let allocation = &cluster.allocations[shown.allocation];
+            let version = &allocation.versions[shown.version];
+            let cut = if version.client_status == "pending" { second } else { hour };
+            (!version.is_terminal()).then(|| (allocation.id.clone(), document.at - document.at % cut))
+        })
+    });
+    rows.collect()
+}
+
+/// The `details` column: Nomad's map and the old fields that it lacks, by Nomad's keys, as compact JSON.
+fn canonical_details(event: &Event) -> Option<String> {
+    let mut details = event.details.clone().unwrap_or_default();
+    for (field, text) in &event.texts {
+        let key = match *field {
+            "SetupError" => "setup_error",
+            "DriverError" => "driver_error",
+            "DriverMessage" => "driver_message",
+            "DownloadError" => "download_error",
+            "ValidationError" => "validation_error",
+            "FailedSibling" => "failed_sibling",
+            "TaskSignal" => "task_signal",
+            "KillReason" => "kill_reason",
+            _ => continue,
+        };
+        details.entry(key).or_insert_with(|| text.clone());
+    }
+    let text = serde_json::to_string(&details).unwrap_or_default();
+    (!details.is_empty()).then_some(text)
+}
+
+fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
+    let lived = |n: usize| &life.events[n];
+    let place = |n: usize| (lived(n).attempt, lived(n).event.time);
+    let restarting =
+        |range: &mut dyn Iterator<Item = usize>| range.filter(|n| lived(*n).event.kind == "Restarting").count() as i64;
+    let seen = Truth::seen(life, windows);
+    let in_view = || (0..seen.len()).filter(|n| seen[*n]);
+    let last = windows.iter().map(|w| w.events.end).max().unwrap_or_default();
+
+    let full = |w: &Window| w.events.len() >= RING;
+    let begins = windows.iter().any(|w| {
+        let heads = lived(w.events.start).event.kind == "Received";
+        !full(w) || heads && w.restarts == Some(restarting(&mut w.events.clone()))
+    });
+    let joins = |before: &Window, w: &Window| {
+        let alike = before.restarts.is_some() == w.restarts.is_some();
+        !full(w) || alike && place(w.events.start) <= place(before.events.end - 1)
+    };
+    let gaps = windows.windows(2).filter(|pair| !joins(&pair[0], &pair[1])).count() as i64;
+
+    let counters: Vec<i64> = windows.iter().filter_map(|w| w.restarts).collect();
+    let restarts = counters.iter().max().copied();
+    let falls = counters.windows(2).any(|pair| pair[1] < pair[0]);
+    let lost = restarts.map(|most| most - restarting(&mut in_view()));
+    let missing = seen[..last].iter().any(|seen| !seen);
+
+    let epoch = |n: usize| lived(n).epoch;
+    let forgot_unseen =
+        windows.iter().any(|w| epoch(w.events.start) > 0) && (0..last).any(|n| !seen[n] && epoch(n) < epoch(last - 1));
+    let later_received = windows.iter().any(|w| {
+        let first = w.events.start;
+        full(w) && first > 0 && lived(first).event.kind == "Received" && (0..first).any(|n| !seen[n])
+    });
+    let in_order = (1..last).all(|n| place(n - 1) < place(n));
+    let proven = windows.windows(2).all(|pair| !full(&pair[1]) || pair[1].events.start < pair[0].events.end);
+    let received = in_view().filter(|n| lived(*n).event.kind == "Received").count();
+    let plain = !missing
+        && in_order
+        && proven
+        && begins
+        && received == 1
+        && epoch(last - 1) == 0
+        && windows.iter().all(|w| w.restarts.is_some() && !w.floats);
+    TaskTruth {
+        events,
+        restarts,
+        lost_restarts: lost.filter(|lost| !falls && *lost >= 0),
+        begins,
+        gaps,
+        missing,
+        deceptive: forgot_unseen || later_received,
+        plain,
+    }
+}

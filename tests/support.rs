@@ -1,0 +1,60 @@
+//! What several tests need: sources taken in within the process, and their rows as JSON values.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+use alloclog::intake::{self, Note, Options, Summary, Watch};
+use alloclog::source::{self, Source};
+use alloclog::tables::Table;
+use arrow::array::RecordBatch;
+use serde_json::{Map, Value};
+
+/// One row: its columns by name, nulls included.
+pub type Row = Map<String, Value>;
+
+/// What a run of the intake gave.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// The rows of each table in the order of arrival.
+    pub rows: BTreeMap<Table, Vec<Row>>,
+    /// What was said.
+    pub notes: Vec<Note>,
+    /// What was counted.
+    pub summary: Summary,
+}
+
+impl Taken {
+    /// The rows of a table; none if nothing was delivered.
+    pub fn table(&self, table: Table) -> &[Row] {
+        self.rows.get(&table).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Takes the sources in, as `export` does before it writes anything.
+pub fn take(sources: &[&Path], options: &Options) -> Taken {
+    let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
+    let inputs = source::list(&sources).expect("sources that can be listed");
+    let notes = Mutex::new(Vec::new());
+    let note = |note: Note| notes.lock().expect("no thread has died").push(note);
+    let watch = Watch { read: &|_| {}, note: &note };
+    let mut taken = Taken::default();
+    let mut deliver = |table: Table, batch: RecordBatch| {
+        taken.rows.entry(table).or_default().extend(json(&batch));
+        Ok(())
+    };
+    let summary = intake::run(&inputs, options, &watch, &mut deliver).expect("a run without a bug");
+    taken.summary = summary;
+    taken.notes = notes.into_inner().expect("no thread has died");
+    taken
+}
+
+/// The rows of a batch as JSON values; timestamps are RFC 3339 texts.
+pub fn json(batch: &RecordBatch) -> Vec<Row> {
+    let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
+    let mut writer = builder.build::<_, arrow::json::writer::JsonArray>(Vec::new());
+    writer.write(batch).expect("a batch that can be written");
+    writer.finish().expect("a batch that can be written");
+    let text = writer.into_inner();
+    if text.is_empty() { Vec::new() } else { serde_json::from_slice(&text).expect("an array of objects") }
+}

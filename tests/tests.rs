@@ -1,0 +1,7 @@
+//! One integration binary: every further one would link polars again.
+
+mod readers;
+mod recordings;
+mod simulated;
+mod simulator;
+mod support;
