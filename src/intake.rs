@@ -40,6 +40,8 @@ pub struct Options {
 pub struct Summary {
     /// Documents that hold allocations or nodes, or are empty lists of them.
     pub documents: u64,
+    /// How many of them each source held, by its number.
+    pub documents_by_source: BTreeMap<usize, u64>,
     /// Documents that were met before, byte for byte and of the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
@@ -226,7 +228,7 @@ fn merge_part<'a>(
     }
     let batches = taken.and_then(|taken| {
         let mut batches = taken.before;
-        batches.extend(merge::batches(taken.rows, columns)?);
+        batches.extend(merge::batches(&taken.rows, columns)?);
         batches.extend(taken.after);
         Ok(batches)
     });
