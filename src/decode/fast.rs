@@ -247,18 +247,18 @@ impl<'a, 'm> Cursor<'a, 'm> {
         let rest = &self.bytes[self.at..];
         let keys = &F::order(&mut self.memory.orders).keys;
         // Where an object leaves keys out, the right one stands further on.
-        for (i, (raw, field)) in keys.iter().enumerate().skip(*slot) {
+        let found = keys.iter().enumerate().skip(*slot).find(|(_, (raw, _))| {
             // White space that the prediction does not know leads to the slow road, which knows it.
-            if rest.starts_with(raw) && !matches!(rest.get(raw.len()), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-                self.at += raw.len();
-                *slot = i + 1;
-                if field.is_none() {
-                    self.note_unknown::<F>(i);
-                }
-                return Ok(*field);
-            }
+            rest.starts_with(raw) && !matches!(rest.get(raw.len()), Some(b' ' | b'\n' | b'\r' | b'\t'))
+        });
+        let Some((i, (raw, field))) = found else { return self.unpredicted_field(slot) };
+        let field = *field;
+        self.at += raw.len();
+        *slot = i + 1;
+        if field.is_none() {
+            self.note_unknown::<F>(i);
         }
-        self.unpredicted_field(slot)
+        Ok(field)
     }
 
     #[cold]
