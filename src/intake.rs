@@ -40,6 +40,8 @@ pub struct Options {
 pub struct Summary {
     /// Documents that hold allocations or nodes, or are empty lists of them.
     pub documents: u64,
+    /// How many of them each source held, by its number.
+    pub documents_by_source: BTreeMap<usize, u64>,
     /// Documents that were met before, byte for byte and of the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
@@ -113,7 +115,7 @@ pub fn run(
     let pool = Mutex::new(Vec::new());
     let turns = Turns::new(options, watch, deliver);
     let versions = Versions::default();
-    thread::scope(|scope| {
+    let has_died = thread::scope(|scope| {
         let reading = scope.spawn(|| blocks::read(inputs, &options.source, watch.read, &pool, send));
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &turns, &versions))).collect();
@@ -124,11 +126,12 @@ pub fn run(
             *receive = nothing;
         }
         let read = reading.join();
-        if read.is_err() || results.iter().any(Result::is_err) {
-            return Err(Error::Stopped);
-        }
-        turns.finish()
-    })
+        read.is_err() || results.iter().any(Result::is_err)
+    });
+    if has_died {
+        return Err(Error::Stopped);
+    }
+    turns.finish()
 }
 
 /// One core's work: takes blocks until there are none left.
@@ -210,9 +213,9 @@ fn decode<'a>(
 
 /// Merges a part in its turn, and delivers its new rows once the turn has gone on.
 #[allow(clippy::too_many_arguments)] // one step of the line, with all that it works on
-fn merge_part<'a>(
-    mut turn: MutexGuard<'_, State<'_>>,
-    turns: &Turns<'_>,
+fn merge_part<'a, 'r>(
+    mut turn: MutexGuard<'_, State<'r>>,
+    turns: &Turns<'r>,
     block: &Block,
     bytes: &[u8],
     part: &Part<'a>,
@@ -226,7 +229,7 @@ fn merge_part<'a>(
     }
     let batches = taken.and_then(|taken| {
         let mut batches = taken.before;
-        batches.extend(merge::batches(taken.rows, columns)?);
+        batches.extend(merge::batches(&taken.rows, columns)?);
         batches.extend(taken.after);
         Ok(batches)
     });

@@ -4,9 +4,15 @@
 //! into records, [`merge`] tells which rows are new, [`store`] puts them away, [`query`] computes views and statistics
 //! with SQL, [`render`] writes tables for people and programs. [`intake`] runs the first three on all cores.
 
+pub mod cli;
 pub mod decode;
+pub mod error;
 pub mod intake;
 pub mod merge;
+pub mod output;
+pub mod query;
+pub mod render;
 pub mod source;
+pub mod store;
 pub mod tables;
 pub mod time;

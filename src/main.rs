@@ -1,3 +1,7 @@
 //! The `alloclog` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    alloclog::cli::main()
+}

@@ -6,13 +6,14 @@
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::RwLock;
 
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::decode::document::{Content, Head, Item};
-use crate::tables::{
-    Place, Shape, allocation_history, column::Column, column::identity, nodes, task_events, task_state_history,
-};
+use crate::tables::column::{self, Column, identity};
+use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
 
 /// Hashes that are hashes already.
@@ -153,10 +154,12 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             (false, false) => Shape::Stub,
         };
         let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::known));
+        let keeps = filter.keeps(&place);
         let facts = Facts {
             alloc: 0,
             shape,
-            is_live: !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
+            // What is filtered out has no sightings either.
+            is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
             newest: times().chain(a.modify_time).chain(a.create_time).filter(|ns| *ns > 0).max(),
             task_states: a.task_states.len() as u32,
@@ -175,7 +178,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             _ => None,
         };
         made.versions.push(Version { read: Some((place.alloc_id, version_key)), seen: None, facts });
-        if !filter.keeps(&place) {
+        if !keeps {
             continue;
         }
         let row = allocation_history::row(place, a, shape);
@@ -353,27 +356,16 @@ impl Merge {
 ///
 /// # Errors
 /// Only if a schema and its columns disagree, which is our fault.
-pub fn batches<'a>(
-    rows: Rows<'a>,
-    columns: &Columns<'a>,
-) -> Result<Vec<(crate::tables::Table, arrow::array::RecordBatch)>, arrow::error::ArrowError> {
-    use crate::tables::{Table, column};
-    let mut batches = Vec::new();
-    fn add<R>(
-        table: Table,
-        columns: &[Column<R>],
-        rows: Vec<Keyed<R>>,
-        batches: &mut Vec<(Table, arrow::array::RecordBatch)>,
-    ) -> Result<(), arrow::error::ArrowError> {
-        if !rows.is_empty() {
-            let rows: Vec<R> = rows.into_iter().map(|(_, row)| row).collect();
-            batches.push((table, column::batch(columns, column::schema(columns), &rows)?));
-        }
-        Ok(())
-    }
-    add(Table::TaskEvents, &columns.events, rows.events, &mut batches)?;
-    add(Table::AllocationHistory, &columns.history, rows.history, &mut batches)?;
-    add(Table::TaskStateHistory, &columns.states, rows.states, &mut batches)?;
-    add(Table::Nodes, &columns.nodes, rows.nodes, &mut batches)?;
-    Ok(batches)
+pub fn batches<'a>(rows: &Rows<'a>, columns: &Columns<'a>) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
+    let batches = [
+        (Table::TaskEvents, batch(Table::TaskEvents, &columns.events, &rows.events)?),
+        (Table::AllocationHistory, batch(Table::AllocationHistory, &columns.history, &rows.history)?),
+        (Table::TaskStateHistory, batch(Table::TaskStateHistory, &columns.states, &rows.states)?),
+        (Table::Nodes, batch(Table::Nodes, &columns.nodes, &rows.nodes)?),
+    ];
+    Ok(batches.into_iter().filter(|(_, batch)| batch.num_rows() > 0).collect())
+}
+
+fn batch<R>(table: Table, columns: &[Column<R>], rows: &[Keyed<R>]) -> Result<RecordBatch, ArrowError> {
+    column::batch(columns, table.schema(), rows.iter().map(|(_, row)| row))
 }

@@ -10,7 +10,7 @@ mod files;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::time;
 
@@ -27,6 +27,14 @@ impl Source {
     /// The source that a text means.
     pub fn parse(text: &str) -> Source {
         if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
+    }
+
+    /// Whether it means any number of files: a directory or a glob.
+    pub fn holds_many(&self) -> bool {
+        match self {
+            Source::StandardInput => false,
+            Source::Path(text) => Path::new(text).is_dir() || (files::is_glob(text) && !Path::new(text).exists()),
+        }
     }
 }
 
@@ -67,6 +75,8 @@ impl ObservedFrom {
 /// Where a document comes from, and what is known of it before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
+    /// The number of its source.
+    pub source: usize,
     /// The source as the user wrote it, with the path inside an archive behind `:`.
     pub name: String,
     /// When it was observed, in nanoseconds since the epoch, and what says so.
@@ -108,15 +118,19 @@ pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
 /// When a glob is no glob.
 pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
-    for source in sources {
+    for (number, source) in sources.iter().enumerate() {
+        let first = inputs.len();
         files::list(source, &mut inputs)?;
+        inputs[first..].iter_mut().for_each(|input| input.source = number);
     }
     Ok(inputs)
 }
 
 /// One file, or standard input.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Input {
+    /// The number of its source.
+    pub source: usize,
     /// How it is named to the user.
     pub name: String,
     /// Where it is; `None` for standard input.
@@ -160,6 +174,7 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
 fn origin(input: &Input, options: &Options) -> Origin {
     let file_name = input.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
     Origin {
+        source: input.source,
         name: input.name.clone(),
         observed: observed(options, file_name.as_deref()),
         full_listing: options.full_listing.clone(),

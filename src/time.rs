@@ -4,6 +4,9 @@
 //! of a second and, for some fields, the client's own offset. "Never" is written as `null`, as
 //! `0001-01-01T00:00:00Z`, as 0, or by leaving the key out; all become `None`.
 
+use std::fmt;
+use std::str::FromStr;
+
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 
 /// Nanoseconds in a second, an hour and a day.
@@ -159,6 +162,49 @@ fn time_before_z(text: &str) -> Option<i64> {
     known(moment.timestamp().checked_mul(SECOND)?.checked_add(nanos)?)
 }
 
+/// A moment that the user names, in nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub i64);
+
+impl FromStr for Moment {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = rfc3339(text).map_err(|e| format!("{e}, such as 2026-11-23T18:28:01Z"))?;
+        moment.map(Moment).ok_or_else(|| "lies before 1970".to_owned())
+    }
+}
+
+/// Where a period begins or ends, as the user names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// A moment, in nanoseconds since the epoch.
+    At(i64),
+    /// So many nanoseconds before the newest observation of the input.
+    Before(i64),
+}
+
+impl FromStr for When {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(moment) = text.parse::<Moment>() {
+            return Ok(When::At(moment.0));
+        }
+        let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|n| n.checked_mul(DAY));
+        let span = days.or_else(|| go_duration(text)).filter(|ns| *ns > 0);
+        span.map(When::Before)
+            .ok_or_else(|| "is neither an RFC 3339 time (2026-11-23T18:28:01Z) nor a span (24h, 30m, 7d)".to_owned())
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::At(ns) => f.write_str(&to_rfc3339(*ns)),
+            When::Before(ns) => write!(f, "{}s before the newest observation", ns / SECOND),
+        }
+    }
+}
+
 /// Whether a number of nanoseconds equals the shortest decimal print of the float64 nearest to it, as every time does
 /// that went through a float. Floats of this size are 256 apart, so the shortest print ends in two noughts.
 #[inline]
@@ -226,6 +272,17 @@ mod tests {
         }
         for name in ["allocations.json", "20261123T182801.json", "20261323T182801Z.json", "12Z", "Zebra.json"] {
             assert_eq!(in_file_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_period_begins_at_a_moment_or_a_span_before_the_newest() {
+        assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(When::At(SECOND)));
+        assert_eq!("24h".parse(), Ok(When::Before(DAY)));
+        assert_eq!("7d".parse(), Ok(When::Before(7 * DAY)));
+        assert_eq!("1h30m".parse(), Ok(When::Before(HOUR * 3 / 2)));
+        for text in ["", "24", "yesterday", "-1h", "0s"] {
+            assert!(text.parse::<When>().is_err(), "{text}");
         }
     }
 

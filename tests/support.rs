@@ -58,3 +58,15 @@ pub fn json(batch: &RecordBatch) -> Vec<Row> {
     let text = writer.into_inner();
     if text.is_empty() { Vec::new() } else { serde_json::from_slice(&text).expect("an array of objects") }
 }
+
+/// Reads tables that the program wrote.
+pub struct Exported;
+
+impl Exported {
+    /// The rows of a table of a Parquet export, in order.
+    pub fn read(directory: &Path, table: &str) -> Vec<Row> {
+        let path = directory.join(format!("{table}.parquet"));
+        let batches = alloclog::store::parquet::read(&path).expect("a Parquet file");
+        batches.flat_map(|batch| json(&batch.expect("a batch"))).collect()
+    }
+}

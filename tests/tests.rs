@@ -1,5 +1,6 @@
 //! One integration binary: every further one would link polars again.
 
+mod program;
 mod readers;
 mod recordings;
 mod simulated;

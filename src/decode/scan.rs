@@ -67,9 +67,9 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
         b'{' | b'[' => Skipper::default().run(bytes, at),
         _ => {
             let rest = &bytes[at..];
-            let len =
-                rest.iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':'))?;
-            Some(at + len)
+            let is_end =
+                |b: &u8| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"' | b'{' | b'[');
+            Some(at + rest.iter().position(is_end)?)
         }
     }
 }
@@ -171,48 +171,37 @@ struct Masks {
 }
 
 impl Masks {
-    #[cfg(target_arch = "x86_64")]
+    /// The crate has no unsafe code, and vector instructions need some: so the bytes are classified in a loop that
+    /// compilers turn into vector instructions by themselves, and the class bits gathered by multiplication.
     #[inline]
     fn of(chunk: &[u8; STEP]) -> Masks {
-        // SSE2 is part of x86-64, so these calls need no detection.
-        use std::arch::x86_64::{
-            __m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
-        };
-        let mut masks = Masks { quote: 0, backslash: 0, open: 0, close: 0 };
-        let (sixteens, _) = chunk.as_chunks::<16>();
-        for (i, sixteen) in sixteens.iter().enumerate() {
-            let whole = u128::from_le_bytes(*sixteen);
-            let vector: __m128i = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
-            let bits = |v: __m128i, byte: u8| {
-                u64::from(_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(byte as i8))) as u32) << (16 * i)
-            };
+        let mut classes = [0u8; STEP];
+        for (class, &b) in classes.iter_mut().zip(chunk) {
             // `[` and `{`, `]` and `}` differ in one bit.
-            let folded = _mm_or_si128(vector, _mm_set1_epi8(0x20));
-            masks.quote |= bits(vector, b'"');
-            masks.backslash |= bits(vector, b'\\');
-            masks.open |= bits(folded, b'{');
-            masks.close |= bits(folded, b'}');
+            let folded = b | 0x20;
+            *class = u8::from(b == b'"')
+                | u8::from(b == b'\\') << 1
+                | u8::from(folded == b'{') << 2
+                | u8::from(folded == b'}') << 3;
+        }
+        let mut masks = Masks { quote: 0, backslash: 0, open: 0, close: 0 };
+        for (i, eight) in classes.as_chunks::<8>().0.iter().enumerate() {
+            let word = u64::from_le_bytes(*eight);
+            let gather = |bit: u32| gathered(word >> bit) << (8 * i);
+            masks.quote |= gather(0);
+            masks.backslash |= gather(1);
+            masks.open |= gather(2);
+            masks.close |= gather(3);
         }
         masks
     }
+}
 
-    #[cfg(not(target_arch = "x86_64"))]
-    #[inline]
-    fn of(chunk: &[u8; STEP]) -> Masks {
-        let bits = |test: fn(u8) -> bool| {
-            let mut mask = 0u64;
-            for (i, &b) in chunk.iter().enumerate() {
-                mask |= u64::from(test(b)) << i;
-            }
-            mask
-        };
-        Masks {
-            quote: bits(|b| b == b'"'),
-            backslash: bits(|b| b == b'\\'),
-            open: bits(|b| b | 0x20 == b'{'),
-            close: bits(|b| b | 0x20 == b'}'),
-        }
-    }
+/// The lowest bit of each of the eight bytes, as the lowest eight bits.
+#[inline]
+fn gathered(word: u64) -> u64 {
+    // The bit of byte i, at 8i, meets the factor's 2^(56-7i) at 56+i; no other product comes there or carries there.
+    (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 #[cfg(test)]

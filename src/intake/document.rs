@@ -230,7 +230,7 @@ impl State<'_> {
             let mut rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
             self.merge.number(&mut rows, versions);
             self.keep_new(&mut rows, &columns, versions);
-            batches.extend(merge::batches(rows, &columns)?);
+            batches.extend(merge::batches(&rows, &columns)?);
         }
         Ok(batches)
     }
@@ -258,6 +258,7 @@ impl State<'_> {
             return Ok(Vec::new());
         }
         self.summary.documents += 1;
+        *self.summary.documents_by_source.entry(document.origin.source).or_default() += 1;
         self.summary.bytes += end.bytes;
         self.summary.allocations += facts.allocations;
         self.summary.task_events += facts.task_events;
@@ -315,13 +316,13 @@ impl State<'_> {
             };
             let rows: Vec<sightings::Row<'_>> = seen.iter().map(sighting).collect();
             let columns = sightings::columns();
-            batches.push((Table::Sightings, column::batch(&columns, column::schema(&columns), &rows)?));
+            batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
         }
         let columns = snapshots::columns();
         let identity = column::identity(&columns, &row, &mut Vec::new());
         if self.merge.document(identity) {
             self.snapshots += 1;
-            batches.push((Table::Snapshots, column::batch(&columns, column::schema(&columns), &[row])?));
+            batches.push((Table::Snapshots, column::batch(&columns, Table::Snapshots.schema(), [row].iter())?));
         } else {
             self.summary.repeated_documents += 1;
         }

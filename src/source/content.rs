@@ -195,7 +195,7 @@ fn walk_zip<R: Read + Seek>(
     for number in 0..archive.len() {
         let goes_on = match archive.by_index(number) {
             Ok(entry) if entry.is_file() => {
-                let path = entry.name().to_owned();
+                let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
                 walk_member(Box::new(entry), &path, origin, options, flags, depth, visit)
             }
             Ok(_) => true,
@@ -221,6 +221,7 @@ fn walk_member(
     let path = path.trim_start_matches("./");
     let file_name = path.rsplit('/').next();
     let mut origin = Origin {
+        source: archive.source,
         name: format!("{}:{path}", archive.name),
         observed: observed(options, file_name),
         full_listing: options.full_listing.clone(),

@@ -12,7 +12,7 @@ use super::{Input, Source};
 pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
     let text = match source {
         Source::StandardInput => {
-            inputs.push(Input { name: "-".into(), path: None, size: None, is_named: true, problem: None });
+            inputs.push(Input { name: "-".into(), is_named: true, ..Input::default() });
             return Ok(());
         }
         Source::Path(text) => text,
@@ -27,21 +27,25 @@ pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
             inputs.extend(problems);
         }
         Ok(_) => inputs.push(input(path.to_owned(), true)),
-        Err(_) if text.contains(['*', '?', '[', '{']) => inputs.extend(matching(text)?),
+        Err(_) if is_glob(text) => inputs.extend(matching(text)?),
         Err(e) => inputs.push(Input {
             name: text.clone(),
-            path: None,
-            size: None,
             is_named: true,
             problem: Some(format!("cannot be opened: {e}")),
+            ..Input::default()
         }),
     }
     Ok(())
 }
 
+/// Whether a text that names no file can be a glob.
+pub fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
 fn input(path: PathBuf, is_named: bool) -> Input {
     let size = fs::metadata(&path).ok().map(|m| m.len());
-    Input { name: path.to_string_lossy().into_owned(), path: Some(path), size, is_named, problem: None }
+    Input { name: path.to_string_lossy().into_owned(), path: Some(path), size, is_named, ..Input::default() }
 }
 
 /// The files below a directory, hidden ones left out; directories behind symbolic links are not entered, so that no
@@ -51,10 +55,8 @@ fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Vec<Input> {
     let mut unreadable = |path: &Path, e: std::io::Error| {
         problems.push(Input {
             name: path.to_string_lossy().into_owned(),
-            path: None,
-            size: None,
-            is_named: false,
             problem: Some(format!("cannot be listed: {e}")),
+            ..Input::default()
         });
     };
     let mut open = vec![directory.to_owned()];
@@ -107,7 +109,7 @@ fn matching(text: &str) -> Result<Vec<Input>, String> {
     files.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     if files.is_empty() {
         let problem = Some("no file matches".to_owned());
-        return Ok(vec![Input { name: text.to_owned(), path: None, size: None, is_named: true, problem }]);
+        return Ok(vec![Input { name: text.to_owned(), is_named: true, problem, ..Input::default() }]);
     }
     Ok(files.into_iter().map(|file| input(file, false)).collect())
 }

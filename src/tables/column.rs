@@ -72,8 +72,23 @@ pub struct Described {
     pub is_key: bool,
 }
 
-fn moment_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+/// The types that columns have, in the words of the schema.
+pub const KINDS: [&str; 7] = ["string", "int64", "int32", "double", "bool", "timestamp", "date"];
+
+impl Described {
+    /// Its Arrow field. Every column may be null: what a document lacks stays missing.
+    pub fn field(&self) -> Field {
+        let kind = match self.kind {
+            "int64" => DataType::Int64,
+            "int32" => DataType::Int32,
+            "double" => DataType::Float64,
+            "bool" => DataType::Boolean,
+            "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            "date" => DataType::Date32,
+            _ => DataType::Utf8,
+        };
+        Field::new(&self.name, kind, true)
+    }
 }
 
 /// The columns as the schema shows them, twins included.
@@ -97,50 +112,44 @@ pub fn describe<R>(columns: &[Column<R>]) -> Vec<Described> {
     described
 }
 
-/// The Arrow schema of a table. Every column may be null: what a document lacks stays missing.
+/// The Arrow schema of a table.
 pub fn schema<R>(columns: &[Column<R>]) -> SchemaRef {
-    let mut fields = Vec::new();
-    for c in columns {
-        let kind = match c.value {
-            Value::Text(_) => DataType::Utf8,
-            Value::Int64(_) => DataType::Int64,
-            Value::Int32(_) => DataType::Int32,
-            Value::Bool(_) => DataType::Boolean,
-            Value::Date(_) => DataType::Date32,
-            Value::Moment(_) => moment_type(),
-        };
-        fields.push(Field::new(c.name, kind, true));
-        if matches!(c.value, Value::Moment(_)) {
-            fields.push(Field::new(format!("{}_ns", c.name), DataType::Int64, true));
-        }
-    }
-    Arc::new(Schema::new(fields))
+    schema_of(&describe(columns))
+}
+
+/// The Arrow schema of described columns.
+pub fn schema_of(columns: &[Described]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(Described::field).collect::<Vec<_>>()))
 }
 
 /// The rows as one batch.
 ///
 /// # Errors
 /// Only if `schema` is not that of `columns`.
-pub fn batch<R>(columns: &[Column<R>], schema: SchemaRef, rows: &[R]) -> Result<RecordBatch, ArrowError> {
+pub fn batch<'r, R: 'r>(
+    columns: &[Column<R>],
+    schema: SchemaRef,
+    rows: impl ExactSizeIterator<Item = &'r R> + Clone,
+) -> Result<RecordBatch, ArrowError> {
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for c in columns {
         match &c.value {
             Value::Text(value) => {
                 let mut texts = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
-                for row in rows {
+                for row in rows.clone() {
                     texts.append_option(value(row));
                 }
                 arrays.push(Arc::new(texts.finish()));
             }
-            Value::Int64(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Int64Array>())),
-            Value::Int32(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Int32Array>())),
-            Value::Bool(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<BooleanArray>())),
-            Value::Date(value) => arrays.push(Arc::new(rows.iter().map(value).collect::<Date32Array>())),
+            Value::Int64(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<Int64Array>())),
+            Value::Int32(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<Int32Array>())),
+            Value::Bool(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<BooleanArray>())),
+            Value::Date(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<Date32Array>())),
             Value::Moment(value) => {
                 // Cut, not rounded: all moments lie after 1970.
-                let micros: TimestampMicrosecondArray = rows.iter().map(|r| value(r).map(|ns| ns / 1000)).collect();
+                let micros: TimestampMicrosecondArray = rows.clone().map(|r| value(r).map(|ns| ns / 1000)).collect();
                 arrays.push(Arc::new(micros.with_timezone("UTC")));
-                arrays.push(Arc::new(rows.iter().map(value).collect::<Int64Array>()));
+                arrays.push(Arc::new(rows.clone().map(value).collect::<Int64Array>()));
             }
         }
     }

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Measures alloclog and holds it against programs that only flatten. Prints Markdown for docs/performance.md.
+
+Contenders take turns, so that a slow moment of the machine meets all of them; the best of the rounds counts for
+time, the worst for memory. Seconds of alloclog are those of the whole process; those of the others are of their
+statement alone, without starting Python. Documents are in the page cache. Run it on an otherwise idle machine:
+ratios of one run are what counts.
+"""
+
+import argparse
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BENCHES = Path(__file__).resolve().parent
+PARTS = ["flatten", "memory", "views", "overlap", "help"]
+STORED = "task_events,allocation_history,task_state_history,sightings,snapshots"
+VIEWS = "allocations,task_states,coverage"
+
+
+@dataclass
+class Run:
+    """One run of a process, or the best of several."""
+
+    seconds: float
+    peak: int  # bytes of resident memory at most
+    rows: int | None = None  # task events written
+
+
+def process(command):
+    """Runs a command to its end; its output beside what it took."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        began = time.perf_counter()
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        if child.returncode != 0:
+            sys.exit(f"{shlex.join(map(str, command))} failed with {child.returncode}:\n{stderr.read().decode()}")
+        return Run(seconds, usage.ru_maxrss * 1024), stdout.read().decode()
+
+
+def best(runs):
+    return Run(min(run.seconds for run in runs), max(run.peak for run in runs), runs[0].rows)
+
+
+class Bench:
+    """What is measured with, where the documents are, and what has come out so far."""
+
+    def __init__(self, options, directory):
+        self.options = options
+        self.directory = directory
+        self.out = directory / "out"
+        self.bars = []  # what, bar, measured, whether it holds
+
+    def say(self, what):
+        print(f"bench: {what}", file=sys.stderr, flush=True)
+
+    def data(self, name, allocs, *more):
+        """The documents of a made-up cluster, written unless they are there from an earlier run."""
+        target = self.directory / f"{name}-{allocs}"
+        if not target.exists():
+            self.say(f"writing {target}")
+            unfinished = target.with_name(target.name + ".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            process([sys.executable, BENCHES / "gen_cluster.py", unfinished, "--allocs", str(allocs), *more])
+            unfinished.rename(target)
+        return target
+
+    def document(self, name, allocs, *more):
+        (document,) = self.data(name, allocs, *more).iterdir()
+        return document
+
+    def warm(self, paths):
+        """Reads documents once, so that none is measured while it comes from the disk."""
+        for path in paths:
+            with path.open("rb", buffering=0) as file:
+                while file.read(1 << 24):
+                    pass
+
+    def export(self, source, tables=STORED):
+        """One export of tables as Parquet; the output is removed."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])
+        if "task_events" in tables:
+            events = self.out / "task_events.parquet"
+            count = f"import pyarrow.parquet as pq; print(pq.read_metadata({str(events)!r}).num_rows)"
+            run.rows = int(subprocess.check_output([sys.executable, "-c", count]))
+        shutil.rmtree(self.out)
+        return run
+
+    def peer(self, name, source):
+        """One run of a program that only flattens."""
+        self.out.mkdir()
+        run, said = process([sys.executable, BENCHES / "peers" / f"{name}_flatten.py", source, self.out / "out.parquet"])
+        shutil.rmtree(self.out)
+        said = json.loads(said)
+        return Run(said["seconds"], run.peak, said["rows"])
+
+    def rounds(self, contenders):
+        """The best of all rounds of each contender, which take turns."""
+        runs = {name: [] for name in contenders}
+        for number in range(self.options.rounds):
+            for name, contender in contenders.items():
+                runs[name].append(contender())
+                took = runs[name][-1]
+                self.say(f"round {number + 1}: {name} {took.seconds:.3f} s, {megabytes(took.peak)} MB")
+        return {name: best(runs) for name, runs in runs.items()}
+
+    def bar(self, what, bar, measured, holds):
+        self.bars.append([what, bar, measured, "yes" if holds else "**no**"])
+
+    def flatten(self):
+        allocs = self.options.allocs
+        rows = []
+        for shape in ("array", "ndjson"):
+            document = self.document(shape, allocs, "--shape", shape)
+            self.warm([document])
+            size = document.stat().st_size
+            results = self.rounds(
+                {
+                    "alloclog": lambda: self.export(document),
+                    "DuckDB": lambda: self.peer("duckdb", document),
+                    "ClickHouse": lambda: self.peer("clickhouse", document),
+                }
+            )
+            if len({run.rows for run in results.values()}) != 1:
+                sys.exit(f"not all wrote the same number of events: { {n: r.rows for n, r in results.items()} }")
+            ours = results["alloclog"]
+            for name, run in results.items():
+                ratio = "" if run is ours else f"{run.seconds / ours.seconds:.2f}"
+                what = f"{shape}, {megabytes(size)} MB, {run.rows:,} events" if run is ours else ""
+                rate = f"{size / run.seconds / 1e6:,.0f}"
+                rows.append([what, name, f"{run.seconds:.2f}", rate, megabytes(run.peak), ratio])
+            ratio = min(run.seconds for run in results.values() if run is not ours) / ours.seconds
+            self.bar(f"{shape}: faster than the fastest other", "at least 1.5 times", f"{ratio:.2f} times", ratio >= 1.5)
+            self.bar(f"{shape}: peak memory", "at most 400 MB", f"{megabytes(ours.peak)} MB", ours.peak <= 400e6)
+        print("\n## One document to Parquet\n")
+        print("alloclog merges and writes five tables; the others write only the events, and merge nothing.\n")
+        table(["document", "program", "seconds", "MB/s", "peak MB", "times alloclog's seconds"], rows)
+
+    def memory(self):
+        rows, peaks = [], []
+        for allocs in (self.options.allocs, 2 * self.options.allocs):
+            document = self.document("array", allocs)
+            self.warm([document])
+            run = self.rounds({"alloclog": lambda: self.export(document)})["alloclog"]
+            peaks.append(run.peak)
+            size = document.stat().st_size
+            rows.append([f"{allocs:,}", megabytes(size), f"{run.seconds:.2f}", megabytes(run.peak)])
+        ratio = peaks[1] / peaks[0]
+        self.bar("peak memory for a document twice as large", "at most 1.3 times", f"{ratio:.2f} times", ratio <= 1.3)
+        print("\n## A document twice as large\n")
+        table(["allocations", "MB", "seconds", "peak MB"], rows)
+
+    def views(self):
+        document = self.document("array", self.options.allocs)
+        self.warm([document])
+        results = self.rounds(
+            {
+                "stored tables": lambda: self.export(document),
+                "stored tables and views": lambda: self.export(document, f"{STORED},{VIEWS}"),
+            }
+        )
+        without, with_views = results.values()
+        ratio = with_views.seconds / without.seconds
+        self.bar("the three views", "at most as much again", f"{ratio - 1:.2f} times as much", ratio <= 2)
+        print("\n## The views\n")
+        rows = [[name, f"{run.seconds:.2f}", megabytes(run.peak)] for name, run in results.items()]
+        table(["written", "seconds", "peak MB"], rows)
+
+    def overlap(self):
+        allocs, snapshots = self.options.snapshot_allocs, self.options.snapshots
+        directory = self.data(f"{snapshots}-snapshots", allocs, "--snapshots", str(snapshots), "--interval", "30")
+        documents = sorted(directory.iterdir())
+        large = self.document("array", self.options.allocs)
+        self.warm([*documents, large])
+        sources = {
+            f"{snapshots} snapshots of {allocs:,} allocations": (directory, documents),
+            "one of them alone": (documents[-1], documents[-1:]),
+            f"one document of {self.options.allocs:,} allocations": (large, [large]),
+        }
+        results = self.rounds({name: lambda s=source: self.export(s) for name, (source, _) in sources.items()})
+        rows, rates = [], []
+        for name, run in results.items():
+            size = sum(document.stat().st_size for document in sources[name][1])
+            rates.append(size / run.seconds)
+            rate = f"{rates[-1] / 1e6:,.0f}"
+            rows.append([name, megabytes(size), f"{run.rows:,}", f"{run.seconds:.2f}", rate, megabytes(run.peak)])
+        # Against the faster of the two: the small one spends a larger part of its time on starting.
+        ratio = rates[0] / max(rates[1:])
+        self.bar("overlapping snapshots: bytes a second", "at least 3 times a single one's", f"{ratio:.2f} times", ratio >= 3)
+        print("\n## Overlapping snapshots, 30 s apart\n")
+        table(["documents", "MB", "events", "seconds", "MB/s", "peak MB"], rows)
+
+    def help(self):
+        runs = [process([self.options.alloclog, "--help"])[0].seconds for _ in range(max(20, self.options.rounds))]
+        fastest, median = min(runs) * 1000, sorted(runs)[len(runs) // 2] * 1000
+        self.bar("`alloclog --help`", "under 20 ms", f"{fastest:.1f} ms (median {median:.1f} ms)", fastest < 20)
+
+
+def megabytes(number):
+    return f"{number / 1e6:,.0f}"
+
+
+def table(head, rows):
+    """Prints Markdown; a column of numbers stands to the right."""
+    print("| " + " | ".join(head) + " |")
+    numeric = [all(row[i][:1].isdigit() or not row[i] for row in rows) for i in range(len(head))]
+    print("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def heading(options):
+    """When and with what, so that a reader can repeat it."""
+    version = process([options.alloclog, "--version"])[1].strip()
+    duckdb, clickhouse = (importlib.metadata.version(name) for name in ("duckdb", "chdb"))
+    command = shlex.join(["scripts/bench", *options.said])
+    print(
+        f"`{command}` on {datetime.date.today()}, {os.cpu_count()} cores; {version}, DuckDB {duckdb}, "
+        f"ClickHouse (chdb) {clickhouse}; best of {options.rounds}."
+    )
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="measure only this; may be repeated (default: all parts)"
+    )
+    parser.add_argument("--allocs", type=int, default=150_000, help="allocations of the large document (default 150000)")
+    parser.add_argument("--snapshots", type=int, default=20, help="overlapping snapshots (default 20)")
+    parser.add_argument("--snapshot-allocs", type=int, default=20_000, help="allocations of each (default 20000)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default 5)")
+    parser.add_argument(
+        "--data", type=Path, help="directory for the documents (about 8 GB), which stay there for the next run "
+        "(default: a temporary one)"
+    )  # fmt: skip
+    parser.add_argument("--alloclog", type=Path, required=True, help=argparse.SUPPRESS)  # scripts/bench gives it
+    options = parser.parse_args()
+    options.said = [word for word in sys.argv[1:] if not word.startswith("--alloclog=")]
+    return options
+
+
+def main():
+    options = parse()
+    with contextlib.ExitStack() as stack:
+        if options.data:
+            options.data.mkdir(parents=True, exist_ok=True)
+            directory = options.data
+        else:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alloclog-bench-")))
+        bench = Bench(options, directory)
+        heading(options)
+        for part in options.part or PARTS:
+            bench.say(part)
+            getattr(bench, part)()
+        print("\n## Bars\n")
+        table(["what", "bar", "measured", "holds"], bench.bars)
+    return 0 if all(bar[-1] == "yes" for bar in bench.bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

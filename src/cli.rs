@@ -1,0 +1,89 @@
+//! The command line: one file a command. Data goes to files or standard output, words to standard error.
+
+mod console;
+mod export;
+mod interrupt;
+mod schema;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::Exit;
+
+/// Keeps the task-event history that Nomad throws away.
+///
+/// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog takes allocation JSON
+/// wherever it can be had, merges overlapping snapshots into one exact, deduplicated task-event log, and says how
+/// complete that log is.
+#[derive(Debug, Parser)]
+#[command(name = "alloclog", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed, nothing written; 2 wrong usage; 3 done, but some input was rejected.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Export(export::Args),
+    Schema(schema::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Runs the program: its arguments to its exit code.
+pub fn main() -> ExitCode {
+    let result = run(Cli::parse());
+    let exit = result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            // Whoever read our output has seen enough.
+            return Exit::Done;
+        }
+        eprintln!("alloclog: {}", console::one_line(&format!("{error:#}")));
+        Exit::of(&error)
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Export(args) => export::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "alloclog", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            for command in Cli::command().get_subcommands() {
+                let name = format!("alloclog-{}", command.get_name());
+                let command = command.clone().name(&name).display_name(&name);
+                clap_mangen::Man::new(command).render(&mut page)?;
+            }
+            print(&page)
+        }
+    }
+}
+
+fn print(bytes: &[u8]) -> anyhow::Result<Exit> {
+    io::stdout().write_all(bytes)?;
+    Ok(Exit::Done)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,82 @@
+//! `alloclog schema`: what the tables and their columns mean.
+
+use std::fmt::Write;
+
+use super::print;
+use crate::error::{Exit, Usage};
+use crate::query::VIEWS;
+use crate::tables::Table;
+use crate::tables::column::Described;
+
+/// Print the columns of the tables: type, unit, meaning, when null
+///
+/// Without TABLE, all of them. Key columns (`*`) make up a row's identity. Every column may be null; a moment `x_at` is
+/// a UTC timestamp in microseconds and has a twin `x_at_ns`, exact in nanoseconds since the epoch.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A stored table or a view, such as task_events or coverage
+    table: Option<String>,
+    /// Write Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// A table or view with all that is documented of it.
+struct Documented {
+    name: &'static str,
+    kind: &'static str,
+    text: Vec<String>,
+    columns: Vec<Described>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let text = vec![format!("One row is {}.", table.row_is())];
+        all.push(Documented { name: table.name(), kind: "stored table", text, columns: table.columns() });
+    }
+    for view in &VIEWS {
+        let head = view.head()?;
+        let mut text = vec![head.question, String::new()];
+        text.extend(head.definition);
+        all.push(Documented { name: view.name, kind: "view", text, columns: head.columns });
+    }
+    if let Some(wanted) = &args.table {
+        let names: Vec<&str> = all.iter().map(|d| d.name).collect();
+        if !names.contains(&wanted.as_str()) {
+            return Err(Usage(format!("there is no table {wanted:?}; there are {}", names.join(", "))).into());
+        }
+        all.retain(|d| d.name == wanted);
+    }
+    let texts: Vec<String> = all.iter().map(if args.markdown { markdown } else { plain }).collect();
+    print(texts.join("\n").as_bytes())
+}
+
+fn plain(d: &Documented) -> String {
+    let mut text = format!("{} ({})\n", d.name, d.kind);
+    for line in &d.text {
+        text.push_str(format!("  {line}").trim_end());
+        text.push('\n');
+    }
+    let width = d.columns.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    for c in &d.columns {
+        let key = if c.is_key { '*' } else { ' ' };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{key} {:width$}  {:9}  {}", c.name, c.kind, c.meaning);
+    }
+    text
+}
+
+fn markdown(d: &Documented) -> String {
+    let mut text = format!("## `{}`\n\nA {}. ", d.name, d.kind);
+    for line in &d.text {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("\n| column | type | key | meaning |\n|---|---|---|---|\n");
+    for c in &d.columns {
+        let key = if c.is_key { "yes" } else { "" };
+        let _ = writeln!(text, "| `{}` | {} | {key} | {} |", c.name, c.kind, c.meaning.replace('|', "\\|"));
+    }
+    text
+}

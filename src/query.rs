@@ -1,0 +1,119 @@
+//! Runs the views of `queries/` on embedded polars: SQL that any engine runs, over the Parquet files of a store.
+//!
+//! A view that others need is written to the store before they read it, since polars would compute it anew each time.
+
+mod head;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use anyhow::Context;
+use polars::prelude::{DataFrame, DataType, LazyFrame, ParquetWriter, ScanArgsParquet, col};
+use polars::sql::{SQLContext, extract_table_identifiers};
+
+use crate::store::Store;
+use crate::tables::Table;
+pub use head::Head;
+
+/// One file of `queries/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Its name in SQL, and its file's stem.
+    pub name: &'static str,
+    /// The file: a head that says what it means (see [`Head`]), and one SELECT.
+    pub sql: &'static str,
+}
+
+/// All views, each behind those that it needs.
+pub const VIEWS: [View; 0] = [];
+
+/// The view of that name.
+pub fn view(name: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.name == name)
+}
+
+impl View {
+    /// What the file says of itself.
+    ///
+    /// # Errors
+    /// When its head has not the form that [`Head`] describes, which tests rule out.
+    pub fn head(&self) -> anyhow::Result<Head> {
+        Head::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
+    }
+
+    /// The stored tables and views that its text names.
+    ///
+    /// # Errors
+    /// When it is no SQL.
+    pub fn reads(&self) -> anyhow::Result<Vec<String>> {
+        Ok(extract_table_identifiers(self.sql, false, true)?)
+    }
+}
+
+/// The views that these need, themselves included, in the order in which they can be run.
+///
+/// # Errors
+/// When one of them is no SQL.
+pub fn needed_views(wanted: &[&'static View]) -> anyhow::Result<Vec<&'static View>> {
+    let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
+    let mut needed = Vec::new();
+    for view in VIEWS.iter().rev() {
+        if names.contains(view.name) {
+            names.extend(view.reads()?);
+            needed.push(view);
+        }
+    }
+    needed.reverse();
+    Ok(needed)
+}
+
+/// The stored tables that these views read, directly.
+///
+/// # Errors
+/// When one of them is no SQL.
+pub fn needed_tables(views: &[&View]) -> anyhow::Result<BTreeSet<Table>> {
+    let mut tables = BTreeSet::new();
+    for view in views {
+        let names = view.reads()?;
+        tables.extend(Table::ALL.into_iter().filter(|table| names.iter().any(|name| name == table.name())));
+    }
+    Ok(tables)
+}
+
+/// Runs views, in the order given, and puts each into the store.
+///
+/// # Errors
+/// When the engine refuses a view, or the store cannot be read or written.
+pub fn run(store: &Store, views: &[&View]) -> anyhow::Result<()> {
+    for view in views {
+        let what = || format!("view {} cannot be computed", view.name);
+        let mut frame = frame(store, view).with_context(what)?;
+        let file = File::create(store.path(view.name)).with_context(what)?;
+        ParquetWriter::new(file).finish(&mut frame).with_context(what)?;
+    }
+    Ok(())
+}
+
+fn frame(store: &Store, view: &View) -> anyhow::Result<DataFrame> {
+    let mut context = SQLContext::new();
+    for name in view.reads()? {
+        let path = store.path(&name);
+        // What is not in the store is one of the view's own common table expressions.
+        if path.exists() {
+            context.register(&name, scan(&path.to_string_lossy())?);
+        }
+    }
+    Ok(context.execute(view.sql)?.collect()?)
+}
+
+/// A file of the store, its moments as naive UTC: no engine is asked about time zones.
+fn scan(path: &str) -> anyhow::Result<LazyFrame> {
+    let mut frame = LazyFrame::scan_parquet(path.into(), ScanArgsParquet::default())?;
+    let schema = frame.collect_schema()?;
+    let naive = schema.iter().filter_map(|(name, kind)| match kind {
+        DataType::Datetime(unit, Some(_)) => Some(col(name.clone()).cast(DataType::Datetime(*unit, None))),
+        _ => None,
+    });
+    let naive: Vec<_> = naive.collect();
+    Ok(if naive.is_empty() { frame } else { frame.with_columns(naive) })
+}

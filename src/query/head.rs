@@ -1,0 +1,87 @@
+//! The head of a query file: what it answers, and every column.
+//!
+//! ```sql
+//! -- coverage: is the history of each task complete, and what is missing?
+//! --
+//! -- One row is one task of one allocation.
+//! -- What is counted and what is left out.
+//! --
+//! -- Columns:
+//! --   alloc_id        string     allocation ID
+//! --   lost_restarts   int64      restarts whose events were lost; null when
+//! --                              that is not known
+//! ```
+
+use anyhow::{Context, bail};
+
+use crate::tables::column::{Described, KINDS};
+
+/// What a query file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The question that it answers.
+    pub question: String,
+    /// What one row is, what is counted and what is left out, line by line.
+    pub definition: Vec<String>,
+    /// Its columns, in order.
+    pub columns: Vec<Described>,
+}
+
+impl Head {
+    /// Reads the head of a query file.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn parse(sql: &str) -> anyhow::Result<Head> {
+        let mut lines = sql.lines().map_while(|line| line.strip_prefix("--"));
+        let first = lines.next().context("begins without a head")?;
+        let (_, question) = first.split_once(": ").context("does not begin with `-- name: question`")?;
+        let definition: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "Columns:").collect();
+        let mut columns: Vec<Described> = Vec::new();
+        for line in lines.map(str::trim_end).filter(|line| !line.is_empty()) {
+            let text = line.trim_start();
+            if line.len() - text.len() > 6 {
+                let last = columns.last_mut().with_context(|| format!("{text:?} continues nothing"))?;
+                last.meaning.push(' ');
+                last.meaning.push_str(text);
+                continue;
+            }
+            let (name, rest) = text.split_once(' ').with_context(|| format!("column {text:?} has no type"))?;
+            let (kind, meaning) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
+            let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
+                bail!("column {name} has the type {kind:?}, which is none of {}", KINDS.join(", "));
+            };
+            columns.push(Described { name: name.into(), kind, meaning: meaning.trim().into(), is_key: false });
+        }
+        let definition = definition.join("\n");
+        Ok(Head {
+            question: question.trim().to_owned(),
+            definition: definition.trim_matches('\n').lines().map(|line| line.trim().to_owned()).collect(),
+            columns,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_question_definition_and_columns() -> anyhow::Result<()> {
+        let head = Head::parse(
+            "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Columns:\n--   a_at   timestamp   when; null\n\
+             --                      for never\n--   b      int64   count\n\nSELECT 1 -- x\n",
+        )?;
+        assert_eq!(head.question, "what is it?");
+        assert_eq!(head.definition, ["One row is one.", "More."]);
+        let columns: Vec<_> = head.columns.iter().map(|c| (c.name.as_str(), c.kind, c.meaning.as_str())).collect();
+        assert_eq!(columns, [("a_at", "timestamp", "when; null for never"), ("b", "int64", "count")]);
+        Ok(())
+    }
+
+    #[test]
+    fn refuses_a_type_that_no_table_has() {
+        assert!(Head::parse("-- v: q?\n-- Columns:\n--   a   float   x\n").is_err());
+        assert!(Head::parse("SELECT 1").is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Where new rows go: a directory with one Parquet file a stored table, beside which views are put.
+//!
+//! Batches come in order of arrival and fill row groups; row groups are encoded on all cores and appended in order, so
+//! that the same rows give the same bytes.
+
+pub mod parquet;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, anyhow};
+use arrow::array::RecordBatch;
+
+use crate::tables::Table;
+use parquet::RowGroups;
+
+/// Rows in a row group: small enough that a few of them in flight fit a small machine, large enough that
+/// dictionaries and column statistics are worth having.
+const ROW_GROUP: usize = 64 << 10;
+
+/// A directory of Parquet files, one a table or view.
+#[derive(Debug, Clone)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    /// The store in a directory that exists.
+    pub fn at(directory: &Path) -> Store {
+        Store { directory: directory.to_owned() }
+    }
+
+    /// Where a table or view is, or will be.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.parquet"))
+    }
+
+    /// Begins to fill the store with these stored tables.
+    ///
+    /// # Errors
+    /// When a file cannot be created.
+    pub fn writer(&self, tables: impl IntoIterator<Item = Table>) -> anyhow::Result<Writer> {
+        let mut open = BTreeMap::new();
+        for table in tables {
+            let path = self.path(table.name());
+            let file = File::create(&path).with_context(|| format!("{} cannot be created", path.display()))?;
+            let groups = RowGroups::new(file, table.schema())?;
+            open.insert(table, Open { file: Arc::new(groups), groups: 0, rows: 0, batches: Vec::new() });
+        }
+        let cores = thread::available_parallelism().map_or(2, |n| n.get());
+        let (jobs, receive) = sync_channel::<Job>(1);
+        let receive = Arc::new(Mutex::new(receive));
+        let failed = Arc::new(AtomicBool::new(false));
+        let encoders = (0..cores)
+            .map(|_| {
+                let (receive, failed) = (Arc::clone(&receive), Arc::clone(&failed));
+                thread::spawn(move || encode(&receive, &failed))
+            })
+            .collect();
+        Ok(Writer { open, jobs, encoders, failed })
+    }
+}
+
+/// Fills a store's tables.
+#[derive(Debug)]
+pub struct Writer {
+    open: BTreeMap<Table, Open>,
+    jobs: SyncSender<Job>,
+    encoders: Vec<JoinHandle<anyhow::Result<()>>>,
+    failed: Arc<AtomicBool>,
+}
+
+/// A table whose file is being written, and the rows that do not make a row group yet.
+#[derive(Debug)]
+struct Open {
+    file: Arc<RowGroups>,
+    groups: u64,
+    rows: usize,
+    batches: Vec<RecordBatch>,
+}
+
+/// A row group to be encoded.
+#[derive(Debug)]
+struct Job {
+    file: Arc<RowGroups>,
+    number: u64,
+    batches: Vec<RecordBatch>,
+}
+
+impl Open {
+    fn next_job(&mut self) -> Job {
+        let job = Job { file: Arc::clone(&self.file), number: self.groups, batches: std::mem::take(&mut self.batches) };
+        self.groups += 1;
+        self.rows = 0;
+        job
+    }
+}
+
+/// One encoder's work: takes row groups until there are none left.
+fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> anyhow::Result<()> {
+    loop {
+        let job = match receive.lock().map(|receive| receive.recv()) {
+            Ok(Ok(job)) => job,
+            _ => return Ok(()),
+        };
+        let encoded = job.file.add(job.number, &job.batches);
+        if encoded.is_err() {
+            failed.store(true, Ordering::Relaxed);
+            return encoded;
+        }
+    }
+}
+
+impl Writer {
+    /// Adds rows to a table; those of a table that is not written are dropped.
+    ///
+    /// # Errors
+    /// When writing has failed; [`Writer::finish`] says why.
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
+        open.rows += batch.num_rows();
+        open.batches.push(batch);
+        if open.rows < ROW_GROUP {
+            return Ok(());
+        }
+        if self.failed.load(Ordering::Relaxed) {
+            return Err(anyhow!("writing has stopped"));
+        }
+        self.jobs.send(open.next_job()).map_err(|_| anyhow!("writing has stopped"))
+    }
+
+    /// Writes what is left, and closes the files.
+    ///
+    /// # Errors
+    /// When anything could not be written, also earlier.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        for open in self.open.values_mut().filter(|open| open.rows > 0) {
+            // If nobody receives it, an encoder has failed and says why below.
+            let _ = self.jobs.send(open.next_job());
+        }
+        drop(self.jobs);
+        for encoder in self.encoders {
+            encoder.join().map_err(|_| anyhow!("a thread that writes has died; this is a bug of alloclog"))??;
+        }
+        self.open.into_values().try_for_each(|open| open.file.close())
+    }
+}

@@ -1,0 +1,148 @@
+//! Parquet as every warehouse reads it: zstd, dictionaries, statistics, timestamps in microseconds.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+/// How a table with this schema is written. Moments and counters ascend, or nearly: their differences are small.
+pub fn properties(schema: &Schema) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for field in schema.fields() {
+        if matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    properties.build()
+}
+
+/// A Parquet file whose row groups may be encoded at the same time, and stand in it by their numbers.
+pub struct RowGroups {
+    schema: SchemaRef,
+    columns: ArrowRowGroupWriterFactory,
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    /// `None` once the file is closed.
+    file: Option<SerializedFileWriter<File>>,
+    next: u64,
+    /// Encoded row groups whose turn has not come.
+    waiting: BTreeMap<u64, Vec<ArrowColumnChunk>>,
+}
+
+impl std::fmt::Debug for RowGroups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowGroups").finish_non_exhaustive()
+    }
+}
+
+impl RowGroups {
+    /// A file without rows.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn new(file: File, schema: SchemaRef) -> anyhow::Result<RowGroups> {
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties(&schema)))?;
+        let (file, columns) = writer.into_serialized_writer()?;
+        Ok(RowGroups {
+            schema,
+            columns,
+            turn: Mutex::new(Turn { file: Some(file), next: 0, waiting: BTreeMap::new() }),
+        })
+    }
+
+    /// Encodes row group `number` and appends all whose turn has come.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&self, number: u64, batches: &[RecordBatch]) -> anyhow::Result<()> {
+        let group = usize::try_from(number)?;
+        let mut chunks = Vec::with_capacity(self.schema.fields().len());
+        // The columns are flat, so each has one leaf.
+        for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
+            for batch in batches {
+                for leaf in compute_leaves(self.schema.field(i), batch.column(i))? {
+                    writer.write(&leaf)?;
+                }
+            }
+            chunks.push(writer.close()?);
+        }
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = &mut *turn;
+        turn.waiting.insert(number, chunks);
+        while let (Some(file), Some(chunks)) = (&mut turn.file, turn.waiting.remove(&turn.next)) {
+            turn.next += 1;
+            let mut group = file.next_row_group()?;
+            for chunk in chunks {
+                chunk.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file's footer.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(&self) -> anyhow::Result<()> {
+        let file = self.turn.lock().unwrap_or_else(PoisonError::into_inner).file.take();
+        file.map_or(Ok(()), |file| file.close().map(drop).map_err(Into::into))
+    }
+}
+
+/// The batches of a Parquet file, in order.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
+    let what = || format!("{} cannot be read", path.display());
+    let file = File::open(path).with_context(what)?;
+    ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).with_context(what)
+}
+
+/// What a Parquet file says of itself.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn metadata(path: &Path) -> anyhow::Result<ParquetMetaData> {
+    let what = || format!("{} cannot be read", path.display());
+    let file = File::open(path).with_context(what)?;
+    ParquetMetaDataReader::new().parse_and_finish(&file).with_context(what)
+}
+
+/// Writes batches of one schema as Parquet.
+///
+/// # Errors
+/// When a batch cannot be had or the output cannot be written.
+pub fn write(
+    out: impl Write + Send,
+    schema: SchemaRef,
+    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
+) -> anyhow::Result<()> {
+    let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties(&schema)))?;
+    for batch in batches {
+        writer.write(&batch?)?;
+    }
+    writer.close()?;
+    Ok(())
+}

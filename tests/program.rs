@@ -1,0 +1,379 @@
+//! The program as its users meet it: exit codes, files, words.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{Exported, Row};
+
+/// A directory of its own for one test, and the program started in it.
+struct Desk {
+    directory: TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk { directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Desk {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, content).expect("a file");
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alloclog"));
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null()).env_remove("NOMAD_REGION");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().expect("the program starts"))
+    }
+
+    fn export(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["export"], arguments].concat())
+    }
+
+    /// All files below a directory of the desk with their bytes.
+    fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.path(name)).expect("a directory");
+        let file = |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path));
+        entries.map(|e| file(e.expect("an entry").path())).map(|(name, bytes)| (name, bytes.expect("a file"))).collect()
+    }
+
+    /// What stands on the desk, hidden names included.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("a directory");
+        let mut names: Vec<String> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("an exit code"),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn ends(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, word: &str) -> Ran {
+        assert!(self.err.contains(word), "{word:?} is not in:\n{}", self.err);
+        self
+    }
+}
+
+fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name).to_string_lossy().into_owned()
+}
+
+/// One allocation as small as one can be.
+fn allocation(id: &str, namespace: &str, job: &str) -> String {
+    format!(
+        r#"{{"ID":"{id}","Namespace":"{namespace}","JobID":"{job}","TaskGroup":"g","NodeID":"n","ClientStatus":"running","CreateIndex":1,"ModifyIndex":2,"CreateTime":1795458551898620217,"ModifyTime":1795458551898620218,"TaskStates":{{"t":{{"State":"running","Failed":false,"Restarts":0,"Events":[{{"Type":"Received","Time":1795458551898620219,"DisplayMessage":"=cmd","Details":{{}}}}]}}}}}}"#
+    )
+}
+
+fn texts(rows: &[Row], column: &str) -> Vec<String> {
+    rows.iter().map(|row| row[column].as_str().unwrap_or("null").to_owned()).collect()
+}
+
+#[test]
+fn the_readmes_command_gives_tables() {
+    let desk = Desk::new();
+    desk.export(&[&sample("cluster"), "-o", "out"]).ends(0).says(" documents, ").says(" lost").says("0 rejected");
+    let files = desk.files("out");
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    let expected = [
+        "_export.json",
+        "allocations.parquet",
+        "coverage.parquet",
+        "snapshots.parquet",
+        "task_events.parquet",
+        "task_states.parquet",
+    ];
+    assert_eq!(names, expected);
+    assert!(!Exported::read(&desk.path("out"), "task_events").is_empty());
+    assert!(!Exported::read(&desk.path("out"), "coverage").is_empty());
+    assert_eq!(desk.names(), ["out"]);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_in_every_format() {
+    let desk = Desk::new();
+    for format in ["parquet", "csv", "ndjson", "arrow"] {
+        for out in ["a", "b"] {
+            desk.export(&[&sample("cluster"), "-o", out, "--force", "-q", "--format", format]).ends(0);
+        }
+        assert!(desk.files("a") == desk.files("b"), "{format}");
+    }
+}
+
+#[test]
+fn every_table_can_be_named_and_standard_output_takes_one() {
+    let desk = Desk::new();
+    let all =
+        "task_events,allocation_history,task_state_history,sightings,snapshots,nodes,allocations,task_states,coverage";
+    desk.export(&[&sample("cluster"), "-o", "out", "--format", "csv", "--table", all]).ends(0);
+    let files = desk.files("out");
+    assert_eq!(files.len(), 10);
+    for table in all.split(',') {
+        let ran = desk.export(&[&sample("cluster"), "-o", "-", "--format", "csv", "--table", table, "-q"]).ends(0);
+        assert_eq!(ran.out.as_bytes(), files[&format!("{table}.csv")], "{table}");
+        assert_eq!(ran.err, "");
+    }
+    desk.export(&[&sample("cluster"), "-o", "-"]).ends(2).says("--table");
+    desk.export(&[&sample("cluster"), "-o", "x", "--table", "task_event"]).ends(2).says("there are task_events, ");
+    assert_eq!(desk.names(), ["out"]);
+}
+
+#[test]
+fn an_empty_list_is_a_result_and_nothing_at_all_is_a_failure() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("empty")).expect("a directory");
+    desk.file("list.json", "[]").file("notes/a.txt", "hello").file("notes/b.json", "{\"a\":1}").file("none.json", "");
+    desk.export(&["list.json", "-o", "out"]).ends(0).says("1 document, 0 allocations");
+    for nothing in ["empty", "notes", "*.ndjson", "none.json", "notes/b.json"] {
+        desk.export(&[nothing, "-o", "x"]).ends(1).says(nothing);
+        desk.export(&["list.json", nothing, "-o", "y", "--force"]).ends(if nothing.contains(".json") { 0 } else { 1 });
+    }
+    desk.export(&["notes", "-o", "x"]).ends(1).says("passed over: notes/a.txt: ");
+    assert!(!desk.path("x").exists());
+}
+
+#[test]
+fn a_source_that_is_missing_is_rejected_and_the_others_go_on() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "default", "j"));
+    desk.export(&["a.json", "gone.json", "-o", "out"]).ends(3).says("rejected: gone.json: cannot be opened");
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    desk.export(&["gone.json", "-o", "x"]).ends(1);
+    desk.export(&["a.json", "gone.json", "-o", "x", "--strict"]).ends(1).says("nothing was written");
+    assert!(!desk.path("x").exists());
+}
+
+#[test]
+fn what_is_damaged_is_named_by_file_byte_line_and_path() {
+    let desk = Desk::new();
+    let (a, b, c) = (allocation("a", "n", "j"), allocation("b", "n", "j"), allocation("c", "n", "j"));
+    let wrong = b.replace("1795458551898620219", "\"soon\"");
+    desk.file("list.json", format!("[{a},\n{wrong},\n{c}]"));
+    let byte = a.len() + 3 + wrong.find("\"soon\"").expect("it is there");
+    desk.export(&["list.json", "-o", "out"])
+        .ends(3)
+        .says(&format!("list.json: byte {byte}, line 2: [1].TaskStates.t.Events[0].Time is text, not a number"));
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a", "c"]);
+    desk.file("cut.json", &format!("[{a},{b}")[..a.len() + 40]);
+    desk.export(&["cut.json", "-o", "out", "--force"]).ends(3).says("cut.json: byte ").says("[1] ");
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    for file in ["list.json", "cut.json"] {
+        desk.export(&[file, "-o", "strict", "--strict"]).ends(1).says(file);
+    }
+    assert!(!desk.path("strict").exists());
+}
+
+#[test]
+fn an_output_is_replaced_only_if_an_export_made_it() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j")).file("b.json", allocation("b", "n", "j"));
+    desk.export(&["a.json", "-o", "out"]).ends(0);
+    desk.export(&["b.json", "-o", "out"]).ends(1).says("--force");
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    desk.export(&["b.json", "-o", "out", "--force", "--table", "task_events"]).ends(0);
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["b"]);
+    assert_eq!(desk.files("out").len(), 2, "files of the earlier export are gone");
+    desk.file("out/precious.txt", "x");
+    desk.export(&["a.json", "-o", "out", "--force"]).ends(1).says("precious.txt");
+    desk.file("other/precious.txt", "x");
+    desk.export(&["a.json", "-o", "other", "--force"]).ends(1).says("no earlier export");
+    desk.export(&["a.json", "-o", "a.json", "--force"]).ends(1).says("is a file");
+    fs::create_dir(desk.path("empty")).expect("a directory");
+    desk.export(&["a.json", "-o", "empty"]).ends(0);
+    assert_eq!(desk.names(), ["a.json", "b.json", "empty", "other", "out"]);
+}
+
+#[test]
+fn an_unwritable_place_is_found_before_the_work() {
+    let desk = Desk::new();
+    let ran = desk.export(&["gone.json", "-o", "no/such/place"]).ends(1).says("no/such/place");
+    assert!(!ran.err.contains("gone.json"), "{}", ran.err);
+}
+
+#[test]
+fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"))
+        .file(".out.alloclog-dead/lock", "")
+        .file(".out.alloclog-live/lock", "");
+    let lock = fs::File::open(desk.path(".out.alloclog-live/lock")).expect("a file");
+    lock.lock().expect("a lock");
+    desk.export(&["a.json", "-o", "out"]).ends(0);
+    assert_eq!(desk.names(), [".out.alloclog-live", "a.json", "out"]);
+}
+
+#[test]
+fn an_interrupted_export_leaves_nothing() {
+    let desk = Desk::new();
+    let mut child =
+        desk.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
+    while desk.names().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
+    assert!(stopped.success());
+    let status = child.wait().expect("an end");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    assert_eq!(desk.names(), Vec::<String>::new());
+}
+
+#[test]
+fn the_same_document_twice_is_one() {
+    let desk = Desk::new();
+    let list = format!("[{}]", allocation("a", "n", "j"));
+    desk.file("a.json", &list).file("b.json", &list);
+    desk.export(&["a.json", "b.json", "a.json", "-o", "out"]).ends(0).says("3 task events: 1 new, 2 repeated");
+    assert_eq!(Exported::read(&desk.path("out"), "snapshots").len(), 1);
+    assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
+}
+
+#[test]
+fn filters_leave_out_rows_and_never_the_ledger() {
+    let desk = Desk::new();
+    let list = [("a", "prod", "web"), ("b", "prod", "api/dispatch-1"), ("c", "dev", "web")];
+    let list: Vec<String> = list.map(|(id, namespace, job)| allocation(id, namespace, job)).to_vec();
+    desk.file("list.json", format!("[{}]", list.join(",")));
+    let tables = "task_events,allocation_history,task_state_history,sightings,snapshots";
+    for (flags, expected) in [
+        (vec!["--namespace", "prod"], vec!["a", "b"]),
+        (vec!["--namespace", "*"], vec!["a", "b", "c"]),
+        (vec!["--job", "web"], vec!["a", "c"]),
+        (vec!["--job", "api*"], vec!["b"]),
+        (vec!["--namespace", "dev", "--job", "api*"], vec![]),
+    ] {
+        desk.export(&[&["list.json", "-o", "out", "--force", "--table", tables], flags.as_slice()].concat()).ends(0);
+        for table in ["task_events", "allocation_history", "task_state_history", "sightings"] {
+            assert_eq!(texts(&Exported::read(&desk.path("out"), table), "alloc_id"), expected, "{flags:?} {table}");
+        }
+        assert_eq!(Exported::read(&desk.path("out"), "snapshots").len(), 1);
+    }
+    desk.export(&["list.json", "-o", "x", "--job", "[a"]).ends(2).says("--job");
+}
+
+#[test]
+fn region_and_observed_at_are_what_the_user_says() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    let flags = ["--region", "eu", "--observed-at", "2026-11-23T20:00:00Z", "--full-listing"];
+    desk.export(&[&["a.json", "-o", "out"], flags.as_slice()].concat()).ends(0);
+    let row = &Exported::read(&desk.path("out"), "snapshots")[0];
+    assert_eq!(row["region"], "eu");
+    assert_eq!(row["observed_at"], "2026-11-23T20:00:00Z");
+    assert_eq!((&row["observed_from"], &row["namespace"]), (&"flag".into(), &"*".into()));
+    assert_eq!(row["is_full_listing"], true);
+    desk.export(&["a.json", "-o", "x", "--observed-at", "yesterday"]).ends(2);
+}
+
+#[test]
+fn a_period_cuts_no_table_that_is_no_statistic_and_says_so() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    desk.export(&["a.json", "-o", "out", "--since", "24h"]).ends(0).says("--since and --until cut statistics only");
+    assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
+    desk.export(&["a.json", "-o", "x", "--since", "yesterday"]).ends(2).says("24h");
+}
+
+#[test]
+fn csv_is_safe_for_spreadsheets_unless_raw() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("-a", "@n", "j,\"k\""));
+    let flags = ["a.json", "-o", "-", "--table", "task_events", "--format", "csv", "-q"];
+    let safe = desk.export(&flags).ends(0).out;
+    assert!(
+        safe.lines().nth(1).is_some_and(|l| l.starts_with("\"\",'@n,\"j,\"\"k\"\"\",g,t,'-a,n,1,2026-11-23T")),
+        "{safe}"
+    );
+    assert!(safe.contains(",'=cmd,"), "{safe}");
+    let raw = desk.export(&[&flags[..], &["--csv-raw"]].concat()).ends(0).out;
+    assert_eq!(raw, safe.replace(",'", ","));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let desk = Desk::new();
+    let mut command =
+        desk.command(&["export", &sample("cluster"), "-o", "-", "--table", "task_events", "--format", "csv"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    Ran::of(child.wait_with_output().expect("an end")).ends(0);
+}
+
+#[test]
+fn an_address_is_named_as_not_readable_yet() {
+    Desk::new().export(&["http://127.0.0.1:4646", "-o", "x"]).ends(2).says("reads files only");
+}
+
+#[test]
+fn nothing_in_a_document_or_name_drives_the_terminal() {
+    let desk = Desk::new();
+    let list = format!(
+        "[{}]",
+        allocation("a", "n", "j").replace("1795458551898620219", "\"x\"").replace("\"t\":", "\"\\u001b[2J\":")
+    );
+    desk.file("a\u{1b}[31m.json", list);
+    let ran = desk.export(&["a\u{1b}[31m.json", "-o", "x"]).ends(3);
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+}
+
+#[test]
+fn the_schema_documents_every_column_of_every_table() {
+    let desk = Desk::new();
+    let all = desk.run(&["schema"]).ends(0).out;
+    assert!(all.contains("\ntask_state_history (stored table)\n"), "{all}");
+    let one = desk.run(&["schema", "coverage"]).ends(0).out;
+    assert!(one.starts_with("coverage (view)\n") && one.contains("lost_restarts"), "{one}");
+    desk.run(&["schema", "nothing"]).ends(2).says("task_events");
+    let markdown = desk.run(&["schema", "--markdown"]).ends(0).out;
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema.md")).expect("docs/schema.md");
+    assert!(page.ends_with(&markdown), "docs/schema.md is not what `alloclog schema --markdown` prints");
+}
+
+#[test]
+fn help_has_examples_and_completions_and_manual_are_there() {
+    let desk = Desk::new();
+    assert!(desk.run(&["export", "--help"]).ends(0).out.contains("alloclog export dumps/ -o tables"));
+    assert!(desk.run(&["--help"]).ends(0).out.contains("Exit codes"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(desk.run(&["completions", shell]).ends(0).out.contains("alloclog"), "{shell}");
+    }
+    assert!(desk.run(&["man"]).ends(0).out.contains(".TH alloclog"));
+    desk.run(&[]).ends(2);
+    desk.run(&["export", "-o", "x"]).ends(2);
+}
