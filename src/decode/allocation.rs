@@ -4,19 +4,26 @@ use super::fields::{
     AllocationField, DeploymentField, EventField, InnerField, JobField, NodeField, RescheduleField, ResourcesField,
     TaskStateField, TrackerField, TransitionField,
 };
-use super::input::{FaultKind, Input, Read, key};
+use super::input::{Input, Read, TWICE, key};
 use super::record::{
     AllocatedResources, Allocation, DeploymentStatus, DesiredTransition, Lifecycle, Node, RescheduleEvent, Resources,
     TaskEvent, TaskResources, TaskState,
 };
 use crate::time;
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// Nomad keeps this many events of a task (client/allocrunner/taskrunner, `maxEvents`).
+const USUAL_EVENTS: usize = 10;
+/// From so many names on, a map is searched for repeated ones by hash.
+const MANY_NAMES: usize = 32;
 
 /// Reads one allocation: a list stub, a full one, or the payload of a stream event.
 ///
 /// # Errors
 /// A [`super::input::Fault`] at the first value that cannot be believed.
-pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Allocation<'a>> {
-    let mut a = Allocation::default();
+pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> {
+    let mut a = Box::<Allocation<'_>>::default();
     let (mut job_type, mut job_version) = (None, None);
     input.object(|input, field| {
         match field {
@@ -68,12 +75,10 @@ pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Allocation<'a>> {
                 a.is_full = true;
             }
             AllocationField::TaskStates => {
+                let mut names = Names::default();
                 input.map(|input, task| {
-                    if a.task_states.iter().any(|other| other.task == task) {
-                        return Err(input.fault(FaultKind::Value, "belongs to a key that stands here twice"));
-                    }
-                    let state = task_state(input)?;
-                    a.task_states.push(TaskState { task, ..state });
+                    names.meet(input, &task, a.task_states.iter().map(|s| &s.task))?;
+                    a.task_states.push(task_state(input, task)?);
                     Ok(())
                 })?;
             }
@@ -90,8 +95,38 @@ pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Allocation<'a>> {
     Ok(a)
 }
 
-fn task_state<'a, I: Input<'a>>(input: &mut I) -> Read<TaskState<'a>> {
-    let mut s = TaskState::default();
+/// The names in a map whose keys are data.
+#[derive(Default)]
+struct Names<'a> {
+    many: Option<HashSet<Cow<'a, str>>>,
+}
+
+impl<'a> Names<'a> {
+    /// Takes note of a name in front of its value.
+    ///
+    /// # Errors
+    /// When it was met before, which `known` tells as long as there are few.
+    #[inline]
+    fn meet<'k, I: Input<'a>>(
+        &mut self,
+        input: &I,
+        name: &Cow<'a, str>,
+        mut known: impl ExactSizeIterator<Item = &'k Cow<'a, str>>,
+    ) -> Read<()>
+    where
+        'a: 'k,
+    {
+        let is_new = if known.len() < MANY_NAMES {
+            known.all(|other| other != name)
+        } else {
+            self.many.get_or_insert_with(|| known.cloned().collect()).insert(name.clone())
+        };
+        if is_new { Ok(()) } else { Err(input.fault(input.place(), TWICE)) }
+    }
+}
+
+fn task_state<'a, I: Input<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskState<'a>> {
+    let mut s = TaskState { task, ..TaskState::default() };
     input.object(|input, field| {
         match field {
             TaskStateField::State => s.state = input.raw_text()?,
@@ -101,9 +136,13 @@ fn task_state<'a, I: Input<'a>>(input: &mut I) -> Read<TaskState<'a>> {
             TaskStateField::StartedAt => s.started_at = moment(input)?,
             TaskStateField::FinishedAt => s.finished_at = moment(input)?,
             TaskStateField::Events => {
-                input.array(|input, _| {
-                    s.events.push(event(input)?);
-                    Ok(())
+                input.array(|input, index| {
+                    if index == 0 {
+                        s.events.reserve(USUAL_EVENTS);
+                    }
+                    // Filled where it stays: it is large.
+                    s.events.push(TaskEvent::default());
+                    s.events.last_mut().map_or(Ok(()), |e| event(input, e))
                 })?;
             }
             TaskStateField::Known => input.skip()?,
@@ -113,8 +152,8 @@ fn task_state<'a, I: Input<'a>>(input: &mut I) -> Read<TaskState<'a>> {
     Ok(s)
 }
 
-fn event<'a, I: Input<'a>>(input: &mut I) -> Read<TaskEvent<'a>> {
-    let mut e = TaskEvent::default();
+fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
+    let place = input.place();
     let is_object = input.object(|input, field| {
         match field {
             EventField::Type => e.kind = input.text()?,
@@ -122,10 +161,9 @@ fn event<'a, I: Input<'a>>(input: &mut I) -> Read<TaskEvent<'a>> {
             EventField::Message => e.message = input.text()?,
             EventField::DisplayMessage => e.display_message = input.text()?,
             EventField::Details => {
+                let mut names = Names::default();
                 input.map(|input, name| {
-                    if e.details.iter().any(|(other, _)| *other == name) {
-                        return Err(input.fault(FaultKind::Value, "belongs to a key that stands here twice"));
-                    }
+                    names.meet(input, &name, e.details.iter().map(|(other, _)| other))?;
                     let value = input.raw_text()?.unwrap_or_default();
                     e.details.push((name, value));
                     Ok(())
@@ -140,24 +178,24 @@ fn event<'a, I: Input<'a>>(input: &mut I) -> Read<TaskEvent<'a>> {
             EventField::DiskLimit => e.disk_limit = input.integer()?,
             EventField::Known => input.skip()?,
             legacy => {
-                if let (Some(name), Some(text)) = (legacy.details_key(), input.text()?) {
+                if let Some(text) = input.text()?
+                    && let Some(name) = legacy.details_key()
+                {
                     e.legacy.push((name, text));
                 }
             }
         }
         Ok(())
     })?;
-    if !is_object {
-        return Err(input.fault(FaultKind::Value, "is null, not an event"));
-    }
-    Ok(e)
+    if is_object { Ok(()) } else { Err(input.fault(place, "is null, not an event")) }
 }
 
 /// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's ways to say "never".
 fn moment<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+    let place = input.place();
     match input.text()? {
         None => Ok(None),
-        Some(text) => time::rfc3339(&text).map_err(|e| input.fault(FaultKind::Value, e.to_string())),
+        Some(text) => time::rfc3339(&text).map_err(|e| input.fault(place, e.to_string())),
     }
 }
 
@@ -222,7 +260,9 @@ fn allocated_resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Allocated
     let is_object = input.object(|input, field| {
         match field {
             InnerField::Tasks => {
+                let mut names = Names::default();
                 input.map(|input, task| {
+                    names.meet(input, &task, r.tasks.iter().map(|t| &t.task))?;
                     let mut t = TaskResources { task, ..TaskResources::default() };
                     task_resources(input, &mut t)?;
                     r.tasks.push(t);
@@ -230,7 +270,10 @@ fn allocated_resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Allocated
                 })?;
             }
             InnerField::TaskLifecycles => {
+                let (mut names, mut tasks) = (Names::default(), Vec::new());
                 input.map(|input, task| {
+                    names.meet(input, &task, tasks.iter())?;
+                    tasks.push(task.clone());
                     let mut l = Lifecycle { task, ..Lifecycle::default() };
                     let is_object = input.object(|input, field| {
                         match field {
@@ -330,12 +373,16 @@ pub fn node<'a, I: Input<'a>>(input: &mut I) -> Read<Node<'a>> {
             }
             NodeField::Version => n.version = input.text()?,
             NodeField::Attributes => {
+                let mut was_met = false;
                 input.map(|input, name| {
-                    if name == "nomad.version" {
-                        attribute_version = input.text()?;
-                        return Ok(());
+                    if name != "nomad.version" {
+                        return input.skip();
                     }
-                    input.skip()
+                    if std::mem::replace(&mut was_met, true) {
+                        return Err(input.fault(input.place(), TWICE));
+                    }
+                    attribute_version = input.text()?;
+                    Ok(())
                 })?;
             }
             NodeField::ModifyIndex => n.modify_index = input.integer()?,

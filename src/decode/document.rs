@@ -7,64 +7,27 @@
 use std::ops::Range;
 
 use super::allocation;
-use super::fast::{Cursor, Memory, Unknown};
+use super::fast::Cursor;
 use super::fields::{AllocationField, WrapperField};
-use super::input::{Fault, FaultKind, Input, Read};
+use super::input::{Fault, FaultKind, Input, Read, not_json};
+use super::kind::{Keys, Kind, is_allocation};
+use super::memory::{Memory, Unknown};
+use super::number;
+use super::place::{Level, Lost, Next, Role};
 use super::record::{Allocation, Node};
 use super::reference::Raw;
 use super::scan::{Skipper, after_space, value_end};
+use super::syntax;
+
+pub use super::place::Place;
 
 /// An allocation larger than this is not believed to be one; its bytes are passed over.
 pub const LARGEST_ALLOCATION: usize = 256 << 20;
-
-/// Where in a document's structure reading stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The arrays and objects around, outermost first; empty between top-level values.
-    around: Vec<Level>,
-    /// A value that is being passed over and goes on in the next part.
-    skipping: Option<Skipper>,
-    /// Syntax is broken; nothing is read until a line begins with one of these bytes.
-    lost: Option<Lost>,
-}
-
-/// One array or object around the place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Level {
-    is_array: bool,
-    /// The key of the object around an array: `Allocs` or `Nodes`.
-    key: &'static str,
-    next: Next,
-}
-
-/// What may come next inside an array or object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    ValueOrClose,
-    Value,
-    CommaOrClose,
-}
-
-/// How reading finds back after broken syntax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lost {
-    /// Whether a line that begins with `{` will do; after a broken array only `[` does, since the lines that follow
-    /// may be its own elements.
-    objects_too: bool,
-    at_line_start: bool,
-}
-
-impl Place {
-    /// Between two elements of a top-level array, behind the comma: where a part of a large array most likely begins.
-    pub fn inside_array() -> Place {
-        Place { around: vec![Level { is_array: true, key: "", next: Next::Value }], ..Place::default() }
-    }
-
-    /// The path of the array or object around, without an index.
-    fn path(&self) -> String {
-        self.around.iter().filter(|l| !l.key.is_empty()).map(|l| format!(".{}", l.key)).collect()
-    }
-}
+/// What does not end within this many bytes is looked at more closely before more bytes are waited for: most likely it
+/// is a line whose end is missing, or a dump of a whole cluster.
+const LONG: usize = 1 << 20;
+/// Arrays and objects are walked into this deep; nobody's allocations lie deeper.
+const DEEPEST: usize = 1 << 20;
 
 /// How to read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,8 +43,11 @@ pub struct Part<'a> {
     pub items: Vec<Item<'a>>,
     /// What could not be read.
     pub faults: Vec<PlacedFault>,
-    /// How many elements of the array around the part's beginning it held; paths count from there.
+    /// How many elements of the outermost list at the part's end were read: since that list began, if it began in
+    /// this part, else since the part began.
     pub elements: u64,
+    /// Whether a list began in this part.
+    pub list_began: bool,
     /// Values that are neither allocations nor nodes nor wrappers of them.
     pub others: u64,
     /// Whether an array, frame or `Allocs` object was met: the document is made to hold allocations, even if none.
@@ -121,8 +87,11 @@ pub enum Content<'a> {
 pub struct PlacedFault {
     /// Byte offset in the part.
     pub at: usize,
-    /// Path of the array around (`""`, `.Allocs`), the element's number since the part began when there is an array.
+    /// Path of the list around (`""`, `.Allocs`) and the element's number as in [`Part::elements`]; `None` outside of
+    /// lists, and in a list inside another one.
     pub array: Option<(String, u64)>,
+    /// Whether that list began in this part, so that the element's number is its true one.
+    pub list_began: bool,
     /// Path inside the element.
     pub path: String,
     /// What is wrong and what follows from it.
@@ -153,16 +122,6 @@ pub struct Reader {
     expect_allocation: bool,
 }
 
-/// What an object is, told by its keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Allocation,
-    Node,
-    Wrapper,
-    Dump,
-    Other,
-}
-
 impl Reader {
     /// A reader that has learnt nothing yet.
     pub fn new(mode: Mode) -> Reader {
@@ -171,6 +130,9 @@ impl Reader {
 
     /// Reads `bytes`, which begin at `place`; `is_last` says that the document ends with them. `seen` is asked for each
     /// allocation whose version can be told early; when it knows the version, the allocation is not read.
+    ///
+    /// Where the document was cut into parts shows in nothing but [`Part::elements`]: what a part cannot decide, it
+    /// leaves to the next, and nothing is decided by what happens to be at hand.
     pub fn part<'a>(
         &mut self,
         place: Place,
@@ -183,7 +145,7 @@ impl Reader {
         let end = walk.run();
         let mut part = walk.part;
         part.end = end;
-        part.unknown = std::mem::take(&mut self.memory.unknown);
+        part.unknown = self.memory.take_unknown();
         part
     }
 }
@@ -198,6 +160,23 @@ struct Walk<'a, 'r, 's> {
     tried: u32,
     known: u32,
     part: Part<'a>,
+}
+
+/// What a look over an object's keys shows.
+enum Survey {
+    /// What it is, and where it ends.
+    Whole(Kind, usize),
+    /// A large object that may hold lists.
+    Dump,
+    /// Too large to be true.
+    TooLarge,
+}
+
+/// An allocation or node in an event of a stream.
+struct Payload {
+    range: Range<usize>,
+    is_allocation: bool,
+    path: String,
 }
 
 impl<'a> Walk<'a, '_, '_> {
@@ -231,12 +210,12 @@ impl<'a> Walk<'a, '_, '_> {
             };
             match self.step(byte, at) {
                 Ok(next) => at = next,
-                Err(fault) if fault.kind == FaultKind::End && !self.is_last => return at,
-                Err(fault) if fault.kind == FaultKind::End => {
+                Err(fault) if fault.kind == FaultKind::End && self.is_last => {
                     self.truncated(at);
                     return self.bytes.len();
                 }
-                Err(fault) => at = self.lose(*fault),
+                Err(fault) if fault.kind == FaultKind::End && self.bytes.len() - at <= LARGEST_ALLOCATION => return at,
+                Err(fault) => at = self.lose(at, *fault),
             }
         }
     }
@@ -246,7 +225,7 @@ impl<'a> Walk<'a, '_, '_> {
         let Some(level) = self.part.place.around.last().copied() else {
             return match byte {
                 b'{' => self.object(at, true),
-                b'[' => Ok(self.enter(at, true, "")),
+                b'[' => self.enter(at, Role::List, ""),
                 0xEF if self.bytes[at..].starts_with(b"\xEF\xBB\xBF") => Ok(at + 3),
                 0x1E => Ok(at + 1), // RFC 7464 puts a record separator before each value
                 _ => self.scalar(at),
@@ -256,6 +235,7 @@ impl<'a> Walk<'a, '_, '_> {
         match (level.next, byte) {
             (Next::ValueOrClose | Next::CommaOrClose, b) if b == close => {
                 self.part.place.around.pop();
+                self.part.others += u64::from(level.role == Role::Dump);
                 self.value_done();
                 Ok(at + 1)
             }
@@ -264,18 +244,30 @@ impl<'a> Walk<'a, '_, '_> {
                 Ok(at + 1)
             }
             (Next::CommaOrClose, _) => Err(self.broken(at, "`,` or the closing bracket")),
-            (_, b'{') if level.is_array => self.object(at, false),
-            (_, b'[') if level.is_array => Ok(self.enter(at, true, "")),
-            _ if level.is_array => self.scalar(at),
-            _ => self.member(at),
+            _ if !level.is_array => self.member(at),
+            _ if level.role == Role::PassedOver => self.pass_over(at),
+            (_, b'{') => self.object(at, false),
+            (_, b'[') => self.enter(at, Role::List, ""),
+            _ => self.scalar(at),
         }
     }
 
-    /// Steps into an array or object at `at`.
-    fn enter(&mut self, at: usize, is_array: bool, key: &'static str) -> usize {
-        self.part.is_listing |= is_array;
-        self.part.place.around.push(Level { is_array, key, next: Next::ValueOrClose });
-        at + 1
+    /// Steps into the array or object at `at`.
+    fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
+        let around = &mut self.part.place.around;
+        if around.len() >= DEEPEST {
+            let what = format!("is nested in more than {DEEPEST} arrays and objects");
+            return Err(Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what }));
+        }
+        if role == Role::List {
+            self.part.is_listing = true;
+            if around.iter().all(|level| level.role != Role::List) {
+                self.part.elements = 0;
+                self.part.list_began = true;
+            }
+        }
+        around.push(Level { role, is_array: self.bytes[at] == b'[', key, next: Next::ValueOrClose });
+        Ok(at + 1)
     }
 
     fn expect(&mut self, next: Next) {
@@ -286,52 +278,79 @@ impl<'a> Walk<'a, '_, '_> {
 
     /// A value of the array or object around is behind us.
     fn value_done(&mut self) {
-        if self.part.place.around.last().is_some_and(|l| l.is_array) {
+        if self.part.place.around.last().is_some_and(|level| level.role == Role::List)
+            && self.part.place.list().is_some()
+        {
             self.part.elements += 1;
         }
         self.expect(Next::CommaOrClose);
     }
 
-    /// A member of a large top-level object: its `Allocs` and `Nodes` are walked into, the rest is passed over.
+    /// A member of an object that is walked through: its `Allocs` and `Nodes` are walked into, the rest passed over.
     fn member(&mut self, at: usize) -> Read<usize> {
         let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
-        let name = cursor.key()?;
+        let name = cursor.any_key()?;
         let value = cursor.at();
-        let is_array = self.bytes.get(value) == Some(&b'[');
-        match (&*name, self.bytes.get(value)) {
-            (_, None) => Err(self.short(at)),
-            ("Allocs", _) if is_array => Ok(self.walk_into(value, "Allocs")),
-            ("Nodes", _) if is_array => Ok(self.walk_into(value, "Nodes")),
-            (_, Some(b'{' | b'[')) if !self.reader.mode.strict => {
-                self.value_done();
-                self.part.place.skipping = Some(Skipper::default());
-                Ok(value)
-            }
-            _ => {
-                let end = value_end(self.bytes, value).ok_or_else(|| self.short(at))?;
-                self.checked(value..end)?;
+        let level = self.part.place.around.last_mut();
+        let dump = level.filter(|level| level.role != Role::PassedOver && self.bytes.get(value) == Some(&b'['));
+        let list = match (dump, name.as_deref()) {
+            (Some(dump), Some("Allocs")) => Some((dump, "Allocs")),
+            (Some(dump), Some("Nodes")) => Some((dump, "Nodes")),
+            _ => None,
+        };
+        let Some((dump, key)) = list else { return self.pass_over(value) };
+        dump.role = Role::DumpWithList;
+        self.value_done();
+        self.enter(value, Role::List, key)
+    }
+
+    /// A value of which nothing is kept, inside an array or object that is walked through.
+    fn pass_over(&mut self, at: usize) -> Read<usize> {
+        let opens = matches!(self.bytes.get(at), Some(b'{' | b'['));
+        if opens && !self.reader.mode.strict {
+            self.value_done();
+            self.part.place.skipping = Some(Skipper::default());
+            return Ok(at);
+        }
+        let long = at + LONG;
+        match value_end(self.bytes, at) {
+            Some(end) if end == at => Err(self.broken(at, "a value")),
+            Some(end) if !opens || end <= long => {
+                if let Err(fault) = self.checked(at..end) {
+                    self.reject(fault.at, fault.path, fault.what);
+                }
                 self.value_done();
                 Ok(end)
             }
+            // What is long is checked piece by piece.
+            found if opens && (found.is_some() || self.bytes.len() > long) => {
+                self.value_done();
+                self.enter(at, Role::PassedOver, "")
+            }
+            _ => Err(self.short(at)),
         }
-    }
-
-    fn walk_into(&mut self, at: usize, key: &'static str) -> usize {
-        self.value_done();
-        self.part.elements = 0;
-        self.enter(at, true, key)
     }
 
     /// A number, word or text where an allocation could stand.
     fn scalar(&mut self, at: usize) -> Read<usize> {
+        let is_text = self.bytes[at] == b'"';
         let end = match value_end(self.bytes, at) {
-            Some(end) if end > at => end,
-            Some(_) => return Err(self.broken(at, "a value")),
-            None if self.is_last && self.bytes[at] != b'"' => self.bytes.len(),
-            None => return Err(self.short(at)),
+            None if !is_text && self.is_last => self.bytes.len(),
+            None if is_text || self.bytes.len() - at <= LONG => return Err(self.short(at)),
+            None => at,
+            Some(end) => end,
         };
-        if serde_json::from_slice::<serde::de::IgnoredAny>(&self.bytes[at..end]).is_err() {
+        let whole = &self.bytes[at..end];
+        let is_sound = match whole {
+            [b'"', ..] => syntax::first_fault(whole, 0, false).is_none(),
+            b"null" | b"true" | b"false" => true,
+            _ => whole.len() <= LONG && number::is_number(whole),
+        };
+        if !is_sound {
             return Err(self.broken(at, "a value"));
+        }
+        if let Err(fault) = self.checked(at..end) {
+            self.reject(fault.at, fault.path, fault.what);
         }
         self.part.others += 1;
         self.value_done();
@@ -342,93 +361,109 @@ impl<'a> Walk<'a, '_, '_> {
     fn object(&mut self, at: usize, is_top: bool) -> Read<usize> {
         if self.reader.expect_allocation
             && !self.reader.mode.strict
-            && let Some(end) = self.predicted_allocation(at)?
+            && let Some(end) = self.predicted_allocation(at)
         {
             self.value_done();
             return Ok(end);
         }
-        let (kind, end) = match self.kind_of(at) {
-            Ok(found) => found,
-            Err(fault) if fault.kind == FaultKind::End => return self.unfinished(at, is_top, fault),
-            Err(fault) => return Err(fault),
+        let (kind, end) = match self.survey(at, is_top)? {
+            Survey::Whole(kind, end) => (kind, end),
+            Survey::Dump => return self.enter(at, Role::Dump, ""),
+            Survey::TooLarge => {
+                self.reject(at, String::new(), "is larger than 256 MiB, which no allocation is: passed over".into());
+                self.value_done();
+                self.part.place.skipping = Some(Skipper::default());
+                return Ok(at);
+            }
         };
         self.reader.expect_allocation = kind == Kind::Allocation;
-        if kind == Kind::Dump && is_top {
-            return Ok(self.enter(at, false, ""));
-        }
-        self.checked(at..end)?;
         match kind {
             Kind::Allocation => self.allocation(at..end, false, ""),
             Kind::Node => self.node(at..end, ""),
-            Kind::Wrapper => self.wrapper(at..end)?,
-            Kind::Dump | Kind::Other => self.part.others += 1,
+            Kind::Wrapper => self.wrapper(at..end),
+            Kind::Other => {
+                if let Err(fault) = self.checked(at..end) {
+                    self.reject(fault.at, fault.path, fault.what);
+                }
+                self.part.others += 1;
+            }
         }
         self.value_done();
         Ok(end)
     }
 
-    /// An object that goes on behind the bytes at hand. Most are read again with more bytes; one that cannot be an
-    /// allocation is walked into, and one that is too large to be true is passed over.
-    fn unfinished(&mut self, at: usize, is_top: bool, fault: Box<Fault>) -> Read<usize> {
-        let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
+    /// Looks over the keys of the object at `at`: what it is, and where it ends.
+    fn survey(&mut self, at: usize, is_top: bool) -> Read<Survey> {
         let mut keys = Keys::default();
-        // The fault at the end is known; what counts is the keys before it.
-        let _ = cursor.map(|input, name| {
-            keys.meet(&name);
-            input.skip()
-        });
-        if is_top && (keys.allocs || (!keys.any_of_ours() && !self.is_last)) {
-            return Ok(self.enter(at, false, ""));
-        }
-        if self.bytes.len() - at > LARGEST_ALLOCATION {
-            self.reject(at, String::new(), "is larger than 256 MiB, which no allocation is: passed over".into());
-            self.value_done();
-            self.part.place.skipping = Some(Skipper::default());
-            return Ok(at);
-        }
-        Err(fault)
-    }
-
-    /// What the object at `at` is, and where it ends.
-    fn kind_of(&mut self, at: usize) -> Read<(Kind, usize)> {
-        let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
-        let mut keys = Keys::default();
-        let walked = cursor.map(|input, name| {
-            keys.meet(&name);
-            input.skip()
-        });
-        match walked {
-            Ok(_) => Ok((keys.kind(), cursor.at())),
-            // Whatever is wrong inside, the structure may still tell where the object ends.
-            Err(fault) if fault.kind == FaultKind::Value => {
-                let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;
-                Ok((keys.kind(), end))
+        let found = self.keys(at, is_top, &mut keys);
+        let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
+        // How far looking had to go; whoever looks at the document in other parts comes as far.
+        let far = match &found {
+            Ok(Survey::Whole(_, end)) => *end,
+            Ok(_) => keys.next,
+            Err(_) if ends => self.bytes.len(),
+            Err(fault) => fault.at,
+        };
+        if far - at > LONG || (ends && self.is_last) {
+            let some = &self.bytes[..self.bytes.len().min(at + LONG)];
+            if let Some(fault) = syntax::first_fault(some, at, true) {
+                return Err(fault);
             }
-            Err(fault) => Err(fault),
+        }
+        match found {
+            Ok(Survey::Whole(_, end)) if end - at > LARGEST_ALLOCATION => Ok(Survey::TooLarge),
+            Err(_) if ends && is_top && keys.next - at > LONG && !keys.any_of_ours() => Ok(Survey::Dump),
+            Err(_) if ends && far - at > LARGEST_ALLOCATION => Ok(Survey::TooLarge),
+            found => found,
         }
     }
 
-    /// Reads the object at `at` as the allocation it most likely is; `None` when it is not one after all.
-    fn predicted_allocation(&mut self, at: usize) -> Read<Option<usize>> {
+    /// Meets the keys of the object at `at` until it is known what it is.
+    fn keys(&mut self, at: usize, is_top: bool, keys: &mut Keys) -> Read<Survey> {
+        let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
+        keys.next = cursor.at() + 1;
+        let mut goes_on = cursor.open(b'{', b'}', "an object")? == Some(true);
+        while goes_on {
+            keys.next = cursor.at();
+            if is_top && keys.next - at > LONG && !keys.any_of_ours() {
+                return Ok(Survey::Dump);
+            }
+            let name = cursor.any_key()?;
+            keys.meet(name.as_deref().unwrap_or_default(), cursor.peek());
+            if is_top && keys.allocs && !keys.any_of_ours() {
+                return Ok(Survey::Dump);
+            }
+            // The next key stands behind the value, wherever that ends.
+            keys.next = self.bytes.len();
+            cursor.skip()?;
+            goes_on = cursor.separator(b'}')?;
+        }
+        Ok(Survey::Whole(keys.kind(), cursor.at()))
+    }
+
+    /// Reads the object at `at` as the allocation it most likely is; `None` when it is not one after all, or is damaged
+    /// or cut: a survey will say.
+    fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
             self.part.items.push(Item { bytes: at..end, content: Content::Seen(number) });
-            return Ok(Some(end));
+            return Some(end);
         }
-        let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
-        let before = cursor.unknown_so_far();
-        match allocation::allocation(&mut cursor) {
-            Ok(a) if is_allocation(&a) => {
-                let end = cursor.at();
-                self.part.items.push(Item { bytes: at..end, content: Content::Allocation(Box::new(a)) });
-                Ok(Some(end))
-            }
-            Err(fault) if fault.kind == FaultKind::End && value_end(self.bytes, at).is_none() => Err(fault),
-            // It is something else, or it is damaged: the slow road will say.
-            _ => {
-                self.reader.memory.unknown = before;
-                Ok(None)
-            }
+        let memory = &mut self.reader.memory;
+        let mark = memory.mark();
+        let mut cursor = Cursor::new(self.bytes, at, memory);
+        let read = allocation::allocation(&mut cursor);
+        let end = cursor.at();
+        // Of what is long, or has `Allocs`, a survey might think differently.
+        if let Ok(a) = read
+            && is_allocation(&a)
+            && end - at <= LONG
+            && !memory.since(mark).iter().any(|name| **name == *"Allocs")
+        {
+            self.part.items.push(Item { bytes: at..end, content: Content::Allocation(a) });
+            return Some(end);
         }
+        memory.back_to(mark);
+        None
     }
 
     /// Asks whether this version of an allocation was seen; its number and where it ends.
@@ -438,19 +473,20 @@ impl<'a> Walk<'a, '_, '_> {
         if self.tried >= 64 && self.known * 8 < self.tried {
             return None;
         }
-        let mut memory = Memory { orders: std::mem::take(&mut self.reader.memory.orders), ..Memory::default() };
-        let mut cursor = Cursor::new(self.bytes, at, &mut memory);
+        let memory = &mut self.reader.memory;
+        let mark = memory.mark();
+        let mut cursor = Cursor::new(self.bytes, at, memory);
         let (mut id, mut index, mut time, mut is_full) = (None, None, None, false);
         let walked = cursor.object(|input, field| {
             match field {
                 AllocationField::Id => id = input.text()?,
                 AllocationField::ModifyIndex => index = input.integer()?,
                 AllocationField::ModifyTime => time = input.integer()?,
-                AllocationField::FullOnly | AllocationField::DeploymentId | AllocationField::PreviousAllocation => {
-                    is_full = true;
-                    input.skip()?;
-                }
-                AllocationField::Job | AllocationField::Resources => {
+                AllocationField::FullOnly
+                | AllocationField::DeploymentId
+                | AllocationField::Job
+                | AllocationField::PreviousAllocation
+                | AllocationField::Resources => {
                     is_full = true;
                     input.skip()?;
                 }
@@ -459,7 +495,7 @@ impl<'a> Walk<'a, '_, '_> {
             Ok(())
         });
         let end = cursor.at();
-        self.reader.memory.orders = memory.orders;
+        memory.back_to(mark);
         self.tried += 1;
         walked.ok()?;
         let id = id?;
@@ -478,40 +514,38 @@ impl<'a> Walk<'a, '_, '_> {
             self.part.items.push(Item { bytes: range, content: Content::Seen(number) });
             return;
         }
-        let before = self.reader.memory.unknown.clone();
-        match self.read(range.clone(), |i| allocation::allocation(i), |i| allocation::allocation(i)) {
-            Ok(a) if a.id.is_none() => {
-                self.reader.memory.unknown = before;
-                self.reject(
-                    range.start,
-                    format!("{path}.ID"),
-                    "is missing: rejected, since it cannot be told apart".into(),
-                );
-            }
-            Ok(a) => {
-                let content = if streamed { Content::Streamed(Box::new(a)) } else { Content::Allocation(Box::new(a)) };
+        let mark = self.reader.memory.mark();
+        let read = self.read(range.clone(), |i| allocation::allocation(i), |i| allocation::allocation(i));
+        match read {
+            Ok(a) if a.id.is_some() => {
+                let content = if streamed { Content::Streamed(a) } else { Content::Allocation(a) };
                 self.part.items.push(Item { bytes: range, content });
             }
+            Ok(_) => {
+                self.reader.memory.back_to(mark);
+                let what = "is missing: rejected, since the allocation cannot be told apart";
+                self.reject(range.start, format!("{path}.ID"), what.into());
+            }
             Err(fault) => {
-                self.reader.memory.unknown = before;
-                self.reject(
-                    fault.at,
-                    format!("{path}{}", fault.path),
-                    format!("{}: this allocation is rejected", fault.what),
-                );
+                self.reader.memory.back_to(mark);
+                let what = format!("{}: this allocation is rejected", fault.what);
+                self.reject(fault.at, format!("{path}{}", fault.path), what);
             }
         }
     }
 
     fn node(&mut self, range: Range<usize>, path: &str) {
         match self.read(range.clone(), |i| allocation::node(i), |i| allocation::node(i)) {
-            Ok(n) => self.part.items.push(Item { bytes: range, content: Content::Node(Box::new(n)) }),
+            Ok(n) if n.id.is_some() => {
+                self.part.items.push(Item { bytes: range, content: Content::Node(Box::new(n)) });
+            }
+            Ok(_) => {
+                let what = "is missing: rejected, since the node cannot be told apart";
+                self.reject(range.start, format!("{path}.ID"), what.into());
+            }
             Err(fault) => {
-                self.reject(
-                    fault.at,
-                    format!("{path}{}", fault.path),
-                    format!("{}: this node is rejected", fault.what),
-                );
+                let what = format!("{}: this node is rejected", fault.what);
+                self.reject(fault.at, format!("{path}{}", fault.path), what);
             }
         }
     }
@@ -535,34 +569,47 @@ impl<'a> Walk<'a, '_, '_> {
     }
 
     /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
-    fn wrapper(&mut self, range: Range<usize>) -> Read<()> {
+    fn wrapper(&mut self, range: Range<usize>) {
         self.part.is_listing = true;
-        let mut payloads = Vec::new();
-        let mut error = None;
-        let mut memory = Memory::default();
-        let mut cursor = Cursor::new(&self.bytes[..range.end], range.start, &mut memory);
-        cursor.object(|input, field| {
+        if let Err(fault) = self.checked(range.clone()) {
+            return self.reject(fault.at, fault.path, fault.what);
+        }
+        let faults_before = self.part.faults.len();
+        let (mut payloads, mut faults, mut error) = (Vec::new(), Vec::new(), None);
+        let mut cursor = Cursor::new(&self.bytes[..range.end], range.start, &mut self.reader.memory);
+        let walked = cursor.object(|input, field| {
             match field {
                 WrapperField::Events => {
                     input.array(|input, index| {
+                        let (start, before) = (input.at(), payloads.len());
                         let path = format!(".Events[{index}]");
-                        input.object(|input, field| payload(input, field, &path, &mut payloads))?;
+                        let read = input.object(|input, field| payload(input, field, &path, &mut payloads));
+                        if let Err(fault) = read {
+                            // This event is rejected, those around it are not.
+                            payloads.truncate(before);
+                            faults.push(fault.inside(&path));
+                            input.leave(start)?;
+                        }
                         Ok(())
                     })?;
                 }
-                WrapperField::Error => error = Some(input.raw_text()?.unwrap_or_default().into_owned()),
+                WrapperField::Error => error = input.text()?,
                 other => payload(input, other, "", &mut payloads)?,
             }
             Ok(())
-        })?;
-        for (range, is_allocation, path) in payloads {
+        });
+        faults.extend(walked.err());
+        for Payload { range, is_allocation, path } in payloads {
             if is_allocation { self.allocation(range, true, &path) } else { self.node(range, &path) }
+        }
+        for fault in faults {
+            self.reject(fault.at, fault.path, format!("{}: this event is rejected", fault.what));
         }
         if let Some(error) = error {
             let said: String = error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
             self.reject(range.start, String::new(), format!("stands for an answer that failed: {said}"));
         }
-        Ok(())
+        self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
     }
 
     /// In strict mode, checks every byte of a value.
@@ -570,12 +617,7 @@ impl<'a> Walk<'a, '_, '_> {
         if !self.reader.mode.strict {
             return Ok(());
         }
-        let shift = |mut fault: Box<Fault>| {
-            fault.at += range.start;
-            fault.kind = FaultKind::Syntax;
-            fault
-        };
-        Raw::new(&self.bytes[range.clone()], &mut self.reader.memory).map(|_| ()).map_err(shift)
+        self.read(range, |_| Ok(()), |_| Ok(()))
     }
 
     fn short(&self, at: usize) -> Box<Fault> {
@@ -583,42 +625,38 @@ impl<'a> Walk<'a, '_, '_> {
     }
 
     fn broken(&self, at: usize, wanted: &str) -> Box<Fault> {
-        let found: String =
-            String::from_utf8_lossy(&self.bytes[at..self.bytes.len().min(at + 48)]).chars().take(12).collect();
-        let what = format!("is not JSON: found {found:?} instead of {wanted}");
+        let what = not_json(self.bytes, at, wanted);
         Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what })
     }
 
-    /// The array and index at which a fault of the present element stands.
-    fn array_place(&self) -> Option<(String, u64)> {
-        let inside = self.part.place.around.iter().any(|l| l.is_array);
-        inside.then(|| (self.part.place.path(), self.part.elements))
-    }
-
     fn reject(&mut self, at: usize, path: String, what: String) {
-        self.part.faults.push(PlacedFault { at, array: self.array_place(), path, what });
+        let array = self.part.place.list().map(|list| (list.to_owned(), self.part.elements));
+        self.part.faults.push(PlacedFault { at, array, list_began: self.part.list_began, path, what });
     }
 
     /// The document ends inside a value or array.
     fn truncated(&mut self, at: usize) {
-        let what = "is where the document ends, before it is whole: what came before is kept".into();
-        self.part.faults.push(PlacedFault { at, array: self.array_place(), path: String::new(), what });
+        let what = "is where the document ends, before it is whole: what came before is kept";
+        self.reject(at, String::new(), what.into());
         self.part.place = Place::default();
     }
 
-    /// Gives up the value, array or object in which syntax broke; where to go on looking.
-    fn lose(&mut self, fault: Fault) -> usize {
-        let in_array = self.part.place.around.iter().any(|l| l.is_array);
+    /// Gives up the value at `from`, and the arrays and objects around it, because of broken syntax; where to go on
+    /// looking.
+    fn lose(&mut self, from: usize, fault: Fault) -> usize {
+        let in_array = self.part.place.around.iter().any(|level| level.is_array);
         let rest = if in_array {
             "the rest of this array is not read"
         } else {
             "reading goes on at the next line that begins a value"
         };
-        let what = format!("{}: {rest}", fault.what);
-        self.part.faults.push(PlacedFault { at: fault.at, array: self.array_place(), path: fault.path, what });
-        self.part.place =
-            Place { lost: Some(Lost { objects_too: !in_array, at_line_start: false }), ..Place::default() };
-        fault.at
+        let what = if fault.kind == FaultKind::End { "is larger than 256 MiB" } else { &fault.what };
+        self.reject(fault.at, fault.path, format!("{what}: {rest}"));
+        // Where the end of a line is missing, it breaks on the next one, which may be whole.
+        let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
+        let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
+        self.part.place = Place { lost: Some(lost), ..Place::default() };
+        line.unwrap_or(fault.at)
     }
 
     /// After broken syntax: the next line that begins with a bracket.
@@ -647,12 +685,7 @@ impl<'a> Walk<'a, '_, '_> {
 }
 
 /// Notes where a payload's allocation or node stands.
-fn payload<'a>(
-    input: &mut Cursor<'a, '_>,
-    field: WrapperField,
-    path: &str,
-    payloads: &mut Vec<(Range<usize>, bool, String)>,
-) -> Read<()> {
+fn payload(input: &mut Cursor<'_, '_>, field: WrapperField, path: &str, payloads: &mut Vec<Payload>) -> Read<()> {
     if field != WrapperField::Payload {
         return input.skip();
     }
@@ -662,82 +695,15 @@ fn payload<'a>(
         if !is_null {
             input.skip()?;
         }
-        match field {
-            _ if is_null => {}
-            WrapperField::Allocation => payloads.push((start..input.at(), true, format!("{path}.Payload.Allocation"))),
-            WrapperField::Node => payloads.push((start..input.at(), false, format!("{path}.Payload.Node"))),
-            _ => {}
+        let (is_allocation, name) = match field {
+            WrapperField::Allocation => (true, "Allocation"),
+            WrapperField::Node => (false, "Node"),
+            _ => return Ok(()),
+        };
+        if !is_null {
+            payloads.push(Payload { range: start..input.at(), is_allocation, path: format!("{path}.Payload.{name}") });
         }
         Ok(())
     })?;
     Ok(())
-}
-
-/// Whether a record that was read as an allocation is one.
-fn is_allocation(a: &Allocation<'_>) -> bool {
-    a.id.is_some()
-        && (!a.task_states.is_empty() || a.client_status.is_some() || (a.node_id.is_some() && a.task_group.is_some()))
-}
-
-/// The keys by which objects are told apart.
-#[derive(Debug, Default)]
-struct Keys {
-    id: bool,
-    task_states: bool,
-    client_status: bool,
-    node_id: bool,
-    task_group: bool,
-    node: bool,
-    datacenter: bool,
-    status: bool,
-    events: bool,
-    payload: bool,
-    error: bool,
-    allocs: bool,
-    count: u32,
-}
-
-impl Keys {
-    fn meet(&mut self, name: &str) {
-        self.count += 1;
-        match name {
-            "ID" => self.id = true,
-            "TaskStates" => self.task_states = true,
-            "ClientStatus" => self.client_status = true,
-            "NodeID" => self.node_id = true,
-            "TaskGroup" => self.task_group = true,
-            "NodeClass" | "SchedulingEligibility" => self.node = true,
-            "Datacenter" => self.datacenter = true,
-            "Status" => self.status = true,
-            "Events" => self.events = true,
-            "Payload" => self.payload = true,
-            "Error" => self.error = true,
-            "Allocs" => self.allocs = true,
-            _ => {}
-        }
-    }
-
-    fn any_of_ours(&self) -> bool {
-        self.id
-            || self.task_states
-            || self.client_status
-            || self.node_id
-            || self.task_group
-            || self.events
-            || self.payload
-    }
-
-    fn kind(&self) -> Kind {
-        if self.task_states || self.client_status || (self.id && self.node_id && self.task_group) {
-            Kind::Allocation
-        } else if self.id && (self.node || (self.datacenter && self.status)) {
-            Kind::Node
-        } else if self.payload || (self.events && !self.id) || self.count == 0 || (self.error && self.count == 1) {
-            Kind::Wrapper
-        } else if self.allocs && !self.id {
-            Kind::Dump
-        } else {
-            Kind::Other
-        }
-    }
 }

@@ -4,29 +4,15 @@
 //! white space included, and compares the bytes that follow with it. Only where that fails is the key read.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use super::fields::{Field, Order, Orders};
-use super::input::{Fault, FaultKind, Input, Read, key};
+use super::fields::Field;
+use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
+use super::memory::{Memory, unknown_name};
 use super::number;
+use super::record::Text;
 use super::scan::{after_space, plain_end, value_end};
 
-/// A longer key, or a longer run of white space, is not worth predicting.
-const LONGEST_KEY: usize = 256;
-/// More keys than this do not occur in one kind of object.
-const MOST_KEYS: usize = 80;
-
-/// How often each unknown field was met, by its place and name.
-pub type Unknown = BTreeMap<String, u64>;
-
-/// What the readers keep from one value to the next.
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// Predictions; they change how fast is read, never what is read.
-    pub orders: Orders,
-    /// Fields that Nomad is not known to have.
-    pub unknown: Unknown,
-}
+pub use super::memory::Unknown;
 
 /// A place in the bytes, in front of a value.
 #[derive(Debug)]
@@ -47,40 +33,50 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.at
     }
 
+    /// The byte at the cursor.
     #[inline]
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    /// The unknown fields counted so far.
-    pub fn unknown_so_far(&self) -> Unknown {
-        self.memory.unknown.clone()
+    /// Passes over the value that begins at `start`, however far into it reading came.
+    pub(super) fn leave(&mut self, start: usize) -> Read<()> {
+        self.at = start;
+        self.skip()
     }
 
+    #[cold]
     fn end(&self) -> Box<Fault> {
-        self.fault(FaultKind::End, "ends before it is whole")
+        self.wrong(FaultKind::End, "ends before it is whole")
     }
 
-    fn unexpected(&self, wanted: &str) -> Box<Fault> {
-        match self.peek() {
-            None => self.end(),
-            Some(b'"') => self.fault(FaultKind::Value, format!("is text, not {wanted}")),
-            Some(b'{') => self.fault(FaultKind::Value, format!("is an object, not {wanted}")),
-            Some(b'[') => self.fault(FaultKind::Value, format!("is an array, not {wanted}")),
-            Some(b'-' | b'0'..=b'9') => match number::integer(self.scalar()) {
-                Err(number::NotAnInteger::Syntax) => self.broken(wanted),
-                _ => self.fault(FaultKind::Value, format!("is a number, not {wanted}")),
-            },
-            Some(_) if matches!(self.scalar(), b"true" | b"false") => {
-                self.fault(FaultKind::Value, format!("is true or false, not {wanted}"))
-            }
-            Some(_) => self.broken(wanted),
-        }
+    #[cold]
+    fn wrong(&self, kind: FaultKind, what: impl Into<String>) -> Box<Fault> {
+        Box::new(Fault { kind, at: self.at, path: String::new(), what: what.into() })
     }
 
+    /// The fault of something else than `wanted` at the cursor, or of nothing at all.
+    #[cold]
     fn broken(&self, wanted: &str) -> Box<Fault> {
-        let found: String = String::from_utf8_lossy(&self.bytes[self.at..]).chars().take(12).collect();
-        self.fault(FaultKind::Syntax, format!("is not JSON: found {found:?} instead of {wanted}"))
+        if self.at >= self.bytes.len() {
+            return self.end();
+        }
+        self.wrong(FaultKind::Syntax, not_json(self.bytes, self.at, wanted))
+    }
+
+    #[cold]
+    fn unexpected(&self, wanted: &str) -> Box<Fault> {
+        let found = match self.peek() {
+            Some(b'"') => "text",
+            Some(b'{') => "an object",
+            Some(b'[') => "an array",
+            _ => match self.scalar() {
+                b"true" | b"false" => "true or false",
+                other if number::is_number(other) => "a number",
+                _ => return self.broken(wanted),
+            },
+        };
+        self.wrong(FaultKind::Value, format!("is {found}, not {wanted}"))
     }
 
     /// The number or word at the cursor.
@@ -112,8 +108,9 @@ impl<'a, 'm> Cursor<'a, 'm> {
         let start = self.at + 1;
         let end = plain_end(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') {
-            let text = std::str::from_utf8(&self.bytes[start..end])
-                .map_err(|_| self.fault(FaultKind::Value, "holds bytes that are not UTF-8"))?;
+            let Ok(text) = std::str::from_utf8(&self.bytes[start..end]) else {
+                return Err(self.wrong(FaultKind::Value, NOT_UTF8));
+            };
             self.at = end + 1;
             return Ok(Cow::Borrowed(text));
         }
@@ -129,14 +126,13 @@ impl<'a, 'm> Cursor<'a, 'm> {
                 None => return Err(self.end()),
                 Some(b'"') => break,
                 Some(b'\\') => at = self.escape(at, &mut text)?,
-                Some(_) => return Err(self.fault(FaultKind::Syntax, "holds a control character that is not escaped")),
+                Some(_) => return Err(self.wrong(FaultKind::Syntax, "holds a control character that is not escaped")),
             }
             let end = plain_end(self.bytes, at);
             text.extend_from_slice(&self.bytes[at..end]);
             at = end;
         }
-        let text =
-            String::from_utf8(text).map_err(|_| self.fault(FaultKind::Value, "holds bytes that are not UTF-8"))?;
+        let text = String::from_utf8(text).map_err(|_| self.wrong(FaultKind::Value, NOT_UTF8))?;
         self.at = at + 1;
         Ok(text)
     }
@@ -151,30 +147,25 @@ impl<'a, 'm> Cursor<'a, 'm> {
             b'r' => b'\r',
             b't' => b'\t',
             b'u' => {
-                let first = self.hex(at + 2)?;
-                let (code, end) = match first {
-                    0xD800..=0xDBFF if self.bytes.get(at + 6..at + 8) == Some(b"\\u") => {
-                        let second = self.hex(at + 8)?;
-                        if !(0xDC00..=0xDFFF).contains(&second) {
-                            return Err(self.lone_surrogate());
+                let (code, end) = match self.hex(at + 2)? {
+                    high @ 0xD800..=0xDBFF if self.bytes.get(at + 6..at + 8) == Some(b"\\u") => {
+                        let low = self.hex(at + 8)?;
+                        if !(0xDC00..=0xDFFF).contains(&low) {
+                            return Err(self.wrong(FaultKind::Value, LONE_SURROGATE));
                         }
-                        (0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00), at + 12)
+                        (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00), at + 12)
                     }
-                    0xD800..=0xDFFF if self.bytes.len() < at + 8 => return Err(self.end()),
-                    _ => (first, at + 6),
+                    0xD800..=0xDBFF if self.bytes.len() < at + 8 => return Err(self.end()),
+                    code => (code, at + 6),
                 };
-                let c = char::from_u32(code).ok_or_else(|| self.lone_surrogate())?;
+                let c = char::from_u32(code).ok_or_else(|| self.wrong(FaultKind::Value, LONE_SURROGATE))?;
                 text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 return Ok(end);
             }
-            _ => return Err(self.fault(FaultKind::Syntax, "holds an escape that JSON does not have")),
+            _ => return Err(self.wrong(FaultKind::Syntax, "holds an escape that JSON does not have")),
         };
         text.push(plain);
         Ok(at + 2)
-    }
-
-    fn lone_surrogate(&self) -> Box<Fault> {
-        self.fault(FaultKind::Value, "holds half of a surrogate pair, which is no character")
     }
 
     fn hex(&self, at: usize) -> Read<u32> {
@@ -183,30 +174,47 @@ impl<'a, 'm> Cursor<'a, 'm> {
         digits
             .iter()
             .try_fold(0, digit)
-            .ok_or_else(|| self.fault(FaultKind::Syntax, "holds an escape that JSON does not have"))
+            .ok_or_else(|| self.wrong(FaultKind::Syntax, "holds an escape that JSON does not have"))
     }
 
     /// Reads a key and the colon behind it; the cursor stands at its quote, afterwards at the value.
-    pub(super) fn key(&mut self) -> Read<Cow<'a, str>> {
-        match self.peek() {
-            Some(b'"') => {}
-            None => return Err(self.end()),
-            Some(_) => return Err(self.broken("a key")),
+    fn key(&mut self) -> Read<Cow<'a, str>> {
+        if self.peek() != Some(b'"') {
+            return Err(self.broken("a key"));
         }
         let name = self.string()?;
-        self.at = after_space(self.bytes, self.at);
-        match self.peek() {
-            Some(b':') => self.at = after_space(self.bytes, self.at + 1),
-            None => return Err(self.end()),
-            Some(_) => return Err(self.broken("`:` behind a key")),
-        }
+        self.colon()?;
         Ok(name)
+    }
+
+    /// As [`Self::key`], for a key that is only looked at: one that is no text is `None`.
+    pub(super) fn any_key(&mut self) -> Read<Option<Cow<'a, str>>> {
+        self.at = after_space(self.bytes, self.at);
+        let start = self.at;
+        match self.key() {
+            Ok(name) => Ok(Some(name)),
+            Err(fault) if fault.kind == FaultKind::Value => {
+                self.leave(start)?;
+                self.colon()?;
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn colon(&mut self) -> Read<()> {
+        self.at = after_space(self.bytes, self.at);
+        if self.peek() != Some(b':') {
+            return Err(self.broken("`:` behind a key"));
+        }
+        self.at = after_space(self.bytes, self.at + 1);
+        Ok(())
     }
 
     /// Takes what stands between two members or elements. `true` when there is another one.
     #[inline]
-    fn separator(&mut self, close: u8) -> Read<bool> {
-        if matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+    pub(super) fn separator(&mut self, close: u8) -> Read<bool> {
+        if self.peek().is_some_and(|byte| byte <= b' ') {
             self.at = after_space(self.bytes, self.at);
         }
         match self.peek() {
@@ -218,14 +226,13 @@ impl<'a, 'm> Cursor<'a, 'm> {
                 self.at += 1;
                 Ok(false)
             }
-            None => Err(self.end()),
-            Some(_) => Err(self.broken("`,` or the closing bracket")),
+            _ => Err(self.broken("`,` or the closing bracket")),
         }
     }
 
     /// Steps into an object or array; `None` for `null`, `Some(false)` for an empty one.
     #[inline]
-    fn open(&mut self, open: u8, close: u8, wanted: &str) -> Read<Option<bool>> {
+    pub(super) fn open(&mut self, open: u8, close: u8, wanted: &str) -> Read<Option<bool>> {
         if self.peek() != Some(open) {
             return if self.word(b"null")? { Ok(None) } else { Err(self.unexpected(wanted)) };
         }
@@ -242,45 +249,39 @@ impl<'a, 'm> Cursor<'a, 'm> {
     }
 
     /// The next key of an object of Nomad's: as predicted by the slot, or read and remembered. The slot moves on.
+    /// Gives the field with its bit, or `None` for an unknown one.
     #[inline]
-    fn next_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<F>> {
+    fn next_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];
-        let keys = &F::order(&mut self.memory.orders).keys;
-        // Where an object leaves keys out, the right one stands further on.
-        let found = keys.iter().enumerate().skip(*slot).find(|(_, (raw, _))| {
-            // White space that the prediction does not know leads to the slow road, which knows it.
-            rest.starts_with(raw) && !matches!(rest.get(raw.len()), Some(b' ' | b'\n' | b'\r' | b'\t'))
-        });
-        let Some((i, (raw, field))) = found else { return self.unpredicted_field(slot) };
-        let field = *field;
-        self.at += raw.len();
-        *slot = i + 1;
-        if field.is_none() {
-            self.note_unknown::<F>(i);
+        if let Some(key) = F::order(&mut self.memory.orders).predicted(*slot, rest)
+            && let Ok(field) = key.field()
+        {
+            let bit = key.bit();
+            self.at += key.len();
+            *slot += 1;
+            return Ok(Some((field, bit)));
         }
-        Ok(field)
+        self.other_field(slot)
     }
 
-    #[cold]
-    fn unpredicted_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<F>> {
+    #[inline(never)]
+    fn other_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let start = self.at;
+        if let Some((i, key)) = F::order(&mut self.memory.orders).found(*slot, &self.bytes[start..]) {
+            let (field, bit) = (key.field().map_err(Clone::clone), key.bit());
+            self.at += key.len();
+            *slot = i + 1;
+            return Ok(field.map(|field| (field, bit)).map_err(|name| self.memory.note(name)).ok());
+        }
         self.at = after_space(self.bytes, self.at);
         let name = self.key()?;
-        let field = F::of(&name);
-        if field.is_none() {
-            *self.memory.unknown.entry(format!("{}{name}", F::PLACE)).or_default() += 1;
+        let field = F::of(&name).ok_or_else(|| unknown_name::<F>(&name));
+        if let Err(name) = &field {
+            self.memory.note(name.clone());
         }
-        let raw = &self.bytes[start..self.at];
-        // A name of the data must not be able to grow the memory without end.
-        let Order { keys } = F::order(&mut self.memory.orders);
-        if raw.len() <= LONGEST_KEY && keys.len() < MOST_KEYS {
-            // The same key may be known from another place in the order; one entry is enough.
-            keys.retain(|(known, _)| **known != *raw);
-            *slot = (*slot).min(keys.len());
-            keys.insert(*slot, (raw.into(), field));
-            *slot += 1;
-        }
-        Ok(field)
+        let known = field.as_ref().ok().map(|field| (*field, field.bit().unwrap_or(0)));
+        *slot = F::order(&mut self.memory.orders).learn(*slot, &self.bytes[start..self.at], field);
+        Ok(known)
     }
 
     /// The key at `at` as part of a path.
@@ -288,14 +289,6 @@ impl<'a, 'm> Cursor<'a, 'm> {
     fn name_at(&self, at: usize) -> String {
         let mut memory = Memory::default();
         Cursor::new(self.bytes, at, &mut memory).key().map(|name| key(&name)).unwrap_or_default()
-    }
-
-    #[cold]
-    fn note_unknown<F: Field>(&mut self, slot: usize) {
-        let raw = F::order(&mut self.memory.orders).keys[slot].0.clone();
-        let quoted = raw.trim_ascii_end().strip_suffix(b":").unwrap_or_default().trim_ascii();
-        let name = serde_json::from_slice::<String>(quoted).unwrap_or_default();
-        *self.memory.unknown.entry(format!("{}{name}", F::PLACE)).or_default() += 1;
     }
 }
 
@@ -309,19 +302,21 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
     }
 
     #[inline]
-    fn integer(&mut self) -> Read<Option<i64>> {
-        // Up to 18 digits always fit; anything else takes the exact road.
-        let digits = &self.bytes[self.at..];
-        let mut value = 0i64;
-        let mut len = 0;
-        while let Some(d @ b'0'..=b'9') = digits.get(len) {
-            if len == 18 {
-                break;
-            }
-            value = value * 10 + i64::from(d - b'0');
-            len += 1;
+    fn text(&mut self) -> Read<Text<'a>> {
+        // Most texts of an event are empty.
+        if self.bytes[self.at..].starts_with(b"\"\"") {
+            self.at += 2;
+            return Ok(None);
         }
-        if len > 0 && matches!(digits.get(len), Some(b',' | b'}' | b']')) && (len == 1 || digits[0] != b'0') {
+        Ok(self.raw_text()?.filter(|text| !text.is_empty()))
+    }
+
+    #[inline]
+    fn integer(&mut self) -> Read<Option<i64>> {
+        let rest = &self.bytes[self.at..];
+        if let Some((value, len)) = number::plain(rest)
+            && let Some(b',' | b'}' | b']') = rest.get(len)
+        {
             self.at += len;
             return Ok(Some(value));
         }
@@ -331,9 +326,9 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
                 if self.at + text.len() == self.bytes.len() {
                     return Err(self.end());
                 }
-                let value = number::integer(text).map_err(|e| {
-                    let kind = if e == number::NotAnInteger::Syntax { FaultKind::Syntax } else { FaultKind::Value };
-                    self.fault(kind, e.to_string())
+                let value = number::integer(text).map_err(|e| match e {
+                    number::NotAnInteger::Syntax => self.broken("a number"),
+                    _ => self.wrong(FaultKind::Value, e.to_string()),
                 })?;
                 self.at += text.len();
                 Ok(Some(value))
@@ -383,13 +378,12 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
         loop {
             let key_at = self.at;
             match self.next_field::<F>(&mut slot)? {
-                Some(field) => {
-                    let bit = field.bit().unwrap_or(0);
+                Some((field, bit)) => {
                     let read = if met & bit == 0 {
                         met |= bit;
                         member(self, field)
                     } else {
-                        Err(self.fault(FaultKind::Value, "belongs to a key that stands here twice"))
+                        Err(self.wrong(FaultKind::Value, TWICE))
                     };
                     if let Err(fault) = read {
                         return Err(fault.inside(self.name_at(key_at)));
@@ -412,10 +406,11 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
         }
         loop {
             self.at = after_space(self.bytes, self.at);
+            let key_at = self.at;
             let name = self.key()?;
-            let place = self.at;
-            entry(self, name.clone()).map_err(|fault| fault.inside(key(&name)))?;
-            debug_assert!(self.at > place, "an entry reads its value");
+            if let Err(fault) = entry(self, name) {
+                return Err(fault.inside(self.name_at(key_at)));
+            }
             if !self.separator(b'}')? {
                 return Ok(true);
             }
@@ -432,7 +427,9 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
         let mut index = 0;
         loop {
             self.at = after_space(self.bytes, self.at);
-            element(self, index).map_err(|fault| fault.inside(format_args!("[{index}]")))?;
+            if let Err(fault) = element(self, index) {
+                return Err(fault.inside(format_args!("[{index}]")));
+            }
             index += 1;
             if !self.separator(b']')? {
                 return Ok(true);
@@ -440,8 +437,12 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
         }
     }
 
+    fn place(&self) -> usize {
+        self.at
+    }
+
     #[cold]
-    fn fault(&self, kind: FaultKind, what: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { kind, at: self.at, path: String::new(), what: what.into() })
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault> {
+        Box::new(Fault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
     }
 }

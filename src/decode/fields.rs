@@ -2,6 +2,8 @@
 //!
 //! A key that stands in neither list is counted and named in the ledger, so that a field of a coming Nomad is noticed.
 
+use super::memory::{Order, Orders};
+
 /// The keys of one kind of object.
 pub trait Field: Copy + PartialEq + 'static {
     /// Where objects of this kind stand in an allocation, for messages and for the ledger; ends with a dot or is empty.
@@ -12,37 +14,6 @@ pub trait Field: Copy + PartialEq + 'static {
     fn bit(self) -> Option<u64>;
     /// The order in which this kind's keys were last met.
     fn order(orders: &mut Orders) -> &mut Order<Self>;
-}
-
-/// The keys of one kind of object as one document orders them: prediction for the fast reader.
-#[derive(Debug)]
-pub struct Order<F> {
-    /// Each key as written, from the first byte behind `{` or `,` to the first byte of the value.
-    pub keys: Vec<(Box<[u8]>, Option<F>)>,
-}
-
-impl<F> Default for Order<F> {
-    fn default() -> Self {
-        Order { keys: Vec::new() }
-    }
-}
-
-/// The orders of every kind of object.
-#[derive(Debug, Default)]
-#[allow(missing_docs)]
-pub struct Orders {
-    pub allocation: Order<AllocationField>,
-    pub task_state: Order<TaskStateField>,
-    pub event: Order<EventField>,
-    pub transition: Order<TransitionField>,
-    pub deployment: Order<DeploymentField>,
-    pub tracker: Order<TrackerField>,
-    pub reschedule: Order<RescheduleField>,
-    pub inner: Order<InnerField>,
-    pub job: Order<JobField>,
-    pub resources: Order<ResourcesField>,
-    pub node: Order<NodeField>,
-    pub wrapper: Order<WrapperField>,
 }
 
 /// Keys of an allocation (nomad/structs/alloc.go).

@@ -28,8 +28,10 @@ pub trait Input<'a>: Sized {
     fn map(&mut self, entry: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<bool>;
     /// An array: calls `element` for each with its index. `false` for `null`.
     fn array(&mut self, element: impl FnMut(&mut Self, usize) -> Read<()>) -> Read<bool>;
-    /// A fault at the value's place.
-    fn fault(&self, kind: FaultKind, what: impl Into<String>) -> Box<Fault>;
+    /// Where the value that is to be read begins.
+    fn place(&self) -> usize;
+    /// A value that cannot be believed, at a place that [`Self::place`] gave before it was read.
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault>;
 
     /// Text; `None` for `null` and for `""`, which is how Nomad writes "nothing".
     fn text(&mut self) -> Read<Text<'a>> {
@@ -73,8 +75,26 @@ impl Fault {
     }
 }
 
+/// What is wrong with a key that is read and comes twice.
+pub const TWICE: &str = "belongs to a key that stands here twice";
+/// What is wrong with text in another encoding.
+pub const NOT_UTF8: &str = "holds bytes that are not UTF-8";
+/// What is wrong with an escape such as `\ud800` on its own.
+pub const LONE_SURROGATE: &str = "holds half of a surrogate pair, which is no character";
+
+/// What is wrong where something else than `wanted` stands: `is not JSON: found "x}" instead of a value`.
+pub fn not_json(bytes: &[u8], at: usize, wanted: &str) -> String {
+    let some = &bytes[at..bytes.len().min(at + 48)];
+    let found: String = String::from_utf8_lossy(some).chars().take(12).collect();
+    format!("is not JSON: found {found:?} instead of {wanted}")
+}
+
 /// A key as part of a path: `.Name`, or `["odd name"]`. Odd characters are escaped, so that a message stays one line.
 pub fn key(name: &str) -> String {
+    const LONGEST: usize = 100;
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    if let Some((end, _)) = name.char_indices().nth(LONGEST) {
+        return format!("[{:?}…]", &name[..end]);
+    }
     if !name.is_empty() && name.chars().all(plain) { format!(".{name}") } else { format!("[{name:?}]") }
 }

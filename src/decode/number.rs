@@ -17,6 +17,52 @@ pub enum NotAnInteger {
     Range,
 }
 
+/// The number that `text` begins with, if it is one of at most 19 digits and nothing else (which is how Nomad writes
+/// nearly all of them), and how many digits it has. `None` means "ask [`integer`]", never "wrong".
+#[inline]
+pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
+    let (mut value, mut len) = (0u64, 0);
+    while len < 16
+        && let Some(eight) = text.get(len..len + 8).and_then(|digits| digits.try_into().ok())
+        && let Some(digits) = eight_digits(u64::from_le_bytes(eight))
+    {
+        value = value * 100_000_000 + digits;
+        len += 8;
+    }
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        if len == 19 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        len += 1;
+    }
+    if len == 0 || (len > 1 && text[0] == b'0') {
+        return None;
+    }
+    // 19 digits always fit 64 bits, though not always with a sign.
+    i64::try_from(value).ok().map(|value| (value, len))
+}
+
+/// The value of eight decimal digits, the first in the lowest byte; `None` if one of the bytes is no digit.
+#[inline]
+fn eight_digits(text: u64) -> Option<u64> {
+    const HIGH_NIBBLES: u64 = 0xF0F0_F0F0_F0F0_F0F0;
+    let digits = text ^ 0x3030_3030_3030_3030;
+    // Digits have left 0 to 9 in each byte: a high nibble is there for no digit, and comes with 6 added to 10 to 15.
+    if (digits | (digits & !HIGH_NIBBLES).wrapping_add(0x0606_0606_0606_0606)) & HIGH_NIBBLES != 0 {
+        return None;
+    }
+    // Neighbours join to numbers of two, four and eight digits.
+    let twos = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (twos * 100 + (twos >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
+}
+
+/// Whether the text is a JSON number.
+pub fn is_number(text: &[u8]) -> bool {
+    integer(text) != Err(NotAnInteger::Syntax)
+}
+
 /// The exact value of a JSON number's text.
 ///
 /// # Errors
@@ -115,6 +161,31 @@ mod tests {
             ("0.0e-5", 0),
         ] {
             assert_eq!(integer(text.as_bytes()), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_digits_are_read_as_the_exact_reader_does() {
+        for text in
+            ["0", "7", "12", "12345678", "99999999", "1234567890123456", "1795458551898620217", "9223372036854775807"]
+        {
+            let expected = integer(text.as_bytes()).map(|value| (value, text.len())).ok();
+            assert_eq!(plain(text.as_bytes()), expected, "{text}");
+            for behind in [",", "}", "x12345678", ":", "/", ".5", "e3"] {
+                assert_eq!(plain(format!("{text}{behind}").as_bytes()), expected, "{text}{behind}");
+            }
+        }
+        for text in ["", "x", "-1", "01", "00000000", "9223372036854775808", "12345678901234567890", ":1234567"] {
+            assert_eq!(plain(text.as_bytes()), None, "{text}");
+        }
+        for byte in 0..=255 {
+            for at in 0..8 {
+                let mut eight = *b"12345678";
+                eight[at] = byte;
+                let expected = str::from_utf8(&eight).ok().and_then(|text| text.parse().ok());
+                let expected = expected.filter(|_| byte.is_ascii_digit());
+                assert_eq!(eight_digits(u64::from_le_bytes(eight)), expected, "{byte} at {at}");
+            }
         }
     }
 

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fast::Memory;
 use super::fields::Field;
-use super::input::{Fault, FaultKind, Input, Read, key};
+use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key};
+use super::memory::{Memory, unknown_name};
 use super::number;
+use super::syntax;
 
 /// One value as its text.
 #[derive(Debug)]
@@ -31,12 +32,16 @@ impl<'a, 'm> Raw<'a, 'm> {
     /// # Errors
     /// When they hold no JSON, or more than one value, or are not UTF-8.
     pub fn new(bytes: &'a [u8], memory: &'m mut Memory) -> Read<Self> {
-        let fault = |kind, at, what: String| Box::new(Fault { kind, at, path: String::new(), what });
-        let text = std::str::from_utf8(bytes)
-            .map_err(|e| fault(FaultKind::Value, e.valid_up_to(), "holds bytes that are not UTF-8".into()))?;
-        let value: &RawValue = serde_json::from_str(text).map_err(|e| {
-            let kind = if e.is_eof() { FaultKind::End } else { FaultKind::Syntax };
-            fault(kind, offset(text, &e), format!("is not JSON: {}", message(&e)))
+        let text = std::str::from_utf8(bytes).map_err(|e| {
+            let at = e.valid_up_to();
+            let path = syntax::path_to(bytes, 0, at);
+            Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
+        })?;
+        let value = serde_json::from_str(text).map_err(|e| {
+            // serde_json refuses; the place and the path are told by our own walk over the grammar.
+            let what = format!("is not JSON: {e}");
+            let told = Box::new(Fault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
+            syntax::first_fault(bytes, 0, false).unwrap_or(told)
         })?;
         Ok(Raw { value, base: bytes.as_ptr() as usize, memory })
     }
@@ -44,14 +49,6 @@ impl<'a, 'm> Raw<'a, 'm> {
     /// The bytes of the value, without white space around them.
     fn bytes(&self) -> &'a [u8] {
         self.value.get().as_bytes()
-    }
-
-    fn parse<T: Deserialize<'a>>(&self, wanted: &str) -> Read<T> {
-        serde_json::from_str(self.value.get()).map_err(|e| match self.bytes().first() {
-            // The value was checked when it was taken as text, so what is left is its type or its characters.
-            Some(b'"') if wanted == "text" => self.fault(FaultKind::Value, message(&e)),
-            _ => self.wrong_type(wanted),
-        })
     }
 
     fn wrong_type(&self, wanted: &str) -> Box<Fault> {
@@ -62,7 +59,7 @@ impl<'a, 'm> Raw<'a, 'm> {
             Some(b't' | b'f') => "true or false",
             _ => "a number",
         };
-        self.fault(FaultKind::Value, format!("is {found}, not {wanted}"))
+        self.fault(self.place(), format!("is {found}, not {wanted}"))
     }
 
     /// Reads `value` with `read`, as this reader, and comes back.
@@ -73,41 +70,46 @@ impl<'a, 'm> Raw<'a, 'm> {
         result
     }
 
-    fn members(&self) -> Read<Option<Vec<(Cow<'a, str>, &'a RawValue)>>> {
+    /// The members of an object, the keys as they are written; `None` for `null`.
+    fn members(&self) -> Read<Option<Vec<(&'a RawValue, &'a RawValue)>>> {
         match self.bytes().first() {
-            Some(b'{') => {
-                let members: Members<'a> = serde_json::from_str(self.value.get())
-                    .map_err(|e| self.fault(FaultKind::Value, format!("has a key that {}", message(&e))))?;
-                Ok(Some(members.0))
-            }
+            Some(b'{') => Ok(Some(self.parse::<Members<'a>>("an object")?.0)),
             Some(b'n') => Ok(None),
             _ => Err(self.wrong_type("an object")),
         }
     }
-}
 
-/// What serde_json says without the place, which is ours to tell.
-fn message(e: &serde_json::Error) -> String {
-    let text = e.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
-}
+    /// The value as what its first byte says it is. It was found to be JSON when it was taken as text.
+    fn parse<T: Deserialize<'a>>(&self, wanted: &str) -> Read<T> {
+        serde_json::from_str(self.value.get()).map_err(|_| self.wrong_type(wanted))
+    }
 
-/// The byte offset of the line and column that serde_json names.
-fn offset(text: &str, e: &serde_json::Error) -> usize {
-    let line_start: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
-    (line_start + e.column().saturating_sub(1)).min(text.len())
+    /// The text of a string, a key or a value.
+    fn text_of(&self, written: &'a RawValue) -> Read<Cow<'a, str>> {
+        // It is JSON and UTF-8, so nothing else can be wrong with it.
+        let text: Result<Borrowed<'a>, _> = serde_json::from_str(written.get());
+        text.map(|text| text.0).map_err(|_| self.fault(self.offset(written), LONE_SURROGATE))
+    }
+
+    fn offset(&self, value: &RawValue) -> usize {
+        value.get().as_ptr() as usize - self.base
+    }
 }
 
 impl<'a> Input<'a> for Raw<'a, '_> {
     fn raw_text(&mut self) -> Read<Option<Cow<'a, str>>> {
-        Ok(self.parse::<Option<Borrowed<'a>>>("text")?.map(|b| b.0))
+        match self.bytes().first() {
+            Some(b'"') => self.text_of(self.value).map(Some),
+            Some(b'n') => Ok(None),
+            _ => Err(self.wrong_type("text")),
+        }
     }
 
     fn integer(&mut self) -> Read<Option<i64>> {
         match self.bytes() {
             b"null" => Ok(None),
             text @ [b'-' | b'0'..=b'9', ..] => {
-                number::integer(text).map(Some).map_err(|e| self.fault(FaultKind::Value, e.to_string()))
+                number::integer(text).map(Some).map_err(|e| self.fault(self.place(), e.to_string()))
             }
             _ => Err(self.wrong_type("a number")),
         }
@@ -128,15 +130,16 @@ impl<'a> Input<'a> for Raw<'a, '_> {
     fn object<F: Field>(&mut self, mut member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool> {
         let Some(members) = self.members()? else { return Ok(false) };
         let mut met = 0u64;
-        for (name, value) in members {
+        for (written, value) in members {
+            let name = self.text_of(written)?;
             let Some(field) = F::of(&name) else {
-                *self.memory.unknown.entry(format!("{}{name}", F::PLACE)).or_default() += 1;
+                self.memory.note(unknown_name::<F>(&name));
                 continue;
             };
             let bit = field.bit().unwrap_or(0);
             let read = self.within(value, |input| {
                 if met & bit != 0 {
-                    return Err(input.fault(FaultKind::Value, "belongs to a key that stands here twice"));
+                    return Err(input.fault(input.place(), TWICE));
                 }
                 met |= bit;
                 member(input, field)
@@ -148,7 +151,8 @@ impl<'a> Input<'a> for Raw<'a, '_> {
 
     fn map(&mut self, mut entry: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<bool> {
         let Some(members) = self.members()? else { return Ok(false) };
-        for (name, value) in members {
+        for (written, value) in members {
+            let name = self.text_of(written)?;
             self.within(value, |input| entry(input, name.clone())).map_err(|fault| fault.inside(key(&name)))?;
         }
         Ok(true)
@@ -167,9 +171,12 @@ impl<'a> Input<'a> for Raw<'a, '_> {
         Ok(true)
     }
 
-    fn fault(&self, kind: FaultKind, what: impl Into<String>) -> Box<Fault> {
-        let at = self.bytes().as_ptr() as usize - self.base;
-        Box::new(Fault { kind, at, path: String::new(), what: what.into() })
+    fn place(&self) -> usize {
+        self.offset(self.value)
+    }
+
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault> {
+        Box::new(Fault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
     }
 }
 
@@ -196,7 +203,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
 }
 
 /// The members of an object in the order of the text, repeated keys included.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -208,8 +215,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Borrowed<'a>, &'a RawValue>()? {
-                    members.push((name.0, value));
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
                 Ok(Members(members))
             }
@@ -231,7 +238,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut elements = Vec::new();
-                while let Some(value) = seq.next_element::<&'a RawValue>()? {
+                while let Some(value) = seq.next_element()? {
                     elements.push(value);
                 }
                 Ok(Elements(elements))

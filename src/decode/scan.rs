@@ -67,9 +67,9 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
         b'{' | b'[' => Skipper::default().run(bytes, at),
         _ => {
             let rest = &bytes[at..];
-            let len =
-                rest.iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':'))?;
-            Some(at + len)
+            let is_end =
+                |b: &u8| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"' | b'{' | b'[');
+            Some(at + rest.iter().position(is_end)?)
         }
     }
 }

@@ -1,0 +1,187 @@
+//! What a reader keeps from one value to the next: the order in which keys come, and the unknown fields it met.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fields::{
+    AllocationField, DeploymentField, EventField, Field, InnerField, JobField, NodeField, RescheduleField,
+    ResourcesField, TaskStateField, TrackerField, TransitionField, WrapperField,
+};
+
+/// A longer key, or a longer run of white space, is not worth predicting.
+const LONGEST_KEY: usize = 256;
+/// More keys than this do not occur in one kind of object.
+const MOST_KEYS: usize = 80;
+/// A longer name of an unknown field is cut.
+const LONGEST_NAME: usize = 100;
+
+/// How often each unknown field was met, by its place and name.
+pub type Unknown = BTreeMap<String, u64>;
+
+/// What a reader keeps.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Predictions; they change how fast is read, never what is read.
+    pub orders: Orders,
+    /// Every unknown field in the order in which it was met, so that those of a rejected object can be taken back.
+    unknown: Vec<Arc<str>>,
+}
+
+impl Memory {
+    /// Notes that an unknown field was met.
+    pub fn note(&mut self, name: Arc<str>) {
+        self.unknown.push(name);
+    }
+
+    /// How many unknown fields were met so far.
+    pub fn mark(&self) -> usize {
+        self.unknown.len()
+    }
+
+    /// The unknown fields met since `mark`.
+    pub fn since(&self, mark: usize) -> &[Arc<str>] {
+        self.unknown.get(mark..).unwrap_or_default()
+    }
+
+    /// Forgets the unknown fields met since `mark`.
+    pub fn back_to(&mut self, mark: usize) {
+        self.unknown.truncate(mark);
+    }
+
+    /// The unknown fields met, counted; none are left.
+    pub fn take_unknown(&mut self) -> Unknown {
+        let mut counts = Unknown::new();
+        for name in self.unknown.drain(..) {
+            match counts.get_mut(&*name) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(name.to_string(), 1)),
+            }
+        }
+        counts
+    }
+}
+
+/// The name by which an unknown key of this kind of object is counted.
+pub fn unknown_name<F: Field>(key: &str) -> Arc<str> {
+    match key.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}{}…", F::PLACE, &key[..end]).into(),
+        None => format!("{}{key}", F::PLACE).into(),
+    }
+}
+
+/// The orders of every kind of object.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Orders {
+    pub allocation: Order<AllocationField>,
+    pub task_state: Order<TaskStateField>,
+    pub event: Order<EventField>,
+    pub transition: Order<TransitionField>,
+    pub deployment: Order<DeploymentField>,
+    pub tracker: Order<TrackerField>,
+    pub reschedule: Order<RescheduleField>,
+    pub inner: Order<InnerField>,
+    pub job: Order<JobField>,
+    pub resources: Order<ResourcesField>,
+    pub node: Order<NodeField>,
+    pub wrapper: Order<WrapperField>,
+}
+
+/// The keys of one kind of object in the order in which they were last met.
+#[derive(Debug)]
+pub struct Order<F> {
+    keys: Vec<Key<F>>,
+}
+
+/// One key as written, from the first byte behind `{` or `,` to the first byte of the value, white space included.
+#[derive(Debug)]
+pub struct Key<F> {
+    written: Box<[u8]>,
+    /// Its first 32 bytes as numbers, and which of their bits count: comparing them needs no loop.
+    head: [u128; 2],
+    mask: [u128; 2],
+    field: Result<F, Arc<str>>,
+    bit: u64,
+}
+
+impl<F> Default for Order<F> {
+    fn default() -> Self {
+        Order { keys: Vec::new() }
+    }
+}
+
+impl<F: Field> Order<F> {
+    /// The key at `slot`, if that is what `rest` begins with.
+    #[inline]
+    pub fn predicted(&self, slot: usize, rest: &[u8]) -> Option<&Key<F>> {
+        self.keys.get(slot).filter(|key| key.begins(rest))
+    }
+
+    /// Any key with which `rest` begins, and its slot: first those behind `slot`, since some objects leave keys out.
+    pub fn found(&self, slot: usize, rest: &[u8]) -> Option<(usize, &Key<F>)> {
+        let behind = (slot..self.keys.len()).chain(0..slot.min(self.keys.len()));
+        behind.map(|i| (i, &self.keys[i])).find(|(_, key)| key.begins(rest))
+    }
+
+    /// Puts a key at `slot`; the slot behind it.
+    pub fn learn(&mut self, slot: usize, written: &[u8], field: Result<F, Arc<str>>) -> usize {
+        // A name of the data must not be able to grow the memory without end.
+        if written.len() > LONGEST_KEY || self.keys.len() >= MOST_KEYS {
+            return slot;
+        }
+        let slot = slot.min(self.keys.len());
+        self.keys.insert(slot, Key::new(written, field));
+        slot + 1
+    }
+}
+
+impl<F: Field> Key<F> {
+    fn new(written: &[u8], field: Result<F, Arc<str>>) -> Key<F> {
+        let (mut head, mut mask) = ([0; 32], [0; 32]);
+        for (i, byte) in written.iter().take(32).enumerate() {
+            head[i] = *byte;
+            mask[i] = 0xFF;
+        }
+        let bit = field.as_ref().ok().and_then(|field| field.bit()).unwrap_or(0);
+        Key { written: written.into(), head: halves(&head), mask: halves(&mask), field, bit }
+    }
+
+    /// Whether `rest` begins with this key and a value directly behind it. White space that the key does not know of
+    /// leads to the slow road, which does.
+    #[inline]
+    fn begins(&self, rest: &[u8]) -> bool {
+        let len = self.written.len();
+        if rest.get(len).is_none_or(|byte| *byte <= b' ') {
+            return false;
+        }
+        let Some(next) = rest.first_chunk::<32>() else { return rest.starts_with(&self.written) };
+        let next = halves(next);
+        (next[0] ^ self.head[0]) & self.mask[0] == 0
+            && (len <= 16 || (next[1] ^ self.head[1]) & self.mask[1] == 0)
+            && (len <= 32 || rest[32..].starts_with(&self.written[32..]))
+    }
+
+    /// Bytes from the key's beginning to the value's.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.written.len()
+    }
+
+    /// The field, or the name under which it is counted as unknown.
+    #[inline]
+    pub fn field(&self) -> Result<F, &Arc<str>> {
+        self.field.as_ref().copied()
+    }
+
+    /// The field's bit; 0 for one that may come twice.
+    #[inline]
+    pub fn bit(&self) -> u64 {
+        self.bit
+    }
+}
+
+#[inline]
+fn halves(bytes: &[u8; 32]) -> [u128; 2] {
+    let (sixteens, _) = bytes.as_chunks::<16>();
+    [u128::from_le_bytes(sixteens[0]), u128::from_le_bytes(sixteens[1])]
+}
