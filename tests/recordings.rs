@@ -44,7 +44,7 @@ fn recording() -> Option<PathBuf> {
         return Some(path);
     }
     let test = std::thread::current().name().unwrap_or("a test on the recording").to_owned();
-    let word = format!("NOT RUN: {test}: no recording at {} (see ALLOCLOG_RECORDINGS)\n", path.display());
+    let word = format!("\nNOT RUN: {test}: no recording at {} (see ALLOCLOG_RECORDINGS)\n", path.display());
     std::io::stderr().write_all(word.as_bytes()).expect("standard error that can be written");
     None
 }

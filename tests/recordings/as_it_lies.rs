@@ -53,6 +53,14 @@ fn an_archive_of_reads() {
 }
 
 #[test]
+fn a_raft_snapshot() {
+    let Some(recording) = recording() else { return };
+    let taken = check(&recording.join("snapshot-state.json.zst"));
+    assert_eq!((taken.summary.documents, taken.summary.allocations, taken.summary.passed_over), (1, 206, 0));
+    assert_eq!(taken.table(Table::Nodes).len(), 3);
+}
+
+#[test]
 fn a_debug_bundle_packed_and_unpacked() {
     let Some(recording) = recording() else { return };
     let packed = check(&recording.join("debug.tar.gz"));

@@ -96,22 +96,28 @@ pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(Found)) -> bool {
     let mut whole = true;
     for value in Deserializer::from_slice(bytes).into_iter::<Value>() {
         match value {
-            Ok(Value::Array(elements)) => {
-                visit(Found::List);
-                elements.into_iter().for_each(|element| value_of(element, visit));
-            }
-            Ok(mut value) if value.get("Allocs").is_some_and(Value::is_array) && value.get("ID").is_none() => {
-                for list in ["Allocs", "Nodes"] {
-                    visit(Found::List);
-                    let Value::Array(elements) = value[list].take() else { continue };
-                    elements.into_iter().for_each(|element| value_of(element, visit));
-                }
-            }
-            Ok(value) => value_of(value, visit),
+            Ok(value) => walk_value(value, visit),
             Err(_) => whole = false,
         }
     }
     whole
+}
+
+/// Shows `visit` what a top-level value holds.
+pub fn walk_value(mut value: Value, visit: &mut dyn FnMut(Found)) {
+    let is_dump = value.get("Allocs").is_some_and(Value::is_array) && value.get("ID").is_none();
+    if let Value::Array(elements) = value {
+        visit(Found::List);
+        elements.into_iter().for_each(|element| value_of(element, visit));
+    } else if is_dump {
+        for list in ["Allocs", "Nodes"] {
+            visit(Found::List);
+            let Value::Array(elements) = value[list].take() else { continue };
+            elements.into_iter().for_each(|element| value_of(element, visit));
+        }
+    } else {
+        value_of(value, visit);
+    }
 }
 
 fn value_of(mut value: Value, visit: &mut dyn FnMut(Found)) {

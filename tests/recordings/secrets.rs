@@ -30,11 +30,11 @@ impl Texts {
         for document in sources.iter().flat_map(|source| documents::of(source)) {
             for value in Deserializer::from_slice(&document.bytes).into_iter::<Value>().map_while(Result::ok) {
                 jobs(&value, false, &mut texts.jobs);
+                documents::walk_value(value, &mut |found| match found {
+                    Found::Allocation(a) | Found::Streamed(a) | Found::Node(a) => others(&a, &mut texts.others),
+                    Found::List | Found::Other => {}
+                });
             }
-            documents::walk(&document.bytes, &mut |found| match found {
-                Found::Allocation(a) | Found::Streamed(a) | Found::Node(a) => others(&a, &mut texts.others),
-                Found::List | Found::Other => {}
-            });
         }
         texts
     }
@@ -50,12 +50,12 @@ impl Texts {
 /// The texts inside jobs.
 fn jobs(value: &Value, inside: bool, texts: &mut BTreeSet<String>) {
     match value {
-        Value::String(text) if inside => drop(texts.insert(text.clone())),
+        Value::String(text) if inside => add(text, texts),
         Value::Array(elements) => elements.iter().for_each(|element| jobs(element, inside, texts)),
         Value::Object(members) => {
             for (name, value) in members {
                 if inside {
-                    texts.insert(name.clone());
+                    add(name, texts);
                 }
                 jobs(value, inside || JOBS.contains(&name.as_str()), texts);
             }
@@ -67,15 +67,21 @@ fn jobs(value: &Value, inside: bool, texts: &mut BTreeSet<String>) {
 /// The texts outside jobs.
 fn others(value: &Value, texts: &mut BTreeSet<String>) {
     match value {
-        Value::String(text) => drop(texts.insert(text.clone())),
+        Value::String(text) => add(text, texts),
         Value::Array(elements) => elements.iter().for_each(|element| others(element, texts)),
         Value::Object(members) => {
             for (name, value) in members.iter().filter(|(name, _)| !JOBS.contains(&name.as_str())) {
-                texts.insert(name.clone());
+                add(name, texts);
                 others(value, texts);
             }
         }
         _ => {}
+    }
+}
+
+fn add(text: &str, texts: &mut BTreeSet<String>) {
+    if !texts.contains(text) {
+        texts.insert(text.to_owned());
     }
 }
 

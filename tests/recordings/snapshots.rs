@@ -1,15 +1,16 @@
 //! List snapshots against the event stream of the same minutes, which lost nothing.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use alloclog::intake::Options;
 use alloclog::tables::Table;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::documents::{self, Document};
-use super::expected::{EventKey, Expected, events, id, text_of, without_arrival};
+use super::expected::{EventKey, Expected, text_of, without_arrival};
 use super::{recording, unpacked};
 use crate::support::{Row, Taken, take};
 
@@ -26,6 +27,10 @@ pub struct Truth {
     pub attempts: BTreeMap<EventKey, i64>,
     /// Each task with its Restarting events, and its counter in the last version.
     pub restarts: BTreeMap<(String, String), (i64, i64)>,
+    /// The events of each task in the order in which they came.
+    pub order: BTreeMap<(String, String), Vec<EventKey>>,
+    /// How many of them had come by each version: allocation, task, ModifyIndex.
+    pub versions: BTreeMap<(String, String, i64), usize>,
 }
 
 /// The truth, read once.
@@ -37,35 +42,95 @@ pub fn truth(recording: &Path) -> &'static Truth {
             if line.is_empty() {
                 continue;
             }
-            let frame: Value = serde_json::from_slice(line).expect("a frame");
-            let Some(events) = frame["Events"].as_array() else {
+            let frame: Frame = serde_json::from_slice(line).expect("a frame");
+            let Some(events) = frame.events else {
                 truth.heartbeats += 1;
                 continue;
             };
             truth.frames += 1;
-            for event in events.iter().filter(|event| event["Topic"] == "Allocation") {
-                truth.allocation_events += 1;
-                truth.add(&event["Payload"]["Allocation"]);
-            }
+            let versions: Vec<Version> = events.into_iter().filter_map(|event| event.payload.allocation).collect();
+            truth.allocation_events += versions.len();
+            versions.iter().for_each(|version| truth.add(version));
         }
         truth
     })
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Frame {
+    events: Option<Vec<Event>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    payload: Payload,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Payload {
+    allocation: Option<Version>,
+}
+
+/// What must be known of a version of an allocation to tell what is missing.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Version {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub modify_index: i64,
+    pub client_status: String,
+    task_states: Option<BTreeMap<String, State>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    restarts: i64,
+    events: Option<Vec<TaskEvent>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskEvent {
+    time: i64,
+    #[serde(rename = "Type")]
+    kind: String,
+}
+
+impl Version {
+    /// Its tasks, with their counters and the keys of the events in their windows.
+    pub fn tasks(&self) -> impl Iterator<Item = (&String, i64, Vec<EventKey>)> {
+        self.task_states.iter().flatten().map(|(task, state)| {
+            let mut keys: Vec<EventKey> = Vec::new();
+            for event in state.events.iter().flatten() {
+                let equal = keys.iter().filter(|key| key.2 == event.time && key.3 == event.kind).count();
+                keys.push((self.id.clone(), task.clone(), event.time, event.kind.clone(), equal));
+            }
+            (task, state.restarts, keys)
+        })
+    }
+}
+
 impl Truth {
     /// Adds a version of an allocation; versions come in the order in which they were, so that an event that was not
     /// there before is later than all that were.
-    fn add(&mut self, a: &Value) {
-        for (task, state) in a["TaskStates"].as_object().into_iter().flatten() {
-            let (restarting, counter) = self.restarts.entry((id(a), task.clone())).or_default();
-            for (key, _) in events(a, task, state) {
+    fn add(&mut self, version: &Version) {
+        for (task, restarts, keys) in version.tasks() {
+            let (restarting, counter) = self.restarts.entry((version.id.clone(), task.clone())).or_default();
+            let order = self.order.entry((version.id.clone(), task.clone())).or_default();
+            for key in keys {
                 let is_restarting = key.3 == "Restarting";
-                if let std::collections::btree_map::Entry::Vacant(entry) = self.attempts.entry(key) {
+                if let Entry::Vacant(entry) = self.attempts.entry(key.clone()) {
                     entry.insert(*restarting + 1);
                     *restarting += i64::from(is_restarting);
+                    order.push(key);
                 }
             }
-            *counter = state["Restarts"].as_i64().expect("a counter");
+            *counter = restarts;
+            self.versions.insert((version.id.clone(), task.clone(), version.modify_index), order.len());
         }
     }
 
