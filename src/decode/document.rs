@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::allocation;
 use super::fast::Cursor;
 use super::fields::{AllocationField, WrapperField};
-use super::input::{Fault, FaultKind, Input, Read, not_json};
+use super::input::{Fault, FaultKind, Input, QUOTED, Read, not_json};
 use super::kind::{Keys, Kind, is_allocation};
 use super::memory::{Memory, Unknown};
 use super::number;
@@ -61,7 +61,7 @@ pub struct Part<'a> {
 }
 
 /// One thing found in a document.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Item<'a> {
     /// Its bytes in the part.
     pub bytes: Range<usize>,
@@ -70,7 +70,7 @@ pub struct Item<'a> {
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// An allocation from a list or a read.
     Allocation(Box<Allocation<'a>>),
@@ -214,10 +214,16 @@ impl<'a> Walk<'a, '_, '_> {
                     self.truncated(at);
                     return self.bytes.len();
                 }
-                Err(fault) if fault.kind == FaultKind::End && self.bytes.len() - at <= LARGEST_ALLOCATION => return at,
+                Err(fault) if self.needs_more(at, &fault) => return at,
                 Err(fault) => at = self.lose(at, *fault),
             }
         }
+    }
+
+    /// Whether a fault of the value at `at` can be judged, and told, only with more bytes.
+    fn needs_more(&self, at: usize, fault: &Fault) -> bool {
+        let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
+        is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION
     }
 
     /// Takes one token or one whole value at `at`; where to go on. `End` means that the bytes do not hold it whole.
@@ -252,7 +258,7 @@ impl<'a> Walk<'a, '_, '_> {
         }
     }
 
-    /// Steps into the array or object at `at`.
+    /// Steps into the array or object at `at`; once it is closed, it is done with as a value of what is around it.
     fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
         let around = &mut self.part.place.around;
         if around.len() >= DEEPEST {
@@ -300,7 +306,6 @@ impl<'a> Walk<'a, '_, '_> {
         };
         let Some((dump, key)) = list else { return self.pass_over(value) };
         dump.role = Role::DumpWithList;
-        self.value_done();
         self.enter(value, Role::List, key)
     }
 
@@ -323,10 +328,7 @@ impl<'a> Walk<'a, '_, '_> {
                 Ok(end)
             }
             // What is long is checked piece by piece.
-            found if opens && (found.is_some() || self.bytes.len() > long) => {
-                self.value_done();
-                self.enter(at, Role::PassedOver, "")
-            }
+            found if opens && (found.is_some() || self.bytes.len() > long) => self.enter(at, Role::PassedOver, ""),
             _ => Err(self.short(at)),
         }
     }
