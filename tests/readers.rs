@@ -12,10 +12,10 @@
 
 mod cuts;
 mod documents;
-//mod edges;
+mod edges;
 //mod faults;
 //mod fields;
-//mod generated;
+mod generated;
 //mod limits;
 //mod messages;
 mod mutated;

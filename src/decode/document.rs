@@ -304,7 +304,15 @@ impl<'a> Walk<'a, '_, '_> {
             (Some(dump), Some("Nodes")) => Some((dump, "Nodes")),
             _ => None,
         };
-        let Some((dump, key)) = list else { return self.pass_over(value) };
+        let Some((dump, key)) = list else {
+            let end = self.pass_over(value)?;
+            if name.is_none()
+                && let Some(key_end) = value_end(self.bytes, at)
+            {
+                self.check(at..key_end);
+            }
+            return Ok(end);
+        };
         dump.role = Role::DumpWithList;
         self.enter(value, Role::List, key)
     }
@@ -321,9 +329,7 @@ impl<'a> Walk<'a, '_, '_> {
         match value_end(self.bytes, at) {
             Some(end) if end == at => Err(self.broken(at, "a value")),
             Some(end) if !opens || end <= long => {
-                if let Err(fault) = self.checked(at..end) {
-                    self.reject(fault.at, fault.path, fault.what);
-                }
+                self.check(at..end);
                 self.value_done();
                 Ok(end)
             }
@@ -351,9 +357,7 @@ impl<'a> Walk<'a, '_, '_> {
         if !is_sound {
             return Err(self.broken(at, "a value"));
         }
-        if let Err(fault) = self.checked(at..end) {
-            self.reject(fault.at, fault.path, fault.what);
-        }
+        self.check(at..end);
         self.part.others += 1;
         self.value_done();
         Ok(end)
@@ -384,9 +388,7 @@ impl<'a> Walk<'a, '_, '_> {
             Kind::Node => self.node(at..end, ""),
             Kind::Wrapper => self.wrapper(at..end),
             Kind::Other => {
-                if let Err(fault) = self.checked(at..end) {
-                    self.reject(fault.at, fault.path, fault.what);
-                }
+                self.check(at..end);
                 self.part.others += 1;
             }
         }
@@ -573,8 +575,8 @@ impl<'a> Walk<'a, '_, '_> {
     /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
     fn wrapper(&mut self, range: Range<usize>) {
         self.part.is_listing = true;
-        if let Err(fault) = self.checked(range.clone()) {
-            return self.reject(fault.at, fault.path, fault.what);
+        if !self.check(range.clone()) {
+            return;
         }
         let faults_before = self.part.faults.len();
         let (mut payloads, mut faults, mut error) = (Vec::new(), Vec::new(), None);
@@ -614,12 +616,13 @@ impl<'a> Walk<'a, '_, '_> {
         self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
     }
 
-    /// In strict mode, checks every byte of a value.
-    fn checked(&mut self, range: Range<usize>) -> Read<()> {
+    /// In strict mode, checks every byte of a value of which nothing is kept; `false` when it is refused.
+    fn check(&mut self, range: Range<usize>) -> bool {
         if !self.reader.mode.strict {
-            return Ok(());
+            return true;
         }
-        self.read(range, |_| Ok(()), |_| Ok(()))
+        let checked = self.read(range, |_| Ok(()), |_| Ok(()));
+        checked.map_err(|fault| self.reject(fault.at, fault.path, fault.what)).is_ok()
     }
 
     fn short(&self, at: usize) -> Box<Fault> {
