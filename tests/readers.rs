@@ -14,7 +14,7 @@ mod cuts;
 mod documents;
 mod edges;
 //mod faults;
-//mod fields;
+mod fields;
 mod generated;
 //mod limits;
 //mod messages;

@@ -1,13 +1,13 @@
 //! Where a document is cut into parts shows in nothing.
 
 use super::documents;
-use super::property::{Outcome, read};
+use super::property::{Outcome, assert_same, read};
 
 /// Cuts a document once at every byte, and feeds it in pieces of every small size.
 fn never_shows<'a>(name: &str, bytes: &'a [u8], strict: bool) -> Outcome<'a> {
     let whole = read(bytes, &[], strict);
     for cut in 0..=bytes.len() {
-        assert_eq!(read(bytes, &[cut], strict), whole, "{name}, cut at {cut}, strict: {strict}");
+        assert_same(&read(bytes, &[cut], strict), &whole, &format!("{name}, cut at {cut}, strict: {strict}"));
     }
     whole
 }
@@ -16,7 +16,7 @@ fn in_pieces(name: &str, bytes: &[u8], sizes: &[usize], strict: bool) {
     let whole = read(bytes, &[], strict);
     for &size in sizes {
         let cuts: Vec<usize> = (size..bytes.len()).step_by(size).collect();
-        assert_eq!(read(bytes, &cuts, strict), whole, "{name}, in pieces of {size}, strict: {strict}");
+        assert_same(&read(bytes, &cuts, strict), &whole, &format!("{name}, in pieces of {size}, strict: {strict}"));
     }
 }
 
