@@ -292,7 +292,7 @@ fn region_and_observed_at_are_what_the_user_says() {
     desk.export(&[&["a.json", "-o", "out"], flags.as_slice()].concat()).ends(0);
     let row = &Exported::read(&desk.path("out"), "snapshots")[0];
     assert_eq!(row["region"], "eu");
-    assert_eq!(row["observed_at"], "2026-11-23T20:00:00Z");
+    assert_eq!(row["observed_at"], "2026-11-23T20:00:00.000000Z");
     assert_eq!((&row["observed_from"], &row["namespace"]), (&"flag".into(), &"*".into()));
     assert_eq!(row["is_full_listing"], true);
     desk.export(&["a.json", "-o", "x", "--observed-at", "yesterday"]).ends(2);

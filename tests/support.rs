@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use alloclog::intake::{self, Note, Options, Summary, Watch};
+use alloclog::render::ndjson;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Map, Value};
 
 /// One row: its columns by name, nulls included.
@@ -52,26 +52,10 @@ pub fn take(sources: &[&Path], options: &Options) -> Taken {
 
 /// The rows of a batch as JSON values; timestamps are RFC 3339 texts.
 pub fn json(batch: &RecordBatch) -> Vec<Row> {
-    let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
-    let mut writer = builder.build::<_, arrow::json::writer::JsonArray>(Vec::new());
-    writer.write(&with_offsets(batch)).expect("a batch that can be written");
-    writer.finish().expect("a batch that can be written");
-    let text = writer.into_inner();
-    if text.is_empty() { Vec::new() } else { serde_json::from_slice(&text).expect("an array of objects") }
-}
-
-/// The batch with `+00:00` in place of `UTC`: arrow knows no names of time zones unless it is built with their tables.
-fn with_offsets(batch: &RecordBatch) -> RecordBatch {
-    let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let kind = match field.data_type() {
-            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
-            other => other.clone(),
-        };
-        columns.push(arrow::compute::cast(column, &kind).expect("another name for the same zone"));
-        fields.push(Field::new(field.name(), kind, true));
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the same columns")
+    let mut text = Vec::new();
+    ndjson::write(&mut text, std::iter::once(Ok(batch.clone()))).expect("a batch that can be written");
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("an object")).collect()
 }
 
 /// Reads tables that the program wrote.

@@ -14,9 +14,7 @@ use arrow::json::writer::LineDelimited;
 /// # Errors
 /// When a batch cannot be had or the output cannot be written.
 pub fn write(out: impl Write, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<()> {
-    let builder = WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".into());
+    let builder = WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".into());
     let mut writer = builder.build::<_, LineDelimited>(out);
     for batch in batches {
         writer.write(&naive(&batch?)?)?;

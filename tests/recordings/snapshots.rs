@@ -314,5 +314,5 @@ fn full_listings_are_marked_in_the_ledger() {
     expected.check(&taken);
     let observed = taken.table(Table::Snapshots).iter().map(|row| row["observed_at"].as_str().unwrap_or(""));
     let observed: Vec<&str> = observed.collect();
-    assert_eq!(observed[..2], ["2026-11-23T18:28:01Z", "2026-11-23T18:30:31Z"]);
+    assert_eq!(observed[..2], ["2026-11-23T18:28:01.000000Z", "2026-11-23T18:30:31.000000Z"]);
 }
