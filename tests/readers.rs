@@ -16,7 +16,7 @@ mod edges;
 //mod faults;
 mod fields;
 mod generated;
-//mod limits;
+mod limits;
 //mod messages;
 mod mutated;
 mod property;

@@ -93,7 +93,11 @@ fn record() -> Allocation<'static> {
             no_shutdown_delay: Some(true),
             migrate_disable_placement: Some(false),
         },
-        deployment_status: DeploymentStatus { healthy: Some(true), timestamp: Some(3_000_000_000), canary: Some(false) },
+        deployment_status: DeploymentStatus {
+            healthy: Some(true),
+            timestamp: Some(3_000_000_000),
+            canary: Some(false),
+        },
         followup_eval_id: text("followup"),
         previous_allocation: text("previous"),
         next_allocation: text("next"),
@@ -250,7 +254,12 @@ fn fields() -> Vec<(String, Type, String, String)> {
     // `ID` stands first elsewhere, and may stand there only once.
     add("", r#"{"ClientStatus":"x","#, "}", &[("ID", Text)]);
     let (start, end) = (r#"{"ID":"a","Status":"x","#, r#","TaskStates":{}}"#);
-    add("", start, end, &texts(&["EvalID", "Name", "Namespace", "NodeID", "NodeName", "JobID", "JobType", "TaskGroup"]));
+    add(
+        "",
+        start,
+        end,
+        &texts(&["EvalID", "Name", "Namespace", "NodeID", "NodeName", "JobID", "JobType", "TaskGroup"]),
+    );
     add("", start, end, &texts(&["DeploymentID", "DesiredStatus", "DesiredDescription", "ClientStatus"]));
     add("", start, end, &texts(&["ClientDescription", "FollowupEvalID", "PreviousAllocation", "NextAllocation"]));
     add("", start, end, &[("PreemptedByAllocation", Text), ("JobVersion", Whole), ("CreateIndex", Whole)]);
@@ -259,11 +268,15 @@ fn fields() -> Vec<(String, Type, String, String)> {
     add("", start, end, &[("AllocatedResources", Object), ("Resources", Object)]);
     add("", r#"{"ID":"a","ClientStatus":"x","#, "}", &[("TaskStates", Object)]);
     let mut inner = |path: &str, open: &str, names: &[(&str, Type)]| {
-        let close: String = open.chars().rev().filter_map(|c| match c {
-            '{' => Some('}'),
-            '[' => Some(']'),
-            _ => None,
-        }).collect();
+        let close: String = open
+            .chars()
+            .rev()
+            .filter_map(|c| match c {
+                '{' => Some('}'),
+                '[' => Some(']'),
+                _ => None,
+            })
+            .collect();
         add(path, &format!(r#"{{"ID":"a","ClientStatus":"x",{open}"#), &format!("{close}}}"), names);
     };
     inner(".Job", r#""Job":{"#, &[("Type", Text), ("Version", Whole)]);
@@ -276,7 +289,11 @@ fn fields() -> Vec<(String, Type, String, String)> {
     inner(".RescheduleTracker.Events[0]", r#""RescheduleTracker":{"Events":[{"#, &reschedule);
     let resources = [("Tasks", Object), ("TaskLifecycles", Object), ("Shared", Object)];
     inner(".AllocatedResources", r#""AllocatedResources":{"#, &resources);
-    inner(".AllocatedResources.Tasks.t", r#""AllocatedResources":{"Tasks":{"t":{"#, &[("Cpu", Object), ("Memory", Object)]);
+    inner(
+        ".AllocatedResources.Tasks.t",
+        r#""AllocatedResources":{"Tasks":{"t":{"#,
+        &[("Cpu", Object), ("Memory", Object)],
+    );
     inner(".AllocatedResources.Tasks", r#""AllocatedResources":{"Tasks":{"#, &[("t", Object)]);
     inner(".AllocatedResources.Tasks.t.Cpu", r#""AllocatedResources":{"Tasks":{"t":{"Cpu":{"#, &[("CpuShares", Whole)]);
     let memory = [("MemoryMB", Whole), ("MemoryMaxMB", Whole)];
@@ -393,7 +410,11 @@ fn a_name_among_many_that_comes_twice_is_refused() {
             (".TaskStates.a.Events[0].Details", r#""TaskStates":{"a":{"Events":[{"Details":{"#, "}}]}}"),
         ] {
             let once = format!(r#"[{{"ID":"a","ClientStatus":"x",{before}{}{behind}}}]"#, names.join(","));
-            let twice = format!(r#"[{{"ID":"a","ClientStatus":"x",{before}{},"t{}":null{behind}}}]"#, names.join(","), count / 2);
+            let twice = format!(
+                r#"[{{"ID":"a","ClientStatus":"x",{before}{},"t{}":null{behind}}}]"#,
+                names.join(","),
+                count / 2
+            );
             for strict in [false, true] {
                 let outcome = read(once.as_bytes(), &[], strict);
                 assert_eq!((outcome.faults.len(), outcome.items.len()), (0, 1), "{count} {place}");
