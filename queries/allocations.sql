@@ -1,0 +1,208 @@
+-- allocations: What is known of each allocation, as it was last seen?
+--
+-- One row is one allocation.
+-- Sources of different kinds each lack some fields, so a row is put together. What never changes is taken from
+-- any version that has it. What changes is taken from the newest version: the largest modify_index, and where a
+-- restored cluster used that index again, the later modified_at; of several rows of that version one that has a
+-- value wins over one that has none. job_version, deployment_id and next_allocation are taken from the newest
+-- version that has one. No status is final, and "lost" may hide an end that came later.
+--
+-- Columns:
+--   region                            string     what `--region` says; empty without it
+--   namespace                         string     Nomad namespace
+--   job_id                            string     job ID; null when no source told
+--   task_group                        string     task group; null when no source told
+--   alloc_id                          string     allocation ID, unique within its region
+--   job_type                          string     service, batch, system or sysbatch; null when no source told
+--   job_version                       int64      version of the job; rises on an in-place update without a restart;
+--                                                null when no source told
+--   node_id                           string     client node ID; null when no source told
+--   node_name                         string     client node name; null when no source told
+--   node_class                        string     class of that node, by the newest version of it; null for none,
+--                                                and when no source lists nodes
+--   datacenter                        string     its data centre; null when no source lists nodes
+--   name                              string     `<job>.<group>[<index>]`
+--   alloc_index                       int64      the index in name; null when the name has none
+--   eval_id                           string     evaluation that placed it or updated it last
+--   deployment_id                     string     deployment it belongs to; null for none, or when no source told
+--   desired_status                    string     run, stop or evict
+--   desired_description               string     why the servers want that; null for no reason
+--   client_status                     string     pending, running, complete, failed, lost or unknown
+--   client_description                string     what the client says of it
+--   desired_migrate                   bool       told to move: drained or stopped; null for not said
+--   desired_reschedule                bool       told to reschedule; null for not said
+--   desired_force_reschedule          bool       told to reschedule at once; null for not said
+--   desired_no_shutdown_delay         bool       told to stop without its shutdown delay; null for not said
+--   desired_migrate_disable_placement bool       told to move without a replacement; null for not said
+--   deployment_healthy                bool       whether its deployment found it healthy; null while undecided or
+--                                                without a deployment
+--   deployment_healthy_at             timestamp  when that was decided, by the client's clock
+--   deployment_healthy_at_ns          int64      the same in nanoseconds since the epoch
+--   canary                            bool       whether it is a canary; null without a deployment
+--   previous_allocation               string     allocation that this one replaces; null for none, or when no
+--                                                source told
+--   next_allocation                   string     allocation that replaces this one; null for none, or when no
+--                                                source told
+--   followup_eval_id                  string     evaluation of a delayed reschedule; null for none
+--   preempted_by                      string     allocation that preempted it; null for none
+--   reschedule_attempts               int64      entries of its reschedule tracker, which keeps only recent ones;
+--                                                null without a tracker
+--   rescheduled_from_alloc_id         string     previous allocation by the tracker's last entry
+--   rescheduled_from_node_id          string     previous node by the tracker's last entry
+--   rescheduled_at                    timestamp  time of the tracker's last entry, by the server's clock
+--   rescheduled_at_ns                 int64      the same in nanoseconds since the epoch
+--   created_at                        timestamp  when it was created, by the server's clock
+--   created_at_ns                     int64      the same in nanoseconds since the epoch
+--   modified_at                       timestamp  when its newest version was written, by the server's clock; null
+--                                                before Nomad 0.7.1
+--   modified_at_ns                    int64      the same in nanoseconds since the epoch
+--   create_index                      int64      raft index of its creation
+--   modify_index                      int64      raft index of its newest version
+--   cpu_shares                        int64      CPU of all its tasks in MHz; null when never listed
+--   memory_mb                         int64      memory of all its tasks in MiB; null when never listed
+--   memory_max_mb                     int64      memory that its tasks may use beyond that in MiB; null when none
+--                                                may, or when never listed
+--   disk_mb                           int64      ephemeral disk in MiB; null when never listed
+--   last_seen_at                      timestamp  when it was last known to be there: the latest of its sightings
+--                                                (cut to the hour unless it was pending), its modified_at and, unless
+--                                                it is terminal, the full listings of its namespace within the hour
+--                                                of its last sighting; null when nothing tells
+--   last_seen_at_ns                   int64      the same in nanoseconds since the epoch
+--   vanished                          bool       whether it was last seen not terminal, and a full listing of its
+--                                                namespace in a later hour than its last sighting lacks it: how it
+--                                                ended is not known
+
+WITH versions AS (
+  SELECT *, COALESCE(modify_index, 0) AS version
+  FROM allocation_history
+), newest AS (
+  SELECT region, alloc_id, MAX(version) AS newest_version,
+         MAX(CASE WHEN job_version IS NOT NULL THEN version END) AS job_version_told,
+         MAX(CASE WHEN deployment_id IS NOT NULL THEN version END) AS deployment_told,
+         MAX(CASE WHEN next_allocation IS NOT NULL THEN version END) AS next_allocation_told
+  FROM versions
+  GROUP BY region, alloc_id
+), ranked AS (
+  SELECT v.*, n.newest_version, n.job_version_told, n.deployment_told, n.next_allocation_told
+  FROM versions AS v
+  JOIN newest AS n ON n.region = v.region AND n.alloc_id = v.alloc_id
+), latest_times AS (
+  SELECT region, alloc_id, MAX(CASE WHEN version = newest_version THEN modified_at_ns END) AS newest_modified_ns
+  FROM ranked
+  GROUP BY region, alloc_id
+), marked AS (
+  -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
+  -- only as a float.
+  SELECT r.*,
+         r.version = r.newest_version
+           AND (r.modified_at_ns IS NULL OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)) AS is_newest
+  FROM ranked AS r
+  JOIN latest_times AS t ON t.region = r.region AND t.alloc_id = r.alloc_id
+), merged AS (
+  SELECT region, alloc_id,
+         COALESCE(MAX(CASE WHEN namespace <> 'default' THEN namespace END), 'default') AS namespace,
+         MAX(job_id) AS job_id,
+         MAX(task_group) AS task_group,
+         MAX(job_type) AS job_type,
+         MAX(CASE WHEN version = job_version_told THEN job_version END) AS job_version,
+         MAX(node_id) AS node_id,
+         MAX(node_name) AS node_name,
+         MAX(name) AS name,
+         MAX(alloc_index) AS alloc_index,
+         MAX(CASE WHEN is_newest THEN eval_id END) AS eval_id,
+         MAX(CASE WHEN version = deployment_told THEN deployment_id END) AS deployment_id,
+         MAX(CASE WHEN is_newest THEN desired_status END) AS desired_status,
+         MAX(CASE WHEN is_newest THEN desired_description END) AS desired_description,
+         MAX(CASE WHEN is_newest THEN client_status END) AS client_status,
+         MAX(CASE WHEN is_newest THEN client_description END) AS client_description,
+         MAX(CASE WHEN is_newest THEN desired_migrate END) AS desired_migrate,
+         MAX(CASE WHEN is_newest THEN desired_reschedule END) AS desired_reschedule,
+         MAX(CASE WHEN is_newest THEN desired_force_reschedule END) AS desired_force_reschedule,
+         MAX(CASE WHEN is_newest THEN desired_no_shutdown_delay END) AS desired_no_shutdown_delay,
+         MAX(CASE WHEN is_newest THEN desired_migrate_disable_placement END) AS desired_migrate_disable_placement,
+         MAX(CASE WHEN is_newest THEN deployment_healthy END) AS deployment_healthy,
+         MAX(CASE WHEN is_newest THEN deployment_healthy_at END) AS deployment_healthy_at,
+         MAX(CASE WHEN is_newest THEN deployment_healthy_at_ns END) AS deployment_healthy_at_ns,
+         MAX(CASE WHEN is_newest THEN canary END) AS canary,
+         MAX(previous_allocation) AS previous_allocation,
+         MAX(CASE WHEN version = next_allocation_told THEN next_allocation END) AS next_allocation,
+         MAX(CASE WHEN is_newest THEN followup_eval_id END) AS followup_eval_id,
+         MAX(CASE WHEN is_newest THEN preempted_by END) AS preempted_by,
+         MAX(CASE WHEN is_newest THEN reschedule_attempts END) AS reschedule_attempts,
+         MAX(CASE WHEN is_newest THEN rescheduled_from_alloc_id END) AS rescheduled_from_alloc_id,
+         MAX(CASE WHEN is_newest THEN rescheduled_from_node_id END) AS rescheduled_from_node_id,
+         MAX(CASE WHEN is_newest THEN rescheduled_at END) AS rescheduled_at,
+         MAX(CASE WHEN is_newest THEN rescheduled_at_ns END) AS rescheduled_at_ns,
+         MAX(created_at) AS created_at,
+         MAX(created_at_ns) AS created_at_ns,
+         MAX(CASE WHEN is_newest THEN modified_at END) AS modified_at,
+         MAX(CASE WHEN is_newest THEN modified_at_ns END) AS modified_at_ns,
+         MAX(create_index) AS create_index,
+         MAX(modify_index) AS modify_index,
+         MAX(cpu_shares) AS cpu_shares,
+         MAX(memory_mb) AS memory_mb,
+         MAX(memory_max_mb) AS memory_max_mb,
+         MAX(disk_mb) AS disk_mb,
+         MAX(modified_at) AS last_modified_at,
+         MAX(modified_at_ns) AS last_modified_at_ns
+  FROM marked
+  GROUP BY region, alloc_id
+), sighted AS (
+  SELECT region, alloc_id, MAX(seen_at) AS sighted_at, MAX(seen_at_ns) AS sighted_at_ns
+  FROM sightings
+  GROUP BY region, alloc_id
+), placed AS (
+  SELECT m.*, s.sighted_at, s.sighted_at_ns, s.sighted_at_ns - s.sighted_at_ns % 3600000000000 AS sighted_hour_ns,
+         CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN FALSE ELSE TRUE END AS is_live
+  FROM merged AS m
+  LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
+), last_hours AS (
+  SELECT region, namespace, MAX(hour_ns) AS last_hour_ns
+  FROM last_listing
+  GROUP BY region, namespace
+), moments AS (
+  SELECT region, alloc_id, last_modified_at AS seen_at, last_modified_at_ns AS seen_at_ns
+  FROM placed
+  UNION ALL
+  SELECT region, alloc_id, sighted_at AS seen_at, sighted_at_ns AS seen_at_ns
+  FROM placed
+  UNION ALL
+  SELECT p.region, p.alloc_id, l.last_listing_at AS seen_at, l.last_listing_at_ns AS seen_at_ns
+  FROM placed AS p
+  JOIN last_listing AS l ON l.region = p.region AND l.namespace = p.namespace AND l.hour_ns = p.sighted_hour_ns
+  WHERE p.is_live
+), seen AS (
+  SELECT region, alloc_id, MAX(seen_at) AS last_seen_at, MAX(seen_at_ns) AS last_seen_at_ns
+  FROM moments
+  GROUP BY region, alloc_id
+), node_versions AS (
+  SELECT *, COALESCE(modify_index, 0) AS version
+  FROM nodes
+), newest_nodes AS (
+  SELECT region, node_id, MAX(version) AS newest_version
+  FROM node_versions
+  GROUP BY region, node_id
+), latest_nodes AS (
+  SELECT v.region, v.node_id, MAX(v.node_name) AS listed_name, MAX(v.node_class) AS node_class, MAX(v.datacenter) AS datacenter
+  FROM node_versions AS v
+  JOIN newest_nodes AS n ON n.region = v.region AND n.node_id = v.node_id AND n.newest_version = v.version
+  GROUP BY v.region, v.node_id
+)
+SELECT p.region, p.namespace, p.job_id, p.task_group, p.alloc_id, p.job_type, p.job_version,
+       p.node_id, COALESCE(p.node_name, n.listed_name) AS node_name, n.node_class, n.datacenter,
+       p.name, p.alloc_index, p.eval_id, p.deployment_id,
+       p.desired_status, p.desired_description, p.client_status, p.client_description,
+       p.desired_migrate, p.desired_reschedule, p.desired_force_reschedule, p.desired_no_shutdown_delay,
+       p.desired_migrate_disable_placement,
+       p.deployment_healthy, p.deployment_healthy_at, p.deployment_healthy_at_ns, p.canary,
+       p.previous_allocation, p.next_allocation, p.followup_eval_id, p.preempted_by,
+       p.reschedule_attempts, p.rescheduled_from_alloc_id, p.rescheduled_from_node_id, p.rescheduled_at, p.rescheduled_at_ns,
+       p.created_at, p.created_at_ns, p.modified_at, p.modified_at_ns, p.create_index, p.modify_index,
+       p.cpu_shares, p.memory_mb, p.memory_max_mb, p.disk_mb,
+       s.last_seen_at, s.last_seen_at_ns,
+       CASE WHEN p.is_live AND h.last_hour_ns > p.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
+FROM placed AS p
+JOIN seen AS s ON s.region = p.region AND s.alloc_id = p.alloc_id
+LEFT JOIN last_hours AS h ON h.region = p.region AND h.namespace = p.namespace
+LEFT JOIN latest_nodes AS n ON n.region = p.region AND n.node_id = p.node_id
+ORDER BY p.region NULLS LAST, p.namespace NULLS LAST, p.job_id NULLS LAST, p.task_group NULLS LAST, p.alloc_id NULLS LAST

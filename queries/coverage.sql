@@ -1,0 +1,92 @@
+-- coverage: Is the recorded history of each task complete, and what is missing?
+--
+-- One row is one task of one allocation. Allocations whose tasks are not known are left out.
+-- Nomad keeps the last ten events of a task, so what was not seen in time is gone; but its Restarts counter goes up once
+-- for each `Restarting` event, so that the counter less the events seen is the number of restarts that were lost.
+-- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no restart,
+-- and its allocation did not vanish. It is never complete when two `Received` are in view, a counter falls, the stored
+-- events from some window's first to its last are not exactly those of the window (a clock stepped, or the client lost
+-- its state), or an event's time comes from a document whose times went through a float; nor without a window or a counter.
+--
+-- Columns:
+--   region         string  what `--region` says; empty without it
+--   namespace      string  Nomad namespace
+--   job_id         string  job ID; null when no source told
+--   task_group     string  task group; null when no source told
+--   task           string  task name
+--   alloc_id       string  allocation ID, unique within its region
+--   job_type       string  service, batch, system or sysbatch; null when no source told
+--   job_version    int64   version of the job; null when no source told
+--   node_id        string  client node ID; null when no source told
+--   node_name      string  client node name; null when no source told
+--   node_class     string  class of that node; null for none, and when no source lists nodes
+--   datacenter     string  its data centre; null when no source lists nodes
+--   events         int64   events in view
+--   begins         bool    whether its first event is in view; false when no event is
+--   gaps           int64   how many times a window of events does not join the one before it, so that events between
+--                          them may be missing
+--   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
+--   lost_restarts  int64   restarts counted whose event was not seen; exact, unless the client lost its whole state out of
+--                          view; null without a counter, when a counter falls, or when more are seen than counted (the
+--                          client lost its state)
+--   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so that
+--                          later events may be missing
+--   complete       bool    whether nothing was lost up to its last observation
+
+WITH windows_by_task AS (
+  SELECT region, alloc_id, task,
+         MAX(CASE WHEN begins THEN 1 ELSE 0 END) AS begins,
+         SUM(CASE WHEN after_gap THEN 1 ELSE 0 END) AS gaps,
+         MAX(CASE WHEN counter_falls THEN 1 ELSE 0 END) AS counter_falls,
+         MAX(CASE WHEN stored_events = window_events THEN 0 ELSE 1 END) AS is_inexact
+  FROM windows
+  GROUP BY region, alloc_id, task
+), counters AS (
+  SELECT region, alloc_id, task, MAX(restarts) AS restarts
+  FROM task_state_history
+  WHERE NOT placeholder
+  GROUP BY region, alloc_id, task
+), events_by_task AS (
+  SELECT region, alloc_id, task, COUNT(*) AS events,
+         SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received,
+         MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
+  FROM task_events
+  GROUP BY region, alloc_id, task
+), restart_events AS (
+  SELECT region, alloc_id, task, CAST(event_at_ns AS DOUBLE) AS event_at_float, CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
+  FROM task_events
+  WHERE event_type = 'Restarting'
+), distinct_restarts AS (
+  -- The exact and the rounded time of one event are the same float.
+  SELECT region, alloc_id, task, event_at_float, SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
+  FROM restart_events
+  GROUP BY region, alloc_id, task, event_at_float
+), restarts_by_task AS (
+  SELECT region, alloc_id, task,
+         SUM(CASE WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END) AS restarts_seen
+  FROM distinct_restarts
+  GROUP BY region, alloc_id, task
+), tasks AS (
+  SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
+         s.node_id, s.node_name, s.node_class, s.datacenter,
+         CAST(COALESCE(e.events, 0) AS BIGINT) AS events,
+         COALESCE(w.begins, 0) = 1 AS begins,
+         CAST(COALESCE(w.gaps, 0) AS BIGINT) AS gaps,
+         c.restarts,
+         CASE WHEN w.counter_falls = 1 OR c.restarts < COALESCE(r.restarts_seen, 0) THEN NULL
+              ELSE CAST(c.restarts - COALESCE(r.restarts_seen, 0) AS BIGINT) END AS lost_restarts,
+         a.vanished AS tail_lost,
+         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND e.has_rounded = 0 THEN 1 ELSE 0 END AS is_sound
+  FROM task_states AS s
+  JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
+  LEFT JOIN windows_by_task AS w ON w.region = s.region AND w.alloc_id = s.alloc_id AND w.task = s.task
+  LEFT JOIN counters AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
+  LEFT JOIN events_by_task AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
+  LEFT JOIN restarts_by_task AS r ON r.region = s.region AND r.alloc_id = s.alloc_id AND r.task = s.task
+  WHERE s.task IS NOT NULL
+)
+SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class, datacenter,
+       events, begins, gaps, restarts, lost_restarts, tail_lost,
+       CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND lost_restarts = 0 AND NOT tail_lost THEN TRUE ELSE FALSE END AS complete
+FROM tasks
+ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST, alloc_id NULLS LAST

@@ -1,0 +1,112 @@
+-- task_states: In which state was each task last seen?
+--
+-- One row is one task of one allocation; an allocation whose tasks no source named has one row with null task.
+-- The state is that of the newest version that shows one: the largest modify_index, and where a restored cluster
+-- used that index again, the later modified_at; of several rows of that version one that has a value wins over one
+-- that has none. Nomad's placeholder for a task that never ran is no state, nor is a task named only by its
+-- resources: such a task has null from state to ended_at.
+--
+-- Columns:
+--   region              string     what `--region` says; empty without it
+--   namespace           string     Nomad namespace
+--   job_id              string     job ID; null when no source told
+--   task_group          string     task group; null when no source told
+--   task                string     task name; null for an allocation whose tasks are not known
+--   alloc_id            string     allocation ID, unique within its region
+--   job_type            string     service, batch, system or sysbatch; null when no source told
+--   job_version         int64      version of the job; null when no source told
+--   node_id             string     client node ID; null when no source told
+--   node_name           string     client node name; null when no source told
+--   node_class          string     class of that node; null for none, and when no source lists nodes
+--   datacenter          string     its data centre; null when no source lists nodes
+--   client_status       string     status of its allocation by its client
+--   desired_status      string     what the servers want of its allocation: run, stop or evict
+--   state               string     pending, running or dead
+--   failed              bool       whether an event marked the task as failed; never reset
+--   restarts            int64      Nomad's Restarts counter; null before Nomad 0.6
+--   last_restart_at     timestamp  time of the last Restarting event, by the client's clock
+--   last_restart_at_ns  int64      the same in nanoseconds since the epoch
+--   started_at          timestamp  latest start, by the client's clock; not the first one
+--   started_at_ns       int64      the same in nanoseconds since the epoch
+--   finished_at         timestamp  first end, by the client's clock, as served: never cleared, so it may precede
+--                                  started_at
+--   finished_at_ns      int64      the same in nanoseconds since the epoch
+--   ended_at            timestamp  finished_at where it counts: of a dead task, or of one whose allocation is complete
+--                                  or failed; in a lost or unknown allocation only a dead task has a known end
+--   ended_at_ns         int64      the same in nanoseconds since the epoch
+--   lifecycle_hook      string     prestart, poststart or poststop; null for a main task, or when never listed
+--   sidecar             bool       whether a task with a hook is a sidecar; null without a hook
+--   created_at          timestamp  when its allocation was created, by the server's clock
+--   created_at_ns       int64      the same in nanoseconds since the epoch
+--   modified_at         timestamp  when the version with this state was written, by the server's clock
+--   modified_at_ns      int64      the same in nanoseconds since the epoch
+--   modify_index        int64      raft index of the version with this state
+--   attempts_seen       int64      how many runs of the task have an event in view; null when there are events, but
+--                                  none with a known attempt (before Nomad 0.6)
+--   last_seen_at        timestamp  when its allocation was last known to be there
+--   last_seen_at_ns     int64      the same in nanoseconds since the epoch
+
+WITH states AS (
+  SELECT *, COALESCE(modify_index, 0) AS version,
+         NOT placeholder AND (state IS NOT NULL OR failed IS NOT NULL OR restarts IS NOT NULL OR window_events IS NOT NULL) AS is_state
+  FROM task_state_history
+  WHERE task IS NOT NULL
+), newest AS (
+  SELECT region, alloc_id, task, MAX(CASE WHEN is_state THEN version END) AS newest_version,
+         MAX(lifecycle_hook) AS lifecycle_hook, MAX(sidecar) AS sidecar
+  FROM states
+  GROUP BY region, alloc_id, task
+), newest_rows AS (
+  SELECT s.*
+  FROM states AS s
+  JOIN newest AS n ON n.region = s.region AND n.alloc_id = s.alloc_id AND n.task = s.task AND n.newest_version = s.version
+  WHERE s.is_state
+), newest_times AS (
+  SELECT region, alloc_id, task, MAX(modified_at_ns) AS newest_modified_ns
+  FROM newest_rows
+  GROUP BY region, alloc_id, task
+), merged AS (
+  -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
+  -- only as a float.
+  SELECT r.region, r.alloc_id, r.task,
+         MAX(r.state) AS state, MAX(r.failed) AS failed, MAX(r.restarts) AS restarts,
+         MAX(r.last_restart_at) AS last_restart_at, MAX(r.last_restart_at_ns) AS last_restart_at_ns,
+         MAX(r.started_at) AS started_at, MAX(r.started_at_ns) AS started_at_ns,
+         MAX(r.finished_at) AS finished_at, MAX(r.finished_at_ns) AS finished_at_ns,
+         MAX(r.modified_at) AS modified_at, MAX(r.modified_at_ns) AS modified_at_ns, MAX(r.modify_index) AS modify_index
+  FROM newest_rows AS r
+  JOIN newest_times AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
+  WHERE r.modified_at_ns IS NULL OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)
+  GROUP BY r.region, r.alloc_id, r.task
+), named AS (
+  SELECT region, alloc_id, COUNT(*) AS tasks
+  FROM newest
+  GROUP BY region, alloc_id
+), tasks AS (
+  SELECT region, alloc_id, task, lifecycle_hook, sidecar
+  FROM newest
+  UNION ALL
+  SELECT a.region, a.alloc_id, CAST(NULL AS VARCHAR(1)) AS task, CAST(NULL AS VARCHAR(1)) AS lifecycle_hook,
+         CAST(NULL AS BOOLEAN) AS sidecar
+  FROM allocations AS a
+  LEFT JOIN named AS n ON n.region = a.region AND n.alloc_id = a.alloc_id
+  WHERE n.tasks IS NULL
+), seen AS (
+  SELECT region, alloc_id, task, COUNT(DISTINCT attempt) AS attempts_seen
+  FROM task_events
+  GROUP BY region, alloc_id, task
+)
+SELECT a.region, a.namespace, a.job_id, a.task_group, t.task, a.alloc_id, a.job_type, a.job_version,
+       a.node_id, a.node_name, a.node_class, a.datacenter, a.client_status, a.desired_status,
+       m.state, m.failed, m.restarts, m.last_restart_at, m.last_restart_at_ns,
+       m.started_at, m.started_at_ns, m.finished_at, m.finished_at_ns,
+       CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at END AS ended_at,
+       CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at_ns END AS ended_at_ns,
+       t.lifecycle_hook, t.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
+       CAST(CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen WHEN e.attempts_seen IS NULL THEN 0 END AS BIGINT) AS attempts_seen,
+       a.last_seen_at, a.last_seen_at_ns
+FROM tasks AS t
+JOIN allocations AS a ON a.region = t.region AND a.alloc_id = t.alloc_id
+LEFT JOIN merged AS m ON m.region = t.region AND m.alloc_id = t.alloc_id AND m.task = t.task
+LEFT JOIN seen AS e ON e.region = t.region AND e.alloc_id = t.alloc_id AND e.task = t.task
+ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, t.task NULLS LAST, a.alloc_id NULLS LAST

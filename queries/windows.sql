@@ -1,0 +1,147 @@
+-- windows: Which windows of events were seen of a task, and does each join the one before it?
+--
+-- One row is one window of events that stood beside a state of a task. Windows are in the order of modify_index, never of
+-- the time at which they were observed; of one index, in the order of modified_at, those without a counter first, then by
+-- their last and first event. Nomad keeps ten events of a task: a window of ten or more is full, and what came before it
+-- is known only from earlier windows. A window joins the one before it if it is not full, or if its first
+-- (attempt, time) is not after the last of the one before; a full window with attempts never joins one without them, nor
+-- the other way round. Placeholders have no window.
+--
+-- Columns:
+--   region          string     what `--region` says; empty without it
+--   alloc_id        string     allocation ID, unique within its region
+--   task            string     task name
+--   window_no       int64      number of the window within its task, from 1
+--   modify_index    int64      raft index of the version that shows it; null when not told
+--   modified_at     timestamp  when that version was written, by the server's clock
+--   modified_at_ns  int64      the same in nanoseconds since the epoch
+--   restarts        int64      Nomad's Restarts counter beside it; null before Nomad 0.6
+--   window_events   int64      events in it
+--   begins          bool       whether the task's history begins in it: it is not full, or begins with `Received` and
+--                              holds as many `Restarting` events as its counter says
+--   after_gap       bool       whether it does not join the window before it
+--   counter_falls   bool       whether its counter is below that of a window before: the client lost its state
+--   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a clock
+--                              stepped or the client lost its state; null when the first or last has no time
+--   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no window;
+--                              null without a counter, or when the counter falls
+
+WITH event_flags AS (
+  SELECT region, alloc_id, task, MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
+  FROM task_events
+  GROUP BY region, alloc_id, task
+), distinct_windows AS (
+  -- Of one version there can be several rows with the same window: sources differ in what else they show.
+  SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, COALESCE(modified_at_ns, 0) AS version_ns,
+         CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END AS has_attempts,
+         COALESCE(window_last_attempt, 0) AS last_attempt, COALESCE(window_last_ns, 0) AS last_ns,
+         COALESCE(window_first_attempt, 0) AS first_attempt, COALESCE(window_first_ns, 0) AS first_ns,
+         window_events, window_restarting, COALESCE(window_first_type, '') AS first_type, COALESCE(restarts, -1) AS counter,
+         MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
+  FROM task_state_history
+  WHERE window_events > 0 AND NOT placeholder
+  GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), COALESCE(modified_at_ns, 0),
+           CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END,
+           COALESCE(window_last_attempt, 0), COALESCE(window_last_ns, 0),
+           COALESCE(window_first_attempt, 0), COALESCE(window_first_ns, 0),
+           window_events, window_restarting, COALESCE(window_first_type, ''), COALESCE(restarts, -1)
+), ordered AS (
+  SELECT *,
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
+                                 ORDER BY version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
+                                          window_events, window_restarting, first_type, counter) AS BIGINT) AS window_no,
+         MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
+  FROM distinct_windows
+), comparable AS (
+  -- Where a document's times went through a float, all times of the task are compared as floats: rounded and exact
+  -- times of one event are the same float.
+  SELECT o.*,
+         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(o.first_ns AS DOUBLE) AS BIGINT) ELSE o.first_ns END AS first_place,
+         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(o.last_ns AS DOUBLE) AS BIGINT) ELSE o.last_ns END AS last_place
+  FROM ordered AS o
+  LEFT JOIN event_flags AS f ON f.region = o.region AND f.alloc_id = o.alloc_id AND f.task = o.task
+), neighbours AS (
+  SELECT *,
+         LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
+         LAG(last_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_attempt,
+         LAG(last_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_place,
+         MAX(counter) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted
+  FROM comparable
+), task_flags AS (
+  SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts
+  FROM ordered
+  GROUP BY region, alloc_id, task
+), placed_events AS (
+  -- Whether a stored event has an attempt can depend on which document came first, unless every window has them: then
+  -- time alone gives its place.
+  SELECT e.region, e.alloc_id, e.task,
+         CASE WHEN t.all_have_attempts = 1 THEN COALESCE(e.attempt, 0) ELSE 0 END AS place_attempt,
+         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)
+              ELSE COALESCE(e.event_at_ns, 0) END AS place_ns,
+         CASE WHEN e.event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting,
+         CASE WHEN e.times_rounded THEN 1 ELSE 0 END AS is_rounded
+  FROM task_events AS e
+  JOIN event_flags AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
+  JOIN task_flags AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
+), places AS (
+  SELECT region, alloc_id, task, place_attempt, place_ns, is_restarting,
+         SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
+  FROM placed_events
+  GROUP BY region, alloc_id, task, place_attempt, place_ns, is_restarting
+), marks AS (
+  SELECT region, alloc_id, task, 0 AS window_no, place_attempt, place_ns, 1 AS mark,
+         CASE WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END AS events,
+         CASE WHEN is_restarting = 0 THEN 0 WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END AS restarting
+  FROM places
+  UNION ALL
+  SELECT region, alloc_id, task, window_no, CASE WHEN all_have_attempts = 1 THEN first_attempt ELSE 0 END AS place_attempt,
+         first_place AS place_ns, 0 AS mark, 0 AS events, 0 AS restarting
+  FROM comparable
+  UNION ALL
+  SELECT region, alloc_id, task, window_no, CASE WHEN all_have_attempts = 1 THEN last_attempt ELSE 0 END AS place_attempt,
+         last_place AS place_ns, 2 AS mark, 0 AS events, 0 AS restarting
+  FROM comparable
+), counted AS (
+  SELECT region, alloc_id, task, window_no, mark,
+         SUM(events) OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns, mark, window_no
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS events_up_to,
+         SUM(restarting) OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns, mark, window_no
+                               ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS restarting_up_to
+  FROM marks
+), sums AS (
+  SELECT region, alloc_id, task, window_no,
+         MAX(CASE WHEN mark = 0 THEN events_up_to END) AS events_before,
+         MAX(CASE WHEN mark = 2 THEN events_up_to END) AS events_up_to,
+         MAX(CASE WHEN mark = 2 THEN restarting_up_to END) AS restarting_up_to
+  FROM counted
+  WHERE mark <> 1
+  GROUP BY region, alloc_id, task, window_no
+), judged AS (
+  SELECT n.region, n.alloc_id, n.task, n.window_no, n.modify_index, n.modified_at, n.modified_at_ns, n.window_events,
+         CASE WHEN n.counter >= 0 THEN n.counter END AS restarts,
+         CASE WHEN n.window_events < 10 THEN TRUE
+              WHEN n.first_type = 'Received' AND n.window_restarting = n.counter THEN TRUE
+              ELSE FALSE END AS begins,
+         CASE WHEN n.window_no = 1 OR n.window_events < 10 THEN FALSE
+              WHEN n.has_attempts <> n.previous_has_attempts THEN TRUE
+              WHEN n.first_attempt < n.previous_last_attempt THEN FALSE
+              WHEN n.first_attempt = n.previous_last_attempt AND n.first_ns > 0 AND n.first_place <= n.previous_last_place THEN FALSE
+              ELSE TRUE END AS after_gap,
+         CASE WHEN n.counter >= 0 AND n.counter < n.most_counted THEN TRUE ELSE FALSE END AS counter_falls,
+         CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN s.events_up_to - s.events_before END AS stored_events,
+         CASE WHEN n.counter >= 0 AND n.counter = n.most_counted THEN n.counter - s.restarting_up_to END AS lost_up_to
+  FROM neighbours AS n
+  JOIN sums AS s ON s.region = n.region AND s.alloc_id = n.alloc_id AND s.task = n.task AND s.window_no = n.window_no
+), lost AS (
+  SELECT *,
+         MAX(COALESCE(lost_up_to, 0)) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_lost
+  FROM judged
+)
+SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
+       begins, after_gap, counter_falls, CAST(stored_events AS BIGINT) AS stored_events,
+       CASE WHEN lost_up_to IS NOT NULL THEN
+         CAST(most_lost - COALESCE(LAG(most_lost) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no), 0) AS BIGINT)
+       END AS lost_before
+FROM lost

@@ -1,0 +1,107 @@
+"""Small histories, written down as a test tells them and kept as the stored tables keep them.
+
+Times are seconds after ten o'clock in the evening of some day, a full UTC hour.
+"""
+
+import tables
+
+T0 = 1_699_999_200
+HOUR = 3600
+TERMINAL = ("complete", "failed", "lost")
+
+
+def ns(seconds):
+    return None if seconds is None else T0 * 10**9 + round(seconds * 10**9)
+
+
+def time(seconds):
+    return tables.moment(ns(seconds))
+
+
+def through_float(value):
+    """What becomes of a time in nanoseconds whose JSON went through a float: its shortest float64 print."""
+    text = repr(float(value))
+    digits, _, exponent = text.partition("e+")
+    whole, _, fraction = digits.partition(".")
+    return int((whole + fraction).ljust(int(exponent) + 1, "0")) if exponent else int(float(text))
+
+
+def event(kind, seconds, **columns):
+    """One event of a task: its type, its time, and further columns of `task_events`."""
+    return {"event_type": kind, "event_at_ns": ns(seconds)} | columns
+
+
+def events(text, start=0.0, step=1.0):
+    """Events by their types, in order, one a step: `Received, Task Setup, Started`."""
+    kinds = [kind.strip() for kind in text.split(",")]
+    return [event(kind, start + step * number) for number, kind in enumerate(kinds)]
+
+
+class History:
+    """What documents showed, as the merge keeps it."""
+
+    def __init__(self):
+        self.rows = {table: [] for table in tables.STORED}
+        self.event_keys = set()
+
+    def add(self, table, row):
+        """A stored row as it is; a row that is there already is the row that is there."""
+        if row not in self.rows[table]:
+            self.rows[table].append(row)
+
+    def listing(self, seconds, namespace="*", full=True, region=""):
+        """A document in the ledger; what it shows is told apart."""
+        self.add("snapshots", {
+            "region": region, "content_hash": f"{len(self.rows['snapshots']):032x}", "observed_at_ns": ns(seconds),
+            "is_full_listing": full, "namespace": namespace, "snapshot_id": len(self.rows["snapshots"]) + 1,
+            "source": "made by hand", "times_rounded": False,
+        })
+
+    def sighting(self, seconds, alloc="a", region=""):
+        self.add("sightings", {"region": region, "alloc_id": alloc, "seen_at_ns": ns(seconds)})
+
+    def allocation(self, alloc="a", index=10, **columns):
+        """A version of an allocation. Without a word about it, it runs, was created at 0 and is seen in that hour."""
+        row = {
+            "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
+            "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
+            "modified_at_ns": ns(0), "modify_index": index,
+        } | columns
+        self.add("allocation_history", row)
+
+    def state(self, shown=(), task="app", alloc="a", index=10, restarts=0, times_rounded=False, window=None, **columns):
+        """A state of a task with the window of events beside it. `shown` are all the task's events up to then; of these
+        the last ten are seen, or `window` of them. An event that is stored already keeps its attempt."""
+        seen = list(shown)[-(window or 10):]
+        attempts, after = [], 0
+        for e in reversed(seen):
+            after += e["event_type"] == "Restarting"
+            attempts.insert(0, None if restarts is None else restarts + 1 - after)
+        place = {key: columns.get(key, default) for key, default in
+                 (("region", ""), ("namespace", "default"), ("job_id", "shop"), ("task_group", "web"))}
+        rounded = through_float if times_rounded else (lambda value: value)
+        row = place | {
+            "task": task, "alloc_id": alloc, "modify_index": index, "modified_at_ns": ns(0), "placeholder": False,
+            "state": "running", "failed": False, "restarts": restarts,
+        }
+        if seen:
+            row |= {
+                "window_events": len(seen), "window_restarting": after, "window_first_type": seen[0]["event_type"],
+                "window_first_attempt": attempts[0], "window_first_ns": rounded(seen[0]["event_at_ns"]),
+                "window_last_attempt": attempts[-1], "window_last_ns": rounded(seen[-1]["event_at_ns"]),
+            }
+        self.add("task_state_history", row | columns)
+        equals = []
+        for e, attempt in zip(seen, attempts):
+            e = e | {"event_at_ns": rounded(e["event_at_ns"])}
+            ordinal = equals.count(e)
+            equals.append(e)
+            key = (place["region"], alloc, task, times_rounded, ordinal, tuple(sorted(e.items())))
+            if key not in self.event_keys:
+                self.event_keys.add(key)
+                self.rows["task_events"].append(place | {
+                    "task": task, "alloc_id": alloc, "attempt": attempt, "ordinal": ordinal, "times_rounded": times_rounded,
+                } | e)
+
+    def tables(self):
+        return tables.stored(self.rows)

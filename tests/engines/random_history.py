@@ -1,0 +1,139 @@
+"""Random small clusters: what happened to their tasks, and what documents at random moments showed of it."""
+
+import random
+
+from history import HOUR, T0, History, event, ns
+
+DRIVERS = ["Downloading Artifacts", "Driver", "Template", "Signaling"]
+
+
+class Task:
+    """All that ever happened to a task: its events, and beside each the state that stood then."""
+
+    def __init__(self, rng, start, with_odds):
+        self.events, self.counters, self.states = [], [], []
+        self.lost_state = False
+        self.restarts, self.clock = 0, start
+        self.rng, self.with_odds = rng, with_odds
+        self.live()
+
+    def live(self):
+        rng = self.rng
+        self.append("Received", "pending")
+        for _ in range(rng.randrange(0, 12) if rng.random() < 0.2 else rng.randrange(0, 3)):
+            self.append(rng.choice(DRIVERS), "pending")
+        if rng.random() < 0.2:
+            self.append("Killing", "dead")
+            return
+        if rng.random() < 0.9:
+            self.append("Task Setup", "pending")
+        for _ in range(rng.choice([0, 0, 1, 2, 5, 12])):
+            end = rng.random()
+            if end < 0.2:
+                self.append("Driver Failure", "pending")
+            else:
+                self.append("Started", "running")
+                if end < 0.4:
+                    reason = rng.choice(["healthcheck: check \"x\" unhealthy", "User requested running tasks to restart", None])
+                    self.append("Restart Signaled", "running", **({"restart_reason": reason} if reason else {}))
+                self.append("Terminated", "pending", exit_code=rng.choice([0, 1, 137]), signal=rng.choice([0, 0, 9]),
+                            oom_killed=rng.random() < 0.1)
+            self.restarts += 1
+            self.append("Restarting", "pending", start_delay_ns=rng.randrange(10**10))
+            if self.with_odds and rng.random() < 0.05:
+                # The client loses its state: its counter begins anew.
+                self.restarts, self.lost_state = 0, True
+                self.append("Received", "pending")
+        self.append("Started", "running")
+        end = rng.random()
+        if end < 0.3:
+            self.append("Terminated", "running", exit_code=rng.choice([0, 1]), signal=0, oom_killed=False)
+            self.append("Not Restarting", "dead", fails_task=True)
+        elif end < 0.6:
+            self.append("Killing", "running")
+            self.append("Terminated", "running", exit_code=143, signal=0, oom_killed=False)
+            self.append("Killed", "dead")
+
+    def append(self, kind, state, **columns):
+        self.clock += self.rng.choice([0.000000001, 0.5, 3.0, 400.0]) if self.with_odds else self.rng.choice([0.001, 3.0, 400.0])
+        stepped = self.clock - 2 if self.with_odds and self.rng.random() < 0.01 else self.clock
+        self.events.append(event(kind, stepped, **columns))
+        self.counters.append(self.restarts)
+        self.states.append(state)
+
+
+class Cluster:
+    """Some allocations and their tasks."""
+
+    def __init__(self, seed, with_odds=True):
+        self.rng = rng = random.Random(seed)
+        self.with_odds = with_odds
+        self.allocations = {}
+        for number in range(rng.randrange(1, 6)):
+            created = rng.randrange(0, 3 * HOUR)
+            place = {
+                "region": rng.choice(["", "eu"]), "namespace": rng.choice(["default", "prod"]),
+                "job_id": rng.choice(["shop", "bank", "nightly/periodic-1"]), "task_group": rng.choice(["web", "db"]),
+            }
+            tasks = {name: Task(rng, created, with_odds) for name in ["app", "log"][:rng.randrange(0, 3)]}
+            alloc = f"a{number if rng.random() < 0.9 else 0}"
+            if (place["region"], alloc) not in self.allocations:
+                self.allocations[place["region"], alloc] = (place, created, tasks)
+
+    def shown(self):
+        """What documents at random moments show, as a history; and for each task how far it was shown."""
+        rng, history, reach = self.rng, History(), {}
+        for moment in sorted(rng.randrange(0, 6 * HOUR) for _ in range(rng.randrange(1, 8))):
+            odd = rng.random() if self.with_odds else 1
+            full = rng.random() < 0.7
+            namespace = rng.choice(["*", "*", "default"])
+            history.listing(moment, namespace=namespace, full=full, region=rng.choice(["", "eu"]))
+            for (region, alloc), (place, created, tasks) in self.allocations.items():
+                if created > moment or rng.random() < 0.1:
+                    continue
+                self.show(history, moment, alloc, place, created, tasks, odd, reach)
+        for number in range(3):
+            history.add("nodes", {"region": rng.choice(["", "eu"]), "node_id": f"n{number % 2}", "node_class": rng.choice(["big", None]),
+                                  "datacenter": rng.choice(["dc1", "dc2"]), "modify_index": number // 2})
+        for rows in history.rows.values():
+            rng.shuffle(rows)
+        return history, reach
+
+    def show(self, history, moment, alloc, place, created, tasks, odd, reach):
+        rng = self.rng
+        rounded = odd < 0.1
+        counters = not 0.1 <= odd < 0.2
+        shape = rng.choice(["stub", "full", "stream"])
+        past = {name: sum((e["event_at_ns"] - ns(0)) / 10**9 <= moment for e in task.events) for name, task in tasks.items()}
+        ends = [task.states[past[name] - 1] == "dead" for name, task in tasks.items() if past[name]]
+        status = "pending" if not ends else "complete" if all(ends) else "running"
+        if self.with_odds and rng.random() < 0.05:
+            status = rng.choice(["lost", "unknown", "failed"])
+        # A version is a state of the tasks: as long as nothing happens, it stays.
+        index = 10 + sum(past.values())
+        modified = max([e["event_at_ns"] for name, task in tasks.items() for e in task.events[:past[name]]], default=ns(created))
+        common = {"modified_at_ns": modified}
+        history.allocation(
+            alloc, index=index, shape=shape, client_status=status, created_at_ns=ns(created), **common, **place,
+            job_type=None if shape == "stream" else "service" if place["job_id"] != "nightly/periodic-1" else "batch",
+            job_version=None if shape == "stream" else index // 7, node_id=rng.choice(["n0", None]),
+            desired_migrate=rng.choice([True, None]), previous_allocation=None if shape == "stub" else "z")
+        if status not in ("complete", "failed", "lost"):
+            history.sighting(moment if status == "pending" else moment - moment % HOUR, alloc, place["region"])
+        if not any(past.values()):
+            history.state(task=None, alloc=alloc, index=index, state=None, failed=None, restarts=None, **common, **place)
+            return
+        for name, task in tasks.items():
+            if not past[name]:
+                continue
+            last = past[name] - 1
+            started = [e["event_at_ns"] for e in task.events[:past[name]] if e["event_type"] == "Started"]
+            dead = task.states[last] == "dead"
+            history.state(
+                task.events[:past[name]], task=name, alloc=alloc, index=index, times_rounded=rounded,
+                restarts=task.counters[last] if counters else None, state=task.states[last],
+                failed=any(e.get("fails_task") for e in task.events[:past[name]]),
+                started_at_ns=started[-1] if started else None, finished_at_ns=task.events[last]["event_at_ns"] if dead else None,
+                lifecycle_hook=rng.choice([None, "prestart"]), **common, **place)
+            key = (place["region"], alloc, name)
+            reach[key] = max(reach.get(key, 0), past[name])

@@ -1,0 +1,93 @@
+"""What every query file promises of itself."""
+
+import re
+
+import pyarrow as pa
+import pytest
+
+import engines
+import tables
+from history import History
+
+FIRST = ["region", "namespace", "job_id", "task_group", "task"]
+ABOUT_A_TASK = ["job_type", "job_version", "node_id", "node_name", "node_class", "datacenter"]
+names = pytest.mark.parametrize("name", list(engines.VIEWS))
+
+
+@names
+def test_head_tells_name_question_and_row(name):
+    view = engines.VIEWS[name]
+    assert re.fullmatch(rf" {name}: [A-Z].*\?", view.head[0]), view.head[0]
+    assert view.head[1] == "" and view.head[2].startswith(" One row is ")
+    assert all(len(line) <= 124 for line in view.text.split("\n") if line.startswith("--"))
+    assert not view.sql.rstrip().endswith(";") and "\t" not in view.text
+
+
+@names
+def test_head_tells_the_columns_and_types_of_every_engine(name, engine):
+    empty = engines.run(engine, tables.stored({}), [name])[name]
+    assert_columns(name, empty)
+
+
+def assert_columns(name, answer):
+    view = engines.VIEWS[name]
+    assert answer.column_names == list(view.columns)
+    wrong = {column: str(answer.schema.field(column).type) for column, kind in view.columns.items()
+             if answer.schema.field(column).type not in engines.KINDS[kind]}
+    assert not wrong
+
+
+def test_types_stay_when_every_value_that_may_be_null_is_null(engine):
+    history = History()
+    history.add("allocation_history", {"region": "", "namespace": "default", "alloc_id": "a", "shape": "stub"})
+    history.add("task_state_history", {"region": "", "namespace": "default", "alloc_id": "a", "task": "app", "placeholder": False})
+    history.add("task_events", {"region": "", "namespace": "default", "alloc_id": "a", "task": "app", "ordinal": 0,
+                                "times_rounded": False})
+    history.add("nodes", {"region": ""})
+    history.add("snapshots", {"region": "", "is_full_listing": True, "namespace": "*"})
+    for name, answer in engines.run(engine, history.tables(), engines.VIEWS).items():
+        assert_columns(name, answer)
+
+
+@names
+def test_reads_only_stored_tables_and_other_views(name):
+    view = engines.VIEWS[name]
+    assert view.sources - set(view.ctes) <= set(tables.STORED) | set(engines.VIEWS)
+    assert engines.order()
+
+
+@names
+def test_no_cte_is_named_like_a_table(name):
+    # polars would silently read the table.
+    ctes = engines.VIEWS[name].ctes
+    assert not set(ctes) & (set(tables.STORED) | set(engines.VIEWS))
+    assert len(ctes) == len(set(ctes))
+
+
+@names
+def test_no_join_condition_holds_a_constant(name):
+    # polars looks a column up on the left side first, whatever its qualifier.
+    for condition in re.findall(r"\bON\b(.*?)(?=\n\s*(?:LEFT|JOIN|CROSS|WHERE|GROUP|ORDER|\))|\n\)|\Z)", engines.VIEWS[name].body, re.S):
+        for term in condition.split(" AND "):
+            assert re.fullmatch(r"\s*(\w+\.\w+)\s*=\s*(\w+\.\w+)\s*", term), term
+
+
+@names
+def test_a_moment_has_its_twin(name):
+    columns = engines.VIEWS[name].columns
+    moments = [column for column, kind in columns.items() if kind == "timestamp"]
+    assert all(columns.get(column + "_ns") == "int64" for column in moments)
+
+
+def test_stored_tables_have_the_columns_that_the_program_writes():
+    kinds = {"Text": "text", "Int64": "int64", "Int32": "int32", "Bool": "bool", "Moment": tables.MOMENT, "Date": "date"}
+    for name, columns in tables.STORED.items():
+        source = (engines.ROOT / "src" / "tables" / f"{name}.rs").read_text()
+        written = re.findall(r'\b(?:key|follows)\(\s*"(\w+)",.*?Value::(\w+)\(', source, re.S)
+        assert [(column, kinds[kind]) for column, kind in written] == columns
+
+
+@pytest.mark.parametrize("name", ["allocations", "task_states", "coverage"])
+def test_a_view_of_tasks_can_be_grouped_by_what_is_known_of_them(name):
+    columns = list(engines.VIEWS[name].columns)
+    assert columns[:4] == FIRST[:4] and set(ABOUT_A_TASK) <= set(columns)

@@ -1,0 +1,191 @@
+"""An export appears whole or not at all, whatever ends it."""
+
+import json
+import random
+import resource
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+
+KILLS = 40
+
+
+@pytest.fixture(scope="session")
+def large(listing, tmp_path_factory):
+    """A listing large enough to be killed while it is worked on: the sample's, again and again with other IDs."""
+    bodies = [(allocation["ID"], json.dumps(allocation)) for allocation in listing]
+    chance = random.Random(1)
+    path = tmp_path_factory.mktemp("large") / "20261123T184012Z.json"
+    with path.open("w") as file:
+        file.write("[")
+        for copy in range(600):
+            for i, (name, body) in enumerate(bodies):
+                other = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+                file.write(("," if copy or i else "") + body.replace(name, other))
+        file.write("]")
+    return path
+
+
+def content(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def whole(program, large, tmp_path_factory):
+    """The files of an export that nothing stopped, and how long it took."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    began = time.monotonic()
+    program.export(large, "-o", out)
+    took = time.monotonic() - began
+    return content(out), took
+
+
+def moments(took, seed):
+    """When to stop an export: anywhere, and often at its beginning and about its end."""
+    chance = random.Random(seed)
+    spans = [(0, took), (0, min(0.05, took)), (0.8 * took, 1.2 * took)]
+    return [chance.uniform(*spans[i % len(spans)]) for i in range(KILLS)]
+
+
+def stop(program, arguments, after, how):
+    """Starts an export, stops it, and tells its exit code."""
+    child = program.start("export", "-q", *arguments, "--table", ALL)
+    try:
+        child.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        child.send_signal(how)
+    return child.wait(timeout=60)
+
+
+ALL = "task_events,allocation_history,task_state_history,sightings,snapshots,nodes,allocations,task_states,coverage"
+
+
+def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tmp_path):
+    files, took = whole
+    out = tmp_path / "out"
+    killed = 0
+    for moment in moments(took, seed=2):
+        code = stop(program, [large, "-o", out], moment, signal.SIGKILL)
+        killed += code != 0
+        if code == 0 or out.exists():
+            assert content(out) == files
+            for path in out.iterdir():
+                path.unlink()
+            out.rmdir()
+    assert killed > KILLS / 2
+    # Only names that no one would take for a result are left, and the next export clears them away.
+    assert all(path.name.startswith(".out.") for path in tmp_path.iterdir())
+    program.export(large, "-o", out)
+    assert content(out) == files
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not any(program.scratch.iterdir())
+
+
+def test_a_killed_replacement_leaves_the_earlier_export_or_its_own(program, cluster, large, whole, tmp_path):
+    files, took = whole
+    out = tmp_path / "out"
+    program.export(cluster, "-o", out)
+    earlier = content(out)
+    for moment in moments(took, seed=3):
+        stop(program, [large, "-o", out, "--force"], moment, signal.SIGKILL)
+        found = content(out)
+        assert found in (earlier, files)
+        if found == files:
+            program.export(cluster, "-o", out, "--force")
+    program.export(cluster, "-o", out, "--force")
+    assert content(out) == earlier
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_export_leaves_nothing_at_all(program, large, whole, tmp_path, how):
+    files, took = whole
+    out = tmp_path / "out"
+    interrupted = 0
+    for moment in moments(took, seed=4):
+        code = stop(program, [large, "-o", out], moment, how)
+        assert code in (0, -how)
+        interrupted += code != 0
+        if code == 0 or out.exists():
+            assert content(out) == files
+            for path in out.iterdir():
+                path.unlink()
+            out.rmdir()
+        assert not any(tmp_path.iterdir())
+        assert not any(program.scratch.iterdir())
+    assert interrupted > KILLS / 2
+
+
+def test_an_interrupted_export_to_standard_output_leaves_no_temporary_files(program, large):
+    for moment in (0.02, 0.1, 0.2):
+        child = program.start("export", "-q", large, "-o", "-", "--table", "task_events")
+        time.sleep(moment)
+        child.terminate()
+        assert child.wait(timeout=60) in (0, -signal.SIGTERM)
+        assert not any(program.scratch.iterdir())
+
+
+def test_an_export_leaves_another_that_still_works_alone(program, large, whole, tmp_path):
+    files, _ = whole
+    children = [program.start("export", "-q", large, "-o", tmp_path / f"out{i}", "--table", ALL) for i in range(3)]
+    children.append(program.start("export", "-q", large, "-o", tmp_path / "out0", "--table", ALL))
+    codes = [child.wait(timeout=120) for child in children]
+    # Two wanted the same place: the one that came last found it taken, or had not looked when the first was done.
+    assert codes[1:3] == [0, 0] and 0 in (codes[0], codes[3])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out0", "out1", "out2"]
+    assert all(content(path) == files for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file", "where nothing can be made"])
+def test_an_unwritable_place_is_found_before_the_work(program, tmp_path, place):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    out = {"a file": file, "below a file": file / "out", "where nothing can be made": "/proc/out"}[place]
+    # Standard input gives nothing and does not end: who reads it waits for ever.
+    child = program.start("export", "-", "-o", out, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert child.wait(timeout=10) == 1
+    finally:
+        child.kill()
+        _, said = child.communicate()
+    assert str(out) in said.decode()
+    assert file.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_there_is_not_replaced_unasked(program, cluster, tmp_path):
+    out = tmp_path / "out"
+    program.export(cluster, "-o", out)
+    files = content(out)
+    program.export(cluster, "-o", out, "--format", "csv", expect=1)
+    assert content(out) == files
+    (out / "notes.txt").write_text("mine")
+    program.export(cluster, "-o", out, "--force", expect=1)
+    assert content(out) == files | {"notes.txt": b"mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_disk_that_is_full_halfway_leaves_nothing(program, large, tmp_path):
+    def full():
+        # Writes past the limit fail as on a full disk; the signal that would end the program is ignored.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    program.export(large, "-o", tmp_path / "out", expect=1, preexec_fn=full)
+    assert not any(tmp_path.iterdir())
+
+
+def test_standard_output_that_cannot_be_written_is_a_failure(program, cluster):
+    with open("/dev/full", "wb") as full:
+        child = program.start("export", "-q", cluster, "-o", "-", "--table", "task_events", stdout=full)
+        assert child.wait(timeout=60) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(program, large):
+    child = program.start("export", "-q", large, "-o", "-", "--table", "task_events", stdout=subprocess.PIPE)
+    child.stdout.read(1)
+    child.stdout.close()
+    assert child.wait(timeout=60) == 0
