@@ -12,7 +12,7 @@ import pyarrow.ipc
 import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
-from conftest import TABLES
+from program import TABLES
 
 FORMATS = ["parquet", "csv", "ndjson", "arrow"]
 
