@@ -25,7 +25,13 @@ pub struct View {
 }
 
 /// All views, each behind those that it needs.
-pub const VIEWS: [View; 0] = [];
+pub const VIEWS: [View; 5] = [
+    View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
+    View { name: "windows", sql: include_str!("../queries/windows.sql") },
+    View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
+    View { name: "task_states", sql: include_str!("../queries/task_states.sql") },
+    View { name: "coverage", sql: include_str!("../queries/coverage.sql") },
+];
 
 /// The view of that name.
 pub fn view(name: &str) -> Option<&'static View> {

@@ -1,17 +1,17 @@
 //! Tables to files that people and programs read: one file a format.
 
 mod csv;
+pub mod ndjson;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::ipc::writer::FileWriter;
-use arrow::json::WriterBuilder;
-use arrow::json::writer::LineDelimited;
 
 use crate::store::{Store, parquet};
 
@@ -69,15 +69,7 @@ pub fn table(
     match format {
         Format::Parquet => parquet::write(out, schema.clone(), batches)?,
         Format::Csv => csv::write(out, schema, cells, batches)?,
-        Format::Ndjson => {
-            // Nulls are written, so that every line has every column.
-            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(out);
-            for batch in batches {
-                writer.write(&batch?)?;
-            }
-            writer.finish()?;
-            writer.into_inner().flush()?;
-        }
+        Format::Ndjson => ndjson::write(out, batches)?,
         Format::Arrow => {
             let mut writer = FileWriter::try_new(out, schema)?;
             for batch in batches {
@@ -122,6 +114,14 @@ fn typed(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch>
         names(&batch.schema()),
         names(schema)
     );
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()));
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
+        // The engine keeps moments as naive UTC.
+        DataType::Timestamp(unit, Some(zone)) => {
+            let naive = cast(column, &DataType::Timestamp(*unit, None))?;
+            let micros = naive.as_primitive::<TimestampMicrosecondType>().clone();
+            Ok(Arc::new(micros.with_timezone(zone.clone())) as ArrayRef)
+        }
+        kind => cast(column, kind),
+    });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
 }

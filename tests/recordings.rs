@@ -1,1 +1,66 @@
 //! Recordings of real agents: the event stream is the truth about the list snapshots.
+//!
+//! `samples/` is always at hand. The whole recording from which it was cut is looked for in the directory that
+//! ALLOCLOG_RECORDINGS names, else in `../shared/recordings/nomad-2.0` beside the repository; without it the tests on
+//! it say on standard error that they were not run.
+//!
+//! What the program makes of a document is compared, cell by cell, with what [`expected`] works out from the same bytes
+//! with serde_json and none of the program's own code.
+
+mod api_page;
+mod as_it_lies;
+mod documents;
+mod expected;
+mod samples;
+mod secrets;
+mod snapshots;
+mod sources;
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A document of `samples/`.
+fn sample(name: &str) -> PathBuf {
+    root().join("samples").join(name)
+}
+
+/// The recording of Nomad 2.0.5. Where there is none, the test at hand says that it was not run: past the test
+/// harness, which would keep it to itself.
+fn recording() -> Option<PathBuf> {
+    let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);
+    if let Some(path) = &named {
+        assert!(path.is_dir(), "ALLOCLOG_RECORDINGS is no directory: {}", path.display());
+    }
+    let path = named.unwrap_or_else(|| root().join("../shared/recordings/nomad-2.0"));
+    if path.is_dir() {
+        return Some(path);
+    }
+    let test = std::thread::current().name().unwrap_or("a test on the recording").to_owned();
+    let word = format!("\nNOT RUN: {test}: no recording at {} (see ALLOCLOG_RECORDINGS)\n", path.display());
+    std::io::stderr().write_all(word.as_bytes()).expect("standard error that can be written");
+    None
+}
+
+/// The recording's archives unpacked, each in a directory of its own, for tests that name single documents.
+fn unpacked(recording: &Path, archive: &str) -> PathBuf {
+    static DONE: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
+    let mut done = DONE.get_or_init(Default::default).lock().expect("no test has died in here");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recording").join(archive);
+    if !done.iter().any(|name| name == archive) {
+        for member in documents::unpack(&recording.join(archive)) {
+            let path = directory.join(&member.name);
+            fs::create_dir_all(path.parent().expect("a path below the directory")).expect("a directory");
+            fs::write(path, member.bytes).expect("a file");
+        }
+        done.push(archive.to_owned());
+    }
+    directory
+}

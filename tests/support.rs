@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use alloclog::intake::{self, Note, Options, Summary, Watch};
+use alloclog::render::ndjson;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 use arrow::array::RecordBatch;
@@ -51,12 +52,10 @@ pub fn take(sources: &[&Path], options: &Options) -> Taken {
 
 /// The rows of a batch as JSON values; timestamps are RFC 3339 texts.
 pub fn json(batch: &RecordBatch) -> Vec<Row> {
-    let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
-    let mut writer = builder.build::<_, arrow::json::writer::JsonArray>(Vec::new());
-    writer.write(batch).expect("a batch that can be written");
-    writer.finish().expect("a batch that can be written");
-    let text = writer.into_inner();
-    if text.is_empty() { Vec::new() } else { serde_json::from_slice(&text).expect("an array of objects") }
+    let mut text = Vec::new();
+    ndjson::write(&mut text, std::iter::once(Ok(batch.clone()))).expect("a batch that can be written");
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("an object")).collect()
 }
 
 /// Reads tables that the program wrote.

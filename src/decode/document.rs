@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::allocation;
 use super::fast::Cursor;
 use super::fields::{AllocationField, WrapperField};
-use super::input::{Fault, FaultKind, Input, Read, not_json};
+use super::input::{Fault, FaultKind, Input, QUOTED, Read, not_json};
 use super::kind::{Keys, Kind, is_allocation};
 use super::memory::{Memory, Unknown};
 use super::number;
@@ -61,7 +61,7 @@ pub struct Part<'a> {
 }
 
 /// One thing found in a document.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Item<'a> {
     /// Its bytes in the part.
     pub bytes: Range<usize>,
@@ -70,7 +70,7 @@ pub struct Item<'a> {
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// An allocation from a list or a read.
     Allocation(Box<Allocation<'a>>),
@@ -214,10 +214,16 @@ impl<'a> Walk<'a, '_, '_> {
                     self.truncated(at);
                     return self.bytes.len();
                 }
-                Err(fault) if fault.kind == FaultKind::End && self.bytes.len() - at <= LARGEST_ALLOCATION => return at,
+                Err(fault) if self.needs_more(at, &fault) => return at,
                 Err(fault) => at = self.lose(at, *fault),
             }
         }
+    }
+
+    /// Whether a fault of the value at `at` can be judged, and told, only with more bytes.
+    fn needs_more(&self, at: usize, fault: &Fault) -> bool {
+        let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
+        is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION
     }
 
     /// Takes one token or one whole value at `at`; where to go on. `End` means that the bytes do not hold it whole.
@@ -252,7 +258,7 @@ impl<'a> Walk<'a, '_, '_> {
         }
     }
 
-    /// Steps into the array or object at `at`.
+    /// Steps into the array or object at `at`; once it is closed, it is done with as a value of what is around it.
     fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
         let around = &mut self.part.place.around;
         if around.len() >= DEEPEST {
@@ -298,9 +304,16 @@ impl<'a> Walk<'a, '_, '_> {
             (Some(dump), Some("Nodes")) => Some((dump, "Nodes")),
             _ => None,
         };
-        let Some((dump, key)) = list else { return self.pass_over(value) };
+        let Some((dump, key)) = list else {
+            let end = self.pass_over(value)?;
+            if name.is_none()
+                && let Some(key_end) = value_end(self.bytes, at)
+            {
+                self.check(at..key_end);
+            }
+            return Ok(end);
+        };
         dump.role = Role::DumpWithList;
-        self.value_done();
         self.enter(value, Role::List, key)
     }
 
@@ -316,17 +329,12 @@ impl<'a> Walk<'a, '_, '_> {
         match value_end(self.bytes, at) {
             Some(end) if end == at => Err(self.broken(at, "a value")),
             Some(end) if !opens || end <= long => {
-                if let Err(fault) = self.checked(at..end) {
-                    self.reject(fault.at, fault.path, fault.what);
-                }
+                self.check(at..end);
                 self.value_done();
                 Ok(end)
             }
             // What is long is checked piece by piece.
-            found if opens && (found.is_some() || self.bytes.len() > long) => {
-                self.value_done();
-                self.enter(at, Role::PassedOver, "")
-            }
+            found if opens && (found.is_some() || self.bytes.len() > long) => self.enter(at, Role::PassedOver, ""),
             _ => Err(self.short(at)),
         }
     }
@@ -349,9 +357,7 @@ impl<'a> Walk<'a, '_, '_> {
         if !is_sound {
             return Err(self.broken(at, "a value"));
         }
-        if let Err(fault) = self.checked(at..end) {
-            self.reject(fault.at, fault.path, fault.what);
-        }
+        self.check(at..end);
         self.part.others += 1;
         self.value_done();
         Ok(end)
@@ -382,9 +388,7 @@ impl<'a> Walk<'a, '_, '_> {
             Kind::Node => self.node(at..end, ""),
             Kind::Wrapper => self.wrapper(at..end),
             Kind::Other => {
-                if let Err(fault) = self.checked(at..end) {
-                    self.reject(fault.at, fault.path, fault.what);
-                }
+                self.check(at..end);
                 self.part.others += 1;
             }
         }
@@ -571,8 +575,8 @@ impl<'a> Walk<'a, '_, '_> {
     /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
     fn wrapper(&mut self, range: Range<usize>) {
         self.part.is_listing = true;
-        if let Err(fault) = self.checked(range.clone()) {
-            return self.reject(fault.at, fault.path, fault.what);
+        if !self.check(range.clone()) {
+            return;
         }
         let faults_before = self.part.faults.len();
         let (mut payloads, mut faults, mut error) = (Vec::new(), Vec::new(), None);
@@ -612,12 +616,13 @@ impl<'a> Walk<'a, '_, '_> {
         self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
     }
 
-    /// In strict mode, checks every byte of a value.
-    fn checked(&mut self, range: Range<usize>) -> Read<()> {
+    /// In strict mode, checks every byte of a value of which nothing is kept; `false` when it is refused.
+    fn check(&mut self, range: Range<usize>) -> bool {
         if !self.reader.mode.strict {
-            return Ok(());
+            return true;
         }
-        self.read(range, |_| Ok(()), |_| Ok(()))
+        let checked = self.read(range, |_| Ok(()), |_| Ok(()));
+        checked.map_err(|fault| self.reject(fault.at, fault.path, fault.what)).is_ok()
     }
 
     fn short(&self, at: usize) -> Box<Fault> {

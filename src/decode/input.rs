@@ -82,9 +82,12 @@ pub const NOT_UTF8: &str = "holds bytes that are not UTF-8";
 /// What is wrong with an escape such as `\ud800` on its own.
 pub const LONE_SURROGATE: &str = "holds half of a surrogate pair, which is no character";
 
+/// A message quotes what stands within this many bytes.
+pub const QUOTED: usize = 48;
+
 /// What is wrong where something else than `wanted` stands: `is not JSON: found "x}" instead of a value`.
 pub fn not_json(bytes: &[u8], at: usize, wanted: &str) -> String {
-    let some = &bytes[at..bytes.len().min(at + 48)];
+    let some = &bytes[at..bytes.len().min(at + QUOTED)];
     let found: String = String::from_utf8_lossy(some).chars().take(12).collect();
     format!("is not JSON: found {found:?} instead of {wanted}")
 }
