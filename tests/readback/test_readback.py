@@ -12,7 +12,7 @@ import pyarrow.ipc
 import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
-from conftest import TABLES
+from program import TABLES
 
 FORMATS = ["parquet", "csv", "ndjson", "arrow"]
 
@@ -81,8 +81,10 @@ def read_arrow(path, schema):
 
 
 def read_ndjson(path, schema):
-    parse = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
-    return pa.json.read_json(path, parse_options=parse)
+    # pyarrow expects a number of days where a date is wanted, and makes dates of text afterwards.
+    as_text = pa.schema([field.with_type(pa.string()) if field.type == pa.date32() else field for field in schema])
+    parse = pa.json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
+    return pa.json.read_json(path, parse_options=parse).cast(schema)
 
 
 def read_csv(path, schema):
@@ -101,7 +103,7 @@ def by_duckdb(select):
         columns = ", ".join(f"'{field.name}': '{DUCKDB_TYPES[field.type]}'" for field in schema)
         if path.suffix == ".arrow":
             connection.register("arrow_file", read_arrow(path, schema))
-        return connection.execute(select.format(path=path, columns=columns)).to_arrow_table()
+        return connection.sql(select.format(path=path, columns=columns)).to_arrow_table()
 
     return read
 

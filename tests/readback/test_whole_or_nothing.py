@@ -9,7 +9,9 @@ import time
 import uuid
 
 import pytest
+from program import TABLES
 
+ALL = ",".join(TABLES)
 KILLS = 40
 
 
@@ -58,9 +60,6 @@ def stop(program, arguments, after, how):
     except subprocess.TimeoutExpired:
         child.send_signal(how)
     return child.wait(timeout=60)
-
-
-ALL = "task_events,allocation_history,task_state_history,sightings,snapshots,nodes,allocations,task_states,coverage"
 
 
 def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tmp_path):
