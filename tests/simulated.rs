@@ -1,1 +1,40 @@
 //! The simulator's truth against what its documents give.
+//!
+//! Each test states a property and tries it on made-up clusters that were looked at now and then. What is tried is
+//! always the same; `ALLOCLOG_CASES=100` tries a hundred times as many cases, of which the first are the usual ones:
+//!
+//!     ALLOCLOG_CASES=100 cargo test --release --test tests simulated
+//!
+//! A failure is made as small as it can be and printed as the `Case` that shows it.
+
+mod blocks;
+mod compare;
+mod cuts;
+mod filters;
+mod looks;
+mod merging;
+mod packed;
+
+use std::fmt::Debug;
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+
+/// Tries a property on so many cases, or as many times more as `ALLOCLOG_CASES` says.
+fn for_all<S: Strategy>(cases: u32, strategy: S, property: impl Fn(&S::Value) -> anyhow::Result<()>)
+where
+    S::Value: Debug,
+{
+    let times = std::env::var("ALLOCLOG_CASES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let config = Config {
+        cases: cases.saturating_mul(times),
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(0x6e6f_6d61_64),
+        max_shrink_time: 60_000,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    };
+    let tried = TestRunner::new(config)
+        .run(&strategy, |case| property(&case).map_err(|problem| TestCaseError::fail(format!("{problem:#}"))));
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+}

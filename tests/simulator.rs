@@ -21,6 +21,7 @@ mod moment;
 mod node;
 mod random;
 mod render;
+mod rows;
 mod runner;
 mod scenario;
 mod shapes;
@@ -28,11 +29,12 @@ mod style;
 mod truth;
 mod version;
 
-pub use cluster::{Cluster, Config};
+pub use cluster::{Allocation, Cluster, Config};
 pub use random::Random;
-pub use render::{BundleLayout, Document, Shown};
-pub use style::{Encoder, Layout, Never, Objects, Style};
-pub use truth::{EventRow, StateTruth, TaskKey, TaskTruth, Truth, sightings};
+pub use render::{BundleLayout, Document};
+pub use rows::{Ledger, Line, Told, line};
+pub use style::{Encoder, Layout, Objects, Style};
+pub use truth::{EventRow, Truth};
 
 /// Nanoseconds in a second.
 pub const SECOND: i64 = 1_000_000_000;

@@ -3,36 +3,67 @@
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::json::{Json, Print, object};
 use crate::simulator::moment::{rfc3339, stamp};
+use crate::simulator::node::Node;
 use crate::simulator::shapes::Shaper;
-use crate::simulator::style::{Layout, Objects, Style};
+use crate::simulator::style::{Encoder, Layout, Objects, Style};
 use crate::simulator::version::{Source, Version};
 use crate::simulator::{MINUTE, SECOND};
 
-/// A version of an allocation that a document shows.
+/// In which form a document shows an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// An entry of a list.
+    Stub,
+    /// The whole allocation with its job.
+    Full,
+    /// An event's payload, which lacks the job.
+    Streamed,
+    /// A payload that was taken out of its event.
+    Payload,
+}
+
+/// A version of an allocation that a document shows, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     /// Numbers in `Cluster::allocations` and its `versions`.
     pub allocation: usize,
     pub version: usize,
+    pub form: Form,
     /// Whether its task states are there, with their counters.
     pub tasks: bool,
     pub counters: bool,
-    /// Whether its times went through a float.
+    /// Whether its times went through a float, and whether its document has enough event times to tell.
     pub floats: bool,
+    pub tells_floats: bool,
+    /// Whether its resources are there, and with them the hooks of its tasks.
+    pub resources: bool,
+    pub hooks: bool,
+    /// Whether it says what the servers want besides the desired status.
+    pub transition: bool,
 }
 
+/// A document with fewer event times is not called rounded, since they may end in noughts by chance.
+const TELLING_TIMES: usize = 4;
+
 /// A file and what of the cluster it shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Document {
-    /// A file name with the UTC second of the moment in it.
+    /// A file name, with the UTC second of the moment in it if `is_named`.
     pub name: String,
+    pub is_named: bool,
     pub bytes: Vec<u8>,
     /// When it was taken.
     pub at: i64,
     /// In the order of the document.
     pub shown: Vec<Shown>,
-    /// Where each of these is whole: the number of bytes up to its end. In a stream, to the end of its line.
+    /// Where each of these is whole: the number of bytes up to its end. In a stream, to the end of its frame.
     pub ends: Vec<usize>,
+    /// The nodes it shows, by number, and where each is whole.
+    pub nodes: Vec<(usize, usize)>,
+    /// The namespace of which it is known to list all allocations.
+    pub listing: Option<&'static str>,
+    /// Of the files of a bundle, those that are not read for allocations or nodes.
+    pub is_aside: bool,
 }
 
 impl Document {
@@ -41,17 +72,33 @@ impl Document {
         let at = at.min(self.bytes.len());
         let whole = self.ends.iter().filter(|end| **end <= at).count();
         Self {
-            name: self.name.clone(),
             bytes: self.bytes[..at].to_vec(),
-            at: self.at,
             shown: self.shown[..whole].to_vec(),
             ends: self.ends[..whole].to_vec(),
+            nodes: self.nodes.iter().filter(|(_, end)| *end <= at).copied().collect(),
+            ..self.clone()
         }
     }
 
-    /// The file as the tests pass it on.
-    pub fn file(&self) -> (String, Vec<u8>) {
-        (self.name.clone(), self.bytes.clone())
+    /// The same under a name that tells no time.
+    pub fn unnamed(&self) -> Self {
+        let ending = self.name.rsplit('.').next().unwrap_or_default();
+        Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
+    }
+
+    /// What it shows, marked with whether it tells that its times went through a float.
+    pub fn told(&self, cluster: &Cluster) -> Vec<Shown> {
+        let tells = self.shown.iter().map(|shown| shown.events(cluster)).sum::<usize>() >= TELLING_TIMES;
+        self.shown.iter().map(|shown| Shown { tells_floats: shown.floats && tells, ..*shown }).collect()
+    }
+}
+
+impl Shown {
+    /// How many events it shows.
+    pub fn events(&self, cluster: &Cluster) -> usize {
+        let allocation = &cluster.allocations[self.allocation];
+        let steps = allocation.versions[self.version].steps.iter().flatten().filter(|_| self.tasks);
+        steps.zip(&allocation.lives).filter_map(|(step, life)| Some(life.steps[(*step)?].window().len())).sum()
     }
 }
 
@@ -73,11 +120,12 @@ impl Cluster {
     /// The same with what it shows.
     pub fn document(&self, at: i64, style: &Style) -> Document {
         let mut shown: Vec<(&Allocation, Shown)> = vec![];
+        let form = if style.objects == Objects::Stub { Form::Stub } else { Form::Full };
         for (number, allocation) in self.allocations.iter().enumerate() {
             if let Some(version) = allocation.version_at(at)
                 && style.shows(number, self.jobs[allocation.job].namespace)
             {
-                shown.push((allocation, style.shown(number, version)));
+                shown.push((allocation, style.shown(number, version, form)));
             }
         }
         shown.sort_by(|(a, _), (b, _)| (a.create_index, &a.id).cmp(&(b.create_index, &b.id)));
@@ -90,14 +138,16 @@ impl Cluster {
             Objects::Full => shaper.full(a, &a.versions[s.version], true, style.empties),
         });
         let objects: Vec<Json> = objects.collect();
-        let (bytes, ends) = self.lay_out(&objects, style);
+        let (bytes, ends, nodes) = self.lay_out(&objects, style);
         let ending = if matches!(style.layout, Layout::Lines | Layout::Concatenated) { "ndjson" } else { "json" };
         let name = format!("{}.{ending}", stamp(at));
-        Document { name, bytes, at, shown: shown.into_iter().map(|(_, s)| s).collect(), ends }
+        let shown = shown.into_iter().map(|(_, s)| s).collect();
+        Document { name, is_named: true, bytes, at, shown, ends, nodes, ..Document::default() }
     }
 
-    /// Puts objects together, and tells where each ends.
-    fn lay_out(&self, objects: &[Json], style: &Style) -> (Vec<u8>, Vec<usize>) {
+    /// Puts objects together, and tells where each ends; the nodes beside them likewise.
+    #[allow(clippy::type_complexity)] // bytes, ends and nodes of a `Document`
+    fn lay_out(&self, objects: &[Json], style: &Style) -> (Vec<u8>, Vec<usize>, Vec<(usize, usize)>) {
         let indent = match style.layout {
             Layout::Pretty(spaces) => Some(spaces),
             Layout::Allocs | Layout::PrettyConcatenated => Some(2),
@@ -105,97 +155,106 @@ impl Cluster {
         };
         let print = Print { indent, escape_html: style.escape_html };
         let mut out = if style.bom { b"\xef\xbb\xbf".to_vec() } else { vec![] };
-        let mut ends = vec![];
-        let depth = match style.layout {
-            Layout::Array | Layout::Pretty(_) => 1,
-            Layout::Allocs => 2,
-            _ => 0,
-        };
+        let (mut ends, mut nodes) = (vec![], vec![]);
         match style.layout {
-            Layout::Allocs => out.extend(b"{\n  \"ACLPolicies\": [],\n  \"Allocs\": ["),
-            _ if depth == 1 => out.push(b'['),
-            _ => {}
-        }
-        for (i, value) in objects.iter().enumerate() {
-            if i > 0 && depth > 0 {
-                out.push(b',');
+            Layout::Array | Layout::Pretty(_) => ends = list(&print, objects, 0, &mut out),
+            Layout::Allocs => {
+                out.extend(b"{\n  \"ACLPolicies\": [],\n  \"Allocs\": ");
+                ends = list(&print, objects, 1, &mut out);
+                out.extend(b",\n  \"CSIPlugins\": [],\n  \"Evals\": [\n    {\n      \"ID\": \"an evaluation\"\n    }\n  ],\n  \"Nodes\": ");
+                let objects: Vec<Json> = self.nodes.iter().map(node).collect();
+                nodes = list(&print, &objects, 1, &mut out).into_iter().enumerate().collect();
+                out.extend(b",\n  \"SnapshotMeta\": [\n    {\n      \"Version\": 1\n    }\n  ]\n}\n");
             }
-            if depth > 0 {
-                print.line(depth, &mut out);
+            Layout::Lines | Layout::Concatenated | Layout::PrettyConcatenated => {
+                for value in objects {
+                    print.value(value, 0, &mut out);
+                    ends.push(out.len());
+                    if style.layout != Layout::Concatenated {
+                        out.push(b'\n');
+                    }
+                }
             }
-            print.value(value, depth, &mut out);
-            ends.push(out.len());
-            if matches!(style.layout, Layout::Lines | Layout::PrettyConcatenated) {
-                out.push(b'\n');
-            }
         }
-        if depth > 0 {
-            print.line(depth - 1, &mut out);
-            out.push(b']');
-        }
-        if style.layout == Layout::Allocs {
-            out.extend(b",\n  \"CSIPlugins\": [],\n  \"Evals\": [\n    {\n      \"ID\": \"an evaluation\"\n    }\n  ],\n  \"Nodes\": ");
-            print.value(&self.node_objects(), 1, &mut out);
-            out.extend(b",\n  \"SnapshotMeta\": [\n    {\n      \"Version\": 1\n    }\n  ]\n}\n");
-        }
-        (out, ends)
+        (out, ends, nodes)
     }
 
     /// What `/v1/event/stream` sends from a moment (not included) to another: every version of every allocation once,
-    /// and a heartbeat at the beginning and every half minute.
+    /// and a heartbeat at the beginning and every half minute. One frame a line, unless the style puts them together
+    /// in another way, as `jq` may.
     pub fn frames(&self, from: i64, to: i64, style: &Style) -> Document {
-        let print = Print { indent: None, escape_html: style.escape_html };
-        let mut document = Document {
-            name: format!("{}.stream.ndjson", stamp(to)),
-            bytes: vec![],
-            at: to,
-            shown: vec![],
-            ends: vec![],
-        };
+        let mut objects: Vec<Json> = vec![];
+        let (mut shown, mut nodes) = (vec![], vec![]);
         let mut beat = from;
-        for (index, frame) in self.stream(from, to, style) {
+        for (index, frame) in self.stream(from, to, style, Form::Streamed) {
             let at = self.allocations[frame[0].0.allocation].versions[frame[0].0.version].at;
             while beat <= at {
-                document.bytes.extend(b"{}\n");
+                objects.push(Json::Map(vec![]));
                 beat += 30 * SECOND;
             }
             let mut events: Vec<Json> = vec![];
-            for (shown, event) in frame {
-                document.shown.push(shown);
+            for (one, payload) in frame {
+                let allocation = &self.allocations[one.allocation];
                 if style.topics {
-                    events.push(self.evaluation(shown, index));
+                    events.push(self.evaluation(one, index));
+                    events.push(self.node_event(allocation.node, index));
+                    nodes.push((allocation.node, objects.len()));
                 }
-                events.push(event);
+                events.push(self.event(allocation, &allocation.versions[one.version], payload));
+                shown.push((one, objects.len()));
             }
-            let frame = Json::Map(object([("Index", index.into()), ("Events", Json::List(events))]));
-            print.value(&frame, 0, &mut document.bytes);
-            document.ends.resize(document.shown.len(), document.bytes.len());
-            document.bytes.push(b'\n');
+            objects.push(Json::Map(object([("Index", index.into()), ("Events", Json::List(events))])));
         }
-        document
+        self.streamed(to, &objects, shown, nodes, style, "stream")
     }
 
     /// The same events without their frames, one a line, as tools write them that take the stream apart.
     pub fn bare_events(&self, from: i64, to: i64, style: &Style) -> Document {
-        let print = Print { indent: None, escape_html: style.escape_html };
-        let mut document = Document {
-            name: format!("{}.events.ndjson", stamp(to)),
-            bytes: vec![],
-            at: to,
-            shown: vec![],
-            ends: vec![],
-        };
-        for (shown, event) in self.stream(from, to, style).into_iter().flat_map(|(_, frame)| frame) {
-            print.value(&event, 0, &mut document.bytes);
-            document.shown.push(shown);
-            document.ends.push(document.bytes.len());
-            document.bytes.push(b'\n');
+        let (mut objects, mut shown) = (vec![], vec![]);
+        for (one, payload) in self.stream(from, to, style, Form::Streamed).into_iter().flat_map(|(_, frame)| frame) {
+            let allocation = &self.allocations[one.allocation];
+            shown.push((one, objects.len()));
+            objects.push(self.event(allocation, &allocation.versions[one.version], payload));
         }
-        document
+        self.streamed(to, &objects, shown, vec![], style, "events")
     }
 
-    /// The allocation events of each Raft index, in order.
-    fn stream(&self, from: i64, to: i64, style: &Style) -> Vec<(i64, Vec<(Shown, Json)>)> {
+    /// The allocations of these events alone: `jq '.Events[].Payload.Allocation'`.
+    pub fn payloads(&self, from: i64, to: i64, style: &Style) -> Document {
+        let (mut objects, mut shown) = (vec![], vec![]);
+        for (one, payload) in self.stream(from, to, style, Form::Payload).into_iter().flat_map(|(_, frame)| frame) {
+            shown.push((one, objects.len()));
+            objects.push(payload);
+        }
+        self.streamed(to, &objects, shown, vec![], style, "payloads")
+    }
+
+    /// A document of objects, each with what it shows.
+    fn streamed(
+        &self,
+        to: i64,
+        objects: &[Json],
+        shown: Vec<(Shown, usize)>,
+        nodes: Vec<(usize, usize)>,
+        style: &Style,
+        kind: &str,
+    ) -> Document {
+        let layout = if style.layout == Layout::Allocs { Layout::Lines } else { style.layout };
+        let (bytes, ends, _) = self.lay_out(objects, &Style { layout, ..style.clone() });
+        Document {
+            name: format!("{}.{kind}.ndjson", stamp(to)),
+            is_named: true,
+            bytes,
+            at: to,
+            ends: shown.iter().map(|(_, number)| ends[*number]).collect(),
+            shown: shown.into_iter().map(|(shown, _)| shown).collect(),
+            nodes: nodes.into_iter().map(|(node, number)| (node, ends[number])).collect(),
+            ..Document::default()
+        }
+    }
+
+    /// The payloads of the allocation events of each Raft index, in order.
+    fn stream(&self, from: i64, to: i64, style: &Style, form: Form) -> Vec<(i64, Vec<(Shown, Json)>)> {
         let mut changes: Vec<(i64, usize, usize)> = vec![];
         for (number, allocation) in self.allocations.iter().enumerate() {
             for (i, version) in allocation.versions.iter().enumerate() {
@@ -209,8 +268,7 @@ impl Cluster {
         let events = changes.iter().map(|(_, number, i)| {
             let allocation = &self.allocations[*number];
             let version = &allocation.versions[*i];
-            let payload = shaper.full(allocation, version, false, false);
-            (style.shown(*number, *i), self.event(allocation, version, payload))
+            (style.shown(*number, *i, form), shaper.full(allocation, version, false, false))
         });
         let events: Vec<(Shown, Json)> = events.collect();
         let of_one_index = changes.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len);
@@ -259,6 +317,20 @@ impl Cluster {
         ]))
     }
 
+    /// The event about a node that every report of a client makes.
+    fn node_event(&self, number: usize, index: i64) -> Json {
+        let payload = object([("Node", whole_node(&self.nodes[number]))]);
+        Json::Map(object([
+            ("Topic", "Node".into()),
+            ("Type", "AllocationUpdated".into()),
+            ("Key", (&self.nodes[number].id).into()),
+            ("Namespace", "".into()),
+            ("FilterKeys", Json::Null),
+            ("Index", index.into()),
+            ("Payload", Json::Map(payload)),
+        ]))
+    }
+
     /// The files of `nomad operator debug` with a listing at each of these moments; those without allocations show
     /// nothing. `namespace` is what the command was given: `None` lists `default`, `Some("*")` all.
     pub fn bundle(
@@ -274,8 +346,8 @@ impl Cluster {
             name: format!("{root}/{name}"),
             bytes,
             at,
-            shown: vec![],
-            ends: vec![],
+            is_aside: true,
+            ..Document::default()
         };
         let flag = |value: &str| {
             Json::Map(object([
@@ -307,15 +379,18 @@ impl Cluster {
         print.value(&flags, 0, &mut bytes);
         let mut files = vec![file("cluster/cli-flags.json".into(), first, bytes)];
         for (i, at) in moments.iter().enumerate() {
-            let nodes = self.nodes();
-            files.push(file(format!("{folder}/{i:04}/nodes.json"), *at, nodes));
+            let (bytes, ends) = self.nodes();
+            let nodes = file(format!("{folder}/{i:04}/nodes.json"), *at, bytes);
+            files.push(Document { nodes: ends.into_iter().enumerate().collect(), is_aside: false, ..nodes });
             files.push(file(
                 format!("{folder}/{i:04}/jobs.json"),
                 *at,
                 b"[{\"ID\":\"web\",\"Name\":\"web\",\"Type\":\"service\"}]".to_vec(),
             ));
             let document = self.document(*at, &style);
-            files.push(Document { name: format!("{root}/{folder}/{i:04}/allocations.json"), ..document });
+            let name = format!("{root}/{folder}/{i:04}/allocations.json");
+            let listing = Some(namespace.unwrap_or("default"));
+            files.push(Document { name, is_named: false, listing, ..document });
         }
         let rounded = Style { floats: true, ..style };
         let events = self.bare_events(first - 10 * MINUTE, first, &rounded).bytes;
@@ -323,46 +398,101 @@ impl Cluster {
         files
     }
 
-    /// The list of nodes, `GET /v1/nodes`.
-    pub fn nodes(&self) -> Vec<u8> {
+    /// The list of nodes, `GET /v1/nodes`, and where each of them ends.
+    pub fn nodes(&self) -> (Vec<u8>, Vec<usize>) {
         let mut out = vec![];
-        Print { indent: None, escape_html: false }.value(&self.node_objects(), 0, &mut out);
-        out
-    }
-
-    fn node_objects(&self) -> Json {
-        let nodes = self.nodes.iter().map(|node| {
-            let driver = object([
-                ("Detected", true.into()),
-                ("Healthy", true.into()),
-                ("UpdateTime", "2026-11-23T18:27:55.9Z".into()),
-            ]);
-            Json::Map(object([
-                ("Address", "127.0.0.1".into()),
-                ("ID", (&node.id).into()),
-                ("Attributes", Json::Map(object([("os.name", "debian".into())]))),
-                ("Datacenter", node.datacenter.into()),
-                ("Name", (&node.name).into()),
-                ("NodePool", node.pool.into()),
-                ("NodeClass", node.class.into()),
-                ("Version", node.version.into()),
-                ("Drain", false.into()),
-                ("SchedulingEligibility", "eligible".into()),
-                ("Status", "ready".into()),
-                ("StatusDescription", "".into()),
-                ("Drivers", Json::Map(object([("docker", Json::Map(driver))]))),
-                ("HostVolumes", Json::Map(vec![])),
-                ("LastDrain", Json::Null),
-                ("CreateIndex", node.create_index.into()),
-                ("ModifyIndex", (node.create_index + 5).into()),
-            ]))
-        });
-        Json::List(nodes.collect())
+        let objects: Vec<Json> = self.nodes.iter().map(node).collect();
+        let ends = list(&Print { indent: None, escape_html: false }, &objects, 0, &mut out);
+        (out, ends)
     }
 }
 
+/// Prints a list that stands at this depth, and tells where each element ends.
+fn list(print: &Print, objects: &[Json], depth: usize, out: &mut Vec<u8>) -> Vec<usize> {
+    let mut ends = vec![];
+    out.push(b'[');
+    for (i, value) in objects.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        print.line(depth + 1, out);
+        print.value(value, depth + 1, out);
+        ends.push(out.len());
+    }
+    if !objects.is_empty() {
+        print.line(depth, out);
+    }
+    out.push(b']');
+    ends
+}
+
+/// A node as lists show it.
+fn node(node: &Node) -> Json {
+    let driver =
+        object([("Detected", true.into()), ("Healthy", true.into()), ("UpdateTime", "2026-11-23T18:27:55.9Z".into())]);
+    Json::Map(object([
+        ("Address", "127.0.0.1".into()),
+        ("ID", (&node.id).into()),
+        ("Attributes", Json::Map(object([("os.name", "debian".into())]))),
+        ("Datacenter", node.datacenter.into()),
+        ("Name", (&node.name).into()),
+        ("NodePool", node.pool.into()),
+        ("NodeClass", node.class.into()),
+        ("Version", node.version.into()),
+        ("Drain", false.into()),
+        ("SchedulingEligibility", "eligible".into()),
+        ("Status", "ready".into()),
+        ("StatusDescription", "".into()),
+        ("Drivers", Json::Map(object([("docker", Json::Map(driver))]))),
+        ("HostVolumes", Json::Map(vec![])),
+        ("LastDrain", Json::Null),
+        ("CreateIndex", node.create_index.into()),
+        ("ModifyIndex", (node.create_index + 5).into()),
+    ]))
+}
+
+/// A node as events show it: its events are none of a task's, and its version is an attribute.
+fn whole_node(node: &Node) -> Json {
+    let event = object([
+        ("Message", "Node registered".into()),
+        ("Subsystem", "Cluster".into()),
+        ("Details", Json::Null),
+        ("Timestamp", "2026-11-23T18:27:55Z".into()),
+    ]);
+    Json::Map(object([
+        ("ID", (&node.id).into()),
+        ("SecretID", "".into()),
+        ("Datacenter", node.datacenter.into()),
+        ("Name", (&node.name).into()),
+        ("HTTPAddr", "127.0.0.1:4646".into()),
+        ("Attributes", Json::Map(object([("os.name", "debian".into()), ("nomad.version", node.version.into())]))),
+        ("NodeClass", node.class.into()),
+        ("NodePool", node.pool.into()),
+        ("DrainStrategy", Json::Null),
+        ("SchedulingEligibility", "eligible".into()),
+        ("Status", "ready".into()),
+        ("StatusDescription", "".into()),
+        ("Events", Json::List(vec![Json::Map(event)])),
+        ("CreateIndex", node.create_index.into()),
+        ("ModifyIndex", (node.create_index + 5).into()),
+    ]))
+}
+
 impl Style {
-    fn shown(&self, allocation: usize, version: usize) -> Shown {
-        Shown { allocation, version, tasks: self.task_states, counters: self.counters, floats: self.floats }
+    fn shown(&self, allocation: usize, version: usize, form: Form) -> Shown {
+        let resources = form != Form::Stub || self.resources;
+        let client = self.encoder == Encoder::GoClient;
+        Shown {
+            allocation,
+            version,
+            form,
+            tasks: self.task_states,
+            counters: self.counters,
+            floats: self.floats,
+            tells_floats: self.floats,
+            resources,
+            hooks: resources && !client,
+            transition: form != Form::Stub || !client,
+        }
     }
 }

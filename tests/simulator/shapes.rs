@@ -112,7 +112,7 @@ impl<'a> Shaper<'a> {
             ("NodeID", (&node.id).into()),
             ("NodeName", (&node.name).into()),
             ("JobID", (&job.id).into()),
-            ("Job", if with_job { embedded_job(job, v) } else { Json::Null }),
+            ("Job", if with_job { embedded_job(job, v, self.style.padding) } else { Json::Null }),
             ("TaskGroup", group.name.into()),
             ("Resources", legacy(group.cpu, group.memory, 300)),
             ("SharedResources", legacy(0, 0, 300)),
@@ -394,12 +394,16 @@ fn metrics(node: &Node) -> Json {
 }
 
 /// The job as placed. Its texts look like what a careless reader would take for an allocation's own fields.
-fn embedded_job(job: &Job, v: &Version) -> Json {
+fn embedded_job(job: &Job, v: &Version, padding: usize) -> Json {
     let template = "{{ key \"a/b\" }} {\"ID\":\"none\",\"TaskStates\":{\"x\":{\"Restarts\":9}}}]}]";
     let env =
         object([("ID", "not an allocation".into()), ("TaskStates", template.into()), ("PASSWORD", "hunter2".into())]);
     let task =
         object([("Name", "server".into()), ("Driver", "docker".into()), ("Env", Json::Map(env)), ("Meta", Json::Null)]);
+    // A list whose elements begin as allocations do: a block that begins here is not where it seems to be.
+    let decoy =
+        || Json::Map(object([("ID", "decoy".into()), ("TaskStates", Json::Map(vec![])), ("Text", template.into())]));
+    let decoys = Json::List((0..padding / 128).map(|_| decoy()).collect());
     let group = object([("Name", "g".into()), ("Count", Json::Int(3)), ("Tasks", Json::List(vec![Json::Map(task)]))]);
     Json::Map(object([
         ("Stop", false.into()),
@@ -412,6 +416,7 @@ fn embedded_job(job: &Job, v: &Version) -> Json {
         ("Priority", Json::Int(50)),
         ("TaskGroups", Json::List(vec![Json::Map(group)])),
         ("Meta", Json::Map(object([("owner", "team \"x\" <ops@example.com>".into())]))),
+        ("Decoys", decoys),
         ("Version", v.job_version.into()),
         ("CreateIndex", Json::Int(11)),
         ("ModifyIndex", Json::Int(12)),

@@ -71,6 +71,8 @@ pub struct Style {
     pub share: u32,
     /// In a stream: topics other than allocations too.
     pub topics: bool,
+    /// So many bytes more in the job of every full allocation, of a kind that leads guesses astray.
+    pub padding: usize,
 }
 
 impl Style {
@@ -93,6 +95,7 @@ impl Style {
             namespace: None,
             share: 100,
             topics: false,
+            padding: 0,
         }
     }
 
@@ -138,9 +141,16 @@ impl Style {
             bom: random.chance(10),
             shuffle: random.number(),
             namespace: None,
-            share: if random.chance(30) { 60 } else { 100 },
+            share: *random.pick(&[100, 100, 100, 60, 8]),
             topics: random.chance(50),
+            padding: 0,
         }
+    }
+
+    /// The same with what old versions, filters and scripts leave out or spoil.
+    pub fn trimmed(self, random: &mut Random) -> Self {
+        let (floats, task_states) = (random.chance(40), random.chance(85));
+        Self { floats, task_states, counters: random.chance(60), ..self }
     }
 
     /// Whether the allocation of this number is shown at all.

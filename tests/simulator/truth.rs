@@ -87,6 +87,7 @@ pub(super) struct Window {
     /// The counter, if told.
     restarts: Option<i64>,
     floats: bool,
+    tells_floats: bool,
 }
 
 impl<'a> Truth<'a> {
@@ -97,7 +98,7 @@ impl<'a> Truth<'a> {
 
     /// The truth of these documents.
     pub fn of_documents<'d>(cluster: &'a Cluster, documents: impl IntoIterator<Item = &'d Document>) -> Self {
-        Self::of(cluster, documents.into_iter().flat_map(|document| document.shown.iter().copied()))
+        Self::of(cluster, documents.into_iter().flat_map(|document| document.told(cluster)))
     }
 
     /// Every event in a window, as a row; all of them, and nothing else, must be found.
@@ -126,7 +127,7 @@ impl<'a> Truth<'a> {
             for window in windows {
                 let mut equal: BTreeMap<EventRow, i64> = BTreeMap::new();
                 for lived in &allocation.lives[life].events[window.events.clone()] {
-                    let mut row = self.row(allocation, &allocation.lives[life].task, &lived.event, window.floats);
+                    let mut row = self.row(allocation, &allocation.lives[life].task, &lived.event, &window);
                     let ordinal = equal.entry(row.clone()).or_default();
                     row.ordinal = *ordinal;
                     *ordinal += 1;
@@ -137,14 +138,14 @@ impl<'a> Truth<'a> {
         }
     }
 
-    fn row(&self, allocation: &Allocation, task: &str, event: &Event, floats: bool) -> EventRow {
+    fn row(&self, allocation: &Allocation, task: &str, event: &Event, window: &Window) -> EventRow {
         let job = &self.cluster.jobs[allocation.job];
         let details = event.details.clone().unwrap_or_default();
         let terminated = event.kind == "Terminated";
         EventRow {
             alloc_id: allocation.id.clone(),
             task: task.into(),
-            event_at_ns: if floats { through_float(event.time) } else { event.time },
+            event_at_ns: if window.floats { through_float(event.time) } else { event.time },
             event_type: event.kind.into(),
             ordinal: 0,
             attempt: None,
@@ -156,7 +157,7 @@ impl<'a> Truth<'a> {
             start_delay_ns: (event.kind == "Restarting").then_some(event.start_delay),
             kill_timeout_ns: Some(event.kill_timeout).filter(|ns| *ns != 0),
             details: canonical_details(event),
-            times_rounded: floats,
+            times_rounded: window.tells_floats,
             namespace: job.namespace.into(),
             job_id: job.id.clone(),
             task_group: job.groups[allocation.group].name.into(),
@@ -223,6 +224,7 @@ impl<'a> Truth<'a> {
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
                     floats: shown.floats,
+                    tells_floats: shown.tells_floats,
                 });
             }
         }
@@ -242,21 +244,6 @@ impl<'a> Truth<'a> {
         }
         seen
     }
-}
-
-/// When and in which form an allocation that was not done was shown: the rows of `sightings`, as (id, nanoseconds).
-/// For listings named by their second only.
-pub fn sightings(cluster: &Cluster, documents: &[Document]) -> BTreeSet<(String, i64)> {
-    let (second, hour) = (1_000_000_000, 3_600_000_000_000);
-    let rows = documents.iter().flat_map(|document| {
-        document.shown.iter().filter_map(|shown| {
-            let allocation = &cluster.allocations[shown.allocation];
-            let version = &allocation.versions[shown.version];
-            let cut = if version.client_status == "pending" { second } else { hour };
-            (!version.is_terminal()).then(|| (allocation.id.clone(), document.at - document.at % cut))
-        })
-    });
-    rows.collect()
 }
 
 /// The `details` column: Nomad's map and the old fields that it lacks, by Nomad's keys, as compact JSON.

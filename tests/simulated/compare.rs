@@ -1,0 +1,200 @@
+//! All tables that a run gave against all that the truth says, row by row and column by column.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use alloclog::intake::Note;
+use alloclog::tables::Table;
+use alloclog::time;
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::packed::Source;
+use crate::simulator::{Allocation, Cluster, Document, EventRow, Ledger, Line, Told, line};
+use crate::support::{Row, Taken};
+
+/// Columns that tell what came first; `attempt` does where a document without counters came first.
+const BY_ARRIVAL: [&str; 7] =
+    ["snapshot_id", "message", "attempt", "source", "new_allocations", "new_task_states", "new_task_events"];
+
+/// A document as it arrives.
+#[derive(Debug, Clone)]
+pub struct Arrival<'d> {
+    /// Its name in the ledger.
+    pub source: String,
+    pub document: &'d Document,
+    /// How many places in it cannot be read.
+    pub rejected: usize,
+}
+
+/// The documents of sources in the order in which they come.
+pub fn arrivals<'d>(sources: &[&Source<'d>]) -> Vec<Arrival<'d>> {
+    let documents = sources.iter().flat_map(|source| source.documents.iter());
+    documents.map(|(source, document)| Arrival { source: source.clone(), document, rejected: 0 }).collect()
+}
+
+/// The paths of sources.
+pub fn paths<'s>(sources: &[&'s Source<'_>]) -> Vec<&'s Path> {
+    sources.iter().map(|source| source.path.as_path()).collect()
+}
+
+/// The rows of each table.
+pub type Tables = BTreeMap<Table, BTreeSet<Line>>;
+
+/// Checks all that was taken in of these documents.
+pub fn check(
+    cluster: &Cluster,
+    arrivals: &[Arrival<'_>],
+    keeps: &dyn Fn(&Allocation) -> bool,
+    taken: &Taken,
+) -> anyhow::Result<()> {
+    let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
+    let told: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
+    ensure!(told.len() == rejected, "there are {rejected} places that cannot be read, but {told:?} is said");
+    ensure!(taken.summary.unknown_fields.is_empty(), "unknown fields: {:?}", taken.summary.unknown_fields);
+    same(&given(taken, &[])?, &expected(cluster, arrivals, keeps))
+}
+
+/// The rows that were given, without some columns. No row may come twice.
+fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
+    let mut tables = Tables::new();
+    for table in Table::ALL {
+        let lines = tables.entry(table).or_default();
+        for row in taken.table(table) {
+            let line = given_line(row, without).with_context(|| table.name())?;
+            if !lines.insert(line.clone()) {
+                bail!("{}: a row comes twice: {line}", table.name());
+            }
+        }
+    }
+    Ok(tables)
+}
+
+/// What was given, without what the order of arrival tells.
+pub fn without_arrival(taken: &Taken) -> anyhow::Result<Tables> {
+    given(taken, &BY_ARRIVAL)
+}
+
+/// A row as a line. Each moment's two columns must agree; the exact one is kept.
+fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
+    ensure!(row.get("region").is_none_or(|region| region == ""), "a region that nobody gave: {row:?}");
+    let passed_over = |name: &str| ["region", "alloclog_version", "ingested_at"].contains(&name);
+    let mut cells: Vec<(&str, Value)> = vec![];
+    for (name, value) in row {
+        let twin = row.get(&format!("{name}_ns"));
+        if let Some(twin) = twin {
+            let micros = value.as_str().map(time::rfc3339).transpose()?.flatten();
+            ensure!(twin.as_i64().map(|ns| ns / 1000 * 1000) == micros, "{name} is {value}, in nanoseconds {twin}");
+        }
+        if twin.is_none() && !passed_over(name.trim_end_matches("_ns")) && !without.contains(&name.as_str()) {
+            cells.push((name, value.clone()));
+        }
+    }
+    Ok(line(cells))
+}
+
+/// The rows that these documents must give.
+fn expected(cluster: &Cluster, arrivals: &[Arrival<'_>], keeps: &dyn Fn(&Allocation) -> bool) -> Tables {
+    let mut tables: Tables = Table::ALL.into_iter().map(|table| (table, BTreeSet::new())).collect();
+    let mut add = |table: Table, line: Line| {
+        tables.entry(table).or_default().insert(line);
+    };
+    let mut told: HashMap<*const Document, Told> = HashMap::new();
+    let (mut events, mut states, mut history) = (BTreeSet::<EventRow>::new(), BTreeSet::new(), BTreeSet::new());
+    let mut ledger = BTreeSet::new();
+    for Arrival { source, document, rejected } in arrivals {
+        let rows = told.entry(*document).or_insert_with(|| document.rows(cluster, keeps, *rejected > 0));
+        let Some(facts) = &rows.ledger else { continue };
+        let id = ledger.len() as i64 + 1;
+        let mut new = [0; 3];
+        for (row, (attempt, message)) in &rows.events {
+            if events.insert(row.clone()) {
+                new[0] += 1;
+                add(Table::TaskEvents, row.line(*attempt, Some(message)));
+            }
+        }
+        for row in rows.states.iter().filter(|row| states.insert((*row).clone())) {
+            new[1] += 1;
+            add(Table::TaskStateHistory, with_snapshot(row, id));
+        }
+        for row in rows.history.iter().filter(|row| history.insert((*row).clone())) {
+            new[2] += 1;
+            add(Table::AllocationHistory, with_snapshot(row, id));
+        }
+        for (alloc_id, seen_at) in &rows.sightings {
+            add(Table::Sightings, line([("alloc_id", json!(alloc_id)), ("seen_at_ns", json!(seen_at))]));
+        }
+        rows.nodes.iter().for_each(|row| add(Table::Nodes, row.clone()));
+        let hash = format!("{:032x}", xxh3_128(&document.bytes));
+        if ledger.insert((hash.clone(), facts.observed_at, facts.namespace.is_some())) {
+            add(Table::Snapshots, ledger_line(facts, &hash, source, document, *rejected, id, new));
+        }
+    }
+    tables
+}
+
+fn ledger_line(
+    facts: &Ledger,
+    hash: &str,
+    source: &str,
+    document: &Document,
+    rejected: usize,
+    id: i64,
+    new: [usize; 3],
+) -> Line {
+    let [new_events, new_states, new_allocations] = new;
+    line([
+        ("content_hash", json!(hash)),
+        ("observed_at_ns", json!(facts.observed_at)),
+        ("observed_from", json!(facts.observed_from)),
+        ("is_full_listing", json!(facts.namespace.is_some())),
+        ("snapshot_id", json!(id)),
+        ("source", json!(source)),
+        ("shape", json!(facts.shape)),
+        ("namespace", json!(facts.namespace)),
+        ("nomad_index", Value::Null),
+        ("times_rounded", json!(facts.times_rounded)),
+        ("bytes", json!(document.bytes.len())),
+        ("allocations", json!(facts.allocations)),
+        ("task_states", json!(facts.task_states)),
+        ("task_events", json!(facts.task_events)),
+        ("rejected", json!(rejected)),
+        ("unknown_fields", Value::Null),
+        ("new_allocations", json!(new_allocations)),
+        ("new_task_states", json!(new_states)),
+        ("new_task_events", json!(new_events)),
+    ])
+}
+
+fn with_snapshot(row: &str, id: i64) -> Line {
+    let row: Row = serde_json::from_str(row).expect("a line of ours");
+    let cells = row.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    line(cells.chain([("snapshot_id", json!(id))]))
+}
+
+/// Says what differs between two sets of tables.
+pub fn same(is: &Tables, must_be: &Tables) -> anyhow::Result<()> {
+    for table in Table::ALL {
+        differ(table.name(), &is[&table], &must_be[&table])?;
+    }
+    Ok(())
+}
+
+/// Says what differs between two sets of rows.
+pub fn differ<T: Ord + std::fmt::Debug>(name: &str, is: &BTreeSet<T>, must_be: &BTreeSet<T>) -> anyhow::Result<()> {
+    let first = |rows: Vec<&T>| rows.iter().take(3).map(|row| format!("\n    {row:?}")).collect::<String>();
+    let wrong: Vec<&T> = is.difference(must_be).collect();
+    let lacking: Vec<&T> = must_be.difference(is).collect();
+    ensure!(
+        wrong.is_empty() && lacking.is_empty(),
+        "{name}: {} of {} rows are wrong:{}\n  {} of {} are not there:{}",
+        wrong.len(),
+        is.len(),
+        first(wrong.clone()),
+        lacking.len(),
+        must_be.len(),
+        first(lacking.clone()),
+    );
+    Ok(())
+}

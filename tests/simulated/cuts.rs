@@ -1,0 +1,160 @@
+//! A document that ends too early gives the allocations that were whole by then, and says that it is damaged.
+
+use std::io::Read;
+
+use alloclog::intake::{Note, Options};
+use anyhow::ensure;
+use flate2::read::MultiGzDecoder;
+use serde::de::IgnoredAny;
+
+use super::compare::{Arrival, check};
+use super::looks::{Case, cases};
+use super::{for_all, packed};
+use crate::simulator::{Cluster, Document, Random};
+use crate::support::{Taken, take};
+
+/// Where the word stands that tells a tar from other files.
+const USTAR: usize = 262;
+
+#[test]
+fn a_document_that_ends_at_any_byte_gives_what_was_whole() {
+    for_all(60, cases(1), |case| {
+        let (cluster, mut random) = (case.cluster(), case.random());
+        let Some(document) = documents(case, &cluster).pop() else { return Ok(()) };
+        for _ in 0..6 {
+            let cut = document.cut(place(&document, &mut random));
+            let rejected = usize::from(!is_whole(&cut.bytes));
+            check_cut(&cluster, &cut, "", &cut.bytes, rejected)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_compressed_document_that_ends_at_any_byte_gives_what_was_whole() {
+    for_all(40, cases(1), |case| {
+        let (cluster, mut random) = (case.cluster(), case.random());
+        let Some(document) = documents(case, &cluster).pop() else { return Ok(()) };
+        let is_gzip = random.chance(50);
+        let packed = if is_gzip { packed::gzip(&document.bytes, &mut random) } else { packed::zstd(&document.bytes) };
+        for _ in 0..4 {
+            let packed = &packed[..random.below(packed.len())];
+            let mut bytes = vec![];
+            // What comes out before the error.
+            let unpacked = if is_gzip {
+                MultiGzDecoder::new(packed).read_to_end(&mut bytes)
+            } else {
+                zstd::Decoder::new(packed)?.read_to_end(&mut bytes)
+            };
+            let cut = document.cut(bytes.len());
+            ensure!(cut.bytes == bytes, "what is unpacked is no beginning of what was packed");
+            // A file is known by its first bytes only.
+            let is_known = packed.len() >= if is_gzip { 2 } else { 4 };
+            let is_damaged = unpacked.is_err() && is_known;
+            let rejected = usize::from(is_damaged) + usize::from(!is_whole(&bytes));
+            check_cut(&cluster, &cut, ".x", packed, rejected)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_archive_that_ends_at_any_byte_gives_what_was_whole() {
+    for_all(40, cases(3), |case| {
+        let (cluster, mut random) = (case.cluster(), case.random());
+        let documents = documents(case, &cluster);
+        let named = documents.iter().enumerate().map(|(n, document)| (format!("look{n}/{}", document.name), document));
+        let files: Vec<(String, &Document)> = named.collect();
+        let tar = packed::tar(&files);
+        for _ in 0..4 {
+            let at = random.below(tar.len());
+            // Each file stands behind a header of 512 bytes and is filled up to a multiple of as many.
+            let (mut from, mut cuts) = (0, vec![]);
+            for (name, document) in &files {
+                if at >= from + 512 {
+                    cuts.push((name, document.cut(at - from - 512)));
+                }
+                from += (512 + document.bytes.len()).next_multiple_of(512);
+            }
+            let whole: usize = cuts.iter().map(|(_, cut)| (512 + cut.bytes.len()).next_multiple_of(512)).sum();
+            let is_damaged = at >= USTAR && at < from && at != whole;
+            let directory = tempfile::tempdir()?;
+            let path = packed::save(directory.path(), "a.tar", &tar[..at]);
+            let mut taken = take(&[&path], &Options::default());
+            let is_said = without_note(&mut taken, "is a tar that cannot be read further");
+            ensure!(is_said == is_damaged, "cut at {at}: {is_said}, {:?}", taken.notes);
+            let arrival = |(name, cut): &'_ (&String, Document)| -> (String, usize) {
+                (format!("{}:{name}", path.display()), usize::from(!is_whole(&cut.bytes)))
+            };
+            let arrivals: Vec<Arrival<'_>> = cuts
+                .iter()
+                .map(|cut| {
+                    let (source, rejected) = arrival(cut);
+                    Arrival { source, document: &cut.1, rejected }
+                })
+                .collect();
+            check(&cluster, &arrivals, &|_| true, &taken)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_zip_that_ends_too_early_gives_nothing_and_says_so() {
+    for_all(10, cases(2), |case| {
+        let (cluster, mut random) = (case.cluster(), case.random());
+        let documents = documents(case, &cluster);
+        let files: Vec<(String, &Document)> = documents.iter().map(|d| (d.name.clone(), d)).take(1).collect();
+        let zip = packed::zip(&files, &mut random);
+        for _ in 0..4 {
+            let at = 4 + random.below(zip.len() - 4);
+            let directory = tempfile::tempdir()?;
+            let path = packed::save(directory.path(), "a.zip", &zip[..at]);
+            let taken = take(&[&path], &Options::default());
+            ensure!(taken.summary.rejected == 1 && taken.rows.is_empty(), "cut at {at}: {taken:?}");
+        }
+        Ok(())
+    });
+}
+
+/// Takes in a file that was cut off, and checks what it gives.
+fn check_cut(cluster: &Cluster, cut: &Document, ending: &str, bytes: &[u8], rejected: usize) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = packed::save(directory.path(), &format!("{}{ending}", cut.name), bytes);
+    let taken = take(&[&path], &Options::default());
+    let arrival = Arrival { source: path.display().to_string(), document: cut, rejected };
+    check(cluster, &[arrival], &|_| true, &taken)
+}
+
+/// Takes one note away; whether it was there.
+fn without_note(taken: &mut Taken, words: &str) -> bool {
+    let before = taken.notes.len();
+    taken.notes.retain(|note| !matches!(note, Note::Rejected(text) if text.contains(words)));
+    taken.notes.len() + 1 == before
+}
+
+/// The documents of a case that show something. Those of a bundle, each by itself, tell less about themselves.
+fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
+    let documents = case.documents(cluster).into_iter().flatten();
+    let documents = documents.filter(|document| !document.is_aside && !document.ends.is_empty());
+    let alone = |document: Document| {
+        if document.name.contains('/') { Document { listing: None, ..document.unnamed() } } else { document }
+    };
+    documents.map(alone).collect()
+}
+
+/// Any byte; often close to where something ends.
+fn place(document: &Document, random: &mut Random) -> usize {
+    match random.below(3) {
+        0 => (*random.pick(&document.ends) + 3).saturating_sub(random.below(7)),
+        _ => random.below(document.bytes.len()),
+    }
+}
+
+/// Whether a text is JSON from its beginning to its end, if perhaps none at all.
+fn is_whole(text: &[u8]) -> bool {
+    let bom = b"\xef\xbb\xbf";
+    // A part of a byte order mark could be anything.
+    let text = text.strip_prefix(bom).unwrap_or(if bom.starts_with(text) { b"" } else { text });
+    serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
+}

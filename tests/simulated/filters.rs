@@ -1,0 +1,48 @@
+//! `--namespace` and `--job` give the rows of the allocations that they mean, and no others.
+
+use alloclog::intake::Options;
+use alloclog::merge::Filter;
+use globset::Glob;
+
+use super::compare::{arrivals, check, paths};
+use super::looks::cases;
+use super::{for_all, packed};
+use crate::support::take;
+
+/// Globs, and what each means in plain words.
+type Means = fn(&str) -> bool;
+const GLOBS: [(&str, Means); 8] = [
+    ("*", |_| true),
+    ("web-*", |id| id.starts_with("web-")),
+    ("*/dispatch-*", |id| id.contains("/dispatch-")),
+    ("weird.job[[]1[]]/x-[0-2]*", |id| ["0", "1", "2"].iter().any(|n| id.starts_with(&format!("weird.job[1]/x-{n}")))),
+    ("{etl,=cmd}-?", |id| {
+        id.len() == id.find('-').unwrap_or(0) + 2 && (id.starts_with("etl-") || id.starts_with("=cmd-"))
+    }),
+    ("t?sk*", |id| id.starts_with("täsk")),
+    ("*\"q\"*", |id| id.contains("\"q\"")),
+    ("WEB-*", |_| false),
+];
+
+#[test]
+fn filters_keep_exactly_what_they_mean() {
+    for_all(60, cases(5), |case| {
+        let cluster = case.cluster();
+        let looks = case.documents(&cluster);
+        let mut random = case.random();
+        let namespace = *random.pick(&[None, Some("*"), Some("default"), Some("prod"), Some("nowhere")]);
+        let glob = random.chance(70).then(|| *random.pick(&GLOBS));
+        let job = glob.map(|(glob, _)| Glob::new(glob).map(|glob| glob.compile_matcher())).transpose()?;
+        let filter = Filter { namespace: namespace.map(str::to_owned), job };
+        let directory = tempfile::tempdir()?;
+        let sources = packed::write(&looks, directory.path(), &mut random);
+        let named: Vec<_> = sources.iter().collect();
+        let taken = take(&paths(&named), &Options { filter, ..Options::default() });
+        let jobs = &cluster.jobs;
+        let keeps = |allocation: &crate::simulator::Allocation| {
+            let job = &jobs[allocation.job];
+            namespace.is_none_or(|n| n == "*" || n == job.namespace) && glob.is_none_or(|(_, means)| means(&job.id))
+        };
+        check(&cluster, &arrivals(&named), &keeps, &taken)
+    });
+}

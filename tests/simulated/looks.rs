@@ -1,0 +1,137 @@
+//! Cases: a cluster, and when and how it was looked at.
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, any};
+use proptest::prop_oneof;
+use proptest::strategy::Strategy;
+
+use crate::simulator::{BundleLayout, Cluster, Config, Document, MINUTE, Random, START, Style};
+
+/// A cluster and what was taken down of it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub seed: u64,
+    pub nodes: usize,
+    pub jobs: usize,
+    /// How likely rare things are, in percent; nothing odd happens at all if 0.
+    pub rare: u32,
+    pub looks: Vec<Look>,
+    /// Decides what the files are packed in, their order and the like.
+    pub chance: u64,
+}
+
+/// One look at the cluster.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub kind: Kind,
+    /// When, in thousandths of the time that the cluster is watched.
+    pub moment: i64,
+    /// Whether its file's name tells when.
+    pub is_named: bool,
+    /// Whether something is left out or spoilt.
+    pub is_trimmed: bool,
+    /// Decides all else about its shape.
+    pub seed: u64,
+}
+
+/// What is asked, and by which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    List,
+    Read,
+    Debug,
+    Cli,
+    State,
+    Any,
+    Frames,
+    Events,
+    Payloads,
+    Bundle,
+}
+
+/// Cases with up to so many looks.
+pub fn cases(most: usize) -> impl Strategy<Value = Case> {
+    let cluster = (any::<u64>(), 2..5usize, 1..7usize, prop_oneof![Just(0u32), Just(12), Just(60)]);
+    (cluster, vec(look(), 1..=most), any::<u64>()).prop_map(|((seed, nodes, jobs, rare), looks, chance)| Case {
+        seed,
+        nodes,
+        jobs,
+        rare,
+        looks,
+        chance,
+    })
+}
+
+fn look() -> impl Strategy<Value = Look> {
+    let kind = prop_oneof![
+        2 => Just(Kind::List),
+        1 => Just(Kind::Read),
+        1 => Just(Kind::Debug),
+        1 => Just(Kind::Cli),
+        1 => Just(Kind::State),
+        4 => Just(Kind::Any),
+        1 => Just(Kind::Frames),
+        1 => Just(Kind::Events),
+        1 => Just(Kind::Payloads),
+        1 => Just(Kind::Bundle),
+    ];
+    let flags = (prop_oneof![3 => Just(true), 1 => Just(false)], prop_oneof![5 => Just(false), 1 => Just(true)]);
+    (kind, 0..=1000i64, flags, any::<u64>()).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Look {
+        kind,
+        moment,
+        is_named,
+        is_trimmed,
+        seed,
+    })
+}
+
+impl Case {
+    /// The cluster.
+    pub fn cluster(&self) -> Cluster {
+        let config = if self.rare == 0 { Config::plain() } else { Config { rare: self.rare, ..Config::default() } };
+        Cluster::simulate(self.seed, Config { nodes: self.nodes, jobs: self.jobs, ..config })
+    }
+
+    /// The documents of each look: several if it is a bundle.
+    pub fn documents(&self, cluster: &Cluster) -> Vec<Vec<Document>> {
+        self.looks.iter().map(|look| look.documents(cluster)).collect()
+    }
+
+    /// The case's own chance.
+    pub fn random(&self) -> Random {
+        Random::new(self.chance)
+    }
+}
+
+impl Look {
+    /// The documents that come of it.
+    pub fn documents(&self, cluster: &Cluster) -> Vec<Document> {
+        let at = START + (cluster.end() - START) / 1000 * self.moment;
+        let mut random = Random::new(self.seed);
+        let shuffle = random.number();
+        let any = Style::any(&mut random);
+        let style = match self.kind {
+            Kind::List => Style::list(shuffle),
+            Kind::Read => Style::read(shuffle),
+            Kind::Debug => Style::debug(shuffle),
+            Kind::Cli => Style::cli(shuffle),
+            Kind::State => Style::state(shuffle),
+            _ => any,
+        };
+        let style = if self.is_trimmed { style.trimmed(&mut random) } else { style };
+        let from = at - random.between(1, 15) * MINUTE;
+        let document = match self.kind {
+            Kind::Frames => cluster.frames(from, at, &style),
+            Kind::Events => cluster.bare_events(from, at, &style),
+            Kind::Payloads => cluster.payloads(from, at, &style),
+            Kind::Bundle => {
+                let layout = *random.pick(&[BundleLayout::Interval, BundleLayout::Nomad]);
+                let namespace = *random.pick(&[None, Some("*"), Some("default"), Some("prod")]);
+                let moments: Vec<i64> = (0..random.between(1, 3)).map(|n| at + n * MINUTE / 2).collect();
+                return cluster.bundle(&moments, layout, namespace, shuffle);
+            }
+            _ => cluster.document(at, &style),
+        };
+        vec![if self.is_named { document } else { document.unnamed() }]
+    }
+}

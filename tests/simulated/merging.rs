@@ -1,0 +1,126 @@
+//! Whatever was taken down of a cluster, in whatever shape and order, gives the rows that the truth says.
+
+use alloclog::intake::Options;
+use anyhow::ensure;
+
+use super::compare::{Tables, arrivals, check, differ, paths, without_arrival};
+use super::looks::{Case, Kind, cases};
+use super::{for_all, packed};
+use crate::simulator::{Document, Random};
+use crate::support::take;
+
+#[test]
+fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
+    for_all(120, cases(8), |case| {
+        let cluster = case.cluster();
+        let looks = case.documents(&cluster);
+        let mut random = case.random();
+        let directory = tempfile::tempdir()?;
+        let sources = packed::write(&looks, directory.path(), &mut random);
+        let mut named: Vec<_> = sources.iter().collect();
+        for _ in 0..random.below(3) {
+            named.push(*random.pick(&named));
+        }
+        random.shuffle(&mut named);
+        let options = Options { strict: random.chance(20), ..Options::default() };
+        let taken = take(&paths(&named), &options);
+        check(&cluster, &arrivals(&named), &|_| true, &taken)
+    });
+}
+
+#[test]
+fn order_repetition_packing_and_splitting_never_show() {
+    for_all(80, cases(7), |case| {
+        let cluster = case.cluster();
+        let looks = case.documents(&cluster);
+        let mut random = case.random();
+        let first = taken(&looks, false, &mut random)?;
+        let mut others = looks.clone();
+        random.shuffle(&mut others);
+        let is_split = random.chance(60);
+        if is_split {
+            others = others.into_iter().flat_map(|documents| split(documents, &mut random)).collect();
+        }
+        let second = taken(&others, true, &mut random)?;
+        for (table, rows) in &first {
+            // Two halves are two documents.
+            if !(is_split && table.name() == "snapshots") {
+                differ(table.name(), &second[table], rows)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What is taken in of documents, without what the order of arrival tells.
+fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
+    let directory = tempfile::tempdir()?;
+    let sources = packed::write(looks, directory.path(), random);
+    let mut named: Vec<_> = sources.iter().collect();
+    if again {
+        for _ in 0..1 + random.below(3) {
+            named.push(*random.pick(&named));
+        }
+        random.shuffle(&mut named);
+    }
+    let taken = take(&paths(&named), &Options::default());
+    ensure!(taken.summary.rejected == 0, "{:?}", taken.notes);
+    without_arrival(&taken)
+}
+
+/// The documents of a look in two looks, if they are one document that can be cut in two: its name tells when it was
+/// taken, and it does not need all its times to tell that they went through a float.
+fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
+    let [document] = documents.as_slice() else { return vec![documents] };
+    let floats = document.shown.iter().any(|shown| shown.floats);
+    if floats || !document.is_named || document.ends.is_empty() {
+        return vec![documents];
+    }
+    let end = *random.pick(&document.ends);
+    let text = document.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&document.bytes);
+    let (first, second) = (&document.bytes[..end], &document.bytes[end..]);
+    let (first, second) = match (text.first(), second.first()) {
+        (Some(b'['), Some(b',')) => ([first, b"]"].concat(), [b"[", &second[1..]].concat()),
+        (Some(b'{'), _) if !text.starts_with(b"{\n  \"ACLPolicies\"") => (first.to_vec(), second.to_vec()),
+        _ => return vec![documents],
+    };
+    let part = |name: &str, bytes: Vec<u8>| {
+        vec![Document { name: format!("{name}-{}", document.name), bytes, ..Document::default() }]
+    };
+    vec![part("first", first), part("second", second)]
+}
+
+/// What is tried must be worth trying.
+#[test]
+fn cases_show_what_is_hard() {
+    let mut hard = std::collections::BTreeMap::<&str, u32>::new();
+    for_each_case(60, |case| {
+        let cluster = case.cluster();
+        let looks = case.documents(&cluster);
+        let truth = crate::simulator::Truth::of_documents(&cluster, looks.iter().flatten());
+        let mut count = |name: &'static str, times: usize| *hard.entry(name).or_default() += times as u32;
+        let tasks = truth.tasks();
+        count("tasks", tasks.len());
+        count("tasks with lost restarts", tasks.values().filter(|t| t.lost_restarts.is_some_and(|n| n > 0)).count());
+        count("tasks with gaps", tasks.values().filter(|t| t.gaps > 0).count());
+        count("tasks that do not begin", tasks.values().filter(|t| !t.begins).count());
+        count("tasks that are complete", tasks.values().filter(|t| t.plain).count());
+        count("tasks whose client lost its state", tasks.values().filter(|t| t.deceptive).count());
+        let events = truth.events();
+        count("equal events", events.iter().filter(|event| event.ordinal > 0).count());
+        count("rounded events", events.iter().filter(|event| event.times_rounded).count());
+        count("events without attempt", events.iter().filter(|event| event.attempt.is_none()).count());
+        count("bundles", case.looks.iter().filter(|look| look.kind == Kind::Bundle).count());
+    });
+    println!("{hard:#?}");
+    assert!(hard.len() == 10 && hard.values().all(|times| *times > 0), "{hard:#?}");
+}
+
+/// The first cases of the properties here.
+fn for_each_case(number: u32, each: impl FnMut(&Case)) {
+    let each = std::cell::RefCell::new(each);
+    for_all(number, cases(8), |case| {
+        (each.borrow_mut())(case);
+        Ok(())
+    });
+}
