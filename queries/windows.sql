@@ -26,8 +26,11 @@
 --   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no window;
 --                              null without a counter, or when the counter falls
 
-WITH event_flags AS (
-  SELECT region, alloc_id, task, MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
+WITH events_by_task AS (
+  SELECT region, alloc_id, task, COUNT(*) AS events,
+         SUM(CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END) AS restarting,
+         MIN(COALESCE(event_at_ns, 0)) AS earliest_ns, MAX(COALESCE(event_at_ns, 0)) AS latest_ns,
+         MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
   FROM task_events
   GROUP BY region, alloc_id, task
 ), distinct_windows AS (
@@ -45,21 +48,37 @@ WITH event_flags AS (
            COALESCE(window_last_attempt, 0), COALESCE(window_last_ns, 0),
            COALESCE(window_first_attempt, 0), COALESCE(window_first_ns, 0),
            window_events, window_restarting, COALESCE(window_first_type, ''), COALESCE(restarts, -1)
+), windows_by_task AS (
+  SELECT region, alloc_id, task, COUNT(*) AS windows
+  FROM distinct_windows
+  GROUP BY region, alloc_id, task
+), facts AS (
+  SELECT d.*, w.windows, e.events, e.restarting, e.earliest_ns, e.latest_ns, e.has_rounded
+  FROM distinct_windows AS d
+  JOIN windows_by_task AS w ON w.region = d.region AND w.alloc_id = d.alloc_id AND w.task = d.task
+  LEFT JOIN events_by_task AS e ON e.region = d.region AND e.alloc_id = d.alloc_id AND e.task = d.task
+), flagged AS (
+  -- The only window of its task, from its earliest event to its latest, holds all there is: nothing need be ordered.
+  SELECT *,
+         CASE WHEN windows = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
+              THEN 1 ELSE 0 END AS is_alone
+  FROM facts
+), crowded AS (
+  SELECT * FROM flagged WHERE is_alone = 0
 ), ordered AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
                                  ORDER BY version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
                                           window_events, window_restarting, first_type, counter) AS BIGINT) AS window_no,
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
-  FROM distinct_windows
+  FROM crowded
 ), comparable AS (
   -- Where a document's times went through a float, all times of the task are compared as floats: rounded and exact
   -- times of one event are the same float.
-  SELECT o.*,
-         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(o.first_ns AS DOUBLE) AS BIGINT) ELSE o.first_ns END AS first_place,
-         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(o.last_ns AS DOUBLE) AS BIGINT) ELSE o.last_ns END AS last_place
-  FROM ordered AS o
-  LEFT JOIN event_flags AS f ON f.region = o.region AND f.alloc_id = o.alloc_id AND f.task = o.task
+  SELECT *,
+         CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
+         CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place
+  FROM ordered
 ), neighbours AS (
   SELECT *,
          LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
@@ -69,7 +88,7 @@ WITH event_flags AS (
                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted
   FROM comparable
 ), task_flags AS (
-  SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts
+  SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts, MAX(has_rounded) AS has_rounded
   FROM ordered
   GROUP BY region, alloc_id, task
 ), placed_events AS (
@@ -77,12 +96,11 @@ WITH event_flags AS (
   -- time alone gives its place.
   SELECT e.region, e.alloc_id, e.task,
          CASE WHEN t.all_have_attempts = 1 THEN COALESCE(e.attempt, 0) ELSE 0 END AS place_attempt,
-         CASE WHEN f.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)
+         CASE WHEN t.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)
               ELSE COALESCE(e.event_at_ns, 0) END AS place_ns,
          CASE WHEN e.event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting,
          CASE WHEN e.times_rounded THEN 1 ELSE 0 END AS is_rounded
   FROM task_events AS e
-  JOIN event_flags AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
   JOIN task_flags AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), places AS (
   SELECT region, alloc_id, task, place_attempt, place_ns, is_restarting,
@@ -139,6 +157,16 @@ WITH event_flags AS (
                                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_lost
   FROM judged
 )
+SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, modified_at, modified_at_ns,
+       CASE WHEN counter >= 0 THEN counter END AS restarts, window_events,
+       CASE WHEN window_events < 10 THEN TRUE
+            WHEN first_type = 'Received' AND window_restarting = counter THEN TRUE
+            ELSE FALSE END AS begins,
+       FALSE AS after_gap, FALSE AS counter_falls, CAST(events AS BIGINT) AS stored_events,
+       CAST(CASE WHEN counter >= 0 THEN counter - restarting END AS BIGINT) AS lost_before
+FROM flagged
+WHERE is_alone = 1
+UNION ALL
 SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
        begins, after_gap, counter_falls, CAST(stored_events AS BIGINT) AS stored_events,
        CASE WHEN lost_up_to IS NOT NULL THEN

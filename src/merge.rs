@@ -80,18 +80,44 @@ impl Default for Columns<'_> {
     }
 }
 
-/// A row with the hash of its key.
-type Keyed<R> = (u128, R);
+/// Rows with the hashes of their keys. The hashes stand apart, since rows are large and had better stay where they are.
+struct Keyed<R> {
+    hashes: Vec<u128>,
+    rows: Vec<R>,
+}
+
+impl<R> Default for Keyed<R> {
+    fn default() -> Self {
+        Keyed { hashes: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<R> Keyed<R> {
+    /// Hashes the keys of the rows that were added since the last time.
+    fn hash_added(&mut self, columns: &[Column<R>], buffer: &mut Vec<u8>) {
+        let added = &self.rows[self.hashes.len()..];
+        self.hashes.extend(added.iter().map(|row| identity(columns, row, buffer)));
+    }
+
+    /// Leaves the rows whose key was not met before, changed by `mark`.
+    fn keep_new(&mut self, met: &mut Hashes, mut mark: impl FnMut(&mut R)) {
+        let mut hashes = std::mem::take(&mut self.hashes).into_iter();
+        self.rows.retain_mut(|row| {
+            mark(row);
+            hashes.next().is_some_and(|hash| met.insert(hash))
+        });
+    }
+}
 
 /// The rows of a part of a document, before it is known which of them are new.
 #[derive(Default)]
 pub struct Rows<'a> {
     /// One entry for each allocation, in the order of the document.
     pub versions: Vec<Version<'a>>,
-    history: Vec<Keyed<allocation_history::Row<'a>>>,
-    states: Vec<Keyed<task_state_history::Row<'a>>>,
-    events: Vec<Keyed<task_events::Row<'a>>>,
-    nodes: Vec<Keyed<nodes::Row<'a>>>,
+    history: Keyed<allocation_history::Row<'a>>,
+    states: Keyed<task_state_history::Row<'a>>,
+    events: Keyed<task_events::Row<'a>>,
+    nodes: Keyed<nodes::Row<'a>>,
 }
 
 /// An allocation as one document shows it: either read here, or known from an earlier document by its number.
@@ -131,8 +157,6 @@ pub struct Facts {
 pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns: &Columns<'a>) -> Rows<'a> {
     let mut made = Rows::default();
     let mut buffer = Vec::with_capacity(512);
-    let mut events = Vec::new();
-    let mut states = Vec::new();
     for item in items {
         let (a, is_streamed) = match &item.content {
             Content::Allocation(a) => (a, false),
@@ -142,8 +166,8 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
                 continue;
             }
             Content::Node(node) => {
-                let row = nodes::Row { region, node };
-                made.nodes.push((identity(&columns.nodes, &row, &mut buffer), row));
+                made.nodes.rows.push(nodes::Row { region, node });
+                made.nodes.hash_added(&columns.nodes, &mut buffer);
                 continue;
             }
         };
@@ -181,13 +205,13 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
         if !keeps {
             continue;
         }
-        let row = allocation_history::row(place, a, shape);
-        made.history.push((identity(&columns.history, &row, &mut buffer), row));
-        task_state_history::rows(place, a, &mut states);
-        made.states.extend(states.drain(..).map(|row| (identity(&columns.states, &row, &mut buffer), row)));
+        made.history.rows.push(allocation_history::row(place, a, shape));
+        made.history.hash_added(&columns.history, &mut buffer);
+        task_state_history::rows(place, a, &mut made.states.rows);
+        made.states.hash_added(&columns.states, &mut buffer);
         for state in &a.task_states {
-            task_events::rows(place, state, &mut events);
-            made.events.extend(events.drain(..).map(|row| (identity(&columns.events, &row, &mut buffer), row)));
+            task_events::rows(place, state, &mut made.events.rows);
+            made.events.hash_added(&columns.events, &mut buffer);
         }
     }
     made
@@ -318,26 +342,18 @@ impl Merge {
         times_rounded: bool,
     ) -> New {
         if times_rounded {
-            let mut buffer = Vec::new();
-            for (hash, row) in &mut rows.events {
-                row.times_rounded = true;
-                *hash = identity(&columns.events, row, &mut buffer);
-            }
+            rows.events.rows.iter_mut().for_each(|row| row.times_rounded = true);
+            rows.events.hashes.clear();
+            rows.events.hash_added(&columns.events, &mut Vec::new());
         }
-        rows.history.retain_mut(|(hash, row)| {
-            row.snapshot_id = snapshot_id;
-            self.history.insert(*hash)
-        });
-        rows.states.retain_mut(|(hash, row)| {
-            row.snapshot_id = snapshot_id;
-            self.states.insert(*hash)
-        });
-        rows.events.retain(|(hash, _)| self.events.insert(*hash));
-        rows.nodes.retain(|(hash, _)| self.nodes.insert(*hash));
+        rows.history.keep_new(&mut self.history, |row| row.snapshot_id = snapshot_id);
+        rows.states.keep_new(&mut self.states, |row| row.snapshot_id = snapshot_id);
+        rows.events.keep_new(&mut self.events, |_| ());
+        rows.nodes.keep_new(&mut self.nodes, |_| ());
         New {
-            allocations: rows.history.len() as u64,
-            task_states: rows.states.len() as u64,
-            task_events: rows.events.len() as u64,
+            allocations: rows.history.rows.len() as u64,
+            task_states: rows.states.rows.len() as u64,
+            task_events: rows.events.rows.len() as u64,
         }
     }
 
@@ -358,14 +374,14 @@ impl Merge {
 /// Only if a schema and its columns disagree, which is our fault.
 pub fn batches<'a>(rows: &Rows<'a>, columns: &Columns<'a>) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
     let batches = [
-        (Table::TaskEvents, batch(Table::TaskEvents, &columns.events, &rows.events)?),
-        (Table::AllocationHistory, batch(Table::AllocationHistory, &columns.history, &rows.history)?),
-        (Table::TaskStateHistory, batch(Table::TaskStateHistory, &columns.states, &rows.states)?),
-        (Table::Nodes, batch(Table::Nodes, &columns.nodes, &rows.nodes)?),
+        (Table::TaskEvents, batch(Table::TaskEvents, &columns.events, &rows.events.rows)?),
+        (Table::AllocationHistory, batch(Table::AllocationHistory, &columns.history, &rows.history.rows)?),
+        (Table::TaskStateHistory, batch(Table::TaskStateHistory, &columns.states, &rows.states.rows)?),
+        (Table::Nodes, batch(Table::Nodes, &columns.nodes, &rows.nodes.rows)?),
     ];
     Ok(batches.into_iter().filter(|(_, batch)| batch.num_rows() > 0).collect())
 }
 
-fn batch<R>(table: Table, columns: &[Column<R>], rows: &[Keyed<R>]) -> Result<RecordBatch, ArrowError> {
-    column::batch(columns, table.schema(), rows.iter().map(|(_, row)| row))
+fn batch<R>(table: Table, columns: &[Column<R>], rows: &[R]) -> Result<RecordBatch, ArrowError> {
+    column::batch(columns, table.schema(), rows.iter())
 }

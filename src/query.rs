@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 
 use anyhow::Context;
-use polars::prelude::{DataFrame, DataType, LazyFrame, ParquetWriter, ScanArgsParquet, col};
+use polars::prelude::{
+    DataFrame, DataType, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet, StatisticsOptions, col,
+};
 use polars::sql::{SQLContext, extract_table_identifiers};
 
 use crate::store::Store;
@@ -95,7 +97,9 @@ pub fn run(store: &Store, views: &[&View]) -> anyhow::Result<()> {
         let what = || format!("view {} cannot be computed", view.name);
         let mut frame = frame(store, view).with_context(what)?;
         let file = File::create(store.path(view.name)).with_context(what)?;
-        ParquetWriter::new(file).finish(&mut frame).with_context(what)?;
+        // Read once or twice and then gone: not worth compressing.
+        let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
+        writer.with_statistics(StatisticsOptions::empty()).finish(&mut frame).with_context(what)?;
     }
     Ok(())
 }

@@ -13,15 +13,13 @@
 mod cuts;
 mod documents;
 mod edges;
-//mod faults;
 mod fields;
 mod generated;
-//mod limits;
-//mod messages;
+mod limits;
+mod messages;
 mod mutated;
 mod property;
-//mod regressions;
-//mod speed;
+mod speed;
 
 use alloclog::decode;
 

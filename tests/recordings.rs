@@ -9,6 +9,7 @@
 
 mod api_page;
 mod as_it_lies;
+mod coverage;
 mod documents;
 mod expected;
 mod samples;

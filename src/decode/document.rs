@@ -325,18 +325,17 @@ impl<'a> Walk<'a, '_, '_> {
             self.part.place.skipping = Some(Skipper::default());
             return Ok(at);
         }
-        let long = at + LONG;
-        match value_end(self.bytes, at) {
-            Some(end) if end == at => Err(self.broken(at, "a value")),
-            Some(end) if !opens || end <= long => {
-                self.check(at..end);
-                self.value_done();
-                Ok(end)
-            }
-            // What is long is checked piece by piece.
-            found if opens && (found.is_some() || self.bytes.len() > long) => self.enter(at, Role::PassedOver, ""),
-            _ => Err(self.short(at)),
+        if opens {
+            // Piece by piece, so that its length does not matter.
+            return self.enter(at, Role::PassedOver, "");
         }
+        let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;
+        if end == at {
+            return Err(self.broken(at, "a value"));
+        }
+        self.check(at..end);
+        self.value_done();
+        Ok(end)
     }
 
     /// A number, word or text where an allocation could stand.

@@ -7,7 +7,7 @@ const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signatur
 
 /// `text` with `user:password@` and the values of secret query parameters in URLs replaced by `***`.
 pub fn credentials(text: &str) -> Cow<'_, str> {
-    let Some(first) = memchr::memmem::find(text.as_bytes(), b"://") else { return Cow::Borrowed(text) };
+    let Some(first) = scheme_end(text, 0) else { return Cow::Borrowed(text) };
     let mut masked = String::new();
     let mut kept = 0;
     let mut next = Some(first);
@@ -36,13 +36,19 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
         }
         // What was masked is not looked into again.
         let from = start.max(kept);
-        next = memchr::memmem::find(&text.as_bytes()[from..], b"://").map(|n| from + n);
+        next = scheme_end(text, from);
     }
     if kept == 0 {
         return Cow::Borrowed(text);
     }
     masked.push_str(&text[kept..]);
     Cow::Owned(masked)
+}
+
+/// Where the next `://` at or after `from` stands. Nearly every text of an event is looked through, and few hold a colon.
+fn scheme_end(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b':', &bytes[from..]).map(|n| from + n).find(|colon| bytes[*colon..].starts_with(b"://"))
 }
 
 #[cfg(test)]

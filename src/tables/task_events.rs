@@ -148,9 +148,9 @@ pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
 pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'a>>) {
     let first = rows.len();
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
-        let row = row(place, &state.task, event, attempt);
-        let equal = rows[first..].iter().filter(|other| other.equals(&row)).count();
-        rows.push(Row { ordinal: equal as i32, ..row });
+        let mut row = row(place, &state.task, event, attempt);
+        row.ordinal = rows[first..].iter().filter(|other| other.equals(&row)).count() as i32;
+        rows.push(row);
     }
 }
 

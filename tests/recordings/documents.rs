@@ -122,16 +122,18 @@ pub fn walk_value(mut value: Value, visit: &mut dyn FnMut(Found)) {
 
 fn value_of(mut value: Value, visit: &mut dyn FnMut(Found)) {
     let has = |name: &str| value.get(name).is_some();
+    // A job has a member Payload too, but an ID.
+    let may_wrap = !has("ID");
     if has("TaskStates") || has("ClientStatus") {
         visit(Found::Allocation(value));
     } else if has("ID") && (has("NodeClass") || has("SchedulingEligibility")) {
         visit(Found::Node(value));
     } else if value.as_object().is_some_and(serde_json::Map::is_empty) {
         visit(Found::List);
-    } else if let Some(Value::Array(events)) = value.get_mut("Events").map(Value::take) {
+    } else if may_wrap && let Some(Value::Array(events)) = value.get_mut("Events").map(Value::take) {
         visit(Found::List);
         events.into_iter().for_each(|event| value_of(event, visit));
-    } else if let Some(mut payload) = value.get_mut("Payload").map(Value::take) {
+    } else if may_wrap && let Some(mut payload) = value.get_mut("Payload").map(Value::take) {
         visit(Found::List);
         if let Some(allocation) = payload.get_mut("Allocation").map(Value::take) {
             visit(Found::Streamed(allocation));

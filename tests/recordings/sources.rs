@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use alloclog::intake::Options;
 use alloclog::tables::Table;
@@ -37,12 +38,15 @@ fn events(taken: &Taken) -> BTreeMap<EventKey, &Row> {
 }
 
 /// What the lists of the recording give: the snapshots, and those taken with the reads.
-fn listed(recording: &Path) -> Taken {
-    let read = unpacked(recording, "read.tar.zst").join("read");
-    let mut paths = snapshots(recording);
-    paths.extend(["mid", "end"].map(|when| read.join(when).join("list.json")));
-    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-    take(&paths, &Options::default())
+fn listed(recording: &Path) -> &'static Taken {
+    static LISTED: OnceLock<Taken> = OnceLock::new();
+    LISTED.get_or_init(|| {
+        let read = unpacked(recording, "read.tar.zst").join("read");
+        let mut paths = snapshots(recording);
+        paths.extend(["mid", "end"].map(|when| read.join(when).join("list.json")));
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        take(&paths, &Options::default())
+    })
 }
 
 /// How much a source has in common with the lists: task states, and events.
@@ -78,7 +82,7 @@ fn every_source_gives_the_rows_of_the_list() {
     let Some(recording) = recording() else { return };
     let lists = listed(&recording);
     let read = unpacked(&recording, "read.tar.zst").join("read");
-    let common = |source: &Path| check(&lists, &recording, source);
+    let common = |source: &Path| check(lists, &recording, source);
     for (source, states, events) in [
         (recording.join("stream.ndjson.zst"), 2904, 9922),
         (recording.join("debug.tar.gz"), 562, 3186),
@@ -110,5 +114,5 @@ fn the_pages_of_a_list_give_the_rows_of_the_list() {
     assert_eq!((taken.summary.documents, taken.summary.passed_over, taken.summary.rejected), (41, 82, 0));
     let documents = documents::of(&pages).into_iter().filter(|d| d.name.ends_with(".json"));
     Expected::of(&documents.collect::<Vec<Document>>()).check(&taken);
-    assert_eq!(check(&lists, &recording, &pages), Common { states: 351, events: 2150 });
+    assert_eq!(check(lists, &recording, &pages), Common { states: 351, events: 2150 });
 }

@@ -1,0 +1,376 @@
+//! Deep, long, foreign and endless input: no panic, no full stack, no memory without end, and the right word for it.
+
+use alloclog::decode::document::{Content, Mode, Place, Reader};
+
+use super::property::{Outcome, Told, assert_same, read};
+
+const DEEP: usize = 100_000;
+const MIB: usize = 1 << 20;
+
+fn both(text: &[u8]) -> [Outcome<'_>; 2] {
+    [read(text, &[], false), read(text, &[], true)]
+}
+
+fn ids<'o>(outcome: &'o Outcome<'_>) -> Vec<&'o str> {
+    let id = |content: &'o Content<'_>| match content {
+        Content::Allocation(a) | Content::Streamed(a) => a.id.as_deref(),
+        Content::Node(n) => n.id.as_deref(),
+        Content::Seen(_) => None,
+    };
+    outcome.items.iter().filter_map(|(_, content)| id(content)).collect()
+}
+
+fn told(at: usize, path: &str, what: &str) -> Told {
+    Told { at, path: path.into(), what: what.into() }
+}
+
+/// A value nested this deep, in arrays and objects by turns.
+fn nested(depth: usize) -> String {
+    let mut text = String::new();
+    for level in 0..depth {
+        text.push_str(if level % 2 == 0 { "[" } else { r#"{"a":"# });
+    }
+    text.push('1');
+    for level in (0..depth).rev() {
+        text.push(if level % 2 == 0 { ']' } else { '}' });
+    }
+    text
+}
+
+#[test]
+fn depth_does_not_matter_where_nothing_is_kept() {
+    // serde_json gives up at 128 where it builds values; what it only passes over, it may be as deep as this.
+    for depth in [100, 127, 128, 129, 1000, DEEP] {
+        let deep = nested(depth);
+        for text in [
+            format!(r#"[{{"ID":"a","Metrics":{deep},"ClientStatus":"x"}}]"#),
+            format!(r#"[{{"ID":"a","New":{deep},"ClientStatus":"x"}}]"#),
+            format!(r#"[{{"ID":"a","Job":{{"Meta":{deep},"Type":"batch"}},"ClientStatus":"x"}}]"#),
+            format!(r#"[{{"ID":"a","ClientStatus":"x","TaskStates":{{"t":{{"Events":[{{"New":{deep}}}]}}}}}}]"#),
+            format!(r#"{{"Deep":{deep},"Allocs":[{{"ID":"a","ClientStatus":"x"}}],"Deeper":{deep}}}"#),
+            format!(r#"[{deep},{{"ID":"a","ClientStatus":"x"}}]"#),
+            format!(r#"{deep}{{"ID":"a","ClientStatus":"x"}}"#),
+            format!(r#"{{"Events":[{{"Payload":{{"Job":{deep},"Allocation":{{"ID":"a"}}}}}}]}}"#),
+        ] {
+            for outcome in both(text.as_bytes()) {
+                let seen = &text[..40];
+                assert_eq!((ids(&outcome), outcome.faults.as_slice()), (vec!["a"], [].as_slice()), "{depth}: {seen}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deep_value_in_a_place_that_is_kept_is_of_a_wrong_type() {
+    let deep = nested(DEEP);
+    for (before, path, what) in [
+        (r#"[{"ID":"#, ".ID", "is an array, not text"),
+        (r#"[{"ID":"a","CreateIndex":"#, ".CreateIndex", "is an array, not a number"),
+        (r#"[{"ID":"a","TaskStates":{"t":"#, ".TaskStates.t", "is an array, not an object"),
+        (
+            r#"[{"ID":"a","TaskStates":{"t":{"Events":[{"Time":"#,
+            ".TaskStates.t.Events[0].Time",
+            "is an array, not a number",
+        ),
+        (r#"[{"ID":"a","TaskStates":{"t":{"Failed":"#, ".TaskStates.t.Failed", "is an array, not true or false"),
+    ] {
+        let close: String = before
+            .chars()
+            .rev()
+            .filter_map(|c| match c {
+                '{' => Some('}'),
+                '[' => Some(']'),
+                _ => None,
+            })
+            .collect();
+        let close = close.strip_suffix("}]").expect("an element of a list");
+        let text = format!(r#"{before}{deep}{close},"ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#);
+        for outcome in both(text.as_bytes()) {
+            assert_eq!(ids(&outcome), ["b"]);
+            let what = format!("{what}: this allocation is rejected");
+            assert_eq!(outcome.faults, [told(before.len(), &format!("[0]{path}"), &what)]);
+        }
+    }
+}
+
+#[test]
+fn openings_without_end_are_told_and_nothing_else() {
+    for opening in ["[", "{\"a\":", "[{\"a\":"] {
+        let text = opening.repeat(DEEP);
+        for outcome in both(text.as_bytes()) {
+            assert_eq!((outcome.faults.len(), outcome.items.len()), (1, 0), "{opening}");
+            assert!(outcome.faults[0].what.contains("is where the document ends"), "{:?}", outcome.faults);
+        }
+    }
+    let text = format!(r#"[{{"ID":"a","ClientStatus":"x","Metrics":{}"#, "[".repeat(3 * MIB));
+    for outcome in both(text.as_bytes()) {
+        assert_eq!(
+            outcome.faults,
+            [told(1, "[0]", "is where the document ends, before it is whole: what came before is kept")]
+        );
+    }
+}
+
+#[test]
+fn arrays_in_a_million_arrays_are_given_up() {
+    let text = "[".repeat(2 * MIB);
+    for outcome in both(text.as_bytes()) {
+        let what = "is nested in more than 1048576 arrays and objects: the rest of this array is not read";
+        assert_eq!(outcome.faults, [told(MIB, "", what)]);
+    }
+}
+
+#[test]
+fn a_text_of_fifty_megabytes() {
+    let long = "Exit Code: 137 ".repeat(50_000_000 / 15);
+    let escaped = "\\n".repeat(25_000_000);
+    let text = format!(
+        r#"[{{"ID":"a","ClientStatus":"x","ClientDescription":"{long}"}},{{"ID":"b","ClientStatus":"x","Name":"{escaped}"}}]"#
+    );
+    for outcome in both(text.as_bytes()) {
+        let [(_, Content::Allocation(a)), (_, Content::Allocation(b))] = outcome.items.as_slice() else {
+            unreachable!("there are two allocations")
+        };
+        assert!(a.client_description.as_deref() == Some(&long), "kept as it stands");
+        assert_eq!(b.name.as_ref().map(|name| name.len()), Some(25_000_000));
+    }
+    for text in [
+        format!(r#"[{{"ID":"a","Metrics":"{long}","ClientStatus":"x"}}]"#),
+        format!(r#"["{long}",{{"ID":"a","ClientStatus":"x"}}]"#),
+    ] {
+        for outcome in both(text.as_bytes()) {
+            assert_eq!((ids(&outcome), outcome.faults.len()), (vec!["a"], 0));
+        }
+    }
+    let text = format!(r#"[{{"ID":"a","{long}":1,"ClientStatus":"x"}}]"#);
+    for outcome in both(text.as_bytes()) {
+        let name = format!("{}…", &long[..100]);
+        assert_eq!((ids(&outcome), outcome.unknown.get(&name)), (vec!["a"], Some(&1)), "a long name is cut");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8() {
+    let refused = "holds bytes that are not UTF-8: this allocation is rejected";
+    let put = |before: &str, behind: &str| [before.as_bytes(), b"\xE9t\xE9", behind.as_bytes()].concat();
+    // Where it is kept, both refuse the allocation alone; the fast reader says where the text begins.
+    for (before, behind, path) in [
+        (r#"[{"ID":"a","Name":""#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
+        (r#"[{"ID":"a","Name":"\n"#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
+        (r#"[{"ID":"a",""#, r#"":1,"ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0]"),
+        (
+            r#"[{"ID":"a","ClientStatus":"x","TaskStates":{""#,
+            r#"":{}}},{"ID":"b","ClientStatus":"x"}]"#,
+            "[0].TaskStates",
+        ),
+    ] {
+        let text = put(before, behind);
+        let [fast, strict] = both(&text);
+        let quote = before.rfind('"').expect("a quote");
+        assert_eq!((ids(&fast), fast.faults.as_slice()), (vec!["b"], [told(quote, path, refused)].as_slice()));
+        assert_eq!((ids(&strict), strict.faults.len()), (vec!["b"], 1));
+        assert_eq!((strict.faults[0].at, strict.faults[0].what.as_str()), (before.len(), refused));
+        assert!(strict.faults[0].path.starts_with(path));
+    }
+    // Where it is passed over, only `--strict` sees it.
+    for (before, behind) in [
+        (r#"[{"ID":"a","Metrics":{"x":""#, r#""},"ClientStatus":"x"}]"#),
+        (r#"[{"ID":"a","Metrics":{""#, r#"":1},"ClientStatus":"x"}]"#),
+        (r#"[{"ID":"a","New":""#, r#"","ClientStatus":"x"}]"#),
+    ] {
+        let text = put(before, behind);
+        let [fast, strict] = both(&text);
+        assert_eq!((ids(&fast), fast.faults.len()), (vec!["a"], 0));
+        assert_eq!((ids(&strict).len(), strict.faults[0].at), (0, before.len()));
+    }
+    let text = put(r#"{""#, r#"":1,"Allocs":[{"ID":"a","ClientStatus":"x"}],"Z":"é"}"#);
+    let [fast, strict] = both(&text);
+    assert_eq!((ids(&fast), fast.faults.len(), ids(&strict), strict.faults.len()), (vec!["a"], 0, vec!["a"], 1));
+}
+
+#[test]
+fn half_a_surrogate_pair_spoils_only_what_is_kept() {
+    for key in [r#"\ud800"#, r#"x\udfff"#] {
+        let text = format!(
+            r#"[{{"{key}":1}},{{"ID":"a","Metrics":{{"{key}":"{key}"}},"ClientStatus":"x"}},{{"{key}":1,"ID":"b","ClientStatus":"x"}},
+            {{"ID":"c","ClientStatus":"x","TaskStates":{{"{key}":null}}}},{{"ID":"d","ClientStatus":"{key}"}},{{"ID":"e","ClientStatus":"x"}}]"#
+        );
+        for outcome in both(text.as_bytes()) {
+            assert_eq!(ids(&outcome), ["a", "e"]);
+            let paths: Vec<&str> = outcome.faults.iter().map(|fault| fault.path.as_str()).collect();
+            assert_eq!(paths, ["[2]", "[3].TaskStates", "[4].ClientStatus"]);
+            let what = "holds half of a surrogate pair, which is no character: this allocation is rejected";
+            assert!(outcome.faults.iter().all(|fault| fault.what == what && text[fault.at..].starts_with('"')));
+        }
+    }
+}
+
+#[test]
+fn marks_and_separators_between_values_are_passed_over() {
+    let text = "\u{feff}{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n\u{feff}[{\"ID\":\"b\",\"ClientStatus\":\"x\"}]\u{1e}{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n\u{1e}";
+    for outcome in both(text.as_bytes()) {
+        assert_eq!((ids(&outcome), outcome.faults.as_slice()), (vec!["a", "b", "c"], [].as_slice()));
+    }
+    // Inside of values they are damage.
+    for text in ["[\u{feff}1]", "[\u{1e}1]", "{\u{feff}}", "{\"Allocs\":[\u{1e}]}"] {
+        for outcome in both(text.as_bytes()) {
+            assert_eq!(outcome.faults.len(), 1, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn noughts_are_damage_and_what_follows_on_a_line_is_read() {
+    let text = "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n\0\0\0\0\n{\"ID\":\"b\",\"ClientStatus\":\"x\"}\n";
+    for outcome in both(text.as_bytes()) {
+        assert_eq!(ids(&outcome), ["a", "b"]);
+        let what = r#"is not JSON: found "\0\0\0\0\n{\"ID\":\"" instead of a value: reading goes on at the next line that begins a value"#;
+        assert_eq!(outcome.faults, [told(30, "", what)]);
+    }
+}
+
+/// Reads bytes in blocks as the intake does; how many bytes were kept for the next block at most, and the faults.
+fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
+    let mut reader = Reader::new(Mode { strict });
+    let (mut place, mut left, mut most, mut said) = (Place::default(), Vec::new(), 0, Vec::new());
+    for bytes in blocks.chain([Vec::new()]) {
+        let is_last = bytes.is_empty();
+        left.extend_from_slice(&bytes);
+        let part = reader.part(std::mem::take(&mut place), &left, is_last, None);
+        said.extend(part.faults.iter().map(|fault| fault.what.clone()));
+        let end = part.end;
+        place = part.place;
+        left.drain(..end);
+        most = most.max(left.len());
+    }
+    assert!(most < 64 * MIB + block, "{most} bytes were kept");
+    (most, said)
+}
+
+#[test]
+fn memory_does_not_grow_with_what_is_no_allocation() {
+    let block = 4 * MIB;
+    for strict in [false, true] {
+        // Noughts, digits, and an array of small things: none of them is waited for.
+        for pattern in ["\0", "1", "[1,\"x\",{\"a\":[]}],", "x", "\n", "{}\n", "{\"a\":tru}\n", "{\"a\":[\n", "\"\n"] {
+            let bytes = pattern.repeat(block / pattern.len() + 1);
+            let (most, _) = in_blocks(block, &mut (0..4).map(|_| bytes.clone().into_bytes()), strict);
+            assert!(most <= 2 * MIB, "{pattern:?}: {most} bytes were kept, strict: {strict}");
+        }
+        // A dump with more before its allocations, and behind them, than is ever held.
+        let jobs = r#"{"ID":"job","Meta":{"a":[1,2,3]}},"#.repeat(100_000);
+        let dump = [
+            r#"{"Jobs":["#.to_owned(),
+            jobs.clone(),
+            jobs.clone(),
+            jobs.clone(),
+            r#"0],"Allocs":[{"ID":"a","ClientStatus":"x"}],"Evals":["#.to_owned(),
+            jobs.clone(),
+            jobs,
+            "0]}".to_owned(),
+        ];
+        let (most, said) = in_blocks(block, &mut dump.iter().map(|text| text.clone().into_bytes()), strict);
+        assert!(most <= 2 * MIB && said.is_empty(), "{most} bytes were kept, {said:?}, strict: {strict}");
+    }
+}
+
+#[test]
+fn strict_checks_a_large_dump_piece_by_piece() {
+    let jobs = r#"{"ID":"job","Meta":{"a":[1,2,3]}},"#.repeat(100_000);
+    let damaged = jobs.replacen("[1,2,3]", "[1,2,3,]", 1);
+    let list = r#""Allocs":[{"ID":"a","ClientStatus":"x"}]"#;
+    for (text, before) in [
+        (format!(r#"{{"Jobs":[{jobs}{damaged}0],{list}}}"#), vec![]),
+        (format!(r#"{{{list},"Jobs":[{jobs}{damaged}0]}}"#), vec!["a"]),
+        (format!(r#"{{{list},"Jobs":{{"x":[{jobs}0],"y":tru}}}}"#), vec!["a"]),
+        (format!(r#"{{{list},"Jobs":[{jobs}tru]}}"#), vec!["a"]),
+    ] {
+        let at = text.find("[1,2,3,]").map(|at| at + 7).or_else(|| text.find("tru}")).or_else(|| text.find("tru]"));
+        let [fast, strict] = both(text.as_bytes());
+        assert_eq!((ids(&fast), fast.faults.as_slice()), (vec!["a"], [].as_slice()));
+        let places: Vec<usize> = strict.faults.iter().map(|fault| fault.at).collect();
+        assert_eq!((ids(&strict), places), (before, at.into_iter().collect()));
+        for cut in [MIB / 2, MIB, MIB + 60, 2 * MIB, 3 * MIB] {
+            assert_same(&read(text.as_bytes(), &[cut], true), &strict, &format!("cut at {cut}"));
+        }
+    }
+}
+
+/// A value of about this many bytes.
+fn filler(bytes: usize) -> String {
+    format!("[{}0]", "1,".repeat(bytes / 2))
+}
+
+#[test]
+fn long_objects_are_read_alike_wherever_they_are_cut() {
+    let long = filler(2 * MIB);
+    for text in [
+        // A large allocation; one whose keys show what it is only behind a MiB; one that is damaged early, or late.
+        format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
+        format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
+        format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),
+        format!(
+            "{{\"ID\":\"a\",\"Job\":{{\"Meta\":[1 2],\"B\":{long}}},\"ClientStatus\":\"x\"}}\n{{\"ID\":\"b\",\"ClientStatus\":\"x\"}}"
+        ),
+        format!(
+            "{{\"ID\":\"a\",\"Job\":{{\"B\":{long},\"Meta\":[1 2]}},\"ClientStatus\":\"x\"}}\n{{\"ID\":\"b\",\"ClientStatus\":\"x\"}}"
+        ),
+        // An old Nomad's infinities do no harm to a large allocation.
+        format!(r#"{{"ID":"a","Metrics":{{"Scores":[-Inf]}},"Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
+        // Something large that is nothing of ours.
+        format!(r#"{{"Terraform":{long}}}"#),
+        format!(r#"{{"A":{},"Payload":{{"Allocation":{{"ID":"a"}}}}}}"#, filler(MIB - 8)),
+        format!(r#"{{"A":{long},"Payload":{{"Allocation":{{"ID":"a"}}}}}}"#),
+    ] {
+        for strict in [false, true] {
+            let whole = read(text.as_bytes(), &[], strict);
+            let len = text.len();
+            for cut in [0, 1, 5, 20, MIB - 1, MIB, MIB + 1, MIB + 9, 2 * MIB, len - 60, len - 40, len - 9, len - 1, len]
+            {
+                let same = read(text.as_bytes(), &[cut], strict);
+                assert_same(&same, &whole, &format!("{} cut at {cut}, strict: {strict}", &text[..30]));
+            }
+            let cuts: Vec<usize> = (1..len / 400_000).map(|n| n * 400_000).collect();
+            assert_same(&read(text.as_bytes(), &cuts, strict), &whole, &format!("{} in pieces", &text[..30]));
+        }
+    }
+}
+
+#[test]
+fn a_line_without_its_end_costs_that_line_alone() {
+    let line = |id: &str| {
+        format!(
+            "{{\"ID\":\"{id}\",\"ClientStatus\":\"x\",\"Job\":{{\"Tasks\":[{{\"Env\":{{\"A\":\"b\"}}}}]}},\"TaskStates\":null}}\n"
+        )
+    };
+    let whole = line("broken");
+    let good: String = (0..40_000).map(|n| line(&n.to_string())).collect();
+    for end in 1..whole.len() - 1 {
+        // Where the text that goes on behind the cut could be what the line lacks, it may take the next line along.
+        let text =
+            format!("{}{}\n{}{}", line("first"), &whole[..end], line("next"), if end % 20 == 1 { &good } else { "" });
+        for outcome in both(text.as_bytes()) {
+            let ids = ids(&outcome);
+            assert!(outcome.faults.len() == 1 && ids[0] == "first", "cut at {end}: {:?}", outcome.faults);
+            let rest = if end % 20 == 1 { 40_000 } else { 0 };
+            assert!(ids.len() >= 1 + rest, "cut at {end}: {} lines were read", ids.len());
+        }
+    }
+}
+
+#[test]
+fn damage_in_every_line_does_not_take_for_ever() {
+    for line in [
+        "{\"ID\":\"a\",\"ClientStatus\":tru}\n",
+        "{\"ID\":\"a\" \"b\"}\n",
+        "]\n",
+        "{\"a\":[}\n",
+        "\"\n",
+        "{\"ID\":1,\"ClientStatus\":\"x\"}\n",
+    ] {
+        let text = line.repeat(50_000);
+        for outcome in both(text.as_bytes()) {
+            assert!(outcome.items.is_empty() && !outcome.faults.is_empty(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What the program says of its own completeness, against what the event stream knows to be missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::documents::{self, Found};
+use super::expected::EventKey;
+use super::snapshots::{Truth, Version, snapshots, truth};
+use super::{recording, sample};
+use crate::support::Row;
+
+/// A task of an allocation.
+type Task = (String, String);
+
+/// Runs `alloclog export` and gives the rows of a table.
+fn export(table: &str, sources: &[&Path], options: &[&str]) -> Vec<Row> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("out");
+    let ran = Command::new(env!("CARGO_BIN_EXE_alloclog"))
+        .arg("export")
+        .args(sources)
+        .args(["--format", "ndjson", "--table", table, "-o"])
+        .arg(&out)
+        .args(options)
+        .env_remove("NOMAD_REGION")
+        .output()
+        .expect("the program starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let text = fs::read_to_string(out.join(format!("{table}.ndjson"))).expect("a table");
+    text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
+
+/// What sources show of each task.
+#[derive(Default)]
+struct Shown {
+    /// Its events.
+    events: BTreeSet<EventKey>,
+    /// The ModifyIndex and the counter of its last version.
+    last: (i64, i64),
+}
+
+fn shown(sources: &[&Path]) -> BTreeMap<Task, Shown> {
+    let mut tasks: BTreeMap<Task, Shown> = BTreeMap::new();
+    for version in sources.iter().flat_map(|source| versions(source)) {
+        for (task, restarts, keys) in version.tasks() {
+            let shown = tasks.entry((version.id.clone(), task.clone())).or_default();
+            shown.events.extend(keys);
+            shown.last = shown.last.max((version.modify_index, restarts));
+        }
+    }
+    tasks
+}
+
+/// The allocations of a source. A bundle's event stream is none: its times are rounded.
+fn versions(source: &Path) -> Vec<Version> {
+    let mut versions = Vec::new();
+    for document in documents::of(source).iter().filter(|document| document.file_name() != "eventstream.json") {
+        // A list is by far the commonest, and quickly read.
+        if let Ok(list) = serde_json::from_slice::<Vec<Version>>(&document.bytes) {
+            versions.extend(list);
+            continue;
+        }
+        documents::walk(&document.bytes, &mut |found| {
+            if let Found::Allocation(a) | Found::Streamed(a) = found {
+                versions.push(serde_json::from_value(a).expect("an allocation"));
+            }
+        });
+    }
+    versions
+}
+
+/// What the program says, added up.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    tasks: usize,
+    complete: usize,
+    /// Tasks of which truly nothing is missing up to their last shown version.
+    whole: usize,
+    restarts: i64,
+    lost_restarts: i64,
+}
+
+/// Checks what the program says of each task of these sources.
+fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
+    let truth = truth(recording);
+    let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
+    let shown = shown(&chosen);
+    let mut said = Said { tasks: 0, complete: 0, whole: 0, restarts: 0, lost_restarts: 0 };
+    for row in export("coverage", &chosen, &[]) {
+        let text = |name: &str| row[name].as_str().expect("text").to_owned();
+        let is = |name: &str| row[name].as_bool().expect("true or false");
+        let task = (text("alloc_id"), text("task"));
+        let Some(shown) = shown.get(&task) else {
+            // Known only by its resources, for the client had not reported yet.
+            assert!(row["events"] == 0 && row["restarts"].is_null() && !is("complete"), "{row:?}");
+            continue;
+        };
+        let (modify_index, counter) = shown.last;
+        let restarting = shown.events.iter().filter(|key| key.3 == "Restarting").count() as i64;
+        assert_eq!(row["events"], shown.events.len(), "{row:?}");
+        assert_eq!(
+            (row["restarts"].as_i64(), row["lost_restarts"].as_i64()),
+            (Some(counter), Some(counter - restarting))
+        );
+        let order = lived(truth, &task, modify_index);
+        let is_shown: Vec<bool> = order.iter().map(|key| shown.events.contains(key)).collect();
+        let whole = is_shown.iter().all(|shown| *shown);
+        assert!(whole || !is("complete"), "{row:?}");
+        assert_eq!(is("begins"), is_shown.first().copied().unwrap_or(false), "{row:?}");
+        let first = is_shown.iter().position(|shown| *shown).unwrap_or(0);
+        let last = is_shown.iter().rposition(|shown| *shown).map_or(0, |last| last + 1);
+        let is_torn = is_shown[first..last.max(first)].iter().any(|shown| !shown);
+        assert!(!is_torn || row["gaps"].as_i64() > Some(0), "{row:?}");
+        assert!(!is("tail_lost"));
+        said.tasks += 1;
+        said.complete += usize::from(is("complete"));
+        said.whole += usize::from(whole && !shown.events.is_empty());
+        said.restarts += counter;
+        said.lost_restarts += counter - restarting;
+    }
+    assert_eq!(said.tasks, shown.len());
+    said
+}
+
+/// The events that a task had had by a version of its allocation.
+fn lived<'t>(truth: &'t Truth, task: &Task, modify_index: i64) -> &'t [EventKey] {
+    let count = truth.versions[&(task.0.clone(), task.1.clone(), modify_index)];
+    &truth.order[task][..count]
+}
+
+#[test]
+fn all_snapshots_say_what_they_lost() {
+    let Some(recording) = recording() else { return };
+    let said = check(&recording, &snapshots(&recording));
+    assert_eq!(said, Said { tasks: 670, complete: 648, whole: 649, restarts: 2685, lost_restarts: 413 });
+}
+
+#[test]
+fn every_third_snapshot_says_what_it_lost() {
+    let Some(recording) = recording() else { return };
+    let said = check(&recording, &snapshots(&recording).into_iter().step_by(3).collect::<Vec<_>>());
+    assert_eq!(said, Said { tasks: 670, complete: 599, whole: 599, restarts: 2652, lost_restarts: 1151 });
+}
+
+#[test]
+fn every_sixth_snapshot_says_what_it_lost() {
+    let Some(recording) = recording() else { return };
+    let said = check(&recording, &snapshots(&recording).into_iter().step_by(6).collect::<Vec<_>>());
+    assert_eq!(said, Said { tasks: 670, complete: 590, whole: 590, restarts: 2652, lost_restarts: 1614 });
+}
+
+#[test]
+fn the_last_snapshot_says_what_it_lost() {
+    let Some(recording) = recording() else { return };
+    let said = check(&recording, &snapshots(&recording).into_iter().next_back().into_iter().collect::<Vec<_>>());
+    assert_eq!(said, Said { tasks: 177, complete: 137, whole: 137, restarts: 1860, lost_restarts: 1727 });
+}
+
+#[test]
+fn sources_of_every_kind_together_say_what_they_lost() {
+    let Some(recording) = recording() else { return };
+    let mut sources: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(12).collect();
+    sources.extend(["debug.tar.gz", "read.tar.zst", "snapshot-state.json.zst"].map(|name| recording.join(name)));
+    let said = check(&recording, &sources);
+    assert_eq!(said, Said { tasks: 670, complete: 579, whole: 579, restarts: 2652, lost_restarts: 1670 });
+}
+
+#[test]
+fn the_stream_is_complete_for_every_task() {
+    let Some(recording) = recording() else { return };
+    let rows = export("coverage", &[&recording.join("stream.ndjson.zst")], &[]);
+    let complete = rows.iter().filter(|row| row["complete"] == true);
+    assert!(complete.clone().all(|row| row["begins"] == true && row["gaps"] == 0 && row["lost_restarts"] == 0));
+    assert_eq!((rows.len(), complete.count()), (670, 670));
+}
+
+#[test]
+fn allocations_that_vanished_alive_lost_their_tails() {
+    let Some(recording) = recording() else { return };
+    // Two listings of all there is, the second an hour later than it was: nothing can have been collected so soon.
+    let all = snapshots(&recording);
+    let directory = tempfile::tempdir().expect("a directory");
+    let late = directory.path().join("20261123T194012Z.json");
+    fs::copy(&all[73], &late).expect("a copy");
+    let statuses = |path: &Path| -> BTreeMap<String, String> {
+        versions(path).into_iter().map(|version| (version.id, version.client_status)).collect()
+    };
+    let (then, now) = (statuses(&all[12]), statuses(&late));
+    let vanished = |alloc_id: &str| {
+        let was_live = |status: &String| !matches!(status.as_str(), "complete" | "failed" | "lost");
+        then.get(alloc_id).is_some_and(was_live) && !now.contains_key(alloc_id)
+    };
+    let rows = export("coverage", &[&all[12], &late], &["--full-listing"]);
+    for row in &rows {
+        let vanished = vanished(row["alloc_id"].as_str().expect("text"));
+        assert_eq!(row["tail_lost"], vanished, "{row:?}");
+        assert!(!vanished || row["complete"] == false, "{row:?}");
+    }
+    assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
+}
+
+#[test]
+fn the_sample_cluster_says_what_it_lost() {
+    let rows = export("coverage", &[&sample("cluster")], &[]);
+    let sum = |name: &str| rows.iter().filter_map(|row| row[name].as_i64()).sum::<i64>();
+    assert_eq!((rows.len(), sum("events"), sum("restarts"), sum("lost_restarts")), (40, 352, 231, 171));
+    let complete = rows.iter().filter(|row| row["complete"] == true).count();
+    assert_eq!(complete, 32);
+    let row = |task: &str| rows.iter().find(|row| row["task"] == task).expect("a task");
+    let said = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
+    // A crash loop; a task whose restarts are all in view, but not all other events; one whose beginning is gone.
+    assert_eq!(json!(said("flaky")), json!([false, 4, 94, false]));
+    assert_eq!(json!(said("dead-port")), json!([true, 1, 0, false]));
+    assert_eq!(json!(said("fetch")), json!([false, 0, 0, false]));
+}
