@@ -69,9 +69,7 @@ fn rows(taken: &Taken, table: Table, kind: Kind) -> BTreeSet<String> {
     const LEDGER: [&str; 4] = ["region", "content_hash", "observed_at_ns", "is_full_listing"];
     let kept = |name: &str| match table {
         Table::Snapshots => LEDGER.contains(&name),
-        Table::TaskEvents => {
-            !["snapshot_id", "message"].contains(&name) && !(name == "attempt" && kind == Kind::Lesser)
-        }
+        Table::TaskEvents => !(["snapshot_id", "message"].contains(&name) || name == "attempt" && kind == Kind::Lesser),
         _ => name != "snapshot_id",
     };
     let strip = |row: &Row| {
