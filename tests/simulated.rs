@@ -5,10 +5,12 @@
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests simulated
 //!
-//! A failure is made as small as it can be and printed as the `Case` that shows it.
+//! A failure is made as small as it can be and printed as the `Case` that shows it. With `ALLOCLOG_KEEP` the files of all
+//! cases are left in the temporary directory.
 
 mod blocks;
 mod compare;
+mod coverage;
 mod cuts;
 mod filters;
 mod looks;
@@ -37,4 +39,11 @@ where
     let tried = TestRunner::new(config)
         .run(&strategy, |case| property(&case).map_err(|problem| TestCaseError::fail(format!("{problem:#}"))));
     tried.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// A directory for the files of a case, which are left there with `ALLOCLOG_KEEP`.
+fn directory() -> anyhow::Result<tempfile::TempDir> {
+    let mut directory = tempfile::tempdir()?;
+    directory.disable_cleanup(std::env::var_os("ALLOCLOG_KEEP").is_some());
+    Ok(directory)
 }

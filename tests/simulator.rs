@@ -34,7 +34,7 @@ pub use random::Random;
 pub use render::{BundleLayout, Document};
 pub use rows::{Ledger, Line, Told, line};
 pub use style::{Encoder, Layout, Objects, Style};
-pub use truth::{EventRow, Truth};
+pub use truth::{EventRow, StateTruth, TaskKey, Truth};
 
 /// Nanoseconds in a second.
 pub const SECOND: i64 = 1_000_000_000;

@@ -3,7 +3,7 @@
 use alloclog::intake::Options;
 
 use super::compare::{Arrival, check};
-use super::packed;
+use super::{directory, packed};
 use crate::simulator::{Cluster, Config, Document, Encoder, Layout, MINUTE, Objects, Random, START, Style};
 use crate::support::take;
 
@@ -12,7 +12,7 @@ const BLOCK: usize = 4 << 20;
 
 fn check_large(cluster: &Cluster, document: &Document) {
     assert!(document.bytes.len() > 2 * BLOCK, "{} has only {} bytes", document.name, document.bytes.len());
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory().expect("a directory");
     let path = packed::save(directory.path(), &document.name, &document.bytes);
     let taken = take(&[&path], &Options::default());
     let arrival = Arrival { source: path.display().to_string(), document, rejected: 0 };
@@ -31,6 +31,15 @@ fn large_documents_of_every_layout_give_exactly_their_rows() {
             let style = Style { layout, encoder, sorted, objects, padding: 400_000, ..Style::list(random.number()) };
             check_large(&cluster, &cluster.document(at, &style));
         }
+    }
+}
+
+#[test]
+fn large_documents_whose_times_are_all_rounded_are_marked_from_their_first_row() {
+    let cluster = Cluster::simulate(6, Config { jobs: 20, ..Config::default() });
+    for layout in [Layout::Array, Layout::Lines] {
+        let style = Style { layout, floats: true, padding: 400_000, ..Style::read(3) };
+        check_large(&cluster, &cluster.document(START + 30 * MINUTE, &style));
     }
 }
 

@@ -6,7 +6,7 @@ use globset::Glob;
 
 use super::compare::{arrivals, check, paths};
 use super::looks::cases;
-use super::{for_all, packed};
+use super::{directory, for_all, packed};
 use crate::support::take;
 
 /// Globs, and what each means in plain words.
@@ -34,7 +34,7 @@ fn filters_keep_exactly_what_they_mean() {
         let glob = random.chance(70).then(|| *random.pick(&GLOBS));
         let job = glob.map(|(glob, _)| Glob::new(glob).map(|glob| glob.compile_matcher())).transpose()?;
         let filter = Filter { namespace: namespace.map(str::to_owned), job };
-        let directory = tempfile::tempdir()?;
+        let directory = directory()?;
         let sources = packed::write(&looks, directory.path(), &mut random);
         let named: Vec<_> = sources.iter().collect();
         let taken = take(&paths(&named), &Options { filter, ..Options::default() });

@@ -5,7 +5,7 @@ use anyhow::ensure;
 
 use super::compare::{Tables, arrivals, check, differ, paths, without_arrival};
 use super::looks::{Case, Kind, cases};
-use super::{for_all, packed};
+use super::{directory, for_all, packed};
 use crate::simulator::{Document, Random};
 use crate::support::take;
 
@@ -15,7 +15,7 @@ fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
         let cluster = case.cluster();
         let looks = case.documents(&cluster);
         let mut random = case.random();
-        let directory = tempfile::tempdir()?;
+        let directory = directory()?;
         let sources = packed::write(&looks, directory.path(), &mut random);
         let mut named: Vec<_> = sources.iter().collect();
         for _ in 0..random.below(3) {
@@ -54,7 +54,7 @@ fn order_repetition_packing_and_splitting_never_show() {
 
 /// What is taken in of documents, without what the order of arrival tells.
 fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
-    let directory = tempfile::tempdir()?;
+    let directory = directory()?;
     let sources = packed::write(looks, directory.path(), random);
     let mut named: Vec<_> = sources.iter().collect();
     if again {

@@ -40,6 +40,8 @@ pub struct Shown {
     pub hooks: bool,
     /// Whether it says what the servers want besides the desired status.
     pub transition: bool,
+    /// Whether it has fields of a Nomad that nobody has met.
+    pub future: bool,
 }
 
 /// A document with fewer event times is not called rounded, since they may end in noughts by chance.
@@ -493,6 +495,7 @@ impl Style {
             resources,
             hooks: resources && !client,
             transition: form != Form::Stub || !client,
+            future: self.future,
         }
     }
 }

@@ -46,6 +46,7 @@ pub struct Ledger {
     pub allocations: usize,
     pub task_states: usize,
     pub task_events: usize,
+    pub unknown_fields: BTreeMap<&'static str, usize>,
 }
 
 impl Document {
@@ -75,6 +76,7 @@ impl Document {
             allocations: told.len(),
             task_states: told.iter().map(|shown| cluster.states(shown).len()).sum(),
             task_events: told.iter().map(|shown| shown.events(cluster)).sum(),
+            unknown_fields: unknown_fields(cluster, &told),
         };
         let sightings = kept.iter().filter_map(|shown| {
             let observed = observed.map(|(at, _)| at);
@@ -100,6 +102,14 @@ impl Document {
         }
         Some((told.iter().filter_map(|shown| cluster.newest(shown)).max()?, "content"))
     }
+}
+
+/// How often fields are shown that nobody has met.
+fn unknown_fields(cluster: &Cluster, told: &[Shown]) -> BTreeMap<&'static str, usize> {
+    let future: Vec<&Shown> = told.iter().filter(|shown| shown.future).collect();
+    let events: usize = future.iter().map(|shown| shown.events(cluster)).sum();
+    let fields = [("Future", future.len()), ("TaskStates.*.Events.*.Outlook", events)];
+    fields.into_iter().filter(|(_, times)| *times > 0).collect()
 }
 
 impl Form {

@@ -91,7 +91,16 @@ impl<'a> Shaper<'a> {
                 key != "DesiredTransition" && (key != "AllocatedResources" || !value.is_empty())
             });
         }
-        self.finish(stub)
+        self.finish(self.future(stub))
+    }
+
+    /// An allocation as a later Nomad may write it.
+    fn future(&self, mut object: Vec<(String, Json)>) -> Vec<(String, Json)> {
+        if self.style.future {
+            let field = Json::Map(vec![("TaskStates".into(), Json::Int(1))]);
+            object.insert(object.len() / 2, ("Future".into(), field));
+        }
+        object
     }
 
     /// The whole allocation; without its job it is an event's payload.
@@ -153,7 +162,7 @@ impl<'a> Shaper<'a> {
             full.retain(|(_, value)| !value.is_empty());
         }
         full.retain(|(key, _)| with_job || key != "Job");
-        self.finish(full)
+        self.finish(self.future(full))
     }
 
     fn task_states(&mut self, a: &Allocation, v: &Version) -> Json {
@@ -240,7 +249,11 @@ impl<'a> Shaper<'a> {
             field => text(field),
         };
         let order: &[&str] = if self.client() { &CLIENT_EVENT } else { &SERVER_EVENT };
-        Json::Map(order.iter().map(|field| ((*field).to_owned(), value(field))).collect())
+        let mut event: Vec<(String, Json)> = order.iter().map(|field| ((*field).to_owned(), value(field))).collect();
+        if self.style.future {
+            event.push(("Outlook".into(), "dim".into()));
+        }
+        Json::Map(event)
     }
 
     fn health(&self, a: &Allocation, v: &Version) -> Json {

@@ -73,6 +73,8 @@ pub struct Style {
     pub topics: bool,
     /// So many bytes more in the job of every full allocation, of a kind that leads guesses astray.
     pub padding: usize,
+    /// Fields of a Nomad that nobody has met.
+    pub future: bool,
 }
 
 impl Style {
@@ -96,6 +98,7 @@ impl Style {
             share: 100,
             topics: false,
             padding: 0,
+            future: false,
         }
     }
 
@@ -144,6 +147,7 @@ impl Style {
             share: *random.pick(&[100, 100, 100, 60, 8]),
             topics: random.chance(50),
             padding: 0,
+            future: random.chance(10),
         }
     }
 

@@ -83,6 +83,7 @@ pub struct Truth<'a> {
 /// A window of one task as one version shows it.
 pub(super) struct Window {
     modify_index: i64,
+    modified_at: i64,
     events: Range<usize>,
     /// The counter, if told.
     restarts: Option<i64>,
@@ -204,6 +205,10 @@ impl<'a> Truth<'a> {
                 let known = states.entry((allocation.id.clone(), life.task.clone())).or_insert_with(|| truth.clone());
                 if known.modify_index < truth.modify_index {
                     *known = truth;
+                } else if known.modify_index == truth.modify_index {
+                    // One document may lack what another has.
+                    known.restarts = known.restarts.or(truth.restarts);
+                    known.last_restart_ns = known.last_restart_ns.or(truth.last_restart_ns);
                 }
             }
         }
@@ -221,6 +226,7 @@ impl<'a> Truth<'a> {
                 let step = &life.steps[step];
                 windows.entry((shown.allocation, number)).or_default().push(Window {
                     modify_index: version.index,
+                    modified_at: if shown.floats { through_float(version.at) } else { version.at },
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
                     floats: shown.floats,
@@ -230,7 +236,7 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            windows.sort_by_key(|window| (window.modify_index, window.floats, window.restarts.is_some()));
+            windows.sort_by_key(|window| (window.modify_index, window.modified_at, window.restarts.is_some()));
         }
         windows.retain(|_, windows| !windows.is_empty());
         windows

@@ -1,0 +1,319 @@
+//! What the program says of its own completeness, against what the simulator knows to be missing; and the latest of
+//! every task and allocation. The program itself is run, on files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::compare::{Arrival, arrivals, differ, paths};
+use super::looks::{Case, cases};
+use super::{directory, for_all, packed};
+use crate::simulator::{Cluster, Document, StateTruth, TaskKey, Truth};
+use crate::support::Row;
+
+const HOUR: i64 = 3_600_000_000_000;
+
+#[test]
+fn coverage_is_exact_and_complete_is_never_said_in_vain() {
+    for_all(16, cases(14), |case| {
+        let cluster = case.cluster();
+        let looks = exact_looks(case, &cluster);
+        let mut random = case.random();
+        let directory = directory()?;
+        let sources = packed::write(&looks, &directory.path().join("in"), &mut random);
+        let mut named: Vec<_> = sources.iter().collect();
+        random.shuffle(&mut named);
+        let documents = arrivals(&named);
+        if !documents.iter().any(|arrival| !arrival.document.shown.is_empty()) {
+            return Ok(());
+        }
+        let views = export(&paths(&named), directory.path())?;
+        let known = Known::of(&cluster, &documents);
+        known.check_coverage(&views["coverage"])?;
+        known.check_task_states(&views["task_states"])?;
+        known.check_allocations(&views["allocations"])
+    });
+}
+
+/// The documents of a case, without those whose times are rounded and too few to tell: nobody could keep their events
+/// apart from exact ones.
+fn exact_looks(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
+    let tells = |document: &Document| document.told(cluster).iter().all(|shown| shown.floats == shown.tells_floats);
+    case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
+}
+
+/// Runs `alloclog export` and gives the rows of each view.
+fn export(sources: &[&Path], directory: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<Row>>> {
+    let (views, out) = (["coverage", "task_states", "allocations"], directory.join("out"));
+    let ran = Command::new(env!("CARGO_BIN_EXE_alloclog"))
+        .arg("export")
+        .args(sources)
+        .args(["--format", "ndjson", "--table", &views.join(","), "-o"])
+        .arg(&out)
+        .env_remove("NOMAD_REGION")
+        .output()?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let rows = |view: &'static str| {
+        let text = fs::read_to_string(out.join(format!("{view}.ndjson")))?;
+        Ok((view, text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?))
+    };
+    views.into_iter().map(rows).collect()
+}
+
+/// What is known of a cluster from documents.
+struct Known<'a> {
+    cluster: &'a Cluster,
+    truth: Truth<'a>,
+    /// Rows of `allocation_history` and `task_state_history` by allocation.
+    history: BTreeMap<String, Vec<Row>>,
+    states: BTreeMap<String, Vec<Row>>,
+    /// When each allocation was last seen not terminal.
+    sighted: BTreeMap<String, i64>,
+    /// Full listings: of which namespace, and when.
+    listings: Vec<(&'static str, i64)>,
+    /// The attempts of each task's events, as the first document that shows an event has it.
+    attempts: BTreeMap<TaskKey, BTreeSet<Option<i64>>>,
+    rounded: BTreeSet<TaskKey>,
+    lists_nodes: BTreeSet<usize>,
+}
+
+impl<'a> Known<'a> {
+    fn of(cluster: &'a Cluster, arrivals: &[Arrival<'_>]) -> Self {
+        let mut known = Known {
+            cluster,
+            truth: Truth::of_documents(cluster, arrivals.iter().map(|arrival| arrival.document)),
+            history: BTreeMap::new(),
+            states: BTreeMap::new(),
+            sighted: BTreeMap::new(),
+            listings: vec![],
+            attempts: BTreeMap::new(),
+            rounded: BTreeSet::new(),
+            lists_nodes: BTreeSet::new(),
+        };
+        let mut met = BTreeSet::new();
+        for document in arrivals.iter().map(|arrival| arrival.document).filter(|document| !document.is_aside) {
+            let told = document.rows(cluster, &|_| true, false);
+            let by_allocation = |rows: &BTreeSet<String>, into: &mut BTreeMap<String, Vec<Row>>| {
+                for row in rows {
+                    let row: Row = serde_json::from_str(row).expect("a line of ours");
+                    into.entry(row["alloc_id"].as_str().expect("an ID").to_owned()).or_default().push(row);
+                }
+            };
+            by_allocation(&told.history, &mut known.history);
+            by_allocation(&told.states, &mut known.states);
+            for (alloc_id, at) in told.sightings {
+                let last = known.sighted.entry(alloc_id).or_insert(at);
+                *last = at.max(*last);
+            }
+            let listing = told.ledger.and_then(|facts| facts.namespace.zip(facts.observed_at));
+            known.listings.extend(listing);
+            for (event, (attempt, _)) in told.events {
+                let task = (event.alloc_id.clone(), event.task.clone());
+                if event.times_rounded {
+                    known.rounded.insert(task.clone());
+                }
+                if met.insert(event) {
+                    known.attempts.entry(task).or_default().insert(attempt);
+                }
+            }
+            known.lists_nodes.extend(document.nodes.iter().map(|(node, _)| *node));
+        }
+        known
+    }
+
+    fn check_coverage(&self, rows: &[Row]) -> anyhow::Result<()> {
+        let truths = self.truth.tasks();
+        let mut tasks = BTreeSet::new();
+        for row in rows {
+            let task = key(row);
+            let what = || format!("{:?}\n  {row:?}", truths.get(&task));
+            let vanished = self.latest(&task.0)["vanished"].clone();
+            ensure!(row["tail_lost"] == vanished, "tail_lost, not {vanished}: {}", what());
+            let complete = row["complete"] == true;
+            match truths.get(&task) {
+                None => ensure!(row["events"] == 0 && !complete, "no window, yet {}", what()),
+                Some(truth) => {
+                    let told = ["events", "restarts", "lost_restarts", "begins", "gaps"].map(|name| &row[name]);
+                    let true_ones = [
+                        json!(truth.events),
+                        json!(truth.restarts),
+                        json!(truth.lost_restarts),
+                        json!(truth.begins),
+                        json!(truth.gaps),
+                    ];
+                    ensure!(told == true_ones.each_ref(), "{true_ones:?}: {}", what());
+                    ensure!(!complete || !truth.missing || truth.deceptive, "complete in vain: {}", what());
+                    ensure!(!complete || !self.rounded.contains(&task), "complete with rounded times: {}", what());
+                    ensure!(complete || !truth.plain || row["tail_lost"] == true, "not complete: {}", what());
+                }
+            }
+            ensure!(tasks.insert(task), "twice: {row:?}");
+        }
+        differ("coverage", &tasks, &self.tasks().into_iter().filter_map(|(id, task)| Some((id, task?))).collect())
+    }
+
+    fn check_task_states(&self, rows: &[Row]) -> anyhow::Result<()> {
+        let truths = self.truth.states();
+        let is: BTreeSet<Vec<String>> = rows.iter().map(|row| state_cells(&|name| row[name].clone())).collect();
+        ensure!(is.len() == rows.len(), "a row twice");
+        let must_be = self.tasks().into_iter().map(|(alloc_id, task)| {
+            let latest = self.latest(&alloc_id);
+            let named = (alloc_id.clone(), task.clone().unwrap_or_default());
+            let state = truths.get(&named);
+            let own = self.states[&alloc_id].iter().filter(|row| row["task"] == json!(task));
+            let own: Vec<&Row> = own.collect();
+            let ends = state.is_some_and(|s| s.state == "dead")
+                || ["complete", "failed"].iter().any(|status| latest["client_status"] == *status);
+            let of = |value: &dyn Fn(&StateTruth) -> Value| state.map_or(Value::Null, value);
+            let attempts = self.attempts.get(&named);
+            let seen = attempts.map_or(0, |attempts| attempts.iter().flatten().count());
+            state_cells(&|name| match name {
+                "alloc_id" => json!(alloc_id),
+                "task" => json!(task),
+                "state" => of(&|s| json!(s.state)),
+                "failed" => of(&|s| json!(s.failed)),
+                "restarts" => of(&|s| json!(s.restarts)),
+                "modify_index" => of(&|s| json!(s.modify_index)),
+                "last_restart_at_ns" => of(&|s| json!(s.last_restart_ns)),
+                "started_at_ns" => of(&|s| json!(s.started_ns)),
+                "finished_at_ns" => of(&|s| json!(s.finished_ns)),
+                "ended_at_ns" if ends => of(&|s| json!(s.finished_ns)),
+                "ended_at_ns" => Value::Null,
+                "lifecycle_hook" | "sidecar" => largest(&own, name),
+                "attempts_seen" if attempts.is_some() && seen == 0 => Value::Null,
+                "attempts_seen" => json!(seen),
+                _ => latest[name].clone(),
+            })
+        });
+        differ("task_states", &is, &must_be.collect())
+    }
+
+    fn check_allocations(&self, rows: &[Row]) -> anyhow::Result<()> {
+        ensure!(rows.len() == self.history.len(), "{} allocations, not {}", rows.len(), self.history.len());
+        for row in rows {
+            let alloc_id = row["alloc_id"].as_str().context("an ID")?;
+            for (name, value) in self.latest(alloc_id) {
+                ensure!(row[&name] == value, "{name} must be {value}: {row:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Every task that a source named; an allocation without any has one without a name.
+    fn tasks(&self) -> BTreeSet<(String, Option<String>)> {
+        let named = self.states.iter().flat_map(|(alloc_id, rows)| {
+            let mut names: BTreeSet<Option<String>> =
+                rows.iter().map(|row| row["task"].as_str().map(str::to_owned)).collect();
+            if names.len() > 1 {
+                names.remove(&None);
+            }
+            names.into_iter().map(|name| (alloc_id.clone(), name))
+        });
+        named.collect()
+    }
+
+    /// An allocation as it was last seen, put together from all that shows it.
+    fn latest(&self, alloc_id: &str) -> Row {
+        let rows: Vec<&Row> = self.history[alloc_id].iter().collect();
+        let index = |row: &&Row| row["modify_index"].as_i64();
+        let newest = rows.iter().map(index).max().flatten();
+        let newest: Vec<&Row> = rows.iter().filter(|row| index(row) == newest).copied().collect();
+        let mut latest = Row::new();
+        for name in rows[0].keys().filter(|name| *name != "shape") {
+            let value = match name.as_str() {
+                "job_version" | "deployment_id" | "next_allocation" => {
+                    let telling: Vec<&Row> = rows.iter().filter(|row| !row[name].is_null()).copied().collect();
+                    let last = telling.iter().map(index).max().flatten();
+                    largest(&telling.into_iter().filter(|row| index(row) == last).collect::<Vec<_>>(), name)
+                }
+                _ if CONSTANT.contains(&name.as_str()) => largest(&rows, name),
+                _ => largest(&newest, name),
+            };
+            latest.insert(name.clone(), value);
+        }
+        let is_live = !["complete", "failed", "lost"].iter().any(|status| latest["client_status"] == *status);
+        let sighted = self.sighted.get(alloc_id).copied();
+        let namespace = latest["namespace"].clone();
+        let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
+        let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
+        let vanished = is_live && sighted.is_some_and(|at| listings.iter().any(|listed| listed / HOUR > at / HOUR));
+        let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
+        let hour = sighted.filter(|_| is_live).map(|at| at / HOUR);
+        let listed = listings.into_iter().filter(|listed| Some(listed / HOUR) == hour);
+        latest.insert("vanished".into(), json!(vanished));
+        latest.insert("last_seen_at_ns".into(), json!(modified.chain(sighted).chain(listed).max()));
+        let nodes = &self.cluster.nodes;
+        let node =
+            (0..nodes.len()).find(|n| latest["node_id"] == nodes[*n].id.as_str() && self.lists_nodes.contains(n));
+        let class = node.map(|n| nodes[n].class).filter(|class| !class.is_empty());
+        latest.insert("node_class".into(), json!(class));
+        latest.insert("datacenter".into(), json!(node.map(|n| nodes[n].datacenter)));
+        latest
+    }
+}
+
+/// Columns of an allocation that never change, if not every source tells them.
+const CONSTANT: [&str; 15] = [
+    "namespace",
+    "job_id",
+    "task_group",
+    "job_type",
+    "node_id",
+    "node_name",
+    "name",
+    "alloc_index",
+    "previous_allocation",
+    "created_at_ns",
+    "create_index",
+    "cpu_shares",
+    "memory_mb",
+    "memory_max_mb",
+    "disk_mb",
+];
+
+/// The columns of `task_states` that are compared.
+const STATE: [&str; 24] = [
+    "alloc_id",
+    "task",
+    "namespace",
+    "job_id",
+    "task_group",
+    "job_type",
+    "job_version",
+    "node_id",
+    "node_name",
+    "node_class",
+    "datacenter",
+    "client_status",
+    "desired_status",
+    "state",
+    "failed",
+    "restarts",
+    "modify_index",
+    "last_restart_at_ns",
+    "started_at_ns",
+    "finished_at_ns",
+    "ended_at_ns",
+    "lifecycle_hook",
+    "sidecar",
+    "attempts_seen",
+];
+
+fn state_cells(value: &dyn Fn(&str) -> Value) -> Vec<String> {
+    STATE.iter().map(|name| format!("{name}={}", value(name))).collect()
+}
+
+fn key(row: &Row) -> TaskKey {
+    let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    (text("alloc_id"), text("task"))
+}
+
+/// The one value of a column; where times were rounded, the largest of several.
+fn largest(rows: &[&Row], name: &str) -> Value {
+    let values = rows.iter().map(|row| &row[name]).filter(|value| !value.is_null());
+    values.max_by_key(|value| (value.as_i64(), value.to_string())).cloned().unwrap_or_default()
+}
