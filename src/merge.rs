@@ -12,6 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::decode::document::{Content, Head, Item};
+use crate::decode::record::Allocation;
 use crate::tables::column::{self, Column, identity};
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
@@ -192,7 +193,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             all_float: times().all(time::looks_like_float),
         };
         let version_key = match (a.modify_index, a.modify_time) {
-            (Some(modify_index), Some(modify_time)) => Some(version_key(&Head {
+            (Some(modify_index), Some(modify_time)) if may_be_known_again(item, a) => Some(version_key(&Head {
                 id: place.alloc_id,
                 modify_index,
                 modify_time,
@@ -215,6 +216,14 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
         }
     }
     made
+}
+
+/// Whether an allocation that is read may be passed over when a list shows it again. One with unknown fields must be
+/// read to count them. A payload taken out of its event is a row of its own kind. And where a modification time is the
+/// same after a pass through a float, a document whose times went through one looks like an exact one.
+fn may_be_known_again(item: &Item<'_>, a: &Allocation<'_>) -> bool {
+    let is_streamed = matches!(item.content, Content::Streamed(_));
+    !item.has_unknown && !is_streamed && !a.modify_time.is_some_and(time::looks_like_float)
 }
 
 /// The key of an allocation's version: within one region it stands for the same JSON.

@@ -70,6 +70,8 @@ pub struct Item<'a> {
     pub bytes: Range<usize>,
     /// What it is.
     pub content: Content<'a>,
+    /// Whether it has fields that Nomad is not known to have.
+    pub has_unknown: bool,
 }
 
 /// What was found.
@@ -445,7 +447,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
     /// or cut: a survey will say.
     fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
-            self.part.items.push(Item { bytes: at..end, content: Content::Seen(number) });
+            self.part.items.push(Item { bytes: at..end, content: Content::Seen(number), has_unknown: false });
             return Some(end);
         }
         let memory = &mut self.reader.memory;
@@ -459,7 +461,8 @@ impl<'a> Walk<'a, '_, '_, '_> {
             && end - at <= LONG
             && !memory.since(mark).iter().any(|name| **name == *"Allocs")
         {
-            self.part.items.push(Item { bytes: at..end, content: Content::Allocation(a) });
+            let has_unknown = !memory.since(mark).is_empty();
+            self.part.items.push(Item { bytes: at..end, content: Content::Allocation(a), has_unknown });
             return Some(end);
         }
         memory.back_to(mark);
@@ -511,7 +514,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
             && let Some((number, end)) = self.seen_version(range.start)
             && end == range.end
         {
-            self.part.items.push(Item { bytes: range, content: Content::Seen(number) });
+            self.part.items.push(Item { bytes: range, content: Content::Seen(number), has_unknown: false });
             return;
         }
         let mark = self.reader.memory.mark();
@@ -519,7 +522,8 @@ impl<'a> Walk<'a, '_, '_, '_> {
         match read {
             Ok(a) if a.id.is_some() => {
                 let content = if streamed { Content::Streamed(a) } else { Content::Allocation(a) };
-                self.part.items.push(Item { bytes: range, content });
+                let has_unknown = !self.reader.memory.since(mark).is_empty();
+                self.part.items.push(Item { bytes: range, content, has_unknown });
             }
             Ok(_) => {
                 self.reader.memory.back_to(mark);
@@ -537,7 +541,8 @@ impl<'a> Walk<'a, '_, '_, '_> {
     fn node(&mut self, range: Range<usize>, path: &str) {
         match self.read(range.clone(), |i| allocation::node(i), |i| allocation::node(i)) {
             Ok(n) if n.id.is_some() => {
-                self.part.items.push(Item { bytes: range, content: Content::Node(Box::new(n)) });
+                let content = Content::Node(Box::new(n));
+                self.part.items.push(Item { bytes: range, content, has_unknown: false });
             }
             Ok(_) => {
                 let what = "is missing: rejected, since the node cannot be told apart";
