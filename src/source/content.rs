@@ -93,8 +93,9 @@ pub fn walk(
     visit: &mut Visit<'_>,
 ) -> bool {
     let mut head = Vec::with_capacity(SNIFFED);
+    // What tells what it holds goes on to be read, and fails there.
     if let Err(e) = stream.by_ref().take(SNIFFED as u64).read_to_end(&mut head)
-        && head.is_empty()
+        && matches!(kind(&head), Kind::Empty | Kind::Other)
     {
         return visit(Found::Unreadable(origin.clone(), format!("cannot be read: {e}")));
     }
