@@ -15,7 +15,7 @@ use std::thread;
 
 use arrow::array::RecordBatch;
 
-use crate::decode::document::{Head, Mode, Part, Place, Reader};
+use crate::decode::document::{Head, Mode, Part, Place, Reader, Seen};
 use crate::merge::{self, Columns, Filter, Rows, Versions};
 use crate::source::{self, Input};
 use crate::tables::Table;
@@ -206,8 +206,7 @@ fn decode<'a>(
 ) -> Part<'a> {
     let mut seen = |head: &Head<'_>| versions.number(head);
     // Within the first document nothing was seen before; in strict mode every byte is read all the same.
-    let seen: Option<&mut dyn FnMut(&Head<'_>) -> Option<u32>> =
-        if block.may_be_seen && !options.strict { Some(&mut seen) } else { None };
+    let seen: Option<&mut Seen<'_>> = if block.may_be_seen && !options.strict { Some(&mut seen) } else { None };
     reader.part(place.clone(), bytes, block.end.is_some(), seen)
 }
 

@@ -249,23 +249,30 @@ impl Facts {
 /// The versions that were seen: shared, so that all cores can pass over what is known.
 #[derive(Debug, Default)]
 pub struct Versions {
-    known: RwLock<(HashMap<u128, u32, BuildHasherDefault<Ready>>, Vec<Facts>)>,
+    known: RwLock<Known>,
+}
+
+/// Versions by their key, and what is remembered of each by its number.
+#[derive(Debug, Default)]
+struct Known {
+    numbers: HashMap<u128, u32, BuildHasherDefault<Ready>>,
+    facts: Vec<Facts>,
 }
 
 impl Versions {
     /// The number of a version, if it was seen.
     pub fn number(&self, head: &Head<'_>) -> Option<u32> {
-        self.known.read().ok()?.0.get(&version_key(head)).copied()
+        self.known.read().ok()?.numbers.get(&version_key(head)).copied()
     }
 
     /// What is remembered of a version.
     pub fn facts(&self, number: u32) -> Option<Facts> {
-        self.known.read().ok()?.1.get(number as usize).copied()
+        self.known.read().ok()?.facts.get(number as usize).copied()
     }
 
     fn add(&self, versions: impl Iterator<Item = (u128, Facts)>) {
         let Ok(mut known) = self.known.write() else { return };
-        let (numbers, facts) = &mut *known;
+        let Known { numbers, facts } = &mut *known;
         for (key, fact) in versions {
             if let hashbrown::hash_map::Entry::Vacant(entry) = numbers.entry(key) {
                 entry.insert(facts.len() as u32);

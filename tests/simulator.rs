@@ -30,9 +30,9 @@ mod version;
 
 pub use cluster::{Cluster, Config};
 pub use random::Random;
-pub use render::{BundleLayout, Document, Shown};
-pub use style::{Encoder, Layout, Never, Objects, Style};
-pub use truth::{EventRow, StateTruth, TaskKey, TaskTruth, Truth, sightings};
+pub use render::{BundleLayout, Document};
+pub use style::{Layout, Style};
+pub use truth::{EventRow, StateTruth, TaskKey, Truth, sightings};
 
 /// Nanoseconds in a second.
 pub const SECOND: i64 = 1_000_000_000;

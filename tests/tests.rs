@@ -1,5 +1,8 @@
 //! One integration binary: every further one would link polars again.
 
+// A test that cannot go on ends with a panic, helpers outside of `#[test]` functions included.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 mod program;
 mod readers;
 mod recordings;

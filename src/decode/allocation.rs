@@ -107,6 +107,7 @@ impl<'a> Names<'a> {
     /// # Errors
     /// When it was met before, which `known` tells as long as there are few.
     #[inline]
+    #[allow(clippy::ptr_arg)] // most names borrow from the document and are remembered as they are
     fn meet<'k, I: Input<'a>>(
         &mut self,
         input: &I,

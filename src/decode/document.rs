@@ -36,6 +36,9 @@ pub struct Mode {
     pub strict: bool,
 }
 
+/// Tells whether a version of an allocation was seen, and by which number.
+pub type Seen<'f> = dyn FnMut(&Head<'_>) -> Option<u32> + 'f;
+
 /// What one part of a document holds.
 #[derive(Debug, Default)]
 pub struct Part<'a> {
@@ -133,13 +136,7 @@ impl Reader {
     ///
     /// Where the document was cut into parts shows in nothing but [`Part::elements`]: what a part cannot decide, it
     /// leaves to the next, and nothing is decided by what happens to be at hand.
-    pub fn part<'a>(
-        &mut self,
-        place: Place,
-        bytes: &'a [u8],
-        is_last: bool,
-        seen: Option<&mut dyn FnMut(&Head<'_>) -> Option<u32>>,
-    ) -> Part<'a> {
+    pub fn part<'a>(&mut self, place: Place, bytes: &'a [u8], is_last: bool, seen: Option<&mut Seen<'_>>) -> Part<'a> {
         let part = Part { place, ..Part::default() };
         let mut walk = Walk { reader: self, bytes, is_last, seen, tried: 0, known: 0, part };
         let end = walk.run();
@@ -151,11 +148,11 @@ impl Reader {
 }
 
 /// One part on its way through the reader.
-struct Walk<'a, 'r, 's> {
+struct Walk<'a, 'r, 's, 'f> {
     reader: &'r mut Reader,
     bytes: &'a [u8],
     is_last: bool,
-    seen: Option<&'s mut dyn FnMut(&Head<'_>) -> Option<u32>>,
+    seen: Option<&'s mut Seen<'f>>,
     /// How many allocations were looked up in `seen`, and how many of them it knew.
     tried: u32,
     known: u32,
@@ -179,7 +176,7 @@ struct Payload {
     path: String,
 }
 
-impl<'a> Walk<'a, '_, '_> {
+impl<'a> Walk<'a, '_, '_, '_> {
     /// Goes through the part; the number of bytes done with.
     fn run(&mut self) -> usize {
         let mut at = 0;

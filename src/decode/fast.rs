@@ -257,7 +257,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
             && let Ok(field) = key.field()
         {
             let bit = key.bit();
-            self.at += key.len();
+            self.at += key.width();
             *slot += 1;
             return Ok(Some((field, bit)));
         }
@@ -269,7 +269,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         let start = self.at;
         if let Some((i, key)) = F::order(&mut self.memory.orders).found(*slot, &self.bytes[start..]) {
             let (field, bit) = (key.field().map_err(Clone::clone), key.bit());
-            self.at += key.len();
+            self.at += key.width();
             *slot = i + 1;
             return Ok(field.map(|field| (field, bit)).map_err(|name| self.memory.note(name)).ok());
         }

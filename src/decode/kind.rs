@@ -71,11 +71,7 @@ impl Keys {
             Kind::Allocation
         } else if self.id && (self.node || (self.datacenter && self.status)) {
             Kind::Node
-        } else if (self.payload && !self.id)
-            || (self.events && !self.id)
-            || self.count == 0
-            || (self.error && self.count == 1)
-        {
+        } else if ((self.payload || self.events) && !self.id) || self.count == 0 || (self.error && self.count == 1) {
             Kind::Wrapper
         } else {
             Kind::Other

@@ -163,7 +163,7 @@ impl<F: Field> Key<F> {
 
     /// Bytes from the key's beginning to the value's.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.written.len()
     }
 

@@ -39,19 +39,15 @@ pub struct Open {
 }
 
 /// Whether a document's times went through a float.
+#[derive(Default)]
 enum Rounding {
     /// An event time showed that they did not, or the end that they did.
     Known(bool),
     /// There was no event time yet.
+    #[default]
     Open,
     /// All event times so far, this many, look as if they did; their parts wait for the answer.
     Held(u64, Box<Held>),
-}
-
-impl Default for Rounding {
-    fn default() -> Self {
-        Rounding::Open
-    }
 }
 
 /// Parts of a document that wait until it is known whether its times went through a float.

@@ -353,7 +353,7 @@ fn a_line_without_its_end_costs_that_line_alone() {
             let ids = ids(&outcome);
             assert!(outcome.faults.len() == 1 && ids[0] == "first", "cut at {end}: {:?}", outcome.faults);
             let rest = if end % 20 == 1 { 40_000 } else { 0 };
-            assert!(ids.len() >= 1 + rest, "cut at {end}: {} lines were read", ids.len());
+            assert!(ids.len() > rest, "cut at {end}: {} lines were read", ids.len());
         }
     }
 }

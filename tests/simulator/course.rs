@@ -10,6 +10,9 @@ use crate::simulator::random::Random;
 use crate::simulator::runner::{Phase, Runner};
 use crate::simulator::scenario::Scenario;
 
+/// When a task ends the others, its number, and the event that they get for it.
+type End = (i64, usize, fn(&str) -> Event);
+
 /// How a client fares with an allocation before any task has its say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
@@ -193,7 +196,7 @@ impl Plan<'_> {
                 }
                 if runner.life.state().failed {
                     let name = runner.life.task.clone();
-                    self.put_down(runners, ready, &name, |name| Event::sibling_failed(name));
+                    self.put_down(runners, ready, &name, Event::sibling_failed);
                     return;
                 }
             }
@@ -219,9 +222,9 @@ impl Plan<'_> {
     }
 
     /// The task whose end brings down the others, when, and what they are told.
-    fn ends_others(&self, runners: &[Runner]) -> Option<(i64, usize, fn(&str) -> Event)> {
+    fn ends_others(&self, runners: &[Runner]) -> Option<End> {
         let dead = |n: &usize| runners[*n].phase == Phase::Dead;
-        let mut ends: Vec<(i64, usize, fn(&str) -> Event)> = vec![];
+        let mut ends: Vec<End> = vec![];
         for number in (0..runners.len()).filter(dead) {
             if runners[number].life.state().failed {
                 ends.push((runners[number].now + 1, number, Event::sibling_failed));

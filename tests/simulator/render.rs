@@ -2,7 +2,7 @@
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::json::{Json, Print, object};
-use crate::simulator::moment::{rfc3339, stamp};
+use crate::simulator::moment::{rfc3339, stamp, through_float};
 use crate::simulator::shapes::Shaper;
 use crate::simulator::style::{Layout, Objects, Style};
 use crate::simulator::version::{Source, Version};
@@ -49,9 +49,17 @@ impl Document {
         }
     }
 
-    /// The file as the tests pass it on.
-    pub fn file(&self) -> (String, Vec<u8>) {
-        (self.name.clone(), self.bytes.clone())
+    /// The newest time in it, of allocations and their events.
+    pub fn newest(&self, cluster: &Cluster) -> Option<i64> {
+        let times = self.shown.iter().flat_map(|shown| {
+            let allocation = &cluster.allocations[shown.allocation];
+            let version = &allocation.versions[shown.version];
+            let steps = version.steps.iter().flatten().zip(&allocation.lives).filter(|_| shown.tasks);
+            let windows = steps.filter_map(|(step, life)| Some(&life.events[life.steps[(*step)?].window()]));
+            let events = windows.flatten().map(|lived| lived.event.time);
+            events.chain([version.at, allocation.created]).collect::<Vec<_>>()
+        });
+        times.map(|ns| if self.shown[0].floats { through_float(ns) } else { ns }).max()
     }
 }
 

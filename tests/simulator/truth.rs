@@ -244,15 +244,15 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// When and in which form an allocation that was not done was shown: the rows of `sightings`, as (id, nanoseconds).
-/// For listings named by their second only.
+/// When allocations that were not done were shown: the rows of `sightings`, as (id, nanoseconds). `Document::at` must be
+/// what tells when a document was observed: for one named by its second, that second.
 pub fn sightings(cluster: &Cluster, documents: &[Document]) -> BTreeSet<(String, i64)> {
-    let (second, hour) = (1_000_000_000, 3_600_000_000_000);
+    let hour = 3_600_000_000_000;
     let rows = documents.iter().flat_map(|document| {
         document.shown.iter().filter_map(|shown| {
             let allocation = &cluster.allocations[shown.allocation];
             let version = &allocation.versions[shown.version];
-            let cut = if version.client_status == "pending" { second } else { hour };
+            let cut = if version.client_status == "pending" { 1 } else { hour };
             (!version.is_terminal()).then(|| (allocation.id.clone(), document.at - document.at % cut))
         })
     });
