@@ -229,9 +229,9 @@ fn an_unwritable_place_is_found_before_the_work() {
 fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"))
-        .file(".out.alloclog-dead/lock", "")
-        .file(".out.alloclog-live/lock", "");
-    let lock = fs::File::open(desk.path(".out.alloclog-live/lock")).expect("a file");
+        .file(".out.alloclog-dead/store/x", "")
+        .file(".out.alloclog-live/store/x", "");
+    let lock = fs::File::open(desk.path(".out.alloclog-live")).expect("a directory");
     lock.lock().expect("a lock");
     desk.export(&["a.json", "-o", "out"]).ends(0);
     assert_eq!(desk.names(), [".out.alloclog-live", "a.json", "out"]);

@@ -129,9 +129,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = wanted(args)?;
     let inputs = inputs(args)?;
     let console = Console::new(args.loudness(), &inputs);
+    interrupt::listen()?;
     if args.output == Path::new("-") {
-        let work = tempfile::tempdir().context("no temporary directory can be made")?;
-        interrupt::remove(work.path())?;
+        let work = interrupt::undisturbed(|unfinished| {
+            let work = tempfile::tempdir().context("no temporary directory can be made")?;
+            *unfinished = Some(work.path().to_owned());
+            anyhow::Ok(work)
+        })?;
         let store = Store::at(work.path());
         let exit = fill(args, &inputs, &wanted, &store, &console)?;
         for table in &wanted {
@@ -139,8 +143,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         return Ok(exit);
     }
-    let output = Output::begin(&args.output, args.force)?;
-    interrupt::remove(output.temporary())?;
+    let output = interrupt::undisturbed(|unfinished| {
+        let output = Output::begin(&args.output, args.force)?;
+        *unfinished = Some(output.temporary().to_owned());
+        anyhow::Ok(output)
+    })?;
     let store = Store::at(&output.store());
     let exit = fill(args, &inputs, &wanted, &store, &console)?;
     let mut files = Vec::new();
@@ -162,7 +169,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         };
         files.push(Exported { table: table.name().to_owned(), file, rows });
     }
-    output.commit(&args.manifest(files))?;
+    interrupt::undisturbed(|unfinished| {
+        *unfinished = None;
+        output.commit(&args.manifest(files))
+    })?;
     Ok(exit)
 }
 
