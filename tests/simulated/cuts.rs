@@ -9,7 +9,7 @@ use crate::support::take;
 
 #[test]
 fn a_document_that_ends_too_early_gives_what_was_whole() {
-    each_case(30, |case| {
+    each_case(20, |case| {
         let mut random = Random::new(2_000_000 + case);
         let cluster = cluster(&mut random, 30);
         let at = random.between(START + 5 * MINUTE, cluster.end());

@@ -83,6 +83,8 @@ pub struct Truth<'a> {
 /// A window of one task as one version shows it.
 pub(super) struct Window {
     modify_index: i64,
+    /// The version's time as written.
+    modified_at: i64,
     events: Range<usize>,
     /// The counter, if told.
     restarts: Option<i64>,
@@ -279,6 +281,7 @@ impl<'a> Truth<'a> {
                 let step = &life.steps[step];
                 windows.entry((shown.allocation, number)).or_default().push(Window {
                     modify_index: version.index,
+                    modified_at: if shown.floats { through_float(version.at) } else { version.at },
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
                     floats: shown.floats,
@@ -288,7 +291,7 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            windows.sort_by_key(|window| (window.modify_index, window.restarts.is_some()));
+            windows.sort_by_key(|window| (window.modify_index, window.modified_at, window.restarts.is_some()));
         }
         windows.retain(|_, windows| !windows.is_empty());
         windows
