@@ -291,7 +291,10 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            windows.sort_by_key(|window| (window.modify_index, window.modified_at, window.restarts.is_some()));
+            // The same window again is no other: where a clock stepped back it would not even join itself.
+            let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
+            windows.sort_by_key(|window| (place(window), window.floats, window.marked));
+            windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
         }
         windows.retain(|_, windows| !windows.is_empty());
         windows
