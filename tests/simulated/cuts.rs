@@ -9,13 +9,15 @@ use crate::support::take;
 
 #[test]
 fn a_document_that_ends_too_early_gives_what_was_whole() {
-    each_case(30, |case| {
+    each_case(20, |case| {
         let mut random = Random::new(2_000_000 + case);
         let cluster = cluster(&mut random, 30);
         let at = random.between(START + 5 * MINUTE, cluster.end());
         let style = Style { bom: false, ..Style::any(&mut random) };
         let stream = random.chance(30);
-        let (document, loose) = if stream {
+        let (document, loose) = if stream && random.chance(50) {
+            (cluster.frames(at - 5 * MINUTE, at, &style), true)
+        } else if stream {
             (cluster.bare_events(at - 5 * MINUTE, at, &style), true)
         } else {
             let loose = [Layout::Lines, Layout::Concatenated, Layout::PrettyConcatenated].contains(&style.layout);

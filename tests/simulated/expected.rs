@@ -80,6 +80,35 @@ pub fn states(rows: &[Row]) -> BTreeMap<TaskKey, StateTruth> {
     states
 }
 
+/// A row of `allocation_history` in the words of [`Truth::versions`].
+fn version(row: &Row) -> String {
+    let texts = ["desired_description", "client_description", "next_allocation"].map(|name| maybe(row, name));
+    let [desired, client] = ["desired_status", "client_status"].map(|name| text(row, name));
+    let numbers = ["create_index", "modify_index", "created_at_ns", "modified_at_ns"].map(|name| int(row, name));
+    let [created, modified, created_at, modified_at] = numbers.map(|number| number.expect("a number"));
+    let (id, name, node) = (text(row, "alloc_id"), text(row, "name"), text(row, "node_name"));
+    format!("{id} {name} {node:?} {desired} {client} {texts:?} {created} {modified} {created_at} {modified_at}")
+}
+
+/// A window of a row of `task_state_history` in the words of [`Truth::window_rows`].
+fn window(row: &Row) -> Option<String> {
+    let events = int(row, "window_events")?;
+    let place = |which: &str| {
+        (int(row, &format!("window_{which}_attempt")), int(row, &format!("window_{which}_ns")).expect("a time"))
+    };
+    Some(format!(
+        "{} {:?} {} {:?} {events} {} {} {:?} {:?}",
+        text(row, "alloc_id"),
+        text(row, "task"),
+        int(row, "modify_index").expect("an index"),
+        int(row, "restarts"),
+        int(row, "window_restarting").expect("a number"),
+        text(row, "window_first_type"),
+        place("first"),
+        place("last"),
+    ))
+}
+
 /// Says what differs between two sets, and nothing else.
 pub fn same<T: Ord + Debug>(what: &str, is: &BTreeSet<T>, must_be: &BTreeSet<T>) {
     let first = |of: Vec<&T>| of.into_iter().take(3).map(|row| format!("\n    {row:?}")).collect::<String>();
@@ -124,6 +153,10 @@ pub fn check(case: &str, cluster: &Cluster, takings: &[Taking], kind: Kind, take
         .iter()
         .map(|row| (EventRow { attempt: None, ..event(row) }, row["message"].as_str().unwrap_or_default().to_owned()));
     same(&format!("{case}, messages"), &pairs(&messages.collect()), &pairs(&truth.messages()));
+    let versions = taken.table(Table::AllocationHistory).iter().map(version).collect();
+    same(&format!("{case}, allocation_history"), &versions, &truth.versions());
+    let windows = taken.table(Table::TaskStateHistory).iter().filter_map(window).collect();
+    same(&format!("{case}, windows"), &windows, &truth.window_rows());
     if kind == Kind::Exact {
         let latest = states(taken.table(Table::TaskStateHistory));
         same(&format!("{case}, states"), &pairs(&latest), &pairs(&truth.states()));

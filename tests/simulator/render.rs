@@ -19,6 +19,9 @@ pub struct Shown {
     pub counters: bool,
     /// Whether its times went through a float.
     pub floats: bool,
+    /// Whether the whole document looks as if they had: what `times_rounded` says. Known once the document is whole
+    /// (see [`Document::shown`]).
+    pub marked: bool,
 }
 
 /// A file and what of the cluster it shows.
@@ -29,7 +32,7 @@ pub struct Document {
     pub bytes: Vec<u8>,
     /// When it was taken.
     pub at: i64,
-    /// In the order of the document.
+    /// In the order of the document, not yet marked.
     pub shown: Vec<Shown>,
     /// Where each of these is whole: the number of bytes up to its end. In a stream, to the end of its line.
     pub ends: Vec<usize>,
@@ -49,18 +52,33 @@ impl Document {
         }
     }
 
+    /// What it shows, marked by the rule of the data model: four or more times of events that all equal their own
+    /// shortest print as a float. The times of a client whose clock is coarse do so too.
+    pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
+        let times: Vec<i64> = self.shown.iter().flat_map(|shown| event_times(*shown, cluster)).collect();
+        let marked = times.len() >= 4 && times.iter().all(|ns| through_float(*ns) == *ns);
+        self.shown.iter().map(|shown| Shown { marked, ..*shown }).collect()
+    }
+
     /// The newest time in it, of allocations and their events.
     pub fn newest(&self, cluster: &Cluster) -> Option<i64> {
         let times = self.shown.iter().flat_map(|shown| {
             let allocation = &cluster.allocations[shown.allocation];
-            let version = &allocation.versions[shown.version];
-            let steps = version.steps.iter().flatten().zip(&allocation.lives).filter(|_| shown.tasks);
-            let windows = steps.filter_map(|(step, life)| Some(&life.events[life.steps[(*step)?].window()]));
-            let events = windows.flatten().map(|lived| lived.event.time);
-            events.chain([version.at, allocation.created]).collect::<Vec<_>>()
+            let of_version = [allocation.versions[shown.version].at, allocation.created];
+            let of_version = of_version.map(|ns| if shown.floats { through_float(ns) } else { ns });
+            event_times(*shown, cluster).into_iter().chain(of_version)
         });
-        times.map(|ns| if self.shown[0].floats { through_float(ns) } else { ns }).max()
+        times.max()
     }
+}
+
+/// The times of the events in an allocation's windows as they are written.
+fn event_times(shown: Shown, cluster: &Cluster) -> Vec<i64> {
+    let allocation = &cluster.allocations[shown.allocation];
+    let steps = allocation.versions[shown.version].steps.iter().flatten().zip(&allocation.lives);
+    let windows = steps.filter_map(|(step, life)| Some(&life.events[life.steps[(*step)?].window()]));
+    let times = windows.flatten().map(|lived| lived.event.time).filter(|_| shown.tasks);
+    times.map(|ns| if shown.floats { through_float(ns) } else { ns }).collect()
 }
 
 /// Where the debug command of which age put its listings.
@@ -371,6 +389,7 @@ impl Cluster {
 
 impl Style {
     fn shown(&self, allocation: usize, version: usize) -> Shown {
-        Shown { allocation, version, tasks: self.task_states, counters: self.counters, floats: self.floats }
+        let (tasks, counters, floats) = (self.task_states, self.counters, self.floats);
+        Shown { allocation, version, tasks, counters, floats, marked: false }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
-use crate::simulator::life::{Life, RING};
+use crate::simulator::life::{Life, Lived, RING};
 use crate::simulator::moment::through_float;
 use crate::simulator::render::{Document, Shown};
 
@@ -83,10 +83,13 @@ pub struct Truth<'a> {
 /// A window of one task as one version shows it.
 pub(super) struct Window {
     modify_index: i64,
+    /// The version's time as written.
+    modified_at: i64,
     events: Range<usize>,
     /// The counter, if told.
     restarts: Option<i64>,
     floats: bool,
+    marked: bool,
 }
 
 impl<'a> Truth<'a> {
@@ -97,7 +100,7 @@ impl<'a> Truth<'a> {
 
     /// The truth of these documents.
     pub fn of_documents<'d>(cluster: &'a Cluster, documents: impl IntoIterator<Item = &'d Document>) -> Self {
-        Self::of(cluster, documents.into_iter().flat_map(|document| document.shown.iter().copied()))
+        Self::of(cluster, documents.into_iter().flat_map(|document| document.marked(cluster)))
     }
 
     /// Every event in a window, as a row; all of them, and nothing else, must be found.
@@ -126,7 +129,7 @@ impl<'a> Truth<'a> {
             for window in windows {
                 let mut equal: BTreeMap<EventRow, i64> = BTreeMap::new();
                 for lived in &allocation.lives[life].events[window.events.clone()] {
-                    let mut row = self.row(allocation, &allocation.lives[life].task, &lived.event, window.floats);
+                    let mut row = self.row(allocation, &allocation.lives[life].task, &lived.event, &window);
                     let ordinal = equal.entry(row.clone()).or_default();
                     row.ordinal = *ordinal;
                     *ordinal += 1;
@@ -137,14 +140,14 @@ impl<'a> Truth<'a> {
         }
     }
 
-    fn row(&self, allocation: &Allocation, task: &str, event: &Event, floats: bool) -> EventRow {
+    fn row(&self, allocation: &Allocation, task: &str, event: &Event, window: &Window) -> EventRow {
         let job = &self.cluster.jobs[allocation.job];
         let details = event.details.clone().unwrap_or_default();
         let terminated = event.kind == "Terminated";
         EventRow {
             alloc_id: allocation.id.clone(),
             task: task.into(),
-            event_at_ns: if floats { through_float(event.time) } else { event.time },
+            event_at_ns: if window.floats { through_float(event.time) } else { event.time },
             event_type: event.kind.into(),
             ordinal: 0,
             attempt: None,
@@ -156,7 +159,7 @@ impl<'a> Truth<'a> {
             start_delay_ns: (event.kind == "Restarting").then_some(event.start_delay),
             kill_timeout_ns: Some(event.kill_timeout).filter(|ns| *ns != 0),
             details: canonical_details(event),
-            times_rounded: floats,
+            times_rounded: window.marked,
             namespace: job.namespace.into(),
             job_id: job.id.clone(),
             task_group: job.groups[allocation.group].name.into(),
@@ -209,6 +212,64 @@ impl<'a> Truth<'a> {
         states
     }
 
+    /// What each version shown says of its allocation, in words: one row of `allocation_history` may say more.
+    pub fn versions(&self) -> BTreeSet<String> {
+        let rows = self.shown.iter().map(|shown| {
+            let allocation = &self.cluster.allocations[shown.allocation];
+            let version = &allocation.versions[shown.version];
+            let job = &self.cluster.jobs[allocation.job];
+            let ns = |ns: i64| if shown.floats { through_float(ns) } else { ns };
+            let group = job.groups[allocation.group].name;
+            let texts = [version.desired_description.as_str(), version.client_description, &version.next];
+            let texts = texts.map(|text| Some(text).filter(|text| !text.is_empty()));
+            format!(
+                "{} {}.{group}[{}] {:?} {} {} {texts:?} {} {} {} {}",
+                allocation.id,
+                job.id,
+                allocation.index,
+                self.cluster.nodes[allocation.node].name,
+                version.desired_status,
+                version.client_status,
+                allocation.create_index,
+                version.index,
+                ns(allocation.created),
+                ns(version.at),
+            )
+        });
+        rows.collect()
+    }
+
+    /// The windows shown of each task with an event, as `task_state_history` tells them, in words.
+    pub fn window_rows(&self) -> BTreeSet<String> {
+        let mut rows = BTreeSet::new();
+        for ((number, life), windows) in self.windows() {
+            let allocation = &self.cluster.allocations[number];
+            let life = &allocation.lives[life];
+            for window in windows {
+                let events = &life.events[window.events.clone()];
+                let (first, last) = (&events[0], &events[events.len() - 1]);
+                let place = |lived: &Lived| {
+                    let ns = lived.event.time;
+                    let ns = if window.floats { through_float(ns) } else { ns };
+                    (window.restarts.map(|_| lived.attempt), ns)
+                };
+                rows.insert(format!(
+                    "{} {:?} {} {:?} {} {} {} {:?} {:?}",
+                    allocation.id,
+                    life.task,
+                    window.modify_index,
+                    window.restarts,
+                    events.len(),
+                    events.iter().filter(|lived| lived.event.kind == "Restarting").count(),
+                    first.event.kind,
+                    place(first),
+                    place(last),
+                ));
+            }
+        }
+        rows
+    }
+
     /// The windows shown of each task that has one, by number of allocation and life, in the order of versions.
     pub(super) fn windows(&self) -> BTreeMap<(usize, usize), Vec<Window>> {
         let mut windows: BTreeMap<(usize, usize), Vec<Window>> = BTreeMap::new();
@@ -220,15 +281,20 @@ impl<'a> Truth<'a> {
                 let step = &life.steps[step];
                 windows.entry((shown.allocation, number)).or_default().push(Window {
                     modify_index: version.index,
+                    modified_at: if shown.floats { through_float(version.at) } else { version.at },
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
                     floats: shown.floats,
+                    marked: shown.marked,
                 });
             }
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            windows.sort_by_key(|window| (window.modify_index, window.floats, window.restarts.is_some()));
+            // The same window again is no other: where a clock stepped back it would not even join itself.
+            let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
+            windows.sort_by_key(|window| (place(window), window.floats, window.marked));
+            windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
         }
         windows.retain(|_, windows| !windows.is_empty());
         windows
@@ -322,7 +388,7 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
         && begins
         && received == 1
         && epoch(last - 1) == 0
-        && windows.iter().all(|w| w.restarts.is_some() && !w.floats);
+        && windows.iter().all(|w| w.restarts.is_some() && !w.marked);
     TaskTruth {
         events,
         restarts,
