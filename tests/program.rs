@@ -262,6 +262,26 @@ fn the_same_document_twice_is_one() {
 }
 
 #[test]
+fn a_clock_of_microseconds_is_not_taken_for_a_float() {
+    let desk = Desk::new();
+    let event = |time: i64| format!(r#"{{"Type":"Received","Time":{time}}}"#);
+    let list = |times: [i64; 4]| {
+        let events = times.map(event).join(",");
+        format!(
+            r#"[{{"ID":"a","ClientStatus":"running","ModifyIndex":5,"TaskStates":{{"t":{{"State":"running","Restarts":0,"Events":[{events}]}}}}}}]"#
+        )
+    };
+    let start = 1_795_477_200_144_272_000;
+    let coarse = [start, start + 101_000, start + 202_000, start + 303_000];
+    let rounded = coarse.map(|ns| ((ns + 123) as f64).to_string().parse().expect("a whole number"));
+    for (times, is_rounded) in [(coarse, false), (rounded, true)] {
+        desk.file("list.json", list(times));
+        desk.export(&["list.json", "-o", "out", "--force"]).ends(0);
+        assert_eq!(Exported::read(&desk.path("out"), "snapshots")[0]["times_rounded"], is_rounded, "{times:?}");
+    }
+}
+
+#[test]
 fn filters_leave_out_rows_and_never_the_ledger() {
     let desk = Desk::new();
     let list = [("a", "prod", "web"), ("b", "prod", "api/dispatch-1"), ("c", "dev", "web")];

@@ -53,10 +53,12 @@ impl Document {
     }
 
     /// What it shows, marked by the rule of the data model: four or more times of events that all equal their own
-    /// shortest print as a float. The times of a client whose clock is coarse do so too.
+    /// shortest print as a float, and not all of them whole microseconds, as those of a coarse clock are.
     pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
         let times: Vec<i64> = self.shown.iter().flat_map(|shown| event_times(*shown, cluster)).collect();
-        let marked = times.len() >= 4 && times.iter().all(|ns| through_float(*ns) == *ns);
+        let marked = times.len() >= 4
+            && times.iter().any(|ns| ns % 1_000 != 0)
+            && times.iter().all(|ns| through_float(*ns) == *ns);
         self.shown.iter().map(|shown| Shown { marked, ..*shown }).collect()
     }
 
