@@ -169,6 +169,7 @@ WITH events_by_task AS (
 )
 SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, modified_at, modified_at_ns,
        CASE WHEN counter >= 0 THEN counter END AS restarts, window_events,
+       CASE WHEN has_attempts = 1 THEN first_attempt END AS first_attempt, first_ns,
        CASE WHEN window_events < 10 THEN TRUE
             WHEN first_type = 'Received' AND window_restarting = counter THEN TRUE
             ELSE FALSE END AS begins,
