@@ -4,7 +4,8 @@
 Contenders take turns, so that a slow moment of the machine meets all of them; the best of the rounds counts for
 time, the worst for memory. Seconds of alloclog are those of the whole process; those of the others are of their
 statement alone, without starting Python. Documents are in the page cache. Run it on an otherwise idle machine:
-ratios of one run are what counts.
+ratios of one run are what counts. The bars are meant for the sizes that are measured unless others are asked for: in
+small documents starting up counts.
 """
 
 import argparse

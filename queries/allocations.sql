@@ -1,76 +1,76 @@
 -- allocations: What is known of each allocation, as it was last seen?
 --
 -- One row is one allocation.
--- Sources of different kinds each lack some fields, so a row is put together. What never changes is taken from
--- any version that has it. What changes is taken from the newest version: the largest modify_index, and where a
--- restored cluster used that index again, the later modified_at; of several rows of that version one that has a
--- value wins over one that has none. job_version, deployment_id and next_allocation are taken from the newest
--- version that has one. No status is final, and "lost" may hide an end that came later.
+-- Sources of different kinds each lack some fields, so a row is put together. What never changes is taken from any
+-- version that has it. What changes is taken from the newest version: the largest modify_index, and where a restored
+-- cluster used that index again, the later modified_at; of several rows of that version one that has a value wins over
+-- one that has none. job_version, deployment_id and next_allocation are taken from the newest version that has one. No
+-- status is final, and "lost" may hide an end that came later.
 --
 -- Columns:
---   region                            string     what `--region` says; empty without it
---   namespace                         string     Nomad namespace
---   job_id                            string     job ID; null when no source told
---   task_group                        string     task group; null when no source told
---   alloc_id                          string     allocation ID, unique within its region
---   job_type                          string     service, batch, system or sysbatch; null when no source told
---   job_version                       int64      version of the job; rises on an in-place update without a restart;
---                                                null when no source told
---   node_id                           string     client node ID; null when no source told
---   node_name                         string     client node name; null when no source told
---   node_class                        string     class of that node, by the newest version of it; null for none,
---                                                and when no source lists nodes
---   datacenter                        string     its data centre; null when no source lists nodes
---   name                              string     `<job>.<group>[<index>]`
---   alloc_index                       int64      the index in name; null when the name has none
---   eval_id                           string     evaluation that placed it or updated it last
---   deployment_id                     string     deployment it belongs to; null for none, or when no source told
---   desired_status                    string     run, stop or evict
---   desired_description               string     why the servers want that; null for no reason
---   client_status                     string     pending, running, complete, failed, lost or unknown
---   client_description                string     what the client says of it
---   desired_migrate                   bool       told to move: drained or stopped; null for not said
---   desired_reschedule                bool       told to reschedule; null for not said
---   desired_force_reschedule          bool       told to reschedule at once; null for not said
---   desired_no_shutdown_delay         bool       told to stop without its shutdown delay; null for not said
---   desired_migrate_disable_placement bool       told to move without a replacement; null for not said
---   deployment_healthy                bool       whether its deployment found it healthy; null while undecided or
---                                                without a deployment
---   deployment_healthy_at             timestamp  when that was decided, by the client's clock
---   deployment_healthy_at_ns          int64      the same in nanoseconds since the epoch
---   canary                            bool       whether it is a canary; null without a deployment
---   previous_allocation               string     allocation that this one replaces; null for none, or when no
---                                                source told
---   next_allocation                   string     allocation that replaces this one; null for none, or when no
---                                                source told
---   followup_eval_id                  string     evaluation of a delayed reschedule; null for none
---   preempted_by                      string     allocation that preempted it; null for none
---   reschedule_attempts               int64      entries of its reschedule tracker, which keeps only recent ones;
---                                                null without a tracker
---   rescheduled_from_alloc_id         string     previous allocation by the tracker's last entry
---   rescheduled_from_node_id          string     previous node by the tracker's last entry
---   rescheduled_at                    timestamp  time of the tracker's last entry, by the server's clock
---   rescheduled_at_ns                 int64      the same in nanoseconds since the epoch
---   created_at                        timestamp  when it was created, by the server's clock
---   created_at_ns                     int64      the same in nanoseconds since the epoch
---   modified_at                       timestamp  when its newest version was written, by the server's clock; null
---                                                before Nomad 0.7.1
---   modified_at_ns                    int64      the same in nanoseconds since the epoch
---   create_index                      int64      raft index of its creation
---   modify_index                      int64      raft index of its newest version
---   cpu_shares                        int64      CPU of all its tasks in MHz; null when never listed
---   memory_mb                         int64      memory of all its tasks in MiB; null when never listed
---   memory_max_mb                     int64      memory that its tasks may use beyond that in MiB; null when none
---                                                may, or when never listed
---   disk_mb                           int64      ephemeral disk in MiB; null when never listed
---   last_seen_at                      timestamp  when it was last known to be there: the latest of its sightings
---                                                (cut to the hour unless it was pending), its modified_at and, unless
---                                                it is terminal, the full listings of its namespace within the hour
---                                                of its last sighting; null when nothing tells
---   last_seen_at_ns                   int64      the same in nanoseconds since the epoch
---   vanished                          bool       whether it was last seen not terminal, and a full listing of its
---                                                namespace in a later hour than its last sighting lacks it: how it
---                                                ended is not known
+--   region                             string     what `--region` says; empty without it
+--   namespace                          string     Nomad namespace
+--   job_id                             string     job ID; null when no source told
+--   task_group                         string     task group; null when no source told
+--   alloc_id                           string     allocation ID, unique within its region
+--   job_type                           string     service, batch, system or sysbatch; null when no source told
+--   job_version                        int64      version of the job; rises on an in-place update without a restart;
+--                                                 null when no source told
+--   node_id                            string     client node ID; null when no source told
+--   node_name                          string     client node name; null when no source told
+--   node_class                         string     class of that node, by the newest version of it; null for none, and
+--                                                 when no source lists nodes
+--   datacenter                         string     its data centre; null when no source lists nodes
+--   name                               string     `<job>.<group>[<index>]`
+--   alloc_index                        int64      the index in name; null when the name has none
+--   eval_id                            string     evaluation that placed it or updated it last
+--   deployment_id                      string     deployment it belongs to; null for none, or when no source told
+--   desired_status                     string     run, stop or evict
+--   desired_description                string     why the servers want that; null for no reason
+--   client_status                      string     pending, running, complete, failed, lost or unknown
+--   client_description                 string     what the client says of it
+--   desired_migrate                    bool       told to move: drained or stopped; null for not said
+--   desired_reschedule                 bool       told to reschedule; null for not said
+--   desired_force_reschedule           bool       told to reschedule at once; null for not said
+--   desired_no_shutdown_delay          bool       told to stop without its shutdown delay; null for not said
+--   desired_migrate_disable_placement  bool       told to move without a replacement; null for not said
+--   deployment_healthy                 bool       whether its deployment found it healthy; null while undecided or
+--                                                 without a deployment
+--   deployment_healthy_at              timestamp  when that was decided, by the client's clock
+--   deployment_healthy_at_ns           int64      the same in nanoseconds since the epoch
+--   canary                             bool       whether it is a canary; null without a deployment
+--   previous_allocation                string     allocation that this one replaces; null for none, or when no source
+--                                                 told
+--   next_allocation                    string     allocation that replaces this one; null for none, or when no source
+--                                                 told
+--   followup_eval_id                   string     evaluation of a delayed reschedule; null for none
+--   preempted_by                       string     allocation that preempted it; null for none
+--   reschedule_attempts                int64      entries of its reschedule tracker, which keeps only recent ones; null
+--                                                 without a tracker
+--   rescheduled_from_alloc_id          string     previous allocation by the tracker's last entry
+--   rescheduled_from_node_id           string     previous node by the tracker's last entry
+--   rescheduled_at                     timestamp  time of the tracker's last entry, by the server's clock
+--   rescheduled_at_ns                  int64      the same in nanoseconds since the epoch
+--   created_at                         timestamp  when it was created, by the server's clock
+--   created_at_ns                      int64      the same in nanoseconds since the epoch
+--   modified_at                        timestamp  when its newest version was written, by the server's clock; null
+--                                                 before Nomad 0.7.1
+--   modified_at_ns                     int64      the same in nanoseconds since the epoch
+--   create_index                       int64      raft index of its creation
+--   modify_index                       int64      raft index of its newest version
+--   cpu_shares                         int64      CPU of all its tasks in MHz; null when never listed
+--   memory_mb                          int64      memory of all its tasks in MiB; null when never listed
+--   memory_max_mb                      int64      memory that its tasks may use beyond that in MiB; null when none may,
+--                                                 or when never listed
+--   disk_mb                            int64      ephemeral disk in MiB; null when never listed
+--   last_seen_at                       timestamp  when it was last known to be there: the latest of its sightings (cut
+--                                                 to the hour unless it was pending), its modified_at and, unless it is
+--                                                 terminal, the full listings of its namespace within the hour of its
+--                                                 last sighting; null when nothing tells
+--   last_seen_at_ns                    int64      the same in nanoseconds since the epoch
+--   vanished                           bool       whether it was last seen not terminal, and a full listing of its
+--                                                 namespace in a later hour than its last sighting lacks it: how it
+--                                                 ended is not known
 
 WITH versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
@@ -95,7 +95,8 @@ WITH versions AS (
   -- only as a float.
   SELECT r.*,
          r.version = r.newest_version
-           AND (r.modified_at_ns IS NULL OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)) AS is_newest
+           AND (r.modified_at_ns IS NULL
+               OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)) AS is_newest
   FROM ranked AS r
   JOIN latest_times AS t ON t.region = r.region AND t.alloc_id = r.alloc_id
 ), merged AS (
@@ -183,7 +184,8 @@ WITH versions AS (
   FROM node_versions
   GROUP BY region, node_id
 ), latest_nodes AS (
-  SELECT v.region, v.node_id, MAX(v.node_name) AS listed_name, MAX(v.node_class) AS node_class, MAX(v.datacenter) AS datacenter
+  SELECT v.region, v.node_id, MAX(v.node_name) AS listed_name, MAX(v.node_class) AS node_class,
+         MAX(v.datacenter) AS datacenter
   FROM node_versions AS v
   JOIN newest_nodes AS n ON n.region = v.region AND n.node_id = v.node_id AND n.newest_version = v.version
   GROUP BY v.region, v.node_id
@@ -196,7 +198,8 @@ SELECT p.region, p.namespace, p.job_id, p.task_group, p.alloc_id, p.job_type, p.
        p.desired_migrate_disable_placement,
        p.deployment_healthy, p.deployment_healthy_at, p.deployment_healthy_at_ns, p.canary,
        p.previous_allocation, p.next_allocation, p.followup_eval_id, p.preempted_by,
-       p.reschedule_attempts, p.rescheduled_from_alloc_id, p.rescheduled_from_node_id, p.rescheduled_at, p.rescheduled_at_ns,
+       p.reschedule_attempts, p.rescheduled_from_alloc_id, p.rescheduled_from_node_id, p.rescheduled_at,
+       p.rescheduled_at_ns,
        p.created_at, p.created_at_ns, p.modified_at, p.modified_at_ns, p.create_index, p.modify_index,
        p.cpu_shares, p.memory_mb, p.memory_max_mb, p.disk_mb,
        s.last_seen_at, s.last_seen_at_ns,
@@ -205,4 +208,5 @@ FROM placed AS p
 JOIN seen AS s ON s.region = p.region AND s.alloc_id = p.alloc_id
 LEFT JOIN last_hours AS h ON h.region = p.region AND h.namespace = p.namespace
 LEFT JOIN latest_nodes AS n ON n.region = p.region AND n.node_id = p.node_id
-ORDER BY p.region NULLS LAST, p.namespace NULLS LAST, p.job_id NULLS LAST, p.task_group NULLS LAST, p.alloc_id NULLS LAST
+ORDER BY p.region NULLS LAST, p.namespace NULLS LAST, p.job_id NULLS LAST, p.task_group NULLS LAST,
+         p.alloc_id NULLS LAST

@@ -1,12 +1,14 @@
 -- coverage: Is the recorded history of each task complete, and what is missing?
 --
--- One row is one task of one allocation. Allocations whose tasks are not known are left out.
--- Nomad keeps the last ten events of a task, so what was not seen in time is gone; but its Restarts counter goes up once
--- for each `Restarting` event, so that the counter less the events seen is the number of restarts that were lost.
--- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no restart,
--- and its allocation did not vanish. It is never complete when two `Received` are in view, a counter falls, the stored
--- events from some window's first to its last are not exactly those of the window (a clock stepped, or the client lost
--- its state), or an event's time comes from a document whose times went through a float; nor without a window or a counter.
+-- One row is one task of one allocation.
+-- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so what was not seen
+-- in time is gone; but its Restarts counter goes up once for each `Restarting` event, so that the counter less the
+-- events seen is the number of restarts that were lost.
+-- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no
+-- restart, and its allocation did not vanish. It is never complete when two `Received` are in view, a counter falls,
+-- the stored events from some window's first to its last are not exactly those of the window (a clock stepped, or the
+-- client lost its state), or an event's time comes from a document whose times went through a float; nor without a
+-- window or a counter.
 --
 -- Columns:
 --   region         string  what `--region` says; empty without it
@@ -26,11 +28,11 @@
 --   gaps           int64   how many times a window of events does not join the one before it, so that events between
 --                          them may be missing
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
---   lost_restarts  int64   restarts counted whose event was not seen; exact, unless the client lost its whole state out of
---                          view; null without a counter, when a counter falls, or when more are seen than counted (the
---                          client lost its state)
---   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so that
---                          later events may be missing
+--   lost_restarts  int64   restarts counted whose event was not seen; exact, unless the client lost its whole state out
+--                          of view; null without a counter, when a counter falls, or when more are seen than counted
+--                          (the client lost its state)
+--   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so
+--                          that later events may be missing
 --   complete       bool    whether nothing was lost up to its last observation
 
 WITH windows_by_task AS (
@@ -53,7 +55,8 @@ WITH windows_by_task AS (
   FROM task_events
   GROUP BY region, alloc_id, task
 ), restart_events AS (
-  SELECT region, alloc_id, task, CAST(event_at_ns AS DOUBLE) AS event_at_float, CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
+  SELECT region, alloc_id, task, CAST(event_at_ns AS DOUBLE) AS event_at_float,
+         CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
   FROM task_events
   WHERE event_type = 'Restarting'
 ), distinct_restarts AS (
@@ -63,7 +66,7 @@ WITH windows_by_task AS (
   GROUP BY region, alloc_id, task, event_at_float
 ), restarts_by_task AS (
   SELECT region, alloc_id, task,
-         SUM(CASE WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END) AS restarts_seen
+         SUM(CASE WHEN exact_events > 0 THEN exact_events ELSE rounded_events END) AS restarts_seen
   FROM distinct_restarts
   GROUP BY region, alloc_id, task
 ), tasks AS (
@@ -76,7 +79,8 @@ WITH windows_by_task AS (
          CASE WHEN w.counter_falls = 1 OR c.restarts < COALESCE(r.restarts_seen, 0) THEN NULL
               ELSE CAST(c.restarts - COALESCE(r.restarts_seen, 0) AS BIGINT) END AS lost_restarts,
          a.vanished AS tail_lost,
-         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND e.has_rounded = 0 THEN 1 ELSE 0 END AS is_sound
+         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND e.has_rounded = 0 THEN 1
+              ELSE 0 END AS is_sound
   FROM task_states AS s
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
   LEFT JOIN windows_by_task AS w ON w.region = s.region AND w.alloc_id = s.alloc_id AND w.task = s.task
@@ -85,8 +89,11 @@ WITH windows_by_task AS (
   LEFT JOIN restarts_by_task AS r ON r.region = s.region AND r.alloc_id = s.alloc_id AND r.task = s.task
   WHERE s.task IS NOT NULL
 )
-SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class, datacenter,
+SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class,
+       datacenter,
        events, begins, gaps, restarts, lost_restarts, tail_lost,
-       CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND lost_restarts = 0 AND NOT tail_lost THEN TRUE ELSE FALSE END AS complete
+       CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND lost_restarts = 0 AND NOT tail_lost THEN TRUE
+            ELSE FALSE END AS complete
 FROM tasks
-ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST, alloc_id NULLS LAST
+ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
+         alloc_id NULLS LAST

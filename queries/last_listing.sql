@@ -1,8 +1,8 @@
 -- last_listing: When was a namespace last listed in full, hour by hour?
 --
 -- One row is one UTC hour in which at least one full listing showed a namespace that has allocations.
--- A listing of all namespaces counts for each of them. Listings whose time is not known are left out.
--- Hours, because sightings of a running allocation are cut to the hour.
+-- A listing of all namespaces counts for each of them. Listings whose time is not known are left out. Hours, because
+-- sightings of a running allocation are cut to the hour.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it

@@ -1,10 +1,10 @@
 -- task_states: In which state was each task last seen?
 --
 -- One row is one task of one allocation; an allocation whose tasks no source named has one row with null task.
--- The state is that of the newest version that shows one: the largest modify_index, and where a restored cluster
--- used that index again, the later modified_at; of several rows of that version one that has a value wins over one
--- that has none. Nomad's placeholder for a task that never ran is no state, nor is a task named only by its
--- resources: such a task has null from state to ended_at.
+-- The state is that of the newest version that shows one: the largest modify_index, and where a restored cluster used
+-- that index again, the later modified_at; of several rows of that version one that has a value wins over one that has
+-- none. Nomad's placeholder for a task that never ran is no state, nor is a task named only by its resources: such a
+-- task has null from state to ended_at.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it
@@ -48,7 +48,9 @@
 
 WITH states AS (
   SELECT *, COALESCE(modify_index, 0) AS version,
-         NOT placeholder AND (state IS NOT NULL OR failed IS NOT NULL OR restarts IS NOT NULL OR window_events IS NOT NULL) AS is_state
+         NOT placeholder
+           AND (state IS NOT NULL OR failed IS NOT NULL OR restarts IS NOT NULL OR window_events IS NOT NULL)
+           AS is_state
   FROM task_state_history
   WHERE task IS NOT NULL
 ), newest AS (
@@ -59,7 +61,8 @@ WITH states AS (
 ), newest_rows AS (
   SELECT s.*
   FROM states AS s
-  JOIN newest AS n ON n.region = s.region AND n.alloc_id = s.alloc_id AND n.task = s.task AND n.newest_version = s.version
+  JOIN newest AS n ON n.region = s.region AND n.alloc_id = s.alloc_id AND n.task = s.task
+      AND n.newest_version = s.version
   WHERE s.is_state
 ), newest_times AS (
   SELECT region, alloc_id, task, MAX(modified_at_ns) AS newest_modified_ns
@@ -103,10 +106,12 @@ SELECT a.region, a.namespace, a.job_id, a.task_group, t.task, a.alloc_id, a.job_
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at END AS ended_at,
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at_ns END AS ended_at_ns,
        t.lifecycle_hook, t.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
-       CAST(CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen WHEN e.attempts_seen IS NULL THEN 0 END AS BIGINT) AS attempts_seen,
+       CAST(CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen
+            WHEN e.attempts_seen IS NULL THEN 0 END AS BIGINT) AS attempts_seen,
        a.last_seen_at, a.last_seen_at_ns
 FROM tasks AS t
 JOIN allocations AS a ON a.region = t.region AND a.alloc_id = t.alloc_id
 LEFT JOIN merged AS m ON m.region = t.region AND m.alloc_id = t.alloc_id AND m.task = t.task
 LEFT JOIN seen AS e ON e.region = t.region AND e.alloc_id = t.alloc_id AND e.task = t.task
-ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, t.task NULLS LAST, a.alloc_id NULLS LAST
+ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, t.task NULLS LAST,
+         a.alloc_id NULLS LAST

@@ -1,11 +1,11 @@
 -- windows: Which windows of events were seen of a task, and does each join the one before it?
 --
--- One row is one window of events that stood beside a state of a task. Windows are in the order of modify_index, never of
--- the time at which they were observed; of one index, in the order of modified_at, those without a counter first, then by
--- their last and first event. Nomad keeps ten events of a task: a window of ten or more is full, and what came before it
--- is known only from earlier windows. A window joins the one before it if it is not full, or if its first
--- (attempt, time) is not after the last of the one before; a full window with attempts never joins one without them, nor
--- the other way round. Placeholders have no window.
+-- One row is one window of events that stood beside a state of a task.
+-- Windows are in the order of modify_index, never of the time at which they were observed; of one index, in the order
+-- of modified_at, those without a counter first, then by their last and first event. Nomad keeps ten events of a task:
+-- a window of ten or more is full, and what came before it is known only from earlier windows. A window joins the one
+-- before it if it is not full, or if its first (attempt, time) is not after the last of the one before; a full window
+-- with attempts never joins one without them, nor the other way round. Placeholders have no window.
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
@@ -17,14 +17,16 @@
 --   modified_at_ns  int64      the same in nanoseconds since the epoch
 --   restarts        int64      Nomad's Restarts counter beside it; null before Nomad 0.6
 --   window_events   int64      events in it
+--   first_attempt   int64      attempt of the first of them; null without a counter
+--   first_ns        int64      time of the first of them in nanoseconds since the epoch; null when it has none
 --   begins          bool       whether the task's history begins in it: it is not full, or begins with `Received` and
 --                              holds as many `Restarting` events as its counter says
 --   after_gap       bool       whether it does not join the window before it
 --   counter_falls   bool       whether its counter is below that of a window before: the client lost its state
---   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a clock
---                              stepped or the client lost its state; null when the first or last has no time
---   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no window;
---                              null without a counter, or when the counter falls
+--   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a
+--                              clock stepped or the client lost its state; null when the first or last has no time
+--   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no
+--                              window; null without a counter, or when the counter falls
 
 WITH events_by_task AS (
   SELECT region, alloc_id, task, COUNT(*) AS events,
@@ -39,7 +41,8 @@ WITH events_by_task AS (
          CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END AS has_attempts,
          COALESCE(window_last_attempt, 0) AS last_attempt, COALESCE(window_last_ns, 0) AS last_ns,
          COALESCE(window_first_attempt, 0) AS first_attempt, COALESCE(window_first_ns, 0) AS first_ns,
-         window_events, window_restarting, COALESCE(window_first_type, '') AS first_type, COALESCE(restarts, -1) AS counter,
+         window_events, window_restarting, COALESCE(window_first_type, '') AS first_type,
+         COALESCE(restarts, -1) AS counter,
          MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
   FROM task_state_history
   WHERE window_events > 0 AND NOT placeholder
@@ -68,8 +71,9 @@ WITH events_by_task AS (
 ), ordered AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
-                                 ORDER BY version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
-                                          window_events, window_restarting, first_type, counter) AS BIGINT) AS window_no,
+                                 ORDER BY version, version_ns, has_attempts, last_attempt, last_ns, first_attempt,
+                                          first_ns, window_events, window_restarting, first_type, counter)
+              AS BIGINT) AS window_no,
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
   FROM crowded
 ), comparable AS (
@@ -109,15 +113,18 @@ WITH events_by_task AS (
   GROUP BY region, alloc_id, task, place_attempt, place_ns, is_restarting
 ), marks AS (
   SELECT region, alloc_id, task, 0 AS window_no, place_attempt, place_ns, 1 AS mark,
-         CASE WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END AS events,
-         CASE WHEN is_restarting = 0 THEN 0 WHEN rounded_events > exact_events THEN rounded_events ELSE exact_events END AS restarting
+         CASE WHEN exact_events > 0 THEN exact_events ELSE rounded_events END AS events,
+         CASE WHEN is_restarting = 0 THEN 0 WHEN exact_events > 0 THEN exact_events
+              ELSE rounded_events END AS restarting
   FROM places
   UNION ALL
-  SELECT region, alloc_id, task, window_no, CASE WHEN all_have_attempts = 1 THEN first_attempt ELSE 0 END AS place_attempt,
+  SELECT region, alloc_id, task, window_no,
+         CASE WHEN all_have_attempts = 1 THEN first_attempt ELSE 0 END AS place_attempt,
          first_place AS place_ns, 0 AS mark, 0 AS events, 0 AS restarting
   FROM comparable
   UNION ALL
-  SELECT region, alloc_id, task, window_no, CASE WHEN all_have_attempts = 1 THEN last_attempt ELSE 0 END AS place_attempt,
+  SELECT region, alloc_id, task, window_no,
+         CASE WHEN all_have_attempts = 1 THEN last_attempt ELSE 0 END AS place_attempt,
          last_place AS place_ns, 2 AS mark, 0 AS events, 0 AS restarting
   FROM comparable
 ), counted AS (
@@ -137,6 +144,8 @@ WITH events_by_task AS (
   GROUP BY region, alloc_id, task, window_no
 ), judged AS (
   SELECT n.region, n.alloc_id, n.task, n.window_no, n.modify_index, n.modified_at, n.modified_at_ns, n.window_events,
+         CASE WHEN n.has_attempts = 1 THEN n.first_attempt END AS first_attempt,
+         CASE WHEN n.first_ns > 0 THEN n.first_ns END AS first_ns,
          CASE WHEN n.counter >= 0 THEN n.counter END AS restarts,
          CASE WHEN n.window_events < 10 THEN TRUE
               WHEN n.first_type = 'Received' AND n.window_restarting = n.counter THEN TRUE
@@ -144,7 +153,8 @@ WITH events_by_task AS (
          CASE WHEN n.window_no = 1 OR n.window_events < 10 THEN FALSE
               WHEN n.has_attempts <> n.previous_has_attempts THEN TRUE
               WHEN n.first_attempt < n.previous_last_attempt THEN FALSE
-              WHEN n.first_attempt = n.previous_last_attempt AND n.first_ns > 0 AND n.first_place <= n.previous_last_place THEN FALSE
+              WHEN n.first_attempt = n.previous_last_attempt AND n.first_ns > 0
+                AND n.first_place <= n.previous_last_place THEN FALSE
               ELSE TRUE END AS after_gap,
          CASE WHEN n.counter >= 0 AND n.counter < n.most_counted THEN TRUE ELSE FALSE END AS counter_falls,
          CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN s.events_up_to - s.events_before END AS stored_events,
@@ -159,6 +169,7 @@ WITH events_by_task AS (
 )
 SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, modified_at, modified_at_ns,
        CASE WHEN counter >= 0 THEN counter END AS restarts, window_events,
+       CASE WHEN has_attempts = 1 THEN first_attempt END AS first_attempt, first_ns,
        CASE WHEN window_events < 10 THEN TRUE
             WHEN first_type = 'Received' AND window_restarting = counter THEN TRUE
             ELSE FALSE END AS begins,
@@ -168,8 +179,9 @@ FROM flagged
 WHERE is_alone = 1
 UNION ALL
 SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
-       begins, after_gap, counter_falls, CAST(stored_events AS BIGINT) AS stored_events,
+       first_attempt, first_ns, begins, after_gap, counter_falls, CAST(stored_events AS BIGINT) AS stored_events,
        CASE WHEN lost_up_to IS NOT NULL THEN
-         CAST(most_lost - COALESCE(LAG(most_lost) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no), 0) AS BIGINT)
+         CAST(most_lost - COALESCE(LAG(most_lost) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no), 0)
+              AS BIGINT)
        END AS lost_before
 FROM lost

@@ -152,6 +152,8 @@ pub struct Facts {
     pub event_times: u32,
     /// Whether all of them could come from a float.
     pub all_float: bool,
+    /// Whether any of them is finer than a microsecond, which a coarse clock's are not.
+    pub any_fine: bool,
 }
 
 /// The rows that the items of a part make.
@@ -191,6 +193,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             task_events: a.task_states.iter().map(|s| s.events.len() as u32).sum(),
             event_times: times().count() as u32,
             all_float: times().all(time::looks_like_float),
+            any_fine: times().any(|ns| ns % 1_000 != 0),
         };
         let version_key = match (a.modify_index, a.modify_time) {
             (Some(modify_index), Some(modify_time)) if may_be_known_again(item, a) => Some(version_key(&Head {
@@ -251,6 +254,7 @@ impl Facts {
             task_events: 0,
             event_times: 0,
             all_float: true,
+            any_fine: false,
         }
     }
 }

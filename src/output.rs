@@ -52,7 +52,7 @@ pub struct Exported {
 pub struct Output {
     target: PathBuf,
     temporary: TempDir,
-    /// Held while we live, so that another export knows.
+    /// The directory itself, locked while we live, so that another export knows.
     _lock: File,
 }
 
@@ -73,9 +73,15 @@ impl Output {
         let prefix = format!(".{}.alloclog-", name.to_string_lossy());
         remove_leftovers(parent, &prefix);
         let cannot = || format!("{} cannot be written", target.display());
-        let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).with_context(cannot)?;
-        let lock = File::create(temporary.path().join("lock")).with_context(cannot)?;
-        lock.lock().with_context(cannot)?;
+        let (temporary, lock) = loop {
+            let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).with_context(cannot)?;
+            let lock = File::open(temporary.path()).with_context(cannot)?;
+            lock.lock().with_context(cannot)?;
+            // Before it was locked, another export may have taken it for abandoned.
+            if temporary.path().exists() {
+                break (temporary, lock);
+            }
+        };
         for directory in ["store", "out"] {
             fs::create_dir(temporary.path().join(directory)).with_context(cannot)?;
         }
@@ -170,8 +176,9 @@ fn may_replace(target: &Path, force: bool) -> anyhow::Result<()> {
 fn remove_leftovers(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(prefix)) {
-        let abandoned = File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
-        if abandoned {
+        // Locked until it is gone, so that whoever has just made it sees that it lost it.
+        let Ok(lock) = File::open(entry.path()) else { continue };
+        if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

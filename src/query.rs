@@ -15,6 +15,7 @@ use polars::sql::{SQLContext, extract_table_identifiers};
 
 use crate::store::Store;
 use crate::tables::Table;
+use crate::time::When;
 pub use head::Head;
 
 /// One file of `queries/`.
@@ -27,12 +28,26 @@ pub struct View {
 }
 
 /// All views, each behind those that it needs.
-pub const VIEWS: [View; 5] = [
+pub const VIEWS: [View; 19] = [
+    View { name: "period", sql: include_str!("../queries/period.sql") },
     View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
     View { name: "windows", sql: include_str!("../queries/windows.sql") },
     View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
     View { name: "task_states", sql: include_str!("../queries/task_states.sql") },
     View { name: "coverage", sql: include_str!("../queries/coverage.sql") },
+    View { name: "timeline", sql: include_str!("../queries/timeline.sql") },
+    View { name: "endings", sql: include_str!("../queries/endings.sql") },
+    View { name: "restart_log", sql: include_str!("../queries/restart_log.sql") },
+    View { name: "attempts", sql: include_str!("../queries/attempts.sql") },
+    View { name: "starts", sql: include_str!("../queries/starts.sql") },
+    View { name: "failures", sql: include_str!("../queries/failures.sql") },
+    View { name: "restarts", sql: include_str!("../queries/restarts.sql") },
+    View { name: "failure_summary", sql: include_str!("../queries/failure_summary.sql") },
+    View { name: "start_latency", sql: include_str!("../queries/start_latency.sql") },
+    View { name: "crash_loops", sql: include_str!("../queries/crash_loops.sql") },
+    View { name: "job_runs", sql: include_str!("../queries/job_runs.sql") },
+    View { name: "job_run_summary", sql: include_str!("../queries/job_run_summary.sql") },
+    View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
 
 /// The view of that name.
@@ -88,14 +103,41 @@ pub fn needed_tables(views: &[&View]) -> anyhow::Result<BTreeSet<Table>> {
     Ok(tables)
 }
 
-/// Runs views, in the order given, and puts each into the store.
+/// The time that statistics look at, as the user names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    /// `--since`, inclusive.
+    pub since: Option<When>,
+    /// `--until`, exclusive.
+    pub until: Option<When>,
+}
+
+impl Period {
+    /// The row of the view `period`, as SQL; `newest` is the newest observation, from which spans count.
+    fn sql(self, newest: Option<i64>) -> String {
+        let moment = |when: Option<When>, open: i64| match when {
+            None => open,
+            Some(When::At(ns)) => ns,
+            Some(When::Before(span)) => newest.map_or(open, |newest| newest.saturating_sub(span)),
+        };
+        let (since, until) = (moment(self.since, 0), moment(self.until, i64::MAX));
+        format!("SELECT CAST({since} AS BIGINT) AS since_ns, CAST({until} AS BIGINT) AS until_ns")
+    }
+}
+
+/// Runs views, in the order given, and puts each into the store. Spans of the period count from the newest
+/// observed_at in the store's `snapshots`.
 ///
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
-pub fn run(store: &Store, views: &[&View]) -> anyhow::Result<()> {
+pub fn run(store: &Store, views: &[&View], period: Period) -> anyhow::Result<()> {
     for view in views {
         let what = || format!("view {} cannot be computed", view.name);
-        let mut frame = frame(store, view).with_context(what)?;
+        let mut frame = match view.name {
+            "period" => period_frame(store, period),
+            _ => frame(store, view.sql),
+        }
+        .with_context(what)?;
         let file = File::create(store.path(view.name)).with_context(what)?;
         // Read once or twice and then gone: not worth compressing.
         let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
@@ -104,16 +146,28 @@ pub fn run(store: &Store, views: &[&View]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn frame(store: &Store, view: &View) -> anyhow::Result<DataFrame> {
+fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
+    let snapshots = store.path(Table::Snapshots.name());
+    let newest = if snapshots.exists() {
+        let newest = frame(store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
+        newest.column("newest")?.i64()?.get(0)
+    } else {
+        None
+    };
+    frame(store, &period.sql(newest))
+}
+
+/// What a query gives over the store's tables and the views that are there already.
+fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
     let mut context = SQLContext::new();
-    for name in view.reads()? {
+    for name in extract_table_identifiers(sql, false, true)? {
         let path = store.path(&name);
         // What is not in the store is one of the view's own common table expressions.
         if path.exists() {
             context.register(&name, scan(&path.to_string_lossy())?);
         }
     }
-    Ok(context.execute(view.sql)?.collect()?)
+    Ok(context.execute(sql)?.collect()?)
 }
 
 /// A file of the store, its moments as naive UTC: no engine is asked about time zones.

@@ -123,15 +123,22 @@ impl Writer {
     /// When writing has failed; [`Writer::finish`] says why.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
-        open.rows += batch.num_rows();
-        open.batches.push(batch);
-        if open.rows < ROW_GROUP {
-            return Ok(());
+        let mut rest = batch;
+        // Row groups are cut by rows alone: where batches end is of no account, and must leave no trace in the file.
+        while open.rows + rest.num_rows() >= ROW_GROUP {
+            let fits = ROW_GROUP - open.rows;
+            open.batches.push(rest.slice(0, fits));
+            rest = rest.slice(fits, rest.num_rows() - fits);
+            if self.failed.load(Ordering::Relaxed) {
+                return Err(anyhow!("writing has stopped"));
+            }
+            self.jobs.send(open.next_job()).map_err(|_| anyhow!("writing has stopped"))?;
         }
-        if self.failed.load(Ordering::Relaxed) {
-            return Err(anyhow!("writing has stopped"));
+        if rest.num_rows() > 0 {
+            open.rows += rest.num_rows();
+            open.batches.push(rest);
         }
-        self.jobs.send(open.next_job()).map_err(|_| anyhow!("writing has stopped"))
+        Ok(())
     }
 
     /// Writes what is left, and closes the files.

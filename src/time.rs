@@ -234,7 +234,10 @@ mod tests {
         for day in (0..106_000).step_by(13) {
             let ns = day * DAY + 3_723 * SECOND + 120_000_000;
             let text = to_rfc3339(ns);
-            assert_eq!(utc_quickly(text.as_bytes()), Some(ns), "{text}");
+            assert_eq!(rfc3339(&text), Ok(Some(ns)), "{text}");
+            // The 29th of February is left to chrono.
+            let quickly = if text.contains("-02-29T") { None } else { Some(ns) };
+            assert_eq!(utc_quickly(text.as_bytes()), quickly, "{text}");
         }
     }
 

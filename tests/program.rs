@@ -229,9 +229,9 @@ fn an_unwritable_place_is_found_before_the_work() {
 fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"))
-        .file(".out.alloclog-dead/lock", "")
-        .file(".out.alloclog-live/lock", "");
-    let lock = fs::File::open(desk.path(".out.alloclog-live/lock")).expect("a file");
+        .file(".out.alloclog-dead/store/x", "")
+        .file(".out.alloclog-live/store/x", "");
+    let lock = fs::File::open(desk.path(".out.alloclog-live")).expect("a directory");
     lock.lock().expect("a lock");
     desk.export(&["a.json", "-o", "out"]).ends(0);
     assert_eq!(desk.names(), [".out.alloclog-live", "a.json", "out"]);
@@ -259,6 +259,26 @@ fn the_same_document_twice_is_one() {
     desk.export(&["a.json", "b.json", "a.json", "-o", "out"]).ends(0).says("3 task events: 1 new, 2 repeated");
     assert_eq!(Exported::read(&desk.path("out"), "snapshots").len(), 1);
     assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
+}
+
+#[test]
+fn a_clock_of_microseconds_is_not_taken_for_a_float() {
+    let desk = Desk::new();
+    let event = |time: i64| format!(r#"{{"Type":"Received","Time":{time}}}"#);
+    let list = |times: [i64; 4]| {
+        let events = times.map(event).join(",");
+        format!(
+            r#"[{{"ID":"a","ClientStatus":"running","ModifyIndex":5,"TaskStates":{{"t":{{"State":"running","Restarts":0,"Events":[{events}]}}}}}}]"#
+        )
+    };
+    let start = 1_795_477_200_144_272_000;
+    let coarse = [start, start + 101_000, start + 202_000, start + 303_000];
+    let rounded = coarse.map(|ns| ((ns + 123) as f64).to_string().parse().expect("a whole number"));
+    for (times, is_rounded) in [(coarse, false), (rounded, true)] {
+        desk.file("list.json", list(times));
+        desk.export(&["list.json", "-o", "out", "--force"]).ends(0);
+        assert_eq!(Exported::read(&desk.path("out"), "snapshots")[0]["times_rounded"], is_rounded, "{times:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::error::{Exit, Usage};
 use crate::intake::{self, Summary, Watch};
 use crate::merge::Filter;
 use crate::output::{Exported, Manifest, Output};
-use crate::query::{self, View};
+use crate::query::{self, Period, View};
 use crate::render::{self, Cells, Format};
 use crate::source::{self, Input, Source};
 use crate::store::Store;
@@ -35,7 +35,8 @@ A SOURCE is a file, a directory, a quoted glob, an archive, or - for standard in
 content: lists, full allocations, event streams, debug bundles, raft-snapshot JSON; inside gzip, zstd, tar and zip.
 
 `alloclog schema` explains every table. Stored tables: task_events, allocation_history, task_state_history, sightings,
-snapshots, nodes. Views: allocations, task_states, coverage, and the helpers beneath.";
+snapshots, nodes. Views: allocations, task_states, coverage. Statistics: restarts, failures, failure_summary, attempts,
+starts, start_latency, crash_loops, job_runs, job_run_summary, reschedules; and the helpers beneath.";
 
 /// Write tables of all that the sources hold, as Parquet, CSV, NDJSON or Arrow
 ///
@@ -129,9 +130,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = wanted(args)?;
     let inputs = inputs(args)?;
     let console = Console::new(args.loudness(), &inputs);
+    interrupt::listen()?;
     if args.output == Path::new("-") {
-        let work = tempfile::tempdir().context("no temporary directory can be made")?;
-        interrupt::remove(work.path())?;
+        let work = interrupt::undisturbed(|unfinished| {
+            let work = tempfile::tempdir().context("no temporary directory can be made")?;
+            *unfinished = Some(work.path().to_owned());
+            anyhow::Ok(work)
+        })?;
         let store = Store::at(work.path());
         let exit = fill(args, &inputs, &wanted, &store, &console)?;
         for table in &wanted {
@@ -139,8 +144,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         return Ok(exit);
     }
-    let output = Output::begin(&args.output, args.force)?;
-    interrupt::remove(output.temporary())?;
+    let output = interrupt::undisturbed(|unfinished| {
+        let output = Output::begin(&args.output, args.force)?;
+        *unfinished = Some(output.temporary().to_owned());
+        anyhow::Ok(output)
+    })?;
     let store = Store::at(&output.store());
     let exit = fill(args, &inputs, &wanted, &store, &console)?;
     let mut files = Vec::new();
@@ -162,7 +170,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         };
         files.push(Exported { table: table.name().to_owned(), file, rows });
     }
-    output.commit(&args.manifest(files))?;
+    interrupt::undisturbed(|unfinished| {
+        *unfinished = None;
+        output.commit(&args.manifest(files))
+    })?;
     Ok(exit)
 }
 
@@ -171,11 +182,12 @@ fn fill(args: &Args, inputs: &[Input], wanted: &[Wanted], store: &Store, console
     let views = wanted.iter().filter_map(|w| if let Wanted::View(view) = w { Some(*view) } else { None });
     let views = query::needed_views(&views.collect::<Vec<_>>())?;
     let mut tables = query::needed_tables(&views)?;
+    tables.insert(Table::Snapshots); // its newest observation is what spans count from
     tables.extend(wanted.iter().filter_map(|w| if let Wanted::Stored(table) = w { Some(*table) } else { None }));
     let result = take_in(args, inputs, store, tables, console);
     if result.is_ok() && !views.is_empty() {
         console.stage("computing views");
-        query::run(store, &views)?;
+        query::run(store, &views, Period { since: args.since, until: args.until })?;
     }
     console.done();
     console.tell_passed_over();
@@ -187,8 +199,8 @@ fn fill(args: &Args, inputs: &[Input], wanted: &[Wanted], store: &Store, console
         bail!("{source}: nothing there holds allocations; nothing was written");
     }
     tell_summary(&summary, args.namespace.is_some() || args.job.is_some(), lost_restarts(store, &views)?, console);
-    let cuts = args.since.is_some() || args.until.is_some();
-    if cuts {
+    let has_period = args.since.is_some() || args.until.is_some();
+    if has_period && !views.iter().any(|view| view.name == "period") {
         let word = "warning: --since and --until cut statistics only; none of the tables written is one";
         console.say_if(Loudness::Usual, word);
     }

@@ -46,12 +46,17 @@ enum Rounding {
     /// There was no event time yet.
     #[default]
     Open,
-    /// All event times so far, this many, look as if they did; their parts wait for the answer.
-    Held(u64, Box<Held>),
+    /// All event times so far look as if they did; their parts wait for the answer.
+    Held(Box<Held>),
 }
 
 /// Parts of a document that wait until it is known whether its times went through a float.
 struct Held {
+    /// How many event times there were.
+    times: u64,
+    /// Whether any of them is finer than a microsecond. Whole microseconds tell nothing: a float prints them as they
+    /// are, and the clocks of some clients give no others.
+    any_fine: bool,
     bytes: SpooledTempFile,
     parts: Vec<(Place, usize)>,
 }
@@ -178,18 +183,21 @@ impl State<'_> {
         rows: &Rows<'_>,
         versions: &Versions,
     ) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
-        let (before, held) = match std::mem::take(&mut self.document.rounding) {
+        let held = match std::mem::take(&mut self.document.rounding) {
             Rounding::Known(known) => {
                 self.document.rounding = Rounding::Known(known);
                 return Ok(Vec::new());
             }
-            Rounding::Open => (0, None),
-            Rounding::Held(times, held) => (times, Some(held)),
+            Rounding::Open => None,
+            Rounding::Held(held) => Some(held),
         };
-        let times = before + rows.versions.iter().map(|v| u64::from(v.facts.event_times)).sum::<u64>();
-        let exact = rows.versions.iter().any(|v| !v.facts.all_float);
+        let facts = || rows.versions.iter().map(|v| v.facts);
+        let (times, any_fine) = held.as_ref().map_or((0, false), |held| (held.times, held.any_fine));
+        let times = times + facts().map(|f| u64::from(f.event_times)).sum::<u64>();
+        let any_fine = any_fine || facts().any(|f| f.any_fine);
+        let exact = facts().any(|f| !f.all_float);
         if exact || block.end.is_some() {
-            let rounded = !exact && times >= TELLING_TIMES;
+            let rounded = !exact && any_fine && times >= TELLING_TIMES;
             self.document.rounding = Rounding::Known(rounded);
             if rounded {
                 self.summary.rounded_documents += 1;
@@ -204,11 +212,14 @@ impl State<'_> {
         if times == 0 {
             return Ok(Vec::new());
         }
-        let mut held =
-            held.unwrap_or_else(|| Box::new(Held { bytes: SpooledTempFile::new(HELD_IN_MEMORY), parts: Vec::new() }));
+        let mut held = held.unwrap_or_else(|| {
+            let bytes = SpooledTempFile::new(HELD_IN_MEMORY);
+            Box::new(Held { times: 0, any_fine: false, bytes, parts: Vec::new() })
+        });
+        (held.times, held.any_fine) = (times, any_fine);
         held.bytes.write_all(&bytes[..part.end])?;
         held.parts.push((self.document.place.clone(), part.end));
-        self.document.rounding = Rounding::Held(times, held);
+        self.document.rounding = Rounding::Held(held);
         Ok(Vec::new())
     }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -79,10 +80,10 @@ impl RowGroups {
         let mut chunks = Vec::with_capacity(self.schema.fields().len());
         // The columns are flat, so each has one leaf.
         for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
-            for batch in batches {
-                for leaf in compute_leaves(self.schema.field(i), batch.column(i))? {
-                    writer.write(&leaf)?;
-                }
+            // As one array: pages may end where what is written at once does, and batches must leave no trace.
+            let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(i).as_ref()).collect();
+            for leaf in compute_leaves(self.schema.field(i), &concat(&parts)?)? {
+                writer.write(&leaf)?;
             }
             chunks.push(writer.close()?);
         }

@@ -72,7 +72,7 @@ pub fn columns() -> Vec<Column<Row>> {
         follows("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
         follows(
             "times_rounded",
-            "whether its times went through a float: four or more event times, all equal to their own shortest float64 print",
+            "whether its times went through a float: four or more event times, all equal to their own shortest float64 print, and not all whole microseconds, as a coarse clock gives them",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
         follows("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),

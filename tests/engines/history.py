@@ -3,6 +3,9 @@
 Times are seconds after ten o'clock in the evening of some day, a full UTC hour.
 """
 
+import json
+import re
+
 import tables
 
 T0 = 1_699_999_200
@@ -31,10 +34,29 @@ def event(kind, seconds, **columns):
     return {"event_type": kind, "event_at_ns": ns(seconds)} | columns
 
 
+EVENT = re.compile(r"(?P<kind>[A-Z][A-Za-z ]*?)(?: (?P<exit>-?\d+)(?:/(?P<signal>\d+))?)?(?P<oom> oom)?(?P<fails>!)?(?:: (?P<text>.*))?")
+
+
 def events(text, start=0.0, step=1.0):
-    """Events by their types, in order, one a step: `Received, Task Setup, Started`."""
-    kinds = [kind.strip() for kind in text.split(",")]
-    return [event(kind, start + step * number) for number, kind in enumerate(kinds)]
+    """Events in order, one a step, as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
+
+    `Terminated 137/9` has an exit code and a signal, `Terminated 137 oom` is marked as out of memory, `!` marks an event
+    that fails its task. What follows a colon is the reason of a Restart Signaled, the exit message of a Terminated, and the
+    message of any other."""
+    made = []
+    for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
+        said = EVENT.fullmatch(part)
+        columns = {"fails_task": True} if said["fails"] else {}
+        if said["exit"]:
+            columns |= {"exit_code": int(said["exit"]), "signal": int(said["signal"] or 0), "oom_killed": bool(said["oom"])}
+        if said["text"] and said["kind"] == "Restart Signaled":
+            columns |= {"restart_reason": said["text"]}
+        elif said["text"] and said["kind"] == "Terminated":
+            columns |= {"details": json.dumps({"exit_code": said["exit"], "exit_message": said["text"]}, separators=(",", ":"))}
+        elif said["text"]:
+            columns |= {"message": said["text"]}
+        made.append(event(said["kind"], start + step * number, **columns))
+    return made
 
 
 class History:
@@ -103,5 +125,26 @@ class History:
                     "task": task, "alloc_id": alloc, "attempt": attempt, "ordinal": ordinal, "times_rounded": times_rounded,
                 } | e)
 
+    def watch(self, shown, restarts=None, **columns):
+        """All states of a task whose events are all seen, from the first ten on. `restarts` is the counter at the end, if some
+        restarts lie before the first event."""
+        counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
+        before = 0 if restarts is None else restarts - counts[-1]
+        for last in range(min(len(shown), 10), len(shown) + 1):
+            self.state(shown[:last], restarts=before + counts[last], index=last, **columns)
+
     def tables(self):
         return tables.stored(self.rows)
+
+
+def watched(shown, restarts=None, **allocation):
+    """A history of one task whose events are all seen."""
+    history = History()
+    history.allocation(**allocation)
+    history.watch(shown, restarts)
+    return history
+
+
+def period(since, until):
+    """The text of the view `period` for these seconds, as `--since` and `--until` put it."""
+    return {"period": f"SELECT CAST({ns(since)} AS BIGINT) AS since_ns, CAST({ns(until)} AS BIGINT) AS until_ns"}

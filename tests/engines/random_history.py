@@ -2,9 +2,19 @@
 
 import random
 
-from history import HOUR, T0, History, event, ns
+from history import HOUR, History, event, ns
 
-DRIVERS = ["Downloading Artifacts", "Driver", "Template", "Signaling"]
+SETUPS = [
+    ("Downloading Artifacts", {}), ("Driver", {"message": "Downloading image"}), ("Driver", {"message": "Docker image pull progress: 1/2"}),
+    ("Template", {"message": "Missing: x"}), ("Signaling", {}), ("Driver", {}),
+]
+START_FAILURES = ["Driver Failure", "Failed Artifact Download", "Failed Validation", "Task hook failed"]
+RESTART_REASONS = [{"restart_reason": 'healthcheck: check "x" unhealthy'}, {"restart_reason": "User requested running tasks to restart"}, {}]
+KILLS = [
+    {}, {}, {}, {"fails_task": True, "message": "Template failed: x"}, {"fails_task": True, "message": "Vault: x"},
+    {"message": "allocation exceeded max_run_duration"}, {"fails_task": True},
+]
+WHILE_IT_RUNS = ["Alloc Unhealthy", "Task hook failed", "Task hook message", "Reconnected", "Signaling", "Main Tasks Dead"]
 
 
 class Task:
@@ -20,39 +30,58 @@ class Task:
     def live(self):
         rng = self.rng
         self.append("Received", "pending")
-        for _ in range(rng.randrange(0, 12) if rng.random() < 0.2 else rng.randrange(0, 3)):
-            self.append(rng.choice(DRIVERS), "pending")
-        if rng.random() < 0.2:
+        if rng.random() < 0.1:
             self.append("Killing", "dead")
             return
-        if rng.random() < 0.9:
+        if rng.random() < 0.95:
             self.append("Task Setup", "pending")
+        for _ in range(rng.randrange(4, 12) if rng.random() < 0.1 else rng.randrange(0, 3)):
+            kind, columns = rng.choice(SETUPS)
+            self.append(kind, "pending", **columns)
         for _ in range(rng.choice([0, 0, 1, 2, 5, 12])):
-            end = rng.random()
-            if end < 0.2:
-                self.append("Driver Failure", "pending")
+            if rng.random() < 0.2:
+                self.append(rng.choice(START_FAILURES), "pending")
             else:
-                self.append("Started", "running")
-                if end < 0.4:
-                    reason = rng.choice(["healthcheck: check \"x\" unhealthy", "User requested running tasks to restart", None])
-                    self.append("Restart Signaled", "running", **({"restart_reason": reason} if reason else {}))
-                self.append("Terminated", "pending", exit_code=rng.choice([0, 1, 137]), signal=rng.choice([0, 0, 9]),
-                            oom_killed=rng.random() < 0.1)
+                self.run()
+            if rng.random() < 0.1:
+                break
             self.restarts += 1
             self.append("Restarting", "pending", start_delay_ns=rng.randrange(10**10))
             if self.with_odds and rng.random() < 0.05:
                 # The client loses its state: its counter begins anew.
                 self.restarts, self.lost_state = 0, True
                 self.append("Received", "pending")
-        self.append("Started", "running")
         end = rng.random()
-        if end < 0.3:
-            self.append("Terminated", "running", exit_code=rng.choice([0, 1]), signal=0, oom_killed=False)
+        if end < 0.2:
+            self.append(rng.choice(START_FAILURES), "pending")
             self.append("Not Restarting", "dead", fails_task=True)
-        elif end < 0.6:
-            self.append("Killing", "running")
-            self.append("Terminated", "running", exit_code=143, signal=0, oom_killed=False)
-            self.append("Killed", "dead")
+        elif end < 0.4:
+            self.run()
+            self.append("Not Restarting", "dead", fails_task=True)
+        elif end < 0.7:
+            if rng.random() < 0.8:
+                self.append("Started", "running")
+            for _ in range(rng.choice([1, 1, 2])):
+                self.append("Killing", "running", **rng.choice(KILLS))
+            if rng.random() < 0.9:
+                self.append("Terminated", "running", exit_code=rng.choice([0, 143]), signal=0, oom_killed=False)
+            if rng.random() < 0.8:
+                self.append("Killed", "dead")
+        else:
+            self.append("Started", "running")
+        if rng.random() < 0.1:
+            self.append("Killing", self.states[-1])
+
+    def run(self):
+        rng = self.rng
+        self.append("Started", "running")
+        if rng.random() < 0.2:
+            self.append(rng.choice(WHILE_IT_RUNS), "running")
+        if rng.random() < 0.2:
+            self.append("Restart Signaled", "running", **rng.choice(RESTART_REASONS))
+        details = rng.choice([None, None, '{"exit_message":"OOM Killed"}', '{"exit_message":"gone"}', '{"exit_message":""}'])
+        self.append("Terminated", "pending", exit_code=rng.choice([0, 0, 1, 137]), signal=rng.choice([0, 0, 9]),
+                    oom_killed=rng.random() < 0.1, **({"details": details} if details else {}))
 
     def append(self, kind, state, **columns):
         self.clock += self.rng.choice([0.000000001, 0.5, 3.0, 400.0]) if self.with_odds else self.rng.choice([0.001, 3.0, 400.0])
@@ -65,11 +94,11 @@ class Task:
 class Cluster:
     """Some allocations and their tasks."""
 
-    def __init__(self, seed, with_odds=True):
+    def __init__(self, seed, with_odds=True, most=6):
         self.rng = rng = random.Random(seed)
         self.with_odds = with_odds
         self.allocations = {}
-        for number in range(rng.randrange(1, 6)):
+        for number in range(rng.randrange(1, most)):
             created = rng.randrange(0, 3 * HOUR)
             place = {
                 "region": rng.choice(["", "eu"]), "namespace": rng.choice(["default", "prod"]),
@@ -100,7 +129,7 @@ class Cluster:
         return history, reach
 
     def show(self, history, moment, alloc, place, created, tasks, odd, reach):
-        rng = self.rng
+        rng, number = self.rng, int(alloc[1:])
         rounded = odd < 0.1
         counters = not 0.1 <= odd < 0.2
         shape = rng.choice(["stub", "full", "stream"])
@@ -117,7 +146,10 @@ class Cluster:
             alloc, index=index, shape=shape, client_status=status, created_at_ns=ns(created), **common, **place,
             job_type=None if shape == "stream" else "service" if place["job_id"] != "nightly/periodic-1" else "batch",
             job_version=None if shape == "stream" else index // 7, node_id=rng.choice(["n0", None]),
-            desired_migrate=rng.choice([True, None]), previous_allocation=None if shape == "stub" else "z")
+            desired_status=rng.choice(["run", "run", "stop"]), desired_migrate=rng.choice([True, None]),
+            deployment_healthy=rng.choice([True, False, None]), deployment_healthy_at_ns=rng.choice([None, modified]),
+            previous_allocation=None if shape == "stub" or number % 3 else f"a{number - 1}",
+            next_allocation=None if number % 4 else f"a{number + 1}")
         if status not in ("complete", "failed", "lost"):
             history.sighting(moment if status == "pending" else moment - moment % HOUR, alloc, place["region"])
         if not any(past.values()):

@@ -11,7 +11,7 @@ import pytest
 import engines
 import tables
 from test_heads import assert_columns
-from test_random import close, rows
+from test_random import rows
 
 BINARY = os.environ.get("ALLOCLOG_BIN")
 SAMPLES = engines.ROOT / "samples"
@@ -70,5 +70,5 @@ def test_every_engine_gives_the_answer_that_the_program_gives(stored, exported, 
         one, two = rows(answers[first]), rows(answers[other])
         assert len(one) == len(two), (name, first, other)
         for left, right in zip(one, two):
-            differ = {column: (left[column], right[column]) for column in left if not close(left[column], right[column])}
+            differ = {column: (left[column], right[column]) for column in left if left[column] != right[column]}
             assert not differ, (name, first, other, differ)

@@ -11,24 +11,20 @@ def rows(answer):
     return sorted(answer.to_pylist(), key=repr)
 
 
-def close(left, right):
-    return left == right or (isinstance(left, float) and isinstance(right, float) and abs(left - right) <= 1e-12 * max(abs(left), abs(right)))
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_engines_agree(seed):
-    history, _ = Cluster(seed).shown()
+@pytest.mark.parametrize("seed, most", [(seed, 3) for seed in range(8)] + [(seed, 60) for seed in range(100, 110)])
+def test_engines_agree(seed, most):
+    history, _ = Cluster(seed, most=most).shown()
     first, second = (engines.run(engine, history.tables(), engines.VIEWS) for engine in engines.ENGINES)
     for name in engines.VIEWS:
         ordered = "ORDER BY" in engines.VIEWS[name].body.rsplit("FROM", 1)[-1]
         one, other = ((first[name].to_pylist(), second[name].to_pylist()) if ordered else (rows(first[name]), rows(second[name])))
         assert len(one) == len(other), name
         for left, right in zip(one, other):
-            differ = {column: (left[column], right[column]) for column in left if not close(left[column], right[column])}
+            differ = {column: (left[column], right[column]) for column in left if left[column] != right[column]}
             assert not differ, (name, differ)
 
 
-@pytest.mark.parametrize("seed", range(1000, 1060))
+@pytest.mark.parametrize("seed", range(1000, 1040))
 def test_coverage_is_true(seed):
     cluster = Cluster(seed, with_odds=False)
     history, reach = cluster.shown()
@@ -46,7 +42,7 @@ def test_coverage_is_true(seed):
             assert row["complete"]
 
 
-@pytest.mark.parametrize("seed", range(2000, 2060))
+@pytest.mark.parametrize("seed", range(2000, 2040))
 def test_a_client_that_loses_its_state_never_makes_a_history_complete_that_is_not(seed):
     cluster = Cluster(seed, with_odds=True)
     history, reach = cluster.shown()
@@ -59,9 +55,9 @@ def test_a_client_that_loses_its_state_never_makes_a_history_complete_that_is_no
             assert len(stored) == reach[key]
 
 
-@pytest.mark.parametrize("seed", range(3000, 3020))
+@pytest.mark.parametrize("seed", range(3000, 3006))
 def test_order_of_rows_does_not_matter(seed, engine):
-    history, _ = Cluster(seed).shown()
+    history, _ = Cluster(seed, most=30).shown()
     first = engines.run(engine, history.tables(), engines.VIEWS)
     for table in history.rows.values():
         table.reverse()

@@ -24,7 +24,8 @@ fn large_documents_of_every_layout_give_exactly_their_rows() {
     let mut random = Random::new(4);
     let cluster = Cluster::simulate(4, Config { jobs: 12, ..Config::default() });
     let at = START + 30 * MINUTE;
-    for layout in [Layout::Array, Layout::Lines, Layout::Concatenated, Layout::Pretty(2), Layout::Allocs] {
+    for layout in [Layout::Array, Layout::Lines, Layout::Pages, Layout::Concatenated, Layout::Pretty(2), Layout::Allocs]
+    {
         for encoder in [Encoder::Server, Encoder::GoClient] {
             let sorted = random.chance(50);
             let objects = Objects::Full;

@@ -42,7 +42,7 @@ fn coverage_is_exact_and_complete_is_never_said_in_vain() {
 /// The documents of a case, without those whose times are rounded and too few to tell: nobody could keep their events
 /// apart from exact ones.
 fn exact_looks(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
-    let tells = |document: &Document| document.told(cluster).iter().all(|shown| shown.floats == shown.tells_floats);
+    let tells = |document: &Document| document.marked(cluster).iter().all(|shown| shown.floats == shown.marked);
     case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Whatever was taken down of a cluster, in whatever shape and order, gives the rows that the truth says.
 
 use alloclog::intake::Options;
+use alloclog::source;
 use anyhow::ensure;
 
 use super::compare::{Tables, arrivals, check, differ, paths, without_arrival};
@@ -13,8 +14,15 @@ use crate::support::take;
 fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
     for_all(120, cases(8), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let mut looks = case.documents(&cluster);
         let mut random = case.random();
+        // What the user may say of all documents.
+        let full_listing = random.chance(15).then(|| *random.pick(&["*", "prod"]));
+        let observed_at = random.chance(15).then(|| cluster.end() + random.between(-9_000_000_000, 9_000_000_000));
+        for document in looks.iter_mut().flatten() {
+            document.listing = full_listing.or(document.listing);
+            document.flag = observed_at;
+        }
         let directory = directory()?;
         let sources = packed::write(&looks, directory.path(), &mut random);
         let mut named: Vec<_> = sources.iter().collect();
@@ -22,9 +30,15 @@ fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
             named.push(*random.pick(&named));
         }
         random.shuffle(&mut named);
-        let options = Options { strict: random.chance(20), ..Options::default() };
+        let said = source::Options { observed_at, full_listing: full_listing.map(str::to_owned) };
+        let options = Options { strict: random.chance(20), source: said, ..Options::default() };
         let taken = take(&paths(&named), &options);
-        check(&cluster, &arrivals(&named), &|_| true, &taken)
+        check(&cluster, &arrivals(&named), &|_| true, &taken)?;
+        // And once more the same, in the same order.
+        let again = take(&paths(&named), &options);
+        ensure!(again.rows == taken.rows, "the same input does not give the same rows in the same order");
+        ensure!(again.notes == taken.notes && again.summary == taken.summary, "the same input is not told of alike");
+        Ok(())
     });
 }
 

@@ -116,7 +116,7 @@ impl Cluster {
             if random.chance(config.rare / 2) {
                 let back = random.chance(70);
                 let by = random.seconds(0.5, 2000.0) * if back { -1 } else { 1 };
-                node.clock.stepped = Some((START + random.between(0, config.span), by & !1));
+                node.clock.stepped = Some((START + random.between(0, config.span), by));
             }
         }
         let jobs = (0..config.jobs.max(1)).map(|n| Job::new(n, &config.weights, &mut random)).collect();

@@ -20,7 +20,8 @@ impl Clock {
     /// What the clock shows when the servers' shows `at`.
     pub fn read(&self, at: i64) -> i64 {
         let stepped = self.stepped.map_or(0, |(when, by)| if at >= when { by } else { 0 });
-        at - at % self.tick + self.skew + stepped
+        let shown = at + self.skew + stepped;
+        shown - shown % self.tick
     }
 }
 
@@ -68,8 +69,7 @@ impl Node {
     /// A node with a clock a little off. `rare` is how likely the rarer kinds of clock are, in percent.
     pub fn new(number: usize, rare: u32, random: &mut Random) -> Self {
         let clock = Clock {
-            // Odd, so that what a coarse clock shows does not end in noughts, as if it had gone through a float.
-            skew: random.seconds(-3.0, 3.0) | 1,
+            skew: random.seconds(-3.0, 3.0),
             stepped: None,
             tick: if random.chance(rare) { 15_625_000 } else { 1 },
             zone: *random.pick(&[0, 0, 60, 330, -480]),

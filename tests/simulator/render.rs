@@ -2,7 +2,7 @@
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::json::{Json, Print, object};
-use crate::simulator::moment::{rfc3339, stamp};
+use crate::simulator::moment::{rfc3339, stamp, through_float};
 use crate::simulator::node::Node;
 use crate::simulator::shapes::Shaper;
 use crate::simulator::style::{Encoder, Layout, Objects, Style};
@@ -32,9 +32,10 @@ pub struct Shown {
     /// Whether its task states are there, with their counters.
     pub tasks: bool,
     pub counters: bool,
-    /// Whether its times went through a float, and whether its document has enough event times to tell.
+    /// Whether its times went through a float, and whether its document looks as if they had: what `times_rounded` says,
+    /// known once the document is whole (see [`Document::marked`]).
     pub floats: bool,
-    pub tells_floats: bool,
+    pub marked: bool,
     /// Whether its resources are there, and with them the hooks of its tasks.
     pub resources: bool,
     pub hooks: bool,
@@ -43,9 +44,6 @@ pub struct Shown {
     /// Whether it has fields of a Nomad that nobody has met.
     pub future: bool,
 }
-
-/// A document with fewer event times is not called rounded, since they may end in noughts by chance.
-const TELLING_TIMES: usize = 4;
 
 /// A file and what of the cluster it shows.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +62,8 @@ pub struct Document {
     pub nodes: Vec<(usize, usize)>,
     /// The namespace of which it is known to list all allocations.
     pub listing: Option<&'static str>,
+    /// When the user says that it was taken.
+    pub flag: Option<i64>,
     /// Of the files of a bundle, those that are not read for allocations or nodes.
     pub is_aside: bool,
 }
@@ -88,19 +88,30 @@ impl Document {
         Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
     }
 
-    /// What it shows, marked with whether it tells that its times went through a float.
-    pub fn told(&self, cluster: &Cluster) -> Vec<Shown> {
-        let tells = self.shown.iter().map(|shown| shown.events(cluster)).sum::<usize>() >= TELLING_TIMES;
-        self.shown.iter().map(|shown| Shown { tells_floats: shown.floats && tells, ..*shown }).collect()
+    /// What it shows, marked by the rule of the data model: four or more times of events that all equal their own
+    /// shortest print as a float, and not all of them whole microseconds, as those of a coarse clock are.
+    pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
+        let times: Vec<i64> = self.shown.iter().flat_map(|shown| shown.event_times(cluster)).collect();
+        let marked = times.len() >= 4
+            && times.iter().any(|ns| ns % 1_000 != 0)
+            && times.iter().all(|ns| through_float(*ns) == *ns);
+        self.shown.iter().map(|shown| Shown { marked, ..*shown }).collect()
     }
 }
 
 impl Shown {
-    /// How many events it shows.
-    pub fn events(&self, cluster: &Cluster) -> usize {
+    /// The times of the events it shows, as they are written.
+    pub fn event_times(&self, cluster: &Cluster) -> Vec<i64> {
         let allocation = &cluster.allocations[self.allocation];
-        let steps = allocation.versions[self.version].steps.iter().flatten().filter(|_| self.tasks);
-        steps.zip(&allocation.lives).filter_map(|(step, life)| Some(life.steps[(*step)?].window().len())).sum()
+        let steps = allocation.versions[self.version].steps.iter().flatten().zip(&allocation.lives);
+        let windows = steps.filter_map(|(step, life)| Some(&life.events[life.steps[(*step)?].window()]));
+        let times = windows.flatten().map(|lived| lived.event.time).filter(|_| self.tasks);
+        times.map(|ns| self.time(ns)).collect()
+    }
+
+    /// A time as it is written.
+    pub fn time(&self, ns: i64) -> i64 {
+        if self.floats { through_float(ns) } else { ns }
     }
 }
 
@@ -160,6 +171,12 @@ impl Cluster {
         let (mut ends, mut nodes) = (vec![], vec![]);
         match style.layout {
             Layout::Array | Layout::Pretty(_) => ends = list(&print, objects, 0, &mut out),
+            Layout::Pages => {
+                for page in objects.chunks(7) {
+                    ends.extend(list(&print, page, 0, &mut out));
+                    out.push(b'\n');
+                }
+            }
             Layout::Allocs => {
                 out.extend(b"{\n  \"ACLPolicies\": [],\n  \"Allocs\": ");
                 ends = list(&print, objects, 1, &mut out);
@@ -491,7 +508,7 @@ impl Style {
             tasks: self.task_states,
             counters: self.counters,
             floats: self.floats,
-            tells_floats: self.floats,
+            marked: false,
             resources,
             hooks: resources && !client,
             transition: form != Form::Stub || !client,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::life::State;
-use crate::simulator::moment::{civil, through_float};
+use crate::simulator::moment::civil;
 use crate::simulator::render::{Document, Form, Shown};
 use crate::simulator::truth::{EventRow, Truth};
 use crate::simulator::version::Version;
@@ -52,7 +52,7 @@ pub struct Ledger {
 impl Document {
     /// The rows that it gives of the allocations that are kept. `rejected`: whether something in it cannot be read.
     pub fn rows(&self, cluster: &Cluster, keeps: &dyn Fn(&Allocation) -> bool, rejected: bool) -> Told {
-        let told = self.told(cluster);
+        let told = self.marked(cluster);
         let kept: Vec<Shown> =
             told.iter().filter(|shown| keeps(&cluster.allocations[shown.allocation])).copied().collect();
         let truth = Truth::of(cluster, kept.iter().copied());
@@ -72,10 +72,10 @@ impl Document {
             observed_from: observed.map(|(_, from)| from),
             shape: told.first().map(|shown| shown.form.shape()),
             namespace: self.listing.filter(|_| !rejected),
-            times_rounded: told.first().is_some_and(|shown| shown.tells_floats),
+            times_rounded: told.first().is_some_and(|shown| shown.marked),
             allocations: told.len(),
             task_states: told.iter().map(|shown| cluster.states(shown).len()).sum(),
-            task_events: told.iter().map(|shown| shown.events(cluster)).sum(),
+            task_events: told.iter().map(|shown| shown.event_times(cluster).len()).sum(),
             unknown_fields: unknown_fields(cluster, &told),
         };
         let sightings = kept.iter().filter_map(|shown| {
@@ -95,8 +95,11 @@ impl Document {
         }
     }
 
-    /// When it was observed, and what tells so: the second in its name, else the newest time in it.
+    /// When it was observed, and what tells so: the user, else the second in its name, else the newest time in it.
     fn observed(&self, cluster: &Cluster, told: &[Shown]) -> Option<(i64, &'static str)> {
+        if let Some(at) = self.flag {
+            return Some((at, "flag"));
+        }
         if self.is_named {
             return Some((self.at - self.at % 1_000_000_000, "name"));
         }
@@ -107,7 +110,7 @@ impl Document {
 /// How often fields are shown that nobody has met.
 fn unknown_fields(cluster: &Cluster, told: &[Shown]) -> BTreeMap<&'static str, usize> {
     let future: Vec<&Shown> = told.iter().filter(|shown| shown.future).collect();
-    let events: usize = future.iter().map(|shown| shown.events(cluster)).sum();
+    let events: usize = future.iter().map(|shown| shown.event_times(cluster).len()).sum();
     let fields = [("Future", future.len()), ("TaskStates.*.Events.*.Outlook", events)];
     fields.into_iter().filter(|(_, times)| *times > 0).collect()
 }
@@ -170,11 +173,8 @@ impl Cluster {
     /// The newest time of an allocation as shown.
     fn newest(&self, shown: &Shown) -> Option<i64> {
         let (allocation, version) = self.shown(shown);
-        let states = self.states(shown);
-        let steps = states.iter().filter_map(|state| state.step).map(|(life, step)| (&allocation.lives[life], step));
-        let events = steps.flat_map(|(life, step)| &life.events[life.steps[step].window()]);
-        let times = events.map(|lived| lived.event.time).chain([version.at, allocation.created]);
-        times.map(|ns| shown.time(ns)).max()
+        let times = [version.at, allocation.created].map(|ns| shown.time(ns));
+        times.into_iter().chain(shown.event_times(self)).max()
     }
 
     /// The states in `TaskStates`.
@@ -325,13 +325,6 @@ impl Cluster {
             ("nomad_version", json!(node.version)),
             ("modify_index", json!(node.create_index + 5)),
         ])
-    }
-}
-
-impl Shown {
-    /// A time as it stands in the document.
-    fn time(&self, ns: i64) -> i64 {
-        if self.floats { through_float(ns) } else { ns }
     }
 }
 

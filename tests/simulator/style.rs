@@ -9,6 +9,8 @@ pub enum Layout {
     Array,
     /// One a line, as a debug bundle has them.
     Lines,
+    /// `[…]` of a few, then the next, as paging through the API and appending leaves them.
+    Pages,
     /// One after the other without anything between.
     Concatenated,
     /// `[…]` over many lines with so many spaces a level: four in the CLI, two in most other tools.
@@ -127,8 +129,15 @@ impl Style {
     /// Any style that shows all of its allocations' events exactly, though perhaps not all allocations.
     pub fn any(random: &mut Random) -> Self {
         let pretty = Layout::Pretty(*random.pick(&[2, 4]));
-        let layouts =
-            [Layout::Array, Layout::Lines, Layout::Concatenated, pretty, Layout::PrettyConcatenated, Layout::Allocs];
+        let layouts = [
+            Layout::Array,
+            Layout::Lines,
+            Layout::Pages,
+            Layout::Concatenated,
+            pretty,
+            Layout::PrettyConcatenated,
+            Layout::Allocs,
+        ];
         Self {
             layout: *random.pick(&layouts),
             objects: *random.pick(&[Objects::Stub, Objects::Stub, Objects::Full]),

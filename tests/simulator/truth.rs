@@ -83,12 +83,13 @@ pub struct Truth<'a> {
 /// A window of one task as one version shows it.
 pub(super) struct Window {
     modify_index: i64,
+    /// The version's time as written.
     modified_at: i64,
     events: Range<usize>,
     /// The counter, if told.
     restarts: Option<i64>,
     floats: bool,
-    tells_floats: bool,
+    marked: bool,
 }
 
 impl<'a> Truth<'a> {
@@ -99,7 +100,7 @@ impl<'a> Truth<'a> {
 
     /// The truth of these documents.
     pub fn of_documents<'d>(cluster: &'a Cluster, documents: impl IntoIterator<Item = &'d Document>) -> Self {
-        Self::of(cluster, documents.into_iter().flat_map(|document| document.told(cluster)))
+        Self::of(cluster, documents.into_iter().flat_map(|document| document.marked(cluster)))
     }
 
     /// Every event in a window, as a row; all of them, and nothing else, must be found.
@@ -158,7 +159,7 @@ impl<'a> Truth<'a> {
             start_delay_ns: (event.kind == "Restarting").then_some(event.start_delay),
             kill_timeout_ns: Some(event.kill_timeout).filter(|ns| *ns != 0),
             details: canonical_details(event),
-            times_rounded: window.tells_floats,
+            times_rounded: window.marked,
             namespace: job.namespace.into(),
             job_id: job.id.clone(),
             task_group: job.groups[allocation.group].name.into(),
@@ -230,13 +231,16 @@ impl<'a> Truth<'a> {
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
                     floats: shown.floats,
-                    tells_floats: shown.tells_floats,
+                    marked: shown.marked,
                 });
             }
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            windows.sort_by_key(|window| (window.modify_index, window.modified_at, window.restarts.is_some()));
+            // The same window again is no other: where a clock stepped back it would not even join itself.
+            let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
+            windows.sort_by_key(|window| (place(window), window.floats, window.marked));
+            windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
         }
         windows.retain(|_, windows| !windows.is_empty());
         windows

@@ -1,0 +1,123 @@
+-- attempts: How did each run of each task go?
+--
+-- One row is one run of a task of which an event is in view; runs whose events were all lost are left out, and several
+-- starts without a restart (after a restart of the agent) are one run.
+-- The period cuts by its start, else by its end, else by its first event. The outcome is told by the last event that
+-- ended it:
+--   failed     it ended badly, or could not start; see failures
+--   stopped    it was killed, or ended in an allocation that was to stop
+--   restart    a user, a template, Vault or an identity had it restarted
+--   completed  it ended with exit code 0
+--   running    it ran when it was last seen
+--   waiting    it had not started, or waited to be started again, when it was last seen
+--   lost       its node was lost; how it ended is not known
+--   unknown    its end is not in view, or its node was disconnected
+-- A dead task without such an event failed if it is marked as failed, else it was stopped, at its finished_at.
+--
+-- Columns:
+--   region         string     what `--region` says; empty without it
+--   namespace      string     Nomad namespace
+--   job_id         string     job ID; null when no source told
+--   task_group     string     task group; null when no source told
+--   task           string     task name
+--   alloc_id       string     allocation ID, unique within its region
+--   job_type       string     service, batch, system or sysbatch; null when no source told
+--   job_version    int64      version of the job; null when no source told
+--   node_id        string     client node ID; null when no source told
+--   node_name      string     client node name; null when no source told
+--   node_class     string     class of that node; null for none, and when no source lists nodes
+--   datacenter     string     its data centre; null when no source lists nodes
+--   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6)
+--   started_at     timestamp  its first start, by the client's clock; null when that is not in view
+--   started_at_ns  int64      the same in nanoseconds since the epoch
+--   ended_at       timestamp  its end, by the client's clock; null when it has none, or when that is not in view
+--   ended_at_ns    int64      the same in nanoseconds since the epoch
+--   outcome        string     failed, stopped, restart, completed, running, waiting, lost or unknown, see above
+--   exit_code      int64      exit code at its end; null where none applies, or when that is not in view
+--   signal         int64      number of the signal that ended it, 0 for none; null likewise
+--   failure_class  string     class of the failure, as in failures; null unless failed, or when no event tells
+--   delay_seconds  double     wait before the next run that Nomad decided on when this one ended; null when it was not
+--                             seen to be restarted
+
+WITH by_run AS (
+  SELECT region, alloc_id, task, run,
+         MAX(attempt) AS attempt,
+         MIN(CASE WHEN event_type = 'Started' THEN event_at END) AS started_at,
+         MIN(CASE WHEN event_type = 'Started' THEN event_at_ns END) AS started_at_ns,
+         MIN(event_at_ns) AS first_ns,
+         MAX(CASE WHEN event_type = 'Started' THEN event_no ELSE 0 END) AS last_start_no,
+         MAX(CASE WHEN event_type = 'Restarting' THEN start_delay_ns END) AS delay_ns,
+         MAX(CASE WHEN event_type = 'Restarting' THEN restart_signal END) AS restart_signal,
+         MAX(CASE WHEN event_type = 'Restarting' THEN event_no ELSE 0 END) AS last_restart_no,
+         MAX(event_no) AS last_no
+  FROM timeline
+  GROUP BY region, alloc_id, task, run
+), placed_runs AS (
+  SELECT *, MAX(last_no) OVER (PARTITION BY region, alloc_id, task) AS task_last_no
+  FROM by_run
+), ends_by_run AS (
+  SELECT region, alloc_id, task, run, MAX(event_no) AS ending_no,
+         MAX(CASE WHEN event_type = 'Terminated' THEN event_no END) AS terminated_no,
+         MAX(CASE WHEN outcome = 'failed' THEN event_no END) AS failed_no,
+         MAX(CASE WHEN event_type = 'Killing' THEN 1 ELSE 0 END) AS has_failing_kill
+  FROM endings
+  GROUP BY region, alloc_id, task, run
+), ended AS (
+  SELECT n.region, n.alloc_id, n.task, n.run, n.ending_no,
+         CASE WHEN n.has_failing_kill = 1 AND e.outcome = 'stopped' THEN 'failed' ELSE e.outcome END AS outcome,
+         f.class, f.event_no AS failed_no,
+         t.event_no AS terminated_no, t.exit_code, t.signal,
+         COALESCE(t.event_at, e.event_at) AS terminated_at, COALESCE(t.event_at_ns, e.event_at_ns) AS terminated_at_ns,
+         e.event_at, e.event_at_ns
+  FROM ends_by_run AS n
+  JOIN endings AS e ON e.region = n.region AND e.alloc_id = n.alloc_id AND e.task = n.task AND e.event_no = n.ending_no
+  LEFT JOIN endings AS f ON f.region = n.region AND f.alloc_id = n.alloc_id AND f.task = n.task
+      AND f.event_no = n.failed_no
+  LEFT JOIN endings AS t ON t.region = n.region AND t.alloc_id = n.alloc_id AND t.task = n.task
+      AND t.event_no = n.terminated_no
+), joined AS (
+  SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
+         s.node_id, s.node_name, s.node_class, s.datacenter, s.state, s.failed, s.client_status,
+         s.ended_at AS task_ended_at, s.ended_at_ns AS task_ended_at_ns,
+         r.run, r.attempt, r.started_at, r.started_at_ns, r.first_ns, r.delay_ns, r.restart_signal,
+         CASE WHEN e.ending_no > r.last_start_no THEN 1 ELSE 0 END AS has_ending,
+         CASE WHEN e.terminated_no > r.last_start_no THEN 1 ELSE 0 END AS has_terminated,
+         CASE WHEN r.last_no = r.task_last_no AND r.last_restart_no < r.last_no
+                AND (r.attempt IS NULL OR s.restarts IS NULL OR r.attempt = s.restarts + 1) THEN 1
+              ELSE 0 END AS is_latest,
+         e.outcome, e.class, e.exit_code, e.signal, e.event_at, e.event_at_ns, e.terminated_at, e.terminated_at_ns
+  FROM placed_runs AS r
+  JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
+  LEFT JOIN ended AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task AND e.run = r.run
+), judged AS (
+  SELECT *,
+         CASE WHEN has_ending = 1 THEN outcome
+              WHEN restart_signal IN ('user', 'change') THEN 'restart'
+              WHEN is_latest = 0 THEN 'unknown'
+              WHEN state = 'dead' OR task_ended_at_ns IS NOT NULL THEN CASE WHEN failed THEN 'failed' ELSE 'stopped' END
+              WHEN client_status = 'lost' THEN 'lost'
+              WHEN client_status IN ('unknown', 'complete', 'failed') THEN 'unknown'
+              WHEN state = 'running' THEN 'running'
+              WHEN state = 'pending' THEN 'waiting'
+              ELSE 'unknown' END AS run_outcome,
+         CASE WHEN has_terminated = 1 THEN terminated_at WHEN has_ending = 1 THEN event_at
+              WHEN is_latest = 1 THEN task_ended_at END AS run_ended_at,
+         CASE WHEN has_terminated = 1 THEN terminated_at_ns WHEN has_ending = 1 THEN event_at_ns
+              WHEN is_latest = 1 THEN task_ended_at_ns END AS run_ended_at_ns
+  FROM joined
+)
+SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_type, j.job_version,
+       j.node_id, j.node_name, j.node_class, j.datacenter,
+       j.attempt, j.started_at, j.started_at_ns, j.run_ended_at AS ended_at, j.run_ended_at_ns AS ended_at_ns,
+       j.run_outcome AS outcome,
+       CASE WHEN j.has_terminated = 1 THEN j.exit_code END AS exit_code,
+       CASE WHEN j.has_terminated = 1 THEN j.signal END AS signal,
+       CASE WHEN j.has_ending = 1 AND j.run_outcome = 'failed' THEN j.class END AS failure_class,
+       -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
+       CAST(j.delay_ns AS DOUBLE) / (1000000000 + CAST(j.run % 1 AS DOUBLE)) AS delay_seconds
+FROM judged AS j
+CROSS JOIN period AS p
+WHERE COALESCE(j.started_at_ns, j.run_ended_at_ns, j.first_ns, 0) >= p.since_ns
+  AND COALESCE(j.started_at_ns, j.run_ended_at_ns, j.first_ns, 0) < p.until_ns
+ORDER BY j.region NULLS LAST, j.namespace NULLS LAST, j.job_id NULLS LAST, j.task_group NULLS LAST, j.task NULLS LAST,
+         j.alloc_id NULLS LAST, j.run

@@ -1,0 +1,133 @@
+-- endings: Which events ended a run of a task or its setup, and how?
+--
+-- One row is one event that ended a run or a setup, well or badly, or a Not Restarting that nothing explains.
+-- It is failed when it has a class: the first that matches of
+--   oom         a Terminated that says that memory ran out
+--   health      a Terminated after a Restart Signaled by a health check
+--   signal      a Terminated with a signal
+--   exit        a Terminated with an exit code other than 0
+--   driver      a Driver Failure, or a Terminated with 0 and an exit message
+--   artifact    Failed Artifact Download
+--   validation  Failed Validation
+--   template    a Killing that fails the task, by a template
+--   hook        Task hook failed before Started, Setup Failure, a Killing that fails the task by Vault or an identity
+--   restore     Failed Restoring Task
+--   timeout     a Killing for max_run_duration
+--   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run
+-- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
+-- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
+-- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
+-- that was desired to stop; restart after a Restart Signaled by a user or a change; completed with exit code 0; else
+-- unknown.
+--
+-- Columns:
+--   region          string     what `--region` says; empty without it
+--   alloc_id        string     allocation ID, unique within its region
+--   task            string     task name
+--   event_no        int64      number of the event within its task
+--   attempt         int64      which run of the task it ended; null when not known
+--   run             int64      the same, and where attempts are not all known, 1 and the Restarting events before it
+--   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
+--   event_at_ns     int64      the same in nanoseconds since the epoch
+--   event_type      string     Nomad's spelling
+--   outcome         string     failed, stopped, restart, completed or unknown
+--   class           string     class of the failure; null unless failed
+--   suspected_oom   bool       exit code 137 or signal 9 in a failure that does not say that memory ran out
+--   gave_up         bool       whether the next thing of note in its run is Not Restarting; false unless failed
+--   restart_signal  string     what a Restart Signaled before it was for: health, user or change; null without one
+--   exit_code       int64      exit code; null where none applies
+--   signal          int64      number of the signal, 0 for none; null where none applies
+--   message         string     what Nomad shows of it
+
+WITH stopped_allocations AS (
+  SELECT region, alloc_id
+  FROM allocations
+  WHERE desired_status IN ('stop', 'evict')
+), reconnected AS (
+  SELECT t.region, t.alloc_id, t.task, t.event_no + 1 AS next_no
+  FROM timeline AS t
+  JOIN stopped_allocations AS s ON s.region = t.region AND s.alloc_id = t.alloc_id
+  WHERE t.event_type = 'Reconnected'
+), candidates AS (
+  SELECT *
+  FROM timeline
+  WHERE event_type IN ('Terminated', 'Killing', 'Not Restarting', 'Driver Failure', 'Failed Artifact Download',
+                       'Failed Validation', 'Setup Failure', 'Task hook failed', 'Failed Restoring Task') OR fails_task
+), placed AS (
+  -- Before Nomad 0.7.1 the exit message was the event's message.
+  SELECT c.*, CASE WHEN r.next_no IS NULL THEN FALSE ELSE TRUE END AS is_reconnected_stop,
+         c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'
+           OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
+         (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
+           OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%') AS has_exit_message
+  FROM candidates AS c
+  LEFT JOIN reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
+      AND r.next_no = c.event_no
+), classified AS (
+  SELECT *,
+         CASE WHEN event_type = 'Not Restarting' THEN NULL
+              WHEN event_type IN ('Alloc Unhealthy', 'Sibling Task Failed', 'Sibling task failed', 'Leader Task Dead',
+                                  'Main Tasks Dead') THEN NULL
+              WHEN event_type = 'Killing' AND is_void THEN NULL
+              WHEN event_type = 'Killing' AND fails_task AND message LIKE 'Template%' THEN 'template'
+              WHEN event_type = 'Killing' AND fails_task
+                AND (message LIKE 'Vault%' OR message LIKE 'Identity%') THEN 'hook'
+              WHEN event_type = 'Killing' AND message LIKE 'allocation exceeded max_run_duration%' THEN 'timeout'
+              WHEN event_type = 'Killing' AND fails_task THEN 'unknown'
+              WHEN event_type = 'Killing' OR kill_under_way THEN NULL
+              WHEN event_type = 'Terminated' AND (restart_signal IN ('user', 'change') OR is_reconnected_stop) THEN NULL
+              WHEN event_type = 'Terminated' AND says_oom THEN 'oom'
+              WHEN event_type = 'Terminated' AND restart_signal = 'health' THEN 'health'
+              WHEN event_type = 'Terminated' AND signal <> 0 THEN 'signal'
+              WHEN event_type = 'Terminated' AND exit_code <> 0 THEN 'exit'
+              WHEN event_type = 'Terminated' AND exit_code = 0 AND has_exit_message THEN 'driver'
+              WHEN event_type = 'Driver Failure' THEN 'driver'
+              WHEN event_type = 'Failed Artifact Download' THEN 'artifact'
+              WHEN event_type = 'Failed Validation' THEN 'validation'
+              WHEN event_type = 'Setup Failure' THEN 'hook'
+              WHEN event_type = 'Task hook failed' AND NOT is_started THEN 'hook'
+              WHEN event_type = 'Failed Restoring Task' THEN 'restore'
+              WHEN fails_task THEN 'unknown' END AS class
+  FROM placed
+), failing_kills AS (
+  -- One kill can show several Killings: the first that fails the task stands for it.
+  SELECT region, alloc_id, task, event_no,
+         CASE WHEN kill_under_way
+                AND LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) IS NOT NULL
+                THEN 1 ELSE 0 END AS is_repeated
+  FROM classified
+  WHERE event_type = 'Killing' AND class IS NOT NULL
+), judged AS (
+  SELECT c.*, CASE WHEN k.is_repeated = 1 THEN NULL ELSE c.class END AS failure_class
+  FROM classified AS c
+  LEFT JOIN failing_kills AS k ON k.region = c.region AND k.alloc_id = c.alloc_id AND k.task = c.task
+      AND k.event_no = c.event_no
+), noted AS (
+  SELECT *,
+         LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS noted_before,
+         LEAD(event_type) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS noted_next
+  FROM judged
+  WHERE failure_class IS NOT NULL OR event_type = 'Not Restarting'
+), failed AS (
+  SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
+         COALESCE(failure_class, 'unknown') AS class,
+         COALESCE(event_type, '') = 'Not Restarting' OR COALESCE(noted_next, '') = 'Not Restarting' AS gave_up,
+         restart_signal, exit_code, signal, message
+  FROM noted
+  WHERE COALESCE(event_type, '') <> 'Not Restarting' OR (noted_before IS NULL AND NOT kill_under_way)
+)
+SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, 'failed' AS outcome, class,
+       CASE WHEN class IN ('signal', 'exit') AND (exit_code = 137 OR signal = 9) THEN TRUE
+            ELSE FALSE END AS suspected_oom,
+       gave_up, restart_signal, exit_code, signal, message
+FROM failed
+UNION ALL
+SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
+       CASE WHEN kill_under_way OR is_reconnected_stop THEN 'stopped'
+            WHEN restart_signal IN ('user', 'change') THEN 'restart'
+            WHEN exit_code = 0 AND COALESCE(signal, 0) = 0 THEN 'completed'
+            ELSE 'unknown' END AS outcome,
+       CAST(NULL AS VARCHAR(10)) AS class, FALSE AS suspected_oom, FALSE AS gave_up, restart_signal, exit_code, signal,
+       message
+FROM judged
+WHERE event_type = 'Terminated' AND failure_class IS NULL

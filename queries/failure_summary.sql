@@ -1,0 +1,54 @@
+-- failure_summary: How often did tasks fail, of which kind, and how does it show most often?
+--
+-- One row is one class of failure of one group of tasks.
+-- Counts the rows of failures within the period. Of exit codes and messages the commonest is shown; of several that are
+-- equally common, the smallest.
+--
+-- Columns:
+--   region         string     what `--region` says; empty without it; with `--by`, its columns stand here instead of
+--                             these five
+--   namespace      string     Nomad namespace
+--   job_id         string     job ID; null when no source told
+--   task_group     string     task group; null when no source told
+--   task           string     task name
+--   class          string     class of the failures, as in failures
+--   failures       int64      failures
+--   tasks          int64      tasks that had one
+--   allocations    int64      allocations that had one
+--   gave_up        int64      failures after which the task was not restarted
+--   suspected_oom  int64      failures with exit code 137 or signal 9 that do not say that memory ran out
+--   first_at       timestamp  the first of them, by the client's clock
+--   first_at_ns    int64      the same in nanoseconds since the epoch
+--   last_at        timestamp  the last of them, by the client's clock
+--   last_at_ns     int64      the same in nanoseconds since the epoch
+--   exit_code      int64      the commonest exit code; null when none applies to any
+--   message        string     the commonest message; null when there is none
+
+WITH keyed AS (
+  SELECT *, CONCAT(region, '/', alloc_id) AS alloc_key, CONCAT(region, '/', alloc_id, '/', task) AS task_key
+  FROM failures
+), numbered AS (
+  SELECT *,
+         COUNT(exit_code) OVER (PARTITION BY region, namespace, job_id, task_group, task, class,
+             exit_code) AS same_code,
+         COUNT(message) OVER (PARTITION BY region, namespace, job_id, task_group, task, class, message) AS same_message
+  FROM keyed
+), ranked AS (
+  SELECT *,
+         MAX(same_code) OVER (PARTITION BY region, namespace, job_id, task_group, task, class) AS most_same_code,
+         MAX(same_message) OVER (PARTITION BY region, namespace, job_id, task_group, task, class) AS most_same_message
+  FROM numbered
+)
+SELECT region, namespace, job_id, task_group, task, class,
+       CAST(COUNT(*) AS BIGINT) AS failures,
+       CAST(COUNT(DISTINCT task_key) AS BIGINT) AS tasks,
+       CAST(COUNT(DISTINCT alloc_key) AS BIGINT) AS allocations,
+       CAST(SUM(CASE WHEN gave_up THEN 1 ELSE 0 END) AS BIGINT) AS gave_up,
+       CAST(SUM(CASE WHEN suspected_oom THEN 1 ELSE 0 END) AS BIGINT) AS suspected_oom,
+       MIN(failed_at) AS first_at, MIN(failed_at_ns) AS first_at_ns, MAX(failed_at) AS last_at,
+       MAX(failed_at_ns) AS last_at_ns,
+       MIN(CASE WHEN same_code = most_same_code THEN exit_code END) AS exit_code,
+       MIN(CASE WHEN same_message = most_same_message THEN message END) AS message
+FROM ranked
+GROUP BY region, namespace, job_id, task_group, task, class
+ORDER BY region, namespace, job_id, task_group, task, class NULLS LAST

@@ -1,0 +1,55 @@
+-- failures: Which failures did tasks have, and of which kind?
+--
+-- One row is one event that ended a run of a task or its setup badly.
+-- Stops are no failures, whatever their exit code; nor is a restart that a user, a template, Vault or an identity asked
+-- for. A Not Restarting is no failure of its own where one comes before it in its run: it says that this one was given
+-- up on. Lost, unknown and preempted allocations are no failures of tasks. The period cuts by failed_at. The class is
+-- the first that matches of
+--   oom         it says that memory ran out
+--   health      restarted because a health check failed
+--   signal      ended by a signal
+--   exit        ended with an exit code other than 0
+--   driver      the driver could not start it, or ended it with 0 and an exit message
+--   artifact    an artifact could not be fetched
+--   validation  its configuration is not valid
+--   template    a template could not be rendered
+--   hook        a hook failed before the start, or the task was killed for want of Vault or an identity
+--   restore     it was not found again after a restart of the agent
+--   timeout     its allocation ran longer than max_run_duration
+--   unknown     any other event that marks the task as failed
+--
+-- Columns:
+--   region         string     what `--region` says; empty without it
+--   namespace      string     Nomad namespace
+--   job_id         string     job ID; null when no source told
+--   task_group     string     task group; null when no source told
+--   task           string     task name
+--   alloc_id       string     allocation ID, unique within its region
+--   job_type       string     service, batch, system or sysbatch; null when no source told
+--   job_version    int64      version of the job; null when no source told
+--   node_id        string     client node ID; null when no source told
+--   node_name      string     client node name; null when no source told
+--   node_class     string     class of that node; null for none, and when no source lists nodes
+--   datacenter     string     its data centre; null when no source lists nodes
+--   attempt        int64      which run of the task it ended; 1 is the first; null when not known (before Nomad 0.6)
+--   failed_at      timestamp  when it happened, by the client's clock; null when the event has no time
+--   failed_at_ns   int64      the same in nanoseconds since the epoch
+--   event_type     string     type of the event that tells of it
+--   class          string     class of the failure, see above
+--   suspected_oom  bool       exit code 137 or signal 9 in a failure that does not say that memory ran out
+--   gave_up        bool       whether the task was not restarted after it
+--   exit_code      int64      exit code; null where none applies
+--   signal         int64      number of the signal that ended the process, 0 for none; null where none applies
+--   message        string     what Nomad shows of the event
+
+SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
+       s.node_id, s.node_name, s.node_class, s.datacenter,
+       e.attempt, e.event_at AS failed_at, e.event_at_ns AS failed_at_ns, e.event_type, e.class, e.suspected_oom,
+       e.gave_up,
+       e.exit_code, e.signal, e.message
+FROM endings AS e
+JOIN task_states AS s ON s.region = e.region AND s.alloc_id = e.alloc_id AND s.task = e.task
+CROSS JOIN period AS p
+WHERE e.outcome = 'failed' AND COALESCE(e.event_at_ns, 0) >= p.since_ns AND COALESCE(e.event_at_ns, 0) < p.until_ns
+ORDER BY s.region NULLS LAST, s.namespace NULLS LAST, s.job_id NULLS LAST, s.task_group NULLS LAST, s.task NULLS LAST,
+         s.alloc_id NULLS LAST, e.event_no

@@ -1,0 +1,124 @@
+-- job_runs: How did each run of a batch job end, and how long did it take?
+--
+-- One row is one version of a job that runs to an end: of type batch or sysbatch, or an instance that was dispatched or
+-- started periodically.
+-- An allocation that another one replaced does not decide how the run ended, unless all were replaced. A lost one whose
+-- tasks are all dead counts as failed if any of them failed, else as complete. One that is complete, was told to stop
+-- and shows no exit with 0 was stopped; one that ran longer than max_run_duration failed. A run of which an allocation
+-- lives is running; else it is failed, lost, unknown, stopped or complete by the first of these that an allocation is.
+-- The period cuts by created_at.
+--
+-- Columns:
+--   region            string     what `--region` says; empty without it
+--   namespace         string     Nomad namespace
+--   job_id            string     job ID of the instance
+--   parent_job_id     string     job that it is an instance of: what stands before `/dispatch-` or `/periodic-`; else
+--                                job_id
+--   job_type          string     batch, sysbatch or another; null when no source told
+--   job_version       int64      version of the job; null when no source told
+--   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished before it
+--                                was seen to end)
+--   created_at        timestamp  when its first allocation was created, by the server's clock
+--   created_at_ns     int64      the same in nanoseconds since the epoch
+--   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
+--                                or unknown, or when not in view
+--   finished_at_ns    int64      the same in nanoseconds since the epoch
+--   duration_seconds  double     from created_at to finished_at; of two clocks
+--   allocations       int64      allocations, replaced ones included
+--   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks
+
+WITH instances AS (
+  SELECT *,
+         CASE WHEN POSITION('/dispatch-' IN job_id) > 1 THEN SUBSTR(job_id, 1, POSITION('/dispatch-' IN job_id) - 1)
+              WHEN POSITION('/periodic-' IN job_id) > 1
+                THEN SUBSTR(job_id, 1, POSITION('/periodic-' IN job_id) - 1) END AS parent
+  FROM allocations
+), batch_allocations AS (
+  SELECT *
+  FROM instances
+  WHERE job_type IN ('batch', 'sysbatch') OR parent IS NOT NULL
+), replaced_ids AS (
+  SELECT region, previous_allocation AS replaced_id
+  FROM allocations
+  WHERE previous_allocation IS NOT NULL
+  UNION ALL
+  SELECT region, rescheduled_from_alloc_id AS replaced_id
+  FROM allocations
+  WHERE rescheduled_from_alloc_id IS NOT NULL
+  UNION ALL
+  SELECT region, alloc_id AS replaced_id
+  FROM allocations
+  WHERE next_allocation IS NOT NULL
+), replaced_allocations AS (
+  SELECT DISTINCT region, replaced_id
+  FROM replaced_ids
+), tasks_by_allocation AS (
+  SELECT region, alloc_id, COUNT(task) AS tasks,
+         SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead_tasks,
+         MAX(CASE WHEN failed THEN 1 ELSE 0 END) AS has_failed,
+         MAX(COALESCE(restarts, 0)) AS most_restarts,
+         MAX(ended_at) AS ended_at, MAX(ended_at_ns) AS ended_at_ns
+  FROM task_states
+  GROUP BY region, alloc_id
+), ends_by_allocation AS (
+  SELECT region, alloc_id,
+         MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN 1 ELSE 0 END)
+           AS has_clean_exit,
+         MAX(CASE WHEN class = 'timeout' THEN 1 ELSE 0 END) AS has_timeout
+  FROM endings
+  GROUP BY region, alloc_id
+), judged AS (
+  SELECT b.region, b.namespace, b.job_id, COALESCE(b.parent, b.job_id) AS parent_job_id, b.job_type, b.job_version,
+         b.created_at, b.created_at_ns,
+         t.ended_at, t.ended_at_ns, t.most_restarts,
+         CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
+         CASE WHEN b.vanished THEN 'unknown'
+              WHEN b.client_status = 'failed' THEN 'failed'
+              WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'
+              WHEN b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')
+                AND COALESCE(e.has_clean_exit, 0) = 0 THEN 'stopped'
+              WHEN b.client_status = 'complete' THEN 'complete'
+              WHEN b.client_status = 'lost' AND t.tasks > 0 AND t.dead_tasks = t.tasks
+                THEN CASE WHEN t.has_failed = 1 THEN 'failed' ELSE 'complete' END
+              WHEN b.client_status = 'lost' THEN 'lost'
+              ELSE 'running' END AS verdict
+  FROM batch_allocations AS b
+  LEFT JOIN replaced_allocations AS r ON r.region = b.region AND r.replaced_id = b.alloc_id
+  LEFT JOIN tasks_by_allocation AS t ON t.region = b.region AND t.alloc_id = b.alloc_id
+  LEFT JOIN ends_by_allocation AS e ON e.region = b.region AND e.alloc_id = b.alloc_id
+), deciding AS (
+  SELECT *, MAX(is_last) OVER (PARTITION BY region, namespace, job_id, job_version) AS has_last
+  FROM judged
+), runs AS (
+  SELECT region, namespace, job_id, parent_job_id, job_version, MAX(job_type) AS job_type,
+         MIN(created_at) AS created_at, MIN(created_at_ns) AS created_at_ns, MAX(ended_at) AS ended_at,
+         MAX(ended_at_ns) AS ended_at_ns,
+         COUNT(*) AS allocations, SUM(1 + COALESCE(most_restarts, 0)) AS attempts,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'running' THEN 1 ELSE 0 END) AS running,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'failed' THEN 1 ELSE 0 END) AS failed,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'lost' THEN 1 ELSE 0 END) AS lost,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'unknown' THEN 1 ELSE 0 END) AS vanished,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'stopped' THEN 1 ELSE 0 END) AS stopped
+  FROM deciding
+  GROUP BY region, namespace, job_id, parent_job_id, job_version
+), decided AS (
+  SELECT *,
+         CASE WHEN running > 0 THEN 'running' WHEN failed > 0 THEN 'failed' WHEN lost > 0 THEN 'lost'
+              WHEN vanished > 0 THEN 'unknown' WHEN stopped > 0 THEN 'stopped' ELSE 'complete' END AS outcome
+  FROM runs
+), finished AS (
+  SELECT *,
+         CASE WHEN outcome IN ('complete', 'failed', 'stopped') THEN ended_at END AS finished_at,
+         CASE WHEN outcome IN ('complete', 'failed', 'stopped') THEN ended_at_ns END AS finished_at_ns
+  FROM decided
+)
+SELECT f.region, f.namespace, f.job_id, f.parent_job_id, f.job_type, f.job_version, f.outcome,
+       f.created_at, f.created_at_ns, f.finished_at, f.finished_at_ns,
+       -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
+       CAST(f.finished_at_ns - f.created_at_ns AS DOUBLE)
+         / (1000000000 + CAST(f.allocations % 1 AS DOUBLE)) AS duration_seconds,
+       CAST(f.allocations AS BIGINT) AS allocations, CAST(f.attempts AS BIGINT) AS attempts
+FROM finished AS f
+CROSS JOIN period AS p
+WHERE COALESCE(f.created_at_ns, 0) >= p.since_ns AND COALESCE(f.created_at_ns, 0) < p.until_ns
+ORDER BY f.region NULLS LAST, f.namespace NULLS LAST, f.job_id NULLS LAST, f.job_version NULLS LAST

@@ -1,0 +1,86 @@
+-- reschedules: Which allocations replaced others, why, and how long was the work down?
+--
+-- One row is one allocation that replaces another.
+-- The other one is its previous_allocation, else the one whose next_allocation it is, else the one that its reschedule
+-- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
+-- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job). The
+-- period cuts by replaced_at.
+--
+-- Columns:
+--   region             string     what `--region` says; empty without it
+--   namespace          string     Nomad namespace
+--   job_id             string     job ID; null when no source told
+--   task_group         string     task group; null when no source told
+--   alloc_id           string     allocation ID, unique within its region
+--   job_type           string     service, batch, system or sysbatch; null when no source told
+--   job_version        int64      version of the job; null when no source told
+--   node_id            string     client node ID; null when no source told
+--   node_name          string     client node name; null when no source told
+--   node_class         string     class of that node; null for none, and when no source lists nodes
+--   datacenter         string     its data centre; null when no source lists nodes
+--   previous_alloc_id  string     allocation that it replaces
+--   previous_node_id   string     node of that one; null when no source told
+--   reason             string     preempted, rescheduled, lost, migrated or updated; null when nothing tells
+--   replaced_at        timestamp  when this one was created, by the server's clock
+--   replaced_at_ns     int64      the same in nanoseconds since the epoch
+--   recovery_seconds   double     from the last end of the other one's tasks, or from the creation of this one if that
+--                                 is earlier, until the first of this one's tasks first started; null when that is not
+--                                 known
+
+WITH named_by_previous AS (
+  SELECT region, next_allocation, MAX(alloc_id) AS previous_alloc_id
+  FROM allocations
+  WHERE next_allocation IS NOT NULL
+  GROUP BY region, next_allocation
+), replacements AS (
+  SELECT a.*, COALESCE(a.previous_allocation, n.previous_alloc_id, a.rescheduled_from_alloc_id) AS previous_alloc_id
+  FROM allocations AS a
+  LEFT JOIN named_by_previous AS n ON n.region = a.region AND n.next_allocation = a.alloc_id
+), last_ends AS (
+  SELECT region, alloc_id, MAX(ended_at_ns) AS last_end_ns
+  FROM task_states
+  GROUP BY region, alloc_id
+), first_starts AS (
+  SELECT region, alloc_id, MIN(started_at_ns) AS first_start_ns,
+         MAX(CASE WHEN outcome = 'unknown' THEN 1 ELSE 0 END) AS has_unknown
+  FROM starts
+  GROUP BY region, alloc_id
+), joined AS (
+  SELECT r.region, r.namespace, r.job_id, r.task_group, r.alloc_id, r.job_type, r.job_version,
+         r.node_id, r.node_name, r.node_class, r.datacenter, r.previous_alloc_id,
+         COALESCE(o.node_id,
+                  CASE WHEN r.rescheduled_from_alloc_id = r.previous_alloc_id THEN r.rescheduled_from_node_id END)
+           AS previous_node_id,
+         r.created_at AS replaced_at, r.created_at_ns AS replaced_at_ns,
+         CASE WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
+                OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
+              WHEN o.desired_description LIKE '%rescheduled because it failed%' THEN 'rescheduled'
+              WHEN o.desired_description LIKE '%lost since its node is down%'
+                OR o.desired_description LIKE '%unknown since its node is disconnected%' THEN 'lost'
+              WHEN o.desired_description LIKE '%being migrated%'
+                OR o.desired_description LIKE '%node is tainted%' THEN 'migrated'
+              WHEN o.desired_description LIKE '%due to job update%' THEN 'updated'
+              WHEN o.client_status IN ('lost', 'unknown') THEN 'lost'
+              WHEN o.client_status = 'failed' OR r.rescheduled_from_alloc_id = r.previous_alloc_id THEN 'rescheduled'
+              WHEN o.desired_migrate THEN 'migrated'
+              WHEN o.job_version <> r.job_version THEN 'updated' END AS reason,
+         e.last_end_ns,
+         CASE WHEN s.has_unknown = 0 THEN s.first_start_ns END AS first_start_ns
+  FROM replacements AS r
+  LEFT JOIN allocations AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
+  LEFT JOIN last_ends AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
+  LEFT JOIN first_starts AS s ON s.region = r.region AND s.alloc_id = r.alloc_id
+  WHERE r.previous_alloc_id IS NOT NULL
+)
+SELECT j.region, j.namespace, j.job_id, j.task_group, j.alloc_id, j.job_type, j.job_version,
+       j.node_id, j.node_name, j.node_class, j.datacenter, j.previous_alloc_id, j.previous_node_id, j.reason,
+       j.replaced_at, j.replaced_at_ns,
+       -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
+       CAST(j.first_start_ns - CASE WHEN j.last_end_ns < j.replaced_at_ns THEN j.last_end_ns
+            ELSE j.replaced_at_ns END AS DOUBLE)
+         / (1000000000 + CAST(COALESCE(j.replaced_at_ns, 0) % 1 AS DOUBLE)) AS recovery_seconds
+FROM joined AS j
+CROSS JOIN period AS p
+WHERE COALESCE(j.replaced_at_ns, 0) >= p.since_ns AND COALESCE(j.replaced_at_ns, 0) < p.until_ns
+ORDER BY j.region NULLS LAST, j.namespace NULLS LAST, j.job_id NULLS LAST, j.task_group NULLS LAST,
+         j.alloc_id NULLS LAST

@@ -1,0 +1,116 @@
+-- restart_log: When was each task restarted, and why?
+--
+-- One row is one restart of a task whose Restarting event was seen, or the restarts that one version of its allocation
+-- was the first to count and no event shows.
+-- A restart that was seen is dated by its event, others by the modified_at of the first version that counts them. The
+-- numbers of one task sum to its largest counter. Where they cannot be told apart (a counter falls, or more are seen
+-- than counted: the client lost its state), the rise of the counter is dated, and the events count nothing; nor do they
+-- in a task without a counter.
+-- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
+-- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
+-- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown.
+--
+-- Columns:
+--   region           string     what `--region` says; empty without it
+--   alloc_id         string     allocation ID, unique within its region
+--   task             string     task name
+--   attempt          int64      which run of the task the restart ended; null when not known, or for several restarts
+--   restarted_at     timestamp  when the restart was decided, by the client's clock; for one that was not seen, when it
+--                               was known, by the server's clock; null when not known
+--   restarted_at_ns  int64      the same in nanoseconds since the epoch
+--   number           int64      how many restarts of the counter it stands for
+--   is_seen          bool       whether its event was seen
+--   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
+--                               was not seen
+
+WITH deciding AS (
+  SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, exit_code, signal
+  FROM endings
+  UNION ALL
+  SELECT region, alloc_id, task, run, event_no, event_type, CAST(NULL AS VARCHAR(10)) AS class, restart_signal,
+         exit_code, signal
+  FROM timeline
+  WHERE event_type = 'Restart Signaled'
+), marks AS (
+  SELECT region, alloc_id, task, run, event_no, event_no AS deciding_no, attempt, event_at, event_at_ns,
+         0 AS is_restarting
+  FROM endings
+  UNION ALL
+  SELECT region, alloc_id, task, run, event_no,
+         CASE WHEN event_type = 'Restart Signaled' THEN event_no ELSE 0 END AS deciding_no,
+         attempt, event_at, event_at_ns, CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+  FROM timeline
+  WHERE event_type IN ('Restart Signaled', 'Restarting')
+), looked_back AS (
+  SELECT *, MAX(deciding_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
+                                   ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS last_deciding_no
+  FROM marks
+), seen AS (
+  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns,
+         CASE WHEN d.event_type IN ('Terminated', 'Restart Signaled') AND d.restart_signal IS NOT NULL
+                THEN d.restart_signal
+              WHEN d.class = 'oom' THEN 'oom'
+              WHEN d.class IN ('driver', 'artifact', 'template', 'hook', 'validation')
+                AND d.event_type <> 'Terminated' THEN 'start_failure'
+              WHEN d.class IS NOT NULL THEN 'failure'
+              WHEN d.event_type = 'Terminated' AND d.exit_code = 0 AND COALESCE(d.signal, 0) = 0 THEN 'clean_exit'
+              ELSE 'unknown' END AS cause
+  FROM looked_back AS r
+  LEFT JOIN deciding AS d ON d.region = r.region AND d.alloc_id = r.alloc_id AND d.task = r.task
+      AND d.event_no = r.last_deciding_no
+  WHERE r.is_restarting = 1
+), steps AS (
+  SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, restarts, MIN(modified_at) AS modified_at,
+         MIN(modified_at_ns) AS modified_at_ns
+  FROM task_state_history
+  WHERE restarts IS NOT NULL AND NOT placeholder
+  GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), restarts
+), topped AS (
+  SELECT *, MAX(restarts) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS counted
+  FROM steps
+), stepped AS (
+  SELECT *,
+         counted
+           - COALESCE(LAG(counted) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts), 0) AS rise
+  FROM topped
+), rises AS (
+  SELECT region, alloc_id, task, modified_at, modified_at_ns, counted, rise
+  FROM stepped
+  WHERE rise > 0
+), window_losses AS (
+  SELECT region, alloc_id, task, SUM(COALESCE(lost_before, 0)) AS lost_in_windows
+  FROM windows
+  GROUP BY region, alloc_id, task
+), tasks AS (
+  -- Windows place what was lost, unless a stepped clock makes them place too much.
+  SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
+         CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
+  FROM coverage AS c
+  LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
+)
+SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
+       CAST(CASE WHEN t.lost_restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
+FROM seen AS s
+JOIN tasks AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
+UNION ALL
+SELECT w.region, w.alloc_id, w.task, CAST(NULL AS BIGINT) AS attempt, w.modified_at AS restarted_at,
+       w.modified_at_ns AS restarted_at_ns,
+       CAST(w.lost_before AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
+FROM windows AS w
+JOIN tasks AS t ON t.region = w.region AND t.alloc_id = w.alloc_id AND t.task = w.task
+WHERE w.lost_before > 0 AND t.placed_losses > 0
+UNION ALL
+SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified_at AS restarted_at,
+       r.modified_at_ns AS restarted_at_ns,
+       CAST(t.lost_restarts - t.placed_losses AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
+FROM tasks AS t
+JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task AND r.counted = t.restarts
+WHERE t.lost_restarts > t.placed_losses
+UNION ALL
+SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified_at AS restarted_at,
+       r.modified_at_ns AS restarted_at_ns,
+       CAST(r.rise AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
+FROM tasks AS t
+JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
+WHERE t.lost_restarts IS NULL

@@ -1,0 +1,190 @@
+-- starts: How long did the first start of each task take, or why is that not known?
+--
+-- One row is the first start of one task; an allocation whose tasks are not known counts as one task.
+-- Later starts, after a restart, are left out. The period cuts by created_at. The outcome is
+--   started               its first start is in view
+--   failed_before_start   it ended without a start and is marked as failed
+--   stopped_before_start  it ended without a start otherwise, in a lost allocation too
+--   waiting               it had neither started nor ended when it was last seen
+--   unknown               its first start is not in view
+-- It did not start when no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
+-- are not known is waiting while it is pending, and was stopped before its start if it was seen pending, never
+-- otherwise, and then ended.
+--
+-- Columns:
+--   region                       string     what `--region` says; empty without it
+--   namespace                    string     Nomad namespace
+--   job_id                       string     job ID; null when no source told
+--   task_group                   string     task group; null when no source told
+--   task                         string     task name
+--   alloc_id                     string     allocation ID, unique within its region
+--   job_type                     string     service, batch, system or sysbatch; null when no source told
+--   job_version                  int64      version of the job; null when no source told
+--   node_id                      string     client node ID; null when no source told
+--   node_name                    string     client node name; null when no source told
+--   node_class                   string     class of that node; null for none, and when no source lists nodes
+--   datacenter                   string     its data centre; null when no source lists nodes
+--   outcome                      string     started, failed_before_start, stopped_before_start, waiting or unknown, see
+--                                           above
+--   basis                        string     how a start is known to be the first: complete (the history begins and has
+--                                           no gap before it) or attempt (its beginning is lost, but it belongs to the
+--                                           first run); null unless started
+--   created_at                   timestamp  when its allocation was created, by the server's clock
+--   created_at_ns                int64      the same in nanoseconds since the epoch
+--   received_at                  timestamp  when the client took it on, by the client's clock as all that follow; null
+--                                           when that is not in view
+--   received_at_ns               int64      the same in nanoseconds since the epoch
+--   setup_at                     timestamp  when its own setup began, after other tasks and hooks that it waits for;
+--                                           null when that is not in view
+--   setup_at_ns                  int64      the same in nanoseconds since the epoch
+--   started_at                   timestamp  when it first started; null unless started
+--   started_at_ns                int64      the same in nanoseconds since the epoch
+--   healthy_at                   timestamp  when its deployment found its allocation healthy; null otherwise
+--   healthy_at_ns                int64      the same in nanoseconds since the epoch
+--   ended_at                     timestamp  when it ended without a start: at its Killing (unless it failed), else its
+--                                           end, else the modified_at of its allocation; null otherwise
+--   ended_at_ns                  int64      the same in nanoseconds since the epoch
+--   last_seen_at                 timestamp  when its allocation was last known to be there
+--   last_seen_at_ns              int64      the same in nanoseconds since the epoch
+--   created_to_received_seconds  double     wait from the creation of its allocation until the client took it on; of
+--                                           two clocks, so it may be negative
+--   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
+--   setup_to_started_seconds     double     its own setup until it first started, failed tries included
+--   artifact_seconds             double     of these, from each Downloading Artifacts to the next event; null without
+--                                           one
+--   image_seconds                double     of these, from the first image download of the driver to the next event of
+--                                           another type; null without one
+--   created_to_started_seconds   double     from the creation of its allocation until it first started; of two clocks
+--   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
+--                                           of two clocks
+
+WITH firsts AS (
+  SELECT region, alloc_id, task,
+         MIN(CASE WHEN event_type = 'Started' THEN event_no END) AS started_no,
+         MIN(CASE WHEN event_type = 'Received' THEN event_no END) AS received_no,
+         MIN(CASE WHEN event_type = 'Task Setup' THEN event_no END) AS setup_no,
+         MIN(CASE WHEN event_type = 'Driver' AND message LIKE 'Downloading%' THEN event_no END) AS image_no,
+         MIN(CASE WHEN event_type = 'Killing' AND NOT is_void THEN event_no END) AS killing_no,
+         SUM(CASE WHEN event_type IN ('Started', 'Terminated') THEN 1 ELSE 0 END) AS run_events
+  FROM timeline
+  GROUP BY region, alloc_id, task
+), placed AS (
+  SELECT t.*, f.started_no, f.received_no, f.setup_no, f.image_no, f.killing_no, f.run_events,
+         COALESCE(f.started_no, 9223372036854775807) AS before_no
+  FROM timeline AS t
+  JOIN firsts AS f ON f.region = t.region AND f.alloc_id = t.alloc_id AND f.task = t.task
+), moments AS (
+  SELECT region, alloc_id, task, MAX(run_events) AS run_events,
+         MAX(CASE WHEN event_no = started_no THEN attempt END) AS started_attempt,
+         MAX(CASE WHEN event_no = started_no THEN event_at END) AS started_at,
+         MAX(CASE WHEN event_no = started_no THEN event_at_ns END) AS started_at_ns,
+         MAX(CASE WHEN event_no = received_no AND event_no < before_no THEN event_at END) AS received_at,
+         MAX(CASE WHEN event_no = received_no AND event_no < before_no THEN event_at_ns END) AS received_at_ns,
+         MAX(CASE WHEN event_no = setup_no AND event_no < before_no THEN event_at END) AS setup_at,
+         MAX(CASE WHEN event_no = setup_no AND event_no < before_no THEN event_at_ns END) AS setup_at_ns,
+         MAX(CASE WHEN event_no = killing_no THEN event_at END) AS killing_at,
+         MAX(CASE WHEN event_no = killing_no THEN event_at_ns END) AS killing_at_ns,
+         MAX(CASE WHEN event_no = image_no AND event_no < before_no THEN event_at_ns END) AS image_from_ns,
+         MIN(CASE WHEN event_no > image_no AND event_type <> 'Driver' THEN event_at_ns END) AS image_to_ns
+  FROM placed
+  GROUP BY region, alloc_id, task
+), downloads AS (
+  SELECT region, alloc_id, task, event_no + 1 AS next_no, event_at_ns AS from_ns
+  FROM placed
+  WHERE event_type = 'Downloading Artifacts' AND event_no < before_no
+), artifact_times AS (
+  SELECT d.region, d.alloc_id, d.task, CAST(SUM(n.event_at_ns - d.from_ns) AS BIGINT) AS artifact_ns
+  FROM downloads AS d
+  JOIN timeline AS n ON n.region = d.region AND n.alloc_id = d.alloc_id AND n.task = d.task AND n.event_no = d.next_no
+  GROUP BY d.region, d.alloc_id, d.task
+), gaps_before AS (
+  SELECT m.region, m.alloc_id, m.task, COUNT(*) AS gaps_before
+  FROM moments AS m
+  JOIN windows AS w ON w.region = m.region AND w.alloc_id = m.alloc_id AND w.task = m.task
+  WHERE w.after_gap
+    AND CASE WHEN w.first_attempt < m.started_attempt THEN TRUE
+             WHEN w.first_attempt > m.started_attempt THEN FALSE
+             ELSE COALESCE(w.first_ns, 0) <= COALESCE(m.started_at_ns, 0) END
+  GROUP BY m.region, m.alloc_id, m.task
+), states_seen AS (
+  SELECT region, alloc_id, task, MAX(started_at_ns) AS any_started_ns
+  FROM task_state_history
+  GROUP BY region, alloc_id, task
+), statuses_seen AS (
+  SELECT region, alloc_id,
+         MAX(CASE WHEN client_status = 'pending' THEN 1 ELSE 0 END) AS was_pending,
+         MAX(CASE WHEN client_status IN ('pending', 'complete', 'failed', 'lost') THEN 0 ELSE 1 END) AS was_more
+  FROM allocation_history
+  GROUP BY region, alloc_id
+), known AS (
+  SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
+         s.node_id, s.node_name, s.node_class, s.datacenter, s.created_at, s.created_at_ns, s.last_seen_at,
+         s.last_seen_at_ns,
+         s.state, s.failed, s.ended_at AS task_ended_at, s.ended_at_ns AS task_ended_at_ns,
+         a.modified_at, a.modified_at_ns,
+         CASE WHEN a.deployment_healthy THEN a.deployment_healthy_at END AS healthy_at,
+         CASE WHEN a.deployment_healthy THEN a.deployment_healthy_at_ns END AS healthy_at_ns,
+         m.started_at, m.started_at_ns, m.received_at, m.received_at_ns, m.setup_at, m.setup_at_ns, m.killing_at,
+         m.killing_at_ns,
+         d.artifact_ns,
+         m.image_to_ns - m.image_from_ns AS image_ns,
+         CASE WHEN s.task IS NULL AND s.client_status = 'pending' THEN 'waiting'
+              WHEN s.task IS NULL AND s.client_status IN ('complete', 'failed', 'lost') AND h.was_pending = 1
+                AND h.was_more = 0 THEN 'stopped_before_start'
+              WHEN s.task IS NULL THEN 'unknown'
+              WHEN m.started_at_ns IS NOT NULL AND c.begins AND g.gaps_before IS NULL THEN 'complete'
+              WHEN m.started_at_ns IS NOT NULL AND m.started_attempt = 1 THEN 'attempt'
+              WHEN m.run_events > 0 OR u.any_started_ns IS NOT NULL OR s.state = 'running' THEN 'unknown'
+              WHEN s.state = 'dead' OR s.client_status IN ('complete', 'failed', 'lost') THEN
+                CASE WHEN s.failed THEN 'failed_before_start' ELSE 'stopped_before_start' END
+              ELSE 'waiting' END AS verdict
+  FROM task_states AS s
+  JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
+  JOIN statuses_seen AS h ON h.region = s.region AND h.alloc_id = s.alloc_id
+  LEFT JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
+  LEFT JOIN moments AS m ON m.region = s.region AND m.alloc_id = s.alloc_id AND m.task = s.task
+  LEFT JOIN artifact_times AS d ON d.region = s.region AND d.alloc_id = s.alloc_id AND d.task = s.task
+  LEFT JOIN gaps_before AS g ON g.region = s.region AND g.alloc_id = s.alloc_id AND g.task = s.task
+  LEFT JOIN states_seen AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
+), judged AS (
+  SELECT *,
+         CASE WHEN verdict IN ('complete', 'attempt') THEN 'started' ELSE verdict END AS outcome,
+         CASE WHEN verdict IN ('complete', 'attempt') THEN verdict END AS basis
+  FROM known
+), dated AS (
+  SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_type, j.job_version,
+         j.node_id, j.node_name, j.node_class, j.datacenter, j.outcome, j.basis,
+         j.created_at, j.created_at_ns, j.received_at, j.received_at_ns, j.setup_at, j.setup_at_ns,
+         CASE WHEN j.outcome = 'started' THEN j.started_at END AS started_at,
+         CASE WHEN j.outcome = 'started' THEN j.started_at_ns END AS started_at_ns,
+         j.healthy_at, j.healthy_at_ns,
+         CASE WHEN j.outcome = 'stopped_before_start' THEN COALESCE(j.killing_at, j.task_ended_at, j.modified_at)
+              WHEN j.outcome = 'failed_before_start' THEN COALESCE(j.task_ended_at, j.modified_at) END AS ended_at,
+         CASE WHEN j.outcome = 'stopped_before_start'
+                THEN COALESCE(j.killing_at_ns, j.task_ended_at_ns, j.modified_at_ns)
+              WHEN j.outcome = 'failed_before_start'
+                THEN COALESCE(j.task_ended_at_ns, j.modified_at_ns) END AS ended_at_ns,
+         j.last_seen_at, j.last_seen_at_ns,
+         CASE WHEN j.outcome <> 'unknown' THEN j.artifact_ns END AS artifact_ns,
+         CASE WHEN j.outcome <> 'unknown' THEN j.image_ns END AS image_ns,
+         -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
+         1000000000 + CAST(COALESCE(j.created_at_ns, 0) % 1 AS DOUBLE) AS second_ns
+  FROM judged AS j
+  CROSS JOIN period AS p
+  WHERE COALESCE(j.created_at_ns, 0) >= p.since_ns AND COALESCE(j.created_at_ns, 0) < p.until_ns
+)
+SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class,
+       datacenter,
+       outcome, basis, created_at, created_at_ns, received_at, received_at_ns, setup_at, setup_at_ns, started_at,
+       started_at_ns,
+       healthy_at, healthy_at_ns, ended_at, ended_at_ns, last_seen_at, last_seen_at_ns,
+       CAST(received_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_received_seconds,
+       CAST(setup_at_ns - received_at_ns AS DOUBLE) / second_ns AS received_to_setup_seconds,
+       CAST(started_at_ns - setup_at_ns AS DOUBLE) / second_ns AS setup_to_started_seconds,
+       CAST(artifact_ns AS DOUBLE) / second_ns AS artifact_seconds,
+       CAST(image_ns AS DOUBLE) / second_ns AS image_seconds,
+       CAST(started_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_started_seconds,
+       CAST(healthy_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_healthy_seconds
+FROM dated
+ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
+         alloc_id NULLS LAST

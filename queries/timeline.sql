@@ -1,0 +1,135 @@
+-- timeline: In which order did the events of a task happen, and what was going on at each?
+--
+-- One row is one event of one task.
+-- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
+-- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Where a source without counters left the
+-- attempt of some event of a task unknown, time alone orders that task. An event whose time went through a float is
+-- left out where the exact one is there. A kill is under way from a Killing until the Terminated that follows it,
+-- whatever comes between, or until Received or Task Setup begin anew. A Killing after Not Restarting or Killed means
+-- nothing (Nomad before 1.10.3).
+--
+-- Columns:
+--   region          string     what `--region` says; empty without it
+--   alloc_id        string     allocation ID, unique within its region
+--   task            string     task name
+--   event_no        int64      number of the event within its task, from 1
+--   attempt         int64      which run of the task it belongs to; null when not known
+--   run             int64      the same; where attempts are not all known, 1 and the Restarting events before it
+--   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
+--   event_at_ns     int64      the same in nanoseconds since the epoch
+--   event_type      string     Nomad's spelling; null when the event has none
+--   fails_task      bool       whether it marks the task as failed
+--   exit_code       int64      exit code; null where none applies
+--   signal          int64      number of the signal that ended the process, 0 for none; null where none applies
+--   oom_killed      bool       whether the kernel killed it for lack of memory; only on Terminated
+--   start_delay_ns  int64      wait before the next start in nanoseconds; only on Restarting
+--   message         string     what Nomad shows of it
+--   details         string     the Details map of a Terminated as JSON; null for other types
+--   kill_under_way  bool       whether a kill was under way when it happened
+--   is_void         bool       whether it is a Killing that means nothing
+--   restart_signal  string     what the latest Restart Signaled of its run was for, unless a Terminated before this
+--                              event answered it: health, user or change (template, Vault, identity); null for none
+--   is_started      bool       whether its run had started: a Started since its last Received or Task Setup
+
+WITH exact_events AS (
+  SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
+  FROM task_events
+  WHERE NOT times_rounded
+), rounded_events AS (
+  SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
+  FROM task_events
+  WHERE times_rounded
+), twins AS (
+  SELECT DISTINCT r.region, r.alloc_id, r.task, r.event_type, r.float_ns
+  FROM rounded_events AS r
+  JOIN exact_events AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task
+      AND e.event_type = r.event_type AND e.float_ns = r.float_ns
+), events AS (
+  SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, ordinal, fails_task, exit_code, signal,
+         oom_killed, restart_reason, start_delay_ns, message, details
+  FROM exact_events
+  UNION ALL
+  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns, r.event_type, r.ordinal, r.fails_task,
+         r.exit_code, r.signal, r.oom_killed, r.restart_reason, r.start_delay_ns, r.message, r.details
+  FROM rounded_events AS r
+  LEFT JOIN twins AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
+      AND t.event_type = r.event_type AND t.float_ns = r.float_ns
+  WHERE t.region IS NULL
+), tasks_without_attempts AS (
+  SELECT DISTINCT region, alloc_id, task
+  FROM events
+  WHERE attempt IS NULL
+), keyed AS (
+  SELECT e.*,
+         t.region IS NULL AS has_attempts,
+         CASE WHEN t.region IS NULL THEN e.attempt ELSE 0 END AS place_attempt,
+         COALESCE(e.event_at_ns, 0) AS place_ns,
+         COALESCE(e.event_type, '') AS type_name,
+         CASE e.event_type WHEN 'Received' THEN 0 WHEN 'Task Setup' THEN 1 WHEN 'Started' THEN 3
+                           WHEN 'Restart Signaled' THEN 4 WHEN 'Killing' THEN 5 WHEN 'Terminated' THEN 6
+                           WHEN 'Killed' THEN 7 WHEN 'Restarting' THEN 8 WHEN 'Not Restarting' THEN 9
+                           ELSE 2 END AS type_rank,
+         COALESCE(e.details, '') AS details_order,
+         COALESCE(e.exit_code, -1) AS exit_order,
+         COALESCE(e.signal, -1) AS signal_order,
+         COALESCE(e.start_delay_ns, -1) AS delay_order,
+         CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order
+  FROM events AS e
+  LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
+), numbered AS (
+  SELECT *,
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
+                                 ORDER BY place_attempt, place_ns, type_rank, type_name, ordinal, details_order,
+                                          exit_order, signal_order, delay_order, fails_order) AS BIGINT) AS event_no,
+         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+  FROM keyed
+), alive AS (
+  -- A state goes with the number of the event that brought it about: the largest number tells the latest state.
+  SELECT *,
+         MAX(CASE WHEN type_name IN ('Not Restarting', 'Killed') THEN 2 * event_no + 1
+                  WHEN type_name IN ('Received', 'Task Setup', 'Started', 'Restarting') THEN 2 * event_no
+                  ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS dead_mark,
+         SUM(is_restarting)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS restarts_so_far
+  FROM numbered
+), runs AS (
+  SELECT *,
+         type_name = 'Killing' AND dead_mark % 2 = 1 AS is_void,
+         CAST(CASE WHEN has_attempts THEN attempt ELSE 1 - is_restarting + restarts_so_far END AS BIGINT) AS run
+  FROM alive
+), marked AS (
+  SELECT *,
+         MAX(CASE WHEN type_name = 'Killing' AND NOT is_void THEN 2 * event_no + 1
+                  WHEN type_name IN ('Terminated', 'Received', 'Task Setup') THEN 2 * event_no
+                  ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS kill_mark,
+         MAX(CASE WHEN type_name = 'Terminated' THEN 4 * event_no
+                  WHEN type_name <> 'Restart Signaled' THEN 0
+                  WHEN restart_reason LIKE 'healthcheck%' THEN 4 * event_no + 3
+                  WHEN restart_reason LIKE 'User requested%' THEN 4 * event_no + 2
+                  ELSE 4 * event_no + 1 END)
+           OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS signal_mark,
+         MAX(CASE WHEN type_name = 'Started' THEN 2 * event_no + 1
+                  WHEN type_name IN ('Received', 'Task Setup') THEN 2 * event_no
+                  ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS started_mark
+  FROM runs
+), before AS (
+  SELECT *,
+         LAG(kill_mark) OVER (PARTITION BY region, alloc_id, task ORDER BY event_no) AS kill_mark_before,
+         LAG(signal_mark) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS signal_mark_before
+  FROM marked
+)
+SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, fails_task, exit_code, signal,
+       oom_killed, start_delay_ns, message, CASE WHEN type_name = 'Terminated' THEN details END AS details,
+       COALESCE(kill_mark_before, 0) % 2 = 1 AS kill_under_way, is_void,
+       CASE CASE WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0) ELSE signal_mark END % 4
+         WHEN 3 THEN 'health' WHEN 2 THEN 'user' WHEN 1 THEN 'change' END AS restart_signal,
+       started_mark % 2 = 1 AS is_started
+FROM before

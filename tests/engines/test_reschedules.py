@@ -1,0 +1,102 @@
+"""`reschedules`: which allocations replaced others, and why."""
+
+import pytest
+
+from history import History, event, events, ns, period, time
+
+
+def pair(old=None, new=None, old_ended=50, new_started=102, shown=None):
+    """Allocation a, and b that replaces it, created at 100."""
+    history = History()
+    history.allocation("a", **({"node_id": "n1", "job_version": 0} | (old or {})))
+    history.state(events("Received, Task Setup, Started"), alloc="a", state="dead" if old_ended is not None else "running", finished_at_ns=ns(old_ended))
+    history.allocation("b", created_at_ns=ns(100), **({"node_id": "n2", "job_version": 0} | (new or {})))
+    history.state(shown or [event("Received", 100.5), event("Task Setup", 101), event("Started", new_started)], alloc="b")
+    return history
+
+
+def test_none(ask):
+    assert ask(History(), "reschedules") == []
+
+
+def test_an_allocation_that_replaces_none(ask):
+    assert ask(pair(), "reschedules") == []
+
+
+def test_one(ask_one):
+    history = pair({"desired_description": "alloc was rescheduled because it failed"}, {"previous_allocation": "a"})
+    row = ask_one(history, "reschedules")
+    assert (row["alloc_id"], row["previous_alloc_id"], row["node_id"], row["previous_node_id"]) == ("b", "a", "n2", "n1")
+    assert (row["reason"], row["replaced_at"], row["replaced_at_ns"], row["recovery_seconds"]) == ("rescheduled", time(100), ns(100), 52)
+
+
+class TestPrevious:
+    def test_the_others_next_allocation(self, ask_one):
+        assert ask_one(pair({"next_allocation": "b"}), "reschedules")["previous_alloc_id"] == "a"
+
+    def test_the_tracker(self, ask_one):
+        row = ask_one(pair(new={"rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
+        assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"], row["recovery_seconds"]) == ("gone", "n9", "rescheduled", 2)
+
+    def test_previous_allocation_wins_over_the_tracker(self, ask_one):
+        row = ask_one(pair(new={"previous_allocation": "a", "rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
+        assert (row["previous_alloc_id"], row["previous_node_id"]) == ("a", "n1")
+
+    def test_one_that_is_not_in_view(self, ask_one):
+        row = ask_one(pair(new={"previous_allocation": "gone"}), "reschedules")
+        assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"]) == ("gone", None, None)
+
+
+@pytest.mark.parametrize("old, new, reason", [
+    ({"desired_description": "alloc was rescheduled because it failed"}, {}, "rescheduled"),
+    ({"desired_description": "alloc is lost since its node is down", "client_status": "complete"}, {}, "lost"),
+    ({"desired_description": "alloc is unknown since its node is disconnected"}, {}, "lost"),
+    ({"desired_description": "alloc is being migrated"}, {}, "migrated"),
+    ({"desired_description": "alloc not needed as node is tainted"}, {}, "migrated"),
+    ({"desired_description": "alloc is being updated due to job update"}, {}, "updated"),
+    ({"desired_description": "alloc not needed due to job update"}, {}, "updated"),
+    ({"desired_description": "Preempted by alloc ID x"}, {}, "preempted"),
+    ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
+    ({"desired_status": "evict"}, {}, "preempted"),
+    ({"client_status": "lost"}, {}, "lost"),
+    ({"client_status": "failed"}, {}, "rescheduled"),
+    ({}, {"rescheduled_from_alloc_id": "a"}, "rescheduled"),
+    ({"desired_migrate": True}, {}, "migrated"),
+    ({}, {"job_version": 1}, "updated"),
+    ({}, {}, None),
+])
+def test_reason(ask_one, old, new, reason):
+    assert ask_one(pair(old, {"previous_allocation": "a"} | new), "reschedules")["reason"] == reason
+
+
+class TestRecovery:
+    def recovery(self, ask_one, **columns):
+        return ask_one(pair(new={"previous_allocation": "a"}, **columns), "reschedules")["recovery_seconds"]
+
+    def test_from_the_end_of_the_old_one(self, ask_one):
+        assert self.recovery(ask_one) == 52
+
+    def test_from_its_own_creation_when_the_old_one_ended_later(self, ask_one):
+        assert self.recovery(ask_one, old_ended=500) == 2
+
+    def test_from_its_own_creation_when_the_old_end_is_not_known(self, ask_one):
+        assert self.recovery(ask_one, old_ended=None) == 2
+
+    def test_none_before_a_start(self, ask_one):
+        assert self.recovery(ask_one, shown=[event("Received", 100)]) is None
+
+    def test_the_first_of_its_tasks_counts(self, ask_one):
+        history = pair(new={"previous_allocation": "a"})
+        history.state([event("Received", 100.5), event("Task Setup", 100.75), event("Started", 101)], task="init", alloc="b")
+        assert ask_one(history, "reschedules")["recovery_seconds"] == 51
+
+    def test_none_when_a_first_start_is_not_in_view(self, ask_one):
+        history = pair(new={"previous_allocation": "a"})
+        history.state(events("Terminated 1, Restarting, Started" + ", Signaling" * 7, start=200), task="init", alloc="b", restarts=5)
+        assert ask_one(history, "reschedules")["recovery_seconds"] is None
+
+
+def test_the_period_cuts_by_replacement(ask):
+    history = pair(new={"previous_allocation": "a"})
+    assert len(ask(history, "reschedules", period(100, 101))) == 1
+    assert ask(history, "reschedules", period(0, 100)) == []

@@ -1,0 +1,57 @@
+"""What every statistic promises: it can be grouped by anything that is known of a task, and nothing is lost by it."""
+
+import re
+
+import pytest
+
+import engines
+from engines import GROUP, grouped_by
+from random_history import Cluster
+
+STATISTICS = {"restarts": [], "failure_summary": ["class"], "start_latency": ["measure"]}
+KEY = GROUP.split(", ")
+
+
+def test_these_are_all_that_name_their_group():
+    assert {name for name, view in engines.VIEWS.items() if re.search(rf"GROUP BY {GROUP}", view.body)} == set(STATISTICS)
+
+
+@pytest.mark.parametrize("name", list(STATISTICS))
+def test_a_statistic_begins_with_its_group(name):
+    assert list(engines.VIEWS[name].columns)[:len(KEY) + len(STATISTICS[name])] == KEY + STATISTICS[name]
+
+
+@pytest.mark.parametrize("name", list(STATISTICS))
+def test_a_statistic_joins_and_filters_by_nothing_of_its_group(name):
+    # Whatever else names a column of the group belongs to one task: a join of its parts, qualified.
+    rest = engines.VIEWS[name].body.replace(GROUP, "")
+    for mention in re.findall(r"[\w.]*\b(?:namespace|job_id|task_group)\b", rest):
+        raise AssertionError(f"{name} names {mention}")
+
+
+@pytest.mark.parametrize("columns", ["job_id", "node_id, node_class", "job_type, job_version, datacenter", "namespace, job_id, task_group"])
+@pytest.mark.parametrize("name", list(STATISTICS))
+def test_any_group_counts_the_same_in_all(name, columns, engine):
+    tables = Cluster(7, most=40).shown()[0].tables()
+    counted = {"restarts": ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks", "cause_failure"],
+               "failure_summary": ["failures", "tasks", "gave_up"], "start_latency": ["tasks", "started", "waiting", "unknown"]}[name]
+    usual = engines.run(engine, tables, [name])[name].to_pylist()
+    grouped = engines.run(engine, tables, [name], grouped_by(name, columns))[name]
+    assert grouped.column_names[:len(columns.split(", "))] == columns.split(", ")
+    assert usual
+    for column in counted:
+        assert sum(row[column] or 0 for row in usual) == sum(row[column] or 0 for row in grouped.to_pylist()), column
+    keys = [tuple(row[key] for key in columns.split(", ") + STATISTICS[name]) for row in grouped.to_pylist()]
+    assert len(keys) == len(set(keys))
+
+
+def test_restarts_are_the_sum_of_the_counters(engine):
+    tables = Cluster(11, most=40).shown()[0].tables()
+    answers = engines.run(engine, tables, ["coverage", "restarts"])
+    counted = sum(row["restarts"] or 0 for row in answers["coverage"].to_pylist())
+    assert sum(row["restarts"] or 0 for row in answers["restarts"].to_pylist()) == counted > 0
+
+
+def test_causes_sum_to_the_restarts_seen(engine):
+    for row in engines.run(engine, Cluster(11, most=40).shown()[0].tables(), ["restarts"])["restarts"].to_pylist():
+        assert sum(value for column, value in row.items() if column.startswith("cause_")) == row["restarts_seen"]
