@@ -2,7 +2,11 @@
 
 mod console;
 mod export;
+mod fail_if;
+mod input;
 mod interrupt;
+mod query;
+mod report;
 mod schema;
 
 use std::io::{self, Write};
@@ -10,13 +14,14 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::Exit;
+use crate::error::{Exit, Refused};
+use crate::render::text::one_line;
 
 /// Keeps the task-event history that Nomad throws away.
 ///
 /// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog takes allocation JSON
-/// wherever it can be had, merges overlapping snapshots into one exact, deduplicated task-event log, and says how
-/// complete that log is.
+/// wherever it can be had, merges overlapping snapshots into one exact, deduplicated task-event log, says how complete
+/// that log is, and computes restart, failure and start-latency statistics.
 #[derive(Debug, Parser)]
 #[command(name = "alloclog", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -25,11 +30,14 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed, nothing written; 2 wrong usage; 3 done, but some input was rejected.";
+Exit codes: 0 done; 1 failed, nothing written; 2 wrong usage; 3 done, but some input was rejected; 4 a
+--fail-if condition holds.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Report(report::Args),
     Export(export::Args),
+    Query(query::Args),
     Schema(schema::Args),
     /// Print a completion script for a shell
     Completions {
@@ -48,7 +56,10 @@ pub fn main() -> ExitCode {
             // Whoever read our output has seen enough.
             return Exit::Done;
         }
-        eprintln!("alloclog: {}", console::one_line(&format!("{error:#}")));
+        eprintln!("alloclog: {}", one_line(&format!("{error:#}")));
+        for line in error.downcast_ref::<Refused>().iter().flat_map(|refused| &refused.advice) {
+            eprintln!("  {}", one_line(line));
+        }
         Exit::of(&error)
     });
     ExitCode::from(exit as u8)
@@ -56,7 +67,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
+        Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! One straight way through the program: [`source`] turns what the user names into documents, [`decode`] their bytes
 //! into records, [`merge`] tells which rows are new, [`store`] puts them away, [`query`] computes views and statistics
-//! with SQL, [`render`] writes tables for people and programs. [`intake`] runs the first three on all cores.
+//! with SQL, [`report`] picks what people need, [`render`] writes tables for people and programs. [`intake`] runs the first three on all cores.
 
 pub mod cli;
 pub mod decode;
@@ -12,6 +12,7 @@ pub mod merge;
 pub mod output;
 pub mod query;
 pub mod render;
+pub mod report;
 pub mod source;
 pub mod store;
 pub mod tables;

@@ -1,4 +1,4 @@
-//! A directory of results that appears whole or not at all.
+//! Results that appear whole or not at all: a directory of tables, or a file.
 //!
 //! It is made beside its place under a name of its own and renamed at the end. What an export that was killed left
 //! behind is removed by the next one to the same place: a lock tells that nobody is at work there.
@@ -32,6 +32,9 @@ pub struct Manifest {
     pub since: Option<String>,
     /// See `namespace`.
     pub until: Option<String>,
+    /// What `--by` says: the columns that make up a group.
+    #[serde(default)]
+    pub by: Vec<String>,
     /// The files, in the order of `--table`.
     pub files: Vec<Exported>,
 }
@@ -65,24 +68,9 @@ impl Output {
         // A link stays a link: what it points to is replaced.
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
         may_replace(&target, force)?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let Some(name) = target.file_name() else { bail!("{} is no name for a directory", target.display()) };
-        let prefix = format!(".{}.alloclog-", name.to_string_lossy());
-        remove_leftovers(parent, &prefix);
-        let cannot = || format!("{} cannot be written", target.display());
-        let (temporary, lock) = loop {
-            let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).with_context(cannot)?;
-            let lock = File::open(temporary.path()).with_context(cannot)?;
-            lock.lock().with_context(cannot)?;
-            // Before it was locked, another export may have taken it for abandoned.
-            if temporary.path().exists() {
-                break (temporary, lock);
-            }
-        };
+        let (temporary, lock) = beside(&target)?;
         for directory in ["store", "out"] {
+            let cannot = || format!("{} cannot be written", target.display());
             fs::create_dir(temporary.path().join(directory)).with_context(cannot)?;
         }
         Ok(Output { target, temporary, _lock: lock })
@@ -120,6 +108,81 @@ impl Output {
             fs::rename(&made, &self.target).with_context(cannot)?;
         }
         Ok(())
+    }
+}
+
+/// A file on its way to its place, where it replaces what is there.
+#[derive(Debug)]
+pub struct OutputFile {
+    target: PathBuf,
+    temporary: TempDir,
+    /// As that of [`Output`].
+    _lock: File,
+}
+
+impl OutputFile {
+    /// Begins a file that will stand at `target`.
+    ///
+    /// # Errors
+    /// When something stands there that is no file, or the place cannot be written.
+    pub fn begin(target: &Path) -> anyhow::Result<OutputFile> {
+        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
+        let shown = target.display();
+        if target.exists() && !target.is_file() {
+            bail!("{shown} is no file; without -o the result goes to standard output");
+        }
+        if target.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
+            bail!("{shown} cannot be written: it is read-only");
+        }
+        let (temporary, lock) = beside(&target)?;
+        Ok(OutputFile { target, temporary, _lock: lock })
+    }
+
+    /// Where work may lie; all that must go if the program is interrupted.
+    pub fn temporary(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Creates the file, not yet in its place.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(&self) -> anyhow::Result<File> {
+        File::create(self.unfinished()).with_context(|| format!("{} cannot be written", self.target.display()))
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// When it cannot be renamed; nothing has changed then.
+    pub fn commit(self) -> anyhow::Result<()> {
+        let cannot = || format!("{} cannot be written", self.target.display());
+        fs::rename(self.unfinished(), &self.target).with_context(cannot)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.temporary.path().join("result")
+    }
+}
+
+/// A directory of our own beside the target, locked, so that whoever cleans up after those that were killed lets it be.
+fn beside(target: &Path) -> anyhow::Result<(TempDir, File)> {
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let Some(name) = target.file_name() else { bail!("{} is no name for a result", target.display()) };
+    let prefix = format!(".{}.alloclog-", name.to_string_lossy());
+    remove_leftovers(parent, &prefix);
+    let cannot = || format!("{} cannot be written", target.display());
+    loop {
+        let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).with_context(cannot)?;
+        let lock = File::open(temporary.path()).with_context(cannot)?;
+        lock.lock().with_context(cannot)?;
+        // Before it was locked, another run may have taken it for abandoned.
+        if temporary.path().exists() {
+            return Ok((temporary, lock));
+        }
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! A view that others need is written to the store before they read it, since polars would compute it anew each time.
 
+mod by;
+mod condition;
 mod head;
+pub mod question;
+mod rows;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,10 +17,16 @@ use polars::prelude::{
 };
 use polars::sql::{SQLContext, extract_table_identifiers};
 
+use crate::error::Refused;
 use crate::store::Store;
 use crate::tables::Table;
+use crate::tables::column::Described;
 use crate::time::When;
+pub use by::By;
+pub use condition::Condition;
 pub use head::Head;
+pub use question::Question;
+pub use rows::Row;
 
 /// One file of `queries/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +38,14 @@ pub struct View {
 }
 
 /// All views, each behind those that it needs.
-pub const VIEWS: [View; 19] = [
+pub const VIEWS: [View; 21] = [
     View { name: "period", sql: include_str!("../queries/period.sql") },
     View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
     View { name: "windows", sql: include_str!("../queries/windows.sql") },
     View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
     View { name: "task_states", sql: include_str!("../queries/task_states.sql") },
     View { name: "coverage", sql: include_str!("../queries/coverage.sql") },
+    View { name: "coverage_summary", sql: include_str!("../queries/coverage_summary.sql") },
     View { name: "timeline", sql: include_str!("../queries/timeline.sql") },
     View { name: "endings", sql: include_str!("../queries/endings.sql") },
     View { name: "restart_log", sql: include_str!("../queries/restart_log.sql") },
@@ -44,11 +55,15 @@ pub const VIEWS: [View; 19] = [
     View { name: "restarts", sql: include_str!("../queries/restarts.sql") },
     View { name: "failure_summary", sql: include_str!("../queries/failure_summary.sql") },
     View { name: "start_latency", sql: include_str!("../queries/start_latency.sql") },
+    View { name: "start_phases", sql: include_str!("../queries/start_phases.sql") },
     View { name: "crash_loops", sql: include_str!("../queries/crash_loops.sql") },
     View { name: "job_runs", sql: include_str!("../queries/job_runs.sql") },
     View { name: "job_run_summary", sql: include_str!("../queries/job_run_summary.sql") },
     View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
+
+/// The statistics whose rows are groups, which `--by` names.
+pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
 
 /// The view of that name.
 pub fn view(name: &str) -> Option<&'static View> {
@@ -62,6 +77,20 @@ impl View {
     /// When its head has not the form that [`Head`] describes, which tests rule out.
     pub fn head(&self) -> anyhow::Result<Head> {
         Head::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
+    }
+
+    /// Whether its rows are groups, which `--by` names.
+    pub fn is_grouped(&self) -> bool {
+        GROUPED.contains(&self.name)
+    }
+
+    /// Its columns, when groups are these.
+    ///
+    /// # Errors
+    /// As [`View::head`].
+    pub fn columns(&self, by: &By) -> anyhow::Result<Vec<Described>> {
+        let usual = self.head()?.columns;
+        if self.is_grouped() { by.describe(usual) } else { Ok(usual) }
     }
 
     /// The stored tables and views that its text names.
@@ -125,24 +154,74 @@ impl Period {
     }
 }
 
-/// Runs views, in the order given, and puts each into the store. Spans of the period count from the newest
-/// observed_at in the store's `snapshots`.
+/// Runs views, in the order given, and puts each into the store. Groups are those of `by`; spans of the period count
+/// from the newest observed_at in the store's `snapshots`.
 ///
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
-pub fn run(store: &Store, views: &[&View], period: Period) -> anyhow::Result<()> {
+pub fn run(store: &Store, views: &[&View], period: Period, by: &By) -> anyhow::Result<()> {
     for view in views {
         let what = || format!("view {} cannot be computed", view.name);
         let mut frame = match view.name {
             "period" => period_frame(store, period),
+            _ if view.is_grouped() => frame(store, &by.edit(view.sql)),
             _ => frame(store, view.sql),
         }
         .with_context(what)?;
-        let file = File::create(store.path(view.name)).with_context(what)?;
-        // Read once or twice and then gone: not worth compressing.
-        let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
-        writer.with_statistics(StatisticsOptions::empty()).finish(&mut frame).with_context(what)?;
+        put(store, view.name, &mut frame).with_context(what)?;
     }
+    Ok(())
+}
+
+/// Answers a user's question from the tables and views in the store, and puts the answer there under this name.
+///
+/// # Errors
+/// When the engine refuses the question: its message, the columns that there are, and a suggestion.
+pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
+    let mut answer = frame(store, &question.sql).map_err(|error| explain(&error, question))?;
+    put(store, name, &mut answer)
+}
+
+/// The rows of a result that meet a condition, and how many do not because a value is null.
+///
+/// # Errors
+/// When the engine refuses the condition.
+pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
+    let refused = |error: anyhow::Error| Refused::because(format!("--fail-if '{}': {error:#}", condition.text));
+    let met = select(store, &format!("SELECT * FROM {result} WHERE {}", condition.sql)).map_err(refused)?;
+    let unknown = format!("SELECT * FROM {result} WHERE ({}) IS NULL", condition.sql);
+    Ok((met, frame(store, &unknown).map_err(refused)?.height()))
+}
+
+/// The rows that a query gives over the tables and views in the store.
+///
+/// # Errors
+/// When the engine refuses it, or a value has no form in a [`Row`].
+pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
+    rows::of(&frame(store, sql)?)
+}
+
+/// What the engine says of a question, with what may help.
+fn explain(error: &anyhow::Error, question: &Question) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let known = question.known_columns().unwrap_or_default();
+    let mut advice = Vec::new();
+    // The engine names what it does not find in quotes, in its first line.
+    if let Some(wrong) = text.lines().next().and_then(|line| line.split(['"', '\'']).nth(1)) {
+        let columns = known.iter().flat_map(|(_, columns)| columns).map(String::as_str);
+        let near = question::nearest(wrong, columns).filter(|near| *near != wrong);
+        advice.extend(near.map(|near| format!("did you mean {near}?")));
+    }
+    advice.extend(known.into_iter().map(|(name, columns)| format!("columns of {name}: {}", columns.join(", "))));
+    Refused { problem: format!("the query cannot be answered: {text}"), advice }.into()
+}
+
+/// Puts a frame into the store.
+fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
+    let file = File::create(store.path(name))?;
+    // Read once or twice and then gone: not worth compressing.
+    let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
+    writer.with_statistics(StatisticsOptions::empty()).finish(frame)?;
     Ok(())
 }
 

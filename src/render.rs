@@ -1,18 +1,20 @@
 //! Tables to files that people and programs read: one file a format.
 
 mod csv;
-pub mod ndjson;
+pub mod json;
+pub mod text;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchReader};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::ipc::writer::FileWriter;
 
+use crate::error::Refused;
 use crate::store::{Store, parquet};
 
 pub use csv::Cells;
@@ -28,6 +30,12 @@ pub enum Format {
     Ndjson,
     /// Arrow IPC file.
     Arrow,
+    /// A JSON array of objects.
+    Json,
+    /// A Markdown table.
+    Markdown,
+    /// A table for a terminal, long texts cut.
+    Table,
 }
 
 impl Format {
@@ -38,6 +46,9 @@ impl Format {
             Format::Csv => "csv",
             Format::Ndjson => "ndjson",
             Format::Arrow => "arrow",
+            Format::Json => "json",
+            Format::Markdown => "md",
+            Format::Table => "txt",
         }
     }
 
@@ -69,7 +80,10 @@ pub fn table(
     match format {
         Format::Parquet => parquet::write(out, schema.clone(), batches)?,
         Format::Csv => csv::write(out, schema, cells, batches)?,
-        Format::Ndjson => ndjson::write(out, batches)?,
+        Format::Ndjson => json::write_lines(out, batches)?,
+        Format::Json => json::write_array(out, batches)?,
+        Format::Markdown => text::write_markdown(out, schema, batches)?,
+        Format::Table => text::write_table(out, schema, batches)?,
         Format::Arrow => {
             let mut writer = FileWriter::try_new(out, schema)?;
             for batch in batches {
@@ -80,6 +94,36 @@ pub fn table(
         }
     }
     Ok(rows)
+}
+
+/// The schema in which a table of the store can be written in every format: a query may give types that no table has.
+///
+/// # Errors
+/// When it cannot be read, or a column has a type for which there is no form.
+pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
+    let schema = parquet::read(&store.path(name))?.schema();
+    let fields = schema.fields().iter().map(|field| {
+        let kind = match field.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
+            DataType::Dictionary(_, values) if values.is_string() => DataType::Utf8,
+            kind if kind.is_integer() => DataType::Int64,
+            kind if kind.is_floating() => DataType::Float64,
+            DataType::Boolean => DataType::Boolean,
+            DataType::Date32 => DataType::Date32,
+            DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            DataType::Duration(_) => {
+                let problem = format!("column {} is a span, which formats write differently", field.name());
+                let advice = vec!["subtract the moments' twins, `x_at_ns`: that gives nanoseconds".to_owned()];
+                return Err(Refused { problem, advice });
+            }
+            other => {
+                let problem = format!("column {} has the type {other}, which not every format can hold", field.name());
+                return Err(Refused { problem, advice: vec!["CAST it to another".to_owned()] });
+            }
+        };
+        Ok(Field::new(field.name(), kind, true))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, _>>()?)))
 }
 
 /// How many rows a Parquet file has.
@@ -121,7 +165,8 @@ fn typed(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch>
             let micros = naive.as_primitive::<TimestampMicrosecondType>().clone();
             Ok(Arc::new(micros.with_timezone(zone.clone())) as ArrayRef)
         }
-        kind => cast(column, kind),
+        // What does not fit is an error, never a null.
+        kind => cast_with_options(column, kind, &CastOptions { safe: false, ..CastOptions::default() }),
     });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
 }

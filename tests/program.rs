@@ -1,111 +1,18 @@
 //! The program as its users meet it: exit codes, files, words.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
+use crate::desk::{Desk, Ran, allocation, sample};
 use crate::support::{Exported, Row};
-
-/// A directory of its own for one test, and the program started in it.
-struct Desk {
-    directory: TempDir,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        Desk { directory: tempfile::tempdir().expect("a temporary directory") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Desk {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        fs::write(path, content).expect("a file");
-        self
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_alloclog"));
-        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null()).env_remove("NOMAD_REGION");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().expect("the program starts"))
-    }
-
-    fn export(&self, arguments: &[&str]) -> Ran {
-        self.run(&[&["export"], arguments].concat())
-    }
-
-    /// All files below a directory of the desk with their bytes.
-    fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        let entries = fs::read_dir(self.path(name)).expect("a directory");
-        let file = |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path));
-        entries.map(|e| file(e.expect("an entry").path())).map(|(name, bytes)| (name, bytes.expect("a file"))).collect()
-    }
-
-    /// What stands on the desk, hidden names included.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.directory.path()).expect("a directory");
-        let mut names: Vec<String> =
-            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(output: Output) -> Ran {
-        Ran {
-            code: output.status.code().expect("an exit code"),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    #[track_caller]
-    fn ends(self, code: i32) -> Ran {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, word: &str) -> Ran {
-        assert!(self.err.contains(word), "{word:?} is not in:\n{}", self.err);
-        self
-    }
-}
-
-fn sample(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name).to_string_lossy().into_owned()
-}
-
-/// One allocation as small as one can be.
-fn allocation(id: &str, namespace: &str, job: &str) -> String {
-    format!(
-        r#"{{"ID":"{id}","Namespace":"{namespace}","JobID":"{job}","TaskGroup":"g","NodeID":"n","ClientStatus":"running","CreateIndex":1,"ModifyIndex":2,"CreateTime":1795458551898620217,"ModifyTime":1795458551898620218,"TaskStates":{{"t":{{"State":"running","Failed":false,"Restarts":0,"Events":[{{"Type":"Received","Time":1795458551898620219,"DisplayMessage":"=cmd","Details":{{}}}}]}}}}}}"#
-    )
-}
 
 fn texts(rows: &[Row], column: &str) -> Vec<String> {
     rows.iter().map(|row| row[column].as_str().unwrap_or("null").to_owned()).collect()
 }
 
 #[test]
-fn the_readmes_command_gives_tables() {
+fn an_export_holds_tables_and_statistics() {
     let desk = Desk::new();
     desk.export(&[&sample("cluster"), "-o", "out"]).ends(0).says(" documents, ").says(" lost").says("0 rejected");
     let files = desk.files("out");
@@ -113,8 +20,20 @@ fn the_readmes_command_gives_tables() {
     let expected = [
         "_export.json",
         "allocations.parquet",
+        "attempts.parquet",
         "coverage.parquet",
+        "coverage_summary.parquet",
+        "crash_loops.parquet",
+        "failure_summary.parquet",
+        "failures.parquet",
+        "job_run_summary.parquet",
+        "job_runs.parquet",
+        "reschedules.parquet",
+        "restarts.parquet",
         "snapshots.parquet",
+        "start_latency.parquet",
+        "start_phases.parquet",
+        "starts.parquet",
         "task_events.parquet",
         "task_states.parquet",
     ];
@@ -322,7 +241,9 @@ fn region_and_observed_at_are_what_the_user_says() {
 fn a_period_cuts_no_table_that_is_no_statistic_and_says_so() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
-    desk.export(&["a.json", "-o", "out", "--since", "24h"]).ends(0).says("--since and --until cut statistics only");
+    desk.export(&["a.json", "-o", "out", "--since", "24h", "--table", "task_events,coverage"])
+        .ends(0)
+        .says("--since and --until cut statistics only");
     assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
     desk.export(&["a.json", "-o", "x", "--since", "yesterday"]).ends(2).says("24h");
 }

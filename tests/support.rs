@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use alloclog::intake::{self, Note, Options, Summary, Watch};
-use alloclog::render::ndjson;
+use alloclog::render;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 use arrow::array::RecordBatch;
@@ -53,7 +53,7 @@ pub fn take(sources: &[&Path], options: &Options) -> Taken {
 /// The rows of a batch as JSON values; timestamps are RFC 3339 texts.
 pub fn json(batch: &RecordBatch) -> Vec<Row> {
     let mut text = Vec::new();
-    ndjson::write(&mut text, std::iter::once(Ok(batch.clone()))).expect("a batch that can be written");
+    render::json::write_lines(&mut text, std::iter::once(Ok(batch.clone()))).expect("a batch that can be written");
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).expect("an object")).collect()
 }

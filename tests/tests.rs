@@ -3,9 +3,12 @@
 // A test that cannot go on ends with a panic, helpers outside of `#[test]` functions included.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod desk;
 mod program;
+mod questions;
 mod readers;
 mod recordings;
+mod reports;
 mod simulated;
 mod simulator;
 mod support;

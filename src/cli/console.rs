@@ -8,10 +8,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::intake::Note;
+use crate::render::text::one_line;
 use crate::source::Input;
 
 /// Files below a directory or in an archive that are passed over are named up to this many, unless `-v` asks for all.
-const NAMED: usize = 10;
+const NAMED: usize = 3;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,13 +113,8 @@ impl Console {
         }
     }
 
-    fn say(&self, line: &str) {
+    /// Says a line, whatever was asked for.
+    pub fn say(&self, line: &str) {
         self.bar.suspend(|| eprintln!("alloclog: {}", one_line(line)));
     }
-}
-
-/// The text without control characters: names of files and texts of documents must not drive a terminal.
-pub fn one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
 }

@@ -1,0 +1,69 @@
+-- coverage_summary: Of how many tasks is the history whole, and how often would one have had to look to keep it?
+--
+-- One row is one group of tasks.
+-- Counts the rows of coverage, which no period cuts. Nomad keeps ten events of a task, so snapshots keep all of them as
+-- long as no ten come between two. How fast they came is told by the full windows of the tasks that lost events: the
+-- shortest time from the first to the last event of one. Had snapshots been no farther apart, every window would have
+-- joined the one before it, unless the events that were lost came faster than those that were seen.
+--
+-- Columns:
+--   region                 string  what `--region` says; empty without it; with `--by`, its columns stand here instead
+--                                  of these five
+--   namespace              string  Nomad namespace
+--   job_id                 string  job ID; null when no source told
+--   task_group             string  task group; null when no source told
+--   task                   string  task name
+--   allocations            int64   allocations
+--   tasks                  int64   tasks
+--   complete               int64   tasks of which nothing was lost up to their last observation
+--   without_events         int64   tasks of which no event is in view
+--   without_begin          int64   tasks whose events are in view, but not the first of them
+--   events                 int64   events
+--   gaps                   int64   gaps between windows of events
+--   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
+--   lost_restarts          int64   restarts counted whose event was not seen; null when that is known of no task
+--   uncounted_tasks        int64   tasks of which that is not known: no counter, or the client lost its state
+--   vanished_tasks         int64   tasks whose allocation vanished before it was seen to end (tail_lost)
+--   keep_interval_seconds  double  snapshots no farther apart would have kept the events; null when none were lost, or
+--                                  no full window tells
+
+WITH spans AS (
+  SELECT region, alloc_id, task, MIN(window_last_ns - window_first_ns) AS span_ns
+  FROM task_state_history
+  WHERE window_events >= 10 AND NOT placeholder AND window_last_ns > window_first_ns
+  GROUP BY region, alloc_id, task
+), judged AS (
+  SELECT c.region, c.namespace, c.job_id, c.task_group, c.task, c.job_type, c.job_version, c.node_id, c.node_name,
+         c.node_class, c.datacenter, c.events, c.gaps, c.restarts, c.lost_restarts,
+         CONCAT(c.region, '/', c.alloc_id) AS alloc_key,
+         CASE WHEN c.complete THEN 1 ELSE 0 END AS is_complete,
+         CASE WHEN c.events = 0 THEN 1 ELSE 0 END AS is_without_events,
+         CASE WHEN c.events > 0 AND NOT c.begins THEN 1 ELSE 0 END AS is_without_begin,
+         CASE WHEN c.restarts IS NULL THEN 0 ELSE 1 END AS has_counter,
+         CASE WHEN c.lost_restarts IS NULL THEN 1 ELSE 0 END AS is_uncounted,
+         CASE WHEN c.tail_lost THEN 1 ELSE 0 END AS is_vanished,
+         CASE WHEN c.gaps > 0 OR COALESCE(c.lost_restarts, 0) > 0 OR NOT c.begins THEN s.span_ns END AS span_ns
+  FROM coverage AS c
+  LEFT JOIN spans AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
+), totals AS (
+  SELECT region, namespace, job_id, task_group, task,
+         COUNT(DISTINCT alloc_key) AS allocations, COUNT(*) AS tasks, SUM(is_complete) AS complete,
+         SUM(is_without_events) AS without_events, SUM(is_without_begin) AS without_begin, SUM(events) AS events,
+         SUM(gaps) AS gaps, SUM(COALESCE(restarts, 0)) AS restarts, SUM(has_counter) AS with_counter,
+         SUM(COALESCE(lost_restarts, 0)) AS lost_restarts, SUM(is_uncounted) AS uncounted_tasks,
+         SUM(is_vanished) AS vanished_tasks, MIN(span_ns) AS span_ns,
+         -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
+         1000000000 + CAST(SUM(events % 1) AS DOUBLE) AS second_ns
+  FROM judged
+  GROUP BY region, namespace, job_id, task_group, task
+)
+SELECT region, namespace, job_id, task_group, task,
+       CAST(allocations AS BIGINT) AS allocations, CAST(tasks AS BIGINT) AS tasks, CAST(complete AS BIGINT) AS complete,
+       CAST(without_events AS BIGINT) AS without_events, CAST(without_begin AS BIGINT) AS without_begin,
+       CAST(events AS BIGINT) AS events, CAST(gaps AS BIGINT) AS gaps,
+       CASE WHEN with_counter > 0 THEN CAST(restarts AS BIGINT) END AS restarts,
+       CASE WHEN uncounted_tasks < tasks THEN CAST(lost_restarts AS BIGINT) END AS lost_restarts,
+       CAST(uncounted_tasks AS BIGINT) AS uncounted_tasks, CAST(vanished_tasks AS BIGINT) AS vanished_tasks,
+       CAST(span_ns AS DOUBLE) / second_ns AS keep_interval_seconds
+FROM totals
+ORDER BY region, namespace, job_id, task_group, task NULLS LAST

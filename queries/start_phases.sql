@@ -1,0 +1,54 @@
+-- start_phases: Which part of a first start takes how long?
+--
+-- One row is one phase of the first starts of one group of tasks; a phase of which no task shows both ends has no row.
+-- Quantiles are nearest-rank ones over the tasks that show both ends of the phase, whether they started or not: the
+-- phases tell where time goes, and start_latency how long it takes in all. The phases, as in starts, are
+--   created_to_received  from the server's placement to the client (two clocks: may be negative)
+--   received_to_setup    waiting for other tasks of the allocation and for its hooks
+--   setup_to_started     the task's own setup
+--   artifact             of which fetching artifacts
+--   image                of which fetching the driver's image
+--   created_to_healthy   from the placement until the deployment called the allocation healthy (two clocks)
+-- The period cuts by created_at.
+--
+-- Columns:
+--   region       string  what `--region` says; empty without it; with `--by`, its columns stand here instead of these
+--                        five
+--   namespace    string  Nomad namespace
+--   job_id       string  job ID; null when no source told
+--   task_group   string  task group; null when no source told
+--   task         string  task name; null for allocations whose tasks are not known
+--   phase        string  see above
+--   samples      int64   tasks that show both ends of it
+--   p50_seconds  double  half of these took no longer
+--   p95_seconds  double  95 of 100 took no longer
+--   max_seconds  double  the longest took so long
+
+WITH phases AS (
+  SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts
+  UNION ALL
+  SELECT *, 'received_to_setup' AS phase, received_to_setup_seconds AS seconds FROM starts
+  UNION ALL
+  SELECT *, 'setup_to_started' AS phase, setup_to_started_seconds AS seconds FROM starts
+  UNION ALL
+  SELECT *, 'artifact' AS phase, artifact_seconds AS seconds FROM starts
+  UNION ALL
+  SELECT *, 'image' AS phase, image_seconds AS seconds FROM starts
+  UNION ALL
+  SELECT *, 'created_to_healthy' AS phase, created_to_healthy_seconds AS seconds FROM starts
+), shown AS (
+  SELECT * FROM phases WHERE seconds IS NOT NULL
+), ranked AS (
+  SELECT *,
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, namespace, job_id, task_group, task, phase
+                                 ORDER BY seconds) AS BIGINT) AS seconds_rank,
+         COUNT(seconds) OVER (PARTITION BY region, namespace, job_id, task_group, task, phase) AS samples
+  FROM shown
+)
+SELECT region, namespace, job_id, task_group, task, phase, CAST(MAX(samples) AS BIGINT) AS samples,
+       MIN(CASE WHEN 2 * seconds_rank >= samples THEN seconds END) AS p50_seconds,
+       MIN(CASE WHEN 100 * seconds_rank >= 95 * samples THEN seconds END) AS p95_seconds,
+       MAX(seconds) AS max_seconds
+FROM ranked
+GROUP BY region, namespace, job_id, task_group, task, phase
+ORDER BY region, namespace, job_id, task_group, task, phase NULLS LAST

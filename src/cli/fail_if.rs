@@ -1,0 +1,79 @@
+//! `--fail-if`: conditions that turn a number into an exit code.
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::console::Console;
+use crate::error::Exit;
+use crate::query::{self, Condition, Row};
+use crate::store::Store;
+
+/// How many of the rows that meet a condition are named.
+const NAMED: usize = 10;
+
+/// Columns that say what a row is about, where a result has them.
+const PLACE: [&str; 17] = [
+    "region",
+    "namespace",
+    "job_id",
+    "parent_job_id",
+    "task_group",
+    "task",
+    "alloc_id",
+    "attempt",
+    "job_version",
+    "job_type",
+    "node_id",
+    "node_name",
+    "node_class",
+    "datacenter",
+    "class",
+    "measure",
+    "phase",
+];
+
+/// Asks each condition of the result that it is about, and names the rows that meet it.
+///
+/// # Errors
+/// When the engine refuses a condition.
+pub fn judge<'c>(
+    store: &Store,
+    conditions: impl IntoIterator<Item = (&'c Condition, &'c str)>,
+    exit: Exit,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let mut exit = exit;
+    for (condition, result) in conditions {
+        let text = &condition.text;
+        let (met, unknown) = query::met(store, result, condition).with_context(|| format!("--fail-if '{text}'"))?;
+        if unknown > 0 {
+            let rows = if unknown == 1 { "1 row, where".to_owned() } else { format!("{unknown} rows, where") };
+            console.say(&format!("--fail-if '{text}' is not known for {rows} a value is null"));
+        }
+        if met.is_empty() {
+            continue;
+        }
+        exit = Exit::ConditionHolds;
+        let rows = if met.len() == 1 { "1 row".to_owned() } else { format!("{} rows", met.len()) };
+        console.say(&format!("--fail-if '{text}' holds for {rows}:"));
+        for row in met.iter().take(NAMED) {
+            console.say(&format!("  {}", name(row, condition)));
+        }
+        if met.len() > NAMED {
+            console.say(&format!("  and {} more", met.len() - NAMED));
+        }
+    }
+    Ok(exit)
+}
+
+/// What a row is about, and the values that the condition looked at.
+fn name(row: &Row, condition: &Condition) -> String {
+    let is_shown = |column: &str| PLACE.contains(&column) || condition.columns.contains(column);
+    let shown = row.0.iter().filter(|(column, value)| is_shown(column) && !matches!(value, Value::Null));
+    let shown = shown.filter(|(_, value)| value.as_str() != Some(""));
+    let shown = shown.map(|(column, value)| match value.as_str() {
+        Some(text) => format!("{column} {text}"),
+        None => format!("{column} {value}"),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}

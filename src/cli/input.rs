@@ -1,0 +1,312 @@
+//! What every command that reads sources takes, and the stages that all of them begin with: sources to stored tables,
+//! stored tables to views.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use super::console::{Console, Loudness};
+use super::interrupt;
+use crate::error::{Exit, Usage};
+use crate::intake::{self, Summary, Watch};
+use crate::merge::Filter;
+use crate::output::OutputFile;
+use crate::query::{self, By, Period, View};
+use crate::render;
+use crate::source::{self, Input, Source};
+use crate::store::Store;
+use crate::tables::Table;
+use crate::time;
+
+/// The sources, what of them counts, and how much is said.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to read: files, directories, quoted globs, archives, or - for standard input
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Only allocations of this namespace; * for all
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Only jobs whose ID matches this glob
+    #[arg(long, value_name = "GLOB")]
+    pub job: Option<String>,
+    /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
+    ///
+    /// Stored tables, allocations, task_states and coverage are never cut.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<time::When>,
+    /// Cut statistics to what came before this
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<time::When>,
+    /// What a row of the statistics is about: some of region, namespace, job_id, task_group, task, job_version,
+    /// job_type, node_id, node_name, node_class, datacenter
+    ///
+    /// Shares and quantiles are computed anew from the tasks, never averaged. Holds for restarts, failure_summary,
+    /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
+    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
+    pub by: By,
+    /// The region that all rows get
+    #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
+    pub region: String,
+    /// When the documents were observed (RFC 3339), for those that do not say so themselves
+    #[arg(long, value_name = "TIME")]
+    pub observed_at: Option<time::Moment>,
+    /// The documents list every allocation (of --namespace, if given), so that one which is missing has vanished
+    #[arg(long)]
+    pub full_listing: bool,
+    /// Validate every byte, and write nothing if any of it is wrong
+    #[arg(long)]
+    pub strict: bool,
+    /// Say only what is wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Name every file that is passed over
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// What a command needs of its sources.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// Stored tables that are wanted themselves, besides those that the views read.
+    pub tables: BTreeSet<Table>,
+    /// Views that are wanted, besides those that they need.
+    pub views: Vec<&'static View>,
+}
+
+/// What was taken in, and what it means for the exit code.
+#[derive(Debug)]
+pub struct Gathered {
+    pub summary: Summary,
+    pub exit: Exit,
+}
+
+/// Where a result for reading goes, and the store in which it is computed. Both go if the program is told to stop.
+#[derive(Debug)]
+pub enum Place {
+    /// Standard output, computed in a directory for temporary files.
+    Standard(TempDir),
+    /// A file.
+    File(OutputFile),
+}
+
+impl Place {
+    /// Begins a result in a file, or for standard output.
+    ///
+    /// # Errors
+    /// When the place cannot be written.
+    pub fn begin(file: Option<&Path>) -> anyhow::Result<Place> {
+        interrupt::undisturbed(|unfinished| {
+            let place = match file {
+                None => Place::Standard(tempfile::tempdir().context("no temporary directory can be made")?),
+                Some(path) => Place::File(OutputFile::begin(path)?),
+            };
+            *unfinished = Some(place.directory().to_owned());
+            Ok(place)
+        })
+    }
+
+    /// The store in which it is computed.
+    pub fn store(&self) -> Store {
+        Store::at(self.directory())
+    }
+
+    /// Writes the result, and puts it in its place.
+    ///
+    /// # Errors
+    /// When `write` fails, or the place cannot be written.
+    pub fn finish(self, write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        match self {
+            Place::Standard(_) => write(&mut io::stdout()),
+            Place::File(file) => {
+                write(&mut file.create()?)?;
+                interrupt::undisturbed(|unfinished| {
+                    *unfinished = None;
+                    file.commit()
+                })
+            }
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        match self {
+            Place::Standard(directory) => directory.path(),
+            Place::File(file) => file.temporary(),
+        }
+    }
+}
+
+impl Args {
+    /// The files that the sources mean.
+    ///
+    /// # Errors
+    /// When a source is none that can be read.
+    pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
+        if self.sources.is_empty() {
+            return Err(Usage(
+                "no SOURCE is given: name files, directories or archives, or - for standard input".into(),
+            )
+            .into());
+        }
+        for source in &self.sources {
+            if ["http://", "https://", "unix://"].iter().any(|scheme| source.starts_with(scheme)) {
+                let problem = format!("{source}: this version reads files only; save what the address serves");
+                return Err(Usage(problem).into());
+            }
+        }
+        let sources: Vec<Source> = self.sources.iter().map(|text| Source::parse(text)).collect();
+        Ok(source::list(&sources).map_err(Usage)?)
+    }
+
+    /// Fills the store with the tables and views that are needed, and says what was done.
+    ///
+    /// # Errors
+    /// When a source holds nothing, the store cannot be written, a view cannot be computed, or with `--strict`
+    /// anything is wrong.
+    pub fn gather(
+        &self,
+        inputs: &[Input],
+        needs: &Needs,
+        store: &Store,
+        console: &Console,
+    ) -> anyhow::Result<Gathered> {
+        let views = query::needed_views(&needs.views)?;
+        let mut tables = query::needed_tables(&views)?;
+        tables.extend(&needs.tables);
+        tables.insert(Table::Snapshots); // its newest observation is what spans count from
+        let result = self.take_in(inputs, store, tables, console);
+        if result.is_ok() && !views.is_empty() {
+            console.stage("computing views");
+            query::run(store, &views, self.period(), &self.by)?;
+        }
+        console.done();
+        console.tell_passed_over();
+        let summary = result?;
+        if self.strict && summary.rejected > 0 {
+            bail!("nothing was written, since --strict lets nothing be rejected");
+        }
+        if let Some(source) = self.source_without_allocations(&summary) {
+            bail!("{source}: nothing there holds allocations; nothing was written");
+        }
+        tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
+        self.warn_of_idle_flags(&views, console);
+        let exit = if summary.rejected > 0 { Exit::Rejected } else { Exit::Done };
+        Ok(Gathered { summary, exit })
+    }
+
+    /// Reads the sources into the store's tables.
+    fn take_in(
+        &self,
+        inputs: &[Input],
+        store: &Store,
+        tables: BTreeSet<Table>,
+        console: &Console,
+    ) -> anyhow::Result<Summary> {
+        let mut writer = store.writer(tables)?;
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
+        let options = self.options()?;
+        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| writer.add(table, batch));
+        // What stopped the writing is the reason for whatever came after it.
+        writer.finish().context("the tables cannot be written")?;
+        Ok(taken?)
+    }
+
+    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
+    fn source_without_allocations(&self, summary: &Summary) -> Option<&str> {
+        let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
+        if summary.documents == 0 {
+            return self.sources.first().map(String::as_str);
+        }
+        let mut numbered = self.sources.iter().enumerate();
+        let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
+        empty.map(|(_, text)| text.as_str())
+    }
+
+    /// How much is said.
+    pub fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (_, true) => Loudness::Verbose,
+            _ => Loudness::Usual,
+        }
+    }
+
+    /// The time that statistics look at.
+    pub fn period(&self) -> Period {
+        Period { since: self.since, until: self.until }
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.namespace.is_some() || self.job.is_some()
+    }
+
+    fn options(&self) -> anyhow::Result<intake::Options> {
+        let job = self.job.as_deref().map(|glob| {
+            let matcher = globset::Glob::new(glob).map(|glob| glob.compile_matcher());
+            matcher.map_err(|e| Usage(format!("--job {glob}: {}", e.kind())))
+        });
+        let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
+        Ok(intake::Options {
+            source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
+            region: self.region.clone(),
+            filter: Filter { namespace: self.namespace.clone(), job: job.transpose()? },
+            strict: self.strict,
+        })
+    }
+
+    /// Says which flags have no effect on what is computed, so that nobody takes the numbers for others.
+    fn warn_of_idle_flags(&self, views: &[&View], console: &Console) {
+        let has_period = self.since.is_some() || self.until.is_some();
+        if has_period && !views.iter().any(|view| view.name == "period") {
+            let word = "warning: --since and --until cut statistics only; none is asked for";
+            console.say_if(Loudness::Usual, word);
+        }
+        if self.by != By::default() && !views.iter().any(|view| view.is_grouped()) {
+            let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
+            console.say_if(Loudness::Usual, &word);
+        }
+    }
+}
+
+/// The restarts whose events were lost, when coverage was computed, and the tasks for which that is not known.
+fn lost_restarts(store: &Store, views: &[&View]) -> anyhow::Result<Option<(i64, i64)>> {
+    if !views.iter().any(|view| view.name == "coverage") {
+        return Ok(None);
+    }
+    let lost = render::int64s(store, "coverage", "lost_restarts")?;
+    let unknown = lost.iter().filter(|n| n.is_none()).count() as i64;
+    Ok(Some((lost.iter().flatten().sum(), unknown)))
+}
+
+fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64)>, console: &Console) {
+    let lost = match lost {
+        None => String::new(),
+        Some((lost, 0)) => format!(", {} lost", plural(lost as u64, "restart")),
+        Some((lost, unknown)) => {
+            format!(", {} lost (not known for {})", plural(lost as u64, "restart"), plural(unknown as u64, "task"))
+        }
+    };
+    let repeated = summary.task_events - summary.new_task_events;
+    let repeated =
+        if is_filtered { format!("{repeated} repeated or filtered out") } else { format!("{repeated} repeated") };
+    let line = format!(
+        "{}, {}, {}: {} new, {repeated}{lost}, {} rejected",
+        plural(summary.documents, "document"),
+        plural(summary.allocations, "allocation"),
+        plural(summary.task_events, "task event"),
+        summary.new_task_events,
+        summary.rejected,
+    );
+    console.say_if(Loudness::Usual, &line);
+    if !summary.unknown_fields.is_empty() {
+        let named: Vec<String> = summary.unknown_fields.iter().map(|(field, n)| format!("{field} ({n})")).collect();
+        console.say_if(Loudness::Verbose, &format!("fields that this version does not know: {}", named.join(", ")));
+    }
+}
+
+fn plural(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}

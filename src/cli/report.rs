@@ -1,0 +1,125 @@
+//! `alloclog report`: what happened, how sure that is, worst first.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::console::Console;
+use super::input::{self, Needs, Place};
+use super::{fail_if, interrupt};
+use crate::error::Exit;
+use crate::query::Condition;
+use crate::report::{self, Look, Options};
+
+/// The widest line of a report for a terminal.
+const WIDTH: usize = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  alloclog report dumps/                          all that a directory of dumps tells
+  alloclog report nomad-debug.tar.gz --since 24h
+  alloclog report dumps/ --by node_name           which nodes, instead of which tasks
+  alloclog report dumps/ --job 'payments-*' --format markdown -o report.md
+  alloclog report dumps/ --fail-if 'restarts.lost_restarts > 0' \\
+                         --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
+
+A condition names the columns of one view, with the view before each; `alloclog schema` lists them. A value that is null
+meets no condition, and is mentioned.";
+
+/// Show what happened: coverage, crash loops, restarts, failures, first starts, job runs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    input: input::Args,
+    /// What to write the report as
+    #[arg(long, value_enum, default_value = "terminal")]
+    format: Format,
+    /// The file to write instead of standard output; one that exists is replaced when the new one is whole
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How many rows each section shows at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+    /// Explain the words, below each section
+    #[arg(long)]
+    explain: bool,
+    /// Whether to use colours; NO_COLOR in the environment turns them off, too
+    #[arg(long, value_enum, default_value = "auto")]
+    color: Color,
+    /// End with exit code 4 if this SQL condition over a view's columns holds for any row; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    fail_if: Vec<String>,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// At most 100 columns of text.
+    Terminal,
+    /// Markdown.
+    Markdown,
+    /// JSON, as docs/report.schema.json describes it.
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let by = &args.input.by;
+    let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = args.input.inputs()?;
+    let console = Console::new(args.input.loudness(), &inputs);
+    interrupt::listen()?;
+    let place = Place::begin(args.output.as_deref())?;
+    let store = place.store();
+    let mut needs = Needs { tables: report::TABLES.into(), views: report::views() };
+    needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
+    let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+    let options = Options { by: by.clone(), period: args.input.period(), top: args.top };
+    let report = report::read(&store, &gathered.summary, &options)?;
+    let text = match args.format {
+        Format::Terminal => report::terminal(&report, args.look()),
+        Format::Markdown => report::markdown(&report, args.explain),
+        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+    };
+    place_and_judge(place, &text, &conditions, gathered.exit, &console)
+}
+
+/// Judges the conditions while the store is there, and puts the text in its place.
+fn place_and_judge(
+    place: Place,
+    text: &str,
+    conditions: &[Condition],
+    exit: Exit,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let named = conditions.iter().filter_map(|condition| Some((condition, condition.view?.name)));
+    let exit = fail_if::judge(&place.store(), named, exit, console)?;
+    place.finish(|out| Ok(out.write_all(text.as_bytes())?))?;
+    Ok(exit)
+}
+
+impl Args {
+    fn look(&self) -> Look {
+        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && !is_plain,
+        };
+        let columns = is_terminal.then(|| usize::from(console::Term::stdout().size().1));
+        // What is narrower than this is no table any more.
+        let width = columns.map_or(WIDTH, |columns| columns.clamp(60, WIDTH));
+        Look { width, colour, explain: self.explain }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a row of a statistic is about: the group that `--by` names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::view;
+use crate::tables::column::Described;
+
+/// How a statistic names its group: this text and no other, so that it can be replaced. The unedited file runs anywhere.
+pub const GROUP: &str = "region, namespace, job_id, task_group, task";
+
+/// The columns that can make up a group: those that every per-task view carries.
+pub const COLUMNS: [&str; 11] = [
+    "region",
+    "namespace",
+    "job_id",
+    "task_group",
+    "task",
+    "job_version",
+    "job_type",
+    "node_id",
+    "node_name",
+    "node_class",
+    "datacenter",
+];
+
+/// The columns of a group, at least one, each of [`COLUMNS`] and named once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By(Vec<&'static str>);
+
+impl Default for By {
+    fn default() -> By {
+        By(COLUMNS[..5].to_vec())
+    }
+}
+
+impl FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<By, String> {
+        let mut columns = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let Some(column) = COLUMNS.into_iter().find(|column| *column == name) else {
+                return Err(format!("there is no column {name:?} to group by; there are {}", COLUMNS.join(", ")));
+            };
+            if columns.contains(&column) {
+                return Err(format!("{name} is named twice"));
+            }
+            columns.push(column);
+        }
+        Ok(By(columns))
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+impl By {
+    /// Its columns, in the order in which they were named.
+    pub fn columns(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied()
+    }
+
+    /// The text of a statistic with this group in the place of the usual one.
+    pub(super) fn edit(&self, sql: &str) -> String {
+        sql.replace(GROUP, &self.0.join(", "))
+    }
+
+    /// The columns of a statistic with this group in the place of the usual one.
+    ///
+    /// # Errors
+    /// When the head of `task_states`, which describes them all, cannot be read.
+    pub(super) fn describe(&self, usual: Vec<Described>) -> anyhow::Result<Vec<Described>> {
+        let known = view("task_states").map(|view| view.head()).transpose()?.map_or_else(Vec::new, |head| head.columns);
+        let mut columns: Vec<Described> = Vec::new();
+        for name in &self.0 {
+            let own = usual.iter().chain(&known).find(|column| column.name == *name);
+            columns.extend(own.cloned());
+        }
+        columns.extend(usual.into_iter().filter(|column| !COLUMNS[..5].contains(&column.name.as_str())));
+        Ok(columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_columns_and_refuses_others() {
+        let by = |text: &str| text.parse::<By>().map(|by| by.to_string());
+        assert_eq!(by("job_id, node_class").as_deref(), Ok("job_id,node_class"));
+        assert_eq!(by(&By::default().to_string()), Ok("region,namespace,job_id,task_group,task".to_owned()));
+        assert!(by("").is_err() && by("alloc_id").is_err() && by("task,task").is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! A condition over a statistic's columns: what `--fail-if` says.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+
+use super::{By, View, question, view};
+use crate::error::Refused;
+
+/// An SQL expression over the columns of one result.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// As the user wrote it.
+    pub text: String,
+    /// The view before the dots; `None` when columns stand bare.
+    pub view: Option<&'static View>,
+    /// The expression over bare columns.
+    pub sql: String,
+    /// The columns that it names.
+    pub columns: BTreeSet<String>,
+}
+
+impl Condition {
+    /// Reads a condition over the columns of whatever result it will be asked of.
+    ///
+    /// # Errors
+    /// When it is no expression, or columns have a view before them.
+    pub fn bare(text: &str) -> Result<Condition, Refused> {
+        let condition = parse(text)?;
+        match condition.view {
+            None => Ok(condition),
+            Some(view) => Err(refuse(text, format!("columns stand bare here, without {}.", view.name))),
+        }
+    }
+
+    /// Reads a condition over the columns of one view, each with the view's name before it.
+    ///
+    /// # Errors
+    /// When it is no expression, or columns stand bare, or the view has no such column.
+    pub fn qualified(text: &str, by: &By) -> Result<Condition, Refused> {
+        let condition = parse(text)?;
+        let Some(view) = condition.view else {
+            return Err(refuse(text, "columns need the statistic before them, such as restarts.lost_restarts".into()));
+        };
+        let columns = view.columns(by).map_err(|e| refuse(text, e.to_string()))?;
+        condition.check(&columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>())?;
+        Ok(condition)
+    }
+
+    /// Whether all its columns are among these.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check(&self, known: &[&str]) -> Result<(), Refused> {
+        let Some(missing) = self.columns.iter().find(|column| !known.contains(&column.as_str())) else { return Ok(()) };
+        let mut refused = refuse(&self.text, format!("there is no column {missing:?}"));
+        if let Some(near) = question::nearest(missing, known.iter().copied()) {
+            refused.advice.push(format!("did you mean {near}?"));
+        }
+        refused.advice.push(format!("columns: {}", known.join(", ")));
+        Err(refused)
+    }
+}
+
+fn refuse(text: &str, problem: String) -> Refused {
+    Refused::because(format!("--fail-if '{text}': {problem}"))
+}
+
+fn parse(text: &str) -> Result<Condition, Refused> {
+    let no_expression = |e: String| refuse(text, format!("not a condition: {e}"));
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).map_err(|e| no_expression(e.to_string()))?;
+    let mut expr = parser.parse_expr().map_err(|e| no_expression(e.to_string()))?;
+    let rest = parser.next_token();
+    if rest.token != Token::EOF {
+        return Err(no_expression(format!("{rest} stands behind its end")));
+    }
+    let mut reading = Reading::default();
+    let _ = VisitMut::visit(&mut expr, &mut reading);
+    if let Some(problem) = reading.problem {
+        return Err(refuse(text, problem));
+    }
+    if reading.columns.is_empty() {
+        return Err(refuse(text, "names no column".into()));
+    }
+    let found = match reading.views.iter().collect::<Vec<_>>().as_slice() {
+        [] => None,
+        [_] if reading.has_bare => {
+            return Err(refuse(text, "some columns have a view before them and some do not".into()));
+        }
+        [name] => Some(view(name).ok_or_else(|| {
+            let mut refused = question::no_table(name);
+            refused.problem = format!("--fail-if '{text}': there is no statistic {name:?}");
+            refused
+        })?),
+        _ => return Err(refuse(text, "names columns of several statistics; write one --fail-if for each".into())),
+    };
+    Ok(Condition { text: text.to_owned(), view: found, sql: expr.to_string(), columns: reading.columns })
+}
+
+/// What is found while reading an expression, whose columns are made bare on the way.
+#[derive(Default)]
+struct Reading {
+    views: BTreeSet<String>,
+    columns: BTreeSet<String>,
+    has_bare: bool,
+    problem: Option<String>,
+}
+
+impl VisitorMut for Reading {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.problem = Some("a condition looks at one row and holds no SELECT".into());
+        ControlFlow::Break(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(column) => {
+                self.has_bare = true;
+                self.columns.insert(column.value.clone());
+            }
+            Expr::CompoundIdentifier(parts) => {
+                let [view, column] = parts.as_slice() else {
+                    self.problem = Some(format!("{expr} is no column"));
+                    return ControlFlow::Break(());
+                };
+                self.views.insert(view.value.clone());
+                self.columns.insert(column.value.clone());
+                *expr = Expr::Identifier(column.clone());
+                // The new expression is not to be met as a bare column.
+                return ControlFlow::Continue(());
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qualified_condition_names_its_view() {
+        let text = "start_latency.p95_seconds > 60 and start_latency.tasks >= 20";
+        let condition = Condition::qualified(text, &By::default()).unwrap();
+        assert_eq!(condition.view.unwrap().name, "start_latency");
+        assert_eq!(condition.sql, "p95_seconds > 60 AND tasks >= 20");
+        assert_eq!(condition.columns.into_iter().collect::<Vec<_>>(), ["p95_seconds", "tasks"]);
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_asked_says_why() {
+        for (text, word) in [
+            ("lost_restarts > 0", "such as restarts.lost_restarts"),
+            ("restarts.lost_restart > 0", "no column \"lost_restart\""),
+            ("restart.lost_restarts > 0", "no statistic \"restart\""),
+            ("restarts.restarts > 0 and failures.attempt > 1", "several statistics"),
+            ("restarts.restarts > (select 1)", "no SELECT"),
+            ("restarts.restarts >", "not a condition"),
+            ("restarts.restarts > 1 2", "behind its end"),
+            ("1 > 0", "names no column"),
+        ] {
+            let refused = Condition::qualified(text, &By::default()).unwrap_err();
+            assert!(refused.problem.contains(word), "{text}: {}", refused.problem);
+        }
+        assert!(Condition::bare("restarts.restarts > 1").is_err());
+        assert_eq!(Condition::bare("restarts > 1").unwrap().sql, "restarts > 1");
+    }
+}

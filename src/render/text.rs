@@ -1,0 +1,213 @@
+//! Tables for eyes: padded columns for a terminal, or Markdown.
+
+use std::io::Write;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
+use chrono::DateTime;
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
+
+use crate::time::DAY;
+
+/// The widest cell of a table for a terminal, in columns of text. Whoever wants all of a long text asks for another
+/// format.
+const WIDEST: usize = 60;
+
+/// A table of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    /// The titles of the columns, and to which side they are aligned.
+    pub columns: Vec<(String, Side)>,
+    /// The rows, with as many cells as there are columns.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The side to which a column is aligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Texts.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+impl Text {
+    /// The lines of a table for a terminal: a line of titles, then the rows, two spaces between columns. Cells may
+    /// hold colours.
+    pub fn lines(&self) -> Vec<String> {
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|i| {
+                let cells = self.rows.iter().map(|row| measure_text_width(&row[i]));
+                cells.chain([measure_text_width(&self.columns[i].0)]).max().unwrap_or(0)
+            })
+            .collect();
+        let titles: Vec<String> = self.columns.iter().map(|(title, _)| title.clone()).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&self.columns).zip(&widths).map(|((cell, (_, side)), width)| {
+                let alignment = if *side == Side::Left { Alignment::Left } else { Alignment::Right };
+                pad_str(cell, *width, alignment, None)
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        std::iter::once(&titles).chain(&self.rows).map(line).collect()
+    }
+
+    /// The table in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let mut line = |cells: Vec<String>| {
+            text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        };
+        line(self.columns.iter().map(|(title, _)| markdown(title)).collect());
+        line(
+            self.columns.iter().map(|(_, side)| if *side == Side::Left { "---" } else { "---:" }.to_owned()).collect(),
+        );
+        for row in &self.rows {
+            line(row.iter().map(|cell| markdown(cell)).collect());
+        }
+        text
+    }
+}
+
+/// The text without control characters: names of files and texts of documents must not drive a terminal.
+pub fn one_line(text: &str) -> String {
+    let shown = |c: char| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
+/// Controls, and marks that turn the direction of the text around them.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text as Markdown that shows it as it is.
+pub fn markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in one_line(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '|' | '*' | '`' | '[' | ']' | '\\' | '~' | '_' => escaped.extend(['\\', c]),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Writes batches as a table for a terminal, long texts cut.
+///
+/// # Errors
+/// When a batch cannot be had or the output cannot be written.
+pub fn write_table(
+    mut out: impl Write,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
+) -> anyhow::Result<()> {
+    let mut text = read(schema, batches)?;
+    for cell in text.rows.iter_mut().flatten() {
+        *cell = truncate_str(&one_line(cell), WIDEST, "…").into_owned();
+    }
+    for line in text.lines() {
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes batches as a Markdown table.
+///
+/// # Errors
+/// When a batch cannot be had or the output cannot be written.
+pub fn write_markdown(
+    mut out: impl Write,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
+) -> anyhow::Result<()> {
+    out.write_all(read(schema, batches)?.markdown().as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The rows as texts: null is an empty cell.
+fn read(schema: &SchemaRef, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<Text> {
+    let side = |kind: &DataType| {
+        let is_number = matches!(kind, DataType::Int64 | DataType::Int32 | DataType::Float64);
+        if is_number { Side::Right } else { Side::Left }
+    };
+    let columns = schema.fields().iter().map(|field| (field.name().clone(), side(field.data_type()))).collect();
+    let mut text = Text { columns, rows: Vec::new() };
+    for batch in batches {
+        let batch = batch?;
+        for row in 0..batch.num_rows() {
+            text.rows.push(batch.columns().iter().map(|column| cell(column, row)).collect());
+        }
+    }
+    Ok(text)
+}
+
+fn cell(column: &dyn Array, row: usize) -> String {
+    if column.is_null(row) {
+        return String::new();
+    }
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Float64 => decimal(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+            let moment = DateTime::from_timestamp_micros(micros).unwrap_or_default();
+            moment.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+        }
+        DataType::Date32 => {
+            let day = DateTime::from_timestamp_nanos(i64::from(column.as_primitive::<Date32Type>().value(row)) * DAY);
+            day.format("%Y-%m-%d").to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+/// A number with six digits behind the point, without zeros at the end; all its digits where six would show nothing.
+fn decimal(number: f64) -> String {
+    if number != 0.0 && number.abs() < 1e-4 {
+        return format!("{number:e}");
+    }
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_padded_by_what_is_seen() {
+        let columns = vec![("task".to_owned(), Side::Left), ("restarts".to_owned(), Side::Right)];
+        let rows =
+            vec![vec!["wéb".to_owned(), "7".to_owned()], vec!["\x1b[31mdatabase\x1b[0m".to_owned(), "12".to_owned()]];
+        let lines = Text { columns, rows }.lines();
+        assert_eq!(lines, ["task      restarts", "wéb              7", "\x1b[31mdatabase\x1b[0m        12"]);
+    }
+
+    #[test]
+    fn markdown_shows_a_text_as_it_is() {
+        assert_eq!(markdown("<b>|a_b*"), "&lt;b&gt;\\|a\\_b\\*");
+        assert_eq!(markdown("a\nb"), "a\\\\nb");
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        assert_eq!(one_line("a\x1b[2J\u{202e}b"), "a\\u{1b}[2J\\u{202e}b");
+    }
+
+    #[test]
+    fn decimals_are_short_but_never_zero_for_something() {
+        for (number, text) in [(0.0, "0"), (1.5, "1.5"), (2.0 / 3.0, "0.666667"), (0.00001, "1e-5"), (-120.0, "-120")] {
+            assert_eq!(decimal(number), text);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What happened, how sure that is, worst first: the numbers of a report, taken from the views.
+//!
+//! The rows are those of the views, with the views' columns; nothing is computed here but which of them are shown.
+
+mod markdown;
+mod show;
+mod terminal;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::intake::Summary;
+use crate::query::{self, By, Period, Row, View, view};
+use crate::store::Store;
+use crate::tables::Table;
+
+pub use markdown::markdown;
+pub use terminal::{Look, terminal};
+
+/// The stored tables that a report reads besides those beneath its views.
+pub const TABLES: [Table; 2] = [Table::TaskEvents, Table::Snapshots];
+
+/// The views that a report reads.
+const VIEWS: [&str; 9] = [
+    "allocations",
+    "coverage_summary",
+    "crash_loops",
+    "restarts",
+    "failure_summary",
+    "start_latency",
+    "start_phases",
+    "job_run_summary",
+    "reschedules",
+];
+
+/// The views that a report reads.
+pub fn views() -> Vec<&'static View> {
+    VIEWS.iter().filter_map(|name| view(name)).collect()
+}
+
+/// A report. In JSON it is this, field by field; `docs/report.schema.json` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The program that made it.
+    pub alloclog_version: String,
+    /// The columns that make up a group.
+    pub by: Vec<&'static str>,
+    /// `--since`, as given; null without it.
+    pub since: Option<String>,
+    /// `--until`, as given; null without it.
+    pub until: Option<String>,
+    /// What was read.
+    pub input: Input,
+    /// How complete the history is.
+    pub coverage: Coverage,
+    /// Tasks that restart again and again now, worst first.
+    pub crash_loops: Section,
+    /// Groups with restarts, most first.
+    pub restarts: Section,
+    /// Classes of failures, most first.
+    pub failure_summary: Section,
+    /// First starts, slowest first: of each group a row for either measure.
+    pub start_latency: Section,
+    /// The phases of these groups' first starts.
+    pub start_phases: Section,
+    /// Jobs that run to an end, those that failed most first.
+    pub job_run_summary: Section,
+    /// Replaced allocations, by reason: reason, reschedules, recovered (how many of them show when the work was up
+    /// again), max_recovery_seconds.
+    pub reschedules: Section,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Input {
+    /// Documents.
+    pub documents: u64,
+    /// Places that could not be read.
+    pub rejected: u64,
+    /// Allocations.
+    pub allocations: i64,
+    /// Allocations by client status, with those that were preempted: lost and unknown ones are no failures of tasks.
+    pub allocations_by_status: Vec<Row>,
+    /// Allocations that were preempted.
+    pub preempted_allocations: i64,
+    /// Jobs.
+    pub jobs: i64,
+    /// Namespaces in which these are.
+    pub namespaces: Vec<String>,
+    /// Regions in which these are; an empty text where none is named.
+    pub regions: Vec<String>,
+    /// Task events.
+    pub task_events: i64,
+    /// The first event; null without one.
+    pub first_event_at: Value,
+    /// The last event; null without one.
+    pub last_event_at: Value,
+    /// The first observation; null when no document tells.
+    pub first_observed_at: Value,
+    /// The last observation; null when no document tells.
+    pub last_observed_at: Value,
+    /// The median time between two observations by lists, in seconds; null with fewer than two.
+    pub observed_every_seconds: Option<f64>,
+}
+
+/// How complete the history is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Coverage {
+    /// The columns of `coverage_summary`, over all groups; without its counts of allocations.
+    pub total: Row,
+    /// Groups that lost something, most lost restarts first.
+    pub worst: Section,
+}
+
+/// The first rows of a result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Section {
+    /// How many rows there are in all. For `start_latency` and `start_phases`, how many groups.
+    pub of: usize,
+    /// The first of them.
+    pub rows: Vec<Row>,
+}
+
+impl Section {
+    fn first(mut rows: Vec<Row>, top: usize) -> Section {
+        let of = rows.len();
+        rows.truncate(top);
+        Section { of, rows }
+    }
+}
+
+/// What a report is to show.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The columns that make up a group.
+    pub by: By,
+    /// The period, for the title.
+    pub period: Period,
+    /// How many rows each section shows at most.
+    pub top: usize,
+}
+
+/// Takes a report's numbers from a store that holds [`TABLES`] and [`views`].
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn read(store: &Store, summary: &Summary, options: &Options) -> anyhow::Result<Report> {
+    let by: Vec<&'static str> = options.by.columns().collect();
+    let key = by.join(", ");
+    let section = |sql: &str| Ok::<_, anyhow::Error>(Section::first(query::select(store, sql)?, options.top));
+    let (start_latency, start_phases) = starts(store, &by, options.top)?;
+    Ok(Report {
+        alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: options.period.since.as_ref().map(ToString::to_string),
+        until: options.period.until.as_ref().map(ToString::to_string),
+        input: input(store, summary)?,
+        coverage: Coverage {
+            total: one(store, COVERAGE)?,
+            worst: section(&format!(
+                "SELECT * FROM coverage_summary \
+                 WHERE gaps > 0 OR without_begin > 0 OR vanished_tasks > 0 OR COALESCE(lost_restarts, 0) > 0 \
+                 ORDER BY COALESCE(lost_restarts, 0) DESC, gaps DESC, without_begin DESC, vanished_tasks DESC, \
+                 {key} NULLS LAST"
+            ))?,
+        },
+        crash_loops: section(
+            "SELECT * FROM crash_loops ORDER BY restarts_last_hour DESC, region, namespace, job_id, task_group, task, \
+             alloc_id NULLS LAST",
+        )?,
+        restarts: section(&format!(
+            "SELECT * FROM restarts WHERE restarts > 0 OR restarts_seen > 0 \
+             ORDER BY COALESCE(restarts, restarts_seen) DESC, {key} NULLS LAST"
+        ))?,
+        failure_summary: section(&format!(
+            "SELECT * FROM failure_summary ORDER BY failures DESC, {key}, class NULLS LAST"
+        ))?,
+        start_latency,
+        start_phases,
+        job_run_summary: section(
+            "SELECT * FROM job_run_summary ORDER BY failed + lost DESC, runs DESC, region, namespace, parent_job_id \
+             NULLS LAST",
+        )?,
+        reschedules: section(
+            "SELECT reason, COUNT(*) AS reschedules, COUNT(recovery_seconds) AS recovered, \
+             MAX(recovery_seconds) AS max_recovery_seconds FROM reschedules \
+             GROUP BY reason ORDER BY reschedules DESC, reason NULLS LAST",
+        )?,
+        by,
+    })
+}
+
+const COVERAGE: &str = "\
+    SELECT SUM(tasks) AS tasks, SUM(complete) AS complete, SUM(without_events) AS without_events, \
+    SUM(without_begin) AS without_begin, SUM(events) AS events, SUM(gaps) AS gaps, \
+    CASE WHEN COUNT(restarts) > 0 THEN SUM(restarts) END AS restarts, \
+    CASE WHEN COUNT(lost_restarts) > 0 THEN SUM(lost_restarts) END AS lost_restarts, \
+    SUM(uncounted_tasks) AS uncounted_tasks, SUM(vanished_tasks) AS vanished_tasks, \
+    MIN(keep_interval_seconds) AS keep_interval_seconds FROM coverage_summary";
+
+fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
+    let counts = one(
+        store,
+        "SELECT COUNT(*) AS allocations, SUM(CASE WHEN preempted_by IS NULL THEN 0 ELSE 1 END) AS preempted \
+         FROM allocations",
+    )?;
+    let jobs = query::select(store, "SELECT DISTINCT region, namespace, job_id FROM allocations")?;
+    let events = one(
+        store,
+        "SELECT COUNT(*) AS task_events, MIN(event_at) AS first_at, MAX(event_at) AS last_at FROM task_events",
+    )?;
+    let observed = one(store, "SELECT MIN(observed_at) AS first_at, MAX(observed_at) AS last_at FROM snapshots")?;
+    let moments = query::select(
+        store,
+        "SELECT DISTINCT observed_at_ns FROM snapshots WHERE observed_at_ns IS NOT NULL AND shape <> 'stream' \
+         ORDER BY observed_at_ns",
+    )?;
+    let by_status = "SELECT client_status, COUNT(*) AS allocations FROM allocations \
+                     GROUP BY client_status ORDER BY client_status NULLS LAST";
+    let distinct = |column: &str| {
+        let mut texts: Vec<String> = jobs.iter().filter_map(|row| row.text(column)).map(str::to_owned).collect();
+        texts.sort();
+        texts.dedup();
+        texts
+    };
+    let moments: Vec<i64> = moments.iter().filter_map(|row| row.int("observed_at_ns")).collect();
+    Ok(Input {
+        documents: summary.documents,
+        rejected: summary.rejected,
+        allocations: counts.int("allocations").unwrap_or(0),
+        allocations_by_status: query::select(store, by_status)?,
+        preempted_allocations: counts.int("preempted").unwrap_or(0),
+        jobs: jobs.len() as i64,
+        namespaces: distinct("namespace"),
+        regions: distinct("region"),
+        task_events: events.int("task_events").unwrap_or(0),
+        first_event_at: events.get("first_at").clone(),
+        last_event_at: events.get("last_at").clone(),
+        first_observed_at: observed.get("first_at").clone(),
+        last_observed_at: observed.get("last_at").clone(),
+        observed_every_seconds: median_step(&moments),
+    })
+}
+
+/// The median difference between neighbours, in seconds from nanoseconds; of an even number, the lower one.
+fn median_step(sorted: &[i64]) -> Option<f64> {
+    let mut steps: Vec<i64> = sorted.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_unstable();
+    let median = steps.get(steps.len().checked_sub(1)? / 2)?;
+    Some(*median as f64 / 1e9)
+}
+
+/// The groups whose first starts take longest from their creation, those first of which too many have not started to
+/// tell, with both measures and all phases.
+fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Section)> {
+    let key = by.join(", ");
+    let slowest = query::select(
+        store,
+        &format!(
+            "SELECT *, CASE WHEN p95_seconds IS NULL AND waiting + failed_before_start > 0 THEN 1 ELSE 0 END AS stuck \
+             FROM start_latency WHERE measure = 'created_to_started' \
+             ORDER BY stuck DESC, COALESCE(p95_seconds, -1) DESC, COALESCE(p50_seconds, -1) DESC, tasks DESC, \
+             {key} NULLS LAST"
+        ),
+    )?;
+    let of = slowest.len();
+    let groups: Vec<Vec<&Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();
+    let sorted = |rows: Vec<Row>| {
+        let mut placed: Vec<(usize, Row)> = Vec::new();
+        for row in rows {
+            let place = groups.iter().position(|wanted| *wanted == group(&row, by));
+            placed.extend(place.map(|place| (place, row)));
+        }
+        // Stable: the rows of one group stay in the order of the view.
+        placed.sort_by_key(|(place, _)| *place);
+        Section { of, rows: placed.into_iter().map(|(_, row)| row).collect() }
+    };
+    let latency = query::select(store, "SELECT * FROM start_latency")?;
+    let phases = query::select(store, "SELECT * FROM start_phases")?;
+    Ok((sorted(latency), sorted(phases)))
+}
+
+/// What a row is about.
+fn group<'r>(row: &'r Row, by: &[&str]) -> Vec<&'r Value> {
+    by.iter().map(|column| row.get(column)).collect()
+}
+
+fn one(store: &Store, sql: &str) -> anyhow::Result<Row> {
+    Ok(query::select(store, sql)?.into_iter().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_step_is_one_that_was_taken() {
+        assert_eq!(median_step(&[]), None);
+        assert_eq!(median_step(&[5]), None);
+        assert_eq!(median_step(&[0, 2_000_000_000]), Some(2.0));
+        assert_eq!(median_step(&[0, 1_000_000_000, 4_000_000_000]), Some(1.0));
+    }
+}

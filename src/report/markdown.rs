@@ -1,0 +1,187 @@
+//! A report in Markdown, for a ticket or a mail.
+
+use super::show::{causes, class, count, counted, coverage, group, group_title, maybe_span, moment, percent, rate};
+use super::{Report, Section};
+use crate::query::{Row, view};
+use crate::render::text::{Side, Text, markdown as escaped};
+
+use Side::{Left, Right};
+
+/// A report in Markdown; with `explain`, the words are explained.
+pub fn markdown(report: &Report, explain: bool) -> String {
+    let input = &report.input;
+    let mut text = String::from("# alloclog report\n\n");
+    text.push_str(&format!(
+        "{} of {}: {} and {}, from {}, seen from {} to {} UTC.\n\n",
+        counted(input.allocations, "allocation"),
+        counted(input.jobs, "job"),
+        counted(report.coverage.total.int("tasks").unwrap_or(0), "task"),
+        counted(input.task_events, "event"),
+        counted(input.documents as i64, "document"),
+        moment(&input.first_observed_at),
+        moment(&input.last_observed_at),
+    ));
+    if report.since.is_some() || report.until.is_some() {
+        let since = report.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
+        let until = report.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+        text.push_str(&format!("Statistics are cut to what came{since}{until}.\n\n"));
+    }
+    if input.rejected > 0 {
+        let parts = counted(input.rejected as i64, "part");
+        text.push_str(&format!("**{parts} of the input could not be read; its numbers are missing here.**\n\n"));
+    }
+    let mut statuses =
+        Text { columns: vec![("client status".into(), Left), ("allocations".into(), Right)], rows: vec![] };
+    for row in &input.allocations_by_status {
+        statuses
+            .rows
+            .push(vec![row.text("client_status").unwrap_or("unknown to us").to_owned(), count(row.int("allocations"))]);
+    }
+    statuses.rows.push(vec!["(preempted)".into(), count(Some(input.preempted_allocations))]);
+    text.push_str(&statuses.markdown());
+    let mut add = |title: &str, body: String, views: &[&str]| {
+        text.push_str(&format!("\n## {title}\n\n{body}"));
+        if explain {
+            views.iter().for_each(|name| text.push_str(&explanation(name)));
+        }
+    };
+    let sentences: Vec<String> = coverage(report).iter().map(|sentence| format!("- {}\n", escaped(sentence))).collect();
+    add("Coverage", sentences.concat(), &["coverage", "coverage_summary"]);
+    let place = ["region", "namespace", "job_id", "task_group", "task"];
+    add("Crash loops", table(report, &report.crash_loops, &place, "No crash loops.", &CRASH_LOOPS), &["crash_loops"]);
+    add("Restarts", table(report, &report.restarts, &report.by, "No restarts.", &RESTARTS), &["restarts"]);
+    add("Failures", table(report, &report.failure_summary, &report.by, "No failures.", &FAILURES), &["failures"]);
+    let measured = |measure: &str| {
+        let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
+        Section { of: report.start_latency.of, rows: rows.cloned().collect() }
+    };
+    for (measure, title) in [
+        ("created_to_started", "First starts, from their creation"),
+        ("setup_to_started", "First starts, from their setup"),
+    ] {
+        add(title, table(report, &measured(measure), &report.by, "No tasks.", &STARTS), &["start_latency"]);
+    }
+    add("Phases of first starts", table(report, &report.start_phases, &report.by, "None.", &PHASES), &["start_phases"]);
+    let place = ["region", "namespace", "parent_job_id"];
+    add("Job runs", table(report, &report.job_run_summary, &place, "No runs of batch jobs.", &JOB_RUNS), &["job_runs"]);
+    add(
+        "Reschedules",
+        table(report, &report.reschedules, &[], "No allocation replaced another.", &RESCHEDULES),
+        &["reschedules"],
+    );
+    text
+}
+
+/// A column: its title, its side, and what it shows of a row.
+type Column = (&'static str, Side, fn(&Row) -> String);
+
+const CRASH_LOOPS: [Column; 7] = [
+    ("restarts in the last hour", Right, |row| count(row.int("restarts_last_hour"))),
+    ("every", Right, |row| maybe_span(row.number("period_seconds"))),
+    ("since (UTC)", Left, |row| moment(row.get("since_at"))),
+    ("last failure", Left, |row| class(row.text("last_class"), row.int("last_exit_code"))),
+    ("state", Left, |row| word(row, "state")),
+    ("allocation", Left, |row| word(row, "alloc_id")),
+    ("node", Left, |row| row.text("node_name").map_or_else(|| word(row, "node_id"), str::to_owned)),
+];
+
+const RESTARTS: [Column; 6] = [
+    ("restarts", Right, |row| count(row.int("restarts"))),
+    ("seen", Right, |row| count(row.int("restarts_seen"))),
+    ("lost", Right, |row| count(row.int("lost_restarts"))),
+    ("a task-day", Right, |row| rate(row.number("restarts_per_task_day"))),
+    ("last (UTC)", Left, |row| moment(row.get("last_restart_at"))),
+    ("causes seen", Left, causes),
+];
+
+const FAILURES: [Column; 7] = [
+    ("failures", Right, |row| count(row.int("failures"))),
+    ("class", Left, |row| class(row.text("class"), row.int("exit_code"))),
+    ("gave up", Right, |row| count(row.int("gave_up"))),
+    ("suspected OOM", Right, |row| count(row.int("suspected_oom"))),
+    ("tasks", Right, |row| count(row.int("tasks"))),
+    ("last (UTC)", Left, |row| moment(row.get("last_at"))),
+    ("commonest message", Left, |row| word(row, "message")),
+];
+
+const STARTS: [Column; 9] = [
+    ("tasks", Right, |row| count(row.int("tasks"))),
+    ("started", Right, |row| count(row.int("started"))),
+    ("waiting", Right, |row| count(row.int("waiting"))),
+    ("failed", Right, |row| count(row.int("failed_before_start"))),
+    ("stopped", Right, |row| count(row.int("stopped_before_start"))),
+    ("unknown", Right, |row| count(row.int("unknown"))),
+    ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
+    ("p95", Right, |row| maybe_span(row.number("p95_seconds"))),
+    ("max", Right, |row| maybe_span(row.number("max_seconds"))),
+];
+
+const PHASES: [Column; 5] = [
+    ("phase", Left, |row| word(row, "phase")),
+    ("samples", Right, |row| count(row.int("samples"))),
+    ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
+    ("p95", Right, |row| maybe_span(row.number("p95_seconds"))),
+    ("max", Right, |row| maybe_span(row.number("max_seconds"))),
+];
+
+const JOB_RUNS: [Column; 11] = [
+    ("runs", Right, |row| count(row.int("runs"))),
+    ("complete", Right, |row| count(row.int("complete"))),
+    ("failed", Right, |row| count(row.int("failed"))),
+    ("lost", Right, |row| count(row.int("lost"))),
+    ("stopped", Right, |row| count(row.int("stopped"))),
+    ("running", Right, |row| count(row.int("running"))),
+    ("unknown", Right, |row| count(row.int("unknown"))),
+    ("success", Right, |row| {
+        let int = |column: &str| row.int(column).unwrap_or(0);
+        percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost"))
+    }),
+    ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
+    ("p95", Right, |row| maybe_span(row.number("p95_seconds"))),
+    ("last success (UTC)", Left, |row| moment(row.get("last_success_at"))),
+];
+
+const RESCHEDULES: [Column; 4] = [
+    ("reason", Left, |row| word(row, "reason")),
+    ("reschedules", Right, |row| count(row.int("reschedules"))),
+    ("recovered", Right, |row| count(row.int("recovered"))),
+    ("longest recovery", Right, |row| maybe_span(row.number("max_recovery_seconds"))),
+];
+
+fn word(row: &Row, column: &str) -> String {
+    row.text(column).unwrap_or("-").to_owned()
+}
+
+/// The rows of a section, each beginning with what it is about.
+fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns: &[Column]) -> String {
+    if section.rows.is_empty() {
+        return format!("{none}\n");
+    }
+    let mut text = Text::default();
+    if !place.is_empty() {
+        text.columns.push((group_title(report, place), Left));
+    }
+    text.columns.extend(columns.iter().map(|(title, side, _)| ((*title).to_owned(), *side)));
+    for row in &section.rows {
+        let about = (!place.is_empty()).then(|| group(report, row, place));
+        text.rows.push(about.into_iter().chain(columns.iter().map(|(_, _, show)| show(row))).collect());
+    }
+    let mut table = text.markdown();
+    let groups = |rows: &[Row]| {
+        let mut places: Vec<String> = rows.iter().map(|row| group(report, row, place)).collect();
+        places.dedup();
+        places.len()
+    };
+    let is_of_groups = !place.is_empty() && section.rows.first().is_some_and(|row| row.text("phase").is_some());
+    let shown = if is_of_groups { groups(&section.rows) } else { section.rows.len() };
+    if section.of > shown {
+        table.push_str(&format!("\nand {} more.\n", section.of - shown));
+    }
+    table
+}
+
+fn explanation(name: &str) -> String {
+    let Some(head) = view(name).and_then(|view| view.head().ok()) else { return String::new() };
+    let lines: Vec<String> = head.definition.iter().map(|line| format!("> {}\n", escaped(line))).collect();
+    format!("\n> **{}**\n{}", escaped(&head.question), lines.concat())
+}

@@ -1,0 +1,245 @@
+//! How a report shows numbers: rounded for eyes, never less than something for nothing.
+
+use serde_json::Value;
+
+use super::Report;
+use crate::query::Row;
+
+/// A span of time: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
+pub fn span(seconds: f64) -> String {
+    let (sign, s) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
+    let text = match s {
+        _ if s == 0.0 => "0 s".to_owned(),
+        _ if s < 0.000_999_5 => "<1 ms".to_owned(),
+        _ if s < 0.999_5 => format!("{:.0} ms", s * 1e3),
+        _ if s < 9.95 => format!("{s:.1} s"),
+        _ if s < 119.5 => format!("{s:.0} s"),
+        _ if s < 119.5 * 60.0 => format!("{:.0} min", s / 60.0),
+        _ if s < 47.95 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        _ => format!("{:.1} d", s / 86400.0),
+    };
+    format!("{sign}{text}")
+}
+
+/// A span that may not be known.
+pub fn maybe_span(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), span)
+}
+
+/// A count with commas; `-` when not known.
+pub fn count(n: Option<i64>) -> String {
+    let Some(n) = n else { return "-".to_owned() };
+    let digits = n.unsigned_abs().to_string();
+    let mut text = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count that is not worth a look when it is 0.
+pub fn count_or_blank(n: Option<i64>) -> String {
+    if n == Some(0) { String::new() } else { count(n) }
+}
+
+/// A count and what is counted.
+pub fn counted(n: i64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(Some(n)))
+}
+
+/// A rate with two significant digits or so.
+pub fn rate(rate: Option<f64>) -> String {
+    match rate {
+        None => "-".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(r) if r >= 9.95 => count(Some(r.round() as i64)),
+        Some(r) if r >= 0.095 => format!("{r:.1}"),
+        Some(r) if r >= 0.0095 => format!("{r:.2}"),
+        Some(_) => "<0.01".to_owned(),
+    }
+}
+
+/// A share in percent: 100 only when it is all, 0 only when it is none.
+pub fn percent(part: i64, whole: i64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    let tenths = part as f64 * 1000.0 / whole as f64;
+    match part {
+        _ if part == whole => "100%".to_owned(),
+        0 => "0%".to_owned(),
+        _ if tenths > 999.0 => ">99.9%".to_owned(),
+        _ if tenths < 1.0 => "<0.1%".to_owned(),
+        _ if tenths < 990.0 => format!("{:.0}%", tenths / 10.0),
+        _ => format!("{:.1}%", (tenths).floor() / 10.0),
+    }
+}
+
+/// A moment to the second, from RFC 3339.
+pub fn moment(value: &Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
+}
+
+/// A moment to the second, without its day if that is the day of the last observation.
+pub fn clock(value: &Value, report: &Report) -> String {
+    let text = moment(value);
+    let today = moment(&report.input.last_observed_at);
+    match (text.split_once(' '), today.split_once(' ')) {
+        (Some((day, time)), Some((last_day, _))) if day == last_day => time.to_owned(),
+        (Some((day, time)), _) => format!("{} {}", day.get(5..).unwrap_or(day), time.get(..5).unwrap_or(time)),
+        _ => text,
+    }
+}
+
+/// What a group's rows are called: the columns that say something, joined by slashes.
+pub fn group_title(report: &Report, columns: &[&str]) -> String {
+    let titles = shown(report, columns).map(|column| match column {
+        "job_id" | "parent_job_id" => "job",
+        "task_group" => "group",
+        other => other,
+    });
+    titles.collect::<Vec<_>>().join("/")
+}
+
+/// What a row is about: the values of those columns, `?` where one is not known.
+pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
+    let values = shown(report, columns).map(|column| match row.get(column) {
+        Value::Null => "?".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    values.collect::<Vec<_>>().join("/")
+}
+
+/// Leaves out a region or namespace that is the usual one for all.
+fn shown<'c>(report: &'c Report, columns: &'c [&'c str]) -> impl Iterator<Item = &'c str> {
+    let is_usual = |column: &str, usual: &str, all: &[String]| columns.len() > 1 && column == usual && all.len() <= 1;
+    columns.iter().copied().filter(move |column| {
+        let input = &report.input;
+        let region = is_usual(column, "region", &input.regions) && input.regions.iter().all(String::is_empty);
+        let namespace =
+            is_usual(column, "namespace", &input.namespaces) && input.namespaces.iter().all(|n| n == "default");
+        !region && !namespace
+    })
+}
+
+/// The causes of restarts that were seen, most first.
+pub fn causes(row: &Row) -> String {
+    let mut causes: Vec<(i64, &str)> = Vec::new();
+    for (column, value) in &row.0 {
+        if let (Some(cause), Some(n)) = (column.strip_prefix("cause_"), value.as_i64().filter(|n| *n > 0)) {
+            causes.push((n, cause));
+        }
+    }
+    causes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let named = causes.iter().map(|(n, cause)| format!("{} {}", count(Some(*n)), cause.replace('_', " ")));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+/// How a failure shows: its class, and an exit code.
+pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
+    match (class, exit_code) {
+        (None, _) => "-".to_owned(),
+        (Some("exit"), Some(code)) => format!("exit {code}"),
+        (Some(class), Some(code)) if code != 0 => format!("{class} (exit {code})"),
+        (Some(class), _) => class.to_owned(),
+    }
+}
+
+/// What is lost, where, and how often one would have had to look: one sentence each.
+pub fn coverage(report: &Report) -> Vec<String> {
+    let total = &report.coverage.total;
+    let int = |column: &str| total.int(column).unwrap_or(0);
+    let (tasks, complete) = (int("tasks"), int("complete"));
+    let mut lines = Vec::new();
+    lines.push(format!(
+        "The history of {} of {} ({}) is complete up to the last look.",
+        count(Some(complete)),
+        counted(tasks, "task"),
+        percent(complete, tasks)
+    ));
+    let mut lost = Vec::new();
+    if int("lost_restarts") > 0 {
+        let all = total.int("restarts").unwrap_or(0);
+        lost.push(format!("the events of {} of {}", count(total.int("lost_restarts")), counted(all, "restart")));
+    }
+    if int("without_begin") > 0 {
+        lost.push(format!("the beginning of {}", counted(int("without_begin"), "task")));
+    }
+    if int("gaps") > 0 {
+        lost.push(format!("what lies in {}", counted(int("gaps"), "gap")));
+    }
+    if int("vanished_tasks") > 0 {
+        lost.push(format!("the end of {}, which vanished", counted(int("vanished_tasks"), "task")));
+    }
+    if !lost.is_empty() {
+        let mut line = format!("Lost: {}", lost.join("; "));
+        if let Some(worst) = report.coverage.worst.rows.first() {
+            line.push_str(&format!(". Most of it in {}", group(report, worst, &report.by)));
+        }
+        lines.push(line + ".");
+    }
+    if int("uncounted_tasks") > 0 {
+        let tasks = counted(int("uncounted_tasks"), "task");
+        lines.push(format!("Of {tasks} it is not known how many restarts were lost."));
+    }
+    if int("without_events") > 0 {
+        lines.push(format!("{} had no event yet, or shows none.", counted(int("without_events"), "task")));
+    }
+    if let Some(interval) = total.number("keep_interval_seconds") {
+        let every = report.input.observed_every_seconds;
+        let every = every.map_or_else(String::new, |every| format!("; these are {} apart (median)", span(every)));
+        lines.push(format!("Snapshots at most {} apart would have kept the events{every}.", span(interval)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_the_unit_that_reads_best() {
+        for (seconds, text) in [
+            (0.0, "0 s"),
+            (0.0002, "<1 ms"),
+            (0.34, "340 ms"),
+            (4.249, "4.2 s"),
+            (9.96, "10 s"),
+            (119.0, "119 s"),
+            (119.7, "2 min"),
+            (5400.0, "90 min"),
+            (7200.0, "2.0 h"),
+            (200_000.0, "2.3 d"),
+            (-0.5, "-500 ms"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_share_is_whole_or_nothing_only_when_it_is() {
+        for (part, whole, text) in [
+            (0, 0, "-"),
+            (5, 5, "100%"),
+            (0, 5, "0%"),
+            (9999, 10_000, ">99.9%"),
+            (995, 1000, "99.5%"),
+            (1, 5000, "<0.1%"),
+            (1, 2, "50%"),
+        ] {
+            assert_eq!(percent(part, whole), text, "{part} of {whole}");
+        }
+    }
+
+    #[test]
+    fn counts_have_commas() {
+        assert_eq!(count(Some(1_234_567)), "1,234,567");
+        assert_eq!(count(Some(-123)), "-123");
+        assert_eq!(count(None), "-");
+    }
+}

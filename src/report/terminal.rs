@@ -1,0 +1,517 @@
+//! A report for a terminal: at most 100 columns, with colour and bars where they say more than digits.
+
+use console::{Style, measure_text_width, truncate_str};
+
+use super::show::{
+    causes, class, clock, count, count_or_blank, counted, coverage, group, group_title, maybe_span, moment, percent,
+    rate, span,
+};
+use super::{Report, Section};
+use crate::query::{Row, view};
+use crate::render::text::{Side, Text, one_line};
+
+/// How a report for a terminal looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Columns of text.
+    pub width: usize,
+    /// Whether colours are used.
+    pub colour: bool,
+    /// Whether the words are explained.
+    pub explain: bool,
+}
+
+/// The width of a bar, in columns of text.
+const BAR: usize = 8;
+
+/// A report as text, its lines ended.
+pub fn terminal(report: &Report, look: Look) -> String {
+    let page = Page { report, look };
+    let mut lines = page.head();
+    for (title, body, views) in [
+        ("Coverage", page.coverage(), &["coverage", "coverage_summary"][..]),
+        ("Crash loops", page.crash_loops(), &["crash_loops"][..]),
+        ("Restarts", page.restarts(), &["restarts"][..]),
+        ("Failures", page.failures(), &["failures"][..]),
+        ("First starts", page.starts(), &["start_latency", "start_phases"][..]),
+        ("Job runs", page.job_runs(), &["job_runs"][..]),
+        ("Reschedules", page.reschedules(), &["reschedules"][..]),
+    ] {
+        lines.push(String::new());
+        lines.push(page.style().bold().apply_to(title).to_string());
+        lines.extend(body.into_iter().map(|line| format!("  {line}")));
+        if look.explain {
+            lines.extend(page.explanation(views));
+        }
+    }
+    if !look.explain {
+        lines.push(String::new());
+        let hint = "--explain says what the words mean; alloclog query NAME and --format json show all columns.";
+        lines.push(page.style().dim().apply_to(hint).to_string());
+    }
+    let mut text = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
+    text.push('\n');
+    text
+}
+
+struct Page<'r> {
+    report: &'r Report,
+    look: Look,
+}
+
+impl Page<'_> {
+    fn style(&self) -> Style {
+        Style::new().force_styling(self.look.colour)
+    }
+
+    fn bad(&self, text: String) -> String {
+        if text.is_empty() { text } else { self.style().red().apply_to(text).to_string() }
+    }
+
+    fn doubtful(&self, text: String) -> String {
+        if text.is_empty() { text } else { self.style().yellow().apply_to(text).to_string() }
+    }
+
+    fn head(&self) -> Vec<String> {
+        let input = &self.report.input;
+        let mut lines = vec![self.style().bold().apply_to("alloclog report").to_string()];
+        let mut read = format!(
+            "{} of {}: {} and {}",
+            counted(input.allocations, "allocation"),
+            counted(input.jobs, "job"),
+            counted(self.report.coverage.total.int("tasks").unwrap_or(0), "task"),
+            counted(input.task_events, "event"),
+        );
+        read.push_str(&format!(", from {}", counted(input.documents as i64, "document")));
+        lines.extend(self.wrapped(&(read + ".")));
+        if !input.last_observed_at.is_null() {
+            let (first, last) = (moment(&input.first_observed_at), moment(&input.last_observed_at));
+            let seen =
+                if first == last { format!("Seen at {last} UTC") } else { format!("Seen from {first} to {last} UTC") };
+            let events =
+                format!("{}; events from {} to {}.", seen, moment(&input.first_event_at), moment(&input.last_event_at));
+            lines.extend(self.wrapped(&events));
+        }
+        let by_status = input.allocations_by_status.iter().map(|row| {
+            format!("{} {}", count(row.int("allocations")), row.text("client_status").unwrap_or("of unknown status"))
+        });
+        let mut statuses: Vec<String> = by_status.collect();
+        if input.preempted_allocations > 0 {
+            statuses.push(format!("{} preempted", count(Some(input.preempted_allocations))));
+        }
+        if !statuses.is_empty() {
+            lines.extend(self.wrapped(&format!("Allocations: {}.", statuses.join(", "))));
+        }
+        if self.report.since.is_some() || self.report.until.is_some() {
+            let since = self.report.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
+            let until = self.report.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+            lines.extend(self.wrapped(&format!("Statistics are cut to what came{since}{until}.")));
+        }
+        if input.rejected > 0 {
+            let line = format!(
+                "{} of the input could not be read; its numbers are missing here.",
+                counted(input.rejected as i64, "part")
+            );
+            lines.push(self.bad(line));
+        }
+        lines
+    }
+
+    fn coverage(&self) -> Vec<String> {
+        let total = &self.report.coverage.total;
+        let (tasks, complete) = (total.int("tasks").unwrap_or(0), total.int("complete").unwrap_or(0));
+        let mut lines = Vec::new();
+        for (i, sentence) in coverage(self.report).into_iter().enumerate() {
+            let sentence = if i == 0 && tasks > 0 {
+                format!("{} {sentence}", bar(complete as f64, tasks as f64))
+            } else {
+                sentence
+            };
+            lines.extend(self.wrapped(&sentence).into_iter().map(|line| match i {
+                0 if complete < tasks => self.doubtful(line),
+                _ => line,
+            }));
+        }
+        lines
+    }
+
+    fn crash_loops(&self) -> Vec<String> {
+        let columns = [
+            ("restarts", Side::Right),
+            ("every", Side::Right),
+            ("since", Side::Left),
+            ("last", Side::Left),
+            ("state", Side::Left),
+            ("alloc", Side::Left),
+            ("node", Side::Left),
+        ];
+        let place = ["region", "namespace", "job_id", "task_group", "task"];
+        let row = |row: &Row| {
+            let node = row.text("node_name").map(str::to_owned).or_else(|| row.text("node_id").map(short));
+            vec![
+                self.bad(count(row.int("restarts_last_hour"))),
+                maybe_span(row.number("period_seconds")),
+                clock(row.get("since_at"), self.report),
+                class(row.text("last_class"), row.int("last_exit_code")),
+                row.text("state").unwrap_or("-").to_owned(),
+                row.text("alloc_id").map_or_else(|| "-".to_owned(), short),
+                node.unwrap_or_else(|| "-".to_owned()),
+            ]
+        };
+        let none = format!(
+            "No task restarted three times or more in the hour before {}.",
+            moment(&self.report.input.last_observed_at)
+        );
+        self.table(&self.report.crash_loops, &none, &columns, &place, row, "task")
+    }
+
+    fn restarts(&self) -> Vec<String> {
+        let most = self.report.restarts.rows.first().and_then(|row| row.int("restarts")).unwrap_or(0);
+        let columns = [
+            ("restarts", Side::Right),
+            ("", Side::Left),
+            ("lost", Side::Right),
+            ("/task-day", Side::Right),
+            ("last", Side::Left),
+            ("causes seen", Side::Left),
+        ];
+        let row = |row: &Row| {
+            let lost = row.int("lost_restarts");
+            vec![
+                count(row.int("restarts")),
+                bar(row.int("restarts").unwrap_or(0) as f64, most as f64),
+                if lost == Some(0) { "0".to_owned() } else { self.doubtful(count(lost)) },
+                rate(row.number("restarts_per_task_day")),
+                clock(row.get("last_restart_at"), self.report),
+                causes(row),
+            ]
+        };
+        self.table(&self.report.restarts, "No restarts.", &columns, &self.report.by, row, "group")
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let most = self.report.failure_summary.rows.first().and_then(|row| row.int("failures")).unwrap_or(0);
+        let columns = [
+            ("failures", Side::Right),
+            ("", Side::Left),
+            ("gave up", Side::Right),
+            ("tasks", Side::Right),
+            ("last", Side::Left),
+            ("class", Side::Left),
+        ];
+        let section = &self.report.failure_summary;
+        let row = |row: &Row| {
+            let failures = row.int("failures");
+            let maybe_oom = if row.int("suspected_oom").unwrap_or(0) > 0 { " OOM?" } else { "" };
+            vec![
+                count(failures),
+                bar(failures.unwrap_or(0) as f64, most as f64),
+                self.bad(count_or_blank(row.int("gave_up"))),
+                count(row.int("tasks")),
+                clock(row.get("last_at"), self.report),
+                format!("{}{maybe_oom}", class(row.text("class"), row.int("exit_code"))),
+            ]
+        };
+        let mut lines = self.table(section, "No failures.", &columns, &self.report.by, row, "group");
+        // Each row's commonest message stands below it.
+        for (i, row) in section.rows.iter().enumerate().rev() {
+            if let Some(message) = row.text("message") {
+                let message = truncate_str(&one_line(message), self.look.width - 8, "…").into_owned();
+                lines.insert(i + 2, format!("      {}", self.style().dim().apply_to(message)));
+            }
+        }
+        lines
+    }
+
+    fn starts(&self) -> Vec<String> {
+        let of_measure = |measure: &str| {
+            self.report
+                .start_latency
+                .rows
+                .iter()
+                .filter(move |row| row.text("measure") == Some(measure))
+                .cloned()
+                .collect()
+        };
+        let section = Section { of: self.report.start_latency.of, rows: of_measure("created_to_started") };
+        let setups: Vec<Row> = of_measure("setup_to_started");
+        let columns = [
+            ("tasks", Side::Right),
+            ("waiting", Side::Right),
+            ("failed", Side::Right),
+            ("unknown", Side::Right),
+            ("p50", Side::Right),
+            ("p95", Side::Right),
+            ("max", Side::Right),
+            ("setup p95", Side::Right),
+        ];
+        let row = |row: &Row| {
+            let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
+            // Too many have not started for the quantile to be known.
+            let quantile = |row: &Row, column: &str| match row.number(column) {
+                Some(seconds) => span(seconds),
+                None if row.int("waiting").unwrap_or(0) + row.int("failed_before_start").unwrap_or(0) > 0 => {
+                    "never".to_owned()
+                }
+                None => "-".to_owned(),
+            };
+            vec![
+                count(row.int("tasks")),
+                self.doubtful(count_or_blank(row.int("waiting"))),
+                self.bad(count_or_blank(row.int("failed_before_start"))),
+                count_or_blank(row.int("unknown")),
+                quantile(row, "p50_seconds"),
+                quantile(row, "p95_seconds"),
+                maybe_span(row.number("max_seconds")),
+                setup.map_or_else(|| "-".to_owned(), |setup| quantile(setup, "p95_seconds")),
+            ]
+        };
+        let mut lines = self.table(&section, "No tasks.", &columns, &self.report.by, row, "group");
+        for (i, row) in section.rows.iter().enumerate().rev() {
+            let phases = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
+            let mut phases: Vec<&Row> = phases.collect();
+            phases.sort_by_key(|phase| PHASES.iter().position(|(name, _)| phase.text("phase") == Some(name)));
+            let parts = phases.iter().map(|phase| {
+                let name =
+                    PHASES.iter().find(|(name, _)| phase.text("phase") == Some(name)).map_or("?", |(_, shown)| shown);
+                format!("{name} {}", maybe_span(phase.number("p50_seconds")))
+            });
+            let parts: Vec<String> = parts.collect();
+            if !parts.is_empty() {
+                let line = truncate_str(&format!("p50 of {}", parts.join(", ")), self.look.width - 8, "…").into_owned();
+                lines.insert(i + 2, format!("      {}", self.style().dim().apply_to(line)));
+            }
+        }
+        lines
+    }
+
+    fn job_runs(&self) -> Vec<String> {
+        let columns = [
+            ("runs", Side::Right),
+            ("complete", Side::Right),
+            ("failed", Side::Right),
+            ("lost", Side::Right),
+            ("stopped", Side::Right),
+            ("running", Side::Right),
+            ("success", Side::Right),
+            ("p50", Side::Right),
+            ("p95", Side::Right),
+            ("last success", Side::Left),
+        ];
+        let place = ["region", "namespace", "parent_job_id"];
+        let row = |row: &Row| {
+            let int = |column: &str| row.int(column).unwrap_or(0);
+            vec![
+                count(row.int("runs")),
+                count_or_blank(row.int("complete")),
+                self.bad(count_or_blank(row.int("failed"))),
+                self.bad(count_or_blank(row.int("lost"))),
+                count_or_blank(row.int("stopped")),
+                count_or_blank(row.int("running")),
+                percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost")),
+                maybe_span(row.number("p50_seconds")),
+                maybe_span(row.number("p95_seconds")),
+                clock(row.get("last_success_at"), self.report),
+            ]
+        };
+        self.table(&self.report.job_run_summary, "No runs of batch jobs.", &columns, &place, row, "job")
+    }
+
+    fn reschedules(&self) -> Vec<String> {
+        let rows = &self.report.reschedules.rows;
+        let total: i64 = rows.iter().filter_map(|row| row.int("reschedules")).sum();
+        if total == 0 {
+            return vec!["No allocation replaced another.".to_owned()];
+        }
+        let reasons = rows.iter().map(|row| {
+            format!("{} {}", count(row.int("reschedules")), row.text("reason").unwrap_or("for no known reason"))
+        });
+        let longest = rows
+            .iter()
+            .filter_map(|row| row.number("max_recovery_seconds"))
+            .fold(None, |most: Option<f64>, s| Some(most.map_or(s, |most| most.max(s))));
+        let longest =
+            longest.map_or_else(String::new, |s| format!("; the work was down for {} at the longest", span(s)));
+        self.wrapped(&format!("{}: {}{longest}.", counted(total, "allocation"), reasons.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// The rows of a section as a table, what each is about in the last column, which takes what room is left.
+    fn table(
+        &self,
+        section: &Section,
+        none: &str,
+        columns: &[(&str, Side)],
+        place: &[&str],
+        cells: impl Fn(&Row) -> Vec<String>,
+        noun: &str,
+    ) -> Vec<String> {
+        if section.rows.is_empty() {
+            return self.wrapped(none);
+        }
+        let mut text = Text::default();
+        text.columns.extend(columns.iter().map(|(title, side)| ((*title).to_owned(), *side)));
+        for row in &section.rows {
+            text.rows.push(cells(row).into_iter().map(|cell| self.shortened(cell)).collect());
+        }
+        let taken: usize = (0..columns.len())
+            .map(|i| {
+                text.rows.iter().map(|row| measure_text_width(&row[i])).chain([columns[i].0.len()]).max().unwrap_or(0)
+                    + 2
+            })
+            .sum();
+        let room = self.look.width.saturating_sub(taken + 2).max(10);
+        text.columns.push((group_title(self.report, place), Side::Left));
+        for (cells, row) in text.rows.iter_mut().zip(&section.rows) {
+            cells.push(tail(&one_line(&group(self.report, row, place)), room));
+        }
+        let title = text.columns.last().map_or(String::new(), |(title, _)| tail(title, room));
+        if let Some(last) = text.columns.last_mut() {
+            last.0 = title;
+        }
+        let mut lines = text.lines();
+        lines[0] = self.style().dim().apply_to(&lines[0]).to_string();
+        if section.of > section.rows.len() {
+            let more = section.of - section.rows.len();
+            let hint = format!(
+                "and {} more {noun}{}; --top shows more",
+                count(Some(more as i64)),
+                if more == 1 { "" } else { "s" }
+            );
+            lines.push(self.style().dim().apply_to(hint).to_string());
+        }
+        lines
+    }
+
+    /// A cell that leaves room for what the row is about.
+    fn shortened(&self, cell: String) -> String {
+        if self.look.colour && cell.contains('\x1b') {
+            return cell;
+        }
+        truncate_str(&one_line(&cell), 30, "…").into_owned()
+    }
+
+    fn is_same_group(&self, one: &Row, other: &Row) -> bool {
+        self.report.by.iter().all(|column| one.get(column) == other.get(column))
+    }
+
+    fn wrapped(&self, text: &str) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for word in one_line(text).split(' ') {
+            let width = lines.last().map_or(0, |line| measure_text_width(line));
+            if width > 0 && width + 1 + measure_text_width(word) > self.look.width - 2 {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(&truncate_str(word, self.look.width - 2, "…"));
+            }
+        }
+        lines
+    }
+
+    /// What the views say of themselves.
+    fn explanation(&self, views: &[&str]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for name in views {
+            let Some(head) = view(name).and_then(|view| view.head().ok()) else { continue };
+            lines.push(String::new());
+            for line in std::iter::once(format!("{name}: {}", head.question)).chain(head.definition) {
+                let indent = if line.is_empty() { "" } else { "    " };
+                // The heads are at most 120 columns wide, and some of their lines are lists.
+                lines.extend(
+                    fold(&line, self.look.width - 4)
+                        .into_iter()
+                        .map(|part| self.style().dim().apply_to(format!("{indent}{part}")).to_string()),
+                );
+            }
+        }
+        lines
+    }
+}
+
+/// The phases in the order in which they pass, and what they are called here.
+const PHASES: [(&str, &str); 6] = [
+    ("created_to_received", "placed to client"),
+    ("received_to_setup", "client to setup"),
+    ("setup_to_started", "setup to started"),
+    ("artifact", "artifacts"),
+    ("image", "image"),
+    ("created_to_healthy", "to healthy"),
+];
+
+/// A line cut at spaces into parts no wider than this.
+fn fold(line: &str, width: usize) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut rest = line.to_owned();
+    while measure_text_width(&rest) > width {
+        let end = rest.char_indices().nth(width + 1).map_or(rest.len(), |(at, _)| at);
+        let Some(cut) = rest[..end].rfind(' ').filter(|cut| *cut > 0) else { break };
+        let next = rest[cut..].trim_start().to_owned();
+        rest.truncate(cut);
+        parts.push(std::mem::replace(&mut rest, next));
+    }
+    parts.push(rest);
+    parts
+}
+
+/// The first characters of an ID, as Nomad's own command line shows it.
+fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+/// The end of a text, which says more than its begin: the task stands last.
+fn tail(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = Vec::new();
+    let mut taken = 1;
+    for c in text.chars().rev() {
+        taken += measure_text_width(c.encode_utf8(&mut [0; 4]));
+        if taken > width {
+            break;
+        }
+        kept.push(c);
+    }
+    std::iter::once('…').chain(kept.into_iter().rev()).collect()
+}
+
+/// A bar whose length is a part of the longest; something is never nothing.
+fn bar(part: f64, whole: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if whole <= 0.0 || part <= 0.0 {
+        return String::new();
+    }
+    let eighths = ((part / whole * (BAR * 8) as f64).round() as usize).clamp(1, BAR * 8);
+    // Full only when it is all.
+    let eighths = if part < whole { eighths.min(BAR * 8 - 1) } else { eighths };
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_only_for_all_and_empty_only_for_nothing() {
+        assert_eq!(bar(0.0, 10.0), "");
+        assert_eq!(bar(10.0, 10.0), "████████");
+        assert_eq!(bar(999.0, 1000.0), "███████▉");
+        assert_eq!(bar(1.0, 100_000.0), "▏");
+        assert_eq!(bar(5.0, 10.0), "████");
+    }
+
+    #[test]
+    fn the_end_of_a_long_name_is_kept() {
+        assert_eq!(tail("payments/checkout/api/server", 12), "…/api/server");
+        assert_eq!(tail("short", 12), "short");
+    }
+
+    #[test]
+    fn long_lines_are_folded_at_spaces() {
+        assert_eq!(fold("one two three", 8), ["one two", "three"]);
+        assert_eq!(fold("one", 8), ["one"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! The program started as its users start it, in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory of its own for one test, and the program started in it.
+pub struct Desk {
+    directory: TempDir,
+}
+
+impl Desk {
+    pub fn new() -> Desk {
+        Desk { directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Desk {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, content).expect("a file");
+        self
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alloclog"));
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null()).env_remove("NOMAD_REGION");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().expect("the program starts"))
+    }
+
+    pub fn export(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["export"], arguments].concat())
+    }
+
+    /// All files below a directory of the desk with their bytes.
+    pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.path(name)).expect("a directory");
+        let file = |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path));
+        entries.map(|e| file(e.expect("an entry").path())).map(|(name, bytes)| (name, bytes.expect("a file"))).collect()
+    }
+
+    /// What stands on the desk, hidden names included.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("a directory");
+        let mut names: Vec<String> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("an exit code"),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, word: &str) -> Ran {
+        assert!(self.err.contains(word), "{word:?} is not in:\n{}", self.err);
+        self
+    }
+}
+
+pub fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name).to_string_lossy().into_owned()
+}
+
+/// One allocation as small as one can be.
+pub fn allocation(id: &str, namespace: &str, job: &str) -> String {
+    format!(
+        r#"{{"ID":"{id}","Namespace":"{namespace}","JobID":"{job}","TaskGroup":"g","NodeID":"n","ClientStatus":"running","CreateIndex":1,"ModifyIndex":2,"CreateTime":1795458551898620217,"ModifyTime":1795458551898620218,"TaskStates":{{"t":{{"State":"running","Failed":false,"Restarts":0,"Events":[{{"Type":"Received","Time":1795458551898620219,"DisplayMessage":"=cmd","Details":{{}}}}]}}}}}}"#
+    )
+}

@@ -1,0 +1,201 @@
+//! `alloclog report` as its users meet it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::desk::{Desk, allocation, sample};
+
+/// Compares with what is kept in `tests/reports/`; `ALLOCLOG_UPDATE=1` keeps what came out instead.
+#[track_caller]
+fn is_as_kept(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
+    if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
+        fs::write(&path, text).expect("a file");
+    }
+    let kept = fs::read_to_string(&path).expect("what is kept");
+    assert!(kept == text, "{name} is another; ALLOCLOG_UPDATE=1 keeps it, and git shows the difference:\n{text}");
+}
+
+#[test]
+fn the_readmes_command_gives_a_report() {
+    let desk = Desk::new();
+    let ran = desk.run(&["report", &sample("cluster")]).ends(0).says("0 rejected");
+    is_as_kept("terminal.txt", &ran.out);
+    assert!(!ran.out.contains('\u{1b}'));
+    assert!(desk.names().is_empty());
+}
+
+#[test]
+fn markdown_and_json_are_as_kept() {
+    let desk = Desk::new();
+    for (format, file) in [("markdown", "report.md"), ("json", "report.json")] {
+        let ran = desk.run(&["report", &sample("cluster"), "--format", format, "-q"]).ends(0);
+        is_as_kept(file, &ran.out);
+        desk.run(&["report", &sample("cluster"), "--format", format, "-q", "-o", file]).ends(0);
+        assert_eq!(fs::read_to_string(desk.path(file)).expect("a file"), ran.out);
+    }
+    assert_eq!(desk.names(), ["report.json", "report.md"]);
+}
+
+#[test]
+fn every_word_is_explained_on_demand() {
+    let desk = Desk::new();
+    let ran = desk.run(&["report", &sample("cluster"), "--explain", "-q"]).ends(0);
+    is_as_kept("explained.txt", &ran.out);
+    let markdown = desk.run(&["report", &sample("cluster"), "--explain", "-q", "--format", "markdown"]).ends(0);
+    assert!(markdown.out.contains("> **Which tasks"), "{}", markdown.out);
+}
+
+#[test]
+fn no_line_is_wider_than_a_hundred_columns() {
+    let desk = Desk::new();
+    let long = "x".repeat(300);
+    let wide = allocation("a", &long, &long).replace("\"t\":", &format!("\"{long}\":"));
+    desk.file("wide.json", &wide);
+    for source in ["wide.json".to_owned(), sample("cluster"), sample("debug"), sample("stream.ndjson.zst")] {
+        for colour in ["always", "never"] {
+            let flags = ["report", &source, "-q", "--top", "100", "--explain", "--color", colour];
+            for line in desk.run(&flags).ends(0).out.lines() {
+                let width = console::measure_text_width(line);
+                assert!(width <= 100, "{source}: {width} columns: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn colours_come_only_when_they_are_wanted() {
+    let desk = Desk::new();
+    let plain = desk.run(&["report", &sample("cluster"), "-q"]).ends(0).out;
+    let coloured = desk.run(&["report", &sample("cluster"), "-q", "--color", "always"]).ends(0).out;
+    assert!(coloured.contains('\u{1b}'));
+    assert_eq!(console::strip_ansi_codes(&coloured), plain);
+}
+
+#[test]
+fn top_cuts_the_sections_and_says_so() {
+    let desk = Desk::new();
+    let json = |top: &str| -> Value {
+        let ran = desk.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", top]).ends(0);
+        serde_json::from_str(&ran.out).expect("JSON")
+    };
+    let (all, one) = (json("1000"), json("1"));
+    for section in ["restarts", "failure_summary", "job_run_summary"] {
+        let rows = |report: &Value| report[section]["rows"].as_array().expect("rows").clone();
+        assert!(rows(&all).len() > 1, "{section}");
+        assert_eq!(all[section]["of"], rows(&all).len(), "{section}");
+        assert_eq!((&one[section]["of"], rows(&one).as_slice()), (&all[section]["of"], &rows(&all)[..1]), "{section}");
+    }
+    let text = desk.run(&["report", &sample("cluster"), "-q", "--top", "1"]).ends(0).out;
+    assert!(text.contains("; --top shows more"), "{text}");
+}
+
+#[test]
+fn an_empty_list_gives_an_empty_report() {
+    let desk = Desk::new();
+    desk.file("list.json", "[]");
+    let text = desk.run(&["report", "list.json", "-q"]).ends(0).out;
+    assert!(text.contains("0 allocations") && text.contains("No restarts.") && text.contains("No failures."), "{text}");
+    for format in ["markdown", "json"] {
+        desk.run(&["report", "list.json", "-q", "--format", format]).ends(0);
+    }
+}
+
+#[test]
+fn what_was_rejected_stands_in_the_report() {
+    let desk = Desk::new();
+    desk.file("a.json", format!("[{},{{\"ID\":5}}]", allocation("a", "n", "j")));
+    let ran = desk.run(&["report", "a.json"]).ends(3).says("rejected: a.json");
+    assert!(ran.out.contains("1 part of the input could not be read"), "{}", ran.out);
+    desk.run(&["report", "a.json", "--strict"]).ends(1);
+}
+
+#[test]
+fn nothing_in_a_document_drives_the_terminal_or_breaks_markdown() {
+    let desk = Desk::new();
+    let job = "<img src=x>|\\u001b[2J*b*";
+    let failing = allocation("a", "n", job)
+        .replace(r#""Type":"Received""#, r#""Type":"Setup Failure","FailsTask":true"#)
+        .replace("=cmd", "<script>\\n|x");
+    desk.file("a.json", failing);
+    let text = desk.run(&["report", "a.json", "-q"]).ends(0).out;
+    assert!(!text.contains('\u{1b}') && text.contains("<script>\\n|x"), "{text}");
+    let markdown = desk.run(&["report", "a.json", "-q", "--format", "markdown"]).ends(0).out;
+    assert!(
+        !markdown.contains("<img") && !markdown.contains("<script>") && markdown.contains("&lt;script&gt;\\\\n\\|x")
+    );
+}
+
+#[test]
+fn a_condition_that_holds_is_exit_code_4_and_names_its_rows() {
+    let desk = Desk::new();
+    let cluster = sample("cluster");
+    let report = |condition: &str| desk.run(&["report", &cluster, "-q", "--fail-if", condition]);
+    let ran = report("restarts.restarts > 0").ends(4).says("--fail-if 'restarts.restarts > 0' holds for ");
+    assert!(ran.err.contains("job_id") && ran.err.contains("restarts "), "{}", ran.err);
+    assert!(ran.out.starts_with("alloclog report\n"), "the report is written all the same");
+    report("restarts.restarts > 1000000").ends(0);
+    report("start_latency.p95_seconds > 1e9 and start_latency.tasks >= 20").ends(0);
+    report("reschedules.recovery_seconds < 0").ends(0);
+    report("restarts.restart > 0").ends(2).says("did you mean restarts?");
+    report("restarts > 0").ends(2).says("such as restarts.lost_restarts");
+    report("restarts.job_id").ends(2);
+    let two = ["report", &cluster, "-q", "--fail-if", "restarts.restarts < 0", "--fail-if", "coverage.events > 0"];
+    desk.run(&two).ends(4).says("coverage.events > 0");
+}
+
+#[test]
+fn a_condition_wins_over_what_was_rejected_and_null_is_mentioned() {
+    let desk = Desk::new();
+    desk.file("a.json", format!("[{},{{\"ID\":5}}]", allocation("a", "n", "j")));
+    desk.run(&["report", "a.json", "-q", "--fail-if", "coverage.events = 1"]).ends(4);
+    let unknown = "starts.started_at_ns > 0";
+    desk.run(&["report", "a.json", "-q", "--fail-if", unknown]).ends(3).says("is not known for 1 row");
+}
+
+#[test]
+fn groups_are_what_by_names() {
+    let desk = Desk::new();
+    let report = |by: &str| -> Value {
+        let ran =
+            desk.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", "1000", "--by", by]).ends(0);
+        serde_json::from_str(&ran.out).expect("JSON")
+    };
+    let total = |report: &Value, section: &str, column: &str| -> i64 {
+        report[section]["rows"].as_array().expect("rows").iter().filter_map(|row| row[column].as_i64()).sum()
+    };
+    let usual = report("region,namespace,job_id,task_group,task");
+    for by in ["node_name", "job_type,job_version", "datacenter", "region", "node_class,node_id"] {
+        let other = report(by);
+        assert_eq!(other["by"].as_array().expect("columns").len(), by.split(',').count());
+        for (section, column) in [("restarts", "restarts"), ("failure_summary", "failures"), ("start_latency", "tasks")]
+        {
+            assert_eq!(total(&other, section, column), total(&usual, section, column), "{by}: {section}.{column}");
+            let row = &other[section]["rows"][0];
+            assert!(by.split(',').all(|column| row.get(column).is_some()) && row.get("task_group").is_none(), "{row}");
+        }
+    }
+    desk.run(&["report", &sample("cluster"), "--by", "alloc_id"]).ends(2).says("node_class");
+    desk.run(&["export", &sample("cluster"), "-o", "out", "--by", "node_name", "--table", "restarts"]).ends(0);
+    assert!(
+        crate::support::Exported::read(&desk.path("out"), "restarts").iter().all(|row| row.contains_key("node_name"))
+    );
+    let idle = ["export", &sample("cluster"), "-o", "x", "--by", "node_name", "--table", "task_events"];
+    desk.run(&idle).ends(0).says("--by changes");
+}
+
+#[test]
+fn a_period_cuts_a_report() {
+    let desk = Desk::new();
+    let restarts = |flags: &[&str]| -> Value {
+        let ran = desk.run(&[&["report", &sample("cluster"), "-q", "--format", "json"], flags].concat()).ends(0);
+        let report: Value = serde_json::from_str(&ran.out).expect("JSON");
+        report["restarts"]["of"].clone()
+    };
+    assert_eq!(restarts(&["--until", "2020-01-01T00:00:00Z"]), 0);
+    assert_eq!(restarts(&["--since", "2020-01-01T00:00:00Z"]), restarts(&[]));
+    let text = desk.run(&["report", &sample("cluster"), "-q", "--since", "24h"]).ends(0).out;
+    assert!(text.contains("cut to what came since 24h"), "{text}");
+}
