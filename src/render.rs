@@ -106,6 +106,7 @@ pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
         let kind = match field.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
             DataType::Dictionary(_, values) if values.is_string() => DataType::Utf8,
+            DataType::Int32 => DataType::Int32,
             kind if kind.is_integer() => DataType::Int64,
             kind if kind.is_floating() => DataType::Float64,
             DataType::Boolean => DataType::Boolean,

@@ -200,7 +200,12 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             When::At(ns) => f.write_str(&to_rfc3339(*ns)),
-            When::Before(ns) => write!(f, "{}s before the newest observation", ns / SECOND),
+            When::Before(ns) => {
+                // In the largest unit that leaves nothing over: 24h is said as it was given.
+                let units = [(3600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1, "ns")];
+                let (unit, name) = units.into_iter().find(|(unit, _)| ns % unit == 0).unwrap_or((1, "ns"));
+                write!(f, "{}{name} before the newest observation", ns / unit)
+            }
         }
     }
 }

@@ -106,7 +106,7 @@ fn an_empty_list_gives_an_empty_report() {
 #[test]
 fn what_was_rejected_stands_in_the_report() {
     let desk = Desk::new();
-    desk.file("a.json", format!("[{},{{\"ID\":5}}]", allocation("a", "n", "j")));
+    desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
     let ran = desk.run(&["report", "a.json"]).ends(3).says("rejected: a.json");
     assert!(ran.out.contains("1 part of the input could not be read"), "{}", ran.out);
     desk.run(&["report", "a.json", "--strict"]).ends(1);
@@ -149,7 +149,7 @@ fn a_condition_that_holds_is_exit_code_4_and_names_its_rows() {
 #[test]
 fn a_condition_wins_over_what_was_rejected_and_null_is_mentioned() {
     let desk = Desk::new();
-    desk.file("a.json", format!("[{},{{\"ID\":5}}]", allocation("a", "n", "j")));
+    desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
     desk.run(&["report", "a.json", "-q", "--fail-if", "coverage.events = 1"]).ends(4);
     let unknown = "starts.started_at_ns > 0";
     desk.run(&["report", "a.json", "-q", "--fail-if", unknown]).ends(3).says("is not known for 1 row");

@@ -1,6 +1,5 @@
 //! `--fail-if`: conditions that turn a number into an exit code.
 
-use anyhow::Context;
 use serde_json::Value;
 
 use super::console::Console;
@@ -45,7 +44,7 @@ pub fn judge<'c>(
     let mut exit = exit;
     for (condition, result) in conditions {
         let text = &condition.text;
-        let (met, unknown) = query::met(store, result, condition).with_context(|| format!("--fail-if '{text}'"))?;
+        let (met, unknown) = query::met(store, result, condition)?;
         if unknown > 0 {
             let rows = if unknown == 1 { "1 row, where".to_owned() } else { format!("{unknown} rows, where") };
             console.say(&format!("--fail-if '{text}' is not known for {rows} a value is null"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Query, Value, ValueWithSpan, VisitMut, VisitorMut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -118,6 +118,17 @@ impl VisitorMut for Reading {
         ControlFlow::Break(())
     }
 
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        // The engine knows no exponents.
+        if let Value::Number(digits, _) = &mut value.value
+            && digits.contains(['e', 'E'])
+            && let Ok(number) = digits.parse::<f64>()
+        {
+            *digits = number.to_string();
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(column) => {
@@ -170,6 +181,6 @@ mod tests {
             assert!(refused.problem.contains(word), "{text}: {}", refused.problem);
         }
         assert!(Condition::bare("restarts.restarts > 1").is_err());
-        assert_eq!(Condition::bare("restarts > 1").unwrap().sql, "restarts > 1");
+        assert_eq!(Condition::bare("restarts > 1e3").unwrap().sql, "restarts > 1000");
     }
 }
