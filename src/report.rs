@@ -2,6 +2,7 @@
 //!
 //! The rows are those of the views, with the views' columns; nothing is computed here but which of them are shown.
 
+mod layout;
 mod markdown;
 mod show;
 mod terminal;
