@@ -75,30 +75,29 @@
 WITH versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
   FROM allocation_history
-), newest AS (
-  SELECT region, alloc_id, MAX(version) AS newest_version,
-         MAX(CASE WHEN job_version IS NOT NULL THEN version END) AS job_version_told,
-         MAX(CASE WHEN deployment_id IS NOT NULL THEN version END) AS deployment_told,
-         MAX(CASE WHEN next_allocation IS NOT NULL THEN version END) AS next_allocation_told
-  FROM versions
-  GROUP BY region, alloc_id
 ), ranked AS (
-  SELECT v.*, n.newest_version, n.job_version_told, n.deployment_told, n.next_allocation_told
-  FROM versions AS v
-  JOIN newest AS n ON n.region = v.region AND n.alloc_id = v.alloc_id
-), latest_times AS (
-  SELECT region, alloc_id, MAX(CASE WHEN version = newest_version THEN modified_at_ns END) AS newest_modified_ns
+  SELECT *,
+         MAX(version) OVER (PARTITION BY region, alloc_id) AS newest_version,
+         MAX(CASE WHEN job_version IS NOT NULL THEN version END)
+           OVER (PARTITION BY region, alloc_id) AS job_version_told,
+         MAX(CASE WHEN deployment_id IS NOT NULL THEN version END)
+           OVER (PARTITION BY region, alloc_id) AS deployment_told,
+         MAX(CASE WHEN next_allocation IS NOT NULL THEN version END)
+           OVER (PARTITION BY region, alloc_id) AS next_allocation_told
+  FROM versions
+), timed AS (
+  SELECT *,
+         MAX(CASE WHEN version = newest_version THEN modified_at_ns END)
+           OVER (PARTITION BY region, alloc_id) AS newest_modified_ns
   FROM ranked
-  GROUP BY region, alloc_id
 ), marked AS (
   -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
   -- only as a float.
-  SELECT r.*,
-         r.version = r.newest_version
-           AND (r.modified_at_ns IS NULL
-               OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)) AS is_newest
-  FROM ranked AS r
-  JOIN latest_times AS t ON t.region = r.region AND t.alloc_id = r.alloc_id
+  SELECT *,
+         version = newest_version
+           AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
+           AS is_newest
+  FROM timed
 ), merged AS (
   SELECT region, alloc_id,
          COALESCE(MAX(CASE WHEN namespace <> 'default' THEN namespace END), 'default') AS namespace,
@@ -152,30 +151,30 @@ WITH versions AS (
   SELECT region, alloc_id, MAX(seen_at) AS sighted_at, MAX(seen_at_ns) AS sighted_at_ns
   FROM sightings
   GROUP BY region, alloc_id
-), placed AS (
-  SELECT m.*, s.sighted_at, s.sighted_at_ns, s.sighted_at_ns - s.sighted_at_ns % 3600000000000 AS sighted_hour_ns,
-         CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN FALSE ELSE TRUE END AS is_live
-  FROM merged AS m
-  LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
 ), last_hours AS (
   SELECT region, namespace, MAX(hour_ns) AS last_hour_ns
   FROM last_listing
   GROUP BY region, namespace
-), moments AS (
-  SELECT region, alloc_id, last_modified_at AS seen_at, last_modified_at_ns AS seen_at_ns
-  FROM placed
-  UNION ALL
-  SELECT region, alloc_id, sighted_at AS seen_at, sighted_at_ns AS seen_at_ns
-  FROM placed
-  UNION ALL
-  SELECT p.region, p.alloc_id, l.last_listing_at AS seen_at, l.last_listing_at_ns AS seen_at_ns
-  FROM placed AS p
-  JOIN last_listing AS l ON l.region = p.region AND l.namespace = p.namespace AND l.hour_ns = p.sighted_hour_ns
-  WHERE p.is_live
+), known AS (
+  SELECT m.region, m.alloc_id, m.namespace,
+         CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN FALSE ELSE TRUE END AS is_live,
+         s.sighted_at_ns - s.sighted_at_ns % 3600000000000 AS sighted_hour_ns,
+         CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at
+              ELSE m.last_modified_at END AS known_at,
+         CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at_ns
+              ELSE m.last_modified_at_ns END AS known_at_ns
+  FROM merged AS m
+  LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
 ), seen AS (
-  SELECT region, alloc_id, MAX(seen_at) AS last_seen_at, MAX(seen_at_ns) AS last_seen_at_ns
-  FROM moments
-  GROUP BY region, alloc_id
+  SELECT k.region, k.alloc_id,
+         CASE WHEN k.is_live AND l.last_listing_at_ns > COALESCE(k.known_at_ns, 0) THEN l.last_listing_at
+              ELSE k.known_at END AS last_seen_at,
+         CASE WHEN k.is_live AND l.last_listing_at_ns > COALESCE(k.known_at_ns, 0) THEN l.last_listing_at_ns
+              ELSE k.known_at_ns END AS last_seen_at_ns,
+         CASE WHEN k.is_live AND h.last_hour_ns > k.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
+  FROM known AS k
+  LEFT JOIN last_listing AS l ON l.region = k.region AND l.namespace = k.namespace AND l.hour_ns = k.sighted_hour_ns
+  LEFT JOIN last_hours AS h ON h.region = k.region AND h.namespace = k.namespace
 ), node_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
   FROM nodes
@@ -190,23 +189,22 @@ WITH versions AS (
   JOIN newest_nodes AS n ON n.region = v.region AND n.node_id = v.node_id AND n.newest_version = v.version
   GROUP BY v.region, v.node_id
 )
-SELECT p.region, p.namespace, p.job_id, p.task_group, p.alloc_id, p.job_type, p.job_version,
-       p.node_id, COALESCE(p.node_name, n.listed_name) AS node_name, n.node_class, n.datacenter,
-       p.name, p.alloc_index, p.eval_id, p.deployment_id,
-       p.desired_status, p.desired_description, p.client_status, p.client_description,
-       p.desired_migrate, p.desired_reschedule, p.desired_force_reschedule, p.desired_no_shutdown_delay,
-       p.desired_migrate_disable_placement,
-       p.deployment_healthy, p.deployment_healthy_at, p.deployment_healthy_at_ns, p.canary,
-       p.previous_allocation, p.next_allocation, p.followup_eval_id, p.preempted_by,
-       p.reschedule_attempts, p.rescheduled_from_alloc_id, p.rescheduled_from_node_id, p.rescheduled_at,
-       p.rescheduled_at_ns,
-       p.created_at, p.created_at_ns, p.modified_at, p.modified_at_ns, p.create_index, p.modify_index,
-       p.cpu_shares, p.memory_mb, p.memory_max_mb, p.disk_mb,
+SELECT m.region, m.namespace, m.job_id, m.task_group, m.alloc_id, m.job_type, m.job_version,
+       m.node_id, COALESCE(m.node_name, n.listed_name) AS node_name, n.node_class, n.datacenter,
+       m.name, m.alloc_index, m.eval_id, m.deployment_id,
+       m.desired_status, m.desired_description, m.client_status, m.client_description,
+       m.desired_migrate, m.desired_reschedule, m.desired_force_reschedule, m.desired_no_shutdown_delay,
+       m.desired_migrate_disable_placement,
+       m.deployment_healthy, m.deployment_healthy_at, m.deployment_healthy_at_ns, m.canary,
+       m.previous_allocation, m.next_allocation, m.followup_eval_id, m.preempted_by,
+       m.reschedule_attempts, m.rescheduled_from_alloc_id, m.rescheduled_from_node_id, m.rescheduled_at,
+       m.rescheduled_at_ns,
+       m.created_at, m.created_at_ns, m.modified_at, m.modified_at_ns, m.create_index, m.modify_index,
+       m.cpu_shares, m.memory_mb, m.memory_max_mb, m.disk_mb,
        s.last_seen_at, s.last_seen_at_ns,
-       CASE WHEN p.is_live AND h.last_hour_ns > p.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
-FROM placed AS p
-JOIN seen AS s ON s.region = p.region AND s.alloc_id = p.alloc_id
-LEFT JOIN last_hours AS h ON h.region = p.region AND h.namespace = p.namespace
-LEFT JOIN latest_nodes AS n ON n.region = p.region AND n.node_id = p.node_id
-ORDER BY p.region NULLS LAST, p.namespace NULLS LAST, p.job_id NULLS LAST, p.task_group NULLS LAST,
-         p.alloc_id NULLS LAST
+       s.vanished
+FROM merged AS m
+JOIN seen AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
+LEFT JOIN latest_nodes AS n ON n.region = m.region AND n.node_id = m.node_id
+ORDER BY m.region NULLS LAST, m.namespace NULLS LAST, m.job_id NULLS LAST, m.task_group NULLS LAST,
+         m.alloc_id NULLS LAST

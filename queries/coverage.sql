@@ -48,17 +48,16 @@ WITH windows_by_task AS (
   FROM task_state_history
   WHERE NOT placeholder
   GROUP BY region, alloc_id, task
-), events_by_task AS (
-  SELECT region, alloc_id, task, COUNT(*) AS events,
-         SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received,
-         MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
-  FROM task_events
-  GROUP BY region, alloc_id, task
+), rounded_tasks AS (
+  SELECT region, alloc_id, task
+  FROM event_counts
+  WHERE has_rounded
 ), restart_events AS (
-  SELECT region, alloc_id, task, CAST(event_at_ns AS DOUBLE) AS event_at_float,
-         CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
-  FROM task_events
-  WHERE event_type = 'Restarting'
+  SELECT e.region, e.alloc_id, e.task, CAST(e.event_at_ns AS DOUBLE) AS event_at_float,
+         CASE WHEN e.times_rounded THEN 1 ELSE 0 END AS is_rounded
+  FROM task_events AS e
+  JOIN rounded_tasks AS r ON r.region = e.region AND r.alloc_id = e.alloc_id AND r.task = e.task
+  WHERE e.event_type = 'Restarting'
 ), distinct_restarts AS (
   -- The exact and the rounded time of one event are the same float.
   SELECT region, alloc_id, task, event_at_float, SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
@@ -72,28 +71,33 @@ WITH windows_by_task AS (
 ), tasks AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter,
-         CAST(COALESCE(e.events, 0) AS BIGINT) AS events,
+         COALESCE(e.events, 0) AS events,
          COALESCE(w.begins, 0) = 1 AS begins,
          CAST(COALESCE(w.gaps, 0) AS BIGINT) AS gaps,
          c.restarts,
-         CASE WHEN w.counter_falls = 1 OR c.restarts < COALESCE(r.restarts_seen, 0) THEN NULL
-              ELSE CAST(c.restarts - COALESCE(r.restarts_seen, 0) AS BIGINT) END AS lost_restarts,
+         CASE WHEN e.has_rounded THEN COALESCE(r.restarts_seen, 0) ELSE COALESCE(e.restarting, 0) END AS restarts_seen,
+         COALESCE(w.counter_falls, 0) AS counter_falls,
          a.vanished AS tail_lost,
-         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND e.has_rounded = 0 THEN 1
+         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND NOT e.has_rounded THEN 1
               ELSE 0 END AS is_sound
   FROM task_states AS s
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
   LEFT JOIN windows_by_task AS w ON w.region = s.region AND w.alloc_id = s.alloc_id AND w.task = s.task
   LEFT JOIN counters AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
-  LEFT JOIN events_by_task AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
+  LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
   LEFT JOIN restarts_by_task AS r ON r.region = s.region AND r.alloc_id = s.alloc_id AND r.task = s.task
   WHERE s.task IS NOT NULL
+), judged AS (
+  SELECT *,
+         CASE WHEN counter_falls = 1 OR restarts < restarts_seen THEN NULL
+              ELSE CAST(restarts - restarts_seen AS BIGINT) END AS lost_restarts
+  FROM tasks
 )
 SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class,
        datacenter,
        events, begins, gaps, restarts, lost_restarts, tail_lost,
        CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND lost_restarts = 0 AND NOT tail_lost THEN TRUE
             ELSE FALSE END AS complete
-FROM tasks
+FROM judged
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
          alloc_id NULLS LAST

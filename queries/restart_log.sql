@@ -65,16 +65,24 @@ WITH deciding AS (
   FROM task_state_history
   WHERE restarts IS NOT NULL AND NOT placeholder
   GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), restarts
+), counted_steps AS (
+  SELECT *, COUNT(version) OVER (PARTITION BY region, alloc_id, task) AS steps
+  FROM steps
 ), topped AS (
   SELECT *, MAX(restarts) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS counted
-  FROM steps
+  FROM counted_steps
+  WHERE steps > 1
 ), stepped AS (
   SELECT *,
          counted
            - COALESCE(LAG(counted) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts), 0) AS rise
   FROM topped
 ), rises AS (
+  SELECT region, alloc_id, task, modified_at, modified_at_ns, restarts AS counted, restarts AS rise
+  FROM counted_steps
+  WHERE steps = 1 AND restarts > 0
+  UNION ALL
   SELECT region, alloc_id, task, modified_at, modified_at_ns, counted, rise
   FROM stepped
   WHERE rise > 0

@@ -53,65 +53,51 @@ WITH states AS (
            AS is_state
   FROM task_state_history
   WHERE task IS NOT NULL
-), newest AS (
-  SELECT region, alloc_id, task, MAX(CASE WHEN is_state THEN version END) AS newest_version,
-         MAX(lifecycle_hook) AS lifecycle_hook, MAX(sidecar) AS sidecar
+), ranked AS (
+  SELECT *, MAX(CASE WHEN is_state THEN version END) OVER (PARTITION BY region, alloc_id, task) AS newest_version
   FROM states
-  GROUP BY region, alloc_id, task
-), newest_rows AS (
-  SELECT s.*
-  FROM states AS s
-  JOIN newest AS n ON n.region = s.region AND n.alloc_id = s.alloc_id AND n.task = s.task
-      AND n.newest_version = s.version
-  WHERE s.is_state
-), newest_times AS (
-  SELECT region, alloc_id, task, MAX(modified_at_ns) AS newest_modified_ns
-  FROM newest_rows
-  GROUP BY region, alloc_id, task
-), merged AS (
+), timed AS (
+  SELECT *, is_state AND version = newest_version AS is_newest_version,
+         MAX(CASE WHEN is_state AND version = newest_version THEN modified_at_ns END)
+           OVER (PARTITION BY region, alloc_id, task) AS newest_modified_ns
+  FROM ranked
+), marked AS (
   -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
   -- only as a float.
-  SELECT r.region, r.alloc_id, r.task,
-         MAX(r.state) AS state, MAX(r.failed) AS failed, MAX(r.restarts) AS restarts,
-         MAX(r.last_restart_at) AS last_restart_at, MAX(r.last_restart_at_ns) AS last_restart_at_ns,
-         MAX(r.started_at) AS started_at, MAX(r.started_at_ns) AS started_at_ns,
-         MAX(r.finished_at) AS finished_at, MAX(r.finished_at_ns) AS finished_at_ns,
-         MAX(r.modified_at) AS modified_at, MAX(r.modified_at_ns) AS modified_at_ns, MAX(r.modify_index) AS modify_index
-  FROM newest_rows AS r
-  JOIN newest_times AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
-  WHERE r.modified_at_ns IS NULL OR CAST(r.modified_at_ns AS DOUBLE) = CAST(t.newest_modified_ns AS DOUBLE)
-  GROUP BY r.region, r.alloc_id, r.task
-), named AS (
-  SELECT region, alloc_id, COUNT(*) AS tasks
-  FROM newest
-  GROUP BY region, alloc_id
-), tasks AS (
-  SELECT region, alloc_id, task, lifecycle_hook, sidecar
-  FROM newest
-  UNION ALL
-  SELECT a.region, a.alloc_id, CAST(NULL AS VARCHAR(1)) AS task, CAST(NULL AS VARCHAR(1)) AS lifecycle_hook,
-         CAST(NULL AS BOOLEAN) AS sidecar
-  FROM allocations AS a
-  LEFT JOIN named AS n ON n.region = a.region AND n.alloc_id = a.alloc_id
-  WHERE n.tasks IS NULL
-), seen AS (
-  SELECT region, alloc_id, task, COUNT(DISTINCT attempt) AS attempts_seen
-  FROM task_events
+  SELECT *,
+         is_newest_version
+           AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
+           AS is_newest
+  FROM timed
+), merged AS (
+  SELECT region, alloc_id, task,
+         MAX(CASE WHEN is_newest THEN state END) AS state, MAX(CASE WHEN is_newest THEN failed END) AS failed,
+         MAX(CASE WHEN is_newest THEN restarts END) AS restarts,
+         MAX(CASE WHEN is_newest THEN last_restart_at END) AS last_restart_at,
+         MAX(CASE WHEN is_newest THEN last_restart_at_ns END) AS last_restart_at_ns,
+         MAX(CASE WHEN is_newest THEN started_at END) AS started_at,
+         MAX(CASE WHEN is_newest THEN started_at_ns END) AS started_at_ns,
+         MAX(CASE WHEN is_newest THEN finished_at END) AS finished_at,
+         MAX(CASE WHEN is_newest THEN finished_at_ns END) AS finished_at_ns,
+         MAX(CASE WHEN is_newest THEN modified_at END) AS modified_at,
+         MAX(CASE WHEN is_newest THEN modified_at_ns END) AS modified_at_ns,
+         MAX(CASE WHEN is_newest THEN modify_index END) AS modify_index,
+         MAX(lifecycle_hook) AS lifecycle_hook, MAX(sidecar) AS sidecar
+  FROM marked
   GROUP BY region, alloc_id, task
 )
-SELECT a.region, a.namespace, a.job_id, a.task_group, t.task, a.alloc_id, a.job_type, a.job_version,
+SELECT a.region, a.namespace, a.job_id, a.task_group, m.task, a.alloc_id, a.job_type, a.job_version,
        a.node_id, a.node_name, a.node_class, a.datacenter, a.client_status, a.desired_status,
        m.state, m.failed, m.restarts, m.last_restart_at, m.last_restart_at_ns,
        m.started_at, m.started_at_ns, m.finished_at, m.finished_at_ns,
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at END AS ended_at,
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at_ns END AS ended_at_ns,
-       t.lifecycle_hook, t.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
-       CAST(CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen
-            WHEN e.attempts_seen IS NULL THEN 0 END AS BIGINT) AS attempts_seen,
+       m.lifecycle_hook, m.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
+       CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen
+            WHEN e.attempts_seen IS NULL THEN 0 END AS attempts_seen,
        a.last_seen_at, a.last_seen_at_ns
-FROM tasks AS t
-JOIN allocations AS a ON a.region = t.region AND a.alloc_id = t.alloc_id
-LEFT JOIN merged AS m ON m.region = t.region AND m.alloc_id = t.alloc_id AND m.task = t.task
-LEFT JOIN seen AS e ON e.region = t.region AND e.alloc_id = t.alloc_id AND e.task = t.task
-ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, t.task NULLS LAST,
+FROM allocations AS a
+LEFT JOIN merged AS m ON m.region = a.region AND m.alloc_id = a.alloc_id
+LEFT JOIN event_counts AS e ON e.region = m.region AND e.alloc_id = m.alloc_id AND e.task = m.task
+ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, m.task NULLS LAST,
          a.alloc_id NULLS LAST

@@ -76,13 +76,33 @@ WITH exact_events AS (
          CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order
   FROM events AS e
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
-), numbered AS (
+), placed AS (
   SELECT *,
-         CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
-                                 ORDER BY place_attempt, place_ns, type_rank, type_name, ordinal, details_order,
-                                          exit_order, signal_order, delay_order, fails_order) AS BIGINT) AS event_no,
-         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns)
+              AS BIGINT) AS place_no,
+         COUNT(place_ns) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS events_there
   FROM keyed
+), tied AS (
+  -- Few events of a task have the same attempt and time: what else orders them is asked of these alone.
+  SELECT *,
+         MIN(place_no) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS first_no,
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns
+                                 ORDER BY type_rank, type_name, ordinal, details_order, exit_order, signal_order,
+                                          delay_order, fails_order) AS BIGINT) AS tie_no
+  FROM placed
+  WHERE events_there > 1
+), numbered AS (
+  SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
+         restart_reason, start_delay_ns, message, details, has_attempts, type_name, place_no AS event_no,
+         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+  FROM placed
+  WHERE events_there = 1
+  UNION ALL
+  SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
+         restart_reason, start_delay_ns, message, details, has_attempts, type_name,
+         first_no - 1 + tie_no AS event_no,
+         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+  FROM tied
 ), alive AS (
   -- A state goes with the number of the event that brought it about: the largest number tells the latest state.
   SELECT *,

@@ -28,46 +28,36 @@
 --   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no
 --                              window; null without a counter, or when the counter falls
 
-WITH events_by_task AS (
-  SELECT region, alloc_id, task, COUNT(*) AS events,
-         SUM(CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END) AS restarting,
-         MIN(COALESCE(event_at_ns, 0)) AS earliest_ns, MAX(COALESCE(event_at_ns, 0)) AS latest_ns,
-         MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
-  FROM task_events
-  GROUP BY region, alloc_id, task
-), distinct_windows AS (
-  -- Of one version there can be several rows with the same window: sources differ in what else they show.
+WITH states AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, COALESCE(modified_at_ns, 0) AS version_ns,
          CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END AS has_attempts,
          COALESCE(window_last_attempt, 0) AS last_attempt, COALESCE(window_last_ns, 0) AS last_ns,
          COALESCE(window_first_attempt, 0) AS first_attempt, COALESCE(window_first_ns, 0) AS first_ns,
          window_events, window_restarting, COALESCE(window_first_type, '') AS first_type,
-         COALESCE(restarts, -1) AS counter,
-         MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
+         COALESCE(restarts, -1) AS counter, modify_index, modified_at, modified_at_ns,
+         COUNT(window_events) OVER (PARTITION BY region, alloc_id, task) AS states
   FROM task_state_history
   WHERE window_events > 0 AND NOT placeholder
-  GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), COALESCE(modified_at_ns, 0),
-           CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END,
-           COALESCE(window_last_attempt, 0), COALESCE(window_last_ns, 0),
-           COALESCE(window_first_attempt, 0), COALESCE(window_first_ns, 0),
-           window_events, window_restarting, COALESCE(window_first_type, ''), COALESCE(restarts, -1)
-), windows_by_task AS (
-  SELECT region, alloc_id, task, COUNT(*) AS windows
-  FROM distinct_windows
-  GROUP BY region, alloc_id, task
 ), facts AS (
-  SELECT d.*, w.windows, e.events, e.restarting, e.earliest_ns, e.latest_ns, e.has_rounded
-  FROM distinct_windows AS d
-  JOIN windows_by_task AS w ON w.region = d.region AND w.alloc_id = d.alloc_id AND w.task = d.task
-  LEFT JOIN events_by_task AS e ON e.region = d.region AND e.alloc_id = d.alloc_id AND e.task = d.task
+  SELECT s.*, e.events, e.restarting, e.earliest_ns, e.latest_ns,
+         CASE WHEN e.has_rounded THEN 1 ELSE 0 END AS has_rounded
+  FROM states AS s
+  LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
 ), flagged AS (
   -- The only window of its task, from its earliest event to its latest, holds all there is: nothing need be ordered.
   SELECT *,
-         CASE WHEN windows = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
+         CASE WHEN states = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
               THEN 1 ELSE 0 END AS is_alone
   FROM facts
 ), crowded AS (
-  SELECT * FROM flagged WHERE is_alone = 0
+  -- Of one version there can be several rows with the same window: sources differ in what else they show.
+  SELECT region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
+         window_events, window_restarting, first_type, counter, has_rounded,
+         MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
+  FROM flagged
+  WHERE is_alone = 0
+  GROUP BY region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
+           window_events, window_restarting, first_type, counter, has_rounded
 ), ordered AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
@@ -173,8 +163,8 @@ SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, mod
        CASE WHEN window_events < 10 THEN TRUE
             WHEN first_type = 'Received' AND window_restarting = counter THEN TRUE
             ELSE FALSE END AS begins,
-       FALSE AS after_gap, FALSE AS counter_falls, CAST(events AS BIGINT) AS stored_events,
-       CAST(CASE WHEN counter >= 0 THEN counter - restarting END AS BIGINT) AS lost_before
+       FALSE AS after_gap, FALSE AS counter_falls, events AS stored_events,
+       CASE WHEN counter >= 0 THEN counter - restarting END AS lost_before
 FROM flagged
 WHERE is_alone = 1
 UNION ALL

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use arrow::datatypes::SchemaRef;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -144,25 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let store = Store::at(&output.store());
     let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
-    let mut files = Vec::new();
-    for table in &wanted {
-        let file = format!("{}.{}", table.name(), args.format.ending());
-        let path = output.file(&file);
-        let cannot = || format!("{} cannot be written", args.output.join(&file).display());
-        let rows = match table {
-            // It is what it is to be already.
-            Wanted::Stored(_) if args.format == Format::Parquet => {
-                fs::rename(store.path(table.name()), &path).with_context(cannot)?;
-                render::rows(&path)?
-            }
-            _ => {
-                let out = File::create(&path).with_context(cannot)?;
-                render::table(&store, table.name(), &table.schema(&args.input.by)?, args.format, args.cells(), out)
-                    .with_context(cannot)?
-            }
-        };
-        files.push(Exported { table: table.name().to_owned(), file, rows });
-    }
+    let files = args.write(&wanted, &store, &output)?;
     interrupt::undisturbed(|unfinished| {
         *unfinished = None;
         output.commit(&args.manifest(files))
@@ -182,6 +166,12 @@ fn needs(wanted: &[Wanted]) -> Needs {
         }
     }
     needs
+}
+
+/// The next table that nobody has taken, with its number.
+fn take<'w>(wanted: &'w [Wanted], next: &AtomicUsize) -> (usize, Option<&'w Wanted>) {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    (number, wanted.get(number))
 }
 
 fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
@@ -204,6 +194,52 @@ fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
 }
 
 impl Args {
+    /// Writes the tables, on all cores, and says what is where, in the order of `--table`.
+    fn write(&self, wanted: &[Wanted], store: &Store, output: &Output) -> anyhow::Result<Vec<Exported>> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut written = Vec::new();
+            while let (number, Some(table)) = take(wanted, &next) {
+                written.push((number, self.write_one(table, store, output)?));
+            }
+            anyhow::Ok(written)
+        };
+        let mut files = thread::scope(|scope| {
+            let cores = thread::available_parallelism().map_or(2, |n| n.get());
+            let workers: Vec<_> = (0..cores.min(wanted.len())).map(|_| scope.spawn(work)).collect();
+            let mut files = Vec::new();
+            for worker in workers {
+                files.extend(
+                    worker
+                        .join()
+                        .map_err(|_| anyhow!("a thread that writes has died; this is a bug of alloclog"))??,
+                );
+            }
+            anyhow::Ok(files)
+        })?;
+        files.sort_by_key(|(number, _)| *number);
+        Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    fn write_one(&self, table: &Wanted, store: &Store, output: &Output) -> anyhow::Result<Exported> {
+        let file = format!("{}.{}", table.name(), self.format.ending());
+        let path = output.file(&file);
+        let cannot = || format!("{} cannot be written", self.output.join(&file).display());
+        let rows = match table {
+            // It is what it is to be already.
+            Wanted::Stored(_) if self.format == Format::Parquet => {
+                fs::rename(store.path(table.name()), &path).with_context(cannot)?;
+                render::rows(&path)?
+            }
+            _ => {
+                let out = File::create(&path).with_context(cannot)?;
+                let schema = table.schema(&self.input.by)?;
+                render::table(store, table.name(), &schema, self.format, self.cells(), out).with_context(cannot)?
+            }
+        };
+        Ok(Exported { table: table.name().to_owned(), file, rows })
+    }
+
     fn cells(&self) -> Cells {
         if self.csv_raw { Cells::Raw } else { Cells::Safe }
     }

@@ -1,0 +1,39 @@
+-- event_counts: How many events of each task are in view?
+--
+-- One row is one task of which an event is in view.
+--
+-- Columns:
+--   region         string  what `--region` says; empty without it
+--   alloc_id       string  allocation ID, unique within its region
+--   task           string  task name
+--   events         int64   events
+--   restarting     int64   of them Restarting
+--   received       int64   of them Received
+--   attempts_seen  int64   runs of the task that have one with a known attempt
+--   earliest_ns    int64   time of the earliest in nanoseconds since the epoch, 0 when one has no time
+--   latest_ns      int64   time of the latest likewise, 0 when none has a time
+--   has_rounded    bool    whether one's time comes from a document whose times went through a float
+
+WITH marked AS (
+  SELECT region, alloc_id, task, attempt, COALESCE(event_at_ns, 0) AS place_ns,
+         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting,
+         CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END AS is_received,
+         CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
+  FROM task_events
+), by_attempt AS (
+  SELECT region, alloc_id, task, attempt, COUNT(*) AS events, SUM(is_restarting) AS restarting,
+         SUM(is_received) AS received, MIN(place_ns) AS earliest_ns, MAX(place_ns) AS latest_ns,
+         MAX(is_rounded) AS has_rounded
+  FROM marked
+  GROUP BY region, alloc_id, task, attempt
+), counted AS (
+  SELECT region, alloc_id, task, SUM(events) AS events, SUM(restarting) AS restarting, SUM(received) AS received,
+         COUNT(attempt) AS attempts_seen, MIN(earliest_ns) AS earliest_ns, MAX(latest_ns) AS latest_ns,
+         MAX(has_rounded) AS has_rounded
+  FROM by_attempt
+  GROUP BY region, alloc_id, task
+)
+SELECT region, alloc_id, task, CAST(events AS BIGINT) AS events, CAST(restarting AS BIGINT) AS restarting,
+       CAST(received AS BIGINT) AS received, CAST(attempts_seen AS BIGINT) AS attempts_seen, earliest_ns, latest_ns,
+       has_rounded = 1 AS has_rounded
+FROM counted
