@@ -119,7 +119,11 @@ impl Cluster {
                 node.clock.stepped = Some((START + random.between(0, config.span), by));
             }
         }
-        let jobs = (0..config.jobs.max(1)).map(|n| Job::new(n, &config.weights, &mut random)).collect();
+        let jobs = (0..config.jobs.max(1)).flat_map(|n| {
+            let job = Job::new(n, &config.weights, &mut random);
+            job.instances(&mut random)
+        });
+        let jobs = jobs.collect();
         let mut cluster = Self { config, nodes, jobs, allocations: vec![] };
         for job in 0..cluster.jobs.len() {
             let begun = START + random.between(0, cluster.config.span * 6 / 10);
@@ -184,7 +188,7 @@ impl Cluster {
             let again = seen + random.seconds(0.5, 60.0);
             decisions.push((seen, Decision::Followup(random.uuid())));
             if random.chance(80) {
-                decisions.push((again, Decision::Stop("")));
+                decisions.push((again, Decision::Stop("alloc was rescheduled because it failed")));
                 replaced = Some((again, Replacing::Rescheduled));
             }
         }
