@@ -33,7 +33,7 @@ pub use life::Lived;
 pub use random::Random;
 pub use render::{BundleLayout, Document};
 pub use rows::{Ledger, Line, Told, line};
-pub use story::{Failure, Run, Story};
+pub use story::Story;
 pub use style::{Encoder, Layout, Objects, Style};
 pub use truth::{EventRow, StateTruth, TaskKey, Truth};
 

@@ -54,13 +54,20 @@ fn cases(most: usize) -> impl Strategy<Value = Case> {
 impl Case {
     fn cluster(&self) -> Cluster {
         let config = if self.rare == 0 { Config::plain() } else { Config { rare: self.rare, ..Config::default() } };
-        Cluster::simulate(self.seed, Config { nodes: self.nodes, jobs: self.jobs, span: self.minutes * MINUTE, ..config })
+        let span = self.minutes * MINUTE;
+        let kept = if self.moments.is_empty() { span } else { config.kept };
+        Cluster::simulate(self.seed, Config { nodes: self.nodes, jobs: self.jobs, span, kept, ..config })
     }
 
     fn documents(&self, cluster: &Cluster) -> Vec<Document> {
         let mut random = Random::new(self.chance);
         if self.moments.is_empty() {
-            return vec![cluster.frames(START - MINUTE, cluster.end(), &Style::list(self.chance))];
+            // The stream does not tell the type of a job; a list does.
+            let style = Style::list(self.chance);
+            return vec![
+                cluster.frames(START - MINUTE, cluster.end(), &style),
+                cluster.document(cluster.end(), &style),
+            ];
         }
         let documents = self.moments.iter().map(|moment| {
             let style = Style::any(&mut random);

@@ -2,7 +2,6 @@
 //! done, and numbers every change.
 
 use crate::simulator::course::{Plan, Reception};
-use crate::simulator::event::Meaning;
 use crate::simulator::job::Job;
 use crate::simulator::life::Life;
 use crate::simulator::node::{Node, Outage, OutageKind};
@@ -188,6 +187,8 @@ impl Cluster {
             let again = seen + random.seconds(0.5, 60.0);
             decisions.push((seen, Decision::Followup(random.uuid())));
             if random.chance(80) {
+                // What is terminal is not told to stop once more.
+                decisions.retain(|(at, decision)| !matches!(decision, Decision::Stop(_)) || *at < again);
                 decisions.push((again, Decision::Stop("alloc was rescheduled because it failed")));
                 replaced = Some((again, Replacing::Rescheduled));
             }
@@ -320,10 +321,6 @@ impl Cluster {
         }
     }
 
-    /// Whether a life holds a mishap of a kind that no reader could tell from what is served.
-    pub fn has_failures(life: &Life) -> bool {
-        life.events.iter().any(|e| matches!(e.event.meaning, Meaning::Failure(_)))
-    }
 }
 
 /// An allocation to be placed.

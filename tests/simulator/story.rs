@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::simulator::cluster::{Allocation, Cluster};
+use crate::simulator::cluster::Allocation;
 use crate::simulator::event::{Cause, Class, Meaning};
 use crate::simulator::life::{Life, Lived, State};
 use crate::simulator::truth::{TaskKey, Truth};
@@ -13,7 +13,6 @@ use crate::simulator::version::Version;
 
 /// One task and its past.
 pub struct Story<'a> {
-    pub cluster: &'a Cluster,
     pub allocation: &'a Allocation,
     pub life: &'a Life,
     /// The last version in view, and the task's state in it.
@@ -62,7 +61,6 @@ impl<'a> Truth<'a> {
             let own = allocation.lives.iter().position(|other| std::ptr::eq(other, life)).unwrap_or_default();
             let step = version.steps.as_ref().and_then(|steps| steps[own]);
             let story = Story {
-                cluster,
                 allocation,
                 life,
                 version,
@@ -84,7 +82,7 @@ impl Story<'_> {
 
     /// Whether it can be told from its events at all: the client kept its state, and its clock the order of what happened.
     pub fn is_clear(&self) -> bool {
-        let mut told = self.events().iter().filter(|lived| lived.event.kind != "Driver");
+        let told = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
         self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && told.is_sorted_by_key(place)
     }

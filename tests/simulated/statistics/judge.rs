@@ -29,18 +29,24 @@ impl<'a> Judge<'a> {
         Self { cluster: truth.cluster, truth, answers, stories, states, tally: Tally::new() }
     }
 
-    /// Judges everything.
+    /// Judges everything, and tells of each statistic that is wrong.
     pub fn all(&mut self) -> anyhow::Result<()> {
-        self.restart_log().context("restart_log")?;
-        self.restarts().context("restarts")?;
-        self.failures().context("failures")?;
-        self.failure_summary().context("failure_summary")?;
-        self.attempts().context("attempts")?;
-        self.starts().context("starts")?;
-        self.crash_loops().context("crash_loops")?;
-        self.job_runs().context("job_runs")?;
-        self.job_run_summary().context("job_run_summary")?;
-        self.reschedules().context("reschedules")
+        let judged = [
+            ("restart_log", self.restart_log()),
+            ("restarts", self.restarts()),
+            ("failures", self.failures()),
+            ("failure_summary", self.failure_summary()),
+            ("attempts", self.attempts()),
+            ("starts", self.starts()),
+            ("crash_loops", self.crash_loops()),
+            ("job_runs", self.job_runs()),
+            ("job_run_summary", self.job_run_summary()),
+            ("reschedules", self.reschedules()),
+        ];
+        let wrong = judged.into_iter().filter_map(|(name, judged)| Some(format!("{name}: {:#}", judged.err()?)));
+        let wrong: Vec<String> = wrong.collect();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        Ok(())
     }
 
     fn count(&mut self, what: impl Into<String>) {
