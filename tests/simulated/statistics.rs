@@ -143,9 +143,8 @@ fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
                     let rows = answers.rows(name)?;
                     let date = |row: &Row| dates.iter().find_map(|date| row.int(date));
                     // What a run has as its first event, when it neither started nor ended, no column says.
-                    let dated = |rows: &[Row]| -> Vec<Row> {
-                        rows.iter().filter(|row| date(row).is_some()).cloned().collect()
-                    };
+                    let dated =
+                        |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| date(row).is_some()).cloned().collect() };
                     let must_be: Vec<Row> = whole[name].iter().filter(|row| within(date(row))).cloned().collect();
                     ensure!(dated(&rows) == must_be, "{name} from {since} to {until}");
                     *sums.entry((name, String::new())).or_default() += rows.len() as i64;
@@ -255,7 +254,8 @@ fn check_quantiles(rows: &[Row], starts: &[Row], by: &str) -> anyhow::Result<()>
             Some("created_to_started") => "created_at_ns",
             _ => "setup_at_ns",
         };
-        for (name, share) in [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)] {
+        for (name, share) in [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)]
+        {
             let truth = latency::quantile(&own, origin, share).map(|ns| ns as f64 / 1e9);
             let told = row.number(name);
             let near = told.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);

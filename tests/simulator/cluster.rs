@@ -320,7 +320,6 @@ impl Cluster {
             allocation.create_index = allocation.versions[0].index;
         }
     }
-
 }
 
 /// An allocation to be placed.

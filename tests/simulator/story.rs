@@ -105,7 +105,8 @@ impl Story<'_> {
             let last = failures.last_mut().filter(|failure| attempt(failure.event) == lived.attempt);
             match (lived.event.meaning, last) {
                 // One kill may be told twice.
-                (Meaning::Failure(_), Some(last)) if lived.event.kind == "Killing" && last.class == class_of(lived) => {}
+                (Meaning::Failure(_), Some(last)) if lived.event.kind == "Killing" && last.class == class_of(lived) => {
+                }
                 (Meaning::Failure(class), _) => {
                     failures.push(Failure { event: number, class, gave_up: lived.event.kind == "Not Restarting" });
                 }
@@ -156,6 +157,8 @@ impl Story<'_> {
         let last = |kind: &str| events.iter().rposition(|lived| lived.event.kind == kind);
         let starts = |lived: &&Lived| lived.event.kind == "Started";
         let end = last("Terminated").filter(|end| last("Started").is_none_or(|start| start < *end));
+        // Before 1.10.3 a kill was noted after the end, too.
+        let is_killed = end.is_some_and(|end| events[..end].iter().any(|lived| lived.event.kind == "Killing"));
         let end = end.map(|end| &events[end].event);
         let signal = last("Restart Signaled").map(|signal| events[signal].event.restart_reason.as_str());
         let restarting = &events[events.len() - 1];
@@ -169,7 +172,7 @@ impl Story<'_> {
             (Some((event, _)), ..) => ("failed", Some(end.unwrap_or(&events[event].event).time)),
             (None, Some(Cause::User | Cause::Change), end) => ("restart", end.map(|end| end.time)),
             (None, Some(_), end) => ("completed", end.map(|end| end.time)),
-            (None, None, Some(end)) if last("Killing").is_some() => ("stopped", Some(end.time)),
+            (None, None, Some(end)) if is_killed => ("stopped", Some(end.time)),
             (None, None, Some(end)) if signal.is_some() => ("restart", Some(end.time)),
             (None, None, Some(end)) if (end.exit_code, end.signal) == (0, 0) => ("completed", Some(end.time)),
             (None, None, Some(end)) => ("stopped", Some(end.time)),
@@ -178,7 +181,10 @@ impl Story<'_> {
                 (if self.state.failed { "failed" } else { "stopped" }, self.state.finished_at)
             }
             (None, None, None) if lost => ("lost", None),
-            (None, None, None) if self.version.client_status == "unknown" => ("unknown", None),
+            // It may run still, or run to come, in an allocation that has failed; nobody can tell how it ended.
+            (None, None, None) if ["unknown", "failed", "complete"].contains(&self.version.client_status) => {
+                ("unknown", None)
+            }
             (None, None, None) if self.state.state == "running" => ("running", None),
             (None, None, None) => ("waiting", None),
         };

@@ -414,14 +414,21 @@ impl<'a> Judge<'a> {
             events.any(|e| e.event.kind == "Terminated" && (e.event.exit_code, e.event.signal) == (0, 0))
         };
         let known = version.steps.iter().flatten().filter(|step| step.is_some()).count();
-        let made_up = version.made_up.is_some() && known < self.cluster.jobs[allocation.job].groups[allocation.group].tasks.len();
+        let made_up =
+            version.made_up.is_some() && known < self.cluster.jobs[allocation.job].groups[allocation.group].tasks.len();
         let all_dead = || stories().count() > 0 && !made_up && stories().all(|story| story.state.state == "dead");
         match version.client_status {
             "failed" => "failed",
             "complete" if timed_out() => "failed",
             "complete" if version.desired_status != "run" && !ended_well() => "stopped",
             "complete" => "complete",
-            "lost" if all_dead() => if stories().any(|story| story.state.failed) { "failed" } else { "complete" },
+            "lost" if all_dead() => {
+                if stories().any(|story| story.state.failed) {
+                    "failed"
+                } else {
+                    "complete"
+                }
+            }
             "lost" => "lost",
             _ => "running",
         }
@@ -440,15 +447,16 @@ impl<'a> Judge<'a> {
         for row in self.answers.rows("job_runs")? {
             let [space, job, parent] =
                 ["namespace", "job_id", "parent_job_id"].map(|name| row.text(name).unwrap_or_default().to_owned());
-            let truth = job.split(['\u{0}']).next().unwrap_or_default();
-            let cut = truth.find("/dispatch-").or_else(|| truth.find("/periodic-")).map_or(truth, |at| &truth[..at]);
+            let at = job.find("/dispatch-").or_else(|| job.find("/periodic-"));
+            let cut = at.map_or(job.as_str(), |at| &job[..at]);
             ensure!(cut == parent, "not a child of {parent}: {row:?}");
             parents.entry([space, parent]).or_default().push(row);
         }
         let rows = self.answers.rows("job_run_summary")?;
         ensure!(rows.len() == parents.len(), "{} parents, not {}", rows.len(), parents.len());
         for row in &rows {
-            let own = &parents[&["namespace", "parent_job_id"].map(|name| row.text(name).unwrap_or_default().to_owned())];
+            let own =
+                &parents[&["namespace", "parent_job_id"].map(|name| row.text(name).unwrap_or_default().to_owned())];
             let ended = |outcome: &str| own.iter().filter(|run| run.text("outcome") == Some(outcome)).count() as i64;
             ensure!(row.int("runs") == Some(own.len() as i64), "not {} runs: {row:?}", own.len());
             let outcomes = ["complete", "failed", "stopped", "lost", "running", "unknown"];
@@ -489,11 +497,7 @@ impl<'a> Judge<'a> {
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
             let followed = latest.get(&before).is_some_and(|seen| seen + 1 == previous.versions.len());
             let (reason, truth) = (row.text("reason"), reason_name(why));
-            ensure!(
-                reason == Some(truth) || !followed,
-                "not {truth}: {row:?}\n{:?}",
-                previous.versions.last()
-            );
+            ensure!(reason == Some(truth) || !followed, "not {truth}: {row:?}\n{:?}", previous.versions.last());
             counts.push(format!("replaced: {}", reason.unwrap_or("for an unknown reason")));
             let own = || starts.iter().filter(|((id, _), _)| *id == allocation.id).flat_map(|(_, rows)| rows);
             let unknown = own().any(|start| start.text("outcome") == Some("unknown"));
