@@ -3,7 +3,6 @@
 //! Where all is in view, they are equal to the truth. Where Nomad forgot, they are true or say that they do not know.
 //! Periods cut and groups part what was proven over all time and task by task.
 
-mod answers;
 mod judge;
 mod latency;
 
@@ -18,9 +17,9 @@ use proptest::prelude::{Just, any};
 use proptest::prop_oneof;
 use proptest::strategy::Strategy;
 
-use self::answers::{Answers, CUT};
 use self::judge::{Judge, Tally, group};
 use super::{directory, for_all, packed};
+use crate::answers::Answers;
 use crate::simulator::{Cluster, Config, Document, MINUTE, Random, START, Style, Truth};
 
 /// A cluster, and what is in view of it.
@@ -172,6 +171,19 @@ fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
         })
     });
 }
+
+/// The statistics that a period cuts.
+const CUT: [&str; 9] = [
+    "attempts",
+    "starts",
+    "failures",
+    "restarts",
+    "failure_summary",
+    "start_latency",
+    "job_runs",
+    "job_run_summary",
+    "reschedules",
+];
 
 /// Statistics with one row a thing, and the column that dates it, or the next if it is empty.
 const DATED: [(&str, &[&str]); 5] = [

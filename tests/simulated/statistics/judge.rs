@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloclog::query::Row;
 use anyhow::{Context, ensure};
 
-use super::answers::Answers;
+use crate::answers::Answers;
 use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, TaskKey, Truth};
 
 const HOUR: i64 = 3_600_000_000_000;

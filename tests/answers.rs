@@ -10,19 +10,6 @@ use alloclog::tables::Table;
 use anyhow::Context;
 use tempfile::TempDir;
 
-/// The statistics that a period cuts or `--by` groups; the others are computed once.
-pub const CUT: [&str; 9] = [
-    "attempts",
-    "starts",
-    "failures",
-    "restarts",
-    "failure_summary",
-    "start_latency",
-    "job_runs",
-    "job_run_summary",
-    "reschedules",
-];
-
 /// A store with all views.
 pub struct Answers {
     store: Store,
@@ -32,7 +19,7 @@ pub struct Answers {
 impl Answers {
     /// Takes documents in, and computes all views over all time.
     pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
-        let directory = super::super::directory()?;
+        let directory = tempfile::tempdir()?;
         let store = Store::at(directory.path());
         let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
         let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
