@@ -259,10 +259,12 @@ impl Cluster {
     /// The failed allocations before this one, as its tracker remembers them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        let mut tracker = self.allocations[before].tracker.clone();
-        if matches!(why, Replacing::Rescheduled | Replacing::Lost) {
-            tracker.push((place.at - 11_083_117, before));
+        // What replaces an allocation for another reason begins anew.
+        if !matches!(why, Replacing::Rescheduled | Replacing::Lost) {
+            return vec![];
         }
+        let mut tracker = self.allocations[before].tracker.clone();
+        tracker.push((place.at - 11_083_117, before));
         tracker
     }
 

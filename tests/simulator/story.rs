@@ -20,6 +20,8 @@ pub struct Story<'a> {
     pub state: State,
     /// Of each event up to there, whether it is in view.
     pub seen: Vec<bool>,
+    /// Of each, whether one window shows it beside the one before, so that nothing can have been between.
+    joined: Vec<bool>,
     /// The versions in view, oldest first: when each was written, and its counter.
     pub counters: Vec<(i64, i64)>,
 }
@@ -57,6 +59,8 @@ impl<'a> Truth<'a> {
             let end = windows.iter().map(|window| window.events.end).max().unwrap_or_default();
             let mut seen = Self::seen(life, &windows);
             seen.truncate(end);
+            let joins =
+                |n: usize| n == 0 || windows.iter().any(|w| w.events.contains(&n) && w.events.contains(&(n - 1)));
             let version = &allocation.versions[last[&number]];
             let own = allocation.lives.iter().position(|other| std::ptr::eq(other, life)).unwrap_or_default();
             let step = version.steps.as_ref().and_then(|steps| steps[own]);
@@ -65,6 +69,7 @@ impl<'a> Truth<'a> {
                 life,
                 version,
                 state: step.map(|step| life.steps[step].state.clone()).unwrap_or_default(),
+                joined: (0..end).map(joins).collect(),
                 seen,
                 counters: windows.iter().filter_map(|w| Some((w.modified_at, w.restarts?))).collect(),
             };
@@ -87,14 +92,14 @@ impl Story<'_> {
         self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && told.is_sorted_by_key(place)
     }
 
-    /// Whether all its events are in view.
+    /// Whether all its events are in view, each beside the one before.
     pub fn is_whole(&self) -> bool {
-        self.seen.iter().all(|seen| *seen)
+        self.seen.iter().chain(&self.joined).all(|is| *is)
     }
 
-    /// Whether the event before this one is in view, or it is the first.
+    /// Whether the event before this one is in view beside it, or it is the first.
     pub fn joins(&self, event: usize) -> bool {
-        event == 0 || self.seen[event - 1]
+        self.joined[event]
     }
 
     /// Its failures.

@@ -255,8 +255,8 @@ impl<'a> Judge<'a> {
             for run in story.runs() {
                 let Some(row) = own.iter().find(|row| row.int("attempt") == Some(run.attempt)) else { continue };
                 let what = || format!("{run:?}\n{row:?}\n{}", tell(story));
-                let is_whole =
-                    story.events().iter().zip(&story.seen).all(|(lived, seen)| *seen || lived.attempt != run.attempt);
+                let mut own_events = (0..story.seen.len()).filter(|n| story.life.events[*n].attempt == run.attempt);
+                let is_whole = own_events.all(|event| story.seen[event] && story.joins(event));
                 let outcome = row.text("outcome").unwrap_or_default();
                 ensure!(outcome == run.outcome || !is_whole && outcome == "unknown", "outcome: {}", what());
                 counts.push(format!("run {outcome}"));
