@@ -34,7 +34,7 @@ where
         cases: cases.saturating_mul(times),
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(0x6e_6f6d_6164),
-        max_shrink_time: 8_000,
+        max_shrink_time: 60_000,
         max_shrink_iters: 2_000,
         ..Config::default()
     };

@@ -100,3 +100,11 @@ def test_the_period_cuts_by_replacement(ask):
     history = pair(new={"previous_allocation": "a"})
     assert len(ask(history, "reschedules", period(100, 101))) == 1
     assert ask(history, "reschedules", period(0, 100)) == []
+
+
+def test_a_stop_after_the_replacement_is_no_update(ask_one):
+    # Replaced while its node was out of sight, and stopped with its job long after.
+    history = History()
+    history.allocation("a", client_status="complete", desired_status="stop", desired_description="alloc not needed due to job update", next_allocation="b")
+    history.allocation("b", previous_allocation="a")
+    assert ask_one(history, "reschedules")["reason"] is None

@@ -495,9 +495,13 @@ impl<'a> Judge<'a> {
             let previous = &self.cluster.allocations[before];
             ensure!(row.text("previous_alloc_id") == Some(&previous.id), "it replaces another: {row:?}");
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
-            let followed = latest.get(&before).is_some_and(|seen| seen + 1 == previous.versions.len());
+            let followed = latest.get(&before).is_some_and(|seen| !previous.versions[*seen].next.is_empty());
             let (reason, truth) = (row.text("reason"), reason_name(why));
-            ensure!(reason == Some(truth) || !followed, "not {truth}: {row:?}\n{:?}", previous.versions.last());
+            ensure!(
+                reason == Some(truth) || !followed || why == Replacing::Lost && reason.is_none(),
+                "not {truth}: {row:?}\n{:?}",
+                previous.versions.last()
+            );
             counts.push(format!("replaced: {}", reason.unwrap_or("for an unknown reason")));
             let own = || starts.iter().filter(|((id, _), _)| *id == allocation.id).flat_map(|(_, rows)| rows);
             let unknown = own().any(|start| start.text("outcome") == Some("unknown"));
