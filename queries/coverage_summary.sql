@@ -33,8 +33,7 @@ WITH spans AS (
   WHERE window_events >= 10 AND NOT placeholder AND window_last_ns > window_first_ns
   GROUP BY region, alloc_id, task
 ), judged AS (
-  SELECT c.region, c.namespace, c.job_id, c.task_group, c.task, c.job_type, c.job_version, c.node_id, c.node_name,
-         c.node_class, c.datacenter, c.events, c.gaps, c.restarts, c.lost_restarts,
+  SELECT c.*,
          CONCAT(c.region, '/', c.alloc_id) AS alloc_key,
          CASE WHEN c.complete THEN 1 ELSE 0 END AS is_complete,
          CASE WHEN c.events = 0 THEN 1 ELSE 0 END AS is_without_events,
@@ -42,7 +41,7 @@ WITH spans AS (
          CASE WHEN c.restarts IS NULL THEN 0 ELSE 1 END AS has_counter,
          CASE WHEN c.lost_restarts IS NULL THEN 1 ELSE 0 END AS is_uncounted,
          CASE WHEN c.tail_lost THEN 1 ELSE 0 END AS is_vanished,
-         CASE WHEN c.gaps > 0 OR COALESCE(c.lost_restarts, 0) > 0 OR NOT c.begins THEN s.span_ns END AS span_ns
+         CASE WHEN c.gaps > 0 OR COALESCE(c.lost_restarts, 0) > 0 OR NOT c.begins THEN s.span_ns END AS lossy_span_ns
   FROM coverage AS c
   LEFT JOIN spans AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
 ), totals AS (
@@ -51,7 +50,7 @@ WITH spans AS (
          SUM(is_without_events) AS without_events, SUM(is_without_begin) AS without_begin, SUM(events) AS events,
          SUM(gaps) AS gaps, SUM(COALESCE(restarts, 0)) AS restarts, SUM(has_counter) AS with_counter,
          SUM(COALESCE(lost_restarts, 0)) AS lost_restarts, SUM(is_uncounted) AS uncounted_tasks,
-         SUM(is_vanished) AS vanished_tasks, MIN(span_ns) AS span_ns,
+         SUM(is_vanished) AS vanished_tasks, MIN(lossy_span_ns) AS span_ns,
          -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
          1000000000 + CAST(SUM(events % 1) AS DOUBLE) AS second_ns
   FROM judged

@@ -204,10 +204,12 @@ pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
 /// What the engine says of a question, with what may help.
 fn explain(error: &anyhow::Error, question: &Question) -> anyhow::Error {
     let text = format!("{error:#}");
+    // Behind its first line the engine shows its plan, and within it the columns, which we list ourselves.
+    let text = text.lines().next().and_then(|line| line.split("; valid columns").next()).unwrap_or_default();
     let known = question.known_columns().unwrap_or_default();
     let mut advice = Vec::new();
-    // The engine names what it does not find in quotes, in its first line.
-    if let Some(wrong) = text.lines().next().and_then(|line| line.split(['"', '\'']).nth(1)) {
+    // The engine names what it does not find in quotes.
+    if let Some(wrong) = text.split(['"', '\'']).nth(1) {
         let columns = known.iter().flat_map(|(_, columns)| columns).map(String::as_str);
         let near = question::nearest(wrong, columns).filter(|near| *near != wrong);
         advice.extend(near.map(|near| format!("did you mean {near}?")));

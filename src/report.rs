@@ -189,12 +189,14 @@ pub fn read(store: &Store, summary: &Summary, options: &Options) -> anyhow::Resu
     })
 }
 
+/// Of no groups at all, counts are 0.
 const COVERAGE: &str = "\
-    SELECT SUM(tasks) AS tasks, SUM(complete) AS complete, SUM(without_events) AS without_events, \
-    SUM(without_begin) AS without_begin, SUM(events) AS events, SUM(gaps) AS gaps, \
+    SELECT COALESCE(SUM(tasks), 0) AS tasks, COALESCE(SUM(complete), 0) AS complete, \
+    COALESCE(SUM(without_events), 0) AS without_events, COALESCE(SUM(without_begin), 0) AS without_begin, \
+    COALESCE(SUM(events), 0) AS events, COALESCE(SUM(gaps), 0) AS gaps, \
     CASE WHEN COUNT(restarts) > 0 THEN SUM(restarts) END AS restarts, \
     CASE WHEN COUNT(lost_restarts) > 0 THEN SUM(lost_restarts) END AS lost_restarts, \
-    SUM(uncounted_tasks) AS uncounted_tasks, SUM(vanished_tasks) AS vanished_tasks, \
+    COALESCE(SUM(uncounted_tasks), 0) AS uncounted_tasks, COALESCE(SUM(vanished_tasks), 0) AS vanished_tasks, \
     MIN(keep_interval_seconds) AS keep_interval_seconds FROM coverage_summary";
 
 fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {

@@ -1,35 +1,81 @@
-"""The same text on Spark. Slow and large, so it runs where pyspark and a Java are installed, and is skipped elsewhere:
-
-    pip install pyspark==4.3.0
-"""
+"""The same text on Spark, which needs a Java; scripts/test installs both."""
 
 import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark.sql
 import pytest
 
 import engines
+import tables
+from history import History, events, watched
 from random_history import Cluster
+from test_binary import exported, find, read  # noqa: F401
 from test_random import rows
-
-pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
-pytestmark = pytest.mark.skipif(not shutil.which("java"), reason="there is no Java to run Spark")
 
 KINDS = {"string": "string", "bigint": "int64", "int": "int32", "double": "double", "boolean": "bool", "timestamp_ntz": "timestamp", "date": "date"}
 
 
 @pytest.fixture(scope="module")
 def spark():
-    session = (pyspark_sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-               .config("spark.sql.shuffle.partitions", "1").config("spark.sql.session.timeZone", "UTC").getOrCreate())
+    assert shutil.which("java"), "Spark needs a Java"
+    builder = pyspark.sql.SparkSession.builder.master("local[2]")
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "1",
+        # These tables are small: to compile and to replan would take longer than to answer.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.parquet.compression.codec": "uncompressed",
+    }
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
 
 
-@pytest.mark.parametrize("seed", [101, 107])
-def test_spark_gives_the_same_columns_types_and_rows(spark, tmp_path, seed):
-    stored = Cluster(seed, most=60).shown()[0].tables()
+def edges():
+    """Histories small enough to check by hand, together in one: each is one allocation of a job of its own."""
+    told = {
+        "whole": "Received, Task Setup, Started, Terminated 0",
+        "fails": "Received, Task Setup, Started, Terminated 1, Not Restarting!",
+        "oom": "Received, Task Setup, Started, Terminated 137 oom, Restarting, Started",
+        "health": "Received, Started, Restart Signaled: healthcheck: check x unhealthy, Terminated 130, Restarting, Started",
+        "never": "Received, Task Setup, Driver Failure!, Not Restarting!",
+        "loops": "Received, Started, " + "Terminated 1, Restarting, Started, " * 6 + "Terminated 1",
+    }
+    history = History()
+    for name, text in told.items():
+        history.allocation(name, job_id=name, job_type="batch" if name in ("whole", "fails") else "service")
+        history.watch(events(text), alloc=name, job_id=name)
+    history.allocation("pending", job_id="pending", client_status="pending", created_at_ns=None)
+    history.add("task_state_history", {"region": "", "namespace": "default", "job_id": "pending", "task_group": "web", "alloc_id": "pending", "placeholder": False})
+    history.listing(100)
+    return history.tables()
+
+
+@pytest.fixture(scope="module", params=["nothing", "one task", "edges", "random", "samples"])
+def stored(request):
+    match request.param:
+        case "nothing":
+            return History().tables()
+        case "one task":
+            return watched(events("Received, Task Setup, Started")).tables()
+        case "edges":
+            return edges()
+        case "random":
+            return Cluster(101, most=60).shown()[0].tables()
+        case "samples":
+            directory = request.getfixturevalue("exported")
+            return {name: read(find(directory, name)) for name in tables.STORED}
+
+
+def test_spark_gives_the_same_columns_types_and_rows(spark, stored, tmp_path):
     expected = engines.run("duckdb", stored, engines.VIEWS)
     for name, table in stored.items():
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -37,6 +83,7 @@ def test_spark_gives_the_same_columns_types_and_rows(spark, tmp_path, seed):
     for name in engines.order():
         frame = spark.sql(engines.VIEWS[name].sql)
         assert {field.name: KINDS[field.dataType.simpleString()] for field in frame.schema.fields} == engines.VIEWS[name].columns
-        frame.write.parquet(str(tmp_path / name))
+        frame.coalesce(1).write.parquet(str(tmp_path / name))
         spark.read.parquet(str(tmp_path / name)).createOrReplaceTempView(name)
-        assert rows(pq.read_table(tmp_path / name)) == rows(expected[name]), name
+        answer = pa.table(pq.read_table(tmp_path / name))
+        assert rows(answer) == rows(expected[name]), name

@@ -8,7 +8,7 @@ import engines
 from engines import GROUP, grouped_by
 from random_history import Cluster
 
-STATISTICS = {"restarts": [], "failure_summary": ["class"], "start_latency": ["measure"]}
+STATISTICS = {"coverage_summary": [], "restarts": [], "failure_summary": ["class"], "start_latency": ["measure"], "start_phases": ["phase"]}
 KEY = GROUP.split(", ")
 
 
@@ -34,7 +34,8 @@ def test_a_statistic_joins_and_filters_by_nothing_of_its_group(name):
 def test_any_group_counts_the_same_in_all(name, columns, engine):
     tables = Cluster(7, most=40).shown()[0].tables()
     counted = {"restarts": ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks", "cause_failure"],
-               "failure_summary": ["failures", "tasks", "gave_up"], "start_latency": ["tasks", "started", "waiting", "unknown"]}[name]
+               "failure_summary": ["failures", "tasks", "gave_up"], "start_latency": ["tasks", "started", "waiting", "unknown"],
+               "coverage_summary": ["tasks", "complete", "events", "gaps", "restarts", "lost_restarts", "without_begin"], "start_phases": ["samples"]}[name]
     usual = engines.run(engine, tables, [name])[name].to_pylist()
     grouped = engines.run(engine, tables, [name], grouped_by(name, columns))[name]
     assert grouped.column_names[:len(columns.split(", "))] == columns.split(", ")

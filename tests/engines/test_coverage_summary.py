@@ -1,0 +1,75 @@
+"""`coverage_summary`: how much of the history is whole, and how often one would have had to look."""
+
+import pytest
+
+from engines import grouped_by
+from history import History, event, events
+
+
+def looping(start, step):
+    """Fifteen events of a task that restarts five times, a step apart."""
+    return events("Received, Task Setup, Started, " + "Terminated 1, Restarting, Started, " * 4 + "Terminated 1, Restarting, Started", start, step)
+
+
+def test_none(ask):
+    assert ask(History(), "coverage_summary") == []
+
+
+def test_a_whole_history(ask_one):
+    history = History()
+    history.allocation()
+    history.watch(events("Received, Task Setup, Started"))
+    row = ask_one(history, "coverage_summary")
+    assert (row["tasks"], row["allocations"], row["complete"], row["events"], row["lost_restarts"]) == (1, 1, 1, 3, 0)
+    assert (row["without_begin"], row["gaps"], row["vanished_tasks"], row["uncounted_tasks"]) == (0, 0, 0, 0)
+    assert row["keep_interval_seconds"] is None
+
+
+def test_a_full_window_tells_how_often_one_would_have_had_to_look(ask_one):
+    # Of eighteen events two seconds apart the last ten are seen: they span eighteen seconds.
+    history = History()
+    history.allocation()
+    shown = looping(0, 2)
+    history.state(shown, restarts=5, index=20)
+    row = ask_one(history, "coverage_summary")
+    seen = sum(e["event_type"] == "Restarting" for e in shown[-10:])
+    assert (row["complete"], row["without_begin"], row["restarts"], row["lost_restarts"]) == (0, 1, 5, 5 - seen)
+    assert row["keep_interval_seconds"] == pytest.approx(18, rel=1e-12)
+
+
+def test_the_fastest_window_of_those_that_lost_something_counts(ask_one):
+    history = History()
+    for alloc, step in (("a", 4), ("b", 3)):
+        history.allocation(alloc)
+        history.state(looping(0, step), alloc=alloc, restarts=5, index=20)
+    # This one came faster, and nothing of it was lost.
+    history.allocation("c")
+    history.watch(looping(0, 1), alloc="c")
+    row = ask_one(history, "coverage_summary")
+    assert (row["tasks"], row["allocations"], row["complete"]) == (3, 3, 1)
+    assert row["keep_interval_seconds"] == pytest.approx(27, rel=1e-12)
+
+
+def test_what_is_not_known_is_not_counted_as_lost(ask_one):
+    history = History()
+    history.allocation()
+    history.state(events("Received, Started"), restarts=None)
+    row = ask_one(history, "coverage_summary")
+    assert (row["restarts"], row["lost_restarts"], row["uncounted_tasks"]) == (None, None, 1)
+
+
+def test_tasks_without_events_are_told_apart(ask_one):
+    history = History()
+    history.allocation(client_status="pending")
+    history.state([], state="pending")
+    row = ask_one(history, "coverage_summary")
+    assert (row["tasks"], row["complete"], row["without_events"], row["without_begin"]) == (1, 0, 1, 0)
+
+
+def test_groups_can_be_others(ask):
+    history = History()
+    for alloc, job in (("a", "one"), ("b", "two"), ("c", "two")):
+        history.allocation(alloc, job_id=job)
+        history.watch([event("Received", 0)], alloc=alloc, job_id=job)
+    rows = ask(history, "coverage_summary", grouped_by("coverage_summary", "job_id"))
+    assert [(row["job_id"], row["tasks"], row["complete"]) for row in rows] == [("one", 1, 1), ("two", 2, 2)]
