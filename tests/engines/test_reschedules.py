@@ -54,7 +54,9 @@ class TestPrevious:
     ({"desired_description": "alloc is being migrated"}, {}, "migrated"),
     ({"desired_description": "alloc not needed as node is tainted"}, {}, "migrated"),
     ({"desired_description": "alloc is being updated due to job update"}, {}, "updated"),
-    ({"desired_description": "alloc not needed due to job update"}, {}, "updated"),
+    ({"desired_description": "alloc not needed due to job update"}, {"job_version": 1}, "updated"),
+    # stopped with its job, long after it was replaced
+    ({"desired_description": "alloc not needed due to job update"}, {}, None),
     ({"desired_description": "Preempted by alloc ID x"}, {}, "preempted"),
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),
@@ -100,11 +102,3 @@ def test_the_period_cuts_by_replacement(ask):
     history = pair(new={"previous_allocation": "a"})
     assert len(ask(history, "reschedules", period(100, 101))) == 1
     assert ask(history, "reschedules", period(0, 100)) == []
-
-
-def test_a_stop_after_the_replacement_is_no_update(ask_one):
-    # Replaced while its node was out of sight, and stopped with its job long after.
-    history = History()
-    history.allocation("a", client_status="complete", desired_status="stop", desired_description="alloc not needed due to job update", next_allocation="b")
-    history.allocation("b", previous_allocation="a")
-    assert ask_one(history, "reschedules")["reason"] is None
