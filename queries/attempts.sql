@@ -12,7 +12,8 @@
 --   waiting    it had not started, or waited to be started again, when it was last seen
 --   lost       its node was lost; how it ended is not known
 --   unknown    its end is not in view, or its node was disconnected
--- A dead task without such an event failed if it is marked as failed, else it was stopped, at its finished_at.
+-- A dead task without such an event failed if it is marked as failed, else it was stopped, at its finished_at. Of one
+-- that still ran in an allocation that had failed already, the end is not known.
 --
 -- Columns:
 --   region         string     what `--region` says; empty without it
@@ -82,6 +83,9 @@ WITH by_run AS (
          r.run, r.attempt, r.started_at, r.started_at_ns, r.first_ns, r.delay_ns, r.restart_signal,
          CASE WHEN e.ending_no > r.last_start_no THEN 1 ELSE 0 END AS has_ending,
          CASE WHEN e.terminated_no > r.last_start_no THEN 1 ELSE 0 END AS has_terminated,
+         -- Nomad makes up an end for all that still runs or waits when an allocation has failed.
+         CASE WHEN s.state = 'dead' OR (s.ended_at_ns IS NOT NULL AND s.client_status <> 'failed') THEN 1
+              ELSE 0 END AS has_known_end,
          CASE WHEN r.last_no = r.task_last_no AND r.last_restart_no < r.last_no
                 AND (r.attempt IS NULL OR s.restarts IS NULL OR r.attempt = s.restarts + 1) THEN 1
               ELSE 0 END AS is_latest,
@@ -94,16 +98,16 @@ WITH by_run AS (
          CASE WHEN has_ending = 1 THEN outcome
               WHEN restart_signal IN ('user', 'change') THEN 'restart'
               WHEN is_latest = 0 THEN 'unknown'
-              WHEN state = 'dead' OR task_ended_at_ns IS NOT NULL THEN CASE WHEN failed THEN 'failed' ELSE 'stopped' END
+              WHEN has_known_end = 1 THEN CASE WHEN failed THEN 'failed' ELSE 'stopped' END
               WHEN client_status = 'lost' THEN 'lost'
               WHEN client_status IN ('unknown', 'complete', 'failed') THEN 'unknown'
               WHEN state = 'running' THEN 'running'
               WHEN state = 'pending' THEN 'waiting'
               ELSE 'unknown' END AS run_outcome,
          CASE WHEN has_terminated = 1 THEN terminated_at WHEN has_ending = 1 THEN event_at
-              WHEN is_latest = 1 THEN task_ended_at END AS run_ended_at,
+              WHEN is_latest = 1 AND has_known_end = 1 THEN task_ended_at END AS run_ended_at,
          CASE WHEN has_terminated = 1 THEN terminated_at_ns WHEN has_ending = 1 THEN event_at_ns
-              WHEN is_latest = 1 THEN task_ended_at_ns END AS run_ended_at_ns
+              WHEN is_latest = 1 AND has_known_end = 1 THEN task_ended_at_ns END AS run_ended_at_ns
   FROM joined
 )
 SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_type, j.job_version,

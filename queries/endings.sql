@@ -19,6 +19,9 @@
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
 -- that was desired to stop; restart after a Restart Signaled by a user or a change; completed with exit code 0; else
 -- unknown.
+-- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
+-- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run
+-- is lost, Task hook failed is a failure only if Restarting or Not Restarting follows.
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
@@ -35,6 +38,8 @@
 --   suspected_oom   bool       exit code 137 or signal 9 in a failure that does not say that memory ran out
 --   gave_up         bool       whether the next thing of note in its run is Not Restarting; false unless failed
 --   restart_signal  string     what a Restart Signaled before it was for: health, user or change; null without one
+--   is_blind        bool       whether it is a Terminated and events straight before it are lost: what brought it about
+--                              is not known
 --   exit_code       int64      exit code; null where none applies
 --   signal          int64      number of the signal, 0 for none; null where none applies
 --   message         string     what Nomad shows of it
@@ -48,6 +53,21 @@ WITH stopped_allocations AS (
   FROM timeline AS t
   JOIN stopped_allocations AS s ON s.region = t.region AND s.alloc_id = t.alloc_id
   WHERE t.event_type = 'Reconnected'
+), blind_ends AS (
+  -- What came before a Terminated is lost: what comes after it tells whether it was a kill or an asked restart.
+  SELECT c.region, c.alloc_id, c.task, c.event_no,
+         CASE WHEN n.event_type = 'Killed' THEN 'stopped' WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
+  FROM timeline AS c
+  LEFT JOIN timeline AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+      AND n.event_no = c.event_no + 1
+  WHERE c.is_blind
+), hook_ends AS (
+  -- A hook that fails before the start ends the run; one after it does not.
+  SELECT c.region, c.alloc_id, c.task, c.event_no
+  FROM timeline AS c
+  JOIN timeline AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+      AND n.event_no = c.event_no + 1
+  WHERE c.event_type = 'Task hook failed' AND c.is_started IS NULL AND n.event_type IN ('Restarting', 'Not Restarting')
 ), candidates AS (
   SELECT *
   FROM timeline
@@ -55,7 +75,8 @@ WITH stopped_allocations AS (
                        'Failed Validation', 'Setup Failure', 'Task hook failed', 'Failed Restoring Task') OR fails_task
 ), placed AS (
   -- Before Nomad 0.7.1 the exit message was the event's message.
-  SELECT c.*, CASE WHEN r.next_no IS NULL THEN FALSE ELSE TRUE END AS is_reconnected_stop,
+  SELECT c.*, CASE WHEN r.next_no IS NULL THEN FALSE ELSE TRUE END AS is_reconnected_stop, b.blind_end,
+         CASE WHEN h.event_no IS NULL THEN COALESCE(NOT c.is_started, FALSE) ELSE TRUE END AS is_before_start,
          c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'
            OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
          (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
@@ -63,6 +84,10 @@ WITH stopped_allocations AS (
   FROM candidates AS c
   LEFT JOIN reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
       AND r.next_no = c.event_no
+  LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
+      AND b.event_no = c.event_no
+  LEFT JOIN hook_ends AS h ON h.region = c.region AND h.alloc_id = c.alloc_id AND h.task = c.task
+      AND h.event_no = c.event_no
 ), classified AS (
   SELECT *,
          CASE WHEN event_type = 'Not Restarting' THEN NULL
@@ -76,6 +101,7 @@ WITH stopped_allocations AS (
               WHEN event_type = 'Killing' AND fails_task THEN 'unknown'
               WHEN event_type = 'Killing' OR kill_under_way THEN NULL
               WHEN event_type = 'Terminated' AND (restart_signal IN ('user', 'change') OR is_reconnected_stop) THEN NULL
+              WHEN blind_end IN ('stopped', 'restart') THEN NULL
               WHEN event_type = 'Terminated' AND says_oom THEN 'oom'
               WHEN event_type = 'Terminated' AND restart_signal = 'health' THEN 'health'
               WHEN event_type = 'Terminated' AND signal <> 0 THEN 'signal'
@@ -85,7 +111,7 @@ WITH stopped_allocations AS (
               WHEN event_type = 'Failed Artifact Download' THEN 'artifact'
               WHEN event_type = 'Failed Validation' THEN 'validation'
               WHEN event_type = 'Setup Failure' THEN 'hook'
-              WHEN event_type = 'Task hook failed' AND NOT is_started THEN 'hook'
+              WHEN event_type = 'Task hook failed' AND is_before_start THEN 'hook'
               WHEN event_type = 'Failed Restoring Task' THEN 'restore'
               WHEN fails_task THEN 'unknown' END AS class
   FROM placed
@@ -112,22 +138,23 @@ WITH stopped_allocations AS (
   SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
          COALESCE(failure_class, 'unknown') AS class,
          COALESCE(event_type, '') = 'Not Restarting' OR COALESCE(noted_next, '') = 'Not Restarting' AS gave_up,
-         restart_signal, exit_code, signal, message
+         restart_signal, is_blind, exit_code, signal, message
   FROM noted
   WHERE COALESCE(event_type, '') <> 'Not Restarting' OR (noted_before IS NULL AND NOT kill_under_way)
 )
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, 'failed' AS outcome, class,
        CASE WHEN class IN ('signal', 'exit') AND (exit_code = 137 OR signal = 9) THEN TRUE
             ELSE FALSE END AS suspected_oom,
-       gave_up, restart_signal, exit_code, signal, message
+       gave_up, restart_signal, is_blind, exit_code, signal, message
 FROM failed
 UNION ALL
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
        CASE WHEN kill_under_way OR is_reconnected_stop THEN 'stopped'
             WHEN restart_signal IN ('user', 'change') THEN 'restart'
+            WHEN blind_end IS NOT NULL THEN blind_end
             WHEN exit_code = 0 AND COALESCE(signal, 0) = 0 THEN 'completed'
             ELSE 'unknown' END AS outcome,
-       CAST(NULL AS VARCHAR(10)) AS class, FALSE AS suspected_oom, FALSE AS gave_up, restart_signal, exit_code, signal,
-       message
+       CAST(NULL AS VARCHAR(10)) AS class, FALSE AS suspected_oom, FALSE AS gave_up, restart_signal, is_blind,
+       exit_code, signal, message
 FROM judged
 WHERE event_type = 'Terminated' AND failure_class IS NULL

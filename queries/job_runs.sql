@@ -29,9 +29,9 @@
 
 WITH instances AS (
   SELECT *,
-         CASE WHEN POSITION('/dispatch-' IN job_id) > 1 THEN SUBSTR(job_id, 1, POSITION('/dispatch-' IN job_id) - 1)
-              WHEN POSITION('/periodic-' IN job_id) > 1
-                THEN SUBSTR(job_id, 1, POSITION('/periodic-' IN job_id) - 1) END AS parent
+         -- Not POSITION and SUBSTR: polars counts bytes in one and characters in the other.
+         CASE WHEN job_id LIKE '_%/dispatch-%' THEN SPLIT_PART(job_id, '/dispatch-', 1)
+              WHEN job_id LIKE '_%/periodic-%' THEN SPLIT_PART(job_id, '/periodic-', 1) END AS parent
   FROM allocations
 ), batch_allocations AS (
   SELECT *

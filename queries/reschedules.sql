@@ -59,7 +59,7 @@ WITH named_by_previous AS (
                 OR o.desired_description LIKE '%unknown since its node is disconnected%' THEN 'lost'
               WHEN o.desired_description LIKE '%being migrated%'
                 OR o.desired_description LIKE '%node is tainted%' THEN 'migrated'
-              WHEN o.desired_description LIKE '%due to job update%' THEN 'updated'
+              WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
               WHEN o.client_status IN ('lost', 'unknown') THEN 'lost'
               WHEN o.client_status = 'failed' OR r.rescheduled_from_alloc_id = r.previous_alloc_id THEN 'rescheduled'
               WHEN o.desired_migrate THEN 'migrated'

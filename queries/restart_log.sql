@@ -8,7 +8,8 @@
 -- in a task without a counter.
 -- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
 -- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
--- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown.
+-- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown. Where the events
+-- straight before that Terminated are lost, it is unknown unless memory ran out: a health check may have ended it.
 --
 -- Columns:
 --   region           string     what `--region` says; empty without it
@@ -24,11 +25,11 @@
 --                               was not seen
 
 WITH deciding AS (
-  SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, exit_code, signal
+  SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, is_blind, exit_code, signal
   FROM endings
   UNION ALL
   SELECT region, alloc_id, task, run, event_no, event_type, CAST(NULL AS VARCHAR(10)) AS class, restart_signal,
-         exit_code, signal
+         FALSE AS is_blind, exit_code, signal
   FROM timeline
   WHERE event_type = 'Restart Signaled'
 ), marks AS (
@@ -50,6 +51,7 @@ WITH deciding AS (
          CASE WHEN d.event_type IN ('Terminated', 'Restart Signaled') AND d.restart_signal IS NOT NULL
                 THEN d.restart_signal
               WHEN d.class = 'oom' THEN 'oom'
+              WHEN d.is_blind THEN 'unknown'
               WHEN d.class IN ('driver', 'artifact', 'template', 'hook', 'validation')
                 AND d.event_type <> 'Terminated' THEN 'start_failure'
               WHEN d.class IS NOT NULL THEN 'failure'

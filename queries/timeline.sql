@@ -29,7 +29,11 @@
 --   is_void         bool       whether it is a Killing that means nothing
 --   restart_signal  string     what the latest Restart Signaled of its run was for, unless a Terminated before this
 --                              event answered it: health, user or change (template, Vault, identity); null for none
---   is_started      bool       whether its run had started: a Started since its last Received or Task Setup
+--   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null when
+--                              what came before it in its run is lost
+--   is_blind        bool       whether it is a Terminated and events straight before it are lost: what brought it about
+--                              is not known
+--   is_asked        bool       whether it is a Restarting that gives no reason: someone or something asked for it
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
@@ -55,6 +59,11 @@ WITH exact_events AS (
   LEFT JOIN twins AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
       AND t.event_type = r.event_type AND t.float_ns = r.float_ns
   WHERE t.region IS NULL
+), gap_heads AS (
+  -- The first event after a gap: what came straight before it is lost.
+  SELECT DISTINCT region, alloc_id, task, COALESCE(first_attempt, 0) AS head_attempt, COALESCE(first_ns, 0) AS head_ns
+  FROM windows
+  WHERE after_gap OR (window_no = 1 AND NOT begins)
 ), tasks_without_attempts AS (
   SELECT DISTINCT region, alloc_id, task
   FROM events
@@ -73,8 +82,11 @@ WITH exact_events AS (
          COALESCE(e.exit_code, -1) AS exit_order,
          COALESCE(e.signal, -1) AS signal_order,
          COALESCE(e.start_delay_ns, -1) AS delay_order,
-         CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order
+         CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order,
+         CASE WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
   FROM events AS e
+  LEFT JOIN gap_heads AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
+      AND g.head_attempt = COALESCE(e.attempt, 0) AND g.head_ns = COALESCE(e.event_at_ns, 0)
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), placed AS (
   SELECT *,
@@ -134,10 +146,11 @@ WITH exact_events AS (
                   ELSE 4 * event_no + 1 END)
            OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS signal_mark,
-         MAX(CASE WHEN type_name = 'Started' THEN 2 * event_no + 1
-                  WHEN type_name IN ('Received', 'Task Setup') THEN 2 * event_no
+         MAX(CASE WHEN type_name = 'Started' THEN 3 * event_no + 1
+                  WHEN type_name IN ('Received', 'Task Setup', 'Restarting') THEN 3 * event_no
+                  WHEN is_gap_head = 1 THEN 3 * event_no + 2
                   ELSE 0 END)
-           OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS started_mark
   FROM runs
 ), before AS (
@@ -151,5 +164,7 @@ SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, ev
        COALESCE(kill_mark_before, 0) % 2 = 1 AS kill_under_way, is_void,
        CASE CASE WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0) ELSE signal_mark END % 4
          WHEN 3 THEN 'health' WHEN 2 THEN 'user' WHEN 1 THEN 'change' END AS restart_signal,
-       started_mark % 2 = 1 AS is_started
+       CASE WHEN started_mark % 3 < 2 THEN started_mark % 3 = 1 END AS is_started,
+       type_name = 'Terminated' AND is_gap_head = 1 AS is_blind,
+       type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AS is_asked
 FROM before

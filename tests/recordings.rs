@@ -16,6 +16,7 @@ mod samples;
 mod secrets;
 mod snapshots;
 mod sources;
+mod statistics;
 
 use std::env;
 use std::fs;

@@ -17,6 +17,7 @@ mod looks;
 mod merging;
 mod packed;
 mod regressions;
+mod statistics;
 
 use std::fmt::Debug;
 

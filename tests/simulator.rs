@@ -8,9 +8,6 @@
 //!
 //! Time is counted in nanoseconds since the epoch on the servers' clock, which is taken to be right.
 
-// What tells the truth of the statistics waits for their views.
-#![allow(dead_code)]
-
 mod cluster;
 mod course;
 mod event;
@@ -25,14 +22,18 @@ mod rows;
 mod runner;
 mod scenario;
 mod shapes;
+mod story;
 mod style;
 mod truth;
 mod version;
 
-pub use cluster::{Allocation, Cluster, Config};
+pub use cluster::{Allocation, Cluster, Config, Replacing};
+pub use event::{Cause, Class};
+pub use life::Lived;
 pub use random::Random;
 pub use render::{BundleLayout, Document};
 pub use rows::{Ledger, Line, Told, line};
+pub use story::Story;
 pub use style::{Encoder, Layout, Objects, Style};
 pub use truth::{EventRow, StateTruth, TaskKey, Truth};
 

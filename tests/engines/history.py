@@ -41,7 +41,7 @@ def events(text, start=0.0, step=1.0):
     """Events in order, one a step, as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
 
     `Terminated 137/9` has an exit code and a signal, `Terminated 137 oom` is marked as out of memory, `!` marks an event
-    that fails its task. What follows a colon is the reason of a Restart Signaled, the exit message of a Terminated, and the
+    that fails its task. What follows a colon is the reason of a Restart Signaled or a Restarting, the exit message of a Terminated, and the
     message of any other."""
     made = []
     for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
@@ -49,7 +49,7 @@ def events(text, start=0.0, step=1.0):
         columns = {"fails_task": True} if said["fails"] else {}
         if said["exit"]:
             columns |= {"exit_code": int(said["exit"]), "signal": int(said["signal"] or 0), "oom_killed": bool(said["oom"])}
-        if said["text"] and said["kind"] == "Restart Signaled":
+        if said["text"] and said["kind"] in ("Restart Signaled", "Restarting"):
             columns |= {"restart_reason": said["text"]}
         elif said["text"] and said["kind"] == "Terminated":
             columns |= {"details": json.dumps({"exit_code": said["exit"], "exit_message": said["text"]}, separators=(",", ":"))}

@@ -91,6 +91,7 @@ def test_outcome_by_the_last_event_that_ended_it(runs, text, expected):
     ("running", {"state": "dead"}, ("stopped", None)),
     ("complete", {"state": "running", "finished_at_ns": ns(9)}, ("stopped", 9)),
     ("complete", {"state": "running"}, ("unknown", None)),
+    ("failed", {"state": "running", "finished_at_ns": ns(9)}, ("unknown", None)),
     ("lost", {"state": "running", "finished_at_ns": ns(9)}, ("lost", None)),
     ("lost", {"state": "dead", "finished_at_ns": ns(9)}, ("stopped", 9)),
     ("unknown", {"state": "running"}, ("unknown", None)),

@@ -259,3 +259,35 @@ class TestSummary:
         told.state(events(f"{PATH}, Terminated 1, Restarting, Started, Terminated 1"), restarts=1, job_id=None, task_group=None)
         row = ask_one(told, "failure_summary")
         assert (row["job_id"], row["task_group"], row["failures"], row["exit_code"]) == (None, None, 2, 1)
+
+
+class TestWhatWasLostBefore:
+    """Nomad keeps ten events: what stood before the first of them may be why a task ended."""
+    ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started"
+
+    @pytest.fixture
+    def classes_of_ten(self, ask):
+        """The classes of the failures of a task of which only the last ten events were ever seen."""
+        def classes(text):
+            history = History()
+            history.allocation()
+            shown = events(text)
+            history.state(shown, restarts=sum(e["event_type"] == "Restarting" for e in shown), modified_at_ns=ns(99))
+            return [row["class"] for row in ask(history, "failures")]
+        return classes
+
+    def test_a_restart_that_was_asked_for_is_no_failure_though_its_signal_is_lost(self, classes_of_ten):
+        text = f"{PATH}, Restart Signaled: User requested, Terminated 143, Restarting{self.ON}, Signaling"
+        assert classes_of_ten(text) == ["exit", "exit"]
+
+    def test_a_restart_within_the_policy_is_one(self, classes_of_ten):
+        text = f"{PATH}, Terminated 143, Restarting: Restart within policy{self.ON}, Signaling"
+        assert classes_of_ten(text) == ["exit", "exit", "exit"]
+
+    def test_a_hook_after_a_start_that_is_lost_is_no_failure(self, classes_of_ten):
+        text = f"{PATH}, Signaling, Task hook failed" + ", Signaling" * 9
+        assert classes_of_ten(text) == []
+
+    def test_a_hook_that_had_the_task_restarted_is_one(self, classes_of_ten):
+        text = f"{PATH}, Terminated 1, Restarting, Task hook failed, Restarting, Started" + ", Signaling" * 7
+        assert classes_of_ten(text) == ["hook"]

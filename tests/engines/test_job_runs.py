@@ -198,3 +198,11 @@ class TestSummary:
             run(history, f"a{n}", job=f"etl/periodic-{n}", finished=n)
         row = ask_one(history, "job_run_summary")
         assert (row["p50_seconds"], row["p95_seconds"]) == (p50, p95)
+
+
+@pytest.mark.parametrize("parent", ["etl", "t\u00e4sk \u65e5\u672c", "a/b"])
+@pytest.mark.parametrize("child", ["/dispatch-1795458709-87aa4ea8", "/periodic-1795458700"])
+def test_the_parent_is_what_stands_before_in_any_script(ask_one, parent, child):
+    history = History()
+    run(history, job=parent + child)
+    assert ask_one(history, "job_runs")["parent_job_id"] == parent

@@ -54,7 +54,9 @@ class TestPrevious:
     ({"desired_description": "alloc is being migrated"}, {}, "migrated"),
     ({"desired_description": "alloc not needed as node is tainted"}, {}, "migrated"),
     ({"desired_description": "alloc is being updated due to job update"}, {}, "updated"),
-    ({"desired_description": "alloc not needed due to job update"}, {}, "updated"),
+    ({"desired_description": "alloc not needed due to job update"}, {"job_version": 1}, "updated"),
+    # stopped with its job, long after it was replaced
+    ({"desired_description": "alloc not needed due to job update"}, {}, None),
     ({"desired_description": "Preempted by alloc ID x"}, {}, "preempted"),
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),

@@ -205,3 +205,21 @@ class TestLog:
         assert sorted(row["attempt"] for row in rows if row["is_seen"]) == [1, 4, 5, 6, 10, 11, 12]
         assert [(row["restarted_at"], row["number"], row["cause"]) for row in sorted(rows, key=lambda row: row["restarted_at"]) if not row["is_seen"]] == [
             (time(20), 2, None), (time(30), 3, None)]
+
+
+class TestCausesThatAreLost:
+    """Ten events are kept: what brought a Terminated about is not known when it is the first of them."""
+    ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started, Signaling"
+
+    @pytest.mark.parametrize("lost, end, unknown", [
+        ("Restart Signaled: User requested restart", "Terminated 143, Restarting", 1),
+        ("Restart Signaled: healthcheck: check x unhealthy", "Terminated 143, Restarting: Restart within policy", 1),
+        ("Signaling", "Terminated 0, Restarting: Restart within policy", 1),
+        ("Signaling", "Terminated 137 oom, Restarting: Restart within policy", 0),
+    ])
+    def test_they_are_unknown_unless_memory_ran_out(self, ask_one, lost, end, unknown):
+        history = History()
+        history.allocation()
+        history.state(events(f"{PATH}, {lost}, {end}{self.ON}"), restarts=3)
+        row = ask_one(history, "restarts")
+        assert causes(row) == {"failure": 2} | ({"unknown": 1} if unknown else {"oom": 1})

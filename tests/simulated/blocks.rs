@@ -22,7 +22,7 @@ fn check_large(cluster: &Cluster, document: &Document) {
 #[test]
 fn large_documents_of_every_layout_give_exactly_their_rows() {
     let mut random = Random::new(4);
-    let cluster = Cluster::simulate(4, Config { jobs: 12, ..Config::default() });
+    let cluster = Cluster::simulate(4, Config { jobs: 14, ..Config::default() });
     let at = START + 30 * MINUTE;
     for layout in [Layout::Array, Layout::Lines, Layout::Pages, Layout::Concatenated, Layout::Pretty(2), Layout::Allocs]
     {

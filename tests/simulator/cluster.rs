@@ -2,7 +2,6 @@
 //! done, and numbers every change.
 
 use crate::simulator::course::{Plan, Reception};
-use crate::simulator::event::Meaning;
 use crate::simulator::job::Job;
 use crate::simulator::life::Life;
 use crate::simulator::node::{Node, Outage, OutageKind};
@@ -119,7 +118,11 @@ impl Cluster {
                 node.clock.stepped = Some((START + random.between(0, config.span), by));
             }
         }
-        let jobs = (0..config.jobs.max(1)).map(|n| Job::new(n, &config.weights, &mut random)).collect();
+        let jobs = (0..config.jobs.max(1)).flat_map(|n| {
+            let job = Job::new(n, &config.weights, &mut random);
+            job.instances(&mut random)
+        });
+        let jobs = jobs.collect();
         let mut cluster = Self { config, nodes, jobs, allocations: vec![] };
         for job in 0..cluster.jobs.len() {
             let begun = START + random.between(0, cluster.config.span * 6 / 10);
@@ -184,7 +187,9 @@ impl Cluster {
             let again = seen + random.seconds(0.5, 60.0);
             decisions.push((seen, Decision::Followup(random.uuid())));
             if random.chance(80) {
-                decisions.push((again, Decision::Stop("")));
+                // What is terminal is not told to stop once more.
+                decisions.retain(|(at, decision)| !matches!(decision, Decision::Stop(_)) || *at < again);
+                decisions.push((again, Decision::Stop("alloc was rescheduled because it failed")));
                 replaced = Some((again, Replacing::Rescheduled));
             }
         }
@@ -254,10 +259,12 @@ impl Cluster {
     /// The failed allocations before this one, as its tracker remembers them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        let mut tracker = self.allocations[before].tracker.clone();
-        if matches!(why, Replacing::Rescheduled | Replacing::Lost) {
-            tracker.push((place.at - 11_083_117, before));
+        // What replaces an allocation for another reason begins anew.
+        if !matches!(why, Replacing::Rescheduled | Replacing::Lost) {
+            return vec![];
         }
+        let mut tracker = self.allocations[before].tracker.clone();
+        tracker.push((place.at - 11_083_117, before));
         tracker
     }
 
@@ -314,11 +321,6 @@ impl Cluster {
             }
             allocation.create_index = allocation.versions[0].index;
         }
-    }
-
-    /// Whether a life holds a mishap of a kind that no reader could tell from what is served.
-    pub fn has_failures(life: &Life) -> bool {
-        life.events.iter().any(|e| matches!(e.event.meaning, Meaning::Failure(_)))
     }
 }
 

@@ -73,6 +73,15 @@ impl Job {
         self.kind.ends_with("batch")
     }
 
+    /// The job and, if a parent dispatched it or starts it periodically, others that the parent did.
+    pub fn instances(self, random: &mut Random) -> Vec<Self> {
+        let is_instance = self.id.contains("/dispatch-") || self.id.contains("/periodic-");
+        let others = if is_instance { random.below(4) } else { 0 };
+        let other = |n: usize| Self { id: format!("{}{n}", self.id), ..self.clone() };
+        let others: Vec<Self> = (0..others).map(other).collect();
+        std::iter::once(self).chain(others).collect()
+    }
+
     /// A job made up, its tasks' lives drawn by weight.
     pub fn new(number: usize, weights: &[(Scenario, u32)], random: &mut Random) -> Self {
         let kind = *random.pick(&["service", "service", "service", "batch", "batch", "system", "sysbatch"]);

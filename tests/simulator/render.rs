@@ -125,12 +125,7 @@ pub enum BundleLayout {
 }
 
 impl Cluster {
-    /// The list of allocations at a moment of the servers' clock.
-    pub fn listing(&self, at: i64, style: &Style) -> Vec<u8> {
-        self.document(at, style).bytes
-    }
-
-    /// The same with what it shows.
+    /// The list of allocations at a moment of the servers' clock, with what it shows.
     pub fn document(&self, at: i64, style: &Style) -> Document {
         let mut shown: Vec<(&Allocation, Shown)> = vec![];
         let form = if style.objects == Objects::Stub { Form::Stub } else { Form::Full };

@@ -155,10 +155,13 @@ impl<'a> Runner<'a> {
     /// The policy decides after an attempt that failed, or after a success of a service (restarts.go).
     pub fn restart(&mut self, cause: Cause) -> Going {
         let Policy { attempts, interval, delay, patient, .. } = self.policy;
+        // After a clean exit nothing else explains the failure.
+        let not_restarting = |reason: &str| match cause {
+            Cause::CleanExit => Event::not_restarting(reason).failure(Class::Unknown),
+            _ => Event::not_restarting(reason),
+        };
         if attempts == 0 {
-            let event = Event::not_restarting("Policy allows no restarts");
-            let unexplained = cause == Cause::CleanExit;
-            return self.give_up_as(if unexplained { event.failure(Class::Unknown) } else { event });
+            return self.give_up_as(not_restarting("Policy allows no restarts"));
         }
         let now = self.now;
         if self.spent.first().is_some_and(|first| first + interval < now) {
@@ -171,8 +174,8 @@ impl<'a> Runner<'a> {
             ((self.spent[0] + interval - now).max(1), "Exceeded allowed attempts, applying a delay")
         } else {
             let span = crate::simulator::event::go_duration(interval);
-            return self
-                .give_up(&format!("Exceeded allowed attempts {attempts} in interval {span} and mode is \"fail\""));
+            let reason = format!("Exceeded allowed attempts {attempts} in interval {span} and mode is \"fail\"");
+            return self.give_up_as(not_restarting(&reason));
         };
         self.change("pending", Some(Event::restarting(wait, reason, cause)));
         self.phase = Phase::Down;

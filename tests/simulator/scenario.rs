@@ -288,13 +288,15 @@ fn slow_start(r: &mut Runner) -> Going {
 fn chatter(r: &mut Runner, most: usize) -> Going {
     for _ in 0..r.random.below(most) {
         r.wait(0.5, 40.0)?;
-        let event = match r.random.below(4) {
+        let event = match r.random.below(5) {
             0 => Event::signaling("SIGHUP"),
             1 => Event::template_signal("hangup"),
             2 => Event::new(
                 "Task hook message",
                 "Template successfully ran script /bin/sh with arguments: [-c exit 0]. Exit code: 0",
             ),
+            // A hook after the start: no failure of the task.
+            3 => Event::spoken("Task hook failed", "poststart hook \"api\" failed: context deadline exceeded"),
             _ => Event::new("Some Event Of 2030", "an event type that nobody has met"),
         };
         r.emit(event);

@@ -10,7 +10,7 @@ use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
 use crate::simulator::life::{Life, RING};
 use crate::simulator::moment::through_float;
-use crate::simulator::render::{Document, Shown};
+use crate::simulator::render::{Document, Form, Shown};
 
 /// One row of `task_events` as it must be, but for `message` (see [`Truth::messages`]).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +84,10 @@ pub struct Truth<'a> {
 pub(super) struct Window {
     modify_index: i64,
     /// The version's time as written.
-    modified_at: i64,
-    events: Range<usize>,
+    pub(super) modified_at: i64,
+    pub(super) events: Range<usize>,
     /// The counter, if told.
-    restarts: Option<i64>,
+    pub(super) restarts: Option<i64>,
     floats: bool,
     marked: bool,
 }
@@ -182,6 +182,26 @@ impl<'a> Truth<'a> {
             (key, coverage(life, &windows, events))
         });
         tasks.collect()
+    }
+
+    /// The last version shown of each allocation, by its number.
+    pub fn latest(&self) -> BTreeMap<usize, usize> {
+        let mut latest: BTreeMap<usize, usize> = BTreeMap::new();
+        for shown in &self.shown {
+            let version = latest.entry(shown.allocation).or_default();
+            *version = shown.version.max(*version);
+        }
+        latest
+    }
+
+    /// The allocations that a document shows to replace another: whole ones, and those with that one in their tracker.
+    pub fn followers(&self) -> BTreeSet<usize> {
+        let tells = |shown: &&Shown| {
+            let allocation = &self.cluster.allocations[shown.allocation];
+            let tracked = allocation.tracker.last().map(|(_, before)| *before);
+            allocation.replaces.is_some_and(|(before, _)| shown.form != Form::Stub || tracked == Some(before))
+        };
+        self.shown.iter().filter(tells).map(|shown| shown.allocation).collect()
     }
 
     /// The latest state shown of every task; placeholders do not count.

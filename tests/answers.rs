@@ -1,0 +1,50 @@
+//! What the library makes of documents: taken in, stored, and asked.
+
+use std::path::Path;
+
+use alloclog::intake::{self, Options, Watch};
+use alloclog::query::{self, By, Period, Row, View};
+use alloclog::source::{self, Source};
+use alloclog::store::Store;
+use alloclog::tables::Table;
+use anyhow::Context;
+use tempfile::TempDir;
+
+/// A store with all views.
+pub struct Answers {
+    store: Store,
+    _directory: TempDir,
+}
+
+impl Answers {
+    /// Takes documents in, and computes all views over all time.
+    pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let store = Store::at(directory.path());
+        let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
+        let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
+        let mut writer = store.writer(Table::ALL)?;
+        let watch = Watch { read: &|_| {}, note: &|_| {} };
+        intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| writer.add(table, batch))?;
+        writer.finish()?;
+        query::run(&store, &query::VIEWS.iter().collect::<Vec<_>>(), Period::default(), &By::default())?;
+        Ok(Self { store, _directory: directory })
+    }
+
+    /// Computes some statistics anew, for a period and a grouping.
+    pub fn again(&self, names: &[&str], period: Period, by: &By) -> anyhow::Result<()> {
+        let named = |view: &&View| view.name == "period" || names.contains(&view.name);
+        query::run(&self.store, &query::VIEWS.iter().filter(named).collect::<Vec<_>>(), period, by)
+    }
+
+    /// The rows of a table or view.
+    pub fn rows(&self, name: &str) -> anyhow::Result<Vec<Row>> {
+        query::select(&self.store, &format!("SELECT * FROM {name}"))
+    }
+
+    /// The newest moment that a document was observed at.
+    pub fn newest(&self) -> anyhow::Result<i64> {
+        let rows = query::select(&self.store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
+        rows[0].int("newest").context("a document")
+    }
+}

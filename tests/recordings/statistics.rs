@@ -1,0 +1,105 @@
+//! The statistics of list snapshots against those of the event stream of the same minutes, which lost nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use alloclog::query::Row;
+
+use super::recording;
+use super::snapshots::snapshots;
+use crate::answers::Answers;
+
+/// The rows of a statistic by what they are about.
+type Rows = BTreeMap<Vec<String>, Row>;
+
+/// Each statistic that is compared, and the columns that tell what a row is about.
+const KEYS: [(&str, &[&str]); 4] = [
+    ("restart_log", &["alloc_id", "task", "restarted_at_ns"]),
+    ("failures", &["alloc_id", "task", "failed_at_ns", "event_type"]),
+    ("attempts", &["alloc_id", "task", "attempt"]),
+    ("starts", &["alloc_id", "task"]),
+];
+
+/// The statistics of the whole stream, computed once.
+fn truth(recording: &Path) -> &'static BTreeMap<&'static str, Rows> {
+    static TRUTH: OnceLock<BTreeMap<&'static str, Rows>> = OnceLock::new();
+    TRUTH.get_or_init(|| of(&[recording.join("stream.ndjson.zst")]))
+}
+
+fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
+    let answers = Answers::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
+    let rows = |(name, keys): (&'static str, &[&str])| {
+        // Restarts that were not seen are dated by whoever counted them.
+        let seen = |row: &Row| name != "restart_log" || row.get("is_seen") == true;
+        let key = |row: &Row| keys.iter().map(|key| row.get(key).to_string()).collect();
+        let rows = answers.rows(name).expect("rows").into_iter().filter(seen);
+        (name, rows.map(|row| (key(&row), row)).collect())
+    };
+    KEYS.into_iter().map(rows).collect()
+}
+
+/// How many rows say something that can be true or false, of each statistic.
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    causes: usize,
+    failures: usize,
+    ends: usize,
+    starts: usize,
+}
+
+/// Checks that whatever sources say is what the stream says.
+fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
+    let told = of(sources);
+    let mut said = Said::default();
+    let pairs = |name: &'static str| {
+        let known = &truth[name];
+        let truth = move |key, row| known.get(key).unwrap_or_else(|| panic!("{name} that the stream lacks: {row:?}"));
+        told[name].iter().map(move |(key, row)| (row, truth(key, row)))
+    };
+    for (row, truth) in pairs("restart_log") {
+        let cause = row.text("cause");
+        assert!(cause == truth.text("cause") || cause == Some("unknown"), "{row:?}\n{truth:?}");
+        said.causes += usize::from(cause != Some("unknown"));
+    }
+    for (row, truth) in pairs("failures") {
+        let (class, true_class) = (row.text("class"), truth.text("class"));
+        // What a health check brought about shows as an exit where its reason was evicted.
+        let weaker = true_class == Some("health") && matches!(class, Some("exit" | "signal"));
+        assert!(class == true_class || weaker, "{row:?}\n{truth:?}");
+        assert_eq!(row.int("attempt"), truth.int("attempt"), "{row:?}\n{truth:?}");
+        said.failures += 1;
+    }
+    for (row, truth) in pairs("attempts") {
+        let outcome = row.text("outcome");
+        let open = matches!(outcome, Some("unknown" | "running" | "waiting" | "lost"));
+        assert!(open || outcome == truth.text("outcome"), "{row:?}\n{truth:?}");
+        for time in ["started_at_ns", "ended_at_ns"] {
+            assert!(row.int(time).is_none() || row.int(time) == truth.int(time), "{row:?}\n{truth:?}");
+        }
+        said.ends += usize::from(!open);
+    }
+    for (row, truth) in pairs("starts").filter(|(row, _)| row.text("task").is_some()) {
+        let outcome = row.text("outcome");
+        let open = matches!(outcome, Some("unknown" | "waiting"));
+        assert!(open || outcome == truth.text("outcome"), "{row:?}\n{truth:?}");
+        if outcome == Some("started") {
+            assert_eq!(row.int("started_at_ns"), truth.int("started_at_ns"), "{row:?}");
+        }
+        said.starts += usize::from(!open);
+    }
+    said
+}
+
+#[test]
+fn statistics_of_snapshots_are_those_of_the_stream_or_unknown() {
+    let Some(recording) = recording() else { return };
+    let truth = truth(&recording);
+    let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
+    let third: Vec<PathBuf> = all.iter().step_by(3).cloned().collect();
+    let last: Vec<PathBuf> = all.iter().next_back().cloned().into_iter().collect();
+    let said = [all, third, last].map(|sources| check(truth, &sources));
+    println!("{said:#?}");
+    assert!(said.iter().all(|said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0));
+    assert!(said[0].causes >= said[1].causes && said[1].causes >= said[2].causes);
+}

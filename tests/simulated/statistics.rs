@@ -1,0 +1,300 @@
+//! The statistics against what truly happened: the whole library is run, on files.
+//!
+//! Where all is in view, they are equal to the truth. Where Nomad forgot, they are true or say that they do not know.
+//! Periods cut and groups part what was proven over all time and task by task.
+
+mod judge;
+mod latency;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use alloclog::query::{By, Period, Row};
+use alloclog::time::When;
+use anyhow::{Context, ensure};
+use proptest::collection::vec;
+use proptest::prelude::{Just, any};
+use proptest::prop_oneof;
+use proptest::strategy::Strategy;
+
+use self::judge::{Judge, Tally, group};
+use super::{directory, for_all, packed};
+use crate::answers::Answers;
+use crate::simulator::{Cluster, Config, Document, MINUTE, Random, START, Style, Truth};
+
+/// A cluster, and what is in view of it.
+#[derive(Debug, Clone)]
+struct Case {
+    seed: u64,
+    nodes: usize,
+    jobs: usize,
+    rare: u32,
+    minutes: i64,
+    /// Moments of snapshots in thousandths of the time; without any the whole stream is in view.
+    moments: Vec<i64>,
+    chance: u64,
+}
+
+fn cases(most: usize) -> impl Strategy<Value = Case> {
+    let cluster = (any::<u64>(), 2..5usize, 3..9usize, prop_oneof![Just(0u32), Just(12), Just(40)]);
+    let minutes = prop_oneof![2 => Just(40i64), 1 => Just(150)];
+    let moments = if most == 0 { vec(1..=1000i64, 0..=0) } else { vec(1..=1000i64, 1..=most) };
+    (cluster, minutes, moments, any::<u64>()).prop_map(|((seed, nodes, jobs, rare), minutes, moments, chance)| Case {
+        seed,
+        nodes,
+        jobs,
+        rare,
+        minutes,
+        moments,
+        chance,
+    })
+}
+
+impl Case {
+    fn cluster(&self) -> Cluster {
+        let config = if self.rare == 0 { Config::plain() } else { Config { rare: self.rare, ..Config::default() } };
+        let span = self.minutes * MINUTE;
+        let kept = if self.moments.is_empty() { span } else { config.kept };
+        Cluster::simulate(self.seed, Config { nodes: self.nodes, jobs: self.jobs, span, kept, ..config })
+    }
+
+    fn documents(&self, cluster: &Cluster) -> Vec<Document> {
+        let mut random = Random::new(self.chance);
+        if self.moments.is_empty() {
+            // The stream does not tell the type of a job; a list does.
+            let style = Style::list(self.chance);
+            return vec![
+                cluster.frames(START - MINUTE, cluster.end(), &style),
+                cluster.document(cluster.end(), &style),
+            ];
+        }
+        let documents = self.moments.iter().map(|moment| {
+            let style = Style::any(&mut random);
+            cluster.document(START + cluster.config.span * moment / 1000, &style)
+        });
+        documents.filter(|document| !document.shown.is_empty()).collect()
+    }
+}
+
+/// Takes a case in and hands over what it gave; nothing if it shows nothing.
+fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &Answers) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let cluster = case.cluster();
+    let documents = case.documents(&cluster);
+    if documents.iter().all(|document| document.shown.is_empty()) {
+        return Ok(());
+    }
+    let directory = directory()?;
+    let named = documents.iter().enumerate();
+    let saved: Vec<_> =
+        named.map(|(n, d)| packed::save(directory.path(), &format!("{n}-{}", d.name), &d.bytes)).collect();
+    let answers = Answers::of(&saved.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())?;
+    judge(&Truth::of_documents(&cluster, &documents), &answers)
+}
+
+/// Judges cases, and that they met what they were made to meet.
+fn judged(number: u32, most: usize, hard: &[&str]) {
+    let tally = RefCell::new(Tally::new());
+    for_all(number, cases(most), |case| {
+        with(case, |truth, answers| {
+            let mut judge = Judge::new(truth, answers);
+            judge.all()?;
+            for (what, times) in judge.tally {
+                *tally.borrow_mut().entry(what).or_default() += times;
+            }
+            Ok(())
+        })
+    });
+    let tally = tally.into_inner();
+    println!("{tally:#?}");
+    let unmet: Vec<_> = hard.iter().filter(|what| !tally.contains_key(**what)).collect();
+    assert!(unmet.is_empty(), "never met: {unmet:?}");
+}
+
+#[test]
+fn with_all_in_view_the_statistics_are_the_truth() {
+    judged(
+        12,
+        0,
+        &[
+            "cause health",
+            "cause user",
+            "class timeout",
+            "loops of the hour",
+            "parents of several runs",
+            "replaced: lost",
+        ],
+    );
+}
+
+#[test]
+fn what_was_evicted_is_unknown_and_never_wrong() {
+    judged(
+        16,
+        9,
+        &[
+            "cause unknown",
+            "health failures that hide",
+            "no loops with a baseline",
+            "run unknown",
+            "start started attempt",
+            "start unknown ",
+        ],
+    );
+}
+
+#[test]
+fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
+    for_all(5, cases(6), |case| {
+        with(case, |truth, answers| {
+            let mut random = Random::new(case.chance);
+            let end = truth.cluster.end();
+            let mut cuts = vec![START - 60 * MINUTE, end + 60 * MINUTE];
+            cuts.extend([random.between(START, end), random.between(START, end)]);
+            cuts.sort_unstable();
+            let whole: BTreeMap<&str, Vec<Row>> =
+                CUT.iter().map(|name| Ok((*name, answers.rows(name)?))).collect::<anyhow::Result<_>>()?;
+            let log = answers.rows("restart_log")?;
+            let mut sums: BTreeMap<(&str, String), i64> = BTreeMap::new();
+            for tile in cuts.windows(2) {
+                let (since, until) = (tile[0], tile[1]);
+                let period = Period { since: Some(When::At(since)), until: Some(When::At(until)) };
+                answers.again(&CUT, period, &By::default())?;
+                let within = |at: Option<i64>| at.is_some_and(|at| (since..until).contains(&at));
+                for (name, dates) in DATED {
+                    let rows = answers.rows(name)?;
+                    let date = |row: &Row| dates.iter().find_map(|date| row.int(date));
+                    // What a run has as its first event, when it neither started nor ended, no column says.
+                    let dated =
+                        |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| date(row).is_some()).cloned().collect() };
+                    let must_be: Vec<Row> = whole[name].iter().filter(|row| within(date(row))).cloned().collect();
+                    ensure!(dated(&rows) == must_be, "{name} from {since} to {until}");
+                    *sums.entry((name, String::new())).or_default() += rows.len() as i64;
+                }
+                let rows = answers.rows("restarts")?;
+                let restarts: i64 = rows.iter().filter_map(|row| row.int("restarts")).sum();
+                let logged = log.iter().filter(|row| within(row.int("restarted_at_ns")));
+                let truth: i64 = logged.filter_map(|row| row.int("number")).sum();
+                ensure!(restarts == truth, "{restarts} restarts from {since} to {until}, not {truth}");
+                add(&mut sums, "restarts", &rows, &RESTARTS, &group);
+                add(&mut sums, "failure_summary", &answers.rows("failure_summary")?, &["failures"], &group);
+                add(&mut sums, "start_latency", &answers.rows("start_latency")?, &LATENCY, &group);
+            }
+            let mut all = BTreeMap::new();
+            for (name, _) in DATED {
+                all.insert((name, String::new()), whole[name].len() as i64);
+            }
+            add(&mut all, "restarts", &whole["restarts"], &RESTARTS, &group);
+            add(&mut all, "failure_summary", &whole["failure_summary"], &["failures"], &group);
+            add(&mut all, "start_latency", &whole["start_latency"], &LATENCY, &group);
+            sums.retain(|_, sum| *sum != 0);
+            all.retain(|_, sum| *sum != 0);
+            ensure!(sums == all, "tiles do not add up: {sums:?}\n{all:?}");
+            Ok(())
+        })
+    });
+}
+
+/// The statistics that a period cuts.
+const CUT: [&str; 9] = [
+    "attempts",
+    "starts",
+    "failures",
+    "restarts",
+    "failure_summary",
+    "start_latency",
+    "job_runs",
+    "job_run_summary",
+    "reschedules",
+];
+
+/// Statistics with one row a thing, and the column that dates it, or the next if it is empty.
+const DATED: [(&str, &[&str]); 5] = [
+    ("attempts", &["started_at_ns", "ended_at_ns"]),
+    ("starts", &["created_at_ns"]),
+    ("failures", &["failed_at_ns"]),
+    ("job_runs", &["created_at_ns"]),
+    ("reschedules", &["replaced_at_ns"]),
+];
+
+const RESTARTS: [&str; 11] = [
+    "restarts",
+    "restarts_seen",
+    "lost_restarts",
+    "cause_failure",
+    "cause_clean_exit",
+    "cause_oom",
+    "cause_start_failure",
+    "cause_user",
+    "cause_change",
+    "cause_health",
+    "cause_unknown",
+];
+
+const LATENCY: [&str; 6] = ["tasks", "started", "waiting", "failed_before_start", "stopped_before_start", "unknown"];
+
+/// Adds numbers of rows to those of their groups.
+fn add<'n>(
+    sums: &mut BTreeMap<(&'n str, String), i64>,
+    name: &'n str,
+    rows: &[Row],
+    columns: &[&str],
+    group: &dyn Fn(&Row) -> Vec<String>,
+) {
+    for row in rows {
+        for column in columns {
+            let of = format!("{:?} {:?} {:?} {column}", group(row), row.text("measure"), row.text("class"));
+            *sums.entry((name, of)).or_default() += row.int(column).unwrap_or_default();
+        }
+    }
+}
+
+#[test]
+fn whatever_groups_the_counts_add_up_and_quantiles_are_those_of_all_tasks() {
+    let groups = ["region", "namespace", "job_id", "task_group", "task", "job_version", "job_type", "node_id"];
+    let groups = groups.into_iter().chain(["node_name", "node_class", "datacenter", "task_group,datacenter,job_type"]);
+    let groups: Vec<&str> = groups.collect();
+    for_all(3, cases(3), |case| {
+        with(case, |_, answers| {
+            let starts = answers.rows("starts")?;
+            let nobody = |_: &Row| vec![];
+            let total = |answers: &Answers| -> anyhow::Result<_> {
+                let mut sums = BTreeMap::new();
+                let tasks = [&RESTARTS[..], &["tasks", "uncounted_tasks"]].concat();
+                add(&mut sums, "restarts", &answers.rows("restarts")?, &tasks, &nobody);
+                let failures = ["failures", "gave_up", "suspected_oom"];
+                add(&mut sums, "failure_summary", &answers.rows("failure_summary")?, &failures, &nobody);
+                add(&mut sums, "start_latency", &answers.rows("start_latency")?, &LATENCY, &nobody);
+                Ok(sums)
+            };
+            let finest = total(answers)?;
+            for by in groups.iter().chain(&["region,namespace,job_id,task_group,task"]) {
+                let columns: By = by.parse().map_err(anyhow::Error::msg)?;
+                answers.again(&["restarts", "failure_summary", "start_latency"], Period::default(), &columns)?;
+                ensure!(total(answers)? == finest, "by {by} counts do not add up: {:?}", total(answers)?);
+                check_quantiles(&answers.rows("start_latency")?, &starts, by).with_context(|| format!("by {by}"))?;
+            }
+            Ok(())
+        })
+    });
+}
+
+/// Every quantile of every group against one worked out by hand.
+fn check_quantiles(rows: &[Row], starts: &[Row], by: &str) -> anyhow::Result<()> {
+    for row in rows {
+        let same = |start: &&Row| by.split(',').all(|column| start.get(column) == row.get(column));
+        let own: Vec<&Row> = starts.iter().filter(same).collect();
+        ensure!(row.int("tasks") == Some(own.len() as i64), "not {} tasks: {row:?}", own.len());
+        let origin = match row.text("measure") {
+            Some("created_to_started") => "created_at_ns",
+            _ => "setup_at_ns",
+        };
+        for (name, share) in [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)]
+        {
+            let truth = latency::quantile(&own, origin, share).map(|ns| ns as f64 / 1e9);
+            let told = row.number(name);
+            let near = told.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || told.is_none() && truth.is_none(), "{name} is not {truth:?}: {row:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,591 @@
+//! Each row of each statistic against the truth: equal where all is in view, else true or unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloclog::query::Row;
+use anyhow::{Context, ensure};
+
+use crate::answers::Answers;
+use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, TaskKey, Truth};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+/// How often a statement was put to the test: what is never met proves nothing.
+pub type Tally = BTreeMap<String, usize>;
+
+/// A cluster, what is in view of it, and what the program says.
+pub struct Judge<'a> {
+    cluster: &'a Cluster,
+    truth: &'a Truth<'a>,
+    answers: &'a Answers,
+    stories: BTreeMap<TaskKey, Story<'a>>,
+    states: BTreeMap<TaskKey, StateTruth>,
+    pub tally: Tally,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(truth: &'a Truth<'a>, answers: &'a Answers) -> Self {
+        let (stories, states) = (truth.stories(), truth.states());
+        Self { cluster: truth.cluster, truth, answers, stories, states, tally: Tally::new() }
+    }
+
+    /// Judges everything, and tells of each statistic that is wrong.
+    pub fn all(&mut self) -> anyhow::Result<()> {
+        let judged = [
+            ("restart_log", self.restart_log()),
+            ("restarts", self.restarts()),
+            ("failures", self.failures()),
+            ("failure_summary", self.failure_summary()),
+            ("attempts", self.attempts()),
+            ("starts", self.starts()),
+            ("crash_loops", self.crash_loops()),
+            ("job_runs", self.job_runs()),
+            ("job_run_summary", self.job_run_summary()),
+            ("reschedules", self.reschedules()),
+        ];
+        let wrong = judged.into_iter().filter_map(|(name, judged)| Some(format!("{name}: {:#}", judged.err()?)));
+        let wrong: Vec<String> = wrong.collect();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        Ok(())
+    }
+
+    fn count(&mut self, what: impl Into<String>) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
+    /// The rows of each task.
+    fn by_task(&self, view: &str) -> anyhow::Result<BTreeMap<TaskKey, Vec<Row>>> {
+        let mut tasks: BTreeMap<TaskKey, Vec<Row>> = BTreeMap::new();
+        for row in self.answers.rows(view)? {
+            tasks.entry(key(&row)).or_default().push(row);
+        }
+        Ok(tasks)
+    }
+
+    /// The tasks that can be judged from their events, for looks at one after the other.
+    fn clear(&self) -> Vec<TaskKey> {
+        self.stories.iter().filter(|(_, story)| story.is_clear()).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn restart_log(&mut self) -> anyhow::Result<()> {
+        let rows = self.by_task("restart_log")?;
+        for key in self.clear() {
+            let story = &self.stories[&key];
+            let own = rows.get(&key).map_or(&[][..], Vec::as_slice);
+            let number: i64 = own.iter().filter_map(|row| row.int("number")).sum();
+            ensure!(number == story.state.restarts, "{number} restarts, not {}: {key:?}", story.state.restarts);
+            let seen = own.iter().filter(|row| row.get("is_seen") == true);
+            let told: BTreeMap<i64, &str> =
+                seen.filter_map(|row| Some((row.int("restarted_at_ns")?, row.text("cause")?))).collect();
+            let restarts = story.restarts().into_iter().filter(|(event, _)| story.seen[*event]);
+            let truth: BTreeMap<i64, (usize, Cause)> =
+                restarts.map(|(event, cause)| (story.life.events[event].event.time, (event, cause))).collect();
+            ensure!(told.keys().eq(truth.keys()), "other restarts: {key:?}");
+            let mut counts = vec![];
+            for (at, cause) in told {
+                let (event, truth) = truth[&at];
+                let explained = story.joins(event) && (event == 0 || story.joins(event - 1));
+                ensure!(
+                    cause == cause_name(truth) || cause == "unknown" && !explained,
+                    "{cause}, not {truth:?}: {key:?} at {at}\n{}",
+                    tell(story)
+                );
+                counts.push(format!("cause {cause}"));
+            }
+            let mut times: Vec<i64> = own
+                .iter()
+                .flat_map(|row| {
+                    let times = row.int("number").unwrap_or_default() as usize;
+                    std::iter::repeat_n(row.int("restarted_at_ns").unwrap_or_default(), times)
+                })
+                .collect();
+            times.sort_unstable();
+            let mut truth = story.restart_times();
+            truth.sort_unstable();
+            ensure!(times == truth, "restarts are dated {times:?}, not {truth:?}: {key:?}");
+            counts.into_iter().for_each(|what| self.count(what));
+        }
+        Ok(())
+    }
+
+    fn restarts(&mut self) -> anyhow::Result<()> {
+        let coverage = self.truth.tasks();
+        let mut truths: BTreeMap<Vec<String>, [i64; 5]> = BTreeMap::new();
+        for row in self.answers.rows("task_states")?.iter().filter(|row| row.text("task").is_some()) {
+            let [tasks, restarts, seen, lost, uncounted] = truths.entry(group(row)).or_default();
+            *tasks += 1;
+            let Some(story) = self.stories.get(&key(row)) else {
+                *uncounted += 1;
+                continue;
+            };
+            *restarts += story.counters.iter().map(|(_, counter)| *counter).max().unwrap_or_default();
+            let events = story.events().iter().zip(&story.seen);
+            *seen += events.filter(|(lived, seen)| **seen && lived.event.kind == "Restarting").count() as i64;
+            match coverage[&key(row)].lost_restarts {
+                Some(missing) => *lost += missing,
+                None => *uncounted += 1,
+            }
+        }
+        let rows = self.answers.rows("restarts")?;
+        ensure!(rows.len() == truths.len(), "{} groups, not {}", rows.len(), truths.len());
+        for row in &rows {
+            let truth = truths[&group(row)];
+            let names = ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks"];
+            let told = names.map(|name| row.int(name).unwrap_or_default());
+            ensure!(told == truth, "{told:?}, not {truth:?}: {row:?}");
+            ensure!(CAUSES.iter().filter_map(|(_, name)| row.int(&format!("cause_{name}"))).sum::<i64>() == truth[2]);
+            ensure!(truth[4] > 0 || truth[2] + truth[3] == truth[1], "seen and lost are not all: {row:?}");
+            self.count("groups of restarts");
+        }
+        let groups: Vec<(Vec<String>, Vec<&Story<'_>>)> = self.groups_of_stories()?;
+        let mut counts = 0;
+        for (group_key, stories) in groups {
+            let is_whole = stories.iter().all(|story| story.is_clear() && story.is_whole());
+            let Some(row) = rows.iter().find(|row| group(row) == group_key).filter(|_| is_whole) else { continue };
+            for (cause, name) in CAUSES {
+                let truth = stories.iter().flat_map(|story| story.restarts()).filter(|(_, one)| *one == cause).count();
+                ensure!(row.int(&format!("cause_{name}")) == Some(truth as i64), "{truth} for {name}: {row:?}");
+            }
+            counts += 1;
+        }
+        (0..counts).for_each(|_| self.count("groups with all causes in view"));
+        Ok(())
+    }
+
+    /// The stories of each group of tasks.
+    fn groups_of_stories(&self) -> anyhow::Result<Vec<(Vec<String>, Vec<&Story<'a>>)>> {
+        let mut groups: BTreeMap<Vec<String>, Vec<&Story<'a>>> = BTreeMap::new();
+        for row in self.answers.rows("task_states")? {
+            if let Some(story) = self.stories.get(&key(&row)) {
+                groups.entry(group(&row)).or_default().push(story);
+            }
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    fn failures(&mut self) -> anyhow::Result<()> {
+        let rows = self.by_task("failures")?;
+        for key in self.clear() {
+            let story = &self.stories[&key];
+            let truths = story.failures();
+            let time = |event: usize| (story.life.events[event].event.time, story.life.events[event].event.kind);
+            let own = rows.get(&key).map_or(&[][..], Vec::as_slice);
+            let mut told: BTreeMap<(i64, &str), &Row> = BTreeMap::new();
+            for row in own {
+                let at = row.int("failed_at_ns").context("a time")?;
+                told.insert((at, row.text("event_type").unwrap_or_default()), row);
+            }
+            ensure!(told.len() == own.len(), "a failure twice: {key:?}");
+            let mut counts = vec![];
+            for failure in truths.iter().filter(|failure| story.seen[failure.event]) {
+                let lived = &story.life.events[failure.event];
+                let Some(row) = told.remove(&time(failure.event)) else {
+                    // An exit with 0 that a health check brought about looks like a clean one without its reason.
+                    let hidden = failure.class == Class::Health && !story.joins(failure.event);
+                    ensure!(hidden, "{failure:?} is missing: {key:?}\n{}", tell(story));
+                    counts.push("health failures that hide".into());
+                    continue;
+                };
+                let class = row.text("class").unwrap_or_default();
+                let weaker = failure.class == Class::Health && !story.joins(failure.event);
+                ensure!(
+                    class == class_name(failure.class) || weaker && ["exit", "signal"].contains(&class),
+                    "{class}, not {failure:?}: {key:?}\n{}",
+                    tell(story)
+                );
+                ensure!(row.int("attempt") == Some(lived.attempt), "{failure:?} is of another attempt: {row:?}");
+                let gave_up = row.get("gave_up") == true;
+                ensure!(gave_up == failure.gave_up || !story.is_whole() && !gave_up, "given up or not: {row:?}");
+                let (code, signal) = (lived.event.exit_code, lived.event.signal);
+                let suspected = matches!(class, "exit" | "signal") && (code == 137 || signal == 9);
+                ensure!((row.get("suspected_oom") == true) == suspected, "suspected or not: {row:?}");
+                let exit = (lived.event.kind == "Terminated").then_some((code, signal));
+                ensure!(row.int("exit_code").zip(row.int("signal")) == exit, "another exit: {row:?}");
+                counts.push(format!("class {class}"));
+            }
+            ensure!(told.is_empty(), "no failures: {told:?}: {key:?}\n{}", tell(story));
+            counts.into_iter().for_each(|what: String| self.count(what));
+        }
+        Ok(())
+    }
+
+    fn failure_summary(&mut self) -> anyhow::Result<()> {
+        let mut groups: BTreeMap<(Vec<String>, String), Vec<Row>> = BTreeMap::new();
+        for row in self.answers.rows("failures")? {
+            groups.entry((group(&row), row.text("class").unwrap_or_default().into())).or_default().push(row);
+        }
+        let rows = self.answers.rows("failure_summary")?;
+        ensure!(rows.len() == groups.len(), "{} groups, not {}", rows.len(), groups.len());
+        for row in &rows {
+            let own = &groups[&(group(row), row.text("class").unwrap_or_default().into())];
+            let flagged = |name: &str| own.iter().filter(|row| row.get(name) == true).count() as i64;
+            let times = || own.iter().filter_map(|row| row.int("failed_at_ns"));
+            let ids: BTreeSet<_> = own.iter().map(|row| row.text("alloc_id")).collect();
+            let tasks: BTreeSet<_> = own.iter().map(key).collect();
+            let truth = [
+                ("failures", Some(own.len() as i64)),
+                ("tasks", Some(tasks.len() as i64)),
+                ("allocations", Some(ids.len() as i64)),
+                ("gave_up", Some(flagged("gave_up"))),
+                ("suspected_oom", Some(flagged("suspected_oom"))),
+                ("first_at_ns", times().min()),
+                ("last_at_ns", times().max()),
+                ("exit_code", commonest(own.iter().filter_map(|row| row.int("exit_code")))),
+            ];
+            for (name, truth) in truth {
+                ensure!(row.int(name) == truth, "{name} is not {truth:?}: {row:?}");
+            }
+            let message = commonest(own.iter().filter_map(|row| row.text("message")));
+            ensure!(row.text("message") == message, "not {message:?}: {row:?}");
+            self.count("groups of failures");
+        }
+        Ok(())
+    }
+
+    fn attempts(&mut self) -> anyhow::Result<()> {
+        let rows = self.by_task("attempts")?;
+        for key in self.clear() {
+            let story = &self.stories[&key];
+            let own = rows.get(&key).context("no row")?;
+            let attempts: BTreeSet<_> = own.iter().map(|row| row.int("attempt")).collect();
+            let shown = story.events().iter().zip(&story.seen).filter(|(_, seen)| **seen);
+            let truth: BTreeSet<_> = shown.map(|(lived, _)| Some(lived.attempt)).collect();
+            ensure!(attempts == truth && own.len() == truth.len(), "other attempts: {key:?} {attempts:?}");
+            let mut counts = vec![];
+            for run in story.runs() {
+                let Some(row) = own.iter().find(|row| row.int("attempt") == Some(run.attempt)) else { continue };
+                let what = || format!("{run:?}\n{row:?}\n{}", tell(story));
+                let mut own_events = (0..story.seen.len()).filter(|n| story.life.events[*n].attempt == run.attempt);
+                let is_whole = own_events.all(|event| story.seen[event] && story.joins(event));
+                let outcome = row.text("outcome").unwrap_or_default();
+                ensure!(outcome == run.outcome || !is_whole && outcome == "unknown", "outcome: {}", what());
+                counts.push(format!("run {outcome}"));
+                let delay = row.number("delay_seconds").map(|seconds| (seconds * 1e9).round() as i64);
+                let told = [row.int("started_at_ns"), row.int("ended_at_ns"), delay];
+                let exit = row.int("exit_code").zip(row.int("signal"));
+                for (told, truth) in told.into_iter().zip([run.started, run.ended, run.delay]) {
+                    ensure!(told == truth || !is_whole && told.is_none(), "time: {}", what());
+                }
+                ensure!(exit == run.exit || !is_whole && exit.is_none(), "exit: {}", what());
+                let class = row.text("failure_class");
+                let truth = run.class.map(class_name);
+                let hides = !is_whole && truth == Some("health") && matches!(class, Some("exit" | "signal"));
+                ensure!(class == truth || !is_whole && class.is_none() || hides, "class: {}", what());
+            }
+            counts.into_iter().for_each(|what| self.count(what));
+        }
+        Ok(())
+    }
+
+    fn starts(&mut self) -> anyhow::Result<()> {
+        let rows = self.answers.rows("starts")?;
+        ensure!(rows.len() == self.answers.rows("task_states")?.len(), "not one row a task");
+        for row in &rows {
+            let Some(story) = self.stories.get(&key(row)).filter(|story| story.is_clear()) else { continue };
+            let what = || format!("{row:?}\n{}", tell(story));
+            let (outcome, basis) = (row.text("outcome").unwrap_or_default(), row.text("basis"));
+            let truth = story.start_outcome();
+            ensure!(outcome == truth || outcome == "unknown" && !story.is_whole(), "not {truth}: {}", what());
+            ensure!(!story.is_whole() || truth != "started" || basis == Some("complete"), "basis: {}", what());
+            ensure!(row.int("created_at_ns") == Some(story.allocation.created), "created: {}", what());
+            if outcome == "started" {
+                ensure!(row.int("started_at_ns") == story.first_start(), "another start: {}", what());
+            }
+            let start = story.first("Started").unwrap_or(usize::MAX);
+            for (name, kind) in [("received_at_ns", "Received"), ("setup_at_ns", "Task Setup")] {
+                let truth = story.first(kind).filter(|event| *event < start);
+                let truth = truth.map(|event| story.life.events[event].event.time);
+                let told = row.int(name);
+                ensure!(told == truth || told.is_none() && !story.is_whole(), "not {truth:?}: {}", what());
+            }
+            if outcome == "stopped_before_start" && story.is_whole() {
+                let killing = story.first("Killing").map(|event| story.life.events[event].event.time);
+                let ended = self.states[&key(row)].finished_ns.filter(|_| {
+                    story.state.state == "dead" || ["complete", "failed"].contains(&story.version.client_status)
+                });
+                let truth = killing.or(ended).unwrap_or(story.version.at);
+                ensure!(row.int("ended_at_ns") == Some(truth), "ended not at {truth}: {}", what());
+            }
+            let counted = format!("start {outcome} {}", basis.unwrap_or_default());
+            self.count(counted);
+        }
+        Ok(())
+    }
+
+    fn crash_loops(&mut self) -> anyhow::Result<()> {
+        let hour_ago = self.answers.newest()? - HOUR;
+        let rows = self.by_task("crash_loops")?;
+        for key in self.clear() {
+            let story = &self.stories[&key];
+            let truth = story.restarts_since(hour_ago);
+            let told = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
+            let baseline = story.counters.iter().rfind(|(at, _)| *at <= hour_ago).map(|(_, counter)| *counter);
+            let before = story.state.restarts - truth;
+            let is_new = story.allocation.created >= hour_ago;
+            if is_new || baseline == Some(before) {
+                ensure!(told == Some(truth).filter(|n| *n >= 3), "{told:?}, not {truth}: {key:?}\n{}", tell(story));
+                let what = if told.is_some() { "loops" } else { "no loops" };
+                let what = format!("{what} {}", if is_new { "of the hour" } else { "with a baseline" });
+                self.count(what);
+            } else if baseline.is_some() {
+                ensure!(told.unwrap_or(2) >= truth.min(2), "{told:?}, fewer than {truth}: {key:?}");
+                self.count("loops with an old baseline");
+            }
+            let story = &self.stories[&key];
+            let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
+            let recent = story.restarts().into_iter().map(|(event, _)| story.life.events[event].event.time);
+            let recent: Vec<i64> = recent.filter(|at| *at >= hour_ago).collect();
+            ensure!(row.int("since_at_ns") == recent.first().copied(), "since when: {row:?}");
+            let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
+            let period = period.map(|(first, last)| (last - first) as f64 / 1e9 / (recent.len() - 1) as f64);
+            let told = row.number("period_seconds");
+            let near = told.zip(period).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || told.is_none() && period.is_none(), "every {period:?} s: {row:?}");
+            let failures = story.failures();
+            let last = failures.last().map(|failure| class_name(failure.class));
+            ensure!(row.text("last_class") == last, "not {last:?}: {row:?}");
+            ensure!(row.text("state") == Some(story.state.state), "another state: {row:?}");
+        }
+        Ok(())
+    }
+
+    fn job_runs(&mut self) -> anyhow::Result<()> {
+        let latest = self.truth.latest();
+        let followed = self.truth.followers().into_iter().filter_map(|n| self.cluster.allocations[n].replaces);
+        let followed: BTreeSet<usize> = followed.map(|(before, _)| before).collect();
+        let mut runs: BTreeMap<(&str, &str, i64), Vec<(usize, usize)>> = BTreeMap::new();
+        for (number, version) in &latest {
+            let allocation = &self.cluster.allocations[*number];
+            let job = &self.cluster.jobs[allocation.job];
+            if job.is_batch() {
+                let run = (job.namespace, job.id.as_str(), allocation.versions[*version].job_version);
+                runs.entry(run).or_default().push((*number, *version));
+            }
+        }
+        let rows = self.answers.rows("job_runs")?;
+        ensure!(rows.len() == runs.len(), "{} runs, not {}", rows.len(), runs.len());
+        let mut counts = vec![];
+        for row in &rows {
+            let named = |name: &str| row.text(name).unwrap_or_default();
+            let run = (named("namespace"), named("job_id"), row.int("job_version").unwrap_or(-1));
+            let allocations = runs.get(&run).with_context(|| format!("no such run: {row:?}"))?;
+            let replaced = |(number, version): &(usize, usize)| {
+                !self.cluster.allocations[*number].versions[*version].next.is_empty() || followed.contains(number)
+            };
+            let mut deciding: Vec<_> = allocations.iter().filter(|one| !replaced(one)).collect();
+            if deciding.is_empty() {
+                deciding = allocations.iter().collect();
+            }
+            let verdicts: BTreeSet<&str> = deciding.iter().map(|(n, v)| self.verdict(*n, *v)).collect();
+            let order = ["running", "failed", "lost", "stopped"];
+            let outcome = order.into_iter().find(|one| verdicts.contains(one)).unwrap_or("complete");
+            ensure!(named("outcome") == outcome, "not {outcome}: {row:?}\n{verdicts:?}");
+            let created = allocations.iter().map(|(n, _)| self.cluster.allocations[*n].created).min();
+            ensure!(row.int("created_at_ns") == created, "not created at {created:?}: {row:?}");
+            let ends = allocations.iter().flat_map(|(n, v)| self.ends(*n, *v)).max();
+            let ends = ends.filter(|_| ["complete", "failed", "stopped"].contains(&outcome));
+            ensure!(row.int("finished_at_ns") == ends, "not finished at {ends:?}: {row:?}");
+            let took = ends.zip(created).map(|(end, start)| (end - start) as f64 / 1e9);
+            let told = row.number("duration_seconds");
+            let near = told.zip(took).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || told.is_none() && took.is_none(), "took not {took:?} s: {row:?}");
+            ensure!(row.int("allocations") == Some(allocations.len() as i64), "other allocations: {row:?}");
+            let most = |number: usize| {
+                let id = &self.cluster.allocations[number].id;
+                let own = self.states.iter().filter(|((alloc_id, _), _)| alloc_id == id);
+                own.filter_map(|(_, state)| state.restarts).max().unwrap_or_default()
+            };
+            let attempts: i64 = allocations.iter().map(|(number, _)| 1 + most(*number)).sum();
+            ensure!(row.int("attempts") == Some(attempts), "not {attempts} attempts: {row:?}");
+            counts.push(format!("job run {outcome}"));
+        }
+        counts.into_iter().for_each(|what| self.count(what));
+        Ok(())
+    }
+
+    /// How an allocation decides the run of its job.
+    fn verdict(&self, number: usize, version: usize) -> &'static str {
+        let allocation = &self.cluster.allocations[number];
+        let version = &allocation.versions[version];
+        let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
+        let timed_out = || stories().flat_map(Story::failures).any(|failure| failure.class == Class::Timeout);
+        let ended_well = || {
+            let mut events = stories().flat_map(|story| story.events());
+            events.any(|e| e.event.kind == "Terminated" && (e.event.exit_code, e.event.signal) == (0, 0))
+        };
+        let known = version.steps.iter().flatten().filter(|step| step.is_some()).count();
+        let made_up =
+            version.made_up.is_some() && known < self.cluster.jobs[allocation.job].groups[allocation.group].tasks.len();
+        let all_dead = || stories().count() > 0 && !made_up && stories().all(|story| story.state.state == "dead");
+        match version.client_status {
+            "failed" => "failed",
+            "complete" if timed_out() => "failed",
+            "complete" if version.desired_status != "run" && !ended_well() => "stopped",
+            "complete" => "complete",
+            "lost" if all_dead() => {
+                if stories().any(|story| story.state.failed) {
+                    "failed"
+                } else {
+                    "complete"
+                }
+            }
+            "lost" => "lost",
+            _ => "running",
+        }
+    }
+
+    /// When the tasks of an allocation ended.
+    fn ends(&self, number: usize, version: usize) -> Vec<i64> {
+        let allocation = &self.cluster.allocations[number];
+        let over = ["complete", "failed"].contains(&allocation.versions[version].client_status);
+        let own = self.states.iter().filter(|((id, _), state)| *id == allocation.id && (over || state.state == "dead"));
+        own.filter_map(|(_, state)| state.finished_ns).collect()
+    }
+
+    fn job_run_summary(&mut self) -> anyhow::Result<()> {
+        let mut parents: BTreeMap<[String; 2], Vec<Row>> = BTreeMap::new();
+        for row in self.answers.rows("job_runs")? {
+            let [space, job, parent] =
+                ["namespace", "job_id", "parent_job_id"].map(|name| row.text(name).unwrap_or_default().to_owned());
+            let at = job.find("/dispatch-").or_else(|| job.find("/periodic-"));
+            let cut = at.map_or(job.as_str(), |at| &job[..at]);
+            ensure!(cut == parent, "not a child of {parent}: {row:?}");
+            parents.entry([space, parent]).or_default().push(row);
+        }
+        let rows = self.answers.rows("job_run_summary")?;
+        ensure!(rows.len() == parents.len(), "{} parents, not {}", rows.len(), parents.len());
+        for row in &rows {
+            let own =
+                &parents[&["namespace", "parent_job_id"].map(|name| row.text(name).unwrap_or_default().to_owned())];
+            let ended = |outcome: &str| own.iter().filter(|run| run.text("outcome") == Some(outcome)).count() as i64;
+            ensure!(row.int("runs") == Some(own.len() as i64), "not {} runs: {row:?}", own.len());
+            let outcomes = ["complete", "failed", "stopped", "lost", "running", "unknown"];
+            for outcome in outcomes {
+                ensure!(row.int(outcome) == Some(ended(outcome)), "not {} {outcome}: {row:?}", ended(outcome));
+            }
+            let all: i64 = outcomes[..4].iter().map(|outcome| ended(outcome)).sum();
+            let rate = (all > 0).then(|| ended("complete") as f64 / all as f64);
+            ensure!(row.number("success_rate") == rate, "not {rate:?}: {row:?}");
+            let mut took: Vec<f64> = own.iter().filter_map(|run| run.number("duration_seconds")).collect();
+            took.sort_by(f64::total_cmp);
+            ensure!(row.int("samples") == Some(took.len() as i64), "other samples: {row:?}");
+            for (name, share) in [("p50_seconds", 50), ("p95_seconds", 95), ("max_seconds", 100)] {
+                let rank = (took.len() * share).div_ceil(100).max(1);
+                ensure!(row.number(name) == took.get(rank - 1).copied(), "{name}: {row:?} {took:?}");
+            }
+            self.count(if own.len() > 1 { "parents of several runs" } else { "parents of one run" });
+        }
+        Ok(())
+    }
+
+    fn reschedules(&mut self) -> anyhow::Result<()> {
+        let latest = self.truth.latest();
+        let by_id: BTreeMap<&str, usize> =
+            self.cluster.allocations.iter().enumerate().map(|(n, allocation)| (allocation.id.as_str(), n)).collect();
+        let mut expected: BTreeSet<usize> = self.truth.followers();
+        let named = latest.iter().map(|(n, v)| self.cluster.allocations[*n].versions[*v].next.as_str());
+        expected.extend(named.filter_map(|next| by_id.get(next)).filter(|next| latest.contains_key(next)));
+        let starts = self.by_task("starts")?;
+        let mut counts = vec![];
+        for row in self.answers.rows("reschedules")? {
+            let number = by_id[row.text("alloc_id").unwrap_or_default()];
+            ensure!(expected.remove(&number), "no replacement, or twice: {row:?}");
+            let allocation = &self.cluster.allocations[number];
+            let (before, why) = allocation.replaces.context("it replaces none")?;
+            let previous = &self.cluster.allocations[before];
+            ensure!(row.text("previous_alloc_id") == Some(&previous.id), "it replaces another: {row:?}");
+            ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
+            let followed = latest.get(&before).is_some_and(|seen| !previous.versions[*seen].next.is_empty());
+            let (reason, truth) = (row.text("reason"), reason_name(why));
+            ensure!(
+                reason == Some(truth) || !followed || why == Replacing::Lost && reason.is_none(),
+                "not {truth}: {row:?}\n{:?}",
+                previous.versions.last()
+            );
+            counts.push(format!("replaced: {}", reason.unwrap_or("for an unknown reason")));
+            let own = || starts.iter().filter(|((id, _), _)| *id == allocation.id).flat_map(|(_, rows)| rows);
+            let unknown = own().any(|start| start.text("outcome") == Some("unknown"));
+            let first = own().filter_map(|start| start.int("started_at_ns")).min().filter(|_| !unknown);
+            let end = latest.get(&before).and_then(|version| self.ends(before, *version).into_iter().max());
+            let from = end.map_or(allocation.created, |end| end.min(allocation.created));
+            let truth = first.map(|first| (first - from) as f64 / 1e9);
+            let told = row.number("recovery_seconds");
+            let near = told.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || told.is_none() && truth.is_none(), "recovered within not {truth:?} s: {row:?}");
+        }
+        ensure!(expected.is_empty(), "replacements are missing: {expected:?}");
+        counts.into_iter().for_each(|what| self.count(what));
+        Ok(())
+    }
+}
+
+const CAUSES: [(Cause, &str); 8] = [
+    (Cause::Failure, "failure"),
+    (Cause::CleanExit, "clean_exit"),
+    (Cause::Oom, "oom"),
+    (Cause::StartFailure, "start_failure"),
+    (Cause::User, "user"),
+    (Cause::Change, "change"),
+    (Cause::Health, "health"),
+    (Cause::Unknown, "unknown"),
+];
+
+fn cause_name(cause: Cause) -> &'static str {
+    CAUSES.iter().find(|(one, _)| *one == cause).map_or("unknown", |(_, name)| name)
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Oom => "oom",
+        Class::Health => "health",
+        Class::Signal => "signal",
+        Class::Exit => "exit",
+        Class::Driver => "driver",
+        Class::Artifact => "artifact",
+        Class::Validation => "validation",
+        Class::Template => "template",
+        Class::Hook => "hook",
+        Class::Restore => "restore",
+        Class::Timeout => "timeout",
+        Class::Unknown => "unknown",
+    }
+}
+
+fn reason_name(why: Replacing) -> &'static str {
+    match why {
+        Replacing::Rescheduled => "rescheduled",
+        Replacing::Migrated => "migrated",
+        Replacing::Updated => "updated",
+        Replacing::Preempted => "preempted",
+        Replacing::Lost => "lost",
+    }
+}
+
+/// The commonest value; of several the smallest.
+fn commonest<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut times: BTreeMap<T, usize> = BTreeMap::new();
+    values.for_each(|value| *times.entry(value).or_default() += 1);
+    let most = times.values().max().copied()?;
+    times.into_iter().find(|(_, n)| *n == most).map(|(value, _)| value)
+}
+
+fn key(row: &Row) -> TaskKey {
+    let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
+    (text("alloc_id"), text("task"))
+}
+
+/// The usual group of a row.
+pub fn group(row: &Row) -> Vec<String> {
+    ["region", "namespace", "job_id", "task_group", "task"].map(|name| row.get(name).to_string()).to_vec()
+}
+
+/// A story, event by event, with those that are out of view in brackets.
+fn tell(story: &Story<'_>) -> String {
+    let line = |(lived, seen): (&crate::simulator::Lived, &bool)| {
+        let e = &lived.event;
+        let text = format!("{} {} {} {:?} {}", lived.attempt, e.time, e.kind, e.meaning, e.display);
+        if *seen { text } else { format!("[{text}]") }
+    };
+    let lines: Vec<String> = story.events().iter().zip(&story.seen).map(line).collect();
+    format!("{}\n{:?} {}", lines.join("\n"), story.state, story.version.client_status)
+}

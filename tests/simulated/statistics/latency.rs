@@ -1,0 +1,35 @@
+//! Kaplan and Meier by the book, one start after the other, over rows of `starts`.
+
+use alloclog::query::Row;
+
+/// The time within which this share of the tasks started; `None` if so many did not.
+pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
+    // How long each waited, whether it started in the end, and for how long it counts.
+    let mut waits: Vec<(i64, bool)> = starts.iter().filter_map(|row| wait(row, origin)).collect();
+    // Of several at one time, those that start come before those that are lost sight of.
+    waits.sort_unstable_by_key(|(span, starts)| (*span, !starts));
+    let mut waiting = 1.0;
+    for (before, (span, starts)) in waits.iter().enumerate() {
+        if *starts {
+            let at_risk = (waits.len() - before) as f64;
+            waiting *= 1.0 - 1.0 / at_risk;
+            // All that start at one time are one step of the curve, which ends on their last: the time is the same.
+            if 1.0 - waiting >= share - 1e-9 {
+                return Some(*span);
+            }
+        }
+    }
+    None
+}
+
+/// How long a task waited from its origin, and whether it started then; `None` if nobody knows.
+fn wait(row: &Row, origin: &str) -> Option<(i64, bool)> {
+    let from = row.int(origin)?;
+    match row.text("outcome")? {
+        "started" => Some((row.int("started_at_ns")? - from, true)),
+        "waiting" => Some(((row.int("last_seen_at_ns")? - from).max(0), false)),
+        "stopped_before_start" => Some(((row.int("ended_at_ns")? - from).max(0), false)),
+        "failed_before_start" => Some((i64::MAX, false)),
+        _ => None,
+    }
+}

@@ -1,0 +1,250 @@
+//! What truly happened to each task, up to its last version in view: from what the simulator meant by each event.
+//!
+//! A statistic infers why a task was restarted from what stands around a `Restarting`; here the scenario that made it
+//! up says so. Nothing is inferred but what no event means by itself: how a run without a failure ended.
+
+use std::collections::BTreeMap;
+
+use crate::simulator::cluster::Allocation;
+use crate::simulator::event::{Cause, Class, Meaning};
+use crate::simulator::life::{Life, Lived, State};
+use crate::simulator::truth::{TaskKey, Truth};
+use crate::simulator::version::Version;
+
+/// One task and its past.
+pub struct Story<'a> {
+    pub allocation: &'a Allocation,
+    pub life: &'a Life,
+    /// The last version in view, and the task's state in it.
+    pub version: &'a Version,
+    pub state: State,
+    /// Of each event up to there, whether it is in view.
+    pub seen: Vec<bool>,
+    /// Of each, whether one window shows it beside the one before, so that nothing can have been between.
+    joined: Vec<bool>,
+    /// The versions in view, oldest first: when each was written, and its counter.
+    pub counters: Vec<(i64, i64)>,
+}
+
+/// An event that ended a run or a setup badly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Its number in the life.
+    pub event: usize,
+    pub class: Class,
+    pub gave_up: bool,
+}
+
+/// One run of a task with its setup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    pub attempt: i64,
+    pub started: Option<i64>,
+    pub ended: Option<i64>,
+    pub outcome: &'static str,
+    /// Of a failed one, if an event tells.
+    pub class: Option<Class>,
+    pub exit: Option<(i64, i64)>,
+    pub delay: Option<i64>,
+}
+
+impl<'a> Truth<'a> {
+    /// The story of every task of which a window is in view.
+    pub fn stories(&self) -> BTreeMap<TaskKey, Story<'a>> {
+        let last = self.latest();
+        let cluster = self.cluster;
+        let stories = self.windows().into_iter().map(|((number, life), windows)| {
+            let allocation = &cluster.allocations[number];
+            let life = &allocation.lives[life];
+            let end = windows.iter().map(|window| window.events.end).max().unwrap_or_default();
+            let mut seen = Self::seen(life, &windows);
+            seen.truncate(end);
+            let joins =
+                |n: usize| n == 0 || windows.iter().any(|w| w.events.contains(&n) && w.events.contains(&(n - 1)));
+            let version = &allocation.versions[last[&number]];
+            let own = allocation.lives.iter().position(|other| std::ptr::eq(other, life)).unwrap_or_default();
+            let step = version.steps.as_ref().and_then(|steps| steps[own]);
+            let story = Story {
+                allocation,
+                life,
+                version,
+                state: step.map(|step| life.steps[step].state.clone()).unwrap_or_default(),
+                joined: (0..end).map(joins).collect(),
+                seen,
+                counters: windows.iter().filter_map(|w| Some((w.modified_at, w.restarts?))).collect(),
+            };
+            ((allocation.id.clone(), life.task.clone()), story)
+        });
+        stories.collect()
+    }
+}
+
+impl Story<'_> {
+    /// Its events up to its last version in view.
+    pub fn events(&self) -> &[Lived] {
+        &self.life.events[..self.seen.len()]
+    }
+
+    /// Whether it can be told from its events at all: the client kept its state, and its clock the order of what happened.
+    pub fn is_clear(&self) -> bool {
+        let told = self.events().iter().filter(|lived| lived.event.kind != "Driver");
+        let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
+        self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && told.is_sorted_by_key(place)
+    }
+
+    /// Whether all its events are in view, each beside the one before.
+    pub fn is_whole(&self) -> bool {
+        self.seen.iter().chain(&self.joined).all(|is| *is)
+    }
+
+    /// Whether the event before this one is in view beside it, or it is the first.
+    pub fn joins(&self, event: usize) -> bool {
+        self.joined[event]
+    }
+
+    /// Its failures.
+    pub fn failures(&self) -> Vec<Failure> {
+        let mut failures: Vec<Failure> = vec![];
+        for (number, lived) in self.events().iter().enumerate() {
+            let attempt = |other: usize| self.life.events[other].attempt;
+            let last = failures.last_mut().filter(|failure| attempt(failure.event) == lived.attempt);
+            match (lived.event.meaning, last) {
+                // One kill may be told twice.
+                (Meaning::Failure(_), Some(last)) if lived.event.kind == "Killing" && last.class == class_of(lived) => {
+                }
+                (Meaning::Failure(class), _) => {
+                    failures.push(Failure { event: number, class, gave_up: lived.event.kind == "Not Restarting" });
+                }
+                (_, Some(last)) if lived.event.kind == "Not Restarting" => last.gave_up = true,
+                _ => {}
+            }
+        }
+        failures
+    }
+
+    /// Each of its restarts in order: the number of its event, and why.
+    pub fn restarts(&self) -> Vec<(usize, Cause)> {
+        let events = self.events().iter().enumerate();
+        let restarts = events.filter_map(|(number, lived)| match lived.event.meaning {
+            Meaning::Restart(cause) => Some((number, cause)),
+            _ => None,
+        });
+        restarts.collect()
+    }
+
+    /// When each restart counts: by the clock of its event if that is in view, else when the first version in view that
+    /// counts it was written.
+    pub fn restart_times(&self) -> Vec<i64> {
+        let times = self.restarts().into_iter().enumerate().filter_map(|(before, (event, _))| {
+            let counting = self.counters.iter().find(|(_, counter)| *counter > before as i64);
+            let event = self.seen[event].then(|| self.life.events[event].event.time);
+            event.or(counting.map(|(at, _)| *at))
+        });
+        times.collect()
+    }
+
+    /// Its runs that left an event.
+    pub fn runs(&self) -> Vec<Run> {
+        let failures = self.failures();
+        let mut runs = vec![];
+        let mut first = 0;
+        for events in self.events().chunk_by(|a, b| a.attempt == b.attempt) {
+            let own = first..first + events.len();
+            let failure = failures.iter().rfind(|failure| own.contains(&failure.event));
+            runs.push(self.run(events, failure.map(|failure| (failure.event - first, failure.class))));
+            first = own.end;
+        }
+        runs
+    }
+
+    /// The run of these events, of which one may be its failure.
+    fn run(&self, events: &[Lived], failure: Option<(usize, Class)>) -> Run {
+        let last = |kind: &str| events.iter().rposition(|lived| lived.event.kind == kind);
+        let starts = |lived: &&Lived| lived.event.kind == "Started";
+        let end = last("Terminated").filter(|end| last("Started").is_none_or(|start| start < *end));
+        // Before 1.10.3 a kill was noted after the end, too.
+        let is_killed = end.is_some_and(|end| events[..end].iter().any(|lived| lived.event.kind == "Killing"));
+        let end = end.map(|end| &events[end].event);
+        let signal = last("Restart Signaled").map(|signal| events[signal].event.restart_reason.as_str());
+        let restarting = &events[events.len() - 1];
+        let cause = match restarting.event.meaning {
+            Meaning::Restart(cause) => Some(cause),
+            _ => None,
+        };
+        let is_latest = restarting.attempt == self.state.restarts + 1;
+        let (dead, lost) = (self.state.state == "dead", self.version.client_status == "lost");
+        let (outcome, ended) = match (failure, cause, end) {
+            (Some((event, _)), ..) => ("failed", Some(end.unwrap_or(&events[event].event).time)),
+            (None, Some(Cause::User | Cause::Change), end) => ("restart", end.map(|end| end.time)),
+            (None, Some(_), end) => ("completed", end.map(|end| end.time)),
+            (None, None, Some(end)) if is_killed => ("stopped", Some(end.time)),
+            (None, None, Some(end)) if signal.is_some() => ("restart", Some(end.time)),
+            (None, None, Some(end)) if (end.exit_code, end.signal) == (0, 0) => ("completed", Some(end.time)),
+            (None, None, Some(end)) => ("stopped", Some(end.time)),
+            (None, None, None) if !is_latest => ("unknown", None),
+            (None, None, None) if dead => {
+                (if self.state.failed { "failed" } else { "stopped" }, self.state.finished_at)
+            }
+            (None, None, None) if lost => ("lost", None),
+            // It may run still, or run to come, in an allocation that has failed; nobody can tell how it ended.
+            (None, None, None) if ["unknown", "failed", "complete"].contains(&self.version.client_status) => {
+                ("unknown", None)
+            }
+            (None, None, None) if self.state.state == "running" => ("running", None),
+            (None, None, None) => ("waiting", None),
+        };
+        Run {
+            attempt: restarting.attempt,
+            started: events.iter().find(starts).map(|lived| lived.event.time),
+            ended,
+            outcome,
+            class: failure.map(|(_, class)| class),
+            exit: end.map(|end| (end.exit_code, end.signal)),
+            delay: cause.map(|_| restarting.event.start_delay),
+        }
+    }
+
+    /// When it first started.
+    pub fn first_start(&self) -> Option<i64> {
+        self.first("Started").map(|event| self.life.events[event].event.time)
+    }
+
+    /// The number of its first event of a kind.
+    pub fn first(&self, kind: &str) -> Option<usize> {
+        self.events().iter().position(|lived| lived.event.kind == kind)
+    }
+
+    /// How its first start stands: `started`, or why it did not come.
+    pub fn start_outcome(&self) -> &'static str {
+        let over = self.state.state == "dead" || self.version.is_terminal();
+        match (self.first_start(), over) {
+            (Some(_), _) => "started",
+            (None, true) if self.state.failed => "failed_before_start",
+            (None, true) => "stopped_before_start",
+            (None, false) => "waiting",
+        }
+    }
+
+    /// How often it was restarted between a moment and its last version in view, by the servers' versions.
+    pub fn restarts_since(&self, at: i64) -> i64 {
+        let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
+        let before = self.allocation.versions.iter().rfind(|version| version.at <= at);
+        let step = before.and_then(|version| version.steps.as_ref()?[number]);
+        self.state.restarts - step.map_or(0, |step| self.life.steps[step].state.restarts)
+    }
+}
+
+fn class_of(lived: &Lived) -> Class {
+    match lived.event.meaning {
+        Meaning::Failure(class) => class,
+        _ => Class::Unknown,
+    }
+}
+
+/// The place of a kind of event among those of one moment, as cause comes before effect.
+fn rank(kind: &str) -> u8 {
+    let kinds = ["Received", "Task Setup", "", "Started", "Restart Signaled", "Killing", "Terminated", "Killed"];
+    let after = ["Restarting", "Not Restarting"];
+    let place = kinds.iter().chain(&after).position(|known| *known == kind);
+    place.unwrap_or(2) as u8
+}
