@@ -1,5 +1,6 @@
 //! The command line: one file a command. Data goes to files or standard output, words to standard error.
 
+mod cluster;
 mod console;
 mod export;
 mod fail_if;

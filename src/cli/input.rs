@@ -8,11 +8,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use super::cluster;
 use super::console::{Console, Loudness};
 use super::interrupt;
 use crate::error::{Exit, Usage};
 use crate::intake::{self, Summary, Watch};
 use crate::merge::Filter;
+use crate::nomad::Address;
 use crate::output::OutputFile;
 use crate::query::{self, By, Period, View};
 use crate::render;
@@ -24,15 +26,19 @@ use crate::time;
 /// The sources, what of them counts, and how much is said.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to read: files, directories, quoted globs, archives, or - for standard input
+    /// What to read: files, directories, quoted globs, archives, - for standard input, or the http://, https:// or
+    /// unix:// address of a Nomad agent; without any, the live cluster of NOMAD_ADDR
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Only allocations of this namespace; * for all
+    /// Only allocations of this namespace; * for all. A live cluster is asked for what NOMAD_NAMESPACE names, else all
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Only jobs whose ID matches this glob
     #[arg(long, value_name = "GLOB")]
     pub job: Option<String>,
+    /// Only allocations whose ID begins so
+    #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
+    pub prefix: String,
     /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
     ///
     /// Stored tables, allocations, task_states and coverage are never cut.
@@ -48,7 +54,7 @@ pub struct Args {
     /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
     #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
     pub by: By,
-    /// The region that all rows get
+    /// The region that all rows get, and that a live cluster is asked for
     #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
     pub region: String,
     /// When the documents were observed (RFC 3339), for those that do not say so themselves
@@ -66,6 +72,8 @@ pub struct Args {
     /// Name every file that is passed over
     #[arg(short, long)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub cluster: cluster::Args,
 }
 
 /// What a command needs of its sources.
@@ -145,20 +153,28 @@ impl Args {
     /// # Errors
     /// When a source is none that can be read.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
-        if self.sources.is_empty() {
-            return Err(Usage(
-                "no SOURCE is given: name files, directories or archives, or - for standard input".into(),
-            )
-            .into());
+        let mut sources = self.sources.iter().map(|text| self.source(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        if sources.is_empty() {
+            sources.push(self.live(self.cluster.usual_address()?)?);
         }
-        for source in &self.sources {
-            if ["http://", "https://", "unix://"].iter().any(|scheme| source.starts_with(scheme)) {
-                let problem = format!("{source}: this version reads files only; save what the address serves");
-                return Err(Usage(problem).into());
-            }
+        let is_live = sources.iter().any(|source| matches!(source, Source::Cluster(_)));
+        if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
+            return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
         }
-        let sources: Vec<Source> = self.sources.iter().map(|text| Source::parse(text)).collect();
         Ok(source::list(&sources).map_err(Usage)?)
+    }
+
+    /// The source that a text means.
+    fn source(&self, text: &str) -> anyhow::Result<Source> {
+        if !Address::is_meant(text) {
+            return Ok(Source::parse(text));
+        }
+        self.live(Address::parse(text).map_err(|problem| Usage(format!("SOURCE: {problem}")))?)
+    }
+
+    fn live(&self, address: Address) -> anyhow::Result<Source> {
+        let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
+        Ok(cluster::source(self.cluster.cluster(address, &self.region, ask, false)?))
     }
 
     /// Fills the store with the tables and views that are needed, and says what was done.
@@ -188,7 +204,7 @@ impl Args {
         if self.strict && summary.rejected > 0 {
             bail!("nothing was written, since --strict lets nothing be rejected");
         }
-        if let Some(source) = self.source_without_allocations(&summary) {
+        if let Some(source) = self.source_without_allocations(inputs, &summary) {
             bail!("{source}: nothing there holds allocations; nothing was written");
         }
         tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
@@ -215,14 +231,16 @@ impl Args {
     }
 
     /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
-    fn source_without_allocations(&self, summary: &Summary) -> Option<&str> {
+    fn source_without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
         let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
-        if summary.documents == 0 {
-            return self.sources.first().map(String::as_str);
-        }
         let mut numbered = self.sources.iter().enumerate();
-        let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
-        empty.map(|(_, text)| text.as_str())
+        if summary.documents > 0 {
+            let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
+            return empty.map(|(_, text)| text.clone());
+        }
+        // An address may hold a password as it was written; its input is named without.
+        let first = numbered.next().map(|(_, text)| text).filter(|text| !Address::is_meant(text));
+        first.cloned().or_else(|| inputs.first().map(|input| input.name.clone()))
     }
 
     /// How much is said.
@@ -240,7 +258,7 @@ impl Args {
     }
 
     fn is_filtered(&self) -> bool {
-        self.namespace.is_some() || self.job.is_some()
+        self.namespace.is_some() || self.job.is_some() || !self.prefix.is_empty()
     }
 
     fn options(&self) -> anyhow::Result<intake::Options> {
@@ -252,7 +270,11 @@ impl Args {
         Ok(intake::Options {
             source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
             region: self.region.clone(),
-            filter: Filter { namespace: self.namespace.clone(), job: job.transpose()? },
+            filter: Filter {
+                namespace: self.namespace.clone(),
+                job: job.transpose()?,
+                allocation: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
+            },
             strict: self.strict,
         })
     }

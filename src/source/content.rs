@@ -225,6 +225,7 @@ fn walk_member(
         source: archive.source,
         name: format!("{}:{path}", archive.name),
         observed: observed(options, file_name),
+        namespace: None,
         full_listing: options.full_listing.clone(),
         nomad_index: None,
         is_named: false,
