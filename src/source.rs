@@ -7,6 +7,7 @@ mod bundle;
 mod cluster;
 mod content;
 mod files;
+pub mod kept;
 
 use std::fmt;
 use std::fs::File;
@@ -112,6 +113,8 @@ pub struct Origin {
     pub nomad_index: Option<i64>,
     /// It stood on the command line itself, so that passing it over is worth a word.
     pub is_named: bool,
+    /// It lists nodes, and allocations beside it.
+    pub is_nodes: bool,
 }
 
 /// What walking the sources brings, in order of arrival.
@@ -225,6 +228,7 @@ fn origin(input: &Input, options: &Options) -> Origin {
         full_listing: options.full_listing.clone(),
         nomad_index: None,
         is_named: input.is_named,
+        is_nodes: false,
     }
 }
 

@@ -3,6 +3,7 @@
 // A test that cannot go on ends with a panic, helpers outside of `#[test]` functions included.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod cluster;
 mod desk;
 mod program;
 mod questions;

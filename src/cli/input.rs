@@ -189,6 +189,12 @@ impl Args {
         store: &Store,
         console: &Console,
     ) -> anyhow::Result<Gathered> {
+        for input in inputs {
+            if let source::Place::Cluster(cluster) = &input.place {
+                let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
+                console.say_if(Loudness::Usual, &line);
+            }
+        }
         let views = query::needed_views(&needs.views)?;
         let mut tables = query::needed_tables(&views)?;
         tables.extend(&needs.tables);

@@ -92,7 +92,7 @@ impl Fault {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<io::Error>() {
-                if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                if let Some(tls) = tls_error(io) {
                     return Fault::Tls(tls_cause(tls, &place));
                 }
                 match (io.kind(), address.socket()) {
@@ -169,6 +169,12 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
         500 if text.contains("authenticating") => format!("{text}: the token is not accepted"),
         _ => format!("status {status}{said}"),
     }
+}
+
+/// The TLS error in an I/O error, however many of these are around it. Their `source` passes over what they hold.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
 }
 
 /// What is wrong with the handshake, and what to do about it.

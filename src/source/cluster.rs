@@ -90,8 +90,7 @@ impl Cluster {
         read: &(dyn Fn(u64) + Sync),
         visit: &mut Visit<'_>,
     ) -> Result<Option<i64>, Ended> {
-        let mut told = telling(origin, visit);
-        let targets = self.ask.targets(&self.client, &mut told).map_err(Ended::Fault)?;
+        let targets = self.ask.targets(&self.client, &mut telling(origin, visit)).map_err(Ended::Fault)?;
         let mut first_index = None;
         for target in &targets {
             let index = self.list_one(target, origin, read, visit)?;
@@ -112,8 +111,8 @@ impl Cluster {
         visit: &mut Visit<'_>,
     ) -> Result<Option<i64>, Ended> {
         for tries_left in (0..TRIES).rev() {
-            let mut told = telling(origin, visit);
-            let mut listing = match Listing::open(&self.client, &self.ask, &target.namespace, &mut told) {
+            let opened = Listing::open(&self.client, &self.ask, &target.namespace, &mut telling(origin, visit));
+            let mut listing = match opened {
                 Ok(listing) => listing,
                 Err(fault) if target.is_found && fault.is_status(403) => {
                     let why = format!("namespace {}: the token may not read allocations there", target.namespace);
@@ -147,8 +146,8 @@ impl Cluster {
 
     /// Shows the list of nodes. Without it all but classes and data centres is known.
     fn list_nodes(&self, origin: &Origin, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) -> Result<(), Ended> {
-        let mut told = telling(origin, visit);
-        let mut answer = match listing::nodes(&self.client, self.ask.stale, &mut told) {
+        let answer = listing::nodes(&self.client, self.ask.stale, &mut telling(origin, visit));
+        let mut answer = match answer {
             Ok(answer) => answer,
             Err(Fault::Stopped) => return Err(Ended::Fault(Fault::Stopped)),
             Err(fault) => {
@@ -166,6 +165,7 @@ impl Cluster {
             observed: origin.observed.or(Some((time::now(), ObservedFrom::Fetched))),
             full_listing: None,
             nomad_index: answer.index,
+            is_nodes: true,
             ..origin.clone()
         };
         let mut stream =

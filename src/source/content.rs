@@ -1,7 +1,7 @@
 //! What a stream of bytes holds, told by its beginning, and the documents inside it.
 
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -9,6 +9,7 @@ use tar::Archive;
 use zip::ZipArchive;
 
 use super::bundle::{self, Role};
+use super::kept::{self, About};
 use super::{Counted, Found, Options, Origin, Visit, observed};
 
 /// How many archives may lie inside each other; more is a bomb, not a backup.
@@ -70,6 +71,21 @@ pub fn walk_file(
         };
     }
     let mut origin = origin.clone();
+    if kept::is_about(path) && !origin.is_named {
+        return true;
+    }
+    let about = match kept::beside(path) {
+        Ok(about) => about,
+        Err(e) => return visit(Found::Unreadable(origin, format!("what stands beside it cannot be read: {e}"))),
+    };
+    if let Some(about) = about {
+        let of_listing = about.origin(&origin, options);
+        return walk_known(&head, Box::new(file), &of_listing, options, &mut flags, 0, visit)
+            && about.nodes.is_none_or(|nodes| {
+                let of_nodes = nodes.about.origin(&nodes_of(&origin), options);
+                visit(Found::Document(of_nodes, &mut nodes.list.get().as_bytes()))
+            });
+    }
     match bundle::role(&path.to_string_lossy()) {
         Role::Allocations(root) => {
             if let Ok(text) = fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
@@ -125,6 +141,7 @@ fn walk_known<'s>(
             let inner = MultiGzDecoder::new(stream);
             walk(Box::new(inner), origin, options, flags, depth + 1, visit)
         }
+        Kind::Zstd if kept::begins(head) => walk_kept(&mut stream, origin, options, flags, depth + 1, visit),
         Kind::Zstd => match zstd::stream::read::Decoder::new(stream) {
             Ok(inner) => walk(Box::new(inner), origin, options, flags, depth + 1, visit),
             Err(e) => visit(Found::Unreadable(origin.clone(), format!("is no zstd that can be read: {e}"))),
@@ -139,6 +156,54 @@ fn walk_known<'s>(
             }
         }
     }
+}
+
+/// Walks through what `alloclog fetch` wrote: listings, and what is known of each before it.
+fn walk_kept(
+    stream: &mut dyn Read,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let mut input = BufReader::new(stream);
+    let mut about = About::default();
+    loop {
+        let goes_on = match kept::next(&mut input) {
+            Ok(kept::Next::End) => return true,
+            Ok(kept::Next::About(found)) => {
+                about = found;
+                Ok(true)
+            }
+            Ok(kept::Next::Nodes(of_nodes, list)) => {
+                let of_nodes = of_nodes.origin(&nodes_of(origin), options);
+                zstd::stream::read::Decoder::new(list.as_slice())
+                    .map(|list| walk(Box::new(list), &of_nodes, options, flags, depth, visit))
+            }
+            Ok(kept::Next::Frame(magic)) => {
+                let of_listing = std::mem::take(&mut about).origin(origin, options);
+                let frame = zstd::stream::read::Decoder::with_buffer(Cursor::new(magic).chain(&mut input));
+                frame.and_then(|frame| {
+                    let mut frame = frame.single_frame();
+                    let goes_on = walk(Box::new(&mut frame), &of_listing, options, flags, depth, visit);
+                    // A damaged frame was told of already; where the next begins is not known then.
+                    Ok(goes_on && io::copy(&mut frame, &mut io::sink()).is_ok())
+                })
+            }
+            Err(e) => Err(e),
+        };
+        match goes_on {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(e) => return visit(Found::Unreadable(origin.clone(), format!("cannot be read further: {e}"))),
+        }
+    }
+}
+
+/// The list of nodes that is kept with a listing.
+fn nodes_of(listing: &Origin) -> Origin {
+    Origin { name: format!("{}:nodes", listing.name), is_named: false, is_nodes: true, ..listing.clone() }
 }
 
 fn spool(stream: &mut dyn Read, mut file: tempfile::SpooledTempFile) -> io::Result<tempfile::SpooledTempFile> {
@@ -229,6 +294,7 @@ fn walk_member(
         full_listing: options.full_listing.clone(),
         nomad_index: None,
         is_named: false,
+        is_nodes: false,
     };
     match bundle::role(path) {
         Role::Allocations(root) => {
