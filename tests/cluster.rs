@@ -3,8 +3,10 @@
 mod agent;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use agent::{Agent, Over, Reply, Request, pem};
@@ -344,7 +346,7 @@ fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
     let strict = strict.address.replace("127.0.0.1", "localhost");
     // A connection to localhost may try its other addresses first; the agent has the one.
     desk.nomad(&[], &["report", &localhost]).ends(1).says("not known here").says("NOMAD_CACERT");
-    desk.nomad(&[], &["report", &localhost, "--ca-cert", &ca]).ends(0);
+    desk.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).ends(0);
     desk.nomad(&[("NOMAD_CACERT", &ca)], &["report", &localhost]).ends(0);
     desk.nomad(&[("NOMAD_CAPATH", "authorities")], &["report", &localhost]).ends(0);
     desk.nomad(&[("NOMAD_SKIP_VERIFY", "true")], &["report", &agent.address]).ends(0);
@@ -398,4 +400,148 @@ fn a_prefix_of_odd_length_is_asked_for_short_and_cut_here() {
     assert_eq!(agent.asked("/v1/allocations")[0].parameter("prefix"), &digits[..10]);
     let ids: Vec<_> = desk.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
     assert!(!ids.is_empty() && ids.iter().all(|other| *other == id.as_str()));
+}
+
+#[test]
+fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
+    let (desk, agent) = (
+        Desk::new(),
+        listed(|request| Reply::list(4265, listing()).slow(Duration::from_millis(request.path.len() as u64))),
+    );
+    let tables = [
+        "--format",
+        "csv",
+        "--table",
+        "task_events,allocation_history,task_state_history,sightings,nodes,coverage,starts",
+    ];
+    let export = |arguments: &[&str], out: &str| {
+        desk.nomad(&[], &[&["export", "-o", out, "-q"], arguments, &tables].concat()).ends(0);
+        let mut files = desk.files(out);
+        files.remove("_export.json");
+        files
+    };
+    let at = ["--observed-at", "2026-11-23T18:36:42.5Z"];
+    let live = export(&[&[agent.address.as_str()], &at[..]].concat(), "live");
+    for (file, kept) in [("now.json.zst", "now.json.zst"), ("plain.json", "plain.json"), ("dumps/", "dumps")] {
+        let ran = desk.nomad(&[], &["fetch", &agent.address, "-o", file]).ends(0);
+        ran.says("namespace *").says("are kept in");
+        assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
+        // Without being told, the moment is the one of the answer, to the nanosecond.
+        desk.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).ends(0);
+        let row = desk.ledger(&format!("{kept}.own")).remove(0);
+        assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
+        assert_eq!((&row["namespace"], &row["nomad_index"]), (&"*".into(), &4265.into()), "{file}");
+    }
+    assert_eq!(fs::read_to_string(desk.path("plain.json")).expect("a file"), listing());
+    assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
+    let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
+    assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
+    let name = desk.files("dumps").into_keys().next().expect("a file");
+    let row = desk.ledger("dumps.own").remove(0);
+    let at = alloclog::time::in_file_name(&name);
+    assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
+    // Beside others in a directory, and inside an archive.
+    fs::create_dir(desk.path("all")).expect("a directory");
+    for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
+        fs::rename(desk.path(file), desk.path("all").join(file)).expect("a file that moves");
+    }
+    let ran = desk.nomad(&[], &["export", "all", "-o", "all.out"]).ends(0);
+    ran.says("4 documents, ");
+}
+
+#[test]
+fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
+    let desk = Desk::new();
+    let agent = listed(|_| Reply::recorded("acl-list-anonymous-star.txt"));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(1).says("read-job");
+    assert!(desk.names().is_empty());
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.zst", "--every", "1s"]).ends(2).says("directory");
+    let times = AtomicUsize::new(0);
+    let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::list(9, listing()).cut(50_000),
+        _ => Reply::list(9, listing()),
+    });
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0).says("asking again");
+    let unpacked = zstd::decode_all(&*fs::read(desk.path("x.json.zst")).expect("a file")).expect("zstd");
+    assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
+    let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "cut.json.zst"]).ends(3);
+    desk.nomad(&[], &["export", "cut.json.zst", "-o", "cut"]).ends(3);
+    assert_eq!(desk.ledger("cut")[0]["is_full_listing"], false);
+    let bytes = fs::read(desk.path("x.json.zst")).expect("a file");
+    desk.file("half.zst", &bytes[..bytes.len() / 2]);
+    desk.nomad(&[], &["export", "half.zst", "-o", "half"]).ends(3).says("half.zst: ");
+}
+
+#[test]
+fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"}]"#),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0);
+    desk.nomad(&[], &["export", "x.json.zst", "-o", "out"]).ends(0).says("3 documents, 2 allocations");
+    let names: Vec<_> = desk.ledger("out").iter().map(|row| row["namespace"].clone()).collect();
+    assert_eq!(names[..2], ["default", "prod"]);
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(1).says("--namespace");
+}
+
+#[test]
+fn fetching_goes_on_for_as_long_as_it_is_told() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps/", "--every", "300ms", "--for", "1s"]).ends(0);
+    let files = desk.files("dumps");
+    assert!((3..=4).contains(&files.len()), "{:?}", files.keys());
+    desk.nomad(&[], &["export", "dumps", "-o", "out"]).ends(0);
+    assert_eq!(desk.events("out").len(), desk.expected().len());
+}
+
+/// A cluster that changes: each listing shows one allocation more. Faults stand between.
+fn changing(request: &Request, times: &AtomicUsize) -> Reply {
+    if request.path != "/v1/allocations" {
+        return aside(request);
+    }
+    if !request.parameter("index").is_empty() {
+        // The index of an empty cluster is 0, which would not wait.
+        assert_ne!(request.parameter("index"), "0");
+        thread::sleep(Duration::from_millis(50));
+        return Reply::list(1, "[]");
+    }
+    let time = times.fetch_add(1, Ordering::SeqCst);
+    let list: Vec<String> = (0..time).map(|n| allocation(&format!("a{n}"), "default", "j")).collect();
+    match time {
+        2 => Reply::status("500 Internal Server Error", "something broke"),
+        // The cluster was restored: its index goes back.
+        3.. => Reply::list(2, format!("[{}]", list.join(","))),
+        _ => Reply::list(time as i64 * 100, format!("[{}]", list.join(","))),
+    }
+}
+
+#[test]
+fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
+    for signal in ["-INT", "-TERM"] {
+        let desk = Desk::new();
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        let agent = Agent::new(move |request| changing(request, &counted));
+        let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "100ms"];
+        let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+        while times.load(Ordering::SeqCst) < 6 {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "{signal}");
+        let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0);
+        ran.says("something broke").says("asking again until it answers").says("0 rejected");
+        assert!(desk.events("out").len() >= 4);
+        assert!(desk.ledger("out").len() >= 5);
+        assert_eq!(desk.names(), ["out"]);
+    }
+    let desk = Desk::new();
+    desk.nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
+        .ends(2)
+        .says("--watch takes one live cluster");
 }

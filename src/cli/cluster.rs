@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -12,6 +13,7 @@ use crate::error::Usage;
 use crate::nomad::client::Tls;
 use crate::nomad::{Address, Ask, Client, Connection, Secret, Stop, address};
 use crate::source::Cluster;
+use crate::time;
 
 /// What Nomad's environment says, and these flags over it. A token is taken from NOMAD_TOKEN or a file only: what stands
 /// on a command line is seen by all.
@@ -140,6 +142,15 @@ pub fn prefix(text: &str) -> Result<String, String> {
     let digits = text.replace('-', "").to_ascii_lowercase();
     let is_one = digits.len() <= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_one.then_some(digits).ok_or_else(|| "no ID begins so: it takes hexadecimal digits and hyphens".into())
+}
+
+/// A span of time such as 30s or 10m.
+///
+/// # Errors
+/// When it is none, or not a positive one.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let ns = time::go_duration(text).filter(|ns| *ns > 0);
+    ns.map(|ns| Duration::from_nanos(ns.unsigned_abs())).ok_or_else(|| "is no span of time, such as 30s or 10m".into())
 }
 
 /// A variable of the environment that says something.

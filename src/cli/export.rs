@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.output == Path::new("-") {
         let place = Place::begin(None)?;
         let store = place.store();
-        let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+        let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
         for table in &wanted {
             render::table(
                 &store,
@@ -143,7 +143,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         anyhow::Ok(output)
     })?;
     let store = Store::at(&output.store());
-    let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+    let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
     let mut files = Vec::new();
     for table in &wanted {
         let file = format!("{}.{}", table.name(), args.format.ending());

@@ -18,7 +18,6 @@ use crate::intake::Note;
 use crate::nomad::{Address, Stop};
 use crate::source::kept::{self, About, Beside, Nodes};
 use crate::source::{self, AskedAgain, Found, Input, Options};
-use crate::time;
 
 /// How much of a listing stays in memory, compressed, before it has its place.
 const IN_MEMORY: usize = 64 << 20;
@@ -47,10 +46,10 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE|DIR")]
     output: PathBuf,
     /// Go on, with so much time from one listing to the next; -o is a directory then
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = cluster::span)]
     every: Option<Duration>,
     /// With --every, end after so much time
-    #[arg(long = "for", value_name = "TIME", value_parser = span, requires = "every")]
+    #[arg(long = "for", value_name = "TIME", value_parser = cluster::span, requires = "every")]
     lasting: Option<Duration>,
     /// Only this namespace; * for all. Without it, what NOMAD_NAMESPACE names, else all
     #[arg(long, value_name = "NAME")]
@@ -69,12 +68,6 @@ pub struct Args {
     verbose: bool,
     #[command(flatten)]
     cluster: cluster::Args,
-}
-
-/// A span of time such as 30s or 10m.
-fn span(text: &str) -> Result<Duration, String> {
-    let ns = time::go_duration(text).filter(|ns| *ns > 0);
-    ns.map(|ns| Duration::from_nanos(ns.unsigned_abs())).ok_or_else(|| "is no span of time, such as 30s or 10m".into())
 }
 
 /// One document of a round, compressed.
@@ -195,7 +188,7 @@ fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
             "the token reads some namespaces only, whose listings do not fit one .json file: --namespace names one, and a file that is compressed (.json.zst) or a directory takes all"
         );
     };
-    let mut text = |mut document: Document| -> anyhow::Result<String> {
+    let text = |mut document: Document| -> anyhow::Result<String> {
         document.compressed.rewind()?;
         Ok(io::read_to_string(zstd::Decoder::new(document.compressed)?)?)
     };

@@ -4,21 +4,24 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
 use tempfile::TempDir;
 
 use super::cluster;
 use super::console::{Console, Loudness};
 use super::interrupt;
 use crate::error::{Exit, Usage};
-use crate::intake::{self, Summary, Watch};
+use crate::intake::{self, Note, Summary, Watch};
 use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::output::OutputFile;
 use crate::query::{self, By, Period, View};
 use crate::render;
-use crate::source::{self, Input, Source};
+use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
 use crate::tables::Table;
 use crate::time;
@@ -74,6 +77,13 @@ pub struct Args {
     pub verbose: bool,
     #[command(flatten)]
     pub cluster: cluster::Args,
+    /// Go on with every change of the cluster until told to stop (Ctrl-C, SIGTERM), then write what was seen
+    #[arg(long, help_heading = "Live cluster")]
+    pub watch: bool,
+    /// With --watch, the time between two listings at least
+    #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
+        requires = "watch")]
+    pub min_interval: Duration,
 }
 
 /// What a command needs of its sources.
@@ -161,6 +171,9 @@ impl Args {
         if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
             return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
         }
+        if self.watch && !(is_live && sources.len() == 1) {
+            return Err(Usage("--watch takes one live cluster and no other SOURCE".into()).into());
+        }
         Ok(source::list(&sources).map_err(Usage)?)
     }
 
@@ -174,10 +187,13 @@ impl Args {
 
     fn live(&self, address: Address) -> anyhow::Result<Source> {
         let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
-        Ok(cluster::source(self.cluster.cluster(address, &self.region, ask, false)?))
+        let mut cluster = self.cluster.cluster(address, &self.region, ask, self.watch)?;
+        cluster.watching = self.watch.then_some(Watching { min_interval: self.min_interval });
+        Ok(cluster::source(cluster))
     }
 
-    /// Fills the store with the tables and views that are needed, and says what was done.
+    /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown, after every
+    /// document, another store with what there is by then.
     ///
     /// # Errors
     /// When a source holds nothing, the store cannot be written, a view cannot be computed, or with `--strict`
@@ -188,6 +204,7 @@ impl Args {
         needs: &Needs,
         store: &Store,
         console: &Console,
+        show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
         for input in inputs {
             if let source::Place::Cluster(cluster) = &input.place {
@@ -199,7 +216,11 @@ impl Args {
         let mut tables = query::needed_tables(&views)?;
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
-        let result = self.take_in(inputs, store, tables, console);
+        if self.watch {
+            console.done(); // how far it is has no meaning
+        }
+        let mut so_far = SoFar { tables: tables.clone(), views: &views, documents: 0, batches: Vec::new(), show };
+        let result = self.take_in(inputs, store, tables, console, &mut so_far);
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
             query::run(store, &views, self.period(), &self.by)?;
@@ -226,11 +247,20 @@ impl Args {
         store: &Store,
         tables: BTreeSet<Table>,
         console: &Console,
+        so_far: &mut SoFar<'_, '_>,
     ) -> anyhow::Result<Summary> {
         let mut writer = store.writer(tables)?;
-        let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
+        let rejected = AtomicU64::new(0);
+        let note = |note: Note| {
+            rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
+            console.note(note);
+        };
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
         let options = self.options()?;
-        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| writer.add(table, batch));
+        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| {
+            writer.add(table, batch.clone())?;
+            so_far.add(table, batch, rejected.load(Ordering::Relaxed), store, self)
+        });
         // What stopped the writing is the reason for whatever came after it.
         writer.finish().context("the tables cannot be written")?;
         Ok(taken?)
@@ -296,6 +326,43 @@ impl Args {
             let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
             console.say_if(Loudness::Usual, &word);
         }
+    }
+}
+
+/// Gets a store with all that was taken in so far, and what is known of that.
+pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + 's;
+
+/// What was taken in so far, for whoever is shown it while more comes.
+struct SoFar<'v, 's> {
+    tables: BTreeSet<Table>,
+    views: &'v [&'static View],
+    documents: u64,
+    batches: Vec<(Table, RecordBatch)>,
+    show: Option<&'v mut Show<'s>>,
+}
+
+impl SoFar<'_, '_> {
+    /// Takes a batch, and shows everything when it closes a document: its row in the ledger comes last.
+    fn add(
+        &mut self,
+        table: Table,
+        batch: RecordBatch,
+        rejected: u64,
+        store: &Store,
+        args: &Args,
+    ) -> anyhow::Result<()> {
+        let Some(show) = &mut self.show else { return Ok(()) };
+        self.batches.push((table, batch));
+        if table != Table::Snapshots {
+            return Ok(());
+        }
+        self.documents += 1;
+        let store = store.within("so_far")?;
+        let mut writer = store.writer(self.tables.iter().copied())?;
+        self.batches.iter().try_for_each(|(table, batch)| writer.add(*table, batch.clone()))?;
+        writer.finish()?;
+        query::run(&store, self.views, args.period(), &args.by)?;
+        show(&store, &Summary { documents: self.documents, rejected, ..Summary::default() })
     }
 }
 
