@@ -9,6 +9,7 @@ pub mod fault;
 pub mod listing;
 pub mod pages;
 pub mod secret;
+pub mod secrets;
 pub mod stop;
 
 pub use address::Address;

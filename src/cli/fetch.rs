@@ -15,12 +15,16 @@ use super::input::Place;
 use super::interrupt;
 use crate::error::{Exit, Usage};
 use crate::intake::Note;
-use crate::nomad::{Address, Stop};
+use crate::nomad::{Address, Client, Stop, secrets};
 use crate::source::kept::{self, About, Beside, Nodes};
-use crate::source::{self, AskedAgain, Found, Input, Options};
+use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
+use crate::time;
 
 /// How much of a listing stays in memory, compressed, before it has its place.
 const IN_MEMORY: usize = 64 << 20;
+
+/// An allocation with its job is some hundred kilobytes at the most.
+const LARGEST_ALLOCATION: u64 = 256 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +64,15 @@ pub struct Args {
     /// Only allocations whose ID begins so; Nomad takes an even number of digits, and may give more than asked for
     #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
     prefix: String,
+    /// Only these allocations, by their whole IDs, each in full with its job, as a document of one a line
+    ///
+    /// What may be secret is left out: signed identities, and the environment, templates, driver configuration, payload
+    /// and tokens of the job.
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', conflicts_with = "prefix")]
+    allocations: Vec<String>,
+    /// With --allocations, leave nothing out
+    #[arg(long, requires = "allocations")]
+    everything: bool,
     /// Say only what is wrong
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -142,7 +155,10 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
 
 /// Fetches once, and puts the file in its place.
 fn keep_one(args: &Args, inputs: &[Input], is_directory: bool, console: &Console) -> anyhow::Result<Exit> {
-    let (documents, exit) = documents(args, inputs, console)?;
+    let (documents, exit) = match &inputs[0].place {
+        source::Place::Cluster(cluster) if !args.allocations.is_empty() => full_reads(args, &cluster.client, console)?,
+        _ => documents(args, inputs, console)?,
+    };
     let first = documents.iter().find(|document| !document.is_nodes);
     let Some(first) = first else { bail!("{}: nothing was written", inputs[0].name) };
     let mut path = args.output.clone();
@@ -245,6 +261,42 @@ fn documents(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result
         Some(e) => Err(e).context("the listing cannot be put aside"),
         None => Ok((documents, exit)),
     }
+}
+
+/// Asks for single allocations, one after the other, as one document.
+fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
+    let mut text = Vec::new();
+    let mut exit = Exit::Done;
+    let mut observed = None;
+    for id in &args.allocations {
+        let read = client.ask(&format!("/v1/allocation/{id}"), &[], &mut |fault| {
+            console.note(Note::Warning(format!("{id}: {fault}; asking again")));
+        });
+        let whole = read.map_err(anyhow::Error::from).and_then(|answer| {
+            observed.get_or_insert((time::now(), ObservedFrom::Fetched));
+            let mut whole = Vec::new();
+            answer.body.take(LARGEST_ALLOCATION).read_to_end(&mut whole)?;
+            let kept = if args.everything { whole } else { secrets::removed(&whole)?.into_bytes() };
+            anyhow::Ok(kept)
+        });
+        match whole {
+            Ok(whole) => {
+                text.extend(whole);
+                text.push(b'\n');
+            }
+            Err(problem) => {
+                exit = Exit::Rejected;
+                console.note(Note::Rejected(format!("{id}: {problem:#}")));
+            }
+        }
+    }
+    if text.is_empty() {
+        return Ok((Vec::new(), exit));
+    }
+    let origin = Origin { observed, ..Origin::default() };
+    let about = About::of(&origin, client.address().to_string(), &args.region);
+    let (bytes, compressed, _) = compress(&mut text.as_slice())?;
+    Ok((vec![Document { about, is_nodes: false, bytes, compressed }], exit))
 }
 
 /// Reads a stream as far as it goes: how many bytes, compressed, and why it went no further.

@@ -20,6 +20,8 @@ const WIDTH: usize = 100;
 
 const EXAMPLES: &str = "\
 Examples:
+  alloclog report                                 the live cluster of NOMAD_ADDR
+  alloclog report --watch                         refreshed with every change, until Ctrl-C
   alloclog report dumps/                          all that a directory of dumps tells
   alloclog report nomad-debug.tar.gz --since 24h
   alloclog report dumps/ --by node_name           which nodes, instead of which tasks

@@ -109,6 +109,9 @@ impl Fault {
             if text == "dns error" {
                 return Fault::UnknownHost(place);
             }
+            if text.contains("handshake eof") {
+                return Fault::Tls(format!("{place} ends the handshake: it may not speak TLS, and be at http://"));
+            }
             if text.contains("tunnel") || text.contains("proxy") {
                 return Fault::Proxy(place);
             }
@@ -156,6 +159,7 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
         403 => format!(
             "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"
         ),
+        404 if text.starts_with("alloc") => text.to_owned(),
         404 => format!("not found{said}: that is no Nomad agent, or one too old"),
         429 => {
             format!("too many connections from here{said}: the agent's limits.http_max_conns_per_client allows no more")
