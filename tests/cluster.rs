@@ -12,6 +12,7 @@ use std::time::Duration;
 use agent::{Agent, Over, Reply, Request, pem};
 
 use crate::desk::{Desk, Ran, allocation, sample};
+use crate::recordings;
 use crate::support::{Exported, Row};
 
 /// The tables that most tests look at.
@@ -129,7 +130,8 @@ fn without_a_source_the_cluster_of_the_environment_is_meant() {
     let task = Agent::over(&Over::Socket(&socket), answer);
     let v6 = Agent::over(&Over::Ipv6, answer);
     let events = desk.expected();
-    let ways: [(&str, Vec<(&str, &str)>, Vec<&str>); 5] = [
+    type Way<'w> = (&'w str, Vec<(&'w str, &'w str)>, Vec<&'w str>);
+    let ways: [Way<'_>; 5] = [
         ("addr", vec![("NOMAD_ADDR", &agent.address), ("NOMAD_UNIX_ADDR", "unix:///nowhere")], vec![]),
         ("unix", vec![("NOMAD_UNIX_ADDR", &task.address)], vec![]),
         ("unixaddr", vec![("NOMAD_ADDR", &task.address)], vec![]),
@@ -549,6 +551,49 @@ fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
     desk.nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
         .ends(2)
         .says("--watch takes one live cluster");
+}
+
+#[test]
+fn watching_a_recorded_cluster_sees_all_that_its_snapshots_show() {
+    let Some(recording) = recordings::recording() else { return };
+    let directory = recordings::unpacked(&recording, "snaps.tar.zst").join("snaps");
+    let entries = fs::read_dir(&directory).expect("snapshots");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    files.sort();
+    let desk = Desk::new();
+    let snapshots = directory.join("*.json").to_string_lossy().into_owned();
+    desk.nomad(&[], &["export", &snapshots, "-o", "files", "-q"]).ends(0);
+
+    let times = Arc::new(AtomicUsize::new(0));
+    let (counted, count) = (Arc::clone(&times), files.len());
+    let agent = Agent::new(move |request| {
+        if request.path != "/v1/allocations" {
+            return aside(request);
+        }
+        if !request.parameter("index").is_empty() {
+            return Reply::list(1, "[]");
+        }
+        let time = counted.fetch_add(1, Ordering::SeqCst);
+        let body = fs::read(&files[time.min(files.len() - 1)]).expect("a snapshot");
+        Reply::list(time as i64 + 1, body).gzip()
+    });
+    let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "1ms", "-q"];
+    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    while times.load(Ordering::SeqCst) < count + 2 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    Ran::of(child.wait_with_output().expect("an end")).ends(0);
+    let events = |name: &str| {
+        let mut rows: Vec<String> =
+            desk.events(name).iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
+        rows.sort();
+        rows
+    };
+    let (watched, expected) = (events("out"), events("files"));
+    assert!(watched.len() > 2000, "{}", watched.len());
+    assert!(watched == expected, "{} of {}", watched.len(), expected.len());
 }
 
 #[test]

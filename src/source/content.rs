@@ -169,34 +169,38 @@ fn walk_kept(
 ) -> bool {
     let mut input = BufReader::new(stream);
     let mut about = About::default();
+    let broken = |e: io::Error, visit: &mut Visit<'_>| {
+        visit(Found::Unreadable(origin.clone(), format!("cannot be read further: {e}")))
+    };
     loop {
         let goes_on = match kept::next(&mut input) {
             Ok(kept::Next::End) => return true,
             Ok(kept::Next::About(found)) => {
                 about = found;
-                Ok(true)
+                true
             }
             Ok(kept::Next::Nodes(of_nodes, list)) => {
                 let of_nodes = of_nodes.origin(&nodes_of(origin), options);
-                zstd::stream::read::Decoder::new(list.as_slice())
-                    .map(|list| walk(Box::new(list), &of_nodes, options, flags, depth, visit))
+                walk(Box::new(list.as_slice()), &of_nodes, options, flags, depth, visit)
             }
             Ok(kept::Next::Frame(magic)) => {
                 let of_listing = std::mem::take(&mut about).origin(origin, options);
                 let frame = zstd::stream::read::Decoder::with_buffer(Cursor::new(magic).chain(&mut input));
-                frame.and_then(|frame| {
-                    let mut frame = frame.single_frame();
-                    let goes_on = walk(Box::new(&mut frame), &of_listing, options, flags, depth, visit);
-                    // A damaged frame was told of already; where the next begins is not known then.
-                    Ok(goes_on && io::copy(&mut frame, &mut io::sink()).is_ok())
-                })
+                let mut frame = match frame {
+                    Ok(frame) => frame.single_frame(),
+                    Err(e) => return broken(e, visit),
+                };
+                let goes_on = walk(Box::new(&mut frame), &of_listing, options, flags, depth, visit);
+                if goes_on && io::copy(&mut frame, &mut io::sink()).is_err() {
+                    // It was told of already, and where the next frame begins is not known.
+                    return true;
+                }
+                goes_on
             }
-            Err(e) => Err(e),
+            Err(e) => return broken(e, visit),
         };
-        match goes_on {
-            Ok(true) => {}
-            Ok(false) => return false,
-            Err(e) => return visit(Found::Unreadable(origin.clone(), format!("cannot be read further: {e}"))),
+        if !goes_on {
+            return false;
         }
     }
 }
