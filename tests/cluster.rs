@@ -236,8 +236,9 @@ fn a_passing_fault_is_waited_for() {
 #[test]
 fn a_fault_says_what_to_do() {
     let desk = Desk::new();
-    let cases: [(&str, Reply, &[&str]); 8] = [
+    let cases: [(&str, Reply, &[&str]); 9] = [
         ("none", Reply::recorded("acl-list-anonymous-star.txt"), &["Permission denied", "NOMAD_TOKEN", "read-job"]),
+        (TOKEN, Reply::status("500 Oops", &format!("{TOKEN} makes no sense")), &["*** makes no sense"]),
         (
             TOKEN,
             Reply::recorded("acl-list-bad-token.txt"),
@@ -441,6 +442,9 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
     }
     assert_eq!(fs::read_to_string(desk.path("plain.json")).expect("a file"), listing());
     assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
+    // What somebody else put beside a file does not keep it from being read.
+    desk.file("a.json", listing()).file("a.json.meta.json", "{}");
+    desk.nomad(&[], &["export", "a.json", "-o", "a"]).ends(0).says("a.json.meta.json is left aside");
     let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
     assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
     let name = desk.files("dumps").into_keys().next().expect("a file");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::interrupt;
 use crate::error::Usage;
@@ -117,7 +117,11 @@ impl Args {
         let Some(file) = &self.token_file else { return Ok(variable("NOMAD_TOKEN").map(Secret::new)) };
         let text =
             fs::read_to_string(file).with_context(|| format!("--token-file {} cannot be read", file.display()))?;
-        Ok(Some(Secret::new(text.trim())))
+        let text = text.trim();
+        if text.is_empty() {
+            bail!("--token-file {} holds no token", file.display());
+        }
+        Ok(Some(Secret::new(text)))
     }
 
     fn tls(&self) -> Tls {

@@ -23,6 +23,8 @@ use super::{Address, Fault, Secret, Stop};
 pub const CONNECT: Duration = Duration::from_secs(10);
 /// How long an agent may be silent. It makes the whole of an answer before it sends the first byte.
 pub const SILENCE: Duration = Duration::from_secs(60);
+/// How long a connection is kept for the next request. Servers close idle ones when they like.
+const IDLE: Duration = Duration::from_secs(5);
 /// How often a request is made that a passing fault prevents.
 const TRIES: u32 = 5;
 /// The first pause between two of them; each further one is twice as long.
@@ -71,7 +73,7 @@ pub struct Client {
     address: Address,
     base: HeaderMap,
     basic: Option<(String, Secret)>,
-    has_token: bool,
+    token: Option<Secret>,
     server_name: Option<String>,
     region: String,
     http: reqwest::Client,
@@ -117,6 +119,7 @@ impl Client {
             .redirect(redirect::Policy::none()) // followed by hand, so that credentials stay with their host
             .http1_only()
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
             .tls_built_in_root_certs(false);
         if address.is_tls() {
             builder = with_tls(builder, &connection.tls)?;
@@ -147,7 +150,7 @@ impl Client {
             base.insert(TOKEN, token);
         }
         Ok(Client {
-            has_token: connection.token.is_some(),
+            token: connection.token.clone(),
             base,
             basic: connection.basic.clone().or(address.basic().cloned()),
             server_name,
@@ -167,11 +170,6 @@ impl Client {
     /// What tells it to stop.
     pub fn stop(&self) -> &Stop {
         &self.stop
-    }
-
-    /// Whether a token goes with its requests.
-    pub fn has_token(&self) -> bool {
-        self.has_token
     }
 
     /// Asks, and asks again while a fault is passing. `told` hears of every fault before the next try.
@@ -248,7 +246,12 @@ impl Client {
         // What of it can be read is enough.
         let _ = body.take(ERROR_TEXT).read_to_end(&mut text);
         let namespace = query.iter().find(|(name, _)| *name == "namespace").map(|(_, value)| (*value).to_owned());
-        Err(Fault::status(status, &String::from_utf8_lossy(&text), self.has_token, namespace))
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if let Some(token) = self.token.as_ref().map(Secret::reveal).filter(|token| !token.is_empty()) {
+            // Nomad does not repeat it, but a gateway may.
+            text = text.replace(token, "***");
+        }
+        Err(Fault::status(status, &text, self.token.is_some(), namespace))
     }
 }
 

@@ -74,10 +74,11 @@ pub fn walk_file(
     if kept::is_about(path) && !origin.is_named {
         return true;
     }
-    let about = match kept::beside(path) {
-        Ok(about) => about,
-        Err(e) => return visit(Found::Unreadable(origin, format!("what stands beside it cannot be read: {e}"))),
-    };
+    let about = kept::beside(path).unwrap_or_else(|e| {
+        let beside = kept::path_beside(path);
+        visit(Found::Told(origin.clone(), format!("{} is left aside, since it cannot be read: {e}", beside.display())));
+        None
+    });
     if let Some(about) = about {
         let of_listing = about.origin(&origin, options);
         return walk_known(&head, Box::new(file), &of_listing, options, &mut flags, 0, visit)

@@ -125,11 +125,15 @@ pub fn path_beside(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// What stands beside a file.
+/// What stands beside a file; nothing if there is no file for it.
+///
+/// # Errors
+/// When there is one that cannot be read, or that is not ours.
 pub(super) fn beside(file: &Path) -> io::Result<Option<Beside>> {
     match fs::read(path_beside(file)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        // A file with a longer name than there can be has none beside it.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(None),
         Err(e) => Err(e),
     }
 }
