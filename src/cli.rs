@@ -1,8 +1,10 @@
 //! The command line: one file a command. Data goes to files or standard output, words to standard error.
 
+mod cluster;
 mod console;
 mod export;
 mod fail_if;
+mod fetch;
 mod input;
 mod interrupt;
 mod query;
@@ -38,6 +40,7 @@ enum Command {
     Report(report::Args),
     Export(export::Args),
     Query(query::Args),
+    Fetch(fetch::Args),
     Schema(schema::Args),
     /// Print a completion script for a shell
     Completions {
@@ -70,6 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

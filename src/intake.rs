@@ -207,7 +207,10 @@ fn decode<'a>(
     let mut seen = |head: &Head<'_>| versions.number(head);
     // Within the first document nothing was seen before; in strict mode every byte is read all the same.
     let seen: Option<&mut Seen<'_>> = if block.may_be_seen && !options.strict { Some(&mut seen) } else { None };
-    reader.part(place.clone(), bytes, block.end.is_some(), seen)
+    // What breaks off and is asked for again misses nothing at its end.
+    let is_last =
+        block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.is_made_good));
+    reader.part(place.clone(), bytes, is_last, seen)
 }
 
 /// Merges a part in its turn, and delivers its new rows once the turn has gone on.

@@ -9,6 +9,7 @@ pub mod decode;
 pub mod error;
 pub mod intake;
 pub mod merge;
+pub mod nomad;
 pub mod output;
 pub mod query;
 pub mod render;

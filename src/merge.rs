@@ -46,12 +46,17 @@ pub struct Filter {
     pub namespace: Option<String>,
     /// Only jobs whose ID matches.
     pub job: Option<globset::GlobMatcher>,
+    /// Only allocations whose ID begins with these hexadecimal digits; hyphens do not count.
+    pub allocation: Option<String>,
 }
 
 impl Filter {
     fn keeps(&self, place: &Place<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
-        namespace && self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)))
+        let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
+        let digits =
+            |prefix: &String| place.alloc_id.bytes().filter(|byte| *byte != b'-').take(prefix.len()).eq(prefix.bytes());
+        namespace && job() && self.allocation.as_ref().is_none_or(digits)
     }
 }
 

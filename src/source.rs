@@ -4,27 +4,34 @@
 //! unpacked to disk; JSON is handed on; the rest is passed over and named.
 
 mod bundle;
+mod cluster;
 mod content;
 mod files;
+pub mod kept;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::time;
 
-/// One SOURCE, as the user wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+pub use cluster::{Cluster, Watching};
+
+/// One SOURCE.
+#[derive(Debug, Clone)]
 pub enum Source {
     /// `-`.
     StandardInput,
     /// A file, a directory, or a glob that the shell did not expand.
     Path(String),
+    /// A live cluster.
+    Cluster(Arc<Cluster>),
 }
 
 impl Source {
-    /// The source that a text means.
+    /// The source among files that a text means.
     pub fn parse(text: &str) -> Source {
         if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
     }
@@ -32,8 +39,19 @@ impl Source {
     /// Whether it means any number of files: a directory or a glob.
     pub fn holds_many(&self) -> bool {
         match self {
-            Source::StandardInput => false,
+            Source::StandardInput | Source::Cluster(_) => false,
             Source::Path(text) => Path::new(text).is_dir() || (files::is_glob(text) && !Path::new(text).exists()),
+        }
+    }
+}
+
+/// As the user wrote it, without credentials.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::StandardInput => f.write_str("-"),
+            Source::Path(text) => f.write_str(text),
+            Source::Cluster(cluster) => cluster.client.address().fmt(f),
         }
     }
 }
@@ -72,6 +90,12 @@ impl ObservedFrom {
     }
 }
 
+/// What an error of a document's stream holds when it breaks off and its source is asked for all of it again: what came
+/// is kept, and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AskedAgain(pub String);
+
 /// Where a document comes from, and what is known of it before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -81,12 +105,16 @@ pub struct Origin {
     pub name: String,
     /// When it was observed, in nanoseconds since the epoch, and what says so.
     pub observed: Option<(i64, ObservedFrom)>,
+    /// The namespace that was asked for, where we asked; whether all of it is listed is another question.
+    pub namespace: Option<String>,
     /// The namespace of which it lists every allocation (`*`: of all); `None` when it may not list all.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
     /// It stood on the command line itself, so that passing it over is worth a word.
     pub is_named: bool,
+    /// It lists nodes, and allocations beside it.
+    pub is_nodes: bool,
 }
 
 /// What walking the sources brings, in order of arrival.
@@ -97,6 +125,8 @@ pub enum Found<'r> {
     PassedOver(Origin, String),
     /// Something that could not be read, and why.
     Unreadable(Origin, String),
+    /// Something worth a word that loses nothing.
+    Told(Origin, String),
 }
 
 impl fmt::Debug for Found<'_> {
@@ -105,6 +135,7 @@ impl fmt::Debug for Found<'_> {
             Found::Document(origin, _) => write!(f, "Document({})", origin.name),
             Found::PassedOver(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
             Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
+            Found::Told(origin, what) => write!(f, "Told({}, {what})", origin.name),
         }
     }
 }
@@ -126,15 +157,27 @@ pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
     Ok(inputs)
 }
 
-/// One file, or standard input.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Where an input's bytes are.
+#[derive(Debug, Clone, Default)]
+pub enum Place {
+    /// Standard input.
+    #[default]
+    StandardInput,
+    /// A file.
+    File(PathBuf),
+    /// A live cluster.
+    Cluster(Arc<Cluster>),
+}
+
+/// One file, standard input, or a live cluster.
+#[derive(Debug, Clone, Default)]
 pub struct Input {
     /// The number of its source.
     pub source: usize,
     /// How it is named to the user.
     pub name: String,
-    /// Where it is; `None` for standard input.
-    pub path: Option<PathBuf>,
+    /// Where its bytes are.
+    pub place: Place,
     /// Its size in bytes, compressed as it is; `None` when not known.
     pub size: Option<u64>,
     /// It stood on the command line itself.
@@ -154,12 +197,13 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
             }
             continue;
         }
-        let goes_on = match &input.path {
-            None => {
+        let goes_on = match &input.place {
+            Place::Cluster(cluster) => cluster.walk(&origin, read, visit),
+            Place::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
                 content::walk(Box::new(stream), &origin, options, &mut bundle::Flags::default(), 0, visit)
             }
-            Some(path) => match File::open(path) {
+            Place::File(path) => match File::open(path) {
                 Ok(file) => content::walk_file(Counted { inner: file, read }, path, &origin, options, visit),
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
@@ -172,14 +216,19 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
 
 /// What is known of an input's document before its content is.
 fn origin(input: &Input, options: &Options) -> Origin {
-    let file_name = input.path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
+    let file_name = match &input.place {
+        Place::File(path) => path.file_name().map(|n| n.to_string_lossy().into_owned()),
+        Place::StandardInput | Place::Cluster(_) => None,
+    };
     Origin {
         source: input.source,
         name: input.name.clone(),
         observed: observed(options, file_name.as_deref()),
+        namespace: None,
         full_listing: options.full_listing.clone(),
         nomad_index: None,
         is_named: input.is_named,
+        is_nodes: false,
     }
 }
 

@@ -6,7 +6,7 @@
 pub mod parquet;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -33,6 +33,20 @@ impl Store {
     /// The store in a directory that exists.
     pub fn at(directory: &Path) -> Store {
         Store { directory: directory.to_owned() }
+    }
+
+    /// A store in a directory within this one, with nothing in it.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, or what is in it cannot be removed.
+    pub fn within(&self, name: &str) -> anyhow::Result<Store> {
+        let directory = self.directory.join(name);
+        let cannot = || format!("{} cannot be made", directory.display());
+        if directory.exists() {
+            fs::remove_dir_all(&directory).with_context(cannot)?;
+        }
+        fs::create_dir(&directory).with_context(cannot)?;
+        Ok(Store { directory })
     }
 
     /// Where a table or view is, or will be.

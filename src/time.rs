@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
 /// Nanoseconds in a second, an hour and a day.
 pub const SECOND: i64 = 1_000_000_000;
@@ -87,6 +87,11 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - 719_468
+}
+
+/// This moment, in nanoseconds since the epoch; 0 where the clock says what they cannot tell.
+pub fn now() -> i64 {
+    Utc::now().timestamp_nanos_opt().unwrap_or(0)
 }
 
 /// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.

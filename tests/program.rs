@@ -274,11 +274,6 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn an_address_is_named_as_not_readable_yet() {
-    Desk::new().export(&["http://127.0.0.1:4646", "-o", "x"]).ends(2).says("reads files only");
-}
-
-#[test]
 fn nothing_in_a_document_or_name_drives_the_terminal() {
     let desk = Desk::new();
     let wrong = allocation("a", "n", "j").replace("1795458551898620219", "\"x\"").replace("\"t\":", "\"\\u001b[2J\":");
@@ -311,5 +306,5 @@ fn help_has_examples_and_completions_and_manual_are_there() {
     }
     assert!(desk.run(&["man"]).ends(0).out.contains(".TH alloclog"));
     desk.run(&[]).ends(2);
-    desk.run(&["export", "-o", "x"]).ends(2);
+    desk.run(&["export"]).ends(2);
 }

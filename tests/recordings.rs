@@ -36,7 +36,7 @@ fn sample(name: &str) -> PathBuf {
 
 /// The recording of Nomad 2.0.5. Where there is none, the test at hand says that it was not run: past the test
 /// harness, which would keep it to itself.
-fn recording() -> Option<PathBuf> {
+pub fn recording() -> Option<PathBuf> {
     let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);
     if let Some(path) = &named {
         assert!(path.is_dir(), "ALLOCLOG_RECORDINGS is no directory: {}", path.display());
@@ -52,7 +52,7 @@ fn recording() -> Option<PathBuf> {
 }
 
 /// The recording's archives unpacked, each in a directory of its own, for tests that name single documents.
-fn unpacked(recording: &Path, archive: &str) -> PathBuf {
+pub fn unpacked(recording: &Path, archive: &str) -> PathBuf {
     static DONE: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
     let mut done = DONE.get_or_init(Default::default).lock().expect("no test has died in here");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recording").join(archive);

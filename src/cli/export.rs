@@ -49,8 +49,9 @@ Examples:
   alloclog export 'dumps/2026-11-*.json.zst' live.json -o tables --force
   curl -s \"$NOMAD_ADDR/v1/allocations?namespace=*\" | alloclog export - -o - --table task_events --format ndjson
 
-A SOURCE is a file, a directory, a quoted glob, an archive, or - for standard input. What it holds is told by its
-content: lists, full allocations, event streams, debug bundles, raft-snapshot JSON; inside gzip, zstd, tar and zip.
+A SOURCE is a file, a directory, a quoted glob, an archive, - for standard input, or the address of a Nomad agent;
+without any, the cluster of NOMAD_ADDR is meant. What it holds is told by its content: lists, full allocations, event
+streams, debug bundles, raft-snapshot JSON; inside gzip, zstd, tar and zip.
 
 `alloclog schema` explains every table, and `alloclog query --list` what the statistics mean. Besides those that are
 written by default there are the stored tables allocation_history, task_state_history, sightings and nodes, and the
@@ -126,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.output == Path::new("-") {
         let place = Place::begin(None)?;
         let store = place.store();
-        let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+        let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
         for table in &wanted {
             render::table(
                 &store,
@@ -145,7 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         anyhow::Ok(output)
     })?;
     let store = Store::at(&output.store());
-    let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+    let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
     let files = args.write(&wanted, &store, &output)?;
     interrupt::undisturbed(|unfinished| {
         *unfinished = None;

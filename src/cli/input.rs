@@ -4,19 +4,24 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
 use tempfile::TempDir;
 
+use super::cluster;
 use super::console::{Console, Loudness};
 use super::interrupt;
 use crate::error::{Exit, Usage};
-use crate::intake::{self, Summary, Watch};
+use crate::intake::{self, Note, Summary, Watch};
 use crate::merge::Filter;
+use crate::nomad::Address;
 use crate::output::OutputFile;
 use crate::query::{self, By, Period, View};
 use crate::render;
-use crate::source::{self, Input, Source};
+use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
 use crate::tables::Table;
 use crate::time;
@@ -24,15 +29,19 @@ use crate::time;
 /// The sources, what of them counts, and how much is said.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to read: files, directories, quoted globs, archives, or - for standard input
+    /// What to read: files, directories, quoted globs, archives, - for standard input, or the http://, https:// or
+    /// unix:// address of a Nomad agent; without any, the live cluster of NOMAD_ADDR
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Only allocations of this namespace; * for all
+    /// Only allocations of this namespace; * for all. A live cluster is asked for what NOMAD_NAMESPACE names, else all
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Only jobs whose ID matches this glob
     #[arg(long, value_name = "GLOB")]
     pub job: Option<String>,
+    /// Only allocations whose ID begins so
+    #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
+    pub prefix: String,
     /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
     ///
     /// Stored tables, allocations, task_states and coverage are never cut.
@@ -48,7 +57,7 @@ pub struct Args {
     /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
     #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
     pub by: By,
-    /// The region that all rows get
+    /// The region that all rows get, and that a live cluster is asked for
     #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
     pub region: String,
     /// When the documents were observed (RFC 3339), for those that do not say so themselves
@@ -66,6 +75,15 @@ pub struct Args {
     /// Name every file that is passed over
     #[arg(short, long)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub cluster: cluster::Args,
+    /// Go on with every change of the cluster until told to stop (Ctrl-C, SIGTERM), then write what was seen
+    #[arg(long, help_heading = "Live cluster")]
+    pub watch: bool,
+    /// With --watch, the time between two listings at least
+    #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
+        requires = "watch")]
+    pub min_interval: Duration,
 }
 
 /// What a command needs of its sources.
@@ -145,23 +163,37 @@ impl Args {
     /// # Errors
     /// When a source is none that can be read.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
-        if self.sources.is_empty() {
-            return Err(Usage(
-                "no SOURCE is given: name files, directories or archives, or - for standard input".into(),
-            )
-            .into());
+        let mut sources = self.sources.iter().map(|text| self.source(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        if sources.is_empty() {
+            sources.push(self.live(self.cluster.usual_address()?)?);
         }
-        for source in &self.sources {
-            if ["http://", "https://", "unix://"].iter().any(|scheme| source.starts_with(scheme)) {
-                let problem = format!("{source}: this version reads files only; save what the address serves");
-                return Err(Usage(problem).into());
-            }
+        let is_live = sources.iter().any(|source| matches!(source, Source::Cluster(_)));
+        if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
+            return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
         }
-        let sources: Vec<Source> = self.sources.iter().map(|text| Source::parse(text)).collect();
+        if self.watch && !(is_live && sources.len() == 1) {
+            return Err(Usage("--watch takes one live cluster and no other SOURCE".into()).into());
+        }
         Ok(source::list(&sources).map_err(Usage)?)
     }
 
-    /// Fills the store with the tables and views that are needed, and says what was done.
+    /// The source that a text means.
+    fn source(&self, text: &str) -> anyhow::Result<Source> {
+        if !Address::is_meant(text) {
+            return Ok(Source::parse(text));
+        }
+        self.live(Address::parse(text).map_err(|problem| Usage(format!("SOURCE: {problem}")))?)
+    }
+
+    fn live(&self, address: Address) -> anyhow::Result<Source> {
+        let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
+        let mut cluster = self.cluster.cluster(address, &self.region, ask, self.watch)?;
+        cluster.watching = self.watch.then_some(Watching { min_interval: self.min_interval });
+        Ok(cluster::source(cluster))
+    }
+
+    /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown, after every
+    /// document, another store with what there is by then.
     ///
     /// # Errors
     /// When a source holds nothing, the store cannot be written, a view cannot be computed, or with `--strict`
@@ -172,12 +204,23 @@ impl Args {
         needs: &Needs,
         store: &Store,
         console: &Console,
+        show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
+        for input in inputs {
+            if let source::Place::Cluster(cluster) = &input.place {
+                let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
+                console.say_if(Loudness::Usual, &line);
+            }
+        }
         let views = query::needed_views(&needs.views)?;
         let mut tables = query::needed_tables(&views)?;
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
-        let result = self.take_in(inputs, store, tables, console);
+        if self.watch {
+            console.done(); // how far it is has no meaning
+        }
+        let mut so_far = SoFar { tables: tables.clone(), views: &views, documents: 0, batches: Vec::new(), show };
+        let result = self.take_in(inputs, store, tables, console, &mut so_far);
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
             query::run(store, &views, self.period(), &self.by)?;
@@ -188,7 +231,7 @@ impl Args {
         if self.strict && summary.rejected > 0 {
             bail!("nothing was written, since --strict lets nothing be rejected");
         }
-        if let Some(source) = self.source_without_allocations(&summary) {
+        if let Some(source) = self.source_without_allocations(inputs, &summary) {
             bail!("{source}: nothing there holds allocations; nothing was written");
         }
         tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
@@ -204,25 +247,36 @@ impl Args {
         store: &Store,
         tables: BTreeSet<Table>,
         console: &Console,
+        so_far: &mut SoFar<'_, '_>,
     ) -> anyhow::Result<Summary> {
         let mut writer = store.writer(tables)?;
-        let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
+        let rejected = AtomicU64::new(0);
+        let note = |note: Note| {
+            rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
+            console.note(note);
+        };
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
         let options = self.options()?;
-        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| writer.add(table, batch));
+        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| {
+            writer.add(table, batch.clone())?;
+            so_far.add(table, batch, rejected.load(Ordering::Relaxed), store, self)
+        });
         // What stopped the writing is the reason for whatever came after it.
         writer.finish().context("the tables cannot be written")?;
         Ok(taken?)
     }
 
     /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
-    fn source_without_allocations(&self, summary: &Summary) -> Option<&str> {
+    fn source_without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
         let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
-        if summary.documents == 0 {
-            return self.sources.first().map(String::as_str);
-        }
         let mut numbered = self.sources.iter().enumerate();
-        let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
-        empty.map(|(_, text)| text.as_str())
+        if summary.documents > 0 {
+            let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
+            return empty.map(|(_, text)| text.clone());
+        }
+        // An address may hold a password as it was written; its input is named without.
+        let first = numbered.next().map(|(_, text)| text).filter(|text| !Address::is_meant(text));
+        first.cloned().or_else(|| inputs.first().map(|input| input.name.clone()))
     }
 
     /// How much is said.
@@ -240,7 +294,7 @@ impl Args {
     }
 
     fn is_filtered(&self) -> bool {
-        self.namespace.is_some() || self.job.is_some()
+        self.namespace.is_some() || self.job.is_some() || !self.prefix.is_empty()
     }
 
     fn options(&self) -> anyhow::Result<intake::Options> {
@@ -252,7 +306,11 @@ impl Args {
         Ok(intake::Options {
             source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
             region: self.region.clone(),
-            filter: Filter { namespace: self.namespace.clone(), job: job.transpose()? },
+            filter: Filter {
+                namespace: self.namespace.clone(),
+                job: job.transpose()?,
+                allocation: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
+            },
             strict: self.strict,
         })
     }
@@ -268,6 +326,43 @@ impl Args {
             let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
             console.say_if(Loudness::Usual, &word);
         }
+    }
+}
+
+/// Gets a store with all that was taken in so far, and what is known of that.
+pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + 's;
+
+/// What was taken in so far, for whoever is shown it while more comes.
+struct SoFar<'v, 's> {
+    tables: BTreeSet<Table>,
+    views: &'v [&'static View],
+    documents: u64,
+    batches: Vec<(Table, RecordBatch)>,
+    show: Option<&'v mut Show<'s>>,
+}
+
+impl SoFar<'_, '_> {
+    /// Takes a batch, and shows everything when it closes a document: its row in the ledger comes last.
+    fn add(
+        &mut self,
+        table: Table,
+        batch: RecordBatch,
+        rejected: u64,
+        store: &Store,
+        args: &Args,
+    ) -> anyhow::Result<()> {
+        let Some(show) = &mut self.show else { return Ok(()) };
+        self.batches.push((table, batch));
+        if table != Table::Snapshots {
+            return Ok(());
+        }
+        self.documents += 1;
+        let store = store.within("so_far")?;
+        let mut writer = store.writer(self.tables.iter().copied())?;
+        self.batches.iter().try_for_each(|(table, batch)| writer.add(*table, batch.clone()))?;
+        writer.finish()?;
+        query::run(&store, self.views, args.period(), &args.by)?;
+        show(&store, &Summary { documents: self.documents, rejected, ..Summary::default() })
     }
 }
 

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let place = Place::begin(args.output.as_deref())?;
     let store = place.store();
     let needs = Needs { tables: question.tables.clone(), views: question.views.clone() };
-    let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
+    let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
     query::ask(&store, &question, ANSWER)?;
     let schema = render::plain_schema(&store, ANSWER)?;
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();

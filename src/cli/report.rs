@@ -1,22 +1,27 @@
 //! `alloclog report`: what happened, how sure that is, worst first.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use ::console::Term;
 use clap::ValueEnum;
 
 use super::console::Console;
-use super::input::{self, Needs, Place};
+use super::input::{self, Needs, Place, Show};
 use super::{fail_if, interrupt};
 use crate::error::Exit;
+use crate::intake::Summary;
 use crate::query::Condition;
 use crate::report::{self, Look, Options};
+use crate::store::Store;
 
 /// The widest line of a report for a terminal.
 const WIDTH: usize = 100;
 
 const EXAMPLES: &str = "\
 Examples:
+  alloclog report                                 the live cluster of NOMAD_ADDR
+  alloclog report --watch                         refreshed with every change, until Ctrl-C
   alloclog report dumps/                          all that a directory of dumps tells
   alloclog report nomad-debug.tar.gz --since 24h
   alloclog report dumps/ --by node_name           which nodes, instead of which tasks
@@ -83,14 +88,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let store = place.store();
     let mut needs = Needs { tables: report::TABLES.into(), views: report::views() };
     needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
-    let gathered = args.input.gather(&inputs, &needs, &store, &console)?;
-    let options = Options { by: by.clone(), period: args.input.period(), top: args.top };
-    let report = report::read(&store, &gathered.summary, &options)?;
-    let text = match args.format {
-        Format::Terminal => report::terminal(&report, args.look()),
-        Format::Markdown => report::markdown(&report, args.explain),
-        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+    let in_place = args.input.watch && args.output.is_none() && io::stdout().is_terminal();
+    let mut show = |store: &Store, summary: &Summary| {
+        let text = args.text(store, summary)?;
+        Term::stdout().clear_screen()?;
+        Ok(io::stdout().write_all(text.as_bytes())?)
     };
+    let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
+    let gathered = args.input.gather(&inputs, &needs, &store, &console, show)?;
+    let text = args.text(&store, &gathered.summary)?;
+    if in_place {
+        Term::stdout().clear_screen()?;
+    }
     place_and_judge(place, &text, &conditions, gathered.exit, &console)
 }
 
@@ -109,6 +118,17 @@ fn place_and_judge(
 }
 
 impl Args {
+    /// The report on what is in a store.
+    fn text(&self, store: &Store, summary: &Summary) -> anyhow::Result<String> {
+        let options = Options { by: self.input.by.clone(), period: self.input.period(), top: self.top };
+        let report = report::read(store, summary, &options)?;
+        Ok(match self.format {
+            Format::Terminal => report::terminal(&report, self.look()),
+            Format::Markdown => report::markdown(&report, self.explain),
+            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        })
+    }
+
     fn look(&self) -> Look {
         let is_terminal = self.output.is_none() && io::stdout().is_terminal();
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -117,7 +137,7 @@ impl Args {
             Color::Never => false,
             Color::Auto => is_terminal && !is_plain,
         };
-        let columns = is_terminal.then(|| usize::from(console::Term::stdout().size().1));
+        let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
         // What is narrower than this is no table any more.
         let width = columns.map_or(WIDTH, |columns| columns.clamp(60, WIDTH));
         Look { width, colour, explain: self.explain }

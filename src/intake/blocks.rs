@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::Note;
 use crate::decode::document::Place;
 use crate::decode::scan::after_space;
-use crate::source::{self, Found, Input, Origin};
+use crate::source::{self, AskedAgain, Found, Input, Origin};
 
 /// Large enough that its turn costs nothing, small enough that a few of them fit a small machine.
 const BLOCK: usize = 4 << 20;
@@ -61,7 +61,15 @@ pub struct End {
     /// How many bytes it has.
     pub bytes: u64,
     /// Why it could not be read further, if it could not.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+/// Why a document could not be read to its end.
+pub struct Problem {
+    /// What happened.
+    pub what: String,
+    /// All of it is asked for again, so that nothing is lost.
+    pub is_made_good: bool,
 }
 
 /// Reads all inputs and sends their blocks, until nobody receives them any longer.
@@ -86,6 +94,7 @@ pub fn read(
             }
             Found::PassedOver(origin, why) => Note::PassedOver(format!("{}: {why}", origin.name), origin.is_named),
             Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
+            Found::Told(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
         };
         send.send(Step::Other { number: next(), note }).is_ok()
     });
@@ -140,14 +149,18 @@ fn cut(
 
 /// Fills the buffer as far as the stream goes: how far, and at the stream's end what ended it, if not its end.
 #[allow(clippy::option_option)] // `Some(None)` is a plain end
-fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<String>>) {
+fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Problem>>) {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => return (filled, Some(None)),
             Ok(n) => filled += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return (filled, Some(Some(format!("cannot be read further: {e}")))),
+            Err(e) => {
+                let is_made_good = e.get_ref().is_some_and(|inner| inner.is::<AskedAgain>());
+                let what = format!("cannot be read further: {e}");
+                return (filled, Some(Some(Problem { what, is_made_good })));
+            }
         }
     }
     (filled, None)

@@ -249,8 +249,9 @@ impl State<'_> {
         let name = document.origin.name.clone();
         let mut facts = document.facts;
         if let Some(problem) = &end.problem {
-            facts.rejected += 1;
-            self.note(Note::Rejected(format!("{name}: byte {}: {problem}: what came before is kept", end.bytes)));
+            let what = format!("{name}: byte {}: {}: what came before is kept", end.bytes, problem.what);
+            facts.rejected += u64::from(!problem.is_made_good);
+            self.note(if problem.is_made_good { Note::Warning(what) } else { Note::Rejected(what) });
         }
         if facts.rejected > TOLD_FAULTS {
             let more = facts.rejected - TOLD_FAULTS;
@@ -274,13 +275,13 @@ impl State<'_> {
         }
         let observed = document.origin.observed.or_else(|| Some((facts.newest?, ObservedFrom::Content)));
         // A listing of which something could not be read does not show all there is.
-        let namespace = document.origin.full_listing.filter(|_| facts.rejected == 0);
+        let full_listing = document.origin.full_listing.filter(|_| facts.rejected == 0 && end.problem.is_none());
         let row = snapshots::Row {
             region: self.options.region.clone(),
             content_hash: format!("{:032x}", end.content_hash),
             observed_at: observed.map(|(ns, _)| ns),
             observed_from: observed.map(|(_, from)| from.name()),
-            is_full_listing: namespace.is_some(),
+            is_full_listing: full_listing.is_some(),
             snapshot_id: self.snapshots + 1,
             source: name,
             shape: match facts.shapes.as_slice() {
@@ -288,7 +289,7 @@ impl State<'_> {
                 [shape] => Some(shape.name()),
                 _ => Some("mixed"),
             },
-            namespace,
+            namespace: full_listing.or(document.origin.namespace),
             nomad_index: document.origin.nomad_index,
             times_rounded,
             bytes: end.bytes as i64,

@@ -1,7 +1,7 @@
 //! What a stream of bytes holds, told by its beginning, and the documents inside it.
 
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -9,6 +9,7 @@ use tar::Archive;
 use zip::ZipArchive;
 
 use super::bundle::{self, Role};
+use super::kept::{self, About};
 use super::{Counted, Found, Options, Origin, Visit, observed};
 
 /// How many archives may lie inside each other; more is a bomb, not a backup.
@@ -70,6 +71,22 @@ pub fn walk_file(
         };
     }
     let mut origin = origin.clone();
+    if kept::is_about(path) && !origin.is_named {
+        return true;
+    }
+    let about = kept::beside(path).unwrap_or_else(|e| {
+        let beside = kept::path_beside(path);
+        visit(Found::Told(origin.clone(), format!("{} is left aside, since it cannot be read: {e}", beside.display())));
+        None
+    });
+    if let Some(about) = about {
+        let of_listing = about.origin(&origin, options);
+        return walk_known(&head, Box::new(file), &of_listing, options, &mut flags, 0, visit)
+            && about.nodes.is_none_or(|nodes| {
+                let of_nodes = nodes.about.origin(&nodes_of(&origin), options);
+                visit(Found::Document(of_nodes, &mut nodes.list.get().as_bytes()))
+            });
+    }
     match bundle::role(&path.to_string_lossy()) {
         Role::Allocations(root) => {
             if let Ok(text) = fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
@@ -125,6 +142,7 @@ fn walk_known<'s>(
             let inner = MultiGzDecoder::new(stream);
             walk(Box::new(inner), origin, options, flags, depth + 1, visit)
         }
+        Kind::Zstd if kept::begins(head) => walk_kept(&mut stream, origin, options, flags, depth + 1, visit),
         Kind::Zstd => match zstd::stream::read::Decoder::new(stream) {
             Ok(inner) => walk(Box::new(inner), origin, options, flags, depth + 1, visit),
             Err(e) => visit(Found::Unreadable(origin.clone(), format!("is no zstd that can be read: {e}"))),
@@ -139,6 +157,58 @@ fn walk_known<'s>(
             }
         }
     }
+}
+
+/// Walks through what `alloclog fetch` wrote: listings, and what is known of each before it.
+fn walk_kept(
+    stream: &mut dyn Read,
+    origin: &Origin,
+    options: &Options,
+    flags: &mut bundle::Flags,
+    depth: u32,
+    visit: &mut Visit<'_>,
+) -> bool {
+    let mut input = BufReader::new(stream);
+    let mut about = About::default();
+    let broken = |e: io::Error, visit: &mut Visit<'_>| {
+        visit(Found::Unreadable(origin.clone(), format!("cannot be read further: {e}")))
+    };
+    loop {
+        let goes_on = match kept::next(&mut input) {
+            Ok(kept::Next::End) => return true,
+            Ok(kept::Next::About(found)) => {
+                about = found;
+                true
+            }
+            Ok(kept::Next::Nodes(of_nodes, list)) => {
+                let of_nodes = of_nodes.origin(&nodes_of(origin), options);
+                walk(Box::new(list.as_slice()), &of_nodes, options, flags, depth, visit)
+            }
+            Ok(kept::Next::Frame(magic)) => {
+                let of_listing = std::mem::take(&mut about).origin(origin, options);
+                let frame = zstd::stream::read::Decoder::with_buffer(Cursor::new(magic).chain(&mut input));
+                let mut frame = match frame {
+                    Ok(frame) => frame.single_frame(),
+                    Err(e) => return broken(e, visit),
+                };
+                let goes_on = walk(Box::new(&mut frame), &of_listing, options, flags, depth, visit);
+                if goes_on && io::copy(&mut frame, &mut io::sink()).is_err() {
+                    // It was told of already, and where the next frame begins is not known.
+                    return true;
+                }
+                goes_on
+            }
+            Err(e) => return broken(e, visit),
+        };
+        if !goes_on {
+            return false;
+        }
+    }
+}
+
+/// The list of nodes that is kept with a listing.
+fn nodes_of(listing: &Origin) -> Origin {
+    Origin { name: format!("{}:nodes", listing.name), is_named: false, is_nodes: true, ..listing.clone() }
 }
 
 fn spool(stream: &mut dyn Read, mut file: tempfile::SpooledTempFile) -> io::Result<tempfile::SpooledTempFile> {
@@ -225,9 +295,11 @@ fn walk_member(
         source: archive.source,
         name: format!("{}:{path}", archive.name),
         observed: observed(options, file_name),
+        namespace: None,
         full_listing: options.full_listing.clone(),
         nomad_index: None,
         is_named: false,
+        is_nodes: false,
     };
     match bundle::role(path) {
         Role::Allocations(root) => {

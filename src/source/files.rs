@@ -3,16 +3,22 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::GlobBuilder;
 
-use super::{Input, Source};
+use super::{Input, Place, Source};
 
 /// Adds the files that one source means, in the order of their paths' bytes.
 pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
     let text = match source {
         Source::StandardInput => {
             inputs.push(Input { name: "-".into(), is_named: true, ..Input::default() });
+            return Ok(());
+        }
+        Source::Cluster(cluster) => {
+            let (name, place) = (source.to_string(), Place::Cluster(Arc::clone(cluster)));
+            inputs.push(Input { name, place, is_named: true, ..Input::default() });
             return Ok(());
         }
         Source::Path(text) => text,
@@ -45,7 +51,7 @@ pub fn is_glob(text: &str) -> bool {
 
 fn input(path: PathBuf, is_named: bool) -> Input {
     let size = fs::metadata(&path).ok().map(|m| m.len());
-    Input { name: path.to_string_lossy().into_owned(), path: Some(path), size, is_named, ..Input::default() }
+    Input { name: path.to_string_lossy().into_owned(), place: Place::File(path), size, is_named, ..Input::default() }
 }
 
 /// The files below a directory, hidden ones left out; directories behind symbolic links are not entered, so that no

@@ -33,7 +33,7 @@ fn filters_keep_exactly_what_they_mean() {
         let namespace = *random.pick(&[None, Some("*"), Some("default"), Some("prod"), Some("nowhere")]);
         let glob = random.chance(70).then(|| *random.pick(&GLOBS));
         let job = glob.map(|(glob, _)| Glob::new(glob).map(|glob| glob.compile_matcher())).transpose()?;
-        let filter = Filter { namespace: namespace.map(str::to_owned), job };
+        let filter = Filter { namespace: namespace.map(str::to_owned), job, allocation: None };
         let directory = directory()?;
         let sources = packed::write(&looks, directory.path(), &mut random);
         let named: Vec<_> = sources.iter().collect();

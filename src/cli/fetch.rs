@@ -1,0 +1,322 @@
+//! `alloclog fetch`: the raw listing of a live cluster, kept for later.
+
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::value::RawValue;
+use tempfile::SpooledTempFile;
+
+use super::cluster;
+use super::console::{Console, Loudness};
+use super::input::Place;
+use super::interrupt;
+use crate::error::{Exit, Usage};
+use crate::intake::Note;
+use crate::nomad::{Address, Client, Stop, secrets};
+use crate::source::kept::{self, About, Beside, Nodes};
+use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
+use crate::time;
+
+/// How much of a listing stays in memory, compressed, before it has its place.
+const IN_MEMORY: usize = 64 << 20;
+
+/// An allocation with its job is some hundred kilobytes at the most.
+const LARGEST_ALLOCATION: u64 = 256 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  alloclog fetch -o now.json.zst                          the cluster of NOMAD_ADDR, as it is now
+  alloclog fetch https://nomad.example:4646 -o dumps/     a file named by the UTC time
+  alloclog fetch -o dumps/ --every 30s --for 10m          one every half minute, for ten minutes
+  alloclog export dumps/ -o tables                        what any of them shows, merged
+
+What only the moment of asking can tell (when, Nomad's index, whether it is all there is) and the list of nodes are
+kept with it, in frames that zstd skips: `zstd -dc now.json.zst` gives the listing alone. A FILE that ends in .json is
+not compressed, and has them beside it as FILE.meta.json.";
+
+/// Keep the raw list of allocations as Nomad serves it, for later
+///
+/// Whatever reads the file later gets the rows that it would have got from the cluster.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The agent to ask; without it --address, or what the environment names
+    #[arg(value_name = "ADDRESS", conflicts_with = "address")]
+    agent: Option<String>,
+    /// The file to write, or a directory that gets a file named by the UTC time
+    #[arg(short, long, value_name = "FILE|DIR")]
+    output: PathBuf,
+    /// Go on, with so much time from one listing to the next; -o is a directory then
+    #[arg(long, value_name = "TIME", value_parser = cluster::span)]
+    every: Option<Duration>,
+    /// With --every, end after so much time
+    #[arg(long = "for", value_name = "TIME", value_parser = cluster::span, requires = "every")]
+    lasting: Option<Duration>,
+    /// Only this namespace; * for all. Without it, what NOMAD_NAMESPACE names, else all
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// The region to ask for
+    #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
+    region: String,
+    /// Only allocations whose ID begins so; Nomad takes an even number of digits, and may give more than asked for
+    #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
+    prefix: String,
+    /// Only these allocations, by their whole IDs, each in full with its job, as a document of one a line
+    ///
+    /// What may be secret is left out: signed identities, and the environment, templates, driver configuration, payload
+    /// and tokens of the job.
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', conflicts_with = "prefix")]
+    allocations: Vec<String>,
+    /// With --allocations, leave nothing out
+    #[arg(long, requires = "allocations")]
+    everything: bool,
+    /// Say only what is wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    cluster: cluster::Args,
+}
+
+/// One document of a round, compressed.
+struct Document {
+    about: About,
+    is_nodes: bool,
+    /// Its bytes as they were served.
+    bytes: u64,
+    compressed: SpooledTempFile,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let address = match &args.agent {
+        Some(text) => Address::parse(text).map_err(|problem| Usage(format!("ADDRESS: {problem}")))?,
+        None => args.cluster.usual_address()?,
+    };
+    let is_directory = args.output.is_dir() || args.output.as_os_str().to_string_lossy().ends_with('/');
+    if args.every.is_some() && !is_directory {
+        return Err(Usage("--every writes many files: -o takes a directory, DIR/ for one to be made".into()).into());
+    }
+    if args.output == Path::new("-") {
+        return Err(Usage("-o takes a file or a directory; nothing is written to standard output".into()).into());
+    }
+    let loudness = match (args.quiet, args.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Verbose,
+        _ => Loudness::Usual,
+    };
+    let ask = args.cluster.ask(args.namespace.as_deref(), &args.prefix);
+    let namespace = ask.namespace.clone();
+    let cluster = args.cluster.cluster(address, &args.region, ask, args.every.is_some())?;
+    let stop = cluster.client.stop().clone();
+    let inputs = source::list(&[cluster::source(cluster)]).map_err(|problem| anyhow!(problem))?;
+    let console = Console::new(loudness, &inputs);
+    console.say_if(Loudness::Usual, &format!("asking {}, namespace {namespace}", inputs[0].name));
+    interrupt::listen()?;
+    if is_directory {
+        fs::create_dir_all(&args.output).with_context(|| format!("{} cannot be made", args.output.display()))?;
+    }
+    let result = fetch(args, &inputs, is_directory, &stop, &console);
+    console.done();
+    result
+}
+
+/// Fetches once, or again and again.
+fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console: &Console) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let mut exit = Exit::Done;
+    loop {
+        let round = Instant::now();
+        let kept = keep_one(args, inputs, is_directory, console);
+        let Some(every) = args.every else { return kept };
+        match kept {
+            Ok(Exit::Done) => {}
+            Ok(other) => exit = other,
+            Err(_) if stop.is_set() => {}
+            Err(problem) => {
+                exit = Exit::Rejected;
+                console.say(&format!("{problem:#}"));
+            }
+        }
+        let next = every.saturating_sub(round.elapsed());
+        if args.lasting.is_some_and(|lasting| began.elapsed() + next > lasting) {
+            return Ok(exit);
+        }
+        stop.sleep(next);
+        if stop.is_set() {
+            return Ok(exit);
+        }
+    }
+}
+
+/// Fetches once, and puts the file in its place.
+fn keep_one(args: &Args, inputs: &[Input], is_directory: bool, console: &Console) -> anyhow::Result<Exit> {
+    let (documents, exit) = match &inputs[0].place {
+        source::Place::Cluster(cluster) if !args.allocations.is_empty() => full_reads(args, &cluster.client, console)?,
+        _ => documents(args, inputs, console)?,
+    };
+    let first = documents.iter().find(|document| !document.is_nodes);
+    let Some(first) = first else { bail!("{}: nothing was written", inputs[0].name) };
+    let mut path = args.output.clone();
+    if is_directory {
+        let at = first.about.observed_at.as_deref().unwrap_or_default();
+        path.push(format!("{}.json.zst", at.replace(['-', ':'], "")));
+    }
+    let listings: u64 = documents.iter().filter(|document| !document.is_nodes).map(|document| document.bytes).sum();
+    if path.extension().is_some_and(|ending| ending == "json") {
+        plain(&path, documents)?
+    } else {
+        packed(&path, documents)?
+    }
+    console.say_if(Loudness::Usual, &format!("{listings} bytes of allocations are kept in {}", path.display()));
+    Ok(exit)
+}
+
+/// Writes a compressed file.
+fn packed(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
+    let place = Place::begin(Some(path))?;
+    place.finish(|out| {
+        for mut document in documents {
+            document.compressed.rewind()?;
+            if document.is_nodes {
+                let mut list = Vec::new();
+                document.compressed.read_to_end(&mut list)?;
+                kept::write_nodes(out, &document.about, &list)?;
+            } else {
+                kept::write_about(out, &document.about)?;
+                io::copy(&mut document.compressed, out)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes a file that is not compressed, and what is known of it beside it.
+fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
+    let (nodes, mut listings): (Vec<Document>, Vec<Document>) =
+        documents.into_iter().partition(|document| document.is_nodes);
+    let (Some(mut listing), true) = (listings.pop(), listings.is_empty()) else {
+        bail!(
+            "the token reads some namespaces only, whose listings do not fit one .json file: --namespace names one, and a file that is compressed (.json.zst) or a directory takes all"
+        );
+    };
+    let text = |mut document: Document| -> anyhow::Result<String> {
+        document.compressed.rewind()?;
+        Ok(io::read_to_string(zstd::Decoder::new(document.compressed)?)?)
+    };
+    let nodes = nodes.into_iter().next().map(|document| {
+        let about = document.about.clone();
+        anyhow::Ok(Nodes { about, list: RawValue::from_string(text(document)?)? })
+    });
+    let beside = Beside { about: listing.about.clone(), nodes: nodes.transpose()? };
+    // First what is beside it: a listing without it would be taken for less than it is.
+    let place = Place::begin(Some(&kept::path_beside(path)))?;
+    place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
+    listing.compressed.rewind()?;
+    let place = Place::begin(Some(path))?;
+    place.finish(|out| Ok(io::copy(&mut zstd::Decoder::new(listing.compressed)?, out).map(drop)?))
+}
+
+/// Asks for the documents of one round.
+fn documents(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
+    let mut documents = Vec::new();
+    let mut exit = Exit::Done;
+    let mut problem = None;
+    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
+        match found {
+            Found::Document(origin, stream) => {
+                let mut about = About::of(&origin, inputs[0].name.clone(), &args.region);
+                match compress(stream) {
+                    Err(e) => problem = Some(e),
+                    Ok((bytes, compressed, broke)) => {
+                        let is_made_good =
+                            broke.as_ref().is_some_and(|e| e.get_ref().is_some_and(|e| e.is::<AskedAgain>()));
+                        if let Some(e) = &broke {
+                            // What is not whole is kept all the same, unless all of it comes again.
+                            let note = format!("{}: byte {bytes}: {e}", origin.name);
+                            console.note(if is_made_good { Note::Warning(note) } else { Note::Rejected(note) });
+                            about.full_listing = None;
+                        }
+                        if !is_made_good {
+                            exit = if broke.is_some() { Exit::Rejected } else { exit };
+                            documents.push(Document { about, is_nodes: origin.is_nodes, bytes, compressed });
+                        }
+                    }
+                }
+            }
+            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
+            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+            Found::Unreadable(origin, why) => {
+                exit = Exit::Rejected;
+                console.note(Note::Rejected(format!("{}: {why}", origin.name)));
+            }
+        }
+        problem.is_none()
+    });
+    match problem {
+        Some(e) => Err(e).context("the listing cannot be put aside"),
+        None => Ok((documents, exit)),
+    }
+}
+
+/// Asks for single allocations, one after the other, as one document.
+fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
+    let mut text = Vec::new();
+    let mut exit = Exit::Done;
+    let mut observed = None;
+    for id in &args.allocations {
+        let read = client.ask(&format!("/v1/allocation/{id}"), &[], &mut |fault| {
+            console.note(Note::Warning(format!("{id}: {fault}; asking again")));
+        });
+        let whole = read.map_err(anyhow::Error::from).and_then(|answer| {
+            observed.get_or_insert((time::now(), ObservedFrom::Fetched));
+            let mut whole = Vec::new();
+            answer.body.take(LARGEST_ALLOCATION).read_to_end(&mut whole)?;
+            let kept = if args.everything { whole } else { secrets::removed(&whole)?.into_bytes() };
+            anyhow::Ok(kept)
+        });
+        match whole {
+            Ok(whole) => {
+                text.extend(whole);
+                text.push(b'\n');
+            }
+            Err(problem) => {
+                exit = Exit::Rejected;
+                console.note(Note::Rejected(format!("{id}: {problem:#}")));
+            }
+        }
+    }
+    if text.is_empty() {
+        return Ok((Vec::new(), exit));
+    }
+    let origin = Origin { observed, ..Origin::default() };
+    let about = About::of(&origin, client.address().to_string(), &args.region);
+    let (bytes, compressed, _) = compress(&mut text.as_slice())?;
+    Ok((vec![Document { about, is_nodes: false, bytes, compressed }], exit))
+}
+
+/// Reads a stream as far as it goes: how many bytes, compressed, and why it went no further.
+fn compress(stream: &mut dyn Read) -> io::Result<(u64, SpooledTempFile, Option<io::Error>)> {
+    let mut coder = zstd::Encoder::new(tempfile::spooled_tempfile(IN_MEMORY), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    let mut buffer = vec![0; 1 << 16];
+    let (mut bytes, mut broke) = (0, None);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                coder.write_all(&buffer[..n])?;
+                bytes += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                broke = Some(e);
+                break;
+            }
+        }
+    }
+    Ok((bytes, coder.finish()?, broke))
+}

@@ -1,0 +1,164 @@
+//! Where an agent answers.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+
+use super::Secret;
+
+/// Where Nomad's own command looks when nothing says otherwise.
+pub const USUAL: &str = "http://127.0.0.1:4646";
+
+/// The beginnings of an address.
+const SCHEMES: [&str; 3] = ["http://", "https://", "unix://"];
+
+/// The address of an agent. A password in it is kept apart, so that what is shown has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    url: Url,
+    socket: Option<PathBuf>,
+    basic: Option<(String, Secret)>,
+}
+
+impl Address {
+    /// Whether a text is meant as an address.
+    pub fn is_meant(text: &str) -> bool {
+        SCHEMES.iter().any(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)))
+    }
+
+    /// The address that a text means: `http://…`, `https://…`, or `unix://` and the path of a socket.
+    ///
+    /// # Errors
+    /// When it is no address, in words that do not repeat it: it may hold a password.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        if !Address::is_meant(text) {
+            return Err("an address begins with http://, https:// or unix://".into());
+        }
+        let unix = SCHEMES[2].len();
+        if text[..unix].eq_ignore_ascii_case(SCHEMES[2]) {
+            let path = Path::new(&text[unix..]);
+            if !path.is_absolute() {
+                return Err("unix:// takes the absolute path of a socket".into());
+            }
+            // What stands here is only ever the Host header.
+            let url = Url::parse("http://localhost").map_err(|e| e.to_string())?;
+            return Ok(Address { url, socket: Some(path.to_owned()), basic: None });
+        }
+        let mut url = Url::parse(text).map_err(|e| format!("the address cannot be read: {e}"))?;
+        if url.query().is_some() || url.fragment().is_some() || url.path().split('/').any(|part| part == "v1") {
+            return Err("the address of the agent alone is wanted, without /v1/… and what follows it".into());
+        }
+        let basic = (!url.username().is_empty() || url.password().is_some())
+            .then(|| (decoded(url.username()), Secret::new(decoded(url.password().unwrap_or_default()))));
+        // These fail for addresses without a host, of which http has none.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Ok(Address { url, socket: None, basic })
+    }
+
+    /// The URL of a path below it.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// The socket, if it is one.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// User and password that stood in it.
+    pub(super) fn basic(&self) -> Option<&(String, Secret)> {
+        self.basic.as_ref()
+    }
+
+    /// Whether it asks for TLS.
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Whether it is on this machine, where no proxy stands between.
+    pub(super) fn is_loopback(&self) -> bool {
+        let host = self.url.host_str().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        self.socket.is_some()
+            || host == "localhost"
+            || literal.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Some(path) => write!(f, "unix://{}", path.display()),
+            None => f.write_str(self.url.as_str().trim_end_matches('/')),
+        }
+    }
+}
+
+/// A text of which some characters are written as `%` and two hex digits.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let address = Address::parse("https://ann:p%40ss@nomad.example:4646/").unwrap();
+        assert_eq!(address.to_string(), "https://nomad.example:4646");
+        assert_eq!(address.basic(), Some(&("ann".to_owned(), Secret::new("p@ss"))));
+        assert!(!format!("{address:?}").contains("ss@") && !format!("{address:?}").contains("p@ss"));
+        let problem = Address::parse("http://ann:hunter2@host:port").unwrap_err();
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+
+    #[test]
+    fn paths_stand_behind_the_prefix_of_a_gateway() {
+        let url = |text: &str| Address::parse(text).unwrap().url("/v1/nodes").to_string();
+        assert_eq!(url("http://[::1]:4646"), "http://[::1]:4646/v1/nodes");
+        assert_eq!(url("http://host/nomad/"), "http://host/nomad/v1/nodes");
+        assert_eq!(url("unix:///secrets/api.sock"), "http://localhost/v1/nodes");
+    }
+
+    #[test]
+    fn what_is_no_address_of_an_agent_is_refused() {
+        for text in ["nomad.example:4646", "http://", "unix://api.sock", "http://h/v1/allocations", "http://h?token=x"]
+        {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+        assert!(!Address::is_meant("dumps/http:/x") && Address::is_meant("HTTP://x"));
+    }
+
+    #[test]
+    fn loopback_has_no_proxy() {
+        for (text, is) in [
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost", true),
+            ("unix:///a", true),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().is_loopback(), is, "{text}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Requests to an agent and what it answers, as bytes while they arrive.
+
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use flate2::read::MultiGzDecoder;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Certificate, Identity, Response, Url, redirect};
+use tokio::runtime::Runtime;
+
+use super::stop::HEED;
+use super::{Address, Fault, Secret, Stop};
+
+/// How long a connection may take to come about.
+pub const CONNECT: Duration = Duration::from_secs(10);
+/// How long an agent may be silent. It makes the whole of an answer before it sends the first byte.
+pub const SILENCE: Duration = Duration::from_secs(60);
+/// How long a connection is kept for the next request. Servers close idle ones when they like.
+const IDLE: Duration = Duration::from_secs(5);
+/// How often a request is made that a passing fault prevents.
+const TRIES: u32 = 5;
+/// The first pause between two of them; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How many redirects are followed.
+const REDIRECTS: usize = 5;
+/// How much of an error's text is read.
+const ERROR_TEXT: u64 = 4096;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-nomad-token");
+
+/// Where the agent is, and who asks. What Nomad's own environment says, and flags over it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The agent.
+    pub address: Address,
+    /// An ACL token or a workload identity.
+    pub token: Option<Secret>,
+    /// User and password for a gateway that wants HTTP basic authentication.
+    pub basic: Option<(String, Secret)>,
+    /// The region to ask; empty for the agent's own.
+    pub region: String,
+    /// Certificates.
+    pub tls: Tls,
+}
+
+/// How TLS is spoken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Authorities to trust instead of the system's, a PEM file.
+    pub ca_cert: Option<PathBuf>,
+    /// The same, a directory of PEM files.
+    pub ca_path: Option<PathBuf>,
+    /// Our certificate, a PEM file.
+    pub client_cert: Option<PathBuf>,
+    /// Its key, a PEM file.
+    pub client_key: Option<PathBuf>,
+    /// The name that the agent's certificate is for, if not that of the address.
+    pub server_name: Option<String>,
+    /// Believe any certificate.
+    pub skip_verify: bool,
+}
+
+/// A client of one agent.
+pub struct Client {
+    address: Address,
+    base: HeaderMap,
+    basic: Option<(String, Secret)>,
+    token: Option<Secret>,
+    server_name: Option<String>,
+    region: String,
+    http: reqwest::Client,
+    runtime: Arc<Runtime>,
+    stop: Stop,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.address)
+    }
+}
+
+/// What an agent answers.
+pub struct Answer {
+    /// X-Nomad-Index.
+    pub index: Option<i64>,
+    /// X-Nomad-NextToken: there is another page.
+    pub next_token: Option<String>,
+    /// The body, decompressed, as it arrives.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({:?}, {:?})", self.index, self.next_token)
+    }
+}
+
+/// What follows `?`.
+pub type Query<'q> = [(&'q str, &'q str)];
+
+impl Client {
+    /// A client; nothing is sent yet. Every wait ends soon after `stop` is set.
+    ///
+    /// # Errors
+    /// When a file of certificates cannot be read, or what the settings say does not fit together.
+    pub fn new(connection: &Connection, stop: Stop) -> anyhow::Result<Client> {
+        let address = connection.address.clone();
+        let server_name = connection.tls.server_name.clone().filter(|_| address.is_tls());
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("alloclog/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none()) // followed by hand, so that credentials stay with their host
+            .http1_only()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .tls_built_in_root_certs(false);
+        if address.is_tls() {
+            builder = with_tls(builder, &connection.tls)?;
+        }
+        if let Some(path) = address.socket() {
+            builder = builder.unix_socket(path);
+        }
+        if address.is_loopback() || server_name.is_some() {
+            builder = builder.no_proxy();
+        }
+        let mut base = HeaderMap::new();
+        base.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")); // Nomad's deflate is not what others mean by it
+        if let Some(name) = &server_name {
+            // We connect to the address under the name of its certificate, as Nomad's own client does.
+            let url = address.url("");
+            let host = url.host_str().unwrap_or_default().to_owned();
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            base.insert(HOST, HeaderValue::from_str(&format!("{host}{port}"))?);
+            if name.parse::<std::net::IpAddr>().is_ok() {
+                bail!("--tls-server-name takes a name, not an IP address");
+            }
+            builder = builder.dns_resolver(Arc::new(Elsewhere(host)));
+        }
+        if let Some(token) = &connection.token {
+            let token = HeaderValue::from_str(token.reveal());
+            let mut token = token.map_err(|_| anyhow!("the token holds characters that no token has"))?;
+            token.set_sensitive(true);
+            base.insert(TOKEN, token);
+        }
+        Ok(Client {
+            token: connection.token.clone(),
+            base,
+            basic: connection.basic.clone().or(address.basic().cloned()),
+            server_name,
+            region: connection.region.clone(),
+            http: builder.build().map_err(|e| anyhow!("no client can be made: {}", innermost(&e)))?,
+            runtime: Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?),
+            address,
+            stop,
+        })
+    }
+
+    /// Where it asks.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What tells it to stop.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Asks, and asks again while a fault is passing. `told` hears of every fault before the next try.
+    ///
+    /// # Errors
+    /// The last fault.
+    pub fn ask(&self, path: &str, query: &Query<'_>, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.ask_once(path, query, SILENCE) {
+                Err(fault) if fault.is_passing() => {
+                    told(&fault);
+                    self.stop.sleep(pause);
+                    pause *= 2;
+                }
+                result => return result,
+            }
+        }
+        self.ask_once(path, query, SILENCE)
+    }
+
+    /// Asks once. The answer may be `patience` in coming.
+    ///
+    /// # Errors
+    /// When there is no answer of status 200.
+    pub fn ask_once(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+        let mut url = self.address.url(path);
+        if let Some(name) = &self.server_name {
+            // It can only fail for what is no name; no certificate is for that.
+            url.set_host(Some(name)).map_err(|e| Fault::Tls(format!("--tls-server-name: {e}")))?;
+        }
+        url.query_pairs_mut().extend_pairs(query.iter().filter(|(_, value)| !value.is_empty()));
+        if !self.region.is_empty() {
+            url.query_pairs_mut().append_pair("region", &self.region);
+        }
+        for _ in 0..=REDIRECTS {
+            let response = self.send(url.clone(), patience)?;
+            if !response.status().is_redirection() {
+                return self.answer(response, query);
+            }
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to =
+                to.and_then(|to| url.join(to).ok()).ok_or_else(|| Fault::NotNomad("it redirects to nowhere".into()))?;
+            if !is_same_place(&url, &to) {
+                return Err(Fault::Redirected(to.origin().ascii_serialization()));
+            }
+            url = to;
+        }
+        Err(Fault::NotNomad("it redirects round in circles".into()))
+    }
+
+    fn send(&self, url: Url, patience: Duration) -> Result<Response, Fault> {
+        let mut request = self.http.get(url).headers(self.base.clone());
+        if let Some((user, password)) = &self.basic {
+            request = request.basic_auth(user, Some(password.reveal()));
+        }
+        let sent = wait(&self.runtime, &self.stop, patience, request.send());
+        sent?.map_err(|e| Fault::of(&e, &self.address))
+    }
+
+    fn answer(&self, response: Response, query: &Query<'_>) -> Result<Answer, Fault> {
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let index = header("x-nomad-index").and_then(|index| index.parse().ok());
+        let next_token = header("x-nomad-nexttoken").filter(|token| !token.is_empty());
+        let is_gzip = header(CONTENT_ENCODING.as_str()).is_some_and(|coding| coding.eq_ignore_ascii_case("gzip"));
+        let raw =
+            Body { response, chunk: Vec::new(), at: 0, runtime: Arc::clone(&self.runtime), stop: self.stop.clone() };
+        let body: Box<dyn Read + Send> = if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+        if status.as_u16() == 200 {
+            return Ok(Answer { index, next_token, body });
+        }
+        let mut text = Vec::new();
+        // What of it can be read is enough.
+        let _ = body.take(ERROR_TEXT).read_to_end(&mut text);
+        let namespace = query.iter().find(|(name, _)| *name == "namespace").map(|(_, value)| (*value).to_owned());
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if let Some(token) = self.token.as_ref().map(Secret::reveal).filter(|token| !token.is_empty()) {
+            // Nomad does not repeat it, but a gateway may.
+            text = text.replace(token, "***");
+        }
+        Err(Fault::status(status, &text, self.token.is_some(), namespace))
+    }
+}
+
+/// A body as it arrives.
+struct Body {
+    response: Response,
+    chunk: Vec<u8>,
+    at: usize,
+    runtime: Arc<Runtime>,
+    stop: Stop,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            let chunk = wait(&self.runtime, &self.stop, SILENCE, self.response.chunk()).map_err(io::Error::other)?;
+            match chunk {
+                Ok(Some(chunk)) => (self.chunk, self.at) = (chunk.into(), 0),
+                Ok(None) => return Ok(0),
+                Err(e) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, innermost(&e))),
+            }
+        }
+        let n = buffer.len().min(self.chunk.len() - self.at);
+        buffer[..n].copy_from_slice(&self.chunk[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// Waits for something, but not for ever, and not once we are told to stop.
+fn wait<T>(runtime: &Runtime, stop: &Stop, patience: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
+    let end = Instant::now() + patience;
+    runtime.block_on(async {
+        let mut work = pin!(work);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if let Ok(done) = tokio::time::timeout(left.min(HEED), &mut work).await {
+                return Ok(done);
+            }
+            if stop.is_set() {
+                return Err(Fault::Stopped);
+            }
+            if left <= HEED {
+                return Err(Fault::Silent(patience));
+            }
+        }
+    })
+}
+
+/// Every name means one host.
+struct Elsewhere(String);
+
+impl reqwest::dns::Resolve for Elsewhere {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let host = self.0.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<reqwest::ClientBuilder> {
+    builder = builder.danger_accept_invalid_certs(tls.skip_verify);
+    let mut files: Vec<PathBuf> = tls.ca_cert.iter().cloned().collect();
+    if let Some(directory) = &tls.ca_path {
+        let cannot = || format!("the certificates in {} cannot be read", directory.display());
+        let mut found = fs::read_dir(directory)
+            .with_context(cannot)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()
+            .with_context(cannot)?;
+        found.retain(|path| path.is_file());
+        found.sort();
+        files.extend(found);
+    }
+    if tls.ca_cert.is_none() && tls.ca_path.is_none() {
+        builder = builder.tls_built_in_root_certs(true);
+    }
+    for file in &files {
+        let certificates = Certificate::from_pem_bundle(&pem(file)?).map_err(|e| not_pem(file, &e))?;
+        // A directory may hold other things; a file that is named may not.
+        if certificates.is_empty() && tls.ca_cert.as_ref() == Some(file) {
+            bail!("{} holds no certificate", file.display());
+        }
+        builder =
+            certificates.into_iter().fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
+    }
+    match (&tls.client_cert, &tls.client_key) {
+        (None, None) => Ok(builder),
+        (Some(certificate), Some(key)) => {
+            let mut both = pem(certificate)?;
+            both.push(b'\n');
+            both.extend(pem(key)?);
+            Ok(builder.identity(Identity::from_pem(&both).map_err(|e| not_pem(certificate, &e))?))
+        }
+        (Some(_), None) => bail!("a client certificate needs its key: --client-key or NOMAD_CLIENT_KEY"),
+        (None, Some(_)) => bail!("a client key needs its certificate: --client-cert or NOMAD_CLIENT_CERT"),
+    }
+}
+
+fn pem(file: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+fn not_pem(file: &Path, error: &reqwest::Error) -> anyhow::Error {
+    anyhow!("{} is not PEM of the right kind: {}", file.display(), innermost(error))
+}
+
+/// The words of the innermost cause: those around it only say that something failed.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Whether credentials may follow from one URL to the other: the same host, and never from TLS to none.
+fn is_same_place(from: &Url, to: &Url) -> bool {
+    let same_host = from.host_str() == to.host_str();
+    same_host && (from.origin() == to.origin() || (from.scheme() == "http" && to.scheme() == "https"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_stay_with_their_host() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let here = url("http://a:4646/v1/allocations");
+        for (to, may) in [
+            ("http://a:4646/ui", true),
+            ("https://a/v1/allocations", true),
+            ("http://b:4646/v1/allocations", false),
+            ("http://a:1/v1/allocations", false),
+        ] {
+            assert_eq!(is_same_place(&here, &url(to)), may, "{to}");
+        }
+        assert!(!is_same_place(&url("https://a/"), &url("http://a/")));
+    }
+}

@@ -1,0 +1,210 @@
+//! What goes wrong between us and an agent, by kind, each with what to do next.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use rustls::{AlertDescription, CertificateError};
+
+use super::Address;
+
+/// A request that brought no answer that can be used. No text here holds a credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nobody listens there.
+    #[error("connection refused: no Nomad agent listens at {0}; NOMAD_ADDR or --address names another")]
+    Refused(String),
+    /// The socket is not there.
+    #[error("there is no socket at {0}; a task has one as $NOMAD_SECRETS_DIR/api.sock, since Nomad 1.5")]
+    NoSocket(String),
+    /// The socket may not be used.
+    #[error("{0} may not be opened by this user")]
+    SocketDenied(String),
+    /// Its name means nothing.
+    #[error("the host of {0} is not known to DNS")]
+    UnknownHost(String),
+    /// A proxy stands between, and does not let us through.
+    #[error("the proxy for {0} refuses: see HTTP_PROXY, HTTPS_PROXY and NO_PROXY")]
+    Proxy(String),
+    /// The TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// It took too long.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// It answered, but not with what was asked for.
+    #[error("{}", refusal(*.status, .text, *.has_token, .namespace))]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// Its text, at most a few lines.
+        text: String,
+        /// Whether a token was sent.
+        has_token: bool,
+        /// The namespace that was asked for.
+        namespace: Option<String>,
+    },
+    /// It sends us elsewhere.
+    #[error("redirects to {0}, and credentials are not sent to another host: if it is the right one, give its address")]
+    Redirected(String),
+    /// What it sent is not Nomad's.
+    #[error("the answer is not Nomad's: {0}")]
+    NotNomad(String),
+    /// We were told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Fault {
+    /// Whether asking again may help soon: a leader is being elected, a connection broke, too many at once.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Fault::Broken(_) => true,
+            Fault::Status { status: 429 | 502..=504, .. } => true,
+            Fault::Status { status: 500, text, .. } => is_without_leader(text) || text.contains("rpc error"),
+            _ => false,
+        }
+    }
+
+    /// Whether asking again may help when one has time: the agent may be starting, or the network away.
+    pub fn may_pass(&self) -> bool {
+        self.is_passing()
+            || matches!(
+                self,
+                Fault::Silent(_) | Fault::Refused(_) | Fault::NoSocket(_) | Fault::UnknownHost(_) | Fault::Proxy(_)
+            )
+            || matches!(self, Fault::Status { status: 500.., .. })
+    }
+
+    /// Whether it is the status that says so.
+    pub fn is_status(&self, wanted: u16) -> bool {
+        matches!(self, Fault::Status { status, .. } if *status == wanted)
+    }
+
+    /// The fault that a failed request tells of.
+    pub(super) fn of(error: &reqwest::Error, address: &Address) -> Fault {
+        let place = address.to_string();
+        let mut told = Vec::new();
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                if let Some(tls) = tls_error(io) {
+                    return Fault::Tls(tls_cause(tls, &place));
+                }
+                match (io.kind(), address.socket()) {
+                    (io::ErrorKind::NotFound, Some(_)) => return Fault::NoSocket(place),
+                    (io::ErrorKind::PermissionDenied, Some(_)) => return Fault::SocketDenied(place),
+                    (io::ErrorKind::ConnectionRefused, _) => return Fault::Refused(place),
+                    _ => {}
+                }
+            }
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                return Fault::Tls(tls_cause(tls, &place));
+            }
+            let text = error.to_string();
+            if text == "dns error" {
+                return Fault::UnknownHost(place);
+            }
+            if text.contains("handshake eof") {
+                return Fault::Tls(format!("{place} ends the handshake: it may not speak TLS, and be at http://"));
+            }
+            if text.contains("tunnel") || text.contains("proxy") {
+                return Fault::Proxy(place);
+            }
+            // reqwest's own words name the URL, which tells nothing new.
+            if !error.is::<reqwest::Error>() {
+                told.push(text);
+            }
+            cause = error.source();
+        }
+        if error.is_timeout() {
+            return Fault::Silent(super::client::CONNECT);
+        }
+        Fault::Broken(told.pop().unwrap_or_else(|| "no cause is known".into()))
+    }
+
+    /// The fault that an answer's status tells of.
+    pub(super) fn status(status: StatusCode, text: &str, has_token: bool, namespace: Option<String>) -> Fault {
+        let text = text.trim().chars().take(300).collect();
+        Fault::Status { status: status.as_u16(), text, has_token, namespace }
+    }
+}
+
+fn is_without_leader(text: &str) -> bool {
+    text.contains("No cluster leader") || text.contains("Not ready to serve consistent reads")
+}
+
+/// What Nomad's refusal means, and what to do about it. Its bodies are plain text.
+fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>) -> String {
+    let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
+    let namespace = namespace.as_deref().unwrap_or("*");
+    let token = if has_token { "the token" } else { "no token was sent (NOMAD_TOKEN, --token-file), and anonymous" };
+    match status {
+        400 if text.contains("HTTP request to an HTTPS server") => {
+            "the agent speaks TLS: its address begins with https://".to_owned()
+        }
+        400 => format!("Nomad does not understand the request{said}"),
+        401 => format!(
+            "unauthorized{said}: {}",
+            match has_token {
+                true => "the token is not accepted",
+                false => "a token is needed: NOMAD_TOKEN or --token-file; in a task, identity { env = true } sets it",
+            }
+        ),
+        403 if text.contains("not found") => format!("forbidden{said}: no such token, or it has expired"),
+        403 => format!(
+            "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"
+        ),
+        404 if text.starts_with("alloc") => text.to_owned(),
+        404 => format!("not found{said}: that is no Nomad agent, or one too old"),
+        429 => {
+            format!("too many connections from here{said}: the agent's limits.http_max_conns_per_client allows no more")
+        }
+        500 if is_without_leader(text) => {
+            format!("{text}: the servers are electing a leader; --stale asks whichever server there is")
+        }
+        500 if text.contains("No path to region") => {
+            format!("{text}: --region or NOMAD_REGION names a region that the cluster does not know")
+        }
+        500 if text.contains("authenticating") => format!("{text}: the token is not accepted"),
+        _ => format!("status {status}{said}"),
+    }
+}
+
+/// The TLS error in an I/O error, however many of these are around it. Their `source` passes over what they hold.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
+}
+
+/// What is wrong with the handshake, and what to do about it.
+fn tls_cause(error: &rustls::Error, place: &str) -> String {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    match error {
+        InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the agent's certificate is signed by an authority that is not known here: --ca-cert or NOMAD_CACERT names its file".into()
+        }
+        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            format!("the agent's certificate is for another name than that of {place}: --tls-server-name says which, such as server.global.nomad")
+        }
+        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the agent's certificate has expired".into()
+        }
+        InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            "the agent's certificate is not valid yet: is the clock right?".into()
+        }
+        AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
+            "the agent asks for a client certificate: --client-cert and --client-key name its files".into()
+        }
+        AlertReceived(alert @ (AlertDescription::BadCertificate
+        | AlertDescription::UnknownCA
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown)) => format!("the agent refuses our client certificate: {alert:?}"),
+        InvalidMessage(_) => format!("what answers at {place} does not speak TLS: its address may begin with http://"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,87 @@
+//! What a full allocation carries besides what happened to it: its job, and in that whatever people put there.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Parts of a job that hold secrets where jobs have any. A driver's Config may hold the password of a registry.
+const IN_JOB: [&str; 7] = ["Config", "ConsulToken", "Env", "Payload", "Secrets", "Templates", "VaultToken"];
+/// Before Nomad 2.0 a token for each of its tasks.
+const IDENTITIES: &str = "SignedIdentities";
+
+/// A full allocation without its secrets; all else byte for byte.
+///
+/// # Errors
+/// When it is no JSON object.
+pub fn removed(allocation: &[u8]) -> serde_json::Result<String> {
+    let fields: Fields<'_> = serde_json::from_slice(allocation)?;
+    let kept = fields.0.into_iter().filter(|(name, _)| name != IDENTITIES);
+    object(kept, |name, value| if name == "Job" { from_job(value) } else { Ok(value.get().to_owned()) })
+}
+
+/// A part of a job without what may be secret.
+fn from_job(value: &RawValue) -> serde_json::Result<String> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let fields: Fields<'_> = serde_json::from_str(text)?;
+            object(fields.0.into_iter().filter(|(name, _)| !IN_JOB.contains(&name.as_str())), |_, value| {
+                from_job(value)
+            })
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text)?;
+            let elements = elements.into_iter().map(from_job).collect::<Result<Vec<_>, _>>()?;
+            Ok(format!("[{}]", elements.join(",")))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn object<'a>(
+    fields: impl Iterator<Item = (String, &'a RawValue)>,
+    value: impl Fn(&str, &RawValue) -> serde_json::Result<String>,
+) -> serde_json::Result<String> {
+    let written = fields.map(|(name, of)| Ok(format!("{}:{}", serde_json::to_string(&name)?, value(&name, of)?)));
+    Ok(format!("{{{}}}", written.collect::<serde_json::Result<Vec<_>>>()?.join(",")))
+}
+
+/// The fields of an object in their order, their values as they are written.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_and_all_else_stays_as_it_is() {
+        let full = r#"{"ID":"a","SignedIdentities":{"t":"ey"},"Job":{"ID":"j","Payload":"cA==","TaskGroups":[{"Tasks":[{"Name":"Env",
+            "Config":{"auth":{"password":"x"}},"Env":{"K":"v"},"Templates":[{"EmbeddedTmpl":"y"}],"KillTimeout":5e9}]}]},
+            "TaskStates":{"Env":{"Events":[{"Time":1795458551898620217,"Details":{"Config":"\u003c"}}]}}}"#;
+        let kept = r#"{"ID":"a","Job":{"ID":"j","TaskGroups":[{"Tasks":[{"Name":"Env","KillTimeout":5e9}]}]},"TaskStates":{"Env":{"Events":[{"Time":1795458551898620217,"Details":{"Config":"\u003c"}}]}}}"#;
+        assert_eq!(removed(full.as_bytes()).unwrap(), kept);
+        assert!(removed(b"[]").is_err());
+    }
+}

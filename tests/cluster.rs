@@ -1,0 +1,634 @@
+//! A live cluster as a source: the program against a stand-in for a Nomad agent.
+
+mod agent;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use agent::{Agent, Over, Reply, Request, pem};
+
+use crate::desk::{Desk, Ran, allocation, sample};
+use crate::recordings;
+use crate::support::{Exported, Row};
+
+/// The tables that most tests look at.
+const USUAL: [&str; 2] = ["--table", "task_events,snapshots"];
+
+/// A token that must be seen nowhere.
+const TOKEN: &str = "3c1f0b52-4d55-4f29-8ad2-6f6f5e8f0f11";
+
+fn listing() -> String {
+    fs::read_to_string(sample("cluster/20261123T183642Z.json")).expect("a listing")
+}
+
+fn nodes() -> String {
+    fs::read_to_string(sample("cluster/nodes.json")).expect("a list of nodes")
+}
+
+/// What a cluster without access rules answers beside its listings.
+fn aside(request: &Request) -> Reply {
+    match request.path.as_str() {
+        "/v1/acl/token/self" => Reply::status("400 Bad Request", "ACL support disabled"),
+        "/v1/nodes" => Reply::list(7, nodes()),
+        _ => Reply::recorded("path-unknown.txt"),
+    }
+}
+
+/// A cluster without access rules that shows one listing.
+fn answer(request: &Request) -> Reply {
+    if request.path == "/v1/allocations" { Reply::list(4265, listing()) } else { aside(request) }
+}
+
+/// A cluster whose listing is answered so.
+fn listed(list: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Agent {
+    Agent::new(move |request| if request.path == "/v1/allocations" { list(request) } else { aside(request) })
+}
+
+impl Desk {
+    /// The program with nothing of Nomad's in its environment but this.
+    fn nomad(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        Ran::of(self.nomad_command(variables, arguments).output().expect("the program starts"))
+    }
+
+    fn nomad_command(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
+        // The statistics are what takes long, and what other tests are about.
+        let usual: &[&str] = if arguments[0] == "export" && !arguments.contains(&"--table") { &USUAL } else { &[] };
+        let mut command = self.command(&[arguments, usual].concat());
+        let names = std::env::vars().map(|(name, _)| name);
+        for name in names.filter(|name| name.starts_with("NOMAD_") || name.to_ascii_uppercase().ends_with("_PROXY")) {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().copied());
+        command
+    }
+
+    /// What an export of the listing itself holds, but for the ledger.
+    fn expected(&self) -> Vec<Row> {
+        self.file("expected.json", listing());
+        self.nomad(&[], &["export", "expected.json", "-o", "expected", "--force", "-q"]).ends(0);
+        Exported::read(&self.path("expected"), "task_events")
+    }
+
+    fn events(&self, name: &str) -> Vec<Row> {
+        Exported::read(&self.path(name), "task_events")
+    }
+
+    fn ledger(&self, name: &str) -> Vec<Row> {
+        Exported::read(&self.path(name), "snapshots")
+    }
+}
+
+#[test]
+fn a_live_cluster_gives_the_rows_of_its_listing() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let at = ["--observed-at", "2026-11-23T18:36:42Z", "--format", "csv"];
+    desk.file("a.json", listing()).file("nodes.json", nodes());
+    let tables = ["--table", "task_events,allocation_history,task_state_history,sightings,nodes,starts,coverage"];
+    desk.export(&[&["a.json", "nodes.json", "--full-listing", "-o", "files"], &at[..], &tables].concat()).ends(0);
+    let ran = desk.nomad(&[], &[&["export", &agent.address, "-o", "live"], &at[..], &tables].concat());
+    ran.ends(0).says(&format!("asking {}, namespace *", agent.address)).says("2 documents, ");
+    let (mut files, mut live) = (desk.files("files"), desk.files("live"));
+    files.remove("_export.json");
+    live.remove("_export.json");
+    assert_eq!(files.len(), 7);
+    assert!(files == live);
+    let asked = agent.asked("/v1/allocations").remove(0);
+    let parameters = [("namespace", "*"), ("resources", "true"), ("task_states", "true"), ("per_page", "5000")];
+    assert_eq!(asked.query, parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+}
+
+#[test]
+fn the_ledger_says_what_was_asked_and_whether_it_is_all() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let with_password = agent.address.replace("http://", "http://ann:hunter2@");
+    for (out, arguments, namespace, full) in [
+        ("all", vec![], "*", true),
+        ("one", vec!["--namespace", "prod"], "prod", true),
+        ("part", vec!["--filter", "ClientStatus == \"failed\""], "*", false),
+        ("ids", vec!["--prefix", "2"], "*", false),
+    ] {
+        let run = [&["export", &with_password, "-o", out, "--table", "snapshots"], &arguments[..]].concat();
+        let ran = desk.nomad(&[], &run).ends(0);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+        let row = desk.ledger(out).remove(0);
+        assert_eq!((&row["namespace"], &row["is_full_listing"]), (&namespace.into(), &full.into()), "{out}");
+        assert_eq!((&row["nomad_index"], &row["observed_from"]), (&4265.into(), &"fetched".into()));
+        assert_eq!(row["source"].as_str(), Some(agent.address.as_str()));
+    }
+    assert_eq!(agent.asked("/v1/allocations")[2].parameter("filter"), "ClientStatus == \"failed\"");
+    assert!(agent.requests().iter().all(|request| request.header("authorization") == "Basic YW5uOmh1bnRlcjI="));
+}
+
+#[test]
+fn without_a_source_the_cluster_of_the_environment_is_meant() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let socket = desk.path("api.sock");
+    let task = Agent::over(&Over::Socket(&socket), answer);
+    let v6 = Agent::over(&Over::Ipv6, answer);
+    let events = desk.expected();
+    type Way<'w> = (&'w str, Vec<(&'w str, &'w str)>, Vec<&'w str>);
+    let ways: [Way<'_>; 5] = [
+        ("addr", vec![("NOMAD_ADDR", &agent.address), ("NOMAD_UNIX_ADDR", "unix:///nowhere")], vec![]),
+        ("unix", vec![("NOMAD_UNIX_ADDR", &task.address)], vec![]),
+        ("unixaddr", vec![("NOMAD_ADDR", &task.address)], vec![]),
+        ("flag", vec![("NOMAD_ADDR", "http://127.0.0.1:1")], vec!["--address", &agent.address]),
+        ("v6", vec![], vec![&v6.address]),
+    ];
+    for (out, variables, arguments) in ways {
+        desk.nomad(&variables, &[&["export", "-o", out], &arguments[..]].concat()).ends(0);
+        assert_eq!(desk.events(out), events, "{out}");
+    }
+    let namespaced = [("NOMAD_ADDR", agent.address.as_str()), ("NOMAD_NAMESPACE", "prod"), ("NOMAD_REGION", "eu")];
+    desk.nomad(&namespaced, &["report", "-v"]).ends(0).says("namespace prod");
+    let asked = agent.asked("/v1/allocations").pop().expect("a request");
+    assert_eq!((asked.parameter("namespace"), asked.parameter("region")), ("prod", "eu"));
+    desk.nomad(&[], &["query", "coverage_summary", &agent.address]).ends(0);
+}
+
+/// The listing in pages of two, each of which begins with the last of the page before.
+fn paged(request: &Request) -> Reply {
+    let all: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&listing()).expect("a list");
+    let first: usize = request.parameter("next_token").parse().unwrap_or(0);
+    let size: usize = request.parameter("per_page").parse().expect("a size");
+    let end = (first + size).min(all.len());
+    let body = serde_json::to_string(&all[first..end]).expect("a list");
+    let reply = Reply::list(4265, body);
+    if end < all.len() { reply.header("X-Nomad-Nexttoken", &(end - 1).to_string()) } else { reply }
+}
+
+#[test]
+fn pages_are_one_document_and_repeats_across_them_are_merged() {
+    let (desk, agent) = (Desk::new(), listed(paged));
+    let events = desk.expected();
+    desk.nomad(&[], &["export", &agent.address, "--per-page", "2", "-o", "out"]).ends(0).says("2 documents, ");
+    assert_eq!(desk.events("out"), events);
+    assert!(agent.asked("/v1/allocations").len() > 5);
+    assert_eq!(desk.ledger("out")[0]["is_full_listing"], true);
+}
+
+#[test]
+fn a_page_that_may_not_be_the_last_is_no_full_listing() {
+    let agent = listed(|request| match request.parameter("next_token") {
+        "" => Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", "garbled"),
+        _ => Reply::recorded("page-bad-token.txt"),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3).says("its end is not sure");
+    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
+    assert_eq!(desk.events("out").len(), 1);
+}
+
+#[test]
+fn a_body_that_is_cut_is_read_as_far_as_it_is_whole_and_asked_for_again() {
+    let desk = Desk::new();
+    let events = desk.expected();
+    let times = AtomicUsize::new(0);
+    let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::hang_up(),
+        1 => Reply::list(9, listing()).cut(50_000),
+        _ => Reply::list(9, listing()),
+    });
+    let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
+    ran.says("; asking again").says("0 rejected");
+    assert_eq!(desk.events("out").len(), events.len());
+    let full: Vec<_> = desk.ledger("out").iter().map(|row| row["is_full_listing"].clone()).collect();
+    assert_eq!(full, [false, true, false]);
+
+    let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
+    desk.nomad(&[], &["export", &agent.address, "-o", "cut"]).ends(3).says("what came before is kept");
+    let seen = desk.events("cut").len();
+    assert!(seen > 0 && seen < events.len());
+    assert!(desk.ledger("cut").iter().all(|row| row["is_full_listing"] == false));
+    assert_eq!(agent.asked("/v1/allocations").len(), 3);
+}
+
+#[test]
+fn gzip_and_slow_answers_are_read() {
+    let desk = Desk::new();
+    let events = desk.expected();
+    let agent = listed(|request| {
+        assert_eq!(request.header("accept-encoding"), "gzip");
+        Reply::list(9, listing()).gzip().slow(Duration::from_millis(150))
+    });
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
+    assert_eq!(desk.events("out"), events);
+}
+
+#[test]
+fn a_passing_fault_is_waited_for() {
+    let desk = Desk::new();
+    for fault in ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"] {
+        let times = AtomicUsize::new(0);
+        let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::status(fault, "No cluster leader"),
+            _ => Reply::list(9, listing()),
+        });
+        let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0);
+        ran.says("; asking again");
+        assert_eq!(agent.asked("/v1/allocations").len(), 2, "{fault}");
+    }
+}
+
+#[test]
+fn a_fault_says_what_to_do() {
+    let desk = Desk::new();
+    let cases: [(&str, Reply, &[&str]); 9] = [
+        ("none", Reply::recorded("acl-list-anonymous-star.txt"), &["Permission denied", "NOMAD_TOKEN", "read-job"]),
+        (TOKEN, Reply::status("500 Oops", &format!("{TOKEN} makes no sense")), &["*** makes no sense"]),
+        (
+            TOKEN,
+            Reply::recorded("acl-list-bad-token.txt"),
+            &["Permission denied", "the token may not read", "read-job"],
+        ),
+        ("none", Reply::recorded("acl-taskapi-nopolicy-list-notoken.txt"), &["Unauthorized", "identity"]),
+        ("none", Reply::recorded("region-unknown.txt"), &["No path to region", "--region"]),
+        ("none", Reply::recorded("filter-syntax-error.txt"), &["failed to read filter expression"]),
+        ("none", Reply::recorded("path-unknown.txt"), &["no Nomad agent"]),
+        ("none", Reply::recorded("tls-plain-http-to-https.txt"), &["https://"]),
+        ("none", Reply::list(1, "<html>log in</html>"), &["the answer is not Nomad's"]),
+    ];
+    for (token, reply, words) in cases {
+        let agent = listed(move |_| reply.clone());
+        let variables: &[(&str, &str)] = if token == "none" { &[] } else { &[("NOMAD_TOKEN", token)] };
+        let mut ran = desk.nomad(variables, &["export", &agent.address, "-o", "x"]).ends(1);
+        for word in words {
+            ran = ran.says(word);
+        }
+        assert!(!ran.err.contains(TOKEN), "{}", ran.err);
+        assert_eq!(agent.asked("/v1/nodes").len(), 0, "what has failed is not gone on with");
+    }
+    let agent = listed(|_| Reply::status("500 Internal Server Error", "No cluster leader"));
+    desk.nomad(&[], &["report", &agent.address]).ends(1).says("--stale");
+    assert_eq!(agent.asked("/v1/allocations").len(), 5);
+    desk.nomad(&[], &["report", "http://127.0.0.1:1"]).ends(1).says("connection refused").says("NOMAD_ADDR");
+    desk.nomad(&[], &["report", "http://nomad.invalid:4646"]).ends(1).says("not known to DNS");
+    desk.nomad(&[], &["report", "unix:///nowhere/api.sock"]).ends(1).says("there is no socket");
+    desk.nomad(&[], &["report", "http://h/v1/allocations"]).ends(2).says("SOURCE: ");
+    desk.nomad(&[], &["report", &sample("cluster"), "--stale"]).ends(2).says("--stale");
+    desk.nomad(&[], &["report", "--prefix", "xyz"]).ends(2).says("hexadecimal");
+    assert!(desk.names().is_empty());
+}
+
+#[test]
+fn nodes_that_may_not_be_read_cost_their_classes_only() {
+    let agent = Agent::new(|request| match request.path.as_str() {
+        "/v1/nodes" => Reply::recorded("acl-nodes-anonymous.txt"),
+        _ => answer(request),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0).says("node { policy = \"read\" }");
+    assert_eq!(desk.ledger("out").len(), 1);
+}
+
+#[test]
+fn credentials_go_to_their_agent_and_are_seen_nowhere() {
+    let (desk, other) = (Desk::new(), Agent::new(answer));
+    let elsewhere = other.address.clone();
+    let agent = Agent::new(answer);
+    desk.file("token", format!("{TOKEN}\n"));
+    let auth = ("NOMAD_HTTP_AUTH", "ann:hunter2:x");
+    let url = agent.address.replace("http://", "http://bob:hunter3@");
+    for (out, variables, arguments) in [
+        ("env", vec![auth, ("NOMAD_TOKEN", TOKEN)], vec!["-v", &agent.address]),
+        ("file", vec![auth, ("NOMAD_TOKEN", "not-this")], vec!["-v", "--token-file", "token", url.as_str()]),
+    ] {
+        let ran = desk.nomad(&variables, &[&["export", "-o", out, "--format", "csv"], &arguments[..]].concat()).ends(0);
+        let mut written: Vec<u8> = desk.files(out).into_values().flatten().collect();
+        written.extend(ran.out.bytes().chain(ran.err.bytes()));
+        let written = String::from_utf8_lossy(&written);
+        for secret in [TOKEN, "hunter2", "hunter3", "YW5uOmh1bnRlcjI6eA=="] {
+            assert!(!written.contains(secret), "{secret}");
+        }
+    }
+    for request in agent.requests() {
+        assert_eq!(
+            (request.header("x-nomad-token"), request.header("authorization")),
+            (TOKEN, "Basic YW5uOmh1bnRlcjI6eA==")
+        );
+        assert!(!request.target.contains(TOKEN));
+    }
+    let there = Agent::new(move |request| {
+        Reply::status("307 Temporary Redirect", "").header("Location", &format!("{elsewhere}{}", request.target))
+    });
+    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &there.address]).ends(1);
+    ran.says("redirects to").says(&other.address);
+    assert!(other.requests().is_empty());
+}
+
+#[test]
+fn a_redirect_within_the_agent_is_followed() {
+    let agent = Agent::new(|request| match request.path.strip_prefix("/gate") {
+        Some(rest) => {
+            Reply::status("307 Temporary Redirect", "").header("Location", &request.target.replace(&request.path, rest))
+        }
+        None => answer(request),
+    });
+    Desk::new().nomad(&[("NOMAD_TOKEN", TOKEN)], &["query", "snapshots", &format!("{}/gate", agent.address)]).ends(0);
+    assert!(agent.asked("/v1/allocations").iter().all(|request| request.header("x-nomad-token") == TOKEN));
+}
+
+#[test]
+fn a_proxy_stands_between_us_and_other_hosts_only() {
+    let (desk, proxy, agent) = (Desk::new(), Agent::new(answer), Agent::new(answer));
+    let variables = [("HTTP_PROXY", proxy.address.as_str())];
+    desk.nomad(&variables, &["query", "snapshots", &agent.address]).ends(0);
+    assert!(proxy.requests().is_empty());
+    desk.nomad(&variables, &["query", "snapshots", "http://nomad.invalid:4646"]).ends(0);
+    assert!(proxy.requests().iter().all(|request| request.target.starts_with("http://nomad.invalid:4646/v1/")));
+    desk.nomad(&[variables[0], ("NO_PROXY", "nomad.invalid")], &["report", "http://nomad.invalid:4646"]).ends(1);
+}
+
+#[test]
+fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
+    let desk = Desk::new();
+    let (agent, strict) = (Agent::over(&Over::Tls(false), answer), Agent::over(&Over::Tls(true), answer));
+    let file = |name: &str| pem(name).to_string_lossy().into_owned();
+    let (ca, client, key) = (file("ca.pem"), file("client.pem"), file("client.key.pem"));
+    fs::create_dir(desk.path("authorities")).expect("a directory");
+    fs::copy(&ca, desk.path("authorities/ca.pem")).expect("a file");
+    let localhost = agent.address.replace("127.0.0.1", "localhost");
+    let strict = strict.address.replace("127.0.0.1", "localhost");
+    // A connection to localhost may try its other addresses first; the agent has the one.
+    desk.nomad(&[], &["report", &localhost]).ends(1).says("not known here").says("NOMAD_CACERT");
+    desk.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).ends(0);
+    desk.nomad(&[("NOMAD_CACERT", &ca)], &["query", "snapshots", &localhost]).ends(0);
+    desk.nomad(&[("NOMAD_CAPATH", "authorities")], &["query", "snapshots", &localhost]).ends(0);
+    desk.nomad(&[("NOMAD_SKIP_VERIFY", "true")], &["query", "snapshots", &agent.address]).ends(0);
+    desk.nomad(&[("NOMAD_SKIP_VERIFY", "no")], &["report", &agent.address]).ends(1);
+    let ran = desk.nomad(&[], &["report", &agent.address, "--ca-cert", &ca]).ends(1);
+    ran.says("for another name").says("--tls-server-name");
+    let named = ["query", "snapshots", &agent.address, "--ca-cert", &ca, "--tls-server-name", "server.global.nomad"];
+    desk.nomad(&[], &named).ends(0);
+    let host = agent.requests().pop().expect("a request").header("host").to_owned();
+    assert!(agent.address.ends_with(&host), "{host}");
+
+    desk.nomad(&[("NOMAD_CACERT", &ca)], &["report", &strict]).ends(1).says("client certificate").says("--client-cert");
+    let both = [("NOMAD_CACERT", ca.as_str()), ("NOMAD_CLIENT_CERT", &client), ("NOMAD_CLIENT_KEY", &key)];
+    desk.nomad(&both, &["query", "snapshots", &strict]).ends(0);
+    desk.nomad(&both[..2], &["report", &strict]).ends(1).says("--client-key");
+    desk.nomad(&[("NOMAD_CACERT", "gone.pem")], &["report", &strict]).ends(1).says("gone.pem cannot be read");
+    desk.nomad(&[("NOMAD_CACERT", &key)], &["report", &strict]).ends(1).says("client.key.pem");
+    desk.nomad(&[], &["report", &agent.address.replace("https", "http")]).ends(1);
+    let plain = Agent::new(answer).address.replace("http", "https");
+    desk.nomad(&[], &["report", &plain]).ends(1).says("may not speak TLS");
+}
+
+#[test]
+fn a_token_that_reads_some_namespaces_lists_these_in_full() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"AccessorID":"x","Type":"client","Policies":["p"]}"#),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"},{"Name":"jobs-only"}]"#),
+        ("/v1/allocations", "prod") => Reply::list(5, format!("[{}]", allocation("a", "prod", "j"))),
+        ("/v1/allocations", "default") => Reply::list(6, "[]"),
+        ("/v1/allocations", _) => Reply::recorded("acl-list-bad-token.txt"),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out"]).ends(0);
+    ran.says("namespace jobs-only: the token may not read");
+    let ledger = desk.ledger("out");
+    let row = |n: usize| {
+        (ledger[n]["namespace"].clone(), ledger[n]["is_full_listing"].clone(), ledger[n]["nomad_index"].clone())
+    };
+    assert_eq!(row(0), ("default".into(), true.into(), 6.into()));
+    assert_eq!(row(1), ("prod".into(), true.into(), 5.into()));
+}
+
+#[test]
+fn a_prefix_of_odd_length_is_asked_for_short_and_cut_here() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let events = desk.expected();
+    let id = events[0]["alloc_id"].as_str().expect("an ID").to_owned();
+    desk.nomad(&[], &["export", &agent.address, "--prefix", &id[..11], "-o", "out"]).ends(0);
+    let digits = id.replace('-', "");
+    assert_eq!(agent.asked("/v1/allocations")[0].parameter("prefix"), &digits[..10]);
+    let ids: Vec<_> = desk.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
+    assert!(!ids.is_empty() && ids.iter().all(|other| *other == id.as_str()));
+}
+
+#[test]
+fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
+    let (desk, agent) = (
+        Desk::new(),
+        listed(|request| Reply::list(4265, listing()).slow(Duration::from_millis(request.path.len() as u64))),
+    );
+    let tables = [
+        "--format",
+        "csv",
+        "--table",
+        "task_events,allocation_history,task_state_history,sightings,nodes,coverage,starts",
+    ];
+    let export = |arguments: &[&str], out: &str| {
+        desk.nomad(&[], &[&["export", "-o", out, "-q"], arguments, &tables].concat()).ends(0);
+        let mut files = desk.files(out);
+        files.remove("_export.json");
+        files
+    };
+    let at = ["--observed-at", "2026-11-23T18:36:42.5Z"];
+    let live = export(&[&[agent.address.as_str()], &at[..]].concat(), "live");
+    for (file, kept) in [("now.json.zst", "now.json.zst"), ("plain.json", "plain.json"), ("dumps/", "dumps")] {
+        let ran = desk.nomad(&[], &["fetch", &agent.address, "-o", file]).ends(0);
+        ran.says("namespace *").says("are kept in");
+        assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
+        // Without being told, the moment is the one of the answer, to the nanosecond.
+        desk.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).ends(0);
+        let row = desk.ledger(&format!("{kept}.own")).remove(0);
+        assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
+        assert_eq!((&row["namespace"], &row["nomad_index"]), (&"*".into(), &4265.into()), "{file}");
+    }
+    assert_eq!(fs::read_to_string(desk.path("plain.json")).expect("a file"), listing());
+    assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
+    // What somebody else put beside a file does not keep it from being read.
+    desk.file("a.json", listing()).file("a.json.meta.json", "{}");
+    desk.nomad(&[], &["export", "a.json", "-o", "a"]).ends(0).says("a.json.meta.json is left aside");
+    let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
+    assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
+    let name = desk.files("dumps").into_keys().next().expect("a file");
+    let row = desk.ledger("dumps.own").remove(0);
+    let at = alloclog::time::in_file_name(&name);
+    assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
+    // Beside others in a directory, and inside an archive.
+    fs::create_dir(desk.path("all")).expect("a directory");
+    for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
+        fs::rename(desk.path(file), desk.path("all").join(file)).expect("a file that moves");
+    }
+    let ran = desk.nomad(&[], &["export", "all", "-o", "all.out"]).ends(0);
+    ran.says("4 documents, ");
+}
+
+#[test]
+fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
+    let desk = Desk::new();
+    let agent = listed(|_| Reply::recorded("acl-list-anonymous-star.txt"));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(1).says("read-job");
+    assert!(desk.names().is_empty());
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.zst", "--every", "1s"]).ends(2).says("directory");
+    let times = AtomicUsize::new(0);
+    let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::list(9, listing()).cut(50_000),
+        _ => Reply::list(9, listing()),
+    });
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0).says("asking again");
+    let unpacked = zstd::decode_all(&*fs::read(desk.path("x.json.zst")).expect("a file")).expect("zstd");
+    assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
+    let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "cut.json.zst"]).ends(3);
+    desk.nomad(&[], &["export", "cut.json.zst", "-o", "cut"]).ends(3);
+    assert_eq!(desk.ledger("cut")[0]["is_full_listing"], false);
+    let bytes = fs::read(desk.path("x.json.zst")).expect("a file");
+    desk.file("half.zst", &bytes[..bytes.len() / 2]);
+    desk.nomad(&[], &["export", "half.zst", "-o", "half"]).ends(1).says("rejected: half.zst: ");
+}
+
+#[test]
+fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"}]"#),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0);
+    desk.nomad(&[], &["export", "x.json.zst", "-o", "out"]).ends(0).says("3 documents, 2 allocations");
+    let names: Vec<_> = desk.ledger("out").iter().map(|row| row["namespace"].clone()).collect();
+    assert_eq!(names[..2], ["default", "prod"]);
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(1).says("--namespace");
+}
+
+#[test]
+fn fetching_goes_on_for_as_long_as_it_is_told() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps/", "--every", "300ms", "--for", "1s"]).ends(0);
+    let files = desk.files("dumps");
+    assert!((3..=4).contains(&files.len()), "{:?}", files.keys());
+    desk.nomad(&[], &["export", "dumps", "-o", "out"]).ends(0);
+    assert_eq!(desk.events("out").len(), desk.expected().len());
+}
+
+/// A cluster that changes: each listing shows one allocation more. Faults stand between.
+fn changing(request: &Request, times: &AtomicUsize) -> Reply {
+    if request.path != "/v1/allocations" {
+        return aside(request);
+    }
+    if !request.parameter("index").is_empty() {
+        // The index of an empty cluster is 0, which would not wait.
+        assert_ne!(request.parameter("index"), "0");
+        thread::sleep(Duration::from_millis(50));
+        return Reply::list(1, "[]");
+    }
+    let time = times.fetch_add(1, Ordering::SeqCst);
+    let list: Vec<String> = (0..time).map(|n| allocation(&format!("a{n}"), "default", "j")).collect();
+    match time {
+        2 => Reply::status("500 Internal Server Error", "something broke"),
+        // The cluster was restored: its index goes back.
+        3.. => Reply::list(2, format!("[{}]", list.join(","))),
+        _ => Reply::list(time as i64 * 100, format!("[{}]", list.join(","))),
+    }
+}
+
+#[test]
+fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
+    for signal in ["-INT", "-TERM"] {
+        let desk = Desk::new();
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        let agent = Agent::new(move |request| changing(request, &counted));
+        let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "100ms"];
+        let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+        while times.load(Ordering::SeqCst) < 6 {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "{signal}");
+        let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0);
+        ran.says("something broke").says("asking again until it answers").says("0 rejected");
+        assert!(desk.events("out").len() >= 4);
+        assert!(desk.ledger("out").len() >= 5);
+        assert_eq!(desk.names(), ["out"]);
+    }
+    let desk = Desk::new();
+    desk.nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
+        .ends(2)
+        .says("--watch takes one live cluster");
+}
+
+#[test]
+fn watching_a_recorded_cluster_sees_all_that_its_snapshots_show() {
+    let Some(recording) = recordings::recording() else { return };
+    let directory = recordings::unpacked(&recording, "snaps.tar.zst").join("snaps");
+    let entries = fs::read_dir(&directory).expect("snapshots");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    files.sort();
+    let desk = Desk::new();
+    let snapshots = directory.join("*.json").to_string_lossy().into_owned();
+    desk.nomad(&[], &["export", &snapshots, "-o", "files", "-q"]).ends(0);
+
+    let times = Arc::new(AtomicUsize::new(0));
+    let (counted, count) = (Arc::clone(&times), files.len());
+    let agent = Agent::new(move |request| {
+        if request.path != "/v1/allocations" {
+            return aside(request);
+        }
+        if !request.parameter("index").is_empty() {
+            return Reply::list(1, "[]");
+        }
+        let time = counted.fetch_add(1, Ordering::SeqCst);
+        let body = fs::read(&files[time.min(files.len() - 1)]).expect("a snapshot");
+        Reply::list(time as i64 + 1, body).gzip()
+    });
+    let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "1ms", "-q"];
+    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    while times.load(Ordering::SeqCst) < count + 2 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    Ran::of(child.wait_with_output().expect("an end")).ends(0);
+    let events = |name: &str| {
+        let mut rows: Vec<String> =
+            desk.events(name).iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
+        rows.sort();
+        rows
+    };
+    let (watched, expected) = (events("out"), events("files"));
+    assert!(watched.len() > 2000, "{}", watched.len());
+    assert!(watched == expected, "{} of {}", watched.len(), expected.len());
+}
+
+#[test]
+fn single_allocations_are_kept_in_full_without_their_secrets() {
+    let full = fs::read_to_string(sample("allocation.json")).expect("an allocation");
+    let value: serde_json::Value = serde_json::from_str(&full).expect("an allocation");
+    let id = value["ID"].as_str().expect("an ID").to_owned();
+    let with_secret = full.replacen('{', r#"{"SignedIdentities":{"t":"a-token"},"#, 1);
+    let path = format!("/v1/allocation/{id}");
+    let agent = Agent::new(move |request| {
+        if request.path == path {
+            Reply::list(1, with_secret.clone())
+        } else {
+            Reply::status("404 Not Found", "alloc not found")
+        }
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json", "--allocations", &id]).ends(0);
+    let kept = fs::read_to_string(desk.path("x.json")).expect("a file");
+    assert!(!kept.contains("a-token") && !kept.contains("\"Env\"") && !kept.contains("\"Config\""), "{kept}");
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "all.json", "--allocations", &id, "--everything"]).ends(0);
+    assert!(fs::read_to_string(desk.path("all.json")).expect("a file").contains("a-token"));
+    let other = format!("{id},00000000-0000-0000-0000-000000000000");
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "two.zst", "--allocations", &other])
+        .ends(3)
+        .says("alloc not found");
+    let events = |file: &str, out: &str| {
+        desk.nomad(&[], &["export", file, "-o", out, "-q"]).ends(0);
+        desk.events(out)
+    };
+    let expected = events(&sample("allocation.json"), "expected");
+    assert_eq!(events("x.json", "a"), expected);
+    assert_eq!(events("two.zst", "b"), expected);
+}
