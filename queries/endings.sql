@@ -53,20 +53,25 @@ WITH stopped_allocations AS (
   FROM timeline AS t
   JOIN stopped_allocations AS s ON s.region = t.region AND s.alloc_id = t.alloc_id
   WHERE t.event_type = 'Reconnected'
+), followers AS (
+  -- The events that tell something of the one straight before them.
+  SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
+  FROM timeline
+  WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
 ), blind_ends AS (
   -- What came before a Terminated is lost: what comes after it tells whether it was a kill or an asked restart.
   SELECT c.region, c.alloc_id, c.task, c.event_no,
          CASE WHEN n.event_type = 'Killed' THEN 'stopped' WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
   FROM timeline AS c
-  LEFT JOIN timeline AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
-      AND n.event_no = c.event_no + 1
+  LEFT JOIN followers AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+      AND n.event_no = c.event_no
   WHERE c.is_blind
 ), hook_ends AS (
   -- A hook that fails before the start ends the run; one after it does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
   FROM timeline AS c
-  JOIN timeline AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
-      AND n.event_no = c.event_no + 1
+  JOIN followers AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+      AND n.event_no = c.event_no
   WHERE c.event_type = 'Task hook failed' AND c.is_started IS NULL AND n.event_type IN ('Restarting', 'Not Restarting')
 ), candidates AS (
   SELECT *

@@ -105,13 +105,14 @@ WITH exact_events AS (
   WHERE events_there > 1
 ), numbered AS (
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
-         restart_reason, start_delay_ns, message, details, has_attempts, type_name, place_no AS event_no,
+         restart_reason, start_delay_ns, message, details, has_attempts, type_name, is_gap_head,
+         place_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM placed
   WHERE events_there = 1
   UNION ALL
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
-         restart_reason, start_delay_ns, message, details, has_attempts, type_name,
+         restart_reason, start_delay_ns, message, details, has_attempts, type_name, is_gap_head,
          first_no - 1 + tie_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM tied
