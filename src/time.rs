@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat};
 
 /// Nanoseconds in a second, an hour and a day.
 pub const SECOND: i64 = 1_000_000_000;
@@ -91,7 +92,8 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 
 /// This moment, in nanoseconds since the epoch; 0 where the clock says what they cannot tell.
 pub fn now() -> i64 {
-    Utc::now().timestamp_nanos_opt().unwrap_or(0)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(0)
 }
 
 /// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.

@@ -353,7 +353,7 @@ impl<'a> Judge<'a> {
         let latest = self.truth.latest();
         let followed = self.truth.followers().into_iter().filter_map(|n| self.cluster.allocations[n].replaces);
         let followed: BTreeSet<usize> = followed.map(|(before, _)| before).collect();
-        let mut runs: BTreeMap<(&str, &str, i64), Vec<(usize, usize)>> = BTreeMap::new();
+        let mut runs: BTreeMap<RunKey<'_>, Vec<(usize, usize)>> = BTreeMap::new();
         for (number, version) in &latest {
             let allocation = &self.cluster.allocations[*number];
             let job = &self.cluster.jobs[allocation.job];
@@ -518,6 +518,9 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 }
+
+/// A run of a job: its namespace, its ID and its version.
+type RunKey<'a> = (&'a str, &'a str, i64);
 
 const CAUSES: [(Cause, &str); 8] = [
     (Cause::Failure, "failure"),
