@@ -24,9 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BENCHES = Path(__file__).resolve().parent
-PARTS = ["flatten", "memory", "views", "overlap", "help"]
+PARTS = ["flatten", "memory", "views", "statistics", "overlap", "help"]
 STORED = "task_events,allocation_history,task_state_history,sightings,snapshots"
 VIEWS = "allocations,task_states,coverage"
+STATISTICS = (
+    f"{VIEWS},coverage_summary,attempts,starts,failures,restarts,failure_summary,start_latency,start_phases,crash_loops,"
+    "job_runs,job_run_summary,reschedules"
+)
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Run:
 
     seconds: float
     peak: int  # bytes of resident memory at most
+    processor: float | None = None  # seconds of all cores, which a busy machine changes less
     rows: int | None = None  # task events written
 
 
@@ -50,11 +55,14 @@ def process(command):
             stream.seek(0)
         if child.returncode != 0:
             sys.exit(f"{shlex.join(map(str, command))} failed with {child.returncode}:\n{stderr.read().decode()}")
-        return Run(seconds, usage.ru_maxrss * 1024), stdout.read().decode()
+        run = Run(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+        return run, stdout.read().decode()
 
 
 def best(runs):
-    return Run(min(run.seconds for run in runs), max(run.peak for run in runs), runs[0].rows)
+    processors = [run.processor for run in runs if run.processor is not None]
+    least = min(processors, default=None)
+    return Run(min(run.seconds for run in runs), max(run.peak for run in runs), least, runs[0].rows)
 
 
 class Bench:
@@ -91,14 +99,17 @@ class Bench:
                 while file.read(1 << 24):
                     pass
 
-    def export(self, source, tables=STORED):
-        """One export of tables as Parquet; the output is removed."""
+    def export(self, source, tables=STORED, rows=None):
+        """One export of tables as Parquet; the output is removed. `rows` is told how many rows each has."""
         shutil.rmtree(self.out, ignore_errors=True)
         run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])
         if "task_events" in tables:
             events = self.out / "task_events.parquet"
             count = f"import pyarrow.parquet as pq; print(pq.read_metadata({str(events)!r}).num_rows)"
             run.rows = int(subprocess.check_output([sys.executable, "-c", count]))
+        if rows is not None:
+            manifest = json.loads((self.out / "_export.json").read_text())
+            rows.update((file["table"], file["rows"]) for file in manifest["files"])
         shutil.rmtree(self.out)
         return run
 
@@ -108,16 +119,16 @@ class Bench:
         run, said = process([sys.executable, BENCHES / "peers" / f"{name}_flatten.py", source, self.out / "out.parquet"])
         shutil.rmtree(self.out)
         said = json.loads(said)
-        return Run(said["seconds"], run.peak, said["rows"])
+        return Run(said["seconds"], run.peak, rows=said["rows"])
 
     def rounds(self, contenders):
         """The best of all rounds of each contender, which take turns."""
         runs = {name: [] for name in contenders}
         for number in range(self.options.rounds):
             for name, contender in contenders.items():
-                runs[name].append(contender())
-                took = runs[name][-1]
-                self.say(f"round {number + 1}: {name} {took.seconds:.3f} s, {megabytes(took.peak)} MB")
+                run = contender()
+                runs[name].append(run)
+                self.say(f"round {number + 1}: {name} {run.seconds:.3f} s, {megabytes(run.peak)} MB")
         return {name: best(runs) for name, runs in runs.items()}
 
     def bar(self, what, bar, measured, holds):
@@ -179,8 +190,45 @@ class Bench:
         ratio = with_views.seconds / without.seconds
         self.bar("the three views", "at most as much again", f"{ratio - 1:.2f} times as much", ratio <= 2)
         print("\n## The views\n")
-        rows = [[name, f"{run.seconds:.2f}", megabytes(run.peak)] for name, run in results.items()]
-        table(["written", "seconds", "peak MB"], rows)
+        took(results)
+
+    def statistics(self):
+        """All files of queries/, against DuckDB over the same stored tables: both write the statistics as Parquet."""
+        document = self.document("array", self.options.allocs)
+        self.warm([document])
+        tables = f"{STORED},nodes"
+        with tempfile.TemporaryDirectory(dir=self.directory) as kept:
+            stored = Path(kept) / "stored"
+            process([self.options.alloclog, "export", "-q", document, "-o", stored, "--table", tables])
+            rows = {}
+
+            def duckdb():
+                self.out.mkdir()
+                script = BENCHES / "peers" / "duckdb_statistics.py"
+                run, said = process([sys.executable, script, stored, BENCHES.parent / "queries", self.out, STATISTICS])
+                shutil.rmtree(self.out)
+                said = json.loads(said)
+                wrong = {name: (count, rows[name]) for name, count in said["rows"].items() if count != rows[name]}
+                if wrong:
+                    sys.exit(f"not the same number of rows, DuckDB's and ours: {wrong}")
+                return Run(said["seconds"], run.peak, said["processor"])
+
+            results = self.rounds(
+                {
+                    "stored tables": lambda: self.export(document, tables),
+                    "stored tables and statistics": lambda: self.export(document, f"{tables},{STATISTICS}", rows),
+                    "DuckDB: statistics": duckdb,
+                }
+            )
+        without, all_of_it, theirs = results.values()
+        ours = all_of_it.seconds - without.seconds
+        ratio = ours / theirs.seconds
+        what = "all statistics, against DuckDB over the stored tables"
+        self.bar(what, "at most 1.5 times its time", f"{ratio:.2f} times: {ours:.2f} s", ratio <= 1.5)
+        peak = all_of_it.peak
+        self.bar("all statistics: peak memory", "at most 2,000 MB", f"{megabytes(peak)} MB", peak <= 2e9)
+        print("\n## All statistics\n")
+        took(results)
 
     def overlap(self):
         allocs, snapshots = self.options.snapshot_allocs, self.options.snapshots
@@ -214,6 +262,12 @@ class Bench:
 
 def megabytes(number):
     return f"{number / 1e6:,.0f}"
+
+
+def took(results):
+    """Prints what each contender took, as Markdown."""
+    rows = [[name, f"{run.seconds:.2f}", f"{run.processor:.2f}", megabytes(run.peak)] for name, run in results.items()]
+    table(["written", "seconds", "processor seconds", "peak MB"], rows)
 
 
 def table(head, rows):
