@@ -24,7 +24,7 @@ pub const COLUMNS: [&str; 11] = [
     "datacenter",
 ];
 
-/// The columns of a group, at least one, each of [`COLUMNS`] and named once.
+/// The columns of a group, at least one, each of `COLUMNS` and named once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By(Vec<&'static str>);
 
