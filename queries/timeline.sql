@@ -68,6 +68,9 @@ WITH exact_events AS (
   SELECT DISTINCT region, alloc_id, task
   FROM events
   WHERE attempt IS NULL
+), addressed AS (
+  SELECT *, COALESCE(attempt, 0) AS head_attempt, COALESCE(event_at_ns, 0) AS head_ns
+  FROM events
 ), keyed AS (
   SELECT e.*,
          t.region IS NULL AS has_attempts,
@@ -84,9 +87,9 @@ WITH exact_events AS (
          COALESCE(e.start_delay_ns, -1) AS delay_order,
          CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order,
          CASE WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
-  FROM events AS e
+  FROM addressed AS e
   LEFT JOIN gap_heads AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
-      AND g.head_attempt = COALESCE(e.attempt, 0) AND g.head_ns = COALESCE(e.event_at_ns, 0)
+      AND g.head_attempt = e.head_attempt AND g.head_ns = e.head_ns
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), placed AS (
   SELECT *,
