@@ -96,6 +96,13 @@ impl ObservedFrom {
 #[error("{0}")]
 pub struct AskedAgain(pub String);
 
+impl AskedAgain {
+    /// Whether an error of a stream is one.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<AskedAgain>())
+    }
+}
+
 /// Where a document comes from, and what is known of it before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {

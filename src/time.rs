@@ -96,6 +96,17 @@ pub fn now() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(0)
 }
 
+/// A moment in microseconds since the epoch as RFC 3339 text in UTC, with six digits of a second; `None` where no
+/// calendar reaches.
+pub fn micros_to_rfc3339(micros: i64) -> Option<String> {
+    Some(DateTime::from_timestamp_micros(micros)?.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// A UTC day in days since the epoch, as `2026-11-23`.
+pub fn day(days: i32) -> String {
+    DateTime::from_timestamp_nanos(i64::from(days) * DAY).format("%Y-%m-%d").to_string()
+}
+
 /// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.
 pub fn to_rfc3339(ns: i64) -> String {
     DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::console::{Console, Loudness};
 use super::interrupt;
 use crate::error::Usage;
 use crate::nomad::client::Tls;
 use crate::nomad::{Address, Ask, Client, Connection, Secret, Stop, address};
-use crate::source::Cluster;
+use crate::source::{Cluster, Input, Place, Source};
 use crate::time;
 
 /// What Nomad's environment says, and these flags over it. A token is taken from NOMAD_TOKEN or a file only: what stands
@@ -175,6 +176,16 @@ fn is_true(text: &str) -> bool {
 }
 
 /// Puts a cluster where sources are.
-pub fn source(cluster: Cluster) -> crate::source::Source {
-    crate::source::Source::Cluster(Arc::new(cluster))
+pub fn source(cluster: Cluster) -> Source {
+    Source::Cluster(Arc::new(cluster))
+}
+
+/// Says which clusters are asked, and for what.
+pub fn announce(inputs: &[Input], console: &Console) {
+    for input in inputs {
+        if let Place::Cluster(cluster) = &input.place {
+            let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
+            console.say_if(Loudness::Usual, &line);
+        }
+    }
 }

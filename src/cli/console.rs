@@ -25,6 +25,17 @@ pub enum Loudness {
     Verbose,
 }
 
+impl Loudness {
+    /// What `--quiet` and `--verbose` ask for.
+    pub fn of(quiet: bool, verbose: bool) -> Loudness {
+        match (quiet, verbose) {
+            (true, _) => Loudness::Quiet,
+            (_, true) => Loudness::Verbose,
+            _ => Loudness::Usual,
+        }
+    }
+}
+
 /// Standard error.
 pub struct Console {
     loudness: Loudness,

@@ -4,32 +4,14 @@ use serde_json::Value;
 
 use super::console::Console;
 use crate::error::Exit;
-use crate::query::{self, Condition, Row};
+use crate::query::{self, By, Condition, Row};
 use crate::store::Store;
 
 /// How many of the rows that meet a condition are named.
 const NAMED: usize = 10;
 
-/// Columns that say what a row is about, where a result has them.
-const PLACE: [&str; 17] = [
-    "region",
-    "namespace",
-    "job_id",
-    "parent_job_id",
-    "task_group",
-    "task",
-    "alloc_id",
-    "attempt",
-    "job_version",
-    "job_type",
-    "node_id",
-    "node_name",
-    "node_class",
-    "datacenter",
-    "class",
-    "measure",
-    "phase",
-];
+/// Columns that say what a row is about besides those that can be grouped by, where a result has them.
+const PLACE: [&str; 6] = ["parent_job_id", "alloc_id", "attempt", "class", "measure", "phase"];
 
 /// Asks each condition of the result that it is about, and names the rows that meet it.
 ///
@@ -67,7 +49,8 @@ pub fn judge<'c>(
 
 /// What a row is about, and the values that the condition looked at.
 fn name(row: &Row, condition: &Condition) -> String {
-    let is_shown = |column: &str| PLACE.contains(&column) || condition.columns.contains(column);
+    let is_place = |column: &str| By::COLUMNS.contains(&column) || PLACE.contains(&column);
+    let is_shown = |column: &str| is_place(column) || condition.columns.contains(column);
     let shown = row.0.iter().filter(|(column, value)| is_shown(column) && !matches!(value, Value::Null));
     let shown = shown.filter(|(_, value)| value.as_str() != Some(""));
     let shown = shown.map(|(column, value)| match value.as_str() {

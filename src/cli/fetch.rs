@@ -104,18 +104,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.output == Path::new("-") {
         return Err(Usage("-o takes a file or a directory; nothing is written to standard output".into()).into());
     }
-    let loudness = match (args.quiet, args.verbose) {
-        (true, _) => Loudness::Quiet,
-        (_, true) => Loudness::Verbose,
-        _ => Loudness::Usual,
-    };
     let ask = args.cluster.ask(args.namespace.as_deref(), &args.prefix);
-    let namespace = ask.namespace.clone();
     let cluster = args.cluster.cluster(address, &args.region, ask, args.every.is_some())?;
     let stop = cluster.client.stop().clone();
     let inputs = source::list(&[cluster::source(cluster)]).map_err(|problem| anyhow!(problem))?;
-    let console = Console::new(loudness, &inputs);
-    console.say_if(Loudness::Usual, &format!("asking {}, namespace {namespace}", inputs[0].name));
+    let console = Console::new(Loudness::of(args.quiet, args.verbose), &inputs);
+    cluster::announce(&inputs, &console);
     interrupt::listen()?;
     if is_directory {
         fs::create_dir_all(&args.output).with_context(|| format!("{} cannot be made", args.output.display()))?;
@@ -233,8 +227,7 @@ fn documents(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result
                 match compress(stream) {
                     Err(e) => problem = Some(e),
                     Ok((bytes, compressed, broke)) => {
-                        let is_made_good =
-                            broke.as_ref().is_some_and(|e| e.get_ref().is_some_and(|e| e.is::<AskedAgain>()));
+                        let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
                         if let Some(e) = &broke {
                             // What is not whole is kept all the same, unless all of it comes again.
                             let note = format!("{}: byte {bytes}: {e}", origin.name);

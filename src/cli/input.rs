@@ -206,12 +206,7 @@ impl Args {
         console: &Console,
         show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
-        for input in inputs {
-            if let source::Place::Cluster(cluster) = &input.place {
-                let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
-                console.say_if(Loudness::Usual, &line);
-            }
-        }
+        cluster::announce(inputs, console);
         let views = query::needed_views(&needs.views)?;
         let mut tables = query::needed_tables(&views)?;
         tables.extend(&needs.tables);
@@ -281,11 +276,7 @@ impl Args {
 
     /// How much is said.
     pub fn loudness(&self) -> Loudness {
-        match (self.quiet, self.verbose) {
-            (true, _) => Loudness::Quiet,
-            (_, true) => Loudness::Verbose,
-            _ => Loudness::Usual,
-        }
+        Loudness::of(self.quiet, self.verbose)
     }
 
     /// The time that statistics look at.

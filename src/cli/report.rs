@@ -100,19 +100,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if in_place {
         Term::stdout().clear_screen()?;
     }
-    place_and_judge(place, &text, &conditions, gathered.exit, &console)
-}
-
-/// Judges the conditions while the store is there, and puts the text in its place.
-fn place_and_judge(
-    place: Place,
-    text: &str,
-    conditions: &[Condition],
-    exit: Exit,
-    console: &Console,
-) -> anyhow::Result<Exit> {
     let named = conditions.iter().filter_map(|condition| Some((condition, condition.view?.name)));
-    let exit = fail_if::judge(&place.store(), named, exit, console)?;
+    let exit = fail_if::judge(&store, named, gathered.exit, &console)?;
     place.finish(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(exit)
 }

@@ -157,7 +157,7 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
             Ok(n) => filled += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => {
-                let is_made_good = e.get_ref().is_some_and(|inner| inner.is::<AskedAgain>());
+                let is_made_good = AskedAgain::is_in(&e);
                 let what = format!("cannot be read further: {e}");
                 return (filled, Some(Some(Problem { what, is_made_good })));
             }

@@ -9,28 +9,13 @@ use crate::tables::column::Described;
 /// How a statistic names its group: this text and no other, so that it can be replaced. The unedited file runs anywhere.
 pub const GROUP: &str = "region, namespace, job_id, task_group, task";
 
-/// The columns that can make up a group: those that every per-task view carries.
-pub const COLUMNS: [&str; 11] = [
-    "region",
-    "namespace",
-    "job_id",
-    "task_group",
-    "task",
-    "job_version",
-    "job_type",
-    "node_id",
-    "node_name",
-    "node_class",
-    "datacenter",
-];
-
-/// The columns of a group, at least one, each of those that `--by` takes and named once.
+/// The columns of a group, at least one, each of [`By::COLUMNS`] and named once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By(Vec<&'static str>);
 
 impl Default for By {
     fn default() -> By {
-        By(COLUMNS[..5].to_vec())
+        By(By::COLUMNS[..5].to_vec())
     }
 }
 
@@ -40,8 +25,8 @@ impl FromStr for By {
     fn from_str(text: &str) -> Result<By, String> {
         let mut columns = Vec::new();
         for name in text.split(',').map(str::trim) {
-            let Some(column) = COLUMNS.into_iter().find(|column| *column == name) else {
-                return Err(format!("there is no column {name:?} to group by; there are {}", COLUMNS.join(", ")));
+            let Some(column) = By::COLUMNS.into_iter().find(|column| *column == name) else {
+                return Err(format!("there is no column {name:?} to group by; there are {}", By::COLUMNS.join(", ")));
             };
             if columns.contains(&column) {
                 return Err(format!("{name} is named twice"));
@@ -59,6 +44,21 @@ impl fmt::Display for By {
 }
 
 impl By {
+    /// The columns that can make up a group: those that every per-task view carries.
+    pub const COLUMNS: [&str; 11] = [
+        "region",
+        "namespace",
+        "job_id",
+        "task_group",
+        "task",
+        "job_version",
+        "job_type",
+        "node_id",
+        "node_name",
+        "node_class",
+        "datacenter",
+    ];
+
     /// Its columns, in the order in which they were named.
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied()
@@ -80,7 +80,7 @@ impl By {
             let own = usual.iter().chain(&known).find(|column| column.name == *name);
             columns.extend(own.cloned());
         }
-        columns.extend(usual.into_iter().filter(|column| !COLUMNS[..5].contains(&column.name.as_str())));
+        columns.extend(usual.into_iter().filter(|column| !By::COLUMNS[..5].contains(&column.name.as_str())));
         Ok(columns)
     }
 }

@@ -1,12 +1,11 @@
 //! Rows of a result as values: for reports, which show a few of them.
 
 use anyhow::bail;
-use chrono::{DateTime, SecondsFormat};
 use polars::prelude::{AnyValue, DataFrame, TimeUnit};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use crate::time::DAY;
+use crate::time;
 
 /// One row of a result: its columns in order. A moment is RFC 3339 text in UTC with six digits of a second.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -76,12 +75,9 @@ fn value(value: &AnyValue<'_>) -> anyhow::Result<Value> {
                 TimeUnit::Microseconds => *n,
                 TimeUnit::Milliseconds => n.saturating_mul(1000),
             };
-            let moment = DateTime::from_timestamp_micros(micros);
-            moment.map_or(Value::Null, |m| Value::from(m.to_rfc3339_opts(SecondsFormat::Micros, true)))
+            time::micros_to_rfc3339(micros).map_or(Value::Null, Value::from)
         }
-        AnyValue::Date(day) => {
-            Value::from(DateTime::from_timestamp_nanos(i64::from(*day) * DAY).format("%Y-%m-%d").to_string())
-        }
+        AnyValue::Date(days) => Value::from(time::day(*days)),
         other => bail!("a value of type {} has no place in a report", other.dtype()),
     })
 }

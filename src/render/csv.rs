@@ -11,9 +11,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
-use chrono::{DateTime, SecondsFormat};
 
-use crate::time::DAY;
+use crate::time;
 
 /// How texts are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +65,9 @@ fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> anyh
         DataType::Boolean => write!(line, "{}", column.as_boolean().value(row))?,
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            let moment = DateTime::from_timestamp_micros(micros).unwrap_or_default();
-            line.push_str(&moment.to_rfc3339_opts(SecondsFormat::Micros, true));
+            line.push_str(&time::micros_to_rfc3339(micros).unwrap_or_default());
         }
-        DataType::Date32 => {
-            let day = DateTime::from_timestamp_nanos(i64::from(column.as_primitive::<Date32Type>().value(row)) * DAY);
-            write!(line, "{}", day.format("%Y-%m-%d"))?;
-        }
+        DataType::Date32 => line.push_str(&time::day(column.as_primitive::<Date32Type>().value(row))),
         other => bail!("a column of type {other} has no form in CSV; this is a bug of alloclog"),
     }
     Ok(())

@@ -9,7 +9,7 @@ use arrow::datatypes::{
 use chrono::DateTime;
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
-use crate::time::DAY;
+use crate::time;
 
 /// The widest cell of a table for a terminal, in columns of text. Whoever wants all of a long text asks for another
 /// format.
@@ -163,10 +163,7 @@ fn cell(column: &dyn Array, row: usize) -> String {
             let moment = DateTime::from_timestamp_micros(micros).unwrap_or_default();
             moment.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
         }
-        DataType::Date32 => {
-            let day = DateTime::from_timestamp_nanos(i64::from(column.as_primitive::<Date32Type>().value(row)) * DAY);
-            day.format("%Y-%m-%d").to_string()
-        }
+        DataType::Date32 => time::day(column.as_primitive::<Date32Type>().value(row)),
         _ => String::new(),
     }
 }

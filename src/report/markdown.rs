@@ -1,6 +1,9 @@
 //! A report in Markdown, for a ticket or a mail.
 
-use super::show::{causes, class, count, counted, coverage, group, group_title, maybe_span, moment, percent, rate};
+use super::show::{
+    JOB, TASK, causes, class, count, coverage, group, group_title, maybe_span, measured, moment, period, rate, read,
+    rejected, success,
+};
 use super::{Report, Section};
 use crate::query::{Row, view};
 use crate::render::text::{Side, Text, markdown as escaped};
@@ -11,25 +14,10 @@ use Side::{Left, Right};
 pub fn markdown(report: &Report, explain: bool) -> String {
     let input = &report.input;
     let mut text = String::from("# alloclog report\n\n");
-    text.push_str(&format!(
-        "{} of {}: {} and {}, from {}, seen from {} to {} UTC.\n\n",
-        counted(input.allocations, "allocation"),
-        counted(input.jobs, "job"),
-        counted(report.coverage.total.int("tasks").unwrap_or(0), "task"),
-        counted(input.task_events, "event"),
-        counted(input.documents as i64, "document"),
-        moment(&input.first_observed_at),
-        moment(&input.last_observed_at),
-    ));
-    if report.since.is_some() || report.until.is_some() {
-        let since = report.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
-        let until = report.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
-        text.push_str(&format!("Statistics are cut to what came{since}{until}.\n\n"));
-    }
-    if input.rejected > 0 {
-        let parts = counted(input.rejected as i64, "part");
-        text.push_str(&format!("**{parts} of the input could not be read; its numbers are missing here.**\n\n"));
-    }
+    let (first, last) = (moment(&input.first_observed_at), moment(&input.last_observed_at));
+    text.push_str(&format!("{}, seen from {first} to {last} UTC.\n\n", read(report)));
+    text.extend(period(report).map(|sentence| format!("{sentence}\n\n")));
+    text.extend(rejected(report).map(|sentence| format!("**{sentence}**\n\n")));
     let mut statuses =
         Text { columns: vec![("client status".into(), Left), ("allocations".into(), Right)], rows: vec![] };
     for row in &input.allocations_by_status {
@@ -47,23 +35,17 @@ pub fn markdown(report: &Report, explain: bool) -> String {
     };
     let sentences: Vec<String> = coverage(report).iter().map(|sentence| format!("- {}\n", escaped(sentence))).collect();
     add("Coverage", sentences.concat(), &["coverage", "coverage_summary"]);
-    let place = ["region", "namespace", "job_id", "task_group", "task"];
-    add("Crash loops", table(report, &report.crash_loops, &place, "No crash loops.", &CRASH_LOOPS), &["crash_loops"]);
+    add("Crash loops", table(report, &report.crash_loops, &TASK, "No crash loops.", &CRASH_LOOPS), &["crash_loops"]);
     add("Restarts", table(report, &report.restarts, &report.by, "No restarts.", &RESTARTS), &["restarts"]);
     add("Failures", table(report, &report.failure_summary, &report.by, "No failures.", &FAILURES), &["failures"]);
-    let measured = |measure: &str| {
-        let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
-        Section { of: report.start_latency.of, rows: rows.cloned().collect() }
-    };
     for (measure, title) in [
         ("created_to_started", "First starts, from their creation"),
         ("setup_to_started", "First starts, from their setup"),
     ] {
-        add(title, table(report, &measured(measure), &report.by, "No tasks.", &STARTS), &["start_latency"]);
+        add(title, table(report, &measured(report, measure), &report.by, "No tasks.", &STARTS), &["start_latency"]);
     }
     add("Phases of first starts", table(report, &report.start_phases, &report.by, "None.", &PHASES), &["start_phases"]);
-    let place = ["region", "namespace", "parent_job_id"];
-    add("Job runs", table(report, &report.job_run_summary, &place, "No runs of batch jobs.", &JOB_RUNS), &["job_runs"]);
+    add("Job runs", table(report, &report.job_run_summary, &JOB, "No runs of batch jobs.", &JOB_RUNS), &["job_runs"]);
     add(
         "Reschedules",
         table(report, &report.reschedules, &[], "No allocation replaced another.", &RESCHEDULES),
@@ -132,10 +114,7 @@ const JOB_RUNS: [Column; 11] = [
     ("stopped", Right, |row| count(row.int("stopped"))),
     ("running", Right, |row| count(row.int("running"))),
     ("unknown", Right, |row| count(row.int("unknown"))),
-    ("success", Right, |row| {
-        let int = |column: &str| row.int(column).unwrap_or(0);
-        percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost"))
-    }),
+    ("success", Right, success),
     ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
     ("p95", Right, |row| maybe_span(row.number("p95_seconds"))),
     ("last success (UTC)", Left, |row| moment(row.get("last_success_at"))),

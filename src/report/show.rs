@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Report;
+use super::{Report, Section};
 use crate::query::Row;
 
 /// A span of time: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
@@ -148,6 +148,53 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
         (Some(class), Some(code)) if code != 0 => format!("{class} (exit {code})"),
         (Some(class), _) => class.to_owned(),
     }
+}
+
+/// What a row about a single task says of where it is.
+pub const TASK: [&str; 5] = ["region", "namespace", "job_id", "task_group", "task"];
+
+/// What a row about a job's runs says of where it is.
+pub const JOB: [&str; 3] = ["region", "namespace", "parent_job_id"];
+
+/// What was read, without the full stop.
+pub fn read(report: &Report) -> String {
+    let input = &report.input;
+    format!(
+        "{} of {}: {} and {}, from {}",
+        counted(input.allocations, "allocation"),
+        counted(input.jobs, "job"),
+        counted(report.coverage.total.int("tasks").unwrap_or(0), "task"),
+        counted(input.task_events, "event"),
+        counted(input.documents as i64, "document"),
+    )
+}
+
+/// The period, if there is one.
+pub fn period(report: &Report) -> Option<String> {
+    let since = report.since.as_ref().map(|since| format!(" since {since}"));
+    let until = report.until.as_ref().map(|until| format!(" until {until}"));
+    let is_cut = since.is_some() || until.is_some();
+    is_cut
+        .then(|| format!("Statistics are cut to what came{}{}.", since.unwrap_or_default(), until.unwrap_or_default()))
+}
+
+/// What could not be read, if anything.
+pub fn rejected(report: &Report) -> Option<String> {
+    let parts = report.input.rejected as i64;
+    (parts > 0)
+        .then(|| format!("{} of the input could not be read; its numbers are missing here.", counted(parts, "part")))
+}
+
+/// The groups of `start_latency` with one of its measures.
+pub fn measured(report: &Report, measure: &str) -> Section {
+    let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
+    Section { of: report.start_latency.of, rows: rows.cloned().collect() }
+}
+
+/// The share of runs that ended well among those that ended.
+pub fn success(row: &Row) -> String {
+    let int = |column: &str| row.int(column).unwrap_or(0);
+    percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost"))
 }
 
 /// What is lost, where, and how often one would have had to look: one sentence each.

@@ -4,8 +4,8 @@ use console::{Style, measure_text_width, truncate_str};
 
 use super::layout::{bar, fold, short, tail};
 use super::show::{
-    causes, class, clock, count, count_or_blank, counted, coverage, group, group_title, maybe_span, moment, percent,
-    rate, span,
+    JOB, TASK, causes, class, clock, count, count_or_blank, counted, coverage, group, group_title, maybe_span,
+    measured, moment, period, rate, read, rejected, span, success,
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
@@ -73,15 +73,7 @@ impl Page<'_> {
     fn head(&self) -> Vec<String> {
         let input = &self.report.input;
         let mut lines = vec![self.style().bold().apply_to("alloclog report").to_string()];
-        let mut read = format!(
-            "{} of {}: {} and {}",
-            counted(input.allocations, "allocation"),
-            counted(input.jobs, "job"),
-            counted(self.report.coverage.total.int("tasks").unwrap_or(0), "task"),
-            counted(input.task_events, "event"),
-        );
-        read.push_str(&format!(", from {}", counted(input.documents as i64, "document")));
-        lines.extend(self.wrapped(&(read + ".")));
+        lines.extend(self.wrapped(&(read(self.report) + ".")));
         if !input.last_observed_at.is_null() {
             let (first, last) = (moment(&input.first_observed_at), moment(&input.last_observed_at));
             let seen =
@@ -100,18 +92,8 @@ impl Page<'_> {
         if !statuses.is_empty() {
             lines.extend(self.wrapped(&format!("Allocations: {}.", statuses.join(", "))));
         }
-        if self.report.since.is_some() || self.report.until.is_some() {
-            let since = self.report.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
-            let until = self.report.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
-            lines.extend(self.wrapped(&format!("Statistics are cut to what came{since}{until}.")));
-        }
-        if input.rejected > 0 {
-            let line = format!(
-                "{} of the input could not be read; its numbers are missing here.",
-                counted(input.rejected as i64, "part")
-            );
-            lines.push(self.bad(line));
-        }
+        lines.extend(period(self.report).iter().flat_map(|sentence| self.wrapped(sentence)));
+        lines.extend(rejected(self.report).map(|sentence| self.bad(sentence)));
         lines
     }
 
@@ -143,7 +125,6 @@ impl Page<'_> {
             ("alloc", Side::Left),
             ("node", Side::Left),
         ];
-        let place = ["region", "namespace", "job_id", "task_group", "task"];
         let row = |row: &Row| {
             let node = row.text("node_name").map(str::to_owned).or_else(|| row.text("node_id").map(short));
             vec![
@@ -160,7 +141,7 @@ impl Page<'_> {
             "No task restarted three times or more in the hour before {}.",
             moment(&self.report.input.last_observed_at)
         );
-        self.table(&self.report.crash_loops, &none, &columns, &place, row, "task")
+        self.table(&self.report.crash_loops, &none, &columns, &TASK, row, "task")
     }
 
     fn restarts(&self) -> Vec<String> {
@@ -211,28 +192,13 @@ impl Page<'_> {
             ]
         };
         let mut lines = self.table(section, "No failures.", &columns, &self.report.by, row, "group");
-        // Each row's commonest message stands below it.
-        for (i, row) in section.rows.iter().enumerate().rev() {
-            if let Some(message) = row.text("message") {
-                let message = truncate_str(&one_line(message), self.look.width - 8, "…").into_owned();
-                lines.insert(i + 2, format!("      {}", self.style().dim().apply_to(message)));
-            }
-        }
+        self.note_each(&mut lines, section.rows.iter().map(|row| row.text("message").map(str::to_owned)));
         lines
     }
 
     fn starts(&self) -> Vec<String> {
-        let of_measure = |measure: &str| {
-            self.report
-                .start_latency
-                .rows
-                .iter()
-                .filter(move |row| row.text("measure") == Some(measure))
-                .cloned()
-                .collect()
-        };
-        let section = Section { of: self.report.start_latency.of, rows: of_measure("created_to_started") };
-        let setups: Vec<Row> = of_measure("setup_to_started");
+        let section = measured(self.report, "created_to_started");
+        let setups = measured(self.report, "setup_to_started").rows;
         let columns = [
             ("tasks", Side::Right),
             ("waiting", Side::Right),
@@ -265,22 +231,34 @@ impl Page<'_> {
             ]
         };
         let mut lines = self.table(&section, "No tasks.", &columns, &self.report.by, row, "group");
-        for (i, row) in section.rows.iter().enumerate().rev() {
-            let phases = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
-            let mut phases: Vec<&Row> = phases.collect();
-            phases.sort_by_key(|phase| PHASES.iter().position(|(name, _)| phase.text("phase") == Some(name)));
-            let parts = phases.iter().map(|phase| {
-                let name =
-                    PHASES.iter().find(|(name, _)| phase.text("phase") == Some(name)).map_or("?", |(_, shown)| shown);
-                format!("{name} {}", maybe_span(phase.number("p50_seconds")))
-            });
-            let parts: Vec<String> = parts.collect();
-            if !parts.is_empty() {
-                let line = truncate_str(&format!("p50 of {}", parts.join(", ")), self.look.width - 8, "…").into_owned();
-                lines.insert(i + 2, format!("      {}", self.style().dim().apply_to(line)));
+        self.note_each(&mut lines, section.rows.iter().map(|row| self.phases(row)));
+        lines
+    }
+
+    /// The phases of a group's first starts, in the order in which they pass.
+    fn phases(&self, row: &Row) -> Option<String> {
+        let of_group = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
+        let of_group: Vec<&Row> = of_group.collect();
+        let parts = PHASES.iter().filter_map(|(name, shown)| {
+            let phase = of_group.iter().find(|phase| phase.text("phase") == Some(name))?;
+            Some(format!("{shown} {}", maybe_span(phase.number("p50_seconds"))))
+        });
+        let parts: Vec<String> = parts.collect();
+        (!parts.is_empty()).then(|| format!("p50 of {}", parts.join(", ")))
+    }
+
+    /// Puts below each row of a table what more there is to say of it. Above the first stands the line of titles.
+    fn note_each(
+        &self,
+        lines: &mut Vec<String>,
+        notes: impl DoubleEndedIterator<Item = Option<String>> + ExactSizeIterator,
+    ) {
+        for (i, note) in notes.enumerate().rev() {
+            if let Some(note) = note {
+                let note = truncate_str(&one_line(&note), self.look.width - 8, "…").into_owned();
+                lines.insert(i + 2, format!("      {}", self.style().dim().apply_to(note)));
             }
         }
-        lines
     }
 
     fn job_runs(&self) -> Vec<String> {
@@ -296,9 +274,7 @@ impl Page<'_> {
             ("p95", Side::Right),
             ("last success", Side::Left),
         ];
-        let place = ["region", "namespace", "parent_job_id"];
         let row = |row: &Row| {
-            let int = |column: &str| row.int(column).unwrap_or(0);
             vec![
                 count(row.int("runs")),
                 count_or_blank(row.int("complete")),
@@ -306,13 +282,13 @@ impl Page<'_> {
                 self.bad(count_or_blank(row.int("lost"))),
                 count_or_blank(row.int("stopped")),
                 count_or_blank(row.int("running")),
-                percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost")),
+                success(row),
                 maybe_span(row.number("p50_seconds")),
                 maybe_span(row.number("p95_seconds")),
                 clock(row.get("last_success_at"), self.report),
             ]
         };
-        self.table(&self.report.job_run_summary, "No runs of batch jobs.", &columns, &place, row, "job")
+        self.table(&self.report.job_run_summary, "No runs of batch jobs.", &columns, &JOB, row, "job")
     }
 
     fn reschedules(&self) -> Vec<String> {
