@@ -5,8 +5,11 @@ mod console;
 mod export;
 mod fail_if;
 mod fetch;
+mod ingest;
 mod input;
 mod interrupt;
+mod lake;
+mod metrics;
 mod query;
 mod report;
 mod schema;
@@ -40,7 +43,9 @@ enum Command {
     Report(report::Args),
     Export(export::Args),
     Query(query::Args),
+    Ingest(ingest::Args),
     Fetch(fetch::Args),
+    Lake(lake::Args),
     Schema(schema::Args),
     /// Print a completion script for a shell
     Completions {
@@ -73,7 +78,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
         Command::Fetch(args) => fetch::run(&args),
+        Command::Lake(args) => lake::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -51,7 +51,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn keeps(&self, place: &Place<'_>) -> bool {
+    /// Whether the rows of an allocation that belongs there are kept.
+    pub fn keeps(&self, place: &Place<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
         let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
         let digits =

@@ -15,6 +15,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::lake;
 use crate::time;
 
 pub use cluster::{Cluster, Watching};
@@ -28,18 +29,26 @@ pub enum Source {
     Path(String),
     /// A live cluster.
     Cluster(Arc<Cluster>),
+    /// A lake. It holds rows and not documents, so it is no input of this module.
+    Lake(String),
 }
 
 impl Source {
-    /// The source among files that a text means.
+    /// The source among files and lakes that a text means.
     pub fn parse(text: &str) -> Source {
-        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
+        if text == "-" {
+            Source::StandardInput
+        } else if lake::is_meant(text) {
+            Source::Lake(text.to_owned())
+        } else {
+            Source::Path(text.to_owned())
+        }
     }
 
     /// Whether it means any number of files: a directory or a glob.
     pub fn holds_many(&self) -> bool {
         match self {
-            Source::StandardInput | Source::Cluster(_) => false,
+            Source::StandardInput | Source::Cluster(_) | Source::Lake(_) => false,
             Source::Path(text) => Path::new(text).is_dir() || (files::is_glob(text) && !Path::new(text).exists()),
         }
     }
@@ -50,7 +59,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::StandardInput => f.write_str("-"),
-            Source::Path(text) => f.write_str(text),
+            Source::Path(text) | Source::Lake(text) => f.write_str(text),
             Source::Cluster(cluster) => cluster.client.address().fmt(f),
         }
     }

@@ -107,6 +107,11 @@ pub fn day(days: i32) -> String {
     DateTime::from_timestamp_nanos(i64::from(days) * DAY).format("%Y-%m-%d").to_string()
 }
 
+/// A moment in nanoseconds since the epoch as RFC 3339 in UTC, cut to the second.
+pub fn to_rfc3339_seconds(ns: i64) -> String {
+    to_rfc3339(ns - ns.rem_euclid(1_000_000_000))
+}
+
 /// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.
 pub fn to_rfc3339(ns: i64) -> String {
     DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)
@@ -192,6 +197,13 @@ impl FromStr for Moment {
     }
 }
 
+/// A span of time as users write it, in nanoseconds: a Go duration, or days such as `7d`; `None` for anything else, and
+/// for nothing.
+pub fn span(text: &str) -> Option<i64> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|n| n.checked_mul(DAY));
+    days.or_else(|| go_duration(text)).filter(|ns| *ns > 0)
+}
+
 /// Where a period begins or ends, as the user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -207,9 +219,8 @@ impl FromStr for When {
         if let Ok(moment) = text.parse::<Moment>() {
             return Ok(When::At(moment.0));
         }
-        let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|n| n.checked_mul(DAY));
-        let span = days.or_else(|| go_duration(text)).filter(|ns| *ns > 0);
-        span.map(When::Before)
+        span(text)
+            .map(When::Before)
             .ok_or_else(|| "is neither an RFC 3339 time (2026-11-23T18:28:01Z) nor a span (24h, 30m, 7d)".to_owned())
     }
 }

@@ -154,8 +154,9 @@ pub fn prefix(text: &str) -> Result<String, String> {
 /// # Errors
 /// When it is none, or not a positive one.
 pub fn span(text: &str) -> Result<Duration, String> {
-    let ns = time::go_duration(text).filter(|ns| *ns > 0);
-    ns.map(|ns| Duration::from_nanos(ns.unsigned_abs())).ok_or_else(|| "is no span of time, such as 30s or 10m".into())
+    time::span(text)
+        .map(|ns| Duration::from_nanos(ns.unsigned_abs()))
+        .ok_or_else(|| "is no span of time, such as 30s or 10m".into())
 }
 
 /// A variable of the environment that says something.

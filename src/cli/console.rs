@@ -72,13 +72,13 @@ impl Console {
     }
 
     /// The reading is done; what goes on has this name.
-    pub fn stage(&self, name: &'static str) {
+    pub fn stage(&self, name: &str) {
         if !self.bar.is_hidden() {
             self.bar.set_length(0);
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
                 self.bar.set_style(style);
             }
-            self.bar.set_message(name);
+            self.bar.set_message(name.to_owned());
         }
     }
 

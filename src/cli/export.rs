@@ -249,8 +249,8 @@ impl Args {
         Manifest {
             alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
             format: self.format.ending().to_owned(),
-            region: self.input.region.clone(),
-            namespace: self.input.namespace.clone(),
+            region: self.input.reading.label(),
+            namespace: self.input.reading.namespace.clone(),
             job: self.input.job.clone(),
             since: self.input.since.as_ref().map(ToString::to_string),
             until: self.input.until.as_ref().map(ToString::to_string),

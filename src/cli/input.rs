@@ -1,21 +1,23 @@
 //! What every command that reads sources takes, and the stages that all of them begin with: sources to stored tables,
 //! stored tables to views.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use tempfile::TempDir;
 
 use super::cluster;
 use super::console::{Console, Loudness};
 use super::interrupt;
 use crate::error::{Exit, Usage};
-use crate::intake::{self, Note, Summary, Watch};
+use crate::intake::{self, Deliver, Note, Summary, Watch};
+use crate::lake::{self, Lake, seen::Seen};
 use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::output::OutputFile;
@@ -24,42 +26,27 @@ use crate::render;
 use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
 use crate::tables::Table;
+use crate::tables::column::{Described, identities};
 use crate::time;
 
-/// The sources, what of them counts, and how much is said.
+/// The sources, and how they are read: what every command that reads any takes.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// What to read: files, directories, quoted globs, archives, - for standard input, or the http://, https:// or
-    /// unix:// address of a Nomad agent; without any, the live cluster of NOMAD_ADDR
+pub struct Reading {
+    /// What to read: files, directories, quoted globs, archives, - for standard input, the http://, https:// or unix://
+    /// address of a Nomad agent, or a lake (a directory, s3://, gs://, az://); without any, the live cluster of
+    /// NOMAD_ADDR
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
     /// Only allocations of this namespace; * for all. A live cluster is asked for what NOMAD_NAMESPACE names, else all
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Only jobs whose ID matches this glob
-    #[arg(long, value_name = "GLOB")]
-    pub job: Option<String>,
     /// Only allocations whose ID begins so
     #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
     pub prefix: String,
-    /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
-    ///
-    /// Stored tables, allocations, task_states and coverage are never cut.
-    #[arg(long, value_name = "WHEN")]
-    pub since: Option<time::When>,
-    /// Cut statistics to what came before this
-    #[arg(long, value_name = "WHEN")]
-    pub until: Option<time::When>,
-    /// What a row of the statistics is about: some of region, namespace, job_id, task_group, task, job_version,
-    /// job_type, node_id, node_name, node_class, datacenter
-    ///
-    /// Shares and quantiles are computed anew from the tasks, never averaged. Holds for restarts, failure_summary,
-    /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
-    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
-    pub by: By,
-    /// The region that all rows get, and that a live cluster is asked for
-    #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
-    pub region: String,
+    /// The region that all rows get, and that a live cluster is asked for; without it NOMAD_REGION. Of a lake, only rows
+    /// of this region
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
     /// When the documents were observed (RFC 3339), for those that do not say so themselves
     #[arg(long, value_name = "TIME")]
     pub observed_at: Option<time::Moment>,
@@ -86,6 +73,31 @@ pub struct Args {
     pub min_interval: Duration,
 }
 
+/// What of the sources counts, for commands that show it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Only jobs whose ID matches this glob
+    #[arg(long, value_name = "GLOB")]
+    pub job: Option<String>,
+    /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
+    ///
+    /// Stored tables, allocations, task_states and coverage are never cut.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<time::When>,
+    /// Cut statistics to what came before this
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<time::When>,
+    /// What a row of the statistics is about: some of region, namespace, job_id, task_group, task, job_version,
+    /// job_type, node_id, node_name, node_class, datacenter
+    ///
+    /// Shares and quantiles are computed anew from the tasks, never averaged. Holds for restarts, failure_summary,
+    /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
+    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
+    pub by: By,
+}
+
 /// What a command needs of its sources.
 #[derive(Debug, Default)]
 pub struct Needs {
@@ -93,6 +105,8 @@ pub struct Needs {
     pub tables: BTreeSet<Table>,
     /// Views that are wanted, besides those that they need.
     pub views: Vec<&'static View>,
+    /// How far back a lake is looked at, at least; `None` for all of it.
+    pub lake_span: Option<i64>,
 }
 
 /// What was taken in, and what it means for the exit code.
@@ -157,7 +171,7 @@ impl Place {
     }
 }
 
-impl Args {
+impl Reading {
     /// The files that the sources mean.
     ///
     /// # Errors
@@ -177,6 +191,42 @@ impl Args {
         Ok(source::list(&sources).map_err(Usage)?)
     }
 
+    /// The lakes among the sources.
+    pub fn lakes(&self) -> Vec<&str> {
+        let is_lake = |text: &&String| matches!(Source::parse(text), Source::Lake(_));
+        self.sources.iter().filter(is_lake).map(String::as_str).collect()
+    }
+
+    /// The region that new rows get.
+    pub fn label(&self) -> String {
+        self.region.clone().or_else(|| std::env::var("NOMAD_REGION").ok()).unwrap_or_default()
+    }
+
+    /// How much is said.
+    pub fn loudness(&self) -> Loudness {
+        Loudness::of(self.quiet, self.verbose)
+    }
+
+    /// How the sources are taken in; `job` says which jobs count.
+    pub fn options(&self, job: Option<globset::GlobMatcher>) -> intake::Options {
+        let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
+        intake::Options {
+            source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
+            region: self.label(),
+            filter: self.filter(job),
+            strict: self.strict,
+        }
+    }
+
+    /// Which allocations count.
+    fn filter(&self, job: Option<globset::GlobMatcher>) -> Filter {
+        Filter {
+            namespace: self.namespace.clone(),
+            job,
+            allocation: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
+        }
+    }
+
     /// The source that a text means.
     fn source(&self, text: &str) -> anyhow::Result<Source> {
         if !Address::is_meant(text) {
@@ -187,9 +237,37 @@ impl Args {
 
     fn live(&self, address: Address) -> anyhow::Result<Source> {
         let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
-        let mut cluster = self.cluster.cluster(address, &self.region, ask, self.watch)?;
+        let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.watch)?;
         cluster.watching = self.watch.then_some(Watching { min_interval: self.min_interval });
         Ok(cluster::source(cluster))
+    }
+
+    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
+    pub fn without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
+        let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
+        let mut numbered = self.sources.iter().enumerate();
+        if summary.documents > 0 || !self.lakes().is_empty() {
+            let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
+            return empty.map(|(_, text)| text.clone());
+        }
+        // An address may hold a password as it was written; its input is named without.
+        let first = numbered.next().map(|(_, text)| text).filter(|text| !Address::is_meant(text));
+        first.cloned().or_else(|| inputs.first().map(|input| input.name.clone()))
+    }
+}
+
+impl Args {
+    /// The files that the sources mean.
+    ///
+    /// # Errors
+    /// When a source is none that can be read.
+    pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
+        self.reading.inputs()
+    }
+
+    /// How much is said.
+    pub fn loudness(&self) -> Loudness {
+        self.reading.loudness()
     }
 
     /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown, after every
@@ -211,11 +289,12 @@ impl Args {
         let mut tables = query::needed_tables(&views)?;
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
-        if self.watch {
+        if self.reading.watch {
             console.done(); // how far it is has no meaning
         }
+        self.check_lakes(inputs)?;
         let mut so_far = SoFar { tables: tables.clone(), views: &views, documents: 0, batches: Vec::new(), show };
-        let result = self.take_in(inputs, store, tables, console, &mut so_far);
+        let result = self.take_in(inputs, needs.lake_span, store, tables, console, &mut so_far);
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
             query::run(store, &views, self.period(), &self.by)?;
@@ -223,27 +302,31 @@ impl Args {
         console.done();
         console.tell_passed_over();
         let summary = result?;
-        if self.strict && summary.rejected > 0 {
+        if self.reading.strict && summary.rejected > 0 {
             bail!("nothing was written, since --strict lets nothing be rejected");
         }
-        if let Some(source) = self.source_without_allocations(inputs, &summary) {
+        if let Some(source) = self.reading.without_allocations(inputs, &summary) {
             bail!("{source}: nothing there holds allocations; nothing was written");
         }
-        tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
+        if !inputs.is_empty() {
+            tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
+        }
         self.warn_of_idle_flags(&views, console);
         let exit = if summary.rejected > 0 { Exit::Rejected } else { Exit::Done };
         Ok(Gathered { summary, exit })
     }
 
-    /// Reads the sources into the store's tables.
+    /// Reads the sources into the store's tables: lakes first.
     fn take_in(
         &self,
         inputs: &[Input],
+        lake_span: Option<i64>,
         store: &Store,
         tables: BTreeSet<Table>,
         console: &Console,
         so_far: &mut SoFar<'_, '_>,
     ) -> anyhow::Result<Summary> {
+        let wanted: Vec<Table> = tables.iter().copied().collect();
         let mut writer = store.writer(tables)?;
         let rejected = AtomicU64::new(0);
         let note = |note: Note| {
@@ -251,32 +334,76 @@ impl Args {
             console.note(note);
         };
         let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
-        let options = self.options()?;
-        let taken = intake::run(inputs, &options, &watch, &mut |table, batch| {
+        let options = self.reading.options(self.job()?);
+        let lakes = self.reading.lakes();
+        // Two sources may hold the same row; each of them alone holds it once.
+        let mut unseen = (!lakes.is_empty() && lakes.len() + inputs.len() > 1).then(Unseen::new);
+        let mut deliver = |table: Table, batch: RecordBatch| {
+            let batch = match &mut unseen {
+                Some(unseen) => unseen.keep(table, &batch)?,
+                None => batch,
+            };
             writer.add(table, batch.clone())?;
             so_far.add(table, batch, rejected.load(Ordering::Relaxed), store, self)
-        });
+        };
+        let mut of_lakes = Summary::default();
+        for text in lakes {
+            self.take_lake(text, &wanted, lake_span, &mut of_lakes, console, &mut deliver)?;
+        }
+        let taken = if inputs.is_empty() {
+            Ok(Summary::default())
+        } else {
+            intake::run(inputs, &options, &watch, &mut deliver)
+        };
         // What stopped the writing is the reason for whatever came after it.
         writer.finish().context("the tables cannot be written")?;
-        Ok(taken?)
+        let mut summary = taken?;
+        summary.documents += of_lakes.documents;
+        Ok(summary)
     }
 
-    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
-    fn source_without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
-        let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
-        let mut numbered = self.sources.iter().enumerate();
-        if summary.documents > 0 {
-            let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
-            return empty.map(|(_, text)| text.clone());
+    /// Reads what is wanted of a lake.
+    fn take_lake(
+        &self,
+        text: &str,
+        tables: &[Table],
+        span: Option<i64>,
+        summary: &mut Summary,
+        console: &Console,
+        deliver: &mut Deliver<'_>,
+    ) -> anyhow::Result<()> {
+        let lake = Lake::open(text)?;
+        let wanted = lake::read::Wanted {
+            region: self.reading.region.clone(),
+            filter: self.reading.filter(self.job()?),
+            span,
+            since: self.since,
+        };
+        let found = lake::read::rows(&lake, tables, &wanted, deliver)?;
+        summary.documents += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
+        let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
+        let since = found
+            .since
+            .map_or("all of it".to_owned(), |ns| format!("allocations seen since {}", time::to_rfc3339_seconds(ns)));
+        let line = format!(
+            "lake {}: {since}: {}, from {} of {}",
+            lake.objects,
+            plural(events, "task event"),
+            found.files.0,
+            plural(found.files.1 as u64, "file"),
+        );
+        console.say_if(Loudness::Usual, &line);
+        Ok(())
+    }
+
+    /// Refuses flags that say of documents what a lake's rows say themselves.
+    fn check_lakes(&self, inputs: &[Input]) -> anyhow::Result<()> {
+        let reading = &self.reading;
+        if inputs.is_empty() && (reading.observed_at.is_some() || reading.full_listing || reading.strict) {
+            let word = "--observed-at, --full-listing and --strict are about documents, and the only SOURCE is a lake";
+            return Err(Usage(word.into()).into());
         }
-        // An address may hold a password as it was written; its input is named without.
-        let first = numbered.next().map(|(_, text)| text).filter(|text| !Address::is_meant(text));
-        first.cloned().or_else(|| inputs.first().map(|input| input.name.clone()))
-    }
-
-    /// How much is said.
-    pub fn loudness(&self) -> Loudness {
-        Loudness::of(self.quiet, self.verbose)
+        Ok(())
     }
 
     /// The time that statistics look at.
@@ -285,25 +412,15 @@ impl Args {
     }
 
     fn is_filtered(&self) -> bool {
-        self.namespace.is_some() || self.job.is_some() || !self.prefix.is_empty()
+        self.reading.namespace.is_some() || self.job.is_some() || !self.reading.prefix.is_empty()
     }
 
-    fn options(&self) -> anyhow::Result<intake::Options> {
+    fn job(&self) -> anyhow::Result<Option<globset::GlobMatcher>> {
         let job = self.job.as_deref().map(|glob| {
             let matcher = globset::Glob::new(glob).map(|glob| glob.compile_matcher());
             matcher.map_err(|e| Usage(format!("--job {glob}: {}", e.kind())))
         });
-        let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
-        Ok(intake::Options {
-            source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
-            region: self.region.clone(),
-            filter: Filter {
-                namespace: self.namespace.clone(),
-                job: job.transpose()?,
-                allocation: Some(self.prefix.clone()).filter(|prefix| !prefix.is_empty()),
-            },
-            strict: self.strict,
-        })
+        Ok(job.transpose()?)
     }
 
     /// Says which flags have no effect on what is computed, so that nobody takes the numbers for others.
@@ -317,6 +434,28 @@ impl Args {
             let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
             console.say_if(Loudness::Usual, &word);
         }
+    }
+}
+
+/// The rows that no source before has shown.
+struct Unseen {
+    seen: Seen,
+    columns: BTreeMap<Table, Vec<Described>>,
+}
+
+impl Unseen {
+    fn new() -> Unseen {
+        let columns = Table::ALL.into_iter().map(|table| (table, table.columns())).collect();
+        Unseen { seen: Seen::default(), columns }
+    }
+
+    fn keep(&mut self, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+        let mut is_new = Vec::with_capacity(batch.num_rows());
+        for row in identities(&self.columns[&table], batch)? {
+            is_new.push(!self.seen.meet(table, row, 0));
+            self.seen.add(table, row, None, 0);
+        }
+        Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
     }
 }
 
@@ -367,7 +506,8 @@ fn lost_restarts(store: &Store, views: &[&View]) -> anyhow::Result<Option<(i64, 
     Ok(Some((lost.iter().flatten().sum(), unknown)))
 }
 
-fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64)>, console: &Console) {
+/// Says what was taken in of documents.
+pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64)>, console: &Console) {
     let lost = match lost {
         None => String::new(),
         Some((lost, 0)) => format!(", {} lost", plural(lost as u64, "restart")),
@@ -393,6 +533,6 @@ fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64)>, 
     }
 }
 
-fn plural(n: u64, noun: &str) -> String {
+pub fn plural(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }

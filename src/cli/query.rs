@@ -10,6 +10,7 @@ use super::console::{Console, Loudness};
 use super::input::{self, Needs, Place};
 use super::{fail_if, interrupt, print};
 use crate::error::{Exit, Refused, Usage};
+use crate::lake::read::USUAL_SPAN;
 use crate::query::{self, Condition, Question, VIEWS};
 use crate::render::{self, Cells, Format};
 
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     interrupt::listen()?;
     let place = Place::begin(args.output.as_deref())?;
     let store = place.store();
-    let needs = Needs { tables: question.tables.clone(), views: question.views.clone() };
+    let needs = Needs { tables: question.tables.clone(), views: question.views.clone(), lake_span: Some(USUAL_SPAN) };
     let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
     query::ask(&store, &question, ANSWER)?;
     let schema = render::plain_schema(&store, ANSWER)?;

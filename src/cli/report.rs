@@ -11,6 +11,7 @@ use super::input::{self, Needs, Place, Show};
 use super::{fail_if, interrupt};
 use crate::error::Exit;
 use crate::intake::Summary;
+use crate::lake::read::USUAL_SPAN;
 use crate::query::Condition;
 use crate::report::{self, Look, Options};
 use crate::store::Store;
@@ -86,9 +87,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     interrupt::listen()?;
     let place = Place::begin(args.output.as_deref())?;
     let store = place.store();
-    let mut needs = Needs { tables: report::TABLES.into(), views: report::views() };
+    let mut needs = Needs { tables: report::TABLES.into(), views: report::views(), lake_span: Some(USUAL_SPAN) };
     needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
-    let in_place = args.input.watch && args.output.is_none() && io::stdout().is_terminal();
+    let in_place = args.input.reading.watch && args.output.is_none() && io::stdout().is_terminal();
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary)?;
         Term::stdout().clear_screen()?;

@@ -21,6 +21,7 @@ pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
             inputs.push(Input { name, place, is_named: true, ..Input::default() });
             return Ok(());
         }
+        Source::Lake(_) => return Ok(()),
         Source::Path(text) => text,
     };
     let path = Path::new(text);

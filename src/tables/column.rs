@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringBuilder,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -164,11 +165,7 @@ pub fn identity<R>(columns: &[Column<R>], row: &R, buffer: &mut Vec<u8>) -> u128
         match &c.value {
             Value::Text(value) => match value(row) {
                 None => buffer.push(0),
-                Some(text) => {
-                    buffer.push(1);
-                    buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                    buffer.extend_from_slice(text.as_bytes());
-                }
+                Some(value) => text(value, buffer),
             },
             Value::Int64(value) | Value::Moment(value) => number(value(row), buffer),
             Value::Int32(value) | Value::Date(value) => number(value(row).map(i64::from), buffer),
@@ -187,4 +184,44 @@ fn number(value: Option<i64>, buffer: &mut Vec<u8>) {
             buffer.extend_from_slice(&n.to_le_bytes());
         }
     }
+}
+
+/// The identities of a batch's rows, the same as [`identity`] gives for each.
+///
+/// # Errors
+/// When a key column is missing or has another type.
+pub fn identities(columns: &[Described], batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
+    // Of a moment's two columns the exact one is its value.
+    let keys: Vec<&ArrayRef> = columns
+        .iter()
+        .filter(|column| column.is_key && column.kind != "timestamp")
+        .map(|column| {
+            let missing = || ArrowError::SchemaError(format!("column {} is missing", column.name));
+            batch.column_by_name(&column.name).ok_or_else(missing)
+        })
+        .collect::<Result<_, _>>()?;
+    let mut buffer = Vec::with_capacity(512);
+    let mut identities = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        buffer.clear();
+        for key in &keys {
+            match key.data_type() {
+                _ if key.is_null(row) => buffer.push(0),
+                DataType::Utf8 => text(key.as_string::<i32>().value(row), &mut buffer),
+                DataType::Int64 => number(Some(key.as_primitive::<Int64Type>().value(row)), &mut buffer),
+                DataType::Int32 => number(Some(key.as_primitive::<Int32Type>().value(row).into()), &mut buffer),
+                DataType::Date32 => number(Some(key.as_primitive::<Date32Type>().value(row).into()), &mut buffer),
+                DataType::Boolean => number(Some(key.as_boolean().value(row).into()), &mut buffer),
+                other => return Err(ArrowError::SchemaError(format!("a key column is {other}"))),
+            }
+        }
+        identities.push(xxh3_128(&buffer));
+    }
+    Ok(identities)
+}
+
+fn text(text: &str, buffer: &mut Vec<u8>) {
+    buffer.push(1);
+    buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    buffer.extend_from_slice(text.as_bytes());
 }

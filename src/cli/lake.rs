@@ -1,0 +1,196 @@
+//! `alloclog lake`: what a lake holds, whether it is whole, and its upkeep.
+
+use std::fmt::Write;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::console::{Console, Loudness};
+use super::input::plural;
+use super::{cluster, interrupt, print};
+use crate::error::{Exit, Usage};
+use crate::lake::{Lake, upkeep};
+use crate::time;
+
+const EXAMPLES: &str = "\
+Examples:
+  alloclog lake info s3://bucket/nomad
+  alloclog lake check /var/lib/alloclog            exit code 1 if anything is wrong
+  alloclog lake compact s3://bucket/nomad          daily: small files to large ones
+  alloclog lake vacuum s3://bucket/nomad --dry-run what would be removed";
+
+/// Look after a lake: what it holds, whether it is whole, small files to large ones, what nobody needs removed
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what a lake holds: tables, files, bytes, rows, span, batches
+    Info {
+        #[command(flatten)]
+        common: Common,
+        /// What to write it as
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Look whether a lake is whole; exit code 1 with what is wrong
+    ///
+    /// Every file is there and readable, every row is there once, every batch is in every table, the logs are consistent.
+    /// All files are read.
+    Check {
+        #[command(flatten)]
+        common: Common,
+        /// Mend what can be: batches that were not finished, rows that are there twice, files that are gone or damaged,
+        /// whose rows are lost
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Merge small files of a partition into large sorted ones, and remove old files of the Delta logs
+    ///
+    /// Readers are not disturbed, and ingests may go on. The small files stay until a vacuum.
+    Compact {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove files that belong to nothing any longer
+    Vacuum {
+        #[command(flatten)]
+        common: Common,
+        /// Only those that have belonged to nothing for so long, by the store's clock; 24h at least
+        #[arg(long, value_name = "TIME", value_parser = cluster::span, default_value = "7d")]
+        older_than: std::time::Duration,
+        /// Only say which
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What all of them take.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The lake: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(value_name = "URL", env = "ALLOCLOG_LAKE")]
+    lake: String,
+    /// Say only what is wrong
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What the answer of `info` is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One object.
+    Json,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    interrupt::listen()?;
+    match &args.command {
+        Command::Info { common, format } => {
+            let lake = Lake::open(&common.lake)?;
+            let info = upkeep::info(&lake)?;
+            match format {
+                Format::Text => print(text(&lake, &info).as_bytes()),
+                Format::Json => print((serde_json::to_string_pretty(&info)? + "\n").as_bytes()),
+            }
+        }
+        Command::Check { common, repair } => {
+            let (lake, console) = common.open()?;
+            let wrong = upkeep::check(&lake, *repair, &mut |what| console.stage(&format!("checking {what}")))?;
+            console.done();
+            for wrong in &wrong {
+                let end = match (wrong.can_be_mended, *repair) {
+                    (true, true) => " (mended)",
+                    (true, false) => " (--repair mends this)",
+                    _ => "",
+                };
+                console.say(&format!("{}{end}", wrong.what));
+            }
+            let left = wrong.iter().filter(|wrong| !(wrong.can_be_mended && *repair)).count();
+            if left == 0 {
+                console.say_if(Loudness::Usual, &format!("lake {} is whole", lake.objects));
+            }
+            Ok(if left == 0 { Exit::Done } else { Exit::Failed })
+        }
+        Command::Compact { common } => {
+            let (lake, console) = common.open()?;
+            let done = upkeep::compact(&lake, &mut |what| console.stage(&format!("merging {what}")))?;
+            console.done();
+            let mut line = format!(
+                "lake {}: {} merged into {}, {} of the Delta logs removed",
+                lake.objects,
+                plural(done.merged as u64, "file"),
+                done.into,
+                plural(done.log_files as u64, "file"),
+            );
+            if done.given_up > 0 {
+                line.push_str(&format!(
+                    "; {} left, since another had merged it",
+                    plural(done.given_up as u64, "group")
+                ));
+            }
+            console.say_if(Loudness::Usual, &line);
+            Ok(Exit::Done)
+        }
+        Command::Vacuum { common, older_than, dry_run } => {
+            if older_than.as_secs() < 24 * 3_600 {
+                let word = "--older-than is 24h at least: a file may belong to an ingest that is under way";
+                return Err(Usage(word.into()).into());
+            }
+            let (lake, console) = common.open()?;
+            console.stage("looking for what nobody needs");
+            let gone = upkeep::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
+            console.done();
+            if *dry_run {
+                let names: String = gone.iter().map(|object| format!("{}\n", object.name)).collect();
+                print(names.as_bytes())?;
+            }
+            let bytes: u64 = gone.iter().map(|object| object.bytes).sum();
+            let verb = if *dry_run { "would be removed" } else { "removed" };
+            let line = format!("lake {}: {} {verb}, {bytes} bytes", lake.objects, plural(gone.len() as u64, "file"));
+            console.say_if(Loudness::Usual, &line);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+impl Common {
+    fn open(&self) -> anyhow::Result<(Lake, Console)> {
+        Ok((Lake::open(&self.lake)?, Console::new(Loudness::of(self.quiet, false), &[])))
+    }
+}
+
+/// What a lake holds, for people.
+fn text(lake: &Lake, info: &upkeep::Info) -> String {
+    let mut text = format!("lake {} ({})\n", lake.objects, info.id);
+    let last = info.last_written_ms.map_or("never".to_owned(), |ms| time::to_rfc3339_seconds(ms * 1_000_000));
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{}, the last at {last}; {} not yet in every table",
+        plural_batches(info.batches),
+        info.unfinished
+    );
+    let _ = writeln!(text, "\n{:20} {:>7} {:>7} {:>15} {:>13}  span", "table", "version", "files", "bytes", "rows");
+    for table in &info.tables {
+        let rows = table.rows.map_or("?".to_owned(), |rows| rows.to_string());
+        let span = table.span_ns.map_or(String::new(), |(first, last)| {
+            format!("{} to {}", time::to_rfc3339_seconds(first), time::to_rfc3339_seconds(last))
+        });
+        let line = format!(
+            "{:20} {:>7} {:>7} {:>15} {rows:>13}  {span}",
+            table.table, table.version, table.files, table.bytes
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn plural_batches(n: u64) -> String {
+    if n == 1 { "1 batch".to_owned() } else { format!("{n} batches") }
+}

@@ -1,0 +1,582 @@
+//! The Delta log of one table, as far as a lake needs it: read, appended to, checkpointed.
+//!
+//! Written at protocol reader 1 and writer 2, which every Delta reader knows; read as any writer of those versions
+//! leaves it. A table that somebody moved to a newer protocol is refused. Source of every rule: the Delta Transaction
+//! Log Protocol (delta-io/delta, PROTOCOL.md).
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::objects::Objects;
+use crate::tables::Table;
+use crate::tables::column::Described;
+
+/// Under this name transactions say how far a table has got with the lake's batches.
+const APP_ID: &str = "alloclog";
+/// How many versions lie between two checkpoints.
+const CHECKPOINT_EVERY: i64 = 100;
+/// How long versions before a checkpoint, and what is said of removed files, are kept: seven days, in milliseconds.
+pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
+
+/// One line of a commit. What others write besides is not for us.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Action {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_info: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta_data: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txn: Option<Txn>,
+    /// A file that belongs to the table from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub add: Option<Add>,
+    /// A file that does not any longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove: Option<Remove>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Protocol {
+    min_reader_version: i32,
+    min_writer_version: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader_features: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writer_features: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Txn {
+    app_id: String,
+    version: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_updated: Option<i64>,
+}
+
+/// A data file of a table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Add {
+    /// Its name within the table's directory, as a URL writes it.
+    pub path: String,
+    /// The values of the partition columns, as text.
+    pub partition_values: BTreeMap<String, Option<String>>,
+    /// Its size in bytes.
+    pub size: i64,
+    /// When it was written, in milliseconds since the epoch.
+    pub modification_time: i64,
+    /// Whether it brings rows that the table had not.
+    pub data_change: bool,
+    /// What is known of its columns, as JSON: numRecords, minValues, maxValues, nullCount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<String>,
+}
+
+/// A data file that was taken out of a table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Remove {
+    /// See [`Add::path`].
+    pub path: String,
+    /// When it was taken out, in milliseconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<i64>,
+    /// Whether rows went with it.
+    pub data_change: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extended_file_metadata: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_values: Option<BTreeMap<String, Option<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<i64>,
+}
+
+impl Add {
+    /// The action that takes this file out again, without a change of rows.
+    pub fn removed(&self, now_ms: i64) -> Action {
+        let remove = Remove {
+            path: self.path.clone(),
+            deletion_timestamp: Some(now_ms),
+            data_change: false,
+            extended_file_metadata: Some(true),
+            partition_values: Some(self.partition_values.clone()),
+            size: Some(self.size),
+        };
+        Action { remove: Some(remove), ..Action::default() }
+    }
+
+    /// The action that makes this file part of the table.
+    pub fn added(self) -> Action {
+        Action { add: Some(self), ..Action::default() }
+    }
+
+    /// Its name in the lake.
+    pub fn object(&self, table: Table) -> String {
+        let path = percent_encoding::percent_decode_str(&self.path).decode_utf8_lossy();
+        format!("{}/{path}", table.name())
+    }
+
+    /// What is known of its columns.
+    pub fn stats(&self) -> Value {
+        self.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok()).unwrap_or_default()
+    }
+}
+
+/// How far a table has got.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The newest version.
+    pub version: i64,
+    /// The last batch that is in it; 0 for none.
+    pub batch: u64,
+}
+
+/// A table at a version, whole.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// How far it has got.
+    pub head: Head,
+    /// Its files by path.
+    pub files: BTreeMap<String, Add>,
+    /// What was taken out, by path.
+    pub removed: BTreeMap<String, Remove>,
+    /// The version of the checkpoint that was read; `None` without one.
+    pub checkpoint: Option<i64>,
+    protocol: Option<Protocol>,
+    meta_data: Option<Value>,
+    txns: BTreeMap<String, Txn>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It is the newest version.
+    Done,
+    /// Somebody else was first; look again.
+    Conflict,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct LastCheckpoint {
+    version: i64,
+    size: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<u32>,
+}
+
+fn log(table: Table) -> String {
+    format!("{}/_delta_log", table.name())
+}
+
+fn version_name(table: Table, version: i64) -> String {
+    format!("{}/{version:020}.json", log(table))
+}
+
+/// Whether there is such a table.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn exists(objects: &Objects, table: Table) -> anyhow::Result<bool> {
+    Ok(objects.has(&version_name(table, 0))? || last_checkpoint(objects, table)?.is_some())
+}
+
+/// Whether a version of a table is there, as a commit or as the last checkpoint.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn has_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<bool> {
+    if objects.has(&version_name(table, version))? {
+        return Ok(true);
+    }
+    Ok(last_checkpoint(objects, table)?.is_some_and(|last| last.version == version))
+}
+
+/// Makes a table without rows, unless it is there.
+///
+/// # Errors
+/// When the lake cannot be written.
+pub fn create_table(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
+    let first = version_name(table, 0);
+    if exists(objects, table)? {
+        return Ok(());
+    }
+    let partitions: Vec<&str> = super::files::partition_column(table).into_iter().collect();
+    let meta_data = json!({
+        "id": super::unique_uuid(),
+        "name": table.name(),
+        "description": format!("one row is {}", table.row_is()),
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema_string(&table.columns()),
+        "partitionColumns": partitions,
+        "configuration": {"delta.logRetentionDuration": "interval 7 days"},
+        "createdTime": now_ms,
+    });
+    let protocol = Protocol { min_reader_version: 1, min_writer_version: 2, ..Protocol::default() };
+    let actions = [
+        info("CREATE TABLE", now_ms),
+        Action { protocol: Some(protocol), ..Action::default() },
+        Action { meta_data: Some(meta_data), ..Action::default() },
+    ];
+    objects.create(&first, lines(&actions)?).map(drop)
+}
+
+/// A table's columns as Delta writes them down; each has its meaning for a comment.
+fn schema_string(columns: &[Described]) -> String {
+    let fields: Vec<Value> = columns
+        .iter()
+        .map(|column| {
+            let kind = match column.kind {
+                "int64" => "long",
+                "int32" => "integer",
+                "bool" => "boolean",
+                other => other,
+            };
+            json!({"name": column.name, "type": kind, "nullable": true, "metadata": {"comment": column.meaning}})
+        })
+        .collect();
+    json!({"type": "struct", "fields": fields}).to_string()
+}
+
+fn info(operation: &str, now_ms: i64) -> Action {
+    let info = json!({
+        "timestamp": now_ms,
+        "operation": operation,
+        "operationParameters": {},
+        "engineInfo": concat!("alloclog/", env!("CARGO_PKG_VERSION")),
+        "txnId": super::unique_uuid(),
+    });
+    Action { commit_info: Some(info), ..Action::default() }
+}
+
+fn lines(actions: &[Action]) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for action in actions {
+        serde_json::to_writer(&mut bytes, action)?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// How far a table has got, counted on from what was known before.
+///
+/// # Errors
+/// When the log cannot be read, has a gap, or asks for more than we know.
+pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Result<Head> {
+    let last = last_checkpoint(objects, table)?;
+    // What is older than a checkpoint may be gone, so what comes after it could not be told from nothing.
+    let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
+    let (mut head, mut protocol) = match (known, last) {
+        (Some(known), _) => (known, None),
+        (None, Some(last)) => {
+            let state = read_checkpoint(objects, table, &last, &["protocol", "txn"])?;
+            (state.head, state.protocol)
+        }
+        (None, None) => (Head { version: -1, batch: 0 }, None),
+    };
+    while let Some(actions) = read_version(objects, table, head.version + 1)? {
+        head.version += 1;
+        for action in actions {
+            head.batch = action.batch().unwrap_or(head.batch);
+            protocol = action.protocol.or(protocol);
+        }
+    }
+    if head.version < 0 {
+        bail!("lake {objects}: {} is no Delta table", table.name());
+    }
+    check_protocol(objects, table, protocol.as_ref())?;
+    Ok(head)
+}
+
+/// A table, whole, at its newest version.
+///
+/// # Errors
+/// As [`head`].
+pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
+    let mut state = match last_checkpoint(objects, table)? {
+        Some(last) => read_checkpoint(objects, table, &last, &["protocol", "metaData", "txn", "add", "remove"])?,
+        None => State { head: Head { version: -1, batch: 0 }, ..State::default() },
+    };
+    while let Some(actions) = read_version(objects, table, state.head.version + 1)? {
+        state.head.version += 1;
+        actions.into_iter().for_each(|action| state.apply(action));
+    }
+    if state.head.version < 0 {
+        bail!("lake {objects}: {} is no Delta table", table.name());
+    }
+    check_protocol(objects, table, state.protocol.as_ref())?;
+    Ok(state)
+}
+
+/// Commits actions as the version after `head`, and writes a checkpoint when it is time.
+///
+/// # Errors
+/// When the lake cannot be written.
+pub fn commit(
+    objects: &Objects,
+    table: Table,
+    head: Head,
+    operation: &str,
+    batch: Option<u64>,
+    actions: Vec<Action>,
+    now_ms: i64,
+) -> anyhow::Result<Committed> {
+    let version = head.version + 1;
+    let mut all = vec![info(operation, now_ms)];
+    all.extend(batch.map(|batch| Action {
+        txn: Some(Txn { app_id: APP_ID.to_owned(), version: batch as i64, last_updated: Some(now_ms) }),
+        ..Action::default()
+    }));
+    all.extend(actions);
+    let bytes = lines(&all)?;
+    let name = version_name(table, version);
+    // It may be ours all the same: the answer to a put can be lost, and the put asked for again.
+    if !objects.create(&name, bytes.clone())? && objects.get(&name)?.as_deref() != Some(&bytes) {
+        return Ok(Committed::Conflict);
+    }
+    if version % CHECKPOINT_EVERY == 0 {
+        write_checkpoint(objects, table, now_ms)?;
+    }
+    Ok(Committed::Done)
+}
+
+impl Action {
+    fn batch(&self) -> Option<u64> {
+        self.txn.as_ref().filter(|txn| txn.app_id == APP_ID).and_then(|txn| u64::try_from(txn.version).ok())
+    }
+}
+
+impl State {
+    fn apply(&mut self, action: Action) {
+        self.head.batch = action.batch().unwrap_or(self.head.batch);
+        if let Some(txn) = action.txn {
+            self.txns.insert(txn.app_id.clone(), txn);
+        }
+        if let Some(add) = action.add {
+            self.removed.remove(&add.path);
+            self.files.insert(add.path.clone(), add);
+        }
+        if let Some(remove) = action.remove {
+            self.files.remove(&remove.path);
+            self.removed.insert(remove.path.clone(), remove);
+        }
+        self.protocol = action.protocol.or(self.protocol.take());
+        self.meta_data = action.meta_data.or(self.meta_data.take());
+    }
+
+    /// The actions that make this state; what was removed long ago is forgotten.
+    fn actions(&self, now_ms: i64) -> Vec<Action> {
+        let recent = |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
+        let protocol = self.protocol.clone().map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
+        let meta = self.meta_data.clone().map(|meta| Action { meta_data: Some(meta), ..Action::default() });
+        let txns = self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..Action::default() });
+        // In a checkpoint nothing changes.
+        let adds = self.files.values().map(|add| Add { data_change: false, ..add.clone() }.added());
+        let removes = self.removed.values().filter(recent).map(|remove| Action {
+            remove: Some(Remove { data_change: false, ..remove.clone() }),
+            ..Action::default()
+        });
+        protocol.into_iter().chain(meta).chain(txns).chain(adds).chain(removes).collect()
+    }
+}
+
+fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
+    let Some(protocol) = protocol else { return Ok(()) };
+    let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
+    let foreign: Vec<&str> =
+        features.map(String::as_str).filter(|name| !["appendOnly", "invariants"].contains(name)).collect();
+    let is_known = protocol.min_reader_version == 1 && protocol.min_writer_version <= 2
+        || (protocol.writer_features.is_some() && foreign.is_empty() && protocol.min_reader_version != 2);
+    if !is_known {
+        let needs = if foreign.is_empty() {
+            format!("reader {}, writer {}", protocol.min_reader_version, protocol.min_writer_version)
+        } else {
+            foreign.join(", ")
+        };
+        bail!(
+            "lake {objects}: table {} now needs a Delta protocol that this version does not know ({needs})",
+            table.name()
+        );
+    }
+    Ok(())
+}
+
+/// The actions of a version; `None` where there is none yet.
+fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<Option<Vec<Action>>> {
+    let name = version_name(table, version);
+    let Some(bytes) = objects.get(&name)? else { return Ok(None) };
+    let actions = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>();
+    actions.map(Some).with_context(|| format!("lake {objects}: {name} is damaged"))
+}
+
+fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
+    let bytes = objects.get(&format!("{}/_last_checkpoint", log(table)))?;
+    // It is a hint, and written over in place by some: where it says nothing, the log itself does.
+    if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        return Ok(Some(last));
+    }
+    if objects.has(&version_name(table, 0))? {
+        return Ok(None);
+    }
+    let listed = objects.list(&log(table), None)?;
+    let versions = listed.iter().filter_map(|object| {
+        let file = object.name.rsplit('/').next()?;
+        file.strip_suffix(".checkpoint.parquet")?.parse().ok()
+    });
+    Ok(versions.max().map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
+}
+
+/// The names of a checkpoint's files.
+fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<String> {
+    let (log, version) = (log(table), last.version);
+    match last.parts {
+        None => vec![format!("{log}/{version:020}.checkpoint.parquet")],
+        Some(n) => (1..=n).map(|i| format!("{log}/{version:020}.checkpoint.{i:010}.{n:010}.parquet")).collect(),
+    }
+}
+
+fn read_checkpoint(objects: &Objects, table: Table, last: &LastCheckpoint, columns: &[&str]) -> anyhow::Result<State> {
+    let mut state = State::default();
+    for name in checkpoint_names(table, last) {
+        let bytes = objects.need(&name)?;
+        let damaged = || format!("lake {objects}: {name} is damaged");
+        for action in parquet_actions(bytes, columns).with_context(damaged)? {
+            state.apply(action);
+        }
+    }
+    state.head.version = last.version;
+    state.checkpoint = Some(last.version);
+    Ok(state)
+}
+
+fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Action>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
+    let roots = builder.parquet_schema().root_schema().get_fields();
+    let wanted: Vec<usize> = (0..roots.len()).filter(|i| columns.contains(&roots[*i].name())).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let mut text = LineDelimitedWriter::new(Vec::new());
+    for batch in builder.with_projection(mask).build()? {
+        text.write(&batch?)?;
+    }
+    text.finish()?;
+    Ok(serde_json::Deserializer::from_slice(&text.into_inner()).into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Writes what the table is now, so that nobody needs the versions before.
+fn write_checkpoint(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
+    let state = state(objects, table)?;
+    let actions = state.actions(now_ms);
+    let batch = action_batch(&actions)?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.close()?;
+    let last = LastCheckpoint { version: state.head.version, size: actions.len() as i64, parts: None };
+    for name in checkpoint_names(table, &last) {
+        objects.put(&name, bytes.clone())?;
+    }
+    objects.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
+}
+
+fn action_batch(actions: &[Action]) -> anyhow::Result<RecordBatch> {
+    let mut text = Vec::new();
+    for action in actions {
+        serde_json::to_writer(&mut text, action)?;
+        text.write_all(b"\n")?;
+    }
+    let schema = Arc::new(checkpoint_schema());
+    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(actions.len().max(1)).build_decoder()?;
+    decoder.decode(&text)?;
+    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+/// The columns of a checkpoint.
+fn checkpoint_schema() -> Schema {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let long = |name: &str| Field::new(name, DataType::Int64, true);
+    let int = |name: &str| Field::new(name, DataType::Int32, true);
+    let bool = |name: &str| Field::new(name, DataType::Boolean, true);
+    let map = |name: &str| {
+        let entry = Fields::from(vec![Field::new("key", DataType::Utf8, false), text("value")]);
+        Field::new(name, DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry), false)), false), true)
+    };
+    let list = |name: &str| Field::new(name, DataType::List(Arc::new(text("element"))), true);
+    let all = |name: &str, fields: Vec<Field>| Field::new(name, DataType::Struct(fields.into()), true);
+    Schema::new(vec![
+        all("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
+        all(
+            "add",
+            vec![
+                text("path"),
+                map("partitionValues"),
+                long("size"),
+                long("modificationTime"),
+                bool("dataChange"),
+                text("stats"),
+            ],
+        ),
+        all(
+            "remove",
+            vec![
+                text("path"),
+                long("deletionTimestamp"),
+                bool("dataChange"),
+                bool("extendedFileMetadata"),
+                map("partitionValues"),
+                long("size"),
+            ],
+        ),
+        all(
+            "metaData",
+            vec![
+                text("id"),
+                text("name"),
+                text("description"),
+                all("format", vec![text("provider"), map("options")]),
+                text("schemaString"),
+                list("partitionColumns"),
+                map("configuration"),
+                long("createdTime"),
+            ],
+        ),
+        all(
+            "protocol",
+            vec![int("minReaderVersion"), int("minWriterVersion"), list("readerFeatures"), list("writerFeatures")],
+        ),
+    ])
+}
+
+/// Removes versions that lie before the last checkpoint and are older than [`KEPT_MS`] by the clock of the place. How
+/// many went.
+///
+/// # Errors
+/// When the log cannot be read, or the place forbids it.
+pub fn clean_log(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<usize> {
+    let Some(last) = last_checkpoint(objects, table)? else { return Ok(0) };
+    let mut gone = 0;
+    for object in objects.list(&log(table), None)? {
+        let file = object.name.rsplit('/').next().unwrap_or_default();
+        let version = file.split('.').next().and_then(|digits| digits.parse::<i64>().ok());
+        if version.is_some_and(|version| version < last.version) && object.written_ms < now_ms - KEPT_MS {
+            objects.delete(&object.name)?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}

@@ -1,0 +1,303 @@
+//! The data files of a lake: rows to Parquet, with what is known of each file's columns, and back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef};
+use chrono::{DateTime, Days, NaiveDate};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+use serde_json::{Map, Value, json};
+
+use super::delta::Add;
+use super::objects::Objects;
+use crate::store::parquet::properties;
+use crate::tables::Table;
+
+/// A file is closed when it is about this large.
+const FILE_BYTES: usize = 128 << 20;
+/// As many files are written at a time; a first ingest may bring events of many days.
+const OPEN_FILES: usize = 64;
+/// Longer texts are no use for skipping files.
+const STATS_TEXT: usize = 64;
+
+/// The column by which a table's files are parted, if it is.
+pub fn partition_column(table: Table) -> Option<&'static str> {
+    (table == Table::TaskEvents).then_some("event_date")
+}
+
+/// The column that says when a row came about, in nanoseconds since the epoch: what files are told apart by, and how
+/// long a row is remembered.
+pub fn time_column(table: Table) -> Option<&'static str> {
+    match table {
+        Table::TaskEvents => Some("event_at_ns"),
+        Table::AllocationHistory | Table::TaskStateHistory => Some("modified_at_ns"),
+        Table::Sightings => Some("seen_at_ns"),
+        Table::Snapshots => Some("observed_at_ns"),
+        Table::Nodes => None,
+    }
+}
+
+/// The values of a row's time column; all null for a table that has none.
+pub fn times(table: Table, batch: &RecordBatch) -> Vec<Option<i64>> {
+    match time_column(table).and_then(|name| batch.column_by_name(name)) {
+        Some(column) => column.as_primitive::<Int64Type>().iter().collect(),
+        None => vec![None; batch.num_rows()],
+    }
+}
+
+/// Writes the rows of one table as new files of the lake. They belong to no table until somebody commits them.
+pub struct Writer<'o> {
+    objects: &'o Objects,
+    table: Table,
+    /// The columns that stand in a file: all but the one that parts them.
+    schema: SchemaRef,
+    now_ms: i64,
+    open: BTreeMap<Option<i32>, ArrowWriter<Vec<u8>>>,
+    written: Vec<Add>,
+}
+
+impl<'o> Writer<'o> {
+    /// Begins.
+    pub fn new(objects: &'o Objects, table: Table, now_ms: i64) -> Writer<'o> {
+        let parted = partition_column(table);
+        let schema = table.schema();
+        let fields: Vec<_> =
+            schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned().collect();
+        let schema = Arc::new(Schema::new(fields));
+        Writer { objects, table, schema, now_ms, open: BTreeMap::new(), written: Vec::new() }
+    }
+
+    /// Adds rows with the columns of the stored table.
+    ///
+    /// # Errors
+    /// When the lake cannot be written.
+    pub fn add(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let Some(parted) = partition_column(self.table) else {
+            return self.add_to(None, batch);
+        };
+        let days = batch.column_by_name(parted).context("rows without their day")?.as_primitive::<Date32Type>();
+        let distinct: BTreeSet<Option<i32>> = days.iter().collect();
+        for day in distinct {
+            let rows: UInt32Array =
+                (0u32..).zip(days.iter()).filter(|(_, other)| *other == day).map(|(row, _)| row).collect();
+            self.add_to(day, &take_record_batch(batch, &rows)?)?;
+        }
+        Ok(())
+    }
+
+    fn add_to(&mut self, day: Option<i32>, batch: &RecordBatch) -> anyhow::Result<()> {
+        if !self.open.contains_key(&day) && self.open.len() >= OPEN_FILES {
+            self.close_all()?;
+        }
+        let columns: Option<Vec<ArrayRef>> =
+            self.schema.fields().iter().map(|field| batch.column_by_name(field.name()).cloned()).collect();
+        let batch =
+            RecordBatch::try_new(self.schema.clone(), columns.context("rows without a column of their table")?)?;
+        let writer = match self.open.entry(day) {
+            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties(&self.schema)))?)
+            }
+        };
+        writer.write(&batch)?;
+        if writer.bytes_written() + writer.in_progress_size() >= FILE_BYTES {
+            let writer = self.open.remove(&day);
+            writer.map_or(Ok(()), |writer| self.close(day, writer))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, day: Option<i32>, mut writer: ArrowWriter<Vec<u8>>) -> anyhow::Result<()> {
+        let metadata = writer.finish()?;
+        let bytes = std::mem::take(writer.inner_mut());
+        let mut partition_values = BTreeMap::new();
+        let mut path = format!("part-{}.zstd.parquet", super::unique());
+        if let Some(parted) = partition_column(self.table) {
+            let day = day.map(day_text);
+            path = format!("{parted}={}/{path}", day.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__"));
+            partition_values.insert(parted.to_owned(), day);
+        }
+        let add = Add {
+            path,
+            partition_values,
+            size: bytes.len() as i64,
+            modification_time: self.now_ms,
+            data_change: true,
+            stats: Some(stats(&self.schema, &metadata).to_string()),
+        };
+        self.objects.put(&add.object(self.table), bytes)?;
+        self.written.push(add);
+        Ok(())
+    }
+
+    fn close_all(&mut self) -> anyhow::Result<()> {
+        for (day, writer) in std::mem::take(&mut self.open) {
+            self.close(day, writer)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left: the files, in the order in which they were closed.
+    ///
+    /// # Errors
+    /// When the lake cannot be written.
+    pub fn finish(mut self) -> anyhow::Result<Vec<Add>> {
+        self.close_all()?;
+        Ok(self.written)
+    }
+}
+
+fn day_text(day: i32) -> String {
+    let date = NaiveDate::default().checked_add_days(Days::new(day.max(0) as u64)).unwrap_or_default();
+    date.format("%Y-%m-%d").to_string()
+}
+
+/// The UTC day of a file of a table parted by days, in days since the epoch; `None` for the file of rows without one.
+pub fn day(add: &Add) -> Option<i32> {
+    let text = add.partition_values.values().next()?.as_deref()?;
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
+}
+
+/// What a Delta log says of a file's columns, taken from the file's own statistics. Delta keeps milliseconds of a
+/// moment, so a least one is rounded down and a greatest one up.
+fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
+    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
+    for (i, field) in schema.fields().iter().enumerate() {
+        let groups: Option<Vec<&Statistics>> =
+            metadata.row_groups().iter().map(|group| group.column(i).statistics()).collect();
+        let Some(groups) = groups else { continue };
+        let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
+        nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
+        let bound = |bounds: &mut Map<String, Value>, value: Option<Value>| {
+            bounds.extend(value.map(|value| (field.name().clone(), value)));
+        };
+        match field.data_type() {
+            DataType::Int64 | DataType::Timestamp(..) => {
+                let values = || groups.iter().filter_map(|stats| int64s(stats));
+                let (min, max) = (values().map(|(min, _)| min).min(), values().map(|(_, max)| max).max());
+                let is_moment = matches!(field.data_type(), DataType::Timestamp(..));
+                let shown = |micros: i64, up: i64| {
+                    if is_moment { moment(micros, up) } else { Some(json!(micros)) }
+                };
+                bound(&mut least, min.and_then(|min| shown(min, 0)));
+                bound(&mut greatest, max.and_then(|max| shown(max, 999)));
+            }
+            DataType::Utf8 => {
+                let texts: Option<Vec<(&str, &str)>> = groups.iter().filter_map(|stats| texts(stats)).collect();
+                let Some(texts) = texts else { continue };
+                bound(&mut least, texts.iter().map(|(min, _)| *min).min().map(|min| json!(min)));
+                bound(&mut greatest, texts.iter().map(|(_, max)| *max).max().map(|max| json!(max)));
+            }
+            _ => {}
+        }
+    }
+    json!({
+        "numRecords": metadata.file_metadata().num_rows(),
+        "minValues": least,
+        "maxValues": greatest,
+        "nullCount": nulls,
+    })
+}
+
+fn int64s(stats: &Statistics) -> Option<(i64, i64)> {
+    match stats {
+        Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+        _ => None,
+    }
+}
+
+/// The bounds of a column of text: `None` where there are none, `Some(None)` where they are cut off or long.
+fn texts(stats: &Statistics) -> Option<Option<(&str, &str)>> {
+    let Statistics::ByteArray(values) = stats else { return None };
+    let (min, max) = (values.min_opt()?, values.max_opt()?);
+    let is_short = min.len() <= STATS_TEXT && max.len() <= STATS_TEXT;
+    let is_exact = values.min_is_exact() && values.max_is_exact();
+    Some((is_short && is_exact).then_some(min.as_utf8().ok().zip(max.as_utf8().ok())).flatten())
+}
+
+fn moment(micros: i64, up: i64) -> Option<Value> {
+    let millis = (micros + up).div_euclid(1_000);
+    Some(json!(DateTime::from_timestamp_millis(millis)?.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()))
+}
+
+/// The least and greatest value of a column of whole numbers in a file; `None` when that is not known.
+pub fn bounds(add: &Add, column: &str) -> Option<(i64, i64)> {
+    let stats = add.stats();
+    Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
+}
+
+/// How many rows a file has; `None` when that is not known.
+pub fn row_count(add: &Add) -> Option<u64> {
+    add.stats()["numRecords"].as_u64()
+}
+
+/// Whether a file may hold rows whose time lies from `first` to `last`, or, where asked for, that have none.
+pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bool) -> bool {
+    let Some(column) = time_column(table) else { return true };
+    let stats = add.stats();
+    let nulls = stats["nullCount"][column].as_u64();
+    if without_time && nulls != Some(0) {
+        return true;
+    }
+    match bounds(add, column) {
+        Some((least, greatest)) => least <= last && greatest >= first,
+        // Nothing but rows without a time leaves no bounds, and so does a writer that keeps no statistics.
+        None => nulls.is_none() || nulls != stats["numRecords"].as_u64(),
+    }
+}
+
+/// The rows of a file, some at a time, with the columns of the stored table, or those of them that are named.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(
+    objects: &Objects,
+    table: Table,
+    add: &Add,
+    columns: Option<&[&str]>,
+    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let name = add.object(table);
+    let damaged = || format!("lake {objects}: {name} cannot be read as Parquet");
+    let bytes = objects.need(&name)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).with_context(damaged)?;
+    let schema = table.schema();
+    let fields: Vec<Arc<Field>> = schema
+        .fields()
+        .iter()
+        .filter(|field| columns.is_none_or(|names| names.contains(&field.name().as_str())))
+        .cloned()
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let mask =
+        ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
+    for batch in builder.with_projection(mask).with_batch_size(16 << 10).build().with_context(damaged)? {
+        each(conform(table, &batch.with_context(damaged)?, schema.clone(), add)?)?;
+    }
+    Ok(())
+}
+
+/// A file's rows as the stored table has them: a column that came later is null, the day is what the file's name says,
+/// and a type is ours, whoever wrote the file.
+fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> anyhow::Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        arrays.push(match batch.column_by_name(field.name()) {
+            Some(column) if column.data_type() == field.data_type() => column.clone(),
+            Some(column) => cast(column, field.data_type())?,
+            None if partition_column(table) == Some(field.name().as_str()) => {
+                Arc::new(Date32Array::from(vec![day(add); rows]))
+            }
+            None => new_null_array(field.data_type(), rows),
+        });
+    }
+    Ok(RecordBatch::try_new(schema, arrays)?)
+}

@@ -1,0 +1,419 @@
+//! One ingest: rows that sources show, less those that the lake has, as one batch.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+
+use super::objects::Objects;
+use super::seen::{self, Seen};
+use super::{Batch, Lake, delta, files};
+use crate::store::{Store, Writer, parquet};
+use crate::tables::Table;
+use crate::tables::column::{Described, identities};
+
+/// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
+pub const DOCUMENTS: i64 = 1_000_000;
+/// How many copies of what has been seen stay in the lake.
+const COPIES: usize = 2;
+/// Where copies of what has been seen lie.
+const COPIES_BELOW: &str = "_alloclog/seen";
+
+/// The tables whose new rows the ledger counts, with the column that says how many.
+const COUNTED: [(Table, &str); 3] = [
+    (Table::AllocationHistory, "new_allocations"),
+    (Table::TaskStateHistory, "new_task_states"),
+    (Table::TaskEvents, "new_task_events"),
+];
+
+/// What became of an ingest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Added {
+    /// The batch that holds it; `None` when there was nothing new.
+    pub batch: Option<u64>,
+    /// How many rows came to each table, by its name.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Documents that the ledger did not have.
+    pub documents: u64,
+}
+
+/// The rows of a run that are not known to be in the lake, as they come in.
+pub struct Fresh<'s> {
+    seen: &'s mut Seen,
+    now: u32,
+    store: Store,
+    writer: Writer,
+    columns: BTreeMap<Table, Vec<Described>>,
+    delivered: BTreeMap<Table, u64>,
+    documents: Vec<Document>,
+}
+
+/// One document of the run.
+#[derive(Debug, Clone)]
+struct Document {
+    /// Whether the ledger did not know it.
+    is_new: bool,
+    /// How many rows of each of [`COUNTED`] had been kept when it ended.
+    until: [u64; 3],
+}
+
+/// The rows of a run that has ended, put away until it is known which batch they are.
+pub struct Kept {
+    store: Store,
+    documents: Vec<Document>,
+}
+
+impl<'s> Fresh<'s> {
+    /// Begins, in a directory for what is not written yet.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn new(seen: &'s mut Seen, directory: &Path) -> anyhow::Result<Fresh<'s>> {
+        let store = Store::at(directory);
+        let writer = store.writer(Table::ALL)?;
+        let columns = Table::ALL.into_iter().map(|table| (table, table.columns())).collect();
+        let now = seen::hour_of_ms(super::now_ms());
+        Ok(Fresh { seen, now, store, writer, columns, delivered: BTreeMap::new(), documents: Vec::new() })
+    }
+
+    /// Takes rows in order of arrival, a document's row of the ledger after its other rows.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        let ids = identities(&self.columns[&table], &batch)?;
+        let is_new: Vec<bool> = ids.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
+        let kept = keep(&batch, &is_new)?;
+        *self.delivered.entry(table).or_default() += kept.num_rows() as u64;
+        if table == Table::Snapshots {
+            let until = COUNTED.map(|(table, _)| self.delivered.get(&table).copied().unwrap_or_default());
+            self.documents.extend(is_new.iter().map(|is_new| Document { is_new: *is_new, until }));
+        }
+        self.writer.add(table, kept)
+    }
+
+    /// Ends.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn finish(self) -> anyhow::Result<Kept> {
+        self.writer.finish()?;
+        Ok(Kept { store: self.store, documents: self.documents })
+    }
+}
+
+fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
+    if wanted.iter().all(|wanted| *wanted) {
+        return Ok(batch.clone());
+    }
+    Ok(filter_record_batch(batch, &BooleanArray::from(wanted.to_vec()))?)
+}
+
+/// Adds what is new to the lake, and to what has been seen. Ends when it is in every table.
+///
+/// # Errors
+/// When the lake cannot be read or written. Then it has all of it, or nothing.
+pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added> {
+    if kept.documents.len() as i64 >= DOCUMENTS {
+        bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
+    }
+    catch_up(lake, seen)?;
+    look_up(lake, seen, kept)?;
+    loop {
+        let number = seen.about.batch + 1;
+        let (tables, mut added, new) = write(lake, seen, kept, number)?;
+        if tables.is_empty() {
+            return Ok(added);
+        }
+        let batch = Batch::new(tables);
+        if lake.put_batch(number, &batch)? {
+            let mut heads = std::mem::take(&mut seen.about.heads);
+            lake.finish(&mut heads)?;
+            seen.about.heads = heads;
+            let now = seen::hour_of_ms(super::now_ms());
+            new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
+            (seen.about.batch, seen.about.batch_id) = (number, batch.id);
+            added.batch = Some(number);
+            return Ok(added);
+        }
+        // Another was first, and may have brought the same rows; or a vacuum was, and has removed these files. Either way
+        // they belong to nothing.
+        for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
+            files.iter().try_for_each(|file| lake.objects.delete(&file.object(table)))?;
+        }
+        catch_up(lake, seen)?;
+    }
+}
+
+type NewRows = Vec<(Table, u128, Option<i64>)>;
+type Files = BTreeMap<String, Vec<delta::Add>>;
+
+/// Writes the rows that are not in the lake as files of batch `number`.
+fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Result<(Files, Added, NewRows)> {
+    let now = seen::hour_of_ms(super::now_ms());
+    let now_ns = super::now_ms() * 1_000_000;
+    let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
+    let mut counts = vec![[0i64; 3]; kept.documents.len()];
+    // The ledger last: it counts what the others got.
+    for table in super::ORDER {
+        let columns = table.columns();
+        let mut writer = files::Writer::new(&lake.objects, table, super::now_ms());
+        let counted = COUNTED.iter().position(|(other, _)| *other == table);
+        let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
+        let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
+        for batch in parquet::read(&kept.store.path(table.name()))? {
+            let batch = batch?;
+            let ids = identities(&columns, &batch)?;
+            let times = files::times(table, &batch);
+            let mut wanted = Vec::with_capacity(ids.len());
+            let mut of_document = Vec::new();
+            for (id, time) in ids.into_iter().zip(times) {
+                let is_new = !seen.meet(table, id, now);
+                wanted.push(is_new);
+                if let Some(counted) = counted {
+                    while kept.documents.get(document).is_some_and(|document| document.until[counted] <= row) {
+                        document += 1;
+                    }
+                    if let Some(counts) = counts.get_mut(document).filter(|_| is_new) {
+                        counts[counted] += 1;
+                    }
+                } else if table == Table::Snapshots {
+                    of_document.extend(ledger_rows.next().map(|(document, _)| document));
+                }
+                new.extend(is_new.then_some((table, id, time)));
+                row += 1;
+            }
+            let batch = match table {
+                Table::Snapshots => ledger(&batch, &of_document, &counts, number, now_ns)?,
+                Table::AllocationHistory | Table::TaskStateHistory => numbered(&batch, &kept.documents, number)?,
+                _ => batch,
+            };
+            let batch = keep(&batch, &wanted)?;
+            rows += batch.num_rows() as u64;
+            if batch.num_rows() > 0 {
+                writer.add(&batch)?;
+            }
+        }
+        let written = writer.finish()?;
+        if !written.is_empty() {
+            tables.insert(table.name().to_owned(), written);
+        }
+        if table == Table::Snapshots {
+            added.documents = rows;
+        }
+        added.rows.insert(table.name(), rows);
+    }
+    Ok((tables, added, new))
+}
+
+fn snapshot_id(number: u64, document: i64) -> i64 {
+    number as i64 * DOCUMENTS + document
+}
+
+fn replace(batch: &RecordBatch, name: &str, column: ArrayRef) -> anyhow::Result<RecordBatch> {
+    let i = batch.schema().index_of(name)?;
+    let mut columns = batch.columns().to_vec();
+    columns[i] = column;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// Rows whose snapshot_id is that of the lake; null for a document that brought rows though the ledger had it.
+fn numbered(batch: &RecordBatch, documents: &[Document], number: u64) -> anyhow::Result<RecordBatch> {
+    let run = batch.column_by_name("snapshot_id").context("rows without snapshot_id")?.as_primitive::<Int64Type>();
+    let of_lake = |id: Option<i64>| {
+        let document = usize::try_from(id?.checked_sub(1)?).ok()?;
+        documents.get(document)?.is_new.then_some(snapshot_id(number, id?))
+    };
+    let ids: Int64Array = run.iter().map(of_lake).collect();
+    replace(batch, "snapshot_id", Arc::new(ids))
+}
+
+/// Rows of the ledger as they stand in the lake; `of_document` says which document each is.
+fn ledger(
+    batch: &RecordBatch,
+    of_document: &[usize],
+    counts: &[[i64; 3]],
+    number: u64,
+    now_ns: i64,
+) -> anyhow::Result<RecordBatch> {
+    let ids: Int64Array = of_document.iter().map(|document| snapshot_id(number, *document as i64 + 1)).collect();
+    let mut batch = replace(batch, "snapshot_id", Arc::new(ids))?;
+    for (i, (_, column)) in COUNTED.iter().enumerate() {
+        let new: Int64Array = of_document.iter().map(|document| counts[*document][i]).collect();
+        batch = replace(&batch, column, Arc::new(new))?;
+    }
+    let rows = batch.num_rows();
+    let micros = TimestampMicrosecondArray::from(vec![now_ns / 1_000; rows]).with_timezone("UTC");
+    batch = replace(&batch, "ingested_at", Arc::new(micros))?;
+    replace(&batch, "ingested_at_ns", Arc::new(Int64Array::from(vec![now_ns; rows])))
+}
+
+/// Finishes what others began, and takes what they brought into what has been seen.
+fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
+    let mut heads = std::mem::take(&mut seen.about.heads);
+    let last = lake.finish(&mut heads)?;
+    seen.about.heads = heads;
+    let now = seen::hour_of_ms(super::now_ms());
+    while seen.about.batch < last {
+        let number = seen.about.batch + 1;
+        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+        for table in super::ORDER {
+            for file in batch.files(table) {
+                each_key(&lake.objects, table, file, &mut |id, time| seen.add(table, id, time, now))?;
+            }
+        }
+        (seen.about.batch, seen.about.batch_id) = (number, batch.id);
+    }
+    Ok(())
+}
+
+/// Looks up in the tables those rows that what has been seen does not tell of, and adds what is found to it.
+fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
+    let now = seen::hour_of_ms(super::now_ms());
+    for table in super::ORDER {
+        let columns = table.columns();
+        let mut unsure: HashSet<u128> = HashSet::new();
+        let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
+        for batch in parquet::read(&kept.store.path(table.name()))? {
+            let batch = batch?;
+            let ids = identities(&columns, &batch)?;
+            for (id, time) in ids.into_iter().zip(files::times(table, &batch)) {
+                if seen.would_know(table, time) || seen.meet(table, id, now) {
+                    continue;
+                }
+                unsure.insert(id);
+                match time {
+                    Some(time) => (first, last) = (first.min(time), last.max(time)),
+                    None => without_time = true,
+                }
+            }
+        }
+        if unsure.is_empty() {
+            continue;
+        }
+        for file in lake.files(table, &[])? {
+            if !files::may_hold(table, &file, first, last, without_time) {
+                continue;
+            }
+            each_key(&lake.objects, table, &file, &mut |id, time| {
+                if unsure.remove(&id) {
+                    seen.add(table, id, time, now);
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The identity and the time of each row of a file.
+fn each_key(
+    objects: &Objects,
+    table: Table,
+    file: &delta::Add,
+    each: &mut dyn FnMut(u128, Option<i64>),
+) -> anyhow::Result<()> {
+    let columns = table.columns();
+    let time = files::time_column(table);
+    let needed: Vec<&str> =
+        columns.iter().filter(|column| column.is_key).map(|column| column.name.as_str()).chain(time).collect();
+    files::read(objects, table, file, Some(&needed), &mut |batch| {
+        let times = files::times(table, &batch);
+        identities(&columns, &batch)?.into_iter().zip(times).for_each(|(id, time)| each(id, time));
+        Ok(())
+    })
+}
+
+/// What has been seen of a lake: from this machine's file, else from the copy in the lake, else from its tables.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn recall(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
+    let from_local = local.and_then(|path| std::fs::read(path).ok());
+    if let Some(seen) = from_local.and_then(|bytes| valid(lake, bytes)) {
+        return Ok(seen);
+    }
+    for copy in lake.objects.list(COPIES_BELOW, None)?.iter().rev() {
+        if let Some(seen) = lake.objects.get(&copy.name)?.and_then(|bytes| valid(lake, bytes)) {
+            return Ok(seen);
+        }
+    }
+    rebuild(lake)
+}
+
+/// What a file holds, if it speaks of this lake as it is, and what came since can still be read.
+fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
+    let mut seen = Seen::from_bytes(bytes).ok()?;
+    let is_ours = match seen.about.batch {
+        0 => true,
+        number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == seen.about.batch_id),
+    };
+    // What does not exist is no version to count on from.
+    let are_there = || {
+        let mut heads = Table::ALL.into_iter().filter_map(|table| Some((table, seen.about.heads.get(table.name())?)));
+        heads.all(|(table, head)| delta::has_version(&lake.objects, table, head.version).unwrap_or(false))
+    };
+    (is_ours && are_there() && catch_up(lake, &mut seen).is_ok()).then_some(seen)
+}
+
+/// Reads the rows of the last days from the tables.
+fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
+    let mut heads = BTreeMap::new();
+    let last = lake.finish(&mut heads)?;
+    if last == 0 {
+        let mut seen = Seen::default();
+        seen.about.heads = heads;
+        return Ok(seen);
+    }
+    let now = seen::hour_of_ms(super::now_ms());
+    let horizon = |table| (table, now.saturating_sub(seen::remembered_hours(table)));
+    let mut seen = Seen::after(super::ORDER.map(horizon));
+    for (table, hour) in super::ORDER.map(horizon) {
+        // From the hour before the horizon on: what came about within it is known, too.
+        let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
+        for file in lake.files(table, &[])? {
+            if files::may_hold(table, &file, first, i64::MAX, false) {
+                each_key(&lake.objects, table, &file, &mut |id, time| {
+                    if time.is_some_and(|time| time >= first) {
+                        seen.add(table, id, time, now);
+                    }
+                })?;
+            }
+        }
+    }
+    seen.about.heads = heads;
+    seen.about.batch_id = lake.batch(last)?.map(|batch| batch.id).unwrap_or_default();
+    seen.about.batch = last;
+    Ok(seen)
+}
+
+/// Keeps what has been seen for the next ingest: on this machine, and hourly in the lake. It is only a cache, so what
+/// cannot be kept is no failure; the text says what could not.
+pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<String> {
+    let now = seen::hour_of_ms(super::now_ms());
+    seen.forget(now);
+    let mut copy = || -> anyhow::Result<()> {
+        let is_due = seen.about.copied_hour != now;
+        if is_due {
+            seen.about.copied_hour = now;
+        }
+        let bytes = seen.to_bytes()?;
+        if is_due {
+            let copies = lake.objects.list(COPIES_BELOW, None)?;
+            lake.objects.put(&format!("{COPIES_BELOW}/{:012}.parquet", seen.about.batch), bytes.clone())?;
+            let old = copies.len().saturating_sub(COPIES - 1);
+            copies[..old].iter().try_for_each(|copy| lake.objects.delete(&copy.name))?;
+        }
+        let Some(path) = local else { return Ok(()) };
+        let directory = path.parent().context("no directory for it")?;
+        std::fs::create_dir_all(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        std::io::Write::write_all(&mut file, &bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    copy().err().map(|error| format!("what has been seen could not be kept: {error:#}"))
+}

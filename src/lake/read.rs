@@ -1,0 +1,211 @@
+//! A lake as a source: the rows of its stored tables, from the files that may hold what is asked for.
+
+use std::collections::{BTreeMap, HashSet};
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+
+use super::delta::Add;
+use super::{Batch, Lake, files};
+use crate::intake::Deliver;
+use crate::merge::Filter;
+use crate::tables::{Place, Table};
+use crate::time::{DAY, When};
+
+/// How far back what is looked at reaches, unless told otherwise.
+pub const USUAL_SPAN: i64 = 7 * DAY;
+/// Sightings are dated by the hour in which they lie.
+const HOUR: i64 = DAY / 24;
+
+/// What of a lake is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Only rows of this region.
+    pub region: Option<String>,
+    /// Only allocations of this namespace, job and ID.
+    pub filter: Filter,
+    /// Only allocations that were seen, changed or had an event so long before the newest observation in the lake, in
+    /// nanoseconds, each with all of its rows; `None` for all.
+    pub span: Option<i64>,
+    /// When they were seen before that, from here on; of no account without a span.
+    pub since: Option<When>,
+}
+
+/// What of a lake was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Rows by table name.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Data files that were read, and that there are.
+    pub files: (usize, usize),
+    /// The newest observation, in nanoseconds since the epoch.
+    pub newest: Option<i64>,
+    /// From when on allocations were taken, in nanoseconds since the epoch; `None` for all.
+    pub since: Option<i64>,
+}
+
+/// Which allocations are meant.
+struct Chosen {
+    /// `None` for all.
+    allocations: Option<HashSet<Box<str>>>,
+    /// Nothing of them is older than this.
+    floor: i64,
+}
+
+/// Reads the rows of these tables that are wanted, and delivers them, the ledger's last.
+///
+/// # Errors
+/// When the lake cannot be read, or a batch cannot be delivered.
+pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Deliver<'_>) -> anyhow::Result<Found> {
+    let unfinished = lake.unfinished()?;
+    let mut found = Found::default();
+    let ledger = lake.files(Table::Snapshots, &unfinished)?;
+    found.newest = newest(lake, &ledger)?;
+    let before = |span: i64| found.newest.map(|newest| newest.saturating_sub(span));
+    let asked = match wanted.since {
+        None => None,
+        Some(When::At(ns)) => Some(ns),
+        Some(When::Before(span)) => before(span),
+    };
+    found.since = wanted.span.and_then(before).map(|usual| asked.map_or(usual, |asked| asked.min(usual)));
+    let chosen = choose(lake, &unfinished, wanted, found.since)?;
+    for table in super::ORDER.into_iter().filter(|table| tables.contains(table)) {
+        let mut all = lake.files(table, &unfinished)?;
+        all.sort_by(|a, b| (a.modification_time, &a.path).cmp(&(b.modification_time, &b.path)));
+        found.files.1 += all.len();
+        let rows = found.rows.entry(table.name()).or_default();
+        let floor = match table {
+            Table::Snapshots => found.since.unwrap_or(i64::MIN),
+            Table::Nodes => i64::MIN,
+            _ => chosen.floor,
+        };
+        for file in all.iter().filter(|file| files::may_hold(table, file, floor, i64::MAX, true)) {
+            found.files.0 += 1;
+            files::read(&lake.objects, table, file, None, &mut |batch| {
+                let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor))?;
+                *rows += batch.num_rows() as u64;
+                if batch.num_rows() == 0 { Ok(()) } else { deliver(table, batch) }
+            })?;
+        }
+    }
+    Ok(found)
+}
+
+fn text<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
+    batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
+}
+
+fn value<'b>(column: Option<&'b StringArray>, row: usize) -> Option<&'b str> {
+    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+}
+
+/// Which rows of a batch are wanted.
+fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, floor: i64) -> BooleanArray {
+    let regions = text(batch, "region");
+    let allocations = text(batch, "alloc_id");
+    let times = files::times(table, batch);
+    (0..batch.num_rows())
+        .map(|row| {
+            let in_region = wanted.region.as_deref().is_none_or(|region| value(regions, row) == Some(region));
+            let is_chosen = match (&chosen.allocations, allocations) {
+                (Some(chosen), Some(_)) => value(allocations, row).is_some_and(|id| chosen.contains(id)),
+                // The ledger is cut by its own time.
+                (_, None) if table == Table::Snapshots => times[row].is_none_or(|time| time >= floor),
+                _ => true,
+            };
+            Some(in_region && is_chosen)
+        })
+        .collect()
+}
+
+/// The newest observation that the ledger knows of.
+fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
+    let mut newest = None;
+    for file in ledger {
+        match files::bounds(file, "observed_at_ns") {
+            Some((_, last)) => newest = newest.max(Some(last)),
+            None => files::read(&lake.objects, Table::Snapshots, file, Some(&["observed_at_ns"]), &mut |batch| {
+                newest = newest.max(files::times(Table::Snapshots, &batch).into_iter().flatten().max());
+                Ok(())
+            })?,
+        }
+    }
+    Ok(newest)
+}
+
+/// The allocations that are meant, and how far back they reach.
+fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
+    let is_filtered = wanted.filter.namespace.as_deref().is_some_and(|namespace| namespace != "*")
+        || wanted.filter.job.is_some()
+        || wanted.filter.allocation.is_some();
+    if since.is_none() && !is_filtered {
+        return Ok(Chosen { allocations: None, floor: i64::MIN });
+    }
+    // Those of which anything came about since then.
+    let mut recent: HashSet<Box<str>> = HashSet::new();
+    if let Some(since) = since {
+        for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
+            let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
+            let columns: Vec<&str> = ["alloc_id"].into_iter().chain(files::time_column(table)).collect();
+            for file in lake.files(table, unfinished)? {
+                if !files::may_hold(table, &file, since, i64::MAX, false) {
+                    continue;
+                }
+                files::read(&lake.objects, table, &file, Some(&columns), &mut |batch| {
+                    let ids = text(&batch, "alloc_id");
+                    for (row, time) in files::times(table, &batch).into_iter().enumerate() {
+                        if let Some(id) = value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
+                            if !recent.contains(id) {
+                                recent.insert(id.into());
+                            }
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+    }
+    // Newest first, until each has been found: what lies before is about others.
+    let mut history = lake.files(Table::AllocationHistory, unfinished)?;
+    let last = |file: &Add| files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
+    history.sort_by_key(|file| std::cmp::Reverse(last(file)));
+    let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
+    let mut missing: HashSet<Box<str>> = recent.clone();
+    for file in &history {
+        if since.is_some() && missing.is_empty() && last(file) < chosen.floor {
+            break;
+        }
+        let columns = ["region", "namespace", "job_id", "alloc_id", "created_at_ns"];
+        files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+            let column = |name| text(&batch, name);
+            let (namespaces, jobs, ids) = (column("namespace"), column("job_id"), column("alloc_id"));
+            let created = batch.column_by_name("created_at_ns").map(|column| column.as_primitive::<Int64Type>());
+            for row in 0..batch.num_rows() {
+                let Some(id) = value(ids, row).filter(|id| since.is_none() || recent.contains(*id)) else { continue };
+                missing.remove(id);
+                let place = Place {
+                    region: "",
+                    namespace: value(namespaces, row).unwrap_or("default"),
+                    job_id: value(jobs, row),
+                    task_group: None,
+                    alloc_id: id,
+                    node_id: None,
+                };
+                if !wanted.filter.keeps(&place) {
+                    continue;
+                }
+                let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
+                // A client's clock may be behind the server's.
+                chosen.floor = chosen.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
+                if let Some(allocations) = &mut chosen.allocations {
+                    if !allocations.contains(id) {
+                        allocations.insert(id.into());
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(chosen)
+}

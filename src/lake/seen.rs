@@ -1,0 +1,212 @@
+//! What a lake is known to hold: the identities of its rows, so that an ingest need not read the lake.
+//!
+//! It is a cache of the tables, kept on the ingesting machine and copied into the lake, and it knows what it does not
+//! know: of each table it holds every row that came about after its horizon, and of older ones those that were met of
+//! late. A row that it does not explain and that is not younger than the horizon must be looked up. Lost, damaged or
+//! outdated, it is made anew from the tables.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use arrow::array::{Array, AsArray, FixedSizeBinaryBuilder, RecordBatch, UInt8Builder, UInt32Builder};
+use arrow::datatypes::{DataType, Field, Schema, UInt8Type, UInt32Type};
+use hashbrown::HashMap;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+
+use super::delta::Head;
+use crate::merge::Ready;
+use crate::tables::Table;
+
+/// Where a file says what it is.
+const FORMAT_KEY: &str = "alloclog.seen";
+const FORMAT: u32 = 1;
+const HOUR_NS: i64 = 3_600_000_000_000;
+/// Rows of a page of the file, and of a batch in memory.
+const PAGE: usize = 64 << 10;
+
+/// What is known of a lake up to a batch.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// What holds for all tables.
+    pub about: About,
+    tables: BTreeMap<Table, Rows>,
+}
+
+/// Up to where it is known, and when it was last copied.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    format: u32,
+    /// The last batch whose rows are among those known; 0 for none.
+    pub batch: u64,
+    /// The ID of that batch: a lake that was put back to an earlier state gives the number to another.
+    pub batch_id: String,
+    /// How far each table had got, by name.
+    pub heads: BTreeMap<String, Head>,
+    /// When it was last copied into the lake, in hours since the epoch.
+    pub copied_hour: u32,
+    /// By table name, the hour up to which rows may be unknown; a table without one is known whole.
+    horizons: BTreeMap<String, u32>,
+}
+
+/// A table's rows by their identity.
+#[derive(Debug, Default, Clone)]
+struct Rows {
+    horizon: Option<u32>,
+    met: HashMap<u128, Mark, BuildHasherDefault<Ready>>,
+}
+
+/// What is remembered of a row: hours since the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// The hour that begins after it came about; 0 when that is not known.
+    came_about: u32,
+    /// When it was last met.
+    met: u32,
+}
+
+/// The hour that begins after a moment.
+fn hour_after(ns: Option<i64>) -> u32 {
+    ns.map_or(0, |ns| u32::try_from(ns.div_euclid(HOUR_NS) + 1).unwrap_or(0))
+}
+
+/// The hour of a moment in milliseconds since the epoch.
+pub fn hour_of_ms(ms: i64) -> u32 {
+    u32::try_from(ms / 3_600_000).unwrap_or(0)
+}
+
+/// For how many hours a row is remembered after it was last met. One of sightings is only met within its hour.
+pub fn remembered_hours(table: Table) -> u32 {
+    if table == Table::Sightings { 3 } else { 72 }
+}
+
+impl Seen {
+    /// Of a lake of which only rows after these hours are known.
+    pub fn after(horizons: impl IntoIterator<Item = (Table, u32)>) -> Seen {
+        let with = |(table, hour)| (table, Rows { horizon: Some(hour), met: HashMap::default() });
+        Seen { about: About::default(), tables: horizons.into_iter().map(with).collect() }
+    }
+
+    /// Whether a row is known; if it is, it has been met now.
+    pub fn meet(&mut self, table: Table, row: u128, now: u32) -> bool {
+        let mark = self.tables.get_mut(&table).and_then(|rows| rows.met.get_mut(&row));
+        mark.map(|mark| mark.met = now).is_some()
+    }
+
+    /// Whether a row that is not known cannot be in the lake, by when it came about.
+    pub fn would_know(&self, table: Table, ns: Option<i64>) -> bool {
+        let horizon = self.tables.get(&table).and_then(|rows| rows.horizon);
+        horizon.is_none_or(|horizon| hour_after(ns) > horizon)
+    }
+
+    /// Adds a row.
+    pub fn add(&mut self, table: Table, row: u128, ns: Option<i64>, now: u32) {
+        let mark = Mark { came_about: hour_after(ns), met: now };
+        self.tables.entry(table).or_default().met.insert(row, mark);
+    }
+
+    /// Forgets what came about long ago and was not met of late.
+    pub fn forget(&mut self, now: u32) {
+        for (table, rows) in &mut self.tables {
+            let until = now.saturating_sub(remembered_hours(*table));
+            let mut newest = None;
+            rows.met.retain(|_, mark| {
+                let stays = mark.came_about > until || mark.met > until;
+                if !stays {
+                    newest = newest.max(Some(mark.came_about));
+                }
+                stays
+            });
+            rows.horizon = rows.horizon.max(newest);
+        }
+    }
+
+    /// The file that holds it.
+    ///
+    /// # Errors
+    /// Never, but for a fault of ours.
+    pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let mut about = self.about.clone();
+        about.format = FORMAT;
+        let horizon = |(table, rows): (&Table, &Rows)| Some((table.name().to_owned(), rows.horizon?));
+        about.horizons = self.tables.iter().filter_map(horizon).collect();
+        let schema = Arc::new(Schema::new_with_metadata(
+            vec![
+                Field::new("table", DataType::UInt8, false),
+                Field::new("row", DataType::FixedSizeBinary(16), false),
+                Field::new("came_about", DataType::UInt32, false),
+                Field::new("met", DataType::UInt32, false),
+            ],
+            std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&about)?)]),
+        ));
+        // Identities are as good as random: only the small columns get smaller.
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false)
+            .build();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties))?;
+        for (table, rows) in &self.tables {
+            let number = Table::ALL.iter().position(|other| other == table).unwrap_or_default() as u8;
+            let mut all = rows.met.iter();
+            loop {
+                let (mut numbers, mut ids) = (UInt8Builder::new(), FixedSizeBinaryBuilder::new(16));
+                let (mut came_about, mut met) = (UInt32Builder::new(), UInt32Builder::new());
+                for (row, mark) in all.by_ref().take(PAGE) {
+                    numbers.append_value(number);
+                    ids.append_value(row.to_le_bytes())?;
+                    came_about.append_value(mark.came_about);
+                    met.append_value(mark.met);
+                }
+                let columns: Vec<Arc<dyn Array>> = vec![
+                    Arc::new(numbers.finish()),
+                    Arc::new(ids.finish()),
+                    Arc::new(came_about.finish()),
+                    Arc::new(met.finish()),
+                ];
+                let batch = RecordBatch::try_new(schema.clone(), columns)?;
+                if batch.num_rows() == 0 {
+                    break;
+                }
+                writer.write(&batch)?;
+            }
+        }
+        writer.close()?;
+        Ok(bytes)
+    }
+
+    /// What a file holds.
+    ///
+    /// # Errors
+    /// When it is damaged, or of another version.
+    pub fn from_bytes(bytes: Vec<u8>) -> anyhow::Result<Seen> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
+        let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
+        let about: About = serde_json::from_str(about)?;
+        ensure!(about.format == FORMAT, "it is of format {}", about.format);
+        let mut tables: BTreeMap<Table, Rows> = BTreeMap::new();
+        for (name, horizon) in &about.horizons {
+            let table = Table::ALL.into_iter().find(|table| table.name() == name);
+            tables.entry(table.context("it names an unknown table")?).or_default().horizon = Some(*horizon);
+        }
+        for batch in builder.with_batch_size(PAGE).build()? {
+            let batch = batch?;
+            let numbers = batch.column(0).as_primitive::<UInt8Type>();
+            let ids = batch.column(1).as_fixed_size_binary();
+            let came_about = batch.column(2).as_primitive::<UInt32Type>();
+            let met = batch.column(3).as_primitive::<UInt32Type>();
+            for row in 0..batch.num_rows() {
+                let table = Table::ALL.get(usize::from(numbers.value(row))).context("it names an unknown table")?;
+                let mark = Mark { came_about: came_about.value(row), met: met.value(row) };
+                let id = u128::from_le_bytes(ids.value(row).try_into()?);
+                tables.entry(*table).or_default().met.insert(id, mark);
+            }
+        }
+        Ok(Seen { about, tables })
+    }
+}
