@@ -10,7 +10,7 @@ pub mod question;
 mod rows;
 mod together;
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use anyhow::Context;
 use polars::prelude::{
@@ -69,6 +69,9 @@ pub const VIEWS: [View; 22] = [
 /// The views for which the streaming engine is asked: it groups millions of rows by text in half the time and memory.
 /// It does not know every join that others need, and falls over instead of saying so.
 const STREAMED: [&str; 1] = ["event_counts"];
+
+/// So many bytes of stored tables are much.
+const MUCH: u64 = 16 << 20;
 
 /// The statistics whose rows are groups, which `--by` names.
 pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
@@ -130,11 +133,19 @@ impl Period {
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
-    together::run(plans, |plan| {
+    together::run(plans, at_a_time(store, plans), |plan| {
         let what = || format!("view {} cannot be computed", plan.view.name);
         let frame = if plan.view.name == "period" { period_frame(store, period) } else { view_frame(store, plan) };
         frame.and_then(|mut frame| put(store, plan.view.name, &mut frame)).with_context(what)
     })
+}
+
+/// How many views are computed at a time. Of little most is planning, which is done on one core; of much the engine
+/// keeps all cores busy itself, and two views would need memory for two.
+fn at_a_time(store: &Store, plans: &[Plan]) -> usize {
+    let size = |table: &Table| fs::metadata(store.path(table.name())).map_or(0, |file| file.len());
+    let stored: u64 = plan::tables(plans).iter().map(size).sum();
+    if stored < MUCH { 2 } else { 1 }
 }
 
 /// Answers a user's question from the tables and views in the store, and puts the answer there under this name.

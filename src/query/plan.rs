@@ -42,11 +42,11 @@ pub(super) struct Step {
 /// # Errors
 /// When its file is not one SELECT in SQL.
 pub fn of(view: &'static View, by: &By) -> anyhow::Result<Plan> {
-    let what = || format!("queries/{}.sql", view.name);
-    if view.is_grouped() { cut(view, &by.edit(view.sql)) } else { cut(view, view.sql) }.with_context(what)
+    plan(view, by, Order::AsWritten)
 }
 
-/// What is to be done for these views and all that they need, in an order in which it can be done.
+/// What is to be done for these views and all that they need, in an order in which it can be done. What only others need
+/// is not put in order.
 ///
 /// # Errors
 /// As [`of`].
@@ -55,7 +55,8 @@ pub fn needed(wanted: &[&'static View], by: &By) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
         if names.contains(view.name) {
-            let plan = of(view, by)?;
+            let order = if wanted.contains(&view) { Order::AsWritten } else { Order::Any };
+            let plan = plan(view, by, order)?;
             names.extend(plan.reads.iter().cloned());
             plans.push(plan);
         }
@@ -70,10 +71,26 @@ pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
     Table::ALL.into_iter().filter(is_read).collect()
 }
 
+/// The order of a view's rows.
+enum Order {
+    /// As its text says.
+    AsWritten,
+    /// Of no account: whatever reads it does not go by it.
+    Any,
+}
+
+fn plan(view: &'static View, by: &By, order: Order) -> anyhow::Result<Plan> {
+    let what = || format!("queries/{}.sql", view.name);
+    if view.is_grouped() { cut(view, &by.edit(view.sql), order) } else { cut(view, view.sql, order) }.with_context(what)
+}
+
 /// Cuts a view's text into its SELECTs.
-fn cut(view: &'static View, sql: &str) -> anyhow::Result<Plan> {
+fn cut(view: &'static View, sql: &str, order: Order) -> anyhow::Result<Plan> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
     let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
+    if let Order::Any = order {
+        query.order_by = None;
+    }
     let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
     let mut reads = BTreeSet::new();
     let mut steps: Vec<Step> = Vec::new();
@@ -107,8 +124,8 @@ mod tests {
     #[test]
     fn a_step_is_let_go_where_it_is_named_last() {
         let sql = "WITH a AS (SELECT x FROM task_events), b AS (SELECT a.x FROM a), \
-                   c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c";
-        let plan = cut(&VIEWS[0], sql).unwrap();
+                   c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c ORDER BY x";
+        let plan = cut(&VIEWS[0], sql, Order::Any).unwrap();
         let steps: Vec<_> = plan.steps.iter().map(|step| (step.name.as_str(), step.last_use_of.join(" "))).collect();
         let wanted = [("a", ""), ("b", ""), ("c", "a b"), (VIEWS[0].name, "c")];
         assert_eq!(steps, wanted.map(|(name, last)| (name, last.to_owned())));

@@ -9,15 +9,15 @@ use anyhow::anyhow;
 
 use super::Plan;
 
-/// How many views are computed at a time. The engine itself uses all cores where there are many rows; of few rows most
-/// is planning, on one core. More views at a time would hold more memory.
-const AT_A_TIME: usize = 2;
-
-/// Computes views, each after those of them that it reads; after a failure no other begins.
+/// Computes views, so many at a time, each after those of them that it reads; after a failure no other begins.
 ///
 /// # Errors
 /// The first that `compute` gives.
-pub fn run(plans: &[Plan], compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+pub fn run(
+    plans: &[Plan],
+    at_a_time: usize,
+    compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<()> {
     let compute = &compute;
     let mut waiting: Vec<&Plan> = plans.iter().collect();
     let mut missing: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
@@ -27,7 +27,7 @@ pub fn run(plans: &[Plan], compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync)
         let mut result = Ok(());
         loop {
             let is_ready = |plan: &&Plan| !plan.reads.iter().any(|name| missing.contains(name.as_str()));
-            while running < AT_A_TIME && result.is_ok() {
+            while running < at_a_time && result.is_ok() {
                 let Some(next) = waiting.iter().position(is_ready) else { break };
                 let (plan, done) = (waiting.remove(next), done.clone());
                 running += 1;
