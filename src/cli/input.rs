@@ -21,7 +21,7 @@ use crate::lake::{self, Lake, seen::Seen};
 use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::output::OutputFile;
-use crate::query::{self, By, Period, View};
+use crate::query::{self, By, Period, Plan, View, plan};
 use crate::render;
 use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
@@ -285,8 +285,8 @@ impl Args {
         show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
         cluster::announce(inputs, console);
-        let views = query::needed_views(&needs.views)?;
-        let mut tables = query::needed_tables(&views)?;
+        let views = plan::needed(&needs.views, &self.by)?;
+        let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
         if self.reading.watch {
@@ -297,7 +297,7 @@ impl Args {
         let result = self.take_in(inputs, needs.lake_span, store, tables, console, &mut so_far);
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
-            query::run(store, &views, self.period(), &self.by)?;
+            query::run(store, &views, self.period())?;
         }
         console.done();
         console.tell_passed_over();
@@ -424,13 +424,13 @@ impl Args {
     }
 
     /// Says which flags have no effect on what is computed, so that nobody takes the numbers for others.
-    fn warn_of_idle_flags(&self, views: &[&View], console: &Console) {
+    fn warn_of_idle_flags(&self, views: &[Plan], console: &Console) {
         let has_period = self.since.is_some() || self.until.is_some();
-        if has_period && !views.iter().any(|view| view.name == "period") {
+        if has_period && !views.iter().any(|plan| plan.view.name == "period") {
             let word = "warning: --since and --until cut statistics only; none is asked for";
             console.say_if(Loudness::Usual, word);
         }
-        if self.by != By::default() && !views.iter().any(|view| view.is_grouped()) {
+        if self.by != By::default() && !views.iter().any(|plan| plan.view.is_grouped()) {
             let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
             console.say_if(Loudness::Usual, &word);
         }
@@ -465,7 +465,7 @@ pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + '
 /// What was taken in so far, for whoever is shown it while more comes.
 struct SoFar<'v, 's> {
     tables: BTreeSet<Table>,
-    views: &'v [&'static View],
+    views: &'v [Plan],
     documents: u64,
     batches: Vec<(Table, RecordBatch)>,
     show: Option<&'v mut Show<'s>>,
@@ -491,14 +491,14 @@ impl SoFar<'_, '_> {
         let mut writer = store.writer(self.tables.iter().copied())?;
         self.batches.iter().try_for_each(|(table, batch)| writer.add(*table, batch.clone()))?;
         writer.finish()?;
-        query::run(&store, self.views, args.period(), &args.by)?;
+        query::run(&store, self.views, args.period())?;
         show(&store, &Summary { documents: self.documents, rejected, ..Summary::default() })
     }
 }
 
 /// The restarts whose events were lost, when coverage was computed, and the tasks for which that is not known.
-fn lost_restarts(store: &Store, views: &[&View]) -> anyhow::Result<Option<(i64, i64)>> {
-    if !views.iter().any(|view| view.name == "coverage") {
+fn lost_restarts(store: &Store, views: &[Plan]) -> anyhow::Result<Option<(i64, i64)>> {
+    if !views.iter().any(|plan| plan.view.name == "coverage") {
         return Ok(None);
     }
     let lost = render::int64s(store, "coverage", "lost_restarts")?;
