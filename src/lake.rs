@@ -56,7 +56,7 @@ struct About {
     created_ms: i64,
 }
 
-/// One ingest's files, or what a vacuum is about to remove. Put once, never changed or removed.
+/// One ingest's files, or a word of a vacuum or a repair to the ingests after it. Put once, never changed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// What tells it from another writer's that wanted the same number.
@@ -71,6 +71,9 @@ pub struct Batch {
     /// Objects that a vacuum found to belong to nothing, and is free to remove from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
+    /// Rows were taken out of the tables, so what was seen before this may not be there any longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_lost: bool,
 }
 
 impl Batch {
@@ -82,6 +85,7 @@ impl Batch {
             alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
             tables,
             removed: Vec::new(),
+            rows_lost: false,
         }
     }
 

@@ -261,6 +261,9 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     while seen.about.batch < last {
         let number = seen.about.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+        if batch.rows_lost {
+            bail!("lake {} was repaired meanwhile, and rows of it were lost; run this again", lake.objects);
+        }
         for table in super::ORDER {
             for file in batch.files(table) {
                 each_key(&lake.objects, table, file, &mut |id, time| seen.add(table, id, time, now))?;

@@ -96,7 +96,7 @@ fn text<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
     batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
 }
 
-fn value<'b>(column: Option<&'b StringArray>, row: usize) -> Option<&'b str> {
+fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
@@ -155,10 +155,9 @@ fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Opti
                 files::read(&lake.objects, table, &file, Some(&columns), &mut |batch| {
                     let ids = text(&batch, "alloc_id");
                     for (row, time) in files::times(table, &batch).into_iter().enumerate() {
-                        if let Some(id) = value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
-                            if !recent.contains(id) {
-                                recent.insert(id.into());
-                            }
+                        match value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
+                            Some(id) if !recent.contains(id) => drop(recent.insert(id.into())),
+                            _ => {}
                         }
                     }
                     Ok(())
@@ -198,10 +197,8 @@ fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Opti
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
                 // A client's clock may be behind the server's.
                 chosen.floor = chosen.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
-                if let Some(allocations) = &mut chosen.allocations {
-                    if !allocations.contains(id) {
-                        allocations.insert(id.into());
-                    }
+                if let Some(allocations) = chosen.allocations.as_mut().filter(|allocations| !allocations.contains(id)) {
+                    allocations.insert(id.into());
                 }
             }
             Ok(())

@@ -102,7 +102,7 @@ pub struct Wrong {
 /// # Errors
 /// When the lake cannot be read, or what is to be mended cannot be written.
 pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Wrong>> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut rows_lost) = (Vec::new(), false);
     let unfinished = lake.unfinished()?;
     if !unfinished.is_empty() {
         let what =
@@ -125,10 +125,19 @@ pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow:
         let mut bad = Bad::default();
         check_files(lake, table, &state, &mut bad)?;
         if mend {
+            rows_lost |= !bad.lost.is_empty();
             take_out(lake, table, &state, &bad)?;
         }
+        wrong.extend(bad.foreign.into_values().map(|what| Wrong { what, can_be_mended: false }));
         wrong.extend(bad.lost.into_values().map(|what| Wrong { what, can_be_mended: true }));
         wrong.extend(bad.doubled.into_values().map(|(what, _)| Wrong { what, can_be_mended: true }));
+    }
+    if rows_lost {
+        // Whoever remembers the lost rows would never add them again, though a source may still show them.
+        let batch = Batch { rows_lost, ..Batch::new(BTreeMap::new()) };
+        let mut heads = Heads::new();
+        while !lake.put_batch(lake.finish(&mut heads)? + 1, &batch)? {}
+        lake.finish(&mut heads)?;
     }
     Ok(wrong)
 }
@@ -149,6 +158,8 @@ fn check_batches(lake: &Lake, wrong: &mut Vec<Wrong>) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Bad {
     lost: BTreeMap<String, String>,
+    /// Whole, for all we know, but written in a way that we cannot read.
+    foreign: BTreeMap<String, String>,
     /// With the identities of rows that stand in another file, or earlier in this one.
     doubled: BTreeMap<String, (String, Vec<bool>)>,
 }
@@ -179,7 +190,8 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
             });
             let rows = is_first.len() as u64;
             if let Err(error) = read {
-                bad.lost.insert(add.path.clone(), format!("{error:#}"));
+                let bad = if is_foreign(&error) { &mut bad.foreign } else { &mut bad.lost };
+                bad.insert(add.path.clone(), format!("{error:#}"));
             } else if files::row_count(add).is_some_and(|said| said != rows) {
                 bad.lost.insert(add.path.clone(), format!("{name} has {rows} rows, and the log says otherwise"));
             } else if let Some(doubled) = Some(is_first.iter().filter(|first| !**first).count()).filter(|n| *n > 0) {
@@ -189,6 +201,12 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
         }
     }
     Ok(())
+}
+
+/// Whether a file cannot be read because it uses what this program was built without, and not for being damaged.
+fn is_foreign(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("Disabled feature") || text.contains("NYI") || text.contains("not yet implemented")
 }
 
 /// Takes what is bad out of a table.
