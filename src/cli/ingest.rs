@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut seen = ingest::recall(&lake, local.as_deref())?;
     cluster::announce(&inputs, &console);
     let directory = interrupt::undisturbed(|unfinished| {
-        let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+        let directory = ingest::scratch(local.as_deref())?;
         *unfinished = Some(directory.path().to_owned());
         anyhow::Ok(directory)
     })?;

@@ -12,7 +12,7 @@ use super::{cluster, interrupt, metrics, print};
 use crate::error::{Exit, Usage};
 use crate::lake::read::{self, USUAL_SPAN, Wanted};
 use crate::lake::{Lake, upkeep};
-use crate::query::{self, By, Period};
+use crate::query::{self, By, Period, plan};
 use crate::render;
 use crate::store::Store;
 use crate::tables::Table;
@@ -196,15 +196,15 @@ struct Coverage {
 fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
     let directory = tempfile::tempdir().context("no temporary directory can be made")?;
     let store = Store::at(directory.path());
-    let views = query::needed_views(&query::view("coverage").into_iter().collect::<Vec<_>>())?;
-    let mut tables = query::needed_tables(&views)?;
+    let plans = plan::needed(&query::view("coverage").into_iter().collect::<Vec<_>>(), &By::default())?;
+    let mut tables = plan::tables(&plans);
     tables.insert(Table::Snapshots);
     let wanted = Wanted { span: Some(USUAL_SPAN), ..Wanted::default() };
     let mut writer = store.writer(tables.iter().copied())?;
     let tables: Vec<Table> = tables.into_iter().collect();
     read::rows(lake, &tables, &wanted, &mut |table, batch| writer.add(table, batch))?;
     writer.finish()?;
-    query::run(&store, &views, Period::default(), &By::default())?;
+    query::run(&store, &plans, Period::default())?;
     let lost = render::int64s(&store, "coverage", "lost_restarts")?;
     let complete = query::select(&store, "SELECT alloc_id FROM coverage WHERE complete")?.len() as u64;
     Ok(Coverage {

@@ -258,6 +258,7 @@ pub struct Compacted {
 pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Compacted> {
     let mut done = Compacted::default();
     lake.finish(&mut Heads::new())?;
+    let now = lake.objects.now_ms()?;
     for table in Table::ALL {
         let state = delta::state(&lake.objects, table)?;
         for group in groups(table, &state) {
@@ -270,7 +271,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
                 None => done.given_up += 1,
             }
         }
-        done.log_files += delta::clean_log(&lake.objects, table, lake.objects.now_ms()?)?;
+        done.log_files += delta::clean_log(&lake.objects, table, now)?;
     }
     Ok(done)
 }
@@ -344,7 +345,8 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Option<usiz
         let removes = group.iter().map(|add| add.removed(now_ms()));
         let adds = written.iter().map(|add| Add { data_change: false, ..add.clone() }.added());
         let actions = removes.chain(adds).collect();
-        if delta::commit(&lake.objects, table, state.head, "OPTIMIZE", None, actions, now_ms())? == Committed::Done {
+        let done = delta::commit(&lake.objects, table, state.head, "OPTIMIZE", None, actions, now_ms())?;
+        if done != Committed::Conflict {
             return Ok(Some(written.len()));
         }
     }
@@ -378,16 +380,21 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
 }
 
 fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
-    let unfinished = lake.unfinished()?;
     let mut unneeded = Vec::new();
+    // Listed first: what comes to the tables meanwhile was not there, and what goes from them is not yet old.
+    let mut listed = BTreeMap::new();
     for table in Table::ALL {
-        let objects = lake.objects.list(table.name(), None)?;
+        listed.insert(table, lake.objects.list(table.name(), None)?);
+    }
+    let in_tables = lake.files()?;
+    for (table, objects) in listed {
         let state = delta::state(&lake.objects, table)?;
         let taken_out_lately =
             state.removed.values().filter(|remove| remove.deletion_timestamp.is_none_or(|at| at >= before_ms));
-        let needed: BTreeSet<String> = lake
-            .files(table, &unfinished)?
-            .iter()
+        let needed: BTreeSet<String> = in_tables
+            .get(&table)
+            .into_iter()
+            .flatten()
             .map(|add| add.object(table))
             .chain(taken_out_lately.map(|remove| Add { path: remove.path.clone(), ..Add::default() }.object(table)))
             .collect();
