@@ -2,6 +2,7 @@
 
 mod agent;
 mod following;
+mod real;
 mod replay;
 
 use std::fs;
