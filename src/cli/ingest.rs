@@ -45,10 +45,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(lake) = args.reading.lakes().first() {
         return Err(Usage(format!("{lake} is a lake; what is ingested are documents")).into());
     }
-    if args.reading.watch {
-        return Err(
-            Usage("--watch is not for ingest: run it as often as wanted, it reads only what is new".into()).into()
-        );
+    if let Some(flag) = args.reading.going_on() {
+        let word = format!("{flag} is not for ingest: run it as often as wanted, it reads only what is new");
+        return Err(Usage(word).into());
     }
     let inputs = args.reading.inputs()?;
     let console = Console::new(args.reading.loudness(), &inputs);

@@ -65,11 +65,15 @@ pub struct Reading {
     #[command(flatten)]
     pub cluster: cluster::Args,
     /// Go on with every change of the cluster until told to stop (Ctrl-C, SIGTERM), then write what was seen
-    #[arg(long, help_heading = "Live cluster")]
+    #[arg(long, help_heading = "Live cluster", group = "going_on")]
     pub watch: bool,
-    /// With --watch, the time between two listings at least
+    /// The same by Nomad's event stream, which shows what comes and goes between two listings; lists anew wherever the
+    /// stream may have missed something
+    #[arg(long, help_heading = "Live cluster", group = "going_on")]
+    pub stream: bool,
+    /// With --watch or --stream, the time between two looks at the cluster at least
     #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
-        requires = "watch")]
+        requires = "going_on")]
     pub min_interval: Duration,
 }
 
@@ -185,8 +189,11 @@ impl Reading {
         if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
             return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
         }
-        if self.watch && !(is_live && sources.len() == 1) {
-            return Err(Usage("--watch takes one live cluster and no other SOURCE".into()).into());
+        if let Some(flag) = self.going_on().filter(|_| !is_live || sources.len() > 1) {
+            return Err(Usage(format!("{flag} takes one live cluster and no other SOURCE")).into());
+        }
+        if self.stream && self.cluster.is_filtered() {
+            return Err(Usage("an event stream knows no --filter: --watch does".into()).into());
         }
         Ok(source::list(&sources).map_err(Usage)?)
     }
@@ -195,6 +202,12 @@ impl Reading {
     pub fn lakes(&self) -> Vec<&str> {
         let is_lake = |text: &&String| matches!(Source::parse(text), Source::Lake(_));
         self.sources.iter().filter(is_lake).map(String::as_str).collect()
+    }
+
+    /// The flag that says to go on until told to stop.
+    pub fn going_on(&self) -> Option<&'static str> {
+        let flags = [("--watch", self.watch), ("--stream", self.stream)];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
     /// The region that new rows get.
@@ -237,8 +250,9 @@ impl Reading {
 
     fn live(&self, address: Address) -> anyhow::Result<Source> {
         let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
-        let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.watch)?;
-        cluster.watching = self.watch.then_some(Watching { min_interval: self.min_interval });
+        let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.going_on().is_some())?;
+        let watching = Watching { min_interval: self.min_interval, by_stream: self.stream };
+        cluster.watching = self.going_on().map(|_| watching);
         Ok(cluster::source(cluster))
     }
 
@@ -289,7 +303,7 @@ impl Args {
         let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
-        if self.reading.watch {
+        if self.reading.going_on().is_some() {
             console.done(); // how far it is has no meaning
         }
         self.check_lakes(inputs)?;
