@@ -58,6 +58,8 @@ job "alloclog" {
         args = [
           "ingest", "unix://${NOMAD_SECRETS_DIR}/api.sock",
           "--token-file", "${NOMAD_SECRETS_DIR}/nomad_token",
+          # Nomad tells a task its own namespace, and no other would be asked for.
+          "--namespace", "*",
           "--lake", var.lake,
           "--cache", "${NOMAD_TASK_DIR}",
         ]
@@ -73,7 +75,7 @@ job "alloclog" {
         env         = true
         data        = <<-EOT
           {{ with nomadVar "nomad/jobs/alloclog" }}{{ range .Tuples }}
-          {{ .K }}={{ .V }}
+          {{ .K }}={{ .V.Value | toJSON }}
           {{ end }}{{ end }}
         EOT
       }
