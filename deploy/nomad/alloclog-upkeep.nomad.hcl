@@ -57,7 +57,7 @@ job "alloclog-upkeep" {
         env         = true
         data        = <<-EOT
           {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
-          {{ .K }}={{ .V.Value | toJSON }}
+          {{ .K }}={{ .V | toJSON }}
           {{ end }}{{ end }}
         EOT
       }
@@ -82,7 +82,7 @@ job "alloclog-upkeep" {
         env         = true
         data        = <<-EOT
           {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
-          {{ .K }}={{ .V.Value | toJSON }}
+          {{ .K }}={{ .V | toJSON }}
           {{ end }}{{ end }}
         EOT
       }

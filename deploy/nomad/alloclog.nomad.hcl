@@ -75,7 +75,7 @@ job "alloclog" {
         env         = true
         data        = <<-EOT
           {{ with nomadVar "nomad/jobs/alloclog" }}{{ range .Tuples }}
-          {{ .K }}={{ .V.Value | toJSON }}
+          {{ .K }}={{ .V | toJSON }}
           {{ end }}{{ end }}
         EOT
       }
