@@ -35,7 +35,7 @@ def test_a_disk_that_is_full(lake, growing, truths):
     lake.lake.mkdir()
     failed = [0, 0]
     with mounted("-t", "tmpfs", "-o", "size=4m", "none", at=lake.lake):
-        for left in [*range(0, 48, 2), 96]:
+        for left in [0, 1, 3, 6, 10, 14, 18, 22, 26, 30, 36, 44, 96]:
             shutil.copytree(start.lake, lake.lake, dirs_exist_ok=True)
             disk = os.statvfs(lake.lake)
             (lake.lake / "filler").write_bytes(bytes((disk.f_bavail - left) * disk.f_frsize))
@@ -53,7 +53,7 @@ def test_a_disk_that_is_full(lake, growing, truths):
                 shutil.rmtree(path)
             shutil.rmtree(lake.cache)
     start.remove()
-    assert failed[0] > 3 and failed[1] > 1 and child.returncode == 0, failed
+    assert failed[0] > 2 and failed[1] > 2 and child.returncode == 0, failed
 
 
 def test_files_that_may_not_grow(lake, growing, truths):
