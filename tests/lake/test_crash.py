@@ -158,3 +158,23 @@ def test_compact_and_vacuum_and_repair(lake, growing, truth):
 
     each_point(whole, lambda lake: ("lake", "compact", lake.lake), after)
     whole.remove()
+
+
+def test_what_is_left_on_the_machine(lake, growing, truths):
+    """The rows of killed ingests, and caches that were not whole, go with the first ingest a day later."""
+    lake.ingest(*growing[:6])
+    (cache,) = lake.cache.iterdir()
+    other = lake.copy("other")
+    for point in [*points(other, *ingest(growing[6])(other))[::7], ("linkat", 1)]:
+        killed(lake, point, *ingest(growing[6])(lake))
+    other.remove()
+    left = [path for path in cache.iterdir() if path.name != "seen.parquet"]
+    assert len(left) > 1
+    lake.ingest(growing[6])
+    assert set(left) <= set(cache.iterdir())
+    for path in left:
+        os.utime(path, (0, 0))
+    lake.ingest(growing[6])
+    assert [path.name for path in cache.iterdir()] == ["seen.parquet"]
+    assert list((lake.root / "scratch").iterdir()) == []
+    lake.must_be_whole(truths[7])

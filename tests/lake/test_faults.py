@@ -35,7 +35,7 @@ def test_a_disk_that_is_full(lake, growing, truths):
     lake.lake.mkdir()
     failed = [0, 0]
     with mounted("-t", "tmpfs", "-o", "size=4m", "none", at=lake.lake):
-        for left in [0, 1, 3, 6, 10, 14, 18, 22, 26, 30, 36, 44, 96]:
+        for left in [0, 4, 8, 12, *range(15, 21), 96]:
             shutil.copytree(start.lake, lake.lake, dirs_exist_ok=True)
             disk = os.statvfs(lake.lake)
             (lake.lake / "filler").write_bytes(bytes((disk.f_bavail - left) * disk.f_frsize))
@@ -46,14 +46,14 @@ def test_a_disk_that_is_full(lake, growing, truths):
             if child.returncode != 0:
                 assert child.returncode == FAILED and f"lake {lake.lake}" in said and "No space left" in said
                 failed[is_after] += 1
-            lake.ingest(growing[5])
-            lake.must_be_whole(truths[6])
-            lake.must_leave_nothing()
+                lake.ingest(growing[5])
+                lake.must_be_whole(truths[6])
+                lake.must_leave_nothing()
             for path in lake.lake.iterdir():
                 shutil.rmtree(path)
             shutil.rmtree(lake.cache)
     start.remove()
-    assert failed[0] > 2 and failed[1] > 2 and child.returncode == 0, failed
+    assert failed[0] > 2 and failed[1] > 0 and child.returncode == 0, failed
 
 
 def test_files_that_may_not_grow(lake, growing, truths):

@@ -6,6 +6,7 @@ are given its times before each upkeep, so that they are as old as they would be
 
 import datetime
 import os
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ FAKETIME = next(Path("/usr").glob("lib/*/faketime/libfaketime.so.1"), None)
 
 @dataclass
 class Cost:
-    """What one ingest took, what it read, and how many files the lake had after it."""
+    """What one ingest took, what of that was work of a processor, what it read, and the lake's files after it."""
 
     seconds: float
+    processor: float
     read: int
     files: int
 
@@ -30,15 +32,21 @@ def clock(now_ns):
 
 
 def timed(lake, document, environment):
-    """Ingests a document: the seconds it took, and the bytes that it asked to read, from a disk or not."""
-    began = time.monotonic()
+    """Ingests a document: the seconds it took and worked, and the bytes that it asked to read, from a disk or not."""
+    began, worked = time.monotonic(), processor()
     child = lake.start("ingest", "-q", document, "--lake", lake.lake, environment=environment)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     seconds = time.monotonic() - began
     counters = dict(line.split(": ") for line in Path(f"/proc/{child.pid}/io").read_text().splitlines())
     _, said = child.communicate()
     assert child.returncode == 0, said.decode()
-    return seconds, int(counters["rchar"])
+    return seconds, processor() - worked, int(counters["rchar"])
+
+
+def processor():
+    """Seconds that processes which have ended worked."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Files:
@@ -71,8 +79,8 @@ def live(lake, documents, alive, every, upkeep_every, restarts, ends, keep):
     files, costs = Files(lake), []
     for number in range(1, documents + 1):
         document = cluster.write(directory)
-        seconds, read = timed(lake, document, clock(cluster.now))
-        costs.append(Cost(seconds, read, files.note(cluster.now)))
+        cost = timed(lake, document, clock(cluster.now))
+        costs.append(Cost(*cost, files.note(cluster.now)))
         if keep is None:
             document.unlink()
         if number % upkeep_every == 0:
