@@ -163,3 +163,4 @@ SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, ev
        exit_code, signal, message
 FROM judged
 WHERE event_type = 'Terminated' AND failure_class IS NULL
+ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

@@ -37,3 +37,4 @@ SELECT region, alloc_id, task, CAST(events AS BIGINT) AS events, CAST(restarting
        CAST(received AS BIGINT) AS received, CAST(attempts_seen AS BIGINT) AS attempts_seen, earliest_ns, latest_ns,
        has_rounded = 1 AS has_rounded
 FROM counted
+ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST

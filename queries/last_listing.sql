@@ -32,3 +32,4 @@ SELECT region, namespace, hour_ns, MAX(observed_at) AS last_listing_at, MAX(obse
 FROM listed
 WHERE listed_namespace = '*' OR listed_namespace = namespace
 GROUP BY region, namespace, hour_ns
+ORDER BY region NULLS LAST, namespace NULLS LAST, hour_ns NULLS LAST

@@ -3,8 +3,10 @@
 -- One row is one allocation that replaces another.
 -- The other one is its previous_allocation, else the one whose next_allocation it is, else the one that its reschedule
 -- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
--- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job). The
--- period cuts by replaced_at.
+-- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
+-- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
+-- disconnected, never when that node is down: what failed and was lost only later was rescheduled. The period cuts by
+-- replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -36,9 +38,11 @@ WITH named_by_previous AS (
   SELECT a.*, COALESCE(a.previous_allocation, n.previous_alloc_id, a.rescheduled_from_alloc_id) AS previous_alloc_id
   FROM allocations AS a
   LEFT JOIN named_by_previous AS n ON n.region = a.region AND n.next_allocation = a.alloc_id
-), last_ends AS (
-  SELECT region, alloc_id, MAX(ended_at_ns) AS last_end_ns
+), old_tasks AS (
+  SELECT region, alloc_id, MAX(ended_at_ns) AS last_end_ns,
+         MAX(CASE WHEN failed THEN 1 WHEN NOT failed THEN 0 END) AS has_failed
   FROM task_states
+  WHERE task IS NOT NULL
   GROUP BY region, alloc_id
 ), first_starts AS (
   SELECT region, alloc_id, MIN(started_at_ns) AS first_start_ns,
@@ -52,7 +56,14 @@ WITH named_by_previous AS (
                   CASE WHEN r.rescheduled_from_alloc_id = r.previous_alloc_id THEN r.rescheduled_from_node_id END)
            AS previous_node_id,
          r.created_at AS replaced_at, r.created_at_ns AS replaced_at_ns,
-         CASE WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
+         CASE WHEN r.rescheduled_from_alloc_id = r.previous_alloc_id THEN
+                CASE WHEN o.client_status = 'unknown'
+                       OR o.desired_description LIKE '%unknown since its node is disconnected%' THEN 'lost'
+                     -- Either it failed and was lost later, or it was replaced while its node was disconnected.
+                     WHEN o.client_status = 'lost' OR o.desired_description LIKE '%lost since its node is down%' THEN
+                       CASE e.has_failed WHEN 1 THEN 'rescheduled' WHEN 0 THEN 'lost' END
+                     ELSE 'rescheduled' END
+              WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
                 OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
               WHEN o.desired_description LIKE '%rescheduled because it failed%' THEN 'rescheduled'
               WHEN o.desired_description LIKE '%lost since its node is down%'
@@ -61,14 +72,14 @@ WITH named_by_previous AS (
                 OR o.desired_description LIKE '%node is tainted%' THEN 'migrated'
               WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
               WHEN o.client_status IN ('lost', 'unknown') THEN 'lost'
-              WHEN o.client_status = 'failed' OR r.rescheduled_from_alloc_id = r.previous_alloc_id THEN 'rescheduled'
+              WHEN o.client_status = 'failed' THEN 'rescheduled'
               WHEN o.desired_migrate THEN 'migrated'
               WHEN o.job_version <> r.job_version THEN 'updated' END AS reason,
          e.last_end_ns,
          CASE WHEN s.has_unknown = 0 THEN s.first_start_ns END AS first_start_ns
   FROM replacements AS r
   LEFT JOIN allocations AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
-  LEFT JOIN last_ends AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
+  LEFT JOIN old_tasks AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
   LEFT JOIN first_starts AS s ON s.region = r.region AND s.alloc_id = r.alloc_id
   WHERE r.previous_alloc_id IS NOT NULL
 )

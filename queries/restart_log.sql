@@ -124,3 +124,5 @@ SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified
 FROM tasks AS t
 JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
 WHERE t.lost_restarts IS NULL
+ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, restarted_at_ns NULLS LAST,
+         attempt NULLS LAST, number NULLS LAST, is_seen NULLS LAST, cause NULLS LAST

@@ -172,3 +172,4 @@ SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, ev
        type_name = 'Terminated' AND is_gap_head = 1 AS is_blind,
        type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AS is_asked
 FROM before
+ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

@@ -175,3 +175,4 @@ SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at
               AS BIGINT)
        END AS lost_before
 FROM lost
+ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, window_no NULLS LAST

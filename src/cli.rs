@@ -2,6 +2,7 @@
 
 mod cluster;
 mod console;
+mod ddl;
 mod export;
 mod fail_if;
 mod fetch;

@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::Table;
-use delta::{Add, Committed, Head};
+use delta::{Add, Committed, Head, State};
 use objects::Objects;
 
 /// What lies in `_alloclog/lake.json`.
@@ -56,7 +56,7 @@ struct About {
     created_ms: i64,
 }
 
-/// One ingest's files, or what a vacuum is about to remove. Put once, never changed or removed.
+/// One ingest's files, or a word of a vacuum or a repair to the ingests after it. Put once, never changed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// What tells it from another writer's that wanted the same number.
@@ -71,6 +71,9 @@ pub struct Batch {
     /// Objects that a vacuum found to belong to nothing, and is free to remove from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
+    /// Rows were taken out of the tables, so what was seen before this may not be there any longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_lost: bool,
 }
 
 impl Batch {
@@ -82,6 +85,7 @@ impl Batch {
             alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
             tables,
             removed: Vec::new(),
+            rows_lost: false,
         }
     }
 
@@ -126,15 +130,14 @@ impl Lake {
             Some(about) => about,
             None => {
                 let about = About { format: FORMAT, id: unique(), created_ms: now_ms() };
-                if objects.create(LAKE, serde_json::to_vec_pretty(&about)?)? {
-                    objects::probe(&objects, LAKE, serde_json::to_vec_pretty(&about)?)?;
-                }
+                objects.create(LAKE, serde_json::to_vec_pretty(&about)?)?;
                 objects.need(LAKE)?
             }
         };
         let lake = Lake::of(objects, &about)?;
-        // The ledger is made last: where it is, all tables are.
+        // The ledger is made last: where it is, all tables are, and the place has been tried.
         if !delta::exists(&lake.objects, Table::Snapshots)? {
+            objects::probe(&lake.objects, LAKE, about)?;
             ORDER.into_iter().try_for_each(|table| delta::create_table(&lake.objects, table, now_ms()))?;
         }
         Ok(lake)
@@ -203,8 +206,9 @@ impl Lake {
                 return Ok(());
             }
             let actions = files.iter().cloned().map(Add::added).collect();
-            if delta::commit(&self.objects, table, head, "WRITE", Some(number), actions, now_ms())? == Committed::Done {
-                heads.insert(table.name().to_owned(), Head { version: head.version + 1, batch: number });
+            let done = delta::commit(&self.objects, table, head, "WRITE", Some(number), actions, now_ms())?;
+            if let Committed::Done(head) = done {
+                heads.insert(table.name().to_owned(), head);
                 return Ok(());
             }
         }
@@ -216,15 +220,25 @@ impl Lake {
         Ok(head)
     }
 
-    /// The files of a table, with those of batches that are not in it yet.
+    /// The files of every table, those of batches that are not in it yet with them: all tables at the same batch, though
+    /// others may be adding to them meanwhile.
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn files(&self, table: Table, unfinished: &[(u64, Batch)]) -> anyhow::Result<Vec<Add>> {
-        let state = delta::state(&self.objects, table)?;
-        let missing = unfinished.iter().filter(|(number, _)| *number > state.head.batch);
-        let missing = missing.flat_map(|(_, batch)| batch.files(table)).cloned();
-        Ok(state.files.values().cloned().chain(missing).collect())
+    pub fn files(&self) -> anyhow::Result<BTreeMap<Table, Vec<Add>>> {
+        // A batch is put before any table has it. So whatever a table turns out to have is listed below.
+        let in_all = delta::head(&self.objects, Table::Snapshots, None)?.batch;
+        let mut states = BTreeMap::new();
+        for table in ORDER {
+            states.insert(table, delta::state(&self.objects, table)?);
+        }
+        let batches = self.batches_after(in_all)?;
+        let with_missing = |(table, state): (Table, State)| {
+            let missing = batches.iter().filter(|(number, _)| *number > state.head.batch);
+            let missing: Vec<Add> = missing.flat_map(|(_, batch)| batch.files(table)).cloned().collect();
+            (table, state.files.into_values().chain(missing).collect())
+        };
+        Ok(states.into_iter().map(with_missing).collect())
     }
 
     /// The batches that are not yet in every table.
@@ -232,7 +246,10 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be read.
     pub fn unfinished(&self) -> anyhow::Result<Vec<(u64, Batch)>> {
-        let mut number = delta::head(&self.objects, Table::Snapshots, None)?.batch;
+        self.batches_after(delta::head(&self.objects, Table::Snapshots, None)?.batch)
+    }
+
+    fn batches_after(&self, mut number: u64) -> anyhow::Result<Vec<(u64, Batch)>> {
         let mut batches = Vec::new();
         while let Some(batch) = self.batch(number + 1)? {
             number += 1;

@@ -11,6 +11,7 @@ pub mod pages;
 pub mod secret;
 pub mod secrets;
 pub mod stop;
+pub mod stream;
 
 pub use address::Address;
 pub use client::{Answer, Client, Connection};

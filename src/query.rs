@@ -5,16 +5,17 @@
 mod by;
 mod condition;
 mod head;
+pub mod plan;
 pub mod question;
 mod rows;
-mod steps;
+mod together;
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 
 use anyhow::Context;
 use polars::prelude::{
-    DataFrame, DataType, Engine, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet, StatisticsOptions, col,
+    DataFrame, DataType, Engine, IntoLazy, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet,
+    StatisticsOptions, col,
 };
 use polars::sql::{SQLContext, extract_table_identifiers};
 
@@ -26,6 +27,7 @@ use crate::time::When;
 pub use by::By;
 pub use condition::Condition;
 pub use head::Head;
+pub use plan::Plan;
 pub use question::Question;
 pub use rows::Row;
 
@@ -68,6 +70,9 @@ pub const VIEWS: [View; 22] = [
 /// It does not know every join that others need, and falls over instead of saying so.
 const STREAMED: [&str; 1] = ["event_counts"];
 
+/// So many bytes of stored tables are much.
+const MUCH: u64 = 16 << 20;
+
 /// The statistics whose rows are groups, which `--by` names.
 pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
 
@@ -98,44 +103,6 @@ impl View {
         let usual = self.head()?.columns;
         if self.is_grouped() { by.describe(usual) } else { Ok(usual) }
     }
-
-    /// The stored tables and views that its text names.
-    ///
-    /// # Errors
-    /// When it is no SQL.
-    pub fn reads(&self) -> anyhow::Result<Vec<String>> {
-        Ok(extract_table_identifiers(self.sql, false, true)?)
-    }
-}
-
-/// The views that these need, themselves included, in the order in which they can be run.
-///
-/// # Errors
-/// When one of them is no SQL.
-pub fn needed_views(wanted: &[&'static View]) -> anyhow::Result<Vec<&'static View>> {
-    let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
-    let mut needed = Vec::new();
-    for view in VIEWS.iter().rev() {
-        if names.contains(view.name) {
-            names.extend(view.reads()?);
-            needed.push(view);
-        }
-    }
-    needed.reverse();
-    Ok(needed)
-}
-
-/// The stored tables that these views read, directly.
-///
-/// # Errors
-/// When one of them is no SQL.
-pub fn needed_tables(views: &[&View]) -> anyhow::Result<BTreeSet<Table>> {
-    let mut tables = BTreeSet::new();
-    for view in views {
-        let names = view.reads()?;
-        tables.extend(Table::ALL.into_iter().filter(|table| names.iter().any(|name| name == table.name())));
-    }
-    Ok(tables)
 }
 
 /// The time that statistics look at, as the user names it.
@@ -160,24 +127,25 @@ impl Period {
     }
 }
 
-/// Runs views, in the order given, and puts each into the store. Groups are those of `by`; spans of the period count
-/// from the newest observed_at in the store's `snapshots`.
+/// Computes views, each after those of them that it reads, and puts each into the store. Spans of the period count from
+/// the newest observed_at in the store's `snapshots`.
 ///
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
-pub fn run(store: &Store, views: &[&View], period: Period, by: &By) -> anyhow::Result<()> {
-    for view in views {
-        let what = || format!("view {} cannot be computed", view.name);
-        let mut frame = match view.name {
-            "period" => period_frame(store, period),
-            _ if view.is_grouped() => view_frame(store, &by.edit(view.sql), Engine::InMemory),
-            name if STREAMED.contains(&name) => view_frame(store, view.sql, Engine::Streaming),
-            _ => view_frame(store, view.sql, Engine::InMemory),
-        }
-        .with_context(what)?;
-        put(store, view.name, &mut frame).with_context(what)?;
-    }
-    Ok(())
+pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
+    together::run(plans, at_a_time(store, plans), |plan| {
+        let what = || format!("view {} cannot be computed", plan.view.name);
+        let frame = if plan.view.name == "period" { period_frame(store, period) } else { view_frame(store, plan) };
+        frame.and_then(|mut frame| put(store, plan.view.name, &mut frame)).with_context(what)
+    })
+}
+
+/// How many views are computed at a time. Of little most is planning, which is done on one core; of much the engine
+/// keeps all cores busy itself, and two views would need memory for two.
+fn at_a_time(store: &Store, plans: &[Plan]) -> usize {
+    let size = |table: &Table| fs::metadata(store.path(table.name())).map_or(0, |file| file.len());
+    let stored: u64 = plan::tables(plans).iter().map(size).sum();
+    if stored < MUCH { 2 } else { 1 }
 }
 
 /// Answers a user's question from the tables and views in the store, and puts the answer there under this name.
@@ -247,28 +215,30 @@ fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
 
 /// What a query gives over the store's tables and the views that are there already.
 fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
-    Ok(context(store, sql)?.execute(sql)?.collect()?)
+    Ok(context(store, extract_table_identifiers(sql, false, true)?.iter())?.execute(sql)?.collect()?)
 }
 
-/// The same for the text of a view, each of its common table expressions computed once.
-fn view_frame(store: &Store, sql: &str, engine: Engine) -> anyhow::Result<DataFrame> {
-    let mut context = context(store, sql)?;
-    let (steps, last) = steps::of(sql)?;
-    for step in steps {
-        let frame = context.execute(&step.sql)?;
-        context.register(&step.name, if step.is_shared { frame.cache() } else { frame });
+/// The rows of a view, its steps computed one after the other; a step is let go when no other needs it.
+fn view_frame(store: &Store, plan: &Plan) -> anyhow::Result<DataFrame> {
+    let engine = if STREAMED.contains(&plan.view.name) { Engine::Streaming } else { Engine::InMemory };
+    let mut context = context(store, plan.reads.iter())?;
+    let mut rows = DataFrame::empty();
+    for step in &plan.steps {
+        rows = context.execute(&step.sql)?.collect_with_engine(engine)?.unwrap_single();
+        step.last_use_of.iter().for_each(|name| context.unregister(name));
+        context.register(&step.name, rows.clone().lazy());
     }
-    Ok(context.execute(&last)?.collect_with_engine(engine)?.unwrap_single())
+    Ok(rows)
 }
 
-/// The tables and views of the store that a query names.
-fn context(store: &Store, sql: &str) -> anyhow::Result<SQLContext> {
+/// These tables and views, as far as they are in the store.
+fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow::Result<SQLContext> {
     let context = SQLContext::new();
-    for name in extract_table_identifiers(sql, false, true)? {
-        let path = store.path(&name);
-        // What is not in the store is one of the query's own common table expressions.
+    for name in names {
+        let path = store.path(name);
+        // What is not there is one of a query's own common table expressions.
         if path.exists() {
-            context.register(&name, scan(&path.to_string_lossy())?);
+            context.register(name, scan(&path.to_string_lossy())?);
         }
     }
     Ok(context)

@@ -7,6 +7,8 @@ mod markdown;
 mod show;
 mod terminal;
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -255,36 +257,39 @@ fn median_step(sorted: &[i64]) -> Option<f64> {
 /// The groups whose first starts take longest from their creation, those first of which too many have not started to
 /// tell, with both measures and all phases.
 fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Section)> {
-    let key = by.join(", ");
-    let slowest = query::select(
-        store,
-        &format!(
-            "SELECT *, CASE WHEN p95_seconds IS NULL AND waiting + failed_before_start > 0 THEN 1 ELSE 0 END AS stuck \
-             FROM start_latency WHERE measure = 'created_to_started' \
-             ORDER BY stuck DESC, COALESCE(p95_seconds, -1) DESC, COALESCE(p50_seconds, -1) DESC, tasks DESC, \
-             {key} NULLS LAST"
-        ),
-    )?;
+    let latency = query::select(store, "SELECT * FROM start_latency")?;
+    let mut slowest: Vec<&Row> =
+        latency.iter().filter(|row| row.text("measure") == Some("created_to_started")).collect();
+    // Stable: groups of the same rank stay in the order of the view.
+    slowest.sort_by(|a, b| slowness(b).partial_cmp(&slowness(a)).unwrap_or(Ordering::Equal));
     let of = slowest.len();
-    let groups: Vec<Vec<&Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();
+    let groups: Vec<Vec<Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();
     let sorted = |rows: Vec<Row>| {
         let mut placed: Vec<(usize, Row)> = Vec::new();
         for row in rows {
             let place = groups.iter().position(|wanted| *wanted == group(&row, by));
             placed.extend(place.map(|place| (place, row)));
         }
-        // Stable: the rows of one group stay in the order of the view.
+        // The rows of one group stay in the order of the view, too.
         placed.sort_by_key(|(place, _)| *place);
         Section { of, rows: placed.into_iter().map(|(_, row)| row).collect() }
     };
-    let latency = query::select(store, "SELECT * FROM start_latency")?;
     let phases = query::select(store, "SELECT * FROM start_phases")?;
     Ok((sorted(latency), sorted(phases)))
 }
 
+/// By what slow groups come first: whether too many have not started, then the time that most of them took, then that
+/// which half of them took, then how many they are.
+fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
+    let missing: i64 = ["waiting", "failed_before_start"].iter().filter_map(|count| row.int(count)).sum();
+    let seconds = |quantile: &str| row.number(quantile).unwrap_or(-1.0);
+    let is_stuck = row.number("p95_seconds").is_none() && missing > 0;
+    (is_stuck, seconds("p95_seconds"), seconds("p50_seconds"), row.int("tasks"))
+}
+
 /// What a row is about.
-fn group<'r>(row: &'r Row, by: &[&str]) -> Vec<&'r Value> {
-    by.iter().map(|column| row.get(column)).collect()
+fn group(row: &Row, by: &[&str]) -> Vec<Value> {
+    by.iter().map(|column| row.get(column).clone()).collect()
 }
 
 fn one(store: &Store, sql: &str) -> anyhow::Result<Row> {

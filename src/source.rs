@@ -7,6 +7,7 @@ mod bundle;
 mod cluster;
 mod content;
 mod files;
+mod follow;
 pub mod kept;
 
 use std::fmt;

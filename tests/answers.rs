@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alloclog::intake::{self, Options, Watch};
-use alloclog::query::{self, By, Period, Row, View};
+use alloclog::query::{self, By, Period, Row, VIEWS, View, plan};
 use alloclog::source::{self, Source};
 use alloclog::store::Store;
 use alloclog::tables::Table;
@@ -27,14 +27,15 @@ impl Answers {
         let watch = Watch { read: &|_| {}, note: &|_| {} };
         intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| writer.add(table, batch))?;
         writer.finish()?;
-        query::run(&store, &query::VIEWS.iter().collect::<Vec<_>>(), Period::default(), &By::default())?;
+        query::run(&store, &plan::needed(&VIEWS.each_ref(), &By::default())?, Period::default())?;
         Ok(Self { store, _directory: directory })
     }
 
     /// Computes some statistics anew, for a period and a grouping.
     pub fn again(&self, names: &[&str], period: Period, by: &By) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
-        query::run(&self.store, &query::VIEWS.iter().filter(named).collect::<Vec<_>>(), period, by)
+        let plans = VIEWS.iter().filter(named).map(|view| plan::of(view, by)).collect::<anyhow::Result<Vec<_>>>()?;
+        query::run(&self.store, &plans, period)
     }
 
     /// The rows of a table or view.

@@ -1,6 +1,9 @@
 //! A live cluster as a source: the program against a stand-in for a Nomad agent.
 
 mod agent;
+mod following;
+mod real;
+mod replay;
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -6,6 +6,7 @@
 mod answers;
 mod cluster;
 mod desk;
+mod lakes;
 mod program;
 mod questions;
 mod readers;

@@ -55,16 +55,25 @@ pub struct Args {
     /// How many allocations Nomad sends at a time; 0 for all at once
     #[arg(long, value_name = "N", default_value_t = 5000)]
     per_page: u32,
+    /// How long the agent may be silent. It makes the whole of an answer before it sends its first byte, and gives an
+    /// event stream a heartbeat every 30s
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
+    timeout: Duration,
 }
 
 impl Args {
+    /// Whether only a part of the allocations is asked for in Nomad's filter language.
+    pub fn is_filtered(&self) -> bool {
+        !self.filter.is_empty()
+    }
+
     /// The flag that was given and means nothing without a live cluster.
     pub fn idle_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),
             ("--token-file", self.token_file.is_some()),
             ("--stale", self.stale),
-            ("--filter", !self.filter.is_empty()),
+            ("--filter", self.is_filtered()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
@@ -92,8 +101,14 @@ impl Args {
         if gently {
             interrupt::stop_gently(stop.clone());
         }
-        let connection =
-            Connection { address, token: self.token()?, basic: basic(), region: region.to_owned(), tls: self.tls() };
+        let connection = Connection {
+            address,
+            token: self.token()?,
+            basic: basic(),
+            region: region.to_owned(),
+            tls: self.tls(),
+            patience: self.timeout,
+        };
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 

@@ -45,10 +45,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(lake) = args.reading.lakes().first() {
         return Err(Usage(format!("{lake} is a lake; what is ingested are documents")).into());
     }
-    if args.reading.watch {
-        return Err(
-            Usage("--watch is not for ingest: run it as often as wanted, it reads only what is new".into()).into()
-        );
+    if let Some(flag) = args.reading.going_on() {
+        let word = format!("{flag} is not for ingest: run it as often as wanted, it reads only what is new");
+        return Err(Usage(word).into());
     }
     let inputs = args.reading.inputs()?;
     let console = Console::new(args.reading.loudness(), &inputs);
@@ -59,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut seen = ingest::recall(&lake, local.as_deref())?;
     cluster::announce(&inputs, &console);
     let directory = interrupt::undisturbed(|unfinished| {
-        let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+        let directory = ingest::scratch(local.as_deref())?;
         *unfinished = Some(directory.path().to_owned());
         anyhow::Ok(directory)
     })?;

@@ -21,7 +21,7 @@ use crate::lake::{self, Lake, seen::Seen};
 use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::output::OutputFile;
-use crate::query::{self, By, Period, View};
+use crate::query::{self, By, Period, Plan, View, plan};
 use crate::render;
 use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
@@ -65,11 +65,15 @@ pub struct Reading {
     #[command(flatten)]
     pub cluster: cluster::Args,
     /// Go on with every change of the cluster until told to stop (Ctrl-C, SIGTERM), then write what was seen
-    #[arg(long, help_heading = "Live cluster")]
+    #[arg(long, help_heading = "Live cluster", group = "going_on")]
     pub watch: bool,
-    /// With --watch, the time between two listings at least
+    /// The same by Nomad's event stream, which shows what comes and goes between two listings; lists anew wherever the
+    /// stream may have missed something
+    #[arg(long, help_heading = "Live cluster", group = "going_on")]
+    pub stream: bool,
+    /// With --watch or --stream, the time between two looks at the cluster at least
     #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
-        requires = "watch")]
+        requires = "going_on")]
     pub min_interval: Duration,
 }
 
@@ -185,8 +189,11 @@ impl Reading {
         if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
             return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
         }
-        if self.watch && !(is_live && sources.len() == 1) {
-            return Err(Usage("--watch takes one live cluster and no other SOURCE".into()).into());
+        if let Some(flag) = self.going_on().filter(|_| !is_live || sources.len() > 1) {
+            return Err(Usage(format!("{flag} takes one live cluster and no other SOURCE")).into());
+        }
+        if self.stream && self.cluster.is_filtered() {
+            return Err(Usage("an event stream knows no --filter: --watch does".into()).into());
         }
         Ok(source::list(&sources).map_err(Usage)?)
     }
@@ -195,6 +202,12 @@ impl Reading {
     pub fn lakes(&self) -> Vec<&str> {
         let is_lake = |text: &&String| matches!(Source::parse(text), Source::Lake(_));
         self.sources.iter().filter(is_lake).map(String::as_str).collect()
+    }
+
+    /// The flag that says to go on until told to stop.
+    pub fn going_on(&self) -> Option<&'static str> {
+        let flags = [("--watch", self.watch), ("--stream", self.stream)];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
     /// The region that new rows get.
@@ -237,8 +250,9 @@ impl Reading {
 
     fn live(&self, address: Address) -> anyhow::Result<Source> {
         let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
-        let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.watch)?;
-        cluster.watching = self.watch.then_some(Watching { min_interval: self.min_interval });
+        let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.going_on().is_some())?;
+        let watching = Watching { min_interval: self.min_interval, by_stream: self.stream };
+        cluster.watching = self.going_on().map(|_| watching);
         Ok(cluster::source(cluster))
     }
 
@@ -285,11 +299,11 @@ impl Args {
         show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
         cluster::announce(inputs, console);
-        let views = query::needed_views(&needs.views)?;
-        let mut tables = query::needed_tables(&views)?;
+        let views = plan::needed(&needs.views, &self.by)?;
+        let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
-        if self.reading.watch {
+        if self.reading.going_on().is_some() {
             console.done(); // how far it is has no meaning
         }
         self.check_lakes(inputs)?;
@@ -297,7 +311,7 @@ impl Args {
         let result = self.take_in(inputs, needs.lake_span, store, tables, console, &mut so_far);
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
-            query::run(store, &views, self.period(), &self.by)?;
+            query::run(store, &views, self.period())?;
         }
         console.done();
         console.tell_passed_over();
@@ -424,13 +438,13 @@ impl Args {
     }
 
     /// Says which flags have no effect on what is computed, so that nobody takes the numbers for others.
-    fn warn_of_idle_flags(&self, views: &[&View], console: &Console) {
+    fn warn_of_idle_flags(&self, views: &[Plan], console: &Console) {
         let has_period = self.since.is_some() || self.until.is_some();
-        if has_period && !views.iter().any(|view| view.name == "period") {
+        if has_period && !views.iter().any(|plan| plan.view.name == "period") {
             let word = "warning: --since and --until cut statistics only; none is asked for";
             console.say_if(Loudness::Usual, word);
         }
-        if self.by != By::default() && !views.iter().any(|view| view.is_grouped()) {
+        if self.by != By::default() && !views.iter().any(|plan| plan.view.is_grouped()) {
             let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
             console.say_if(Loudness::Usual, &word);
         }
@@ -465,7 +479,7 @@ pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + '
 /// What was taken in so far, for whoever is shown it while more comes.
 struct SoFar<'v, 's> {
     tables: BTreeSet<Table>,
-    views: &'v [&'static View],
+    views: &'v [Plan],
     documents: u64,
     batches: Vec<(Table, RecordBatch)>,
     show: Option<&'v mut Show<'s>>,
@@ -491,14 +505,14 @@ impl SoFar<'_, '_> {
         let mut writer = store.writer(self.tables.iter().copied())?;
         self.batches.iter().try_for_each(|(table, batch)| writer.add(*table, batch.clone()))?;
         writer.finish()?;
-        query::run(&store, self.views, args.period(), &args.by)?;
+        query::run(&store, self.views, args.period())?;
         show(&store, &Summary { documents: self.documents, rejected, ..Summary::default() })
     }
 }
 
 /// The restarts whose events were lost, when coverage was computed, and the tasks for which that is not known.
-fn lost_restarts(store: &Store, views: &[&View]) -> anyhow::Result<Option<(i64, i64)>> {
-    if !views.iter().any(|view| view.name == "coverage") {
+fn lost_restarts(store: &Store, views: &[Plan]) -> anyhow::Result<Option<(i64, i64)>> {
+    if !views.iter().any(|plan| plan.view.name == "coverage") {
         return Ok(None);
     }
     let lost = render::int64s(store, "coverage", "lost_restarts")?;

@@ -2,13 +2,20 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::console::{Console, Loudness};
 use super::input::plural;
-use super::{cluster, interrupt, print};
+use super::{cluster, interrupt, metrics, print};
 use crate::error::{Exit, Usage};
+use crate::lake::read::{self, USUAL_SPAN, Wanted};
 use crate::lake::{Lake, upkeep};
+use crate::query::{self, By, Period, plan};
+use crate::render;
+use crate::store::Store;
+use crate::tables::Table;
 use crate::time;
 
 const EXAMPLES: &str = "\
@@ -86,6 +93,8 @@ enum Format {
     Text,
     /// One object.
     Json,
+    /// Gauges for node_exporter's textfile collector.
+    Openmetrics,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -93,10 +102,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;
-            let info = upkeep::info(&lake)?;
+            let about = About { info: upkeep::info(&lake)?, coverage: coverage(&lake)? };
             match format {
-                Format::Text => print(text(&lake, &info).as_bytes()),
-                Format::Json => print((serde_json::to_string_pretty(&info)? + "\n").as_bytes()),
+                Format::Text => print(text(&lake, &about).as_bytes()),
+                Format::Openmetrics => print(openmetrics(&lake, &about).as_bytes()),
+                Format::Json => print((serde_json::to_string_pretty(&about)? + "\n").as_bytes()),
             }
         }
         Command::Check { common, repair } => {
@@ -165,8 +175,69 @@ impl Common {
     }
 }
 
+/// What `info` says.
+#[derive(Debug, Serialize)]
+struct About {
+    #[serde(flatten)]
+    info: upkeep::Info,
+    coverage: Coverage,
+}
+
+/// How complete the histories are of tasks that were seen in the last seven days.
+#[derive(Debug, Serialize)]
+struct Coverage {
+    tasks: u64,
+    complete: u64,
+    lost_restarts: i64,
+    /// Tasks of which it is not known how many restarts were lost.
+    uncounted_tasks: u64,
+}
+
+fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
+    let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+    let store = Store::at(directory.path());
+    let plans = plan::needed(&query::view("coverage").into_iter().collect::<Vec<_>>(), &By::default())?;
+    let mut tables = plan::tables(&plans);
+    tables.insert(Table::Snapshots);
+    let wanted = Wanted { span: Some(USUAL_SPAN), ..Wanted::default() };
+    let mut writer = store.writer(tables.iter().copied())?;
+    let tables: Vec<Table> = tables.into_iter().collect();
+    read::rows(lake, &tables, &wanted, &mut |table, batch| writer.add(table, batch))?;
+    writer.finish()?;
+    query::run(&store, &plans, Period::default())?;
+    let lost = render::int64s(&store, "coverage", "lost_restarts")?;
+    let complete = query::select(&store, "SELECT alloc_id FROM coverage WHERE complete")?.len() as u64;
+    Ok(Coverage {
+        tasks: lost.len() as u64,
+        complete,
+        lost_restarts: lost.iter().flatten().sum(),
+        uncounted_tasks: lost.iter().filter(|lost| lost.is_none()).count() as u64,
+    })
+}
+
+/// What a lake holds, as gauges.
+fn openmetrics(lake: &Lake, about: &About) -> String {
+    let (tables, coverage) = (&about.info.tables, &about.coverage);
+    let bytes: i64 = tables.iter().map(|table| table.bytes).sum();
+    let files: usize = tables.iter().map(|table| table.files).sum();
+    metrics::text(
+        lake,
+        &[
+            ("lake_bytes", "Bytes of the data files.", bytes as f64),
+            ("lake_files", "Data files.", files as f64),
+            ("lake_batches", "Batches that were committed.", about.info.batches as f64),
+            ("lake_unfinished_batches", "Batches not yet in every table.", about.info.unfinished as f64),
+            ("lake_tasks", "Tasks seen in the last 7 days.", coverage.tasks as f64),
+            ("lake_complete_tasks", "Tasks of these whose history is complete.", coverage.complete as f64),
+            ("lake_lost_restarts", "Restarts of these whose events were lost.", coverage.lost_restarts as f64),
+            ("lake_uncounted_tasks", "Tasks of these of which that is not known.", coverage.uncounted_tasks as f64),
+        ],
+    )
+}
+
 /// What a lake holds, for people.
-fn text(lake: &Lake, info: &upkeep::Info) -> String {
+fn text(lake: &Lake, about: &About) -> String {
+    let (info, coverage) = (&about.info, &about.coverage);
     let mut text = format!("lake {} ({})\n", lake.objects, info.id);
     let last = info.last_written_ms.map_or("never".to_owned(), |ms| time::to_rfc3339_seconds(ms * 1_000_000));
     // Writing to a String cannot fail.
@@ -188,6 +259,14 @@ fn text(lake: &Lake, info: &upkeep::Info) -> String {
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
+    let _ = writeln!(
+        text,
+        "\nof {} seen in the last 7 days, {} complete, {} lost (not known for {})",
+        plural(coverage.tasks, "task"),
+        coverage.complete,
+        plural(coverage.lost_restarts.unsigned_abs(), "restart"),
+        plural(coverage.uncounted_tasks, "task"),
+    );
     text
 }
 

@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let store = place.store();
     let mut needs = Needs { tables: report::TABLES.into(), views: report::views(), lake_span: Some(USUAL_SPAN) };
     needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
-    let in_place = args.input.reading.watch && args.output.is_none() && io::stdout().is_terminal();
+    let in_place = args.input.reading.going_on().is_some() && args.output.is_none() && io::stdout().is_terminal();
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary)?;
         Term::stdout().clear_screen()?;

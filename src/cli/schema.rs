@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::print;
+use super::{ddl, print};
 use crate::error::{Exit, Usage};
 use crate::query::VIEWS;
 use crate::tables::Table;
@@ -19,6 +19,12 @@ pub struct Args {
     /// Write Markdown
     #[arg(long)]
     markdown: bool,
+    /// Instead, write the statements that make a lake's tables and the views known to another engine
+    #[arg(long, value_enum, conflicts_with_all = ["table", "markdown"])]
+    dialect: Option<ddl::Dialect>,
+    /// With --dialect, where the lake is
+    #[arg(long, value_name = "URL", requires = "dialect", default_value = "s3://BUCKET/PREFIX")]
+    lake: String,
 }
 
 /// A table or view with all that is documented of it.
@@ -30,6 +36,9 @@ struct Documented {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if let Some(dialect) = args.dialect {
+        return print(ddl::statements(dialect, &args.lake).as_bytes());
+    }
     let mut all = Vec::new();
     for table in Table::ALL {
         let text = vec![format!("One row is {}.", table.row_is())];

@@ -17,6 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::objects::Objects;
 use crate::tables::Table;
@@ -145,6 +146,9 @@ pub struct Head {
     pub version: i64,
     /// The last batch that is in it; 0 for none.
     pub batch: u64,
+    /// What tells the commit of that version from another of the same number, which a lake that was put back to an
+    /// earlier state may get: the hash of its bytes; 0 for a version that is known from a checkpoint alone.
+    pub commit: u64,
 }
 
 /// A table at a version, whole.
@@ -166,8 +170,8 @@ pub struct State {
 /// What became of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// It is the newest version.
-    Done,
+    /// It is the newest version, and the table has got so far.
+    Done(Head),
     /// Somebody else was first; look again.
     Conflict,
 }
@@ -197,15 +201,13 @@ pub fn exists(objects: &Objects, table: Table) -> anyhow::Result<bool> {
     Ok(objects.has(&version_name(table, 0))? || last_checkpoint(objects, table)?.is_some())
 }
 
-/// Whether a version of a table is there, as a commit or as the last checkpoint.
+/// Whether the version that a head speaks of is still the same.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn has_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<bool> {
-    if objects.has(&version_name(table, version))? {
-        return Ok(true);
-    }
-    Ok(last_checkpoint(objects, table)?.is_some_and(|last| last.version == version))
+pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<bool> {
+    let bytes = objects.get(&version_name(table, head.version))?;
+    Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
 
 /// Makes a table without rows, unless it is there.
@@ -288,10 +290,11 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
             let state = read_checkpoint(objects, table, &last, &["protocol", "txn"])?;
             (state.head, state.protocol)
         }
-        (None, None) => (Head { version: -1, batch: 0 }, None),
+        (None, None) => (Head { version: -1, ..Head::default() }, None),
     };
-    while let Some(actions) = read_version(objects, table, head.version + 1)? {
+    while let Some((actions, commit)) = read_version(objects, table, head.version + 1)? {
         head.version += 1;
+        head.commit = commit;
         for action in actions {
             head.batch = action.batch().unwrap_or(head.batch);
             protocol = action.protocol.or(protocol);
@@ -311,10 +314,11 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
 pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
     let mut state = match last_checkpoint(objects, table)? {
         Some(last) => read_checkpoint(objects, table, &last, &["protocol", "metaData", "txn", "add", "remove"])?,
-        None => State { head: Head { version: -1, batch: 0 }, ..State::default() },
+        None => State { head: Head { version: -1, ..Head::default() }, ..State::default() },
     };
-    while let Some(actions) = read_version(objects, table, state.head.version + 1)? {
+    while let Some((actions, commit)) = read_version(objects, table, state.head.version + 1)? {
         state.head.version += 1;
+        state.head.commit = commit;
         actions.into_iter().for_each(|action| state.apply(action));
     }
     if state.head.version < 0 {
@@ -353,7 +357,7 @@ pub fn commit(
     if version % CHECKPOINT_EVERY == 0 {
         write_checkpoint(objects, table, now_ms)?;
     }
-    Ok(Committed::Done)
+    Ok(Committed::Done(Head { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes) }))
 }
 
 impl Action {
@@ -417,12 +421,13 @@ fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) 
     Ok(())
 }
 
-/// The actions of a version; `None` where there is none yet.
-fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<Option<Vec<Action>>> {
+/// The actions of a version, and the hash of its bytes; `None` where there is none yet.
+fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
     let name = version_name(table, version);
     let Some(bytes) = objects.get(&name)? else { return Ok(None) };
     let actions = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>();
-    actions.map(Some).with_context(|| format!("lake {objects}: {name} is damaged"))
+    let actions = actions.with_context(|| format!("lake {objects}: {name} is damaged"))?;
+    Ok(Some((actions, xxh3_64(&bytes))))
 }
 
 fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {

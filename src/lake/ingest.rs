@@ -1,13 +1,16 @@
 //! One ingest: rows that sources show, less those that the lake has, as one batch.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
+use tempfile::TempDir;
 
 use super::objects::Objects;
 use super::seen::{self, Seen};
@@ -20,6 +23,10 @@ use crate::tables::column::{Described, identities};
 pub const DOCUMENTS: i64 = 1_000_000;
 /// How many copies of what has been seen stay in the lake.
 const COPIES: usize = 2;
+/// How the names of what lies beside the cache for a while begin; whoever is killed leaves it.
+const LEFTOVER: &str = ".ingest-";
+/// What is older than a day belongs to nobody.
+const LEFT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Where copies of what has been seen lie.
 const COPIES_BELOW: &str = "_alloclog/seen";
 
@@ -261,6 +268,9 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     while seen.about.batch < last {
         let number = seen.about.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+        if batch.rows_lost {
+            bail!("lake {} was repaired meanwhile, and rows of it were lost; run this again", lake.objects);
+        }
         for table in super::ORDER {
             for file in batch.files(table) {
                 each_key(&lake.objects, table, file, &mut |id, time| seen.add(table, id, time, now))?;
@@ -295,7 +305,7 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
         if unsure.is_empty() {
             continue;
         }
-        for file in lake.files(table, &[])? {
+        for file in delta::state(&lake.objects, table)?.files.into_values() {
             if !files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
@@ -327,12 +337,33 @@ fn each_key(
     })
 }
 
+/// A directory for the rows of a run, beside the cache if there is one. It goes when it is dropped; what runs that were
+/// killed have left goes now.
+///
+/// # Errors
+/// When none can be made.
+pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
+    let beside = local.and_then(Path::parent).filter(|directory| fs::create_dir_all(directory).is_ok());
+    let directory = beside.map_or_else(std::env::temp_dir, Path::to_owned);
+    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let is_left = entry.file_name().to_string_lossy().starts_with(LEFTOVER);
+        let written = entry.metadata().and_then(|meta| meta.modified());
+        let is_old = written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > LEFT_FOR));
+        if is_left && is_old {
+            // Whoever may not remove it leaves it.
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+    let made = tempfile::Builder::new().prefix(LEFTOVER).tempdir_in(&directory);
+    made.or_else(|_| tempfile::tempdir()).context("no temporary directory can be made")
+}
+
 /// What has been seen of a lake: from this machine's file, else from the copy in the lake, else from its tables.
 ///
 /// # Errors
 /// When the lake cannot be read.
 pub fn recall(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
-    let from_local = local.and_then(|path| std::fs::read(path).ok());
+    let from_local = local.and_then(|path| fs::read(path).ok());
     if let Some(seen) = from_local.and_then(|bytes| valid(lake, bytes)) {
         return Ok(seen);
     }
@@ -351,12 +382,14 @@ fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
         0 => true,
         number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == seen.about.batch_id),
     };
-    // What does not exist is no version to count on from.
-    let are_there = || {
-        let mut heads = Table::ALL.into_iter().filter_map(|table| Some((table, seen.about.heads.get(table.name())?)));
-        heads.all(|(table, head)| delta::has_version(&lake.objects, table, head.version).unwrap_or(false))
-    };
-    (is_ours && are_there() && catch_up(lake, &mut seen).is_ok()).then_some(seen)
+    // Only from a version that is still the same can be counted on.
+    for table in Table::ALL {
+        let head = seen.about.heads.get(table.name()).copied();
+        if !head.is_some_and(|head| delta::is_there(&lake.objects, table, head).unwrap_or(false)) {
+            seen.about.heads.remove(table.name());
+        }
+    }
+    (is_ours && catch_up(lake, &mut seen).is_ok()).then_some(seen)
 }
 
 /// Reads the rows of the last days from the tables.
@@ -374,7 +407,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     for (table, hour) in super::ORDER.map(horizon) {
         // From the hour before the horizon on: what came about within it is known, too.
         let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
-        for file in lake.files(table, &[])? {
+        for file in delta::state(&lake.objects, table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
                 each_key(&lake.objects, table, &file, &mut |id, time| {
                     if time.is_some_and(|time| time >= first) {
@@ -409,8 +442,7 @@ pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<St
         }
         let Some(path) = local else { return Ok(()) };
         let directory = path.parent().context("no directory for it")?;
-        std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(LEFTOVER).tempfile_in(directory)?;
         std::io::Write::write_all(&mut file, &bytes)?;
         file.persist(path)?;
         Ok(())

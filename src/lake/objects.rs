@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
@@ -24,6 +24,9 @@ use crate::error::Usage;
 
 /// How the names of files begin that are being written; whoever is killed leaves one.
 const UNFINISHED: &str = ".alloclog-";
+
+/// How long is waited before each further try of a put whose answer is not known, in milliseconds.
+const AGAIN_MS: [u64; 5] = [100, 200, 400, 800, 1_600];
 
 /// The place where a lake lies.
 pub struct Objects {
@@ -186,9 +189,22 @@ impl Objects {
                 }
             }
             Place::Bucket { store, prefix, runtime } => {
-                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-                let key = key(prefix, name);
-                match runtime.block_on(store.put_opts(&key, PutPayload::from(bytes), options)) {
+                let (key, payload) = (key(prefix, name), PutPayload::from(bytes));
+                let put = || {
+                    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                    runtime.block_on(store.put_opts(&key, payload.clone(), options))
+                };
+                let mut answer = put();
+                // The library does not ask again for this when a connection breaks; whoever calls us looks whose bytes
+                // are there, so it may be asked for again.
+                for wait in AGAIN_MS {
+                    if !answer.as_ref().is_err_and(is_unclear) {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(wait));
+                    answer = put();
+                }
+                match answer {
                     Ok(_) => Ok(true),
                     Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                         Ok(false)
@@ -268,6 +284,11 @@ impl Objects {
 /// Whether an object is a file that somebody had begun to write.
 pub fn is_unfinished(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|file| file.starts_with(UNFINISHED))
+}
+
+/// Whether an error leaves open whether the object was put.
+fn is_unclear(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. })
 }
 
 fn key(prefix: &Key, name: &str) -> Key {

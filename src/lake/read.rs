@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::delta::Add;
-use super::{Batch, Lake, files};
+use super::{Lake, files};
 use crate::intake::Deliver;
 use crate::merge::Filter;
 use crate::tables::{Place, Table};
@@ -45,6 +45,12 @@ pub struct Found {
     pub since: Option<i64>,
 }
 
+type Files = BTreeMap<Table, Vec<Add>>;
+
+fn of(files: &Files, table: Table) -> &[Add] {
+    files.get(&table).map_or(&[], Vec::as_slice)
+}
+
 /// Which allocations are meant.
 struct Chosen {
     /// `None` for all.
@@ -58,10 +64,8 @@ struct Chosen {
 /// # Errors
 /// When the lake cannot be read, or a batch cannot be delivered.
 pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Deliver<'_>) -> anyhow::Result<Found> {
-    let unfinished = lake.unfinished()?;
-    let mut found = Found::default();
-    let ledger = lake.files(Table::Snapshots, &unfinished)?;
-    found.newest = newest(lake, &ledger)?;
+    let in_tables = lake.files()?;
+    let mut found = Found { newest: newest(lake, of(&in_tables, Table::Snapshots))?, ..Found::default() };
     let before = |span: i64| found.newest.map(|newest| newest.saturating_sub(span));
     let asked = match wanted.since {
         None => None,
@@ -69,9 +73,9 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Delive
         Some(When::Before(span)) => before(span),
     };
     found.since = wanted.span.and_then(before).map(|usual| asked.map_or(usual, |asked| asked.min(usual)));
-    let chosen = choose(lake, &unfinished, wanted, found.since)?;
+    let chosen = choose(lake, &in_tables, wanted, found.since)?;
     for table in super::ORDER.into_iter().filter(|table| tables.contains(table)) {
-        let mut all = lake.files(table, &unfinished)?;
+        let mut all = of(&in_tables, table).to_vec();
         all.sort_by(|a, b| (a.modification_time, &a.path).cmp(&(b.modification_time, &b.path)));
         found.files.1 += all.len();
         let rows = found.rows.entry(table.name()).or_default();
@@ -96,7 +100,7 @@ fn text<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
     batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
 }
 
-fn value<'b>(column: Option<&'b StringArray>, row: usize) -> Option<&'b str> {
+fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
@@ -135,7 +139,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
 }
 
 /// The allocations that are meant, and how far back they reach.
-fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
+fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
     let is_filtered = wanted.filter.namespace.as_deref().is_some_and(|namespace| namespace != "*")
         || wanted.filter.job.is_some()
         || wanted.filter.allocation.is_some();
@@ -148,17 +152,16 @@ fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Opti
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
             let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
             let columns: Vec<&str> = ["alloc_id"].into_iter().chain(files::time_column(table)).collect();
-            for file in lake.files(table, unfinished)? {
-                if !files::may_hold(table, &file, since, i64::MAX, false) {
+            for file in of(in_tables, table) {
+                if !files::may_hold(table, file, since, i64::MAX, false) {
                     continue;
                 }
-                files::read(&lake.objects, table, &file, Some(&columns), &mut |batch| {
+                files::read(&lake.objects, table, file, Some(&columns), &mut |batch| {
                     let ids = text(&batch, "alloc_id");
                     for (row, time) in files::times(table, &batch).into_iter().enumerate() {
-                        if let Some(id) = value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
-                            if !recent.contains(id) {
-                                recent.insert(id.into());
-                            }
+                        match value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
+                            Some(id) if !recent.contains(id) => drop(recent.insert(id.into())),
+                            _ => {}
                         }
                     }
                     Ok(())
@@ -167,7 +170,7 @@ fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Opti
         }
     }
     // Newest first, until each has been found: what lies before is about others.
-    let mut history = lake.files(Table::AllocationHistory, unfinished)?;
+    let mut history = of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_key(|file| std::cmp::Reverse(last(file)));
     let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
@@ -198,10 +201,8 @@ fn choose(lake: &Lake, unfinished: &[(u64, Batch)], wanted: &Wanted, since: Opti
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
                 // A client's clock may be behind the server's.
                 chosen.floor = chosen.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
-                if let Some(allocations) = &mut chosen.allocations {
-                    if !allocations.contains(id) {
-                        allocations.insert(id.into());
-                    }
+                if let Some(allocations) = chosen.allocations.as_mut().filter(|allocations| !allocations.contains(id)) {
+                    allocations.insert(id.into());
                 }
             }
             Ok(())

@@ -19,6 +19,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::delta::Head;
 use crate::merge::Ready;
 use crate::tables::Table;
@@ -27,6 +29,8 @@ use crate::tables::Table;
 const FORMAT_KEY: &str = "alloclog.seen";
 const FORMAT: u32 = 1;
 const HOUR_NS: i64 = 3_600_000_000_000;
+/// Bytes of the checksum behind the file.
+const CHECKSUM: usize = 16;
 /// Rows of a page of the file, and of a batch in memory.
 const PAGE: usize = 64 << 10;
 
@@ -126,7 +130,7 @@ impl Seen {
         }
     }
 
-    /// The file that holds it.
+    /// The file that holds it: Parquet, and behind it a checksum.
     ///
     /// # Errors
     /// Never, but for a fault of ours.
@@ -177,6 +181,9 @@ impl Seen {
             }
         }
         writer.close()?;
+        // A flipped bit in an identity would make a known row a new one.
+        let checksum = xxh3_128(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
@@ -184,7 +191,10 @@ impl Seen {
     ///
     /// # Errors
     /// When it is damaged, or of another version.
-    pub fn from_bytes(bytes: Vec<u8>) -> anyhow::Result<Seen> {
+    pub fn from_bytes(mut bytes: Vec<u8>) -> anyhow::Result<Seen> {
+        let rest = bytes.len().checked_sub(CHECKSUM).context("it breaks off")?;
+        let checksum = bytes.split_off(rest);
+        ensure!(xxh3_128(&bytes).to_le_bytes().as_slice() == checksum.as_slice(), "it is damaged");
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
         let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
         let about: About = serde_json::from_str(about)?;

@@ -102,7 +102,7 @@ pub struct Wrong {
 /// # Errors
 /// When the lake cannot be read, or what is to be mended cannot be written.
 pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Wrong>> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut rows_lost) = (Vec::new(), false);
     let unfinished = lake.unfinished()?;
     if !unfinished.is_empty() {
         let what =
@@ -125,10 +125,19 @@ pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow:
         let mut bad = Bad::default();
         check_files(lake, table, &state, &mut bad)?;
         if mend {
+            rows_lost |= !bad.lost.is_empty();
             take_out(lake, table, &state, &bad)?;
         }
+        wrong.extend(bad.foreign.into_values().map(|what| Wrong { what, can_be_mended: false }));
         wrong.extend(bad.lost.into_values().map(|what| Wrong { what, can_be_mended: true }));
         wrong.extend(bad.doubled.into_values().map(|(what, _)| Wrong { what, can_be_mended: true }));
+    }
+    if rows_lost {
+        // Whoever remembers the lost rows would never add them again, though a source may still show them.
+        let batch = Batch { rows_lost, ..Batch::new(BTreeMap::new()) };
+        let mut heads = Heads::new();
+        while !lake.put_batch(lake.finish(&mut heads)? + 1, &batch)? {}
+        lake.finish(&mut heads)?;
     }
     Ok(wrong)
 }
@@ -149,6 +158,8 @@ fn check_batches(lake: &Lake, wrong: &mut Vec<Wrong>) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Bad {
     lost: BTreeMap<String, String>,
+    /// Whole, for all we know, but written in a way that we cannot read.
+    foreign: BTreeMap<String, String>,
     /// With the identities of rows that stand in another file, or earlier in this one.
     doubled: BTreeMap<String, (String, Vec<bool>)>,
 }
@@ -179,7 +190,8 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
             });
             let rows = is_first.len() as u64;
             if let Err(error) = read {
-                bad.lost.insert(add.path.clone(), format!("{error:#}"));
+                let bad = if is_foreign(&error) { &mut bad.foreign } else { &mut bad.lost };
+                bad.insert(add.path.clone(), format!("{error:#}"));
             } else if files::row_count(add).is_some_and(|said| said != rows) {
                 bad.lost.insert(add.path.clone(), format!("{name} has {rows} rows, and the log says otherwise"));
             } else if let Some(doubled) = Some(is_first.iter().filter(|first| !**first).count()).filter(|n| *n > 0) {
@@ -189,6 +201,12 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
         }
     }
     Ok(())
+}
+
+/// Whether a file cannot be read because it uses what this program was built without, and not for being damaged.
+fn is_foreign(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("Disabled feature") || text.contains("NYI") || text.contains("not yet implemented")
 }
 
 /// Takes what is bad out of a table.
@@ -240,6 +258,7 @@ pub struct Compacted {
 pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Compacted> {
     let mut done = Compacted::default();
     lake.finish(&mut Heads::new())?;
+    let now = lake.objects.now_ms()?;
     for table in Table::ALL {
         let state = delta::state(&lake.objects, table)?;
         for group in groups(table, &state) {
@@ -252,7 +271,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
                 None => done.given_up += 1,
             }
         }
-        done.log_files += delta::clean_log(&lake.objects, table, lake.objects.now_ms()?)?;
+        done.log_files += delta::clean_log(&lake.objects, table, now)?;
     }
     Ok(done)
 }
@@ -326,7 +345,8 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Option<usiz
         let removes = group.iter().map(|add| add.removed(now_ms()));
         let adds = written.iter().map(|add| Add { data_change: false, ..add.clone() }.added());
         let actions = removes.chain(adds).collect();
-        if delta::commit(&lake.objects, table, state.head, "OPTIMIZE", None, actions, now_ms())? == Committed::Done {
+        let done = delta::commit(&lake.objects, table, state.head, "OPTIMIZE", None, actions, now_ms())?;
+        if done != Committed::Conflict {
             return Ok(Some(written.len()));
         }
     }
@@ -360,16 +380,21 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
 }
 
 fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
-    let unfinished = lake.unfinished()?;
     let mut unneeded = Vec::new();
+    // Listed first: what comes to the tables meanwhile was not there, and what goes from them is not yet old.
+    let mut listed = BTreeMap::new();
     for table in Table::ALL {
-        let objects = lake.objects.list(table.name(), None)?;
+        listed.insert(table, lake.objects.list(table.name(), None)?);
+    }
+    let in_tables = lake.files()?;
+    for (table, objects) in listed {
         let state = delta::state(&lake.objects, table)?;
         let taken_out_lately =
             state.removed.values().filter(|remove| remove.deletion_timestamp.is_none_or(|at| at >= before_ms));
-        let needed: BTreeSet<String> = lake
-            .files(table, &unfinished)?
-            .iter()
+        let needed: BTreeSet<String> = in_tables
+            .get(&table)
+            .into_iter()
+            .flatten()
             .map(|add| add.object(table))
             .chain(taken_out_lately.map(|remove| Add { path: remove.path.clone(), ..Add::default() }.object(table)))
             .collect();

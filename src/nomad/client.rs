@@ -21,8 +21,6 @@ use super::{Address, Fault, Secret, Stop};
 
 /// How long a connection may take to come about.
 pub const CONNECT: Duration = Duration::from_secs(10);
-/// How long an agent may be silent. It makes the whole of an answer before it sends the first byte.
-pub const SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection is kept for the next request. Servers close idle ones when they like.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often a request is made that a passing fault prevents.
@@ -49,6 +47,8 @@ pub struct Connection {
     pub region: String,
     /// Certificates.
     pub tls: Tls,
+    /// How long the agent may be silent. It makes the whole of an answer before it sends the first byte.
+    pub patience: Duration,
 }
 
 /// How TLS is spoken.
@@ -76,6 +76,7 @@ pub struct Client {
     token: Option<Secret>,
     server_name: Option<String>,
     region: String,
+    patience: Duration,
     http: reqwest::Client,
     runtime: Arc<Runtime>,
     stop: Stop,
@@ -131,7 +132,6 @@ impl Client {
             builder = builder.no_proxy();
         }
         let mut base = HeaderMap::new();
-        base.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")); // Nomad's deflate is not what others mean by it
         if let Some(name) = &server_name {
             // We connect to the address under the name of its certificate, as Nomad's own client does.
             let url = address.url("");
@@ -155,6 +155,7 @@ impl Client {
             basic: connection.basic.clone().or(address.basic().cloned()),
             server_name,
             region: connection.region.clone(),
+            patience: connection.patience,
             http: builder.build().map_err(|e| anyhow!("no client can be made: {}", innermost(&e)))?,
             runtime: Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?),
             address,
@@ -172,6 +173,11 @@ impl Client {
         &self.stop
     }
 
+    /// How long the agent may be silent.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Asks, and asks again while a fault is passing. `told` hears of every fault before the next try.
     ///
     /// # Errors
@@ -179,7 +185,7 @@ impl Client {
     pub fn ask(&self, path: &str, query: &Query<'_>, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            match self.ask_once(path, query, SILENCE) {
+            match self.ask_once(path, query, self.patience) {
                 Err(fault) if fault.is_passing() => {
                     told(&fault);
                     self.stop.sleep(pause);
@@ -188,7 +194,7 @@ impl Client {
                 result => return result,
             }
         }
-        self.ask_once(path, query, SILENCE)
+        self.ask_once(path, query, self.patience)
     }
 
     /// Asks once. The answer may be `patience` in coming.
@@ -196,6 +202,20 @@ impl Client {
     /// # Errors
     /// When there is no answer of status 200.
     pub fn ask_once(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+        // Nomad's deflate is not what others mean by it.
+        self.get(path, query, HeaderValue::from_static("gzip"), patience)
+    }
+
+    /// Asks once for a body that goes on and on. Its first byte may be `patience` in coming.
+    ///
+    /// # Errors
+    /// When there is no answer of status 200.
+    pub fn ask_for_stream(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+        // Nomad's compressor holds the beginning of a body back until there is enough of it.
+        self.get(path, query, HeaderValue::from_static("identity"), patience)
+    }
+
+    fn get(&self, path: &str, query: &Query<'_>, coding: HeaderValue, patience: Duration) -> Result<Answer, Fault> {
         let mut url = self.address.url(path);
         if let Some(name) = &self.server_name {
             // It can only fail for what is no name; no certificate is for that.
@@ -206,9 +226,9 @@ impl Client {
             url.query_pairs_mut().append_pair("region", &self.region);
         }
         for _ in 0..=REDIRECTS {
-            let response = self.send(url.clone(), patience)?;
+            let response = self.send(url.clone(), coding.clone(), patience)?;
             if !response.status().is_redirection() {
-                return self.answer(response, query);
+                return self.answer(response, query, patience);
             }
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let to =
@@ -221,8 +241,8 @@ impl Client {
         Err(Fault::NotNomad("it redirects round in circles".into()))
     }
 
-    fn send(&self, url: Url, patience: Duration) -> Result<Response, Fault> {
-        let mut request = self.http.get(url).headers(self.base.clone());
+    fn send(&self, url: Url, coding: HeaderValue, patience: Duration) -> Result<Response, Fault> {
+        let mut request = self.http.get(url).headers(self.base.clone()).header(ACCEPT_ENCODING, coding);
         if let Some((user, password)) = &self.basic {
             request = request.basic_auth(user, Some(password.reveal()));
         }
@@ -230,14 +250,21 @@ impl Client {
         sent?.map_err(|e| Fault::of(&e, &self.address))
     }
 
-    fn answer(&self, response: Response, query: &Query<'_>) -> Result<Answer, Fault> {
+    fn answer(&self, response: Response, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let index = header("x-nomad-index").and_then(|index| index.parse().ok());
         let next_token = header("x-nomad-nexttoken").filter(|token| !token.is_empty());
         let is_gzip = header(CONTENT_ENCODING.as_str()).is_some_and(|coding| coding.eq_ignore_ascii_case("gzip"));
-        let raw =
-            Body { response, chunk: Vec::new(), at: 0, runtime: Arc::clone(&self.runtime), stop: self.stop.clone() };
+        let raw = Body {
+            response,
+            chunk: Vec::new(),
+            at: 0,
+            patience,
+            later_patience: self.patience,
+            runtime: Arc::clone(&self.runtime),
+            stop: self.stop.clone(),
+        };
         let body: Box<dyn Read + Send> = if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
         if status.as_u16() == 200 {
             return Ok(Answer { index, next_token, body });
@@ -260,6 +287,10 @@ struct Body {
     response: Response,
     chunk: Vec<u8>,
     at: usize,
+    /// How long the next chunk may be in coming.
+    patience: Duration,
+    /// The same for those behind it.
+    later_patience: Duration,
     runtime: Arc<Runtime>,
     stop: Stop,
 }
@@ -267,7 +298,9 @@ struct Body {
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.chunk.len() {
-            let chunk = wait(&self.runtime, &self.stop, SILENCE, self.response.chunk()).map_err(io::Error::other)?;
+            let chunk = wait(&self.runtime, &self.stop, self.patience, self.response.chunk());
+            let chunk = chunk.map_err(io::Error::other)?;
+            self.patience = self.later_patience;
             match chunk {
                 Ok(Some(chunk)) => (self.chunk, self.at) = (chunk.into(), 0),
                 Ok(None) => return Ok(0),

@@ -31,7 +31,7 @@ pub enum Fault {
     #[error("TLS: {0}")]
     Tls(String),
     /// It took too long.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no answer within {0:?}")]
     Silent(Duration),
     /// The connection broke.
     #[error("the connection broke: {0}")]
@@ -48,6 +48,15 @@ pub enum Fault {
         /// The namespace that was asked for.
         namespace: Option<String>,
     },
+    /// The event stream shows no sign of life, which is how Nomad denies it since 1.11.2.
+    #[error(
+        "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
+         what stands between must pass on bytes as they come"
+    )]
+    Mute(String),
+    /// The event stream ended, with these words or none.
+    #[error("the event stream ended{0}")]
+    Ended(String),
     /// It sends us elsewhere.
     #[error("redirects to {0}, and credentials are not sent to another host: if it is the right one, give its address")]
     Redirected(String),
@@ -63,7 +72,7 @@ impl Fault {
     /// Whether asking again may help soon: a leader is being elected, a connection broke, too many at once.
     pub fn is_passing(&self) -> bool {
         match self {
-            Fault::Broken(_) => true,
+            Fault::Broken(_) | Fault::Ended(_) => true,
             Fault::Status { status: 429 | 502..=504, .. } => true,
             Fault::Status { status: 500, text, .. } => is_without_leader(text) || text.contains("rpc error"),
             _ => false,
@@ -83,6 +92,11 @@ impl Fault {
     /// Whether it is the status that says so.
     pub fn is_status(&self, wanted: u16) -> bool {
         matches!(self, Fault::Status { status, .. } if *status == wanted)
+    }
+
+    /// The fault that reading a body tells of.
+    pub(super) fn of_body(error: io::Error) -> Fault {
+        error.downcast().unwrap_or_else(|error| Fault::Broken(error.to_string()))
     }
 
     /// The fault that a failed request tells of.
@@ -156,7 +170,8 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
             }
         ),
         403 if text.contains("not found") => format!("forbidden{said}: no such token, or it has expired"),
-        403 => format!(
+        // Before 1.11.2 the event stream is denied with status 500.
+        403 | 500 if status == 403 || text.contains("Permission denied") => format!(
             "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"
         ),
         404 if text.starts_with("alloc") => text.to_owned(),

@@ -13,8 +13,8 @@ use crate::time;
 const ALLOCATIONS: &str = "/v1/allocations";
 /// How long the server may hold a blocking query; the longest that it allows.
 const WAIT: &str = "5m";
-/// The same, with the sixteenth that the server adds at most and time for the answer.
-const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16 + 60);
+/// The same, with the sixteenth that the server adds at most.
+const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
 /// How much is read of an answer before it is believed to be a list.
 const GLANCE: usize = 4096;
 /// Answers that are read whole: names of namespaces, what a token is.
@@ -61,7 +61,7 @@ impl Ask {
             return Ok(one(is_full));
         }
         let found = |namespace| Target { namespace, is_full: true, is_found: true };
-        match client.ask("/v1/namespaces", &[], told).and_then(|answer| names(answer.body)) {
+        match namespaces(client, told) {
             Ok(names) if !names.is_empty() => Ok(names.into_iter().map(found).collect()),
             Err(Fault::Stopped) => Err(Fault::Stopped),
             _ => Ok(one(false)),
@@ -84,7 +84,7 @@ impl Ask {
             ("task_states", "false"),
             ("stale", if self.stale { "true" } else { "" }),
         ];
-        client.ask_once(ALLOCATIONS, &query, WAIT_AT_MOST).map(drop)
+        client.ask_once(ALLOCATIONS, &query, WAIT_AT_MOST + client.patience()).map(drop)
     }
 
     fn page(
@@ -216,13 +216,18 @@ fn reads_everything(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<boo
     }
 }
 
-fn names(body: Box<dyn Read + Send>) -> Result<Vec<String>, Fault> {
+/// The names of the namespaces that there are, as far as the token may know of them, sorted.
+///
+/// # Errors
+/// When Nomad does not give them.
+pub fn namespaces(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Vec<String>, Fault> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Namespace {
         name: String,
     }
-    let namespaces: Result<Vec<Namespace>, _> = serde_json::from_reader(body.take(SMALL));
+    let answer = client.ask("/v1/namespaces", &[], told)?;
+    let namespaces: Result<Vec<Namespace>, _> = serde_json::from_reader(answer.body.take(SMALL));
     let mut names: Vec<String> =
         namespaces.map_err(|e| Fault::NotNomad(e.to_string()))?.into_iter().map(|n| n.name).collect();
     names.sort();

@@ -31,94 +31,147 @@ pub struct Cluster {
 /// How a cluster is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watching {
-    /// The time between two listings at least.
+    /// The time between two listings, or two documents from the event stream, at least.
     pub min_interval: Duration,
+    /// By the event stream, healed by listings, and not by listings alone.
+    pub by_stream: bool,
 }
 
-/// Why a round of listings has ended early.
-enum Ended {
+/// Why a walk has ended early.
+pub(super) enum Ended {
     /// Nobody wants more.
     Unwanted,
     /// The cluster does not answer.
     Fault(Fault),
 }
 
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Ended {
+        Ended::Fault(fault)
+    }
+}
+
 impl Cluster {
-    /// Walks through the listings until there are no more, or we are told to stop.
+    /// Walks through what the cluster shows until there is no more, or we are told to stop.
     pub(super) fn walk(&self, origin: &Origin, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) -> bool {
-        let mut outage = Outage::default();
-        let mut nodes_at: Option<Instant> = None;
+        let mut walk =
+            Walk { cluster: self, origin, read, visit, listed_at: None, nodes_at: None, outage: Outage::default() };
+        let ended = match self.watching {
+            Some(watching) if watching.by_stream => walk.follow(watching),
+            _ => walk.list_until(None),
+        };
+        match ended {
+            Ok(()) | Err(Ended::Fault(Fault::Stopped)) => true,
+            Err(Ended::Unwanted) => false,
+            Err(Ended::Fault(fault)) => visit(Found::Unreadable(origin.clone(), fault.to_string())),
+        }
+    }
+}
+
+/// A walk through what a cluster shows.
+pub(super) struct Walk<'w, 'v> {
+    pub(super) cluster: &'w Cluster,
+    pub(super) origin: &'w Origin,
+    /// Told of the bytes that were read.
+    pub(super) read: &'w (dyn Fn(u64) + Sync),
+    pub(super) visit: &'w mut Visit<'v>,
+    /// When the last listing was begun.
+    pub(super) listed_at: Option<Instant>,
+    nodes_at: Option<Instant>,
+    pub(super) outage: Outage,
+}
+
+/// What came of a round of listings.
+pub(super) struct Listed {
+    /// The index from which on changes are not in them.
+    index: Option<i64>,
+    /// For each namespace whether the token may read it.
+    pub(super) is_readable: Vec<bool>,
+}
+
+impl Walk<'_, '_> {
+    pub(super) fn stop(&self) -> &Stop {
+        self.cluster.client.stop()
+    }
+
+    /// Lists with every change if we are watching, once otherwise; no longer than until a moment, if there is one.
+    pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), Ended> {
         loop {
-            let began = Instant::now();
-            let with_nodes = nodes_at.is_none_or(|at| at.elapsed() >= NODES_EVERY);
-            let ended = self.list(origin, with_nodes, read, visit).and_then(|index| {
-                if with_nodes {
-                    nodes_at = Some(began);
-                }
-                let Some(watching) = self.watching else { return Ok(None) };
-                outage = Outage::default();
-                self.ask.wait(&self.client, index.unwrap_or(0)).map_err(Ended::Fault)?;
-                Ok(Some(watching))
+            if let (Some(watching), Some(at)) = (self.cluster.watching, self.listed_at) {
+                self.stop().sleep(watching.min_interval.saturating_sub(at.elapsed()));
+            }
+            if self.stop().is_set() || end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(());
+            }
+            let listed = self.targets().and_then(|targets| self.list(&targets));
+            if self.cluster.watching.is_none() {
+                return listed.map(drop);
+            }
+            let waited = listed.and_then(|listed| {
+                self.outage = Outage::default();
+                Ok(self.cluster.ask.wait(&self.cluster.client, listed.index.unwrap_or(0))?)
             });
-            match ended {
-                Ok(None) | Err(Ended::Fault(Fault::Stopped)) => return true,
-                Ok(Some(watching)) => self.stop().sleep(watching.min_interval.saturating_sub(began.elapsed())),
-                Err(Ended::Unwanted) => return false,
-                Err(Ended::Fault(fault)) if self.watching.is_some() && fault.may_pass() => {
-                    if outage.is_news(&fault) {
-                        visit(Found::Told(origin.clone(), format!("{fault}; asking again until it answers")));
-                    }
-                    self.stop().sleep(outage.pause());
+            waited.or_else(|ended| self.endure(ended))?;
+        }
+    }
+
+    /// Waits a while if the cluster cannot be asked and that may pass.
+    pub(super) fn endure(&mut self, ended: Ended) -> Result<(), Ended> {
+        match ended {
+            Ended::Fault(fault) if fault.may_pass() => {
+                if self.outage.is_news(&fault) {
+                    self.tell(format!("{fault}; asking again until it answers"));
                 }
-                Err(Ended::Fault(fault)) => return visit(Found::Unreadable(origin.clone(), fault.to_string())),
+                let pause = self.outage.pause();
+                self.stop().sleep(pause);
+                Ok(())
             }
-            if self.stop().is_set() {
-                return true;
-            }
+            ended => Err(ended),
         }
     }
 
-    fn stop(&self) -> &Stop {
-        self.client.stop()
+    /// Says something that loses nothing.
+    pub(super) fn tell(&mut self, what: String) {
+        (self.visit)(Found::Told(self.origin.clone(), what));
     }
 
-    /// Shows every listing once; the index from which on changes are not in them.
-    fn list(
-        &self,
-        origin: &Origin,
-        with_nodes: bool,
-        read: &(dyn Fn(u64) + Sync),
-        visit: &mut Visit<'_>,
-    ) -> Result<Option<i64>, Ended> {
-        let targets = self.ask.targets(&self.client, &mut telling(origin, visit)).map_err(Ended::Fault)?;
-        let mut first_index = None;
-        for target in &targets {
-            let index = self.list_one(target, origin, read, visit)?;
-            first_index = first_index.or(index);
-        }
-        if with_nodes {
-            self.list_nodes(origin, read, visit)?;
-        }
-        Ok(first_index)
+    /// The namespaces to ask for.
+    pub(super) fn targets(&mut self) -> Result<Vec<Target>, Ended> {
+        Ok(self.cluster.ask.targets(&self.cluster.client, &mut telling(self.origin, self.visit))?)
     }
 
-    /// Shows the listing of a namespace, more than once if it breaks off.
-    fn list_one(
-        &self,
-        target: &Target,
-        origin: &Origin,
-        read: &(dyn Fn(u64) + Sync),
-        visit: &mut Visit<'_>,
-    ) -> Result<Option<i64>, Ended> {
+    /// Shows every listing once, and the nodes if they have not been shown for a while.
+    pub(super) fn list(&mut self, targets: &[Target]) -> Result<Listed, Ended> {
+        let began = Instant::now();
+        self.listed_at = Some(began);
+        let mut listed = Listed { index: None, is_readable: Vec::new() };
+        for target in targets {
+            let index = self.list_one(target)?;
+            listed.is_readable.push(index.is_some());
+            listed.index = listed.index.or(index.flatten());
+        }
+        if self.nodes_at.is_none_or(|at| at.elapsed() >= NODES_EVERY) {
+            self.list_nodes()?;
+            self.nodes_at = Some(began);
+        }
+        Ok(listed)
+    }
+
+    /// Shows the listing of a namespace, more than once if it breaks off: its index, or nothing if it may not be read.
+    #[allow(clippy::option_option)] // an answer may lack an index
+    fn list_one(&mut self, target: &Target) -> Result<Option<Option<i64>>, Ended> {
+        let Cluster { client, ask, .. } = self.cluster;
+        let origin = self.origin;
         for tries_left in (0..TRIES).rev() {
-            let opened = Listing::open(&self.client, &self.ask, &target.namespace, &mut telling(origin, visit));
+            let opened = Listing::open(client, ask, &target.namespace, &mut telling(origin, self.visit));
             let mut listing = match opened {
                 Ok(listing) => listing,
                 Err(fault) if target.is_found && fault.is_status(403) => {
                     let why = format!("namespace {}: the token may not read allocations there", target.namespace);
-                    return if visit(Found::PassedOver(origin.clone(), why)) { Ok(None) } else { Err(Ended::Unwanted) };
+                    let goes_on = (self.visit)(Found::PassedOver(origin.clone(), why));
+                    return if goes_on { Ok(None) } else { Err(Ended::Unwanted) };
                 }
-                Err(fault) => return Err(Ended::Fault(fault)),
+                Err(fault) => return Err(fault.into()),
             };
             let index = listing.index;
             let of_listing = Origin {
@@ -128,35 +181,37 @@ impl Cluster {
                 nomad_index: index,
                 ..origin.clone()
             };
+            let is_made_good = tries_left > 0;
             let mut stream =
-                Breakable { inner: &mut listing, read, is_made_good: tries_left > 0, stop: self.stop(), broke: false };
-            if !visit(Found::Document(of_listing, &mut stream)) {
+                Breakable { inner: &mut listing, read: self.read, is_made_good, stop: client.stop(), broke: false };
+            if !(self.visit)(Found::Document(of_listing, &mut stream)) {
                 return Err(Ended::Unwanted);
             }
             if !stream.broke {
-                return Ok(index);
+                return Ok(Some(index));
             }
-            self.stop().sleep(PAUSE);
-            if self.stop().is_set() {
-                return Err(Ended::Fault(Fault::Stopped));
+            client.stop().sleep(PAUSE);
+            if client.stop().is_set() {
+                return Err(Fault::Stopped.into());
             }
         }
-        Ok(None)
+        Ok(Some(None))
     }
 
     /// Shows the list of nodes. Without it all but classes and data centres is known.
-    fn list_nodes(&self, origin: &Origin, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) -> Result<(), Ended> {
-        let answer = listing::nodes(&self.client, self.ask.stale, &mut telling(origin, visit));
+    fn list_nodes(&mut self) -> Result<(), Ended> {
+        let Cluster { client, ask, .. } = self.cluster;
+        let origin = self.origin;
+        let answer = listing::nodes(client, ask.stale, &mut telling(origin, self.visit));
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(Fault::Stopped) => return Err(Ended::Fault(Fault::Stopped)),
+            Err(Fault::Stopped) => return Err(Fault::Stopped.into()),
             Err(fault) => {
                 let what = match fault {
                     fault if fault.is_status(403) => "the token's policies lack node { policy = \"read\" }".to_owned(),
                     fault => fault.to_string(),
                 };
-                let what = format!("nodes are not listed, so classes and data centres are not known: {what}");
-                visit(Found::Told(origin.clone(), what));
+                self.tell(format!("nodes are not listed, so classes and data centres are not known: {what}"));
                 return Ok(());
             }
         };
@@ -168,14 +223,19 @@ impl Cluster {
             is_nodes: true,
             ..origin.clone()
         };
-        let mut stream =
-            Breakable { inner: &mut answer.body, read, is_made_good: false, stop: self.stop(), broke: false };
-        if visit(Found::Document(of_nodes, &mut stream)) { Ok(()) } else { Err(Ended::Unwanted) }
+        let mut stream = Breakable {
+            inner: &mut answer.body,
+            read: self.read,
+            is_made_good: false,
+            stop: client.stop(),
+            broke: false,
+        };
+        if (self.visit)(Found::Document(of_nodes, &mut stream)) { Ok(()) } else { Err(Ended::Unwanted) }
     }
 }
 
 /// Tells of every fault that is about to be tried again.
-fn telling<'t>(origin: &'t Origin, visit: &'t mut Visit<'_>) -> impl FnMut(&Fault) + 't {
+pub(super) fn telling<'t>(origin: &'t Origin, visit: &'t mut Visit<'_>) -> impl FnMut(&Fault) + 't {
     |fault| {
         visit(Found::Told(origin.clone(), format!("{fault}; asking again")));
     }
@@ -212,14 +272,14 @@ impl Read for Breakable<'_> {
 
 /// While the cluster does not answer: what was said of it, and how long to wait.
 #[derive(Default)]
-struct Outage {
+pub(super) struct Outage {
     said: Option<Fault>,
     pause: Option<Duration>,
 }
 
 impl Outage {
     /// Whether the fault is another than the one before.
-    fn is_news(&mut self, fault: &Fault) -> bool {
+    pub(super) fn is_news(&mut self, fault: &Fault) -> bool {
         self.said.replace(fault.clone()).as_ref() != Some(fault)
     }
 

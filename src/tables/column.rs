@@ -225,3 +225,50 @@ fn text(text: &str, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
     buffer.extend_from_slice(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One value of each type, any of them missing.
+    type Row = (Option<&'static str>, Option<i64>, Option<i32>, Option<bool>, Option<i64>, Option<i32>);
+
+    fn columns() -> Vec<Column<Row>> {
+        vec![
+            key("text", "", Value::Text(|r| r.0)),
+            key("large", "", Value::Int64(|r| r.1)),
+            follows("message", "", Value::Text(|r| r.0)),
+            key("small", "", Value::Int32(|r| r.2)),
+            key("flag", "", Value::Bool(|r| r.3)),
+            key("at", "", Value::Moment(|r| r.4)),
+            key("day", "", Value::Date(|r| r.5)),
+        ]
+    }
+
+    #[test]
+    fn a_batch_has_the_identities_of_its_rows() -> Result<(), ArrowError> {
+        let rows: [Row; 5] = [
+            (Some("a"), Some(1), Some(-2), Some(true), Some(1_511_000_000_123_456_789), Some(20_000)),
+            (Some("a"), Some(1), Some(-2), Some(false), Some(1_511_000_000_123_456_789), Some(20_000)),
+            (Some(""), None, Some(0), None, None, None),
+            (None, Some(0), None, Some(false), Some(1), Some(0)),
+            (None, None, None, None, None, None),
+        ];
+        let columns = columns();
+        let batch = batch(&columns, schema(&columns), rows.iter())?;
+        let expected: Vec<u128> = rows.iter().map(|row| identity(&columns, row, &mut Vec::new())).collect();
+        assert_eq!(identities(&describe(&columns), &batch)?, expected);
+        let distinct: std::collections::HashSet<u128> = expected.iter().copied().collect();
+        assert_eq!(distinct.len(), rows.len());
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_without_a_key_column_has_no_identities() -> Result<(), ArrowError> {
+        let columns = columns();
+        let batch = batch(&columns, schema(&columns), [].iter())?;
+        let without = batch.project(&[1, 2])?;
+        assert!(identities(&describe(&columns), &without).is_err());
+        Ok(())
+    }
+}

@@ -39,8 +39,20 @@ impl Request {
     }
 }
 
+/// Writes a body that goes on and on.
+type Play = dyn Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync;
+
+/// How a connection ends that has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As if all were well.
+    Closed,
+    /// TCP is reset.
+    Reset,
+}
+
 /// What is answered.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reply {
     status: String,
     headers: Vec<(String, String)>,
@@ -49,15 +61,31 @@ pub struct Reply {
     cut: Option<usize>,
     /// The pause before every piece of the body.
     pause: Duration,
+    /// How long nothing comes where the body is cut.
+    stall: Duration,
+    /// Whether TCP is reset where the body is cut.
+    resets: bool,
     /// Nothing at all is answered: the connection is closed.
     hangs_up: bool,
+    /// Writes the body, if it goes on and on.
+    play: Option<Arc<Play>>,
 }
 
 impl Reply {
     pub fn status(status: &str, text: &str) -> Reply {
         let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
         let (status, body) = (status.to_owned(), text.as_bytes().to_vec());
-        Reply { status, headers, body, cut: None, pause: Duration::ZERO, hangs_up: false }
+        Reply {
+            status,
+            headers,
+            body,
+            cut: None,
+            pause: Duration::ZERO,
+            stall: Duration::ZERO,
+            resets: false,
+            hangs_up: false,
+            play: None,
+        }
     }
 
     /// A list as Nomad answers with it.
@@ -103,6 +131,24 @@ impl Reply {
         self
     }
 
+    /// The connection is reset behind so much of the body.
+    pub fn reset(mut self, bytes: usize) -> Reply {
+        self.resets = true;
+        self.cut(bytes)
+    }
+
+    /// Nothing comes for so long behind so much of the body.
+    pub fn stall(mut self, bytes: usize, time: Duration) -> Reply {
+        self.stall = time;
+        self.cut(bytes)
+    }
+
+    /// A stream of events as Nomad since 1.11.2 answers with it: on a connection that is taken over.
+    pub fn stream(play: impl Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync + 'static) -> Reply {
+        let reply = Reply { play: Some(Arc::new(play)), ..Reply::status("200 OK", "") };
+        reply.header("Cache-Control", "no-cache").header("Connection", "close")
+    }
+
     pub fn slow(mut self, pause: Duration) -> Reply {
         self.pause = pause;
         self
@@ -112,13 +158,17 @@ impl Reply {
         Reply { hangs_up: true, ..Reply::status("", "") }
     }
 
-    /// Writes it; `false` if the connection is over.
-    fn write(&self, out: &mut dyn Write) -> io::Result<bool> {
+    /// Writes it; how the connection ends, if it does.
+    fn write(&self, out: &mut dyn Write) -> io::Result<Option<Ending>> {
         if self.hangs_up {
-            return Ok(false);
+            return Ok(Some(Ending::Closed));
         }
         let mut head = format!("HTTP/1.1 {}\r\n", self.status);
         self.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+        if let Some(play) = &self.play {
+            out.write_all(format!("{head}\r\n").as_bytes())?;
+            return play(out).map(Some);
+        }
         out.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes())?;
         for piece in self.body[..self.cut.unwrap_or(self.body.len())].chunks(8000) {
             thread::sleep(self.pause);
@@ -128,11 +178,12 @@ impl Reply {
             out.flush()?;
         }
         if self.cut.is_some() {
-            return Ok(false);
+            thread::sleep(self.stall);
+            return Ok(Some(if self.resets { Ending::Reset } else { Ending::Closed }));
         }
         out.write_all(b"0\r\n\r\n")?;
         out.flush()?;
-        Ok(true)
+        Ok(None)
     }
 }
 
@@ -214,21 +265,28 @@ impl Serving {
         let serving = self.clone();
         // A connection that breaks is what some tests are about.
         thread::spawn(move || match (stream, tls) {
-            (Plain::Unix(stream), _) => serving.serve(stream),
-            (Plain::Tcp(stream), None) => serving.serve(stream),
+            (Plain::Unix(stream), _) => serving.serve(stream).map(drop),
+            (Plain::Tcp(stream), None) => {
+                let socket = stream.try_clone().expect("a socket");
+                if serving.serve(stream)? == Ending::Reset {
+                    // The last to close it resets it.
+                    tokio::net::TcpSocket::from_std_stream(socket).set_zero_linger()?;
+                }
+                Ok(())
+            }
             (Plain::Tcp(stream), Some(config)) => {
                 let connection = ServerConnection::new(config).expect("a configuration");
-                serving.serve(StreamOwned::new(connection, stream))
+                serving.serve(StreamOwned::new(connection, stream)).map(drop)
             }
         });
     }
 
-    fn serve(&self, stream: impl Read + Write) -> io::Result<()> {
+    fn serve(&self, stream: impl Read + Write) -> io::Result<Ending> {
         let mut stream = BufReader::new(stream);
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line)? == 0 {
-                return Ok(());
+                return Ok(Ending::Closed);
             }
             let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let mut headers = BTreeMap::new();
@@ -242,8 +300,8 @@ impl Serving {
             let query = url.query_pairs().into_owned().collect();
             let request = Request { target, path: url.path().to_owned(), query, headers };
             self.requests.lock().expect("no thread has died").push(request.clone());
-            if !(self.answer)(&request).write(stream.get_mut())? {
-                return Ok(());
+            if let Some(ending) = (self.answer)(&request).write(stream.get_mut())? {
+                return Ok(ending);
             }
         }
     }

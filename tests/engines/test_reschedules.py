@@ -63,12 +63,40 @@ class TestPrevious:
     ({"client_status": "lost"}, {}, "lost"),
     ({"client_status": "failed"}, {}, "rescheduled"),
     ({}, {"rescheduled_from_alloc_id": "a"}, "rescheduled"),
+    ({"client_status": "unknown"}, {"rescheduled_from_alloc_id": "a"}, "lost"),
     ({"desired_migrate": True}, {}, "migrated"),
     ({}, {"job_version": 1}, "updated"),
     ({}, {}, None),
 ])
 def test_reason(ask_one, old, new, reason):
     assert ask_one(pair(old, {"previous_allocation": "a"} | new), "reschedules")["reason"] == reason
+
+
+class TestLostLater:
+    """Its description says that it was lost, and the tracker of the new one names it."""
+
+    LOST = {"desired_description": "alloc is lost since its node is down", "client_status": "lost"}
+    TRACKED = {"previous_allocation": "a", "rescheduled_from_alloc_id": "a"}
+
+    def reason(self, ask_one, new=TRACKED, **columns):
+        history = History()
+        history.allocation("a", node_id="n1", **self.LOST)
+        if columns:
+            history.state(events("Received, Task Setup, Started"), alloc="a", state="dead", **columns)
+        history.allocation("b", node_id="n2", created_at_ns=ns(100), **new)
+        return ask_one(history, "reschedules")["reason"]
+
+    def test_one_that_failed_was_rescheduled_before(self, ask_one):
+        assert self.reason(ask_one, failed=True) == "rescheduled"
+
+    def test_one_that_did_not_fail_was_replaced_while_its_node_was_disconnected(self, ask_one):
+        assert self.reason(ask_one, failed=False) == "lost"
+
+    def test_without_tasks_that_is_not_known(self, ask_one):
+        assert self.reason(ask_one) is None
+
+    def test_what_replaces_it_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
+        assert self.reason(ask_one, new={"previous_allocation": "a"}, failed=True) == "lost"
 
 
 class TestRecovery:

@@ -259,8 +259,8 @@ impl Cluster {
     /// The failed allocations before this one, as its tracker remembers them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        // What replaces an allocation for another reason begins anew.
-        if !matches!(why, Replacing::Rescheduled | Replacing::Lost) {
+        // What replaces an allocation for another reason has none, not even what came before that one.
+        if why != Replacing::Rescheduled {
             return vec![];
         }
         let mut tracker = self.allocations[before].tracker.clone();

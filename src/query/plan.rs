@@ -1,0 +1,148 @@
+//! What is to be done for a view: its SELECTs one by one, and what they read.
+//!
+//! Each common table expression is computed by itself, once. The engine would put it into every place that names it,
+//! compute it anew wherever it is filtered otherwise, and work out the columns of all of it for each SELECT above it:
+//! for small inputs that took longer than all the rest.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, bail};
+use sqlparser::ast::{Statement, Visit, visit_relations};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+
+use super::{By, VIEWS, View};
+use crate::tables::Table;
+
+/// A view that is to be computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Which one.
+    pub view: &'static View,
+    /// The stored tables and views that it names.
+    pub reads: BTreeSet<String>,
+    /// Its SELECTs, in order; the last one gives its rows.
+    pub(super) steps: Vec<Step>,
+}
+
+/// One SELECT of a view: a common table expression, or the last one over them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    /// What the others call it; the last one is called like the view.
+    pub name: String,
+    /// Its text.
+    pub sql: String,
+    /// Steps before it that nobody needs after it.
+    pub last_use_of: Vec<String>,
+}
+
+/// What is to be done for one view, the views aside that it reads. Groups are those of `by`.
+///
+/// # Errors
+/// When its file is not one SELECT in SQL.
+pub fn of(view: &'static View, by: &By) -> anyhow::Result<Plan> {
+    plan(view, by, Order::AsWritten)
+}
+
+/// What is to be done for these views and all that they need, in an order in which it can be done. What only others need
+/// is not put in order.
+///
+/// # Errors
+/// As [`of`].
+pub fn needed(wanted: &[&'static View], by: &By) -> anyhow::Result<Vec<Plan>> {
+    let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
+    let mut plans = Vec::new();
+    for view in VIEWS.iter().rev() {
+        if names.contains(view.name) {
+            let order = if wanted.contains(&view) { Order::AsWritten } else { Order::Any };
+            let plan = plan(view, by, order)?;
+            names.extend(plan.reads.iter().cloned());
+            plans.push(plan);
+        }
+    }
+    plans.reverse();
+    Ok(plans)
+}
+
+/// The stored tables that these views read, directly.
+pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
+    let is_read = |table: &Table| plans.iter().any(|plan| plan.reads.contains(table.name()));
+    Table::ALL.into_iter().filter(is_read).collect()
+}
+
+/// The order of a view's rows.
+enum Order {
+    /// As its text says.
+    AsWritten,
+    /// Of no account: whatever reads it does not go by it.
+    Any,
+}
+
+fn plan(view: &'static View, by: &By, order: Order) -> anyhow::Result<Plan> {
+    let what = || format!("queries/{}.sql", view.name);
+    if view.is_grouped() { cut(view, &by.edit(view.sql), order) } else { cut(view, view.sql, order) }.with_context(what)
+}
+
+/// Cuts a view's text into its SELECTs.
+fn cut(view: &'static View, sql: &str, order: Order) -> anyhow::Result<Plan> {
+    let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
+    let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
+    if let Order::Any = order {
+        query.order_by = None;
+    }
+    let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
+    let mut reads = BTreeSet::new();
+    let mut steps: Vec<Step> = Vec::new();
+    let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
+    for (name, query) in named.chain([(view.name.to_owned(), query.clone())]) {
+        let named = relations(&query);
+        let own: Vec<String> = steps.iter().map(|step| step.name.clone()).filter(|own| named.contains(own)).collect();
+        for step in &mut steps {
+            step.last_use_of.retain(|earlier| !own.contains(earlier));
+        }
+        reads.extend(named.into_iter().filter(|name| !own.contains(name)));
+        steps.push(Step { name, sql: query.to_string(), last_use_of: own });
+    }
+    Ok(Plan { view, reads, steps })
+}
+
+/// The tables that a query names.
+fn relations(query: &impl Visit) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let _ = visit_relations(query, |relation| {
+        names.insert(relation.to_string());
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_let_go_where_it_is_named_last() {
+        let sql = "WITH a AS (SELECT x FROM task_events), b AS (SELECT a.x FROM a), \
+                   c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c ORDER BY x";
+        let plan = cut(&VIEWS[0], sql, Order::Any).unwrap();
+        let steps: Vec<_> = plan.steps.iter().map(|step| (step.name.as_str(), step.last_use_of.join(" "))).collect();
+        let wanted = [("a", ""), ("b", ""), ("c", "a b"), (VIEWS[0].name, "c")];
+        assert_eq!(steps, wanted.map(|(name, last)| (name, last.to_owned())));
+        assert_eq!((plan.steps[1].sql.as_str(), plan.steps[3].sql.as_str()), ("SELECT a.x FROM a", "SELECT * FROM c"));
+        assert_eq!(plan.reads.into_iter().collect::<Vec<_>>(), ["coverage", "task_events"]);
+    }
+
+    #[test]
+    fn a_view_comes_behind_all_that_it_needs() {
+        let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
+        assert_eq!(plans.len(), VIEWS.len());
+        for (i, plan) in plans.iter().enumerate() {
+            for name in &plan.reads {
+                let place = plans[..i].iter().position(|other| other.view.name == name);
+                let is_stored = Table::ALL.iter().any(|table| table.name() == name);
+                assert!(is_stored || place.is_some(), "{} reads {name}", plan.view.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Views on several cores: one that reads others waits for them, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use anyhow::anyhow;
+
+use super::Plan;
+
+/// Computes views, so many at a time, each after those of them that it reads; after a failure no other begins.
+///
+/// # Errors
+/// The first that `compute` gives.
+pub fn run(
+    plans: &[Plan],
+    at_a_time: usize,
+    compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<()> {
+    let compute = &compute;
+    let mut waiting: Vec<&Plan> = plans.iter().collect();
+    let mut missing: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
+    let (done, finished) = channel();
+    thread::scope(|scope| {
+        let mut running = 0;
+        let mut result = Ok(());
+        loop {
+            let is_ready = |plan: &&Plan| !plan.reads.iter().any(|name| missing.contains(name.as_str()));
+            while running < at_a_time && result.is_ok() {
+                let Some(next) = waiting.iter().position(is_ready) else { break };
+                let (plan, done) = (waiting.remove(next), done.clone());
+                running += 1;
+                scope.spawn(move || {
+                    let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
+                    let died = |_| Err(anyhow!("the engine has died at view {}; this is a bug", plan.view.name));
+                    // Somebody waits for it as long as anything runs.
+                    let _ = done.send((plan.view.name, computed.unwrap_or_else(died)));
+                });
+            }
+            if running == 0 {
+                return result;
+            }
+            let (name, computed) = finished.recv()?;
+            running -= 1;
+            missing.remove(name);
+            result = result.and(computed);
+        }
+    })
+}

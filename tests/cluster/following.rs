@@ -1,0 +1,280 @@
+//! Following a cluster by its event stream: a recorded one lives again, faster, while things go wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agent::{Agent, Ending, Reply, Request};
+use super::replay::{Opened, Replay, Trouble};
+use super::{TOKEN, aside, listed, listing};
+use crate::desk::{Desk, Ran, allocation, sample};
+use crate::recordings;
+use crate::support::{Exported, Row};
+
+/// What a run is told besides its source and how to go on.
+const QUICKLY: [&str; 6] = ["--table", "task_events,snapshots,coverage", "--min-interval", "200ms", "--timeout", "1s"];
+
+/// Lives through a cluster's life with `--watch` or `--stream`, and is then told to stop.
+fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
+    let answering = Arc::clone(replay);
+    let agent = Agent::new(move |request| answering.answer(request));
+    let run = [&["export", &agent.address, "-o", out, way], &QUICKLY[..]].concat();
+    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    replay.wait();
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    Ran::of(child.wait_with_output().expect("an end")).ends(0)
+}
+
+/// All that happened, as the recording of the stream shows it.
+fn truth(desk: &Desk, recording: &Path) -> Vec<String> {
+    let recording = recording.to_string_lossy();
+    desk.nomad(&[], &["export", &recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    events(desk, "truth")
+}
+
+fn events(desk: &Desk, out: &str) -> Vec<String> {
+    let text = |row: &Row| serde_json::to_string(row).expect("a row");
+    let mut rows: Vec<String> = Exported::read(&desk.path(out), "task_events").iter().map(text).collect();
+    rows.sort();
+    rows
+}
+
+/// Whether rows hold all of others that are sorted, too.
+fn hold(rows: &[String], others: &[String]) -> bool {
+    others.iter().all(|row| rows.binary_search(row).is_ok())
+}
+
+/// Coverage names exactly the tasks of which something is missing, and how many of their restarts are.
+fn check_coverage(desk: &Desk, out: &str) {
+    type Counts = BTreeMap<(String, String), (i64, i64)>;
+    let count = |name: &str| {
+        let mut counts = Counts::new();
+        for row in Exported::read(&desk.path(name), "task_events") {
+            let text = |column: &str| row[column].as_str().expect("a text").to_owned();
+            let (events, restarts) = counts.entry((text("alloc_id"), text("task"))).or_default();
+            *events += 1;
+            *restarts += i64::from(text("event_type") == "Restarting");
+        }
+        counts
+    };
+    let (seen, all) = (count(out), count("truth"));
+    let mut told = 0;
+    for row in Exported::read(&desk.path(out), "coverage") {
+        let text = |column: &str| row[column].as_str().expect("a text").to_owned();
+        let key = (text("alloc_id"), text("task"));
+        let (events, restarts) = seen.get(&key).copied().unwrap_or_default();
+        let (all_events, all_restarts) = all[&key];
+        assert_eq!(row["lost_restarts"], all_restarts - restarts, "{key:?}");
+        if row["complete"] == true {
+            assert_eq!(events, all_events, "{key:?}");
+        }
+        told += 1;
+    }
+    assert_eq!(told, all.len());
+}
+
+#[test]
+fn a_stream_shows_all_that_happens_also_in_namespaces_made_since() {
+    let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
+    let replay = Replay::new(Path::new(&recording), Duration::from_secs(4), usize::MAX, &[]);
+    let ran = live(&desk, "out", &replay, "--stream");
+    ran.says("0 rejected");
+    assert!(events(&desk, "out") == truth(&desk, Path::new(&recording)));
+    check_coverage(&desk, "out");
+    let opened = replay.opened();
+    // With each new namespace all that the server remembers is shown again.
+    let whole = Opened { namespace: "*".into(), from: None };
+    assert!(opened.len() > 1 && opened.iter().all(|opened| *opened == whole), "{opened:?}");
+    let ledger = desk.ledger("out");
+    let streamed: Vec<_> = ledger.iter().filter(|row| row["shape"] == "stream").collect();
+    assert!(streamed.len() > 1 && streamed.iter().all(|row| row["is_full_listing"] == false));
+    assert!(streamed[0]["source"].as_str().expect("a text").ends_with("/v1/event/stream"));
+    assert_eq!((&streamed[0]["observed_from"], &streamed[0]["namespace"]), (&"fetched".into(), &"*".into()));
+    assert_eq!(ledger[0]["is_full_listing"], true, "a listing comes first");
+}
+
+#[test]
+fn a_stream_that_breaks_goes_on_where_it_was() {
+    let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
+    let troubles = [(10, Trouble::Cut), (25, Trouble::Reset), (40, Trouble::Silence), (55, Trouble::Dropped)];
+    let replay = Replay::new(Path::new(&recording), Duration::from_secs(6), usize::MAX, &troubles);
+    let ran = live(&desk, "out", &replay, "--stream");
+    ran.says("within a line").says("no answer within 1s").says("event dropped from buffer").says("0 rejected");
+    assert_eq!(replay.troubles_left(), 0);
+    assert!(events(&desk, "out") == truth(&desk, Path::new(&recording)));
+    check_coverage(&desk, "out");
+    assert!(replay.opened().iter().any(|opened| opened.from.is_some()), "{:?}", replay.opened());
+}
+
+#[test]
+fn what_a_stream_has_lost_a_listing_shows_as_far_as_the_cluster_still_knows_it() {
+    let Some(recording) = recordings::recording() else { return };
+    let recording = recording.join("stream.ndjson.zst");
+    let desk = Desk::new();
+    let all = truth(&desk, &recording);
+    let within = Duration::from_secs(12);
+    let watched = Replay::new(&recording, within, 100, &[]);
+    live(&desk, "watched", &watched, "--watch").says("0 rejected");
+
+    let whole = Replay::new(&recording, within, usize::MAX, &[]);
+    live(&desk, "whole", &whole, "--stream").says("0 rejected");
+    assert!(events(&desk, "whole") == all, "{} of {}", events(&desk, "whole").len(), all.len());
+
+    // A server that remembers next to nothing, so that every break is a gap.
+    let middle = whole.len() / 2;
+    let troubles = [(middle / 2, Trouble::Dropped), (middle, Trouble::Silence), (middle + middle / 2, Trouble::Reset)];
+    let broken = Replay::new(&recording, within, 3, &troubles);
+    live(&desk, "broken", &broken, "--stream").says("0 rejected");
+    assert_eq!(broken.troubles_left(), 0);
+    let (watched, broken) = (events(&desk, "watched"), events(&desk, "broken"));
+    assert!(hold(&all, &watched) && hold(&all, &broken));
+    assert!(broken.len() < all.len() && broken.len() >= watched.len(), "{} {}", broken.len(), watched.len());
+    check_coverage(&desk, "watched");
+    check_coverage(&desk, "broken");
+}
+
+/// The program follows an agent until it has said these words, or for some seconds.
+fn follow(desk: &Desk, agent: &Agent, variables: &[(&str, &str)], arguments: &[&str], asked: (&str, usize)) -> Ran {
+    let run = [&["export", &agent.address, "-o", "out", "--stream"], &QUICKLY[..], arguments].concat();
+    let child = desk.nomad_command(variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    for _ in 0..400 {
+        if agent.asked(asked.0).len() >= asked.1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    Ran::of(child.wait_with_output().expect("an end"))
+}
+
+#[test]
+fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
+    let silent = |after: u64| {
+        Reply::stream(move |_| {
+            std::thread::sleep(Duration::from_secs(after));
+            Ok(Ending::Closed)
+        })
+    };
+    let denied: [(Reply, &str); 4] = [
+        (silent(0), "not even a heartbeat"),
+        (silent(3), "not even a heartbeat"),
+        (Reply::status("500 Internal Server Error", "Permission denied"), "read-job"),
+        (Reply::status("404 Not Found", ""), "one too old"),
+    ];
+    for (reply, word) in denied {
+        let agent = Agent::new(move |request: &Request| match request.path.as_str() {
+            "/v1/event/stream" => reply.clone(),
+            "/v1/allocations" => Reply::list(9, listing()),
+            _ => aside(request),
+        });
+        let desk = Desk::new();
+        // It lists with every change instead, so nothing is lost but time.
+        let ran = follow(&desk, &agent, &[], &[], ("/v1/allocations", 6)).ends(0);
+        ran.says(word).says("listing with every change instead, as --watch does");
+        assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
+        assert_eq!(agent.asked("/v1/event/stream").len(), 1);
+        assert_eq!(desk.events("out").len(), desk.expected().len());
+    }
+    let quiet = Agent::new(|request: &Request| match request.path.as_str() {
+        "/v1/event/stream" => Reply::stream(|out| {
+            loop {
+                out.write_all(b"{}\n")?;
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        }),
+        "/v1/allocations" => Reply::list(9, listing()),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    let ran = follow(&desk, &quiet, &[], &[], ("/v1/namespaces", 10)).ends(0);
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+    assert_eq!(quiet.asked("/v1/allocations").len(), 1, "nothing calls for another listing");
+    assert_eq!(quiet.asked("/v1/event/stream").len(), 1);
+}
+
+#[test]
+fn a_token_that_reads_some_namespaces_follows_each_of_them() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"},{"Name":"jobs-only"}]"#),
+        ("/v1/allocations" | "/v1/event/stream", "jobs-only") => Reply::recorded("acl-list-bad-token.txt"),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        ("/v1/event/stream", name) => {
+            let event = allocation(&format!("{name}-later"), name, "j");
+            let line =
+                format!(r#"{{"Index":6,"Events":[{{"Topic":"Allocation","Payload":{{"Allocation":{event}}}}}]}}"#);
+            Reply::stream(move |out| {
+                out.write_all(format!("{{}}\n{line}\n").as_bytes())?;
+                loop {
+                    std::thread::sleep(Duration::from_millis(300));
+                    out.write_all(b"{}\n")?;
+                }
+            })
+        }
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    let ran = follow(&desk, &agent, &[("NOMAD_TOKEN", TOKEN)], &[], ("/v1/namespaces", 8)).ends(0);
+    ran.says("namespace jobs-only: the token may not read");
+    let mut ids: Vec<_> = desk.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
+    ids.sort_by_key(ToString::to_string);
+    assert_eq!(ids, ["default", "default-later", "prod", "prod-later"]);
+    assert_eq!(agent.asked("/v1/event/stream").len(), 3);
+}
+
+#[test]
+fn an_index_that_goes_back_is_followed_by_a_listing() {
+    let agent = Agent::new(|request| match request.path.as_str() {
+        "/v1/allocations" => Reply::list(9, listing()),
+        "/v1/event/stream" => Reply::stream(|out| {
+            for index in [500, 501, 3] {
+                let event = allocation(&format!("a{index}"), "default", "j");
+                let payload = format!(r#"{{"Topic":"Allocation","Payload":{{"Allocation":{event}}}}}"#);
+                out.write_all(format!("{{\"Index\":{index},\"Events\":[{payload}]}}\n").as_bytes())?;
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            loop {
+                out.write_all(b"{}\n")?;
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        }),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    follow(&desk, &agent, &[], &[], ("/v1/allocations", 2)).ends(0);
+    assert_eq!(agent.asked("/v1/allocations").len(), 2);
+    assert_eq!(desk.events("out").len(), desk.expected().len() + 3);
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused() {
+    let (desk, agent) = (Desk::new(), listed(|_| Reply::list(9, listing())));
+    let run = |arguments: &[&str]| desk.nomad(&[], &[&["export", "-o", "x"], arguments].concat()).ends(2);
+    run(&[&sample("cluster"), "--stream"]).says("--stream takes one live cluster");
+    run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("knows no --filter");
+    run(&[&agent.address, "--stream", "--watch"]).says("cannot be used with");
+    run(&[&agent.address, "--min-interval", "1s"]).says("required");
+    desk.nomad(&[], &["ingest", &agent.address, "--lake", "x", "--stream"]).ends(2).says("--stream is not for ingest");
+}
+
+#[test]
+fn a_body_that_is_reset_or_stalls_is_asked_for_again() {
+    let desk = Desk::new();
+    let expected = desk.expected();
+    for (first, word) in [
+        (Reply::list(9, listing()).reset(50_000), "asking again"),
+        (Reply::list(9, listing()).stall(50_000, Duration::from_secs(3)), "no answer within 1s"),
+    ] {
+        let times = std::sync::atomic::AtomicUsize::new(0);
+        let agent = listed(move |_| match times.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => first.clone(),
+            _ => Reply::list(9, listing()),
+        });
+        let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out", "--force", "--timeout", "1s"]).ends(0);
+        ran.says(word).says("0 rejected");
+        assert_eq!(desk.events("out").len(), expected.len(), "{word}");
+    }
+}

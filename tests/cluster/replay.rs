@@ -1,0 +1,270 @@
+//! A stand-in for a cluster that lives through a recorded event stream, faster than the cluster did.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::agent::{Ending, Reply, Request};
+
+/// How often a stream shows that it lives.
+const HEARTBEAT: Duration = Duration::from_millis(300);
+
+/// What goes wrong with the stream that is about to show a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The connection is closed within the frame's line.
+    Cut,
+    /// It is reset.
+    Reset,
+    /// Nothing comes any more.
+    Silence,
+    /// The server says that the reader was too slow.
+    Dropped,
+}
+
+/// A cluster that changes as one did that was recorded.
+pub struct Replay {
+    frames: Vec<Frame>,
+    /// How much faster.
+    speed: u32,
+    /// How many frames the server remembers.
+    remembered: usize,
+    began: Mutex<Option<Instant>>,
+    /// What goes wrong, by the number of the frame.
+    troubles: Mutex<Vec<(usize, Trouble)>>,
+    opened: Mutex<Vec<Opened>>,
+}
+
+/// A stream as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Of which namespace.
+    pub namespace: String,
+    /// From which index on.
+    pub from: Option<i64>,
+}
+
+/// What happened at one index.
+struct Frame {
+    index: i64,
+    /// When, counted from the first.
+    after: Duration,
+    events: Vec<Event>,
+}
+
+struct Event {
+    namespace: String,
+    id: String,
+    text: Box<RawValue>,
+    allocation: Box<RawValue>,
+}
+
+impl Replay {
+    /// The life of the cluster in a recording, in so much time.
+    pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
+        let text = zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd");
+        let frames = frames(&text);
+        let life = frames.last().expect("frames").after;
+        let speed = (life.as_millis() / within.as_millis()).try_into().expect("a factor");
+        let (began, troubles) = (Mutex::new(None), Mutex::new(troubles.to_vec()));
+        Arc::new(Replay { frames, speed, remembered, began, troubles, opened: Mutex::default() })
+    }
+
+    /// How many frames there are.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Waits until all has happened, and everybody has had time to hear of it.
+    pub fn wait(&self) {
+        while self.now() < self.frames.len() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        thread::sleep(Duration::from_secs(2));
+    }
+
+    /// The streams that were opened.
+    pub fn opened(&self) -> Vec<Opened> {
+        self.opened.lock().expect("no thread has died").clone()
+    }
+
+    /// The troubles that have not come.
+    pub fn troubles_left(&self) -> usize {
+        self.troubles.lock().expect("no thread has died").len()
+    }
+
+    /// How many frames have happened. Life begins when this is first asked.
+    fn now(&self) -> usize {
+        let began = *self.began.lock().expect("no thread has died").get_or_insert_with(Instant::now);
+        let life = began.elapsed() * self.speed;
+        self.frames.partition_point(|frame| frame.after <= life)
+    }
+
+    fn index(&self) -> i64 {
+        self.frames[..self.now()].last().map_or(0, |frame| frame.index)
+    }
+
+    /// The namespaces that there are.
+    fn namespaces(&self) -> BTreeSet<String> {
+        let events = self.frames[..self.now()].iter().flat_map(|frame| &frame.events);
+        events.map(|event| event.namespace.clone()).chain(["default".to_owned()]).collect()
+    }
+
+    /// The allocations as they are.
+    fn list(&self, namespace: &str) -> Reply {
+        let (now, index) = (self.now(), self.index());
+        let mut allocations = BTreeMap::new();
+        for event in self.frames[..now].iter().flat_map(|frame| &frame.events) {
+            if namespace == "*" || namespace == event.namespace {
+                allocations.insert(&event.id, event.allocation.get());
+            }
+        }
+        let texts: Vec<&str> = allocations.into_values().collect();
+        Reply::list(index, format!("[{}]", texts.join(",")))
+    }
+
+    /// The answer to a request, but for what a token may do.
+    pub fn answer(self: &Arc<Replay>, request: &Request) -> Reply {
+        match request.path.as_str() {
+            "/v1/allocations" => {
+                let after: i64 = request.parameter("index").parse().unwrap_or(-1);
+                let began = Instant::now();
+                while self.index() <= after && began.elapsed() < Duration::from_secs(1) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                self.list(request.parameter("namespace"))
+            }
+            "/v1/namespaces" => {
+                let names: Vec<String> = self.namespaces().iter().map(|n| format!(r#"{{"Name":"{n}"}}"#)).collect();
+                Reply::list(1, format!("[{}]", names.join(",")))
+            }
+            "/v1/event/stream" => self.stream(request),
+            _ => super::aside(request),
+        }
+    }
+
+    fn stream(self: &Arc<Replay>, request: &Request) -> Reply {
+        assert_eq!((request.parameter("topic"), request.header("accept-encoding")), ("Allocation", "identity"));
+        let namespace = request.parameter("namespace").to_owned();
+        let from: Option<i64> = request.parameter("index").parse().ok();
+        self.opened.lock().expect("no thread has died").push(Opened { namespace: namespace.clone(), from });
+        let replay = Arc::clone(self);
+        Reply::stream(move |out| replay.play(&namespace, from, out))
+    }
+
+    fn play(&self, namespace: &str, from: Option<i64>, out: &mut dyn Write) -> io::Result<Ending> {
+        // What is carried is settled when the stream is opened.
+        let carried = if namespace == "*" { self.namespaces() } else { [namespace.to_owned()].into() };
+        let now = self.now();
+        let oldest = now.saturating_sub(self.remembered);
+        let wanted = self.frames.partition_point(|frame| from.is_some_and(|from| frame.index < from));
+        let mut next = wanted.clamp(oldest, now.saturating_sub(1).max(oldest));
+        out.write_all(b"{}\n")?;
+        let mut beat = Instant::now();
+        loop {
+            for frame in &self.frames[next..self.now().max(next)] {
+                let line = frame.line(&carried);
+                if !line.is_empty() {
+                    match self.trouble(next) {
+                        None => out.write_all(line.as_bytes())?,
+                        Some(Trouble::Cut) => {
+                            out.write_all(&line.as_bytes()[..line.len() / 2])?;
+                            return Ok(Ending::Closed);
+                        }
+                        Some(Trouble::Reset) => return Ok(Ending::Reset),
+                        Some(Trouble::Dropped) => {
+                            out.write_all(b"event dropped from buffer\n")?;
+                            return Ok(Ending::Closed);
+                        }
+                        Some(Trouble::Silence) => {
+                            thread::sleep(Duration::from_secs(4));
+                            return Ok(Ending::Closed);
+                        }
+                    }
+                }
+                next += 1;
+            }
+            if beat.elapsed() > HEARTBEAT {
+                beat = Instant::now();
+                out.write_all(b"{}\n")?;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What goes wrong with a frame; once.
+    fn trouble(&self, number: usize) -> Option<Trouble> {
+        let mut troubles = self.troubles.lock().expect("no thread has died");
+        let at = troubles.iter().position(|(from, _)| number >= *from)?;
+        Some(troubles.remove(at).1)
+    }
+}
+
+impl Frame {
+    /// Its line with what is carried; nothing if that is nothing.
+    fn line(&self, carried: &BTreeSet<String>) -> String {
+        let events = self.events.iter().filter(|event| carried.contains(&event.namespace));
+        let texts: Vec<&str> = events.map(|event| event.text.get()).collect();
+        if texts.is_empty() {
+            return String::new();
+        }
+        format!("{{\"Index\":{},\"Events\":[{}]}}\n", self.index, texts.join(","))
+    }
+}
+
+/// The frames of a recorded stream, with what in them is about allocations.
+fn frames(text: &[u8]) -> Vec<Frame> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Line {
+        index: Option<i64>,
+        #[serde(default)]
+        events: Vec<Box<RawValue>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Recorded {
+        topic: String,
+        #[serde(default)]
+        payload: Option<Payload>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Payload {
+        allocation: Option<Box<RawValue>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Allocation {
+        #[serde(rename = "ID")]
+        id: String,
+        namespace: String,
+        modify_time: u64,
+    }
+    let mut frames: Vec<Frame> = Vec::new();
+    let (mut first, mut newest) = (None, 0);
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let line: Line = serde_json::from_slice(line).expect("a frame");
+        let mut events = Vec::new();
+        for text in line.events {
+            let recorded: Recorded = serde_json::from_str(text.get()).expect("an event");
+            let allocation = recorded.payload.and_then(|payload| payload.allocation);
+            let Some(allocation) = allocation.filter(|_| recorded.topic == "Allocation") else { continue };
+            let known: Allocation = serde_json::from_str(allocation.get()).expect("an allocation");
+            newest = known.modify_time.max(newest);
+            events.push(Event { namespace: known.namespace, id: known.id, text, allocation });
+        }
+        if let (Some(index), false) = (line.index, events.is_empty()) {
+            let after = Duration::from_nanos(newest - *first.get_or_insert(newest));
+            frames.push(Frame { index, after, events });
+        }
+    }
+    frames
+}

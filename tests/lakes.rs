@@ -1,0 +1,63 @@
+//! Lakes, in this process: what the parts promise each other. Kills, other engines and buckets are tried in
+//! tests/lake and its neighbours, on the program.
+
+mod batches;
+
+mod log;
+
+mod memory;
+
+use std::path::Path;
+
+use alloclog::intake::{self, Options, Watch};
+use alloclog::lake::ingest::{self, Added, Fresh, Kept};
+use alloclog::lake::read::{self, Found, Wanted};
+use alloclog::lake::{Lake, seen::Seen};
+use alloclog::source::{self, Source};
+use alloclog::tables::Table;
+
+/// What one document shows, less what has been seen, put away.
+pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
+    let mut fresh = Fresh::new(seen, directory).unwrap();
+    let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
+    let watch = Watch { read: &|_| (), note: &|_| () };
+    intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| fresh.add(table, batch)).unwrap();
+    fresh.finish().unwrap()
+}
+
+/// Ingests one document, as a program that remembers nothing.
+pub fn ingested(lake: &Lake, document: &Path) -> Added {
+    let mut seen = ingest::recall(lake, None).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let kept = kept(&mut seen, document, directory.path());
+    ingest::commit(lake, &mut seen, &kept).unwrap()
+}
+
+/// The rows of each table in a lake, as text, sorted, without what tells only of arrival.
+pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
+    let mut lines = Vec::new();
+    let found = read::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
+        let schema = batch.schema();
+        let stays = |name: &str| {
+            !name.starts_with("new_") && !name.starts_with("ingested_at") && !["snapshot_id", "source"].contains(&name)
+        };
+        let columns: Vec<usize> = (0..schema.fields().len()).filter(|i| stays(schema.field(*i).name())).collect();
+        let batch = batch.project(&columns)?;
+        let mut text = arrow::json::LineDelimitedWriter::new(Vec::new());
+        text.write(&batch)?;
+        text.finish()?;
+        let text = String::from_utf8(text.into_inner())?;
+        lines.extend(text.lines().map(|line| format!("{} {line}", table.name())));
+        Ok(())
+    })
+    .unwrap();
+    lines.sort();
+    (lines, found)
+}
+
+/// An empty lake in a directory that goes with it.
+pub fn lake() -> (tempfile::TempDir, Lake) {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(directory.path().join("lake").to_str().unwrap()).unwrap();
+    (directory, lake)
+}

@@ -1,0 +1,176 @@
+//! Batches: who comes first, who loses, what a vacuum may take.
+
+use std::fs::{self, File, FileTimes};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use alloclog::lake::read::Wanted;
+use alloclog::lake::{Heads, Lake, ingest, upkeep};
+
+use super::{ingested, kept, lake, rows};
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all.push(sample("snapshot-state.json.zst"));
+    all.push(sample("stream.ndjson.zst"));
+    all
+}
+
+/// Everything in a lake is so old that a vacuum may look at it.
+fn age(lake: &Lake) {
+    let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
+    for object in lake.objects.list("", None).unwrap() {
+        let path = lake.objects.directory().unwrap().join(object.name);
+        File::options().append(true).open(path).unwrap().set_times(FileTimes::new().set_modified(long_ago)).unwrap();
+    }
+}
+
+#[test]
+fn any_order_and_any_repetition_end_in_the_same_rows() {
+    let documents = documents();
+    let (_a, forward) = lake();
+    documents.iter().for_each(|document| drop(ingested(&forward, document)));
+    let (_b, backward) = lake();
+    for document in documents.iter().rev().chain(&documents) {
+        ingested(&backward, document);
+    }
+    let (expected, _) = rows(&forward, &Wanted::default());
+    assert!(expected.len() > 500, "{} rows", expected.len());
+    assert_eq!(rows(&backward, &Wanted::default()).0, expected);
+    assert_eq!(upkeep::check(&backward, false, &mut |_| ()).unwrap(), []);
+}
+
+#[test]
+fn a_document_that_is_there_adds_no_batch() {
+    let (_directory, lake) = lake();
+    let document = sample("stream.ndjson.zst");
+    assert_eq!(ingested(&lake, &document).batch, Some(1));
+    assert_eq!(ingested(&lake, &document).batch, None);
+}
+
+#[test]
+fn who_loses_a_number_writes_what_is_still_new() {
+    let (_directory, lake) = lake();
+    let documents = documents();
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    // Both read the same empty lake, and then one after the other commits.
+    let mut seen = [ingest::recall(&lake, None).unwrap(), ingest::recall(&lake, None).unwrap()];
+    let first = kept(&mut seen[0], &documents[0], directories[0].path());
+    let second = kept(&mut seen[1], &documents[0], directories[1].path());
+    assert_eq!(ingest::commit(&lake, &mut seen[0], &first).unwrap().batch, Some(1));
+    assert_eq!(ingest::commit(&lake, &mut seen[1], &second).unwrap().batch, None);
+    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    let (_other, alone) = super::lake();
+    ingested(&alone, &documents[0]);
+    assert_eq!(rows(&lake, &Wanted::default()).0, rows(&alone, &Wanted::default()).0);
+}
+
+#[test]
+fn a_batch_that_is_in_no_table_yet_is_read_and_then_finished() {
+    let (_directory, lake) = lake();
+    ingested(&lake, &documents()[0]);
+    let (expected, _) = rows(&lake, &Wanted::default());
+    // As if the writer had been killed right after its commit: the tables know nothing of the batch.
+    let root = lake.objects.directory().unwrap();
+    for table in alloclog::lake::ORDER {
+        let _ = fs::remove_file(root.join(table.name()).join("_delta_log/00000000000000000001.json"));
+    }
+    assert_eq!(lake.unfinished().unwrap().len(), 1);
+    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+    assert_eq!(lake.finish(&mut Heads::new()).unwrap(), 1);
+    assert!(lake.unfinished().unwrap().is_empty());
+    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+}
+
+#[test]
+fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
+    let (_directory, lake) = lake();
+    ingested(&lake, &documents()[0]);
+    let (expected, _) = rows(&lake, &Wanted::default());
+    let root = lake.objects.directory().unwrap().to_owned();
+    let orphan = root.join("task_events/event_date=2026-11-23/part-0.zstd.parquet");
+    let unfinished = root.join("_alloclog/batches/000000000/.alloclog-x");
+    fs::write(&orphan, "").unwrap();
+    fs::write(&unfinished, "").unwrap();
+    age(&lake);
+    let day = 24 * 3_600_000;
+    let would = upkeep::vacuum(&lake, day, true).unwrap();
+    assert_eq!(would.len(), 2, "{would:?}");
+    assert!(orphan.exists());
+
+    // A writer reads the lake, sleeps, and finds that the vacuum has the number that it wanted.
+    let mut seen = ingest::recall(&lake, None).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let kept = kept(&mut seen, &documents()[1], directory.path());
+    assert_eq!(upkeep::vacuum(&lake, day, false).unwrap(), would);
+    assert!(!orphan.exists() && !unfinished.exists());
+    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+    assert_eq!(ingest::commit(&lake, &mut seen, &kept).unwrap().batch, Some(3));
+    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+}
+
+#[test]
+fn small_files_become_one_and_the_rows_stay() {
+    let (_directory, lake) = lake();
+    documents().iter().for_each(|document| drop(ingested(&lake, document)));
+    let (expected, before) = rows(&lake, &Wanted::default());
+    let done = upkeep::compact(&lake, &mut |_| ()).unwrap();
+    let (after, files) = rows(&lake, &Wanted::default());
+    assert_eq!(after, expected);
+    assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
+    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    // What was merged stays for readers that have begun, and goes when it is old.
+    age(&lake);
+    assert_eq!(upkeep::vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
+}
+
+#[test]
+fn what_is_broken_is_named_and_mended() {
+    let (_directory, lake) = lake();
+    documents().iter().for_each(|document| drop(ingested(&lake, document)));
+    let (expected, _) = rows(&lake, &Wanted::default());
+    let root = lake.objects.directory().unwrap();
+    let history = lake.objects.list("allocation_history/part", None).unwrap();
+    assert!(history.is_empty(), "a prefix is a directory");
+    let file = lake.objects.list("allocation_history", None).unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
+    let name = file.unwrap().name;
+    fs::write(root.join(&name), "no Parquet").unwrap();
+    let wrong = upkeep::check(&lake, false, &mut |_| ()).unwrap();
+    assert!(wrong.len() == 1 && wrong[0].what.contains(&name), "{wrong:?}");
+    let mut seen = ingest::recall(&lake, None).unwrap();
+    assert!(ingest::remember(&lake, &mut seen, None).is_none());
+    assert!(upkeep::check(&lake, true, &mut |_| ()).unwrap()[0].can_be_mended);
+    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    // Who remembers the rows that were lost adds them again all the same, when a source shows them.
+    assert!(rows(&lake, &Wanted::default()).0.len() < expected.len());
+    documents().iter().for_each(|document| drop(ingested(&lake, document)));
+    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+}
+
+#[test]
+fn a_lake_of_a_newer_format_is_refused() {
+    let (_directory, lake) = lake();
+    let path = lake.objects.directory().unwrap().join("_alloclog/lake.json");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 2");
+    fs::write(&path, text).unwrap();
+    let error = Lake::open(lake.objects.directory().unwrap().to_str().unwrap()).unwrap_err();
+    assert!(format!("{error:#}").contains("format 2"), "{error:#}");
+}
+
+#[test]
+fn only_files_that_may_hold_it_are_read() {
+    let (_directory, lake) = lake();
+    ingested(&lake, &sample("nomad-0.6"));
+    documents().iter().for_each(|document| drop(ingested(&lake, document)));
+    let (_, all) = rows(&lake, &Wanted::default());
+    let week = Wanted { span: Some(alloclog::lake::read::USUAL_SPAN), ..Wanted::default() };
+    let (lines, some) = rows(&lake, &week);
+    assert!(some.files.0 < all.files.0, "{some:?} {all:?}");
+    assert!(!lines.iter().any(|line| line.contains("\"event_date\":\"2017")));
+    assert!(lines.iter().any(|line| line.contains("\"event_date\":\"2026")));
+}

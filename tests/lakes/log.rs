@@ -1,0 +1,82 @@
+//! The Delta log of a table.
+
+use alloclog::lake::delta::{self, Add, Committed, Head};
+use alloclog::lake::objects::Objects;
+use alloclog::tables::Table;
+
+const TABLE: Table = Table::Sightings;
+
+fn table() -> (tempfile::TempDir, Objects) {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = Objects::at(directory.path().to_str().unwrap()).unwrap();
+    delta::create_table(&objects, TABLE, 1).unwrap();
+    (directory, objects)
+}
+
+fn add(name: &str) -> Add {
+    let stats = r#"{"numRecords":1,"minValues":{"seen_at_ns":5},"maxValues":{"seen_at_ns":9},"nullCount":{}}"#;
+    Add { path: name.to_owned(), size: 1, modification_time: 7, stats: Some(stats.to_owned()), ..Add::default() }
+}
+
+fn commit(objects: &Objects, head: Head, batch: u64, name: &str) -> Committed {
+    delta::commit(objects, TABLE, head, "WRITE", Some(batch), vec![add(name).added()], 1).unwrap()
+}
+
+#[test]
+fn who_is_second_for_a_version_is_told() {
+    let (_directory, objects) = table();
+    let head = delta::head(&objects, TABLE, None).unwrap();
+    assert_eq!((head.version, head.batch), (0, 0));
+    assert!(matches!(commit(&objects, head, 1, "a"), Committed::Done(Head { version: 1, batch: 1, .. })));
+    assert_eq!(commit(&objects, head, 1, "b"), Committed::Conflict);
+    let state = delta::state(&objects, TABLE).unwrap();
+    assert_eq!((state.head.version, state.head.batch), (1, 1));
+    assert_eq!(state.files.into_values().collect::<Vec<_>>(), [add("a")]);
+}
+
+#[test]
+fn a_checkpoint_says_what_the_versions_before_it_said() {
+    let (directory, objects) = table();
+    for n in 0..250 {
+        let head = delta::head(&objects, TABLE, None).unwrap();
+        assert_ne!(commit(&objects, head, n + 1, &format!("{n}")), Committed::Conflict);
+    }
+    let before = delta::state(&objects, TABLE).unwrap();
+    assert_eq!((before.head.version, before.head.batch, before.checkpoint), (250, 250, Some(200)));
+    assert_eq!(before.files.len(), 250);
+    assert_eq!(before.files["3"], add("3"));
+    // Nobody needs the versions before it, and what was known of them is no place to count on from.
+    for version in 0..200 {
+        std::fs::remove_file(directory.path().join(format!("sightings/_delta_log/{version:020}.json"))).unwrap();
+    }
+    let after = delta::state(&objects, TABLE).unwrap();
+    assert_eq!((after.head, &after.files), (before.head, &before.files));
+    let known = Head { version: 50, batch: 50, commit: 0 };
+    assert_eq!(delta::head(&objects, TABLE, Some(known)).unwrap(), before.head);
+}
+
+#[test]
+fn without_its_hint_a_checkpoint_is_found() {
+    let (directory, objects) = table();
+    for n in 0..100 {
+        let head = delta::head(&objects, TABLE, None).unwrap();
+        commit(&objects, head, n + 1, &format!("{n}"));
+    }
+    let log = directory.path().join("sightings/_delta_log");
+    std::fs::write(log.join("_last_checkpoint"), "").unwrap();
+    for version in 0..100 {
+        std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
+    }
+    let state = delta::state(&objects, TABLE).unwrap();
+    assert_eq!((state.head.version, state.files.len()), (100, 100));
+}
+
+#[test]
+fn a_protocol_that_is_not_known_is_refused() {
+    let (directory, objects) = table();
+    let upgrade = r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}"#;
+    std::fs::write(directory.path().join("sightings/_delta_log/00000000000000000001.json"), upgrade).unwrap();
+    for error in [delta::head(&objects, TABLE, None).unwrap_err(), delta::state(&objects, TABLE).unwrap_err()] {
+        assert!(format!("{error:#}").contains("deletionVectors"), "{error:#}");
+    }
+}

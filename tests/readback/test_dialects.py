@@ -1,0 +1,60 @@
+"""`alloclog schema --dialect`: on DuckDB the statements are run, in the others' SQL they are parsed."""
+
+import duckdb
+import pytest
+import sqlglot
+
+from program import TABLES
+
+STORED = TABLES[:6]
+
+
+def statements(program, dialect, lake="s3://bucket/lake"):
+    return program.run("schema", "--dialect", dialect, "--lake", lake).decode()
+
+
+def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp_path):
+    program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", "coverage,restarts,failures,start_latency")
+    program.export(cluster, "-o", tmp_path / "stored", tables=STORED)
+    text = statements(program, "duckdb", "LAKE")
+    # The delta extension comes over the network; the tables are the same as those of an export.
+    for table in STORED:
+        delta = f"delta_scan('LAKE/{table}')"
+        assert text.count(delta) == 1
+        text = text.replace(delta, f"'{tmp_path}/stored/{table}.parquet'")
+    text = text.replace("INSTALL delta;\nLOAD delta;\n", "")
+    engine = duckdb.connect()
+    engine.execute("SET TimeZone = 'UTC'")
+    engine.execute(text)
+    for view in ("coverage", "restarts", "failures", "start_latency"):
+        ours, theirs = f"SELECT * FROM '{tmp_path}/views/{view}.parquet'", f"SELECT * FROM {view}"
+        assert engine.execute(f"SELECT COUNT(*) FROM {view}").fetchall()[0][0] > 0
+        for left, right in ((ours, theirs), (theirs, ours)):
+            assert engine.execute(f"{left} EXCEPT ALL {right}").fetchall() == []
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "spark", "trino", "bigquery", "snowflake"])
+def test_every_view_is_defined_in_the_engines_own_sql(program, dialect):
+    views = {line.split(":")[0] for line in program.run("query", "--list").decode().splitlines() if line[:1].isalpha()}
+    views.discard("Stored tables can be asked for too. `alloclog schema NAME` explains every column.")
+    parsed = [statement for statement in sqlglot.parse(statements(program, dialect), read=dialect) if statement]
+    created = {s.find(sqlglot.exp.Table).name for s in parsed if isinstance(s, sqlglot.exp.Create)}
+    assert views <= created
+    for table in STORED:
+        assert f"/{table}'" in statements(program, dialect) or dialect == "snowflake"
+
+
+def test_what_is_not_run_says_so(program):
+    for dialect in ("trino", "bigquery", "snowflake"):
+        assert "NOT RUN" in statements(program, dialect)
+    for dialect in ("duckdb", "spark"):
+        assert "NOT RUN" not in statements(program, dialect)
+
+
+def test_bigquery_names_the_dataset_of_every_table(program):
+    for statement in sqlglot.parse(statements(program, "bigquery"), read="bigquery"):
+        if not isinstance(statement, sqlglot.exp.Create) or statement.kind != "VIEW":
+            continue
+        own = {cte.alias for cte in statement.find_all(sqlglot.exp.CTE)}
+        for table in statement.find_all(sqlglot.exp.Table):
+            assert table.db == "alloclog" or table.name in own, table.sql()
