@@ -3,8 +3,10 @@
 import itertools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from documents import parts
 from program import Program
 from proxy import Proxy
 from server import BUCKET, Server
@@ -56,6 +58,25 @@ def binary():
 def program(binary, proxy, lakes, tmp_path):
     """The program with a lake of its own, which is not there yet."""
     return Program(binary, tmp_path, proxy.url, next(lakes))
+
+
+@pytest.fixture(scope="session")
+def small(binary, one_proxy, lakes, listings, tmp_path_factory):
+    """A lake of small files that no test changes, with the documents that made it and what an export of them gives."""
+    directory = tmp_path_factory.mktemp("small")
+    program = Program(binary, directory, one_proxy.url, next(lakes))
+    documents = parts(listings[1], directory, size=1, step=1)
+    assert len(documents) >= 8, "fewer small files are left alone"
+    for document in documents:
+        program.ingest(document)
+    return SimpleNamespace(prefix=program.prefix, documents=documents, truth=program.exported(*documents))
+
+
+@pytest.fixture
+def small_files(program, server, small):
+    """The program's lake is a copy of it."""
+    server.copy(small.prefix, program.prefix)
+    return small
 
 
 @pytest.fixture(scope="session")

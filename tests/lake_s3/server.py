@@ -49,6 +49,12 @@ class Server:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
+    def copy(self, prefix, other):
+        """What lies below a prefix, also below another."""
+        client = self.client()
+        for name in self.names(prefix):
+            client.copy_object(Bucket=BUCKET, Key=other + name.removeprefix(prefix), CopySource={"Bucket": BUCKET, "Key": name})
+
     def age(self, prefix, days):
         """Lets what lies below a prefix be older by the clock of the server."""
         keys = s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys

@@ -4,7 +4,6 @@ import json
 import signal
 import threading
 
-from documents import parts
 from proxy import straight
 
 
@@ -80,13 +79,9 @@ def test_an_ingest_killed_again_and_again_gets_on(program, proxy, listings, trut
     program.holds(truth[2])
 
 
-def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, server, listings, tmp_path):
+def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, server, listings, small_files):
     """A merge and a vacuum; readers see the same rows before, between and after."""
-    documents = parts(listings[1], tmp_path, size=1, step=1)
-    assert len(documents) >= 8, "fewer small files are left alone"
-    for document in documents:
-        program.ingest(document)
-    truth = program.exported(*documents)
+    truth = small_files.truth
     table = f"{program.prefix}task_events/event_date"
 
     for times in killed_again_and_again(program, proxy, 3, "lake", "compact", program.lake):
@@ -94,7 +89,7 @@ def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, serv
     assert times > 3
     program.holds(truth)
     small = server.names(table)
-    assert len(small) > len(documents)
+    assert len(small) > len(small_files.documents)
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     assert {info["files"] for info in info["tables"] if info["rows"] > 8} == {1}
 
@@ -109,4 +104,4 @@ def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, serv
     assert times > 1
     # The next ingest finishes the vacuum's batch, if that was left.
     program.ingest(listings[2])
-    program.holds(program.exported(*documents, listings[2]))
+    program.holds(program.exported(*small_files.documents, listings[2]))

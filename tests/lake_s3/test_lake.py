@@ -4,8 +4,10 @@ import json
 import re
 import time
 
+import deltalake
 import pytest
 from documents import on_another_day, parts
+from proxy import at
 
 
 def test_a_lake_in_a_bucket_lives(program, listings, truth):
@@ -46,6 +48,32 @@ def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path,
     lost = [request for request in proxy.requests if request.is_conditional and "/batches/" in request.path]
     assert len(lost) > writers, "no two of them wanted the same number"
     program.holds(program.exported(*documents))
+
+
+def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_files):
+    """delta-rs merges the same files while ours are written and not yet committed."""
+    options = {
+        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.address),
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "other",
+        "AWS_SECRET_ACCESS_KEY": "other",
+    }
+
+    def merge_first(request, forward):
+        merged = deltalake.DeltaTable(f"{program.lake}/task_events", storage_options=options).optimize.compact()
+        assert merged["numFilesRemoved"] >= 8
+        return forward(request)
+
+    proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
+    _, said = program.run("lake", "compact", program.lake)
+    assert "1 group left, since another had merged it" in said
+    # What it had written for that is gone again: the small files, and the one that delta-rs made of them.
+    names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
+    info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
+    (events,) = (table for table in info["tables"] if table["table"] == "task_events")
+    assert events["files"] == 1 and len(names) == len(small_files.documents) + 1
+    program.holds(small_files.truth)
 
 
 def test_filters_spare_requests(program, proxy, listings, tmp_path):
