@@ -193,3 +193,15 @@ def test_the_image_is_made_of_what_the_repository_has():
 def test_the_documents_name_every_metric(program, cluster, tmp_path):
     text = (ROOT / "docs" / "operations.md").read_text()
     assert metrics(program, cluster, tmp_path).keys() == set(re.findall(r"`(alloclog_\w+)`", text))
+
+
+def test_the_messages_that_are_explained_are_the_programs_own():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = [row.split("|")[1] for row in text[text.index("## What went wrong") :].splitlines() if row.startswith("| `")]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    # A text that goes on in the next line of the source does so without its white space.
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+    source = re.sub(r"\\\n\s*", "", source)
+    assert len(messages) > 20
+    for message in messages:
+        assert message in source, message
