@@ -1,0 +1,99 @@
+"""What the tests here share: the program, which $ALLOCLOG_BIN names, and a lake with a past."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+import pyspark.errors
+import pyspark.sql
+import pytest
+from program import Program
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+# The newest Delta Lake for the Spark of requirements.txt. Spark fetches it from Maven Central, or from the repository that
+# $DEFAULT_ARTIFACT_REPOSITORY names, and keeps it in ~/.ivy2*.
+DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
+# What it names besides comes with Spark, or is for catalogs that are not used here.
+NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "jakarta.*", "javax.*"]
+
+
+@dataclass
+class Past:
+    """A lake, the documents that went into it, in order, and the tables that an export of them gives."""
+
+    lake: Path
+    documents: list
+    truth: dict
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    path = os.environ.get("ALLOCLOG_BIN")
+    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
+    return Program(path, tmp_path_factory.mktemp("scratch"))
+
+
+def parts(directory):
+    """More than a hundred documents: the listings of the cluster in parts of one allocation and of two."""
+    made = []
+    for listing in sorted((SAMPLES / "cluster").glob("2*.json")):
+        allocations = json.loads(listing.read_bytes())
+        for size in (1, 2):
+            for first in range(0, len(allocations), size):
+                path = directory / f"{listing.stem}-{size}-{first:03}.json"
+                path.write_text(json.dumps(allocations[first : first + size]))
+                made.append(path)
+    return made
+
+
+@pytest.fixture(scope="session")
+def past(program, tmp_path_factory):
+    """Its ledger has more than a hundred versions, so there is a checkpoint; a part was merged before that."""
+    directory = tmp_path_factory.mktemp("past")
+    lake = directory / "lake"
+    others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]
+    documents = parts(directory) + [SAMPLES / name for name in others]
+    assert len(documents) > 100
+    for document in documents[:60]:
+        program.ingest(lake, document)
+    _, said = program.run("lake", "compact", lake)
+    assert " 0 files merged" not in said
+    for document in documents[60:]:
+        program.ingest(lake, document)
+    assert (lake / "snapshots/_delta_log/_last_checkpoint").exists()
+    return Past(lake, documents, program.export(directory / "export", *documents))
+
+
+@pytest.fixture(scope="session")
+def spark():
+    assert shutil.which("java"), "Spark needs a Java"
+    settings = {
+        "spark.jars.packages": DELTA,
+        "spark.jars.excludes": ",".join(f"{group}:*" for group in NOT_NEEDED),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        # These tables are small: to compile and to replan would take longer than to answer.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+    }
+    builder = pyspark.sql.SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        session = builder.getOrCreate()
+    except pyspark.errors.PySparkRuntimeError as error:
+        # Its Java ends before it begins when a package cannot be had.
+        pytest.skip(f"Delta Lake for Spark ({DELTA}) cannot be had: {error}")
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()

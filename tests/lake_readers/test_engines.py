@@ -1,0 +1,80 @@
+"""Other engines read a lake of many ingests, merged between and past a checkpoint, and see what an export gives."""
+
+import re
+
+import deltalake
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+import pytest
+from engines import ENGINES
+from program import STORED, counted
+
+
+def as_expected(read, expected):
+    """The table in the order and the types of an export: how texts and moments are laid out is not what they say."""
+    assert sorted(read.column_names) == sorted(expected.column_names)
+    return read.select(expected.column_names).cast(expected.schema)
+
+
+@pytest.mark.parametrize("table", STORED)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_sees_all_rows(past, engine, table):
+    if engine == "DuckDB alone":
+        try:
+            duckdb.connect().execute("LOAD delta")
+        except duckdb.Error as error:
+            pytest.skip(f"DuckDB's extension for Delta is not installed here: {error}")
+    expected = past.truth[table]
+    assert expected.num_rows > 0
+    read = ENGINES[engine](past.lake, table)
+    for field in read.schema:
+        if pa.types.is_timestamp(field.type):
+            assert field.type.tz in ("UTC", "Etc/UTC", None), field.name
+    read = as_expected(read, expected)
+    assert counted(read) == counted(expected)
+
+
+KINDS = "string|int64|int32|double|bool|timestamp|date"
+
+
+def meanings(program, table):
+    """What `alloclog schema` says of each column."""
+    return dict(re.findall(rf"^[* ] (\w+) +(?:{KINDS}) +(\S.*)$", program.run("schema", table)[0], re.MULTILINE))
+
+
+@pytest.mark.parametrize("table", STORED)
+def test_columns_have_their_meanings(program, past, table):
+    schema = deltalake.DeltaTable(past.lake / table).schema()
+    assert {field.name: field.metadata["comment"] for field in schema.fields} == meanings(program, table)
+
+
+@pytest.mark.parametrize("table", STORED)
+def test_events_are_parted_by_their_day(past, table):
+    metadata = deltalake.DeltaTable(past.lake / table).metadata()
+    assert metadata.partition_columns == (["event_date"] if table == "task_events" else [])
+    assert metadata.name == table
+
+
+@pytest.mark.parametrize("table", STORED)
+def test_files_that_are_skipped_hold_nothing(past, table):
+    """delta-rs tells of each file the least and the greatest values that the log says; Arrow skips files by them."""
+    dataset = deltalake.DeltaTable(past.lake / table).to_pyarrow_dataset()
+    truth = past.truth[table]
+    for field in truth.schema:
+        values = truth[field.name].drop_null()
+        if field.name.startswith(("snapshot_id", "ingested_at", "new_")) or not len(values):
+            continue
+        ends = pc.min_max(values).as_py() if not pa.types.is_boolean(field.type) else {"false": False, "true": True}
+        for value in ends.values():
+            found = dataset.count_rows(filter=pa.dataset.field(field.name) == pa.scalar(value, field.type))
+            assert found == pc.sum(pc.equal(values, pa.scalar(value, field.type))).as_py(), (field.name, value)
+
+
+def test_an_earlier_version_is_there(program, past, tmp_path):
+    """Version 1 of a table of histories is what the first document shows."""
+    first = program.export(tmp_path, past.documents[0])
+    for table in ("task_events", "allocation_history", "snapshots"):
+        read = deltalake.DeltaTable(past.lake / table, version=1).to_pyarrow_table()
+        assert counted(as_expected(read, first[table])) == counted(first[table])

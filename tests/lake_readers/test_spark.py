@@ -1,0 +1,112 @@
+"""Spark with Delta Lake reads the lake; merges its files beside us; and what it changes we can read, or say we cannot.
+
+Each test takes a copy of the lake, as the tests of other engines read the one that all share.
+"""
+
+import json
+import shutil
+
+import pytest
+from program import STORED, counted
+from test_engines import as_expected, meanings
+
+
+@pytest.fixture
+def lake(past, tmp_path):
+    """A copy of the lake, which a test may change."""
+    return shutil.copytree(past.lake, tmp_path / "lake")
+
+
+def of_spark(spark, lake, table):
+    return spark.read.format("delta").load(str(lake / table))
+
+
+def versions(lake, table, ending):
+    """The versions of a table that its log has files of, by how their names end."""
+    return {int(path.name.split(".")[0]) for path in (lake / table / "_delta_log").glob(f"*{ending}")}
+
+
+def test_spark_sees_all_rows_and_what_columns_mean(spark, program, past):
+    for table in STORED:
+        frame = of_spark(spark, past.lake, table)
+        assert {field.name: field.metadata["comment"] for field in frame.schema.fields} == meanings(program, table)
+        moments = {field.dataType.typeName() for field in frame.schema.fields if field.name.endswith("_at")}
+        assert moments <= {"timestamp"}
+        assert counted(as_expected(frame.toArrow(), past.truth[table])) == counted(past.truth[table]), table
+
+
+def test_spark_skips_no_file_that_holds_what_is_asked_for(spark, past):
+    events = past.truth["task_events"].to_pylist()
+    frame = of_spark(spark, past.lake, "task_events")
+    last = max(event["event_at"] for event in events)
+    asked = {
+        "event_at = timestamp_micros(%d)" % round(last.timestamp() * 10**6): lambda event: event["event_at"] == last,
+        "event_date = '2017-05-25'": lambda event: event["event_date"].year == 2017,
+        "job_id = 'crash-delay'": lambda event: event["job_id"] == "crash-delay",
+    }
+    for condition, is_meant in asked.items():
+        found = frame.where(condition)
+        assert found.count() == sum(map(is_meant, events)) > 0, condition
+    day = frame.where("event_date = '2017-05-25'").inputFiles()
+    assert day and all("event_date=2017-05-25" in path for path in day)
+
+
+def test_spark_travels_to_an_earlier_version(spark, program, past, tmp_path):
+    first = program.export(tmp_path, past.documents[0])["task_events"]
+    read = spark.read.format("delta").option("versionAsOf", 1).load(str(past.lake / "task_events")).toArrow()
+    assert counted(as_expected(read, first)) == counted(first)
+
+
+def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp_path):
+    """Its merge is also a tenth version, at which it writes a checkpoint of its own; we read both."""
+    # Each ingest is one version of the ledger, and the next one is Spark's.
+    documents = list(past.documents)
+    number = 0
+    while (max(versions(lake, "snapshots", ".json")) + 1) % 10:
+        number += 1
+        again = tmp_path / f"202611{number:02}T000000Z.json"
+        again.write_bytes(past.documents[0].read_bytes())
+        program.ingest(lake, again)
+        documents.append(again)
+    tenth = max(versions(lake, "snapshots", ".json")) + 1
+    for table in ("task_events", "allocation_history", "snapshots"):
+        spark.sql(f"OPTIMIZE delta.`{lake / table}`")
+    assert tenth in versions(lake, "snapshots", ".checkpoint.parquet")
+    assert json.loads((lake / "snapshots/_delta_log/_last_checkpoint").read_text())["version"] == tenth
+
+    truth = program.export(tmp_path / "truth", *documents)
+    assert "is whole" in program.run("lake", "check", lake)[1]
+    found = program.export(tmp_path / "found", lake)
+    assert {table: counted(rows) for table, rows in found.items()} == {table: counted(rows) for table, rows in truth.items()}
+
+    # What has been seen is looked up in the files that Spark wrote.
+    shutil.rmtree(program.scratch / "cache")
+    shutil.rmtree(lake / "_alloclog/seen", ignore_errors=True)
+    assert "nothing new" in program.ingest(lake, *documents)[1]
+    new = tmp_path / "20261127T120000Z.json"
+    new.write_bytes(past.documents[30].read_bytes())
+    program.ingest(lake, new)
+    report = ["report", "--format", "json"]
+    assert json.loads(program.run(*report, lake)[0]) == json.loads(program.run(*report, *documents, new)[0])
+    program.run("lake", "compact", lake)
+    assert "is whole" in program.run("lake", "check", lake)[1]
+
+
+def test_a_table_of_a_newer_protocol_is_refused(spark, program, past, lake, tmp_path):
+    path = lake / "task_events"
+    spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
+    new = tmp_path / "20261127T120000Z.json"
+    new.write_text(past.documents[30].read_text().replace('"ID": "', '"ID": "00'))
+    assert new.read_bytes() != past.documents[30].read_bytes()
+
+    def files():
+        return sorted(name for name in lake.rglob("*") if not name.is_dir() and "clock" not in name.parts)
+
+    before = files()
+    for command in (["report", lake], ["lake", "info", lake], ["lake", "compact", lake], ["ingest", new, "--lake", lake]):
+        _, said = program.run(*command, expect=1)
+        assert "task_events" in said and "deletionVectors" in said, said
+    _, said = program.run("lake", "check", "--repair", lake, expect=1)
+    assert "deletionVectors" in said
+    # Not even a batch, which could enter no table.
+    assert [name for name in files() if name not in before and name.suffix == ".json"] == []

@@ -1,0 +1,83 @@
+"""The program as these tests run it: its lake lies on the server behind the proxy."""
+
+import os
+import subprocess
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from server import BUCKET
+
+STORED = ["task_events", "allocation_history", "task_state_history", "sightings", "snapshots", "nodes"]
+# What tells how rows arrived, and in which batch, not what they say.
+OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns"]
+SECRET = "marker-of-the-secret-key"
+TOKEN = "marker-of-the-session-token"
+AWS = {"AWS_ACCESS_KEY_ID": "writer", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+def rows(directory):
+    """The rows of each table of an export, with how often each is there."""
+    found = {}
+    for name in STORED:
+        table = pq.read_table(Path(directory) / f"{name}.parquet")
+        kept = [column for column in table.column_names if column not in OF_ARRIVAL and not column.startswith("new_")]
+        found[name] = Counter(tuple(row.values()) for row in table.select(kept).to_pylist())
+    return found
+
+
+@dataclass
+class Program:
+    """The program, its own files kept in a directory that no other has."""
+
+    path: str
+    scratch: Path
+    endpoint: str
+    lake: str
+    variables: dict = field(default_factory=dict)
+
+    @property
+    def prefix(self):
+        """Where the lake lies in the bucket."""
+        return self.lake.removeprefix(f"s3://{BUCKET}/") + "/"
+
+    def environment(self):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOMAD_", "AWS_", "ALLOCLOG_"))}
+        places = {"TMPDIR": str(self.scratch), "ALLOCLOG_CACHE": str(self.scratch / "cache")}
+        return kept | places | AWS | {"AWS_ENDPOINT_URL": self.endpoint} | self.variables
+
+    def start(self, *arguments):
+        command = [self.path, *map(str, arguments)]
+        return subprocess.Popen(
+            command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def end(self, process, expect=0):
+        """Waits for its end, and returns what it wrote to standard output and standard error."""
+        out, errors = (text.decode() for text in process.communicate(timeout=120))
+        assert process.returncode == expect, errors
+        assert SECRET not in out + errors and TOKEN not in out + errors
+        return out, errors
+
+    def run(self, *arguments, expect=0):
+        return self.end(self.start(*arguments), expect)
+
+    def ingest(self, *sources, expect=0):
+        return self.run("ingest", *sources, "--lake", self.lake, expect=expect)
+
+    def exported(self, *sources):
+        """The stored rows of sources, as an export gives them."""
+        with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
+            self.run("export", "-q", *sources, "--table", ",".join(STORED), "-o", directory)
+            return rows(directory)
+
+    def holds(self, truth):
+        """Asserts that the lake is whole and has these rows."""
+        _, said = self.run("lake", "check", self.lake)
+        assert "is whole" in said
+        found = self.exported(self.lake)
+        for name in STORED:
+            assert found[name] == truth[name], name

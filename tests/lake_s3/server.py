@@ -1,0 +1,67 @@
+"""An S3 server on loopback: moto, behind a server that takes one request after the other.
+
+moto looks whether a key is there and then writes it, so that two threads could both find it absent. Here there is one
+thread: what it answers to a conditional put is what it has done. The rest is moto's: keys, listings, ETags, 412.
+"""
+
+import datetime
+import threading
+
+import boto3
+from moto import settings
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import s3_backends
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+BUCKET = "lakes"
+ACCOUNT = "123456789012"
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *ignored):
+        pass
+
+
+class Server:
+    """The server, with one bucket; `address` is where it listens."""
+
+    def __init__(self):
+        assert not settings.TEST_SERVER_MODE, "moto would look for a server elsewhere"
+        application = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)
+        self.address = ("127.0.0.1", self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.client().create_bucket(Bucket=BUCKET)
+
+    def client(self):
+        """Another program that speaks S3."""
+        return boto3.client(
+            "s3",
+            endpoint_url="http://{}:{}".format(*self.address),
+            aws_access_key_id="reader",
+            aws_secret_access_key="reader",
+            region_name="us-east-1",
+        )
+
+    def names(self, prefix):
+        """The keys below a prefix."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def copy(self, prefix, other):
+        """What lies below a prefix, also below another."""
+        client = self.client()
+        for name in self.names(prefix):
+            client.copy_object(Bucket=BUCKET, Key=other + name.removeprefix(prefix), CopySource={"Bucket": BUCKET, "Key": name})
+
+    def age(self, prefix, days):
+        """Lets what lies below a prefix be older by the clock of the server."""
+        keys = s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys
+        for name in self.names(prefix):
+            keys[name].last_modified -= datetime.timedelta(days=days)
+
+    def stop(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

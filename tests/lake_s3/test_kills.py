@@ -1,0 +1,107 @@
+"""Killed anywhere: the next ingest finishes what was begun, and each row is there once."""
+
+import json
+import signal
+import threading
+
+from proxy import straight
+
+
+def changes(request):
+    return request.method in ("PUT", "POST", "DELETE")
+
+
+class Killer:
+    """A rule that kills the program right before its request number n that changes the store is forwarded.
+
+    For the store that is the same as right after the one before it, of which the program may have heard or not.
+    """
+
+    def __init__(self, number):
+        self.number = number
+        self.changes = []
+        self.lock = threading.Lock()
+        self.is_started = threading.Event()
+
+    def __call__(self, request, forward):
+        if not changes(request):
+            return forward(request)
+        with self.lock:
+            self.changes.append(request)
+            is_meant = len(self.changes) == self.number
+        if not is_meant:
+            return forward(request)
+        assert self.is_started.wait(60)
+        self.process.kill()
+        self.process.wait()
+        return None
+
+    def kills(self, program, *arguments):
+        """Whether it was killed; else it has done its work."""
+        self.process = program.start(*arguments)
+        self.is_started.set()
+        self.process.communicate(timeout=120)
+        assert self.process.returncode in (0, -signal.SIGKILL)
+        return self.process.returncode != 0
+
+
+def test_an_ingest_may_be_killed_at_every_change_that_it_makes(program, proxy, lakes, listings, truth):
+    """From the first, which makes the lake, to the last, which keeps what has been seen."""
+    number, was_killed = 0, True
+    while was_killed:
+        number += 1
+        program.lake = next(lakes)
+        proxy.rule = Killer(number)
+        was_killed = proxy.rule.kills(program, "ingest", *listings[:2], "--lake", program.lake)
+        proxy.rule = straight
+        program.ingest(*listings[:2])
+        program.holds(truth[2])
+    # lake.json, the look whether it is written over, six tables, five files, the batch, five commits, and the memory.
+    assert number > 20
+
+
+def killed_again_and_again(program, proxy, step, *arguments):
+    """Runs it to its end, killed `step` changes later each time; how often it was killed."""
+    times, was_killed = -1, True
+    while was_killed:
+        times += 1
+        proxy.rule = Killer(1 + step * times)
+        was_killed = proxy.rule.kills(program, *arguments)
+        proxy.rule = straight
+        yield times
+
+
+def test_an_ingest_killed_again_and_again_gets_on(program, proxy, listings, truth):
+    """Each time after one change more; what was begun is finished or left, and never done twice."""
+    program.ingest(listings[0])
+    *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
+    assert times > 5
+    program.holds(truth[2])
+
+
+def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, server, listings, small_files):
+    """A merge and a vacuum; readers see the same rows before, between and after."""
+    truth = small_files.truth
+    table = f"{program.prefix}task_events/event_date"
+
+    for times in killed_again_and_again(program, proxy, 3, "lake", "compact", program.lake):
+        assert program.exported(program.lake) == truth
+    assert times > 3
+    program.holds(truth)
+    small = server.names(table)
+    assert len(small) > len(small_files.documents)
+    info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
+    assert {info["files"] for info in info["tables"] if info["rows"] > 8} == {1}
+
+    # What was taken out, and what the killed ones left, stays for its time.
+    vacuum = ["lake", "vacuum", program.lake, "--older-than", "24h"]
+    assert program.run(*vacuum, "--dry-run")[0] == ""
+    server.age(program.prefix, days=9)
+    listed = program.run(*vacuum, "--dry-run")[0].split()
+    assert listed and not any("_delta_log" in name or "/batches/" in name for name in listed)
+    for times in killed_again_and_again(program, proxy, 3, *vacuum):
+        assert program.exported(program.lake) == truth
+    assert times > 1
+    # The next ingest finishes the vacuum's batch, if that was left.
+    program.ingest(listings[2])
+    program.holds(program.exported(*small_files.documents, listings[2]))

@@ -1,0 +1,105 @@
+"""A lake in a bucket: what can be done with it, by one and by many."""
+
+import json
+import re
+import time
+
+import deltalake
+import pytest
+from documents import on_another_day, parts
+from proxy import at
+
+
+def test_a_lake_in_a_bucket_lives(program, listings, truth):
+    for listing in listings:
+        program.ingest(listing)
+    _, said = program.ingest(*listings)
+    assert "nothing new" in said
+    program.holds(truth[6])
+
+    info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
+    assert (info["batches"], info["unfinished"]) == (6, 0)
+    counts = {name: rows.total() for name, rows in truth[6].items()}
+    assert {table["table"]: table["rows"] for table in info["tables"]} == counts
+
+    of_lake, of_sources = (
+        json.loads(program.run("report", "--format", "json", *sources)[0]) for sources in ([program.lake], listings)
+    )
+    assert of_lake["input"]["task_events"] == counts["task_events"]
+    assert of_lake == of_sources
+    counted = program.run("query", "SELECT count(*) AS n FROM task_events", program.lake, "--format", "csv")[0]
+    assert counted.split() == ["n", str(counts["task_events"])]
+
+
+@pytest.mark.parametrize("writers", [2, 8])
+def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path, writers):
+    """The lake is not there when they begin, their documents overlap, and an answer to a put takes its time."""
+    documents = [document for listing in listings[1:4] for document in parts(listing, tmp_path, size=4, step=2)]
+    shares = [documents[number::writers] for number in range(writers)]
+
+    def slow(request, forward):
+        time.sleep(0.05 if request.is_conditional else 0)
+        return forward(request)
+
+    proxy.rule = slow
+    started = [program.start("ingest", *share, "--lake", program.lake) for share in shares]
+    for process in started:
+        program.end(process)
+    lost = [request for request in proxy.requests if request.is_conditional and "/batches/" in request.path]
+    assert len(lost) > writers, "no two of them wanted the same number"
+    program.holds(program.exported(*documents))
+
+
+def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_files):
+    """delta-rs merges the same files while ours are written and not yet committed."""
+    options = {
+        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.address),
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "other",
+        "AWS_SECRET_ACCESS_KEY": "other",
+    }
+
+    def merge_first(request, forward):
+        merged = deltalake.DeltaTable(f"{program.lake}/task_events", storage_options=options).optimize.compact()
+        assert merged["numFilesRemoved"] >= 8
+        return forward(request)
+
+    proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
+    _, said = program.run("lake", "compact", program.lake)
+    assert "1 group left, since another had merged it" in said
+    # What it had written for that is gone again: the small files, and the one that delta-rs made of them.
+    names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
+    info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
+    (events,) = (table for table in info["tables"] if table["table"] == "task_events")
+    assert events["files"] == 1 and len(names) == len(small_files.documents) + 1
+    program.holds(small_files.truth)
+
+
+def test_filters_spare_requests(program, proxy, listings, tmp_path):
+    """Of a lake of three days, far apart, those files are asked for that a filter needs."""
+    for days in (0, 10, 20):
+        program.ingest(on_another_day(listings[4], tmp_path, days))
+
+    def asked(*filters):
+        """The days of the task events of an answer, the days of the files that it took, and how many requests."""
+        proxy.reset()
+        out, _ = program.run("query", "task_events", program.lake, "--format", "ndjson", *filters)
+        assert all(request.method in ("GET", "HEAD") for request in proxy.requests)
+        files = {request.path for request in proxy.requests if "/task_events/event_date" in request.path}
+        of_files = {re.search(r"event_date(?:%3D|=)([^/]+)/", path)[1] for path in files}
+        return {json.loads(line)["event_date"] for line in out.splitlines()}, of_files, len(proxy.requests)
+
+    first, second, third = "2026-11-23", "2026-12-03", "2026-12-13"
+    every = ["--since", "2026-11-01T00:00:00Z"]
+    in_all, of_all, requests = asked(*every)
+    assert in_all == of_all == {first, second, third}
+    # A week, unless told otherwise.
+    in_week, of_week, fewer = asked()
+    assert in_week == of_week == {third}
+    assert fewer < requests
+    # Allocations of that time must be looked for in all of it, and then only what is theirs is read.
+    in_job, _, fewer = asked(*every, "--job", "20*")
+    assert in_job == {third}
+    assert fewer < requests
+    assert asked("--job", "nobody's")[0] == set()
