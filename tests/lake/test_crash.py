@@ -49,7 +49,7 @@ def killed(lake, point, *command):
 
 
 def each_point(start, command, after, calls=CHANGES):
-    """Kills a command at each of its points, each time on a copy of a lake as it was at the start; `after` looks at it."""
+    """Kills a command at each of its points, each time on a copy of the lake `start`; `after` looks at what is left."""
 
     def one(i, point):
         lake = start.copy(f"{start.root.name}-{i}")
