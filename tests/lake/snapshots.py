@@ -64,7 +64,9 @@ class Cluster:
                 "ClientStatus": "running", "CreateIndex": self.index, "ModifyIndex": self.index,
                 "CreateTime": now, "ModifyTime": now,
                 "TaskStates": {
-                    "server": {"State": "running", "Failed": False, "Restarts": 0, "StartedAt": rfc3339(now), "Events": []}
+                    "server": {
+                        "State": "running", "Failed": False, "Restarts": 0, "StartedAt": rfc3339(now), "Events": [],
+                    }
                 },
             }  # fmt: skip
             self.allocations.append(allocation)

@@ -1,4 +1,4 @@
-"""A full disk, a forbidden or damaged place, a wrong clock: a word that names the lake and what is wrong, and no harm."""
+"""A full disk, a forbidden or damaged place, a wrong clock: words that name the lake and what is wrong, and no harm."""
 
 import json
 import os
@@ -266,7 +266,8 @@ def test_rows_that_are_there_twice(lake, growing, truths):
         lake.ingest(document)
     log = lake.lake / "allocation_history/_delta_log"
     last = max(int(path.stem) for path in log.glob("*.json"))
-    add = next(action for action in map(json.loads, (log / f"{last:020}.json").read_text().splitlines()) if "add" in action)
+    actions = map(json.loads, (log / f"{last:020}.json").read_text().splitlines())
+    add = next(action for action in actions if "add" in action)
     path = add["add"]["path"]
     add["add"]["path"] = f"copy-of-{path}"
     shutil.copy(log.parent / path, log.parent / f"copy-of-{path}")

@@ -96,11 +96,12 @@ class Storm:
 
     def look_after(self, chance):
         with self.upkeep:
-            if chance.random() < 0.5:
-                self.kills += stopped(self.lake, chance.uniform(0, 4 * self.took), "lake", "compact", "-q", self.lake.lake)
-            else:
+            command = chance.choice(["compact", "vacuum"])
+            if command == "vacuum":
                 self.lake.age(unfinished=False)
-                self.kills += stopped(self.lake, chance.uniform(0, 4 * self.took), "lake", "vacuum", "-q", self.lake.lake)
+            was_killed = stopped(self.lake, chance.uniform(0, 4 * self.took), "lake", command, "-q", self.lake.lake)
+            with self.lock:
+                self.kills += was_killed
         time.sleep(self.took)
 
     def read(self, chance):

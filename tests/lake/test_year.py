@@ -9,7 +9,9 @@ import year
 @pytest.mark.skipif(year.FAKETIME is None, reason="libfaketime is not installed")
 def test_an_ingest_costs_no_more_as_the_lake_grows(lake, ground):
     documents = ground / "year"
-    costs = year.live(lake, documents=150, alive=20, every=4 * 3600, upkeep_every=12, restarts=12, ends=2, keep=documents)
+    costs = year.live(
+        lake, documents=150, alive=20, every=4 * 3600, upkeep_every=12, restarts=12, ends=2, keep=documents
+    )
     truth = lake.export("truth", sorted(documents.iterdir()))
     lake.must_be_whole(truth)
     # Bytes read tell what seconds would on a machine that does nothing else.

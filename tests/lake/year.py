@@ -1,7 +1,7 @@
-"""A cluster that is looked at again and again, each look an ingest: what each of them costs, and what the lake comes to.
+"""A cluster that is looked at again and again, each look an ingest: what each costs, and what the lake comes to.
 
-The program is given the clock of the cluster, so that it forgets what it would forget over a year; the files of the lake
-are given its times before each upkeep, so that they are as old as they would be.
+The program is given the clock of the cluster, so that it forgets what it would forget over a year; the files of the
+lake are given its times before each upkeep, so that they are as old as they would be.
 """
 
 import datetime
