@@ -14,6 +14,7 @@ mod metrics;
 mod query;
 mod report;
 mod schema;
+mod shown;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

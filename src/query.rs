@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use anyhow::Context;
 use polars::prelude::{
     DataFrame, DataType, Engine, IntoLazy, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet,
-    StatisticsOptions, col,
+    StatisticsOptions, UnionArgs, col, concat,
 };
 use polars::sql::{SQLContext, extract_table_identifiers};
 
@@ -203,8 +203,7 @@ fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
 }
 
 fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
-    let snapshots = store.path(Table::Snapshots.name());
-    let newest = if snapshots.exists() {
+    let newest = if !store.files(Table::Snapshots.name())?.is_empty() {
         let newest = frame(store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
         newest.column("newest")?.i64()?.get(0)
     } else {
@@ -235,10 +234,13 @@ fn view_frame(store: &Store, plan: &Plan) -> anyhow::Result<DataFrame> {
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow::Result<SQLContext> {
     let context = SQLContext::new();
     for name in names {
-        let path = store.path(name);
-        // What is not there is one of a query's own common table expressions.
-        if path.exists() {
-            context.register(name, scan(&path.to_string_lossy())?);
+        let files = store.files(name)?;
+        let mut frames = files.iter().map(|path| scan(&path.to_string_lossy())).collect::<anyhow::Result<Vec<_>>>()?;
+        match frames.len() {
+            // What is not in the store is one of a query's own common table expressions.
+            0 => {}
+            1 => context.register(name, frames.remove(0)),
+            _ => context.register(name, concat(frames, UnionArgs::default())?),
         }
     }
     Ok(context)

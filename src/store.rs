@@ -3,10 +3,12 @@
 //! Batches come in order of arrival and fill row groups; row groups are encoded on all cores and appended in order, so
 //! that the same rows give the same bytes.
 
+pub mod growing;
 pub mod parquet;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -35,18 +37,24 @@ impl Store {
         Store { directory: directory.to_owned() }
     }
 
-    /// A store in a directory within this one, with nothing in it.
+    /// A new store in a directory within this one.
     ///
     /// # Errors
-    /// When the directory cannot be made, or what is in it cannot be removed.
-    pub fn within(&self, name: &str) -> anyhow::Result<Store> {
+    /// When the directory cannot be made.
+    fn within(&self, name: &str) -> anyhow::Result<Store> {
         let directory = self.directory.join(name);
-        let cannot = || format!("{} cannot be made", directory.display());
-        if directory.exists() {
-            fs::remove_dir_all(&directory).with_context(cannot)?;
-        }
-        fs::create_dir(&directory).with_context(cannot)?;
+        fs::create_dir(&directory).with_context(|| format!("{} cannot be made", directory.display()))?;
         Ok(Store { directory })
+    }
+
+    /// The files of a table or view, in order of arrival: more than one while a store grows.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn files(&self, name: &str) -> io::Result<Vec<PathBuf>> {
+        let parts = growing::parts(&self.directory)?;
+        let stores = parts.into_iter().map(|part| Store { directory: part }).chain([self.clone()]);
+        Ok(stores.map(|store| store.path(name)).filter(|path| path.exists()).collect())
     }
 
     /// Where a table or view is, or will be.

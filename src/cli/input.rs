@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use super::cluster;
 use super::console::{Console, Loudness};
 use super::interrupt;
+use super::shown::Shown;
 use crate::error::{Exit, Usage};
 use crate::intake::{self, Deliver, Note, Summary, Watch};
 use crate::lake::{self, Lake, seen::Seen};
@@ -25,6 +27,7 @@ use crate::query::{self, By, Period, Plan, View, plan};
 use crate::render;
 use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
+use crate::store::growing::Growing;
 use crate::tables::Table;
 use crate::tables::column::{Described, identities};
 use crate::time;
@@ -284,8 +287,8 @@ impl Args {
         self.reading.loudness()
     }
 
-    /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown, after every
-    /// document, another store with what there is by then.
+    /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown the store
+    /// with what there is by then, again and again while more comes.
     ///
     /// # Errors
     /// When a source holds nothing, the store cannot be written, a view cannot be computed, or with `--strict`
@@ -307,8 +310,10 @@ impl Args {
             console.done(); // how far it is has no meaning
         }
         self.check_lakes(inputs)?;
-        let mut so_far = SoFar { tables: tables.clone(), views: &views, documents: 0, batches: Vec::new(), show };
-        let result = self.take_in(inputs, needs.lake_span, store, tables, console, &mut so_far);
+        let result = match show {
+            None => self.take_in(inputs, needs.lake_span, store, tables, console),
+            Some(show) => self.take_in_and_show(inputs, store, tables, &views, console, show),
+        };
         if result.is_ok() && !views.is_empty() {
             console.stage("computing views");
             query::run(store, &views, self.period())?;
@@ -338,16 +343,10 @@ impl Args {
         store: &Store,
         tables: BTreeSet<Table>,
         console: &Console,
-        so_far: &mut SoFar<'_, '_>,
     ) -> anyhow::Result<Summary> {
         let wanted: Vec<Table> = tables.iter().copied().collect();
         let mut writer = store.writer(tables)?;
-        let rejected = AtomicU64::new(0);
-        let note = |note: Note| {
-            rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
-            console.note(note);
-        };
-        let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
         let options = self.reading.options(self.job()?);
         let lakes = self.reading.lakes();
         // Two sources may hold the same row; each of them alone holds it once.
@@ -357,8 +356,7 @@ impl Args {
                 Some(unseen) => unseen.keep(table, &batch)?,
                 None => batch,
             };
-            writer.add(table, batch.clone())?;
-            so_far.add(table, batch, rejected.load(Ordering::Relaxed), store, self)
+            writer.add(table, batch)
         };
         let mut of_lakes = Summary::default();
         for text in lakes {
@@ -374,6 +372,41 @@ impl Args {
         let mut summary = taken?;
         summary.documents += of_lakes.documents;
         Ok(summary)
+    }
+
+    /// Reads a live cluster into the store's tables, and shows them while more comes.
+    fn take_in_and_show(
+        &self,
+        inputs: &[Input],
+        store: &Store,
+        tables: BTreeSet<Table>,
+        views: &[Plan],
+        console: &Console,
+        show: &mut Show<'_>,
+    ) -> anyhow::Result<Summary> {
+        let shown = Shown::new(Growing::new(store, tables));
+        let rejected = AtomicU64::new(0);
+        let note = |note: Note| {
+            rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
+            console.note(note);
+        };
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
+        let options = self.reading.options(self.job()?);
+        let mut refresh = |documents: u64| {
+            query::run(store, views, self.period())?;
+            let rejected = rejected.load(Ordering::Relaxed);
+            show(store, &Summary { documents, rejected, ..Summary::default() })
+        };
+        let (taken, refreshed) = thread::scope(|scope| {
+            let refreshing = scope.spawn(|| shown.refresh(self.reading.min_interval, &mut refresh));
+            let taken = intake::run(inputs, &options, &watch, &mut |table, batch| shown.add(table, batch));
+            shown.end();
+            (taken, refreshing.join())
+        });
+        // What stopped the showing is the reason for whatever came after it.
+        refreshed.map_err(|_| anyhow!("the thread that shows has died; this is a bug of alloclog"))??;
+        shown.finish()?;
+        Ok(taken?)
     }
 
     /// Reads what is wanted of a lake.
@@ -475,40 +508,6 @@ impl Unseen {
 
 /// Gets a store with all that was taken in so far, and what is known of that.
 pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + 's;
-
-/// What was taken in so far, for whoever is shown it while more comes.
-struct SoFar<'v, 's> {
-    tables: BTreeSet<Table>,
-    views: &'v [Plan],
-    documents: u64,
-    batches: Vec<(Table, RecordBatch)>,
-    show: Option<&'v mut Show<'s>>,
-}
-
-impl SoFar<'_, '_> {
-    /// Takes a batch, and shows everything when it closes a document: its row in the ledger comes last.
-    fn add(
-        &mut self,
-        table: Table,
-        batch: RecordBatch,
-        rejected: u64,
-        store: &Store,
-        args: &Args,
-    ) -> anyhow::Result<()> {
-        let Some(show) = &mut self.show else { return Ok(()) };
-        self.batches.push((table, batch));
-        if table != Table::Snapshots {
-            return Ok(());
-        }
-        self.documents += 1;
-        let store = store.within("so_far")?;
-        let mut writer = store.writer(self.tables.iter().copied())?;
-        self.batches.iter().try_for_each(|(table, batch)| writer.add(*table, batch.clone()))?;
-        writer.finish()?;
-        query::run(&store, self.views, args.period())?;
-        show(&store, &Summary { documents: self.documents, rejected, ..Summary::default() })
-    }
-}
 
 /// The restarts whose events were lost, when coverage was computed, and the tasks for which that is not known.
 fn lost_restarts(store: &Store, views: &[Plan]) -> anyhow::Result<Option<(i64, i64)>> {

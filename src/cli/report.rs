@@ -23,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   alloclog report                                 the live cluster of NOMAD_ADDR
   alloclog report --watch                         refreshed with every change, until Ctrl-C
+  alloclog report --stream                        the same by Nomad's event stream
   alloclog report dumps/                          all that a directory of dumps tells
   alloclog report nomad-debug.tar.gz --since 24h
   alloclog report dumps/ --by node_name           which nodes, instead of which tasks

@@ -1,13 +1,14 @@
 //! The data files of a lake: rows to Parquet, with what is known of each file's columns, and back.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef};
-use chrono::{DateTime, Days, NaiveDate};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
@@ -18,13 +19,12 @@ use super::delta::Add;
 use super::objects::Objects;
 use crate::store::parquet::properties;
 use crate::tables::Table;
+use crate::time;
 
 /// A file is closed when it is about this large.
 const FILE_BYTES: usize = 128 << 20;
 /// As many files are written at a time; a first ingest may bring events of many days.
 const OPEN_FILES: usize = 64;
-/// Longer texts are no use for skipping files.
-const STATS_TEXT: usize = 64;
 
 /// The column by which a table's files are parted, if it is.
 pub fn partition_column(table: Table) -> Option<&'static str> {
@@ -119,7 +119,7 @@ impl<'o> Writer<'o> {
         let mut partition_values = BTreeMap::new();
         let mut path = format!("part-{}.zstd.parquet", super::unique());
         if let Some(parted) = partition_column(self.table) {
-            let day = day.map(day_text);
+            let day = day.map(time::day);
             path = format!("{parted}={}/{path}", day.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__"));
             partition_values.insert(parted.to_owned(), day);
         }
@@ -153,11 +153,6 @@ impl<'o> Writer<'o> {
     }
 }
 
-fn day_text(day: i32) -> String {
-    let date = NaiveDate::default().checked_add_days(Days::new(day.max(0) as u64)).unwrap_or_default();
-    date.format("%Y-%m-%d").to_string()
-}
-
 /// The UTC day of a file of a table parted by days, in days since the epoch; `None` for the file of rows without one.
 pub fn day(add: &Add) -> Option<i32> {
     let text = add.partition_values.values().next()?.as_deref()?;
@@ -175,28 +170,18 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         let Some(groups) = groups else { continue };
         let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
         nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
-        let bound = |bounds: &mut Map<String, Value>, value: Option<Value>| {
-            bounds.extend(value.map(|value| (field.name().clone(), value)));
-        };
-        match field.data_type() {
-            DataType::Int64 | DataType::Timestamp(..) => {
-                let values = || groups.iter().filter_map(|stats| int64s(stats));
-                let (min, max) = (values().map(|(min, _)| min).min(), values().map(|(_, max)| max).max());
-                let is_moment = matches!(field.data_type(), DataType::Timestamp(..));
-                let shown = |micros: i64, up: i64| {
-                    if is_moment { moment(micros, up) } else { Some(json!(micros)) }
-                };
-                bound(&mut least, min.and_then(|min| shown(min, 0)));
-                bound(&mut greatest, max.and_then(|max| shown(max, 999)));
-            }
-            DataType::Utf8 => {
-                let texts: Option<Vec<(&str, &str)>> = groups.iter().filter_map(|stats| texts(stats)).collect();
-                let Some(texts) = texts else { continue };
-                bound(&mut least, texts.iter().map(|(min, _)| *min).min().map(|min| json!(min)));
-                bound(&mut greatest, texts.iter().map(|(_, max)| *max).max().map(|max| json!(max)));
-            }
-            _ => {}
-        }
+        // A group without a value has no bounds, and is within any. One with values and without bounds leaves us none.
+        let bounds: Option<Vec<_>> = groups
+            .iter()
+            .zip(metadata.row_groups())
+            .filter(|(stats, group)| stats.null_count_opt() != u64::try_from(group.num_rows()).ok())
+            .map(|(stats, _)| bounds_of(stats, field.data_type()))
+            .collect();
+        let Some(bounds) = bounds else { continue };
+        let min = bounds.iter().map(|(min, _)| min).min_by(|a, b| order(a, b));
+        let max = bounds.iter().map(|(_, max)| max).max_by(|a, b| order(a, b));
+        least.extend(min.map(|min| (field.name().clone(), min.clone())));
+        greatest.extend(max.map(|max| (field.name().clone(), max.clone())));
     }
     json!({
         "numRecords": metadata.file_metadata().num_rows(),
@@ -206,20 +191,39 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     })
 }
 
-fn int64s(stats: &Statistics) -> Option<(i64, i64)> {
+/// The bounds of a column in a row group, as Delta writes them; `None` where no value has any. Bounds of text may be cut
+/// off; they hold all the same.
+fn bounds_of(stats: &Statistics, kind: &DataType) -> Option<(Value, Value)> {
     match stats {
-        Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+        Statistics::Int64(values) => {
+            let (min, max) = (*values.min_opt()?, *values.max_opt()?);
+            match kind {
+                DataType::Timestamp(..) => Some((moment(min, 0)?, moment(max, 999)?)),
+                _ => Some((json!(min), json!(max))),
+            }
+        }
+        Statistics::Int32(values) => {
+            let (min, max) = (*values.min_opt()?, *values.max_opt()?);
+            match kind {
+                DataType::Date32 => Some((json!(time::day(min)), json!(time::day(max)))),
+                _ => Some((json!(min), json!(max))),
+            }
+        }
+        Statistics::Boolean(values) => Some((json!(values.min_opt()?), json!(values.max_opt()?))),
+        Statistics::ByteArray(values) => {
+            Some((json!(values.min_opt()?.as_utf8().ok()?), json!(values.max_opt()?.as_utf8().ok()?)))
+        }
         _ => None,
     }
 }
 
-/// The bounds of a column of text: `None` where there are none, `Some(None)` where they are cut off or long.
-fn texts(stats: &Statistics) -> Option<Option<(&str, &str)>> {
-    let Statistics::ByteArray(values) = stats else { return None };
-    let (min, max) = (values.min_opt()?, values.max_opt()?);
-    let is_short = min.len() <= STATS_TEXT && max.len() <= STATS_TEXT;
-    let is_exact = values.min_is_exact() && values.max_is_exact();
-    Some((is_short && is_exact).then_some(min.as_utf8().ok().zip(max.as_utf8().ok())).flatten())
+/// The order of two bounds of one column.
+fn order(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        _ => a.as_i64().cmp(&b.as_i64()),
+    }
 }
 
 fn moment(micros: i64, up: i64) -> Option<Value> {
@@ -284,6 +288,16 @@ pub fn read(
     Ok(())
 }
 
+/// A column as our type. Moments are UTC, whether a file says so or not.
+fn retyped(column: &ArrayRef, kind: &DataType) -> anyhow::Result<ArrayRef> {
+    if let DataType::Timestamp(unit, Some(_)) = kind {
+        let naive = cast(column, &DataType::Timestamp(*unit, None))?;
+        let micros = naive.as_primitive_opt::<TimestampMicrosecondType>().context("a moment of another unit")?;
+        return Ok(Arc::new(micros.clone().with_timezone("UTC")));
+    }
+    Ok(cast(column, kind)?)
+}
+
 /// A file's rows as the stored table has them: a column that came later is null, the day is what the file's name says,
 /// and a type is ours, whoever wrote the file.
 fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> anyhow::Result<RecordBatch> {
@@ -292,7 +306,7 @@ fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> a
     for field in schema.fields() {
         arrays.push(match batch.column_by_name(field.name()) {
             Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type())?,
+            Some(column) => retyped(column, field.data_type())?,
             None if partition_column(table) == Some(field.name().as_str()) => {
                 Arc::new(Date32Array::from(vec![day(add); rows]))
             }

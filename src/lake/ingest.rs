@@ -129,6 +129,10 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
     catch_up(lake, seen)?;
+    // A table that cannot be added to is found before the batch is put, which would have to be.
+    for table in super::ORDER {
+        lake.head(table, &mut seen.about.heads)?;
+    }
     look_up(lake, seen, kept)?;
     loop {
         let number = seen.about.batch + 1;

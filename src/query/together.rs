@@ -48,3 +48,45 @@ pub fn run(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use anyhow::bail;
+
+    use super::*;
+    use crate::query::{By, VIEWS, plan};
+
+    #[test]
+    fn a_view_waits_for_those_that_it_reads() {
+        let plans = plan::needed(&VIEWS.each_ref(), &By::default()).unwrap();
+        let names: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
+        for at_a_time in 1..4 {
+            let done = Mutex::new(BTreeSet::new());
+            let compute = |plan: &Plan| {
+                let mut done = done.lock().unwrap();
+                let reads = plan.reads.iter().map(String::as_str).filter(|name| names.contains(name));
+                assert!(reads.into_iter().all(|name| done.contains(name)), "{}", plan.view.name);
+                done.insert(plan.view.name);
+                Ok(())
+            };
+            run(&plans, at_a_time, compute).unwrap();
+            assert_eq!(done.into_inner().unwrap(), names);
+        }
+    }
+
+    #[test]
+    fn after_a_failure_no_other_begins() {
+        let plans = plan::needed(&VIEWS.each_ref(), &By::default()).unwrap();
+        let begun = Mutex::new(0);
+        let compute = |_: &Plan| {
+            *begun.lock().unwrap() += 1;
+            bail!("no")
+        };
+        assert_eq!(run(&plans, 1, compute).unwrap_err().to_string(), "no");
+        assert_eq!(*begun.lock().unwrap(), 1);
+        let died = run(&plans, 2, |_| panic!("within the engine")).unwrap_err();
+        assert!(died.to_string().contains("has died at view"), "{died}");
+    }
+}

@@ -174,6 +174,5 @@ fn a_real_agent_gives_the_same_rows_in_every_way() {
     assert!(lost("live") > 0);
     assert_eq!(lost("stream"), 0);
     assert!(coverage("stream").iter().all(|row| row["complete"] == true));
-    let shapes: BTreeSet<_> = desk.ledger("stream").iter().map(|row| row["shape"].to_string()).collect();
-    assert!(shapes.contains("\"stream\"") && shapes.contains("\"stub\""), "{shapes:?}");
+    assert!(desk.ledger("stream").iter().any(|row| row["shape"] == "stream"));
 }

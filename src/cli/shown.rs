@@ -1,0 +1,113 @@
+//! Rows that are shown while more of them come: not oftener than wanted, and never half a document.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use arrow::array::RecordBatch;
+
+use crate::store::growing::Growing;
+use crate::tables::Table;
+
+/// What grows, and who waits for it.
+pub struct Shown {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    rows: Growing,
+    documents: u64,
+    /// A document has begun and not ended.
+    is_within: bool,
+    /// A document has ended that was not shown.
+    is_new: bool,
+    /// No more comes, or no more is shown.
+    is_over: bool,
+}
+
+impl Shown {
+    pub fn new(rows: Growing) -> Shown {
+        let state = State { rows, documents: 0, is_within: false, is_new: false, is_over: false };
+        Shown { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Adds rows. A document's row in the ledger comes last.
+    ///
+    /// # Errors
+    /// When they cannot be written, or showing has failed.
+    pub fn add(&self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        let mut state = self.state();
+        if state.is_over {
+            return Err(anyhow!("showing has stopped"));
+        }
+        state.rows.add(table, batch)?;
+        state.is_within = table != Table::Snapshots;
+        if !state.is_within {
+            state.documents += 1;
+            state.is_new = true;
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Shows what has come, with the number of documents, whenever there is something new and the last time is so long
+    /// ago, until the end.
+    ///
+    /// # Errors
+    /// When the rows cannot be written, or `show` fails.
+    pub fn refresh(
+        &self,
+        min_interval: Duration,
+        show: &mut dyn FnMut(u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut shown_at: Option<Instant> = None;
+        while let Some(documents) = self.wait(shown_at.map(|at| at + min_interval)) {
+            let result = self.state().rows.seal().and_then(|()| show(documents));
+            if result.is_err() {
+                self.end();
+                return result;
+            }
+            shown_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Waits for something new to be shown, not before a moment; how many documents there are, nothing at the end.
+    fn wait(&self, not_before: Option<Instant>) -> Option<u64> {
+        let mut state = self.state();
+        loop {
+            if state.is_over {
+                return None;
+            }
+            let left = not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+            if state.is_new && !state.is_within && left.is_zero() {
+                state.is_new = false;
+                return Some(state.documents);
+            }
+            state = if state.is_new && !left.is_zero() {
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+
+    /// No more comes.
+    pub fn end(&self) {
+        self.state().is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// Makes all of it readable.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).rows.seal()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

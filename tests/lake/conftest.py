@@ -1,0 +1,86 @@
+"""What the tests here share: lakes in directories of their own, the documents that go into them, and the truth."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from lakedir import LakeDir
+from snapshots import Cluster
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = os.environ.get("ALLOCLOG_BIN")
+    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def ground():
+    """A directory for lakes: in memory where there is room, since what is tested does not depend on a disk."""
+    has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1 << 30
+    with tempfile.TemporaryDirectory(prefix="alloclog-test-", dir=MEMORY if has_room else None) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def numbers():
+    return itertools.count(1)
+
+
+@pytest.fixture
+def new_lake(binary, ground, numbers):
+    """Makes lakes that are not there yet, and removes them afterwards."""
+    made = []
+
+    def new_lake():
+        made.append(LakeDir(binary, ground / f"{next(numbers)}"))
+        return made[-1]
+
+    yield new_lake
+    for lake in made:
+        lake.remove()
+
+
+@pytest.fixture
+def lake(new_lake):
+    return new_lake()
+
+
+@pytest.fixture(scope="session")
+def recorded():
+    """Documents of one real cluster that overlap, oldest first: listings, what an old version served, node lists."""
+    listings = sorted((SAMPLES / "cluster").glob("2*.json"))
+    return [*listings, SAMPLES / "snapshot-state.json.zst", SAMPLES / "stream.ndjson.zst", SAMPLES / "allocation.json"]
+
+
+@pytest.fixture(scope="session")
+def growing(ground):
+    """Twelve listings of a small cluster, ten minutes apart."""
+    directory = ground / "growing"
+    directory.mkdir()
+    cluster = Cluster(seed=1, alive=12, start=1_795_600_000)
+    listings = []
+    for _ in range(12):
+        listings.append(cluster.write(directory))
+        cluster.pass_time(600, restarts=6, ends=1)
+    return listings
+
+
+@pytest.fixture(scope="session")
+def truths(binary, ground, growing):
+    """What an export of the first n of these listings gives, by n."""
+    home = LakeDir(binary, ground / "truth")
+    return {n: home.export(str(n), growing[:n]) for n in range(1, len(growing) + 1)}
+
+
+@pytest.fixture(scope="session")
+def truth(truths):
+    """What an export of all of them gives."""
+    return truths[max(truths)]

@@ -1,0 +1,180 @@
+"""`kill -9` before every system call that changes a name: all states of a lake that a kill can leave on disk.
+
+strace kills at the N-th call of each kind. A first run without a kill tells how many there are. What is written goes to
+a file that has no lasting name yet, so a kill before a write or an fsync leaves no more than one before the next of
+these calls does: half of a file that nobody reads.
+"""
+
+import collections
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+
+CHANGES = ["mkdir", "linkat", "link", "rename", "renameat", "renameat2", "unlink", "unlinkat"]
+pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+
+
+def traced(log, inject=()):
+    return ["strace", "-f", "-qq", "-o", log, "-e", f"trace={','.join(CHANGES)}", *inject]
+
+
+def points(lake, *command):
+    """The calls by which a command changes things, with their number."""
+    log = lake.root / "trace"
+    lake.run(*command, before=traced(log))
+    calls = collections.Counter()
+    # Each thread counts for itself.
+    for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):
+        calls[call, thread] += 1
+    most = {call: max(n for (other, _), n in calls.items() if other == call) for call, _ in calls}
+    assert sum(most.values()) >= 10, calls
+    return [(call, n) for call, count in most.items() for n in range(1, count + 1)]
+
+
+def killed(lake, point, *command):
+    """Runs a command and kills it at a point; whether it was killed there."""
+    call, n = point
+    inject = ["-e", f"inject={call}:signal=KILL:when={n}"]
+    child = lake.start(*command, before=traced(os.devnull, inject))
+    child.communicate(timeout=120)
+    # A thread that was killed takes all with it; what strace ends with is how the program ended.
+    assert child.returncode in (0, -signal.SIGKILL), child.returncode
+    return child.returncode != 0
+
+
+def each_point(start, command, after, share=0.9):
+    """Kills a command at each of its points, each time on a copy of a lake as it was at the start; `after` looks at it."""
+
+    def one(i, point):
+        lake = start.copy(f"{start.root.name}-{i}")
+        was_killed = killed(lake, point, *command(lake))
+        try:
+            after(lake)
+        except AssertionError as error:
+            raise AssertionError(f"killed at {point}: {error}") from error
+        lake.remove()
+        return was_killed
+
+    whole = start.copy(f"{start.root.name}-whole")
+    all_points = points(whole, *command(whole))
+    whole.remove()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
+        were_killed = list(workers.map(one, range(len(all_points)), all_points))
+    # A later run may need a call less than the first, as when a file of random name is new.
+    assert sum(were_killed) >= share * len(all_points), (sum(were_killed), len(all_points))
+
+
+def ingest(*documents):
+    return lambda lake: ("ingest", "-q", *documents, "--lake", lake.lake)
+
+
+def test_the_ingest_that_makes_the_lake(lake, growing, truths):
+    def after(lake):
+        # Until all tables are there, there is no lake to read, and whoever asks is told.
+        if (lake.lake / "snapshots/_delta_log/00000000000000000000.json").exists():
+            export = lake.export()
+            if any((lake.lake / "_alloclog").glob("batches/*/0*.json")):
+                lake.must_be(truths[1])
+            else:
+                assert all(pq.read_metadata(path).num_rows == 0 for path in export.glob("*.parquet"))
+        lake.ingest(growing[0])
+        lake.must_be_whole(truths[1])
+        lake.must_leave_nothing()
+
+    each_point(lake, ingest(growing[0]), after)
+
+
+def test_a_later_ingest(lake, growing, truths):
+    lake.ingest(*growing[:6])
+    is_after = collections.Counter()
+
+    def after(lake):
+        is_after[lake.must_be(truths[6], truths[7])] += 1
+        lake.ingest(growing[6])
+        lake.must_be_whole(truths[7])
+        lake.must_leave_nothing()
+
+    each_point(lake, ingest(growing[6]), after)
+    # The commit lies somewhere in the middle, so both are met.
+    assert min(is_after[0], is_after[1]) > 5, is_after
+
+
+def test_an_ingest_that_finishes_anothers(lake, growing, truths):
+    """It was killed right after its commit; the next one, which finishes it, is killed everywhere, too."""
+    lake.ingest(*growing[:6])
+    batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))
+    for n in range(1, 20):
+        half = lake.copy("half")
+        assert killed(half, ("linkat", n), *ingest(growing[6])(half))
+        if sum(1 for _ in (half.lake / "_alloclog/batches").rglob("*.json")) > batches:
+            break
+    assert "not in every table" in half.check(expect=1)
+    half.must_be(truths[7])
+
+    def after(lake):
+        lake.must_be(truths[7], truths[8])
+        lake.ingest(growing[7])
+        lake.must_be_whole(truths[8])
+
+    each_point(half, ingest(growing[7]), after)
+    half.remove()
+
+
+def test_a_checkpoint(lake, growing, truths):
+    """Every hundredth version of a table begins with a checkpoint; so many commits are made by hand, from the last."""
+    lake.ingest(*growing[:6])
+    for log in lake.lake.glob("*/_delta_log"):
+        last = max(int(path.stem) for path in log.glob("*.json"))
+        for version in range(last + 1, 100):
+            (log / f"{version:020}.json").write_text('{"commitInfo":{"operation":"NOTHING"}}\n')
+
+    def after(lake):
+        lake.must_be(truths[6], truths[7])
+        lake.ingest(growing[6])
+        lake.ingest(growing[7])
+        lake.must_be_whole(truths[8])
+        assert len(list(lake.lake.glob("*/_delta_log/*.checkpoint.parquet"))) > 0
+        lake.must_leave_nothing()
+
+    each_point(lake, ingest(growing[6]), after)
+
+
+def test_compact_and_vacuum_and_repair(lake, growing, truth):
+    for document in growing:
+        lake.ingest(document)
+    whole = lake.copy("upkeep")
+
+    def after(lake):
+        lake.must_be(truth)
+        lake.run("lake", "compact", lake.lake)
+        lake.must_be_whole(truth)
+        lake.must_leave_nothing()
+        lake.must_be_whole(truth)
+
+    each_point(whole, lambda lake: ("lake", "compact", lake.lake), after)
+    whole.remove()
+
+
+def test_what_is_left_on_the_machine(lake, growing, truths):
+    """The rows of killed ingests, and caches that were not whole, go with the first ingest a day later."""
+    lake.ingest(*growing[:6])
+    (cache,) = lake.cache.iterdir()
+    other = lake.copy("other")
+    for point in [*points(other, *ingest(growing[6])(other))[::7], ("linkat", 1)]:
+        killed(lake, point, *ingest(growing[6])(lake))
+    other.remove()
+    left = [path for path in cache.iterdir() if path.name != "seen.parquet"]
+    assert len(left) > 1
+    lake.ingest(growing[6])
+    assert set(left) <= set(cache.iterdir())
+    for path in left:
+        os.utime(path, (0, 0))
+    lake.ingest(growing[6])
+    assert [path.name for path in cache.iterdir()] == ["seen.parquet"]
+    assert list((lake.root / "scratch").iterdir()) == []
+    lake.must_be_whole(truths[7])

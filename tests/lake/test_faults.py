@@ -1,0 +1,276 @@
+"""A full disk, a forbidden or damaged place, a wrong clock: a word that names the lake and what is wrong, and no harm."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+FAILED, NOBODY = 1, 65534
+FAKETIME = next(Path("/usr").glob("lib/*/faketime/libfaketime.so.1"), None)
+
+
+@contextmanager
+def mounted(*command, at):
+    """Mounts something; skips the test where that is not permitted."""
+    done = subprocess.run(["mount", *command, at], capture_output=True)
+    if done.returncode != 0:
+        pytest.skip(f"mount is not permitted: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+def test_a_disk_that_is_full(lake, growing, truths):
+    """Filled to every height at which an ingest can fail, in pages: before its commit, and after."""
+    lake.ingest(*growing[:5])
+    start = lake.copy("start")
+    shutil.rmtree(lake.lake)
+    lake.lake.mkdir()
+    failed = [0, 0]
+    with mounted("-t", "tmpfs", "-o", "size=4m", "none", at=lake.lake):
+        for left in [0, 4, 8, 12, *range(15, 21), 96]:
+            shutil.copytree(start.lake, lake.lake, dirs_exist_ok=True)
+            disk = os.statvfs(lake.lake)
+            (lake.lake / "filler").write_bytes(bytes((disk.f_bavail - left) * disk.f_frsize))
+            child = lake.start("ingest", growing[5], "--lake", lake.lake)
+            said = child.communicate()[1].decode()
+            (lake.lake / "filler").unlink()
+            is_after = lake.must_be(truths[5], truths[6])
+            if child.returncode != 0:
+                assert child.returncode == FAILED and f"lake {lake.lake}" in said and "No space left" in said
+                failed[is_after] += 1
+                lake.ingest(growing[5])
+                lake.must_be_whole(truths[6])
+                lake.must_leave_nothing()
+            for path in lake.lake.iterdir():
+                shutil.rmtree(path)
+            shutil.rmtree(lake.cache)
+    start.remove()
+    assert failed[0] > 2 and failed[1] > 0 and child.returncode == 0, failed
+
+
+def test_files_that_may_not_grow(lake, growing, truths):
+    """The same where nothing may be mounted: no file may get larger than so many bytes."""
+    lake.ingest(*growing[:5])
+
+    def limited(size):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        return limit
+
+    for size in (0, 1, 500, 4_000, 8_000):
+        said = lake.ingest(growing[5], preexec_fn=limited(size), expect=FAILED)
+        assert "File too large" in said
+        lake.must_be(truths[5], truths[6])
+    lake.ingest(growing[5])
+    lake.must_be_whole(truths[6])
+    lake.must_leave_nothing()
+
+
+def test_a_directory_that_is_read_only(lake, growing, truths):
+    lake.ingest(*growing[:5])
+    with mounted("--bind", lake.lake, at=lake.lake):
+        subprocess.run(["mount", "-o", "remount,bind,ro", lake.lake], check=True)
+        said = lake.ingest(growing[5], expect=FAILED)
+        assert f"lake {lake.lake}" in said and "Read-only file system" in said
+        assert lake.check() == ""
+        lake.must_be(truths[5])
+        assert "Read-only" in lake.run("lake", "compact", lake.lake, expect=FAILED)
+        assert "Read-only" in lake.run("lake", "vacuum", lake.lake, expect=FAILED)
+    lake.ingest(growing[5])
+    lake.must_be_whole(truths[6])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_what_another_user_may_not(lake, growing, truths):
+    """May read: everything but writing works. May not even read: a word, not an empty lake."""
+    lake.ingest(*growing[:5])
+    public = Path(lake.binary)
+    if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
+        pytest.skip("another user cannot run the program where it lies")
+    for path in [lake.root, *lake.root.parents]:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    lake.environment()
+    shutil.chown(lake.root / "scratch", NOBODY)
+    cache = lake.root / "scratch/cache"
+    said = lake.ingest(growing[5], expect=FAILED, cache=cache, **nobody)
+    assert f"lake {lake.lake}" in said and "Permission denied" in said
+    assert lake.check(**nobody) == ""
+    said = lake.run("lake", "compact", lake.lake, expect=FAILED, **nobody)
+    assert f"lake {lake.lake}" in said and "Permission denied" in said
+    lake.must_be(truths[5])
+    hidden = lake.lake / "task_events/_delta_log"
+    hidden.chmod(0o700)
+    said = lake.run("lake", "info", lake.lake, expect=FAILED, **nobody)
+    assert f"lake {lake.lake}" in said and "task_events/_delta_log" in said and "Permission denied" in said
+    hidden.chmod(0o755)
+    lake.ingest(growing[5])
+    lake.must_be_whole(truths[6])
+
+
+def at(offset):
+    """A clock that is so far off."""
+    if FAKETIME is None:
+        pytest.skip("libfaketime is not installed")
+    return {"environment": {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_clock_that_jumps(lake, growing, truth, cached):
+    """Back by years and by an hour, ahead by years, before 1980: every row once all the same."""
+    offsets = ["+0", "-2y", "-1h", "+0", "+5y", "+0", "-45y", "-4d", "+4d", "-3d", "+0", "-1s"]
+    for document, offset in zip(growing, offsets, strict=True):
+        lake.ingest(document, **at(offset))
+        lake.ingest(growing[2], **at(offset))
+        if not cached:
+            shutil.rmtree(lake.cache)
+            shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
+    lake.run("lake", "compact", lake.lake, **at("-1y"))
+    lake.must_be_whole(truth)
+    lake.ingest(*growing)
+    lake.must_be_whole(truth)
+
+
+def test_what_merges_took_out_goes_in_its_time(lake, growing, truth):
+    """The merged files stay for whoever still reads them, however old they are, and go a week after the merge."""
+    for document in growing:
+        lake.ingest(document)
+    other = lake.copy("earlier-merge")
+    lake.run("lake", "compact", lake.lake)
+    lake.age()
+    lake.vacuum()
+    _, taken_out = lake.data_files()
+    assert len(taken_out) > len(growing) and taken_out <= lake.files()
+    other.run("lake", "compact", other.lake, **at("-8d"))
+    other.age()
+    other.vacuum()
+    there, taken_out = other.data_files()
+    assert len(taken_out) > len(growing) and not taken_out & other.files() and there <= other.files()
+    for lake in (lake, other):
+        lake.must_be_whole(truth)
+        lake.ingest(*growing)
+        lake.must_be_whole(truth)
+    other.remove()
+
+
+COMMANDS = [
+    ("export", "-o", "out", "--table", "task_events"),
+    ("lake", "info"),
+    ("lake", "check"),
+    ("lake", "compact"),
+    ("lake", "vacuum"),
+    ("ingest",),
+]
+
+
+def each_says(lake, document, *words):
+    """Every command on the lake fails, with a message that has these words and the lake's name."""
+    for command in COMMANDS:
+        where = [document, "--lake", lake.lake] if command == ("ingest",) else [lake.lake]
+        said = lake.run(*command, *where, expect=FAILED, cwd=lake.root)
+        assert all(word in said for word in [str(lake.lake), *words]), (command, said)
+
+
+def test_a_lake_of_a_newer_format(lake, growing):
+    lake.ingest(growing[0])
+    about = lake.lake / "_alloclog/lake.json"
+    about.write_text(json.dumps(json.loads(about.read_bytes()) | {"format": 99}))
+    before = lake.files()
+    each_says(lake, growing[1], "format 99", "use a newer one")
+    assert lake.files() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"garbage \xff", b"[]"])
+def test_a_lake_whose_description_is_damaged(lake, growing, content):
+    lake.ingest(growing[0])
+    (lake.lake / "_alloclog/lake.json").write_bytes(content)
+    before = lake.files()
+    each_says(lake, growing[1], "_alloclog/lake.json is damaged")
+    assert lake.files() == before
+
+
+def test_a_batch_that_is_damaged(lake, growing, truths):
+    """The last one, which no table has yet: nobody goes on without it. An old one: the check says so."""
+    for document in growing[:3]:
+        lake.ingest(document)
+    name = "_alloclog/batches/000000000/000000000004.json"
+    (lake.lake / name).write_bytes(b'{"id": "half of')
+    each_says(lake, growing[3], f"{name} is damaged")
+    (lake.lake / name).unlink()
+    lake.must_be_whole(truths[3])
+    old = name.replace("04.json", "02.json")
+    (lake.lake / old).write_bytes(b'{"id": "half of')
+    assert old in lake.check(expect=FAILED)
+    lake.must_be(truths[3])
+    lake.ingest(growing[3])
+    lake.must_be(truths[4])
+    (lake.lake / old).unlink()
+    assert old in lake.check(expect=FAILED)
+
+
+def test_a_version_of_a_log_that_is_damaged(lake, growing):
+    lake.ingest(growing[0])
+    name = "task_events/_delta_log/00000000000000000001.json"
+    (lake.lake / name).write_bytes((lake.lake / name).read_bytes()[:-20])
+    # Who knows how far the tables had got has no need of it.
+    shutil.rmtree(lake.cache)
+    shutil.rmtree(lake.lake / "_alloclog/seen")
+    each_says(lake, growing[1], f"{name} is damaged")
+
+
+def removed(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def overwritten(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("table", ["task_events", "allocation_history", "sightings", "snapshots"])
+@pytest.mark.parametrize("damage", [removed, cut, overwritten])
+def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
+    """The check names it; a repair takes it out; and sources that still show its rows bring them back."""
+    for document in growing[:3]:
+        lake.ingest(document)
+    *_, path = sorted((lake.lake / table).rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    name = str(path.relative_to(lake.lake))
+    damage(path)
+    assert name in lake.check(expect=FAILED)
+    said = lake.run("export", lake.lake, "-o", "out", "--table", table, cwd=lake.root, expect=FAILED)
+    assert name in said and str(lake.lake) in said
+    assert name in lake.check("--repair")
+    assert lake.check() == ""
+    lake.ingest(*growing[:3])
+    lake.must_be(truths[3])
+    assert lake.check() == ""
+
+
+def test_rows_that_are_there_twice(lake, growing, truths):
+    """Only a fault can bring them, as of a file that was copied back into the table."""
+    for document in growing[:3]:
+        lake.ingest(document)
+    log = lake.lake / "allocation_history/_delta_log"
+    last = max(int(path.stem) for path in log.glob("*.json"))
+    add = next(action for action in map(json.loads, (log / f"{last:020}.json").read_text().splitlines()) if "add" in action)
+    path = add["add"]["path"]
+    add["add"]["path"] = f"copy-of-{path}"
+    shutil.copy(log.parent / path, log.parent / f"copy-of-{path}")
+    (log / f"{last + 1:020}.json").write_text(json.dumps(add) + "\n")
+    assert "rows that the table has already" in lake.check(expect=FAILED)
+    lake.check("--repair")
+    lake.must_be_whole(truths[3])

@@ -1,0 +1,20 @@
+"""A year in small, in its short form; benches/lake_year is the long one, which measures seconds."""
+
+import statistics
+
+import pytest
+import year
+
+
+@pytest.mark.skipif(year.FAKETIME is None, reason="libfaketime is not installed")
+def test_an_ingest_costs_no_more_as_the_lake_grows(lake, ground):
+    documents = ground / "year"
+    costs = year.live(lake, documents=150, alive=20, every=4 * 3600, upkeep_every=12, restarts=12, ends=2, keep=documents)
+    truth = lake.export("truth", sorted(documents.iterdir()))
+    lake.must_be_whole(truth)
+    # Bytes read tell what seconds would on a machine that does nothing else.
+    early, late = (statistics.median(cost.read for cost in part) for part in (costs[40:70], costs[120:150]))
+    assert late <= 1.2 * early, (early, late)
+    # Batches stay for ever, one a look; all other files come and go.
+    others = [cost.files - number for number, cost in enumerate(costs, 1)]
+    assert max(others[110:]) <= 1.2 * max(others[50:110]), others
