@@ -57,11 +57,15 @@ WITH named_by_previous AS (
            AS previous_node_id,
          r.created_at AS replaced_at, r.created_at_ns AS replaced_at_ns,
          CASE WHEN r.rescheduled_from_alloc_id = r.previous_alloc_id THEN
-                CASE WHEN o.client_status = 'unknown'
-                       OR o.desired_description LIKE '%unknown since its node is disconnected%' THEN 'lost'
-                     -- Either it failed and was lost later, or it was replaced while its node was disconnected.
-                     WHEN o.client_status = 'lost' OR o.desired_description LIKE '%lost since its node is down%' THEN
-                       CASE e.has_failed WHEN 1 THEN 'rescheduled' WHEN 0 THEN 'lost' END
+                CASE WHEN o.desired_description LIKE '%rescheduled because it failed%' THEN 'rescheduled'
+                     WHEN o.client_status = 'unknown'
+                       OR o.desired_description LIKE '%unknown since its node is disconnected%'
+                       OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
+                     WHEN o.client_status = 'failed' OR e.has_failed = 1 THEN 'rescheduled'
+                     -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
+                     WHEN o.client_status = 'lost' OR o.desired_description LIKE '%lost since its node is down%'
+                       OR (o.next_allocation = r.alloc_id AND o.desired_status = 'run')
+                       THEN CASE WHEN e.has_failed = 0 THEN 'lost' END
                      ELSE 'rescheduled' END
               WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
                 OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
@@ -74,7 +78,7 @@ WITH named_by_previous AS (
               WHEN o.client_status IN ('lost', 'unknown') THEN 'lost'
               WHEN o.client_status = 'failed' THEN 'rescheduled'
               WHEN o.desired_migrate THEN 'migrated'
-              WHEN o.job_version <> r.job_version THEN 'updated' END AS reason,
+              WHEN o.job_version < r.job_version THEN 'updated' END AS reason,
          e.last_end_ns,
          CASE WHEN s.has_unknown = 0 THEN s.first_start_ns END AS first_start_ns
   FROM replacements AS r

@@ -66,6 +66,8 @@ class TestPrevious:
     ({"client_status": "unknown"}, {"rescheduled_from_alloc_id": "a"}, "lost"),
     ({"desired_migrate": True}, {}, "migrated"),
     ({}, {"job_version": 1}, "updated"),
+    # it came back after it was replaced, and was updated where it runs
+    ({"job_version": 1}, {"job_version": 0}, None),
     ({}, {}, None),
 ])
 def test_reason(ask_one, old, new, reason):
@@ -97,6 +99,27 @@ class TestLostLater:
 
     def test_what_replaces_it_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
         assert self.reason(ask_one, new={"previous_allocation": "a"}, failed=True) == "lost"
+
+
+class TestDisconnected:
+    """It was replaced while its node was disconnected, which the tracker tells, and came back."""
+
+    def reason(self, ask_one, **old):
+        history = History()
+        history.allocation("a", **({"next_allocation": "b", "client_status": "running", "desired_status": "run"} | old))
+        history.state(events("Received, Task Setup, Started"), alloc="a", failed=False)
+        history.allocation("b", created_at_ns=ns(100), previous_allocation="a", rescheduled_from_alloc_id="a")
+        return ask_one(history, "reschedules")["reason"]
+
+    def test_it_runs_on(self, ask_one):
+        assert self.reason(ask_one) == "lost"
+
+    def test_it_is_not_needed_any_more(self, ask_one):
+        why = "alloc not needed due to disconnected client reconnect"
+        assert self.reason(ask_one, desired_status="stop", desired_description=why) == "lost"
+
+    def test_one_seen_before_it_was_replaced_tells_nothing(self, ask_one):
+        assert self.reason(ask_one, next_allocation=None) == "rescheduled"
 
 
 class TestRecovery:
