@@ -63,8 +63,9 @@ job "alloclog-upkeep" {
       }
 
       resources {
+        # docs/operations.md, "How much it takes", says for how much this is enough.
         cpu        = 500
-        memory     = 512
+        memory     = 1024
         memory_max = 2048
       }
     }

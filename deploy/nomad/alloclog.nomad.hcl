@@ -81,8 +81,9 @@ job "alloclog" {
       }
 
       resources {
+        # Enough for fifty thousand allocations.
         cpu        = 200
-        memory     = 256
+        memory     = 512
         memory_max = 1024
       }
 
