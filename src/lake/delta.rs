@@ -4,7 +4,7 @@
 //! leaves it. A table that somebody moved to a newer protocol is refused. Source of every rule: the Delta Transaction
 //! Log Protocol (delta-io/delta, PROTOCOL.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -403,7 +403,7 @@ impl State {
 fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
     let Some(protocol) = protocol else { return Ok(()) };
     let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
-    let foreign: Vec<&str> =
+    let foreign: BTreeSet<&str> =
         features.map(String::as_str).filter(|name| !["appendOnly", "invariants"].contains(name)).collect();
     let is_known = protocol.min_reader_version == 1 && protocol.min_writer_version <= 2
         || (protocol.writer_features.is_some() && foreign.is_empty() && protocol.min_reader_version != 2);
@@ -411,7 +411,7 @@ fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) 
         let needs = if foreign.is_empty() {
             format!("reader {}, writer {}", protocol.min_reader_version, protocol.min_writer_version)
         } else {
-            foreign.join(", ")
+            foreign.into_iter().collect::<Vec<_>>().join(", ")
         };
         bail!(
             "lake {objects}: table {} now needs a Delta protocol that this version does not know ({needs})",

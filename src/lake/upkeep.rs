@@ -20,6 +20,8 @@ const LARGE: i64 = 32 << 20;
 const MERGED: i64 = 64 << 20;
 /// Fewer small files than these are left alone: merging them again and again would cost more than they do.
 const FEW: usize = 8;
+/// As many of the last batches are read by a check: a week's, with one each minute.
+const LAST_BATCHES: u64 = 10_000;
 /// A merge that takes longer gives up: what it has written could be taken for what nobody needs.
 const MERGE_MS: i64 = 12 * 3_600_000;
 
@@ -125,7 +127,10 @@ pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow:
         let mut bad = Bad::default();
         check_files(lake, table, &state, &mut bad)?;
         if mend {
-            rows_lost |= !bad.lost.is_empty();
+            if !bad.lost.is_empty() && !rows_lost {
+                tell_of_lost_rows(lake)?;
+                rows_lost = true;
+            }
             take_out(lake, table, &state, &bad)?;
         }
         wrong.extend(bad.foreign.into_values().map(|what| Wrong { what, can_be_mended: false }));
@@ -133,22 +138,38 @@ pub fn check(lake: &Lake, mend: bool, progress: &mut dyn FnMut(&str)) -> anyhow:
         wrong.extend(bad.doubled.into_values().map(|(what, _)| Wrong { what, can_be_mended: true }));
     }
     if rows_lost {
-        // Whoever remembers the lost rows would never add them again, though a source may still show them.
-        let batch = Batch { rows_lost, ..Batch::new(BTreeMap::new()) };
-        let mut heads = Heads::new();
-        while !lake.put_batch(lake.finish(&mut heads)? + 1, &batch)? {}
-        lake.finish(&mut heads)?;
+        // Again: an ingest may have read a file that was about to go. Whoever is killed before has told of it already.
+        tell_of_lost_rows(lake)?;
     }
     Ok(wrong)
 }
 
-/// Batches have the numbers from 1 on, and none is missing.
+/// Puts a batch that makes every ingest read the tables anew. Whoever remembers rows that are lost would never add them
+/// again, though a source may still show them.
+fn tell_of_lost_rows(lake: &Lake) -> anyhow::Result<()> {
+    let batch = Batch { rows_lost: true, ..Batch::new(BTreeMap::new()) };
+    let mut heads = Heads::new();
+    while !lake.put_batch(lake.finish(&mut heads)? + 1, &batch)? {}
+    lake.finish(&mut heads)?;
+    Ok(())
+}
+
+/// Batches have the numbers from 1 on, and none is missing. The last ones, which an ingest may still read, are whole.
 fn check_batches(lake: &Lake, wrong: &mut Vec<Wrong>) -> anyhow::Result<()> {
     let last = delta::head(&lake.objects, Table::Snapshots, None)?.batch;
     let listed: HashSet<String> =
         lake.objects.list("_alloclog/batches", None)?.into_iter().map(|object| object.name).collect();
-    for number in (1..=last).filter(|number| !listed.contains(&super::batch_name(*number))) {
-        let what = format!("batch {number} is missing: {}", super::batch_name(number));
+    for number in 1..=last {
+        let name = super::batch_name(number);
+        let what = if !listed.contains(&name) {
+            format!("batch {number} is missing: {name}")
+        } else if number + LAST_BATCHES <= last {
+            continue;
+        } else if let Err(error) = lake.batch(number) {
+            format!("{error:#}")
+        } else {
+            continue;
+        };
         wrong.push(Wrong { what, can_be_mended: false });
     }
     Ok(())

@@ -259,11 +259,8 @@ impl Cluster {
     /// The failed allocations before this one, as its tracker remembers them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        let outage = self.nodes[self.allocations[before].node].outage;
-        let is_disconnected = why == Replacing::Lost && outage.is_some_and(|o| o.kind == OutageKind::Tolerated);
-        let is_rescheduled = why == Replacing::Rescheduled || is_disconnected;
         // What replaces an allocation for another reason has none, not even what came before that one.
-        if !is_rescheduled || self.jobs[place.job].kind.starts_with("sys") {
+        if why != Replacing::Rescheduled {
             return vec![];
         }
         let mut tracker = self.allocations[before].tracker.clone();
