@@ -16,6 +16,8 @@ use alloclog::lake::{Lake, seen::Seen};
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 
+use crate::support;
+
 /// What one document shows, less what has been seen, put away.
 pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
     let mut fresh = Fresh::new(seen, directory).unwrap();
@@ -37,17 +39,13 @@ pub fn ingested(lake: &Lake, document: &Path) -> Added {
 pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
     let mut lines = Vec::new();
     let found = read::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
-        let schema = batch.schema();
-        let stays = |name: &str| {
-            !name.starts_with("new_") && !name.starts_with("ingested_at") && !["snapshot_id", "source"].contains(&name)
-        };
-        let columns: Vec<usize> = (0..schema.fields().len()).filter(|i| stays(schema.field(*i).name())).collect();
-        let batch = batch.project(&columns)?;
-        let mut text = arrow::json::LineDelimitedWriter::new(Vec::new());
-        text.write(&batch)?;
-        text.finish()?;
-        let text = String::from_utf8(text.into_inner())?;
-        lines.extend(text.lines().map(|line| format!("{} {line}", table.name())));
+        for mut row in support::json(&batch) {
+            row.retain(|name, _| {
+                let of_arrival = name.starts_with("new_") || name.starts_with("ingested_at");
+                !of_arrival && !["snapshot_id", "source"].contains(&name.as_str())
+            });
+            lines.push(format!("{} {}", table.name(), serde_json::Value::Object(row)));
+        }
         Ok(())
     })
     .unwrap();

@@ -234,10 +234,11 @@ fn is_foreign(error: &anyhow::Error) -> bool {
 fn take_out(lake: &Lake, table: Table, state: &State, bad: &Bad) -> anyhow::Result<()> {
     let mut actions = Vec::new();
     let mut writer = files::Writer::new(&lake.objects, table, now_ms());
-    for path in bad.lost.keys().chain(bad.doubled.keys()) {
-        let add = state.files.get(path).context("a file that is in no table")?;
+    let paths: Vec<&String> = bad.lost.keys().chain(bad.doubled.keys()).collect();
+    for path in &paths {
+        let add = state.files.get(*path).context("a file that is in no table")?;
         actions.push(add.removed(now_ms()));
-        if let Some((_, is_first)) = bad.doubled.get(path) {
+        if let Some((_, is_first)) = bad.doubled.get(*path) {
             let mut row = 0;
             files::read(&lake.objects, table, add, None, &mut |batch| {
                 let wanted = BooleanArray::from(is_first[row..row + batch.num_rows()].to_vec());
@@ -251,11 +252,16 @@ fn take_out(lake: &Lake, table: Table, state: &State, bad: &Bad) -> anyhow::Resu
     }
     let written = writer.finish()?;
     actions.extend(written.into_iter().map(Add::added));
-    let head = state.head;
-    if delta::commit(&lake.objects, table, head, "REPAIR", None, actions, now_ms())? == Committed::Conflict {
-        anyhow::bail!("lake {}: {} changed while it was mended; try again", lake.objects, table.name());
+    loop {
+        let now = delta::state(&lake.objects, table)?;
+        if !paths.iter().all(|path| now.files.contains_key(*path)) {
+            anyhow::bail!("lake {}: {} changed while it was mended; try again", lake.objects, table.name());
+        }
+        let done = delta::commit(&lake.objects, table, now.head, "REPAIR", None, actions.clone(), now_ms())?;
+        if done != Committed::Conflict {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// What a merge of small files did.
