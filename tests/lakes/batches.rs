@@ -95,6 +95,7 @@ fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
     let root = lake.objects.directory().unwrap().to_owned();
     let orphan = root.join("task_events/event_date=2026-11-23/part-0.zstd.parquet");
     let unfinished = root.join("_alloclog/batches/000000000/.alloclog-x");
+    fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     fs::write(&orphan, "").unwrap();
     fs::write(&unfinished, "").unwrap();
     age(&lake);
@@ -134,6 +135,8 @@ fn what_is_broken_is_named_and_mended() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let (expected, _) = rows(&lake, &Wanted::default());
+    let mut seen = ingest::recall(&lake, None).unwrap();
+    assert!(ingest::remember(&lake, &mut seen, None).is_none());
     let root = lake.objects.directory().unwrap();
     let history = lake.objects.list("allocation_history/part", None).unwrap();
     assert!(history.is_empty(), "a prefix is a directory");
@@ -142,8 +145,6 @@ fn what_is_broken_is_named_and_mended() {
     fs::write(root.join(&name), "no Parquet").unwrap();
     let wrong = upkeep::check(&lake, false, &mut |_| ()).unwrap();
     assert!(wrong.len() == 1 && wrong[0].what.contains(&name), "{wrong:?}");
-    let mut seen = ingest::recall(&lake, None).unwrap();
-    assert!(ingest::remember(&lake, &mut seen, None).is_none());
     assert!(upkeep::check(&lake, true, &mut |_| ()).unwrap()[0].can_be_mended);
     assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
     // Who remembers the rows that were lost adds them again all the same, when a source shows them.
