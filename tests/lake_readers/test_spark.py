@@ -88,7 +88,10 @@ def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp
     program.ingest(lake, new)
     # Of a lake a report takes the last days, unless a time is named.
     report = ["report", "--format", "json", "--since", "2000-01-01T00:00:00Z"]
-    assert json.loads(program.run(*report, lake)[0]) == json.loads(program.run(*report, *documents, new)[0])
+    of_lake, of_documents = (json.loads(program.run(*report, *sources)[0]) for sources in ([lake], [*documents, new]))
+    # A document that comes twice is counted twice where it is read, and once in the ledger.
+    assert of_lake["input"].pop("documents") <= of_documents["input"].pop("documents")
+    assert of_lake == of_documents
     program.run("lake", "compact", lake)
     assert "is whole" in program.run("lake", "check", lake)[1]
 
