@@ -17,12 +17,12 @@ pub mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::Table;
+use crate::time;
 use delta::{Add, Committed, Head, State};
 use objects::Objects;
 
@@ -261,7 +261,7 @@ impl Lake {
 
 /// This machine's clock, in milliseconds since the epoch.
 pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    time::now() / 1_000_000
 }
 
 /// A name that nobody else uses: 128 random bits, 32 hex digits.

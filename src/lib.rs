@@ -2,7 +2,8 @@
 //!
 //! One straight way through the program: [`source`] turns what the user names into documents, [`decode`] their bytes
 //! into records, [`merge`] tells which rows are new, [`store`] puts them away, [`query`] computes views and statistics
-//! with SQL, [`report`] picks what people need, [`render`] writes tables for people and programs. [`intake`] runs the first three on all cores.
+//! with SQL, [`report`] picks what people need, [`render`] writes tables for people and programs. [`intake`] runs the first
+//! three on all cores, and [`lake`] keeps what is new for good.
 
 pub mod cli;
 pub mod decode;

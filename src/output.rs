@@ -129,7 +129,7 @@ impl OutputFile {
         let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
         let shown = target.display();
         if target.exists() && !target.is_file() {
-            bail!("{shown} is no file; without -o the result goes to standard output");
+            bail!("{shown} is no file; name one");
         }
         if target.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
             bail!("{shown} cannot be written: it is read-only");

@@ -10,7 +10,9 @@ pub mod snapshots;
 pub mod task_events;
 pub mod task_state_history;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 
 use crate::decode::record::Allocation;
 use column::Described;
@@ -72,6 +74,19 @@ impl Table {
             Table::Snapshots => column::describe(&snapshots::columns()),
             Table::Nodes => column::describe(&nodes::columns()),
         }
+    }
+
+    /// The names of its key columns.
+    pub fn key_columns(self) -> Vec<String> {
+        self.columns().into_iter().filter(|column| column.is_key).map(|column| column.name).collect()
+    }
+
+    /// The identities of a batch's rows; no column but those of the key need be there.
+    ///
+    /// # Errors
+    /// When a key column is missing or has another type.
+    pub fn identities(self, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
+        column::identities(&self.columns(), batch)
     }
 
     /// Its Arrow schema.

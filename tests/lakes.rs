@@ -2,9 +2,7 @@
 //! tests/lake and its neighbours, on the program.
 
 mod batches;
-
 mod log;
-
 mod memory;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What every command that reads sources takes, and the stages that all of them begin with: sources to stored tables,
 //! stored tables to views.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,6 @@ use crate::source::{self, Input, Source, Watching};
 use crate::store::Store;
 use crate::store::growing::Growing;
 use crate::tables::Table;
-use crate::tables::column::{Described, identities};
 use crate::time;
 
 /// The sources, and how they are read: what every command that reads any takes.
@@ -215,7 +214,7 @@ impl Reading {
 
     /// The region that new rows get.
     pub fn label(&self) -> String {
-        self.region.clone().or_else(|| std::env::var("NOMAD_REGION").ok()).unwrap_or_default()
+        self.region.clone().or_else(|| cluster::variable("NOMAD_REGION")).unwrap_or_default()
     }
 
     /// How much is said.
@@ -328,7 +327,9 @@ impl Args {
             bail!("{source}: nothing there holds allocations; nothing was written");
         }
         if !inputs.is_empty() {
-            tell_summary(&summary, self.is_filtered(), lost_restarts(store, &views)?, console);
+            let has_coverage = views.iter().any(|plan| plan.view.name == "coverage");
+            let lost = has_coverage.then(|| lost_restarts(store)).transpose()?;
+            tell_summary(&summary, self.is_filtered(), lost, console);
         }
         self.warn_of_idle_flags(&views, console);
         let exit = if summary.rejected > 0 { Exit::Rejected } else { Exit::Done };
@@ -350,10 +351,10 @@ impl Args {
         let options = self.reading.options(self.job()?);
         let lakes = self.reading.lakes();
         // Two sources may hold the same row; each of them alone holds it once.
-        let mut unseen = (!lakes.is_empty() && lakes.len() + inputs.len() > 1).then(Unseen::new);
+        let mut seen = (!lakes.is_empty() && lakes.len() + inputs.len() > 1).then(Seen::default);
         let mut deliver = |table: Table, batch: RecordBatch| {
-            let batch = match &mut unseen {
-                Some(unseen) => unseen.keep(table, &batch)?,
+            let batch = match &mut seen {
+                Some(seen) => unseen(seen, table, &batch)?,
                 None => batch,
             };
             writer.add(table, batch)
@@ -485,47 +486,32 @@ impl Args {
 }
 
 /// The rows that no source before has shown.
-struct Unseen {
-    seen: Seen,
-    columns: BTreeMap<Table, Vec<Described>>,
-}
-
-impl Unseen {
-    fn new() -> Unseen {
-        let columns = Table::ALL.into_iter().map(|table| (table, table.columns())).collect();
-        Unseen { seen: Seen::default(), columns }
+fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let mut is_new = Vec::with_capacity(batch.num_rows());
+    for row in table.identities(batch)? {
+        is_new.push(!seen.meet(table, row, 0));
+        seen.add(table, row, None, 0);
     }
-
-    fn keep(&mut self, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
-        let mut is_new = Vec::with_capacity(batch.num_rows());
-        for row in identities(&self.columns[&table], batch)? {
-            is_new.push(!self.seen.meet(table, row, 0));
-            self.seen.add(table, row, None, 0);
-        }
-        Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
-    }
+    Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
 }
 
 /// Gets a store with all that was taken in so far, and what is known of that.
 pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + 's;
 
-/// The restarts whose events were lost, when coverage was computed, and the tasks for which that is not known.
-fn lost_restarts(store: &Store, views: &[Plan]) -> anyhow::Result<Option<(i64, i64)>> {
-    if !views.iter().any(|plan| plan.view.name == "coverage") {
-        return Ok(None);
-    }
+/// The restarts whose events were lost by the store's coverage, and the tasks for which that is not known.
+pub fn lost_restarts(store: &Store) -> anyhow::Result<(i64, u64)> {
     let lost = render::int64s(store, "coverage", "lost_restarts")?;
-    let unknown = lost.iter().filter(|n| n.is_none()).count() as i64;
-    Ok(Some((lost.iter().flatten().sum(), unknown)))
+    let unknown = lost.iter().filter(|n| n.is_none()).count() as u64;
+    Ok((lost.iter().flatten().sum(), unknown))
 }
 
 /// Says what was taken in of documents.
-pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64)>, console: &Console) {
+pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, u64)>, console: &Console) {
     let lost = match lost {
         None => String::new(),
         Some((lost, 0)) => format!(", {} lost", plural(lost as u64, "restart")),
         Some((lost, unknown)) => {
-            format!(", {} lost (not known for {})", plural(lost as u64, "restart"), plural(unknown as u64, "task"))
+            format!(", {} lost (not known for {})", plural(lost as u64, "restart"), plural(unknown, "task"))
         }
     };
     let repeated = summary.task_events - summary.new_task_events;
@@ -547,5 +533,6 @@ pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, i64
 }
 
 pub fn plural(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    let ending = if noun.ends_with("ch") { "es" } else { "s" };
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}{ending}") }
 }

@@ -7,13 +7,12 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::console::{Console, Loudness};
-use super::input::plural;
+use super::input::{lost_restarts, plural};
 use super::{cluster, interrupt, metrics, print};
 use crate::error::{Exit, Usage};
 use crate::lake::read::{self, USUAL_SPAN, Wanted};
 use crate::lake::{Lake, upkeep};
 use crate::query::{self, By, Period, plan};
-use crate::render;
 use crate::store::Store;
 use crate::tables::Table;
 use crate::time;
@@ -205,13 +204,13 @@ fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
     read::rows(lake, &tables, &wanted, &mut |table, batch| writer.add(table, batch))?;
     writer.finish()?;
     query::run(&store, &plans, Period::default())?;
-    let lost = render::int64s(&store, "coverage", "lost_restarts")?;
-    let complete = query::select(&store, "SELECT alloc_id FROM coverage WHERE complete")?.len() as u64;
+    let (lost_restarts, uncounted_tasks) = lost_restarts(&store)?;
+    let count = |sql| anyhow::Ok(query::select(&store, sql)?.len() as u64);
     Ok(Coverage {
-        tasks: lost.len() as u64,
-        complete,
-        lost_restarts: lost.iter().flatten().sum(),
-        uncounted_tasks: lost.iter().filter(|lost| lost.is_none()).count() as u64,
+        tasks: count("SELECT alloc_id FROM coverage")?,
+        complete: count("SELECT alloc_id FROM coverage WHERE complete")?,
+        lost_restarts,
+        uncounted_tasks,
     })
 }
 
@@ -244,7 +243,7 @@ fn text(lake: &Lake, about: &About) -> String {
     let _ = writeln!(
         text,
         "{}, the last at {last}; {} not yet in every table",
-        plural_batches(info.batches),
+        plural(info.batches, "batch"),
         info.unfinished
     );
     let _ = writeln!(text, "\n{:20} {:>7} {:>7} {:>15} {:>13}  span", "table", "version", "files", "bytes", "rows");
@@ -268,8 +267,4 @@ fn text(lake: &Lake, about: &About) -> String {
         plural(coverage.uncounted_tasks, "task"),
     );
     text
-}
-
-fn plural_batches(n: u64) -> String {
-    if n == 1 { "1 batch".to_owned() } else { format!("{n} batches") }
 }

@@ -1,12 +1,14 @@
 //! Gauges for Prometheus: OpenMetrics text that node_exporter's textfile collector reads.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::intake::Summary;
 use crate::lake::ingest::Added;
 use crate::lake::{Lake, now_ms};
+use crate::output::OutputFile;
 
 /// A gauge: its name without what all of ours begin with, what it is, and its value.
 pub type Gauge<'g> = (&'g str, &'g str, f64);
@@ -50,12 +52,7 @@ pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &Added, took: D
             ),
         ],
     );
-    let directory = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".alloclog-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
+    let file = OutputFile::begin(path)?;
+    file.create()?.write_all(text.as_bytes())?;
+    file.commit()
 }

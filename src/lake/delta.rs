@@ -439,7 +439,7 @@ fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<Las
     if objects.has(&version_name(table, 0))? {
         return Ok(None);
     }
-    let listed = objects.list(&log(table), None)?;
+    let listed = objects.list(&log(table))?;
     let versions = listed.iter().filter_map(|object| {
         let file = object.name.rsplit('/').next()?;
         file.strip_suffix(".checkpoint.parquet")?.parse().ok()
@@ -575,7 +575,7 @@ fn checkpoint_schema() -> Schema {
 pub fn clean_log(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<usize> {
     let Some(last) = last_checkpoint(objects, table)? else { return Ok(0) };
     let mut gone = 0;
-    for object in objects.list(&log(table), None)? {
+    for object in objects.list(&log(table))? {
         let file = object.name.rsplit('/').next().unwrap_or_default();
         let version = file.split('.').next().and_then(|digits| digits.parse::<i64>().ok());
         if version.is_some_and(|version| version < last.version) && object.written_ms < now_ms - KEPT_MS {

@@ -233,7 +233,10 @@ fn moment(micros: i64, up: i64) -> Option<Value> {
 
 /// The least and greatest value of a column of whole numbers in a file; `None` when that is not known.
 pub fn bounds(add: &Add, column: &str) -> Option<(i64, i64)> {
-    let stats = add.stats();
+    bounds_in(&add.stats(), column)
+}
+
+fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
 
@@ -250,7 +253,7 @@ pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bo
     if without_time && nulls != Some(0) {
         return true;
     }
-    match bounds(add, column) {
+    match bounds_in(&stats, column) {
         Some((least, greatest)) => least <= last && greatest >= first,
         // Nothing but rows without a time leaves no bounds, and so does a writer that keeps no statistics.
         None => nulls.is_none() || nulls != stats["numRecords"].as_u64(),

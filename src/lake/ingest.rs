@@ -17,7 +17,7 @@ use super::seen::{self, Seen};
 use super::{Batch, Lake, delta, files};
 use crate::store::{Store, Writer, parquet};
 use crate::tables::Table;
-use crate::tables::column::{Described, identities};
+use crate::time;
 
 /// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
 pub const DOCUMENTS: i64 = 1_000_000;
@@ -44,8 +44,6 @@ pub struct Added {
     pub batch: Option<u64>,
     /// How many rows came to each table, by its name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Documents that the ledger did not have.
-    pub documents: u64,
 }
 
 /// The rows of a run that are not known to be in the lake, as they come in.
@@ -54,7 +52,6 @@ pub struct Fresh<'s> {
     now: u32,
     store: Store,
     writer: Writer,
-    columns: BTreeMap<Table, Vec<Described>>,
     delivered: BTreeMap<Table, u64>,
     documents: Vec<Document>,
 }
@@ -82,9 +79,8 @@ impl<'s> Fresh<'s> {
     pub fn new(seen: &'s mut Seen, directory: &Path) -> anyhow::Result<Fresh<'s>> {
         let store = Store::at(directory);
         let writer = store.writer(Table::ALL)?;
-        let columns = Table::ALL.into_iter().map(|table| (table, table.columns())).collect();
-        let now = seen::hour_of_ms(super::now_ms());
-        Ok(Fresh { seen, now, store, writer, columns, delivered: BTreeMap::new(), documents: Vec::new() })
+        let now = seen::this_hour();
+        Ok(Fresh { seen, now, store, writer, delivered: BTreeMap::new(), documents: Vec::new() })
     }
 
     /// Takes rows in order of arrival, a document's row of the ledger after its other rows.
@@ -92,7 +88,7 @@ impl<'s> Fresh<'s> {
     /// # Errors
     /// When the directory cannot be written.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
-        let ids = identities(&self.columns[&table], &batch)?;
+        let ids = table.identities(&batch)?;
         let is_new: Vec<bool> = ids.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
         let kept = keep(&batch, &is_new)?;
         *self.delivered.entry(table).or_default() += kept.num_rows() as u64;
@@ -142,10 +138,8 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
         }
         let batch = Batch::new(tables);
         if lake.put_batch(number, &batch)? {
-            let mut heads = std::mem::take(&mut seen.about.heads);
-            lake.finish(&mut heads)?;
-            seen.about.heads = heads;
-            let now = seen::hour_of_ms(super::now_ms());
+            lake.finish(&mut seen.about.heads)?;
+            let now = seen::this_hour();
             new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
             (seen.about.batch, seen.about.batch_id) = (number, batch.id);
             added.batch = Some(number);
@@ -165,20 +159,19 @@ type Files = BTreeMap<String, Vec<delta::Add>>;
 
 /// Writes the rows that are not in the lake as files of batch `number`.
 fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Result<(Files, Added, NewRows)> {
-    let now = seen::hour_of_ms(super::now_ms());
-    let now_ns = super::now_ms() * 1_000_000;
+    let now = seen::this_hour();
+    let now_ns = time::now();
     let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
     let mut counts = vec![[0i64; 3]; kept.documents.len()];
     // The ledger last: it counts what the others got.
     for table in super::ORDER {
-        let columns = table.columns();
         let mut writer = files::Writer::new(&lake.objects, table, super::now_ms());
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
         let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
         let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
         for batch in parquet::read(&kept.store.path(table.name()))? {
             let batch = batch?;
-            let ids = identities(&columns, &batch)?;
+            let ids = table.identities(&batch)?;
             let times = files::times(table, &batch);
             let mut wanted = Vec::with_capacity(ids.len());
             let mut of_document = Vec::new();
@@ -212,9 +205,6 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
         let written = writer.finish()?;
         if !written.is_empty() {
             tables.insert(table.name().to_owned(), written);
-        }
-        if table == Table::Snapshots {
-            added.documents = rows;
         }
         added.rows.insert(table.name(), rows);
     }
@@ -265,10 +255,8 @@ fn ledger(
 
 /// Finishes what others began, and takes what they brought into what has been seen.
 fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
-    let mut heads = std::mem::take(&mut seen.about.heads);
-    let last = lake.finish(&mut heads)?;
-    seen.about.heads = heads;
-    let now = seen::hour_of_ms(super::now_ms());
+    let last = lake.finish(&mut seen.about.heads)?;
+    let now = seen::this_hour();
     while seen.about.batch < last {
         let number = seen.about.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
@@ -287,14 +275,13 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
 
 /// Looks up in the tables those rows that what has been seen does not tell of, and adds what is found to it.
 fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
-    let now = seen::hour_of_ms(super::now_ms());
+    let now = seen::this_hour();
     for table in super::ORDER {
-        let columns = table.columns();
         let mut unsure: HashSet<u128> = HashSet::new();
         let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
         for batch in parquet::read(&kept.store.path(table.name()))? {
             let batch = batch?;
-            let ids = identities(&columns, &batch)?;
+            let ids = table.identities(&batch)?;
             for (id, time) in ids.into_iter().zip(files::times(table, &batch)) {
                 if seen.would_know(table, time) || seen.meet(table, id, now) {
                     continue;
@@ -330,13 +317,11 @@ fn each_key(
     file: &delta::Add,
     each: &mut dyn FnMut(u128, Option<i64>),
 ) -> anyhow::Result<()> {
-    let columns = table.columns();
-    let time = files::time_column(table);
-    let needed: Vec<&str> =
-        columns.iter().filter(|column| column.is_key).map(|column| column.name.as_str()).chain(time).collect();
+    let keys = table.key_columns();
+    let needed: Vec<&str> = keys.iter().map(String::as_str).chain(files::time_column(table)).collect();
     files::read(objects, table, file, Some(&needed), &mut |batch| {
         let times = files::times(table, &batch);
-        identities(&columns, &batch)?.into_iter().zip(times).for_each(|(id, time)| each(id, time));
+        table.identities(&batch)?.into_iter().zip(times).for_each(|(id, time)| each(id, time));
         Ok(())
     })
 }
@@ -371,7 +356,7 @@ pub fn recall(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
     if let Some(seen) = from_local.and_then(|bytes| valid(lake, bytes)) {
         return Ok(seen);
     }
-    for copy in lake.objects.list(COPIES_BELOW, None)?.iter().rev() {
+    for copy in lake.objects.list(COPIES_BELOW)?.iter().rev() {
         if let Some(seen) = lake.objects.get(&copy.name)?.and_then(|bytes| valid(lake, bytes)) {
             return Ok(seen);
         }
@@ -405,7 +390,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
         seen.about.heads = heads;
         return Ok(seen);
     }
-    let now = seen::hour_of_ms(super::now_ms());
+    let now = seen::this_hour();
     let horizon = |table| (table, now.saturating_sub(seen::remembered_hours(table)));
     let mut seen = Seen::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
@@ -430,7 +415,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
 /// Keeps what has been seen for the next ingest: on this machine, and hourly in the lake. It is only a cache, so what
 /// cannot be kept is no failure; the text says what could not.
 pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<String> {
-    let now = seen::hour_of_ms(super::now_ms());
+    let now = seen::this_hour();
     seen.forget(now);
     let mut copy = || -> anyhow::Result<()> {
         let is_due = seen.about.copied_hour != now;
@@ -439,7 +424,7 @@ pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<St
         }
         let bytes = seen.to_bytes()?;
         if is_due {
-            let copies = lake.objects.list(COPIES_BELOW, None)?;
+            let copies = lake.objects.list(COPIES_BELOW)?;
             lake.objects.put(&format!("{COPIES_BELOW}/{:012}.parquet", seen.about.batch), bytes.clone())?;
             let old = copies.len().saturating_sub(COPIES - 1);
             copies[..old].iter().try_for_each(|copy| lake.objects.delete(&copy.name))?;

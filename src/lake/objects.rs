@@ -239,22 +239,18 @@ impl Objects {
         }
     }
 
-    /// The objects below a name, sorted by name: those after `after`, where that is given.
+    /// The objects below a name, sorted by name.
     ///
     /// # Errors
     /// When the place cannot be listed.
-    pub fn list(&self, below: &str, after: Option<&str>) -> anyhow::Result<Vec<Object>> {
+    pub fn list(&self, below: &str) -> anyhow::Result<Vec<Object>> {
         let cannot = || format!("lake {self}: {below} cannot be listed");
         let mut found = Vec::new();
         match &self.place {
             Place::Directory(directory) => walk(directory, &directory.join(below), &mut found).with_context(cannot)?,
             Place::Bucket { store, prefix, runtime } => {
                 let below = key(prefix, below);
-                let listed = match after {
-                    Some(after) => store.list_with_offset(Some(&below), &key(prefix, after)),
-                    None => store.list(Some(&below)),
-                };
-                let listed: Vec<_> = runtime.block_on(listed.try_collect()).with_context(cannot)?;
+                let listed: Vec<_> = runtime.block_on(store.list(Some(&below)).try_collect()).with_context(cannot)?;
                 let skip = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
                 found.extend(listed.into_iter().map(|meta| Object {
                     name: meta.location.as_ref()[skip..].to_owned(),
@@ -263,7 +259,6 @@ impl Objects {
                 }));
             }
         }
-        found.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
@@ -275,7 +270,7 @@ impl Objects {
     pub fn now_ms(&self) -> anyhow::Result<i64> {
         let name = format!("_alloclog/clock/{}", super::unique());
         self.put(&name, Vec::new())?;
-        let written = self.list("_alloclog/clock", None)?.into_iter().find(|object| object.name == name);
+        let written = self.list("_alloclog/clock")?.into_iter().find(|object| object.name == name);
         self.delete(&name)?;
         Ok(written.with_context(|| format!("lake {self}: what was just written is not listed"))?.written_ms)
     }

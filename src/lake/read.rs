@@ -172,7 +172,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
     // Newest first, until each has been found: what lies before is about others.
     let mut history = of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
-    history.sort_by_key(|file| std::cmp::Reverse(last(file)));
+    history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
     let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
     let mut missing: HashSet<Box<str>> = recent.clone();
     for file in &history {

@@ -24,6 +24,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::delta::Head;
 use crate::merge::Ready;
 use crate::tables::Table;
+use crate::time;
 
 /// Where a file says what it is.
 const FORMAT_KEY: &str = "alloclog.seen";
@@ -79,9 +80,9 @@ fn hour_after(ns: Option<i64>) -> u32 {
     ns.map_or(0, |ns| u32::try_from(ns.div_euclid(HOUR_NS) + 1).unwrap_or(0))
 }
 
-/// The hour of a moment in milliseconds since the epoch.
-pub fn hour_of_ms(ms: i64) -> u32 {
-    u32::try_from(ms / 3_600_000).unwrap_or(0)
+/// The hour that it is by this machine's clock.
+pub fn this_hour() -> u32 {
+    u32::try_from(time::now() / HOUR_NS).unwrap_or(0)
 }
 
 /// For how many hours a row is remembered after it was last met. One of sightings is only met within its hour.

@@ -12,7 +12,6 @@ use super::delta::{self, Add, Committed, State};
 use super::objects::{self, Object};
 use super::{Batch, Heads, Lake, files, now_ms};
 use crate::tables::Table;
-use crate::tables::column::identities;
 
 /// Files of this size and more are large enough.
 const LARGE: i64 = 32 << 20;
@@ -158,7 +157,7 @@ fn tell_of_lost_rows(lake: &Lake) -> anyhow::Result<()> {
 fn check_batches(lake: &Lake, wrong: &mut Vec<Wrong>) -> anyhow::Result<()> {
     let last = delta::head(&lake.objects, Table::Snapshots, None)?.batch;
     let listed: HashSet<String> =
-        lake.objects.list("_alloclog/batches", None)?.into_iter().map(|object| object.name).collect();
+        lake.objects.list("_alloclog/batches")?.into_iter().map(|object| object.name).collect();
     for number in 1..=last {
         let name = super::batch_name(number);
         let what = if !listed.contains(&name) {
@@ -186,10 +185,10 @@ struct Bad {
 }
 
 fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyhow::Result<()> {
-    let columns = table.columns();
-    let keys: Vec<&str> = columns.iter().filter(|c| c.is_key).map(|c| c.name.as_str()).collect();
+    let keys = table.key_columns();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let sizes: HashMap<String, u64> =
-        lake.objects.list(table.name(), None)?.into_iter().map(|object| (object.name, object.bytes)).collect();
+        lake.objects.list(table.name())?.into_iter().map(|object| (object.name, object.bytes)).collect();
     // A row's identity tells its day, so that days can be looked at one after the other.
     let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
     state.files.values().for_each(|add| days.entry(files::day(add)).or_default().push(add));
@@ -206,7 +205,7 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
             }
             let mut is_first = Vec::new();
             let read = files::read(&lake.objects, table, add, Some(&keys), &mut |batch| {
-                is_first.extend(identities(&columns, &batch)?.into_iter().map(|id| met.insert(id)));
+                is_first.extend(table.identities(&batch)?.into_iter().map(|id| met.insert(id)));
                 Ok(())
             });
             let rows = is_first.len() as u64;
@@ -226,8 +225,11 @@ fn check_files(lake: &Lake, table: Table, state: &State, bad: &mut Bad) -> anyho
 
 /// Whether a file cannot be read because it uses what this program was built without, and not for being damaged.
 fn is_foreign(error: &anyhow::Error) -> bool {
-    let text = format!("{error:#}");
-    text.contains("Disabled feature") || text.contains("NYI") || text.contains("not yet implemented")
+    // The first cause is our own word, which names the lake, and a lake may be called anything.
+    error.chain().skip(1).any(|cause| {
+        let text = cause.to_string();
+        ["Disabled feature", "NYI", "not yet implemented"].iter().any(|word| text.contains(word))
+    })
 }
 
 /// Takes what is bad out of a table.
@@ -312,7 +314,7 @@ fn groups(table: Table, state: &State) -> Vec<Vec<Add>> {
     let first = |add: &Add| files::time_column(table).and_then(|time| files::bounds(add, time)).map(|(first, _)| first);
     let mut groups = Vec::new();
     for mut adds in small.into_values().filter(|adds| adds.len() >= FEW) {
-        adds.sort_by_key(|add| (first(add), add.path.clone()));
+        adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
         let (mut group, mut bytes) = (Vec::new(), 0);
         for add in adds {
             if bytes + add.size > MERGED && group.len() > 1 {
@@ -411,7 +413,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
     // Listed first: what comes to the tables meanwhile was not there, and what goes from them is not yet old.
     let mut listed = BTreeMap::new();
     for table in Table::ALL {
-        listed.insert(table, lake.objects.list(table.name(), None)?);
+        listed.insert(table, lake.objects.list(table.name())?);
     }
     let in_tables = lake.files()?;
     for (table, objects) in listed {
@@ -432,7 +434,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
             is_idle && object.written_ms < before_ms
         }));
     }
-    let ours = lake.objects.list("_alloclog", None)?.into_iter();
+    let ours = lake.objects.list("_alloclog")?.into_iter();
     unneeded.extend(ours.filter(|object| {
         let is_idle = objects::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
         is_idle && object.written_ms < before_ms

@@ -24,7 +24,7 @@ fn documents() -> Vec<PathBuf> {
 /// Everything in a lake is so old that a vacuum may look at it.
 fn age(lake: &Lake) {
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
-    for object in lake.objects.list("", None).unwrap() {
+    for object in lake.objects.list("").unwrap() {
         let path = lake.objects.directory().unwrap().join(object.name);
         File::options().append(true).open(path).unwrap().set_times(FileTimes::new().set_modified(long_ago)).unwrap();
     }
@@ -138,9 +138,9 @@ fn what_is_broken_is_named_and_mended() {
     let mut seen = ingest::recall(&lake, None).unwrap();
     assert!(ingest::remember(&lake, &mut seen, None).is_none());
     let root = lake.objects.directory().unwrap();
-    let history = lake.objects.list("allocation_history/part", None).unwrap();
+    let history = lake.objects.list("allocation_history/part").unwrap();
     assert!(history.is_empty(), "a prefix is a directory");
-    let file = lake.objects.list("allocation_history", None).unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
+    let file = lake.objects.list("allocation_history").unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
     let name = file.unwrap().name;
     fs::write(root.join(&name), "no Parquet").unwrap();
     let wrong = upkeep::check(&lake, false, &mut |_| ()).unwrap();
