@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import stored
 from lakedir import LakeDir
 from snapshots import Cluster
 
@@ -16,9 +17,7 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture(scope="session")
 def binary():
-    path = os.environ.get("ALLOCLOG_BIN")
-    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
-    return path
+    return stored.binary()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A lake in a directory as these tests use it, and what two exports have to agree in."""
 
-import collections
 import functools
 import json
 import os
@@ -11,23 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
+from stored import NEW, STORED, counted, environment
 
-# Each stored table with the columns that tell how rows arrived and not what they say.
-STORED = {
-    "task_events": [],
-    "allocation_history": ["snapshot_id"],
-    "task_state_history": ["snapshot_id"],
-    "sightings": [],
-    "nodes": [],
-    "snapshots": [
-        "snapshot_id", "new_allocations", "new_task_states", "new_task_events", "ingested_at", "ingested_at_ns",
-    ],
-}  # fmt: skip
-COUNTED = {
-    "new_task_events": "task_events",
-    "new_allocations": "allocation_history",
-    "new_task_states": "task_state_history",
-}
 DAY = 24 * 3600
 
 
@@ -38,11 +22,7 @@ def truth_rows(export):
 
 def rows(export):
     """The rows of each table of an export, with how often each is there."""
-    found = {}
-    for table, of_arrival in STORED.items():
-        read = pq.read_table(export / f"{table}.parquet").drop_columns(of_arrival)
-        found[table] = collections.Counter(zip(*(column.to_pylist() for column in read.columns), strict=True))
-    return found
+    return {table: counted(pq.read_table(export / f"{table}.parquet")) for table in STORED}
 
 
 def difference(export, truth):
@@ -59,7 +39,7 @@ def miscounted(export):
     """The columns of the ledger whose sum is not the number of rows that the table has: rows of half a batch."""
     wrong = {}
     ledger = pq.read_table(export / "snapshots.parquet")
-    for column, table in COUNTED.items():
+    for column, table in NEW.items():
         said, there = sum(ledger[column].to_pylist()), pq.read_metadata(export / f"{table}.parquet").num_rows
         if said != there:
             wrong[column] = (said, there)
@@ -82,10 +62,9 @@ class LakeDir:
         return self.root / "cache"
 
     def environment(self, cache=None):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOMAD_", "ALLOCLOG_"))}
         scratch = self.root / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
-        return kept | {"TMPDIR": str(scratch), "ALLOCLOG_CACHE": str(cache or self.cache)}
+        return environment(scratch, cache or self.cache)
 
     def start(self, *arguments, cache=None, before=(), **options):
         """Starts the program; `before` is a command that runs it."""

@@ -1,7 +1,6 @@
 """What the tests here share: the program, which $ALLOCLOG_BIN names, and a lake with a past."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyspark
 import pyspark.errors
 import pyspark.sql
 import pytest
+import stored
 from program import Program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -31,9 +31,7 @@ class Past:
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    path = os.environ.get("ALLOCLOG_BIN")
-    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
-    return Program(path, tmp_path_factory.mktemp("scratch"))
+    return Program(stored.binary(), tmp_path_factory.mktemp("scratch"))
 
 
 def parts(directory):

@@ -1,22 +1,16 @@
 """The program as these tests run it, and what an export of it gives."""
 
-import os
+import functools
 import subprocess
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import stored
+from stored import STORED
 
-STORED = ["task_events", "allocation_history", "task_state_history", "sightings", "snapshots", "nodes"]
-# What tells how rows arrived, and in which batch, not what they say.
-OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns", "new_task_events", "new_allocation_versions", "new_task_states"]
-
-
-def counted(table):
-    """The rows of an Arrow table by what they say, with how often each is there."""
-    kept = sorted(set(table.column_names) - set(OF_ARRIVAL))
-    return Counter(tuple(row.values()) for row in table.select(kept).to_pylist())
+# What a document was the first to show is the same when documents come in the same order.
+counted = functools.partial(stored.counted, without=stored.OF_ARRIVAL)
 
 
 @dataclass
@@ -26,13 +20,12 @@ class Program:
 
     def run(self, *arguments, expect=0):
         """Runs it to its end and returns what it wrote to standard output and to standard error."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOMAD_", "ALLOCLOG_"))}
         done = subprocess.run(
             [self.path, *map(str, arguments)],
             capture_output=True,
             timeout=120,
             stdin=subprocess.DEVNULL,
-            env=kept | {"TMPDIR": str(self.scratch), "ALLOCLOG_CACHE": str(self.scratch / "cache")},
+            env=stored.environment(self.scratch, self.scratch / "cache"),
         )
         assert done.returncode == expect, done.stderr.decode()
         return done.stdout.decode(), done.stderr.decode()

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pytest
 from engines import ENGINES
-from program import STORED, counted
+from program import counted
+from stored import STORED
 
 
 def as_expected(read, expected):

@@ -7,7 +7,8 @@ import json
 import shutil
 
 import pytest
-from program import STORED, counted
+from program import counted
+from stored import STORED
 from test_engines import as_expected, meanings
 
 

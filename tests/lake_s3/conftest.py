@@ -1,11 +1,11 @@
 """What the tests here share: the program, which $ALLOCLOG_BIN names, an S3 server, a proxy before it, and the samples."""
 
 import itertools
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import stored
 from documents import parts
 from program import Program
 from proxy import Proxy
@@ -49,9 +49,7 @@ def lakes():
 
 @pytest.fixture(scope="session")
 def binary():
-    path = os.environ.get("ALLOCLOG_BIN")
-    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
-    return path
+    return stored.binary()
 
 
 @pytest.fixture

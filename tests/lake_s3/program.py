@@ -1,32 +1,18 @@
 """The program as these tests run it: its lake lies on the server behind the proxy."""
 
-import os
 import subprocess
 import tempfile
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
-
+import stored
 from server import BUCKET
+from stored import STORED, counted
 
-STORED = ["task_events", "allocation_history", "task_state_history", "sightings", "snapshots", "nodes"]
-# What tells how rows arrived, and in which batch, not what they say.
-OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns"]
 SECRET = "marker-of-the-secret-key"
 TOKEN = "marker-of-the-session-token"
 AWS = {"AWS_ACCESS_KEY_ID": "writer", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
-
-
-def rows(directory):
-    """The rows of each table of an export, with how often each is there."""
-    found = {}
-    for name in STORED:
-        table = pq.read_table(Path(directory) / f"{name}.parquet")
-        kept = [column for column in table.column_names if column not in OF_ARRIVAL and not column.startswith("new_")]
-        found[name] = Counter(tuple(row.values()) for row in table.select(kept).to_pylist())
-    return found
 
 
 @dataclass
@@ -45,9 +31,8 @@ class Program:
         return self.lake.removeprefix(f"s3://{BUCKET}/") + "/"
 
     def environment(self):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOMAD_", "AWS_", "ALLOCLOG_"))}
-        places = {"TMPDIR": str(self.scratch), "ALLOCLOG_CACHE": str(self.scratch / "cache")}
-        return kept | places | AWS | {"AWS_ENDPOINT_URL": self.endpoint} | self.variables
+        kept = stored.environment(self.scratch, self.scratch / "cache")
+        return kept | AWS | {"AWS_ENDPOINT_URL": self.endpoint} | self.variables
 
     def start(self, *arguments):
         command = [self.path, *map(str, arguments)]
@@ -72,7 +57,7 @@ class Program:
         """The stored rows of sources, as an export gives them."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             self.run("export", "-q", *sources, "--table", ",".join(STORED), "-o", directory)
-            return rows(directory)
+            return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in STORED}
 
     def holds(self, truth):
         """Asserts that the lake is whole and has these rows."""

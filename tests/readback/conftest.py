@@ -1,11 +1,11 @@
 """What the tests here share: the program, which $ALLOCLOG_BIN names, and the samples."""
 
 import json
-import os
 import signal
 from pathlib import Path
 
 import pytest
+import stored
 from program import Program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -17,9 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    path = os.environ.get("ALLOCLOG_BIN")
-    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
-    return Program(path, tmp_path_factory.mktemp("scratch"))
+    return Program(stored.binary(), tmp_path_factory.mktemp("scratch"))
 
 
 @pytest.fixture(scope="session")

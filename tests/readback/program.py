@@ -1,14 +1,12 @@
 """The program as these tests run it."""
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-TABLES = [
-    "task_events", "allocation_history", "task_state_history", "sightings", "snapshots", "nodes",
-    "allocations", "task_states", "coverage",
-]  # fmt: skip
+from stored import STORED, environment
+
+TABLES = [*STORED, "allocations", "task_states", "coverage"]
 
 
 @dataclass
@@ -22,8 +20,7 @@ class Program:
         return [self.path, *map(str, arguments)]
 
     def environment(self):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("NOMAD_")}
-        return kept | {"TMPDIR": str(self.scratch)}
+        return environment(self.scratch, self.scratch / "cache")
 
     def start(self, *arguments, **options):
         """Starts it; its output is kept from the test's."""

@@ -4,9 +4,7 @@ import duckdb
 import pytest
 import sqlglot
 
-from program import TABLES
-
-STORED = TABLES[:6]
+from stored import STORED
 
 
 def statements(program, dialect, lake="s3://bucket/lake"):
