@@ -19,6 +19,15 @@ variable "datacenters" {
   default = ["*"]
 }
 
+locals {
+  # What both tasks are told of the store.
+  store = <<-EOT
+    {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
+    {{ .K }}={{ .V | toJSON }}
+    {{ end }}{{ end }}
+  EOT
+}
+
 job "alloclog-upkeep" {
   type        = "batch"
   datacenters = var.datacenters
@@ -55,11 +64,7 @@ job "alloclog-upkeep" {
       template {
         destination = "${NOMAD_SECRETS_DIR}/store.env"
         env         = true
-        data        = <<-EOT
-          {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
-          {{ .K }}={{ .V | toJSON }}
-          {{ end }}{{ end }}
-        EOT
+        data        = local.store
       }
 
       resources {
@@ -81,11 +86,7 @@ job "alloclog-upkeep" {
       template {
         destination = "${NOMAD_SECRETS_DIR}/store.env"
         env         = true
-        data        = <<-EOT
-          {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
-          {{ .K }}={{ .V | toJSON }}
-          {{ end }}{{ end }}
-        EOT
+        data        = local.store
       }
 
       resources {
