@@ -150,6 +150,8 @@ impl<'w> Walk<'w, '_> {
                         list_at = list_at.min(self.may_list_at(watching));
                     }
                 }
+                // We are told to stop ourselves, which is no trouble of the stream.
+                Ok((_, Said::Over(Fault::Stopped))) => break,
                 Ok((number, Said::Over(fault))) => {
                     if !is_refusal(&fault) && self.outage.is_news(&fault) {
                         self.tell(format!("{fault}; opening it again, and listing what it may have missed"));
