@@ -17,8 +17,9 @@
 -- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
 -- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
--- that was desired to stop; restart after a Restart Signaled by a user or a change; completed with exit code 0; else
--- unknown.
+-- that was desired to stop; with exit code -1, as a wait that is called off gives it, also after a start that was in
+-- progress and shows its Started between the two. It is restart after a Restart Signaled by a user or a change;
+-- completed with exit code 0; else unknown.
 -- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
 -- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run
 -- is lost, Task hook failed is a failure only if Restarting or Not Restarting follows.
@@ -53,6 +54,14 @@ WITH stopped_allocations AS (
   FROM timeline AS t
   JOIN stopped_allocations AS s ON s.region = t.region AND s.alloc_id = t.alloc_id
   WHERE t.event_type = 'Reconnected'
+), ends_after_reconnected AS (
+  SELECT region, alloc_id, task, next_no AS event_no, FALSE AS has_started
+  FROM reconnected
+  UNION ALL
+  SELECT r.region, r.alloc_id, r.task, r.next_no + 1 AS event_no, TRUE AS has_started
+  FROM reconnected AS r
+  JOIN timeline AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task AND t.event_no = r.next_no
+  WHERE t.event_type = 'Started'
 ), followers AS (
   -- The events that tell something of the one straight before them.
   SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
@@ -80,15 +89,15 @@ WITH stopped_allocations AS (
                        'Failed Validation', 'Setup Failure', 'Task hook failed', 'Failed Restoring Task') OR fails_task
 ), placed AS (
   -- Before Nomad 0.7.1 the exit message was the event's message.
-  SELECT c.*, CASE WHEN r.next_no IS NULL THEN FALSE ELSE TRUE END AS is_reconnected_stop, b.blind_end,
+  SELECT c.*, COALESCE(NOT r.has_started OR c.exit_code = -1, FALSE) AS is_reconnected_stop, b.blind_end,
          CASE WHEN h.event_no IS NULL THEN COALESCE(NOT c.is_started, FALSE) ELSE TRUE END AS is_before_start,
          c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'
            OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
          (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
            OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%') AS has_exit_message
   FROM candidates AS c
-  LEFT JOIN reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
-      AND r.next_no = c.event_no
+  LEFT JOIN ends_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
+      AND r.event_no = c.event_no
   LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
       AND b.event_no = c.event_no
   LEFT JOIN hook_ends AS h ON h.region = c.region AND h.alloc_id = c.alloc_id AND h.task = c.task

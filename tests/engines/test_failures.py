@@ -163,6 +163,14 @@ class TestKills:
         assert classes(f"{PATH}, Reconnected, Terminated 1", desired_status="run") == ["exit"]
         assert classes(f"{PATH}, Reconnected, Alloc Unhealthy, Terminated 1", desired_status="stop") == ["exit"]
 
+    def test_a_stop_of_a_reconnected_allocation_while_it_starts(self, classes):
+        began = f"{PATH}, Terminated 1, Restarting, Reconnected, Started"
+        assert classes(f"{began}, Terminated -1: context canceled", desired_status="stop") == ["exit"]
+        assert classes(f"{began}, Terminated -1: context canceled", desired_status="run") == ["exit", "exit"]
+        # It may have been stopped long after it failed.
+        assert classes(f"{began}, Terminated 1", desired_status="stop") == ["exit", "exit"]
+        assert classes(f"{began}, Terminated", desired_status="stop") == ["exit"]
+
 
 class TestRestartSignals:
     @pytest.mark.parametrize("text, expected", [
