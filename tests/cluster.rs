@@ -343,6 +343,10 @@ fn a_proxy_stands_between_us_and_other_hosts_only() {
     desk.nomad(&variables, &["query", "snapshots", "http://nomad.invalid:4646"]).ends(0);
     assert!(proxy.requests().iter().all(|request| request.target.starts_with("http://nomad.invalid:4646/v1/")));
     desk.nomad(&[variables[0], ("NO_PROXY", "nomad.invalid")], &["report", "http://nomad.invalid:4646"]).ends(1);
+    let socks = [("HTTP_PROXY", "socks5://127.0.0.1:1")];
+    let ran = desk.nomad(&socks, &["report", "http://nomad.invalid:4646"]).ends(1);
+    let ran = ran.says("which alloclog does not speak: see HTTP_PROXY");
+    assert!(!ran.err.contains("asking again"), "{}", ran.err);
 }
 
 #[test]
