@@ -216,12 +216,14 @@ pub enum When {
 impl FromStr for When {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(moment) = text.parse::<Moment>() {
+        // A day begins at midnight UTC, as event_date does.
+        if let Ok(moment) = text.parse::<Moment>().or_else(|_| format!("{text}T00:00:00Z").parse()) {
             return Ok(When::At(moment.0));
         }
-        span(text)
-            .map(When::Before)
-            .ok_or_else(|| "is neither an RFC 3339 time (2026-11-23T18:28:01Z) nor a span (24h, 30m, 7d)".to_owned())
+        span(text).map(When::Before).ok_or_else(|| {
+            "is neither a time (2026-11-23T18:28:01Z), nor a day (2026-11-23, from midnight UTC), nor a span (24h, 30m, 7d)"
+                .to_owned()
+        })
     }
 }
 
@@ -315,6 +317,7 @@ mod tests {
     #[test]
     fn a_period_begins_at_a_moment_or_a_span_before_the_newest() {
         assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(When::At(SECOND)));
+        assert_eq!("1970-01-02".parse(), Ok(When::At(DAY)));
         assert_eq!("24h".parse(), Ok(When::Before(DAY)));
         assert_eq!("7d".parse(), Ok(When::Before(7 * DAY)));
         assert_eq!("1h30m".parse(), Ok(When::Before(HOUR * 3 / 2)));

@@ -87,7 +87,8 @@ pub struct Args {
     /// Only jobs whose ID matches this glob
     #[arg(long, value_name = "GLOB")]
     pub job: Option<String>,
-    /// Cut statistics to what came at or after this: RFC 3339, or 24h, 30m, 7d before the newest observation
+    /// Cut statistics to what came at or after this: a time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from
+    /// midnight UTC), or 24h, 30m, 7d before the newest observation
     ///
     /// Stored tables, allocations, task_states and coverage are never cut.
     #[arg(long, value_name = "WHEN")]
