@@ -10,6 +10,7 @@
 pub mod delta;
 pub mod files;
 pub mod ingest;
+pub mod lost;
 pub mod objects;
 pub mod read;
 pub mod seen;

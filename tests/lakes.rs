@@ -5,7 +5,8 @@ mod batches;
 mod log;
 mod memory;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use alloclog::intake::{self, Options, Watch};
 use alloclog::lake::ingest::{self, Added, Fresh, Kept};
@@ -15,6 +16,20 @@ use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 
 use crate::support;
+
+/// A sample.
+pub fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
+}
+
+/// Documents of one cluster, in order of time; later ones of every shape.
+pub fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all.push(sample("snapshot-state.json.zst"));
+    all.push(sample("stream.ndjson.zst"));
+    all
+}
 
 /// What one document shows, less what has been seen, put away.
 pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {

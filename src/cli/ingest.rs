@@ -111,12 +111,13 @@ fn tell(lake: &Lake, summary: &intake::Summary, added: &ingest::Added, console: 
         None => "nothing new".to_owned(),
     };
     let line = format!(
-        "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} rejected",
+        "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} lost, {} rejected",
         lake.objects,
         plural(summary.documents, "document"),
         plural(summary.allocations, "allocation"),
         plural(summary.task_events, "task event"),
         summary.task_events.saturating_sub(new),
+        plural(added.lost.restarts, "restart"),
         summary.rejected,
     );
     console.say_if(Loudness::Usual, &line);

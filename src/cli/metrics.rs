@@ -42,6 +42,16 @@ pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &Added, took: D
                 "Versions of allocations that it added.",
                 rows("allocation_history"),
             ),
+            (
+                "ingest_last_lost_restarts",
+                "Restarts that it showed to have happened since the ingests before it, without their events.",
+                added.lost.restarts as f64,
+            ),
+            (
+                "ingest_last_uncounted_tasks",
+                "Tasks with new states of which it is not known how many restarts were lost.",
+                added.lost.uncounted_tasks as f64,
+            ),
             ("ingest_last_documents", "Documents that it read.", summary.documents as f64),
             ("ingest_last_rejected", "Places in its input that could not be read.", summary.rejected as f64),
             ("ingest_last_duration_seconds", "How long it took.", took.as_secs_f64()),

@@ -12,6 +12,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
 
+use super::lost::{self, Counter, Lost, Restarts};
 use super::objects::Objects;
 use super::seen::{self, Seen};
 use super::{Batch, Lake, delta, files};
@@ -44,6 +45,8 @@ pub struct Added {
     pub batch: Option<u64>,
     /// How many rows came to each table, by its name.
     pub rows: BTreeMap<&'static str, u64>,
+    /// Restarts that it showed and whose events it did not bring.
+    pub lost: Lost,
 }
 
 /// The rows of a run that are not known to be in the lake, as they come in.
@@ -90,6 +93,10 @@ impl<'s> Fresh<'s> {
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         let ids = table.identities(&batch)?;
         let is_new: Vec<bool> = ids.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
+        if table == Table::TaskStateHistory {
+            let known = lost::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+            known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.seen.count(task, n, self.now));
+        }
         let kept = keep(&batch, &is_new)?;
         *self.delivered.entry(table).or_default() += kept.num_rows() as u64;
         if table == Table::Snapshots {
@@ -132,7 +139,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
     look_up(lake, seen, kept)?;
     loop {
         let number = seen.about.batch + 1;
-        let (tables, mut added, new) = write(lake, seen, kept, number)?;
+        let (tables, mut added, new, restarts) = write(lake, seen, kept, number)?;
         if tables.is_empty() {
             return Ok(added);
         }
@@ -141,6 +148,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
             lake.finish(&mut seen.about.heads)?;
             let now = seen::this_hour();
             new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
+            restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
             (seen.about.batch, seen.about.batch_id) = (number, batch.id);
             added.batch = Some(number);
             return Ok(added);
@@ -158,10 +166,11 @@ type NewRows = Vec<(Table, u128, Option<i64>)>;
 type Files = BTreeMap<String, Vec<delta::Add>>;
 
 /// Writes the rows that are not in the lake as files of batch `number`.
-fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Result<(Files, Added, NewRows)> {
+fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Result<(Files, Added, NewRows, Restarts)> {
     let now = seen::this_hour();
     let now_ns = time::now();
     let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
+    let mut restarts = Restarts::default();
     let mut counts = vec![[0i64; 3]; kept.documents.len()];
     // The ledger last: it counts what the others got.
     for table in super::ORDER {
@@ -199,6 +208,7 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
             let batch = keep(&batch, &wanted)?;
             rows += batch.num_rows() as u64;
             if batch.num_rows() > 0 {
+                restarts.add(table, &batch)?;
                 writer.add(&batch)?;
             }
         }
@@ -208,7 +218,8 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
         }
         added.rows.insert(table.name(), rows);
     }
-    Ok((tables, added, new))
+    added.lost = restarts.lost(seen);
+    Ok((tables, added, new, restarts))
 }
 
 fn snapshot_id(number: u64, document: i64) -> i64 {
@@ -265,7 +276,10 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
         }
         for table in super::ORDER {
             for file in batch.files(table) {
-                each_key(&lake.objects, table, file, &mut |id, time| seen.add(table, id, time, now))?;
+                each_key(&lake.objects, table, file, &mut |id, time, counter| {
+                    seen.add(table, id, time, now);
+                    counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
+                })?;
             }
         }
         (seen.about.batch, seen.about.batch_id) = (number, batch.id);
@@ -300,9 +314,10 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
             if !files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
-            each_key(&lake.objects, table, &file, &mut |id, time| {
+            each_key(&lake.objects, table, &file, &mut |id, time, counter| {
                 if unsure.remove(&id) {
                     seen.add(table, id, time, now);
+                    counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
                 }
             })?;
         }
@@ -310,18 +325,22 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The identity and the time of each row of a file.
+/// The identity and the time of each row of a file, and the counter in a task's state.
 fn each_key(
     objects: &Objects,
     table: Table,
     file: &delta::Add,
-    each: &mut dyn FnMut(u128, Option<i64>),
+    each: &mut dyn FnMut(u128, Option<i64>, Option<Counter>),
 ) -> anyhow::Result<()> {
     let keys = table.key_columns();
     let needed: Vec<&str> = keys.iter().map(String::as_str).chain(files::time_column(table)).collect();
     files::read(objects, table, file, Some(&needed), &mut |batch| {
         let times = files::times(table, &batch);
-        table.identities(&batch)?.into_iter().zip(times).for_each(|(id, time)| each(id, time));
+        let counters = if table == Table::TaskStateHistory { lost::counters(&batch)? } else { Vec::new() };
+        let mut counters = counters.into_iter();
+        for (id, time) in table.identities(&batch)?.into_iter().zip(times) {
+            each(id, time, counters.next().flatten());
+        }
         Ok(())
     })
 }
@@ -398,9 +417,10 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
         let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
         for file in delta::state(&lake.objects, table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
-                each_key(&lake.objects, table, &file, &mut |id, time| {
+                each_key(&lake.objects, table, &file, &mut |id, time, counter| {
                     if time.is_some_and(|time| time >= first) {
                         seen.add(table, id, time, now);
+                        counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
                     }
                 })?;
             }

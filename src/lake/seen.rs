@@ -3,7 +3,7 @@
 //! It is a cache of the tables, kept on the ingesting machine and copied into the lake, and it knows what it does not
 //! know: of each table it holds every row that came about after its horizon, and of older ones those that were met of
 //! late. A row that it does not explain and that is not younger than the horizon must be looked up. Lost, damaged or
-//! outdated, it is made anew from the tables.
+//! outdated, it is made anew from the tables. With the states of tasks it knows the Restarts counter of each task.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
@@ -28,7 +28,7 @@ use crate::time;
 
 /// Where a file says what it is.
 const FORMAT_KEY: &str = "alloclog.seen";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// Bytes of the checksum behind the file.
 const CHECKSUM: usize = 16;
@@ -41,7 +41,11 @@ pub struct Seen {
     /// What holds for all tables.
     pub about: About,
     tables: BTreeMap<Table, Rows>,
+    counters: Known<Counter>,
 }
+
+/// What is known, by a hash that nothing else has.
+type Known<V> = HashMap<u128, V, BuildHasherDefault<Ready>>;
 
 /// Up to where it is known, and when it was last copied.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +67,7 @@ pub struct About {
 #[derive(Debug, Default, Clone)]
 struct Rows {
     horizon: Option<u32>,
-    met: HashMap<u128, Mark, BuildHasherDefault<Ready>>,
+    met: Known<Mark>,
 }
 
 /// What is remembered of a row: hours since the epoch.
@@ -72,6 +76,23 @@ struct Mark {
     /// The hour that begins after it came about; 0 when that is not known.
     came_about: u32,
     /// When it was last met.
+    met: u32,
+}
+
+/// A row of the file: a row of a table, or a task if it has a counter.
+struct Record {
+    table: Table,
+    id: u128,
+    mark: Mark,
+    restarts: Option<u32>,
+}
+
+/// What is remembered of a task.
+#[derive(Debug, Clone, Copy)]
+struct Counter {
+    /// The largest Restarts counter of its states.
+    restarts: u32,
+    /// When it was last met, in hours since the epoch.
     met: u32,
 }
 
@@ -94,7 +115,7 @@ impl Seen {
     /// Of a lake of which only rows after these hours are known.
     pub fn after(horizons: impl IntoIterator<Item = (Table, u32)>) -> Seen {
         let with = |(table, hour)| (table, Rows { horizon: Some(hour), met: HashMap::default() });
-        Seen { about: About::default(), tables: horizons.into_iter().map(with).collect() }
+        Seen { tables: horizons.into_iter().map(with).collect(), ..Seen::default() }
     }
 
     /// Whether a row is known; if it is, it has been met now.
@@ -115,6 +136,18 @@ impl Seen {
         self.tables.entry(table).or_default().met.insert(row, mark);
     }
 
+    /// The largest Restarts counter of a task; `None` when none is known.
+    pub fn restarts(&self, task: u128) -> Option<u32> {
+        self.counters.get(&task).map(|counter| counter.restarts)
+    }
+
+    /// Adds a Restarts counter of a task, whose state has been met now.
+    pub fn count(&mut self, task: u128, restarts: u32, now: u32) {
+        let counter = self.counters.entry(task).or_insert(Counter { restarts, met: now });
+        counter.restarts = counter.restarts.max(restarts);
+        counter.met = counter.met.max(now);
+    }
+
     /// Forgets what came about long ago and was not met of late.
     pub fn forget(&mut self, now: u32) {
         for (table, rows) in &mut self.tables {
@@ -129,6 +162,8 @@ impl Seen {
             });
             rows.horizon = rows.horizon.max(newest);
         }
+        let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
+        self.counters.retain(|_, counter| counter.met > until);
     }
 
     /// The file that holds it: Parquet, and behind it a checksum.
@@ -146,6 +181,8 @@ impl Seen {
                 Field::new("row", DataType::FixedSizeBinary(16), false),
                 Field::new("came_about", DataType::UInt32, false),
                 Field::new("met", DataType::UInt32, false),
+                // Of a task; of a row there is none.
+                Field::new("restarts", DataType::UInt32, true),
             ],
             std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&about)?)]),
         ));
@@ -156,36 +193,51 @@ impl Seen {
             .build();
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties))?;
-        for (table, rows) in &self.tables {
-            let number = Table::ALL.iter().position(|other| other == table).unwrap_or_default() as u8;
-            let mut all = rows.met.iter();
-            loop {
-                let (mut numbers, mut ids) = (UInt8Builder::new(), FixedSizeBinaryBuilder::new(16));
-                let (mut came_about, mut met) = (UInt32Builder::new(), UInt32Builder::new());
-                for (row, mark) in all.by_ref().take(PAGE) {
-                    numbers.append_value(number);
-                    ids.append_value(row.to_le_bytes())?;
-                    came_about.append_value(mark.came_about);
-                    met.append_value(mark.met);
-                }
-                let columns: Vec<Arc<dyn Array>> = vec![
-                    Arc::new(numbers.finish()),
-                    Arc::new(ids.finish()),
-                    Arc::new(came_about.finish()),
-                    Arc::new(met.finish()),
-                ];
-                let batch = RecordBatch::try_new(schema.clone(), columns)?;
-                if batch.num_rows() == 0 {
-                    break;
-                }
-                writer.write(&batch)?;
+        let mut all = self.records();
+        loop {
+            let (mut tables, mut ids) = (UInt8Builder::new(), FixedSizeBinaryBuilder::new(16));
+            let (mut came_about, mut met) = (UInt32Builder::new(), UInt32Builder::new());
+            let mut restarts = UInt32Builder::new();
+            for record in all.by_ref().take(PAGE) {
+                tables
+                    .append_value(Table::ALL.iter().position(|table| *table == record.table).unwrap_or_default() as u8);
+                ids.append_value(record.id.to_le_bytes())?;
+                came_about.append_value(record.mark.came_about);
+                met.append_value(record.mark.met);
+                restarts.append_option(record.restarts);
             }
+            let columns: Vec<Arc<dyn Array>> = vec![
+                Arc::new(tables.finish()),
+                Arc::new(ids.finish()),
+                Arc::new(came_about.finish()),
+                Arc::new(met.finish()),
+                Arc::new(restarts.finish()),
+            ];
+            let batch = RecordBatch::try_new(schema.clone(), columns)?;
+            if batch.num_rows() == 0 {
+                break;
+            }
+            writer.write(&batch)?;
         }
         writer.close()?;
         // A flipped bit in an identity would make a known row a new one.
         let checksum = xxh3_128(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
+    }
+
+    /// All that is known, row by row and task by task.
+    fn records(&self) -> impl Iterator<Item = Record> {
+        let of_rows = self.tables.iter().flat_map(|(table, rows)| {
+            rows.met.iter().map(|(id, mark)| Record { table: *table, id: *id, mark: *mark, restarts: None })
+        });
+        let of_task = |(id, counter): (&u128, &Counter)| Record {
+            table: Table::TaskStateHistory,
+            id: *id,
+            mark: Mark { came_about: 0, met: counter.met },
+            restarts: Some(counter.restarts),
+        };
+        of_rows.chain(self.counters.iter().map(of_task))
     }
 
     /// What a file holds.
@@ -200,7 +252,7 @@ impl Seen {
         let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
         let about: About = serde_json::from_str(about)?;
         ensure!(about.format == FORMAT, "it is of format {}", about.format);
-        let mut tables: BTreeMap<Table, Rows> = BTreeMap::new();
+        let (mut tables, mut counters): (BTreeMap<Table, Rows>, _) = (BTreeMap::new(), Known::default());
         for (name, horizon) in &about.horizons {
             let table = Table::ALL.into_iter().find(|table| table.name() == name);
             tables.entry(table.context("it names an unknown table")?).or_default().horizon = Some(*horizon);
@@ -211,13 +263,18 @@ impl Seen {
             let ids = batch.column(1).as_fixed_size_binary();
             let came_about = batch.column(2).as_primitive::<UInt32Type>();
             let met = batch.column(3).as_primitive::<UInt32Type>();
+            let restarts = batch.column(4).as_primitive::<UInt32Type>();
             for row in 0..batch.num_rows() {
                 let table = Table::ALL.get(usize::from(numbers.value(row))).context("it names an unknown table")?;
                 let mark = Mark { came_about: came_about.value(row), met: met.value(row) };
                 let id = u128::from_le_bytes(ids.value(row).try_into()?);
-                tables.entry(*table).or_default().met.insert(id, mark);
+                if restarts.is_valid(row) {
+                    counters.insert(id, Counter { restarts: restarts.value(row), met: mark.met });
+                } else {
+                    tables.entry(*table).or_default().met.insert(id, mark);
+                }
             }
         }
-        Ok(Seen { about, tables })
+        Ok(Seen { about, tables, counters })
     }
 }

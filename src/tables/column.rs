@@ -192,16 +192,24 @@ fn number(value: Option<i64>, buffer: &mut Vec<u8>) {
 /// When a key column is missing or has another type.
 pub fn identities(columns: &[Described], batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
     // Of a moment's two columns the exact one is its value.
-    let keys: Vec<&ArrayRef> = columns
-        .iter()
-        .filter(|column| column.is_key && column.kind != "timestamp")
-        .map(|column| {
-            let missing = || ArrowError::SchemaError(format!("column {} is missing", column.name));
-            batch.column_by_name(&column.name).ok_or_else(missing)
+    let keys = columns.iter().filter(|column| column.is_key && column.kind != "timestamp");
+    hashes(keys.map(|column| column.name.as_str()), batch)
+}
+
+/// What rows have in some columns, as a 128-bit hash for each row.
+///
+/// # Errors
+/// When a column is missing or has a type that a key cannot have.
+pub fn hashes<'n>(names: impl IntoIterator<Item = &'n str>, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
+    let keys: Vec<&ArrayRef> = names
+        .into_iter()
+        .map(|name| {
+            let missing = || ArrowError::SchemaError(format!("column {name} is missing"));
+            batch.column_by_name(name).ok_or_else(missing)
         })
         .collect::<Result<_, _>>()?;
     let mut buffer = Vec::with_capacity(512);
-    let mut identities = Vec::with_capacity(batch.num_rows());
+    let mut hashes = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         buffer.clear();
         for key in &keys {
@@ -215,9 +223,9 @@ pub fn identities(columns: &[Described], batch: &RecordBatch) -> Result<Vec<u128
                 other => return Err(ArrowError::SchemaError(format!("a key column is {other}"))),
             }
         }
-        identities.push(xxh3_128(&buffer));
+        hashes.push(xxh3_128(&buffer));
     }
-    Ok(identities)
+    Ok(hashes)
 }
 
 fn text(text: &str, buffer: &mut Vec<u8>) {

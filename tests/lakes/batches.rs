@@ -1,25 +1,12 @@
 //! Batches: who comes first, who loses, what a vacuum may take.
 
 use std::fs::{self, File, FileTimes};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use alloclog::lake::read::Wanted;
 use alloclog::lake::{Heads, Lake, ingest, upkeep};
 
-use super::{ingested, kept, lake, rows};
-
-fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
-}
-
-fn documents() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.sort();
-    all.push(sample("snapshot-state.json.zst"));
-    all.push(sample("stream.ndjson.zst"));
-    all
-}
+use super::{documents, ingested, kept, lake, rows, sample};
 
 /// Everything in a lake is so old that a vacuum may look at it.
 fn age(lake: &Lake) {

@@ -1,7 +1,16 @@
 //! What is remembered of a lake.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use alloclog::lake::ingest;
+use alloclog::lake::lost::Lost;
+use alloclog::lake::read::Wanted;
 use alloclog::lake::seen::{Seen, remembered_hours};
 use alloclog::tables::Table;
+use serde_json::Value;
+
+use super::{documents, ingested, kept, lake, rows};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
@@ -19,10 +28,12 @@ fn what_is_known_is_kept_and_read_back() {
         seen.add(Table::TaskEvents, identity(row), Some(20 * HOUR_NS), 20);
     }
     seen.add(Table::Nodes, 5, None, 20);
+    seen.count(5, 3, 20);
     let mut read = Seen::from_bytes(seen.to_bytes().unwrap()).unwrap();
     assert_eq!((read.about.batch, read.about.batch_id.as_str()), (7, "x"));
     assert!((0..200_000u128).all(|row| read.meet(Table::TaskEvents, identity(row), 21)));
     assert!(read.meet(Table::Nodes, 5, 21) && !read.meet(Table::Nodes, 6, 21));
+    assert_eq!((read.restarts(5), read.restarts(6)), (Some(3), None));
     assert!(!read.would_know(Table::TaskEvents, Some(9 * HOUR_NS)));
     assert!(!read.would_know(Table::TaskEvents, None));
     assert!(read.would_know(Table::TaskEvents, Some(10 * HOUR_NS)));
@@ -45,11 +56,67 @@ fn what_is_old_and_not_met_is_forgotten_and_no_longer_vouched_for() {
     seen.add(table, 2, Some(HOUR_NS), 2); // old, and met again
     seen.add(table, 3, Some(i64::from(hours) * HOUR_NS), 2); // of late, though it was met long ago
     assert!(seen.meet(table, 2, hours + 5));
+    seen.count(4, 7, 2);
+    seen.count(4, 6, 3);
     seen.forget(hours);
+    assert_eq!(seen.restarts(4), Some(7), "the largest, whatever comes later");
     assert!(seen.meet(table, 1, hours), "nothing is forgotten before its time");
     seen.forget(2 * hours + 1);
     assert!(!seen.meet(table, 1, 3 * hours));
+    assert_eq!(seen.restarts(4), None);
     assert!(seen.meet(table, 2, hours + 5));
     assert!(!seen.would_know(table, Some(HOUR_NS)));
     assert!(seen.would_know(table, Some(3 * HOUR_NS * i64::from(hours))));
+}
+
+/// Listings of one cluster in order of time. What came later brings events that they lost.
+fn snapshots() -> impl Iterator<Item = PathBuf> {
+    documents().into_iter().filter(|document| document.parent().is_some_and(|parent| parent.ends_with("cluster")))
+}
+
+/// The restarts of all tasks of a lake whose events it does not have.
+fn lost_in_all(lake: &alloclog::lake::Lake) -> i64 {
+    let mut tasks: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
+    for line in rows(lake, &Wanted::default()).0 {
+        let (table, row) = line.split_once(' ').unwrap();
+        let row: Value = serde_json::from_str(row).unwrap();
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let (counter, events) = tasks.entry((text("alloc_id"), text("task"))).or_default();
+        match table {
+            "task_events" => *events += i64::from(text("event_type") == "Restarting"),
+            "task_state_history" => *counter = (*counter).max(row["restarts"].as_i64().unwrap_or_default()),
+            _ => {}
+        }
+    }
+    tasks.values().map(|(counter, events)| counter - events).sum()
+}
+
+#[test]
+fn each_ingest_tells_the_restarts_that_were_lost_since_the_one_before() {
+    let (_directory, lake) = lake();
+    let mut seen = ingest::recall(&lake, None).unwrap();
+    let mut lost = Vec::new();
+    for document in snapshots() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = kept(&mut seen, &document, directory.path());
+        let added = ingest::commit(&lake, &mut seen, &kept).unwrap();
+        assert_eq!(added.lost.uncounted_tasks, 0);
+        lost.push(added.lost.restarts as i64);
+    }
+    assert!(lost.iter().filter(|lost| **lost > 0).count() > 2, "{lost:?}");
+    assert_eq!(lost.iter().sum::<i64>(), lost_in_all(&lake));
+}
+
+#[test]
+fn what_is_no_longer_remembered_is_not_counted_rather_than_counted_wrong() {
+    let (_directory, counted) = lake();
+    let mut lost = Lost::default();
+    for document in snapshots() {
+        // Nothing is remembered but what the tables tell of the last days; the documents grow older than that.
+        let added = ingested(&counted, &document).lost;
+        lost.restarts += added.restarts;
+        lost.uncounted_tasks += added.uncounted_tasks;
+    }
+    let all = lost_in_all(&counted);
+    assert!(lost.restarts as i64 == all || lost.uncounted_tasks > 0 && (lost.restarts as i64) < all, "{lost:?} {all}");
 }

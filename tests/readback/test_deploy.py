@@ -173,6 +173,7 @@ def test_the_alert_rules_watch_metrics_that_there_are(program, cluster, tmp_path
     there = metrics(program, cluster, tmp_path)
     assert there["alloclog_lake_lost_restarts"].samples[0].value == 171
     assert there["alloclog_ingest_last_new_task_events"].samples[0].value == 352
+    assert there["alloclog_ingest_last_lost_restarts"].samples[0].value == 171
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules) > 0
     for rule in rules:
