@@ -49,7 +49,10 @@ pub enum Replacing {
     Migrated,
     Updated,
     Preempted,
+    /// Its node was down, or disconnected for too long.
     Lost,
+    /// Its node was disconnected, and may come back: it is lost, too, but replaced as if it had failed.
+    Disconnected,
 }
 
 /// An allocation and its whole history.
@@ -205,7 +208,7 @@ impl Cluster {
                         let why = "alloc not needed due to disconnected client reconnect";
                         decisions.push((outage.back + SECOND / 4, Decision::Stop(why)));
                     }
-                    replaced = replaced.or(Some((outage.noticed, Replacing::Lost)));
+                    replaced = replaced.or(Some((outage.noticed, Replacing::Disconnected)));
                 }
                 _ => {
                     decisions.push((outage.noticed, Decision::Lost));
@@ -256,11 +259,11 @@ impl Cluster {
         *random.pick(&[Reception::TaskMissing, Reception::SetupFailure, Reception::Refused, Reception::Unheard])
     }
 
-    /// The failed allocations before this one, as its tracker remembers them.
+    /// The failed and the disconnected allocations before this one, as its tracker remembers them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
         // What replaces an allocation for another reason has none, not even what came before that one.
-        if why != Replacing::Rescheduled {
+        if !matches!(why, Replacing::Rescheduled | Replacing::Disconnected) {
             return vec![];
         }
         let mut tracker = self.allocations[before].tracker.clone();

@@ -498,7 +498,7 @@ impl<'a> Judge<'a> {
             let followed = latest.get(&before).is_some_and(|seen| !previous.versions[*seen].next.is_empty());
             let (reason, truth) = (row.text("reason"), reason_name(why));
             ensure!(
-                reason == Some(truth) || !followed || why == Replacing::Lost && reason.is_none(),
+                reason == Some(truth) || !followed || truth == "lost" && reason.is_none(),
                 "not {truth}: {row:?}\n{:?}",
                 previous.versions.last()
             );
@@ -560,7 +560,7 @@ fn reason_name(why: Replacing) -> &'static str {
         Replacing::Migrated => "migrated",
         Replacing::Updated => "updated",
         Replacing::Preempted => "preempted",
-        Replacing::Lost => "lost",
+        Replacing::Lost | Replacing::Disconnected => "lost",
     }
 }
 
