@@ -29,6 +29,6 @@ def binary():
 
 def environment(scratch, cache):
     """The environment without what would tell the program of a cluster, a lake or a bucket."""
-    told = ("NOMAD_", "ALLOCLOG_", "AWS_")
+    told = ("NOMAD_", "ALLOCLOG_", "AWS_", "GOOGLE_", "AZURE_", "AZURITE_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(told)}
     return kept | {"TMPDIR": str(scratch), "ALLOCLOG_CACHE": str(cache)}

@@ -59,7 +59,12 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def handle_any(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Whoever sent it was killed. Stores do nothing of a request that is not whole.
+            self.close_connection = True
+            return
         request = Request(self.command, self.path, dict(self.headers.items()), body)
         with self.server.lock:
             self.server.requests.append(request)

@@ -1,0 +1,26 @@
+"""What all else here rests on: of many puts of one key that are to create it, exactly one does."""
+
+import threading
+from collections import Counter
+
+RACERS = 8
+
+
+def exactly_one_wins(put, get, won, lost):
+    """Eight put each key at the same moment, and one wins; `put(n, key, body)` is what racer n does, and gives a status."""
+    for key in (f"race/{number}" for number in range(20)):
+        start = threading.Barrier(RACERS)
+        said = {}
+
+        def race(number):
+            start.wait()
+            said[number] = put(number, key, b"%d" % number)
+
+        threads = [threading.Thread(target=race, args=(number,)) for number in range(RACERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert Counter(said.values()) == {won: 1, lost: RACERS - 1}
+        (winner,) = (number for number, status in said.items() if status == won)
+        assert get(key) == b"%d" % winner

@@ -1,0 +1,50 @@
+"""`kill -9` at random moments while two and eight write to a bucket; tests/storm.py says how many."""
+
+import math
+import time
+from dataclasses import replace
+
+import pytest
+from documents import parts
+from storm import KILLS_OF_TEST, SEEDS, WRITERS, Storm
+
+# An ingest takes longer here than in a directory.
+WANTED = math.ceil(KILLS_OF_TEST / 3)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("writers", WRITERS)
+def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writers, seed):
+    """They make the lake, and their documents overlap; beside them a merge is killed now and then."""
+    documents = [document for listing in listings[3:5] for document in parts(listing, tmp_path, size=6, step=4)]
+    truth = program.exported(*documents)
+
+    def start(machine, *arguments):
+        of_machine = {"ALLOCLOG_CACHE": str(tmp_path / f"cache-{rounds}-{machine}")}
+        return replace(program, variables=of_machine).start(*arguments)
+
+    def merge(chance):
+        # There is a lake once a document is in.
+        if len(storm.due) < len(documents):
+            storm.killed(program.start("lake", "compact", "-q", program.lake), chance.uniform(0, storm.within))
+        time.sleep(0.2)
+
+    kills = rounds = 0
+    while kills < WANTED:
+        rounds += 1
+        program.lake = next(lakes)
+        proxy.reset()
+        storm = Storm(start, program.lake, documents, writers, f"{seed} {rounds}", within=1)
+        kills += storm.run(merge)
+        print(f"{kills} kills in {rounds} lakes")
+        # What had ended well is in; the next ingest finishes what the last killed one left.
+        assert program.exported(program.lake) == truth
+        program.ingest(*documents)
+        program.holds(truth)
+        # What killed ones left belongs to nothing, and can go.
+        server.age(program.prefix, days=9)
+        vacuum = ["lake", "vacuum", program.lake]
+        assert program.run(*vacuum, "--dry-run")[0].split()
+        program.run(*vacuum)
+        assert not program.run(*vacuum, "--dry-run")[0].split()
+        program.holds(truth)

@@ -1,0 +1,96 @@
+"""`kill -9` at random moments, for lakes in directories and in buckets: a storm of writers, and how many kills.
+
+$ALLOCLOG_KILLS says how many there are in tests/lake, at least; without it, three hundred. tests/lake_s3 has a fifth
+as many. Thousands, over as many lakes as it takes:
+
+    ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py
+    ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake_s3/test_random_kills.py
+"""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import threading
+
+KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
+# A third is for one writer after another, one for each of these numbers of writers at once; so many to a test.
+WRITERS = [2, 8]
+KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))
+SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
+
+
+def was_killed(child, after):
+    """Kills a program after so many seconds; whether that came in time. It does not fail otherwise."""
+    try:
+        _, said = child.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        _, said = child.communicate()
+    assert child.returncode in (0, -signal.SIGKILL), said.decode()
+    return child.returncode != 0
+
+
+class Storm:
+    """Writers on one lake that are killed and started again at random, until all documents are in.
+
+    `start(machine, *arguments)` starts the program on one of many machines, which have caches of their own. `within` is
+    a guess: so many seconds after its start, or earlier, an ingest is killed.
+    """
+
+    def __init__(self, start, lake, documents, writers, seed, within):
+        self.start, self.lake, self.documents, self.writers, self.seed = start, lake, documents, writers, seed
+        self.due = list(documents)
+        self.within = within
+        self.kills = 0
+        self.lock = threading.Lock()
+        self.failed = []
+
+    def killed(self, child, after):
+        """As `was_killed`, and counted."""
+        killed = was_killed(child, after)
+        with self.lock:
+            self.kills += killed
+        return killed
+
+    def write(self, number, chance):
+        # Writers may choose the same document at the same time.
+        with self.lock:
+            documents = chance.sample(self.due, min(len(self.due), chance.choice([1, 1, 2])))
+            after = chance.uniform(0, self.within)
+            assert self.kills < 100 * len(self.documents), "they do not get on"
+        if not documents:
+            return
+        # Half of the writers share a machine.
+        machine = number if number % 2 else 0
+        killed = self.killed(self.start(machine, "ingest", "-q", *documents, "--lake", self.lake), after)
+        with self.lock:
+            # Of five, four are killed, however fast this machine is and however many are at work: so kills come at all
+            # moments of an ingest, and few when there is nothing new.
+            self.within *= 1.1 if killed else 1.1**-4
+            if not killed:
+                self.due = [document for document in self.due if document not in documents]
+
+    def repeated(self, work, *arguments):
+        try:
+            while self.due and not self.failed:
+                work(*arguments)
+        except Exception as error:
+            self.failed.append(error)
+
+    def run(self, *others):
+        """Runs it, with other work beside that is repeated as long; how many were killed."""
+        roles = [(self.write, number) for number in range(self.writers)] + [(work,) for work in others]
+        threads = [
+            threading.Thread(target=self.repeated, args=(*role, random.Random(f"{self.seed} {self.writers} {i}")))
+            for i, role in enumerate(roles)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.failed:
+            self.failed[0].add_note(f"seed {self.seed}, {self.writers} writers, {self.kills} kills, {len(self.due)} documents due")
+            raise self.failed[0]
+        return self.kills
