@@ -87,19 +87,27 @@ WITH stopped_allocations AS (
   FROM timeline
   WHERE event_type IN ('Terminated', 'Killing', 'Not Restarting', 'Driver Failure', 'Failed Artifact Download',
                        'Failed Validation', 'Setup Failure', 'Task hook failed', 'Failed Restoring Task') OR fails_task
+), stops AS (
+  SELECT c.*,
+         COALESCE(CASE WHEN r.has_started THEN c.exit_code = -1 ELSE NOT r.has_started END, FALSE)
+           AS is_reconnected_stop
+  FROM candidates AS c
+  LEFT JOIN ends_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
+      AND r.event_no = c.event_no
+), told AS (
+  SELECT c.*, b.blind_end
+  FROM stops AS c
+  LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
+      AND b.event_no = c.event_no
 ), placed AS (
   -- Before Nomad 0.7.1 the exit message was the event's message.
-  SELECT c.*, COALESCE(NOT r.has_started OR c.exit_code = -1, FALSE) AS is_reconnected_stop, b.blind_end,
+  SELECT c.*,
          CASE WHEN h.event_no IS NULL THEN COALESCE(NOT c.is_started, FALSE) ELSE TRUE END AS is_before_start,
          c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'
            OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
          (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
            OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%') AS has_exit_message
-  FROM candidates AS c
-  LEFT JOIN ends_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
-      AND r.event_no = c.event_no
-  LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
-      AND b.event_no = c.event_no
+  FROM told AS c
   LEFT JOIN hook_ends AS h ON h.region = c.region AND h.alloc_id = c.alloc_id AND h.task = c.task
       AND h.event_no = c.event_no
 ), classified AS (

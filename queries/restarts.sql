@@ -37,19 +37,19 @@
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 
 WITH lives AS (
-  SELECT s.*, c.restarts AS largest_counter, c.lost_restarts, p.since_ns, p.until_ns,
+  SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_seen_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_seen_at_ns, s.created_at_ns, 0) AS to_ns,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key
   FROM task_states AS s
   JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
-  CROSS JOIN period AS p
 ), spans AS (
   -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
-  SELECT *, 1000 + CAST(from_ns % 1 AS DOUBLE) AS microsecond_ns,
-         CASE WHEN from_ns < since_ns THEN since_ns ELSE from_ns END AS cut_from_ns,
-         CASE WHEN to_ns > until_ns THEN until_ns ELSE to_ns END AS cut_to_ns
-  FROM lives
+  SELECT l.*, p.since_ns, p.until_ns, 1000 + CAST(l.from_ns % 1 AS DOUBLE) AS microsecond_ns,
+         CASE WHEN l.from_ns < p.since_ns THEN p.since_ns ELSE l.from_ns END AS cut_from_ns,
+         CASE WHEN l.to_ns > p.until_ns THEN p.until_ns ELSE l.to_ns END AS cut_to_ns
+  FROM lives AS l
+  CROSS JOIN period AS p
 ), logged AS (
   SELECT r.*
   FROM restart_log AS r

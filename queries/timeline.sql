@@ -69,12 +69,13 @@ WITH exact_events AS (
   FROM events
   WHERE attempt IS NULL
 ), addressed AS (
-  SELECT *, COALESCE(attempt, 0) AS head_attempt, COALESCE(event_at_ns, 0) AS head_ns
-  FROM events
+  SELECT e.*, COALESCE(e.attempt, 0) AS head_attempt, COALESCE(e.event_at_ns, 0) AS head_ns,
+         t.region IS NULL AS has_attempts
+  FROM events AS e
+  LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), keyed AS (
   SELECT e.*,
-         t.region IS NULL AS has_attempts,
-         CASE WHEN t.region IS NULL THEN e.attempt ELSE 0 END AS place_attempt,
+         CASE WHEN e.has_attempts THEN e.attempt ELSE 0 END AS place_attempt,
          COALESCE(e.event_at_ns, 0) AS place_ns,
          COALESCE(e.event_type, '') AS type_name,
          CASE e.event_type WHEN 'Received' THEN 0 WHEN 'Task Setup' THEN 1 WHEN 'Started' THEN 3
@@ -90,7 +91,6 @@ WITH exact_events AS (
   FROM addressed AS e
   LEFT JOIN gap_heads AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
       AND g.head_attempt = e.head_attempt AND g.head_ns = e.head_ns
-  LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), placed AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns)

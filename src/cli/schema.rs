@@ -37,7 +37,7 @@ struct Documented {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(dialect) = args.dialect {
-        return print(ddl::statements(dialect, &args.lake).as_bytes());
+        return print(ddl::statements(dialect, &args.lake)?.as_bytes());
     }
     let mut all = Vec::new();
     for table in Table::ALL {

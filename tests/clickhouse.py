@@ -1,0 +1,76 @@
+"""ClickHouse as the suites run it: within this process, on the statements of `alloclog schema --dialect clickhouse`."""
+
+import contextlib
+import math
+import time
+
+import chdb.session
+import pyarrow as pa
+
+
+class ClickHouse:
+    """A database of its own with the tables and views of these statements, every view computed."""
+
+    def __init__(self, statements, within):
+        self.session = chdb.session.Session()
+        self.within = within
+        self.session.query("CREATE DATABASE alloclog ENGINE = Atomic")
+        self.session.query("USE alloclog")
+        self.run(statements)
+
+    def run(self, statements):
+        # ClickHouse reads what lies below its user_files_path; within another program, that is the working directory.
+        with contextlib.chdir(self.within):
+            self.session.query(statements)
+            self.wait()
+
+    def wait(self, at_most_seconds=120):
+        until = time.monotonic() + at_most_seconds
+        while True:
+            rows = self.rows("SELECT view, last_success_time, exception FROM system.view_refreshes ORDER BY view")
+            assert not [row for row in rows if row["exception"]], rows
+            if all(row["last_success_time"] for row in rows):
+                return
+            assert time.monotonic() < until, rows
+            time.sleep(0.1)
+
+    def rows(self, query):
+        return self.arrow(query).to_pylist()
+
+    def arrow(self, query):
+        return pa.ipc.open_stream(pa.py_buffer(self.session.query(query, "ArrowStream").bytes())).read_all()
+
+    def close(self):
+        self.session.close()
+
+
+def differences(expected, answer):
+    """What differs between the rows of two tables, by column; floats may differ in what rounding leaves open. The rows
+    are compared in an order of their own."""
+    assert answer.column_names == expected.column_names
+    one, two = (sorted(map(plain, table.to_pylist()), key=order) for table in (expected, answer))
+    assert len(one) == len(two), (len(one), len(two))
+    return [
+        (column, left, right)
+        for left, right in zip(one, two)
+        for column in left
+        if not is_equal(left[column], right[column])
+    ]
+
+
+def plain(row):
+    """Times as they are without the name of their zone, which is UTC everywhere."""
+    return {name: value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value for name, value in row.items()}
+
+
+def order(row):
+    """Floats last and rounded, so that what rounding leaves open changes no order."""
+    is_float = {name: isinstance(value, float) for name, value in row.items()}
+    exact = [(value is None, str(value)) for name, value in row.items() if not is_float[name]]
+    return repr(exact), [f"{value:.6g}" for name, value in row.items() if is_float[name]]
+
+
+def is_equal(left, right):
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9)
+    return type(left) is type(right) and left == right
