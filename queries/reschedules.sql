@@ -5,8 +5,9 @@
 -- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
 -- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
 -- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
--- disconnected, never when that node is down: what failed and was lost only later was rescheduled. The period cuts by
--- replaced_at.
+-- disconnected, never when that node is down: what failed and was lost only later was rescheduled. What is lost, and was
+-- told to migrate or is of an older version, may have been replaced before it was lost: then nothing tells. The period
+-- cuts by replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -71,11 +72,13 @@ WITH named_by_previous AS (
                 OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
               WHEN o.desired_description LIKE '%rescheduled because it failed%' THEN 'rescheduled'
               WHEN o.desired_description LIKE '%lost since its node is down%'
-                OR o.desired_description LIKE '%unknown since its node is disconnected%' THEN 'lost'
+                OR o.desired_description LIKE '%unknown since its node is disconnected%'
+                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN 'lost' END
               WHEN o.desired_description LIKE '%being migrated%'
                 OR o.desired_description LIKE '%node is tainted%' THEN 'migrated'
               WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
-              WHEN o.client_status IN ('lost', 'unknown') THEN 'lost'
+              WHEN o.client_status IN ('lost', 'unknown')
+                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN 'lost' END
               WHEN o.client_status = 'failed' THEN 'rescheduled'
               WHEN o.desired_migrate THEN 'migrated'
               WHEN o.job_version < r.job_version THEN 'updated' END AS reason,

@@ -100,6 +100,11 @@ class TestLostLater:
     def test_what_replaces_it_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
         assert self.reason(ask_one, new={"previous_allocation": "a"}, failed=True) == "lost"
 
+    @pytest.mark.parametrize("old", [{"desired_migrate": True}, {"job_version": 0}, {"desired_description": None, "desired_migrate": True}])
+    def test_one_that_may_have_been_replaced_before_tells_nothing(self, ask_one, old):
+        new = {"previous_allocation": "a", "job_version": 1}
+        assert ask_one(pair(self.LOST | {"job_version": 1} | old, new), "reschedules")["reason"] is None
+
 
 class TestDisconnected:
     """It was replaced while its node was disconnected, which the tracker tells, and came back."""

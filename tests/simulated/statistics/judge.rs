@@ -495,10 +495,13 @@ impl<'a> Judge<'a> {
             let previous = &self.cluster.allocations[before];
             ensure!(row.text("previous_alloc_id") == Some(&previous.id), "it replaces another: {row:?}");
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
-            let followed = latest.get(&before).is_some_and(|seen| !previous.versions[*seen].next.is_empty());
+            let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
+            let followed = seen.is_some_and(|seen| !seen.next.is_empty());
+            // What was replaced for another reason and lost only then does not always show that.
             let (reason, truth) = (row.text("reason"), reason_name(why));
+            let is_lost = truth == "lost" || seen.is_some_and(|seen| seen.desired_description.contains("lost"));
             ensure!(
-                reason == Some(truth) || !followed || truth == "lost" && reason.is_none(),
+                reason == Some(truth) || !followed || is_lost && reason.is_none(),
                 "not {truth}: {row:?}\n{:?}",
                 previous.versions.last()
             );
