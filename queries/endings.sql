@@ -18,8 +18,8 @@
 -- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
 -- that was desired to stop; with exit code -1, as a wait that is called off gives it, also after a start that was in
--- progress and shows its Started between the two. It is restart after a Restart Signaled by a user or a change;
--- completed with exit code 0; else unknown.
+-- progress and shows its Started between the two. With exit code 0 it may as well have completed, and is unknown there.
+-- It is restart after a Restart Signaled by a user or a change; completed with exit code 0; else unknown.
 -- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
 -- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run
 -- is lost, Task hook failed is a failure only if Restarting or Not Restarting follows.
@@ -171,7 +171,8 @@ SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, ev
 FROM failed
 UNION ALL
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
-       CASE WHEN kill_under_way OR is_reconnected_stop THEN 'stopped'
+       CASE WHEN kill_under_way THEN 'stopped'
+            WHEN is_reconnected_stop THEN CASE WHEN exit_code = 0 THEN 'unknown' ELSE 'stopped' END
             WHEN restart_signal IN ('user', 'change') THEN 'restart'
             WHEN blind_end IS NOT NULL THEN blind_end
             WHEN exit_code = 0 AND COALESCE(signal, 0) = 0 THEN 'completed'

@@ -5,9 +5,9 @@
 -- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
 -- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
 -- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
--- disconnected, never when that node is down: what failed and was lost only later was rescheduled. What is lost, and was
--- told to migrate or is of an older version, may have been replaced before it was lost: then nothing tells. The period
--- cuts by replaced_at.
+-- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Nothing tells where
+-- the other one is lost, and was told to migrate or is of an older version, since it may have been replaced before; nor
+-- where it failed after it was replaced. The period cuts by replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -62,7 +62,9 @@ WITH named_by_previous AS (
                      WHEN o.client_status = 'unknown'
                        OR o.desired_description LIKE '%unknown since its node is disconnected%'
                        OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
-                     WHEN o.client_status = 'failed' OR e.has_failed = 1 THEN 'rescheduled'
+                     -- What ended after it was replaced had been disconnected, and failed when it was back.
+                     WHEN o.client_status = 'failed' OR e.has_failed = 1
+                       THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns, FALSE) THEN 'rescheduled' END
                      -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
                      WHEN o.client_status = 'lost' OR o.desired_description LIKE '%lost since its node is down%'
                        OR (o.next_allocation = r.alloc_id AND o.desired_status = 'run')

@@ -35,6 +35,13 @@ def test_each_run_has_a_row(runs):
         (1, "failed", "exit", 1, 2, 3), (2, "failed", "driver", None, None, 5), (3, "completed", None, 0, 7, 8), (4, "running", None, None, 10, None)]
 
 
+def test_what_ends_with_0_after_its_client_came_back_may_have_been_stopped(runs):
+    def outcome(end, desired_status):
+        return runs(watched(events(f"{PATH}, Reconnected, {end}"), desired_status=desired_status))[0][1]
+    assert (outcome("Terminated 0", "stop"), outcome("Terminated 0", "run")) == ("unknown", "completed")
+    assert outcome("Terminated -1", "stop") == "stopped"
+
+
 def test_moments_have_their_twins(ask_one):
     row = ask_one(watched(events(f"{PATH}, Terminated 3/15")), "attempts")
     assert (row["started_at"], row["started_at_ns"], row["ended_at"], row["ended_at_ns"]) == (time(2), ns(2), time(3), ns(3))

@@ -123,6 +123,11 @@ class TestDisconnected:
         why = "alloc not needed due to disconnected client reconnect"
         assert self.reason(ask_one, desired_status="stop", desired_description=why) == "lost"
 
+    @pytest.mark.parametrize("ended, reason", [(50, "rescheduled"), (150, None)])
+    def test_it_failed_when_it_was_back(self, ask_one, ended, reason):
+        history = pair({"client_status": "failed"}, {"previous_allocation": "a", "rescheduled_from_alloc_id": "a"}, old_ended=ended)
+        assert ask_one(history, "reschedules")["reason"] == reason
+
     def test_one_seen_before_it_was_replaced_tells_nothing(self, ask_one):
         assert self.reason(ask_one, next_allocation=None) == "rescheduled"
 

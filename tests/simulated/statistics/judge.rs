@@ -255,10 +255,13 @@ impl<'a> Judge<'a> {
             for run in story.runs() {
                 let Some(row) = own.iter().find(|row| row.int("attempt") == Some(run.attempt)) else { continue };
                 let what = || format!("{run:?}\n{row:?}\n{}", tell(story));
-                let mut own_events = (0..story.seen.len()).filter(|n| story.life.events[*n].attempt == run.attempt);
-                let is_whole = own_events.all(|event| story.seen[event] && story.joins(event));
+                let own_events = || (0..story.seen.len()).filter(|n| story.life.events[*n].attempt == run.attempt);
+                // What ends with 0 after its client came back may have been stopped.
+                let is_reconnected = own_events().any(|event| story.life.events[event].event.kind == "Reconnected");
+                let is_whole = own_events().all(|event| story.seen[event] && story.joins(event));
                 let outcome = row.text("outcome").unwrap_or_default();
-                ensure!(outcome == run.outcome || !is_whole && outcome == "unknown", "outcome: {}", what());
+                let may_be_unknown = !is_whole || is_reconnected;
+                ensure!(outcome == run.outcome || may_be_unknown && outcome == "unknown", "outcome: {}", what());
                 counts.push(format!("run {outcome}"));
                 let delay = row.number("delay_seconds").map(|seconds| (seconds * 1e9).round() as i64);
                 let told = [row.int("started_at_ns"), row.int("ended_at_ns"), delay];
