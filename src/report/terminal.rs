@@ -391,9 +391,8 @@ impl Page<'_> {
         for name in views {
             let Some(head) = view(name).and_then(|view| view.head().ok()) else { continue };
             lines.push(String::new());
-            for line in std::iter::once(format!("{name}: {}", head.question)).chain(head.definition) {
+            for line in std::iter::once(format!("{name}: {}", head.question)).chain(unbroken(&head.definition)) {
                 let indent = if line.is_empty() { "" } else { "    " };
-                // The heads are at most 120 columns wide, and some of their lines are lists.
                 lines.extend(
                     fold(&line, self.look.width - 4)
                         .into_iter()
@@ -403,6 +402,23 @@ impl Page<'_> {
         }
         lines
     }
+}
+
+/// Lines that were broken at the width of a file, as one again. A line stays by itself where it begins a sentence, and
+/// where it is a part of a list, which has its words apart.
+fn unbroken(lines: &[String]) -> Vec<String> {
+    let is_of_list = |line: &str| line.contains("  ");
+    let mut whole: Vec<String> = Vec::new();
+    for line in lines {
+        match whole.last_mut() {
+            Some(last) if !last.ends_with('.') && !is_of_list(last) && !is_of_list(line) => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => whole.push(line.clone()),
+        }
+    }
+    whole
 }
 
 /// The phases in the order in which they pass, and what they are called here.

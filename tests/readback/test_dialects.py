@@ -42,7 +42,7 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
 def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster, tmp_path):
     views = names_of_views(program)
     lake = tmp_path / "lake"
-    program.run("ingest", cluster, "--lake", lake)
+    program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
     program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:
