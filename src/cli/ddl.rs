@@ -66,7 +66,8 @@ fn preface(dialect: Dialect) -> &'static str {
             "-- ClickHouse 26.9. The views are run by alloclog's tests. They need a database whose engine is Atomic or Replicated.\n\
              --\n\
              -- As plain views they would be too much for its planner, so each is a table that ClickHouse computes when it is\n\
-             -- made and then at every full hour, after those that it reads. Until it was computed it is empty.\n\
+             -- made and then at every full hour, after those that it reads. Until it was computed it is empty; its numbers are\n\
+             -- as old as that, and with an ingest between them two views disagree until the next hour.\n\
              -- system.view_refreshes says when that was, and what failed. SYSTEM REFRESH VIEW computes one view alone; these\n\
              -- statements, run again, all of them.\n\
              --\n\
