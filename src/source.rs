@@ -218,10 +218,10 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
             Place::Cluster(cluster) => cluster.walk(&origin, read, visit),
             Place::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
-                content::walk(Box::new(stream), &origin, options, &mut bundle::Flags::default(), 0, visit)
+                content::Walk::new(options, visit).stream(Box::new(stream), &origin, 0)
             }
             Place::File(path) => match File::open(path) {
-                Ok(file) => content::walk_file(Counted { inner: file, read }, path, &origin, options, visit),
+                Ok(file) => content::Walk::new(options, visit).file(Counted { inner: file, read }, path, &origin),
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
         };

@@ -112,6 +112,21 @@ fn a_fault_is_told_with_file_byte_line_and_path() {
 }
 
 #[test]
+fn utf_16_is_told_with_what_to_do() {
+    let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\"}]";
+    let said = "powershell.json: is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
+    let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    for text in [text.to_owned(), format!("\u{feff}{text}")] {
+        for bytes in [little(&text), big(&text)] {
+            assert_eq!(said_of("powershell.json", &bytes, false), (vec![said.into()], vec![]));
+        }
+    }
+    let (said, _) = said_of("other.txt", &little("\u{feff}no JSON"), false);
+    assert_eq!(said, ["other.txt: is neither JSON nor an archive of it"]);
+}
+
+#[test]
 fn strict_says_where_it_was_skipped() {
     let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\",\"Metrics\":{\"Scores\":\n{\"n.binpack\":-Inf}}}]";
     assert_eq!(said_of("old.json", text.as_bytes(), false), (vec![], vec!["a".into()]));
@@ -136,7 +151,7 @@ fn places_are_those_of_the_whole_document_in_every_block() {
     let element = |n: usize| if wrong.contains(&n) { bad(n) } else { stub(n) };
     for (between, first, last) in [(",\n", "[", "]"), ("\n", "", "\n")] {
         let text = format!("{first}{}{last}", (0..count).map(element).collect::<Vec<_>>().join(between));
-        assert!(text.len() > 4 * (4 << 20), "several blocks");
+        assert!(text.len() > 4 * (1 << 20), "several blocks");
         let (said, ids) = said_of("big.json", text.as_bytes(), false);
         let place = |n: usize| {
             let at = first.len() + n * (stub(0).len() + between.len()) - wrong.iter().filter(|w| **w < n).count() * 7;
