@@ -7,7 +7,7 @@ mod clickhouse;
 
 use clap::ValueEnum;
 
-use crate::query::VIEWS;
+use crate::query::{VIEWS, View};
 use crate::tables::Table;
 
 /// An engine that reads Delta tables.
@@ -35,19 +35,12 @@ pub fn statements(dialect: Dialect, lake: &str) -> anyhow::Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
     let mut text = preface(dialect).to_owned();
     for table in Table::ALL {
-        text.push_str(&define(dialect, table.name(), &lake));
+        text.push_str(&define_table(dialect, table.name(), &lake));
         text.push('\n');
     }
     for view in &VIEWS {
-        if dialect == Dialect::Clickhouse {
-            text.push('\n');
-            text.push_str(&clickhouse::define(view)?);
-            continue;
-        }
-        let sql = spell(dialect, view.sql.trim_end());
-        let dataset = if dialect == Dialect::Bigquery { "alloclog." } else { "" };
-        let sql = sql.trim_end_matches(';');
-        text.push_str(&format!("\nCREATE OR REPLACE VIEW {dataset}{} AS\n{sql};\n", view.name));
+        text.push('\n');
+        text.push_str(&define_view(dialect, view)?);
     }
     Ok(text)
 }
@@ -86,7 +79,7 @@ fn preface(dialect: Dialect) -> &'static str {
 }
 
 /// The statement that makes a table known.
-fn define(dialect: Dialect, table: &str, lake: &str) -> String {
+fn define_table(dialect: Dialect, table: &str, lake: &str) -> String {
     let is_local = !lake.contains("://");
     match dialect {
         Dialect::Duckdb => format!("CREATE OR REPLACE VIEW {table} AS SELECT * FROM delta_scan('{lake}/{table}');"),
@@ -108,6 +101,17 @@ fn define(dialect: Dialect, table: &str, lake: &str) -> String {
              BASE_LOCATION = '{table}';"
         ),
     }
+}
+
+/// The statement that makes a view known.
+fn define_view(dialect: Dialect, view: &'static View) -> anyhow::Result<String> {
+    let dataset = match dialect {
+        Dialect::Clickhouse => return clickhouse::define(view),
+        Dialect::Bigquery => "alloclog.",
+        Dialect::Duckdb | Dialect::Spark | Dialect::Trino | Dialect::Snowflake => "",
+    };
+    let sql = spell(dialect, view.sql.trim_end());
+    Ok(format!("CREATE OR REPLACE VIEW {dataset}{} AS\n{};\n", view.name, sql.trim_end_matches(';')))
 }
 
 /// A view's text as an engine spells it.

@@ -276,10 +276,7 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
         }
         for table in super::ORDER {
             for file in batch.files(table) {
-                each_key(&lake.objects, table, file, &mut |id, time, counter| {
-                    seen.add(table, id, time, now);
-                    counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
-                })?;
+                each_key(&lake.objects, table, file, &mut |key| take(seen, table, key, now))?;
             }
         }
         (seen.about.batch, seen.about.batch_id) = (number, batch.id);
@@ -314,10 +311,9 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
             if !files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
-            each_key(&lake.objects, table, &file, &mut |id, time, counter| {
-                if unsure.remove(&id) {
-                    seen.add(table, id, time, now);
-                    counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
+            each_key(&lake.objects, table, &file, &mut |key| {
+                if unsure.remove(&key.id) {
+                    take(seen, table, key, now);
                 }
             })?;
         }
@@ -325,13 +321,23 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The identity and the time of each row of a file, and the counter in a task's state.
-fn each_key(
-    objects: &Objects,
-    table: Table,
-    file: &delta::Add,
-    each: &mut dyn FnMut(u128, Option<i64>, Option<Counter>),
-) -> anyhow::Result<()> {
+/// What is remembered of a row of the lake.
+struct Key {
+    id: u128,
+    /// When it came about, in nanoseconds since the epoch.
+    time: Option<i64>,
+    /// The counter in a task's state.
+    counter: Option<Counter>,
+}
+
+/// Takes a row of the lake into what has been seen.
+fn take(seen: &mut Seen, table: Table, key: Key, now: u32) {
+    seen.add(table, key.id, key.time, now);
+    key.counter.into_iter().for_each(|(task, restarts)| seen.count(task, restarts, now));
+}
+
+/// What is to be remembered of each row of a file.
+fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn FnMut(Key)) -> anyhow::Result<()> {
     let keys = table.key_columns();
     let needed: Vec<&str> = keys.iter().map(String::as_str).chain(files::time_column(table)).collect();
     files::read(objects, table, file, Some(&needed), &mut |batch| {
@@ -339,7 +345,7 @@ fn each_key(
         let counters = if table == Table::TaskStateHistory { lost::counters(&batch)? } else { Vec::new() };
         let mut counters = counters.into_iter();
         for (id, time) in table.identities(&batch)?.into_iter().zip(times) {
-            each(id, time, counters.next().flatten());
+            each(Key { id, time, counter: counters.next().flatten() });
         }
         Ok(())
     })
@@ -417,10 +423,9 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
         let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
         for file in delta::state(&lake.objects, table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
-                each_key(&lake.objects, table, &file, &mut |id, time, counter| {
-                    if time.is_some_and(|time| time >= first) {
-                        seen.add(table, id, time, now);
-                        counter.into_iter().for_each(|(task, n)| seen.count(task, n, now));
+                each_key(&lake.objects, table, &file, &mut |key| {
+                    if key.time.is_some_and(|time| time >= first) {
+                        take(&mut seen, table, key, now);
                     }
                 })?;
             }

@@ -5,6 +5,8 @@
 //! one: a table that it fills anew every hour, after those that the view reads.
 
 use anyhow::bail;
+use sqlparser::dialect::GenericDialect;
+use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
 
 use crate::query::{By, VIEWS, View, plan};
 
@@ -29,7 +31,7 @@ pub fn define(view: &'static View) -> anyhow::Result<String> {
     let reads = plan::of(view, &By::default())?.reads;
     let others: Vec<&str> = VIEWS.iter().map(|other| other.name).filter(|&name| reads.contains(name)).collect();
     let after = if others.is_empty() { String::new() } else { format!(" DEPENDS ON {}", others.join(", ")) };
-    let select = spell(view.sql.trim_end());
+    let select = spell(view.sql.trim_end())?;
     // Settings behind a UNION ALL would be those of its last SELECT alone.
     Ok(format!(
         "CREATE OR REPLACE MATERIALIZED VIEW {} REFRESH EVERY 1 HOUR{after}\n({columns})\nENGINE = MergeTree ORDER BY \
@@ -58,19 +60,19 @@ fn kind(kind: &str) -> anyhow::Result<&'static str> {
 /// - COUNT is a SUM of these, since a count has no sign;
 /// - LAG and LEAD get a column that may be null, or the first and last row have 0 and not null;
 /// - `a.x` in the list of a SELECT is called x, which ClickHouse only does where no other table has an x.
-fn spell(sql: &str) -> String {
+fn spell(sql: &str) -> Result<String, TokenizerError> {
     let mut sql = sql.replace("VARCHAR(10)", "VARCHAR");
     for part in ["dispatch", "periodic"] {
         let split = format!("splitByString('/{part}-', job_id)[1]");
         sql = sql.replace(&format!("SPLIT_PART(job_id, '/{part}-', 1)"), &split);
     }
-    let tokens = tokens(&sql);
-    let at = |place: usize| tokens.get(place).map_or("", |token| token.text);
+    let tokens = tokens(&sql)?;
+    let at = |place: usize| tokens.get(place).map_or("", |token| token.text.as_str());
     // Whether the list of a SELECT is being read, at each depth of parentheses.
     let mut in_list = vec![false];
     let mut text = String::with_capacity(2 * sql.len());
     for (place, token) in tokens.iter().enumerate() {
-        let word = token.text;
+        let word = token.text.as_str();
         match word {
             "(" => in_list.push(false),
             ")" => {
@@ -88,7 +90,7 @@ fn spell(sql: &str) -> String {
         let is_listed = in_list.last() == Some(&true)
             && matches!(before, "SELECT" | "DISTINCT" | ",")
             && matches!(after, "," | "FROM");
-        text.push_str(token.space);
+        text.push_str(&token.space);
         if word == "COUNT" && after == "(" && at(place + 3) == ")" {
             text.push_str("SUM");
         } else if call == "COUNT" && after == ")" {
@@ -103,7 +105,7 @@ fn spell(sql: &str) -> String {
             text.push_str(word);
         }
     }
-    text
+    Ok(text)
 }
 
 /// Whether a token is a name, or a key word.
@@ -112,45 +114,25 @@ fn is_name(word: &str) -> bool {
 }
 
 /// A name (with its table's), a key word, a number, a string or a sign, and the white space and comments before it.
-struct Token<'a> {
-    space: &'a str,
-    text: &'a str,
+struct Token {
+    space: String,
+    text: String,
 }
 
 /// The tokens of a text; together they are the text.
-fn tokens(sql: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut rest = sql;
-    while !rest.is_empty() {
-        let (space, from) = rest.split_at(length_of_space(rest));
-        let (text, after) = from.split_at(length_of_token(from));
-        tokens.push(Token { space, text });
-        rest = after;
+fn tokens(sql: &str) -> Result<Vec<Token>, TokenizerError> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut space = String::new();
+    for token in Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize()? {
+        let text = token.to_string();
+        match tokens.last_mut() {
+            _ if matches!(token, tokenizer::Token::Whitespace(_)) => space.push_str(&text),
+            Some(name) if space.is_empty() && (text == "." || name.text.ends_with('.')) => name.text.push_str(&text),
+            _ => tokens.push(Token { space: std::mem::take(&mut space), text }),
+        }
     }
-    tokens
-}
-
-/// How many bytes of white space and comments a text begins with.
-fn length_of_space(sql: &str) -> usize {
-    let mut rest = sql.trim_start();
-    while rest.starts_with("--") {
-        rest = rest.find('\n').map_or("", |end| rest[end..].trim_start());
-    }
-    sql.len() - rest.len()
-}
-
-/// How many bytes the first token of a text has.
-fn length_of_token(sql: &str) -> usize {
-    if let Some(text) = sql.strip_prefix('\'') {
-        // A quote within a string is written twice: that makes two strings side by side.
-        return text.find('\'').map_or(sql.len(), |end| end + 2);
-    }
-    let is_part = |next: char| next.is_ascii_alphanumeric() || next == '_' || next == '.';
-    match sql.find(|next: char| !is_part(next)) {
-        Some(0) => sql.chars().next().map_or(0, char::len_utf8),
-        Some(end) => end,
-        None => sql.len(),
-    }
+    tokens.push(Token { space, text: String::new() });
+    Ok(tokens)
 }
 
 #[cfg(test)]
@@ -174,24 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_a_sign_and_names_are_what_is_written() {
-        assert_eq!(spell("SELECT a.x, b.y AS z FROM t"), "SELECT a.x AS x, b.y AS z FROM t");
+    fn numbers_have_a_sign_and_names_are_what_is_written() -> anyhow::Result<()> {
+        assert_eq!(spell("SELECT a.x, b.y AS z FROM t")?, "SELECT a.x AS x, b.y AS z FROM t");
         assert_eq!(
-            spell("SELECT f(a.x, 1) AS y FROM t WHERE a.x = 10"),
+            spell("SELECT f(a.x, 1) AS y FROM t WHERE a.x = 10")?,
             "SELECT f(a.x, toInt64(1)) AS y FROM t WHERE a.x = toInt64(10)"
         );
         assert_eq!(
-            spell("SELECT COUNT(*) AS n, COUNT(x) OVER (ORDER BY a.b, a.c) AS m FROM t"),
+            spell("SELECT COUNT(*) AS n, COUNT(x) OVER (ORDER BY a.b, a.c) AS m FROM t")?,
             "SELECT SUM(toInt64(1)) AS n, SUM(toInt64(x IS NOT NULL)) OVER (ORDER BY a.b, a.c) AS m FROM t"
         );
         assert_eq!(
-            spell("SELECT COUNT(DISTINCT x), LAG(x) OVER (ORDER BY y)"),
+            spell("SELECT COUNT(DISTINCT x), LAG(x) OVER (ORDER BY y)")?,
             "SELECT COUNT(DISTINCT x), LAG(toNullable(x)) OVER (ORDER BY y)"
         );
         assert_eq!(
-            spell("SELECT CAST(NULL AS VARCHAR(10)) -- 5 's\n, '7 a.b', 0.5"),
+            spell("SELECT CAST(NULL AS VARCHAR(10)) -- 5 's\n, '7 a.b', 0.5")?,
             "SELECT CAST(NULL AS VARCHAR) -- 5 's\n, '7 a.b', 0.5"
         );
-        assert_eq!(spell("SELECT a.x FROM t GROUP BY a.x, a.y"), "SELECT a.x AS x FROM t GROUP BY a.x, a.y");
+        assert_eq!(spell("SELECT a.x FROM t GROUP BY a.x, a.y")?, "SELECT a.x AS x FROM t GROUP BY a.x, a.y");
+        Ok(())
     }
 }
