@@ -11,8 +11,9 @@ use crate::decode::document::Place;
 use crate::decode::scan::after_space;
 use crate::source::{self, AskedAgain, Found, Input, Origin};
 
-/// Large enough that its turn costs nothing, small enough that a few of them fit a small machine.
-const BLOCK: usize = 4 << 20;
+/// Large enough that its turn costs nothing, small enough that its rows, which are some times larger and filled column by
+/// column, stay in a core's cache.
+const BLOCK: usize = 1 << 20;
 
 /// What goes from the reading thread to the workers, numbered in order of arrival.
 pub enum Step {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::delta::Add;
 use super::objects::Objects;
-use crate::store::parquet::properties;
+use crate::store::parquet::{properties, with_a_place};
 use crate::tables::Table;
 use crate::time;
 
@@ -97,8 +97,9 @@ impl<'o> Writer<'o> {
         }
         let columns: Option<Vec<ArrayRef>> =
             self.schema.fields().iter().map(|field| batch.column_by_name(field.name()).cloned()).collect();
-        let batch =
-            RecordBatch::try_new(self.schema.clone(), columns.context("rows without a column of their table")?)?;
+        let columns = columns.context("rows without a column of their table")?;
+        let columns = columns.into_iter().map(with_a_place).collect::<Result<_, _>>()?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         let writer = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(vacant) => {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::buffer::Buffer;
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
@@ -82,7 +84,7 @@ impl RowGroups {
         for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
             // As one array: pages may end where what is written at once does, and batches must leave no trace.
             let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(i).as_ref()).collect();
-            for leaf in compute_leaves(self.schema.field(i), &concat(&parts)?)? {
+            for leaf in compute_leaves(self.schema.field(i), &with_a_place(concat(&parts)?)?)? {
                 writer.write(&leaf)?;
             }
             chunks.push(writer.close()?);
@@ -109,6 +111,20 @@ impl RowGroups {
         let file = self.turn.lock().unwrap_or_else(PoisonError::into_inner).file.take();
         file.map_or(Ok(()), |file| file.close().map(drop).map_err(Into::into))
     }
+}
+
+/// A column as it is best written. Texts of which all are empty, such as a region that nobody named, have no bytes, so
+/// that each begins nowhere. Comparing nothing with nothing there takes memcmp 400 ns where it loads with a mask of AVX-512,
+/// which was a fifth of an export's time. With a byte behind them they begin somewhere.
+///
+/// # Errors
+/// Never, but for a fault of ours.
+pub fn with_a_place(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let Some(texts) = column.as_string_opt::<i32>().filter(|texts| texts.value_data().is_empty()) else {
+        return Ok(column);
+    };
+    let (offsets, _, nulls) = texts.clone().into_parts();
+    Ok(Arc::new(StringArray::try_new(offsets, Buffer::from(vec![0]), nulls)?))
 }
 
 /// The batches of a Parquet file, in order.
@@ -142,7 +158,9 @@ pub fn write(
 ) -> anyhow::Result<()> {
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties(&schema)))?;
     for batch in batches {
-        writer.write(&batch?)?;
+        let (schema, columns, _) = batch?.into_parts();
+        let columns = columns.into_iter().map(with_a_place).collect::<Result<_, _>>()?;
+        writer.write(&RecordBatch::try_new(schema, columns)?)?;
     }
     writer.close()?;
     Ok(())

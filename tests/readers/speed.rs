@@ -8,7 +8,7 @@ use alloclog::decode::document::{Mode, Place, Reader};
 use super::documents::sample;
 
 /// The size of the intake's blocks.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 1 << 20;
 
 /// Reads a document block by block; how many allocations it has.
 fn read(text: &[u8], strict: bool) -> usize {

@@ -8,7 +8,7 @@ use crate::simulator::{Cluster, Config, Document, Encoder, Layout, MINUTE, Objec
 use crate::support::take;
 
 /// The blocks of the intake.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 1 << 20;
 
 fn check_large(cluster: &Cluster, document: &Document) {
     assert!(document.bytes.len() > 2 * BLOCK, "{} has only {} bytes", document.name, document.bytes.len());
