@@ -66,10 +66,6 @@ pub const VIEWS: [View; 22] = [
     View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
 
-/// The views for which the streaming engine is asked: it groups millions of rows by text in half the time and memory.
-/// It does not know every join that others need, and falls over instead of saying so.
-const STREAMED: [&str; 1] = ["event_counts"];
-
 /// So many bytes of stored tables are much.
 const MUCH: u64 = 16 << 20;
 
@@ -219,10 +215,12 @@ fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
 
 /// The rows of a view, its steps computed one after the other; a step is let go when no other needs it.
 fn view_frame(store: &Store, plan: &Plan) -> anyhow::Result<DataFrame> {
-    let engine = if STREAMED.contains(&plan.view.name) { Engine::Streaming } else { Engine::InMemory };
     let mut context = context(store, plan.reads.iter())?;
     let mut rows = DataFrame::empty();
     for step in &plan.steps {
+        // The streaming engine groups by text in half the time and memory. It does not know every join that others
+        // need, and falls over instead of saying so.
+        let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         rows = context.execute(&step.sql)?.collect_with_engine(engine)?.unwrap_single();
         step.last_use_of.iter().for_each(|name| context.unregister(name));
         context.register(&step.name, rows.clone().lazy());

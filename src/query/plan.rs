@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, bail};
-use sqlparser::ast::{Statement, Visit, visit_relations};
+use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, Visit, visit_relations};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
@@ -33,6 +33,8 @@ pub(super) struct Step {
     pub name: String,
     /// Its text.
     pub sql: String,
+    /// Whether it only groups the rows of one table.
+    pub only_groups: bool,
     /// Steps before it that nobody needs after it.
     pub last_use_of: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Step {
 /// # Errors
 /// When its file is not one SELECT in SQL.
 pub fn of(view: &'static View, by: &By) -> anyhow::Result<Plan> {
-    plan(view, by, Order::AsWritten)
+    plan(view, by, true)
 }
 
 /// What is to be done for these views and all that they need, in an order in which it can be done. What only others need
@@ -55,8 +57,7 @@ pub fn needed(wanted: &[&'static View], by: &By) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
         if names.contains(view.name) {
-            let order = if wanted.contains(&view) { Order::AsWritten } else { Order::Any };
-            let plan = plan(view, by, order)?;
+            let plan = plan(view, by, wanted.contains(&view))?;
             names.extend(plan.reads.iter().cloned());
             plans.push(plan);
         }
@@ -71,24 +72,17 @@ pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
     Table::ALL.into_iter().filter(is_read).collect()
 }
 
-/// The order of a view's rows.
-enum Order {
-    /// As its text says.
-    AsWritten,
-    /// Of no account: whatever reads it does not go by it.
-    Any,
-}
-
-fn plan(view: &'static View, by: &By, order: Order) -> anyhow::Result<Plan> {
+fn plan(view: &'static View, by: &By, is_wanted: bool) -> anyhow::Result<Plan> {
     let what = || format!("queries/{}.sql", view.name);
-    if view.is_grouped() { cut(view, &by.edit(view.sql), order) } else { cut(view, view.sql, order) }.with_context(what)
+    let sql = if view.is_grouped() { &by.edit(view.sql) } else { view.sql };
+    cut(view, sql, is_wanted).with_context(what)
 }
 
-/// Cuts a view's text into its SELECTs.
-fn cut(view: &'static View, sql: &str, order: Order) -> anyhow::Result<Plan> {
+/// Cuts a view's text into its SELECTs. The order of rows that are not wanted is of no account.
+fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
     let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
-    if let Order::Any = order {
+    if !is_wanted {
         query.order_by = None;
     }
     let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
@@ -102,9 +96,17 @@ fn cut(view: &'static View, sql: &str, order: Order) -> anyhow::Result<Plan> {
             step.last_use_of.retain(|earlier| !own.contains(earlier));
         }
         reads.extend(named.into_iter().filter(|name| !own.contains(name)));
-        steps.push(Step { name, sql: query.to_string(), last_use_of: own });
+        steps.push(Step { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
     }
     Ok(Plan { view, reads, steps })
+}
+
+/// Whether a query groups the rows of one table, and does nothing else.
+fn only_groups(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let is_grouped = matches!(&select.group_by, GroupByExpr::Expressions(columns, _) if !columns.is_empty());
+    let [from] = select.from.as_slice() else { return false };
+    is_grouped && from.joins.is_empty() && query.order_by.is_none()
 }
 
 /// The tables that a query names.
@@ -125,7 +127,7 @@ mod tests {
     fn a_step_is_let_go_where_it_is_named_last() {
         let sql = "WITH a AS (SELECT x FROM task_events), b AS (SELECT a.x FROM a), \
                    c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c ORDER BY x";
-        let plan = cut(&VIEWS[0], sql, Order::Any).unwrap();
+        let plan = cut(&VIEWS[0], sql, false).unwrap();
         let steps: Vec<_> = plan.steps.iter().map(|step| (step.name.as_str(), step.last_use_of.join(" "))).collect();
         let wanted = [("a", ""), ("b", ""), ("c", "a b"), (VIEWS[0].name, "c")];
         assert_eq!(steps, wanted.map(|(name, last)| (name, last.to_owned())));
