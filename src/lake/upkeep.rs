@@ -19,8 +19,12 @@ const LARGE: i64 = 32 << 20;
 const MERGED: i64 = 64 << 20;
 /// Fewer small files than these are left alone: merging them again and again would cost more than they do.
 const FEW: usize = 8;
+/// After so many days hardly anything comes to a day any more, and its last few files are merged, too.
+const SETTLED_DAYS: i64 = 3;
 /// As many of the last batches are read by a check: a week's, with one each minute.
 const LAST_BATCHES: u64 = 10_000;
+/// A day.
+const DAY_MS: i64 = 24 * 3_600_000;
 /// A merge that takes longer gives up: what it has written could be taken for what nobody needs.
 const MERGE_MS: i64 = 12 * 3_600_000;
 
@@ -290,7 +294,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
     let now = lake.objects.now_ms()?;
     for table in Table::ALL {
         let state = delta::state(&lake.objects, table)?;
-        for group in groups(table, &state) {
+        for group in groups(table, &state, now) {
             progress(&format!("{}: {} files", table.name(), group.len()));
             match merge(lake, table, &group)? {
                 Some(into) => {
@@ -306,14 +310,16 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
 }
 
 /// Small files that belong together: of one partition, next to each other in time, as many as make a large one.
-fn groups(table: Table, state: &State) -> Vec<Vec<Add>> {
+fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
+    let settled = now_ms / DAY_MS - SETTLED_DAYS;
+    let enough = |day: Option<i32>| if day.is_some_and(|day| i64::from(day) < settled) { 2 } else { FEW };
     let mut small: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
     for add in state.files.values().filter(|add| add.size < LARGE) {
         small.entry(files::day(add)).or_default().push(add);
     }
     let first = |add: &Add| files::time_column(table).and_then(|time| files::bounds(add, time)).map(|(first, _)| first);
     let mut groups = Vec::new();
-    for mut adds in small.into_values().filter(|adds| adds.len() >= FEW) {
+    for (_, mut adds) in small.into_iter().filter(|(day, adds)| adds.len() >= enough(*day)) {
         adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
         let (mut group, mut bytes) = (Vec::new(), 0);
         for add in adds {

@@ -96,6 +96,12 @@ class LakeDir:
     def check(self, *arguments, **options):
         return self.run("lake", "check", "-q", self.lake, *arguments, **options)
 
+    def info(self):
+        """What the lake holds by its own word: its tables by name."""
+        command = [self.binary, "lake", "info", self.lake, "--format", "json"]
+        told = subprocess.run(command, check=True, capture_output=True, env=self.environment())
+        return {table["table"]: table for table in json.loads(told.stdout)["tables"]}
+
     def must_be(self, *truths):
         """The lake reads as one of these exports."""
         export = self.export()

@@ -20,3 +20,9 @@ def test_an_ingest_costs_no_more_as_the_lake_grows(lake, ground):
     # Batches stay for ever, one a look; all other files come and go.
     others = [cost.files - number for number, cost in enumerate(costs, 1)]
     assert max(others[110:]) <= 1.2 * max(others[50:110]), others
+    # A day that is over for long has one file; one of the last few days has seven at most.
+    lake.run("lake", "compact", "-q", lake.lake)
+    files = {name: table["files"] for name, table in lake.info().items()}
+    days = sum(1 for _ in (lake.lake / "task_events").glob("event_date=*"))
+    assert days > 20 and files["task_events"] <= days + 4 * 7, (days, files)
+    assert all(count < 8 for table, count in files.items() if table != "task_events"), files
