@@ -4,8 +4,9 @@
 -- started periodically.
 -- An allocation that another one replaced does not decide how the run ended, unless all were replaced. A lost one whose
 -- tasks are all dead counts as failed if any of them failed, else as complete. One that is complete, was told to stop
--- and shows no exit with 0 was stopped; one that ran longer than max_run_duration failed. A run of which an allocation
--- lives is running; else it is failed, lost, unknown, stopped or complete by the first of these that an allocation is.
+-- and shows no exit with 0 of a main task's last run was stopped, or unknown where events of that run are lost that may
+-- hold one; one that ran longer than max_run_duration failed. A run of which an allocation lives is running; else it is
+-- failed, lost, unknown, stopped or complete by the first of these that an allocation is.
 -- The period cuts by created_at.
 --
 -- Columns:
@@ -17,7 +18,7 @@
 --   job_type          string     batch, sysbatch or another; null when no source told
 --   job_version       int64      version of the job; null when no source told
 --   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished before it
---                                was seen to end)
+--                                was seen to end, or it was told to stop and its last events are lost)
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
@@ -61,12 +62,36 @@ WITH instances AS (
   FROM task_states
   GROUP BY region, alloc_id
 ), ends_by_allocation AS (
-  SELECT region, alloc_id,
-         MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN 1 ELSE 0 END)
-           AS has_clean_exit,
-         MAX(CASE WHEN class = 'timeout' THEN 1 ELSE 0 END) AS has_timeout
+  SELECT region, alloc_id, MAX(CASE WHEN class = 'timeout' THEN 1 ELSE 0 END) AS has_timeout
   FROM endings
   GROUP BY region, alloc_id
+), stopped_events AS (
+  SELECT t.region, t.alloc_id, t.task, t.run, t.event_no, t.event_type, t.exit_code, t.signal, t.is_started
+  FROM timeline AS t
+  JOIN batch_allocations AS b ON b.region = t.region AND b.alloc_id = t.alloc_id
+  WHERE b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')
+), stopped_tasks AS (
+  -- An exit with 0 that a restart followed completed nothing. Where what came before the last event of a task in its
+  -- run is lost, an exit may be among it.
+  SELECT region, alloc_id, task, MAX(event_no) AS last_no, MAX(run) AS last_run,
+         MAX(CASE WHEN event_type = 'Restarting' THEN event_no ELSE 0 END) AS restarting_no,
+         MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN event_no ELSE 0 END)
+           AS clean_exit_no,
+         MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN run ELSE 0 END)
+           AS clean_exit_run,
+         MAX(CASE WHEN is_started IS NULL THEN event_no ELSE 0 END) AS blind_no
+  FROM stopped_events
+  GROUP BY region, alloc_id, task
+), stops_by_allocation AS (
+  -- What a prestart task does is not the work.
+  SELECT t.region, t.alloc_id,
+         MAX(CASE WHEN t.clean_exit_no > t.restarting_no AND t.clean_exit_run = t.last_run THEN 1 ELSE 0 END)
+           AS has_clean_exit,
+         MAX(CASE WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
+  FROM stopped_tasks AS t
+  LEFT JOIN task_states AS s ON s.region = t.region AND s.alloc_id = t.alloc_id AND s.task = t.task
+  WHERE s.lifecycle_hook IS NULL
+  GROUP BY t.region, t.alloc_id
 ), judged AS (
   SELECT b.region, b.namespace, b.job_id, COALESCE(b.parent, b.job_id) AS parent_job_id, b.job_type, b.job_version,
          b.created_at, b.created_at_ns,
@@ -76,7 +101,8 @@ WITH instances AS (
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'
               WHEN b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')
-                AND COALESCE(e.has_clean_exit, 0) = 0 THEN 'stopped'
+                AND COALESCE(h.has_clean_exit, 0) = 0
+                THEN CASE WHEN h.has_hidden_end = 1 THEN 'unknown' ELSE 'stopped' END
               WHEN b.client_status = 'complete' THEN 'complete'
               WHEN b.client_status = 'lost' AND t.tasks > 0 AND t.dead_tasks = t.tasks
                 THEN CASE WHEN t.has_failed = 1 THEN 'failed' ELSE 'complete' END
@@ -86,6 +112,7 @@ WITH instances AS (
   LEFT JOIN replaced_allocations AS r ON r.region = b.region AND r.replaced_id = b.alloc_id
   LEFT JOIN tasks_by_allocation AS t ON t.region = b.region AND t.alloc_id = b.alloc_id
   LEFT JOIN ends_by_allocation AS e ON e.region = b.region AND e.alloc_id = b.alloc_id
+  LEFT JOIN stops_by_allocation AS h ON h.region = b.region AND h.alloc_id = b.alloc_id
 ), deciding AS (
   SELECT *, MAX(is_last) OVER (PARTITION BY region, namespace, job_id, job_version) AS has_last
   FROM judged

@@ -96,7 +96,7 @@ fn judged(number: u32, most: usize, hard: &[&str]) {
     let tally = RefCell::new(Tally::new());
     for_all(number, cases(most), |case| {
         with(case, |truth, answers| {
-            let mut judge = Judge::new(truth, answers);
+            let mut judge = Judge::new(truth, answers)?;
             judge.all()?;
             for (what, times) in judge.tally {
                 *tally.borrow_mut().entry(what).or_default() += times;

@@ -6,7 +6,7 @@ use alloclog::query::Row;
 use anyhow::{Context, ensure};
 
 use crate::answers::Answers;
-use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, TaskKey, Truth};
+use crate::simulator::{Cause, Class, Cluster, Event, Replacing, StateTruth, Story, TaskKey, Truth};
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -20,13 +20,25 @@ pub struct Judge<'a> {
     answers: &'a Answers,
     stories: BTreeMap<TaskKey, Story<'a>>,
     states: BTreeMap<TaskKey, StateTruth>,
+    /// The tasks that are known to have a lifecycle hook, by allocation and name.
+    hooks: BTreeSet<(String, String)>,
     pub tally: Tally,
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(truth: &'a Truth<'a>, answers: &'a Answers) -> Self {
+    pub fn new(truth: &'a Truth<'a>, answers: &'a Answers) -> anyhow::Result<Self> {
         let (stories, states) = (truth.stories(), truth.states());
-        Self { cluster: truth.cluster, truth, answers, stories, states, tally: Tally::new() }
+        let hooks = answers.rows("task_states")?.into_iter().filter(|row| row.text("lifecycle_hook").is_some());
+        let hooks = hooks.filter_map(|row| Some((row.text("alloc_id")?.to_owned(), row.text("task")?.to_owned())));
+        Ok(Self {
+            cluster: truth.cluster,
+            truth,
+            answers,
+            stories,
+            states,
+            hooks: hooks.collect(),
+            tally: Tally::new(),
+        })
     }
 
     /// Judges everything, and tells of each statistic that is wrong.
@@ -381,7 +393,12 @@ impl<'a> Judge<'a> {
             }
             let verdicts: BTreeSet<&str> = deciding.iter().map(|(n, v)| self.verdict(*n, *v)).collect();
             let order = ["running", "failed", "lost", "stopped"];
-            let outcome = order.into_iter().find(|one| verdicts.contains(one)).unwrap_or("complete");
+            let mut outcome = order.into_iter().find(|one| verdicts.contains(one)).unwrap_or("complete");
+            // Where no exit with 0 is in view, and events are lost, one may be among them.
+            let hides = || deciding.iter().any(|(n, v)| self.may_hide_an_exit(*n, *v));
+            if named("outcome") == "unknown" && ["stopped", "complete"].contains(&outcome) && hides() {
+                outcome = "unknown";
+            }
             ensure!(named("outcome") == outcome, "not {outcome}: {row:?}\n{verdicts:?}");
             let created = allocations.iter().map(|(n, _)| self.cluster.allocations[*n].created).min();
             ensure!(row.int("created_at_ns") == created, "not created at {created:?}: {row:?}");
@@ -412,9 +429,14 @@ impl<'a> Judge<'a> {
         let version = &allocation.versions[version];
         let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
         let timed_out = || stories().flat_map(Story::failures).any(|failure| failure.class == Class::Timeout);
+        // An exit with 0 that a restart followed completed nothing, and what a prestart task does is not the work.
         let ended_well = || {
-            let mut events = stories().flat_map(|story| story.events());
-            events.any(|e| e.event.kind == "Terminated" && (e.event.exit_code, e.event.signal) == (0, 0))
+            let mains =
+                stories().filter(|story| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone())));
+            mains.into_iter().any(|story| {
+                let last_run = story.events().iter().rev().take_while(|lived| lived.event.kind != "Restarting");
+                last_run.into_iter().any(|lived| is_clean_exit(&lived.event))
+            })
         };
         let known = version.steps.iter().flatten().filter(|step| step.is_some()).count();
         let made_up =
@@ -435,6 +457,20 @@ impl<'a> Judge<'a> {
             "lost" => "lost",
             _ => "running",
         }
+    }
+
+    /// Whether an allocation that was told to stop lost events of a task's last run.
+    fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
+        let allocation = &self.cluster.allocations[number];
+        let version = &allocation.versions[version];
+        let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
+        version.client_status == "complete"
+            && version.desired_status != "run"
+            && stories().any(|story| {
+                let last_run = || story.events().iter().zip(&story.seen).rev();
+                let mut last_run = last_run().take_while(|(lived, _)| lived.event.kind != "Restarting");
+                last_run.any(|(_, is_seen)| !is_seen)
+            })
     }
 
     /// When the tasks of an allocation ended.
@@ -538,6 +574,10 @@ const CAUSES: [(Cause, &str); 8] = [
     (Cause::Health, "health"),
     (Cause::Unknown, "unknown"),
 ];
+
+fn is_clean_exit(event: &Event) -> bool {
+    event.kind == "Terminated" && (event.exit_code, event.signal) == (0, 0)
+}
 
 fn cause_name(cause: Cause) -> &'static str {
     CAUSES.iter().find(|(one, _)| *one == cause).map_or("unknown", |(_, name)| name)
