@@ -43,7 +43,6 @@ fn kind(head: &[u8]) -> Kind {
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Kind::Zstd,
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
         [0xFF, 0xFE, b'{' | b'[', 0, ..] | [0xFE, 0xFF, 0, b'{' | b'[', ..] => Kind::Utf16,
-        [b'{' | b'[', 0, ..] | [0, b'{' | b'[', ..] => Kind::Utf16,
         _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
         _ => match text.first() {
             Some(b'{' | b'[') => Kind::Json,
