@@ -132,7 +132,9 @@ impl Cluster {
             for group in 0..cluster.jobs[job].groups.len() {
                 for index in 0..cluster.jobs[job].groups[group].count {
                     let at = begun + random.seconds(0.0, 1.0);
-                    cluster.place(Place { job, group, index, at, replaces: None, depth: 0 }, &mut random);
+                    let job_version = cluster.jobs[job].version;
+                    let place = Place { job, job_version, group, index, at, replaces: None, depth: 0 };
+                    cluster.place(place, &mut random);
                 }
             }
         }
@@ -237,16 +239,15 @@ impl Cluster {
         if let Some((at, why)) = next {
             let follower = self.allocations.len();
             let replaces = Some((number, why));
-            self.place(Place { at, replaces, depth: place.depth + 1, ..place }, &mut random);
+            // What is replaced is not updated in place any longer; what an update puts in its place is of a newer version.
+            decisions.retain(|(updated, decision)| !matches!(decision, Decision::Updated) || *updated < at);
+            let updates = decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Updated)).count() as i64;
+            let job_version = place.job_version + updates + i64::from(why == Replacing::Updated);
+            self.place(Place { at, job_version, replaces, depth: place.depth + 1, ..place }, &mut random);
             decisions.push((at, Decision::Replaced(self.allocations[follower].id.clone())));
         }
-        let versions = versions(
-            place.at,
-            self.jobs[place.job].version,
-            &course,
-            (node_number, &self.nodes[node_number]),
-            decisions,
-        );
+        let versions =
+            versions(place.at, place.job_version, &course, (node_number, &self.nodes[node_number]), decisions);
         let allocation = &mut self.allocations[number];
         (allocation.versions, allocation.lives) = (versions, course.lives);
         self.collect(number);
@@ -331,6 +332,7 @@ impl Cluster {
 #[derive(Clone)]
 struct Place {
     job: usize,
+    job_version: i64,
     group: usize,
     index: usize,
     at: i64,
