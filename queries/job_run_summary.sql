@@ -14,7 +14,7 @@
 --   stopped             int64      runs that were stopped
 --   lost                int64      runs lost with their node
 --   running             int64      runs that were not over when they were last seen
---   unknown             int64      runs that vanished before they were seen to end
+--   unknown             int64      runs whose end is not in view
 --   success_rate        double     complete runs among those that are complete, failed, stopped or lost; null when
 --                                  there are none
 --   samples             int64      runs whose duration is known

@@ -4,8 +4,9 @@
 -- started periodically.
 -- An allocation that another one replaced does not decide how the run ended, unless all were replaced. A lost one whose
 -- tasks are all dead counts as failed if any of them failed, else as complete. One that is complete, was told to stop
--- and shows no exit with 0 of a main task's last run was stopped, or unknown where events of that run are lost that may
--- hold one; one that ran longer than max_run_duration failed. A run of which an allocation lives is running; else it is
+-- and shows no exit with 0 that ended a main task's last run was stopped, or unknown where such an end may be missing
+-- (its events are lost, or no source shows its tasks); a task with a hook counts as a main task where no source lists
+-- hooks. One that ran longer than max_run_duration failed. A run of which an allocation lives is running; else it is
 -- failed, lost, unknown, stopped or complete by the first of these that an allocation is.
 -- The period cuts by created_at.
 --
@@ -18,7 +19,7 @@
 --   job_type          string     batch, sysbatch or another; null when no source told
 --   job_version       int64      version of the job; null when no source told
 --   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished before it
---                                was seen to end, or it was told to stop and its last events are lost)
+--                                was seen to end, or it was told to stop and its end is not in view)
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
@@ -71,27 +72,31 @@ WITH instances AS (
   JOIN batch_allocations AS b ON b.region = t.region AND b.alloc_id = t.alloc_id
   WHERE b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')
 ), stopped_tasks AS (
-  -- An exit with 0 that a restart followed completed nothing. Where what came before the last event of a task in its
-  -- run is lost, an exit may be among it.
   SELECT region, alloc_id, task, MAX(event_no) AS last_no, MAX(run) AS last_run,
          MAX(CASE WHEN event_type = 'Restarting' THEN event_no ELSE 0 END) AS restarting_no,
+         MAX(CASE WHEN event_type = 'Terminated' THEN event_no ELSE 0 END) AS end_no,
+         MAX(CASE WHEN event_type = 'Terminated' THEN run ELSE 0 END) AS end_run,
          MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN event_no ELSE 0 END)
            AS clean_exit_no,
-         MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN run ELSE 0 END)
-           AS clean_exit_run,
          MAX(CASE WHEN is_started IS NULL THEN event_no ELSE 0 END) AS blind_no
   FROM stopped_events
   GROUP BY region, alloc_id, task
+), stopped_ends AS (
+  -- An exit that a restart followed ended nothing.
+  SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
+  FROM stopped_tasks
 ), stops_by_allocation AS (
-  -- What a prestart task does is not the work.
-  SELECT t.region, t.alloc_id,
-         MAX(CASE WHEN t.clean_exit_no > t.restarting_no AND t.clean_exit_run = t.last_run THEN 1 ELSE 0 END)
-           AS has_clean_exit,
-         MAX(CASE WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
-  FROM stopped_tasks AS t
-  LEFT JOIN task_states AS s ON s.region = t.region AND s.alloc_id = t.alloc_id AND s.task = t.task
-  WHERE s.lifecycle_hook IS NULL
-  GROUP BY t.region, t.alloc_id
+  -- What a prestart task does is not the work. Where the end of a task is not in view, and it was last seen alive, or
+  -- what came before its last event in its run is lost, it may have been an exit with 0.
+  SELECT s.region, s.alloc_id,
+         MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
+         MAX(CASE WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
+                  WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
+  FROM task_states AS s
+  JOIN batch_allocations AS b ON b.region = s.region AND b.alloc_id = s.alloc_id
+  LEFT JOIN stopped_ends AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
+  WHERE s.task IS NOT NULL AND s.lifecycle_hook IS NULL
+  GROUP BY s.region, s.alloc_id
 ), judged AS (
   SELECT b.region, b.namespace, b.job_id, COALESCE(b.parent, b.job_id) AS parent_job_id, b.job_type, b.job_version,
          b.created_at, b.created_at_ns,
@@ -102,7 +107,7 @@ WITH instances AS (
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'
               WHEN b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')
                 AND COALESCE(h.has_clean_exit, 0) = 0
-                THEN CASE WHEN h.has_hidden_end = 1 THEN 'unknown' ELSE 'stopped' END
+                THEN CASE WHEN h.has_hidden_end = 0 THEN 'stopped' ELSE 'unknown' END
               WHEN b.client_status = 'complete' THEN 'complete'
               WHEN b.client_status = 'lost' AND t.tasks > 0 AND t.dead_tasks = t.tasks
                 THEN CASE WHEN t.has_failed = 1 THEN 'failed' ELSE 'complete' END
@@ -124,14 +129,14 @@ WITH instances AS (
          SUM(CASE WHEN is_last = has_last AND verdict = 'running' THEN 1 ELSE 0 END) AS running,
          SUM(CASE WHEN is_last = has_last AND verdict = 'failed' THEN 1 ELSE 0 END) AS failed,
          SUM(CASE WHEN is_last = has_last AND verdict = 'lost' THEN 1 ELSE 0 END) AS lost,
-         SUM(CASE WHEN is_last = has_last AND verdict = 'unknown' THEN 1 ELSE 0 END) AS vanished,
+         SUM(CASE WHEN is_last = has_last AND verdict = 'unknown' THEN 1 ELSE 0 END) AS unknown,
          SUM(CASE WHEN is_last = has_last AND verdict = 'stopped' THEN 1 ELSE 0 END) AS stopped
   FROM deciding
   GROUP BY region, namespace, job_id, parent_job_id, job_version
 ), decided AS (
   SELECT *,
          CASE WHEN running > 0 THEN 'running' WHEN failed > 0 THEN 'failed' WHEN lost > 0 THEN 'lost'
-              WHEN vanished > 0 THEN 'unknown' WHEN stopped > 0 THEN 'stopped' ELSE 'complete' END AS outcome
+              WHEN unknown > 0 THEN 'unknown' WHEN stopped > 0 THEN 'stopped' ELSE 'complete' END AS outcome
   FROM runs
 ), finished AS (
   SELECT *,

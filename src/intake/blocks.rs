@@ -1,4 +1,4 @@
-//! Documents as blocks of a few MiB, cut where an allocation most likely begins.
+//! Documents as blocks of about a MiB, cut where an allocation most likely begins.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::SyncSender;
@@ -11,8 +11,8 @@ use crate::decode::document::Place;
 use crate::decode::scan::after_space;
 use crate::source::{self, AskedAgain, Found, Input, Origin};
 
-/// Large enough that its turn costs nothing, small enough that its rows, which are some times larger and filled column by
-/// column, stay in a core's cache.
+/// Large enough that its turn costs nothing, small enough that its rows, which are some times larger and filled column
+/// by column, stay in a core's cache.
 const BLOCK: usize = 1 << 20;
 
 /// What goes from the reading thread to the workers, numbered in order of arrival.

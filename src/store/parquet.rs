@@ -114,8 +114,8 @@ impl RowGroups {
 }
 
 /// A column as it is best written. Texts of which all are empty, such as a region that nobody named, have no bytes, so
-/// that each begins nowhere. Comparing nothing with nothing there takes memcmp 400 ns where it loads with a mask of AVX-512,
-/// which was a fifth of an export's time. With a byte behind them they begin somewhere.
+/// that each begins nowhere. Comparing nothing with nothing there takes memcmp 400 ns where it loads with a mask of
+/// AVX-512, which was a fifth of an export's time. With a byte behind them they begin somewhere.
 ///
 /// # Errors
 /// Never, but for a fault of ours.

@@ -434,8 +434,8 @@ impl<'a> Judge<'a> {
             let mains =
                 stories().filter(|story| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone())));
             mains.into_iter().any(|story| {
-                let last_run = story.events().iter().rev().take_while(|lived| lived.event.kind != "Restarting");
-                last_run.into_iter().any(|lived| is_clean_exit(&lived.event))
+                let mut last_run = story.events().iter().rev().take_while(|lived| lived.event.kind != "Restarting");
+                last_run.find(|lived| lived.event.kind == "Terminated").is_some_and(|end| is_clean_exit(&end.event))
             })
         };
         let known = version.steps.iter().flatten().filter(|step| step.is_some()).count();
@@ -459,18 +459,19 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether an allocation that was told to stop lost events of a task's last run.
+    /// Whether an allocation that was told to stop lost events of a task's last run, or does not show a task's end.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
         let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
         version.client_status == "complete"
             && version.desired_status != "run"
-            && stories().any(|story| {
-                let last_run = || story.events().iter().zip(&story.seen).rev();
-                let mut last_run = last_run().take_while(|(lived, _)| lived.event.kind != "Restarting");
-                last_run.any(|(_, is_seen)| !is_seen)
-            })
+            && (stories().count() == 0
+                || stories().any(|story| {
+                    let last_run = story.events().iter().zip(&story.seen).rev();
+                    let mut last_run = last_run.take_while(|(lived, _)| lived.event.kind != "Restarting");
+                    story.state.state != "dead" || last_run.any(|(_, is_seen)| !is_seen)
+                }))
     }
 
     /// When the tasks of an allocation ended.
