@@ -5,9 +5,9 @@
 -- An allocation that another one replaced does not decide how the run ended, unless all were replaced. A lost one whose
 -- tasks are all dead counts as failed if any of them failed, else as complete. One that is complete, was told to stop
 -- and shows no exit with 0 that ended a main task's last run was stopped, or unknown where such an end may be missing
--- (its events are lost, or no source shows its tasks); a task with a hook counts as a main task where no source lists
--- hooks. One that ran longer than max_run_duration failed. A run of which an allocation lives is running; else it is
--- failed, lost, unknown, stopped or complete by the first of these that an allocation is.
+-- (its events are lost, its client lost its state, or no source shows its tasks); a task with a hook counts as a main
+-- task where no source lists hooks. One that ran longer than max_run_duration failed. A run of which an allocation
+-- lives is running; else it is failed, lost, unknown, stopped or complete by the first of these that an allocation is.
 -- The period cuts by created_at.
 --
 -- Columns:
@@ -78,7 +78,8 @@ WITH instances AS (
          MAX(CASE WHEN event_type = 'Terminated' THEN run ELSE 0 END) AS end_run,
          MAX(CASE WHEN event_type = 'Terminated' AND exit_code = 0 AND COALESCE(signal, 0) = 0 THEN event_no ELSE 0 END)
            AS clean_exit_no,
-         MAX(CASE WHEN is_started IS NULL THEN event_no ELSE 0 END) AS blind_no
+         MAX(CASE WHEN is_started IS NULL THEN event_no ELSE 0 END) AS blind_no,
+         SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received
   FROM stopped_events
   GROUP BY region, alloc_id, task
 ), stopped_ends AS (
@@ -87,10 +88,11 @@ WITH instances AS (
   FROM stopped_tasks
 ), stops_by_allocation AS (
   -- What a prestart task does is not the work. Where the end of a task is not in view, and it was last seen alive, or
-  -- what came before its last event in its run is lost, it may have been an exit with 0.
+  -- what came before its last event in its run is lost, it may have been an exit with 0; and a client that lost its
+  -- state, and received the task anew, counts its runs anew, so that which is the last is not known.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
-         MAX(CASE WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
+         MAX(CASE WHEN t.received > 1 THEN 1 WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
                   WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
   FROM task_states AS s
   JOIN batch_allocations AS b ON b.region = s.region AND b.alloc_id = s.alloc_id

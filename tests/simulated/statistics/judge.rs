@@ -399,7 +399,7 @@ impl<'a> Judge<'a> {
             if named("outcome") == "unknown" && ["stopped", "complete"].contains(&outcome) && hides() {
                 outcome = "unknown";
             }
-            ensure!(named("outcome") == outcome, "not {outcome}: {row:?}\n{verdicts:?}");
+            ensure!(named("outcome") == outcome, "not {outcome}: {row:?}\n{}", self.told_of(&deciding));
             let created = allocations.iter().map(|(n, _)| self.cluster.allocations[*n].created).min();
             ensure!(row.int("created_at_ns") == created, "not created at {created:?}: {row:?}");
             let ends = allocations.iter().flat_map(|(n, v)| self.ends(*n, *v)).max();
@@ -459,7 +459,21 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether an allocation that was told to stop lost events of a task's last run, or does not show a task's end.
+    /// What happened in some allocations.
+    fn told_of(&self, allocations: &[&(usize, usize)]) -> String {
+        let mut told = String::new();
+        for (number, version) in allocations {
+            let id = &self.cluster.allocations[*number].id;
+            told.push_str(&format!("{id}: {}\n", self.verdict(*number, *version)));
+            for ((_, task), story) in self.stories.iter().filter(|((alloc_id, _), _)| alloc_id == id) {
+                told.push_str(&format!("{task}, {}:\n{}\n", story.state.state, tell(story)));
+            }
+        }
+        told
+    }
+
+    /// Whether an allocation that was told to stop lost events of a task's last run, does not show a task's end,
+    /// or has one that cannot be told from its events.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
@@ -470,7 +484,7 @@ impl<'a> Judge<'a> {
                 || stories().any(|story| {
                     let last_run = story.events().iter().zip(&story.seen).rev();
                     let mut last_run = last_run.take_while(|(lived, _)| lived.event.kind != "Restarting");
-                    story.state.state != "dead" || last_run.any(|(_, is_seen)| !is_seen)
+                    story.state.state != "dead" || !story.is_clear() || last_run.any(|(_, is_seen)| !is_seen)
                 }))
     }
 
