@@ -41,10 +41,9 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)
-        # What killed ones left belongs to nothing, and can go.
+        # What killed ones left, if any was killed between its files and its batch, belongs to nothing, and can go.
         server.age(program.prefix, days=9)
         vacuum = ["lake", "vacuum", program.lake]
-        assert program.run(*vacuum, "--dry-run")[0].split()
         program.run(*vacuum)
         assert not program.run(*vacuum, "--dry-run")[0].split()
         program.holds(truth)
