@@ -28,7 +28,7 @@ mod truth;
 mod version;
 
 pub use cluster::{Allocation, Cluster, Config, Replacing};
-pub use event::{Cause, Class, Event};
+pub use event::{Cause, Class};
 pub use life::Lived;
 pub use random::Random;
 pub use render::{BundleLayout, Document};

@@ -12,6 +12,7 @@ use super::delta::{self, Add, Committed, State};
 use super::objects::{self, Object};
 use super::{Batch, Heads, Lake, files, now_ms};
 use crate::tables::Table;
+use crate::time::DAY;
 
 /// Files of this size and more are large enough.
 const LARGE: i64 = 32 << 20;
@@ -23,8 +24,6 @@ const FEW: usize = 8;
 const SETTLED_DAYS: i64 = 3;
 /// As many of the last batches are read by a check: a week's, with one each minute.
 const LAST_BATCHES: u64 = 10_000;
-/// A day.
-const DAY_MS: i64 = 24 * 3_600_000;
 /// A merge that takes longer gives up: what it has written could be taken for what nobody needs.
 const MERGE_MS: i64 = 12 * 3_600_000;
 
@@ -311,7 +310,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
 
 /// Small files that belong together: of one partition, next to each other in time, as many as make a large one.
 fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
-    let settled = now_ms / DAY_MS - SETTLED_DAYS;
+    let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i32>| if day.is_some_and(|day| i64::from(day) < settled) { 2 } else { FEW };
     let mut small: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
     for add in state.files.values().filter(|add| add.size < LARGE) {

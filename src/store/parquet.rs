@@ -165,3 +165,19 @@ pub fn write(
     writer.close()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_without_bytes_get_a_place_and_stay_what_they_are() -> anyhow::Result<()> {
+        let empty: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("")]));
+        let placed = with_a_place(empty.clone())?;
+        assert_eq!(placed.as_string::<i32>(), empty.as_string::<i32>());
+        assert!(!placed.as_string::<i32>().value_data().is_empty());
+        let other: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("")]));
+        assert_eq!(&with_a_place(other.clone())?, &other);
+        Ok(())
+    }
+}

@@ -1,48 +1,9 @@
 """Killed anywhere: the next ingest finishes what was begun, and each row is there once."""
 
 import json
-import signal
-import threading
 
+from killer import Killer
 from proxy import straight
-
-
-def changes(request):
-    return request.method in ("PUT", "POST", "DELETE")
-
-
-class Killer:
-    """A rule that kills the program right before its request number n that changes the store is forwarded.
-
-    For the store that is the same as right after the one before it, of which the program may have heard or not.
-    """
-
-    def __init__(self, number):
-        self.number = number
-        self.changes = []
-        self.lock = threading.Lock()
-        self.is_started = threading.Event()
-
-    def __call__(self, request, forward):
-        if not changes(request):
-            return forward(request)
-        with self.lock:
-            self.changes.append(request)
-            is_meant = len(self.changes) == self.number
-        if not is_meant:
-            return forward(request)
-        assert self.is_started.wait(60)
-        self.process.kill()
-        self.process.wait()
-        return None
-
-    def kills(self, program, *arguments):
-        """Whether it was killed; else it has done its work."""
-        self.process = program.start(*arguments)
-        self.is_started.set()
-        self.process.communicate(timeout=120)
-        assert self.process.returncode in (0, -signal.SIGKILL)
-        return self.process.returncode != 0
 
 
 def test_an_ingest_may_be_killed_at_every_change_that_it_makes(program, proxy, lakes, listings, truth):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 from documents import parts
+from killer import Killer
+from proxy import straight
 from storm import KILLS_OF_TEST, SEEDS, WRITERS, Storm
 
 # An ingest takes longer here than in a directory.
@@ -41,9 +43,14 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)
-        # What killed ones left, if any was killed between its files and its batch, belongs to nothing, and can go.
+        # It is chance whether one was killed between its files and its batch; this one is, with a file put.
+        proxy.rule = Killer(2)
+        assert proxy.rule.kills(program, "ingest", listings[5], "--lake", program.lake)
+        proxy.rule = straight
+        # What killed ones left belongs to nothing, and can go.
         server.age(program.prefix, days=9)
         vacuum = ["lake", "vacuum", program.lake]
+        assert program.run(*vacuum, "--dry-run")[0].split()
         program.run(*vacuum)
         assert not program.run(*vacuum, "--dry-run")[0].split()
         program.holds(truth)

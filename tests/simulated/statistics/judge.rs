@@ -6,7 +6,7 @@ use alloclog::query::Row;
 use anyhow::{Context, ensure};
 
 use crate::answers::Answers;
-use crate::simulator::{Cause, Class, Cluster, Event, Replacing, StateTruth, Story, TaskKey, Truth};
+use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, TaskKey, Truth};
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -431,11 +431,11 @@ impl<'a> Judge<'a> {
         let timed_out = || stories().flat_map(Story::failures).any(|failure| failure.class == Class::Timeout);
         // An exit with 0 that a restart followed completed nothing, and what a prestart task does is not the work.
         let ended_well = || {
-            let mains =
-                stories().filter(|story| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone())));
-            mains.into_iter().any(|story| {
+            let is_main = |story: &&Story<'_>| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone()));
+            stories().filter(is_main).any(|story| {
                 let mut last_run = story.events().iter().rev().take_while(|lived| lived.event.kind != "Restarting");
-                last_run.find(|lived| lived.event.kind == "Terminated").is_some_and(|end| is_clean_exit(&end.event))
+                let end = last_run.find(|lived| lived.event.kind == "Terminated");
+                end.is_some_and(|end| (end.event.exit_code, end.event.signal) == (0, 0))
             })
         };
         let known = version.steps.iter().flatten().filter(|step| step.is_some()).count();
@@ -589,10 +589,6 @@ const CAUSES: [(Cause, &str); 8] = [
     (Cause::Health, "health"),
     (Cause::Unknown, "unknown"),
 ];
-
-fn is_clean_exit(event: &Event) -> bool {
-    event.kind == "Terminated" && (event.exit_code, event.signal) == (0, 0)
-}
 
 fn cause_name(cause: Cause) -> &'static str {
     CAUSES.iter().find(|(one, _)| *one == cause).map_or("unknown", |(_, name)| name)
