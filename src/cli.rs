@@ -62,6 +62,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = run(Cli::parse());
     let exit = result.unwrap_or_else(|error| {
+        // Who is being interrupted ends here, by the signal: work whose files are taken away fails, and that is no error.
+        interrupt::undisturbed(|_| ());
         if is_broken_pipe(&error) {
             // Whoever read our output has seen enough.
             return Exit::Done;
