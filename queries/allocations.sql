@@ -156,7 +156,7 @@ WITH versions AS (
   FROM last_listing
   GROUP BY region, namespace
 ), known AS (
-  SELECT m.region, m.alloc_id, m.namespace,
+  SELECT m.*,
          CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN FALSE ELSE TRUE END AS is_live,
          s.sighted_at_ns - s.sighted_at_ns % 3600000000000 AS sighted_hour_ns,
          CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at
@@ -165,16 +165,6 @@ WITH versions AS (
               ELSE m.last_modified_at_ns END AS known_at_ns
   FROM merged AS m
   LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
-), seen AS (
-  SELECT k.region, k.alloc_id,
-         CASE WHEN k.is_live AND l.last_listing_at_ns > COALESCE(k.known_at_ns, 0) THEN l.last_listing_at
-              ELSE k.known_at END AS last_seen_at,
-         CASE WHEN k.is_live AND l.last_listing_at_ns > COALESCE(k.known_at_ns, 0) THEN l.last_listing_at_ns
-              ELSE k.known_at_ns END AS last_seen_at_ns,
-         CASE WHEN k.is_live AND h.last_hour_ns > k.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
-  FROM known AS k
-  LEFT JOIN last_listing AS l ON l.region = k.region AND l.namespace = k.namespace AND l.hour_ns = k.sighted_hour_ns
-  LEFT JOIN last_hours AS h ON h.region = k.region AND h.namespace = k.namespace
 ), node_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
   FROM nodes
@@ -201,10 +191,14 @@ SELECT m.region, m.namespace, m.job_id, m.task_group, m.alloc_id, m.job_type, m.
        m.rescheduled_at_ns,
        m.created_at, m.created_at_ns, m.modified_at, m.modified_at_ns, m.create_index, m.modify_index,
        m.cpu_shares, m.memory_mb, m.memory_max_mb, m.disk_mb,
-       s.last_seen_at, s.last_seen_at_ns,
-       s.vanished
-FROM merged AS m
-JOIN seen AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
+       CASE WHEN m.is_live AND l.last_listing_at_ns > COALESCE(m.known_at_ns, 0) THEN l.last_listing_at
+            ELSE m.known_at END AS last_seen_at,
+       CASE WHEN m.is_live AND l.last_listing_at_ns > COALESCE(m.known_at_ns, 0) THEN l.last_listing_at_ns
+            ELSE m.known_at_ns END AS last_seen_at_ns,
+       CASE WHEN m.is_live AND h.last_hour_ns > m.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
+FROM known AS m
+LEFT JOIN last_listing AS l ON l.region = m.region AND l.namespace = m.namespace AND l.hour_ns = m.sighted_hour_ns
+LEFT JOIN last_hours AS h ON h.region = m.region AND h.namespace = m.namespace
 LEFT JOIN latest_nodes AS n ON n.region = m.region AND n.node_id = m.node_id
 ORDER BY m.region NULLS LAST, m.namespace NULLS LAST, m.job_id NULLS LAST, m.task_group NULLS LAST,
          m.alloc_id NULLS LAST

@@ -14,17 +14,13 @@
 --   latest_ns      int64   time of the latest likewise, 0 when none has a time
 --   has_rounded    bool    whether one's time comes from a document whose times went through a float
 
-WITH marked AS (
-  SELECT region, alloc_id, task, attempt, COALESCE(event_at_ns, 0) AS place_ns,
-         CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting,
-         CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END AS is_received,
-         CASE WHEN times_rounded THEN 1 ELSE 0 END AS is_rounded
+WITH by_attempt AS (
+  SELECT region, alloc_id, task, attempt, COUNT(*) AS events,
+         SUM(CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END) AS restarting,
+         SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received,
+         MIN(COALESCE(event_at_ns, 0)) AS earliest_ns, MAX(COALESCE(event_at_ns, 0)) AS latest_ns,
+         MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
   FROM task_events
-), by_attempt AS (
-  SELECT region, alloc_id, task, attempt, COUNT(*) AS events, SUM(is_restarting) AS restarting,
-         SUM(is_received) AS received, MIN(place_ns) AS earliest_ns, MAX(place_ns) AS latest_ns,
-         MAX(is_rounded) AS has_rounded
-  FROM marked
   GROUP BY region, alloc_id, task, attempt
 ), counted AS (
   SELECT region, alloc_id, task, SUM(events) AS events, SUM(restarting) AS restarting, SUM(received) AS received,

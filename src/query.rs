@@ -10,7 +10,7 @@ pub mod question;
 mod rows;
 mod together;
 
-use std::fs::{self, File};
+use std::fs::File;
 
 use anyhow::Context;
 use polars::prelude::{
@@ -66,8 +66,9 @@ pub const VIEWS: [View; 22] = [
     View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
 
-/// So many bytes of stored tables are much.
-const MUCH: u64 = 16 << 20;
+/// So many views are computed at a time. The engine uses all cores for much of a view, but not for all of it, and plans
+/// on one; more views than that would need memory for more.
+const AT_A_TIME: usize = 2;
 
 /// The statistics whose rows are groups, which `--by` names.
 pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
@@ -129,19 +130,11 @@ impl Period {
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
-    together::run(plans, at_a_time(store, plans), |plan| {
+    together::run(plans, AT_A_TIME, |plan| {
         let what = || format!("view {} cannot be computed", plan.view.name);
         let frame = if plan.view.name == "period" { period_frame(store, period) } else { view_frame(store, plan) };
         frame.and_then(|mut frame| put(store, plan.view.name, &mut frame)).with_context(what)
     })
-}
-
-/// How many views are computed at a time. Of little most is planning, which is done on one core; of much the engine
-/// keeps all cores busy itself, and two views would need memory for two.
-fn at_a_time(store: &Store, plans: &[Plan]) -> usize {
-    let size = |table: &Table| fs::metadata(store.path(table.name())).map_or(0, |file| file.len());
-    let stored: u64 = plan::tables(plans).iter().map(size).sum();
-    if stored < MUCH { 2 } else { 1 }
 }
 
 /// Answers a user's question from the tables and views in the store, and puts the answer there under this name.
