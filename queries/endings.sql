@@ -17,8 +17,9 @@
 -- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
 -- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
--- that was desired to stop; with exit code -1, as a wait that is called off gives it, also after a start that was in
--- progress and shows its Started between the two. With exit code 0 it may as well have completed, and is unknown there.
+-- that was desired to stop, unless Restarting or Not Restarting follows; with exit code -1, as a wait that is called off
+-- gives it, also after a start that was in progress and shows its Started between the two. With exit code 0 it may as
+-- well have completed, and is unknown there.
 -- It is restart after a Restart Signaled by a user or a change; completed with exit code 0; else unknown.
 -- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
 -- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run
@@ -67,6 +68,13 @@ WITH stopped_allocations AS (
   SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
   FROM timeline
   WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
+), stops_after_reconnected AS (
+  -- What Nomad stops it does not think of restarting.
+  SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
+  FROM ends_after_reconnected AS e
+  LEFT JOIN followers AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
+      AND n.event_no = e.event_no
+  WHERE COALESCE(n.event_type, '') NOT IN ('Restarting', 'Not Restarting')
 ), blind_ends AS (
   -- What came before a Terminated is lost: what comes after it tells whether it was a kill or an asked restart.
   SELECT c.region, c.alloc_id, c.task, c.event_no,
@@ -92,7 +100,7 @@ WITH stopped_allocations AS (
          COALESCE(CASE WHEN r.has_started THEN c.exit_code = -1 ELSE NOT r.has_started END, FALSE)
            AS is_reconnected_stop
   FROM candidates AS c
-  LEFT JOIN ends_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
+  LEFT JOIN stops_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
       AND r.event_no = c.event_no
 ), told AS (
   SELECT c.*, b.blind_end

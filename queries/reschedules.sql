@@ -5,9 +5,11 @@
 -- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
 -- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
 -- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
--- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Nothing tells where
--- the other one is lost, and was told to migrate or is of an older version, since it may have been replaced before; nor
--- where it failed after it was replaced. The period cuts by replaced_at.
+-- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Which of the two it
+-- was, nothing tells where the other one was not seen since, nor where it failed and was heard of after it was replaced.
+-- Without the tracker, nothing tells where the other one is lost, and was told to migrate, is of an older version or was
+-- lost after it was replaced; nor where it failed or is not needed any more, since it may have been lost, replaced, and
+-- heard of again. The period cuts by replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -62,26 +64,30 @@ WITH named_by_previous AS (
                      WHEN o.client_status = 'unknown'
                        OR o.desired_description LIKE '%unknown since its node is disconnected%'
                        OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
-                     -- What ended after it was replaced had been disconnected, and failed when it was back.
+                     -- What ended or was heard of after it was replaced may have been disconnected, and have failed when it
+                     -- was back.
                      WHEN o.client_status = 'failed' OR e.has_failed = 1
-                       THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns, FALSE) THEN 'rescheduled' END
+                       THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
+                                                   OR CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE),
+                                                   FALSE) THEN 'rescheduled' END
                      -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
-                     WHEN o.client_status = 'lost' OR o.desired_description LIKE '%lost since its node is down%'
-                       OR (o.next_allocation = r.alloc_id AND o.desired_status = 'run')
-                       THEN CASE WHEN e.has_failed = 0 THEN 'lost' END
-                     ELSE 'rescheduled' END
+                     WHEN o.client_status = 'lost' OR o.desired_status = 'stop' OR o.next_allocation = r.alloc_id
+                       OR CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE)
+                       THEN CASE WHEN e.has_failed = 0 THEN 'lost' END END
               WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
                 OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
               WHEN o.desired_description LIKE '%rescheduled because it failed%' THEN 'rescheduled'
-              WHEN o.desired_description LIKE '%lost since its node is down%'
-                OR o.desired_description LIKE '%unknown since its node is disconnected%'
-                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN 'lost' END
               WHEN o.desired_description LIKE '%being migrated%'
                 OR o.desired_description LIKE '%node is tainted%' THEN 'migrated'
               WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
-              WHEN o.client_status IN ('lost', 'unknown')
-                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN 'lost' END
-              WHEN o.client_status = 'failed' THEN 'rescheduled'
+              WHEN o.client_status IN ('lost', 'unknown') OR o.desired_description LIKE '%lost since its node is down%'
+                OR o.desired_description LIKE '%unknown since its node is disconnected%'
+                -- What replaces it is created when it is found to be lost, or later.
+                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version
+                                            OR (o.client_status IN ('lost', 'unknown')
+                                                AND CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE)),
+                                            FALSE) THEN 'lost' END
+              WHEN o.client_status = 'failed' OR o.desired_description LIKE '%not needed%' THEN NULL
               WHEN o.desired_migrate THEN 'migrated'
               WHEN o.job_version < r.job_version THEN 'updated' END AS reason,
          e.last_end_ns,

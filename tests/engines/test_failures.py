@@ -163,6 +163,10 @@ class TestKills:
         assert classes(f"{PATH}, Reconnected, Terminated 1", desired_status="run") == ["exit"]
         assert classes(f"{PATH}, Reconnected, Alloc Unhealthy, Terminated 1", desired_status="stop") == ["exit"]
 
+    @pytest.mark.parametrize("decision, failure", [("Restarting", "exit"), ("Not Restarting", "exit+")])
+    def test_what_is_thought_of_restarting_after_it_reconnected_was_not_stopped(self, classes, decision, failure):
+        assert classes(f"{PATH}, Reconnected, Terminated 1, {decision}", desired_status="stop") == [failure]
+
     def test_a_stop_of_a_reconnected_allocation_while_it_starts(self, classes):
         began = f"{PATH}, Terminated 1, Restarting, Reconnected, Started"
         assert classes(f"{began}, Terminated -1: context canceled", desired_status="stop") == ["exit"]

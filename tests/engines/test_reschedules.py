@@ -36,7 +36,8 @@ class TestPrevious:
 
     def test_the_tracker(self, ask_one):
         row = ask_one(pair(new={"rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
-        assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"], row["recovery_seconds"]) == ("gone", "n9", "rescheduled", 2)
+        # It failed, or its node was disconnected.
+        assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"], row["recovery_seconds"]) == ("gone", "n9", None, 2)
 
     def test_previous_allocation_wins_over_the_tracker(self, ask_one):
         row = ask_one(pair(new={"previous_allocation": "a", "rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
@@ -54,15 +55,20 @@ class TestPrevious:
     ({"desired_description": "alloc is being migrated"}, {}, "migrated"),
     ({"desired_description": "alloc not needed as node is tainted"}, {}, "migrated"),
     ({"desired_description": "alloc is being updated due to job update"}, {}, "updated"),
-    ({"desired_description": "alloc not needed due to job update"}, {"job_version": 1}, "updated"),
     # stopped with its job, long after it was replaced
     ({"desired_description": "alloc not needed due to job update"}, {}, None),
+    ({"desired_description": "alloc not needed due to job update"}, {"job_version": 1}, None),
+    ({"desired_description": "alloc not needed due to job update", "desired_migrate": True}, {}, None),
     ({"desired_description": "Preempted by alloc ID x"}, {}, "preempted"),
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),
     ({"client_status": "lost"}, {}, "lost"),
-    ({"client_status": "failed"}, {}, "rescheduled"),
-    ({}, {"rescheduled_from_alloc_id": "a"}, "rescheduled"),
+    # it was lost, replaced, and heard of again
+    ({"client_status": "failed"}, {}, None),
+    ({"client_status": "failed"}, {"job_version": 1}, None),
+    # seen before it was replaced
+    ({}, {"rescheduled_from_alloc_id": "a"}, None),
+    ({"client_status": "failed"}, {"rescheduled_from_alloc_id": "a"}, "rescheduled"),
     ({"client_status": "unknown"}, {"rescheduled_from_alloc_id": "a"}, "lost"),
     ({"desired_migrate": True}, {}, "migrated"),
     ({}, {"job_version": 1}, "updated"),
@@ -129,7 +135,7 @@ class TestDisconnected:
         assert ask_one(history, "reschedules")["reason"] == reason
 
     def test_one_seen_before_it_was_replaced_tells_nothing(self, ask_one):
-        assert self.reason(ask_one, next_allocation=None) == "rescheduled"
+        assert self.reason(ask_one, next_allocation=None) is None
 
 
 class TestRecovery:

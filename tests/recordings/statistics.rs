@@ -1,6 +1,6 @@
 //! The statistics of list snapshots against those of the event stream of the same minutes, which lost nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -14,11 +14,12 @@ use crate::answers::Answers;
 type Rows = BTreeMap<Vec<String>, Row>;
 
 /// Each statistic that is compared, and the columns that tell what a row is about.
-const KEYS: [(&str, &[&str]); 4] = [
+const KEYS: [(&str, &[&str]); 5] = [
     ("restart_log", &["alloc_id", "task", "restarted_at_ns"]),
     ("failures", &["alloc_id", "task", "failed_at_ns", "event_type"]),
     ("attempts", &["alloc_id", "task", "attempt"]),
     ("starts", &["alloc_id", "task"]),
+    ("reschedules", &["alloc_id"]),
 ];
 
 /// The statistics of the whole stream, computed once.
@@ -46,6 +47,7 @@ struct Said {
     failures: usize,
     ends: usize,
     starts: usize,
+    reasons: usize,
 }
 
 /// Checks that whatever sources say is what the stream says.
@@ -88,6 +90,11 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
         }
         said.starts += usize::from(!open);
     }
+    for (row, truth) in pairs("reschedules") {
+        let reason = row.text("reason");
+        assert!(reason.is_none() || reason == truth.text("reason"), "{row:?}\n{truth:?}");
+        said.reasons += usize::from(reason.is_some());
+    }
     said
 }
 
@@ -100,6 +107,23 @@ fn statistics_of_snapshots_are_those_of_the_stream_or_unknown() {
     let last: Vec<PathBuf> = all.iter().next_back().cloned().into_iter().collect();
     let said = [all, third, last].map(|sources| check(truth, &sources));
     println!("{said:#?}");
-    assert!(said.iter().all(|said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0));
+    let says = |said: &Said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0 && said.reasons > 0;
+    assert!(said.iter().all(says));
     assert!(said[0].causes >= said[1].causes && said[1].causes >= said[2].causes);
+}
+
+#[test]
+fn what_was_replaced_while_its_client_was_disconnected_and_then_not_needed_any_more_is_lost() {
+    let Some(recording) = recording() else { return };
+    let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
+    let answers = Answers::of(&all.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
+    let history = answers.rows("allocation_history").expect("rows");
+    let unknown = history.iter().filter(|version| version.text("client_status") == Some("unknown"));
+    let away: BTreeSet<&str> = unknown.filter_map(|version| version.text("alloc_id")).collect();
+    let replaced = answers.rows("reschedules").expect("rows").into_iter();
+    let reasons: Vec<_> = replaced
+        .filter(|row| row.text("previous_alloc_id").is_some_and(|previous| away.contains(previous)))
+        .map(|row| row.text("reason").map(str::to_owned))
+        .collect();
+    assert_eq!(reasons, vec![Some("lost".to_owned()); 5]);
 }

@@ -349,7 +349,9 @@ impl<'a> Judge<'a> {
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
             let recent = story.restarts().into_iter().map(|(event, _)| story.life.events[event].event.time);
-            let recent: Vec<i64> = recent.filter(|at| *at >= hour_ago).collect();
+            let mut recent: Vec<i64> = recent.filter(|at| *at >= hour_ago).collect();
+            // First and last are so by the client's clock, which may have been set back in between.
+            recent.sort_unstable();
             ensure!(row.int("since_at_ns") == recent.first().copied(), "since when: {row:?}");
             let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
             let period = period.map(|(first, last)| (last - first) as f64 / 1e9 / (recent.len() - 1) as f64);
@@ -551,11 +553,12 @@ impl<'a> Judge<'a> {
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
             let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
             let followed = seen.is_some_and(|seen| !seen.next.is_empty());
-            // What was replaced for another reason and lost only then does not always show that.
+            // What was replaced for another reason and lost only then, or disconnected before, does not always show that.
             let (reason, truth) = (row.text("reason"), reason_name(why));
-            let is_lost = truth == "lost" || seen.is_some_and(|seen| seen.desired_description.contains("lost"));
+            let says = |word| seen.is_some_and(|seen| seen.desired_description.contains(word));
+            let is_away = truth == "lost" || says("lost") || says("disconnected");
             ensure!(
-                reason == Some(truth) || !followed || is_lost && reason.is_none(),
+                reason == Some(truth) || !followed || is_away && reason.is_none(),
                 "not {truth}: {row:?}\n{:?}",
                 previous.versions.last()
             );
