@@ -4,6 +4,7 @@ mod agent;
 mod following;
 mod real;
 mod replay;
+mod socks;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use agent::{Agent, Over, Reply, Request, pem};
+use socks::Socks;
 
 use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
@@ -343,10 +345,19 @@ fn a_proxy_stands_between_us_and_other_hosts_only() {
     desk.nomad(&variables, &["query", "snapshots", "http://nomad.invalid:4646"]).ends(0);
     assert!(proxy.requests().iter().all(|request| request.target.starts_with("http://nomad.invalid:4646/v1/")));
     desk.nomad(&[variables[0], ("NO_PROXY", "nomad.invalid")], &["report", "http://nomad.invalid:4646"]).ends(1);
-    let socks = [("HTTP_PROXY", "socks5://127.0.0.1:1")];
-    let ran = desk.nomad(&socks, &["report", "http://nomad.invalid:4646"]).ends(1);
-    let ran = ran.says("which alloclog does not speak: see HTTP_PROXY");
-    assert!(!ran.err.contains("asking again"), "{}", ran.err);
+}
+
+#[test]
+fn a_socks_proxy_looks_names_up_and_takes_us_there() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let socks = Socks::to(Some(agent.address.replace("http://", "")));
+    let closed = Socks::to(None);
+    let snapshots = ["query", "snapshots", "http://nomad.invalid:4646"];
+    desk.nomad(&[("HTTP_PROXY", &socks.address)], &snapshots).ends(0);
+    assert!(!agent.asked("/v1/allocations").is_empty());
+    assert!(socks.asked().iter().all(|asked| asked == "nomad.invalid:4646"));
+    desk.nomad(&[("HTTP_PROXY", &closed.address)], &snapshots).ends(1).says("the proxy for http://nomad.invalid:4646");
+    assert!(!closed.asked().is_empty());
 }
 
 #[test]

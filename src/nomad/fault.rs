@@ -27,11 +27,6 @@ pub enum Fault {
     /// A proxy stands between, and does not let us through.
     #[error("the proxy for {0} refuses: see HTTP_PROXY, HTTPS_PROXY and NO_PROXY")]
     Proxy(String),
-    /// The environment names a proxy that we cannot use.
-    #[error(
-        "the proxy for {0} would be a SOCKS one, which alloclog does not speak: see HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
-    )]
-    Socks(String),
     /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(String),
@@ -131,10 +126,7 @@ impl Fault {
             if text.contains("handshake eof") {
                 return Fault::Tls(format!("{place} ends the handshake: it may not speak TLS, and be at http://"));
             }
-            if text.starts_with("unsupported scheme socks") {
-                return Fault::Socks(place);
-            }
-            if text.contains("tunnel") || text.contains("proxy") {
+            if ["tunnel", "proxy", "SOCKS"].iter().any(|word| text.contains(word)) {
                 return Fault::Proxy(place);
             }
             // reqwest's own words name the URL, which tells nothing new.
