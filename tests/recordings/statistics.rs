@@ -107,7 +107,8 @@ fn statistics_of_snapshots_are_those_of_the_stream_or_unknown() {
     let last: Vec<PathBuf> = all.iter().next_back().cloned().into_iter().collect();
     let said = [all, third, last].map(|sources| check(truth, &sources));
     println!("{said:#?}");
-    let says = |said: &Said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0 && said.reasons > 0;
+    let says =
+        |said: &Said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0 && said.reasons > 0;
     assert!(said.iter().all(says));
     assert!(said[0].causes >= said[1].causes && said[1].causes >= said[2].causes);
 }
