@@ -3,12 +3,14 @@
 //! Identity decides, nothing else: a row whose key was met is the row that was met. So neither the order of documents
 //! nor their repetition changes the set of rows. What is remembered is one hash a row, not the row.
 
-use std::hash::{BuildHasherDefault, Hasher};
+mod names;
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::RwLock;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::{HashSet, HashTable};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::decode::document::{Content, Head, Item};
@@ -16,6 +18,7 @@ use crate::decode::record::Allocation;
 use crate::tables::column::{self, Column, identity};
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
+use names::Names;
 
 /// Hashes that are hashes already.
 #[derive(Debug, Default, Clone, Copy)]
@@ -32,12 +35,36 @@ impl Hasher for Ready {
             self.0 ^= u64::from_le_bytes(eight);
         }
     }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }
 }
 
-type Hashes = HashSet<u128, BuildHasherDefault<Ready>>;
+type Hashes = HashSet<Short, BuildHasherDefault<Ready>>;
+
+/// 96 bits of an identity, since memory follows those that were met. Two different rows among a billion share one with a
+/// chance of 6 in a million million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, packed(4))]
+struct Short {
+    low: u64,
+    high: u32,
+}
+
+impl From<u128> for Short {
+    fn from(identity: u128) -> Short {
+        Short { low: identity as u64, high: (identity >> 64) as u32 }
+    }
+}
+
+impl Hash for Short {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.low);
+    }
+}
 
 /// Which allocations' rows are kept: `--namespace` and `--job`.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +138,7 @@ impl<R> Keyed<R> {
         let mut hashes = std::mem::take(&mut self.hashes).into_iter();
         self.rows.retain_mut(|row| {
             mark(row);
-            hashes.next().is_some_and(|hash| met.insert(hash))
+            hashes.next().is_some_and(|hash| met.insert(hash.into()))
         });
     }
 }
@@ -271,33 +298,41 @@ pub struct Versions {
     known: RwLock<Known>,
 }
 
-/// Versions by their key, and what is remembered of each by its number.
+/// Versions by their number, each with its key and what is remembered of it, and the numbers by key.
 #[derive(Debug, Default)]
 struct Known {
-    numbers: HashMap<u128, u32, BuildHasherDefault<Ready>>,
-    facts: Vec<Facts>,
+    versions: Vec<(u128, Facts)>,
+    numbers: HashTable<u32>,
+}
+
+impl Known {
+    fn number(&self, key: u128) -> Option<u32> {
+        self.numbers.find(key as u64, |number| self.versions[*number as usize].0 == key).copied()
+    }
+
+    fn add(&mut self, key: u128, facts: Facts) {
+        if self.number(key).is_none() {
+            let number = self.versions.len() as u32;
+            self.versions.push((key, facts));
+            self.numbers.insert_unique(key as u64, number, |number| self.versions[*number as usize].0 as u64);
+        }
+    }
 }
 
 impl Versions {
     /// The number of a version, if it was seen.
     pub fn number(&self, head: &Head<'_>) -> Option<u32> {
-        self.known.read().ok()?.numbers.get(&version_key(head)).copied()
+        self.known.read().ok()?.number(version_key(head))
     }
 
     /// What is remembered of a version.
     pub fn facts(&self, number: u32) -> Option<Facts> {
-        self.known.read().ok()?.facts.get(number as usize).copied()
+        self.known.read().ok()?.versions.get(number as usize).map(|(_, facts)| *facts)
     }
 
     fn add(&self, versions: impl Iterator<Item = (u128, Facts)>) {
         let Ok(mut known) = self.known.write() else { return };
-        let Known { numbers, facts } = &mut *known;
-        for (key, fact) in versions {
-            if let hashbrown::hash_map::Entry::Vacant(entry) = numbers.entry(key) {
-                entry.insert(facts.len() as u32);
-                facts.push(fact);
-            }
-        }
+        versions.for_each(|(key, facts)| known.add(key, facts));
     }
 }
 
@@ -310,8 +345,7 @@ pub struct Merge {
     nodes: Hashes,
     documents: Hashes,
     sightings: HashSet<(u32, i64)>,
-    allocations: HashMap<Box<str>, u32>,
-    names: Vec<Box<str>>,
+    allocations: Names,
 }
 
 /// How many rows of a part were new.
@@ -329,7 +363,7 @@ impl Merge {
         for version in &mut rows.versions {
             match (version.seen, version.read) {
                 (Some(number), _) => version.facts = versions.facts(number).unwrap_or(Facts::unknown()),
-                (None, Some((alloc_id, _))) => version.facts.alloc = self.allocation(alloc_id),
+                (None, Some((alloc_id, _))) => version.facts.alloc = self.allocations.number(alloc_id),
                 (None, None) => {}
             }
         }
@@ -344,19 +378,9 @@ impl Merge {
         }));
     }
 
-    fn allocation(&mut self, alloc_id: &str) -> u32 {
-        if let Some(number) = self.allocations.get(alloc_id) {
-            return *number;
-        }
-        let number = self.names.len() as u32;
-        self.allocations.insert(alloc_id.into(), number);
-        self.names.push(alloc_id.into());
-        number
-    }
-
     /// The ID of an allocation.
     pub fn alloc_id(&self, number: u32) -> &str {
-        self.names.get(number as usize).map_or("", |name| name)
+        self.allocations.name(number)
     }
 
     /// Leaves in `rows` those that are new, marked with the document that brought them.
@@ -390,7 +414,7 @@ impl Merge {
 
     /// Whether a document is new, by the hash of its identity.
     pub fn document(&mut self, identity: u128) -> bool {
-        self.documents.insert(identity)
+        self.documents.insert(identity.into())
     }
 }
 

@@ -1,10 +1,12 @@
 //! Runs the views of `queries/` on embedded polars: SQL that any engine runs, over the Parquet files of a store.
 //!
-//! A view that others need is written to the store before they read it, since polars would compute it anew each time.
+//! A view that others need is computed before they read it and written to the store, or kept in memory if it is small and
+//! nobody asked for it: polars would compute it anew each time.
 
 mod by;
 mod condition;
 mod head;
+mod kept;
 pub mod plan;
 pub mod question;
 mod rows;
@@ -27,6 +29,7 @@ use crate::time::When;
 pub use by::By;
 pub use condition::Condition;
 pub use head::Head;
+use kept::Kept;
 pub use plan::Plan;
 pub use question::Question;
 pub use rows::Row;
@@ -45,16 +48,16 @@ pub const VIEWS: [View; 22] = [
     View { name: "period", sql: include_str!("../queries/period.sql") },
     View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
     View { name: "event_counts", sql: include_str!("../queries/event_counts.sql") },
-    View { name: "windows", sql: include_str!("../queries/windows.sql") },
     View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
+    View { name: "windows", sql: include_str!("../queries/windows.sql") },
     View { name: "task_states", sql: include_str!("../queries/task_states.sql") },
     View { name: "coverage", sql: include_str!("../queries/coverage.sql") },
     View { name: "coverage_summary", sql: include_str!("../queries/coverage_summary.sql") },
     View { name: "timeline", sql: include_str!("../queries/timeline.sql") },
+    View { name: "starts", sql: include_str!("../queries/starts.sql") },
     View { name: "endings", sql: include_str!("../queries/endings.sql") },
     View { name: "restart_log", sql: include_str!("../queries/restart_log.sql") },
     View { name: "attempts", sql: include_str!("../queries/attempts.sql") },
-    View { name: "starts", sql: include_str!("../queries/starts.sql") },
     View { name: "failures", sql: include_str!("../queries/failures.sql") },
     View { name: "restarts", sql: include_str!("../queries/restarts.sql") },
     View { name: "failure_summary", sql: include_str!("../queries/failure_summary.sql") },
@@ -124,17 +127,24 @@ impl Period {
     }
 }
 
-/// Computes views, each after those of them that it reads, and puts each into the store. Spans of the period count from
-/// the newest observed_at in the store's `snapshots`.
+/// Computes views, each after those of them that it reads, and puts those that were asked for into the store. Spans of the
+/// period count from the newest observed_at in the store's `snapshots`.
 ///
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
+    let kept = Kept::of(plans);
     together::run(plans, AT_A_TIME, |plan| {
-        let what = || format!("view {} cannot be computed", plan.view.name);
-        let frame = if plan.view.name == "period" { period_frame(store, period) } else { view_frame(store, plan) };
-        frame.and_then(|mut frame| put(store, plan.view.name, &mut frame)).with_context(what)
+        compute(store, &kept, plan, period).with_context(|| format!("view {} cannot be computed", plan.view.name))
     })
+}
+
+/// Computes one view, and puts or keeps it.
+fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::Result<()> {
+    let name = plan.view.name;
+    let rows = if name == "period" { period_frame(store, period)? } else { view_frame(store, kept, plan)? };
+    kept.computed(plan);
+    kept.keep(name, rows).map_or(Ok(()), |mut rows| put(store, name, &mut rows))
 }
 
 /// Answers a user's question from the tables and views in the store, and puts the answer there under this name.
@@ -207,8 +217,11 @@ fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
 }
 
 /// The rows of a view, its steps computed one after the other; a step is let go when no other needs it.
-fn view_frame(store: &Store, plan: &Plan) -> anyhow::Result<DataFrame> {
+fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFrame> {
     let mut context = context(store, plan.reads.iter())?;
+    for name in &plan.reads {
+        kept.rows(name).into_iter().for_each(|rows| context.register(name, rows.lazy()));
+    }
     let mut rows = DataFrame::empty();
     for step in &plan.steps {
         // The streaming engine groups by text in half the time and memory. It does not know every join that others

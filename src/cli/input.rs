@@ -302,7 +302,11 @@ impl Args {
         show: Option<&mut Show<'_>>,
     ) -> anyhow::Result<Gathered> {
         cluster::announce(inputs, console);
-        let views = plan::needed(&needs.views, &self.by)?;
+        let mut views = plan::needed(&needs.views, &self.by)?;
+        if let Some(coverage) = views.iter().find(|plan| plan.view.name == "coverage" && !plan.is_wanted) {
+            // The summary says how many restarts were lost.
+            views = plan::needed(&[&needs.views[..], &[coverage.view]].concat(), &self.by)?;
+        }
         let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from

@@ -22,6 +22,8 @@ pub struct Plan {
     pub view: &'static View,
     /// The stored tables and views that it names.
     pub reads: BTreeSet<String>,
+    /// Whether it was asked for; else only others read it.
+    pub is_wanted: bool,
     /// Its SELECTs, in order; the last one gives its rows.
     pub(super) steps: Vec<Step>,
 }
@@ -98,7 +100,7 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> 
         reads.extend(named.into_iter().filter(|name| !own.contains(name)));
         steps.push(Step { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
     }
-    Ok(Plan { view, reads, steps })
+    Ok(Plan { view, reads, is_wanted, steps })
 }
 
 /// Whether a query groups the rows of one table, and does nothing else.

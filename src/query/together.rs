@@ -1,6 +1,6 @@
 //! Views on several cores: one that reads others waits for them, and nothing else does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -19,17 +19,17 @@ pub fn run(
     compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync,
 ) -> anyhow::Result<()> {
     let compute = &compute;
-    let mut waiting: Vec<&Plan> = plans.iter().collect();
+    let mut waiting: VecDeque<&Plan> = plans.iter().collect();
     let mut missing: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
     let (done, finished) = channel();
     thread::scope(|scope| {
         let mut running = 0;
         let mut result = Ok(());
         loop {
-            let is_ready = |plan: &&Plan| !plan.reads.iter().any(|name| missing.contains(name.as_str()));
+            let is_ready = |plan: &Plan| !plan.reads.iter().any(|name| missing.contains(name.as_str()));
             while running < at_a_time && result.is_ok() {
-                let Some(next) = waiting.iter().position(is_ready) else { break };
-                let (plan, done) = (waiting.remove(next), done.clone());
+                let Some(plan) = waiting.pop_front_if(|plan| is_ready(plan)) else { break };
+                let done = done.clone();
                 running += 1;
                 scope.spawn(move || {
                     let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
