@@ -17,9 +17,9 @@
 -- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
 -- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
--- that was desired to stop, unless Restarting or Not Restarting follows; with exit code -1, as a wait that is called off
--- gives it, also after a start that was in progress and shows its Started between the two. With exit code 0 it may as
--- well have completed, and is unknown there.
+-- that was desired to stop, unless Restarting or Not Restarting follows; with exit code -1, as a wait that is called
+-- off gives it, also after a start that was in progress and shows its Started between the two. With exit code 0 it may
+-- as well have completed, and is unknown there.
 -- It is restart after a Restart Signaled by a user or a change; completed with exit code 0; else unknown.
 -- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
 -- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run

@@ -6,10 +6,10 @@
 -- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
 -- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
 -- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Which of the two it
--- was, nothing tells where the other one was not seen since, nor where it failed and was heard of after it was replaced.
--- Without the tracker, nothing tells where the other one is lost, and was told to migrate, is of an older version or was
--- lost after it was replaced; nor where it failed or is not needed any more, since it may have been lost, replaced, and
--- heard of again. The period cuts by replaced_at.
+-- was, nothing tells where the other one was not seen since, nor where it failed and was heard of after it was
+-- replaced. Without the tracker, nothing tells where the other one is lost, and was told to migrate, is of an older
+-- version or was lost after it was replaced; nor where it failed or is not needed any more, since it may have been
+-- lost, replaced, and heard of again. The period cuts by replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -37,9 +37,13 @@ WITH named_by_previous AS (
   FROM allocations
   WHERE next_allocation IS NOT NULL
   GROUP BY region, next_allocation
+), timed AS (
+  -- Times that went through a float equal exact ones only as floats.
+  SELECT *, CAST(created_at_ns AS DOUBLE) AS created_at_float, CAST(modified_at_ns AS DOUBLE) AS modified_at_float
+  FROM allocations
 ), replacements AS (
   SELECT a.*, COALESCE(a.previous_allocation, n.previous_alloc_id, a.rescheduled_from_alloc_id) AS previous_alloc_id
-  FROM allocations AS a
+  FROM timed AS a
   LEFT JOIN named_by_previous AS n ON n.region = a.region AND n.next_allocation = a.alloc_id
 ), old_tasks AS (
   SELECT region, alloc_id, MAX(ended_at_ns) AS last_end_ns,
@@ -64,15 +68,15 @@ WITH named_by_previous AS (
                      WHEN o.client_status = 'unknown'
                        OR o.desired_description LIKE '%unknown since its node is disconnected%'
                        OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
-                     -- What ended or was heard of after it was replaced may have been disconnected, and have failed when it
-                     -- was back.
+                     -- What ended or was heard of after it was replaced may have been disconnected, and have failed
+                     -- when it was back.
                      WHEN o.client_status = 'failed' OR e.has_failed = 1
                        THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
-                                                   OR CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE),
-                                                   FALSE) THEN 'rescheduled' END
+                                                   OR o.modified_at_float > r.created_at_float, FALSE)
+                                   THEN 'rescheduled' END
                      -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
                      WHEN o.client_status = 'lost' OR o.desired_status = 'stop' OR o.next_allocation = r.alloc_id
-                       OR CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE)
+                       OR o.modified_at_float > r.created_at_float
                        THEN CASE WHEN e.has_failed = 0 THEN 'lost' END END
               WHEN o.preempted_by IS NOT NULL OR o.desired_status = 'evict'
                 OR o.desired_description LIKE 'Preempted%' THEN 'preempted'
@@ -85,15 +89,15 @@ WITH named_by_previous AS (
                 -- What replaces it is created when it is found to be lost, or later.
                 THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version
                                             OR (o.client_status IN ('lost', 'unknown')
-                                                AND CAST(o.modified_at_ns AS DOUBLE) > CAST(r.created_at_ns AS DOUBLE)),
-                                            FALSE) THEN 'lost' END
+                                                AND o.modified_at_float > r.created_at_float), FALSE)
+                            THEN 'lost' END
               WHEN o.client_status = 'failed' OR o.desired_description LIKE '%not needed%' THEN NULL
               WHEN o.desired_migrate THEN 'migrated'
               WHEN o.job_version < r.job_version THEN 'updated' END AS reason,
          e.last_end_ns,
          CASE WHEN s.has_unknown = 0 THEN s.first_start_ns END AS first_start_ns
   FROM replacements AS r
-  LEFT JOIN allocations AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
+  LEFT JOIN timed AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
   LEFT JOIN old_tasks AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
   LEFT JOIN first_starts AS s ON s.region = r.region AND s.alloc_id = r.alloc_id
   WHERE r.previous_alloc_id IS NOT NULL

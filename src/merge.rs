@@ -4,6 +4,7 @@
 //! nor their repetition changes the set of rows. What is remembered is one hash a row, not the row.
 
 mod names;
+mod parts;
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::RwLock;
@@ -19,6 +20,7 @@ use crate::tables::column::{self, Column, identity};
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
 use names::Names;
+use parts::Parts;
 
 /// Hashes that are hashes already.
 #[derive(Debug, Default, Clone, Copy)]
@@ -301,22 +303,26 @@ pub struct Versions {
 /// Versions by their number, each with its key and what is remembered of it, and the numbers by key.
 #[derive(Debug, Default)]
 struct Known {
-    versions: Vec<(u128, Facts)>,
+    versions: Parts<(u128, Facts)>,
     numbers: HashTable<u32>,
 }
 
 impl Known {
     fn number(&self, key: u128) -> Option<u32> {
-        self.numbers.find(key as u64, |number| self.versions[*number as usize].0 == key).copied()
+        self.numbers.find(key as u64, |number| key_of(&self.versions, *number) == key).copied()
     }
 
     fn add(&mut self, key: u128, facts: Facts) {
         if self.number(key).is_none() {
-            let number = self.versions.len() as u32;
-            self.versions.push((key, facts));
-            self.numbers.insert_unique(key as u64, number, |number| self.versions[*number as usize].0 as u64);
+            let Known { versions, numbers } = self;
+            let number = versions.push((key, facts));
+            numbers.insert_unique(key as u64, number, |number| key_of(versions, *number) as u64);
         }
     }
+}
+
+fn key_of(versions: &Parts<(u128, Facts)>, number: u32) -> u128 {
+    versions.get(number).map_or(0, |(key, _)| *key)
 }
 
 impl Versions {
@@ -327,7 +333,7 @@ impl Versions {
 
     /// What is remembered of a version.
     pub fn facts(&self, number: u32) -> Option<Facts> {
-        self.known.read().ok()?.versions.get(number as usize).map(|(_, facts)| *facts)
+        self.known.read().ok()?.versions.get(number).map(|(_, facts)| *facts)
     }
 
     fn add(&self, versions: impl Iterator<Item = (u128, Facts)>) {

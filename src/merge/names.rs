@@ -3,14 +3,24 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Names, numbered from 0 as they come. All stand in one text: millions of small pieces of memory, each kept among others
+/// Names whose texts stand together.
+const PART: usize = 4096;
+
+/// Names, numbered from 0 as they come. Many stand in one text: millions of small pieces of memory, each kept among others
 /// that are soon let go, would hold on to all that lies between them.
 #[derive(Debug, Default)]
 pub struct Names {
+    parts: Vec<Part>,
+    count: u32,
+    numbers: HashTable<u32>,
+}
+
+/// Some names one behind the other.
+#[derive(Debug, Default)]
+struct Part {
     text: String,
     /// Where each ends.
     ends: Vec<usize>,
-    numbers: HashTable<u32>,
 }
 
 impl Names {
@@ -20,24 +30,33 @@ impl Names {
         if let Some(number) = self.numbers.find(hash, |number| self.name(*number) == name) {
             return *number;
         }
-        let number = self.ends.len() as u32;
-        self.text.push_str(name);
-        self.ends.push(self.text.len());
-        let Names { text, ends, numbers } = self;
-        numbers.insert_unique(hash, number, |number| xxh3_64(place(text, ends, *number).as_bytes()));
+        let number = self.count;
+        let part = number as usize / PART;
+        if part == self.parts.len() {
+            self.parts.push(Part::default());
+        }
+        let part = &mut self.parts[part];
+        part.text.push_str(name);
+        part.ends.push(part.text.len());
+        self.count += 1;
+        let parts = &self.parts;
+        self.numbers.insert_unique(hash, number, |number| xxh3_64(place(parts, *number).as_bytes()));
         number
     }
 
     /// The name with this number; empty when none has it.
     pub fn name(&self, number: u32) -> &str {
-        place(&self.text, &self.ends, number)
+        place(&self.parts, number)
     }
 }
 
-fn place<'t>(text: &'t str, ends: &[usize], number: u32) -> &'t str {
-    let number = number as usize;
-    let begin = number.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
-    ends.get(number).and_then(|end| text.get(begin..*end)).unwrap_or_default()
+fn place(parts: &[Part], number: u32) -> &str {
+    let (part, number) = (number as usize / PART, number as usize % PART);
+    let name = |part: &'_ Part| -> Option<std::ops::Range<usize>> {
+        let begin = number.checked_sub(1).map_or(Some(0), |before| part.ends.get(before).copied())?;
+        Some(begin..*part.ends.get(number)?)
+    };
+    parts.get(part).and_then(|part| part.text.get(name(part)?)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -47,13 +66,14 @@ mod tests {
     #[test]
     fn a_name_keeps_its_number() {
         let mut names = Names::default();
-        let all: Vec<String> = (0..1000).map(|n| format!("{}é{n}", "x".repeat(n % 7))).chain([String::new()]).collect();
+        let texts = (0..10_000).map(|n| format!("{}é{n}", "x".repeat(n % 7)));
+        let all: Vec<String> = [String::new()].into_iter().chain(texts).collect();
         for round in 0..2 {
             for (number, name) in all.iter().enumerate() {
                 assert_eq!(names.number(name), number as u32, "{round}");
                 assert_eq!(names.name(number as u32), name);
             }
         }
-        assert_eq!(names.name(1001), "");
+        assert_eq!((names.name(10_001), names.name(u32::MAX)), ("", ""));
     }
 }
