@@ -21,6 +21,8 @@ const TELLING_TIMES: u64 = 4;
 const TOLD_FAULTS: u64 = 20;
 /// How much of a document whose times look rounded is kept in memory until the rest shows whether they are.
 const HELD_IN_MEMORY: usize = 32 << 20;
+/// Sightings of a batch: those of a document are made at once, and few of them need little memory.
+const SIGHTINGS: usize = 8 << 10;
 
 /// The document that is open.
 #[derive(Default)]
@@ -303,27 +305,27 @@ impl State<'_> {
             new_task_events: facts.new.task_events as i64,
             ingested_at: None,
         };
-        self.ledger(row, &facts)
+        self.ledger(row, facts)
     }
 
     /// The batches that a document's end adds.
-    fn ledger(&mut self, row: snapshots::Row, facts: &Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
-        let mut seen: Vec<(u32, i64)> = facts.streamed.clone();
+    fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let mut seen: Vec<(u32, i64)> = facts.streamed;
         if let Some(at) = row.observed_at {
             let seen_at = |is_pending: bool| if is_pending { at } else { at - at % HOUR };
             seen.extend(facts.live.iter().map(|(alloc, is_pending)| (*alloc, seen_at(*is_pending))));
         }
         seen.retain(|(alloc, at)| self.merge.sighting(*alloc, *at));
         let mut batches = Vec::new();
-        if !seen.is_empty() {
-            let region = &self.options.region;
-            let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
-                region,
-                alloc_id: self.merge.alloc_id(*alloc),
-                seen_at: *seen_at,
-            };
+        let region = &self.options.region;
+        let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
+            region,
+            alloc_id: self.merge.alloc_id(*alloc),
+            seen_at: *seen_at,
+        };
+        let columns = sightings::columns();
+        for seen in seen.chunks(SIGHTINGS) {
             let rows: Vec<sightings::Row<'_>> = seen.iter().map(sighting).collect();
-            let columns = sightings::columns();
             batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
         }
         let columns = snapshots::columns();
