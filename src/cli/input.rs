@@ -303,10 +303,8 @@ impl Args {
     ) -> anyhow::Result<Gathered> {
         cluster::announce(inputs, console);
         let mut views = plan::needed(&needs.views, &self.by)?;
-        if let Some(coverage) = views.iter().find(|plan| plan.view.name == "coverage" && !plan.is_wanted) {
-            // The summary says how many restarts were lost.
-            views = plan::needed(&[&needs.views[..], &[coverage.view]].concat(), &self.by)?;
-        }
+        // The summary says how many restarts were lost.
+        views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(|plan| plan.is_wanted = true);
         let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from

@@ -11,7 +11,6 @@ const PART: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Names {
     parts: Vec<Part>,
-    count: u32,
     numbers: HashTable<u32>,
 }
 
@@ -30,15 +29,14 @@ impl Names {
         if let Some(number) = self.numbers.find(hash, |number| self.name(*number) == name) {
             return *number;
         }
-        let number = self.count;
-        let part = number as usize / PART;
-        if part == self.parts.len() {
+        let count = self.numbers.len();
+        let number = count as u32;
+        if count == self.parts.len() * PART {
             self.parts.push(Part::default());
         }
-        let part = &mut self.parts[part];
+        let part = &mut self.parts[count / PART];
         part.text.push_str(name);
         part.ends.push(part.text.len());
-        self.count += 1;
         let parts = &self.parts;
         self.numbers.insert_unique(hash, number, |number| xxh3_64(place(parts, *number).as_bytes()));
         number
@@ -51,12 +49,14 @@ impl Names {
 }
 
 fn place(parts: &[Part], number: u32) -> &str {
-    let (part, number) = (number as usize / PART, number as usize % PART);
-    let name = |part: &'_ Part| -> Option<std::ops::Range<usize>> {
-        let begin = number.checked_sub(1).map_or(Some(0), |before| part.ends.get(before).copied())?;
-        Some(begin..*part.ends.get(number)?)
-    };
-    parts.get(part).and_then(|part| part.text.get(name(part)?)).unwrap_or_default()
+    parts.get(number as usize / PART).and_then(|part| part.name(number as usize % PART)).unwrap_or_default()
+}
+
+impl Part {
+    fn name(&self, number: usize) -> Option<&str> {
+        let begin = if number == 0 { 0 } else { *self.ends.get(number - 1)? };
+        self.text.get(begin..*self.ends.get(number)?)
+    }
 }
 
 #[cfg(test)]

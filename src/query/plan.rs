@@ -22,7 +22,7 @@ pub struct Plan {
     pub view: &'static View,
     /// The stored tables and views that it names.
     pub reads: BTreeSet<String>,
-    /// Whether it was asked for; else only others read it.
+    /// Whether it is read when all are computed; else only others of them read it.
     pub is_wanted: bool,
     /// Its SELECTs, in order; the last one gives its rows.
     pub(super) steps: Vec<Step>,

@@ -1,4 +1,5 @@
-//! Views on several cores: one that reads others waits for them, and nothing else does.
+//! Views on several cores, in their order: one that reads others waits for them, and those behind it wait with it. Were they
+//! to overtake it, the largest ones would be computed at the same time and need memory for both.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,8 @@ use anyhow::anyhow;
 
 use super::Plan;
 
-/// Computes views, so many at a time, each after those of them that it reads; after a failure no other begins.
+/// Computes views in their order, so many at a time, each after those of them that it reads; after a failure no other
+/// begins.
 ///
 /// # Errors
 /// The first that `compute` gives.
