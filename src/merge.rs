@@ -3,10 +3,11 @@
 //! Identity decides, nothing else: a row whose key was met is the row that was met. So neither the order of documents
 //! nor their repetition changes the set of rows. What is remembered is one hash a row, not the row.
 
+mod met;
 mod names;
 mod parts;
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::RwLock;
 
 use arrow::array::RecordBatch;
@@ -19,6 +20,7 @@ use crate::decode::record::Allocation;
 use crate::tables::column::{self, Column, identity};
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
+use met::Met;
 use names::Names;
 use parts::Parts;
 
@@ -37,36 +39,12 @@ impl Hasher for Ready {
             self.0 ^= u64::from_le_bytes(eight);
         }
     }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }
 }
 
-type Hashes = HashSet<Short, BuildHasherDefault<Ready>>;
-
-/// 96 bits of an identity, since memory follows those that were met. Two different rows among a billion share one with a
-/// chance of 6 in a million million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C, packed(4))]
-struct Short {
-    low: u64,
-    high: u32,
-}
-
-impl From<u128> for Short {
-    fn from(identity: u128) -> Short {
-        Short { low: identity as u64, high: (identity >> 64) as u32 }
-    }
-}
-
-impl Hash for Short {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(self.low);
-    }
-}
+type Hashes = HashSet<u128, BuildHasherDefault<Ready>>;
 
 /// Which allocations' rows are kept: `--namespace` and `--job`.
 #[derive(Debug, Clone, Default)]
@@ -119,12 +97,14 @@ impl Default for Columns<'_> {
 /// Rows with the hashes of their keys. The hashes stand apart, since rows are large and had better stay where they are.
 struct Keyed<R> {
     hashes: Vec<u128>,
+    /// Of the first of them, whether they are new.
+    are_new: Vec<bool>,
     rows: Vec<R>,
 }
 
 impl<R> Default for Keyed<R> {
     fn default() -> Self {
-        Keyed { hashes: Vec::new(), rows: Vec::new() }
+        Keyed { hashes: Vec::new(), are_new: Vec::new(), rows: Vec::new() }
     }
 }
 
@@ -135,12 +115,19 @@ impl<R> Keyed<R> {
         self.hashes.extend(added.iter().map(|row| identity(columns, row, buffer)));
     }
 
-    /// Leaves the rows whose key was not met before, changed by `mark`.
-    fn keep_new(&mut self, met: &mut Hashes, mut mark: impl FnMut(&mut R)) {
-        let mut hashes = std::mem::take(&mut self.hashes).into_iter();
+    /// Asks of the rows up to an end whether they are new.
+    fn ask(&mut self, end: usize, mut is_new: impl FnMut(u128) -> bool) {
+        let hashes = self.hashes.get(self.are_new.len()..end).unwrap_or_default();
+        self.are_new.extend(hashes.iter().map(|hash| is_new(*hash)));
+    }
+
+    /// Leaves the rows that are new, changed by `mark`.
+    fn keep_new(&mut self, mut mark: impl FnMut(&mut R)) {
+        self.hashes = Vec::new();
+        let mut are_new = std::mem::take(&mut self.are_new).into_iter();
         self.rows.retain_mut(|row| {
             mark(row);
-            hashes.next().is_some_and(|hash| met.insert(hash.into()))
+            are_new.next() == Some(true)
         });
     }
 }
@@ -164,6 +151,15 @@ pub struct Version<'a> {
     pub seen: Option<u32>,
     /// What the ledger and the sightings need to know of it.
     pub facts: Facts,
+    ends: Ends,
+}
+
+/// Where the rows of an allocation end among those of a part.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    history: usize,
+    states: usize,
+    events: usize,
 }
 
 /// What is remembered of an allocation's version.
@@ -200,7 +196,8 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             Content::Allocation(a) => (a, false),
             Content::Streamed(a) => (a, true),
             Content::Seen(number) => {
-                made.versions.push(Version { read: None, seen: Some(*number), facts: Facts::unknown() });
+                let ends = made.ends();
+                made.versions.push(Version { read: None, seen: Some(*number), facts: Facts::unknown(), ends });
                 continue;
             }
             Content::Node(node) => {
@@ -240,20 +237,26 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             })),
             _ => None,
         };
-        made.versions.push(Version { read: Some((place.alloc_id, version_key)), seen: None, facts });
-        if !keeps {
-            continue;
+        if keeps {
+            made.history.rows.push(allocation_history::row(place, a, shape));
+            made.history.hash_added(&columns.history, &mut buffer);
+            task_state_history::rows(place, a, &mut made.states.rows);
+            made.states.hash_added(&columns.states, &mut buffer);
+            for state in &a.task_states {
+                task_events::rows(place, state, &mut made.events.rows);
+                made.events.hash_added(&columns.events, &mut buffer);
+            }
         }
-        made.history.rows.push(allocation_history::row(place, a, shape));
-        made.history.hash_added(&columns.history, &mut buffer);
-        task_state_history::rows(place, a, &mut made.states.rows);
-        made.states.hash_added(&columns.states, &mut buffer);
-        for state in &a.task_states {
-            task_events::rows(place, state, &mut made.events.rows);
-            made.events.hash_added(&columns.events, &mut buffer);
-        }
+        let ends = made.ends();
+        made.versions.push(Version { read: Some((place.alloc_id, version_key)), seen: None, facts, ends });
     }
     made
+}
+
+impl Rows<'_> {
+    fn ends(&self) -> Ends {
+        Ends { history: self.history.rows.len(), states: self.states.rows.len(), events: self.events.rows.len() }
+    }
 }
 
 /// Whether an allocation that is read may be passed over when a list shows it again. One with unknown fields must be
@@ -345,9 +348,8 @@ impl Versions {
 /// What was seen: one hash a row.
 #[derive(Debug, Default)]
 pub struct Merge {
-    history: Hashes,
-    states: Hashes,
-    events: Hashes,
+    /// Rows of allocations.
+    rows: Met,
     nodes: Hashes,
     documents: Hashes,
     sightings: HashSet<(u32, i64)>,
@@ -402,10 +404,18 @@ impl Merge {
             rows.events.hashes.clear();
             rows.events.hash_added(&columns.events, &mut Vec::new());
         }
-        rows.history.keep_new(&mut self.history, |row| row.snapshot_id = snapshot_id);
-        rows.states.keep_new(&mut self.states, |row| row.snapshot_id = snapshot_id);
-        rows.events.keep_new(&mut self.events, |_| ());
-        rows.nodes.keep_new(&mut self.nodes, |_| ());
+        for Version { facts, ends, .. } in &rows.versions {
+            // Rows of different tables differ, even if their keys should read alike.
+            let mut ask = |table, hash| self.rows.is_new(facts.alloc, hash as u64 ^ table as u64);
+            rows.history.ask(ends.history, |hash| ask(Table::AllocationHistory, hash));
+            rows.states.ask(ends.states, |hash| ask(Table::TaskStateHistory, hash));
+            rows.events.ask(ends.events, |hash| ask(Table::TaskEvents, hash));
+        }
+        rows.nodes.ask(rows.nodes.rows.len(), |hash| self.nodes.insert(hash));
+        rows.history.keep_new(|row| row.snapshot_id = snapshot_id);
+        rows.states.keep_new(|row| row.snapshot_id = snapshot_id);
+        rows.events.keep_new(|_| ());
+        rows.nodes.keep_new(|_| ());
         New {
             allocations: rows.history.rows.len() as u64,
             task_states: rows.states.rows.len() as u64,
@@ -420,7 +430,7 @@ impl Merge {
 
     /// Whether a document is new, by the hash of its identity.
     pub fn document(&mut self, identity: u128) -> bool {
-        self.documents.insert(identity.into())
+        self.documents.insert(identity)
     }
 }
 
