@@ -73,7 +73,7 @@
 --                                                 ended is not known
 
 WITH versions AS (
-  SELECT *, COALESCE(modify_index, 0) AS version
+  SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
   FROM allocation_history
 ), ranked AS (
   SELECT *,
@@ -85,6 +85,7 @@ WITH versions AS (
          MAX(CASE WHEN next_allocation IS NOT NULL THEN version END)
            OVER (PARTITION BY region, alloc_id) AS next_allocation_told
   FROM versions
+  WHERE versions > 1
 ), timed AS (
   SELECT *,
          MAX(CASE WHEN version = newest_version THEN modified_at_ns END)
@@ -147,6 +148,20 @@ WITH versions AS (
          MAX(modified_at_ns) AS last_modified_at_ns
   FROM marked
   GROUP BY region, alloc_id
+), united AS (
+  SELECT * FROM merged
+  UNION ALL
+  -- The only row of its allocation needs no putting together.
+  SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
+         node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
+         client_status, client_description, desired_migrate, desired_reschedule, desired_force_reschedule,
+         desired_no_shutdown_delay, desired_migrate_disable_placement, deployment_healthy, deployment_healthy_at,
+         deployment_healthy_at_ns, canary, previous_allocation, next_allocation, followup_eval_id, preempted_by,
+         reschedule_attempts, rescheduled_from_alloc_id, rescheduled_from_node_id, rescheduled_at, rescheduled_at_ns,
+         created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
+         memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns
+  FROM versions
+  WHERE versions = 1
 ), sighted AS (
   SELECT region, alloc_id, MAX(seen_at) AS sighted_at, MAX(seen_at_ns) AS sighted_at_ns
   FROM sightings
@@ -163,7 +178,7 @@ WITH versions AS (
               ELSE m.last_modified_at END AS known_at,
          CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at_ns
               ELSE m.last_modified_at_ns END AS known_at_ns
-  FROM merged AS m
+  FROM united AS m
   LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
 ), node_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version

@@ -21,8 +21,9 @@ WITH listings AS (
   FROM listings
   GROUP BY region, listed_namespace, hour_ns
 ), namespaces AS (
-  SELECT DISTINCT region, namespace
+  SELECT region, namespace
   FROM allocation_history
+  GROUP BY region, namespace
 ), listed AS (
   SELECT n.region, n.namespace, h.listed_namespace, h.hour_ns, h.observed_at, h.observed_at_ns
   FROM namespaces AS n
