@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchReader};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::ipc::writer::FileWriter;
@@ -101,7 +101,7 @@ pub fn table(
 /// # Errors
 /// When it cannot be read, or a column has a type for which there is no form.
 pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
-    let schema = parquet::read(&store.path(name))?.schema();
+    let schema = parquet::schema(&store.path(name))?;
     let fields = schema.fields().iter().map(|field| {
         let kind = match field.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,

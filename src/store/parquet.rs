@@ -13,7 +13,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -127,14 +127,29 @@ pub fn with_a_place(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(StringArray::try_new(offsets, Buffer::from(vec![0]), nulls)?))
 }
 
-/// The batches of a Parquet file, in order.
+/// Rows of a batch that is read: with fewer, what is done once for each of its columns costs more than the rows.
+const BATCH: usize = 8 << 10;
+
+/// The batches of a Parquet file, in order, in the types of Parquet (see [`schema`] for those of its writer).
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
     let what = || format!("{} cannot be read", path.display());
     let file = File::open(path).with_context(what)?;
-    ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).with_context(what)
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).with_context(what)?;
+    builder.with_batch_size(BATCH).build().with_context(what)
+}
+
+/// The types of a Parquet file in the terms of its writer, who may know more than Parquet has types for.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn schema(path: &Path) -> anyhow::Result<SchemaRef> {
+    let what = || format!("{} cannot be read", path.display());
+    let file = File::open(path).with_context(what)?;
+    Ok(ParquetRecordBatchReaderBuilder::try_new(file).with_context(what)?.schema().clone())
 }
 
 /// What a Parquet file says of itself.
