@@ -72,9 +72,21 @@
 --                                                 namespace in a later hour than its last sighting lacks it: how it
 --                                                 ended is not known
 
-WITH versions AS (
+WITH counted_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
   FROM allocation_history
+), alone AS (
+  -- The only row of its allocation need not be put together.
+  SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
+         node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
+         client_status, client_description, desired_migrate, desired_reschedule, desired_force_reschedule,
+         desired_no_shutdown_delay, desired_migrate_disable_placement, deployment_healthy, deployment_healthy_at,
+         deployment_healthy_at_ns, canary, previous_allocation, next_allocation, followup_eval_id, preempted_by,
+         reschedule_attempts, rescheduled_from_alloc_id, rescheduled_from_node_id, rescheduled_at, rescheduled_at_ns,
+         created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
+         memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns
+  FROM counted_versions
+  WHERE versions = 1
 ), ranked AS (
   SELECT *,
          MAX(version) OVER (PARTITION BY region, alloc_id) AS newest_version,
@@ -84,7 +96,7 @@ WITH versions AS (
            OVER (PARTITION BY region, alloc_id) AS deployment_told,
          MAX(CASE WHEN next_allocation IS NOT NULL THEN version END)
            OVER (PARTITION BY region, alloc_id) AS next_allocation_told
-  FROM versions
+  FROM counted_versions
   WHERE versions > 1
 ), timed AS (
   SELECT *,
@@ -151,17 +163,7 @@ WITH versions AS (
 ), united AS (
   SELECT * FROM merged
   UNION ALL
-  -- The only row of its allocation needs no putting together.
-  SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
-         node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
-         client_status, client_description, desired_migrate, desired_reschedule, desired_force_reschedule,
-         desired_no_shutdown_delay, desired_migrate_disable_placement, deployment_healthy, deployment_healthy_at,
-         deployment_healthy_at_ns, canary, previous_allocation, next_allocation, followup_eval_id, preempted_by,
-         reschedule_attempts, rescheduled_from_alloc_id, rescheduled_from_node_id, rescheduled_at, rescheduled_at_ns,
-         created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
-         memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns
-  FROM versions
-  WHERE versions = 1
+  SELECT * FROM alone
 ), sighted AS (
   SELECT region, alloc_id, MAX(seen_at) AS sighted_at, MAX(seen_at_ns) AS sighted_at_ns
   FROM sightings

@@ -7,7 +7,7 @@ mod met;
 mod names;
 mod parts;
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroI64;
 use std::sync::RwLock;
 
 use arrow::array::RecordBatch;
@@ -23,28 +23,6 @@ use crate::time;
 use met::Met;
 use names::Names;
 use parts::Parts;
-
-/// Hashes that are hashes already.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Ready(u64);
-
-impl Hasher for Ready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut eight = [0; 8];
-            eight[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(eight);
-        }
-    }
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = hash as u64;
-    }
-}
-
-type Hashes = HashSet<u128, BuildHasherDefault<Ready>>;
 
 /// Which allocations' rows are kept: `--namespace` and `--job`.
 #[derive(Debug, Clone, Default)]
@@ -94,40 +72,34 @@ impl Default for Columns<'_> {
     }
 }
 
-/// Rows with the hashes of their keys. The hashes stand apart, since rows are large and had better stay where they are.
+/// Rows with the identities of their keys. These stand apart, since rows are large and had better stay where they are.
 struct Keyed<R> {
-    hashes: Vec<u128>,
-    /// Of the first of them, whether they are new.
-    are_new: Vec<bool>,
+    identities: Vec<u128>,
+    /// For each row, which of the part's versions it belongs to.
+    versions: Vec<usize>,
     rows: Vec<R>,
 }
 
 impl<R> Default for Keyed<R> {
     fn default() -> Self {
-        Keyed { hashes: Vec::new(), are_new: Vec::new(), rows: Vec::new() }
+        Keyed { identities: Vec::new(), versions: Vec::new(), rows: Vec::new() }
     }
 }
 
 impl<R> Keyed<R> {
-    /// Hashes the keys of the rows that were added since the last time.
-    fn hash_added(&mut self, columns: &[Column<R>], buffer: &mut Vec<u8>) {
-        let added = &self.rows[self.hashes.len()..];
-        self.hashes.extend(added.iter().map(|row| identity(columns, row, buffer)));
+    /// Identifies the rows that a version has added.
+    fn identify(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
+        let added = &self.rows[self.identities.len()..];
+        self.identities.extend(added.iter().map(|row| identity(columns, row, buffer)));
+        self.versions.resize(self.rows.len(), version);
     }
 
-    /// Asks of the rows up to an end whether they are new.
-    fn ask(&mut self, end: usize, mut is_new: impl FnMut(u128) -> bool) {
-        let hashes = self.hashes.get(self.are_new.len()..end).unwrap_or_default();
-        self.are_new.extend(hashes.iter().map(|hash| is_new(*hash)));
-    }
-
-    /// Leaves the rows that are new, changed by `mark`.
-    fn keep_new(&mut self, mut mark: impl FnMut(&mut R)) {
-        self.hashes = Vec::new();
-        let mut are_new = std::mem::take(&mut self.are_new).into_iter();
+    /// Leaves the rows that are new, by their version and identity, changed by `mark`.
+    fn keep_new(&mut self, mut is_new: impl FnMut(usize, u128) -> bool, mut mark: impl FnMut(&mut R)) {
+        let mut keys = std::mem::take(&mut self.versions).into_iter().zip(std::mem::take(&mut self.identities));
         self.rows.retain_mut(|row| {
             mark(row);
-            are_new.next() == Some(true)
+            keys.next().is_some_and(|(version, identity)| is_new(version, identity))
         });
     }
 }
@@ -143,27 +115,23 @@ pub struct Rows<'a> {
     nodes: Keyed<nodes::Row<'a>>,
 }
 
-/// An allocation as one document shows it: either read here, or known from an earlier document by its number.
+/// An allocation as one document shows it.
 pub struct Version<'a> {
-    /// The allocation and the key by which its version is known again; `None` when it was seen before.
-    pub read: Option<(&'a str, Option<u128>)>,
-    /// The number of the version that was seen before.
-    pub seen: Option<u32>,
-    /// What the ledger and the sightings need to know of it.
+    shown: Shown<'a>,
+    /// What the merge, the ledger and the sightings need to know of it.
     pub facts: Facts,
-    ends: Ends,
 }
 
-/// Where the rows of an allocation end among those of a part.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ends {
-    history: usize,
-    states: usize,
-    events: usize,
+/// How a document shows a version.
+enum Shown<'a> {
+    /// It was read: the allocation, and the key by which the version is known again if it may be.
+    Read(&'a str, Option<u128>),
+    /// It was passed over: the number of the version, which was seen before.
+    Seen(u32),
 }
 
 /// What is remembered of an allocation's version.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
     /// The allocation's number in [`Merge`].
     pub alloc: u32,
@@ -173,16 +141,16 @@ pub struct Facts {
     pub is_live: bool,
     /// Whether its client had not started it.
     pub is_pending: bool,
-    /// The newest of ModifyTime, CreateTime and its event times, in nanoseconds since the epoch.
-    pub newest: Option<i64>,
+    /// The newest of ModifyTime, CreateTime and its event times, in nanoseconds since the epoch; all lie behind it.
+    pub newest: Option<NonZeroI64>,
     /// How many task states it has.
     pub task_states: u32,
     /// How many task events it has.
     pub task_events: u32,
     /// How many of its event times are known.
     pub event_times: u32,
-    /// Whether all of them could come from a float.
-    pub all_float: bool,
+    /// Whether any of them cannot come from a float.
+    pub any_exact: bool,
     /// Whether any of them is finer than a microsecond, which a coarse clock's are not.
     pub any_fine: bool,
 }
@@ -192,17 +160,17 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
     let mut made = Rows::default();
     let mut buffer = Vec::with_capacity(512);
     for item in items {
+        let version = made.versions.len();
         let (a, is_streamed) = match &item.content {
             Content::Allocation(a) => (a, false),
             Content::Streamed(a) => (a, true),
             Content::Seen(number) => {
-                let ends = made.ends();
-                made.versions.push(Version { read: None, seen: Some(*number), facts: Facts::unknown(), ends });
+                made.versions.push(Version { shown: Shown::Seen(*number), facts: Facts::default() });
                 continue;
             }
             Content::Node(node) => {
                 made.nodes.rows.push(nodes::Row { region, node });
-                made.nodes.hash_added(&columns.nodes, &mut buffer);
+                made.nodes.identify(version, &columns.nodes, &mut buffer);
                 continue;
             }
         };
@@ -220,11 +188,16 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             // What is filtered out has no sightings either.
             is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
-            newest: times().chain(a.modify_time).chain(a.create_time).filter(|ns| *ns > 0).max(),
+            newest: times()
+                .chain(a.modify_time)
+                .chain(a.create_time)
+                .filter(|ns| *ns > 0)
+                .max()
+                .and_then(NonZeroI64::new),
             task_states: a.task_states.len() as u32,
             task_events: a.task_states.iter().map(|s| s.events.len() as u32).sum(),
             event_times: times().count() as u32,
-            all_float: times().all(time::looks_like_float),
+            any_exact: !times().all(time::looks_like_float),
             any_fine: times().any(|ns| ns % 1_000 != 0),
         };
         let version_key = match (a.modify_index, a.modify_time) {
@@ -237,26 +210,20 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             })),
             _ => None,
         };
-        if keeps {
-            made.history.rows.push(allocation_history::row(place, a, shape));
-            made.history.hash_added(&columns.history, &mut buffer);
-            task_state_history::rows(place, a, &mut made.states.rows);
-            made.states.hash_added(&columns.states, &mut buffer);
-            for state in &a.task_states {
-                task_events::rows(place, state, &mut made.events.rows);
-                made.events.hash_added(&columns.events, &mut buffer);
-            }
+        made.versions.push(Version { shown: Shown::Read(place.alloc_id, version_key), facts });
+        if !keeps {
+            continue;
         }
-        let ends = made.ends();
-        made.versions.push(Version { read: Some((place.alloc_id, version_key)), seen: None, facts, ends });
+        made.history.rows.push(allocation_history::row(place, a, shape));
+        made.history.identify(version, &columns.history, &mut buffer);
+        task_state_history::rows(place, a, &mut made.states.rows);
+        made.states.identify(version, &columns.states, &mut buffer);
+        for state in &a.task_states {
+            task_events::rows(place, state, &mut made.events.rows);
+            made.events.identify(version, &columns.events, &mut buffer);
+        }
     }
     made
-}
-
-impl Rows<'_> {
-    fn ends(&self) -> Ends {
-        Ends { history: self.history.rows.len(), states: self.states.rows.len(), events: self.events.rows.len() }
-    }
 }
 
 /// Whether an allocation that is read may be passed over when a list shows it again. One with unknown fields must be
@@ -269,32 +236,13 @@ fn may_be_known_again(item: &Item<'_>, a: &Allocation<'_>) -> bool {
 
 /// The key of an allocation's version: within one region it stands for the same JSON.
 fn version_key(head: &Head<'_>) -> u128 {
-    let mut key = [0u8; 25];
-    key[..8].copy_from_slice(&head.modify_index.to_le_bytes());
-    key[8..16].copy_from_slice(&head.modify_time.to_le_bytes());
-    key[16..24].copy_from_slice(&(head.len as u64).to_le_bytes());
-    key[24] = u8::from(head.is_full);
-    let mut bytes = Vec::with_capacity(head.id.len() + key.len());
+    let mut bytes = Vec::with_capacity(head.id.len() + 25);
     bytes.extend_from_slice(head.id.as_bytes());
-    bytes.extend_from_slice(&key);
+    bytes.extend_from_slice(&head.modify_index.to_le_bytes());
+    bytes.extend_from_slice(&head.modify_time.to_le_bytes());
+    bytes.extend_from_slice(&(head.len as u64).to_le_bytes());
+    bytes.push(u8::from(head.is_full));
     xxh3_128(&bytes)
-}
-
-impl Facts {
-    fn unknown() -> Facts {
-        Facts {
-            alloc: 0,
-            shape: Shape::Stub,
-            is_live: false,
-            is_pending: false,
-            newest: None,
-            task_states: 0,
-            task_events: 0,
-            event_times: 0,
-            all_float: true,
-            any_fine: false,
-        }
-    }
 }
 
 /// The versions that were seen: shared, so that all cores can pass over what is known.
@@ -350,8 +298,8 @@ impl Versions {
 pub struct Merge {
     /// Rows of allocations.
     rows: Met,
-    nodes: Hashes,
-    documents: Hashes,
+    nodes: HashSet<u128>,
+    documents: HashSet<u128>,
     sightings: HashSet<(u32, i64)>,
     allocations: Names,
 }
@@ -369,10 +317,9 @@ impl Merge {
     /// Gives the versions of a part their allocations' numbers, and fills in what is known of those seen before.
     pub fn number(&mut self, rows: &mut Rows<'_>, versions: &Versions) {
         for version in &mut rows.versions {
-            match (version.seen, version.read) {
-                (Some(number), _) => version.facts = versions.facts(number).unwrap_or(Facts::unknown()),
-                (None, Some((alloc_id, _))) => version.facts.alloc = self.allocations.number(alloc_id),
-                (None, None) => {}
+            match version.shown {
+                Shown::Seen(number) => version.facts = versions.facts(number).unwrap_or_default(),
+                Shown::Read(alloc_id, _) => version.facts.alloc = self.allocations.number(alloc_id),
             }
         }
     }
@@ -380,9 +327,9 @@ impl Merge {
     /// Remembers the versions of a part, so that they are passed over when they are met again. Not for a document
     /// whose times went through a float: its events are others than those of an exact one.
     pub fn remember(&self, rows: &Rows<'_>, versions: &Versions) {
-        versions.add(rows.versions.iter().filter_map(|v| {
-            let telling = v.facts.event_times == 0 || !v.facts.all_float;
-            Some((v.read?.1.filter(|_| telling)?, v.facts))
+        versions.add(rows.versions.iter().filter_map(|v| match v.shown {
+            Shown::Read(_, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
+            _ => None,
         }));
     }
 
@@ -401,21 +348,19 @@ impl Merge {
     ) -> New {
         if times_rounded {
             rows.events.rows.iter_mut().for_each(|row| row.times_rounded = true);
-            rows.events.hashes.clear();
-            rows.events.hash_added(&columns.events, &mut Vec::new());
+            let (identities, mut buffer) = (rows.events.rows.iter(), Vec::new());
+            rows.events.identities = identities.map(|row| identity(&columns.events, row, &mut buffer)).collect();
         }
-        for Version { facts, ends, .. } in &rows.versions {
-            // Rows of different tables differ, even if their keys should read alike.
-            let mut ask = |table, hash| self.rows.is_new(facts.alloc, hash as u64 ^ table as u64);
-            rows.history.ask(ends.history, |hash| ask(Table::AllocationHistory, hash));
-            rows.states.ask(ends.states, |hash| ask(Table::TaskStateHistory, hash));
-            rows.events.ask(ends.events, |hash| ask(Table::TaskEvents, hash));
-        }
-        rows.nodes.ask(rows.nodes.rows.len(), |hash| self.nodes.insert(hash));
-        rows.history.keep_new(|row| row.snapshot_id = snapshot_id);
-        rows.states.keep_new(|row| row.snapshot_id = snapshot_id);
-        rows.events.keep_new(|_| ());
-        rows.nodes.keep_new(|_| ());
+        let versions = &rows.versions;
+        // Rows of different tables differ, even if their keys should read alike.
+        let mut is_new = |table: Table, version: usize, identity: u128| {
+            self.rows.is_new(versions[version].facts.alloc, identity as u64 ^ table as u64)
+        };
+        let (history, states, events) = (Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents);
+        rows.history.keep_new(|version, id| is_new(history, version, id), |row| row.snapshot_id = snapshot_id);
+        rows.states.keep_new(|version, id| is_new(states, version, id), |row| row.snapshot_id = snapshot_id);
+        rows.events.keep_new(|version, id| is_new(events, version, id), |_| ());
+        rows.nodes.keep_new(|_, id| self.nodes.insert(id), |_| ());
         New {
             allocations: rows.history.rows.len() as u64,
             task_states: rows.states.rows.len() as u64,

@@ -103,9 +103,10 @@ impl Table {
 }
 
 /// What kind of source showed an allocation; each lacks fields that the others have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Shape {
     /// An entry of a list.
+    #[default]
     Stub,
     /// A full allocation, from a read or a raft snapshot.
     Full,

@@ -1,6 +1,7 @@
 //! The document whose blocks are being taken: where reading stands in it, and what its row in the ledger will say.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::num::NonZeroI64;
 
 use arrow::array::RecordBatch;
 use tempfile::SpooledTempFile;
@@ -161,11 +162,12 @@ impl State<'_> {
             let v = version.facts;
             facts.task_states += u64::from(v.task_states);
             facts.task_events += u64::from(v.task_events);
-            facts.newest = facts.newest.max(v.newest);
+            let newest = v.newest.map(NonZeroI64::get);
+            facts.newest = facts.newest.max(newest);
             if !facts.shapes.contains(&v.shape) {
                 facts.shapes.push(v.shape);
             }
-            match (v.is_live, v.shape, v.newest) {
+            match (v.is_live, v.shape, newest) {
                 (false, _, _) | (true, Shape::Stream, None) => {}
                 (true, Shape::Stream, Some(newest)) => {
                     facts.streamed.push((v.alloc, if v.is_pending { newest } else { newest - newest % HOUR }));
@@ -197,7 +199,7 @@ impl State<'_> {
         let (times, any_fine) = held.as_ref().map_or((0, false), |held| (held.times, held.any_fine));
         let times = times + facts().map(|f| u64::from(f.event_times)).sum::<u64>();
         let any_fine = any_fine || facts().any(|f| f.any_fine);
-        let exact = facts().any(|f| !f.all_float);
+        let exact = facts().any(|f| f.any_exact);
         if exact || block.end.is_some() {
             let rounded = !exact && any_fine && times >= TELLING_TIMES;
             self.document.rounding = Rounding::Known(rounded);
@@ -310,22 +312,24 @@ impl State<'_> {
 
     /// The batches that a document's end adds.
     fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
-        let mut seen: Vec<(u32, i64)> = facts.streamed;
-        if let Some(at) = row.observed_at {
-            let seen_at = |is_pending: bool| if is_pending { at } else { at - at % HOUR };
-            seen.extend(facts.live.iter().map(|(alloc, is_pending)| (*alloc, seen_at(*is_pending))));
-        }
-        seen.retain(|(alloc, at)| self.merge.sighting(*alloc, *at));
+        let seen_at = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
+        let listed = |at: i64| facts.live.iter().map(move |(alloc, is_pending)| (*alloc, seen_at(at, *is_pending)));
+        let mut seen = facts.streamed.iter().copied().chain(row.observed_at.into_iter().flat_map(listed));
         let mut batches = Vec::new();
-        let region = &self.options.region;
-        let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
-            region,
-            alloc_id: self.merge.alloc_id(*alloc),
-            seen_at: *seen_at,
-        };
-        let columns = sightings::columns();
-        for seen in seen.chunks(SIGHTINGS) {
-            let rows: Vec<sightings::Row<'_>> = seen.iter().map(sighting).collect();
+        loop {
+            let new = seen.by_ref().filter(|(alloc, at)| self.merge.sighting(*alloc, *at));
+            let new: Vec<(u32, i64)> = new.take(SIGHTINGS).collect();
+            if new.is_empty() {
+                break;
+            }
+            let (region, merge) = (&self.options.region, &self.merge);
+            let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
+                region,
+                alloc_id: merge.alloc_id(*alloc),
+                seen_at: *seen_at,
+            };
+            let rows: Vec<sightings::Row<'_>> = new.iter().map(sighting).collect();
+            let columns = sightings::columns();
             batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
         }
         let columns = snapshots::columns();

@@ -6,7 +6,7 @@
 //! outdated, it is made anew from the tables. With the states of tasks it knows the Restarts counter of each task.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::delta::Head;
-use crate::merge::Ready;
 use crate::tables::Table;
 use crate::time;
 
@@ -46,6 +45,21 @@ pub struct Seen {
 
 /// What is known, by a hash that nothing else has.
 type Known<V> = HashMap<u128, V, BuildHasherDefault<Ready>>;
+
+/// Hashes that are hashes already.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+    /// Nothing else is hashed.
+    fn write(&mut self, _: &[u8]) {}
+}
 
 /// Up to where it is known, and when it was last copied.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]

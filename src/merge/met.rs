@@ -1,77 +1,87 @@
 //! Which rows were met, by the allocation they belong to.
 
-use std::collections::HashSet;
+use std::iter::successors;
 
-/// Words that stand together.
-const PART: usize = 8192;
-/// Hashes of one allocation that are searched one after another; beyond, they are looked up.
-const SEARCHED: usize = 256;
+use hashbrown::HashSet;
 
-/// A hash of each row that was met. The rows of one allocation are few and come together, so their hashes stand in a row:
-/// a set of all of them would take three times the memory, since a part of it is always empty, and would have to tell
-/// each row from all others, for which 64 bits are not enough. Two different rows of an allocation of a thousand share
-/// a hash with a chance of 3 in 10^14.
+use super::parts::Parts;
+
+/// Hashes of a block: with what stands before them, it fills a line of the processor's cache.
+const HASHES: usize = 7;
+/// Blocks of one allocation that are searched one after another; where there would be more, hashes are looked up.
+const SEARCHED: usize = 8;
+/// In the place of a block: there is none.
+const NONE: u32 = u32::MAX;
+/// In the place of an allocation's last block: its hashes are among those that are looked up.
+const MANY: u32 = NONE - 1;
+
+/// A hash of each row that was met. Most allocations have few rows, and these have blocks of their own: a set of all rows
+/// is never full, and has to tell each from all others, for which 64 bits are not enough. Among a thousand rows of an
+/// allocation, two share a hash by chance once in 3 times 10^13.
 #[derive(Debug, Default)]
 pub struct Met {
-    /// Runs of hashes, each behind a word that says where the run before it begins and how many hashes it has. They never
-    /// move: what grows by moving leaves a hole of its size that nothing else fills.
-    parts: Vec<Vec<u64>>,
-    /// Where each allocation's last run begins, by its number.
-    last: Vec<Begin>,
+    blocks: Parts<Block>,
+    /// Each allocation's last block, by its number.
+    last: Vec<u32>,
     /// Hashes of allocations that have many.
-    more: HashSet<(u32, u64)>,
+    many: HashSet<Row>,
 }
 
-/// The first word of a run, counted from 1; 0 for none.
-type Begin = u32;
+/// Some hashes of one allocation.
+#[derive(Debug)]
+struct Block {
+    /// The block before it.
+    before: u32,
+    len: u32,
+    hashes: [u64; HASHES],
+}
+
+/// A row of an allocation that has many. Without gaps between its values, which would be a quarter of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, packed(4))]
+struct Row {
+    alloc: u32,
+    hash: u64,
+}
+
+impl Block {
+    fn hashes(&self) -> &[u64] {
+        self.hashes.get(..self.len as usize).unwrap_or_default()
+    }
+}
 
 impl Met {
     /// Whether a row of an allocation was not met before; from now on it was.
     pub fn is_new(&mut self, alloc: u32, hash: u64) -> bool {
-        let last = self.last.get(alloc as usize).copied().unwrap_or(0);
-        let (mut begin, mut searched) = (last, 0);
-        while let Some((before, hashes)) = self.run(begin) {
-            if hashes.contains(&hash) {
-                return false;
-            }
-            searched += hashes.len();
-            begin = before;
+        let number = alloc as usize;
+        if self.last.len() <= number {
+            self.last.resize(number + 1, NONE);
         }
-        if searched < SEARCHED && self.push(alloc, last, hash) {
-            return true;
+        let last = self.last[number];
+        if last == MANY {
+            return self.many.insert(Row { alloc, hash });
         }
-        self.more.insert((alloc, hash))
-    }
-
-    /// The run that begins there, and where the one before it begins; `None` where none does.
-    fn run(&self, begin: Begin) -> Option<(Begin, &[u64])> {
-        let word = (begin as usize).checked_sub(1)?;
-        let (head, rest) = self.parts.get(word / PART)?.get(word % PART..)?.split_first()?;
-        Some(((head >> 32) as Begin, rest.get(..*head as u32 as usize)?))
-    }
-
-    /// Adds a hash: to the allocation's last run if nothing stands behind it, or else as a new run. `false` when there
-    /// are more words than can be numbered.
-    fn push(&mut self, alloc: u32, last: Begin, hash: u64) -> bool {
-        let end = self.run(last).map(|(_, hashes)| last as usize + hashes.len());
-        if self.parts.last().is_none_or(|part| part.len() + 2 > PART) {
-            self.parts.push(Vec::with_capacity(PART));
+        if self.blocks(last).any(|block| block.hashes().contains(&hash)) {
+            return false;
         }
-        let before = (self.parts.len() - 1) * PART;
-        let Some(part) = self.parts.last_mut() else { return false };
-        if end == Some(before + part.len()) && !part.is_empty() {
-            part[(last as usize - 1) % PART] += 1;
-            part.push(hash);
-            return true;
+        if let Some(block) = self.blocks.get_mut(last).filter(|block| block.hashes().len() < HASHES) {
+            block.hashes[block.len as usize] = hash;
+            block.len += 1;
+        } else if self.blocks(last).count() < SEARCHED && self.blocks.len() < MANY {
+            let mut hashes = [0; HASHES];
+            hashes[0] = hash;
+            self.last[number] = self.blocks.push(Block { before: last, len: 1, hashes });
+        } else {
+            let all: Vec<u64> = self.blocks(last).flat_map(Block::hashes).copied().chain([hash]).collect();
+            self.many.extend(all.into_iter().map(|hash| Row { alloc, hash }));
+            self.last[number] = MANY;
         }
-        let Ok(begin) = Begin::try_from(before + part.len() + 1) else { return false };
-        part.extend([u64::from(last) << 32 | 1, hash]);
-        let alloc = alloc as usize;
-        if self.last.len() <= alloc {
-            self.last.resize(alloc + 1, 0);
-        }
-        self.last[alloc] = begin;
         true
+    }
+
+    /// A block and those before it.
+    fn blocks(&self, last: u32) -> impl Iterator<Item = &Block> {
+        successors(self.blocks.get(last), |block| self.blocks.get(block.before))
     }
 }
 
@@ -94,6 +104,10 @@ mod tests {
             (0..7).for_each(|alloc| meet(alloc, (round % (100 << alloc)).into()));
             (0..round % 17).for_each(|row| meet(100 + round / 2, row.into()));
         }
-        assert!(met.parts.len() > 2 && met.more.len() > SEARCHED, "{} {}", met.parts.len(), met.more.len());
+        assert_eq!(met.last.iter().filter(|last| **last == MANY).count(), 7);
+        let rows = truth.iter().filter(|(alloc, _)| *alloc >= 100).count();
+        assert_eq!(met.many.len() + rows, truth.len());
+        // They fill what blocks there are, but for the last of each allocation, and those of which all was moved.
+        assert!(met.blocks.len() as usize <= rows / HASHES + 2_000 + 7 * SEARCHED, "{}", met.blocks.len());
     }
 }

@@ -17,20 +17,33 @@ impl<T> Default for Parts<T> {
 }
 
 impl<T> Parts<T> {
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len()) as u32
+    }
+
     /// Adds a value, and gives it its number.
     pub fn push(&mut self, value: T) -> u32 {
-        if self.parts.last().is_none_or(|part| part.len() == PART) {
-            self.parts.push(Vec::with_capacity(PART));
+        let number = self.len();
+        match self.parts.last_mut().filter(|last| last.len() < PART) {
+            Some(last) => last.push(value),
+            None => {
+                let mut part = Vec::with_capacity(PART);
+                part.push(value);
+                self.parts.push(part);
+            }
         }
-        let before = (self.parts.len() - 1) * PART;
-        let Some(last) = self.parts.last_mut() else { return 0 };
-        last.push(value);
-        (before + last.len() - 1) as u32
+        number
     }
 
     /// The value with this number.
     pub fn get(&self, number: u32) -> Option<&T> {
         self.parts.get(number as usize / PART)?.get(number as usize % PART)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.parts.get_mut(number as usize / PART)?.get_mut(number as usize % PART)
     }
 }
 
@@ -43,6 +56,7 @@ mod tests {
         let mut parts = Parts::default();
         assert!((0..10_000u32).all(|n| parts.push(n * 3) == n));
         assert!((0..10_000u32).all(|n| parts.get(n) == Some(&(n * 3))));
-        assert_eq!(parts.get(10_000), None);
+        assert_eq!((parts.get(10_000), parts.len()), (None, 10_000));
+        assert_eq!(parts.get_mut(9_999), Some(&mut 29_997));
     }
 }

@@ -81,3 +81,14 @@ def test_bigquery_names_the_dataset_of_every_table(program):
         own = {cte.alias for cte in statement.find_all(sqlglot.exp.CTE)}
         for table in statement.find_all(sqlglot.exp.Table):
             assert table.db == "alloclog" or table.name in own, table.sql()
+
+
+def test_no_bare_column_is_named_like_a_table_beside_it(program):
+    # BigQuery would take the table's whole row for it.
+    for statement in sqlglot.parse(statements(program, "bigquery"), read="bigquery"):
+        for select in statement.find_all(sqlglot.exp.Select) if statement else ():
+            tables = {source.alias_or_name for source in select.find_all(sqlglot.exp.Table)
+                      if source.find_ancestor(sqlglot.exp.Select) is select}
+            bare = {column.name for column in select.find_all(sqlglot.exp.Column)
+                    if not column.table and column.find_ancestor(sqlglot.exp.Select) is select}
+            assert not tables & bare, select.sql()
