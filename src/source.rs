@@ -3,6 +3,7 @@
 //! What a file holds is told by its content: gzip, zstd, tar and zip are looked into, however nested, and never
 //! unpacked to disk; JSON is handed on; the rest is passed over and named.
 
+mod archive;
 mod bundle;
 mod cluster;
 mod content;
@@ -206,6 +207,7 @@ pub struct Input {
 /// Walks through the inputs and shows `visit` every document. `read` is told the bytes that were read of the files,
 /// for progress.
 pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
+    let mut flags = bundle::Flags::default();
     for input in inputs {
         let origin = origin(input, options);
         if let Some(problem) = &input.problem {
@@ -218,10 +220,12 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
             Place::Cluster(cluster) => cluster.walk(&origin, read, visit),
             Place::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
-                content::Walk::new(options, visit).stream(Box::new(stream), &origin, 0)
+                content::Walk::new(options, visit, &mut flags).stream(Box::new(stream), &origin, 0)
             }
             Place::File(path) => match File::open(path) {
-                Ok(file) => content::Walk::new(options, visit).file(Counted { inner: file, read }, path, &origin),
+                Ok(file) => {
+                    content::Walk::new(options, visit, &mut flags).file(Counted { inner: file, read }, path, &origin)
+                }
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
         };

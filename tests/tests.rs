@@ -14,4 +14,5 @@ mod recordings;
 mod reports;
 mod simulated;
 mod simulator;
+mod sources;
 mod support;

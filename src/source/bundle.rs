@@ -4,12 +4,15 @@
 //! nodes, `cluster/cli-flags.json` names the namespace; everything else there holds no allocations.
 //! (command/operator_debug.go.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// The namespaces that the bundles' `cli-flags.json` name, by the path of the bundle.
+/// The namespaces that the bundles' `cli-flags.json` name, by the place of the bundle: its path, in an archive behind
+/// the archive's name.
 #[derive(Debug, Default)]
 pub struct Flags {
-    namespaces: HashMap<String, String>,
+    /// `None` where they cannot be read.
+    namespaces: HashMap<String, Option<String>>,
+    missed: HashSet<String>,
 }
 
 /// What a path means inside a bundle.
@@ -49,17 +52,34 @@ fn is_capture(part: &str) -> bool {
 }
 
 impl Flags {
-    /// Remembers the namespace that a bundle's `cli-flags.json` names.
-    pub fn learn(&mut self, root: String, cli_flags: &[u8]) {
-        let Ok(flags) = serde_json::from_slice::<serde_json::Value>(cli_flags) else { return };
-        if let Some(namespace) = flags.pointer("/Actual/namespace/Value").and_then(|v| v.as_str()) {
-            self.namespaces.insert(root, namespace.to_owned());
-        }
+    /// Remembers the namespace that a bundle's `cli-flags.json` names: `default` where it names none.
+    pub fn learn(&mut self, bundle: String, cli_flags: &[u8]) {
+        let namespace = serde_json::from_slice::<serde_json::Map<_, _>>(cli_flags).ok().map(|flags| {
+            let given = flags.get("Actual").and_then(|actual: &serde_json::Value| actual.pointer("/namespace/Value"));
+            let given = given.and_then(|value| value.as_str()).filter(|name| !name.is_empty());
+            given.unwrap_or("default").to_owned()
+        });
+        self.namespaces.insert(bundle, namespace);
     }
 
-    /// The namespace that the bundle at `root` lists: `default`, unless its flags name another.
-    pub fn namespace(&self, root: &str) -> String {
-        self.namespaces.get(root).map_or("default", |n| n.as_str()).to_owned()
+    /// Remembers that a bundle has no `cli-flags.json`, as those of old versions. It names no namespace either.
+    pub fn learn_absence(&mut self, bundle: &str) {
+        self.namespaces.entry(bundle.to_owned()).or_insert_with(|| Some("default".to_owned()));
+    }
+
+    /// Remembers what another walk has learned.
+    pub fn learn_all(&mut self, other: Flags) {
+        self.namespaces.extend(other.namespaces);
+    }
+
+    /// The namespace that a bundle lists; `None` as long as its flags have not been seen, or if they cannot be read.
+    pub fn namespace(&self, bundle: &str) -> Option<String> {
+        self.namespaces.get(bundle).cloned().flatten()
+    }
+
+    /// Whether a bundle's flags are missed for the first time.
+    pub fn miss(&mut self, bundle: &str) -> bool {
+        self.missed.insert(bundle.to_owned())
     }
 }
 
@@ -85,12 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_covers_default_unless_its_flags_say_otherwise() {
+    fn a_bundle_covers_default_unless_its_flags_say_otherwise_or_were_not_seen() {
         let mut flags = Flags::default();
         flags.learn("a".into(), br#"{"Actual":{"namespace":{"Name":"namespace","Value":"*"}},"Formal":{}}"#);
         flags.learn("b".into(), br#"{"Actual":{},"Formal":{"namespace":{"Value":"x"}}}"#);
-        assert_eq!(flags.namespace("a"), "*");
-        assert_eq!(flags.namespace("b"), "default");
-        assert_eq!(flags.namespace("c"), "default");
+        flags.learn("cut".into(), br#"{"Actual":{"names"#);
+        assert_eq!(flags.namespace("b").as_deref(), Some("default"));
+        flags.learn_absence("a");
+        flags.learn_absence("old");
+        flags.learn_absence("cut");
+        assert_eq!(flags.namespace("a").as_deref(), Some("*"));
+        assert_eq!(flags.namespace("old").as_deref(), Some("default"));
+        assert_eq!(flags.namespace("cut"), None);
+        assert_eq!(flags.namespace("never seen"), None);
     }
 }

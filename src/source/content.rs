@@ -1,24 +1,19 @@
 //! What a stream of bytes holds, told by its beginning, and the documents inside it.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read, Seek, Write};
-use std::path::Path;
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use tar::Archive;
-use zip::ZipArchive;
 
 use super::bundle::{self, Role};
 use super::kept::{self, About};
-use super::{Counted, Found, Options, Origin, Visit, observed};
+use super::{Counted, Found, Options, Origin, Visit};
 
 /// How many archives may lie inside each other; more is a bomb, not a backup.
 const DEEPEST: u32 = 8;
 /// How much is looked at to tell what a stream holds; a tar header is this long.
 const SNIFFED: usize = 512;
-/// `cli-flags.json` is a few kilobytes.
-const LARGEST_FLAGS: u64 = 4 << 20;
-
 /// Why such JSON cannot be read. PowerShell writes it where `>` keeps what a command prints.
 const UTF_16: &str = "is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
 
@@ -57,22 +52,33 @@ fn kind(head: &[u8]) -> Kind {
 
 /// A walk through one input. Its functions say whether to go on.
 pub struct Walk<'w> {
-    options: &'w Options,
-    visit: &'w mut Visit<'w>,
-    flags: bundle::Flags,
+    pub(super) options: &'w Options,
+    pub(super) visit: &'w mut Visit<'w>,
+    pub(super) flags: &'w mut bundle::Flags,
+    pub(super) again: Again,
+}
+
+/// Whether the input can be looked through for the flags of bundles, which say what the listings beside them cover.
+pub(super) enum Again {
+    /// It goes by once.
+    Never,
+    /// It is a file that is named so.
+    File(PathBuf, Origin),
+    /// It has been, or they stand beside it; all of it could be read.
+    Done { is_whole: bool },
 }
 
 impl<'w> Walk<'w> {
-    /// Begins, with nothing known of bundles yet.
-    pub fn new(options: &'w Options, visit: &'w mut Visit<'w>) -> Walk<'w> {
-        Walk { options, visit, flags: bundle::Flags::default() }
+    /// Begins, with what is known of bundles.
+    pub fn new(options: &'w Options, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> Walk<'w> {
+        Walk { options, visit, flags, again: Again::Never }
     }
 
-    fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
+    pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
         (self.visit)(Found::Unreadable(origin.clone(), why))
     }
 
-    fn passed_over(&mut self, origin: &Origin, why: &str) -> bool {
+    pub(super) fn passed_over(&mut self, origin: &Origin, why: &str) -> bool {
         (self.visit)(Found::PassedOver(origin.clone(), why.into()))
     }
 
@@ -81,6 +87,10 @@ impl<'w> Walk<'w> {
         let mut head = Vec::with_capacity(SNIFFED);
         if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
             return self.unreadable(origin, format!("cannot be read: {e}"));
+        }
+        // What is no regular file may give its bytes only once.
+        if path.is_file() {
+            self.again = Again::File(path.to_owned(), origin.clone());
         }
         if kind(&head) == Kind::Zip {
             return match file.rewind() {
@@ -110,15 +120,54 @@ impl<'w> Walk<'w> {
         }
         match bundle::role(&path.to_string_lossy()) {
             Role::Allocations(root) => {
-                if let Ok(text) = fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
-                    self.flags.learn(root.clone(), &text);
-                }
-                origin.full_listing.get_or_insert_with(|| self.flags.namespace(&root));
+                // What is not there says as much as what names no namespace; what cannot be opened says nothing.
+                let is_whole = match fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
+                    Ok(text) => {
+                        self.flags.learn(root.clone(), &text);
+                        true
+                    }
+                    Err(e) => matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+                };
+                self.again = Again::Done { is_whole };
+                self.cover(&mut origin, &root);
             }
             Role::PassedOver(why) if !origin.is_named => return self.passed_over(&origin, why),
             _ => {}
         }
         self.known(&head, Box::new(file), &origin, 0)
+    }
+
+    /// Settles of which namespace a bundle's `allocations.json` lists every allocation. Where the bundle's flags have
+    /// not been seen that is not known, and nothing is said to have vanished.
+    pub(super) fn cover(&mut self, origin: &mut Origin, bundle: &str) {
+        if origin.full_listing.is_some() {
+            return;
+        }
+        if self.flags.namespace(bundle).is_none()
+            && let Again::File(path, of_file) = &self.again
+        {
+            let (found, is_whole) = look(path, of_file, self.options);
+            self.flags.learn_all(found);
+            self.again = Again::Done { is_whole };
+        }
+        if let Again::Done { is_whole: true } = self.again {
+            self.flags.learn_absence(bundle);
+        }
+        origin.full_listing = self.flags.namespace(bundle);
+        if origin.full_listing.is_none() && self.flags.miss(bundle) {
+            let what = match self.again {
+                Again::Never => {
+                    "comes before its bundle's cluster/cli-flags.json, so it is not known which namespace it lists, and \
+                     it is not taken for a full listing: give the archive as a file, which can be looked through first"
+                }
+                _ => {
+                    "the cluster/cli-flags.json of its bundle cannot be read, so it is not known which namespace it \
+                     lists, and it is not taken for a full listing: --full-listing says that it is one, and --namespace \
+                     of what"
+                }
+            };
+            (self.visit)(Found::Told(origin.clone(), what.into()));
+        }
     }
 
     /// Walks through a stream that lies in `depth` archives.
@@ -203,88 +252,33 @@ impl<'w> Walk<'w> {
             }
         }
     }
-
-    fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
-        let mut archive = Archive::new(stream);
-        let broken = |e: io::Error| format!("is a tar that cannot be read further: {e}");
-        let entries = match archive.entries() {
-            Ok(entries) => entries,
-            Err(e) => return self.unreadable(origin, broken(e)),
-        };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(e) => return self.unreadable(origin, broken(e)),
-            };
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
-            // Only ever a name: nothing is written to where an archive says.
-            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            if !self.member(Box::new(entry), &path, origin, depth) {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn zip<R: Read + Seek>(&mut self, file: R, origin: &Origin, depth: u32) -> bool {
-        let mut archive = match ZipArchive::new(file) {
-            Ok(archive) => archive,
-            Err(e) => return self.unreadable(origin, format!("is no zip that can be read: {e}")),
-        };
-        for number in 0..archive.len() {
-            let goes_on = match archive.by_index(number) {
-                Ok(entry) if entry.is_file() => {
-                    let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
-                    self.member(Box::new(entry), &path, origin, depth)
-                }
-                Ok(_) => true,
-                Err(e) => self.unreadable(origin, format!("holds an entry that cannot be read: {e}")),
-            };
-            if !goes_on {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// One file inside an archive.
-    fn member(&mut self, stream: Box<dyn Read + '_>, path: &str, archive: &Origin, depth: u32) -> bool {
-        let path = path.trim_start_matches("./");
-        let file_name = path.rsplit('/').next();
-        let mut origin = Origin {
-            source: archive.source,
-            name: format!("{}:{path}", archive.name),
-            observed: observed(self.options, file_name),
-            namespace: None,
-            full_listing: self.options.full_listing.clone(),
-            nomad_index: None,
-            is_named: false,
-            is_nodes: false,
-        };
-        match bundle::role(path) {
-            Role::Allocations(root) => {
-                origin.full_listing.get_or_insert_with(|| self.flags.namespace(&root));
-            }
-            Role::CliFlags(root) => {
-                let mut text = Vec::new();
-                // Whatever cannot be read of it tells nothing.
-                if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_ok() {
-                    self.flags.learn(root, &text);
-                }
-                return true;
-            }
-            Role::PassedOver(why) => return self.passed_over(&origin, why),
-            Role::Other => {}
-        }
-        self.stream(stream, &origin, depth)
-    }
 }
 
 /// The list of nodes that is kept with a listing.
 fn nodes_of(listing: &Origin) -> Origin {
     Origin { name: format!("{}:nodes", listing.name), is_named: false, is_nodes: true, ..listing.clone() }
+}
+
+/// What the bundles in a file say of themselves, wherever in it that stands, and whether all of it could be read.
+fn look(path: &Path, origin: &Origin, options: &Options) -> (bundle::Flags, bool) {
+    let mut flags = bundle::Flags::default();
+    let mut is_whole = true;
+    let mut listen = |found: Found<'_>| {
+        is_whole &= !matches!(found, Found::Unreadable(..));
+        true
+    };
+    let mut walk = Walk::new(options, &mut listen, &mut flags);
+    // It was opened and begun before; what fails now is not told twice.
+    let is_read = File::open(path).and_then(|mut file| {
+        let mut head = Vec::with_capacity(SNIFFED);
+        Read::by_ref(&mut file).take(SNIFFED as u64).read_to_end(&mut head)?;
+        if kind(&head) == Kind::Zip {
+            file.rewind()?;
+            return Ok(walk.zip(file, origin, 1));
+        }
+        Ok(walk.known(&head, Box::new(file), origin, 0))
+    });
+    (flags, is_whole && is_read.is_ok())
 }
 
 fn spool(stream: &mut dyn Read, mut file: tempfile::SpooledTempFile) -> io::Result<tempfile::SpooledTempFile> {

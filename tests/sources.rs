@@ -1,0 +1,125 @@
+//! Directories, globs and archives as people have them: what is read of them, and what is said of the rest.
+
+use std::io::{Cursor, Write};
+use std::process::Stdio;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::desk::{Desk, Ran, allocation};
+use crate::support::{Exported, Row};
+
+/// `cli-flags.json` of a bundle that lists the namespace `prod`.
+const PROD: &str = r#"{"Actual":{"namespace":{"Name":"namespace","Value":"prod"}},"Formal":{}}"#;
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(vec![]);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *bytes).expect("a file that can be archived");
+    }
+    builder.into_inner().expect("files that can be archived")
+}
+
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = ZipWriter::new(Cursor::new(vec![]));
+    for (name, bytes) in files {
+        out.start_file(*name, SimpleFileOptions::default()).expect("a file that can be archived");
+        out.write_all(bytes).expect("a file that can be archived");
+    }
+    out.finish().expect("files that can be archived").into_inner()
+}
+
+/// Exports the ledger and the history of allocations of these sources.
+fn read(desk: &Desk, arguments: &[&str]) -> Ran {
+    desk.export(&[arguments, &["--table", "snapshots,allocation_history", "-o", "out", "--force"]].concat())
+}
+
+/// The same from standard input.
+fn read_piped(desk: &Desk, bytes: &[u8]) -> Ran {
+    let flags = ["export", "-", "--table", "snapshots,allocation_history", "-o", "out", "--force"];
+    let mut command = desk.command(&flags);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(bytes).expect("a reader");
+    Ran::of(child.wait_with_output().expect("an end"))
+}
+
+fn ledger(desk: &Desk) -> Vec<Row> {
+    Exported::read(&desk.path("out"), "snapshots")
+}
+
+/// Of which namespace each document lists every allocation.
+fn covered(desk: &Desk) -> Vec<Option<String>> {
+    let namespace = |row: &Row| row["namespace"].as_str().map(str::to_owned).filter(|_| row["is_full_listing"] == true);
+    ledger(desk).iter().map(namespace).collect()
+}
+
+/// The allocations that were read.
+fn allocations(desk: &Desk) -> Vec<String> {
+    let rows = Exported::read(&desk.path("out"), "allocation_history");
+    let mut ids: Vec<String> = rows.iter().filter_map(|row| row["alloc_id"].as_str().map(str::to_owned)).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_packed_bundle_whose_flags_come_last_lists_the_namespace_that_they_name() {
+    let desk = Desk::new();
+    let listing = allocation("a", "prod", "j");
+    let members =
+        [("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", PROD.as_bytes())];
+    let other = [("c/interval/0000/allocations.json", listing.as_bytes()), ("c/cluster/cli-flags.json", b"{}")];
+    let prod = [Some("prod".to_owned())];
+    for (name, bytes) in [
+        ("last.tar", tar(&members)),
+        ("last.zip", zip(&members)),
+        ("last.tar.zst", zstd::encode_all(&tar(&members)[..], 1).expect("bytes")),
+        ("inner.zip", zip(&[("last.tar", &tar(&members)), ("other.tar", &tar(&other)[..10])])),
+        ("inner.tar", tar(&[("last.zip", &zip(&members))])),
+    ] {
+        desk.file(name, bytes);
+        read(&desk, &[name]);
+        assert_eq!(covered(&desk), prod, "{name}");
+    }
+    // Two bundles of the same name in one archive keep their flags apart.
+    let unflagged = [("b/interval/0000/allocations.json", allocation("b", "x", "j"))];
+    let unflagged = unflagged.each_ref().map(|(name, text)| (*name, text.as_bytes()));
+    desk.file("two.tar", tar(&[("prod.tar", &tar(&members)), ("old.tar", &tar(&unflagged))]));
+    read(&desk, &["two.tar"]).ends(0);
+    assert_eq!(covered(&desk), [Some("prod".to_owned()), Some("default".to_owned())]);
+    // A zip says where its files are, also where it goes by once.
+    read_piped(&desk, &zip(&members)).ends(0);
+    assert_eq!(covered(&desk), prod);
+    // A tar does not: nothing is guessed.
+    read_piped(&desk, &tar(&members)).ends(0).says("not taken for a full listing: give the archive as a file");
+    assert_eq!(covered(&desk), [None]);
+    let flags_first = [members[1], members[0]];
+    read_piped(&desk, &tar(&flags_first)).ends(0);
+    assert_eq!(covered(&desk), prod);
+}
+
+#[test]
+fn a_bundle_whose_flags_cannot_be_read_claims_no_namespace() {
+    let desk = Desk::new();
+    let listing = allocation("a", "prod", "j");
+    let members =
+        [("interval/0000/allocations.json", listing.as_bytes()), ("cluster/cli-flags.json", &PROD.as_bytes()[..40])];
+    desk.file("b.tar", tar(&members));
+    for (name, bytes) in members {
+        desk.file(&format!("b/{name}"), bytes);
+    }
+    // Unpacked, the flags are a damaged document, too.
+    for (source, code) in [("b.tar", 0), ("b", 3)] {
+        read(&desk, &[source]).ends(code).says("cli-flags.json of its bundle cannot be read").says("--full-listing");
+        assert_eq!(covered(&desk), [None], "{source}");
+        read(&desk, &[source, "--full-listing", "--namespace", "prod"]).ends(code);
+        assert!(covered(&desk).contains(&Some("prod".to_owned())), "{source}");
+    }
+    // Where the archive breaks off, the flags may have stood behind the break.
+    desk.file("cut.tar", &tar(&members)[..1600]);
+    read(&desk, &["cut.tar"]).ends(3);
+    assert_eq!(covered(&desk), [None]);
+}
