@@ -40,8 +40,8 @@ pub struct Options {
 pub struct Summary {
     /// Documents that hold allocations or nodes, or are empty lists of them.
     pub documents: u64,
-    /// How many of them each source held, by its number.
-    pub documents_by_source: BTreeMap<usize, u64>,
+    /// How many of them hold allocations, or are empty lists that could, by the number of their source.
+    pub listings_by_source: BTreeMap<usize, u64>,
     /// Documents that were met before, byte for byte and of the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.

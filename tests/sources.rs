@@ -123,3 +123,41 @@ fn a_bundle_whose_flags_cannot_be_read_claims_no_namespace() {
     read(&desk, &["cut.tar"]).ends(3);
     assert_eq!(covered(&desk), [None]);
 }
+
+/// One node, as a list.
+const NODES: &str = r#"[{"ID":"n","Name":"n","NodeClass":"c","Datacenter":"d","Status":"ready","ModifyIndex":3}]"#;
+
+#[test]
+fn a_list_of_nodes_or_a_stream_is_no_full_listing_though_the_flag_says_so() {
+    let desk = Desk::new();
+    let frame = |events: &str| format!("{{\"Index\":1,\"Events\":[{events}]}}\n{{}}\n");
+    let event = format!(r#"{{"Topic":"Allocation","Payload":{{"Allocation":{}}}}}"#, allocation("b", "x", "j"));
+    desk.file("d/20261123T190000Z.json", format!("[{}]", allocation("a", "x", "j")))
+        .file("d/20261123T210000Z-nodes.json", NODES)
+        .file("d/20261123T220000Z-stream.json", frame(&event))
+        .file("d/20261123T230000Z-quiet.json", frame(""));
+    read(&desk, &["d", "--full-listing"]).ends(0);
+    assert_eq!(covered(&desk), [Some("*".to_owned()), None, None, None]);
+    desk.file("empty.json", "[]");
+    read(&desk, &["empty.json", "--full-listing"]).ends(0);
+    assert_eq!(covered(&desk), [Some("*".to_owned())]);
+}
+
+#[test]
+fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds() {
+    let desk = Desk::new();
+    desk.file("nodes/a.json", NODES)
+        .file("beat/a.json", "{}")
+        .file("beat/notes.txt", "hello")
+        .file("quiet/a.ndjson", "{\"Index\":7,\"Events\":[]}\n{}\n")
+        .file("empty/a.json", "[]")
+        .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
+    for source in ["nodes", "beat", "quiet", "nodes/*.json", "{beat,quiet}/*"] {
+        read(&desk, &[source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+        read(&desk, &["state", source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+    }
+    // An empty list is an answer, and so is what stands beside allocations; a file that is named is taken as it is.
+    for sources in [&["empty"][..], &["empty/*"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
+        read(&desk, sources).ends(0);
+    }
+}

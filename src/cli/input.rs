@@ -261,10 +261,10 @@ impl Reading {
 
     /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
     pub fn without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
-        let has_documents = |number: usize| summary.documents_by_source.contains_key(&number);
+        let has_listings = |number: usize| summary.listings_by_source.contains_key(&number);
         let mut numbered = self.sources.iter().enumerate();
         if summary.documents > 0 || !self.lakes().is_empty() {
-            let empty = numbered.find(|(number, text)| !has_documents(*number) && Source::parse(text).holds_many());
+            let empty = numbered.find(|(number, text)| !has_listings(*number) && Source::parse(text).holds_many());
             return empty.map(|(_, text)| text.clone());
         }
         // An address may hold a password as it was written; its input is named without.

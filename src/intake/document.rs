@@ -74,6 +74,7 @@ struct Facts {
     others: u64,
     rejected: u64,
     is_listing: bool,
+    has_list: bool,
     shapes: Vec<Shape>,
     newest: Option<i64>,
     unknown: Unknown,
@@ -153,6 +154,7 @@ impl State<'_> {
         let facts = &mut self.document.facts;
         facts.others += part.others;
         facts.is_listing |= part.is_listing;
+        facts.has_list |= part.list_began;
         facts.nodes += (part.items.len() - rows.versions.len()) as u64;
         facts.allocations += rows.versions.len() as u64;
         for (name, times) in &part.unknown {
@@ -270,7 +272,11 @@ impl State<'_> {
             return Ok(Vec::new());
         }
         self.summary.documents += 1;
-        *self.summary.documents_by_source.entry(document.origin.source).or_default() += 1;
+        // Heartbeats and nodes are no answer to which allocations there are; an empty list is.
+        let lists_allocations = facts.allocations > 0 || (is_empty_list && facts.has_list && facts.nodes == 0);
+        if lists_allocations {
+            *self.summary.listings_by_source.entry(document.origin.source).or_default() += 1;
+        }
         self.summary.bytes += end.bytes;
         self.summary.allocations += facts.allocations;
         self.summary.task_events += facts.task_events;
@@ -278,8 +284,9 @@ impl State<'_> {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
         let observed = document.origin.observed.or_else(|| Some((facts.newest?, ObservedFrom::Content)));
-        // A listing of which something could not be read does not show all there is.
-        let full_listing = document.origin.full_listing.filter(|_| facts.rejected == 0 && end.problem.is_none());
+        // A listing of which something could not be read does not show all there is, nor does a stream.
+        let is_full = lists_allocations && facts.rejected == 0 && end.problem.is_none();
+        let full_listing = document.origin.full_listing.filter(|_| is_full && !facts.shapes.contains(&Shape::Stream));
         let row = snapshots::Row {
             region: self.options.region.clone(),
             content_hash: format!("{:032x}", end.content_hash),
