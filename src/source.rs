@@ -9,6 +9,7 @@ mod cluster;
 mod content;
 mod files;
 mod follow;
+mod glob;
 pub mod kept;
 
 use std::fmt;
@@ -51,7 +52,7 @@ impl Source {
     pub fn holds_many(&self) -> bool {
         match self {
             Source::StandardInput | Source::Cluster(_) | Source::Lake(_) => false,
-            Source::Path(text) => Path::new(text).is_dir() || (files::is_glob(text) && !Path::new(text).exists()),
+            Source::Path(text) => Path::new(text).is_dir() || (glob::is_meant(text) && !Path::new(text).exists()),
         }
     }
 }
@@ -202,6 +203,8 @@ pub struct Input {
     pub is_named: bool,
     /// Why it cannot be read, where that is known already.
     pub problem: Option<String>,
+    /// Why it is not looked at, if it is not.
+    pub passed_over: Option<&'static str>,
 }
 
 /// Walks through the inputs and shows `visit` every document. `read` is told the bytes that were read of the files,
@@ -212,6 +215,12 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
         let origin = origin(input, options);
         if let Some(problem) = &input.problem {
             if !visit(Found::Unreadable(origin, problem.clone())) {
+                return;
+            }
+            continue;
+        }
+        if let Some(why) = input.passed_over {
+            if !visit(Found::PassedOver(origin, why.into())) {
                 return;
             }
             continue;

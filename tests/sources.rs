@@ -1,6 +1,8 @@
 //! Directories, globs and archives as people have them: what is read of them, and what is said of the rest.
 
+use std::fs;
 use std::io::{Cursor, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use zip::ZipWriter;
@@ -160,4 +162,93 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
     for sources in [&["empty"][..], &["empty/*"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
         read(&desk, sources).ends(0);
     }
+}
+
+#[test]
+fn a_glob_matches_what_a_shell_would_match() {
+    let desk = Desk::new();
+    for (n, name) in ["a.json", "b.json", "sub/d.json", "sub/deep/e.json", "x1/x.json", ".h/x.json"].iter().enumerate()
+    {
+        desk.file(&format!("g/{name}"), format!("[{}]", allocation(&n.to_string(), "n", "j")));
+    }
+    symlink("sub", desk.path("g/link")).expect("a link");
+    for (glob, names) in [
+        ("g/*.json", &["g/a.json", "g/b.json"][..]),
+        ("./g/*.json", &["./g/a.json", "./g/b.json"]),
+        (".//g/*.json", &["./g/a.json", "./g/b.json"]),
+        ("g/./a*.json", &["g/./a.json"]),
+        ("g/sub/../a*.json", &["g/sub/../a.json"]),
+        ("g/l*/*.json", &["g/link/d.json"]),
+        ("g/link/*.json", &["g/link/d.json"]),
+        ("g/x*", &["g/x1/x.json"]),
+        ("g/[lx]*/", &["g/link/d.json", "g/link/deep/e.json", "g/x1/x.json"]),
+        ("g/**/*.json", &["g/a.json", "g/b.json", "g/sub/d.json", "g/sub/deep/e.json", "g/x1/x.json"]),
+        ("g/**", &["g/a.json", "g/b.json", "g/sub/d.json", "g/sub/deep/e.json", "g/x1/x.json"]),
+        ("**/deep", &["g/sub/deep/e.json"]),
+        ("g/{a,sub/d,gone}.json", &["g/a.json", "g/sub/d.json"]),
+        ("g/{[!a],{a,b}}.json", &["g/a.json", "g/b.json"]),
+        ("g/.*/*.json", &["g/.h/x.json"]),
+        ("g/\\a.jso?", &["g/a.json"]),
+    ] {
+        read(&desk, &[glob]).ends(0);
+        let sources: Vec<String> =
+            ledger(&desk).iter().map(|row| row["source"].as_str().unwrap_or("").into()).collect();
+        assert_eq!(sources, names, "{glob}");
+    }
+    for nothing in ["g/*.JSON", "g/a.json/*", "gone/*", "g/*.json/", "g/h*/x.json"] {
+        read(&desk, &[nothing]).ends(1).says(&format!("rejected: {nothing}: no file matches"));
+    }
+    read(&desk, &["g/[a"]).ends(2).says("g/[a: is not a file, and as a glob: ");
+}
+
+#[test]
+fn a_glob_tells_of_a_directory_that_cannot_be_listed() {
+    let desk = Desk::new();
+    desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
+    let locked = desk.path("d/locked");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).expect("rights can be set");
+    // Whoever may do everything can list it.
+    if fs::read_dir(&locked).is_err() {
+        for source in ["d", "d/**/*.json", "d/*"] {
+            read(&desk, &[source]).ends(3).says("rejected: d/locked: cannot be listed");
+        }
+    }
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).expect("rights can be set");
+}
+
+#[test]
+fn whatever_a_directory_holds_that_is_not_read_is_named() {
+    let desk = Desk::new();
+    desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j")))
+        .file("d/.hidden.json", "[]")
+        .file("d/.git/config", "x")
+        .file("d/.git/objects/y", "x")
+        .file("elsewhere/b.json", "[]")
+        .file("only/.a.json", "[]");
+    for (link, to) in [("loop", "."), ("linked", "../elsewhere"), ("dangling", "nowhere"), ("self", "self")] {
+        symlink(to, desk.path("d").join(link)).expect("a link");
+    }
+    let pipe = std::process::Command::new("mkfifo").arg(desk.path("d/pipe")).status().expect("mkfifo");
+    assert!(pipe.success());
+    let hidden = "is hidden, and not looked at unless it is named";
+    let linked = "is a link to a directory, which is not entered unless it is named";
+    let said = [
+        format!("d/.git: {hidden}"),
+        format!("d/.hidden.json: {hidden}"),
+        "d/dangling: is a link to nothing".into(),
+        format!("d/linked: {linked}"),
+        format!("d/loop: {linked}"),
+        "d/pipe: is a pipe, a socket or a device".into(),
+        "d/self: is a link to nothing".into(),
+    ];
+    for flags in [&["d"][..], &["d", "-v"]] {
+        let ran = read(&desk, flags).ends(0);
+        let lines = ran.err.lines().filter_map(|line| line.strip_prefix("alloclog: passed over: "));
+        let mut lines: Vec<&str> = lines.collect();
+        lines.sort_unstable();
+        assert_eq!(lines, said, "{flags:?}");
+    }
+    let ran = read(&desk, &["d", "-q"]).ends(0);
+    assert_eq!(ran.err, "");
+    read(&desk, &["only"]).ends(1).says(&format!("passed over: only/.a.json: {hidden}"));
 }

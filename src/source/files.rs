@@ -1,13 +1,12 @@
-//! Files, directories and globs.
+//! Files and directories.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use globset::GlobBuilder;
-
-use super::{Input, Place, Source};
+use super::{Input, Place, Source, glob};
 
 /// Adds the files that one source means, in the order of their paths' bytes.
 pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
@@ -26,15 +25,9 @@ pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
     };
     let path = Path::new(text);
     match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => {
-            let mut files = Vec::new();
-            let problems = below(path, &mut files);
-            files.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-            inputs.extend(files.into_iter().map(|file| input(file, false)));
-            inputs.extend(problems);
-        }
-        Ok(_) => inputs.push(input(path.to_owned(), true)),
-        Err(_) if is_glob(text) => inputs.extend(matching(text)?),
+        Ok(meta) if meta.is_dir() => inputs.extend(in_order(below(path))),
+        Ok(meta) => inputs.push(Input { size: Some(meta.len()), is_named: true, ..input(path.to_owned()) }),
+        Err(_) if glob::is_meant(text) => inputs.extend(glob::matching(text)?),
         Err(e) => inputs.push(Input {
             name: text.clone(),
             is_named: true,
@@ -45,78 +38,92 @@ pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a text that names no file can be a glob.
-pub fn is_glob(text: &str) -> bool {
-    text.contains(['*', '?', '[', '{'])
-}
-
-fn input(path: PathBuf, is_named: bool) -> Input {
-    let size = fs::metadata(&path).ok().map(|m| m.len());
-    Input { name: path.to_string_lossy().into_owned(), place: Place::File(path), size, is_named, ..Input::default() }
-}
-
-/// The files below a directory, hidden ones left out; directories behind symbolic links are not entered, so that no
-/// walk goes round in circles. What cannot be listed is returned.
-fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Vec<Input> {
-    let mut problems = Vec::new();
-    let mut unreadable = |path: &Path, e: std::io::Error| {
-        problems.push(Input {
-            name: path.to_string_lossy().into_owned(),
-            problem: Some(format!("cannot be listed: {e}")),
-            ..Input::default()
-        });
-    };
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(e) => {
-                unreadable(&directory, e);
-                continue;
-            }
-        };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(e) => {
-                    unreadable(&directory, e);
-                    continue;
-                }
-            };
-            if entry.file_name().as_bytes().starts_with(b".") {
-                continue;
-            }
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => open.push(path),
-                Ok(kind) if kind.is_file() || (kind.is_symlink() && path.is_file()) => files.push(path),
-                _ => {} // sockets, devices, links to nowhere
-            }
+/// Sorted by the bytes of their paths, each once.
+pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
+    fn path(input: &Input) -> &[u8] {
+        match &input.place {
+            Place::File(path) => path.as_os_str().as_bytes(),
+            Place::StandardInput | Place::Cluster(_) => input.name.as_bytes(),
         }
     }
-    problems
+    inputs.sort_by(|a, b| path(a).cmp(path(b)));
+    inputs.dedup_by(|a, b| path(a) == path(b));
+    inputs
 }
 
-/// The files that a glob means. The walk begins at the last directory before the first wildcard.
-fn matching(text: &str) -> Result<Vec<Input>, String> {
-    let glob = GlobBuilder::new(text)
-        .literal_separator(true)
-        .build()
-        .map_err(|e| format!("{text}: is not a file, and as a glob: {}", e.kind()))?
-        .compile_matcher();
-    let fixed = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
-    let start = text[..fixed].rfind('/').map_or(".", |slash| &text[..=slash]);
-    let mut files = Vec::new();
-    below(Path::new(start), &mut files);
-    let mut files: Vec<PathBuf> = files
-        .into_iter()
-        .map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
-        .filter(|path| glob.is_match(path))
-        .collect();
-    files.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-    if files.is_empty() {
-        let problem = Some("no file matches".to_owned());
-        return Ok(vec![Input { name: text.to_owned(), is_named: true, problem, ..Input::default() }]);
+fn input(path: PathBuf) -> Input {
+    Input { name: path.to_string_lossy().into_owned(), place: Place::File(path), size: Some(0), ..Input::default() }
+}
+
+fn passed_over(path: PathBuf, why: &'static str) -> Input {
+    Input { passed_over: Some(why), ..input(path) }
+}
+
+/// Something of which it is not known what lies there.
+pub(super) fn unlisted(path: &Path, e: &io::Error) -> Input {
+    Input { problem: Some(format!("cannot be listed: {e}")), ..input(path.to_owned()) }
+}
+
+/// Whether an error says that nothing is there, rather than that it cannot be seen.
+pub(super) fn is_absence(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || is_loop(e)
+}
+
+/// A link that leads to itself.
+fn is_loop(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// Something in a directory that is no directory: a file is read, and what else there is is passed over. Nothing is
+/// waited for that nobody named, as a pipe would have it.
+pub(super) fn met(path: PathBuf) -> Input {
+    match fs::metadata(&path) {
+        Ok(meta) if meta.is_file() => Input { size: Some(meta.len()), ..input(path) },
+        Ok(meta) if meta.is_dir() => {
+            passed_over(path, "is a link to a directory, which is not entered unless it is named")
+        }
+        Ok(_) => passed_over(path, "is a pipe, a socket or a device"),
+        Err(e) if is_absence(&e) => passed_over(path, "is a link to nothing"),
+        Err(e) => Input { problem: Some(format!("cannot be opened: {e}")), ..input(path) },
     }
-    Ok(files.into_iter().map(|file| input(file, false)).collect())
+}
+
+/// The paths of what stands in a directory; an empty path means where we are.
+pub(super) fn entries(directory: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, io::Error> {
+    let here = Path::new(".");
+    let place = if directory.as_os_str().is_empty() { here } else { directory };
+    let entry = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((directory.join(entry.file_name()), entry.file_type()?))
+    };
+    fs::read_dir(place)?.map(entry).collect()
+}
+
+/// Whether a path's last name is a hidden one.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."))
+}
+
+/// What stands below a directory, hidden names and what is below them left out; directories behind symbolic links are
+/// not entered, so that no walk goes round in circles. What is left out is passed over, and so named once.
+pub(super) fn below(directory: &Path) -> Vec<Input> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        match entries(&directory) {
+            Ok(entries) => {
+                for (path, kind) in entries {
+                    if is_hidden(&path) {
+                        found.push(passed_over(path, "is hidden, and not looked at unless it is named"));
+                    } else if kind.is_dir() {
+                        open.push(path);
+                    } else {
+                        found.push(met(path));
+                    }
+                }
+            }
+            Err(e) => found.push(unlisted(&directory, &e)),
+        }
+    }
+    found
 }

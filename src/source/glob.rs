@@ -1,0 +1,171 @@
+//! Globs that no shell has expanded, matched as a shell would: part by part, so that a part without a wildcard is a path
+//! like any other, links are followed, and a directory that matches is taken like one that is named.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::Input;
+use super::files::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
+
+/// One part of a glob, between slashes.
+enum Part {
+    /// A name as it is.
+    Name(String),
+    /// Names that match, hidden ones only if the glob begins like one.
+    Like(GlobMatcher, bool),
+    /// `**`: the directory, and all below it.
+    Any,
+}
+
+/// Whether a text that names no file can be a glob.
+pub fn is_meant(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+/// The files that a glob means, in the order of their paths' bytes.
+pub fn matching(text: &str) -> Result<Vec<Input>, String> {
+    let wrong = |e: globset::Error| format!("{text}: is not a file, and as a glob: {}", e.kind());
+    compiled(text).map_err(wrong)?;
+    let mut found = Vec::new();
+    for pattern in alternatives(text) {
+        let start = if pattern.starts_with('/') { "/" } else { "" };
+        let parts = pattern.split('/').filter(|part| !part.is_empty()).map(part);
+        let parts: Vec<Part> = parts.collect::<Result<_, _>>().map_err(wrong)?;
+        follow(PathBuf::from(start), &parts, pattern.ends_with('/'), &mut found);
+    }
+    if found.is_empty() {
+        let problem = Some("no file matches".to_owned());
+        return Ok(vec![Input { name: text.to_owned(), is_named: true, problem, ..Input::default() }]);
+    }
+    Ok(in_order(found))
+}
+
+fn compiled(text: &str) -> Result<GlobMatcher, globset::Error> {
+    Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher())
+}
+
+fn part(text: &str) -> Result<Part, globset::Error> {
+    if text == "**" {
+        return Ok(Part::Any);
+    }
+    let (mut name, mut is_escaped) = (String::new(), false);
+    for char in text.chars() {
+        match char {
+            '\\' if !is_escaped => is_escaped = true,
+            '*' | '?' | '[' if !is_escaped => return Ok(Part::Like(compiled(text)?, text.starts_with('.'))),
+            _ => {
+                name.push(char);
+                is_escaped = false;
+            }
+        }
+    }
+    Ok(Part::Name(name))
+}
+
+/// The globs that one with braces stands for: `{a,b/c}.json` is `a.json` and `b/c.json`.
+fn alternatives(text: &str) -> Vec<String> {
+    let Some(places) = first_braces(text) else { return vec![text.to_owned()] };
+    let (before, after) = (&text[..places[0]], &text[places[places.len() - 1] + 1..]);
+    let between = places.windows(2).map(|pair| &text[pair[0] + 1..pair[1]]);
+    between.flat_map(|inside| alternatives(&format!("{before}{inside}{after}"))).collect()
+}
+
+/// Where the first braces open, where commas part them, and where they close.
+fn first_braces(text: &str) -> Option<Vec<usize>> {
+    let (mut places, mut depth) = (Vec::new(), 0);
+    let (mut is_escaped, mut is_class) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b']' => is_class = false,
+            _ if is_class => {}
+            b'[' => is_class = true,
+            b'{' => {
+                depth += 1;
+                if depth == 1 {
+                    places.push(at);
+                }
+            }
+            b',' if depth == 1 => places.push(at),
+            b'}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    places.push(at);
+                    return Some(places);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Adds what the parts mean below a path.
+fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut Vec<Input>) {
+    let Some((part, rest)) = parts.split_first() else {
+        if is_directory(&path, found) {
+            found.extend(below(&path));
+        } else if !is_directory_meant {
+            found.push(met(path));
+        }
+        return;
+    };
+    let go_on = |path: PathBuf, found: &mut Vec<Input>| {
+        if rest.is_empty() || is_directory(&path, found) {
+            follow(path, rest, is_directory_meant, found);
+        }
+    };
+    match part {
+        Part::Name(name) => {
+            let path = path.join(name);
+            // A link to nothing is there, too.
+            if !rest.is_empty() || fs::symlink_metadata(&path).is_ok() {
+                go_on(path, found);
+            }
+        }
+        Part::Like(glob, takes_hidden) => match entries(&path) {
+            Ok(entries) => {
+                for (path, _) in entries {
+                    let is_match = path.file_name().is_some_and(|name| glob.is_match(Path::new(name)));
+                    if is_match && (*takes_hidden || !is_hidden(&path)) {
+                        go_on(path, found);
+                    }
+                }
+            }
+            Err(e) if is_absence(&e) => {}
+            Err(e) => found.push(unlisted(&path, &e)),
+        },
+        Part::Any if rest.is_empty() => found.extend(below(&path)),
+        Part::Any => {
+            let mut open = vec![path];
+            while let Some(path) = open.pop() {
+                match entries(&path) {
+                    Ok(entries) => {
+                        let directories = entries.into_iter().filter(|(path, kind)| kind.is_dir() && !is_hidden(path));
+                        open.extend(directories.map(|(path, _)| path));
+                        follow(path, rest, is_directory_meant, found);
+                    }
+                    Err(e) if is_absence(&e) => {}
+                    Err(e) => found.push(unlisted(&path, &e)),
+                }
+            }
+        }
+    }
+}
+
+/// Whether there is a directory; that it cannot be seen is told.
+fn is_directory(path: &Path, found: &mut Vec<Input>) -> bool {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match fs::metadata(path) {
+        Ok(meta) => meta.is_dir(),
+        Err(e) => {
+            if !is_absence(&e) {
+                found.push(unlisted(path, &e));
+            }
+            false
+        }
+    }
+}
