@@ -252,3 +252,59 @@ fn whatever_a_directory_holds_that_is_not_read_is_named() {
     assert_eq!(ran.err, "");
     read(&desk, &["only"]).ends(1).says(&format!("passed over: only/.a.json: {hidden}"));
 }
+
+/// Files in a zip whose lengths stand behind them, as a program writes it that cannot go back.
+fn streamed_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = ZipWriter::new_stream(vec![]);
+    for (name, bytes) in files {
+        out.start_file(*name, SimpleFileOptions::default()).expect("a file that can be archived");
+        out.write_all(bytes).expect("a file that can be archived");
+    }
+    out.finish().expect("files that can be archived").into_inner()
+}
+
+#[test]
+fn a_zip_without_its_end_is_read_as_far_as_it_is_whole() {
+    let desk = Desk::new();
+    let texts = ["a", "b", "c"].map(|id| format!("[{}]", allocation(id, "n", "j")));
+    let files = [("a.json", texts[0].as_bytes()), ("d/b.json", texts[1].as_bytes()), ("c.json", texts[2].as_bytes())];
+    for (name, bytes) in [("known.zip", zip(&files)), ("streamed.zip", streamed_zip(&files))] {
+        let find = |what: &[u8], from: usize| memchr::memmem::find(&bytes[from..], what).expect("it is there") + from;
+        let third = find(b"c.json", 0);
+        let directory = find(b"PK\x01\x02", third);
+        for (end, ids) in
+            [(directory, &["a", "b", "c"][..]), (directory + 60, &["a", "b", "c"]), (third + 30, &["a", "b"])]
+        {
+            desk.file(name, &bytes[..end]);
+            read(&desk, &[name]).ends(3).says(&format!("{name}: is a zip without a directory that can be read"));
+            assert_eq!(allocations(&desk), ids, "{name} up to {end}");
+            read_piped(&desk, &bytes[..end]).ends(3);
+            assert_eq!(allocations(&desk), ids, "{name} up to {end}, piped");
+        }
+        desk.file(name, &bytes[..third + 30]);
+        read(&desk, &[name, "--full-listing"]).ends(3);
+        assert!(covered(&desk).iter().take(2).all(Option::is_some));
+    }
+}
+
+#[test]
+fn both_entries_of_one_name_in_a_zip_are_read_and_an_encrypted_one_is_named() {
+    let desk = Desk::new();
+    let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
+    let bytes = zip(&[("a.json", texts[0].as_bytes()), ("b.json", texts[1].as_bytes())]);
+    let places = |what: &[u8]| memchr::memmem::find_iter(&bytes, what).collect::<Vec<usize>>();
+    let mut same = bytes.clone();
+    places(b"b.json").into_iter().for_each(|at| same[at] = b'a');
+    desk.file("same.zip", &same);
+    read(&desk, &["same.zip"]).ends(0);
+    assert_eq!(allocations(&desk), ["a", "b"]);
+    let mut encrypted = bytes.clone();
+    encrypted[places(b"PK\x03\x04")[0] + 6] |= 1;
+    encrypted[places(b"PK\x01\x02")[0] + 8] |= 1;
+    let directory = places(b"PK\x01\x02")[0];
+    for bytes in [&encrypted[..], &encrypted[..directory]] {
+        desk.file("encrypted.zip", bytes);
+        read(&desk, &["encrypted.zip"]).ends(3).says("rejected: encrypted.zip:a.json: is encrypted");
+        assert_eq!(allocations(&desk), ["b"]);
+    }
+}

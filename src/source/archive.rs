@@ -1,9 +1,14 @@
 //! Files inside archives, read where they lie.
 
-use std::io::{self, Read, Seek};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek};
 
+use flate2::CrcReader;
+use flate2::bufread::DeflateDecoder;
 use tar::Archive;
-use zip::ZipArchive;
+use zip::ZipReadOptions;
+use zip::read::{Config, ZipFileEntry, read_zipfile_from_stream};
+use zip::result::{ZipError, ZipResult};
+use zip::unstable::read::ZipIterable;
 
 use super::bundle::{self, Role};
 use super::content::Walk;
@@ -11,6 +16,14 @@ use super::{Origin, observed};
 
 /// `cli-flags.json` is a few kilobytes.
 const LARGEST_FLAGS: u64 = 4 << 20;
+
+/// Why such an entry is passed over.
+const LINK: &str = "is a link, which holds nothing itself";
+
+/// What the flags and the method of an entry in a zip mean (APPNOTE.TXT 4.4.4 and 4.4.5).
+const ENCRYPTED: u16 = 1;
+const LENGTH_BEHIND: u16 = 1 << 3;
+const DEFLATED: u16 = 8;
 
 impl Walk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
@@ -36,49 +49,97 @@ impl Walk<'_> {
         true
     }
 
-    pub(super) fn zip<R: Read + Seek>(&mut self, file: R, origin: &Origin, depth: u32) -> bool {
-        let mut archive = match ZipArchive::new(file) {
-            Ok(archive) => archive,
-            Err(e) => return self.unreadable(origin, format!("is no zip that can be read: {e}")),
+    pub(super) fn zip<R: Read + Seek>(&mut self, mut file: R, origin: &Origin, depth: u32) -> bool {
+        let entries = match directory(&mut file) {
+            Ok(entries) => entries,
+            Err(e) => {
+                return match file.rewind() {
+                    Ok(()) => self.cut_zip(file, origin, depth, &e),
+                    Err(_) => self.unreadable(origin, format!("is no zip that can be read: {e}")),
+                };
+            }
         };
-        self.learn_flags(&mut archive, origin);
-        for number in 0..archive.len() {
-            let goes_on = match archive.by_index(number) {
-                Ok(entry) if entry.is_file() => {
-                    let path = path(entry.name_raw());
-                    self.member(Box::new(entry), &path, origin, depth)
+        // The flags of bundles come before what they speak of, since the directory says where they are.
+        let role = |entry: &ZipFileEntry<'_>| bundle::role(&path(entry.name_raw()));
+        let (flags, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| matches!(role(entry), Role::CliFlags(_)));
+        if !flags.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth)) {
+            return false;
+        }
+        for entry in &others {
+            if let Role::Allocations(root) = role(entry) {
+                self.flags.learn_absence(&bundle_at(&root, origin));
+            }
+        }
+        others.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth))
+    }
+
+    /// An entry of a zip's directory.
+    fn zipped<R: Read + Seek>(&mut self, entry: ZipFileEntry<'_>, file: &mut R, origin: &Origin, depth: u32) -> bool {
+        let path = path(entry.name_raw());
+        if entry.is_dir() {
+            return true;
+        }
+        if entry.is_symlink() {
+            return self.passed_over(&self.inside(origin, &path), LINK);
+        }
+        let why = if entry.encrypted() {
+            "is encrypted".to_owned()
+        } else {
+            match entry.with_reader(file, ZipReadOptions::new()) {
+                Ok(entry) => return self.member(Box::new(entry), &path, origin, depth),
+                Err(e) => format!("cannot be read: {e}"),
+            }
+        };
+        if let Role::CliFlags(root) = bundle::role(&path) {
+            self.flags.learn(bundle_at(&root, origin), b"");
+        }
+        self.unreadable(&self.inside(origin, &path), why)
+    }
+
+    /// Walks through a zip from its beginning, since its end is missing, and with it the directory that stands there.
+    fn cut_zip(&mut self, file: impl Read, origin: &Origin, depth: u32, why: &ZipError) -> bool {
+        let mut input = BufReader::new(file);
+        let broken =
+            format!("is a zip without a directory that can be read ({why}): what is whole before its end is kept");
+        while let Ok(Some(header)) = Header::read(&mut input) {
+            let path = path(&header.name);
+            let (goes_on, is_whole) = if header.flags & ENCRYPTED != 0 {
+                let goes_on = self.unreadable(&self.inside(origin, &path), "is encrypted".into());
+                (goes_on, header.flags & LENGTH_BEHIND == 0 && header.skip(&mut input).is_ok())
+            } else if header.flags & LENGTH_BEHIND != 0 && header.method == DEFLATED {
+                // Deflated bytes show where they end, so what only then says how many they are is not needed.
+                let skipped = io::copy(&mut input.by_ref().take(header.extra.into()), &mut io::sink());
+                let mut entry = CrcReader::new(DeflateDecoder::new(&mut input));
+                let goes_on = self.member(Box::new(&mut entry), &path, origin, depth);
+                let is_read = io::copy(&mut entry, &mut io::sink()).is_ok();
+                let (sum, packed, unpacked) =
+                    (entry.crc().sum(), entry.get_ref().total_in(), entry.get_ref().total_out());
+                let mut is_described = || is_described(&mut input, sum, packed, unpacked).unwrap_or(false);
+                (goes_on, skipped.is_ok() && is_read && is_described())
+            } else {
+                let mut entry = Cursor::new(header.bytes).chain(&mut input);
+                match read_zipfile_from_stream(&mut entry) {
+                    Ok(Some(entry)) if entry.is_dir() => (true, true),
+                    Ok(Some(entry)) => (self.member(Box::new(entry), &path, origin, depth), true),
+                    Ok(None) => (true, false),
+                    Err(e) => (self.unreadable(&self.inside(origin, &path), format!("cannot be read: {e}")), false),
                 }
-                Ok(_) => true,
-                Err(e) => self.unreadable(origin, format!("holds an entry that cannot be read: {e}")),
             };
             if !goes_on {
                 return false;
             }
-        }
-        true
-    }
-
-    /// Reads the flags of bundles before what they speak of: a zip has a directory that says where they are.
-    fn learn_flags<R: Read + Seek>(&mut self, archive: &mut ZipArchive<R>, origin: &Origin) {
-        let paths: Vec<String> = archive.file_names_raw().map(path).collect();
-        for (number, path) in paths.iter().enumerate() {
-            if let Role::CliFlags(_) = bundle::role(path)
-                && let Ok(entry) = archive.by_index(number)
-            {
-                self.member(Box::new(entry), path, origin, 0);
+            if !is_whole {
+                break;
             }
         }
-        for path in &paths {
-            if let Role::Allocations(root) = bundle::role(path) {
-                self.flags.learn_absence(&bundle_at(&root, origin));
-            }
-        }
+        self.unreadable(origin, broken)
     }
 
-    /// One file inside an archive.
-    fn member(&mut self, stream: Box<dyn Read + '_>, path: &str, archive: &Origin, depth: u32) -> bool {
+    /// What is known of a file inside an archive before its content is.
+    fn inside(&self, archive: &Origin, path: &str) -> Origin {
         let file_name = path.rsplit('/').next();
-        let mut origin = Origin {
+        Origin {
             source: archive.source,
             name: format!("{}:{path}", archive.name),
             observed: observed(self.options, file_name),
@@ -87,15 +148,21 @@ impl Walk<'_> {
             nomad_index: None,
             is_named: false,
             is_nodes: false,
-        };
+        }
+    }
+
+    /// One file inside an archive.
+    fn member(&mut self, stream: Box<dyn Read + '_>, path: &str, archive: &Origin, depth: u32) -> bool {
+        let mut origin = self.inside(archive, path);
         match bundle::role(path) {
             Role::Allocations(root) => self.cover(&mut origin, &bundle_at(&root, archive)),
             Role::CliFlags(root) => {
                 let mut text = Vec::new();
-                // Whatever cannot be read of it tells nothing.
-                if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_ok() {
-                    self.flags.learn(bundle_at(&root, archive), &text);
+                // What cannot be read whole tells nothing.
+                if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_err() {
+                    text.clear();
                 }
+                self.flags.learn(bundle_at(&root, archive), &text);
                 return true;
             }
             Role::PassedOver(why) => return self.passed_over(&origin, why),
@@ -113,4 +180,67 @@ fn path(bytes: &[u8]) -> String {
 /// What tells a bundle inside an archive from those at the same path in others.
 fn bundle_at(root: &str, archive: &Origin) -> String {
     format!("{}:{root}", archive.name)
+}
+
+/// All entries that a zip's directory names, also those that share a name.
+fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static>>> {
+    ZipIterable::try_new(file, Config::default())?.files()?.collect()
+}
+
+/// What stands before an entry in a zip.
+struct Header {
+    flags: u16,
+    method: u16,
+    /// How many bytes the entry has, where that is known before it.
+    packed: u32,
+    /// How many bytes stand between the name and the entry.
+    extra: u16,
+    name: Vec<u8>,
+    /// It, up to the name's end, as it was read.
+    bytes: Vec<u8>,
+}
+
+impl Header {
+    /// Reads the next one, if it is not the directory that follows (APPNOTE.TXT 4.3.7).
+    fn read(input: &mut impl Read) -> io::Result<Option<Header>> {
+        let mut bytes = vec![0; 30];
+        input.read_exact(&mut bytes)?;
+        let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        if !bytes.starts_with(b"PK\x03\x04") {
+            return Ok(None);
+        }
+        let (flags, method, extra) = (number(6), number(8), number(28));
+        let packed = u32::from(number(18)) | u32::from(number(20)) << 16;
+        let mut name = vec![0; number(26).into()];
+        input.read_exact(&mut name)?;
+        bytes.extend_from_slice(&name);
+        Ok(Some(Header { flags, method, packed, extra, name, bytes }))
+    }
+
+    /// Passes over the entry.
+    fn skip(&self, input: &mut impl Read) -> io::Result<()> {
+        let len = u64::from(self.packed) + u64::from(self.extra);
+        let skipped = io::copy(&mut input.take(len), &mut io::sink())?;
+        if skipped < len { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+/// Reads what stands behind an entry whose lengths were not known before it (APPNOTE.TXT 4.3.9), and whether that is what
+/// was read.
+fn is_described(input: &mut impl Read, sum: u32, packed: u64, unpacked: u64) -> io::Result<bool> {
+    let mut number = || {
+        let mut bytes = [0; 4];
+        input.read_exact(&mut bytes)?;
+        io::Result::Ok(u32::from_le_bytes(bytes))
+    };
+    let first = number()?;
+    // The signature may be left out.
+    let found_sum = if first.to_le_bytes() == *b"PK\x07\x08" { number()? } else { first };
+    let (found_packed, next) = (number()?, number()?);
+    if found_sum != sum || found_packed != packed as u32 {
+        return Ok(false);
+    }
+    // The lengths have four bytes each, or eight.
+    Ok(next == unpacked as u32
+        || (u64::from(next) == packed >> 32 && u64::from(number()?) | u64::from(number()?) << 32 == unpacked))
 }
