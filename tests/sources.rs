@@ -308,3 +308,88 @@ fn both_entries_of_one_name_in_a_zip_are_read_and_an_encrypted_one_is_named() {
         assert_eq!(allocations(&desk), ["b"]);
     }
 }
+
+#[test]
+fn a_document_with_the_word_ustar_where_a_tar_has_it_is_json() {
+    let desk = Desk::new();
+    let text = allocation("a", "n", "mustard");
+    let at = text.find("ustard").expect("it is there");
+    let text = format!("{}{text}", " ".repeat(257 - at));
+    assert_eq!(&text[257..262], "ustar");
+    desk.file("a.json", text);
+    read(&desk, &["a.json"]).ends(0);
+    assert_eq!(allocations(&desk), ["a"]);
+    // A tar whose first header is damaged is one all the same.
+    let mut damaged = tar(&[("a.json", b"[]")]);
+    damaged[150] = b'x';
+    desk.file("a.tar", damaged);
+    read(&desk, &["a.tar"]).ends(1).says("rejected: a.tar: is a tar that cannot be read further");
+}
+
+#[test]
+fn a_tar_of_the_old_format_is_known_by_its_checksum() {
+    let desk = Desk::new();
+    let text = allocation("a", "n", "j");
+    let mut builder = tar::Builder::new(vec![]);
+    for (name, bytes) in [("d/", ""), ("[d]/a.json", text.as_str())] {
+        let mut header = tar::Header::new_old();
+        header.set_path(name).expect("a name");
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append(&header, bytes.as_bytes()).expect("a file that can be archived");
+    }
+    desk.file("old.tar", builder.into_inner().expect("files that can be archived"));
+    read(&desk, &["old.tar"]).ends(0);
+    assert_eq!(allocations(&desk), ["a"]);
+    // The name of its first file begins as JSON does.
+    desk.file("bracket.tar", &fs::read(desk.path("old.tar")).expect("a file")[512..]);
+    read(&desk, &["bracket.tar"]).ends(0);
+    assert_eq!(allocations(&desk), ["a"]);
+}
+
+#[test]
+fn sparse_files_and_links_in_a_tar_are_named() {
+    let desk = Desk::new();
+    let text = allocation("a", "n", "j");
+    let mut builder = tar::Builder::new(vec![]);
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.as_gnu_mut().expect("a GNU header").set_real_size(0);
+    builder.append_data(&mut header, "old.json", &b""[..]).expect("an entry");
+    let pax = [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"d/pax.json"), ("GNU.sparse.realsize", b"9")];
+    builder.append_pax_extensions(pax).expect("an entry");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(2);
+    builder.append_data(&mut header, "d/GNUSparseFile.1/pax.json", &b"1\n"[..]).expect("an entry");
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    builder.append_link(&mut header, "link.json", "a.json").expect("an entry");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    builder.append_data(&mut header, "a.json", text.as_bytes()).expect("an entry");
+    desk.file("a.tar", builder.into_inner().expect("files that can be archived"));
+    read(&desk, &["a.tar"])
+        .ends(0)
+        .says("passed over: a.tar:old.json: is a sparse file")
+        .says("passed over: a.tar:d/pax.json: is a sparse file")
+        .says("passed over: a.tar:link.json: is a link");
+    assert_eq!(allocations(&desk), ["a"]);
+}
+
+#[test]
+fn a_listing_that_a_cut_tar_ends_at_a_line_is_not_full() {
+    let desk = Desk::new();
+    let lines = ["a", "b"].map(|id| allocation(id, "n", "j") + "\n");
+    let listing = lines.concat();
+    let bytes = tar(&[("interval/0000/allocations.json", listing.as_bytes())]);
+    let begin = memchr::memmem::find(&bytes, listing.as_bytes()).expect("it is there");
+    desk.file("cut.tar", &bytes[..begin + lines[0].len()]);
+    read(&desk, &["cut.tar", "--full-listing"]).ends(3).says("the archive ends within this file");
+    assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
+    // One that is whole is full, wherever the archive ends behind it.
+    desk.file("cut.tar", &bytes[..begin + listing.len()]);
+    read(&desk, &["cut.tar", "--full-listing"]).ends(3);
+    assert_eq!(covered(&desk), [Some("*".to_owned())]);
+}

@@ -20,6 +20,8 @@ const LARGEST_FLAGS: u64 = 4 << 20;
 /// Why such an entry is passed over.
 const LINK: &str = "is a link, which holds nothing itself";
 
+const SPARSE: &str = "is a sparse file, which is not read (pack it with a tar that is not told to look for holes)";
+
 /// What the flags and the method of an entry in a zip mean (APPNOTE.TXT 4.4.4 and 4.4.5).
 const ENCRYPTED: u16 = 1;
 const LENGTH_BEHIND: u16 = 1 << 3;
@@ -34,15 +36,20 @@ impl Walk<'_> {
             Err(e) => return self.unreadable(origin, broken(e)),
         };
         for entry in entries {
-            let entry = match entry {
+            let mut entry = match entry {
                 Ok(entry) => entry,
                 Err(e) => return self.unreadable(origin, broken(e)),
             };
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
             let path = path(&entry.path_bytes());
-            if !self.member(Box::new(entry), &path, origin, depth) {
+            let goes_on = match what(&mut entry, &path) {
+                What::File => {
+                    let left = entry.size();
+                    self.member(Box::new(Whole { inner: entry, left }), &path, origin, depth)
+                }
+                What::Unread(path, why) => self.passed_over(&self.inside(origin, &path), why),
+                What::Nothing => true,
+            };
+            if !goes_on {
                 return false;
             }
         }
@@ -180,6 +187,57 @@ fn path(bytes: &[u8]) -> String {
 /// What tells a bundle inside an archive from those at the same path in others.
 fn bundle_at(root: &str, archive: &Origin) -> String {
     format!("{}:{root}", archive.name)
+}
+
+/// What an entry of a tar is.
+enum What {
+    File,
+    /// It holds something that is not read, or leads to something: its path, and why.
+    Unread(String, &'static str),
+    /// A directory, or what belongs to the archive itself.
+    Nothing,
+}
+
+fn what<R: Read>(entry: &mut tar::Entry<'_, R>, path: &str) -> What {
+    let kind = entry.header().entry_type();
+    let unread = |why| What::Unread(path.to_owned(), why);
+    match kind.as_byte() {
+        b'g' | b'x' | b'D' | b'V' => return What::Nothing,
+        b'S' => return unread(SPARSE),
+        _ if kind.is_dir() || path.ends_with('/') => return What::Nothing,
+        _ if kind.is_symlink() || kind.is_hard_link() => return unread(LINK),
+        _ if kind.is_file() || kind.is_contiguous() => {}
+        _ => return unread("is neither a file nor a directory"),
+    }
+    // A newer way to say that a file has holes: the entry begins with a list of them, its path is a made-up one.
+    let (mut is_sparse, mut name) = (false, None);
+    if let Ok(Some(extensions)) = entry.pax_extensions() {
+        for extension in extensions.flatten().filter(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")) {
+            is_sparse = true;
+            if extension.key_bytes() == b"GNU.sparse.name" {
+                name = Some(self::path(extension.value_bytes()));
+            }
+        }
+    }
+    if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
+}
+
+/// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends where
+/// a line does.
+struct Whole<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        if n == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the archive ends within this file"));
+        }
+        self.left = self.left.saturating_sub(n as u64);
+        Ok(n)
+    }
 }
 
 /// All entries that a zip's directory names, also those that share a name.

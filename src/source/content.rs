@@ -38,16 +38,27 @@ fn kind(head: &[u8]) -> Kind {
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Kind::Zstd,
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
         [0xFF, 0xFE, b'{' | b'[', 0, ..] | [0xFE, 0xFF, 0, b'{' | b'[', ..] => Kind::Utf16,
-        _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
+        _ if is_tar_header(head) => Kind::Tar,
         _ => match text.first() {
-            Some(b'{' | b'[') => Kind::Json,
-            Some(0x1E) => Kind::Json,
+            Some(b'{' | b'[' | 0x1E) => Kind::Json,
+            // The header of a tar is damaged, or is cut.
+            _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
             // White space alone, as far as it was looked at: in a long file it may be followed by anything.
             None if head.len() == SNIFFED => Kind::Json,
             None => Kind::Empty,
             Some(_) => Kind::Other,
         },
     }
+}
+
+/// Whether this is the header of a file in a tar: its checksum tells, which is older than the word `ustar`, and which no
+/// text has that has this word in the same place.
+fn is_tar_header(head: &[u8]) -> bool {
+    let Some(header) = head.get(..SNIFFED).filter(|header| header[0] != 0) else { return false };
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    // The checksum itself, bytes 148 to 155, counts as blanks.
+    let expected = sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..]);
+    tar::Header::from_byte_slice(header).cksum().is_ok_and(|found| found == expected)
 }
 
 /// A walk through one input. Its functions say whether to go on.
