@@ -73,7 +73,7 @@ impl fmt::Display for Source {
 pub struct Options {
     /// `--observed-at`, in nanoseconds since the epoch.
     pub observed_at: Option<i64>,
-    /// `--full-listing`: every document lists all allocations of this namespace, `*` for all.
+    /// `--full-listing`: every document that lists allocations lists all of this namespace, `*` for all.
     pub full_listing: Option<String>,
 }
 

@@ -356,6 +356,7 @@ fn sparse_files_and_links_in_a_tar_are_named() {
     let mut builder = tar::Builder::new(vec![]);
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_size(0);
     header.as_gnu_mut().expect("a GNU header").set_real_size(0);
     builder.append_data(&mut header, "old.json", &b""[..]).expect("an entry");
     let pax = [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"d/pax.json"), ("GNU.sparse.realsize", b"9")];
@@ -365,6 +366,7 @@ fn sparse_files_and_links_in_a_tar_are_named() {
     builder.append_data(&mut header, "d/GNUSparseFile.1/pax.json", &b"1\n"[..]).expect("an entry");
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
     builder.append_link(&mut header, "link.json", "a.json").expect("an entry");
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);

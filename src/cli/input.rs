@@ -52,7 +52,8 @@ pub struct Reading {
     /// When the documents were observed (RFC 3339), for those that do not say so themselves
     #[arg(long, value_name = "TIME")]
     pub observed_at: Option<time::Moment>,
-    /// The documents list every allocation (of --namespace, if given), so that one which is missing has vanished
+    /// The documents list every allocation (of --namespace, if given), so that one which is missing has vanished; lists of
+    /// nodes and streams do not count as such
     #[arg(long)]
     pub full_listing: bool,
     /// Validate every byte, and write nothing if any of it is wrong

@@ -67,11 +67,16 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !told.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
+        // A stream is no listing, and neither is a list of nodes.
+        let lists_allocations = match told.first() {
+            Some(shown) => shown.form != Form::Streamed,
+            None => self.nodes.is_empty() && text.trim_ascii().starts_with(b"["),
+        };
         let ledger = Ledger {
             observed_at: observed.map(|(at, _)| at),
             observed_from: observed.map(|(_, from)| from),
             shape: told.first().map(|shown| shown.form.shape()),
-            namespace: self.listing.filter(|_| !rejected),
+            namespace: self.listing.filter(|_| !rejected && lists_allocations),
             times_rounded: told.first().is_some_and(|shown| shown.marked),
             allocations: told.len(),
             task_states: told.iter().map(|shown| cluster.states(shown).len()).sum(),
