@@ -206,7 +206,7 @@ fn a_glob_tells_of_a_directory_that_cannot_be_listed() {
     let desk = Desk::new();
     desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
     let locked = desk.path("d/locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).expect("rights can be set");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("rights can be set");
     // Whoever may do everything can list it.
     if fs::read_dir(&locked).is_err() {
         for source in ["d", "d/**/*.json", "d/*"] {
