@@ -222,8 +222,8 @@ fn what<R: Read>(entry: &mut tar::Entry<'_, R>, path: &str) -> What {
     if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
 }
 
-/// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends where
-/// a line does.
+/// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends
+/// where a line does.
 struct Whole<R> {
     inner: R,
     left: u64,
@@ -283,8 +283,8 @@ impl Header {
     }
 }
 
-/// Reads what stands behind an entry whose lengths were not known before it (APPNOTE.TXT 4.3.9), and whether that is what
-/// was read.
+/// Reads what stands behind an entry whose lengths were not known before it (APPNOTE.TXT 4.3.9), and whether that is
+/// what was read.
 fn is_described(input: &mut impl Read, sum: u32, packed: u64, unpacked: u64) -> io::Result<bool> {
     let mut number = || {
         let mut bytes = [0; 4];

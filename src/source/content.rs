@@ -51,8 +51,8 @@ fn kind(head: &[u8]) -> Kind {
     }
 }
 
-/// Whether this is the header of a file in a tar: its checksum tells, which is older than the word `ustar`, and which no
-/// text has that has this word in the same place.
+/// Whether this is the header of a file in a tar: its checksum tells, which is older than the word `ustar`, and which
+/// no text has that has this word in the same place.
 fn is_tar_header(head: &[u8]) -> bool {
     let Some(header) = head.get(..SNIFFED).filter(|header| header[0] != 0) else { return false };
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
@@ -168,13 +168,14 @@ impl<'w> Walk<'w> {
         if origin.full_listing.is_none() && self.flags.miss(bundle) {
             let what = match self.again {
                 Again::Never => {
-                    "comes before its bundle's cluster/cli-flags.json, so it is not known which namespace it lists, and \
-                     it is not taken for a full listing: give the archive as a file, which can be looked through first"
+                    "comes before its bundle's cluster/cli-flags.json, so it is not known which namespace it lists, \
+                     and it is not taken for a full listing: give the archive as a file, which can be looked through \
+                     first"
                 }
                 _ => {
                     "the cluster/cli-flags.json of its bundle cannot be read, so it is not known which namespace it \
-                     lists, and it is not taken for a full listing: --full-listing says that it is one, and --namespace \
-                     of what"
+                     lists, and it is not taken for a full listing: --full-listing says that it is one, and \
+                     --namespace of what"
                 }
             };
             (self.visit)(Found::Told(origin.clone(), what.into()));
