@@ -15,6 +15,10 @@ use tempfile::TempDir;
 /// The file that says what an export is.
 pub const MANIFEST: &str = "_export.json";
 
+/// How many random letters and digits end the name of a directory beside its place: more than a word has, so that a
+/// user's own directory is not taken for one that was left behind.
+const RANDOM: usize = 16;
+
 /// What `_export.json` says: what was exported, so that a later export may replace it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -54,6 +58,7 @@ pub struct Exported {
 #[derive(Debug)]
 pub struct Output {
     target: PathBuf,
+    force: bool,
     temporary: TempDir,
     /// The directory itself, locked while we live, so that another export knows.
     _lock: File,
@@ -65,15 +70,20 @@ impl Output {
     /// # Errors
     /// When something stands there already that may not be replaced, or the place cannot be written.
     pub fn begin(target: &Path, force: bool) -> anyhow::Result<Output> {
-        // A link stays a link: what it points to is replaced.
-        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
-        may_replace(&target, force)?;
+        let target = followed(target)?;
+        let shown = target.display();
+        if is_mounted(&target) {
+            bail!(
+                "{shown} is a mount point, which cannot be replaced; name a directory below it, such as {shown}/tables"
+            );
+        }
+        may_replace(&target, &target, force)?;
         let (temporary, lock) = beside(&target)?;
         for directory in ["store", "out"] {
             let cannot = || format!("{} cannot be written", target.display());
             fs::create_dir(temporary.path().join(directory)).with_context(cannot)?;
         }
-        Ok(Output { target, temporary, _lock: lock })
+        Ok(Output { target, force, temporary, _lock: lock })
     }
 
     /// All that must go if the program is interrupted.
@@ -91,23 +101,53 @@ impl Output {
         self.temporary.path().join("out").join(name)
     }
 
-    /// Puts the directory in its place.
+    /// Puts the directory in its place. What came there since [`Output::begin`] is not replaced, but by `--force` if it
+    /// is an earlier export.
     ///
     /// # Errors
-    /// When it cannot be written or renamed; nothing has changed then.
+    /// When it cannot be written or renamed, or something came there; nothing has changed then.
     pub fn commit(self, manifest: &Manifest) -> anyhow::Result<()> {
-        let cannot = || format!("{} cannot be written", self.target.display());
+        let shown = self.target.display();
+        let cannot = || format!("{shown} cannot be written");
         let mut text = serde_json::to_string_pretty(manifest)?;
         text.push('\n');
         fs::write(self.file(MANIFEST), text).with_context(cannot)?;
-        let made = self.temporary.path().join("out");
         // tempfile makes directories for their owner alone; ours are made as any other would be.
-        if self.target.exists() {
-            exchange(&made, &self.target).with_context(cannot)?;
-        } else {
-            fs::rename(&made, &self.target).with_context(cannot)?;
+        let made = self.temporary.path().join("out");
+        // A directory takes the place of nothing or of an empty directory. Whatever else is there the system lets be, also
+        // what came a moment ago.
+        match fs::rename(&made, &self.target) {
+            Err(e) if is_taken(&e) && self.force => self.replace(&made),
+            Err(e) if is_taken(&e) => {
+                bail!("{shown} was made by somebody else in the meantime, and is left as it is; name another directory")
+            }
+            result => result.with_context(cannot),
         }
-        Ok(())
+    }
+
+    /// Puts `made` where an earlier export is, which goes with the temporary directory. What turns out to be something
+    /// else is put back.
+    fn replace(self, made: &Path) -> anyhow::Result<()> {
+        let shown = self.target.display();
+        let cannot = || format!("{shown} cannot be written");
+        let is_exchanged = exchange(made, &self.target).with_context(cannot)?;
+        let old = if is_exchanged { made.to_owned() } else { made.with_file_name("old") };
+        if !is_exchanged {
+            fs::rename(&self.target, &old).with_context(cannot)?;
+        }
+        let mut replaced = may_replace(&old, &self.target, true)
+            .with_context(|| format!("{shown} changed in the meantime, and is left as it is"));
+        if replaced.is_ok() && !is_exchanged {
+            replaced = fs::rename(made, &self.target).with_context(cannot);
+        }
+        let Err(problem) = replaced else { return Ok(()) };
+        let back = if is_exchanged { exchange(made, &self.target).map(drop) } else { fs::rename(&old, &self.target) };
+        if let Err(e) = back {
+            let kept = self.temporary.keep();
+            let kept = kept.join(old.file_name().unwrap_or_default());
+            bail!("{problem:#}; it could not be put back ({e}) and is now {}", kept.display());
+        }
+        Err(problem)
     }
 }
 
@@ -126,10 +166,13 @@ impl OutputFile {
     /// # Errors
     /// When something stands there that is no file, or the place cannot be written.
     pub fn begin(target: &Path) -> anyhow::Result<OutputFile> {
-        let target = if target.is_symlink() { fs::canonicalize(target)? } else { target.to_owned() };
+        let target = followed(target)?;
         let shown = target.display();
         if target.exists() && !target.is_file() {
             bail!("{shown} is no file; name one");
+        }
+        if is_mounted(&target) {
+            bail!("{shown} is a mount point, which cannot be replaced; name a file in a directory that is mounted");
         }
         if target.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
             bail!("{shown} cannot be written: it is read-only");
@@ -165,18 +208,27 @@ impl OutputFile {
     }
 }
 
+/// The place that is meant: a link stays a link, and what it points to is replaced.
+fn followed(target: &Path) -> anyhow::Result<PathBuf> {
+    // Without a slash at its end, behind which a link looks like what it points to.
+    let target: PathBuf = target.components().collect();
+    if !target.is_symlink() {
+        return Ok(target);
+    }
+    let cannot = || format!("{} is a link that leads nowhere; remove it, or make what it points to", target.display());
+    fs::canonicalize(&target).with_context(cannot)
+}
+
 /// A directory of our own beside the target, locked, so that whoever cleans up after those that were killed lets it be.
 fn beside(target: &Path) -> anyhow::Result<(TempDir, File)> {
-    let parent = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent(target);
     let Some(name) = target.file_name() else { bail!("{} is no name for a result", target.display()) };
     let prefix = format!(".{}.alloclog-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
     let cannot = || format!("{} cannot be written", target.display());
     loop {
-        let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).with_context(cannot)?;
+        let temporary =
+            tempfile::Builder::new().prefix(&prefix).rand_bytes(RANDOM).tempdir_in(parent).with_context(cannot)?;
         let lock = File::open(temporary.path()).with_context(cannot)?;
         lock.lock().with_context(cannot)?;
         // Before it was locked, another run may have taken it for abandoned.
@@ -186,29 +238,59 @@ fn beside(target: &Path) -> anyhow::Result<(TempDir, File)> {
     }
 }
 
-/// Puts `made` where `target` is; what was there goes with the temporary directory.
-fn exchange(made: &Path, target: &Path) -> io::Result<()> {
+/// Exchanges two places in one step; `false` where the file system cannot.
+fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        match renameat_with(CWD, made, CWD, target, RenameFlags::EXCHANGE) {
-            // Some file systems cannot exchange.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-            result => return Ok(result?),
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(false),
+            result => Ok(result.map(|()| true)?),
         }
     }
-    let old = made.with_file_name("old");
-    fs::rename(target, &old)?;
-    fs::rename(made, target).inspect_err(|_| {
-        // Its place is free again, so this can only fail as the other one did.
-        let _ = fs::rename(&old, target);
-    })
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (one, other);
+        Ok(false)
+    }
 }
 
-/// Whether what stands at the target may go: nothing, an empty directory, or with `--force` an earlier export.
-fn may_replace(target: &Path, force: bool) -> anyhow::Result<()> {
-    let shown = target.display();
-    let entries = match fs::read_dir(target) {
+/// Whether a directory could not be renamed because something stands in its place.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
+}
+
+/// Whether something is mounted at a place, so that nothing can be renamed to it.
+fn is_mounted(place: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        // Also true of a directory that is mounted from the same device.
+        let found = statx(CWD, place, AtFlags::empty(), StatxFlags::empty());
+        if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
+            return true;
+        }
+    }
+    // Files are not asked this: in an overlay, which is what containers have, they may be of another device.
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    place.is_dir() && device(place) != device(parent(place))
+}
+
+/// The directory that a place is in.
+fn parent(place: &Path) -> &Path {
+    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether what stands at a place may go: nothing, an empty directory, or with `--force` an earlier export. It is called
+/// by the name that the user knows.
+fn may_replace(place: &Path, name: &Path, force: bool) -> anyhow::Result<()> {
+    let shown = name.display();
+    if place.is_symlink() {
+        bail!("{shown} is a link");
+    }
+    let entries = match fs::read_dir(place) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => bail!("{shown} is a file; -o takes a directory"),
@@ -224,7 +306,7 @@ fn may_replace(target: &Path, force: bool) -> anyhow::Result<()> {
     if !force {
         bail!("{shown} exists already; --force replaces an earlier export");
     }
-    let manifest = fs::read(target.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
+    let manifest = fs::read(place.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
     let Some(manifest) = manifest else {
         bail!("{shown} is no earlier export (it has no {MANIFEST} that can be read), so --force does not replace it");
     };
@@ -238,11 +320,17 @@ fn may_replace(target: &Path, force: bool) -> anyhow::Result<()> {
 /// Removes what exports that were killed left beside the target. What cannot be removed does no harm.
 fn remove_leftovers(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(prefix)) {
+    for entry in entries.flatten().filter(|e| is_ours(&e.file_name().to_string_lossy(), prefix)) {
         // Locked until it is gone, so that whoever has just made it sees that it lost it.
         let Ok(lock) = File::open(entry.path()) else { continue };
         if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether a name is one that [`beside`] gives.
+fn is_ours(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

@@ -1,6 +1,7 @@
 //! The program as its users meet it: exit codes, files, words.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -148,12 +149,99 @@ fn an_unwritable_place_is_found_before_the_work() {
 fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"))
-        .file(".out.alloclog-dead/store/x", "")
-        .file(".out.alloclog-live/store/x", "");
-    let lock = fs::File::open(desk.path(".out.alloclog-live")).expect("a directory");
+        .file(".out.alloclog-0123456789DeadXx/store/x", "")
+        .file(".out.alloclog-0123456789LiveXx/store/x", "");
+    let lock = fs::File::open(desk.path(".out.alloclog-0123456789LiveXx")).expect("a directory");
     lock.lock().expect("a lock");
     desk.export(&["a.json", "-o", "out"]).ends(0);
-    assert_eq!(desk.names(), [".out.alloclog-live", "a.json", "out"]);
+    assert_eq!(desk.names(), [".out.alloclog-0123456789LiveXx", "a.json", "out"]);
+}
+
+#[test]
+fn what_a_user_keeps_under_a_similar_name_is_no_leftover() {
+    let desk = Desk::new();
+    let kept = [".out.alloclog-backup/x", ".out.alloclog-mine/x", ".out.alloclog-of_last_november/x"];
+    kept.iter().fold(desk.file("a.json", allocation("a", "n", "j")), |desk, name| desk.file(name, "precious"));
+    desk.export(&["a.json", "-o", "out"]).ends(0);
+    assert!(kept.iter().all(|name| desk.path(name).exists()), "{:?}", desk.names());
+}
+
+/// Starts an export of standard input, lets `meanwhile` happen while it works, and then gives it its input.
+fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
+    let arguments = [&["export", "-"], flags].concat();
+    let piped = desk.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = piped.expect("the program starts");
+    let working = || desk.names().iter().any(|name| name.contains(".alloclog-"));
+    while !working() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before its input");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    meanwhile();
+    let mut input = child.stdin.take().expect("its input");
+    input.write_all(allocation("a", "n", "j").as_bytes()).expect("a pipe");
+    drop(input);
+    Ran::of(child.wait_with_output().expect("an end"))
+}
+
+#[test]
+fn what_comes_to_the_place_while_an_export_runs_is_not_replaced() {
+    let desk = Desk::new();
+    let ran = export_while(&desk, &["-o", "out"], || _ = desk.file("out/thesis.txt", "precious"));
+    ran.ends(1).says("out was made by somebody else in the meantime");
+    assert_eq!(desk.files("out")["thesis.txt"], b"precious");
+    let ran = export_while(&desk, &["-o", "file"], || _ = desk.file("file", "precious"));
+    ran.ends(1).says("file was made by somebody else in the meantime");
+    assert_eq!(fs::read(desk.path("file")).expect("a file"), b"precious");
+    desk.file("a.json", allocation("b", "n", "j"));
+    let ran = export_while(&desk, &["-o", "two"], || drop(desk.export(&["a.json", "-o", "two"]).ends(0)));
+    ran.ends(1).says("two was made by somebody else in the meantime");
+    assert_eq!(texts(&Exported::read(&desk.path("two"), "task_events"), "alloc_id"), ["b"]);
+    assert_eq!(desk.names(), ["a.json", "file", "out", "two"]);
+}
+
+#[test]
+fn force_looks_again_at_what_it_replaces() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("b", "n", "j"));
+    desk.export(&["a.json", "-o", "out"]).ends(0);
+    let force = ["-o", "out", "--force"];
+    let ran = export_while(&desk, &force, || _ = desk.file("out/thesis.txt", "precious"));
+    ran.ends(1).says("out changed in the meantime, and is left as it is").says("thesis.txt");
+    assert_eq!(desk.files("out")["thesis.txt"], b"precious");
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["b"]);
+    fs::remove_file(desk.path("out/thesis.txt")).expect("a file");
+    export_while(&desk, &force, || ()).ends(0);
+    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    let new = ["-o", "new", "--force"];
+    export_while(&desk, &new, || _ = desk.file("new", "precious")).ends(1).says("new changed in the meantime");
+    assert_eq!(fs::read(desk.path("new")).expect("a file"), b"precious");
+    assert_eq!(desk.names(), ["a.json", "new", "out"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_mount_point_is_refused_before_the_work() {
+    let desk = Desk::new();
+    for flags in [&["gone.json", "-o", "/proc"][..], &["gone.json", "-o", "/proc/", "--force"]] {
+        let ran = desk.export(flags).ends(1).says("/proc is a mount point").says("/proc/tables");
+        assert!(!ran.err.contains("gone.json"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    std::os::unix::fs::symlink("gone", desk.path("dangling")).expect("a link");
+    std::os::unix::fs::symlink("loop", desk.path("loop")).expect("a link");
+    for link in ["dangling", "loop"] {
+        desk.export(&["a.json", "-o", link]).ends(1).says(&format!("{link} is a link that leads nowhere; remove it"));
+        desk.run(&["report", "a.json", "-o", link]).ends(1).says(&format!("{link} is a link that leads nowhere"));
+    }
+    fs::create_dir(desk.path("there")).expect("a directory");
+    std::os::unix::fs::symlink("there", desk.path("link")).expect("a link");
+    desk.export(&["a.json", "-o", "link/"]).ends(0);
+    assert!(desk.path("link").is_symlink() && desk.path("there/task_events.parquet").exists());
 }
 
 #[test]
@@ -271,6 +359,31 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     drop(child.stdout.take());
     Ran::of(child.wait_with_output().expect("an end")).ends(0);
+}
+
+#[test]
+fn words_that_nobody_hears_stop_no_work() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j")).file("b.json", "[{\"ID\":7,\"ClientStatus\":\"x\"}]");
+    let mut child = desk.command(&["export", "a.json", "b.json", "-v", "-o", "closed"]);
+    let mut child = child.stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("an end").code(), Some(3));
+    assert!(desk.path("closed/task_events.parquet").exists());
+    let mut refused = desk.command(&["export", "a.json", "-o", "closed"]);
+    let mut refused = refused.stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(refused.stderr.take());
+    assert_eq!(refused.wait().expect("an end").code(), Some(1));
+    #[cfg(target_os = "linux")]
+    {
+        let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
+        let status = desk.command(&["export", "a.json", "b.json", "-o", "full"]).stderr(full()).status();
+        assert_eq!(status.expect("an end").code(), Some(3));
+        for result in [&["schema"][..], &["man"], &["report", "a.json"], &["query", "coverage", "a.json"]] {
+            let status = desk.command(result).stdout(full()).status();
+            assert_eq!(status.expect("an end").code(), Some(1), "a result that cannot be written: {result:?}");
+        }
+    }
 }
 
 #[test]
