@@ -22,7 +22,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Refused};
-use crate::render::text::one_line;
 
 /// Keeps the task-event history that Nomad throws away.
 ///
@@ -68,9 +67,9 @@ pub fn main() -> ExitCode {
             // Whoever read our output has seen enough.
             return Exit::Done;
         }
-        eprintln!("alloclog: {}", one_line(&format!("{error:#}")));
+        console::tell("alloclog: ", &format!("{error:#}"));
         for line in error.downcast_ref::<Refused>().iter().flat_map(|refused| &refused.advice) {
-            eprintln!("  {}", one_line(line));
+            console::tell("  ", line);
         }
         Exit::of(&error)
     });

@@ -1,7 +1,7 @@
 //! What is said on standard error while a command works: progress, and what is worth a word.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +126,11 @@ impl Console {
 
     /// Says a line, whatever was asked for.
     pub fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("alloclog: {}", one_line(line)));
+        self.bar.suspend(|| tell("alloclog: ", line));
     }
+}
+
+/// Says a line on standard error. Where nobody can hear it (a pipe that was closed, a full disk), the work goes on.
+pub fn tell(before: &str, line: &str) {
+    let _ = writeln!(stderr(), "{before}{}", one_line(line));
 }
