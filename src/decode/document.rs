@@ -26,6 +26,9 @@ pub const LARGEST_ALLOCATION: usize = 256 << 20;
 /// What does not end within this many bytes is looked at more closely before more bytes are waited for: most likely it
 /// is a line whose end is missing, or a dump of a whole cluster.
 const LONG: usize = 1 << 20;
+/// What does not end within this many bytes is most likely no line that was cut, which would be passed over with all that
+/// follows it, again and again.
+const NEAR: usize = 64 << 10;
 /// Arrays and objects are walked into this deep; nobody's allocations lie deeper.
 const DEEPEST: usize = 1 << 20;
 
@@ -210,8 +213,11 @@ impl<'a> Walk<'a, '_, '_, '_> {
             match self.step(byte, at) {
                 Ok(next) => at = next,
                 Err(fault) if fault.kind == FaultKind::End && self.is_last => {
-                    self.truncated(at);
-                    return self.bytes.len();
+                    let Some(next) = self.cut_lines(at, self.bytes.len()) else {
+                        self.truncated(at);
+                        return self.bytes.len();
+                    };
+                    at = next;
                 }
                 Err(fault) if self.needs_more(at, &fault) => return at,
                 Err(fault) => at = self.lose(at, *fault),
@@ -396,8 +402,18 @@ impl<'a> Walk<'a, '_, '_, '_> {
 
     /// Looks over the keys of the object at `at`: what it is, and where it ends.
     fn survey(&mut self, at: usize, is_top: bool) -> Read<Survey> {
+        let near = self.bytes.len().min(at + NEAR);
         let mut keys = Keys::default();
-        let found = self.keys(at, is_top, &mut keys);
+        let mut found = self.keys(&self.bytes[..near], at, is_top, &mut keys);
+        if near < self.bytes.len() && found.is_err() {
+            if self.line_follows(at, near)
+                && let Some(fault) = syntax::first_fault(&self.bytes[..self.bytes.len().min(at + LONG)], at, true)
+            {
+                return Err(fault);
+            }
+            keys = Keys::default();
+            found = self.keys(self.bytes, at, is_top, &mut keys);
+        }
         let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
         // How far looking had to go; whoever looks at the document in other parts comes as far.
         let far = match &found {
@@ -406,7 +422,10 @@ impl<'a> Walk<'a, '_, '_, '_> {
             Err(_) if ends => self.bytes.len(),
             Err(fault) => fault.at,
         };
-        if far - at > LONG || (ends && self.is_last) {
+        // Where a line was cut, the lines behind it are passed over as parts of its value, in or out of step with their
+        // quotes: what fails in the end is not where it broke.
+        let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
+        if far - at > LONG || fails_later || (ends && self.is_last) {
             let some = &self.bytes[..self.bytes.len().min(at + LONG)];
             if let Some(fault) = syntax::first_fault(some, at, true) {
                 return Err(fault);
@@ -420,9 +439,15 @@ impl<'a> Walk<'a, '_, '_, '_> {
         }
     }
 
+    /// Whether the line behind that of the value at `at` begins with a bracket, as it does where lines are values.
+    fn line_follows(&self, at: usize, near: usize) -> bool {
+        let next = memchr::memchr(b'\n', &self.bytes[at..near]).map(|n| after_space(self.bytes, at + n));
+        next.is_some_and(|next| next < near && self.bytes[next - 1] == b'\n' && matches!(self.bytes[next], b'{' | b'['))
+    }
+
     /// Meets the keys of the object at `at` until it is known what it is.
-    fn keys(&mut self, at: usize, is_top: bool, keys: &mut Keys) -> Read<Survey> {
-        let mut cursor = Cursor::new(self.bytes, at, &mut self.reader.memory);
+    fn keys(&mut self, bytes: &[u8], at: usize, is_top: bool, keys: &mut Keys) -> Read<Survey> {
+        let mut cursor = Cursor::new(bytes, at, &mut self.reader.memory);
         keys.next = cursor.at() + 1;
         let mut goes_on = cursor.open(b'{', b'}', "an object")? == Some(true);
         while goes_on {
@@ -436,7 +461,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
                 return Ok(Survey::Dump);
             }
             // The next key stands behind the value, wherever that ends.
-            keys.next = self.bytes.len();
+            keys.next = bytes.len();
             cursor.skip()?;
             goes_on = cursor.separator(b'}')?;
         }
@@ -650,7 +675,12 @@ impl<'a> Walk<'a, '_, '_, '_> {
     /// Gives up the value at `from`, and the arrays and objects around it, because of broken syntax; where to go on
     /// looking.
     fn lose(&mut self, from: usize, fault: Fault) -> usize {
-        let in_array = self.part.place.around.iter().any(|level| level.is_array);
+        if fault.kind == FaultKind::Syntax
+            && let Some(next) = self.cut_lines(from, fault.at)
+        {
+            return next;
+        }
+        let in_array = self.in_array();
         let rest = if in_array {
             "the rest of this array is not read"
         } else {
@@ -663,6 +693,72 @@ impl<'a> Walk<'a, '_, '_, '_> {
         let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
         self.part.place = Place { lost: Some(lost), ..Place::default() };
         line.unwrap_or(fault.at)
+    }
+
+    fn in_array(&self) -> bool {
+        self.part.place.around.iter().any(|level| level.is_array)
+    }
+
+    /// Where the value at `from` broke at `to`, or the document ended there, only because its line was cut, so that the
+    /// lines behind it were taken for parts of it: tells the lines that were cut, and gives the first that was not.
+    ///
+    /// A document of lines is told from one of values that span lines by the lines themselves: each from the second on
+    /// begins with a bracket, with no space before it, and the first that is whole holds one value, of a kind that we
+    /// look for, and nothing behind it, no comma either.
+    fn cut_lines(&mut self, from: usize, to: usize) -> Option<usize> {
+        let objects_too = !self.in_array();
+        let bytes = self.bytes;
+        let begins_value = |at: usize| match bytes.get(at) {
+            Some(b'[') => true,
+            Some(b'{') => objects_too,
+            _ => false,
+        };
+        let line_end = |at: usize| memchr::memchr(b'\n', &bytes[at..to]).map(|n| at + n);
+        let mut at = line_end(from)? + 1;
+        let is_end = to == bytes.len();
+        if !is_end && !(bytes[to - 1] == b'\n' && begins_value(to)) {
+            return None;
+        }
+        let mut cut = vec![from..at - 1];
+        let next = loop {
+            if at >= to {
+                break to;
+            }
+            let end = line_end(at).unwrap_or(to);
+            if after_space(bytes, at) < end {
+                if !begins_value(at) {
+                    return None;
+                }
+                match value_end(&bytes[..end], at) {
+                    None => cut.push(at..end),
+                    Some(value_end) if after_space(bytes, value_end) >= end && self.is_wanted(at) => break at,
+                    Some(_) => return None,
+                }
+            }
+            at = end + 1;
+        };
+        if is_end && next == to {
+            return None;
+        }
+        for line in cut {
+            let path = syntax::path_to(bytes, line.start, line.end);
+            let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
+            self.reject(line.end, path, what.into());
+            self.part.place = Place::default();
+        }
+        Some(next)
+    }
+
+    /// Whether a whole array or object is of a kind that we look for.
+    fn is_wanted(&mut self, at: usize) -> bool {
+        if self.bytes[at] == b'[' {
+            return true;
+        }
+        match self.keys(self.bytes, at, true, &mut Keys::default()) {
+            Ok(Survey::Whole(kind, _)) => kind != Kind::Other,
+            Ok(Survey::Dump) => true,
+            Ok(Survey::TooLarge) | Err(_) => false,
+        }
     }
 
     /// After broken syntax: the next line that begins with a bracket.

@@ -58,6 +58,14 @@ fn damage_is_told_alike_wherever_it_is_cut() {
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"ID\":\"b\",\"Job\":{\"A\":[\n{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n",
         ),
         (
+            "lines without their ends",
+            "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"ID\":\"b\",\"ClientStatus\":\n{\"Index\":1,\"Events\":[\n{}\n{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n{\"ID\":\"d\",\"Job\":{\"a\":\"b\n{\"ID\":\"e\",\"ClientStatus\":\"x\"}\n{\"ID\":\"f\",\"Job\":[\n{\"ID\":\"g\",\"ClientStatus\":\"x\"}",
+        ),
+        (
+            "listings without their ends",
+            "[{\"ID\":\"a\",\"ClientStatus\":\n[{\"ID\":\"b\",\"ClientStatus\":\"x\"}]\n[{\"ID\":\"c\",\"ClientStatus\":\"x\"},\n[{\"ID\":\"d\",\"ClientStatus\":\"x\"}]\n[]\n",
+        ),
+        (
             "words between lines",
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\nerror: no answer\n\n{\"ID\":\"b\",\"ClientStatus\":\"x\"}\n",
         ),

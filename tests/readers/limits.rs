@@ -346,14 +346,84 @@ fn a_line_without_its_end_costs_that_line_alone() {
     let whole = line("broken");
     let good: String = (0..40_000).map(|n| line(&n.to_string())).collect();
     for end in 1..whole.len() - 1 {
-        // Where the text that goes on behind the cut could be what the line lacks, it may take the next line along.
-        let text =
-            format!("{}{}\n{}{}", line("first"), &whole[..end], line("next"), if end % 20 == 1 { &good } else { "" });
+        let (before, after) = (line("first"), if end % 20 == 1 { good.as_str() } else { "" });
+        let text = format!("{before}{}\n{}{after}", &whole[..end], line("next"));
         for outcome in both(text.as_bytes()) {
             let ids = ids(&outcome);
-            assert!(outcome.faults.len() == 1 && ids[0] == "first", "cut at {end}: {:?}", outcome.faults);
             let rest = if end % 20 == 1 { 40_000 } else { 0 };
-            assert!(ids.len() > rest, "cut at {end}: {} lines were read", ids.len());
+            assert!(ids.starts_with(&["first", "next"]), "cut at {end}: {:?}", outcome.faults);
+            assert_eq!(ids.len(), 2 + rest, "cut at {end}: {:?}", outcome.faults);
+            let [fault] = outcome.faults.as_slice() else { panic!("cut at {end}: {:?}", outcome.faults) };
+            assert!((before.len()..=before.len() + end).contains(&fault.at), "cut at {end}: {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_line_does_not_take_the_next_one_along() {
+    let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
+    let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
+    let list = |id: &str| format!("[{}]", row(id));
+    let kinds: [(&dyn Fn(&str) -> String, &[(&str, &str)]); 3] = [
+        (
+            &row,
+            &[
+                (r#"{"ID":"b","ClientStatus":"#, ".ClientStatus"),
+                (r#"{"ID":"b","Job":{"A":[1,"#, ".Job.A[1]"),
+                (r#"{"ID":"b","Job":{"A":["#, ".Job.A"),
+                (r#"{"ID":"b","TaskStates":{"t":"#, ".TaskStates.t"),
+            ],
+        ),
+        (
+            &frame,
+            &[
+                (r#"{"Index":2,"Events":["#, ".Events"),
+                (r#"{"Index":2,"Events":[{"Payload":{"Allocation":{"ID":"b"}}}"#, ".Events[0]"),
+                (r#"{"Index":2,"Events":[{"Payload":{"Allocation":{"ID":"b"}}},"#, ".Events[1]"),
+            ],
+        ),
+        (&list, &[(r#"[{"ID":"b","ClientStatus":"#, "[0].ClientStatus")]),
+    ];
+    for (line, cuts) in kinds {
+        for (cut, path) in cuts {
+            for (behind, wanted) in [
+                (vec![line("c")], vec!["a", "c"]),
+                (vec![line("c"), line("d")], vec!["a", "c", "d"]),
+                (vec![(*cut).to_owned(), line("c"), line("d")], vec!["a", "c", "d"]),
+                (vec![line("c"), (*cut).to_owned(), line("d")], vec!["a", "c", "d"]),
+            ] {
+                let lines = [vec![line("a"), (*cut).to_owned()], behind].concat();
+                for (between, end) in [("\n", ""), ("\n", "\n"), ("\r\n", "\r\n"), ("\n\n", "\n")] {
+                    let text = lines.join(between) + end;
+                    for outcome in both(text.as_bytes()) {
+                        assert_eq!(ids(&outcome), wanted, "{text}: {:?}", outcome.faults);
+                        let told: Vec<(&str, usize)> =
+                            outcome.faults.iter().map(|fault| (fault.path.as_str(), fault.at)).collect();
+                        let cut = format!("{cut}{between}");
+                        let ends = text.match_indices(&cut).map(|(at, found)| at + found.len());
+                        let ends = ends.map(|end| text[..end].trim_end_matches('\n').len());
+                        assert_eq!(told, ends.map(|end| (*path, end)).collect::<Vec<_>>(), "{text}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_broken_value_that_spans_lines_gives_nothing_of_its_inside() {
+    let inner = r#"{"ID":"inner","ClientStatus":"x"}"#;
+    let next = "{\"ID\":\"next\",\"ClientStatus\":\"x\"}\n{\"ID\":\"last\",\"ClientStatus\":\"x\"}\n";
+    for broken in [
+        format!("{{\n\"ID\":\"b\",\n\"Job\":\n{inner}\n\"x\"\n}}\n"),
+        format!("{{\n\"ID\":\"b\",\n\"A\":[\n{inner}\n}}\n"),
+        format!("{{\n  \"ID\": \"b\",\n  \"A\": [\n    {inner}\n  }}\n}}\n"),
+        format!("{{\"ID\":\"b\",\"A\":[\n{inner},\n{inner}\n}}\n"),
+        "{\"ID\":\"b\",\"A\":[\n{\"Type\":\"Received\"}\n{\"Type\":\"Started\"}\n]}\n".into(),
+    ] {
+        let text = format!("{broken}{next}");
+        for outcome in both(text.as_bytes()) {
+            assert_eq!(ids(&outcome), ["next", "last"], "{text}: {:?}", outcome.faults);
         }
     }
 }
@@ -367,6 +437,11 @@ fn damage_in_every_line_does_not_take_for_ever() {
         "{\"a\":[}\n",
         "\"\n",
         "{\"ID\":1,\"ClientStatus\":\"x\"}\n",
+        "{\"ID\":\n",
+        "{\"a\":\n{}\n",
+        "{\"ID\":\"a\",\"Events\":[\n{\"ID\":1,\"ClientStatus\":\"x\"}\n",
+        "[{\"a\":\n[7]\n",
+        "[{\"a\":[\n[7]\n",
     ] {
         let text = line.repeat(50_000);
         for outcome in both(text.as_bytes()) {

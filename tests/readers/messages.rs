@@ -69,6 +69,13 @@ fn a_fault_is_told_with_file_byte_line_and_path() {
             vec!["a", "c"],
         ),
         (
+            "cut line",
+            "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"ID\":\"b\",\"ClientStatus\":\n{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n",
+            "\n{\"ID\":\"c\"",
+            "line 2: .ClientStatus is not JSON: the line ends before it is whole: reading goes on at the next line",
+            vec!["a", "c"],
+        ),
+        (
             "cut download",
             "[{\"ID\":\"a\",\"ClientStatus\":\"x\"},\n{\"ID\":\"b\",\"Clie",
             "{\"ID\":\"b\",\"Clie",
