@@ -14,6 +14,11 @@ use arrow::datatypes::{
 
 use crate::time;
 
+/// What begins a formula: the signs, their full-width forms, and what a spreadsheet drops before one (OWASP, "CSV
+/// Injection").
+const FORMULA_STARTS: [char; 12] =
+    ['=', '+', '-', '@', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\t', '\r', '\n', '\0'];
+
 /// How texts are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cells {
@@ -74,7 +79,7 @@ fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> anyh
 }
 
 fn text(text: &str, cells: Cells, line: &mut String) {
-    let is_formula = cells == Cells::Safe && text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    let is_formula = cells == Cells::Safe && text.starts_with(FORMULA_STARTS);
     let needs_quotes = text.is_empty() || text.contains(['"', ',', '\n', '\r']);
     if needs_quotes {
         line.push('"');
@@ -112,11 +117,13 @@ mod tests {
 
     #[test]
     fn a_spreadsheet_runs_no_text_as_a_formula() {
-        for given in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "\n=1"] {
+        for given in ["=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", "＋1", "－1", "＠SUM(A1)", "\tx", "\r=1", "\n=1", "\0=1"]
+        {
             let safe = written(Cells::Safe, given);
             assert!(safe.trim_start_matches('"').starts_with('\''), "{safe:?}");
             assert!(!written(Cells::Raw, given).contains('\''));
         }
         assert_eq!(written(Cells::Safe, "a=1"), "a=1");
+        assert_eq!(written(Cells::Safe, "a＝1"), "a＝1");
     }
 }
