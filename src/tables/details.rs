@@ -18,29 +18,32 @@ pub fn message<'a>(event: &'a TaskEvent<'a>) -> Option<&'a str> {
 /// The `Details` map as compact JSON, keys sorted by bytes, with the old fields that it lacks under the keys that it
 /// would hold them by; `None` when there is nothing. Nomad before 0.7.1 had only the old fields.
 pub fn json(event: &TaskEvent<'_>) -> Option<String> {
-    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(event.details.len() + event.legacy.len());
-    pairs.extend(event.details.iter().map(|(name, value)| (name.as_ref(), Cow::Borrowed(value.as_ref()))));
-    let has = |pairs: &[(&str, Cow<'_, str>)], name: &str| pairs.iter().any(|(known, _)| *known == name);
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(event.details.len() + event.legacy.len());
+    // What a name is made of is not Nomad's to say: a plugin may put a URL there.
+    let given = event.details.iter().map(|(name, value)| (mask::credentials(name), Cow::Borrowed(value.as_ref())));
+    pairs.extend(given);
+    let has = |pairs: &[(Cow<'_, str>, Cow<'_, str>)], name: &str| pairs.iter().any(|(known, _)| *known == name);
     for (name, value) in &event.legacy {
         if !has(&pairs, name) {
-            pairs.push((name, Cow::Borrowed(value.as_ref())));
+            pairs.push((Cow::Borrowed(name), Cow::Borrowed(value.as_ref())));
         }
     }
     if let Some(text) = event.message.as_deref()
-        && !pairs.iter().any(|(name, value)| matches!(*name, "message" | "exit_message") && value == text)
+        && !pairs.iter().any(|(name, value)| matches!(name.as_ref(), "message" | "exit_message") && value == text)
         && !has(&pairs, "message")
     {
-        pairs.push(("message", Cow::Borrowed(text)));
+        pairs.push((Cow::Borrowed("message"), Cow::Borrowed(text)));
     }
     if let Some(limit) = event.disk_limit.filter(|n| *n != 0)
         && !has(&pairs, "disk_limit")
     {
-        pairs.push(("disk_limit", Cow::Owned(limit.to_string())));
+        pairs.push((Cow::Borrowed("disk_limit"), Cow::Owned(limit.to_string())));
     }
     if pairs.is_empty() {
         return None;
     }
-    pairs.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    // Names that differ only in what is masked are in the order of their values.
+    pairs.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()).then_with(|| a.1.cmp(&b.1)));
     let mut json = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len() + 6).sum());
     for (i, (name, value)) in pairs.iter().enumerate() {
         json.push(if i == 0 { '{' } else { ',' });
@@ -93,6 +96,13 @@ mod tests {
         let expected = "{\"B\":\"\",\"a\":\"1\",\"b\":\"a<b>\\u0001\\\"é\\\\\\n\"}";
         assert_eq!(json(&event).as_deref(), Some(expected));
         assert_eq!(json(&TaskEvent::default()), None);
+    }
+
+    #[test]
+    fn a_name_that_is_a_url_is_masked_too() {
+        let details = vec![pair("https://u:q@h", "2"), pair("https://u:p@h", "1"), pair("a", "https://u:p@h")];
+        let expected = r#"{"a":"https://***@h","https://***@h":"1","https://***@h":"2"}"#;
+        assert_eq!(json(&TaskEvent { details, ..TaskEvent::default() }).as_deref(), Some(expected));
     }
 
     #[test]

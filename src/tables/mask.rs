@@ -1,54 +1,153 @@
 //! Credentials in URLs are masked wherever an event's text is kept: artifact and image errors quote their sources.
+//!
+//! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only be
+//! a password is masked up to the `@` behind it, whatever it is made of besides white space.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Names of query parameters whose values are credentials, when the name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
+/// The longest scheme, with what go-getter puts before it: `git::https`.
+const LONGEST_SCHEME: usize = 32;
 
 /// `text` with `user:password@` and the values of secret query parameters in URLs replaced by `***`.
 pub fn credentials(text: &str) -> Cow<'_, str> {
     let Some(first) = scheme_end(text, 0) else { return Cow::Borrowed(text) };
-    let mut masked = String::new();
-    let mut kept = 0;
+    let mut secrets: Vec<Range<usize>> = Vec::new();
+    let (mut word, mut url) = (Piece::default(), Piece::default());
+    let mut is_quoted = false;
     let mut next = Some(first);
     while let Some(scheme) = next {
         let start = scheme + 3;
-        let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\');
-        let url = &text[start..text[start..].find(is_end).map_or(text.len(), |n| start + n)];
-        let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
-        if let Some(at) = url[..authority].rfind('@') {
-            masked.push_str(&text[kept..start]);
-            masked.push_str("***");
-            kept = start + at;
+        if start > word.end {
+            word = Piece::new(text, start, word_len(&text[start..]));
         }
-        let mut from = url.find('?').map_or(url.len(), |n| n + 1);
-        while from < url.len() {
-            let end = url[from..].find(['&', ';', '#']).map_or(url.len(), |n| from + n);
-            if let Some(equals) = url[from..end].find('=') {
-                let name = url[from..from + equals].to_ascii_lowercase();
-                if SECRET_NAMES.iter().any(|secret| name.contains(secret)) && from + equals + 1 < end {
-                    masked.push_str(&text[kept..start + from + equals + 1]);
-                    masked.push_str("***");
-                    kept = start + end;
-                }
-            }
-            from = end + 1;
+        let stands_in_another = start < url.end;
+        if !stands_in_another {
+            let quote = quote_before(text, scheme);
+            url = Piece::new(text, start, url_len(&text[start..word.end], quote));
+            is_quoted = quote.is_some() && text.as_bytes().get(url.end).copied() == quote;
         }
-        // What was masked is not looked into again.
-        let from = start.max(kept);
-        next = scheme_end(text, from);
+        let user = user_end(text, start, &url, word.last_at.filter(|_| !is_quoted));
+        secrets.extend(user.map(|at| start..at));
+        let rest = user.unwrap_or(start);
+        if rest >= url.end {
+            url = Piece::new(text, rest, url_len(&text[rest..word.end], None));
+            is_quoted = false;
+            parameters(text, rest..url.end, &mut secrets);
+        } else if !stands_in_another {
+            parameters(text, rest..url.end, &mut secrets);
+        }
+        next = scheme_end(text, rest);
     }
-    if kept == 0 {
+    if secrets.is_empty() {
         return Cow::Borrowed(text);
+    }
+    secrets.sort_by_key(|secret| secret.start);
+    let mut masked = String::with_capacity(text.len());
+    let mut kept = 0;
+    for secret in secrets {
+        // A URL that is the value of another one's parameter may be masked already.
+        if secret.start >= kept {
+            masked.push_str(&text[kept..secret.start]);
+            masked.push_str("***");
+        }
+        kept = kept.max(secret.end);
     }
     masked.push_str(&text[kept..]);
     Cow::Owned(masked)
+}
+
+/// A word or a URL: where it ends, and where its last `@` stands. Each is looked for once, since a text may be one long
+/// word of a thousand URLs.
+#[derive(Default)]
+struct Piece {
+    end: usize,
+    last_at: Option<usize>,
+}
+
+impl Piece {
+    fn new(text: &str, start: usize, len: usize) -> Piece {
+        let end = start + len;
+        Piece { end, last_at: memchr::memrchr(b'@', &text.as_bytes()[start..end]).map(|n| start + n) }
+    }
 }
 
 /// Where the next `://` at or after `from` stands. Nearly every text of an event is looked through, and few hold a colon.
 fn scheme_end(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     memchr::memchr_iter(b':', &bytes[from..]).map(|n| from + n).find(|colon| bytes[*colon..].starts_with(b"://"))
+}
+
+fn word_len(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || c.is_control()).unwrap_or(text.len())
+}
+
+/// The byte that ends the URL whose scheme ends here, if it stands in quotes.
+fn quote_before(text: &str, scheme: usize) -> Option<u8> {
+    let some = &text.as_bytes()[scheme.saturating_sub(LONGEST_SCHEME)..scheme];
+    let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'+' | b'-' | b'.');
+    let opening = some.iter().rposition(|b| !is_scheme(b))?;
+    match some[opening] {
+        // The quotes in a text that is quoted itself.
+        b'"' if some[..opening].ends_with(b"\\") => Some(b'\\'),
+        b'<' => Some(b'>'),
+        quote @ (b'"' | b'\'' | b'`') => Some(quote),
+        _ => None,
+    }
+}
+
+/// How far a URL goes: to the quote, bracket or backslash that ends it. One with a letter, digit or `@` behind it does
+/// not, since passwords hold such; neither does `'`, which URLs may hold, where the URL does not stand between two of them.
+fn url_len(word: &str, quote: Option<u8>) -> usize {
+    let bytes = word.as_bytes();
+    let ends = |at: &usize| match bytes[*at] {
+        b'\'' if quote != Some(b'\'') => false,
+        b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' => {
+            bytes.get(at + 1).is_none_or(|next| next.is_ascii() && !next.is_ascii_alphanumeric() && *next != b'@')
+        }
+        _ => false,
+    };
+    (0..bytes.len()).find(ends).unwrap_or(bytes.len())
+}
+
+/// Where the `@` behind the user and password of the URL at `start` stands, which may be behind its apparent end, but
+/// not behind `furthest`.
+fn user_end(text: &str, start: usize, url: &Piece, furthest: Option<usize>) -> Option<usize> {
+    let bytes = &text.as_bytes()[start..url.end];
+    let authority = bytes.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(bytes.len());
+    let at = memchr::memrchr(b'@', &bytes[..authority]).map(|n| start + n);
+    let behind = || url.last_at.into_iter().chain(furthest).find(|at| *at >= start);
+    at.or_else(|| if has_password(&text[start..start + authority]) { behind() } else { None })
+}
+
+/// Whether what looks like a host and its port cannot be one, so that it is a user and the beginning of a password.
+fn has_password(authority: &str) -> bool {
+    let port = if authority.starts_with('[') { None } else { authority.split_once(':').map(|(_, port)| port) };
+    port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Finds the values of secret parameters in the query of a URL, and in those of URLs that are values in it.
+fn parameters(text: &str, url: Range<usize>, secrets: &mut Vec<Range<usize>>) {
+    let Some(query) = text[url.clone()].find('?') else { return };
+    let mut from = url.start + query + 1;
+    while from < url.end {
+        let end = text[from..url.end].find(['&', ';', '#']).map_or(url.end, |n| from + n);
+        let mut start = from;
+        for piece in text[from..end].split('?') {
+            if let Some(equals) = piece.find('=') {
+                let name = piece[..equals].to_ascii_lowercase();
+                let value = start + equals + 1;
+                if value < end && SECRET_NAMES.iter().any(|secret| name.contains(secret)) {
+                    secrets.push(value..end);
+                    break;
+                }
+            }
+            start += piece.len() + 1;
+        }
+        from = end + 1;
+    }
 }
 
 #[cfg(test)]
@@ -69,8 +168,53 @@ mod tests {
             ("://", "://"),
             ("http://é:ü@ö?sig=ß", "http://***@ö?sig=***"),
             ("http://u:p@ss@h/", "http://***@h/"),
+            ("http://h:80/a@b and [::1]: http://[::1]:80/a@b", "http://h:80/a@b and [::1]: http://[::1]:80/a@b"),
+            ("see http://host/path then mail a@b", "see http://host/path then mail a@b"),
+            (r#"{"a":"docker://image:latest","mail":"a@b"}"#, r#"{"a":"docker://image:latest","mail":"a@b"}"#),
+            (r#"{\"a\":\"docker://image:1.2\",\"b\":\"a@b\"}"#, r#"{\"a\":\"docker://image:1.2\",\"b\":\"a@b\"}"#),
+            ("<http://host>,<mailto:a@b> 'http://host',a@b", "<http://host>,<mailto:a@b> 'http://host',a@b"),
         ] {
             assert_eq!(credentials(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_password_may_hold_what_no_url_may() {
+        for password in [
+            "pa'ss", "pa\"ss", "pa`ss", "pa\\ss", "pa<ss", "pa>ss", "pa/ss", "pa?ss", "pa#ss", "'", "/x", "\\\"", "a@b",
+        ] {
+            for (before, behind) in [("", ""), ("GET ", " failed"), ("\"", "\": x@y"), ("('", "')"), ("<", ">")] {
+                let text = format!("{before}https://user:{password}@host/x?b=1{behind}");
+                assert_eq!(credentials(&text), format!("{before}https://***@host/x?b=1{behind}"));
+            }
+        }
+        assert_eq!(credentials("https://user:pa\",ss@host/x?token=a"), "https://***@host/x?token=***");
+        assert_eq!(credentials("https://to'ken@host"), "https://***@host");
+    }
+
+    #[test]
+    fn a_secret_parameter_goes_on_behind_a_quote() {
+        for (text, expected) in [
+            ("http://h?token=abc'def", "http://h?token=***"),
+            ("http://h?token=abc\\def&x=1", "http://h?token=***&x=1"),
+            ("\"http://h?token=abc\"def\", \"x\"", "\"http://h?token=***\", \"x\""),
+            ("'http://h?token=abc', 'x'", "'http://h?token=***', 'x'"),
+            ("http://h?token=a?b&u=http://c:d@e?key=f?g", "http://h?token=***&u=http://***@e?key=***"),
+            ("http://h?token=http://c:d@e&x=1", "http://h?token=***&x=1"),
+        ] {
+            assert_eq!(credentials(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_word_of_urls_takes_no_time() {
+        for url in ["://", "a://u:p/", "a://b?c=", "\"a://b\",", "a://b:c\",", "a://b:c@\","] {
+            let word = url.repeat(300_000);
+            let begun = std::time::Instant::now();
+            for text in [&word, &format!("\"{word}@"), &format!("{word}\",@")] {
+                assert!(!credentials(text).is_empty());
+            }
+            assert!(begun.elapsed().as_secs() < 20, "{url}");
         }
     }
 }
