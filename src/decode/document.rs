@@ -4,6 +4,7 @@
 //! large object with `Allocs`, or any mixture. [`Place`] says where in that structure a part begins, so that parts can
 //! be read one after the other or, where the place can be guessed, at the same time.
 
+use std::iter;
 use std::ops::Range;
 
 use super::allocation;
@@ -716,10 +717,12 @@ impl<'a> Walk<'a, '_, '_, '_> {
         let line_end = |at: usize| memchr::memchr(b'\n', &bytes[at..to]).map(|n| at + n);
         let mut at = line_end(from)? + 1;
         let is_end = to == bytes.len();
-        if !is_end && !(bytes[to - 1] == b'\n' && begins_value(to)) {
+        let begins_line = is_end || bytes[to - 1] == b'\n' && begins_value(to);
+        if !begins_line {
             return None;
         }
-        let mut cut = vec![from..at - 1];
+        let first = from..at - 1;
+        let mut others: Vec<Range<usize>> = Vec::new();
         let next = loop {
             if at >= to {
                 break to;
@@ -730,7 +733,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
                     return None;
                 }
                 match value_end(&bytes[..end], at) {
-                    None => cut.push(at..end),
+                    None => others.push(at..end),
                     Some(value_end) if after_space(bytes, value_end) >= end && self.is_wanted(at) => break at,
                     Some(_) => return None,
                 }
@@ -740,7 +743,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         if is_end && next == to {
             return None;
         }
-        for line in cut {
+        for line in iter::once(first).chain(others) {
             let path = syntax::path_to(bytes, line.start, line.end);
             let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
             self.reject(line.end, path, what.into());

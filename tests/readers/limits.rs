@@ -364,7 +364,9 @@ fn a_cut_line_does_not_take_the_next_one_along() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
     let list = |id: &str| format!("[{}]", row(id));
-    let kinds: [(&dyn Fn(&str) -> String, &[(&str, &str)]); 3] = [
+    /// How a line looks that holds this allocation, and its cuts, each with the path at which it ends.
+    type LinesAndCuts<'t> = (&'t dyn Fn(&str) -> String, &'t [(&'t str, &'t str)]);
+    let kinds: [LinesAndCuts<'_>; 3] = [
         (
             &row,
             &[
