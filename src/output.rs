@@ -114,8 +114,8 @@ impl Output {
         fs::write(self.file(MANIFEST), text).with_context(cannot)?;
         // tempfile makes directories for their owner alone; ours are made as any other would be.
         let made = self.temporary.path().join("out");
-        // A directory takes the place of nothing or of an empty directory. Whatever else is there the system lets be, also
-        // what came a moment ago.
+        // A directory takes the place of nothing or of an empty directory. Whatever else is there the system lets be,
+        // also what came a moment ago.
         match fs::rename(&made, &self.target) {
             Err(e) if is_taken(&e) && self.force => self.replace(&made),
             Err(e) if is_taken(&e) => {
@@ -283,8 +283,8 @@ fn parent(place: &Path) -> &Path {
     place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether what stands at a place may go: nothing, an empty directory, or with `--force` an earlier export. It is called
-/// by the name that the user knows.
+/// Whether what stands at a place may go: nothing, an empty directory, or with `--force` an earlier export. It is
+/// called by the name that the user knows.
 fn may_replace(place: &Path, name: &Path, force: bool) -> anyhow::Result<()> {
     let shown = name.display();
     if place.is_symlink() {

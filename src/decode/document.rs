@@ -27,8 +27,8 @@ pub const LARGEST_ALLOCATION: usize = 256 << 20;
 /// What does not end within this many bytes is looked at more closely before more bytes are waited for: most likely it
 /// is a line whose end is missing, or a dump of a whole cluster.
 const LONG: usize = 1 << 20;
-/// What does not end within this many bytes is most likely no line that was cut, which would be passed over with all that
-/// follows it, again and again.
+/// What does not end within this many bytes may be a line that was cut: that is found out before it is passed over with
+/// all that follows it, which would be done again for each such line.
 const NEAR: usize = 64 << 10;
 /// Arrays and objects are walked into this deep; nobody's allocations lie deeper.
 const DEEPEST: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! Credentials in URLs are masked wherever an event's text is kept: artifact and image errors quote their sources.
 //!
-//! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only be
-//! a password is masked up to the `@` behind it, whatever it is made of besides white space.
+//! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only
+//! be a password is masked up to the `@` behind it, whatever it is made of besides white space.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -99,7 +99,8 @@ fn quote_before(text: &str, scheme: usize) -> Option<u8> {
 }
 
 /// How far a URL goes: to the quote, bracket or backslash that ends it. One with a letter, digit or `@` behind it does
-/// not, since passwords hold such; neither does `'`, which URLs may hold, where the URL does not stand between two of them.
+/// not, since passwords hold such; neither does `'`, which URLs may hold, where the URL does not stand between two of
+/// them.
 fn url_len(word: &str, quote: Option<u8>) -> usize {
     let bytes = word.as_bytes();
     let ends = |at: &usize| match bytes[*at] {
