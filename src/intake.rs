@@ -99,6 +99,9 @@ pub struct Watch<'w> {
     pub note: &'w (dyn Fn(Note) + Sync),
 }
 
+/// So many steps are under way at most: what one was to remember that lies so far back is known on every core.
+const UNDER_WAY: usize = 32;
+
 /// Takes the inputs in and delivers every new row.
 ///
 /// # Errors
@@ -109,7 +112,7 @@ pub fn run(
     watch: &Watch<'_>,
     deliver: &mut Deliver<'_>,
 ) -> Result<Summary, Error> {
-    let cores = thread::available_parallelism().map_or(2, |n| n.get());
+    let cores = thread::available_parallelism().map_or(2, |n| n.get()).min(UNDER_WAY);
     let (send, receive) = sync_channel::<Step>(cores);
     let receive = Mutex::new(receive);
     let pool = Mutex::new(Vec::new());
@@ -204,9 +207,11 @@ fn decode<'a>(
     bytes: &'a [u8],
     versions: &Versions,
 ) -> Part<'a> {
-    let mut seen = |head: &Head<'_>| versions.number(head);
+    let known = block.number.checked_sub(UNDER_WAY as u64).map_or(0, |step| versions.known_after(step));
+    let mut seen = |head: &Head<'_>| versions.number(head, known);
     // Within the first document nothing was seen before; in strict mode every byte is read all the same.
-    let seen: Option<&mut Seen<'_>> = if block.may_be_seen && !options.strict { Some(&mut seen) } else { None };
+    let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
+    let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
     // What breaks off and is asked for again misses nothing at its end.
     let is_last =
         block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.is_made_good));

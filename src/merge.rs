@@ -246,6 +246,10 @@ fn version_key(head: &Head<'_>) -> u128 {
 }
 
 /// The versions that were seen: shared, so that all cores can pass over what is known.
+///
+/// Two documents can show one version differently: one of them was damaged, or somebody changed it. Which of them is
+/// read must not depend on which core was faster. So it is asked what was known up to a step of the run that is done for
+/// sure.
 #[derive(Debug, Default)]
 pub struct Versions {
     known: RwLock<Known>,
@@ -256,6 +260,8 @@ pub struct Versions {
 struct Known {
     versions: Parts<(u128, Facts)>,
     numbers: HashTable<u32>,
+    /// Steps that added versions, in order, and how many there were behind each.
+    steps: Vec<(u64, u32)>,
 }
 
 impl Known {
@@ -265,7 +271,7 @@ impl Known {
 
     fn add(&mut self, key: u128, facts: Facts) {
         if self.number(key).is_none() {
-            let Known { versions, numbers } = self;
+            let Known { versions, numbers, .. } = self;
             let number = versions.push((key, facts));
             numbers.insert_unique(key as u64, number, |number| key_of(versions, *number) as u64);
         }
@@ -277,9 +283,16 @@ fn key_of(versions: &Parts<(u128, Facts)>, number: u32) -> u128 {
 }
 
 impl Versions {
-    /// The number of a version, if it was seen.
-    pub fn number(&self, head: &Head<'_>) -> Option<u32> {
-        self.known.read().ok()?.number(version_key(head))
+    /// How many versions were known when a step was done.
+    pub fn known_after(&self, step: u64) -> u32 {
+        let Ok(known) = self.known.read() else { return 0 };
+        let steps = known.steps.partition_point(|(other, _)| *other <= step);
+        known.steps[..steps].last().map_or(0, |(_, versions)| *versions)
+    }
+
+    /// The number of a version, if it is among the first so many.
+    pub fn number(&self, head: &Head<'_>, first: u32) -> Option<u32> {
+        self.known.read().ok()?.number(version_key(head)).filter(|number| *number < first)
     }
 
     /// What is remembered of a version.
@@ -287,9 +300,13 @@ impl Versions {
         self.known.read().ok()?.versions.get(number).map(|(_, facts)| *facts)
     }
 
-    fn add(&self, versions: impl Iterator<Item = (u128, Facts)>) {
+    fn add(&self, versions: impl Iterator<Item = (u128, Facts)>, step: u64) {
         let Ok(mut known) = self.known.write() else { return };
         versions.for_each(|(key, facts)| known.add(key, facts));
+        let count = known.versions.len();
+        if known.steps.last().is_none_or(|(_, before)| *before < count) {
+            known.steps.push((step, count));
+        }
     }
 }
 
@@ -324,13 +341,14 @@ impl Merge {
         }
     }
 
-    /// Remembers the versions of a part, so that they are passed over when they are met again. Not for a document
-    /// whose times went through a float: its events are others than those of an exact one.
-    pub fn remember(&self, rows: &Rows<'_>, versions: &Versions) {
-        versions.add(rows.versions.iter().filter_map(|v| match v.shown {
+    /// Remembers the versions of a part in its step, so that they are passed over when they are met again. Not for a
+    /// document whose times went through a float: its events are others than those of an exact one.
+    pub fn remember(&self, rows: &Rows<'_>, versions: &Versions, step: u64) {
+        let read = rows.versions.iter().filter_map(|v| match v.shown {
             Shown::Read(_, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
             _ => None,
-        }));
+        });
+        versions.add(read, step);
     }
 
     /// The ID of an allocation.

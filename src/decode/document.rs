@@ -127,8 +127,6 @@ pub struct Head<'a> {
 pub struct Reader {
     memory: Memory,
     mode: Mode,
-    /// The last object was an allocation, so the next one most likely is.
-    expect_allocation: bool,
 }
 
 impl Reader {
@@ -144,7 +142,7 @@ impl Reader {
     /// leaves to the next, and nothing is decided by what happens to be at hand.
     pub fn part<'a>(&mut self, place: Place, bytes: &'a [u8], is_last: bool, seen: Option<&mut Seen<'_>>) -> Part<'a> {
         let part = Part { place, ..Part::default() };
-        let mut walk = Walk { reader: self, bytes, is_last, seen, tried: 0, known: 0, part };
+        let mut walk = Walk { reader: self, bytes, is_last, seen, tried: 0, known: 0, expect_allocation: true, part };
         let end = walk.run();
         let mut part = walk.part;
         part.end = end;
@@ -162,6 +160,8 @@ struct Walk<'a, 'r, 's, 'f> {
     /// How many allocations were looked up in `seen`, and how many of them it knew.
     tried: u32,
     known: u32,
+    /// The last object was an allocation, so the next one most likely is.
+    expect_allocation: bool,
     part: Part<'a>,
 }
 
@@ -370,7 +370,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
 
     /// An object where an allocation, or something that holds some, can stand.
     fn object(&mut self, at: usize, is_top: bool) -> Read<usize> {
-        if self.reader.expect_allocation
+        if self.expect_allocation
             && !self.reader.mode.strict
             && let Some(end) = self.predicted_allocation(at)
         {
@@ -387,7 +387,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
                 return Ok(at);
             }
         };
-        self.reader.expect_allocation = kind == Kind::Allocation;
+        self.expect_allocation = kind == Kind::Allocation;
         match kind {
             Kind::Allocation => self.allocation(at..end, false, ""),
             Kind::Node => self.node(at..end, ""),

@@ -207,7 +207,7 @@ impl State<'_> {
         let rounded = self.document.is_rounded();
         let new = self.merge.keep_new(rows, columns, snapshot_id, rounded);
         if !rounded {
-            self.merge.remember(rows, versions);
+            self.merge.remember(rows, versions, self.number);
         }
         self.document.count_new(new);
         self.summary.new_allocations += new.allocations;
