@@ -29,15 +29,28 @@ pub enum NotATime {
     /// It is not RFC 3339.
     #[error("is not an RFC 3339 time")]
     Syntax,
-    /// It lies after the year 2262, where nanoseconds no longer fit 64 bits.
-    #[error("lies beyond the year 2262, the last that nanoseconds in 64 bits can tell")]
+    /// It lies beyond [`END`].
+    #[error("lies beyond the year 2261, the last that nanoseconds in 64 bits tell whole")]
     Range,
+}
+
+/// The first moment that no time is believed to have: the year 2262. From its April on nanoseconds do not fit 64 bits, and
+/// the last that do are more than that as floats.
+const END: i64 = 9_214_646_400 * SECOND;
+
+/// Nanoseconds since the epoch as Nomad's times.
+///
+/// # Errors
+/// When they lie beyond the year 2261.
+#[inline]
+pub fn believed(ns: i64) -> Result<i64, NotATime> {
+    if ns < END { Ok(ns) } else { Err(NotATime::Range) }
 }
 
 /// Nanoseconds since the epoch of an RFC 3339 text; `None` for moments up to 1970, which is how Nomad writes "never".
 ///
 /// # Errors
-/// When the text is not RFC 3339, or the moment is too late for 64 bits.
+/// When the text is not RFC 3339, or the moment lies beyond the year 2261.
 pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
     if let Some(ns) = utc_quickly(text.as_bytes()) {
         return Ok(known(ns));
@@ -46,7 +59,7 @@ pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
     if moment.timestamp() <= 0 {
         return Ok(known(moment.timestamp_nanos_opt().unwrap_or(0)));
     }
-    moment.timestamp_nanos_opt().map(known).ok_or(NotATime::Range)
+    believed(moment.timestamp_nanos_opt().ok_or(NotATime::Range)?).map(known)
 }
 
 /// The form that Nomad writes nearly always, `2026-11-23T18:29:16.28257174Z`, without chrono's generality.

@@ -67,8 +67,8 @@ pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> 
             AllocationField::PreemptedByAllocation => a.preempted_by_allocation = input.text()?,
             AllocationField::CreateIndex => a.create_index = input.integer()?,
             AllocationField::ModifyIndex => a.modify_index = input.integer()?,
-            AllocationField::CreateTime => a.create_time = input.integer()?,
-            AllocationField::ModifyTime => a.modify_time = input.integer()?,
+            AllocationField::CreateTime => a.create_time = nanoseconds(input)?,
+            AllocationField::ModifyTime => a.modify_time = nanoseconds(input)?,
             AllocationField::AllocatedResources => a.allocated = allocated_resources(input)?,
             AllocationField::Resources => {
                 a.resources = resources(input)?;
@@ -132,7 +132,7 @@ fn task_state<'a, I: Input<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskS
         match field {
             TaskStateField::State => s.state = input.raw_text()?,
             TaskStateField::Failed => s.failed = input.boolean()?,
-            TaskStateField::Restarts => s.restarts = input.integer()?,
+            TaskStateField::Restarts => s.restarts = restarts(input)?,
             TaskStateField::LastRestart => s.last_restart = moment(input)?,
             TaskStateField::StartedAt => s.started_at = moment(input)?,
             TaskStateField::FinishedAt => s.finished_at = moment(input)?,
@@ -158,7 +158,7 @@ fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
     let is_object = input.object(|input, field| {
         match field {
             EventField::Type => e.kind = input.text()?,
-            EventField::Time => e.time = input.integer()?,
+            EventField::Time => e.time = nanoseconds(input)?,
             EventField::Message => e.message = input.text()?,
             EventField::DisplayMessage => e.display_message = input.text()?,
             EventField::Details => {
@@ -189,6 +189,22 @@ fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
         Ok(())
     })?;
     if is_object { Ok(()) } else { Err(input.fault(place, "is null, not an event")) }
+}
+
+/// A counter of restarts. One a second does not reach the limit within a century.
+fn restarts<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+    let place = input.place();
+    let restarts = input.integer()?;
+    match restarts.filter(|n| u32::try_from(*n).is_err()) {
+        None => Ok(restarts),
+        Some(_) => Err(input.fault(place, "is no number of restarts that a task can have")),
+    }
+}
+
+/// A time in nanoseconds since the epoch, as a number.
+fn nanoseconds<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+    let place = input.place();
+    input.integer()?.map(time::believed).transpose().map_err(|e| input.fault(place, e.to_string()))
 }
 
 /// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's ways to say "never".
@@ -239,7 +255,7 @@ fn reschedule_events<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Vec<Resched
                     let mut r = RescheduleEvent::default();
                     input.object(|input, field| {
                         match field {
-                            RescheduleField::RescheduleTime => r.reschedule_time = input.integer()?,
+                            RescheduleField::RescheduleTime => r.reschedule_time = nanoseconds(input)?,
                             RescheduleField::PrevAllocId => r.prev_alloc_id = input.text()?,
                             RescheduleField::PrevNodeId => r.prev_node_id = input.text()?,
                             RescheduleField::Known => input.skip()?,

@@ -372,6 +372,49 @@ fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
     }
 }
 
+/// Numbers that no Nomad gives would make views fail, or overflow what is counted with them.
+#[test]
+fn a_time_or_a_counter_beyond_belief_is_refused_by_its_path() {
+    let late = "lies beyond the year 2261, the last that nanoseconds in 64 bits tell whole";
+    let counter = "is no number of restarts that a task can have";
+    let (times, moments) = (["CreateTime", "ModifyTime", "Time", "RescheduleTime"], ["Timestamp", "StartedAt"]);
+    let mut tried = 0;
+    for (path, _, before, behind) in fields() {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        let (believed, refused, what): (&[&str], &[&str], _) = match name {
+            "Restarts" => (&["0", "4294967295"], &["-1", "4294967296", "9223372036854775807"], counter),
+            _ if times.contains(&name) => {
+                (&["-1", "9214646399999999999"], &["9214646400000000000", "9223372036854775807"], late)
+            }
+            _ if moments.contains(&name) => (
+                &[r#""2261-12-31T23:59:59.999999999Z""#],
+                &[r#""2262-01-01T00:00:00Z""#, r#""9999-01-01T00:00:00Z""#],
+                late,
+            ),
+            _ => continue,
+        };
+        tried += 1;
+        for strict in [false, true] {
+            for value in believed {
+                let text = format!("[{before}{value}{behind}]");
+                let outcome = read(text.as_bytes(), &[], strict);
+                assert_eq!((outcome.faults.len(), outcome.items.len()), (0, 1), "{path} {value}");
+            }
+            for value in refused {
+                let told = Told {
+                    at: 1 + before.len(),
+                    path: format!("[0]{path}"),
+                    what: format!("{what}: this allocation is rejected"),
+                };
+                let text = format!("[{before}{value}{behind}]");
+                let outcome = read(text.as_bytes(), &[], strict);
+                assert_eq!((outcome.faults, outcome.items.len()), (vec![told], 0), "{path} {value}");
+            }
+        }
+    }
+    assert_eq!(tried, 1 + times.len() + moments.len());
+}
+
 #[test]
 fn a_key_that_is_read_and_comes_twice_is_refused_by_its_path() {
     for (path, _, before, behind) in fields() {
