@@ -1,12 +1,16 @@
 //! `task_events`: one row is one event of one task, as Nomad recorded it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::column::{Column, Value, follows, key};
 use super::details;
 use super::{Place, mask};
 use crate::decode::record::{TaskEvent, TaskState};
 use crate::time::{self, DAY};
+
+/// Events of a window that are compared with each other; Nomad keeps ten. More are told apart by a table.
+const COMPARED: usize = 64;
 
 /// One event in its place.
 #[derive(Debug, Clone)]
@@ -149,8 +153,20 @@ pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'
     let first = rows.len();
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
         let mut row = row(place, &state.task, event, attempt);
-        row.ordinal = rows[first..].iter().filter(|other| other.equals(&row)).count() as i32;
+        if state.events.len() <= COMPARED {
+            row.ordinal = rows[first..].iter().filter(|other| other.content() == row.content()).count() as i32;
+        }
         rows.push(row);
+    }
+    if state.events.len() > COMPARED {
+        let mut equal = HashMap::new();
+        let mut ordinals: Vec<i32> = Vec::with_capacity(state.events.len());
+        for row in &rows[first..] {
+            let next = equal.entry(row.content()).or_insert(0);
+            ordinals.push(*next);
+            *next += 1;
+        }
+        rows[first..].iter_mut().zip(ordinals).for_each(|(row, ordinal)| row.ordinal = ordinal);
     }
 }
 
@@ -197,18 +213,55 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
     }
 }
 
+/// What tells two events of one task apart, but for the ordinal.
+#[derive(PartialEq, Eq, Hash)]
+struct Content<'r> {
+    event_at: Option<i64>,
+    event_type: Option<&'r str>,
+    fails_task: Option<bool>,
+    exit_code: Option<i64>,
+    signal: Option<i64>,
+    oom_killed: Option<bool>,
+    restart_reason: Option<&'r str>,
+    start_delay: Option<i64>,
+    kill_timeout: Option<i64>,
+    details: Option<&'r str>,
+}
+
 impl Row<'_> {
-    /// Whether two events of one task are equal in their identity, the ordinal left out.
-    fn equals(&self, other: &Row<'_>) -> bool {
-        self.event_at == other.event_at
-            && self.event.kind == other.event.kind
-            && self.fails_task == other.fails_task
-            && self.exit_code == other.exit_code
-            && self.signal == other.signal
-            && self.oom_killed == other.oom_killed
-            && self.restart_reason == other.restart_reason
-            && self.start_delay == other.start_delay
-            && self.kill_timeout == other.kill_timeout
-            && self.details == other.details
+    fn content(&self) -> Content<'_> {
+        Content {
+            event_at: self.event_at,
+            event_type: self.event.kind.as_deref(),
+            fails_task: self.fails_task,
+            exit_code: self.exit_code,
+            signal: self.signal,
+            oom_killed: self.oom_killed,
+            restart_reason: self.restart_reason,
+            start_delay: self.start_delay,
+            kill_timeout: self.kill_timeout,
+            details: self.details.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_a_long_window_are_numbered_as_those_of_a_short_one() {
+        let event = |n: usize| TaskEvent { time: Some((n % 7) as i64), ..TaskEvent::default() };
+        for count in [COMPARED, COMPARED + 1, 1_000] {
+            let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };
+            let mut made = Vec::new();
+            rows(
+                Place { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None },
+                &state,
+                &mut made,
+            );
+            // Time 0 is no time, but still apart from the others.
+            assert!(made.iter().enumerate().all(|(n, row)| row.ordinal == (n / 7) as i32), "{count}");
+        }
     }
 }
