@@ -6,6 +6,7 @@ mod ddl;
 mod export;
 mod fail_if;
 mod fetch;
+mod heard;
 mod ingest;
 mod input;
 mod interrupt;
@@ -16,7 +17,7 @@ mod report;
 mod schema;
 mod shown;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -63,8 +64,7 @@ pub fn main() -> ExitCode {
     let exit = result.unwrap_or_else(|error| {
         // Who is being interrupted ends here, by the signal: work whose files are taken away fails, and that is no error.
         interrupt::undisturbed(|_| ());
-        if is_broken_pipe(&error) {
-            // Whoever read our output has seen enough.
+        if heard::is_enough(&error) {
             return Exit::Done;
         }
         console::tell("alloclog: ", &format!("{error:#}"));
@@ -104,13 +104,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 fn print(bytes: &[u8]) -> anyhow::Result<Exit> {
-    io::stdout().write_all(bytes)?;
+    heard::stdout().write_all(bytes)?;
     Ok(Exit::Done)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>();
-        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
 }

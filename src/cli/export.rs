@@ -13,7 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::console::Console;
 use super::input::{self, Needs, Place};
-use super::interrupt;
+use super::{heard, interrupt};
 use crate::error::{Exit, Usage};
 use crate::output::{Exported, Manifest, Output};
 use crate::query::{self, By, View};
@@ -135,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 &table.schema(&args.input.by)?,
                 args.format,
                 args.cells(),
-                io::stdout(),
+                heard::stdout(),
             )?;
         }
         return Ok(gathered.exit);

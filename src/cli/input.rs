@@ -2,7 +2,7 @@
 //! stored tables to views.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use super::cluster;
 use super::console::{Console, Loudness};
-use super::interrupt;
 use super::shown::Shown;
+use super::{heard, interrupt};
 use crate::error::{Exit, Usage};
 use crate::intake::{self, Deliver, Note, Summary, Watch};
 use crate::lake::{self, Lake, seen::Seen};
@@ -160,7 +160,7 @@ impl Place {
     /// When `write` fails, or the place cannot be written.
     pub fn finish(self, write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>) -> anyhow::Result<()> {
         match self {
-            Place::Standard(_) => write(&mut io::stdout()),
+            Place::Standard(_) => write(&mut heard::stdout()),
             Place::File(file) => {
                 write(&mut file.create()?)?;
                 interrupt::undisturbed(|unfinished| {

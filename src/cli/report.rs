@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::console::Console;
 use super::input::{self, Needs, Place, Show};
-use super::{fail_if, interrupt};
+use super::{fail_if, heard, interrupt};
 use crate::error::Exit;
 use crate::intake::Summary;
 use crate::lake::read::USUAL_SPAN;
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary)?;
         Term::stdout().clear_screen()?;
-        Ok(io::stdout().write_all(text.as_bytes())?)
+        Ok(heard::stdout().write_all(text.as_bytes())?)
     };
     let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
     let gathered = args.input.gather(&inputs, &needs, &store, &console, show)?;
