@@ -165,6 +165,15 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
 }
 
 #[test]
+fn an_empty_directory_is_no_lake() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("empty")).expect("a directory");
+    for flags in [&["--strict"][..], &["--full-listing"], &["--observed-at", "2026-11-23T18:00:00Z"]] {
+        read(&desk, &[&["empty"], flags].concat()).ends(1).says("empty: nothing there holds allocations");
+    }
+}
+
+#[test]
 fn a_glob_matches_what_a_shell_would_match() {
     let desk = Desk::new();
     for (n, name) in ["a.json", "b.json", "sub/d.json", "sub/deep/e.json", "x1/x.json", ".h/x.json"].iter().enumerate()

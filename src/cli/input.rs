@@ -312,7 +312,7 @@ impl Args {
         if self.reading.going_on().is_some() {
             console.done(); // how far it is has no meaning
         }
-        self.check_lakes(inputs)?;
+        self.check_lakes()?;
         let result = match show {
             None => self.take_in(inputs, needs.lake_span, store, tables, console),
             Some(show) => self.take_in_and_show(inputs, store, tables, &views, console, show),
@@ -449,9 +449,10 @@ impl Args {
     }
 
     /// Refuses flags that say of documents what a lake's rows say themselves.
-    fn check_lakes(&self, inputs: &[Input]) -> anyhow::Result<()> {
+    fn check_lakes(&self) -> anyhow::Result<()> {
         let reading = &self.reading;
-        if inputs.is_empty() && (reading.observed_at.is_some() || reading.full_listing || reading.strict) {
+        let has_lakes_only = !reading.sources.is_empty() && reading.lakes().len() == reading.sources.len();
+        if has_lakes_only && (reading.observed_at.is_some() || reading.full_listing || reading.strict) {
             let word = "--observed-at, --full-listing and --strict are about documents, and the only SOURCE is a lake";
             return Err(Usage(word.into()).into());
         }
