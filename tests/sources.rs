@@ -297,6 +297,26 @@ fn a_zip_without_its_end_is_read_as_far_as_it_is_whole() {
 }
 
 #[test]
+fn the_end_of_a_zip_inside_a_zip_is_not_taken_for_that_of_the_outer_one() {
+    let desk = Desk::new();
+    let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
+    let inner = zip(&[("a.json", texts[0].as_bytes())]);
+    let mut out = ZipWriter::new(Cursor::new(vec![]));
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in [("in.zip", &inner[..]), ("b.json", texts[1].as_bytes())] {
+        out.start_file(name, stored).expect("a file that can be archived");
+        out.write_all(bytes).expect("a file that can be archived");
+    }
+    let outer = out.finish().expect("files that can be archived").into_inner();
+    desk.file("outer.zip", &outer);
+    read(&desk, &["outer.zip"]).ends(0);
+    assert_eq!(allocations(&desk), ["a", "b"]);
+    desk.file("outer.zip", &outer[..outer.len() - 10]);
+    read(&desk, &["outer.zip"]).ends(3).says("outer.zip: is a zip without a directory that can be read");
+    assert_eq!(allocations(&desk), ["a", "b"]);
+}
+
+#[test]
 fn both_entries_of_one_name_in_a_zip_are_read_and_an_encrypted_one_is_named() {
     let desk = Desk::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
@@ -403,4 +423,33 @@ fn a_listing_that_a_cut_tar_ends_at_a_line_is_not_full() {
     desk.file("cut.tar", &bytes[..begin + listing.len()]);
     read(&desk, &["cut.tar", "--full-listing"]).ends(3);
     assert_eq!(covered(&desk), [Some("*".to_owned())]);
+}
+
+#[test]
+fn a_tar_that_is_cut_between_two_files_says_that_something_may_be_missing() {
+    let desk = Desk::new();
+    let listing = allocation("a", "prod", "j") + "\n";
+    let files =
+        [("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", PROD.as_bytes())];
+    let bytes = tar(&files);
+    let flags = memchr::memmem::find(&bytes, b"b/cluster/cli-flags.json").expect("it is there");
+    desk.file("cut.tar", &bytes[..flags]);
+    read(&desk, &["cut.tar"]).ends(3).says("cut.tar: is a tar without the mark of its end");
+    // Its flags may be what is missing.
+    assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
+    desk.file("whole.tar", &bytes);
+    read(&desk, &["whole.tar"]).ends(0);
+    assert_eq!(covered(&desk), [Some("prod".to_owned())]);
+}
+
+#[test]
+fn bundles_of_one_name_in_archives_of_one_name_do_not_tell_of_each_other() {
+    let desk = Desk::new();
+    let bundle = |id: &str, flags: &str| {
+        let listing = allocation(id, "prod", "j") + "\n";
+        tar(&[("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", flags.as_bytes())])
+    };
+    desk.file("two.tar", tar(&[("b.tar", &bundle("a", r#"{"Actual":{}}"#)), ("b.tar", &bundle("b", PROD))]));
+    read(&desk, &["two.tar"]).ends(0).says("it is not known which namespace it lists");
+    assert_eq!(covered(&desk), [None, None]);
 }

@@ -681,7 +681,11 @@ impl<'a> Walk<'a, '_, '_, '_> {
         {
             return next;
         }
-        let in_array = self.in_array();
+        // What stands in brackets and is no list at all, as lines of a log begin, spoils its line only.
+        let is_remark =
+            matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Next::ValueOrClose, .. }])
+                && !matches!(self.bytes.get(from), Some(b'{' | b'['));
+        let in_array = self.in_array() && !is_remark;
         let rest = if in_array {
             "the rest of this array is not read"
         } else {

@@ -22,6 +22,9 @@ const LINK: &str = "is a link, which holds nothing itself";
 
 const SPARSE: &str = "is a sparse file, which is not read (pack it with a tar that is not told to look for holes)";
 
+/// How what stands before an entry in a zip begins (APPNOTE.TXT 4.3.7).
+const ENTRY: &[u8; 4] = b"PK\x03\x04";
+
 /// What the flags and the method of an entry in a zip mean (APPNOTE.TXT 4.4.4 and 4.4.5).
 const ENCRYPTED: u16 = 1;
 const LENGTH_BEHIND: u16 = 1 << 3;
@@ -29,7 +32,7 @@ const DEFLATED: u16 = 8;
 
 impl Walk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
-        let mut archive = Archive::new(stream);
+        let mut archive = Archive::new(Ended { inner: stream, noughts: 0 });
         let broken = |e: io::Error| format!("is a tar that cannot be read further: {e}");
         let entries = match archive.entries() {
             Ok(entries) => entries,
@@ -46,14 +49,28 @@ impl Walk<'_> {
                     let left = entry.size();
                     self.member(Box::new(Whole { inner: entry, left }), &path, origin, depth)
                 }
-                What::Unread(path, why) => self.passed_over(&self.inside(origin, &path), why),
+                What::Unread(path, why) => {
+                    self.miss_flags(&path, origin);
+                    self.passed_over(&self.inside(origin, &path), why)
+                }
                 What::Nothing => true,
             };
             if !goes_on {
                 return false;
             }
         }
+        if archive.into_inner().noughts < BLOCK {
+            let why = "is a tar without the mark of its end: it may have been cut; what is there is kept";
+            return self.unreadable(origin, why.into());
+        }
         true
+    }
+
+    /// Remembers that a file in an archive that holds a bundle's flags cannot be read, if it is one.
+    fn miss_flags(&mut self, path: &str, archive: &Origin) {
+        if let Role::CliFlags(root) = bundle::role(path) {
+            self.flags.learn(bundle_at(&root, archive), b"");
+        }
     }
 
     pub(super) fn zip<R: Read + Seek>(&mut self, mut file: R, origin: &Origin, depth: u32) -> bool {
@@ -88,6 +105,7 @@ impl Walk<'_> {
             return true;
         }
         if entry.is_symlink() {
+            self.miss_flags(&path, origin);
             return self.passed_over(&self.inside(origin, &path), LINK);
         }
         let why = if entry.encrypted() {
@@ -98,9 +116,7 @@ impl Walk<'_> {
                 Err(e) => format!("cannot be read: {e}"),
             }
         };
-        if let Role::CliFlags(root) = bundle::role(&path) {
-            self.flags.learn(bundle_at(&root, origin), b"");
-        }
+        self.miss_flags(&path, origin);
         self.unreadable(&self.inside(origin, &path), why)
     }
 
@@ -222,6 +238,24 @@ fn what<R: Read>(entry: &mut tar::Entry<'_, R>, path: &str) -> What {
     if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
 }
 
+/// A tar ends with blocks of noughts (POSIX ustar); one without them may have been cut between two files.
+const BLOCK: usize = 512;
+
+/// A stream of which it is known how many noughts it has ended with so far, as far as a block is filled.
+struct Ended<R> {
+    inner: R,
+    noughts: usize,
+}
+
+impl<R: Read> Read for Ended<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let noughts = buffer[..n].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
+        self.noughts = if noughts == n { (self.noughts + n).min(BLOCK) } else { noughts };
+        Ok(n)
+    }
+}
+
 /// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends
 /// where a line does.
 struct Whole<R> {
@@ -242,7 +276,16 @@ impl<R: Read> Read for Whole<R> {
 
 /// All entries that a zip's directory names, also those that share a name.
 fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static>>> {
-    ZipIterable::try_new(file, Config::default())?.files()?.collect()
+    let entries: Vec<ZipFileEntry<'static>> =
+        ZipIterable::try_new(&mut *file, Config::default())?.files()?.collect::<ZipResult<_>>()?;
+    // A zip may lie in one whose own directory was cut away: then what it names begins later.
+    let mut begin = [0; 4];
+    file.rewind()?;
+    file.read_exact(&mut begin)?;
+    if begin == *ENTRY && entries.iter().all(|entry| entry.header_start() > 0) {
+        return Err(ZipError::InvalidArchive("its end is that of a zip inside it".into()));
+    }
+    Ok(entries)
 }
 
 /// What stands before an entry in a zip.
@@ -264,7 +307,7 @@ impl Header {
         let mut bytes = vec![0; 30];
         input.read_exact(&mut bytes)?;
         let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        if !bytes.starts_with(b"PK\x03\x04") {
+        if !bytes.starts_with(ENTRY) {
             return Ok(None);
         }
         let (flags, method, extra) = (number(6), number(8), number(28));

@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
+
 /// The namespaces that the bundles' `cli-flags.json` name, by the place of the bundle: its path, in an archive behind
 /// the archive's name.
 #[derive(Debug, Default)]
@@ -52,14 +54,21 @@ fn is_capture(part: &str) -> bool {
 }
 
 impl Flags {
-    /// Remembers the namespace that a bundle's `cli-flags.json` names: `default` where it names none.
+    /// Remembers the namespace that a bundle's `cli-flags.json` names: `default` where it names none. Where two that
+    /// cannot be told apart name different ones, none of them counts.
     pub fn learn(&mut self, bundle: String, cli_flags: &[u8]) {
-        let namespace = serde_json::from_slice::<serde_json::Map<_, _>>(cli_flags).ok().map(|flags| {
-            let given = flags.get("Actual").and_then(|actual: &serde_json::Value| actual.pointer("/namespace/Value"));
-            let given = given.and_then(|value| value.as_str()).filter(|name| !name.is_empty());
-            given.unwrap_or("default").to_owned()
-        });
-        self.namespaces.insert(bundle, namespace);
+        let flags = serde_json::from_slice::<serde_json::Map<String, Value>>(cli_flags).ok();
+        let namespace =
+            flags.and_then(|flags| match flags.get("Actual").and_then(|actual| actual.pointer("/namespace/Value")) {
+                None | Some(Value::Null) => Some("default".to_owned()),
+                Some(Value::String(name)) if name.is_empty() => Some("default".to_owned()),
+                Some(Value::String(name)) => Some(name.clone()),
+                Some(_) => None,
+            });
+        let known = self.namespaces.entry(bundle).or_insert_with(|| namespace.clone());
+        if *known != namespace {
+            *known = None;
+        }
     }
 
     /// Remembers that a bundle has no `cli-flags.json`, as those of old versions. It names no namespace either.
@@ -110,6 +119,13 @@ mod tests {
         flags.learn("a".into(), br#"{"Actual":{"namespace":{"Name":"namespace","Value":"*"}},"Formal":{}}"#);
         flags.learn("b".into(), br#"{"Actual":{},"Formal":{"namespace":{"Value":"x"}}}"#);
         flags.learn("cut".into(), br#"{"Actual":{"names"#);
+        flags.learn("odd".into(), br#"{"Actual":{"namespace":{"Value":7}}}"#);
+        flags.learn("twice".into(), br#"{"Actual":{}}"#);
+        flags.learn("twice".into(), br#"{"Actual":{}}"#);
+        assert_eq!(flags.namespace("twice").as_deref(), Some("default"));
+        flags.learn("twice".into(), br#"{"Actual":{"namespace":{"Value":"*"}}}"#);
+        flags.learn("twice".into(), br#"{"Actual":{"namespace":{"Value":"*"}}}"#);
+        assert_eq!((flags.namespace("odd"), flags.namespace("twice")), (None, None));
         assert_eq!(flags.namespace("b").as_deref(), Some("default"));
         flags.learn_absence("a");
         flags.learn_absence("old");

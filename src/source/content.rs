@@ -132,12 +132,13 @@ impl<'w> Walk<'w> {
         match bundle::role(&path.to_string_lossy()) {
             Role::Allocations(root) => {
                 // What is not there says as much as what names no namespace; what cannot be opened says nothing.
-                let is_whole = match fs::read(Path::new(&root).join("cluster/cli-flags.json")) {
+                let flags = Path::new(&root).join("cluster/cli-flags.json");
+                let is_whole = match fs::read(&flags) {
                     Ok(text) => {
                         self.flags.learn(root.clone(), &text);
                         true
                     }
-                    Err(e) => matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+                    Err(e) => !flags.is_symlink() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
                 };
                 self.again = Again::Done { is_whole };
                 self.cover(&mut origin, &root);

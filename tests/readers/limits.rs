@@ -360,6 +360,25 @@ fn a_line_without_its_end_costs_that_line_alone() {
 }
 
 #[test]
+fn a_line_of_a_log_between_records_costs_itself() {
+    let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
+    for remark in
+        ["[INFO] hello", "[2026-11-27T01:02:03Z] {\"x\":1}", r#"[z]","x":1}"#, "2026-11-27 INFO hello", "oops"]
+    {
+        for (lines, wanted) in [
+            (vec![row("a"), remark.to_owned(), row("b")], &["a", "b"][..]),
+            (vec![remark.to_owned(), row("a"), remark.to_owned(), remark.to_owned(), row("b")], &["a", "b"]),
+        ] {
+            let text = lines.join("\n") + "\n";
+            for outcome in both(text.as_bytes()) {
+                assert_eq!(ids(&outcome), wanted, "{text}: {:?}", outcome.faults);
+                assert!(!outcome.faults.is_empty(), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_cut_line_does_not_take_the_next_one_along() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
