@@ -29,7 +29,7 @@ pub enum NotATime {
     /// It is not RFC 3339.
     #[error("is not an RFC 3339 time")]
     Syntax,
-    /// It lies beyond [`END`].
+    /// It lies beyond the year 2261.
     #[error("lies beyond the year 2261, the last that nanoseconds in 64 bits tell whole")]
     Range,
 }
