@@ -87,11 +87,16 @@ impl<R> Default for Keyed<R> {
 }
 
 impl<R> Keyed<R> {
-    /// Identifies the rows that a version has added.
-    fn identify(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
+    /// Says of the rows added since the last time which version they belong to, and identifies them.
+    fn belong(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
+        self.versions.resize(self.rows.len(), version);
+        self.identify(columns, buffer);
+    }
+
+    /// Identifies the rows that have no identity yet.
+    fn identify(&mut self, columns: &[Column<R>], buffer: &mut Vec<u8>) {
         let added = &self.rows[self.identities.len()..];
         self.identities.extend(added.iter().map(|row| identity(columns, row, buffer)));
-        self.versions.resize(self.rows.len(), version);
     }
 
     /// Leaves the rows that are new, by their version and identity, changed by `mark`.
@@ -170,7 +175,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             }
             Content::Node(node) => {
                 made.nodes.rows.push(nodes::Row { region, node });
-                made.nodes.identify(version, &columns.nodes, &mut buffer);
+                made.nodes.belong(version, &columns.nodes, &mut buffer);
                 continue;
             }
         };
@@ -215,12 +220,12 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             continue;
         }
         made.history.rows.push(allocation_history::row(place, a, shape));
-        made.history.identify(version, &columns.history, &mut buffer);
+        made.history.belong(version, &columns.history, &mut buffer);
         task_state_history::rows(place, a, &mut made.states.rows);
-        made.states.identify(version, &columns.states, &mut buffer);
+        made.states.belong(version, &columns.states, &mut buffer);
         for state in &a.task_states {
             task_events::rows(place, state, &mut made.events.rows);
-            made.events.identify(version, &columns.events, &mut buffer);
+            made.events.belong(version, &columns.events, &mut buffer);
         }
     }
     made
@@ -366,8 +371,8 @@ impl Merge {
     ) -> New {
         if times_rounded {
             rows.events.rows.iter_mut().for_each(|row| row.times_rounded = true);
-            let (identities, mut buffer) = (rows.events.rows.iter(), Vec::new());
-            rows.events.identities = identities.map(|row| identity(&columns.events, row, &mut buffer)).collect();
+            rows.events.identities.clear();
+            rows.events.identify(&columns.events, &mut Vec::new());
         }
         let versions = &rows.versions;
         // Rows of different tables differ, even if their keys should read alike.

@@ -26,9 +26,13 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_as(SimpleFileOptions::default(), files)
+}
+
+fn zip_as(options: SimpleFileOptions, files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = ZipWriter::new(Cursor::new(vec![]));
     for (name, bytes) in files {
-        out.start_file(*name, SimpleFileOptions::default()).expect("a file that can be archived");
+        out.start_file(*name, options).expect("a file that can be archived");
         out.write_all(bytes).expect("a file that can be archived");
     }
     out.finish().expect("files that can be archived").into_inner()
@@ -301,13 +305,8 @@ fn the_end_of_a_zip_inside_a_zip_is_not_taken_for_that_of_the_outer_one() {
     let desk = Desk::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let inner = zip(&[("a.json", texts[0].as_bytes())]);
-    let mut out = ZipWriter::new(Cursor::new(vec![]));
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for (name, bytes) in [("in.zip", &inner[..]), ("b.json", texts[1].as_bytes())] {
-        out.start_file(name, stored).expect("a file that can be archived");
-        out.write_all(bytes).expect("a file that can be archived");
-    }
-    let outer = out.finish().expect("files that can be archived").into_inner();
+    let outer = zip_as(stored, &[("in.zip", &inner), ("b.json", texts[1].as_bytes())]);
     desk.file("outer.zip", &outer);
     read(&desk, &["outer.zip"]).ends(0);
     assert_eq!(allocations(&desk), ["a", "b"]);

@@ -135,11 +135,8 @@ const BATCH: usize = 8 << 10;
 /// # Errors
 /// When the file cannot be read.
 pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
-    let what = || format!("{} cannot be read", path.display());
-    let file = File::open(path).with_context(what)?;
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).with_context(what)?;
-    builder.with_batch_size(BATCH).build().with_context(what)
+    let builder = builder(path, ArrowReaderOptions::new().with_skip_arrow_metadata(true))?;
+    builder.with_batch_size(BATCH).build().with_context(|| unreadable(path))
 }
 
 /// The types of a Parquet file in the terms of its writer, who may know more than Parquet has types for.
@@ -147,9 +144,16 @@ pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
 /// # Errors
 /// When it cannot be read.
 pub fn schema(path: &Path) -> anyhow::Result<SchemaRef> {
-    let what = || format!("{} cannot be read", path.display());
-    let file = File::open(path).with_context(what)?;
-    Ok(ParquetRecordBatchReaderBuilder::try_new(file).with_context(what)?.schema().clone())
+    Ok(builder(path, ArrowReaderOptions::new())?.schema().clone())
+}
+
+fn builder(path: &Path, options: ArrowReaderOptions) -> anyhow::Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).with_context(|| unreadable(path))?;
+    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).with_context(|| unreadable(path))
+}
+
+fn unreadable(path: &Path) -> String {
+    format!("{} cannot be read", path.display())
 }
 
 /// What a Parquet file says of itself.
@@ -157,9 +161,8 @@ pub fn schema(path: &Path) -> anyhow::Result<SchemaRef> {
 /// # Errors
 /// When it cannot be read.
 pub fn metadata(path: &Path) -> anyhow::Result<ParquetMetaData> {
-    let what = || format!("{} cannot be read", path.display());
-    let file = File::open(path).with_context(what)?;
-    ParquetMetaDataReader::new().parse_and_finish(&file).with_context(what)
+    let file = File::open(path).with_context(|| unreadable(path))?;
+    ParquetMetaDataReader::new().parse_and_finish(&file).with_context(|| unreadable(path))
 }
 
 /// Writes batches of one schema as Parquet.
