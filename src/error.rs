@@ -6,7 +6,7 @@
 pub enum Exit {
     /// Done.
     Done = 0,
-    /// Failed, nothing written.
+    /// Failed. Nothing was written, but for `ingest` and the `lake` commands, which can be run again safely.
     Failed = 1,
     /// Wrong usage.
     Usage = 2,

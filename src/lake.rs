@@ -7,14 +7,19 @@
 //! number, so that none is done twice. Killed anywhere, an ingest has either happened or left files that belong to
 //! nothing. There is no lock. `docs/design.md` says more.
 
+pub mod check;
+pub mod compact;
 pub mod delta;
 pub mod files;
+pub mod info;
 pub mod ingest;
 pub mod lost;
 pub mod objects;
 pub mod read;
+mod repair;
+mod replay;
 pub mod seen;
-pub mod upkeep;
+pub mod vacuum;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::tables::Table;
 use crate::time;
 use delta::{Add, Committed, Head, State};
-use objects::Objects;
+use objects::{Created, Objects};
 
 /// What lies in `_alloclog/lake.json`.
 const LAKE: &str = "_alloclog/lake.json";
@@ -40,6 +45,12 @@ pub const ORDER: [Table; 6] = [
     Table::Nodes,
     Table::Snapshots,
 ];
+
+/// An object of a lake that was read whole, or is certainly absent, and is not what it should be. Errors without this
+/// cause leave open what the lake holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Damaged(pub String);
 
 /// A lake that is there.
 #[derive(Debug)]
@@ -75,6 +86,28 @@ pub struct Batch {
     /// Rows were taken out of the tables, so what was seen before this may not be there any longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_lost: bool,
+    /// By the name of a table, files that take the place of others: of a compaction, or a repair.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced: BTreeMap<String, Vec<Replacement>>,
+    /// The hash of the batch before this one, see [`files::hash`]; null for the first one, and in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// By the name of a table, the last batch up to this one that commits to it; a table without one had none since
+    /// format 2.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<String, u64>,
+}
+
+/// Files of a table that take the place of others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The paths of the files that go. Unless all of them are in the table, nothing is replaced.
+    pub removed: Vec<String>,
+    /// The files that come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Add>,
+    /// How many rows that batches had brought go; null when that is not known.
+    pub rows_dropped: Option<u64>,
 }
 
 impl Batch {
@@ -87,12 +120,25 @@ impl Batch {
             tables,
             removed: Vec::new(),
             rows_lost: false,
+            replaced: BTreeMap::new(),
+            before: None,
+            reached: BTreeMap::new(),
         }
     }
 
-    /// Its files of a table.
+    /// Its new files of a table.
     pub fn files(&self, table: Table) -> &[Add] {
         self.tables.get(table.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// What it replaces in a table.
+    pub fn replacements(&self, table: Table) -> &[Replacement] {
+        self.replaced.get(table.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns true if it is a commit of a table. Each is one of the ledger, even where it adds nothing.
+    pub fn commits_to(&self, table: Table) -> bool {
+        table == Table::Snapshots || !self.files(table).is_empty() || !self.replacements(table).is_empty()
     }
 }
 
@@ -130,14 +176,25 @@ impl Lake {
         let about = match objects.get(LAKE)? {
             Some(about) => about,
             None => {
+                refuse_tables_without_lake(&objects)?;
                 let about = About { format: FORMAT, id: unique(), created_ms: now_ms() };
-                objects.create(LAKE, serde_json::to_vec_pretty(&about)?)?;
-                objects.need(LAKE)?
+                let about = serde_json::to_vec_pretty(&about)?;
+                match objects.create(LAKE, about.clone())? {
+                    Created::Ours => about,
+                    Created::Taken(theirs) => theirs,
+                }
             }
         };
         let lake = Lake::of(objects, &about)?;
         // The ledger is made last: where it is, all tables are, and the place has been tried.
         if !delta::exists(&lake.objects, Table::Snapshots)? {
+            if !lake.objects.list("_alloclog/batches")?.is_empty() {
+                bail!(Damaged(format!(
+                    "lake {}: the log of {} is missing, though there are batches; run `alloclog lake check --repair`",
+                    lake.objects,
+                    Table::Snapshots.name()
+                )));
+            }
             objects::probe(&lake.objects, LAKE, about)?;
             ORDER.into_iter().try_for_each(|table| delta::create_table(&lake.objects, table, now_ms()))?;
         }
@@ -159,25 +216,73 @@ impl Lake {
     /// A batch; `None` when there is none of that number.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, and [`Damaged`] when it is no batch.
     pub fn batch(&self, number: u64) -> anyhow::Result<Option<Batch>> {
+        Ok(self.hashed_batch(number)?.map(|(batch, _)| batch))
+    }
+
+    /// A batch, and the hash of its bytes.
+    fn hashed_batch(&self, number: u64) -> anyhow::Result<Option<(Batch, String)>> {
         let name = batch_name(number);
         let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
         let batch = serde_json::from_slice(&bytes);
-        batch.map(Some).with_context(|| format!("lake {}: {name} is damaged", self.objects))
+        let batch = batch.with_context(|| Damaged(format!("lake {}: {name} is damaged", self.objects)))?;
+        Ok(Some((batch, files::hash(&bytes))))
     }
 
-    /// Puts a batch under its number, which commits it; `false` when another has that number.
+    /// The batch of a number that the ledger has.
+    fn old_batch(&self, number: u64) -> anyhow::Result<(Batch, String)> {
+        let missing = || {
+            let name = batch_name(number);
+            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check`", self.objects))
+        };
+        self.hashed_batch(number)?.ok_or_else(|| missing().into())
+    }
+
+    /// Puts a batch under its number, which commits it; `false` when another batch has that number. It says which batch it
+    /// follows.
     ///
     /// # Errors
-    /// When the lake cannot be written. Then it is not known whether the batch was put: look, or let the next ingest
-    /// look, which finishes it if it was.
+    /// When the lake cannot be written. Then the batch may have been put, or be put later: the next ingest finishes it if
+    /// it was.
     pub fn put_batch(&self, number: u64, batch: &Batch) -> anyhow::Result<bool> {
-        if self.objects.create(&batch_name(number), serde_json::to_vec(batch)?)? {
-            return Ok(true);
+        let mut batch = batch.clone();
+        if number > 1 {
+            let (last, hash) = self.old_batch(number - 1)?;
+            (batch.before, batch.reached) = (Some(hash), last.reached);
         }
-        // The answer to a put that succeeded can be lost, and its repetition finds what it left.
-        Ok(self.batch(number)?.is_some_and(|there| there.id == batch.id))
+        let commits = ORDER.into_iter().filter(|table| batch.commits_to(*table));
+        let reached: Vec<_> = commits.map(|table| (table.name().to_owned(), number)).collect();
+        batch.reached.extend(reached);
+        Ok(self.objects.create(&batch_name(number), serde_json::to_vec(&batch)?)? == Created::Ours)
+    }
+
+    /// Looks whether the tables have the last commits that batches made to them: a log that lost its last versions looks
+    /// like an earlier one, and a new version would go into the gap. The tables must be at batch `number`.
+    ///
+    /// # Errors
+    /// When the lake cannot be read, and [`Damaged`] when a table lacks commits.
+    pub fn look_for_gaps(&self, number: u64, heads: &mut Heads) -> anyhow::Result<()> {
+        if number == 0 {
+            return Ok(());
+        }
+        let (batch, _) = self.old_batch(number)?;
+        for table in ORDER {
+            let reached = batch.reached.get(table.name()).copied().unwrap_or_default();
+            let head = self.head(table, heads)?;
+            if head.batch < reached {
+                bail!(self.has_gap(table, head.batch, reached));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_gap(&self, table: Table, batch: u64, reached: u64) -> Damaged {
+        let (objects, name) = (&self.objects, table.name());
+        Damaged(format!(
+            "lake {objects}: the log of {name} ends with batch {batch}, though batch {reached} was added to it: versions of it \
+             are missing; run `alloclog lake check --repair`"
+        ))
     }
 
     /// Brings every table up to the last batch, and gives its number.
@@ -195,10 +300,9 @@ impl Lake {
         Ok(number)
     }
 
-    /// Adds a batch's files to a table, unless they are there.
+    /// Commits a batch to a table, unless that was done.
     fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut Heads) -> anyhow::Result<()> {
-        let files = batch.files(table);
-        if files.is_empty() && table != Table::Snapshots {
+        if !batch.commits_to(table) {
             return Ok(());
         }
         loop {
@@ -206,8 +310,18 @@ impl Lake {
             if head.batch >= number {
                 return Ok(());
             }
-            let actions = files.iter().cloned().map(Add::added).collect();
-            let done = delta::commit(&self.objects, table, head, "WRITE", Some(number), actions, now_ms())?;
+            let (head, operation, actions) = if batch.replacements(table).is_empty() {
+                (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
+            } else {
+                let state = delta::state(&self.objects, table)?;
+                if state.head.batch >= number {
+                    continue;
+                }
+                let is_merge = |replacement: &Replacement| replacement.added.iter().any(|add| !add.data_change);
+                let operation = if batch.replacements(table).iter().all(is_merge) { "OPTIMIZE" } else { "REPAIR" };
+                (state.head, operation, replay::actions(batch, table, &state.files, now_ms()))
+            };
+            let done = delta::commit(&self.objects, table, head, operation, Some(number), actions, now_ms())?;
             if let Committed::Done(head) = done {
                 heads.insert(table.name().to_owned(), head);
                 return Ok(());
@@ -232,6 +346,13 @@ impl Lake {
         let mut states = BTreeMap::new();
         for table in ORDER {
             states.insert(table, delta::state(&self.objects, table)?);
+        }
+        let last = if in_all > 0 { self.batch(in_all)? } else { None };
+        for (name, reached) in last.iter().flat_map(|batch| &batch.reached) {
+            let state = states.iter().find(|(table, _)| table.name() == name);
+            if let Some((table, state)) = state.filter(|(_, state)| state.head.batch < *reached) {
+                bail!(self.has_gap(*table, state.head.batch, *reached));
+            }
         }
         let batches = self.batches_after(in_all)?;
         let with_missing = |(table, state): (Table, State)| {
@@ -258,6 +379,21 @@ impl Lake {
         }
         Ok(batches)
     }
+}
+
+/// Refuses to make a lake where its tables are already: the directory that says what they hold was lost, and a new one
+/// would not know it.
+fn refuse_tables_without_lake(objects: &Objects) -> anyhow::Result<()> {
+    for table in ORDER {
+        if delta::exists(objects, table)? {
+            bail!(Damaged(format!(
+                "lake {objects}: {LAKE} is missing, but there is a table {}: put back _alloclog from a backup, or use \
+                 another place",
+                table.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// This machine's clock, in milliseconds since the epoch.

@@ -10,8 +10,9 @@ use super::console::{Console, Loudness};
 use super::input::{lost_restarts, plural};
 use super::{cluster, interrupt, metrics, print};
 use crate::error::{Exit, Usage};
+use crate::lake::check::{self, Mend, Remedy, Report};
 use crate::lake::read::{self, USUAL_SPAN, Wanted};
-use crate::lake::{Lake, upkeep};
+use crate::lake::{Lake, compact, info, vacuum};
 use crate::query::{self, By, Period, plan};
 use crate::store::Store;
 use crate::tables::Table;
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   alloclog lake info s3://bucket/nomad
   alloclog lake check /var/lib/alloclog            exit code 1 if anything is wrong
+  alloclog lake check lake --repair --dry-run      what a repair would mend, and which rows that would lose
   alloclog lake compact s3://bucket/nomad          daily: small files to large ones
   alloclog lake vacuum s3://bucket/nomad --dry-run what would be removed";
 
@@ -44,15 +46,21 @@ enum Command {
     },
     /// Look whether a lake is whole; exit code 1 with what is wrong
     ///
-    /// Every file is there and readable, every row is there once, every batch is in every table, the logs are consistent.
-    /// All files are read.
+    /// Every file is there with the bytes that were written, every row is there once, every batch is in every table, the
+    /// logs are consistent. All files are read. Files without a hash, of an older version or another engine, are only
+    /// known to be readable.
     Check {
         #[command(flatten)]
         common: Common,
-        /// Mend what can be: batches that were not finished, rows that are there twice, files that are gone or damaged,
-        /// whose rows are lost
+        /// Mend what can be mended without losing a row: damaged Delta logs, unfinished batches, rows that are there twice
         #[arg(long)]
         repair: bool,
+        /// Drop files that are proven to be gone or damaged; their rows are lost
+        #[arg(long, requires = "repair")]
+        drop_damaged: bool,
+        /// Only say what would be mended, and which rows would be lost
+        #[arg(long, requires = "repair")]
+        dry_run: bool,
     },
     /// Merge small files of a partition into large sorted ones, and remove old files of the Delta logs
     ///
@@ -101,34 +109,33 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;
-            let about = About { info: upkeep::info(&lake)?, coverage: coverage(&lake)? };
+            let about = About { info: info::info(&lake)?, coverage: coverage(&lake)? };
             match format {
                 Format::Text => print(text(&lake, &about).as_bytes()),
                 Format::Openmetrics => print(openmetrics(&lake, &about).as_bytes()),
                 Format::Json => print((serde_json::to_string_pretty(&about)? + "\n").as_bytes()),
             }
         }
-        Command::Check { common, repair } => {
+        Command::Check { common, repair, drop_damaged, dry_run } => {
             let (lake, console) = common.open()?;
-            let wrong = upkeep::check(&lake, *repair, &mut |what| console.stage(&format!("checking {what}")))?;
+            let wanted = match (repair, drop_damaged) {
+                (false, _) => Mend::Nothing,
+                (true, false) => Mend::WithoutLoss,
+                (true, true) => Mend::DropDamaged,
+            };
+            let mend = if *dry_run { Mend::Nothing } else { wanted };
+            let report = check::check(&lake, mend, &mut |what| console.stage(&format!("checking {what}")))?;
             console.done();
-            for wrong in &wrong {
-                let end = match (wrong.can_be_mended, *repair) {
-                    (true, true) => " (mended)",
-                    (true, false) => " (--repair mends this)",
-                    _ => "",
-                };
-                console.say(&format!("{}{end}", wrong.what));
-            }
-            let left = wrong.iter().filter(|wrong| !(wrong.can_be_mended && *repair)).count();
+            tell(&report, wanted, *dry_run, &console);
+            let left = report.wrong.iter().filter(|wrong| !wrong.remedy.is_in(mend)).count();
             if left == 0 {
-                console.say_if(Loudness::Usual, &format!("lake {} is whole", lake.objects));
+                console.say_if(Loudness::Usual, &verdict(&lake, &report));
             }
             Ok(if left == 0 { Exit::Done } else { Exit::Failed })
         }
         Command::Compact { common } => {
             let (lake, console) = common.open()?;
-            let done = upkeep::compact(&lake, &mut |what| console.stage(&format!("merging {what}")))?;
+            let done = compact::compact(&lake, &mut |what| console.stage(&format!("merging {what}")))?;
             console.done();
             let mut line = format!(
                 "lake {}: {} merged into {}, {} of the Delta logs removed",
@@ -144,7 +151,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 ));
             }
             console.say_if(Loudness::Usual, &line);
-            Ok(Exit::Done)
+            done.failed.iter().for_each(|word| console.say(word));
+            Ok(if done.failed.is_empty() { Exit::Done } else { Exit::Failed })
         }
         Command::Vacuum { common, older_than, dry_run } => {
             if older_than.as_secs() < 24 * 3_600 {
@@ -153,7 +161,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             let (lake, console) = common.open()?;
             console.stage("looking for what nobody needs");
-            let gone = upkeep::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
+            let gone = vacuum::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
             console.done();
             if *dry_run {
                 let names: String = gone.iter().map(|object| format!("{}\n", object.name)).collect();
@@ -168,6 +176,55 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
+/// Says what is wrong, what mends or mended it, and for each table which rows that loses.
+fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
+    for wrong in &report.wrong {
+        let end = match wrong.remedy {
+            Remedy::Nothing => "",
+            remedy if remedy.is_in(wanted) && dry_run => " (would be mended)",
+            remedy if remedy.is_in(wanted) => " (mended)",
+            Remedy::Repair => " (--repair mends this without losing a row)",
+            Remedy::Drop(..) => " (--repair --drop-damaged drops it)",
+        };
+        console.say(&format!("{}{end}", wrong.what));
+    }
+    for table in Table::ALL {
+        let lost: Vec<Option<u64>> = report
+            .wrong
+            .iter()
+            .filter_map(|wrong| match wrong.remedy {
+                Remedy::Drop(of, rows) if of == table => Some(rows),
+                _ => None,
+            })
+            .collect();
+        if lost.is_empty() {
+            continue;
+        }
+        let files = plural(lost.len() as u64, "file");
+        let rows =
+            lost.iter().copied().sum::<Option<u64>>().map_or("rows of unknown number".to_owned(), |n| plural(n, "row"));
+        let verb = match (wanted, dry_run) {
+            (Mend::DropDamaged, false) => "dropped",
+            (Mend::DropDamaged, true) => "would be dropped",
+            _ => "gone or damaged, and left as they are",
+        };
+        console.say(&format!("{}: {files} with {rows} {verb}", table.name()));
+    }
+}
+
+/// What is said of a lake with which nothing is wrong.
+fn verdict(lake: &Lake, report: &Report) -> String {
+    if report.unverified.is_empty() {
+        return format!("lake {} is whole", lake.objects);
+    }
+    let files: Vec<String> = report.unverified.iter().map(|(table, n)| format!("{} {n}", table.name())).collect();
+    format!(
+        "lake {}: nothing wrong was found; unverified are files without a hash, of an older version or another engine: {}",
+        lake.objects,
+        files.join(", ")
+    )
+}
+
 impl Common {
     fn open(&self) -> anyhow::Result<(Lake, Console)> {
         Ok((Lake::open(&self.lake)?, Console::new(Loudness::of(self.quiet, false), &[])))
@@ -178,7 +235,7 @@ impl Common {
 #[derive(Debug, Serialize)]
 struct About {
     #[serde(flatten)]
-    info: upkeep::Info,
+    info: info::Info,
     coverage: Coverage,
 }
 

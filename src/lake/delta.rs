@@ -19,12 +19,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::objects::Objects;
+use super::Damaged;
+use super::objects::{Created, Objects};
 use crate::tables::Table;
 use crate::tables::column::Described;
 
+pub mod salvage;
+
+/// What of a checkpoint makes a state.
+const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
 /// Under this name transactions say how far a table has got with the lake's batches.
 const APP_ID: &str = "alloclog";
+/// The tag of an `add` that holds the hash of the file's bytes.
+pub const HASH_TAG: &str = "alloclog.xxh3";
+/// The tag of an `add` that says how many bytes the file's rows take when they are decoded.
+pub const DECODED_TAG: &str = "alloclog.decoded";
 /// How many versions lie between two checkpoints.
 const CHECKPOINT_EVERY: i64 = 100;
 /// How long versions before a checkpoint, and what is said of removed files, are kept: seven days, in milliseconds.
@@ -87,6 +96,9 @@ pub struct Add {
     /// What is known of its columns, as JSON: numRecords, minValues, maxValues, nullCount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stats: Option<String>,
+    /// What else writers say of it, by name; see [`HASH_TAG`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// A data file that was taken out of a table.
@@ -109,6 +121,18 @@ pub struct Remove {
 }
 
 impl Add {
+    /// The hash of the file's bytes, as [`super::files::hash`] writes it; `None` for a file of an older version of this
+    /// program, or of another engine.
+    pub fn hash(&self) -> Option<&str> {
+        self.tags.as_ref()?.get(HASH_TAG)?.as_deref()
+    }
+
+    /// How many bytes its rows take when they are decoded; `None` for a file of an older version of this program, or of
+    /// another engine.
+    pub fn decoded(&self) -> Option<u64> {
+        self.tags.as_ref()?.get(DECODED_TAG)?.as_deref()?.parse().ok()
+    }
+
     /// The action that takes this file out again, without a change of rows.
     pub fn removed(&self, now_ms: i64) -> Action {
         let remove = Remove {
@@ -215,10 +239,16 @@ pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<b
 /// # Errors
 /// When the lake cannot be written.
 pub fn create_table(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
-    let first = version_name(table, 0);
     if exists(objects, table)? {
         return Ok(());
     }
+    let mut actions = vec![info("CREATE TABLE", now_ms)];
+    actions.extend(definition(table, now_ms));
+    objects.create(&version_name(table, 0), lines(&actions)?).map(drop)
+}
+
+/// The actions that say what a table is.
+fn definition(table: Table, now_ms: i64) -> [Action; 2] {
     let partitions: Vec<&str> = super::files::partition_column(table).into_iter().collect();
     let meta_data = json!({
         "id": super::unique_uuid(),
@@ -231,12 +261,10 @@ pub fn create_table(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Res
         "createdTime": now_ms,
     });
     let protocol = Protocol { min_reader_version: 1, min_writer_version: 2, ..Protocol::default() };
-    let actions = [
-        info("CREATE TABLE", now_ms),
+    [
         Action { protocol: Some(protocol), ..Action::default() },
         Action { meta_data: Some(meta_data), ..Action::default() },
-    ];
-    objects.create(&first, lines(&actions)?).map(drop)
+    ]
 }
 
 /// A table's columns as Delta writes them down; each has its meaning for a comment.
@@ -267,6 +295,12 @@ fn info(operation: &str, now_ms: i64) -> Action {
     Action { commit_info: Some(info), ..Action::default() }
 }
 
+/// The action that says that a table has a batch.
+fn entered(batch: u64, now_ms: i64) -> Action {
+    let txn = Txn { app_id: APP_ID.to_owned(), version: batch as i64, last_updated: Some(now_ms) };
+    Action { txn: Some(txn), ..Action::default() }
+}
+
 fn lines(actions: &[Action]) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for action in actions {
@@ -286,25 +320,37 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
     let (mut head, mut protocol) = match (known, last) {
         (Some(known), _) => (known, None),
-        (None, Some(last)) => {
-            let state = read_checkpoint(objects, table, &last, &["protocol", "txn"])?;
+        (None, last) => {
+            let state = base(objects, table, last, &["protocol", "txn"])?;
             (state.head, state.protocol)
         }
-        (None, None) => (Head { version: -1, ..Head::default() }, None),
     };
-    while let Some((actions, commit)) = read_version(objects, table, head.version + 1)? {
+    let is_known = known.is_some();
+    let mut next = read_version(objects, table, head.version + 1)?;
+    while let Some((actions, commit)) = next {
         head.version += 1;
         head.commit = commit;
         for action in actions {
             head.batch = action.batch().unwrap_or(head.batch);
             protocol = action.protocol.or(protocol);
         }
+        next = read_version(objects, table, head.version + 1)?;
+        if next.is_none() && !is_known {
+            next = after_the_last(objects, table, head.version)?;
+        }
     }
     if head.version < 0 {
-        bail!("lake {objects}: {} is no Delta table", table.name());
+        bail!(no_log(objects, table));
     }
     check_protocol(objects, table, protocol.as_ref())?;
     Ok(head)
+}
+
+fn no_log(objects: &Objects, table: Table) -> Damaged {
+    let name = table.name();
+    Damaged(format!(
+        "lake {objects}: {name} is not a Delta table, its log is missing: run `alloclog lake check --repair`"
+    ))
 }
 
 /// A table, whole, at its newest version.
@@ -312,17 +358,20 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
 /// # Errors
 /// As [`head`].
 pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
-    let mut state = match last_checkpoint(objects, table)? {
-        Some(last) => read_checkpoint(objects, table, &last, &["protocol", "metaData", "txn", "add", "remove"])?,
-        None => State { head: Head { version: -1, ..Head::default() }, ..State::default() },
-    };
-    while let Some((actions, commit)) = read_version(objects, table, state.head.version + 1)? {
+    let last = last_checkpoint(objects, table)?;
+    let mut state = base(objects, table, last, &CHECKPOINTED)?;
+    let mut next = read_version(objects, table, state.head.version + 1)?;
+    while let Some((actions, commit)) = next {
         state.head.version += 1;
         state.head.commit = commit;
         actions.into_iter().for_each(|action| state.apply(action));
+        next = read_version(objects, table, state.head.version + 1)?;
+        if next.is_none() {
+            next = after_the_last(objects, table, state.head.version)?;
+        }
     }
     if state.head.version < 0 {
-        bail!("lake {objects}: {} is no Delta table", table.name());
+        bail!(no_log(objects, table));
     }
     check_protocol(objects, table, state.protocol.as_ref())?;
     Ok(state)
@@ -341,21 +390,33 @@ pub fn commit(
     actions: Vec<Action>,
     now_ms: i64,
 ) -> anyhow::Result<Committed> {
+    let done = append(objects, table, head, operation, batch, actions, now_ms)?;
+    if let Committed::Done(head) = done
+        && head.version % CHECKPOINT_EVERY == 0
+    {
+        write_checkpoint(objects, table, &state(objects, table)?, now_ms)?;
+    }
+    Ok(done)
+}
+
+/// Commits actions as the version after `head`, without a checkpoint.
+fn append(
+    objects: &Objects,
+    table: Table,
+    head: Head,
+    operation: &str,
+    batch: Option<u64>,
+    actions: Vec<Action>,
+    now_ms: i64,
+) -> anyhow::Result<Committed> {
     let version = head.version + 1;
     let mut all = vec![info(operation, now_ms)];
-    all.extend(batch.map(|batch| Action {
-        txn: Some(Txn { app_id: APP_ID.to_owned(), version: batch as i64, last_updated: Some(now_ms) }),
-        ..Action::default()
-    }));
+    all.extend(batch.map(|batch| entered(batch, now_ms)));
     all.extend(actions);
     let bytes = lines(&all)?;
     let name = version_name(table, version);
-    // It may be ours all the same: the answer to a put can be lost, and the put asked for again.
-    if !objects.create(&name, bytes.clone())? && objects.get(&name)?.as_deref() != Some(&bytes) {
+    if objects.create(&name, bytes.clone())? != Created::Ours {
         return Ok(Committed::Conflict);
-    }
-    if version % CHECKPOINT_EVERY == 0 {
-        write_checkpoint(objects, table, now_ms)?;
     }
     Ok(Committed::Done(Head { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes) }))
 }
@@ -367,6 +428,11 @@ impl Action {
 }
 
 impl State {
+    /// The state before version 0.
+    fn empty() -> State {
+        State { head: Head { version: -1, ..Head::default() }, ..State::default() }
+    }
+
     fn apply(&mut self, action: Action) {
         self.head.batch = action.batch().unwrap_or(self.head.batch);
         if let Some(txn) = action.txn {
@@ -426,7 +492,7 @@ fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result
     let name = version_name(table, version);
     let Some(bytes) = objects.get(&name)? else { return Ok(None) };
     let actions = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>();
-    let actions = actions.with_context(|| format!("lake {objects}: {name} is damaged"))?;
+    let actions = actions.with_context(|| Damaged(format!("lake {objects}: {name} is damaged")))?;
     Ok(Some((actions, xxh3_64(&bytes))))
 }
 
@@ -439,12 +505,56 @@ fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<Las
     if objects.has(&version_name(table, 0))? {
         return Ok(None);
     }
-    let listed = objects.list(&log(table))?;
-    let versions = listed.iter().filter_map(|object| {
-        let file = object.name.rsplit('/').next()?;
-        file.strip_suffix(".checkpoint.parquet")?.parse().ok()
-    });
-    Ok(versions.max().map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
+    let last = checkpoints(objects, table)?.pop();
+    Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
+}
+
+/// Where reading a log begins: at its last checkpoint; where that is lost, at an earlier one, or before version 0.
+fn base(objects: &Objects, table: Table, last: Option<LastCheckpoint>, columns: &[&str]) -> anyhow::Result<State> {
+    let Some(last) = last else { return Ok(State::empty()) };
+    let lost = match read_checkpoint(objects, table, &last, columns) {
+        Err(error) if error.is::<Damaged>() => error,
+        read => return read,
+    };
+    for earlier in checkpoints(objects, table)?.into_iter().rev().filter(|version| *version < last.version) {
+        let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
+        match read_checkpoint(objects, table, &earlier, columns) {
+            Err(error) if error.is::<Damaged>() => {}
+            read => return read,
+        }
+    }
+    if objects.has(&version_name(table, 0))? { Ok(State::empty()) } else { Err(lost) }
+}
+
+/// The version after the last one that was found, when it was written meanwhile.
+///
+/// # Errors
+/// When the log cannot be read, and [`Damaged`] when it has later versions, but not this one.
+fn after_the_last(objects: &Objects, table: Table, last: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
+    let later = objects.names_after(&log(table), &version_name(table, last))?;
+    if !later.iter().any(|name| version_of(name).is_some()) {
+        return Ok(None);
+    }
+    let next = read_version(objects, table, last + 1)?;
+    if next.is_none() {
+        bail!(Damaged(format!(
+            "lake {objects}: {} is missing, though later versions are there; run `alloclog lake check --repair`",
+            version_name(table, last + 1)
+        )));
+    }
+    Ok(next)
+}
+
+/// The version whose actions an object of a log holds.
+fn version_of(name: &str) -> Option<i64> {
+    let digits = name.rsplit('/').next()?.strip_suffix(".json")?;
+    if digits.len() == 20 { digits.parse().ok() } else { None }
+}
+
+/// The versions of the checkpoints that are one file, in order.
+fn checkpoints(objects: &Objects, table: Table) -> anyhow::Result<Vec<i64>> {
+    let version = |name: &str| name.rsplit('/').next()?.strip_suffix(".checkpoint.parquet")?.parse().ok();
+    Ok(objects.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
 }
 
 /// The names of a checkpoint's files.
@@ -460,7 +570,7 @@ fn read_checkpoint(objects: &Objects, table: Table, last: &LastCheckpoint, colum
     let mut state = State::default();
     for name in checkpoint_names(table, last) {
         let bytes = objects.need(&name)?;
-        let damaged = || format!("lake {objects}: {name} is damaged");
+        let damaged = || Damaged(format!("lake {objects}: {name} is damaged"));
         for action in parquet_actions(bytes, columns).with_context(damaged)? {
             state.apply(action);
         }
@@ -484,8 +594,7 @@ fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Actio
 }
 
 /// Writes what the table is now, so that nobody needs the versions before.
-fn write_checkpoint(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
-    let state = state(objects, table)?;
+fn write_checkpoint(objects: &Objects, table: Table, state: &State, now_ms: i64) -> anyhow::Result<()> {
     let actions = state.actions(now_ms);
     let batch = action_batch(&actions)?;
     let mut bytes = Vec::new();
@@ -534,6 +643,7 @@ fn checkpoint_schema() -> Schema {
                 long("modificationTime"),
                 bool("dataChange"),
                 text("stats"),
+                map("tags"),
             ],
         ),
         all(

@@ -14,8 +14,10 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use serde_json::{Map, Value, json};
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::delta::Add;
+use super::Damaged;
+use super::delta::{Add, DECODED_TAG, HASH_TAG};
 use super::objects::Objects;
 use crate::store::parquet::{properties, with_a_place};
 use crate::tables::Table;
@@ -23,6 +25,8 @@ use crate::time;
 
 /// A file is closed when it is about this large.
 const FILE_BYTES: usize = 128 << 20;
+/// It is closed when it has so many rows, too: sightings take 0.2 bytes each, and all of a file is read at once.
+const FILE_ROWS: u64 = 1_000_000;
 /// As many files are written at a time; a first ingest may bring events of many days.
 const OPEN_FILES: usize = 64;
 
@@ -58,8 +62,16 @@ pub struct Writer<'o> {
     /// The columns that stand in a file: all but the one that parts them.
     schema: SchemaRef,
     now_ms: i64,
-    open: BTreeMap<Option<i32>, ArrowWriter<Vec<u8>>>,
+    open: BTreeMap<Option<i32>, Open>,
     written: Vec<Add>,
+}
+
+/// A file that is being written.
+struct Open {
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+    /// Bytes of its rows in memory.
+    decoded: u64,
 }
 
 impl<'o> Writer<'o> {
@@ -100,21 +112,26 @@ impl<'o> Writer<'o> {
         let columns = columns.context("rows without a column of their table")?;
         let columns = columns.into_iter().map(with_a_place).collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-        let writer = match self.open.entry(day) {
+        let open = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties(&self.schema)))?)
+                let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties(&self.schema)))?;
+                vacant.insert(Open { writer, rows: 0, decoded: 0 })
             }
         };
-        writer.write(&batch)?;
-        if writer.bytes_written() + writer.in_progress_size() >= FILE_BYTES {
-            let writer = self.open.remove(&day);
-            writer.map_or(Ok(()), |writer| self.close(day, writer))?;
+        open.writer.write(&batch)?;
+        open.rows += batch.num_rows() as u64;
+        open.decoded += batch.get_array_memory_size() as u64;
+        let is_full = open.writer.bytes_written() + open.writer.in_progress_size() >= FILE_BYTES;
+        if is_full || open.rows >= FILE_ROWS {
+            let open = self.open.remove(&day);
+            open.map_or(Ok(()), |open| self.close(day, open))?;
         }
         Ok(())
     }
 
-    fn close(&mut self, day: Option<i32>, mut writer: ArrowWriter<Vec<u8>>) -> anyhow::Result<()> {
+    fn close(&mut self, day: Option<i32>, open: Open) -> anyhow::Result<()> {
+        let Open { mut writer, decoded, .. } = open;
         let metadata = writer.finish()?;
         let bytes = std::mem::take(writer.inner_mut());
         let mut partition_values = BTreeMap::new();
@@ -131,6 +148,10 @@ impl<'o> Writer<'o> {
             modification_time: self.now_ms,
             data_change: true,
             stats: Some(stats(&self.schema, &metadata).to_string()),
+            tags: Some(BTreeMap::from([
+                (HASH_TAG.to_owned(), Some(hash(&bytes))),
+                (DECODED_TAG.to_owned(), Some(decoded.to_string())),
+            ])),
         };
         self.objects.put(&add.object(self.table), bytes)?;
         self.written.push(add);
@@ -138,8 +159,8 @@ impl<'o> Writer<'o> {
     }
 
     fn close_all(&mut self) -> anyhow::Result<()> {
-        for (day, writer) in std::mem::take(&mut self.open) {
-            self.close(day, writer)?;
+        for (day, open) in std::mem::take(&mut self.open) {
+            self.close(day, open)?;
         }
         Ok(())
     }
@@ -152,6 +173,11 @@ impl<'o> Writer<'o> {
         self.close_all()?;
         Ok(self.written)
     }
+}
+
+/// The hash by which a file's bytes are compared with those that were written: XXH3 of 128 bits, 32 hex digits.
+pub fn hash(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
 }
 
 /// The UTC day of a file of a table parted by days, in days since the epoch; `None` for the file of rows without one.
@@ -237,6 +263,12 @@ pub fn bounds(add: &Add, column: &str) -> Option<(i64, i64)> {
     bounds_in(&add.stats(), column)
 }
 
+/// The same where every row of the file has a value; `None` also when that is not known.
+pub fn bounds_of_all(add: &Add, column: &str) -> Option<(i64, i64)> {
+    let stats = add.stats();
+    bounds_in(&stats, column).filter(|_| stats["nullCount"][column].as_u64() == Some(0))
+}
+
 fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
@@ -272,10 +304,23 @@ pub fn read(
     columns: Option<&[&str]>,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let name = add.object(table);
-    let damaged = || format!("lake {objects}: {name} cannot be read as Parquet");
-    let bytes = objects.need(&name)?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).with_context(damaged)?;
+    decode(objects, table, add, bytes::Bytes::from(objects.need(&add.object(table))?), columns, each)
+}
+
+/// The rows in the bytes of a file, as [`read`] gives them.
+///
+/// # Errors
+/// [`Damaged`] when the bytes are not what Parquet wants, and what `each` gives.
+pub fn decode(
+    objects: &Objects,
+    table: Table,
+    add: &Add,
+    bytes: bytes::Bytes,
+    columns: Option<&[&str]>,
+    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let damaged = || Damaged(format!("lake {objects}: {} cannot be read as Parquet", add.object(table)));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(damaged)?;
     let schema = table.schema();
     let fields: Vec<Arc<Field>> = schema
         .fields()

@@ -31,6 +31,9 @@ const LEFT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Where copies of what has been seen lie.
 const COPIES_BELOW: &str = "_alloclog/seen";
 
+/// Said with every error before the put of a batch.
+const NOTHING_COMMITTED: &str = "nothing was committed";
+
 /// The tables whose new rows the ledger counts, with the column that says how many.
 const COUNTED: [(Table, &str); 3] = [
     (Table::AllocationHistory, "new_allocations"),
@@ -126,8 +129,42 @@ fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
 /// Adds what is new to the lake, and to what has been seen. Ends when it is in every table.
 ///
 /// # Errors
-/// When the lake cannot be read or written. Then it has all of it, or nothing.
+/// When the lake cannot be read or written. Then it has all of it, or nothing, and the error says which: nothing was
+/// committed, the batch may have been committed, or it was. Running it again is safe in every case.
 pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added> {
+    begin(lake, seen, kept).context(NOTHING_COMMITTED)?;
+    loop {
+        let number = seen.about.batch + 1;
+        let (tables, mut added, new, restarts) = write(lake, seen, kept, number).context(NOTHING_COMMITTED)?;
+        if tables.is_empty() {
+            return Ok(added);
+        }
+        let batch = Batch::new(tables);
+        let is_ours = lake.put_batch(number, &batch).with_context(|| {
+            format!("batch {number} may have been committed; run this again, no row is added twice")
+        })?;
+        if is_ours {
+            lake.finish(&mut seen.about.heads)
+                .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
+            let now = seen::this_hour();
+            new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
+            restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
+            (seen.about.batch, seen.about.batch_id) = (number, batch.id);
+            added.batch = Some(number);
+            return Ok(added);
+        }
+        // Another batch with this number was read: one that may have brought the same rows, or that of a vacuum, which has
+        // removed these files. Either way no table will name them.
+        for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
+            let delete = |file: &delta::Add| lake.objects.delete(&file.object(table));
+            files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
+        }
+        catch_up(lake, seen).context(NOTHING_COMMITTED)?;
+    }
+}
+
+/// Takes what others brought into what has been seen, and looks up what that does not tell of.
+fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     if kept.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
@@ -136,30 +173,8 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
     for table in super::ORDER {
         lake.head(table, &mut seen.about.heads)?;
     }
-    look_up(lake, seen, kept)?;
-    loop {
-        let number = seen.about.batch + 1;
-        let (tables, mut added, new, restarts) = write(lake, seen, kept, number)?;
-        if tables.is_empty() {
-            return Ok(added);
-        }
-        let batch = Batch::new(tables);
-        if lake.put_batch(number, &batch)? {
-            lake.finish(&mut seen.about.heads)?;
-            let now = seen::this_hour();
-            new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
-            restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
-            (seen.about.batch, seen.about.batch_id) = (number, batch.id);
-            added.batch = Some(number);
-            return Ok(added);
-        }
-        // Another was first, and may have brought the same rows; or a vacuum was, and has removed these files. Either way
-        // they belong to nothing.
-        for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
-            files.iter().try_for_each(|file| lake.objects.delete(&file.object(table)))?;
-        }
-        catch_up(lake, seen)?;
-    }
+    lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
+    look_up(lake, seen, kept)
 }
 
 type NewRows = Vec<(Table, u128, Option<i64>)>;
@@ -377,6 +392,10 @@ pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
 /// # Errors
 /// When the lake cannot be read.
 pub fn recall(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
+    remembered(lake, local).context(NOTHING_COMMITTED)
+}
+
+fn remembered(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
     let from_local = local.and_then(|path| fs::read(path).ok());
     if let Some(seen) = from_local.and_then(|bytes| valid(lake, bytes)) {
         return Ok(seen);

@@ -7,12 +7,13 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -20,13 +21,17 @@ use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
+use super::Damaged;
 use crate::error::Usage;
 
 /// How the names of files begin that are being written; whoever is killed leaves one.
 const UNFINISHED: &str = ".alloclog-";
 
 /// How long is waited before each further try of a put whose answer is not known, in milliseconds.
-const AGAIN_MS: [u64; 5] = [100, 200, 400, 800, 1_600];
+const AGAIN_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
+
+/// How many objects [`Objects::get_all`] asks for at a time.
+const AT_A_TIME: usize = 32;
 
 /// The place where a lake lies.
 pub struct Objects {
@@ -48,6 +53,15 @@ pub struct Object {
     pub bytes: u64,
     /// When it was written by the clock of the place, in milliseconds since the epoch.
     pub written_ms: i64,
+}
+
+/// What became of [`Objects::create`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The object has our bytes: from this put, or from an earlier attempt of it.
+    Ours,
+    /// Another writer was first; these are its bytes.
+    Taken(Vec<u8>),
 }
 
 impl fmt::Debug for Objects {
@@ -78,17 +92,17 @@ impl Objects {
     /// When the text names no place that can be used.
     pub fn at(text: &str) -> anyhow::Result<Objects> {
         if !is_bucket(text) {
-            let path = text.strip_prefix("file://").unwrap_or(text);
-            if path.is_empty() || path.contains("://") {
-                let known = "a lake is a directory, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX";
-                return Err(Usage(format!("{text:?} names no lake: {known}")).into());
-            }
-            return Ok(Objects { url: path.to_owned(), place: Place::Directory(PathBuf::from(path)) });
+            let directory = directory(text)?;
+            let url = directory.to_string_lossy().into_owned();
+            return Ok(Objects { url, place: Place::Directory(directory) });
         }
         let url = url::Url::parse(text).map_err(|error| Usage(format!("{text:?} is no URL: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             let word = "no credentials belong into a lake's URL; they are read from the environment";
             return Err(Usage(word.into()).into());
+        }
+        if url.fragment().is_some() {
+            return Err(Usage(format!("{text:?}: write # in a lake's URL as %23")).into());
         }
         let prefix = Key::from_url_path(url.path()).map_err(|error| Usage(format!("{text:?}: {error}")))?;
         let store = bucket(&url).map_err(|error| Usage(format!("{text}: {error}")))?;
@@ -127,12 +141,40 @@ impl Objects {
         }
     }
 
+    /// The bytes of many objects, in order, several requests at a time; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Objects::get`], and what `each` gives.
+    pub fn get_all(
+        &self,
+        names: impl Iterator<Item = String>,
+        each: &mut dyn FnMut(Option<Vec<u8>>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Place::Bucket { store, prefix, runtime } = &self.place else {
+            return names.into_iter().try_for_each(|name| each(self.get(&name)?));
+        };
+        let get = |name: String| async move {
+            match async { store.get(&key(prefix, &name)).await?.bytes().await }.await {
+                Ok(bytes) => Ok(Some(bytes.to_vec())),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error).with_context(|| format!("lake {self}: {name} cannot be read")),
+            }
+        };
+        runtime.block_on(async {
+            let mut answers = std::pin::pin!(futures::stream::iter(names.map(get)).buffered(AT_A_TIME));
+            while let Some(answer) = answers.next().await {
+                each(answer?)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The bytes of an object that must be there.
     ///
     /// # Errors
-    /// As [`Objects::get`], and when there is none.
+    /// As [`Objects::get`], and [`Damaged`] when there is none.
     pub fn need(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        self.get(name)?.with_context(|| format!("lake {self}: {name} is missing"))
+        self.get(name)?.ok_or_else(|| Damaged(format!("lake {self}: {name} is missing")).into())
     }
 
     /// Whether there is an object of this name.
@@ -170,17 +212,36 @@ impl Objects {
         }
     }
 
-    /// Writes an object if there is none of its name; `false` if there is. Where the answer to a first attempt was lost
-    /// and a second one finds it, that is `false`, too: look whose bytes are there.
+    /// Creates an object, unless one of its name is there, and says whose bytes are there now.
+    ///
+    /// A store's refusal is not believed by itself. S3 answers 409 while another request for the name is under way, an
+    /// earlier attempt of this one among them, and 412 after an attempt that succeeded and whose answer was lost. So the
+    /// object is read, and where it is absent the put is repeated.
     ///
     /// # Errors
-    /// When the place cannot be written, or does not know how to do this.
-    pub fn create(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<bool> {
+    /// When the place cannot be written or read, or does not know conditional puts. Then the object may be there all the
+    /// same, now or later.
+    pub fn create(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<Created> {
+        for wait in AGAIN_MS.into_iter().map(Some).chain([None]) {
+            if self.create_once(name, &bytes)? {
+                return Ok(Created::Ours);
+            }
+            match self.get(name)? {
+                Some(there) if there == bytes => return Ok(Created::Ours),
+                Some(there) => return Ok(Created::Taken(there)),
+                None => std::thread::sleep(Duration::from_millis(wait.unwrap_or_default())),
+            }
+        }
+        bail!("lake {self}: {name} cannot be created: the store refuses it, and has no object of that name")
+    }
+
+    /// One conditional put: `false` when the place refuses it.
+    fn create_once(&self, name: &str, bytes: &[u8]) -> anyhow::Result<bool> {
         let cannot = || format!("lake {self}: {name} cannot be created");
         match &self.place {
             Place::Directory(directory) => {
                 let path = directory.join(name);
-                let file = beside(&path, &bytes).with_context(cannot)?;
+                let file = beside(&path, bytes).with_context(cannot)?;
                 // A link fails where the name is taken, on every file system that has links at all.
                 match fs::hard_link(file.path(), &path) {
                     Ok(()) => sync_parent(&path).map(|()| true).with_context(cannot),
@@ -189,14 +250,14 @@ impl Objects {
                 }
             }
             Place::Bucket { store, prefix, runtime } => {
-                let (key, payload) = (key(prefix, name), PutPayload::from(bytes));
+                let (key, payload) = (key(prefix, name), PutPayload::from(bytes.to_vec()));
                 let put = || {
                     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
                     runtime.block_on(store.put_opts(&key, payload.clone(), options))
                 };
                 let mut answer = put();
-                // The library does not ask again for this when a connection breaks; whoever calls us looks whose bytes
-                // are there, so it may be asked for again.
+                // The library does not repeat this when a connection breaks. The caller reads what is there, so it may be
+                // repeated.
                 for wait in AGAIN_MS {
                     if !answer.as_ref().is_err_and(is_unclear) {
                         break;
@@ -247,7 +308,9 @@ impl Objects {
         let cannot = || format!("lake {self}: {below} cannot be listed");
         let mut found = Vec::new();
         match &self.place {
-            Place::Directory(directory) => walk(directory, &directory.join(below), &mut found).with_context(cannot)?,
+            Place::Directory(directory) => {
+                walk(directory, &directory.join(below), &mut Vec::new(), &mut found).with_context(cannot)?
+            }
             Place::Bucket { store, prefix, runtime } => {
                 let below = key(prefix, below);
                 let listed: Vec<_> = runtime.block_on(store.list(Some(&below)).try_collect()).with_context(cannot)?;
@@ -260,6 +323,38 @@ impl Objects {
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// The names of the objects directly below a name that come after another name, sorted.
+    ///
+    /// # Errors
+    /// When the place cannot be listed.
+    pub fn names_after(&self, below: &str, after: &str) -> anyhow::Result<Vec<String>> {
+        let cannot = || format!("lake {self}: {below} cannot be listed");
+        let mut found = Vec::new();
+        match &self.place {
+            Place::Directory(directory) => {
+                let entries = match fs::read_dir(directory.join(below)) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+                    Err(error) => return Err(error).with_context(cannot),
+                };
+                for entry in entries {
+                    let file = entry.with_context(cannot)?.file_name();
+                    found.extend(file.to_str().map(|file| format!("{below}/{file}")));
+                }
+            }
+            Place::Bucket { store, prefix, runtime } => {
+                let (below, after) = (key(prefix, below), key(prefix, after));
+                let listing = store.list_with_offset(Some(&below), &after);
+                let listed: Vec<_> = runtime.block_on(listing.try_collect()).with_context(cannot)?;
+                let skip = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
+                found.extend(listed.into_iter().map(|meta| meta.location.as_ref()[skip..].to_owned()));
+            }
+        }
+        found.retain(|name| name.as_str() > after);
+        found.sort();
         Ok(found)
     }
 
@@ -284,6 +379,30 @@ pub fn is_unfinished(name: &str) -> bool {
 /// Whether an error leaves open whether the object was put.
 fn is_unclear(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. })
+}
+
+/// The directory that a text names: a path as it is, or a `file://` URL of this host, in which `%20` is a space.
+fn directory(text: &str) -> anyhow::Result<PathBuf> {
+    let wrong = |why: &str| Usage(format!("{text:?} names no lake: {why}"));
+    let path = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
+        let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("in a file:// URL, write ? as %3F and # as %23").into());
+        }
+        let rest = text[5..].strip_prefix("//").unwrap_or_default();
+        let is_absolute =
+            rest.starts_with('/') || rest.get(..10).is_some_and(|host| host.eq_ignore_ascii_case("localhost/"));
+        // A host is another machine; a path without one must begin with a slash.
+        let path = url.to_file_path().ok().filter(|_| is_absolute);
+        path.ok_or_else(|| wrong("write file:///DIRECTORY, with an absolute path and no host"))?
+    } else if text.is_empty() || text.contains("://") {
+        let known = "a lake is a directory, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX";
+        return Err(wrong(known).into());
+    } else {
+        PathBuf::from(text)
+    };
+    // Without doubled and trailing slashes, so that the same directory has one name in messages and metrics.
+    Ok(path.components().collect())
 }
 
 fn key(prefix: &Key, name: &str) -> Key {
@@ -343,28 +462,50 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-fn walk(root: &Path, directory: &Path, found: &mut Vec<Object>) -> io::Result<()> {
+/// Lists the files below a directory. Links are followed: a directory that is a link is listed like any other, and is
+/// itself no object. Skipped are links to nothing, and links to a directory that is in the lake, or that it is in: what is
+/// there has another name already.
+fn walk(root: &Path, directory: &Path, above: &mut Vec<(u64, u64)>, found: &mut Vec<Object>) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    let here = fs::metadata(directory)?;
+    let here = (here.dev(), here.ino());
+    if above.contains(&here) {
+        return Ok(());
+    }
+    above.push(here);
     for entry in entries {
         let path = entry?.path();
-        let meta = match fs::symlink_metadata(&path) {
+        let meta = match fs::metadata(&path) {
             Ok(meta) => meta,
-            // It went while we looked.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // It went while we looked, or is a link to nothing or to itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_link(&path) => continue,
             Err(error) => return Err(error),
         };
         if meta.is_dir() {
-            walk(root, &path, found)?;
+            if !is_link(&path) || is_apart(root, &path)? {
+                walk(root, &path, above, found)?;
+            }
         } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
             let written = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             found.push(Object { name: name.to_owned(), bytes: meta.len(), written_ms: written.as_millis() as i64 });
         }
     }
+    above.pop();
     Ok(())
+}
+
+/// Returns true if a directory is neither in another one nor holds it, links resolved.
+fn is_apart(root: &Path, path: &Path) -> io::Result<bool> {
+    let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(path)?);
+    Ok(!path.starts_with(&root) && !root.starts_with(&path))
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
 }
 
 /// Refuses a place that ignores the condition of [`Objects::create`]: `name` is there already, with these bytes.
@@ -372,7 +513,7 @@ fn walk(root: &Path, directory: &Path, found: &mut Vec<Object>) -> io::Result<()
 /// # Errors
 /// When it is written over.
 pub fn probe(objects: &Objects, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-    if objects.create(name, bytes)? {
+    if objects.create_once(name, &bytes)? {
         bail!(
             "lake {objects}: this store wrote over an object that was to be created only if absent (it ignores \
              If-None-Match), so two writers could destroy each other's work; use a store that honours it"

@@ -253,7 +253,12 @@ def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
     assert name in lake.check(expect=FAILED)
     said = lake.run("export", lake.lake, "-o", "out", "--table", table, cwd=lake.root, expect=FAILED)
     assert name in said and str(lake.lake) in said
-    assert name in lake.check("--repair")
+    before = lake.files()
+    for arguments in (["--repair"], ["--repair", "--drop-damaged", "--dry-run"]):
+        said = lake.check(*arguments, expect=FAILED)
+        assert name in said and f"{table}: 1 file with" in said
+        assert lake.files() == before
+    assert name in lake.check("--repair", "--drop-damaged")
     assert lake.check() == ""
     lake.ingest(*growing[:3])
     lake.must_be(truths[3])

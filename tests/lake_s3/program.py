@@ -59,10 +59,10 @@ class Program:
             self.run("export", "-q", *sources, "--table", ",".join(STORED), "-o", directory)
             return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in STORED}
 
-    def holds(self, truth):
-        """Asserts that the lake is whole and has these rows."""
+    def holds(self, truth, word="is whole"):
+        """Asserts that a check finds nothing wrong, in these words, and that the lake has these rows."""
         _, said = self.run("lake", "check", self.lake)
-        assert "is whole" in said
+        assert word in said
         found = self.exported(self.lake)
         for name in STORED:
             assert found[name] == truth[name], name

@@ -8,9 +8,11 @@ import datetime
 import threading
 
 import boto3
+import deltalake
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import s3_backends
+from stored import STORED
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "lakes"
@@ -54,6 +56,31 @@ class Server:
         client = self.client()
         for name in self.names(prefix):
             client.copy_object(Bucket=BUCKET, Key=other + name.removeprefix(prefix), CopySource={"Bucket": BUCKET, "Key": name})
+
+    def remove(self, name):
+        self.client().delete_object(Bucket=BUCKET, Key=name)
+
+    def options(self):
+        """What delta-rs needs to read here, past the proxy."""
+        return {
+            "AWS_ENDPOINT_URL": "http://{}:{}".format(*self.address),
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "other",
+            "AWS_SECRET_ACCESS_KEY": "other",
+        }
+
+    def table(self, prefix, name):
+        """A table as delta-rs opens it."""
+        return deltalake.DeltaTable(f"s3://{BUCKET}/{prefix}{name}", storage_options=self.options())
+
+    def row_counts(self, prefix):
+        """How many rows delta-rs reads from each table, files and all."""
+        return {name: self.table(prefix, name).to_pyarrow_table().num_rows for name in STORED}
+
+    def live_rows(self, prefix):
+        """How many rows the logs say there are, by delta-rs, also where a file is gone."""
+        return {name: self.table(prefix, name).count() for name in STORED}
 
     def age(self, prefix, days):
         """Lets what lies below a prefix be older by the clock of the server."""

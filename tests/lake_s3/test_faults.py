@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 from program import SECRET, TOKEN
@@ -80,7 +81,7 @@ def test_what_fails_once_is_asked_again(program, proxy, listings, truth, wanted,
     program.holds(truth[2])
 
 
-def test_a_lost_answer_is_no_lost_batch(program, proxy, listings, truth):
+def test_a_lost_answer_is_no_lost_batch(program, proxy, server, listings, truth):
     """The batch and each commit are put; the answer is lost; asked again, the server says 412."""
     program.ingest(listings[0])
     proxy.reset()
@@ -100,6 +101,7 @@ def test_a_lost_answer_is_no_lost_batch(program, proxy, listings, truth):
     assert len(said) >= 12
     proxy.reset()
     program.holds(truth[2])
+    assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[2].items()}
 
 
 @pytest.mark.parametrize("wanted", [is_put, is_batch, is_commit], ids=["file", "batch", "commit"])
@@ -148,6 +150,110 @@ def test_a_writer_that_slept_past_a_vacuum_writes_anew(program, proxy, server, l
     # The vacuum took the number 3.
     assert "batch 4:" in told
     program.holds(truth[3])
+    assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
+
+
+def is_data(request):
+    return request.method == "GET" and request.path.endswith(".zstd.parquet")
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (503, "SlowDown")])
+def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, listings, status, code):
+    """Neither what the store forbids for a while nor what it is too busy for is damage."""
+    for listing in listings[:3]:
+        program.ingest(listing)
+    before, names = server.row_counts(program.prefix), server.names(program.prefix)
+    assert before["task_events"] > 50
+    proxy.rule = lambda request, forward: says(status, code) if is_data(request) else forward(request)
+    _, told = program.run("lake", "check", "--repair", "--drop-damaged", program.lake, expect=1)
+    assert str(status) in told and "mended" not in told and "dropped" not in told
+    proxy.reset()
+    assert server.row_counts(program.prefix) == before and server.names(program.prefix) == names
+    _, told = program.run("lake", "check", program.lake)
+    assert "is whole" in told
+
+
+def test_a_repair_drops_what_is_gone_only_when_it_is_told_to(program, server, listings, truth):
+    for listing in listings[:3]:
+        program.ingest(listing)
+    before = server.row_counts(program.prefix)
+    lost = max(name for name in server.names(program.prefix + "task_events/") if name.endswith(".zstd.parquet"))
+    server.remove(lost)
+    for arguments in ([], ["--repair"], ["--repair", "--drop-damaged", "--dry-run"]):
+        _, told = program.run("lake", "check", *arguments, program.lake, expect=1)
+        assert "is missing" in told and "task_events: 1 file with " in told
+        assert server.live_rows(program.prefix) == before
+    program.run("lake", "check", "--repair", "--drop-damaged", program.lake)
+    after = server.row_counts(program.prefix)
+    assert after.pop("task_events") < before.pop("task_events")
+    assert after == before
+    program.ingest(*listings[:3])
+    program.holds(truth[3])
+
+
+def held_put(delay, refusals):
+    """The first put of a batch is held, as by a network: it lands after `delay` seconds. Until it has landed, and
+    `refusals` times at most, the store answers 409 to further attempts, as S3 does while another request is under way."""
+    state = {"first": None, "refused": 0, "landed": threading.Event()}
+
+    def land(request, forward):
+        time.sleep(delay)
+        assert forward(request).status == 200
+        state["landed"].set()
+
+    def rule(request, forward):
+        if not is_batch(request):
+            return forward(request)
+        if state["first"] is None:
+            state["first"] = request
+            threading.Thread(target=land, args=(request, forward)).start()
+            return None
+        if not state["landed"].is_set() and state["refused"] < refusals:
+            state["refused"] += 1
+            return says(409, "ConditionalRequestConflict")
+        return forward(request)
+
+    return rule, state
+
+
+def test_a_put_that_is_held_and_refused_with_409_is_no_other_batch(program, proxy, server, listings, truth):
+    program.ingest(listings[0])
+    program.ingest(listings[1])
+    proxy.rule, state = held_put(delay=1.5, refusals=100)
+    _, told = program.ingest(listings[2])
+    assert state["refused"] > 1 and "batch 3:" in told
+    proxy.reset()
+    program.holds(truth[3])
+    assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
+
+
+def test_a_put_that_lands_after_its_writer_gave_up_loses_no_file(program, proxy, server, listings, truth):
+    """The word is that the batch may have been committed, and its files stay."""
+    program.ingest(listings[0])
+    program.ingest(listings[1])
+    proxy.rule, state = held_put(delay=15, refusals=10**6)
+    _, told = program.ingest(listings[2], expect=1)
+    assert "batch 3 may have been committed" in told and not state["landed"].is_set()
+    assert state["landed"].wait(30)
+    proxy.reset()
+    # Its rows are in the lake already, once.
+    _, told = program.ingest(listings[2])
+    assert "nothing new" in told
+    program.holds(truth[3])
+    assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
+
+
+def test_what_failed_before_the_put_says_that_nothing_was_committed(program, proxy, listings, truth):
+    program.ingest(listings[0])
+    proxy.rule = at([1], is_put, fails(403, "AccessDenied"))
+    _, told = program.ingest(listings[1], expect=1)
+    assert "nothing was committed" in told
+    proxy.rule = at([1], is_commit, fails(403, "AccessDenied"))
+    _, told = program.ingest(listings[1], expect=1)
+    assert "batch 2 was committed" in told
+    proxy.reset()
+    program.ingest(listings[1])
+    program.holds(truth[2])
 
 
 def test_a_store_that_ignores_the_condition_is_refused(program, proxy, server, listings):

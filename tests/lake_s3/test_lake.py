@@ -4,7 +4,6 @@ import json
 import re
 import time
 
-import deltalake
 import pytest
 from documents import on_another_day, parts
 from proxy import at
@@ -52,16 +51,9 @@ def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path,
 
 def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_files):
     """delta-rs merges the same files while ours are written and not yet committed."""
-    options = {
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.address),
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "other",
-        "AWS_SECRET_ACCESS_KEY": "other",
-    }
 
     def merge_first(request, forward):
-        merged = deltalake.DeltaTable(f"{program.lake}/task_events", storage_options=options).optimize.compact()
+        merged = server.table(program.prefix, "task_events").optimize.compact()
         assert merged["numFilesRemoved"] >= 8
         return forward(request)
 
@@ -73,7 +65,7 @@ def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     (events,) = (table for table in info["tables"] if table["table"] == "task_events")
     assert events["files"] == 1 and len(names) == len(small_files.documents) + 1
-    program.holds(small_files.truth)
+    program.holds(small_files.truth, word="unverified are files without a hash, of an older version or another engine: task_events 1")
 
 
 def test_filters_spare_requests(program, proxy, listings, tmp_path):

@@ -3,8 +3,11 @@
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};
 
+use alloclog::lake::check::{Mend, Remedy, Report, check};
+use alloclog::lake::compact::compact;
 use alloclog::lake::read::Wanted;
-use alloclog::lake::{Heads, Lake, ingest, upkeep};
+use alloclog::lake::vacuum::vacuum;
+use alloclog::lake::{Heads, Lake, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
@@ -15,6 +18,10 @@ fn age(lake: &Lake) {
         let path = lake.objects.directory().unwrap().join(object.name);
         File::options().append(true).open(path).unwrap().set_times(FileTimes::new().set_modified(long_ago)).unwrap();
     }
+}
+
+fn checked(lake: &Lake, mend: Mend) -> Report {
+    check(lake, mend, &mut |_| ()).unwrap()
 }
 
 #[test]
@@ -29,7 +36,7 @@ fn any_order_and_any_repetition_end_in_the_same_rows() {
     let (expected, _) = rows(&forward, &Wanted::default());
     assert!(expected.len() > 500, "{} rows", expected.len());
     assert_eq!(rows(&backward, &Wanted::default()).0, expected);
-    assert_eq!(upkeep::check(&backward, false, &mut |_| ()).unwrap(), []);
+    assert_eq!(checked(&backward, Mend::Nothing), Report::default());
 }
 
 #[test]
@@ -51,7 +58,7 @@ fn who_loses_a_number_writes_what_is_still_new() {
     let second = kept(&mut seen[1], &documents[0], directories[1].path());
     assert_eq!(ingest::commit(&lake, &mut seen[0], &first).unwrap().batch, Some(1));
     assert_eq!(ingest::commit(&lake, &mut seen[1], &second).unwrap().batch, None);
-    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
     let (_other, alone) = super::lake();
     ingested(&alone, &documents[0]);
     assert_eq!(rows(&lake, &Wanted::default()).0, rows(&alone, &Wanted::default()).0);
@@ -87,7 +94,7 @@ fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
     fs::write(&unfinished, "").unwrap();
     age(&lake);
     let day = 24 * 3_600_000;
-    let would = upkeep::vacuum(&lake, day, true).unwrap();
+    let would = vacuum(&lake, day, true).unwrap();
     assert_eq!(would.len(), 2, "{would:?}");
     assert!(orphan.exists());
 
@@ -95,11 +102,11 @@ fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
     let mut seen = ingest::recall(&lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let kept = kept(&mut seen, &documents()[1], directory.path());
-    assert_eq!(upkeep::vacuum(&lake, day, false).unwrap(), would);
+    assert_eq!(vacuum(&lake, day, false).unwrap(), would);
     assert!(!orphan.exists() && !unfinished.exists());
     assert_eq!(rows(&lake, &Wanted::default()).0, expected);
     assert_eq!(ingest::commit(&lake, &mut seen, &kept).unwrap().batch, Some(3));
-    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
 }
 
 #[test]
@@ -107,14 +114,14 @@ fn small_files_become_one_and_the_rows_stay() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let (expected, before) = rows(&lake, &Wanted::default());
-    let done = upkeep::compact(&lake, &mut |_| ()).unwrap();
+    let done = compact(&lake, &mut |_| ()).unwrap();
     let (after, files) = rows(&lake, &Wanted::default());
     assert_eq!(after, expected);
     assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
-    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
     // What was merged stays for readers that have begun, and goes when it is old.
     age(&lake);
-    assert_eq!(upkeep::vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
+    assert_eq!(vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
 }
 
 #[test]
@@ -130,10 +137,15 @@ fn what_is_broken_is_named_and_mended() {
     let file = lake.objects.list("allocation_history").unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
     let name = file.unwrap().name;
     fs::write(root.join(&name), "no Parquet").unwrap();
-    let wrong = upkeep::check(&lake, false, &mut |_| ()).unwrap();
-    assert!(wrong.len() == 1 && wrong[0].what.contains(&name), "{wrong:?}");
-    assert!(upkeep::check(&lake, true, &mut |_| ()).unwrap()[0].can_be_mended);
-    assert_eq!(upkeep::check(&lake, false, &mut |_| ()).unwrap(), []);
+    let found = checked(&lake, Mend::Nothing);
+    assert!(found.wrong.len() == 1 && found.wrong[0].what.contains(&name), "{found:?}");
+    assert!(matches!(found.wrong[0].remedy, Remedy::Drop(_, Some(rows)) if rows > 0), "{found:?}");
+    // A repair that must not lose rows leaves it.
+    let before = lake.objects.list("").unwrap();
+    assert_eq!(checked(&lake, Mend::WithoutLoss), found);
+    assert_eq!(lake.objects.list("").unwrap(), before);
+    assert_eq!(checked(&lake, Mend::DropDamaged), found);
+    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
     // Who remembers the rows that were lost adds them again all the same, when a source shows them.
     assert!(rows(&lake, &Wanted::default()).0.len() < expected.len());
     documents().iter().for_each(|document| drop(ingested(&lake, document)));

@@ -60,7 +60,8 @@ def test_what_a_repair_took_out_is_added_again(program, cluster, lake, whole, tm
     largest = max(lake.glob("task_events/**/*.parquet"), key=lambda file: file.stat().st_size)
     largest.unlink()
     program.run("lake", "check", "-q", lake, expect=1)
-    program.run("lake", "check", "-q", "--repair", lake)
+    program.run("lake", "check", "-q", "--repair", lake, expect=1)
+    program.run("lake", "check", "-q", "--repair", "--drop-damaged", lake)
     assert events(program, lake) < whole
     ingest(program, lake, tmp_path / "cache", listings(cluster))
     assert events(program, lake) == whole

@@ -1,0 +1,365 @@
+//! Whether a lake is whole: every batch, log and data file there and as it was written, and every row there once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::bail;
+use bytes::Bytes;
+
+use super::delta::salvage::{self, Salvaged};
+use super::delta::{self, Add, State};
+use super::replay::Expected;
+use super::{Batch, Damaged, Heads, Lake, ORDER, files, now_ms, repair};
+use crate::tables::Table;
+
+/// The identities of as many rows are held in memory at a time: 72 MB of a hash set.
+const ROWS_AT_A_TIME: u64 = 2_000_000;
+/// How long is waited before an object that is absent or damaged is read once more.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
+
+/// What a check may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// Nothing.
+    Nothing,
+    /// What can be mended without the loss of a row.
+    WithoutLoss,
+    /// All that can be mended: files that are gone or damaged are dropped, too, and their rows are lost.
+    DropDamaged,
+}
+
+/// What is wrong with a lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// What.
+    pub what: String,
+    /// What mends it.
+    pub remedy: Remedy,
+}
+
+/// What mends something that is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// A repair, without the loss of a row.
+    Repair,
+    /// Dropping a data file of this table, with so many rows; null when its log does not say how many.
+    Drop(Table, Option<u64>),
+    /// Only a backup, or another program.
+    Nothing,
+}
+
+impl Remedy {
+    /// Returns true if a check that may change so much has mended it.
+    pub fn is_in(self, mend: Mend) -> bool {
+        match self {
+            Remedy::Repair => mend != Mend::Nothing,
+            Remedy::Drop(..) => mend == Mend::DropDamaged,
+            Remedy::Nothing => false,
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What is wrong, in order of batches and tables.
+    pub wrong: Vec<Wrong>,
+    /// Data files that nothing wrong was found with and that have no hash to compare them with, by table.
+    pub unverified: BTreeMap<Table, usize>,
+}
+
+impl Report {
+    fn push(&mut self, what: String, remedy: Remedy) {
+        self.wrong.push(Wrong { what, remedy });
+    }
+}
+
+/// What is wrong with a table's files, by path.
+#[derive(Default)]
+pub(super) struct Bad {
+    /// Proven to be gone or damaged.
+    pub lost: BTreeMap<String, String>,
+    /// Not readable by this program, or in contradiction to the log, and not proven to be damaged.
+    unclear: BTreeMap<String, String>,
+    /// The numbers of the rows, in order, whose identities are in another file or earlier in this one.
+    pub doubled: BTreeMap<String, Vec<u32>>,
+}
+
+/// Checks a lake, and mends as much as `mend` allows.
+///
+/// A data file counts as lost only if it was read whole and is damaged (its length, its hash, or its Parquet), or is
+/// certainly absent; both are looked at twice.
+///
+/// # Errors
+/// When an object can be neither read nor said to be absent, or what is to be mended cannot be written. What was mended
+/// before that stays so.
+pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let (states, is_stuck) = check_logs(lake, mend, &mut report, progress)?;
+    let mut bad = BTreeMap::new();
+    for (table, state) in states {
+        progress(table.name());
+        let found = check_files(lake, table, &state, &mut report)?;
+        tell(table, &state, &found, &mut report);
+        bad.insert(table, (state, found));
+    }
+    // No file is dropped before all of them were read.
+    if is_stuck {
+        report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing);
+    } else if mend != Mend::Nothing {
+        repair::take_out(lake, &bad, mend)?;
+    }
+    Ok(report)
+}
+
+/// Compares batches and logs. The tables as they are, or would be after a repair; and whether nothing can be mended, since
+/// a log is damaged and the batches do not say what it should be.
+fn check_logs(
+    lake: &Lake,
+    mend: Mend,
+    report: &mut Report,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<(BTreeMap<Table, State>, bool)> {
+    // The ledger before the other logs, since it gets a batch last; logs before batches, since a batch is put before any
+    // log has it.
+    let mut logs = BTreeMap::new();
+    for table in ORDER.into_iter().rev() {
+        progress(&format!("the log of {}", table.name()));
+        logs.insert(table, salvage::read(&lake.objects, table)?);
+    }
+    let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
+    let ledger = logs.get(&Table::Snapshots);
+    let finished = match ledger.filter(|ledger| ledger.wrong.is_empty()) {
+        Some(ledger) => reached(ledger),
+        None => logs.values().map(reached).max().unwrap_or_default(),
+    };
+    progress("batches");
+    let (mut expected, unfinished) = check_batches(lake, finished, report)?;
+    let is_incomplete = expected.values().any(|expected| expected.is_incomplete);
+    let finishing = if is_incomplete { Remedy::Nothing } else { Remedy::Repair };
+    if unfinished > 0 {
+        let what = format!("{unfinished} of the last batches not in every table yet");
+        report.push(what, finishing);
+    }
+    let mut states = BTreeMap::new();
+    let (mut is_mended, mut is_stuck) = (false, false);
+    for (table, salvaged) in logs {
+        let of_batches = expected.remove(&table).unwrap_or_default();
+        let differences = salvage::compare(table, &salvaged.state, &of_batches, finished);
+        let wrong = salvaged.wrong.iter().chain(&differences.wrong);
+        let before = report.wrong.len();
+        // A log is written anew by what the batches say, and by no less.
+        let remedy = if of_batches.is_incomplete { Remedy::Nothing } else { Remedy::Repair };
+        report.wrong.extend(wrong.map(|what| Wrong { what: what.clone(), remedy }));
+        is_stuck |= report.wrong.len() > before && remedy == Remedy::Nothing;
+        if report.wrong.len() > before && remedy.is_in(mend) {
+            if !salvage::mend(&lake.objects, table, &salvaged, &differences, now_ms())? {
+                bail!("lake {}: {} changed while it was mended; try again", lake.objects, table.name());
+            }
+            is_mended = true;
+        }
+        states.insert(table, differences.applied(&salvaged.state));
+    }
+    if (is_mended || unfinished > 0) && !is_stuck && finishing.is_in(mend) {
+        lake.finish(&mut Heads::new())?;
+        for (table, state) in &mut states {
+            *state = delta::state(&lake.objects, *table)?;
+        }
+    }
+    Ok((states, is_stuck))
+}
+
+/// Reads all batches: their numbers have no gap, each is whole, and is the one that the next one follows. What they say of
+/// each table, and how many come after batch `finished`, the last that is in every table.
+fn check_batches(
+    lake: &Lake,
+    finished: u64,
+    report: &mut Report,
+) -> anyhow::Result<(BTreeMap<Table, Expected>, usize)> {
+    let mut expected: BTreeMap<Table, Expected> = ORDER.map(|table| (table, Expected::new())).into();
+    let (mut number, mut last, mut is_chained) = (0, None, false);
+    let mut each = |bytes: Option<Vec<u8>>, report: &mut Report| {
+        number += 1;
+        let name = super::batch_name(number);
+        let hash = bytes.as_deref().map(files::hash);
+        let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        let Some(batch) = batch else {
+            let what = if bytes.is_some() { "damaged" } else { "missing" };
+            report.push(format!("lake {}: {name} is {what}", lake.objects), Remedy::Nothing);
+            expected.values_mut().for_each(|expected| expected.is_incomplete = true);
+            last = hash;
+            return;
+        };
+        if (batch.before.is_some() || is_chained) && last.is_some() && batch.before != last {
+            let what = format!("batch {} is not the one that batch {number} followed", number - 1);
+            report.push(what, Remedy::Nothing);
+            expected.values_mut().for_each(|expected| expected.is_incomplete = true);
+        }
+        is_chained |= batch.before.is_some();
+        last = hash;
+        for (table, expected) in &mut expected {
+            expected.apply(*table, number, &batch, number <= finished);
+        }
+    };
+    lake.objects.get_all((1..=finished).map(super::batch_name), &mut |bytes| {
+        each(bytes, report);
+        Ok(())
+    })?;
+    let mut unfinished = 0;
+    while let Some(bytes) = lake.objects.get(&super::batch_name(finished + unfinished + 1))? {
+        each(Some(bytes), report);
+        unfinished += 1;
+    }
+    Ok((expected, usize::try_from(unfinished)?))
+}
+
+/// What was found of one data file.
+enum Found {
+    /// Its bytes are what they should be, as far as that is known.
+    Bytes(Bytes),
+    /// It is absent, or is not what was written.
+    Lost(String),
+}
+
+/// Reads a file, and once more if it is absent or not what it should be.
+fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
+    let mut lost = String::new();
+    for look in 0..2 {
+        if look > 0 {
+            thread::sleep(SECOND_LOOK);
+        }
+        lost = match lake.objects.get(&add.object(table))? {
+            None => "is missing".to_owned(),
+            Some(bytes) if bytes.len() as i64 != add.size => {
+                format!("has {} bytes and not {}", bytes.len(), add.size)
+            }
+            Some(bytes) if add.hash().is_some_and(|hash| hash != files::hash(&bytes)) => {
+                "has other bytes than were written: its hash differs".to_owned()
+            }
+            Some(bytes) => return Ok(Found::Bytes(Bytes::from(bytes))),
+        };
+    }
+    Ok(Found::Lost(lost))
+}
+
+/// Reads all files of a table.
+fn check_files(lake: &Lake, table: Table, state: &State, report: &mut Report) -> anyhow::Result<Bad> {
+    let mut bad = Bad::default();
+    for group in apart(table, state) {
+        let rows: u64 = group.iter().map(|add| files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
+        let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
+        for slice in 0..slices {
+            let mut met: HashSet<u128> = HashSet::new();
+            for add in &group {
+                if !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path) {
+                    let mut is_first = |id: u128| id % u128::from(slices) != u128::from(slice) || met.insert(id);
+                    check_file(lake, table, add, &mut is_first, &mut bad)?;
+                }
+            }
+        }
+    }
+    bad.doubled.values_mut().for_each(|rows| rows.sort_unstable());
+    let is_well = |add: &&Add| !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path);
+    let unverified = state.files.values().filter(|add| add.hash().is_none()).filter(is_well).count();
+    if unverified > 0 {
+        report.unverified.insert(table, unverified);
+    }
+    Ok(bad)
+}
+
+/// Reads one file; `is_first` says of an identity whether it was not met before.
+fn check_file(
+    lake: &Lake,
+    table: Table,
+    add: &Add,
+    is_first: &mut dyn FnMut(u128) -> bool,
+    bad: &mut Bad,
+) -> anyhow::Result<()> {
+    let name = add.object(table);
+    let bytes = match read(lake, table, add)? {
+        Found::Bytes(bytes) => bytes,
+        Found::Lost(why) => {
+            bad.lost.insert(add.path.clone(), format!("{name} {why}"));
+            return Ok(());
+        }
+    };
+    let keys = table.key_columns();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let (mut rows, mut doubled) = (0u32, Vec::new());
+    let read = files::decode(&lake.objects, table, add, bytes, Some(&keys), &mut |batch| {
+        for id in table.identities(&batch)? {
+            if !is_first(id) {
+                doubled.push(rows);
+            }
+            rows += 1;
+        }
+        Ok(())
+    });
+    if let Err(error) = read {
+        // A file that is as it was written, or uses what this program was built without, is not damaged.
+        let is_damaged = error.is::<Damaged>() && add.hash().is_none() && !is_foreign(&error);
+        let bad = if is_damaged { &mut bad.lost } else { &mut bad.unclear };
+        bad.insert(add.path.clone(), format!("{error:#}"));
+    } else if files::row_count(add).is_some_and(|said| said != u64::from(rows)) {
+        bad.unclear.insert(add.path.clone(), format!("{name} has {rows} rows, and the log says otherwise"));
+    } else if !doubled.is_empty() {
+        bad.doubled.entry(add.path.clone()).or_default().extend(doubled);
+    }
+    Ok(())
+}
+
+/// Groups of files of which no two groups can share a row: files of one day where a table is parted by days, and among
+/// them those whose times overlap, since a row's identity holds its day and its time.
+fn apart(table: Table, state: &State) -> Vec<Vec<&Add>> {
+    let time = files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
+    let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
+    state.files.values().for_each(|add| days.entry(files::day(add)).or_default().push(add));
+    let mut groups = Vec::new();
+    for adds in days.into_values() {
+        let times: HashMap<&str, (i64, i64)> = time
+            .map(|time| {
+                adds.iter().filter_map(|add| Some((add.path.as_str(), files::bounds_of_all(add, time)?))).collect()
+            })
+            .unwrap_or_default();
+        if times.len() < adds.len() {
+            groups.push(adds);
+            continue;
+        }
+        let mut adds: Vec<_> = adds.into_iter().map(|add| (times[add.path.as_str()], add)).collect();
+        adds.sort_by_key(|((first, last), add)| (*first, *last, &add.path));
+        let mut until = None;
+        for ((first, last), add) in adds {
+            match groups.last_mut().filter(|_| until.is_some_and(|until| first <= until)) {
+                Some(group) => group.push(add),
+                None => groups.push(vec![add]),
+            }
+            until = until.max(Some(last));
+        }
+    }
+    // Of a row that is there twice, the one goes that another program has put there.
+    groups.iter_mut().for_each(|group| group.sort_by_key(|add| (add.hash().is_none(), &add.path)));
+    groups
+}
+
+/// Returns true if a file cannot be read because it uses what this program was built without.
+fn is_foreign(error: &anyhow::Error) -> bool {
+    // The first cause is our own word, which names the lake, and a lake may be called anything.
+    error.chain().skip(1).any(|cause| {
+        let text = cause.to_string();
+        ["Disabled feature", "NYI", "not yet implemented"].iter().any(|word| text.contains(word))
+    })
+}
+
+/// Puts what is wrong with a table's files into the report.
+fn tell(table: Table, state: &State, bad: &Bad, report: &mut Report) {
+    bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
+    for (path, what) in &bad.lost {
+        let rows = state.files.get(path).and_then(files::row_count);
+        report.push(what.clone(), Remedy::Drop(table, rows));
+    }
+    for (path, rows) in &bad.doubled {
+        let what = format!("{}/{path} has {} rows that the table has already", table.name(), rows.len());
+        report.push(what, Remedy::Repair);
+    }
+}

@@ -1,0 +1,210 @@
+//! Merging the small files of a lake into larger ones.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use serde::Serialize;
+
+use super::delta::{self, Add, State};
+use super::{Batch, Heads, Lake, Replacement, files, now_ms, repair};
+use crate::tables::Table;
+use crate::time::DAY;
+
+/// A merged file has so many rows at most.
+const ROWS: u64 = 1_000_000;
+/// A merged file has so many bytes at most when it is decoded. A merge holds them twice.
+const DECODED: u64 = 64 << 20;
+/// A row of a file that does not say how large it is when decoded counts as so many bytes.
+const ROW: u64 = 600;
+/// Fewer small files than these are left alone: merging them again and again would cost more than they do.
+const FEW: usize = 8;
+/// After so many days hardly anything comes to a day any more, and its last few files are merged, too.
+const SETTLED_DAYS: i64 = 3;
+/// What was merged is put as a batch after so long at the latest, so that a kill loses no more work than that.
+const PUT_AFTER_MS: i64 = 10 * 60_000;
+/// Rows are sorted into the new file so many at a time.
+const SLICE: usize = 64 << 10;
+
+/// What a merge of small files did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Files that were merged.
+    pub merged: usize,
+    /// Files that came of them.
+    pub into: usize,
+    /// Groups of files that another writer merged meanwhile.
+    pub given_up: usize,
+    /// Files of the Delta log that were removed, since a checkpoint holds what they say.
+    pub log_files: usize,
+    /// Why a table could not be merged, or not all of it.
+    pub failed: Vec<String>,
+}
+
+/// Merges the small files of each partition into larger ones, sorted; sightings within a day. Readers see the old files or
+/// the new. Safe beside ingests, other merges, and Spark's OPTIMIZE: a group of which another writer has merged a file is
+/// left. A table that cannot be merged does not stop the others.
+///
+/// What is merged is put as a batch first, so that batches say which files a table has, and then committed to the table.
+///
+/// # Errors
+/// When the lake cannot be opened for writing.
+pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Compacted> {
+    let mut done = Compacted::default();
+    let mut heads = Heads::new();
+    let last = lake.finish(&mut heads)?;
+    lake.look_for_gaps(last, &mut heads)?;
+    let now = lake.objects.now_ms()?;
+    for table in Table::ALL {
+        let merged = compact_table(lake, table, now, &mut done, progress);
+        let cleaned = merged.and_then(|()| delta::clean_log(&lake.objects, table, now));
+        match cleaned {
+            Ok(gone) => done.log_files += gone,
+            Err(error) => done.failed.push(format!("{}: {error:#}", table.name())),
+        }
+    }
+    Ok(done)
+}
+
+fn compact_table(
+    lake: &Lake,
+    table: Table,
+    now: i64,
+    done: &mut Compacted,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<()> {
+    let state = delta::state(&lake.objects, table)?;
+    let mut waiting = Vec::new();
+    let mut started_ms = now_ms();
+    let mut failed = None;
+    for group in groups(table, &state, now) {
+        progress(&format!("{}: {} files", table.name(), group.len()));
+        match merge(lake, table, &group) {
+            Ok(replacement) => waiting.push(replacement),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+        if now_ms() - started_ms > PUT_AFTER_MS {
+            put(lake, table, std::mem::take(&mut waiting), started_ms, done)?;
+            started_ms = now_ms();
+        }
+    }
+    // What was merged before a failure is good.
+    put(lake, table, waiting, started_ms, done)?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Puts merged files as a batch.
+fn put(
+    lake: &Lake,
+    table: Table,
+    waiting: Vec<Replacement>,
+    started_ms: i64,
+    done: &mut Compacted,
+) -> anyhow::Result<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let replaced = BTreeMap::from([(table.name().to_owned(), waiting.clone())]);
+    let batch = Batch { replaced, ..Batch::new(BTreeMap::new()) };
+    let were_done = repair::put(lake, &batch, started_ms)?.and_then(|mut all| all.remove(&table)).unwrap_or_default();
+    for (i, replacement) in waiting.iter().enumerate() {
+        if were_done.get(i).copied().unwrap_or_default() {
+            done.merged += replacement.removed.len();
+            done.into += replacement.added.len();
+        } else {
+            done.given_up += 1;
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes the rows of a file take when they are decoded.
+fn decoded(add: &Add) -> u64 {
+    add.decoded().unwrap_or_else(|| files::row_count(add).unwrap_or(ROWS).saturating_mul(ROW))
+}
+
+/// Small files that belong together: of one partition, next to each other in time, as many as make a large one.
+fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
+    let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
+    let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
+    let rows = |add: &Add| files::row_count(add).unwrap_or(ROWS);
+    let first = |add: &Add| files::time_column(table).and_then(|time| files::bounds(add, time)).map(|(first, _)| first);
+    // Sightings of a day are as many as allocations live, all day long: they stay apart though they are not parted.
+    let day = |add: &Add| match table {
+        Table::Sightings => first(add).map(|first| first.div_euclid(DAY)),
+        _ => files::day(add).map(i64::from),
+    };
+    let mut small: BTreeMap<Option<i64>, Vec<&Add>> = BTreeMap::new();
+    for add in state.files.values().filter(|add| rows(add) < ROWS / 2 && decoded(add) < DECODED / 2) {
+        small.entry(day(add)).or_default().push(add);
+    }
+    let mut groups = Vec::new();
+    for (_, mut adds) in small.into_iter().filter(|(day, adds)| adds.len() >= enough(*day)) {
+        adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
+        let (mut group, mut in_group): (Vec<Add>, _) = (Vec::new(), (0, 0));
+        for add in adds {
+            let with = (in_group.0 + rows(add), in_group.1 + decoded(add));
+            in_group = if with.0 > ROWS || with.1 > DECODED {
+                groups.push(std::mem::take(&mut group));
+                (rows(add), decoded(add))
+            } else {
+                with
+            };
+            group.push(add.clone());
+        }
+        groups.push(group);
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}
+
+/// The columns by which a table's merged files are sorted: what is asked for together lies together.
+fn sorted_by(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::TaskEvents => {
+            &["region", "namespace", "job_id", "task_group", "task", "alloc_id", "attempt", "event_at_ns", "ordinal"]
+        }
+        Table::AllocationHistory => &["region", "namespace", "job_id", "alloc_id", "modified_at_ns"],
+        Table::TaskStateHistory => &["region", "namespace", "job_id", "alloc_id", "task", "modified_at_ns"],
+        Table::Sightings => &["seen_at_ns", "alloc_id"],
+        Table::Snapshots => &["observed_at_ns", "snapshot_id"],
+        Table::Nodes => &["node_id", "modify_index"],
+    }
+}
+
+/// Writes the rows of files as new ones, sorted.
+fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement> {
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut removed = Vec::new();
+    let mut bytes = 0;
+    for add in group {
+        files::read(&lake.objects, table, add, None, &mut |batch| {
+            bytes += batch.get_array_memory_size() as u64;
+            batches.push(batch);
+            Ok(())
+        })?;
+        removed.push(add.path.clone());
+        // What other programs wrote may be larger than it seemed.
+        if bytes > 2 * DECODED {
+            break;
+        }
+    }
+    let all = concat_batches(&table.schema(), &batches)?;
+    drop(batches);
+    let by: Vec<SortColumn> = sorted_by(table)
+        .iter()
+        .filter_map(|name| all.column_by_name(name))
+        .map(|column| SortColumn { values: column.clone(), options: None })
+        .collect();
+    let order = lexsort_to_indices(&by, None)?;
+    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    for from in (0..order.len()).step_by(SLICE) {
+        writer.add(&take_record_batch(&all, &order.slice(from, SLICE.min(order.len() - from)))?)?;
+    }
+    // The same rows in other files: nothing for a reader that follows the changes of the table.
+    let added = writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect();
+    Ok(Replacement { removed, added, rows_dropped: Some(0) })
+}

@@ -1,0 +1,216 @@
+//! A damaged Delta log: what of it can be read, what it lacks by the word of the batches, and writing it anew.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Objects, State, Table, append, check_protocol,
+    checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, version_name, version_of,
+    write_checkpoint,
+};
+use crate::lake::files;
+use crate::lake::replay::Expected;
+
+/// What can be read of a log.
+#[derive(Debug, Clone, Default)]
+pub struct Salvaged {
+    /// The table by what can be read.
+    pub state: State,
+    /// What is wrong with the objects of the log.
+    pub wrong: Vec<String>,
+    /// Versions that are missing or damaged, with the lines of them that can be read.
+    gaps: BTreeMap<i64, Gap>,
+    /// Returns true if a reader that begins at version 0 or at the last checkpoint cannot read the log.
+    lacks_beginning: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Gap {
+    actions: Vec<Action>,
+    is_there: bool,
+}
+
+/// Reads all of a log that can be read, with gaps.
+///
+/// # Errors
+/// When an object can be neither read nor said to be absent.
+pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
+    let mut found = Salvaged { state: State::empty(), ..Salvaged::default() };
+    let hint = last_checkpoint(objects, table)?;
+    let of_hint = hint.as_ref().map(|last| last.version);
+    let earlier =
+        checkpoints(objects, table)?.into_iter().rev().filter(|version| of_hint.is_none_or(|of| *version < of));
+    let earlier: Vec<_> = earlier.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }).collect();
+    for checkpoint in hint.into_iter().chain(earlier) {
+        match read_checkpoint(objects, table, &checkpoint, &CHECKPOINTED) {
+            Ok(state) => {
+                found.state = state;
+                break;
+            }
+            Err(error) if error.is::<Damaged>() => {
+                found.wrong.push(format!("{error:#}"));
+                found.lacks_beginning = true;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let names = objects.names_after(&log(table), "")?;
+    let versions: Vec<i64> = names.iter().filter_map(|name| version_of(name)).collect();
+    let base = found.state.head.version;
+    let Some(last) = versions.last().copied().filter(|last| *last > base) else {
+        if base < 0 {
+            found.wrong.push(format!("lake {objects}: the log of {} is missing", table.name()));
+        }
+        return Ok(found);
+    };
+    let first = if base >= 0 { base + 1 } else { versions.first().copied().unwrap_or_default() };
+    if base < 0 && first > 0 {
+        found.wrong.push(format!("lake {objects}: {} is missing, and no checkpoint is there", version_name(table, 0)));
+        found.lacks_beginning = true;
+    }
+    for version in first..=last {
+        let name = version_name(table, version);
+        let Some(bytes) = objects.get(&name)? else {
+            found.wrong.push(format!("lake {objects}: {name} is missing"));
+            found.gaps.insert(version, Gap::default());
+            continue;
+        };
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let read: Vec<Option<Action>> = lines.map(|line| serde_json::from_slice(line).ok()).collect();
+        let is_damaged = read.is_empty() || read.iter().any(Option::is_none);
+        let actions: Vec<Action> = read.into_iter().flatten().collect();
+        if is_damaged {
+            found.wrong.push(format!("lake {objects}: {name} is damaged"));
+            found.gaps.insert(version, Gap { actions: actions.clone(), is_there: true });
+        }
+        actions.into_iter().for_each(|action| found.state.apply(action));
+        found.state.head.commit = xxh3_64(&bytes);
+    }
+    found.state.head.version = last;
+    check_protocol(objects, table, found.state.protocol.as_ref())?;
+    Ok(found)
+}
+
+/// What a log lacks, or has too much, by the word of the batches.
+#[derive(Debug, Clone, Default)]
+pub struct Differences {
+    /// What is wrong, a line each.
+    pub wrong: Vec<String>,
+    /// Rows that batches brought and that no file in the log has; null where that is not known.
+    pub rows_missing: Option<u64>,
+    /// Files that the log must name, as the batches name them.
+    pub add: Vec<Add>,
+    /// Files that the log must not name.
+    pub remove: Vec<Add>,
+    /// Files of which the log has lost the hash, as the batches name them: another engine's checkpoint may leave it out.
+    hashed: Vec<Add>,
+    /// The batch that the table must have reached.
+    pub batch: u64,
+}
+
+/// Compares a log with what batches up to number `finished`, which all tables should have, say.
+pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) -> Differences {
+    let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
+    let name = table.name();
+    if expected.is_incomplete {
+        return found;
+    }
+    if there.head.batch < expected.batch {
+        let (has, of_batches) = (there.head.batch, expected.batch);
+        found.wrong.push(format!("the log of {name} ends with batch {has}, though batch {of_batches} was added to it"));
+    }
+    let is_known = |path: &String| expected.files.contains_key(path) || expected.is_gone(path);
+    let is_mixed = expected.is_mixed || !there.files.keys().all(is_known);
+    let live: Option<u64> = there.files.values().map(files::row_count).sum();
+    found.rows_missing = expected.rows.zip(live).map(|(expected, live)| expected.saturating_sub(live));
+    for (path, (add, number)) in &expected.files {
+        match there.files.get(path) {
+            Some(other) if !is_same(add, other) => {
+                found.wrong.push(format!("the log of {name} says other things of {path} than batch {number}"));
+                found.add.push(add.clone());
+            }
+            Some(other) if other.hash().is_none() && add.hash().is_some() => found.hashed.push(add.clone()),
+            Some(_) => {}
+            // Another engine may have merged it, which the number of rows tells.
+            None if is_mixed && found.rows_missing.is_none_or(|rows| rows == 0) => {}
+            None if *number > finished => {}
+            None => {
+                if !is_mixed {
+                    found.wrong.push(format!("the log of {name} does not name {path} of batch {number}"));
+                }
+                found.add.push(add.clone());
+            }
+        }
+    }
+    if is_mixed {
+        if let Some(rows) = found.rows_missing.filter(|rows| *rows > 0) {
+            found.wrong.push(format!("the files in the log of {name} have {rows} rows fewer than the batches brought"));
+        }
+        return found;
+    }
+    for add in there.files.values().filter(|add| expected.is_gone(&add.path)) {
+        found.wrong.push(format!("the log of {name} names {}, which a batch replaced", add.path));
+        found.remove.push(add.clone());
+    }
+    found
+}
+
+/// Returns true if a log says of a file what its batch says. Another engine's checkpoint may say less.
+fn is_same(add: &Add, other: &Add) -> bool {
+    add.size == other.size
+        && (other.stats.is_none() || add.stats() == other.stats())
+        && (other.hash().is_none() || add.hash() == other.hash())
+        && add.partition_values == other.partition_values
+}
+
+impl Differences {
+    /// The table as it will be.
+    pub fn applied(&self, there: &State) -> State {
+        let mut state = there.clone();
+        self.remove.iter().for_each(|add| drop(state.files.remove(&add.path)));
+        state.files.extend(self.add.iter().chain(&self.hashed).map(|add| (add.path.clone(), add.clone())));
+        state
+    }
+}
+
+/// Writes what a log lacks: first a version that brings the table to where it should be, then the versions that are
+/// missing, without which no reader gets to that one. `false` when another writer was first; then look again.
+///
+/// # Errors
+/// When the lake cannot be written.
+pub fn mend(
+    objects: &Objects,
+    table: Table,
+    salvaged: &Salvaged,
+    differences: &Differences,
+    now_ms: i64,
+) -> anyhow::Result<bool> {
+    let there = &salvaged.state;
+    let mut actions = Vec::new();
+    if there.protocol.is_none() || there.meta_data.is_none() {
+        actions.extend(definition(table, now_ms));
+    }
+    actions.extend(differences.remove.iter().map(|add| add.removed(now_ms)));
+    actions.extend(differences.add.iter().cloned().map(Add::added));
+    let batch = Some(differences.batch).filter(|batch| *batch > 0);
+    let Committed::Done(head) = append(objects, table, there.head, "REPAIR", batch, actions.clone(), now_ms)? else {
+        return Ok(false);
+    };
+    for (version, gap) in &salvaged.gaps {
+        let mut actions = gap.actions.clone();
+        if actions.is_empty() {
+            actions.push(info("REPAIR", now_ms));
+        }
+        let (name, bytes) = (version_name(table, *version), lines(&actions)?);
+        if gap.is_there { objects.put(&name, bytes)? } else { drop(objects.create(&name, bytes)?) }
+    }
+    if salvaged.lacks_beginning {
+        let mut state = there.clone();
+        actions.extend(batch.map(|batch| entered(batch, now_ms)));
+        actions.into_iter().for_each(|action| state.apply(action));
+        (state.head, state.checkpoint) = (head, None);
+        write_checkpoint(objects, table, &state, now_ms)?;
+    }
+    Ok(true)
+}

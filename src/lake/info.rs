@@ -1,0 +1,69 @@
+//! What a lake holds, from its logs alone.
+
+use serde::Serialize;
+
+use super::{Lake, delta, files};
+use crate::tables::Table;
+
+/// What a table of a lake holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableInfo {
+    /// Its name.
+    pub table: &'static str,
+    /// The newest version of its Delta log.
+    pub version: i64,
+    /// The last batch that is in it.
+    pub batch: u64,
+    /// Its data files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: i64,
+    /// Its rows; null when a file does not say how many it has.
+    pub rows: Option<u64>,
+    /// The first and the last time of its rows, in nanoseconds since the epoch; null where no file says.
+    pub span_ns: Option<(i64, i64)>,
+}
+
+/// What a lake holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Info {
+    /// What tells it from other lakes.
+    pub id: String,
+    /// Its tables.
+    pub tables: Vec<TableInfo>,
+    /// Batches that were committed, those of vacuums included.
+    pub batches: u64,
+    /// How many of them are not yet in every table.
+    pub unfinished: usize,
+    /// When the last one was written by its writer's clock, in milliseconds since the epoch.
+    pub last_written_ms: Option<i64>,
+}
+
+/// What a lake holds, from its logs alone.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn info(lake: &Lake) -> anyhow::Result<Info> {
+    let unfinished = lake.unfinished()?;
+    let mut tables = Vec::new();
+    for table in Table::ALL {
+        let state = delta::state(&lake.objects, table)?;
+        let adds = || state.files.values();
+        let spans: Vec<_> = files::time_column(table)
+            .map(|time| adds().filter_map(|add| files::bounds(add, time)).collect())
+            .unwrap_or_default();
+        tables.push(TableInfo {
+            table: table.name(),
+            version: state.head.version,
+            batch: state.head.batch,
+            files: state.files.len(),
+            bytes: adds().map(|add| add.size).sum(),
+            rows: adds().map(files::row_count).sum(),
+            span_ns: spans.iter().map(|(first, _)| *first).min().zip(spans.iter().map(|(_, last)| *last).max()),
+        });
+    }
+    let in_tables = tables.iter().find(|info| info.table == Table::Snapshots.name()).map_or(0, |info| info.batch);
+    let batches = unfinished.last().map_or(in_tables, |(number, _)| *number);
+    let last_written_ms = if batches == 0 { None } else { lake.batch(batches)?.map(|batch| batch.written_ms) };
+    Ok(Info { id: lake.id.clone(), tables, batches, unfinished: unfinished.len(), last_written_ms })
+}

@@ -1,0 +1,115 @@
+//! Taking out of a lake's tables what a check found: rows that are there twice, and files that are lost.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+
+use super::check::{Bad, Mend};
+use super::delta::{self, Add, State};
+use super::{Batch, Heads, Lake, Replacement, files, now_ms};
+use crate::tables::Table;
+
+/// A replacement of files that takes longer gives up: a vacuum could take what was written for it for unneeded.
+const AT_MOST_MS: i64 = 12 * 3_600_000;
+
+/// Takes rows that are there twice, and, where `mend` allows it, files that are lost, out of the tables.
+pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: Mend) -> anyhow::Result<()> {
+    let started_ms = now_ms();
+    let mut replaced = BTreeMap::new();
+    let mut loses_rows = false;
+    for (table, (state, bad)) in bad {
+        let lost = bad.lost.keys().filter(|_| mend == Mend::DropDamaged);
+        let mut of_table: Vec<Replacement> = lost
+            .map(|path| Replacement {
+                removed: vec![path.clone()],
+                added: Vec::new(),
+                rows_dropped: state.files.get(path).and_then(files::row_count),
+            })
+            .collect();
+        loses_rows |= !of_table.is_empty();
+        for (path, doubled) in &bad.doubled {
+            let add = state.files.get(path).context("a file that is in no table")?;
+            of_table.push(without(lake, *table, add, doubled)?);
+        }
+        if !of_table.is_empty() {
+            replaced.insert(table.name().to_owned(), of_table);
+        }
+    }
+    // An ingest that remembers rows that are lost would never add them again, though a source may still show them. It
+    // stops at this batch, and reads the tables anew.
+    let batch = Batch { rows_lost: loses_rows, replaced, ..Batch::new(BTreeMap::new()) };
+    if batch.replaced.is_empty() {
+        return Ok(());
+    }
+    let replaced = put(lake, &batch, started_ms)?;
+    if replaced.is_none_or(|replaced| replaced.values().flatten().any(|was_done| !was_done)) {
+        bail!("lake {}: tables changed while they were mended; try again", lake.objects);
+    }
+    Ok(())
+}
+
+/// A file without some of its rows.
+fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
+    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
+    files::read(&lake.objects, table, add, None, &mut |batch| {
+        let wanted: BooleanArray = (row..row + batch.num_rows() as u32)
+            .map(|row| Some(unwanted.next_if(|unwanted| **unwanted == row).is_none()))
+            .collect();
+        row += batch.num_rows() as u32;
+        writer.add(&filter_record_batch(&batch, &wanted)?)
+    })?;
+    // Rows of another program's file had come with a batch already.
+    let rows_dropped = if add.hash().is_some() { rows.len() as u64 } else { 0 };
+    Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
+}
+
+/// Puts a batch that replaces files, and brings it into the tables. For each table, and each of its replacements in order,
+/// whether it was done: not where another writer had replaced one of the files meanwhile. What was written for that is
+/// removed. `None` when it took too long; then nothing was replaced.
+///
+/// # Errors
+/// When the lake cannot be read or written. Then all of it may have been done, or may be done by the next ingest.
+pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result<Option<BTreeMap<Table, Vec<bool>>>> {
+    let mut heads = Heads::new();
+    loop {
+        let last = lake.finish(&mut heads)?;
+        lake.look_for_gaps(last, &mut heads)?;
+        if now_ms() - started_ms > AT_MOST_MS {
+            for table in super::ORDER {
+                remove(lake, table, batch.replacements(table))?;
+            }
+            return Ok(None);
+        }
+        if lake.put_batch(last + 1, batch)? {
+            break;
+        }
+    }
+    lake.finish(&mut heads)?;
+    let mut all = BTreeMap::new();
+    for table in super::ORDER.into_iter().filter(|table| !batch.replacements(*table).is_empty()) {
+        let there = delta::state(&lake.objects, table)?;
+        let mut done = Vec::new();
+        for replacement in batch.replacements(table) {
+            let (gone, came) = (&replacement.removed, &replacement.added);
+            let was_done =
+                came.iter().all(|add| there.files.contains_key(&add.path) || there.removed.contains_key(&add.path))
+                    && !gone.iter().any(|path| there.files.contains_key(path));
+            // A file that is in the table now stays, whatever happened.
+            if !was_done && !came.iter().any(|add| there.files.contains_key(&add.path)) {
+                remove(lake, table, std::slice::from_ref(replacement))?;
+            }
+            done.push(was_done);
+        }
+        all.insert(table, done);
+    }
+    Ok(Some(all))
+}
+
+/// Removes files that were written to take the place of others, and do not.
+fn remove(lake: &Lake, table: Table, replacements: &[Replacement]) -> anyhow::Result<()> {
+    let mut added = replacements.iter().flat_map(|replacement| &replacement.added);
+    added.try_for_each(|add| lake.objects.delete(&add.object(table)))
+}

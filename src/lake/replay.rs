@@ -1,0 +1,101 @@
+//! What batches make of a table: its files, and how many rows they brought.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::delta::{Action, Add};
+use super::{Batch, Replacement, files};
+use crate::tables::Table;
+
+/// The files of a table by path.
+type Files = BTreeMap<String, Add>;
+
+/// What the batches say of a table.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// The files that it should have, each with the number of the batch that decides on it.
+    pub files: BTreeMap<String, (Add, u64)>,
+    /// The last batch that commits to it; 0 for none.
+    pub batch: u64,
+    /// How many rows the batches brought, less those that were dropped; null when a file does not say how many it has, or
+    /// a program of format 1 dropped rows.
+    pub rows: Option<u64>,
+    /// Returns true if files were replaced that no batch had added: a program of format 1, or another engine, had merged
+    /// files of the table.
+    pub is_mixed: bool,
+    /// Returns true if a batch cannot be read, or is not the one that was put: what the batches say is not to be followed.
+    pub is_incomplete: bool,
+    /// Hashes of the paths of files that were replaced.
+    gone: HashSet<u64>,
+}
+
+impl Expected {
+    /// Of a table without batches.
+    pub fn new() -> Expected {
+        Expected { rows: Some(0), ..Expected::default() }
+    }
+
+    /// Returns true if a batch replaced the file of this path.
+    pub fn is_gone(&self, path: &str) -> bool {
+        self.gone.contains(&xxh3_64(path.as_bytes()))
+    }
+
+    /// Takes the next batch in. One that is not in every table yet may be in this one: neither its files nor those that it
+    /// replaces must be there.
+    pub fn apply(&mut self, table: Table, number: u64, batch: &Batch, is_finished: bool) {
+        if is_finished && batch.rows_lost && batch.replaced.is_empty() {
+            self.rows = None;
+        }
+        if is_finished && batch.commits_to(table) {
+            self.batch = number;
+        }
+        for add in batch.files(table) {
+            if is_finished {
+                self.rows = self.rows.zip(files::row_count(add)).map(|(rows, more)| rows + more);
+            }
+            self.files.insert(add.path.clone(), (add.clone(), number));
+        }
+        for replacement in batch.replacements(table) {
+            // Where one of the files had been replaced before, nothing was replaced.
+            if replacement.removed.iter().any(|path| self.is_gone(path)) {
+                continue;
+            }
+            for path in &replacement.removed {
+                if is_finished {
+                    self.is_mixed |= self.files.remove(path).is_none();
+                    self.gone.insert(xxh3_64(path.as_bytes()));
+                } else if let Some((_, decides)) = self.files.get_mut(path) {
+                    *decides = number;
+                }
+            }
+            self.files.extend(replacement.added.iter().map(|add| (add.path.clone(), (add.clone(), number))));
+            if is_finished {
+                self.rows = self.rows.zip(replacement.rows_dropped).map(|(rows, fewer)| rows.saturating_sub(fewer));
+            }
+        }
+    }
+}
+
+/// The replacements of a batch that are possible, with these files in the table.
+fn possible<'b>(batch: &'b Batch, table: Table, there: &Files) -> Vec<&'b Replacement> {
+    let mut gone: BTreeSet<&str> = BTreeSet::new();
+    let mut possible = Vec::new();
+    for replacement in batch.replacements(table) {
+        if replacement.removed.iter().all(|path| there.contains_key(path) && !gone.contains(path.as_str())) {
+            gone.extend(replacement.removed.iter().map(String::as_str));
+            possible.push(replacement);
+        }
+    }
+    possible
+}
+
+/// The actions of a batch on a table that has these files.
+pub fn actions(batch: &Batch, table: Table, there: &Files, now_ms: i64) -> Vec<Action> {
+    let mut actions: Vec<Action> = batch.files(table).iter().cloned().map(Add::added).collect();
+    for replacement in possible(batch, table, there) {
+        actions.extend(replacement.removed.iter().filter_map(|path| there.get(path)).map(|add| add.removed(now_ms)));
+        actions.extend(replacement.added.iter().cloned().map(Add::added));
+    }
+    actions
+}

@@ -1,0 +1,138 @@
+//! Removing the objects of a lake that no table needs any longer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail};
+
+use super::delta::{self, Add};
+use super::objects::{self, Object};
+use super::replay::Expected;
+use super::{Batch, Damaged, Heads, Lake, now_ms};
+use crate::tables::Table;
+
+/// A batch counts as put after a file unless it is so much older.
+const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
+
+/// Removes objects that belong to nothing and were written longer ago than `older_than_ms`, by the clock of the place,
+/// and gives them; with `dry_run` it only gives them.
+///
+/// Before anything goes, what is to go is put as a batch. A writer that slept while its files were taken for nobody's
+/// finds its number gone, and writes anew.
+///
+/// # Errors
+/// When the lake cannot be read or written.
+pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<Vec<Object>> {
+    let mut heads = Heads::new();
+    loop {
+        let now = if dry_run { now_ms() } else { lake.objects.now_ms()? };
+        let last =
+            if dry_run { delta::head(&lake.objects, Table::Snapshots, None)?.batch } else { lake.finish(&mut heads)? };
+        lake.look_for_gaps(last, &mut heads)?;
+        let unneeded = unneeded(lake, now - older_than_ms)?;
+        refuse_live_files(lake, &unneeded)?;
+        if dry_run || unneeded.is_empty() {
+            return Ok(unneeded);
+        }
+        let removed = unneeded.iter().map(|object| object.name.clone()).collect();
+        if lake.put_batch(last + 1, &Batch { removed, ..Batch::new(BTreeMap::new()) })? {
+            lake.finish(&mut heads)?;
+            unneeded.iter().try_for_each(|object| lake.objects.delete(&object.name))?;
+            return Ok(unneeded);
+        }
+    }
+}
+
+fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
+    let mut unneeded = Vec::new();
+    // Listed first: what comes to the tables meanwhile was not there, and what goes from them is not yet old.
+    let mut listed = BTreeMap::new();
+    for table in Table::ALL {
+        listed.insert(table, lake.objects.list(table.name())?);
+    }
+    let in_tables = lake.files()?;
+    let unfinished = lake.unfinished()?;
+    for (table, objects) in listed {
+        let state = delta::state(&lake.objects, table)?;
+        let taken_out_lately =
+            state.removed.values().filter(|remove| remove.deletion_timestamp.is_none_or(|at| at >= before_ms));
+        let needed: BTreeSet<String> = in_tables
+            .get(&table)
+            .into_iter()
+            .flatten()
+            .chain(unfinished.iter().flat_map(|(_, batch)| batch.replacements(table)).flat_map(|one| &one.added))
+            .map(|add| add.object(table))
+            .chain(taken_out_lately.map(|remove| Add { path: remove.path.clone(), ..Add::default() }.object(table)))
+            .collect();
+        let log = format!("{}/_", table.name());
+        unneeded.extend(objects.into_iter().filter(|object| {
+            let is_data = !object.name.starts_with(&log);
+            let is_idle = objects::is_unfinished(&object.name) || (is_data && !needed.contains(&object.name));
+            is_idle && object.written_ms < before_ms
+        }));
+    }
+    let ours = lake.objects.list("_alloclog")?.into_iter();
+    unneeded.extend(ours.filter(|object| {
+        let is_idle = objects::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
+        is_idle && object.written_ms < before_ms
+    }));
+    Ok(unneeded)
+}
+
+/// Refuses to remove a file that a batch added, that no batch replaced, and that a log does not name all the same: the log
+/// is damaged, and a repair needs the file. Only the batches since the oldest of these files are read.
+fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
+    let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
+    for table in Table::ALL {
+        let below = format!("{}/", table.name());
+        let mut of_table: BTreeSet<&str> = unneeded
+            .iter()
+            .map(|object| object.name.as_str())
+            .filter(|name| name.starts_with(&below) && !objects::is_unfinished(name))
+            .collect();
+        if of_table.is_empty() {
+            continue;
+        }
+        let state = delta::state(&lake.objects, table)?;
+        // Another engine takes files out of a table without a batch, and so did programs of format 1.
+        if state.files.values().any(|add| add.hash().is_none()) {
+            continue;
+        }
+        for remove in state.removed.values() {
+            of_table.remove(Add { path: remove.path.clone(), ..Add::default() }.object(table).as_str());
+        }
+        suspects.insert(table, of_table);
+    }
+    let is_suspect = |name: &str| suspects.values().any(|names| names.contains(name));
+    let Some(oldest) = unneeded.iter().filter(|one| is_suspect(&one.name)).map(|one| one.written_ms).min() else {
+        return Ok(());
+    };
+    // A batch is put after its files; in a lake that was copied, the times may be those of the copy.
+    let batches = lake.objects.list("_alloclog/batches")?;
+    let names: Vec<String> =
+        batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
+    let mut expected: BTreeMap<Table, Expected> = suspects.keys().map(|table| (*table, Expected::new())).collect();
+    let mut number = 0;
+    let mut all = names.iter().filter(|name| !objects::is_unfinished(name));
+    lake.objects.get_all(all.clone().cloned(), &mut |bytes| {
+        number += 1;
+        let name = all.next().map_or("a batch", String::as_str);
+        let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.objects));
+        let batch: Batch = serde_json::from_slice(&bytes.unwrap_or_default()).with_context(damaged)?;
+        expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true));
+        Ok(())
+    })?;
+    for (table, expected) in &expected {
+        for (add, _) in expected.files.values() {
+            let name = add.object(*table);
+            if suspects[table].contains(name.as_str()) {
+                bail!(Damaged(format!(
+                    "lake {}: the log of {} does not name {name}, which a batch added: nothing was removed; run \
+                     `alloclog lake check --repair`",
+                    lake.objects,
+                    table.name()
+                )));
+            }
+        }
+    }
+    Ok(())
+}

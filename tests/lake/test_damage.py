@@ -1,0 +1,373 @@
+"""Each kind of damage is found; what a repair mends without loss has the same rows afterwards, by the count of delta-rs."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import deltalake
+import pytest
+from stored import STORED
+
+FAILED = 1
+LOG = "task_events/_delta_log"
+
+
+def counts(lake):
+    """How many rows delta-rs reads from each table."""
+    return {name: deltalake.DeltaTable(str(lake.lake / name)).to_pyarrow_table().num_rows for name in STORED}
+
+
+def versions(lake, table="task_events"):
+    return sorted((lake.lake / table / "_delta_log").glob("*.json"))
+
+
+def data_files(lake, table="task_events"):
+    return sorted((lake.lake / table).rglob("*.zstd.parquet"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def batches(lake):
+    return sorted((lake.lake / "_alloclog/batches").rglob("*.json"))
+
+
+def name_of(lake, path):
+    return str(path.relative_to(lake.lake))
+
+
+def edited(path, edit):
+    """Writes a version of a log anew, each action as `edit` gives it back; None for a line that goes."""
+    actions = [edit(action) for action in map(json.loads, path.read_text().splitlines())]
+    path.write_text("".join(json.dumps(action) + "\n" for action in actions if action is not None))
+
+
+@pytest.fixture(scope="module")
+def made(binary, ground, growing):
+    """A lake of eight batches, a compaction, two more batches, and checkpoints, none of which any test changes."""
+    from lakedir import LakeDir
+
+    lake = LakeDir(binary, ground / "made-for-damage")
+    for document in growing[:8]:
+        lake.ingest(document)
+    for log in lake.lake.glob("*/_delta_log"):
+        last = max(int(path.stem) for path in log.glob("*.json"))
+        for version in range(last + 1, 99):
+            (log / f"{version:020}.json").write_text('{"commitInfo":{"operation":"NOTHING"}}\n')
+    lake.run("lake", "compact", lake.lake)
+    for document in growing[8:10]:
+        lake.ingest(document)
+    return lake
+
+
+@pytest.fixture
+def lake(made, numbers):
+    copy = made.copy(f"damaged-{next(numbers)}")
+    yield copy
+    copy.remove()
+
+
+@pytest.fixture(scope="module")
+def young(binary, ground, growing):
+    """A lake of five batches, without a checkpoint."""
+    from lakedir import LakeDir
+
+    lake = LakeDir(binary, ground / "made-young")
+    for document in growing[:5]:
+        lake.ingest(document)
+    return lake
+
+
+@pytest.fixture
+def young_lake(young, numbers):
+    copy = young.copy(f"young-{next(numbers)}")
+    yield copy
+    copy.remove()
+
+
+def test_the_lake_of_these_tests_has_what_can_be_damaged(made, truths):
+    assert made.check() == ""
+    made.must_be(truths[10])
+    replaced = [json.loads(path.read_text()).get("replaced", {}) for path in batches(made)]
+    assert "task_events" in set().union(*replaced)
+    assert (made.lake / LOG / "_last_checkpoint").exists()
+
+
+# Damage to what can be written anew from the rest: what is done, and the name or words that a check must give.
+
+
+def lost_version(which):
+    def damage(lake):
+        # Versions that say nothing were made by the tests; those that count are the program's own.
+        own = [path for path in versions(lake) if "NOTHING" not in path.read_text()]
+        path = {"first": own[0], "middle": own[len(own) // 2], "last": own[-1]}[which]
+        path.unlink()
+        return LOG if which != "last" else "the log of task_events"
+
+    return damage
+
+
+def lost_last_versions(lake):
+    for path in versions(lake)[-3:]:
+        path.unlink()
+    return "the log of task_events"
+
+
+def lost_add_line(lake):
+    edited(versions(lake)[-1], lambda action: None if "add" in action else action)
+    return "does not name"
+
+
+def lost_remove_lines(lake):
+    merge = next(path for path in versions(lake) if '"remove"' in path.read_text())
+    edited(merge, lambda action: None if "remove" in action else action)
+    return "which a batch replaced"
+
+
+def changed_statistics(lake):
+    def edit(action):
+        if "add" in action:
+            stats = json.loads(action["add"]["stats"])
+            action["add"]["stats"] = json.dumps(stats | {"numRecords": stats["numRecords"] + 1})
+        return action
+
+    edited(versions(lake)[-1], edit)
+    return "says other things of"
+
+
+def changed_transaction(lake):
+    def edit(action):
+        if "txn" in action:
+            action["txn"]["version"] -= 1
+        return action
+
+    edited(versions(lake)[-1], edit)
+    return "the log of task_events ends with batch"
+
+
+def half_a_line(lake):
+    path = versions(lake)[-1]
+    path.write_bytes(path.read_bytes()[:-20])
+    return name_of(lake, path)
+
+
+def lost_log(lake):
+    shutil.rmtree(lake.lake / LOG)
+    return "the log of task_events is missing"
+
+
+def lost_ledger(lake):
+    shutil.rmtree(lake.lake / "snapshots/_delta_log")
+    return "the log of snapshots is missing"
+
+
+MENDED = {
+    "first version": (lost_version("first"), "young"),
+    "middle version": (lost_version("middle"), "young"),
+    "last version": (lost_version("last"), "young"),
+    "last versions": (lost_last_versions, "young"),
+    "last versions after a checkpoint": (lost_last_versions, "made"),
+    "add line": (lost_add_line, "young"),
+    "statistics": (changed_statistics, "young"),
+    "transaction": (changed_transaction, "young"),
+    "half a line": (half_a_line, "young"),
+    "log": (lost_log, "young"),
+    "log with a checkpoint": (lost_log, "made"),
+    "ledger": (lost_ledger, "young"),
+}
+
+
+@pytest.mark.parametrize(("damage", "which"), MENDED.values(), ids=MENDED)
+def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truths, damage, which):
+    lake = request.getfixturevalue("young_lake" if which == "young" else "lake")
+    documents = 5 if which == "young" else 10
+    before = counts(lake)
+    word = damage(lake)
+    damaged = {name: (lake.lake / name).read_bytes() for name in lake.files()}
+    said = lake.check(expect=FAILED)
+    assert word in said and "--repair mends this without losing a row" in said and "--drop-damaged" not in said
+    said = lake.check("--repair", "--dry-run", expect=FAILED)
+    assert word in said and "would be mended" in said
+    # An ingest that remembers nothing must not go on from what is left.
+    shutil.rmtree(lake.cache)
+    shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
+    damaged = {name: content for name, content in damaged.items() if "_alloclog/seen" not in name}
+    edits = {"does not name", "says other things of"}
+    if word not in edits:
+        said = lake.ingest(growing[documents], expect=FAILED)
+        assert "lake check --repair" in said or "is damaged" in said, said
+        assert {name: (lake.lake / name).read_bytes() for name in lake.files()} == damaged
+    assert word in lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.must_be(truths[documents])
+    lake.ingest(growing[documents])
+    lake.must_be_whole(truths[documents + 1])
+
+
+def test_lost_remove_lines_are_found_and_written_anew(lake, truths):
+    before = counts(lake)
+    for path in (lake.lake / LOG).glob("*checkpoint*"):
+        path.unlink()
+    word = lost_remove_lines(lake)
+    assert word in lake.check(expect=FAILED)
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.must_be(truths[10])
+
+
+@pytest.mark.parametrize("are_versions_there", [True, False])
+def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
+    """The versions before it say the same; where they were removed, a repair writes the log anew from the batches."""
+    before = counts(lake)
+    (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
+    checkpoint.unlink()
+    if not are_versions_there:
+        for path in versions(lake):
+            if int(path.stem) < 100:
+                path.unlink()
+    said = lake.check(expect=FAILED)
+    assert name_of(lake, checkpoint) in said and "--repair mends this without losing a row" in said
+    if are_versions_there:
+        lake.must_be(truths[10])
+    else:
+        shutil.rmtree(lake.cache)
+        shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
+        assert name_of(lake, checkpoint) in lake.ingest(growing[10], expect=FAILED)
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.ingest(growing[10])
+    lake.must_be_whole(truths[11])
+
+
+# Damage that costs rows, unless a backup has the file.
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def overwritten(path):
+    """Eight bytes in the middle of a column: Parquet may take them for values."""
+    content = bytearray(path.read_bytes())
+    content[60:68] = b"\xff" * 8
+    path.write_bytes(content)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+LOST = {"flipped bit": flipped, "eight bytes": overwritten, "truncated file": truncated, "missing file": Path.unlink}
+
+
+@pytest.mark.parametrize("damage", LOST.values(), ids=LOST)
+@pytest.mark.parametrize("is_merged", [True, False], ids=["merged", "small"])
+def test_a_damaged_data_file_is_found_and_kept_until_told(lake, growing, truths, damage, is_merged):
+    there, _ = lake.data_files()
+    live = [path for path in data_files(lake) if name_of(lake, path) in there]
+    path = max(live, key=lambda path: path.stat().st_size) if is_merged else live[-1]
+    backup = lake.root / "backup"
+    shutil.copy2(path, backup)
+    before = lake.files()
+    damage(path)
+    said = lake.check(expect=FAILED)
+    assert name_of(lake, path) in said and "--repair --drop-damaged drops it" in said
+    assert name_of(lake, path) in lake.check("--repair", expect=FAILED)
+    assert lake.files() | {name_of(lake, path)} == before
+    # Any copy will do.
+    shutil.copy2(backup, path)
+    assert lake.check() == ""
+    lake.must_be(truths[10])
+    damage(path)
+    said = lake.check("--repair", "--drop-damaged")
+    assert "task_events: 1 file with" in said and "dropped" in said
+    assert lake.check() == ""
+    lake.ingest(*growing[:10])
+    lake.must_be(truths[10])
+    assert lake.check() == ""
+
+
+def test_swapped_files_of_two_tables_are_found(lake, truths):
+    one, other = data_files(lake, "sightings")[-1], data_files(lake, "task_state_history")[-1]
+    spare = lake.root / "spare"
+    for source, target in ((one, spare), (other, one), (spare, other)):
+        shutil.move(source, target)
+    said = lake.check(expect=FAILED)
+    assert name_of(lake, one) in said and name_of(lake, other) in said and "drops it" in said
+    assert lake.check("--repair", expect=FAILED)
+    for source, target in ((one, spare), (other, one), (spare, other)):
+        shutil.move(source, target)
+    lake.must_be_whole(truths[10])
+
+
+def test_a_missing_batch_is_found(lake, growing, truths):
+    for number, path in enumerate(batches(lake), 1):
+        spare = shutil.move(path, lake.root / "spare")
+        said = lake.check(expect=FAILED)
+        assert f"{number:012}.json is missing" in said and "--repair" not in said, said
+        assert f"{number:012}.json is missing" in lake.check("--repair", expect=FAILED)
+        shutil.move(spare, path)
+    # The last one is the one that the next must follow.
+    batches(lake)[-1].unlink()
+    assert "is missing" in lake.ingest(growing[10], expect=FAILED)
+    lake.must_be(truths[10])
+
+
+def test_an_edited_batch_is_found(lake):
+    """The next batch says what it follows."""
+    path = batches(lake)[2]
+    path.write_bytes(path.read_bytes().replace(b'"numRecords', b'"numrecords', 1))
+    assert "batch 3 is not the one that batch 4 followed" in lake.check(expect=FAILED)
+
+
+def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing):
+    shutil.rmtree(lake.lake / "_alloclog")
+    before = lake.files()
+    said = lake.ingest(growing[10], expect=FAILED)
+    assert "_alloclog/lake.json is missing" in said and "backup" in said
+    assert lake.files() == before
+
+
+def test_a_vacuum_removes_no_file_that_a_damaged_log_does_not_name(young_lake, truths):
+    lake = young_lake
+    lost_add_line(lake)
+    lake.age()
+    before = lake.files()
+    assert "lake check --repair" in lake.vacuum(expect=FAILED)
+    assert lake.files() == before
+    lake.check("--repair")
+    lake.vacuum()
+    lake.must_be_whole(truths[5])
+
+
+def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, truths):
+    deltalake.DeltaTable(str(lake.lake / "task_events")).optimize.compact()
+    before = counts(lake)
+    said = lake.run("lake", "check", lake.lake)
+    assert "unverified" in said and "task_events" in said
+    lake.must_be(truths[10])
+    # A version that is lost after that comes back; its rows are there once.
+    lost_last_versions(lake)
+    assert "the log of task_events" in lake.check(expect=FAILED)
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.must_be(truths[10])
+
+
+def test_a_partition_directory_that_is_a_link_stays(lake, ground, truths):
+    *_, partition = sorted((lake.lake / "task_events").glob("event_date=*"))
+    elsewhere = lake.root / "elsewhere"
+    shutil.move(partition, elsewhere)
+    partition.symlink_to(elsewhere)
+    (elsewhere / "orphan.parquet").write_bytes(b"")
+    os.utime(elsewhere / "orphan.parquet", (0, 0))
+    (partition / "loop").symlink_to(lake.lake)
+    lake.age()
+    assert lake.check() == ""
+    said = lake.vacuum()
+    assert partition.is_symlink() and not (elsewhere / "orphan.parquet").exists(), said
+    lake.must_be_whole(truths[10])
