@@ -75,6 +75,8 @@ pub enum Note {
     PassedOver(String, bool),
     /// Something about a document that makes its numbers less sure.
     Warning(String),
+    /// What a warning was about is over.
+    Recovered(String),
 }
 
 /// What cannot be made good.

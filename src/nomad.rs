@@ -3,10 +3,12 @@
 //! It knows nothing of tables. What it sends is a GET and nothing else; what it is trusted with (the token, a password)
 //! is in no text that it makes.
 
+pub mod access;
 pub mod address;
 pub mod client;
 pub mod fault;
 pub mod listing;
+pub mod namespaces;
 pub mod pages;
 pub mod secret;
 pub mod secrets;
@@ -16,6 +18,7 @@ pub mod stream;
 pub use address::Address;
 pub use client::{Answer, Client, Connection};
 pub use fault::Fault;
-pub use listing::{Ask, Listing, Target};
+pub use listing::{Ask, Listing, Target, Targets};
+pub use namespaces::Namespaces;
 pub use secret::Secret;
 pub use stop::Stop;

@@ -8,6 +8,7 @@ mod show;
 mod terminal;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -102,7 +103,7 @@ pub struct Input {
     pub first_observed_at: Value,
     /// The last observation; null when no document tells.
     pub last_observed_at: Value,
-    /// The median time between two observations by lists, in seconds; null with fewer than two.
+    /// The median time between two observations of a namespace (or of all) by lists, in seconds; null with fewer than two.
     pub observed_every_seconds: Option<f64>,
 }
 
@@ -216,8 +217,8 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
     let observed = one(store, "SELECT MIN(observed_at) AS first_at, MAX(observed_at) AS last_at FROM snapshots")?;
     let moments = query::select(
         store,
-        "SELECT DISTINCT observed_at_ns FROM snapshots WHERE observed_at_ns IS NOT NULL AND shape <> 'stream' \
-         ORDER BY observed_at_ns",
+        "SELECT DISTINCT region, namespace, observed_at_ns FROM snapshots \
+         WHERE observed_at_ns IS NOT NULL AND shape <> 'stream' ORDER BY region, namespace, observed_at_ns",
     )?;
     let by_status = "SELECT client_status, COUNT(*) AS allocations FROM allocations \
                      GROUP BY client_status ORDER BY client_status NULLS LAST";
@@ -227,7 +228,12 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
         texts.dedup();
         texts
     };
-    let moments: Vec<i64> = moments.iter().filter_map(|row| row.int("observed_at_ns")).collect();
+    // Where each namespace is listed by itself, one look is several listings: steps are those of one namespace.
+    let mut series: BTreeMap<(Option<&str>, Option<&str>), Vec<i64>> = BTreeMap::new();
+    for row in &moments {
+        let of = series.entry((row.text("region"), row.text("namespace"))).or_default();
+        of.extend(row.int("observed_at_ns"));
+    }
     Ok(Input {
         documents: summary.documents,
         rejected: summary.rejected,
@@ -242,13 +248,15 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
         last_event_at: events.get("last_at").clone(),
         first_observed_at: observed.get("first_at").clone(),
         last_observed_at: observed.get("last_at").clone(),
-        observed_every_seconds: median_step(&moments),
+        observed_every_seconds: median_step(series.into_values()),
     })
 }
 
-/// The median difference between neighbours, in seconds from nanoseconds; of an even number, the lower one.
-fn median_step(sorted: &[i64]) -> Option<f64> {
-    let mut steps: Vec<i64> = sorted.windows(2).map(|pair| pair[1] - pair[0]).collect();
+/// The median difference between neighbours in any of some sorted series, in seconds from nanoseconds; of an even number,
+/// the lower one.
+fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
+    let steps = |sorted: Vec<i64>| sorted.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+    let mut steps: Vec<i64> = series.flat_map(steps).collect();
     steps.sort_unstable();
     let median = steps.get(steps.len().checked_sub(1)? / 2)?;
     Some(*median as f64 / 1e9)
@@ -302,9 +310,11 @@ mod tests {
 
     #[test]
     fn the_median_step_is_one_that_was_taken() {
+        let median_step = |series: &[&[i64]]| median_step(series.iter().map(|moments| moments.to_vec()));
         assert_eq!(median_step(&[]), None);
-        assert_eq!(median_step(&[5]), None);
-        assert_eq!(median_step(&[0, 2_000_000_000]), Some(2.0));
-        assert_eq!(median_step(&[0, 1_000_000_000, 4_000_000_000]), Some(1.0));
+        assert_eq!(median_step(&[&[5], &[6]]), None);
+        assert_eq!(median_step(&[&[0, 2_000_000_000]]), Some(2.0));
+        assert_eq!(median_step(&[&[0, 1_000_000_000, 4_000_000_000]]), Some(1.0));
+        assert_eq!(median_step(&[&[0, 30_000_000_000], &[3_000_000, 30_003_000_000]]), Some(30.0));
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod follow;
 mod glob;
 pub mod kept;
+mod outage;
 
 use std::fmt;
 use std::fs::File;
@@ -146,6 +147,8 @@ pub enum Found<'r> {
     Unreadable(Origin, String),
     /// Something worth a word that loses nothing.
     Told(Origin, String),
+    /// A source that was told to be in trouble answers again.
+    Recovered(Origin, String),
 }
 
 impl fmt::Debug for Found<'_> {
@@ -155,6 +158,7 @@ impl fmt::Debug for Found<'_> {
             Found::PassedOver(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
             Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
             Found::Told(origin, what) => write!(f, "Told({}, {what})", origin.name),
+            Found::Recovered(origin, what) => write!(f, "Recovered({}, {what})", origin.name),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 mod agent;
 mod following;
+mod outages;
 mod real;
 mod replay;
 mod socks;
+mod tokens;
+mod versions;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -38,14 +41,27 @@ fn nodes() -> String {
 fn aside(request: &Request) -> Reply {
     match request.path.as_str() {
         "/v1/acl/token/self" => Reply::status("400 Bad Request", "ACL support disabled"),
+        "/v1/namespaces" => namespaces(&["default", "prod", "staging"]),
         "/v1/nodes" => Reply::list(7, nodes()),
         _ => Reply::recorded("path-unknown.txt"),
     }
 }
 
+/// The list of namespaces as Nomad gives it since 1.3.
+fn namespaces(names: &[impl AsRef<str>]) -> Reply {
+    let one =
+        |name: &str| format!(r#"{{"Name":"{name}","Description":"","Quota":"","Capabilities":null,"Meta":null}}"#);
+    let list: Vec<String> = names.iter().map(|name| one(name.as_ref())).collect();
+    Reply::list(1, format!("[{}]", list.join(",")))
+}
+
 /// A cluster without access rules that shows one listing.
 fn answer(request: &Request) -> Reply {
-    if request.path == "/v1/allocations" { Reply::list(4265, listing()) } else { aside(request) }
+    match (request.path.as_str(), request.parameter("filter")) {
+        ("/v1/allocations", "(") => Reply::recorded("filter-syntax-error.txt"),
+        ("/v1/allocations", _) => Reply::list(4265, listing()),
+        _ => aside(request),
+    }
 }
 
 /// A cluster whose listing is answered so.
@@ -124,7 +140,8 @@ fn the_ledger_says_what_was_asked_and_whether_it_is_all() {
         assert_eq!((&row["nomad_index"], &row["observed_from"]), (&4265.into(), &"fetched".into()));
         assert_eq!(row["source"].as_str(), Some(agent.address.as_str()));
     }
-    assert_eq!(agent.asked("/v1/allocations")[2].parameter("filter"), "ClientStatus == \"failed\"");
+    let filters = agent.asked("/v1/allocations");
+    assert_eq!(filters.iter().filter(|request| request.parameter("filter") == "ClientStatus == \"failed\"").count(), 1);
     assert!(agent.requests().iter().all(|request| request.header("authorization") == "Basic YW5uOmh1bnRlcjI="));
 }
 
@@ -399,7 +416,7 @@ fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
 fn a_token_that_reads_some_namespaces_lists_these_in_full() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"AccessorID":"x","Type":"client","Policies":["p"]}"#),
-        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"},{"Name":"jobs-only"}]"#),
+        ("/v1/namespaces", _) => namespaces(&["prod", "default", "jobs-only"]),
         ("/v1/allocations", "prod") => Reply::list(5, format!("[{}]", allocation("a", "prod", "j"))),
         ("/v1/allocations", "default") => Reply::list(6, "[]"),
         ("/v1/allocations", _) => Reply::recorded("acl-list-bad-token.txt"),
@@ -485,6 +502,7 @@ fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
     desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(1).says("read-job");
     assert!(desk.names().is_empty());
     desk.nomad(&[], &["fetch", &agent.address, "-o", "x.zst", "--every", "1s"]).ends(2).says("directory");
+    assert!(desk.names().is_empty());
     let times = AtomicUsize::new(0);
     let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
         0 => Reply::list(9, listing()).cut(50_000),
@@ -506,7 +524,7 @@ fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
 fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
-        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"}]"#),
+        ("/v1/namespaces", _) => namespaces(&["prod", "default"]),
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
         _ => aside(request),
     });
@@ -521,7 +539,10 @@ fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
 #[test]
 fn fetching_goes_on_for_as_long_as_it_is_told() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps/", "--every", "300ms", "--for", "1s"]).ends(0);
+    // The directory is made, with or without a slash behind its name.
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "other/", "--every", "300ms", "--for", "300ms"]).ends(0);
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "300ms", "--for", "1s"]).ends(0);
+    assert!(!desk.files("other").is_empty());
     let files = desk.files("dumps");
     assert!((3..=4).contains(&files.len()), "{:?}", files.keys());
     desk.nomad(&[], &["export", "dumps", "-o", "out"]).ends(0);

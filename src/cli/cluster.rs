@@ -49,7 +49,8 @@ pub struct Args {
     /// Let any server answer, also one that is behind or sees no leader
     #[arg(long)]
     stale: bool,
-    /// Only allocations for which this holds, in Nomad's filter language, such as 'ClientStatus == "failed"'
+    /// Only allocations for which this holds, in Nomad's filter language (Nomad 1.3 and later), such as
+    /// 'ClientStatus == "failed"'
     #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
     filter: String,
     /// How many allocations Nomad sends at a time; 0 for all at once

@@ -92,6 +92,7 @@ impl Console {
         match note {
             Note::Rejected(what) => self.say(&format!("rejected: {what}")),
             Note::Warning(what) => self.say(&format!("warning: {what}")),
+            Note::Recovered(what) => self.say_if(Loudness::Usual, &what),
             Note::PassedOver(what, is_named) => {
                 if is_named || self.loudness == Loudness::Verbose {
                     self.say_if(Loudness::Usual, &format!("passed over: {what}"));

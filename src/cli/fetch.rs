@@ -1,5 +1,6 @@
 //! `alloclog fetch`: the raw listing of a live cluster, kept for later.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ pub struct Args {
     /// The file to write, or a directory that gets a file named by the UTC time
     #[arg(short, long, value_name = "FILE|DIR")]
     output: PathBuf,
-    /// Go on, with so much time from one listing to the next; -o is a directory then
+    /// Go on, with so much time from one listing to the next; -o is a directory then, made if it is not there
     #[arg(long, value_name = "TIME", value_parser = cluster::span)]
     every: Option<Duration>,
     /// With --every, end after so much time
@@ -98,8 +99,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         None => args.cluster.usual_address()?,
     };
     let is_directory = args.output.is_dir() || args.output.as_os_str().to_string_lossy().ends_with('/');
+    let is_directory = is_directory || (args.every.is_some() && !names_a_file(&args.output));
     if args.every.is_some() && !is_directory {
-        return Err(Usage("--every writes many files: -o takes a directory, DIR/ for one to be made".into()).into());
+        return Err(Usage("--every writes many files: -o takes a directory".into()).into());
     }
     if args.output == Path::new("-") {
         return Err(Usage("-o takes a file or a directory; nothing is written to standard output".into()).into());
@@ -123,17 +125,29 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console: &Console) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut exit = Exit::Done;
+    // Since when the cluster has not answered; it is said once, and once when it does.
+    let mut failing: Option<Instant> = None;
     loop {
         let round = Instant::now();
-        let kept = keep_one(args, inputs, is_directory, console);
+        let warned = Cell::new(failing.is_some());
+        let kept = keep_one(args, inputs, is_directory, console, &warned);
         let Some(every) = args.every else { return kept };
         match kept {
-            Ok(Exit::Done) => {}
-            Ok(other) => exit = other,
             Err(_) if stop.is_set() => {}
             Err(problem) => {
                 exit = Exit::Rejected;
-                console.say(&format!("{problem:#}"));
+                failing.get_or_insert(round);
+                if !warned.get() {
+                    console.say(&format!("{problem:#}; asking again until it answers"));
+                }
+            }
+            Ok(kept) => {
+                exit = if kept == Exit::Done { exit } else { kept };
+                if let Some(since) = failing.take() {
+                    let seconds = since.elapsed().as_secs_f64().ceil();
+                    let line = format!("{}: it answers again, after {seconds} s", inputs[0].name);
+                    console.say_if(Loudness::Usual, &line);
+                }
             }
         }
         let next = every.saturating_sub(round.elapsed());
@@ -147,11 +161,23 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
     }
 }
 
-/// Fetches once, and puts the file in its place.
-fn keep_one(args: &Args, inputs: &[Input], is_directory: bool, console: &Console) -> anyhow::Result<Exit> {
+/// Returns true if a path that does not exist is named as a file that `fetch` writes.
+fn names_a_file(path: &Path) -> bool {
+    path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
+}
+
+/// Fetches once, and puts the file in its place. Warns of faults that are tried again unless `warned` is set, and sets it
+/// then.
+fn keep_one(
+    args: &Args,
+    inputs: &[Input],
+    is_directory: bool,
+    console: &Console,
+    warned: &Cell<bool>,
+) -> anyhow::Result<Exit> {
     let (documents, exit) = match &inputs[0].place {
         source::Place::Cluster(cluster) if !args.allocations.is_empty() => full_reads(args, &cluster.client, console)?,
-        _ => documents(args, inputs, console)?,
+        _ => documents(args, inputs, console, warned)?,
     };
     let first = documents.iter().find(|document| !document.is_nodes);
     let Some(first) = first else { bail!("{}: nothing was written", inputs[0].name) };
@@ -216,10 +242,16 @@ fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
 }
 
 /// Asks for the documents of one round.
-fn documents(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
+fn documents(
+    args: &Args,
+    inputs: &[Input],
+    console: &Console,
+    warned: &Cell<bool>,
+) -> anyhow::Result<(Vec<Document>, Exit)> {
     let mut documents = Vec::new();
     let mut exit = Exit::Done;
     let mut problem = None;
+    let mut unreadable = None;
     source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
         match found {
             Found::Document(origin, stream) => {
@@ -242,17 +274,29 @@ fn documents(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result
                 }
             }
             Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
-            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
-            Found::Unreadable(origin, why) => {
-                exit = Exit::Rejected;
-                console.note(Note::Rejected(format!("{}: {why}", origin.name)));
+            Found::Told(origin, what) => {
+                if !warned.replace(true) {
+                    console.note(Note::Warning(format!("{}: {what}", origin.name)));
+                }
             }
+            // A round that follows a failed one says so itself.
+            Found::Recovered(origin, what) => {
+                if args.every.is_none() {
+                    console.note(Note::Recovered(format!("{}: {what}", origin.name)));
+                }
+            }
+            Found::Unreadable(origin, why) => unreadable = Some(format!("{}: {why}", origin.name)),
         }
         problem.is_none()
     });
-    match problem {
-        Some(e) => Err(e).context("the listing cannot be put aside"),
-        None => Ok((documents, exit)),
+    match (problem, unreadable) {
+        (Some(e), _) => Err(e).context("the listing cannot be put aside"),
+        (None, Some(why)) if documents.is_empty() => bail!("{why}; nothing was written"),
+        (None, Some(why)) => {
+            console.note(Note::Rejected(why));
+            Ok((documents, Exit::Rejected))
+        }
+        (None, None) => Ok((documents, exit)),
     }
 }
 

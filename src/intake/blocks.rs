@@ -96,6 +96,7 @@ pub fn read(
             Found::PassedOver(origin, why) => Note::PassedOver(format!("{}: {why}", origin.name), origin.is_named),
             Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
             Found::Told(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
+            Found::Recovered(origin, what) => Note::Recovered(format!("{}: {what}", origin.name)),
         };
         send.send(Step::Other { number: next(), note }).is_ok()
     });

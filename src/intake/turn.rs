@@ -160,7 +160,7 @@ impl State<'_> {
         match note {
             Note::Rejected(_) => self.summary.rejected += 1,
             Note::PassedOver(..) => self.summary.passed_over += 1,
-            Note::Warning(_) => {}
+            Note::Warning(_) | Note::Recovered(_) => {}
         }
         (self.watch.note)(note);
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Certificate, Identity, Response, Url, redirect};
+use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
+use super::secret::TokenKind;
 use super::stop::HEED;
-use super::{Address, Fault, Secret, Stop};
+use super::{Address, Fault, Secret, Stop, fault};
 
 /// How long a connection may take to come about.
 pub const CONNECT: Duration = Duration::from_secs(10);
@@ -168,6 +169,11 @@ impl Client {
         &self.address
     }
 
+    /// What the token that it sends looks like; `None` when it sends none.
+    pub fn token_kind(&self) -> Option<TokenKind> {
+        self.token.as_ref().map(Secret::kind)
+    }
+
     /// What tells it to stop.
     pub fn stop(&self) -> &Stop {
         &self.stop
@@ -235,6 +241,10 @@ impl Client {
                 to.and_then(|to| url.join(to).ok()).ok_or_else(|| Fault::NotNomad("it redirects to nowhere".into()))?;
             if !is_same_place(&url, &to) {
                 return Err(Fault::Redirected(to.origin().ascii_serialization()));
+            }
+            if to.path().ends_with("/ui/") {
+                // Nomad 0.7 to 0.10 answers so for a path that it does not have.
+                return Err(Fault::status(StatusCode::NOT_FOUND, "", self.token.is_some(), None));
             }
             url = to;
         }
@@ -304,7 +314,7 @@ impl Read for Body {
             match chunk {
                 Ok(Some(chunk)) => (self.chunk, self.at) = (chunk.into(), 0),
                 Ok(None) => return Ok(0),
-                Err(e) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, innermost(&e))),
+                Err(e) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, fault::break_cause(&e))),
             }
         }
         let n = buffer.len().min(self.chunk.len() - self.at);

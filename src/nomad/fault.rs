@@ -48,6 +48,30 @@ pub enum Fault {
         /// The namespace that was asked for.
         namespace: Option<String>,
     },
+    /// The namespace that was asked for does not exist, or the token may not know of it.
+    #[error("there is no namespace \"{wanted}\"; {}", choice(.known))]
+    NoNamespace {
+        /// The namespace that was asked for.
+        wanted: String,
+        /// The namespaces that the token may know of, sorted.
+        known: Vec<String>,
+    },
+    /// The token itself is refused.
+    #[error("{0}; NOMAD_TOKEN or --token-file gives another")]
+    Token(String),
+    /// The servers do not know filters and list everything.
+    #[error("the servers ignore --filter, which Nomad knows since 1.3; --job, --namespace and --prefix work with all")]
+    NoFilter,
+    /// The servers list nothing for `*`, and nothing tells whether that is all: the token may not know of any namespace,
+    /// or Nomad is older than 0.12 and takes `*` for a name.
+    #[error(
+        "nothing is listed for all namespaces, and the token may not know which there are: its policy needs namespace \
+         \"*\" {{ capabilities = [\"read-job\"] }}, or --namespace names one that it reads"
+    )]
+    NothingListed,
+    /// The agent is older than event streams.
+    #[error("the agent has no event stream, which Nomad has since 1.0")]
+    NoStream,
     /// The event stream shows no sign of life, which is how Nomad denies it since 1.11.2.
     #[error(
         "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
@@ -73,6 +97,7 @@ impl Fault {
     pub fn is_passing(&self) -> bool {
         match self {
             Fault::Broken(_) | Fault::Ended(_) => true,
+            Fault::Status { text, .. } if token_problem(text).is_some() => false,
             Fault::Status { status: 429 | 502..=504, .. } => true,
             Fault::Status { status: 500, text, .. } => is_without_leader(text) || text.contains("rpc error"),
             _ => false,
@@ -81,6 +106,9 @@ impl Fault {
 
     /// Whether asking again may help when one has time: the agent may be starting, or the network away.
     pub fn may_pass(&self) -> bool {
+        if matches!(self, Fault::Status { text, .. } if token_problem(text).is_some()) {
+            return false;
+        }
         self.is_passing()
             || matches!(
                 self,
@@ -102,7 +130,6 @@ impl Fault {
     /// The fault that a failed request tells of.
     pub(super) fn of(error: &reqwest::Error, address: &Address) -> Fault {
         let place = address.to_string();
-        let mut told = Vec::new();
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<io::Error>() {
@@ -129,16 +156,12 @@ impl Fault {
             if ["tunnel", "proxy", "SOCKS"].iter().any(|word| text.contains(word)) {
                 return Fault::Proxy(place);
             }
-            // reqwest's own words name the URL, which tells nothing new.
-            if !error.is::<reqwest::Error>() {
-                told.push(text);
-            }
             cause = error.source();
         }
         if error.is_timeout() {
             return Fault::Silent(super::client::CONNECT);
         }
-        Fault::Broken(told.pop().unwrap_or_else(|| "no cause is known".into()))
+        Fault::Broken(break_cause(error))
     }
 
     /// The fault that an answer's status tells of.
@@ -146,6 +169,46 @@ impl Fault {
         let text = text.trim().chars().take(300).collect();
         Fault::Status { status: status.as_u16(), text, has_token, namespace }
     }
+}
+
+/// What is wrong with the token itself, if Nomad's text says so.
+pub(super) fn token_problem(text: &str) -> Option<&'static str> {
+    match () {
+        () if text.contains("ACL token not found") => Some("this cluster does not know the token"),
+        () if text.contains("ACL token expired") => Some("the token has expired"),
+        () => None,
+    }
+}
+
+/// How a connection broke. A library's own words may quote its documentation, so where the kind is known, it is said in
+/// ours.
+pub(super) fn break_cause(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::UnexpectedEof) => return "the other side closed it".into(),
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe) => {
+                return "the other side reset it".into();
+            }
+            _ => {}
+        }
+        // reqwest's own words name the URL, which tells nothing new.
+        if !error.is::<reqwest::Error>() {
+            text = error.to_string();
+        }
+        cause = error.source();
+    }
+    let text = text.split(": http").next().unwrap_or_default();
+    if text.is_empty() { "no cause is known".into() } else { text.to_owned() }
+}
+
+/// The namespaces to choose from.
+fn choice(known: &[String]) -> String {
+    const NAMED: usize = 20;
+    let more = known.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("the known ones are {}{more}", known[..known.len().min(NAMED)].join(", "))
 }
 
 fn is_without_leader(text: &str) -> bool {
@@ -169,7 +232,9 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
                 false => "a token is needed: NOMAD_TOKEN or --token-file; in a task, identity { env = true } sets it",
             }
         ),
-        403 if text.contains("not found") => format!("forbidden{said}: no such token, or it has expired"),
+        _ if token_problem(text).is_some() => {
+            format!("forbidden{said}: {}", token_problem(text).unwrap_or_default())
+        }
         // Before 1.11.2 the event stream is denied with status 500.
         403 | 500 if status == 403 || text.contains("Permission denied") => format!(
             "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"

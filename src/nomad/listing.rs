@@ -3,10 +3,9 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use super::namespaces::Namespaces;
 use super::pages::{Join, Page};
-use super::{Answer, Client, Fault};
+use super::{Answer, Client, Fault, access};
 use crate::time;
 
 /// The list of all allocations that may be read.
@@ -17,8 +16,10 @@ const WAIT: &str = "5m";
 const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
 /// How much is read of an answer before it is believed to be a list.
 const GLANCE: usize = 4096;
-/// Answers that are read whole: names of namespaces, what a token is.
-const SMALL: u64 = 16 << 20;
+/// At most how much of an answer is read that is read whole: names of namespaces, what a token is.
+pub(super) const SMALL: u64 = 16 << 20;
+/// A filter that no server can read. Nomad refuses it with status 400 since 1.3, and before ignores it.
+const NO_FILTER: &str = "(";
 
 /// What to ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,49 +36,120 @@ pub struct Ask {
     pub per_page: u32,
 }
 
-/// A namespace to list.
+/// A listing to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Its name, `*` for all.
+    /// The namespace to ask for, `*` for all.
     pub namespace: String,
-    /// Whether its listing shows every allocation in it.
-    pub is_full: bool,
-    /// Whether it was not asked for by name, so that being denied it is no fault.
+    /// The namespace of which the listing shows every allocation, `*` for all; `None` when it may not show every one.
+    pub full_listing: Option<String>,
+    /// Returns true if the user did not name it, so that a refusal is not a fault.
     pub is_found: bool,
+    /// Returns true if a listing without allocations says that there are none.
+    pub may_be_empty: bool,
+}
+
+/// The listings to ask for, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// They.
+    pub list: Vec<Target>,
+    /// The namespaces that there are, as far as the token may know of them; `None` when they do not count or are not
+    /// known.
+    pub names: Option<Vec<String>>,
+    /// The namespace in which a blocking query shows any change; `None` when no single one does.
+    pub wait_in: Option<String>,
 }
 
 impl Ask {
-    /// The namespaces to list, one after the other, so that what is listed in full is known to be.
+    /// What to list so that a listing that is called full is known to be.
     ///
     /// Nomad answers for all namespaces with those that the token can read, and does not say which these are. So unless
-    /// the token can read all, each is asked for by its name: then an answer shows all of it, or there is none.
+    /// the token is known to read every namespace, each is asked for by its name: then an answer shows all of it, or is
+    /// a refusal. The same holds for servers that do not take `*` for all.
     ///
     /// # Errors
     /// When Nomad cannot be asked.
-    pub fn targets(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Vec<Target>, Fault> {
-        let is_full = self.prefix.is_empty() && self.filter.is_empty();
-        let one = |is_full| vec![Target { namespace: self.namespace.clone(), is_full, is_found: false }];
-        if self.namespace != "*" || !is_full || reads_everything(client, told)? {
-            return Ok(one(is_full));
+    pub fn targets(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Targets, Fault> {
+        let is_part = !self.prefix.is_empty() || !self.filter.is_empty();
+        let one = |namespace: &str, of: &str, is_sure: bool, names: Option<&[String]>| Targets {
+            list: vec![Target {
+                namespace: namespace.to_owned(),
+                full_listing: (is_sure && !is_part).then(|| of.to_owned()),
+                is_found: false,
+                may_be_empty: is_sure || is_part,
+            }],
+            names: names.map(<[String]>::to_vec),
+            wait_in: Some(namespace.to_owned()),
+        };
+        if self.namespace != "*" {
+            return Ok(one(&self.namespace, &self.namespace, true, None));
         }
-        let found = |namespace| Target { namespace, is_full: true, is_found: true };
-        match namespaces(client, told) {
-            Ok(names) if !names.is_empty() => Ok(names.into_iter().map(found).collect()),
-            Err(Fault::Stopped) => Err(Fault::Stopped),
-            _ => Ok(one(false)),
+        let namespaces = Namespaces::ask(client, self.stale, told)?;
+        let (names, has_wildcard) = match &namespaces {
+            Namespaces::None => return Ok(one("*", "*", true, None)),
+            Namespaces::OnlyDefault => return Ok(one("default", "*", true, None)),
+            Namespaces::Unknown { .. } => (&[][..], false),
+            Namespaces::Listed { names, has_wildcard } => (&names[..], *has_wildcard),
+        };
+        if has_wildcard && (is_part || access::reads_every_namespace(client, self.stale, told)?) {
+            return Ok(one("*", "*", true, Some(names)));
+        }
+        if names.is_empty() {
+            return Ok(one("*", "*", false, namespaces.names()));
+        }
+        let found = |name: &String| Target {
+            namespace: name.clone(),
+            full_listing: (!is_part).then(|| name.clone()),
+            is_found: true,
+            may_be_empty: true,
+        };
+        let wait_in = match names {
+            [name] => Some(name.clone()),
+            _ => has_wildcard.then(|| "*".to_owned()),
+        };
+        Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
+    }
+
+    /// Refuses what the servers would answer with something else than was asked for: a namespace that does not exist,
+    /// which they show as an empty one, and a filter that they do not know. Returns true if they are known to do neither.
+    ///
+    /// # Errors
+    /// When something is refused, or Nomad cannot be asked.
+    pub fn check(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
+        if self.namespace != "*" {
+            Namespaces::ask(client, self.stale, told)?.check(&self.namespace)?;
+        }
+        if self.filter.is_empty() {
+            return Ok(true);
+        }
+        let query = [
+            ("namespace", self.namespace.as_str()),
+            ("per_page", "1"),
+            ("task_states", "false"),
+            ("filter", NO_FILTER),
+            ("stale", if self.stale { "true" } else { "" }),
+        ];
+        match client.ask(ALLOCATIONS, &query, told) {
+            Err(Fault::Status { status: 400, .. }) => Ok(true),
+            Ok(answer) => match glanced(answer)? {
+                (_, true) => Ok(false), // there is nothing that a filter could leave out
+                (_, false) => Err(Fault::NoFilter),
+            },
+            Err(fault) => Err(fault),
         }
     }
 
-    /// Waits until the allocations have changed since an index, or for some minutes. Returns at once when the index is
-    /// that of another time, as after a cluster was restored.
+    /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once when
+    /// the index is that of another time, as after a cluster was restored.
     ///
     /// # Errors
     /// When Nomad cannot be asked.
-    pub fn wait(&self, client: &Client, index: i64) -> Result<(), Fault> {
+    pub fn wait(&self, client: &Client, namespace: &str, index: i64) -> Result<(), Fault> {
         // An empty cluster is at index 0, with which a query would not wait.
         let index = index.max(1).to_string();
         let query = [
-            ("namespace", self.namespace.as_str()),
+            ("namespace", namespace),
             ("index", &index),
             ("wait", WAIT),
             ("per_page", "1"),
@@ -116,7 +188,8 @@ impl Ask {
 /// # Errors
 /// When Nomad does not give it.
 pub fn nodes(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
-    client.ask("/v1/nodes", &[("stale", if stale { "true" } else { "" })], told).and_then(glanced)
+    let answer = client.ask("/v1/nodes", &[("stale", if stale { "true" } else { "" })], told)?;
+    Ok(glanced(answer)?.0)
 }
 
 /// A listing as it arrives. An error of the stream means that it broke off.
@@ -137,19 +210,23 @@ pub struct Listing<'c> {
 }
 
 impl<'c> Listing<'c> {
-    /// Asks for the listing of a namespace.
+    /// Asks for a listing.
     ///
     /// # Errors
     /// When Nomad does not give it.
     pub fn open(
         client: &'c Client,
         ask: &'c Ask,
-        namespace: &'c str,
+        target: &'c Target,
         told: &mut dyn FnMut(&Fault),
     ) -> Result<Listing<'c>, Fault> {
+        let namespace = target.namespace.as_str();
         let answer = ask.page(client, namespace, "", told)?;
         let observed_at = time::now();
-        let Answer { index, next_token, body } = glanced(answer)?;
+        let (Answer { index, next_token, body }, is_empty) = glanced(answer)?;
+        if is_empty && !target.may_be_empty {
+            return Err(Fault::NothingListed);
+        }
         let join = next_token.is_some().then(Join::default);
         let ready = io::Cursor::new(Vec::new());
         Ok(Listing { client, ask, namespace, observed_at, index, body, next_token, join, ready, is_done: false })
@@ -169,7 +246,7 @@ impl<'c> Listing<'c> {
             }
             (_, Some(token)) => {
                 let page = self.ask.page(self.client, self.namespace, &token, &mut |_| {}).and_then(glanced);
-                let page = page.map_err(io::Error::other)?;
+                let (page, _) = page.map_err(io::Error::other)?;
                 (self.body, self.next_token) = (page.body, page.next_token);
                 Ok(Vec::new())
             }
@@ -196,60 +273,31 @@ impl Read for Listing<'_> {
     }
 }
 
-/// Whether the token can read every namespace: it manages the cluster, or there are no access rules at all.
-fn reads_everything(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Token {
-        r#type: String,
-    }
-    match client.ask("/v1/acl/token/self", &[], told) {
-        Ok(answer) => {
-            let token: Result<Token, _> = serde_json::from_reader(answer.body.take(SMALL));
-            Ok(token.is_ok_and(|token| token.r#type == "management"))
-        }
-        // Nomad before 0.7 has no access rules, and no such path.
-        Err(Fault::Status { text, .. }) if text.contains("ACL support disabled") => Ok(true),
-        Err(Fault::Status { status: 404, text, .. }) if text.is_empty() || text.contains("page not found") => Ok(true),
-        Err(Fault::Status { .. }) => Ok(false),
-        Err(fault) => Err(fault),
-    }
-}
-
-/// The names of the namespaces that there are, as far as the token may know of them, sorted.
-///
-/// # Errors
-/// When Nomad does not give them.
-pub fn namespaces(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Vec<String>, Fault> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Namespace {
-        name: String,
-    }
-    let answer = client.ask("/v1/namespaces", &[], told)?;
-    let namespaces: Result<Vec<Namespace>, _> = serde_json::from_reader(answer.body.take(SMALL));
-    let mut names: Vec<String> =
-        namespaces.map_err(|e| Fault::NotNomad(e.to_string()))?.into_iter().map(|n| n.name).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// An answer whose beginning was looked at: it is a list. A gateway may answer with a page for people.
-fn glanced(answer: Answer) -> Result<Answer, Fault> {
+/// Looks at the beginning of an answer: returns it, and true if it is a list without elements. It must be a list; a
+/// gateway may answer with a page for people.
+fn glanced(answer: Answer) -> Result<(Answer, bool), Fault> {
     let Answer { index, next_token, mut body } = answer;
-    let mut head = vec![0; GLANCE];
+    let mut head = vec![0u8; GLANCE];
     let mut len = 0;
-    while head[..len].trim_ascii_start().is_empty() && len < GLANCE {
+    let second = loop {
+        let mut visible = head[..len].iter().filter(|byte| !byte.is_ascii_whitespace());
+        match (visible.next(), visible.next()) {
+            (Some(b'['), Some(second)) => break Some(*second),
+            (Some(b'['), None) | (None, _) if len < GLANCE => {}
+            (Some(b'['), None) => break None,
+            _ => return Err(Fault::NotNomad("it is not a list".into())),
+        }
         match body.read(&mut head[len..]) {
-            Ok(0) => break,
+            Ok(0) if head[..len].trim_ascii_start().is_empty() => {
+                return Err(Fault::NotNomad("it is not a list".into()));
+            }
+            Ok(0) => break None,
             Ok(n) => len += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(Fault::Broken(e.to_string())),
         }
-    }
+    };
     head.truncate(len);
-    if head.trim_ascii_start().first() != Some(&b'[') {
-        return Err(Fault::NotNomad("it is no list".into()));
-    }
-    Ok(Answer { index, next_token, body: Box::new(io::Cursor::new(head).chain(body)) })
+    let answer = Answer { index, next_token, body: Box::new(io::Cursor::new(head).chain(body)) };
+    Ok((answer, second == Some(b']')))
 }

@@ -44,7 +44,8 @@ impl Events {
         let from = from.map(|index| index.to_string()).unwrap_or_default();
         let query = [("topic", "Allocation"), ("namespace", namespace), ("index", &from)];
         let mute = || Fault::Mute(namespace.to_owned());
-        let answer = client.ask_for_stream(EVENTS, &query, FIRST_SIGN.min(client.patience()))?;
+        let answer = client.ask_for_stream(EVENTS, &query, FIRST_SIGN.min(client.patience()));
+        let answer = answer.map_err(|fault| if fault.is_status(404) { Fault::NoStream } else { fault })?;
         let mut events = Events { body: BufReader::new(answer.body), first: None };
         events.first = match events.sign() {
             Ok(Some(sign)) => Some(sign),
@@ -87,6 +88,7 @@ impl Events {
                 Ok(Frame { index: Some(index) }) => Ok(Some(Sign::Frame { index, line })),
                 // The last line of a stream that broke off.
                 Err(_) if text.starts_with(b"{") => Err(Fault::Ended(" within a line".into())),
+                Err(_) if text.starts_with(b"<") => Err(Fault::NotNomad("it is a page, not an event stream".into())),
                 // Before 1.11.2 the reason is the last line.
                 Err(_) => Err(Fault::Ended(format!(": {}", reason(text)))),
             };

@@ -11,10 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Ended, Outage, Walk, Watching, telling};
+use super::cluster::{Ended, Walk, Watching, telling};
 use super::{Found, ObservedFrom, Origin};
 use crate::nomad::stream::{Events, Sign};
-use crate::nomad::{Client, Fault, Stop, Target, listing};
+use crate::nomad::{Client, Fault, Namespaces, Stop, Target, Targets};
 use crate::time;
 
 /// How many frames wait while a listing is read. Then the server waits, and in the end cuts the stream.
@@ -25,8 +25,6 @@ const LARGEST: usize = 4 << 20;
 const STREAMS: usize = 32;
 /// How often is listed when nothing calls for it. The stream does not tell what was collected.
 const LIST_EVERY: Duration = Duration::from_secs(600);
-/// How long streams last whose end is worth a word, whatever was said before.
-const LASTING: Duration = Duration::from_secs(60);
 /// How long is waited at a time for something to come.
 const HEED: Duration = Duration::from_millis(100);
 
@@ -76,11 +74,7 @@ impl<'w> Walk<'w, '_> {
         thread::scope(|scope| {
             let mut seen = Indices::new();
             let ended = loop {
-                let began = Instant::now();
                 let round = self.round(scope, watching, &mut seen);
-                if began.elapsed() > LASTING {
-                    self.outage = Outage::default();
-                }
                 if let Err(ended) = round.or_else(|ended| self.endure(ended)) {
                     break Err(ended);
                 }
@@ -102,18 +96,17 @@ impl<'w> Walk<'w, '_> {
     {
         // A stream that does not last leaves what listing alone would show, and costs no more.
         self.stop().sleep(self.may_list_at(watching).saturating_duration_since(Instant::now()));
-        let namespaces = self.namespaces()?;
         let targets = self.targets()?;
-        if targets.len() > STREAMS {
-            return self.list_instead(&format!("{} namespaces would need a stream each", targets.len()));
+        if targets.list.len() > STREAMS {
+            return self.list_instead(&format!("{} namespaces would need a stream each", targets.list.len()));
         }
-        let said = open(scope, &self.cluster.client, &targets, seen);
+        let said = open(scope, &self.cluster.client, &targets.list, seen);
         let mut frames = Frames::default();
-        let next = self.listen(watching, namespaces, &targets, &said, &mut frames, seen);
+        let next = self.listen(watching, &targets, &said, &mut frames, seen);
         if !matches!(next, Err(Ended::Unwanted)) {
             for (number, said) in rest(&said, self.stop()) {
                 if let Said::Sign(sign) = said {
-                    frames.add(sign, &targets[number], seen);
+                    frames.add(sign, &targets.list[number], seen);
                 }
             }
             self.hand_on(&mut frames)?;
@@ -133,27 +126,29 @@ impl<'w> Walk<'w, '_> {
     fn listen(
         &mut self,
         watching: Watching,
-        namespaces: Option<Vec<String>>,
-        targets: &[Target],
+        targets: &Targets,
         said: &Receiver<(usize, Said)>,
         frames: &mut Frames,
         seen: &mut Indices,
     ) -> Result<Next, Ended> {
-        let mut states: Vec<State> = targets.iter().map(|_| State::Asked).collect();
-        let (mut listed, mut list_at) = (false, Instant::now());
+        let mut states: Vec<State> = targets.list.iter().map(|_| State::Asked).collect();
+        // For each stream whether a listing shows its namespace; nothing before there was one.
+        let mut is_readable: Option<Vec<bool>> = None;
+        let mut list_at = Instant::now();
         let mut look_at = Instant::now() + watching.min_interval;
         while !self.stop().is_set() {
             match said.recv_timeout(HEED) {
                 Ok((number, Said::Sign(sign))) => {
                     states[number] = State::Open;
-                    if frames.add(sign, &targets[number], seen) {
+                    if frames.add(sign, &targets.list[number], seen) {
                         list_at = list_at.min(self.may_list_at(watching));
                     }
                 }
                 // We are told to stop ourselves, which is no trouble of the stream.
                 Ok((_, Said::Over(Fault::Stopped))) => break,
                 Ok((number, Said::Over(fault))) => {
-                    if !is_refusal(&fault) && self.outage.is_news(&fault) {
+                    let may_read = is_readable.as_ref().is_none_or(|is_readable| is_readable[number]);
+                    if may_read && !is_refusal(&fault) && self.outage.begin(&fault, Instant::now()) {
                         self.tell(format!("{fault}; opening it again, and listing what it may have missed"));
                     }
                     states[number] = State::Over(fault);
@@ -164,17 +159,22 @@ impl<'w> Walk<'w, '_> {
             }
             let is_asked = states.iter().any(|state| matches!(state, State::Asked));
             if !is_asked && Instant::now() >= list_at && !self.stop().is_set() {
-                if listed && namespaces.is_none() && self.cluster.ask.namespace == "*" {
+                if is_readable.is_some() && targets.names.is_none() && self.cluster.ask.namespace == "*" {
                     // Which namespaces there are by now only another stream tells.
                     return Ok(Next::Again);
                 }
-                let is_readable = self.list(targets)?.is_readable;
-                (listed, list_at) = (true, Instant::now() + LIST_EVERY);
-                if let Some(fault) = refused(&states, &is_readable) {
+                let listed = self.list(targets)?;
+                list_at = Instant::now() + LIST_EVERY;
+                if let Some(fault) = refused(&states, &listed.is_readable) {
                     return Ok(Next::List(fault.clone()));
                 }
+                if listed.is_whole && !is_broken(&states, &listed.is_readable) {
+                    self.instead = None;
+                    self.recovered();
+                }
+                is_readable = Some(listed.is_readable);
             }
-            if listed && states.iter().any(|state| matches!(state, State::Over(fault) if !is_refusal(fault))) {
+            if is_readable.as_ref().is_some_and(|is_readable| is_broken(&states, is_readable)) {
                 return Ok(Next::Again);
             }
             if frames.are_due(watching.min_interval) {
@@ -183,7 +183,10 @@ impl<'w> Walk<'w, '_> {
             if Instant::now() >= look_at {
                 look_at = Instant::now() + watching.min_interval;
                 let there = self.namespaces()?;
-                if there.is_some() && there != namespaces {
+                if there.is_some() && is_readable.is_some() {
+                    self.recovered();
+                }
+                if there.is_some() && there != targets.names {
                     // A stream carries the namespaces that there were when it was opened.
                     return Ok(Next::Anew);
                 }
@@ -199,7 +202,11 @@ impl<'w> Walk<'w, '_> {
 
     /// Lists with every change for a while, since there can be no stream.
     fn list_instead(&mut self, why: &str) -> Result<(), Ended> {
-        self.tell(format!("{why}; listing with every change instead, as --watch does"));
+        // It is tried again every few minutes, and said once.
+        if self.instead.as_deref() != Some(why) {
+            self.instead = Some(why.to_owned());
+            self.tell(format!("{why}; listing with every change instead, as --watch does"));
+        }
         self.list_until(Some(Instant::now() + LIST_EVERY))
     }
 
@@ -208,8 +215,9 @@ impl<'w> Walk<'w, '_> {
         if self.cluster.ask.namespace != "*" {
             return Ok(None);
         }
-        match listing::namespaces(&self.cluster.client, &mut telling(self.origin, self.visit)) {
-            Ok(names) => Ok(Some(names)),
+        let mut told = telling(self.origin, self.visit, &mut self.outage);
+        match Namespaces::ask(&self.cluster.client, self.cluster.ask.stale, &mut told) {
+            Ok(namespaces) => Ok(namespaces.names().map(<[String]>::to_vec)),
             Err(Fault::Stopped) => Err(Fault::Stopped.into()),
             Err(_) => Ok(None),
         }
@@ -289,7 +297,13 @@ fn rest(said: &Receiver<(usize, Said)>, stop: &Stop) -> Vec<(usize, Said)> {
 
 /// Whether there is no use in asking for a stream again soon.
 fn is_refusal(fault: &Fault) -> bool {
-    matches!(fault, Fault::Mute(_) | Fault::Status { .. }) && !fault.is_passing()
+    matches!(fault, Fault::Mute(_) | Fault::NoStream | Fault::NotNomad(_) | Fault::Status { .. }) && !fault.is_passing()
+}
+
+/// Returns true if the stream of a namespace that can be read has ended and may be opened again.
+fn is_broken(states: &[State], is_readable: &[bool]) -> bool {
+    let is_over = |state: &State| matches!(state, State::Over(fault) if !is_refusal(fault));
+    states.iter().zip(is_readable).any(|(state, is_readable)| *is_readable && is_over(state))
 }
 
 /// Why a namespace that can be listed is refused a stream, or none gets one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::agent::{Agent, Ending, Reply, Request};
 use super::replay::{Opened, Replay, Trouble};
-use super::{TOKEN, aside, listed, listing};
+use super::{TOKEN, aside, listed, listing, namespaces};
 use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
 use crate::support::{Exported, Row};
@@ -162,7 +162,7 @@ fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
         (silent(0), "not even a heartbeat"),
         (silent(3), "not even a heartbeat"),
         (Reply::status("500 Internal Server Error", "Permission denied"), "read-job"),
-        (Reply::status("404 Not Found", ""), "one too old"),
+        (Reply::status("404 Not Found", ""), "no event stream"),
     ];
     for (reply, word) in denied {
         let agent = Agent::new(move |request: &Request| match request.path.as_str() {
@@ -199,7 +199,7 @@ fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
 fn a_token_that_reads_some_namespaces_follows_each_of_them() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
-        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"prod"},{"Name":"default"},{"Name":"jobs-only"}]"#),
+        ("/v1/namespaces", _) => namespaces(&["prod", "default", "jobs-only"]),
         ("/v1/allocations" | "/v1/event/stream", "jobs-only") => Reply::recorded("acl-list-bad-token.txt"),
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
         ("/v1/event/stream", name) => {

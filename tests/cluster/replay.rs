@@ -142,8 +142,8 @@ impl Replay {
                 self.list(request.parameter("namespace"))
             }
             "/v1/namespaces" => {
-                let names: Vec<String> = self.namespaces().iter().map(|n| format!(r#"{{"Name":"{n}"}}"#)).collect();
-                Reply::list(1, format!("[{}]", names.join(",")))
+                let names: Vec<String> = self.namespaces().into_iter().collect();
+                super::namespaces(&names)
             }
             "/v1/event/stream" => self.stream(request),
             _ => super::aside(request),

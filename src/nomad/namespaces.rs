@@ -1,0 +1,149 @@
+//! Which namespaces a cluster has, and whether its servers take `*` for all of them.
+//!
+//! What `/v1/namespaces` answers changed with Nomad: 404 before 0.7, which had no namespaces; 501 in the open-source
+//! versions 0.7 to 0.12, which had `default` only; a list since 1.0, and in Nomad Enterprise since 0.7. The list of
+//! allocations takes `*` for all since 0.12.0; from 0.7 to 0.11 it takes it for the name of a namespace, and lists
+//! nothing.
+
+use std::io::Read;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::listing::SMALL;
+use super::{Client, Fault};
+
+/// What is known of a cluster's namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespaces {
+    /// Nomad before 0.7: a listing shows every allocation, whatever namespace is asked for.
+    None,
+    /// Open-source Nomad 0.7 to 0.12: `default` is the only one.
+    OnlyDefault,
+    /// Those that the token may know of.
+    Listed {
+        /// Their names, sorted.
+        names: Vec<String>,
+        /// Whether the servers are known to take `*` for all.
+        has_wildcard: bool,
+    },
+    /// Nomad does not say.
+    Unknown {
+        /// Whether the servers are known to take `*` for all.
+        has_wildcard: bool,
+    },
+}
+
+impl Namespaces {
+    /// Asks for them.
+    ///
+    /// # Errors
+    /// When Nomad cannot be asked. That it denies the answer is not an error.
+    pub fn ask(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Namespaces, Fault> {
+        let answer = match client.ask("/v1/namespaces", &[("stale", if stale { "true" } else { "" })], told) {
+            Ok(answer) => answer,
+            Err(Fault::Status { status: 501, .. }) => return Ok(Namespaces::OnlyDefault),
+            Err(fault @ Fault::Status { .. }) if !fault.is_passing() => {
+                let version = version(client, told)?;
+                // A gateway may answer 404, too.
+                if fault.is_status(404) && version.is_some_and(|version| version < [0, 7]) {
+                    return Ok(Namespaces::None);
+                }
+                return Ok(Namespaces::Unknown { has_wildcard: has_wildcard(version) });
+            }
+            Err(fault) => return Err(fault),
+        };
+        let listed: Vec<Map<String, Value>> =
+            serde_json::from_reader(answer.body.take(SMALL)).map_err(|e| Fault::NotNomad(e.to_string()))?;
+        // Nomad has this field since 1.3, though it may be null.
+        let is_new = listed.iter().any(|namespace| namespace.contains_key("Capabilities"));
+        let has_wildcard = is_new || has_wildcard(version(client, told)?);
+        let names = listed.iter().filter_map(|namespace| namespace.get("Name")?.as_str());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(Namespaces::Listed { names, has_wildcard })
+    }
+
+    /// The names of all that the token may know of, if they are known.
+    pub fn names(&self) -> Option<&[String]> {
+        match self {
+            Namespaces::Listed { names, .. } => Some(names),
+            _ => None,
+        }
+    }
+
+    /// Refuses a namespace that does not exist. Where a token may know of none, Nomad's own refusal says more.
+    ///
+    /// # Errors
+    /// When it is none of those that are known.
+    pub fn check(&self, wanted: &str) -> Result<(), Fault> {
+        let known = match self {
+            Namespaces::None | Namespaces::OnlyDefault => vec!["default".to_owned()],
+            Namespaces::Listed { names, .. } if !names.is_empty() => names.clone(),
+            Namespaces::Listed { .. } | Namespaces::Unknown { .. } => return Ok(()),
+        };
+        if known.iter().any(|name| name == wanted) {
+            return Ok(());
+        }
+        Err(Fault::NoNamespace { wanted: wanted.to_owned(), known })
+    }
+}
+
+/// Whether a version's list of allocations takes `*` for all namespaces.
+fn has_wildcard(version: Option<[u64; 2]>) -> bool {
+    version.is_some_and(|version| version >= [0, 12])
+}
+
+/// The agent's version, major and minor; `None` when the token may not know it.
+fn version(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 2]>, Fault> {
+    #[derive(Deserialize)]
+    struct Agent {
+        config: Config,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Config {
+        version: Value,
+    }
+    let answer = match client.ask("/v1/agent/self", &[], told) {
+        Ok(answer) => answer,
+        Err(fault @ Fault::Status { .. }) if !fault.is_passing() => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let agent: Option<Agent> = serde_json::from_reader(answer.body.take(SMALL)).ok();
+    let version = agent.map(|agent| agent.config.version);
+    // A text before 0.6.
+    let text = version.as_ref().and_then(|version| version.as_str().or_else(|| version.get("Version")?.as_str()));
+    Ok(text.and_then(parse))
+}
+
+/// Major and minor of a version such as `0.11.3` or `1.10.2+ent`.
+fn parse(text: &str) -> Option<[u64; 2]> {
+    let mut parts = text.trim_start_matches('v').split('.');
+    Some([parts.next()?.parse().ok()?, parts.next()?.parse().ok()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(!has_wildcard(parse("0.11.8")) && has_wildcard(parse("0.12.0")) && has_wildcard(parse("v1.10.2+ent")));
+        assert!(!has_wildcard(parse("0.9.7")) && !has_wildcard(parse("")) && !has_wildcard(None));
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_of_those_known_is_refused() {
+        let listed = |names: &[&str]| Namespaces::Listed {
+            names: names.iter().map(ToString::to_string).collect(),
+            has_wildcard: true,
+        };
+        assert!(listed(&["default", "prod"]).check("prod").is_ok());
+        assert!(listed(&[]).check("prod").is_ok(), "a token that may know of none");
+        assert!(Namespaces::OnlyDefault.check("default").is_ok());
+        let problem = listed(&["default", "prod"]).check("prdo").unwrap_err().to_string();
+        assert_eq!(problem, "there is no namespace \"prdo\"; the known ones are default, prod");
+        assert!(Namespaces::OnlyDefault.check("prod").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Times in which a cluster cannot be asked: what is said of each, and how long to wait.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use crate::nomad::Fault;
+
+/// The first pause before the cluster is asked again; each further one is twice as long.
+pub const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long the cluster must have answered before a fault that was reported is reported again.
+const LASTING: Duration = Duration::from_secs(60);
+/// How long an outage that follows such a fault sooner may last without a report.
+const UNREPORTED: Duration = Duration::from_secs(10);
+
+/// The state of the connection to a cluster: one outage gets one warning, and one word when it is over.
+#[derive(Debug, Default)]
+pub struct Outage {
+    /// When the outage began; `None` while there is none.
+    began: Option<Instant>,
+    /// Whether this outage was reported.
+    is_reported: bool,
+    /// The fault that was reported last, and when its outage, or one like it, was over.
+    before: Option<(Fault, Option<Instant>)>,
+    pause: Option<Duration>,
+}
+
+impl Outage {
+    /// Takes note of a fault. Returns true if it is to be reported.
+    pub fn begin(&mut self, fault: &Fault, now: Instant) -> bool {
+        let began = *self.began.get_or_insert(now);
+        if self.is_reported {
+            return false;
+        }
+        let is_repeated = self.before.as_ref().is_some_and(|(before, over)| {
+            mem::discriminant(before) == mem::discriminant(fault)
+                && over.is_some_and(|over| began.duration_since(over) < LASTING)
+        });
+        if is_repeated && now.duration_since(began) < UNREPORTED {
+            return false;
+        }
+        self.is_reported = true;
+        self.before = Some((fault.clone(), None));
+        true
+    }
+
+    /// Takes note that the cluster answers. Returns how long it did not, if that was reported.
+    pub fn end(&mut self, now: Instant) -> Option<Duration> {
+        self.pause = None;
+        let began = self.began.take()?;
+        if let Some((_, over)) = &mut self.before {
+            *over = Some(now);
+        }
+        mem::take(&mut self.is_reported).then(|| now.duration_since(began))
+    }
+
+    /// The next pause.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.pause.map_or(PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        self.pause = Some(pause);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_reported_once_and_its_end_once() {
+        let (mut outage, start) = (Outage::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (refused, silent) = (Fault::Refused("a".into()), Fault::Silent(PAUSE));
+        assert_eq!(outage.end(at(0)), None);
+        assert!(outage.begin(&refused, at(1)));
+        assert!(!outage.begin(&silent, at(2)) && !outage.begin(&refused, at(3)));
+        assert_eq!(outage.end(at(5)), Some(Duration::from_secs(4)));
+        assert_eq!(outage.end(at(6)), None);
+        // Another one soon after is reported if it is of another kind, or lasts.
+        assert!(!outage.begin(&refused, at(20)));
+        assert_eq!(outage.end(at(21)), None);
+        assert!(!outage.begin(&refused, at(30)) && outage.begin(&refused, at(41)));
+        assert_eq!(outage.end(at(45)), Some(Duration::from_secs(15)));
+        assert!(outage.begin(&silent, at(50)));
+        assert_eq!(outage.end(at(51)), Some(PAUSE));
+        assert!(outage.begin(&silent, at(112)));
+    }
+
+    #[test]
+    fn pauses_double_until_the_cluster_answers() {
+        let mut outage = Outage::default();
+        let pauses: Vec<u64> = (0..8).map(|_| outage.pause().as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        outage.end(Instant::now());
+        assert_eq!(outage.pause(), PAUSE);
+    }
+}

@@ -1,0 +1,149 @@
+//! A cluster that does not answer for a while: one warning, and one word when it is over.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::agent::{Agent, Ending, Over, Reply, Request, pem};
+use super::{answer, aside, listed, listing, namespaces};
+use crate::desk::{Desk, Ran, allocation};
+
+/// How an agent fails that is away: as a whole, or without a leader.
+fn failing(kind: usize) -> Reply {
+    match kind {
+        0 => Reply::hang_up(),
+        _ => Reply::status("500 Internal Server Error", "No cluster leader"),
+    }
+}
+
+/// An agent that is away while a flag is set, and its streams with it.
+fn agent(away: &Arc<AtomicBool>, kind: usize) -> Agent {
+    let away = Arc::clone(away);
+    Agent::new(move |request: &Request| {
+        if away.load(Ordering::SeqCst) {
+            return failing(kind);
+        }
+        match request.path.as_str() {
+            "/v1/event/stream" => {
+                let away = Arc::clone(&away);
+                Reply::stream(move |out| {
+                    while !away.load(Ordering::SeqCst) {
+                        out.write_all(b"{}\n")?;
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                    Ok(Ending::Reset)
+                })
+            }
+            "/v1/allocations" if !request.parameter("index").is_empty() => {
+                thread::sleep(Duration::from_millis(200));
+                answer(request)
+            }
+            _ => answer(request),
+        }
+    })
+}
+
+/// Waits until an agent was asked something more so often.
+fn until(agent: &Agent, more: usize) {
+    let before = agent.requests().len();
+    for _ in 0..1000 {
+        if agent.requests().len() >= before + more {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the agent was not asked");
+}
+
+#[test]
+fn an_outage_is_told_once_and_its_end_once() {
+    let ways: [&[&str]; 3] = [
+        &["export", "-o", "out", "--watch", "--min-interval", "100ms"],
+        &["export", "-o", "out", "--stream", "--min-interval", "100ms"],
+        &["fetch", "-o", "out", "--every", "100ms"],
+    ];
+    for way in ways {
+        for kind in [0, 1] {
+            let away = Arc::new(AtomicBool::new(false));
+            let (desk, agent) = (Desk::new(), agent(&away, kind));
+            let run = [way, &[agent.address.as_str()]].concat();
+            let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+            until(&agent, 8);
+            away.store(true, Ordering::SeqCst);
+            until(&agent, 8);
+            away.store(false, Ordering::SeqCst);
+            until(&agent, 12);
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+            let ran = Ran::of(child.wait_with_output().expect("an end"));
+            let about = ran.err.lines().filter(|line| line.contains(&agent.address) && !line.contains("asking http"));
+            let about: Vec<&str> = about.collect();
+            let is_end = |line: &&str| line.contains("it answers again, after ");
+            assert_eq!(about.len(), 2, "{way:?} {kind}\n{}", ran.err);
+            assert!(!is_end(&about[0]) && is_end(&about[1]), "{way:?} {kind}\n{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_fault_that_passes_within_a_request_is_told_with_its_end() {
+    let times = AtomicUsize::new(0);
+    let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0..3 => Reply::status("503 Service Unavailable", "wait"),
+        _ => Reply::list(9, listing()),
+    });
+    let desk = Desk::new();
+    let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0).says("it answers again");
+    assert_eq!(ran.err.matches("; asking again").count(), 1, "{}", ran.err);
+    assert!(!desk.nomad(&[], &["query", "snapshots", &agent.address, "-q"]).ends(0).err.contains("again"));
+}
+
+#[test]
+fn the_end_of_a_connection_is_told_in_our_words() {
+    let desk = Desk::new();
+    let ca = pem("ca.pem").to_string_lossy().into_owned();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let agent = Agent::over(&Over::Tls(false), move |request| match request.path.as_str() {
+        // TLS has a farewell of its own, which a stream that Nomad ends lacks.
+        "/v1/event/stream" => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Reply::stream(|out| {
+                out.write_all(b"{}\n")?;
+                thread::sleep(Duration::from_millis(300));
+                Ok(Ending::Closed)
+            })
+        }
+        _ => answer(request),
+    });
+    let address = agent.address.replace("127.0.0.1", "localhost");
+    let run = ["export", &address, "-o", "out", "--stream", "--min-interval", "100ms", "--ca-cert", &ca];
+    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    for _ in 0..500 {
+        if count.load(Ordering::SeqCst) >= 3 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0).says("the other side closed it");
+    assert!(!ran.err.contains("docs.rs") && !ran.err.contains("close_notify"), "{}", ran.err);
+}
+
+#[test]
+fn looks_are_counted_and_not_their_listings() {
+    // A token that reads some namespaces has each of them listed, one right after the other.
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
+        ("/v1/namespaces", _) => namespaces(&["prod", "default", "staging"]),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "2s"]).ends(0);
+    let ran = desk.nomad(&[], &["report", "dumps", "--format", "json"]).ends(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).expect("a report");
+    let every = report["input"]["observed_every_seconds"].as_f64().expect("a time");
+    assert!((0.9..2.0).contains(&every), "{every}");
+}

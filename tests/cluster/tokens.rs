@@ -1,0 +1,233 @@
+//! What a token may read, and how Nomad says so: one listing and one stream where it is everything, each namespace by
+//! itself where it is not known to be, and a refusal that names its reason.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::agent::{Agent, Ending, Reply, Request};
+use super::versions::going_on;
+use super::{TOKEN, answer, aside, listing, namespaces};
+use crate::desk::{Desk, allocation};
+
+/// What Nomad 2.0.5 without access rules answers to every token.
+const RULES_OFF: &str = r#"{"AccessorID":"acls-disabled","SecretID":"","Name":"ACLs disabled token","Type":"client","Policies":null,"Roles":null,"Global":false,"Hash":null,"CreateTime":"0001-01-01T00:00:00Z","ExpirationTime":null,"ExpirationTTL":"","CreateIndex":0,"ModifyIndex":0}"#;
+
+/// A workload identity, but for its signature.
+const IDENTITY: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2IifQ.c2lnbmF0dXJl";
+
+/// A client token with these policies, and one role.
+fn token(policies: &[&str], role: &str) -> String {
+    format!(
+        r#"{{"AccessorID":"9c2f2cf5","SecretID":"{TOKEN}","Name":"alloclog","Type":"client","Policies":{policies:?},"Roles":[{{"ID":"{role}","Name":"r"}}],"Global":false,"ExpirationTime":null}}"#
+    )
+}
+
+/// A policy whose rules for namespaces are these.
+fn policy(rules: &[(&str, &str)]) -> String {
+    let rule = |(name, capabilities): &(&str, &str)| {
+        let capabilities: Vec<&str> = capabilities.split(' ').filter(|text| !text.is_empty()).collect();
+        format!(r#"{{"Name":"{name}","Policy":"","Capabilities":{capabilities:?},"Variables":null}}"#)
+    };
+    let rules: Vec<String> = rules.iter().map(rule).collect();
+    format!(
+        r#"{{"Name":"p","Rules":"…","RulesJSON":{{"Namespaces":[{}],"NodePools":null,"Node":{{"Policy":"read"}}}},"JobACL":null}}"#,
+        rules.join(",")
+    )
+}
+
+/// A stream that stays open.
+fn quiet() -> Reply {
+    Reply::stream(|out| {
+        loop {
+            out.write_all(b"{}\n")?;
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    })
+}
+
+/// A cluster with a hundred and twenty-one namespaces, whose ACL API answers so.
+fn cluster(acl: &[(&str, String)]) -> Agent {
+    let acl: BTreeMap<String, String> =
+        acl.iter().map(|(path, text)| (format!("/v1/acl/{path}"), text.clone())).collect();
+    let names: Vec<String> = (0..120).map(|n| format!("team-{n}")).chain(["default".to_owned()]).collect();
+    Agent::new(move |request| match (request.path.as_str(), request.parameter("namespace")) {
+        (path, _) if acl.contains_key(path) => Reply::list(1, acl[path].clone()),
+        (path, _) if path.starts_with("/v1/acl/") => Reply::status("404 Not Found", "ACL token not found"),
+        ("/v1/namespaces", _) => namespaces(&names),
+        ("/v1/allocations", "*" | "default") => Reply::list(5, listing()),
+        ("/v1/allocations", _) => Reply::list(5, "[]"),
+        ("/v1/event/stream", _) => quiet(),
+        _ => aside(request),
+    })
+}
+
+/// Everything is one listing, one array in a file, and one stream.
+fn is_one(agent: &Agent, token: &[(&str, &str)]) {
+    let desk = Desk::new();
+    desk.nomad(token, &["export", &agent.address, "-o", "out"]).ends(0);
+    let row = desk.ledger("out").remove(0);
+    assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
+    assert_eq!(agent.asked("/v1/allocations").len(), 1);
+    desk.nomad(token, &["fetch", &agent.address, "-o", "x.json"]).ends(0);
+    assert_eq!(std::fs::read_to_string(desk.path("x.json")).expect("a file"), listing());
+}
+
+#[test]
+fn without_access_rules_everything_is_one_listing_and_one_stream() {
+    let agent = cluster(&[("token/self", RULES_OFF.to_owned())]);
+    is_one(&agent, &[]);
+    let desk = Desk::new();
+    let ran = going_on(&desk, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 8).ends(0);
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+    let streams = agent.asked("/v1/event/stream");
+    assert_eq!((streams.len(), streams[0].parameter("namespace")), (1, "*"));
+}
+
+#[test]
+fn a_token_whose_policies_read_everything_has_one_listing() {
+    let role = |policies: &str| format!(r#"{{"ID":"r1","Name":"r","Policies":[{policies}]}}"#);
+    let all = policy(&[("*", "list-jobs read-job"), ("team-1", "read-job submit-job")]);
+    for acl in [
+        vec![("token/self", token(&["all"], "r1")), ("role/r1", role("")), ("policy/all", all.clone())],
+        vec![("token/self", token(&[], "r1")), ("role/r1", role(r#"{"Name":"all"}"#)), ("policy/all", all.clone())],
+    ] {
+        is_one(&cluster(&acl), &[("NOMAD_TOKEN", TOKEN)]);
+    }
+    // A workload identity is no ACL token; Nomad lists its policies since 1.11.
+    let identity = [("policies", r#"[{"Name":"all","JobACL":null}]"#.to_owned()), ("policy/all", all.clone())];
+    is_one(&cluster(&identity), &[("NOMAD_TOKEN", IDENTITY)]);
+    is_one(&cluster(&[("policy/anonymous", all)]), &[]);
+}
+
+#[test]
+fn a_token_that_is_not_known_to_read_everything_has_each_namespace_listed() {
+    let all = || policy(&[("*", "read-job")]);
+    let role = r#"{"ID":"r1","Name":"r","Policies":[{"Name":"less"}]}"#.to_owned();
+    let less = |rules| {
+        let token = token(&["all"], "r1");
+        vec![("token/self", token), ("role/r1", role.clone()), ("policy/all", all()), ("policy/less", policy(rules))]
+    };
+    let text_only = r#"{"Name":"all","Rules":"namespace \"*\" { policy = \"read\" }","RulesJSON":null}"#.to_owned();
+    for (acl, token) in [
+        (less(&[("team-1", "list-jobs")]), TOKEN),
+        (less(&[("team-*", "deny")]), TOKEN),
+        (less(&[("*", "deny")]), TOKEN),
+        // What cannot be read proves nothing.
+        (vec![("token/self", token(&["all"], "r1")), ("policy/all", all())], TOKEN),
+        (
+            vec![("token/self", r#"{"Type":"client","Policies":["all","hidden"]}"#.to_owned()), ("policy/all", all())],
+            TOKEN,
+        ),
+        (vec![("token/self", r#"{"Type":"client","Policies":["all"]}"#.to_owned()), ("policy/all", text_only)], TOKEN),
+        (vec![], IDENTITY),
+    ] {
+        let (desk, agent) = (Desk::new(), cluster(&acl));
+        desk.nomad(&[("NOMAD_TOKEN", token)], &["export", &agent.address, "-o", "out"]).ends(0);
+        assert_eq!(agent.asked("/v1/allocations").len(), 121, "{acl:?}");
+        let ledger = desk.ledger("out");
+        assert!(
+            ledger.iter().take(121).all(|row| row["is_full_listing"] == true && row["namespace"] != "*"),
+            "{acl:?}"
+        );
+    }
+}
+
+#[test]
+fn without_a_leader_only_what_may_be_stale_is_answered() {
+    let leaderless = |request: &Request| match request.parameter("stale") {
+        "true" => match request.path.as_str() {
+            "/v1/acl/token/self" => Reply::list(1, r#"{"Type":"client","Policies":["all"]}"#),
+            "/v1/acl/policy/all" => Reply::list(1, policy(&[("*", "read-job")])),
+            _ => answer(request),
+        },
+        _ => Reply::status("500 Internal Server Error", "No cluster leader"),
+    };
+    let (desk, agent) = (Desk::new(), Agent::new(leaderless));
+    let began = Instant::now();
+    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out", "--stale"]).ends(0);
+    assert!(!ran.err.contains("warning") && began.elapsed() < Duration::from_secs(3), "{}", ran.err);
+    assert_eq!(desk.ledger("out")[0]["is_full_listing"], true);
+    desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "one", "--stale", "--namespace", "prod"])
+        .ends(0);
+    desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &agent.address]).ends(1).says("--stale");
+}
+
+#[test]
+fn a_token_that_may_only_list_jobs_ends_and_names_the_policy() {
+    // A denied stream of Nomad 2.0.5: status 200, then nothing, then the end, at times as a reset.
+    for ending in [Ending::Closed, Ending::Reset] {
+        let agent = Agent::new(move |request| match request.path.as_str() {
+            "/v1/acl/token/self" => Reply::list(1, r#"{"Type":"client","Policies":["p"]}"#),
+            "/v1/acl/policy/p" => Reply::list(1, policy(&[("default", "list-jobs"), ("prod", "list-jobs")])),
+            "/v1/namespaces" => namespaces(&["default", "prod"]),
+            "/v1/allocations" => Reply::recorded("acl-list-listjobs-prod-star.txt"),
+            "/v1/event/stream" => Reply::stream(move |_| Ok(ending)),
+            _ => aside(request),
+        });
+        let desk = Desk::new();
+        for way in [&[][..], &["--watch"], &["--stream"]] {
+            let run = [&["export", &agent.address, "-o", "out"], way].concat();
+            let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &run).ends(1);
+            ran.says("its policy needs namespace \"*\" { capabilities = [\"read-job\"] }");
+        }
+        assert!(agent.requests().len() < 40, "{}", agent.requests().len());
+        assert!(desk.names().is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_is_denied_where_nothing_is_read_does_not_keep_the_others_from_lasting() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client","Policies":[]}"#),
+        ("/v1/namespaces", _) => namespaces(&["default", "jobs-only"]),
+        ("/v1/allocations", "default") => Reply::list(5, format!("[{}]", allocation("a", "default", "j"))),
+        ("/v1/allocations", _) => Reply::recorded("acl-list-listjobs-prod-star.txt"),
+        ("/v1/event/stream", "default") => quiet(),
+        ("/v1/event/stream", _) => Reply::stream(|_| Ok(Ending::Reset)),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    let ran = going_on(&desk, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 12).ends(0);
+    assert_eq!(agent.asked("/v1/event/stream").len(), 2);
+    assert_eq!(ran.err.matches("namespace jobs-only: the token may not read").count(), 1, "{}", ran.err);
+}
+
+#[test]
+fn a_token_that_is_unknown_or_expired_is_called_that() {
+    let denied = || Reply::recorded("acl-list-bad-token.txt");
+    let expired = r#"{"AccessorID":"x","Type":"client","Policies":["p"],"ExpirationTime":"2026-11-23T18:30:48.5Z"}"#;
+    type Case<'c> = (&'c str, &'c str, Reply, &'c str);
+    let cases: [Case<'_>; 7] = [
+        // Nomad before 1.10.1, and since.
+        (TOKEN, "self", Reply::status("404 Not Found", "ACL token not found"), "this cluster does not know the token"),
+        (TOKEN, "self", denied(), "this cluster does not know the token"),
+        (TOKEN, "self", Reply::list(1, expired), "the token expired at 2026-11-23T18:30:48.5Z"),
+        (
+            TOKEN,
+            "self",
+            Reply::status("500 Internal Server Error", "rpc error: ACL token expired"),
+            "the token has expired",
+        ),
+        ("garbage", "self", Reply::status("500 Internal Server Error", "x"), "neither an ACL token"),
+        (IDENTITY, "identity", denied(), "the workload identity is not accepted"),
+        // Before 1.3 the listing itself says so.
+        (TOKEN, "list", Reply::status("403 Forbidden", "ACL token not found"), "this cluster does not know the token"),
+    ];
+    for (token, place, reply, words) in cases {
+        let of_list = if place == "list" { reply.clone() } else { denied() };
+        let agent = Agent::new(move |request| match (request.path.as_str(), place) {
+            ("/v1/acl/token/self", "identity") => Reply::status("404 Not Found", "ACL token not found"),
+            ("/v1/acl/policies", "identity") | ("/v1/acl/token/self", "self") => reply.clone(),
+            ("/v1/allocations", _) => of_list.clone(),
+            ("/v1/namespaces", _) => denied(),
+            ("/v1/event/stream", _) => Reply::stream(|_| Ok(Ending::Closed)),
+            _ => Reply::recorded("acl-nodes-anonymous.txt"),
+        });
+        let desk = Desk::new();
+        for arguments in [&[][..], &["--namespace", "prod"], &["--watch"], &["--stream"]] {
+            let run = [&["export", &agent.address, "-o", "x"], arguments].concat();
+            let ran = desk.nomad(&[("NOMAD_TOKEN", token)], &run).ends(1).says(words);
+            assert!(!ran.err.contains(token), "{}", ran.err);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Old versions of Nomad, and what they do not know: namespaces, `*` for all of them, filters, event streams.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::agent::{Agent, Reply, Request};
+use super::{aside, listed, listing, namespaces};
+use crate::desk::{Desk, Ran, allocation};
+
+/// Nomad 0.9.7 without access rules: one namespace, of which `*` is not the name.
+fn nomad_0_9(request: &Request) -> Reply {
+    match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/allocations", "default") => Reply::list(1012, listing()),
+        ("/v1/allocations", _) => Reply::recorded("0.9.7-list-star.txt"),
+        ("/v1/namespaces", _) => Reply::recorded("0.9.7-namespaces.txt"),
+        ("/v1/acl/token/self", _) => Reply::recorded("0.9.7-acl-token-self.txt"),
+        ("/v1/event/stream", _) => Reply::recorded("0.9.7-event-stream.txt"),
+        ("/ui/", _) => Reply::status("200 OK", "<!DOCTYPE html><html></html>"),
+        _ => aside(request),
+    }
+}
+
+/// Nomad 0.6.3: no namespaces, so that every listing shows all.
+fn nomad_0_6(request: &Request) -> Reply {
+    match request.path.as_str() {
+        "/v1/allocations" => Reply::list(1076, listing()),
+        "/v1/namespaces" => Reply::recorded("0.6.3-namespaces.txt"),
+        "/v1/acl/token/self" => Reply::recorded("0.6.3-acl-token-self.txt"),
+        "/v1/event/stream" => Reply::recorded("0.6.3-event-stream.txt"),
+        "/v1/agent/self" => version("0.6.3"),
+        _ => aside(request),
+    }
+}
+
+fn version(text: &str) -> Reply {
+    let config =
+        format!(r#"{{"Region":"global","Version":{{"Revision":"r","Version":"{text}","VersionMetadata":""}}}}"#);
+    Reply::list(1, format!(r#"{{"config":{config},"member":{{"Name":"n"}},"stats":{{}}}}"#))
+}
+
+/// Starts an export that goes on, and tells it to stop once a path was asked for often enough.
+pub fn going_on(desk: &Desk, agent: &Agent, arguments: &[&str], until: impl Fn(&Request) -> bool, times: usize) -> Ran {
+    let run = [&["export", &agent.address, "-o", "out", "--force", "--min-interval", "100ms"], arguments].concat();
+    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    for _ in 0..500 {
+        if agent.requests().iter().filter(|request| until(request)).count() >= times {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    Ran::of(child.wait_with_output().expect("an end"))
+}
+
+fn is_wait(request: &Request) -> bool {
+    request.path == "/v1/allocations" && !request.parameter("index").is_empty()
+}
+
+#[test]
+fn before_namespaces_were_free_the_only_one_is_listed_by_its_name() {
+    let (desk, agent) = (Desk::new(), Agent::new(nomad_0_9));
+    let expected = desk.expected();
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
+    assert_eq!(desk.events("out"), expected);
+    let row = desk.ledger("out").remove(0);
+    assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
+    // What would be an empty listing of everything makes allocations vanish in a lake.
+    assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") == "default"));
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(0);
+    desk.nomad(&[], &["export", "x.json", "-o", "kept"]).ends(0);
+    assert_eq!(desk.events("kept"), expected);
+    assert_eq!(desk.ledger("kept")[0]["is_full_listing"], true);
+    going_on(&desk, &agent, &["--watch"], is_wait, 2).ends(0);
+    assert!(agent.requests().iter().filter(|request| is_wait(request)).all(|r| r.parameter("namespace") == "default"));
+}
+
+#[test]
+fn without_namespaces_one_listing_shows_all() {
+    let (desk, agent) = (Desk::new(), Agent::new(nomad_0_6));
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
+    assert_eq!(desk.events("out"), desk.expected());
+    let row = desk.ledger("out").remove(0);
+    assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
+    desk.nomad(&[], &["report", &agent.address, "--namespace", "prod"]).ends(1).says("there is no namespace \"prod\"");
+}
+
+#[test]
+fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/allocations", "*") => Reply::recorded("0.9.7-list-star.txt"),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        ("/v1/namespaces", _) => {
+            Reply::list(1, r#"[{"Name":"default","CreateIndex":1},{"Name":"prod","CreateIndex":2}]"#)
+        }
+        ("/v1/agent/self", _) => version("0.11.3+ent"),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    // No blocking query shows a change of any of them, so they are listed again and again.
+    let is_listing = |request: &Request| request.path == "/v1/allocations";
+    going_on(&desk, &agent, &["--watch"], is_listing, 6).ends(0);
+    assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") != "*"));
+    assert_eq!(desk.events("out").len(), 2);
+    let ledger = desk.ledger("out");
+    assert_eq!((&ledger[0]["namespace"], &ledger[0]["is_full_listing"]), (&"default".into(), &true.into()));
+    assert_eq!((&ledger[1]["namespace"], &ledger[1]["is_full_listing"]), (&"prod".into(), &true.into()));
+
+    // Nomad 0.12 knows the wildcard, and denies it to a token that reads some.
+    let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client","Policies":["p"]}"#),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"default"},{"Name":"prod"}]"#),
+        ("/v1/agent/self", _) => version("0.12.0+ent"),
+        ("/v1/allocations", "*") => Reply::recorded("acl-list-anonymous-star.txt"),
+        ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
+        _ => aside(request),
+    });
+    going_on(&desk, &agent, &["--watch"], is_wait, 3).ends(0);
+    assert_eq!(desk.events("out").len(), 2);
+
+    // To one that reads everything one listing shows them all.
+    let agent = Agent::new(|request| match request.path.as_str() {
+        "/v1/namespaces" => Reply::list(1, r#"[{"Name":"default"},{"Name":"prod"}]"#),
+        "/v1/agent/self" => version("0.12.0+ent"),
+        "/v1/allocations" => Reply::list(5, listing()),
+        _ => aside(request),
+    });
+    desk.nomad(&[], &["export", &agent.address, "-o", "new"]).ends(0);
+    assert_eq!(agent.asked("/v1/allocations").len(), 1);
+    assert_eq!(desk.ledger("new")[0]["is_full_listing"], true);
+}
+
+#[test]
+fn nothing_for_all_namespaces_is_believed_only_where_it_means_all() {
+    let agent = Agent::new(|request| match request.path.as_str() {
+        "/v1/namespaces" => Reply::status("403 Forbidden", "no"),
+        "/v1/allocations" => Reply::recorded("0.9.7-list-star.txt"),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    desk.nomad(&[], &["report", &agent.address])
+        .ends(1)
+        .says("nothing is listed for all namespaces")
+        .says("--namespace");
+    // A cluster that is known to have none is empty.
+    let empty = listed(|_| Reply::list(1, "[]"));
+    desk.nomad(&[], &["export", &empty.address, "-o", "empty"]).ends(0);
+    assert_eq!(desk.ledger("empty")[0]["is_full_listing"], true);
+}
+
+#[test]
+fn an_agent_without_event_streams_is_listed_with_one_word() {
+    for nomad in [nomad_0_9, nomad_0_6] {
+        let (desk, agent) = (Desk::new(), Agent::new(nomad));
+        let ran = going_on(&desk, &agent, &["--stream"], is_wait, 2).ends(0);
+        assert_eq!(
+            ran.err.matches("the agent has no event stream, which Nomad has since 1.0").count(),
+            1,
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.err.matches("warning").count(), 1, "{}", ran.err);
+        assert_eq!((agent.asked("/v1/event/stream").len(), agent.asked("/ui/").len()), (1, 0));
+        assert_eq!(desk.events("out"), desk.expected());
+    }
+}
+
+#[test]
+fn a_filter_that_the_servers_ignore_is_refused() {
+    let (desk, filter) = (Desk::new(), ["--filter", "ClientStatus == \"failed\""]);
+    for nomad in [nomad_0_9, nomad_0_6] {
+        let agent = Agent::new(nomad);
+        let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).ends(1);
+        ran.says("the servers ignore --filter, which Nomad knows since 1.3");
+    }
+    let agent = Agent::new(super::answer);
+    desk.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).ends(0);
+    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
+}
+
+#[test]
+fn a_namespace_that_does_not_exist_is_told_with_those_that_do() {
+    let desk = Desk::new();
+    // Nomad shows it as one without allocations.
+    let agent = Agent::new(|request| match request.path.as_str() {
+        "/v1/allocations" => Reply::recorded("namespace-unknown.txt"),
+        "/v1/namespaces" => namespaces(&["prod", "default", "staging"]),
+        _ => aside(request),
+    });
+    for (variables, flag) in [(vec![], vec!["--namespace", "prdo"]), (vec![("NOMAD_NAMESPACE", "prdo")], vec![])] {
+        for command in ["report", "fetch"] {
+            let out: &[&str] = if command == "fetch" { &["-o", "x.json"] } else { &[] };
+            let run = [&[command, &agent.address], out, &flag[..]].concat();
+            desk.nomad(&variables, &run)
+                .ends(1)
+                .says("there is no namespace \"prdo\"; the known ones are default, prod, staging");
+        }
+    }
+    assert!(desk.names().is_empty());
+    for going_on in ["--watch", "--stream"] {
+        desk.nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "prdo", going_on]).ends(1).says("prdo");
+    }
+    desk.nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "staging"]).ends(0);
+}
