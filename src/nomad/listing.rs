@@ -111,33 +111,47 @@ impl Ask {
         Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
     }
 
-    /// Refuses what the servers would answer with something else than was asked for: a namespace that does not exist,
-    /// which they show as an empty one, and a filter that they do not know. Returns true if they are known to do neither.
+    /// Refuses a namespace that does not exist, which Nomad shows as an empty one.
     ///
     /// # Errors
-    /// When something is refused, or Nomad cannot be asked.
-    pub fn check(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
-        if self.namespace != "*" {
-            Namespaces::ask(client, self.stale, told)?.check(&self.namespace)?;
-        }
+    /// When it does not exist, or Nomad cannot be asked.
+    pub fn check_namespace(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<(), Fault> {
+        if self.namespace == "*" { Ok(()) } else { Namespaces::ask(client, self.stale, told)?.check(&self.namespace) }
+    }
+
+    /// Refuses a filter that the servers do not know: they would list everything. Returns true if they know it, or there
+    /// is none; false if there was nothing that a filter could leave out.
+    ///
+    /// # Errors
+    /// When they do not know it, or Nomad cannot be asked.
+    pub fn check_filter(
+        &self,
+        client: &Client,
+        targets: &Targets,
+        told: &mut dyn FnMut(&Fault),
+    ) -> Result<bool, Fault> {
         if self.filter.is_empty() {
             return Ok(true);
         }
-        let query = [
-            ("namespace", self.namespace.as_str()),
-            ("per_page", "1"),
-            ("task_states", "false"),
-            ("filter", NO_FILTER),
-            ("stale", if self.stale { "true" } else { "" }),
-        ];
-        match client.ask(ALLOCATIONS, &query, told) {
-            Err(Fault::Status { status: 400, .. }) => Ok(true),
-            Ok(answer) => match glanced(answer)? {
-                (_, true) => Ok(false), // there is nothing that a filter could leave out
-                (_, false) => Err(Fault::NoFilter),
-            },
-            Err(fault) => Err(fault),
+        for target in &targets.list {
+            let query = [
+                ("namespace", target.namespace.as_str()),
+                ("per_page", "1"),
+                ("task_states", "false"),
+                ("filter", NO_FILTER),
+                ("stale", if self.stale { "true" } else { "" }),
+            ];
+            match client.ask(ALLOCATIONS, &query, told) {
+                Err(Fault::Status { status: 400, .. }) => return Ok(true),
+                Err(fault) if target.is_found && fault.is_status(403) => {}
+                Err(fault) => return Err(fault),
+                Ok(answer) => match glanced(answer)? {
+                    (_, true) => {}
+                    (_, false) => return Err(Fault::NoFilter),
+                },
+            }
         }
+        Ok(false)
     }
 
     /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once when

@@ -192,9 +192,13 @@ impl Walk<'_, '_> {
         let Cluster { client, ask, .. } = self.cluster;
         let mut told = telling(self.origin, self.visit, &mut self.outage);
         if !self.is_checked {
-            self.is_checked = ask.check(client, &mut told)?;
+            ask.check_namespace(client, &mut told)?;
         }
-        Ok(ask.targets(client, &mut told)?)
+        let targets = ask.targets(client, &mut told)?;
+        if !self.is_checked {
+            self.is_checked = ask.check_filter(client, &targets, &mut told)?;
+        }
+        Ok(targets)
     }
 
     /// Shows every listing once, and the nodes if they have not been shown for a while.
