@@ -3,8 +3,9 @@
 pub mod allocation_history;
 pub mod column;
 mod details;
-mod mask;
+pub mod mask;
 pub mod nodes;
+mod secrets;
 pub mod sightings;
 pub mod snapshots;
 pub mod task_events;

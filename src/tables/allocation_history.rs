@@ -1,7 +1,9 @@
 //! `allocation_history`: one row is one version of an allocation as one kind of source showed it.
 
+use std::borrow::Cow;
+
 use super::column::{Column, Value, follows, key};
-use super::{Place, Shape};
+use super::{Place, Shape, mask};
 use crate::decode::record::Allocation;
 use crate::time;
 
@@ -15,6 +17,8 @@ pub struct Row<'a> {
     /// The document that showed it first; the merge sets it.
     pub snapshot_id: i64,
     a: &'a Allocation<'a>,
+    desired_description: Option<Cow<'a, str>>,
+    client_description: Option<Cow<'a, str>>,
     alloc_index: Option<i64>,
     cpu_shares: Option<i64>,
     memory_mb: Option<i64>,
@@ -62,15 +66,19 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
         key(
             "desired_description",
-            "why the servers want that; null for no reason",
-            Value::Text(|r| r.a.desired_description.as_deref()),
+            "why the servers want that; secrets masked; null for no reason",
+            Value::Text(|r| r.desired_description.as_deref()),
         ),
         key(
             "client_status",
             "pending, running, complete, failed, lost or unknown; none of them is final",
             Value::Text(|r| r.a.client_status.as_deref()),
         ),
-        key("client_description", "what the client says of it", Value::Text(|r| r.a.client_description.as_deref())),
+        key(
+            "client_description",
+            "what the client says of it; secrets masked",
+            Value::Text(|r| r.client_description.as_deref()),
+        ),
         key(
             "desired_migrate",
             "DesiredTransition.Migrate: drained or stopped; null for not said",
@@ -187,6 +195,8 @@ pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a>
         shape,
         snapshot_id: 0,
         a,
+        desired_description: a.desired_description.as_deref().map(mask::text),
+        client_description: a.client_description.as_deref().map(mask::text),
         alloc_index: alloc_index(a),
         cpu_shares: sum(|t| t.cpu_shares).or(legacy.and_then(|r| r.cpu)),
         memory_mb: sum(|t| t.memory_mb).or(legacy.and_then(|r| r.memory_mb)),

@@ -1,4 +1,8 @@
-//! Credentials in URLs are masked wherever an event's text is kept: artifact and image errors quote their sources.
+//! Masking of secrets, in two stages, wherever a text of the cluster is kept: messages quote URLs and commands.
+//!
+//! The first stage, [`credentials`], knows credentials in URLs. It never changes, since the identities of rows depend on
+//! its output. The second, [`super::secrets`], knows more, and may change in every version. [`text`] and [`details`]
+//! are both.
 //!
 //! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only
 //! be a password is masked up to the `@` behind it, whatever it is made of besides white space.
@@ -6,12 +10,27 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::secrets;
+
 /// Names of query parameters whose values are credentials, when the name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
 /// The longest scheme, with what go-getter puts before it: `git::https`.
 const LONGEST_SCHEME: usize = 32;
 
-/// `text` with `user:password@` and the values of secret query parameters in URLs replaced by `***`.
+/// A text as it is stored: without the secrets that either stage knows.
+pub fn text(text: &str) -> Cow<'_, str> {
+    match credentials(text) {
+        Cow::Borrowed(text) => secrets::masked(text),
+        Cow::Owned(text) => Cow::Owned(secrets::masked(&text).into_owned()),
+    }
+}
+
+/// The JSON of an event's details, of which the first stage has masked each name and value, as it is stored.
+pub fn details(json: &str) -> Cow<'_, str> {
+    secrets::masked_details(json)
+}
+
+/// The first stage: `text` with `user:password@` and the values of secret query parameters in URLs replaced by `***`.
 pub fn credentials(text: &str) -> Cow<'_, str> {
     let Some(first) = scheme_end(text, 0) else { return Cow::Borrowed(text) };
     let mut secrets: Vec<Range<usize>> = Vec::new();
@@ -41,6 +60,11 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
         }
         next = scheme_end(text, rest);
     }
+    replaced(text, secrets)
+}
+
+/// `text` with these parts of it replaced by `***`.
+pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, str> {
     if secrets.is_empty() {
         return Cow::Borrowed(text);
     }

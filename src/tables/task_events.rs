@@ -36,7 +36,11 @@ pub struct Row<'a> {
     start_delay: Option<i64>,
     kill_timeout: Option<i64>,
     message: Option<Cow<'a, str>>,
+    /// After the first stage of masking, which identities depend on.
     details: Option<String>,
+    /// As they are stored, where the second stage changes them.
+    stored_details: Option<String>,
+    stored_restart_reason: Option<Cow<'a, str>>,
 }
 
 /// The columns, in order.
@@ -95,8 +99,8 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         key(
             "restart_reason",
-            "why it is or is not restarted; null where none is given",
-            Value::Text(|r| r.restart_reason),
+            "why it is or is not restarted; secrets masked; null where none is given",
+            Value::Text(|r| r.stored_restart_reason.as_deref()),
         ),
         key(
             "start_delay_ns",
@@ -115,13 +119,13 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         follows(
             "message",
-            "DisplayMessage as served, or the event's own message or error; credentials in URLs masked; null when there is none",
+            "DisplayMessage as served, or the event's own message or error; secrets masked; null when there is none",
             Value::Text(|r| r.message.as_deref()),
         ),
         key(
             "details",
-            "the Details map as JSON with sorted keys, with what old fields say beside it; credentials in URLs masked; null when empty",
-            Value::Text(|r| r.details.as_deref()),
+            "the Details map as JSON with sorted keys, with what old fields say beside it; secrets masked; null when empty",
+            Value::Text(|r| r.stored_details.as_deref().or(r.details.as_deref())),
         ),
         follows(
             "event_date",
@@ -187,6 +191,13 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
     } else {
         None
     };
+    let restart_reason = event.restart_reason.as_deref();
+    let restart_reason = restart_reason.or_else(|| detail("restart_reason").filter(|d| !d.is_empty()));
+    let details = details::json(event);
+    let stored_details = details.as_deref().and_then(|json| match mask::details(json) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(masked) => Some(masked),
+    });
     Row {
         place,
         task,
@@ -202,14 +213,16 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
             Some("true") => Some(true),
             _ => event.fails_task,
         },
-        restart_reason: event.restart_reason.as_deref().or_else(|| detail("restart_reason").filter(|d| !d.is_empty())),
+        restart_reason,
+        stored_restart_reason: restart_reason.map(mask::text),
         start_delay,
         kill_timeout: event
             .kill_timeout
             .filter(|n| *n != 0)
             .or_else(|| detail("kill_timeout").and_then(time::go_duration).filter(|n| *n != 0)),
-        message: details::message(event).map(mask::credentials),
-        details: details::json(event),
+        message: details::message(event).map(mask::text),
+        details,
+        stored_details,
     }
 }
 

@@ -1,0 +1,108 @@
+//! Whether a text can hold a secret at all, told in one pass over its bytes: millions of texts of events hold none, and a
+//! regular expression takes twenty times as long.
+//!
+//! Every secret has a sign: three certain characters somewhere, or a long word. The signs are the bits of a map, by the
+//! classes of three neighbouring characters.
+
+use std::sync::LazyLock;
+
+/// Three characters of each thing that a rule looks for, in lower case, chosen as rare in other texts.
+const SIGNS: [&[&str]; 6] = [
+    // Names: password and passwd, passphrase, pwd, secret, token, key, credential.
+    &["ssw", "ssp", "pwd", "ecr", "oke", "key", "tia"],
+    // sig and signature, which are parts of common words, with what may follow.
+    &["ig=", "ig:", "ig\"", "ig'", "ig%", "ig ", "re=", "re:", "re\"", "re'", "re%"],
+    // HTTP and commands: authorization, bearer, basic, curl.
+    &["hor", "rer", "asi", "url"],
+    // URLs: their slashes, codes, and addresses of databases.
+    &["://", ":\\/", ":\\\\", "%3a", "%25", "%40", "u00", "@tc", "@un"],
+    // Keys of AWS, JSON Web Tokens, tokens of Vault.
+    &["kia", "aro", "aid", "agp", "anp", "anv", "abi", "acc", "eyj", "hvs", "hvb", "hvr", "hvp"],
+    // Tokens and hooks of others.
+    &[
+        "xox", "xap", "hp_", "ho_", "hu_", "hs_", "hr_", "b_p", "lpa", "aiz", "a29", "k_l", "k_t", "npm", "ckr", "sg.",
+        "ebh", "oks", "bot",
+    ],
+];
+/// A word of base64 as long as this may be a secret without a sign.
+const LONG: u32 = 24;
+
+/// The class of a byte: 6 bits, letters in either case alike.
+const fn class(byte: u8) -> u32 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a') as u32,
+        b'A'..=b'Z' => (byte - b'A') as u32,
+        b'0'..=b'9' => 26 + (byte - b'0') as u32,
+        b'=' => 36,
+        b':' => 37,
+        b'"' => 38,
+        b'\'' => 39,
+        b'%' => 40,
+        b' ' => 41,
+        b'\\' => 42,
+        b'/' => 43,
+        b'@' => 44,
+        b'_' => 45,
+        b'.' => 46,
+        b'-' => 47,
+        b'+' => 48,
+        _ => 63,
+    }
+}
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = class(byte as u8) as u8;
+        byte += 1;
+    }
+    classes
+};
+
+/// A bit for each three neighbouring classes that are a sign.
+static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
+    let mut map = vec![0; 1 << 12];
+    for sign in SIGNS.into_iter().flatten() {
+        let three = sign.bytes().fold(0, |three, byte| three << 6 | class(byte));
+        map[(three >> 6) as usize] |= 1u64 << (three & 63);
+    }
+    map
+});
+
+/// Returns false for a text that certainly holds no secret.
+pub fn may_hold_secret(text: &str) -> bool {
+    let map = MAP.as_slice();
+    let (mut three, mut word) = (0u32, 0u32);
+    text.bytes().any(|byte| {
+        let class = u32::from(CLASSES[usize::from(byte)]);
+        three = (three << 6 | class) & 0x3_FFFF;
+        // Letters, digits, `/` and `+` make up the words of base64.
+        word = if class < 36 || matches!(class, 43 | 48) { word + 1 } else { 0 };
+        map[(three >> 6) as usize] >> (three & 63) & 1 == 1 || word >= LONG
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_say_all_day_needs_no_second_look() {
+        for text in [
+            "Task started by client",
+            "Task received by client",
+            "Building Task Directory",
+            "Exit Code: 1, Signal: 9, Exit Message: \"OOM Killed\"",
+            "Task restarting in 15.734591239s",
+            "Restart within policy",
+            "Client is downloading artifacts",
+            r#"{"exit_code":"137","oom_killed":"true","signal":"9"}"#,
+            r#"{"restart_reason":"Restart within policy","start_delay":"15734591239"}"#,
+            "Exceeded allowed attempts 2 in interval 30m0s and mode is \"fail\"",
+            "Tasks are running",
+        ] {
+            assert!(!may_hold_secret(text), "{text}");
+        }
+    }
+}
