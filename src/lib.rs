@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod decode;
 pub mod error;
+pub mod glob;
 pub mod intake;
 pub mod lake;
 pub mod merge;

@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::decode::document::{Content, Head, Item};
 use crate::decode::record::Allocation;
+use crate::glob::Glob;
 use crate::tables::column::{self, Column, identity};
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
@@ -30,7 +31,7 @@ pub struct Filter {
     /// Only this namespace; `None` or `*` for all.
     pub namespace: Option<String>,
     /// Only jobs whose ID matches.
-    pub job: Option<globset::GlobMatcher>,
+    pub job: Option<Glob>,
     /// Only allocations whose ID begins with these hexadecimal digits; hyphens do not count.
     pub allocation: Option<String>,
 }

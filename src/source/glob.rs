@@ -4,17 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::Input;
 use super::files::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
+use crate::glob::Glob;
 
 /// One part of a glob, between slashes.
 enum Part {
     /// A name as it is.
     Name(String),
     /// Names that match, hidden ones only if the glob begins like one.
-    Like(GlobMatcher, bool),
+    Like(Glob, bool),
     /// `**`: the directory, and all below it.
     Any,
 }
@@ -26,8 +25,8 @@ pub fn is_meant(text: &str) -> bool {
 
 /// The files that a glob means, in the order of their paths' bytes.
 pub fn matching(text: &str) -> Result<Vec<Input>, String> {
-    let wrong = |e: globset::Error| format!("{text}: is not a file, and as a glob: {}", e.kind());
-    compiled(text).map_err(wrong)?;
+    let wrong = |problem: String| format!("{text}: is not a file, and as a glob it {problem}");
+    Glob::new(text).map_err(wrong)?;
     let mut found = Vec::new();
     for pattern in alternatives(text) {
         let start = if pattern.starts_with('/') { "/" } else { "" };
@@ -42,11 +41,7 @@ pub fn matching(text: &str) -> Result<Vec<Input>, String> {
     Ok(in_order(found))
 }
 
-fn compiled(text: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher())
-}
-
-fn part(text: &str) -> Result<Part, globset::Error> {
+fn part(text: &str) -> Result<Part, String> {
     if text == "**" {
         return Ok(Part::Any);
     }
@@ -54,7 +49,7 @@ fn part(text: &str) -> Result<Part, globset::Error> {
     for char in text.chars() {
         match char {
             '\\' if !is_escaped => is_escaped = true,
-            '*' | '?' | '[' if !is_escaped => return Ok(Part::Like(compiled(text)?, text.starts_with('.'))),
+            '*' | '?' | '[' if !is_escaped => return Ok(Part::Like(Glob::new(text)?, text.starts_with('.'))),
             _ => {
                 name.push(char);
                 is_escaped = false;
@@ -129,7 +124,7 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
         Part::Like(glob, takes_hidden) => match entries(&path) {
             Ok(entries) => {
                 for (path, _) in entries {
-                    let is_match = path.file_name().is_some_and(|name| glob.is_match(Path::new(name)));
+                    let is_match = path.file_name().is_some_and(|name| glob.is_match(&name.to_string_lossy()));
                     if is_match && (*takes_hidden || !is_hidden(&path)) {
                         go_on(path, found);
                     }

@@ -1,0 +1,131 @@
+//! Globs over text: what `--job` takes, and one part of a path.
+//!
+//! Translated to a regular expression here, since the well-kept library, globset, matches bytes: its `?` is half of an
+//! `ä`.
+
+use regex::Regex;
+
+/// A compiled glob: `*` is any text, `?` one character, `[a-z]` and `[!a-z]` one of some characters, `{a,b}` one of some
+/// globs, and a backslash takes the meaning from the character behind it.
+#[derive(Debug, Clone)]
+pub struct Glob(Regex);
+
+impl Glob {
+    /// Compiles a glob.
+    ///
+    /// # Errors
+    /// What is wrong with the text, as a clause.
+    pub fn new(text: &str) -> Result<Glob, String> {
+        let pattern = format!(r"(?s)\A(?:{})\z", translated(text)?);
+        Regex::new(&pattern).map(Glob).map_err(|_| "is too large".to_owned())
+    }
+
+    /// Returns true if all of `text` matches.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+fn translated(text: &str) -> Result<String, String> {
+    let mut pattern = String::with_capacity(text.len() * 2);
+    let mut depth = 0;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => pattern.push_str(&literal(chars.next().ok_or("ends with a backslash")?)),
+            '*' => {
+                while chars.next_if_eq(&'*').is_some() {}
+                pattern.push_str(".*");
+            }
+            '?' => pattern.push('.'),
+            '[' => pattern.push_str(&class(&mut chars)?),
+            '{' => {
+                depth += 1;
+                pattern.push_str("(?:");
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                pattern.push(')');
+            }
+            '}' => return Err("has a } without a {".into()),
+            ',' if depth > 0 => pattern.push('|'),
+            c => pattern.push_str(&literal(c)),
+        }
+    }
+    if depth > 0 { Err("has a { without a }".into()) } else { Ok(pattern) }
+}
+
+/// The class behind an opening bracket, up to its closing one. A `]` at its beginning belongs to it.
+fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String, String> {
+    const OPEN: &str = "has a [ without a ]";
+    let is_negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
+    let mut class = String::from(if is_negated { "[^" } else { "[" });
+    let mut is_first = true;
+    loop {
+        let from = match chars.next().ok_or(OPEN)? {
+            ']' if !is_first => break,
+            '\\' => chars.next().ok_or(OPEN)?,
+            c => c,
+        };
+        is_first = false;
+        // A `-` at the end is one of the characters.
+        let is_range = chars.peek() == Some(&'-') && chars.clone().nth(1).is_some_and(|c| c != ']');
+        let to = if is_range {
+            chars.next();
+            match chars.next().ok_or(OPEN)? {
+                '\\' => chars.next().ok_or(OPEN)?,
+                c => c,
+            }
+        } else {
+            from
+        };
+        if to < from {
+            return Err(format!("has the range {from}-{to}, which is empty"));
+        }
+        class.push_str(&format!("{}-{}", literal(from), literal(to)));
+    }
+    class.push(']');
+    Ok(class)
+}
+
+fn literal(c: char) -> String {
+    if c.is_ascii_alphanumeric() { c.to_string() } else { format!(r"\x{{{:x}}}", u32::from(c)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_match_and_not_bytes() -> Result<(), String> {
+        for (glob, matching, other) in [
+            ("t?sk*", "täsk", "tsk"),
+            ("????", "日本語😀", "日本語"),
+            ("[ä-ü]x", "öx", "ax"),
+            ("[!ä]x", "öx", "äx"),
+            ("[^ä]x", "öx", "äx"),
+            ("*", "", "\0"),
+            ("a*c", "a/b\nc", "a/b"),
+            ("a**c", "abc", "abd"),
+            ("[[]1[]]", "[1]", "11"),
+            ("[]a-]", "-", "b"),
+            ("[a\\]]", "]", "\\"),
+            ("{a,b{c,d}}?", "bdx", "bx"),
+            ("\\*\\{", "*{", "a{"),
+            ("a.b", "a.b", "axb"),
+            ("{,a}b", "b", "a"),
+        ] {
+            let glob = Glob::new(glob)?;
+            assert!(glob.is_match(matching), "{glob:?} {matching}");
+            assert!(other == "\0" || !glob.is_match(other), "{glob:?} {other}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_glob_is_refused() {
+        for wrong in ["[", "[a", "[a-", "[!]", "{a", "a}", "\\", "[z-a]", "{a,{b}", "[a\\"] {
+            assert!(Glob::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}
