@@ -16,8 +16,9 @@ mod query;
 mod report;
 mod schema;
 mod shown;
+mod target;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -60,7 +61,11 @@ enum Command {
 
 /// Runs the program: its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let result = run(Cli::parse());
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        Err(help) => told(&help),
+    };
     let exit = result.unwrap_or_else(|error| {
         // Who is being interrupted ends here, by the signal: work whose files are taken away fails, and that is no error.
         interrupt::undisturbed(|_| ());
@@ -103,7 +108,15 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
+/// Prints the help or version that was asked for.
+fn told(help: &clap::Error) -> anyhow::Result<Exit> {
+    help.print().and_then(|()| io::stdout().flush()).map_err(heard::told)?;
+    Ok(Exit::Done)
+}
+
 fn print(bytes: &[u8]) -> anyhow::Result<Exit> {
-    heard::stdout().write_all(bytes)?;
+    let mut out = heard::stdout();
+    out.write_all(bytes)?;
+    out.flush()?;
     Ok(Exit::Done)
 }

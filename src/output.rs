@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -194,13 +195,27 @@ impl OutputFile {
         File::create(self.unfinished()).with_context(|| format!("{} cannot be written", self.target.display()))
     }
 
-    /// Puts the file in its place.
+    /// Puts the file in its place, with the mode and the owner of the one that it replaces.
     ///
     /// # Errors
-    /// When it cannot be renamed; nothing has changed then.
+    /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
     pub fn commit(self) -> anyhow::Result<()> {
-        let cannot = || format!("{} cannot be written", self.target.display());
-        fs::rename(self.unfinished(), &self.target).with_context(cannot)
+        let shown = self.target.display();
+        let cannot = || format!("{shown} cannot be written");
+        let made = self.unfinished();
+        if let Ok(old) = fs::metadata(&self.target) {
+            let new = fs::metadata(&made).with_context(cannot)?;
+            let changed = |new: u32, old: u32| (new != old).then_some(old);
+            let (user, group) = (changed(new.uid(), old.uid()), changed(new.gid(), old.gid()));
+            if user.or(group).is_some() {
+                chown(&made, user, group).with_context(|| {
+                    format!("{shown} belongs to another user or group, which cannot be kept; remove it, or name another file")
+                })?;
+            }
+            // After the owner: a change of owner takes some bits away.
+            fs::set_permissions(&made, old.permissions()).with_context(cannot)?;
+        }
+        fs::rename(made, &self.target).with_context(cannot)
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -263,7 +278,6 @@ fn is_taken(error: &io::Error) -> bool {
 
 /// Whether something is mounted at a place, so that nothing can be renamed to it.
 fn is_mounted(place: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};

@@ -17,7 +17,15 @@ use arrow::ipc::writer::FileWriter;
 use crate::error::Refused;
 use crate::store::{Store, parquet};
 
-pub use csv::Cells;
+/// How texts are written where a format does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cells {
+    /// A CSV cell that a spreadsheet would take for a formula is written as it is; otherwise it gets a `'` before it
+    /// (OWASP, "CSV Injection").
+    pub has_formulas: bool,
+    /// Control characters are escaped in every format, since they would drive the terminal.
+    pub is_for_terminal: bool,
+}
 
 /// What a table is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -80,7 +88,9 @@ pub fn table(
     match format {
         Format::Parquet => parquet::write(out, schema.clone(), batches)?,
         Format::Csv => csv::write(out, schema, cells, batches)?,
+        Format::Ndjson if cells.is_for_terminal => json::write_lines(json::Escaping::new(out), batches)?,
         Format::Ndjson => json::write_lines(out, batches)?,
+        Format::Json if cells.is_for_terminal => json::write_array(json::Escaping::new(out), batches)?,
         Format::Json => json::write_array(out, batches)?,
         Format::Markdown => text::write_markdown(out, schema, batches)?,
         Format::Table => text::write_table(out, schema, batches)?,

@@ -1,7 +1,7 @@
 //! `alloclog export`: sources to a directory of tables.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -138,6 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 heard::stdout(),
             )?;
         }
+        heard::stdout().flush()?;
         return Ok(gathered.exit);
     }
     let output = interrupt::undisturbed(|unfinished| {
@@ -242,7 +243,8 @@ impl Args {
     }
 
     fn cells(&self) -> Cells {
-        if self.csv_raw { Cells::Raw } else { Cells::Safe }
+        let is_for_terminal = self.output == Path::new("-") && io::stdout().is_terminal();
+        Cells { has_formulas: self.csv_raw, is_for_terminal }
     }
 
     fn manifest(&self, files: Vec<Exported>) -> Manifest {

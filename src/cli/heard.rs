@@ -25,7 +25,8 @@ impl Write for Heard {
     }
 }
 
-fn told(error: io::Error) -> io::Error {
+/// The error of standard output as one that [`is_enough`] knows, where its reader went away.
+pub fn told(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::BrokenPipe { io::Error::new(ErrorKind::BrokenPipe, Enough) } else { error }
 }
 

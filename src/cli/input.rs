@@ -2,8 +2,9 @@
 //! stored tables to views.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use tempfile::TempDir;
 use super::cluster;
 use super::console::{Console, Loudness};
 use super::shown::Shown;
-use super::{heard, interrupt};
+use super::{heard, interrupt, target};
 use crate::error::{Exit, Usage};
+use crate::glob::Glob;
 use crate::intake::{self, Deliver, Note, Summary, Watch};
 use crate::lake::{self, Lake, seen::Seen};
 use crate::merge::Filter;
@@ -129,6 +131,8 @@ pub struct Gathered {
 pub enum Place {
     /// Standard output, computed in a directory for temporary files.
     Standard(TempDir),
+    /// A pipe or a device, which is written to as it is.
+    Stream(PathBuf, TempDir),
     /// A file.
     File(OutputFile),
 }
@@ -140,8 +144,10 @@ impl Place {
     /// When the place cannot be written.
     pub fn begin(file: Option<&Path>) -> anyhow::Result<Place> {
         interrupt::undisturbed(|unfinished| {
+            let directory = || tempfile::tempdir().context("no temporary directory can be made");
             let place = match file {
-                None => Place::Standard(tempfile::tempdir().context("no temporary directory can be made")?),
+                None => Place::Standard(directory()?),
+                Some(path) if target::is_stream(path) => Place::Stream(path.to_owned(), directory()?),
                 Some(path) => Place::File(OutputFile::begin(path)?),
             };
             *unfinished = Some(place.directory().to_owned());
@@ -160,7 +166,16 @@ impl Place {
     /// When `write` fails, or the place cannot be written.
     pub fn finish(self, write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>) -> anyhow::Result<()> {
         match self {
-            Place::Standard(_) => write(&mut heard::stdout()),
+            Place::Standard(_) => {
+                let mut out = heard::stdout();
+                write(&mut out)?;
+                Ok(out.flush()?)
+            }
+            Place::Stream(path, _) => {
+                let cannot = || format!("{} cannot be written", path.display());
+                let mut out = File::options().write(true).open(&path).with_context(cannot)?;
+                write(&mut out).with_context(cannot)
+            }
             Place::File(file) => {
                 write(&mut file.create()?)?;
                 interrupt::undisturbed(|unfinished| {
@@ -173,7 +188,7 @@ impl Place {
 
     fn directory(&self) -> &Path {
         match self {
-            Place::Standard(directory) => directory.path(),
+            Place::Standard(directory) | Place::Stream(_, directory) => directory.path(),
             Place::File(file) => file.temporary(),
         }
     }
@@ -225,7 +240,7 @@ impl Reading {
     }
 
     /// How the sources are taken in; `job` says which jobs count.
-    pub fn options(&self, job: Option<globset::GlobMatcher>) -> intake::Options {
+    pub fn options(&self, job: Option<Glob>) -> intake::Options {
         let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
         intake::Options {
             source: source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing },
@@ -236,7 +251,7 @@ impl Reading {
     }
 
     /// Which allocations count.
-    fn filter(&self, job: Option<globset::GlobMatcher>) -> Filter {
+    fn filter(&self, job: Option<Glob>) -> Filter {
         Filter {
             namespace: self.namespace.clone(),
             job,
@@ -260,12 +275,15 @@ impl Reading {
         Ok(cluster::source(cluster))
     }
 
-    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files.
+    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files. A
+    /// stream in which nothing happened is an answer beside others.
     pub fn without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
         let has_listings = |number: usize| summary.listings_by_source.contains_key(&number);
         let mut numbered = self.sources.iter().enumerate();
         if summary.documents > 0 || !self.lakes().is_empty() {
-            let empty = numbered.find(|(number, text)| !has_listings(*number) && Source::parse(text).holds_many());
+            let any = !summary.listings_by_source.is_empty() || !self.lakes().is_empty();
+            let is_answer = |number: usize| has_listings(number) || (any && summary.quiet_sources.contains(&number));
+            let empty = numbered.find(|(number, text)| !is_answer(*number) && Source::parse(text).holds_many());
             return empty.map(|(_, text)| text.clone());
         }
         // An address may hold a password as it was written; its input is named without.
@@ -468,11 +486,9 @@ impl Args {
         self.reading.namespace.is_some() || self.job.is_some() || !self.reading.prefix.is_empty()
     }
 
-    fn job(&self) -> anyhow::Result<Option<globset::GlobMatcher>> {
-        let job = self.job.as_deref().map(|glob| {
-            let matcher = globset::Glob::new(glob).map(|glob| glob.compile_matcher());
-            matcher.map_err(|e| Usage(format!("--job {glob}: {}", e.kind())))
-        });
+    fn job(&self) -> anyhow::Result<Option<Glob>> {
+        let job =
+            self.job.as_deref().map(|glob| Glob::new(glob).map_err(|problem| Usage(format!("--job {glob} {problem}"))));
         Ok(job.transpose()?)
     }
 

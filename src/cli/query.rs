@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::console::{Console, Loudness};
 use super::input::{self, Needs, Place};
-use super::{fail_if, interrupt, print};
+use super::{fail_if, interrupt, print, target};
 use crate::error::{Exit, Refused, Usage};
 use crate::lake::read::USUAL_SPAN;
 use crate::query::{self, Condition, Question, VIEWS};
@@ -45,7 +45,7 @@ pub struct Args {
     /// What to write the answer as
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// The file to write instead of standard output; one that exists is replaced when the new one is whole
+    /// Write to this file instead of standard output; one that exists is replaced when the new one is whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Do not put ' before CSV cells that a spreadsheet would run as a formula
@@ -62,7 +62,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let question = question(args.query.as_deref().unwrap_or_default())?;
     let conditions = args.fail_if.iter().map(|text| Condition::bare(text)).collect::<Result<Vec<_>, _>>()?;
-    let is_terminal = args.output.is_none() && io::stdout().is_terminal();
+    let output = target::file(args.output.as_deref());
+    let is_terminal = output.is_none() && io::stdout().is_terminal();
     if args.format.is_binary() && is_terminal {
         return Err(Usage("that format is not for a terminal; use --format csv, or -o FILE".into()).into());
     }
@@ -72,7 +73,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         console.say_if(Loudness::Usual, &format!("warning: {warning}"));
     }
     interrupt::listen()?;
-    let place = Place::begin(args.output.as_deref())?;
+    if let Some(file) = output {
+        let query = args.query.as_deref().map(Path::new);
+        target::refuse_input(file, &inputs, &args.input.reading.lakes(), query.as_slice())?;
+    }
+    let place = Place::begin(output)?;
     let store = place.store();
     let needs = Needs { tables: question.tables.clone(), views: question.views.clone(), lake_span: Some(USUAL_SPAN) };
     let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
@@ -80,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let schema = render::plain_schema(&store, ANSWER)?;
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     conditions.iter().try_for_each(|condition| condition.check(&columns))?;
-    let cells = if args.csv_raw { Cells::Raw } else { Cells::Safe };
+    let cells = Cells { has_formulas: args.csv_raw, is_for_terminal: is_terminal };
     let exit = fail_if::judge(&store, conditions.iter().map(|c| (c, ANSWER)), gathered.exit, &console)?;
     place.finish(|out| render::table(&store, ANSWER, &schema, args.format, cells, out).map(drop))?;
     Ok(exit)

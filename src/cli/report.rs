@@ -1,18 +1,19 @@
 //! `alloclog report`: what happened, how sure that is, worst first.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::console::Term;
 use clap::ValueEnum;
 
 use super::console::Console;
 use super::input::{self, Needs, Place, Show};
-use super::{fail_if, heard, interrupt};
+use super::{fail_if, heard, interrupt, target};
 use crate::error::Exit;
 use crate::intake::Summary;
 use crate::lake::read::USUAL_SPAN;
 use crate::query::Condition;
+use crate::render;
 use crate::report::{self, Look, Options};
 use crate::store::Store;
 
@@ -43,7 +44,7 @@ pub struct Args {
     /// What to write the report as
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
-    /// The file to write instead of standard output; one that exists is replaced when the new one is whole
+    /// Write to this file instead of standard output; one that exists is replaced when the new one is whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How many rows each section shows at most
@@ -86,11 +87,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inputs = args.input.inputs()?;
     let console = Console::new(args.input.loudness(), &inputs);
     interrupt::listen()?;
-    let place = Place::begin(args.output.as_deref())?;
+    let output = args.output();
+    if let Some(file) = output {
+        target::refuse_input(file, &inputs, &args.input.reading.lakes(), &[])?;
+    }
+    let place = Place::begin(output)?;
     let store = place.store();
     let mut needs = Needs { tables: report::TABLES.into(), views: report::views(), lake_span: Some(USUAL_SPAN) };
     needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
-    let in_place = args.input.reading.going_on().is_some() && args.output.is_none() && io::stdout().is_terminal();
+    let in_place = args.input.reading.going_on().is_some() && output.is_none() && io::stdout().is_terminal();
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary)?;
         Term::stdout().clear_screen()?;
@@ -116,12 +121,24 @@ impl Args {
         Ok(match self.format {
             Format::Terminal => report::terminal(&report, self.look()),
             Format::Markdown => report::markdown(&report, self.explain),
-            Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+            Format::Json => {
+                let text = serde_json::to_string_pretty(&report)? + "\n";
+                if self.is_for_terminal() { render::json::escaped(&text) } else { text }
+            }
         })
     }
 
+    /// The file that is written; `None` for standard output.
+    fn output(&self) -> Option<&Path> {
+        target::file(self.output.as_deref())
+    }
+
+    fn is_for_terminal(&self) -> bool {
+        self.output().is_none() && io::stdout().is_terminal()
+    }
+
     fn look(&self) -> Look {
-        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
+        let is_terminal = self.is_for_terminal();
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = match self.color {
             Color::Always => true,

@@ -3,6 +3,7 @@
 //! Written here because no library lets a null be an empty cell and an empty text `""` in one file, and because text
 //! that a spreadsheet would run as a formula must be made harmless.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -12,21 +13,14 @@ use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 
+use super::Cells;
+use super::text::one_line;
 use crate::time;
 
 /// What begins a formula: the signs, their full-width forms, and what a spreadsheet drops before one (OWASP, "CSV
 /// Injection").
 const FORMULA_STARTS: [char; 12] =
     ['=', '+', '-', '@', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\t', '\r', '\n', '\0'];
-
-/// How texts are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cells {
-    /// A text that a spreadsheet would take for a formula gets a `'` before it (OWASP, "CSV Injection").
-    Safe,
-    /// Every text as it is.
-    Raw,
-}
 
 /// Writes batches as CSV.
 ///
@@ -79,7 +73,9 @@ fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> anyh
 }
 
 fn text(text: &str, cells: Cells, line: &mut String) {
-    let is_formula = cells == Cells::Safe && text.starts_with(FORMULA_STARTS);
+    let is_formula = !cells.has_formulas && text.starts_with(FORMULA_STARTS);
+    let shown = if cells.is_for_terminal { Cow::Owned(one_line(text)) } else { Cow::Borrowed(text) };
+    let text = shown.as_ref();
     let needs_quotes = text.is_empty() || text.contains(['"', ',', '\n', '\r']);
     if needs_quotes {
         line.push('"');
@@ -99,6 +95,9 @@ fn text(text: &str, cells: Cells, line: &mut String) {
 mod tests {
     use super::*;
 
+    const SAFE: Cells = Cells { has_formulas: false, is_for_terminal: false };
+    const RAW: Cells = Cells { has_formulas: true, is_for_terminal: false };
+
     fn written(cells: Cells, given: &str) -> String {
         let mut line = String::new();
         text(given, cells, &mut line);
@@ -110,20 +109,29 @@ mod tests {
         for (given, expected) in
             [("", "\"\""), ("plain", "plain"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("a\nb", "\"a\nb\"")]
         {
-            assert_eq!(written(Cells::Safe, given), expected);
-            assert_eq!(written(Cells::Raw, given), expected);
+            assert_eq!(written(SAFE, given), expected);
+            assert_eq!(written(RAW, given), expected);
         }
+    }
+
+    #[test]
+    fn nothing_drives_the_terminal() {
+        for cells in [SAFE, RAW] {
+            let shown = Cells { is_for_terminal: true, ..cells };
+            assert_eq!(written(shown, "a\x1b]0;b\x07\nc,\u{9b}1m"), "\"a\\u{1b}]0;b\\u{7}\\nc,\\u{9b}1m\"");
+        }
+        assert_eq!(written(SAFE, "a\x1b"), "a\x1b");
     }
 
     #[test]
     fn a_spreadsheet_runs_no_text_as_a_formula() {
         for given in ["=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", "＋1", "－1", "＠SUM(A1)", "\tx", "\r=1", "\n=1", "\0=1"]
         {
-            let safe = written(Cells::Safe, given);
+            let safe = written(SAFE, given);
             assert!(safe.trim_start_matches('"').starts_with('\''), "{safe:?}");
-            assert!(!written(Cells::Raw, given).contains('\''));
+            assert!(!written(RAW, given).contains('\''));
         }
-        assert_eq!(written(Cells::Safe, "a=1"), "a=1");
-        assert_eq!(written(Cells::Safe, "a＝1"), "a＝1");
+        assert_eq!(written(SAFE, "a=1"), "a=1");
+        assert_eq!(written(SAFE, "a＝1"), "a＝1");
     }
 }

@@ -1,6 +1,6 @@
 //! NDJSON, one JSON object a line, and JSON, an array of them; every column in every object, null where there is nothing.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -8,6 +8,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::WriterBuilder;
 use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited};
+
+use super::text::is_unseen;
 
 /// Writes batches as NDJSON; moments are RFC 3339 with six digits of a second.
 ///
@@ -27,6 +29,53 @@ pub fn write_array(out: impl Write, batches: impl Iterator<Item = anyhow::Result
     writeln!(out)?;
     out.flush()?;
     Ok(())
+}
+
+/// JSON without characters that drive a terminal: JSON itself escapes those below U+0020 only.
+pub fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of texts JSON has only line feeds of these.
+        if c != '\n' && is_unseen(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Writes JSON as [`escaped`] gives it.
+pub struct Escaping<W> {
+    inner: W,
+    /// The beginning of a character of which the rest is yet to come.
+    rest: Vec<u8>,
+}
+
+impl<W: Write> Escaping<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Escaping<W> {
+        Escaping { inner, rest: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.rest) {
+            Ok(text) => text,
+            Err(e) => std::str::from_utf8(&self.rest[..e.valid_up_to()]).unwrap_or_default(),
+        };
+        let len = whole.len();
+        let text = escaped(whole);
+        self.rest.drain(..len);
+        self.inner.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 fn write<F: JsonFormat, W: Write>(
@@ -56,4 +105,22 @@ fn naive(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
         fields.push(Field::new(field.name(), kind, true));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_for_a_terminal_has_nothing_that_drives_it() -> io::Result<()> {
+        let text = "{\"a\":\"\u{9b}1m\u{202e}\u{7f}é\"}\n";
+        let expected = "{\"a\":\"\\u009b1m\\u202e\\u007fé\"}\n";
+        for size in 1..6 {
+            let mut out = Vec::new();
+            let mut escaping = Escaping::new(&mut out);
+            text.as_bytes().chunks(size).try_for_each(|piece| escaping.write_all(piece))?;
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+        Ok(())
+    }
 }

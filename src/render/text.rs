@@ -78,7 +78,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// Controls, and marks that turn the direction of the text around them.
-fn is_unseen(c: char) -> bool {
+pub(super) fn is_unseen(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
