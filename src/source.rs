@@ -4,6 +4,7 @@
 //! unpacked to disk; JSON is handed on; the rest is passed over and named.
 
 mod archive;
+mod budget;
 mod bundle;
 mod cluster;
 mod content;
@@ -233,7 +234,7 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
             Place::Cluster(cluster) => cluster.walk(&origin, read, visit),
             Place::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
-                content::Walk::new(options, visit, &mut flags).stream(Box::new(stream), &origin, 0)
+                content::Walk::new(options, visit, &mut flags).input(stream, &origin)
             }
             Place::File(path) => match File::open(path) {
                 Ok(file) => {

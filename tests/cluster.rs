@@ -229,6 +229,19 @@ fn a_body_that_is_cut_is_read_as_far_as_it_is_whole_and_asked_for_again() {
 }
 
 #[test]
+fn a_token_for_pages_that_comes_round_again_ends_the_listing() {
+    let desk = Desk::new();
+    let agent = listed(|request| {
+        let next = if request.parameter("next_token") == "b" { "c" } else { "b" };
+        Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", next)
+    });
+    let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3);
+    ran.says("the token for the next page of the listing is one that came before");
+    assert!(agent.asked("/v1/allocations").len() < 40);
+    assert_eq!(desk.events("out").len(), 1);
+}
+
+#[test]
 fn gzip_and_slow_answers_are_read() {
     let desk = Desk::new();
     let events = desk.expected();

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use super::namespaces::Namespaces;
-use super::pages::{Join, Page};
+use super::pages::{Join, Page, Tokens};
 use super::{Answer, Client, Fault, access};
 use crate::time;
 
@@ -217,6 +217,7 @@ pub struct Listing<'c> {
     pub index: Option<i64>,
     body: Box<dyn Read + Send>,
     next_token: Option<String>,
+    tokens: Tokens,
     /// What joins its pages, if there is more than one.
     join: Option<Join>,
     ready: io::Cursor<Vec<u8>>,
@@ -243,7 +244,20 @@ impl<'c> Listing<'c> {
         }
         let join = next_token.is_some().then(Join::default);
         let ready = io::Cursor::new(Vec::new());
-        Ok(Listing { client, ask, namespace, observed_at, index, body, next_token, join, ready, is_done: false })
+        let tokens = Tokens::default();
+        Ok(Listing {
+            client,
+            ask,
+            namespace,
+            observed_at,
+            index,
+            body,
+            next_token,
+            tokens,
+            join,
+            ready,
+            is_done: false,
+        })
     }
 
     /// Moves on to the next page, or to the end.
@@ -257,6 +271,9 @@ impl<'c> Listing<'c> {
             (_, None) => {
                 self.is_done = true;
                 Ok(join.end().to_vec())
+            }
+            (_, Some(token)) if self.tokens.is_repeated(&token) => {
+                broke("the token for the next page of the listing is one that came before")
             }
             (_, Some(token)) => {
                 let page = self.ask.page(self.client, self.namespace, &token, &mut |_| {}).and_then(glanced);

@@ -85,9 +85,46 @@ impl Join {
     }
 }
 
+/// Notices when the tokens of pages come round again, with one of them in memory (Brent's algorithm for cycles).
+#[derive(Debug, Default)]
+pub struct Tokens {
+    kept: String,
+    /// How many tokens came since, and at how many the newest is kept instead.
+    since: u64,
+    renewed_at: u64,
+}
+
+impl Tokens {
+    /// Returns true if a token is one that came before. A cycle is noticed after a few rounds.
+    pub fn is_repeated(&mut self, token: &str) -> bool {
+        if self.kept == token {
+            return true;
+        }
+        self.since += 1;
+        if self.since > self.renewed_at {
+            token.clone_into(&mut self.kept);
+            self.renewed_at += self.since;
+            self.since = 0;
+        }
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_that_come_round_again_are_noticed_and_others_are_not() {
+        let mut tokens = Tokens::default();
+        assert!((0..100_000).all(|n| !tokens.is_repeated(&n.to_string())));
+        for (before, cycle) in [(0, 1), (0, 2), (5, 7), (100, 1), (3, 1000)] {
+            let mut tokens = Tokens::default();
+            let token = |n: usize| if n < before { n } else { before + (n - before) % cycle };
+            let noticed = (0..).find(|n| tokens.is_repeated(&token(*n).to_string())).unwrap_or_default();
+            assert!(noticed >= before + cycle && noticed <= 4 * (before + cycle), "{before}, {cycle}: {noticed}");
+        }
+    }
 
     /// The pages joined, each handed over in pieces of `size` bytes.
     fn joined(pages: &[&str], size: usize) -> String {

@@ -1,5 +1,6 @@
 //! Files inside archives, read where they lie.
 
+use std::cell::Cell;
 use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek};
 
 use flate2::CrcReader;
@@ -17,6 +18,9 @@ use super::{Origin, observed};
 /// `cli-flags.json` is a few kilobytes.
 const LARGEST_FLAGS: u64 = 4 << 20;
 
+/// The header of a file in a tar with the long names and attributes before it.
+const LARGEST_HEADER: u64 = 1 << 20;
+
 /// Why such an entry is passed over.
 const LINK: &str = "is a link, which holds nothing itself";
 
@@ -32,22 +36,27 @@ const DEFLATED: u16 = 8;
 
 impl Walk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
-        let mut archive = Archive::new(Ended { inner: stream, noughts: 0 });
+        let left = Cell::new(u64::MAX);
+        let mut archive = Archive::new(Ended { inner: stream, noughts: 0, left: &left });
         let broken = |e: io::Error| format!("is a tar that cannot be read further: {e}");
-        let entries = match archive.entries() {
+        let mut entries = match archive.entries() {
             Ok(entries) => entries,
             Err(e) => return self.unreadable(origin, broken(e)),
         };
-        for entry in entries {
-            let mut entry = match entry {
-                Ok(entry) => entry,
-                Err(e) => return self.unreadable(origin, broken(e)),
+        loop {
+            // What stands before a file is read into memory whole, its long name and attributes included.
+            left.set(LARGEST_HEADER);
+            let mut entry = match entries.next() {
+                None => break,
+                Some(Ok(entry)) => entry,
+                Some(Err(e)) => return self.unreadable(origin, broken(e)),
             };
+            left.set(u64::MAX);
             let path = path(&entry.path_bytes());
             let goes_on = match what(&mut entry, &path) {
                 What::File => {
                     let left = entry.size();
-                    self.member(Box::new(Whole { inner: entry, left }), &path, origin, depth)
+                    self.member(Box::new(Whole { inner: &mut entry, left }), &path, origin, depth)
                 }
                 What::Unread(path, why) => {
                     self.miss_flags(&path, origin);
@@ -58,6 +67,8 @@ impl Walk<'_> {
             if !goes_on {
                 return false;
             }
+            // What fails here fails again with the next file, and is told there.
+            let _ = io::copy(&mut entry, &mut io::sink());
         }
         if archive.into_inner().noughts < BLOCK {
             let why = "is a tar without the mark of its end: it may have been cut; what is there is kept";
@@ -101,7 +112,7 @@ impl Walk<'_> {
     /// An entry of a zip's directory.
     fn zipped<R: Read + Seek>(&mut self, entry: ZipFileEntry<'_>, file: &mut R, origin: &Origin, depth: u32) -> bool {
         let path = path(entry.name_raw());
-        if entry.is_dir() {
+        if entry.is_dir() || self.budget.is_spent() {
             return true;
         }
         if entry.is_symlink() {
@@ -112,7 +123,10 @@ impl Walk<'_> {
             "is encrypted".to_owned()
         } else {
             match entry.with_reader(file, ZipReadOptions::new()) {
-                Ok(entry) => return self.member(Box::new(entry), &path, origin, depth),
+                Ok(entry) => {
+                    let entry = self.budget.metered(entry);
+                    return self.member(Box::new(entry), &path, origin, depth);
+                }
                 Err(e) => format!("cannot be read: {e}"),
             }
         };
@@ -133,9 +147,10 @@ impl Walk<'_> {
             } else if header.flags & LENGTH_BEHIND != 0 && header.method == DEFLATED {
                 // Deflated bytes show where they end, so what only then says how many they are is not needed.
                 let skipped = io::copy(&mut input.by_ref().take(header.extra.into()), &mut io::sink());
-                let mut entry = CrcReader::new(DeflateDecoder::new(&mut input));
+                let mut entry = self.budget.metered(CrcReader::new(DeflateDecoder::new(&mut input)));
                 let goes_on = self.member(Box::new(&mut entry), &path, origin, depth);
                 let is_read = io::copy(&mut entry, &mut io::sink()).is_ok();
+                let entry = entry.get_ref();
                 let (sum, packed, unpacked) =
                     (entry.crc().sum(), entry.get_ref().total_in(), entry.get_ref().total_out());
                 let mut is_described = || is_described(&mut input, sum, packed, unpacked).unwrap_or(false);
@@ -144,7 +159,10 @@ impl Walk<'_> {
                 let mut entry = Cursor::new(header.bytes).chain(&mut input);
                 match read_zipfile_from_stream(&mut entry) {
                     Ok(Some(entry)) if entry.is_dir() => (true, true),
-                    Ok(Some(entry)) => (self.member(Box::new(entry), &path, origin, depth), true),
+                    Ok(Some(entry)) => {
+                        let entry = self.budget.metered(entry);
+                        (self.member(Box::new(entry), &path, origin, depth), !self.budget.is_spent())
+                    }
                     Ok(None) => (true, false),
                     Err(e) => (self.unreadable(&self.inside(origin, &path), format!("cannot be read: {e}")), false),
                 }
@@ -241,15 +259,19 @@ fn what<R: Read>(entry: &mut tar::Entry<'_, R>, path: &str) -> What {
 /// A tar ends with blocks of noughts (POSIX ustar); one without them may have been cut between two files.
 const BLOCK: usize = 512;
 
-/// A stream of which it is known how many noughts it has ended with so far, as far as a block is filled.
-struct Ended<R> {
+/// A stream of which it is known how many noughts it has ended with so far, as far as a block is filled, and which
+/// ends with an error when no bytes are left to be read.
+struct Ended<'l, R> {
     inner: R,
     noughts: usize,
+    left: &'l Cell<u64>,
 }
 
-impl<R: Read> Read for Ended<R> {
+impl<R: Read> Read for Ended<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
+        let left = self.left.get().checked_sub(n as u64);
+        self.left.set(left.ok_or_else(|| io::Error::other("a name or attributes in it are longer than 1 MiB"))?);
         let noughts = buffer[..n].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
         self.noughts = if noughts == n { (self.noughts + n).min(BLOCK) } else { noughts };
         Ok(n)

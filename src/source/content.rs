@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::budget::Budget;
 use super::bundle::{self, Role};
 use super::kept::{self, About};
 use super::{Counted, Found, Options, Origin, Visit};
@@ -67,6 +68,7 @@ pub struct Walk<'w> {
     pub(super) visit: &'w mut Visit<'w>,
     pub(super) flags: &'w mut bundle::Flags,
     pub(super) again: Again,
+    pub(super) budget: Budget,
 }
 
 /// Whether the input can be looked through for the flags of bundles, which say what the listings beside them cover.
@@ -82,15 +84,23 @@ pub(super) enum Again {
 impl<'w> Walk<'w> {
     /// Begins, with what is known of bundles.
     pub fn new(options: &'w Options, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> Walk<'w> {
-        Walk { options, visit, flags, again: Again::Never }
+        Walk { options, visit, flags, again: Again::Never, budget: Budget::default() }
     }
 
+    /// Tells of something that could not be read. Once an input has expanded to more than it may, everything around the
+    /// place fails for the same reason, which is told once.
     pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
-        (self.visit)(Found::Unreadable(origin.clone(), why))
+        self.budget.is_told() || (self.visit)(Found::Unreadable(origin.clone(), why))
     }
 
     pub(super) fn passed_over(&mut self, origin: &Origin, why: &str) -> bool {
         (self.visit)(Found::PassedOver(origin.clone(), why.into()))
+    }
+
+    /// Walks through an input that goes by once, and whose length is not known.
+    pub fn input(&mut self, stream: impl Read, origin: &Origin) -> bool {
+        let stream = self.budget.fed(stream);
+        self.stream(Box::new(stream), origin, 0)
     }
 
     /// Walks through a file. Unlike a stream it can be read from its end, as zip wants it, and it has neighbours.
@@ -100,9 +110,11 @@ impl<'w> Walk<'w> {
             return self.unreadable(origin, format!("cannot be read: {e}"));
         }
         // What is no regular file may give its bytes only once.
-        if path.is_file() {
-            self.again = Again::File(path.to_owned(), origin.clone());
-        }
+        let Some(len) = path.metadata().ok().filter(fs::Metadata::is_file).map(|found| found.len()) else {
+            return self.input(Cursor::new(head).chain(file), origin);
+        };
+        self.budget.set_input(len);
+        self.again = Again::File(path.to_owned(), origin.clone());
         if kind(&head) == Kind::Zip {
             return match file.rewind() {
                 Ok(()) => self.zip(file, origin, 1),
@@ -203,17 +215,25 @@ impl<'w> Walk<'w> {
             return self.unreadable(origin, format!("lies in more than {DEEPEST} archives"));
         }
         match kind {
-            Kind::Json => (self.visit)(Found::Document(origin.clone(), &mut stream)),
+            Kind::Json => {
+                let goes_on = (self.visit)(Found::Document(origin.clone(), &mut stream));
+                // What ended the document is told with it.
+                self.budget.is_told();
+                goes_on
+            }
             Kind::Utf16 => self.unreadable(origin, UTF_16.into()),
             Kind::Empty => self.passed_over(origin, "is empty"),
             Kind::Other => self.passed_over(origin, "is neither JSON nor an archive of it"),
             Kind::Gzip => {
-                let inner = MultiGzDecoder::new(stream);
+                let inner = self.budget.metered(MultiGzDecoder::new(stream));
                 self.stream(Box::new(inner), origin, depth + 1)
             }
             Kind::Zstd if kept::begins(head) => self.kept(&mut stream, origin, depth + 1),
             Kind::Zstd => match zstd::stream::read::Decoder::new(stream) {
-                Ok(inner) => self.stream(Box::new(inner), origin, depth + 1),
+                Ok(inner) => {
+                    let inner = self.budget.metered(inner);
+                    self.stream(Box::new(inner), origin, depth + 1)
+                }
                 Err(e) => self.unreadable(origin, format!("is no zstd that can be read: {e}")),
             },
             Kind::Tar => self.tar(&mut stream, origin, depth + 1),
@@ -248,7 +268,7 @@ impl<'w> Walk<'w> {
                     let of_listing = std::mem::take(&mut about).origin(origin, self.options);
                     let frame = zstd::stream::read::Decoder::with_buffer(Cursor::new(magic).chain(&mut input));
                     let mut frame = match frame {
-                        Ok(frame) => frame.single_frame(),
+                        Ok(frame) => self.budget.metered(frame.single_frame()),
                         Err(e) => return self.unreadable(origin, broken(e)),
                     };
                     let goes_on = self.stream(Box::new(&mut frame), &of_listing, depth);
@@ -285,6 +305,7 @@ fn look(path: &Path, origin: &Origin, options: &Options) -> (bundle::Flags, bool
     let is_read = File::open(path).and_then(|mut file| {
         let mut head = Vec::with_capacity(SNIFFED);
         Read::by_ref(&mut file).take(SNIFFED as u64).read_to_end(&mut head)?;
+        walk.budget.set_input(file.metadata()?.len());
         if kind(&head) == Kind::Zip {
             file.rewind()?;
             return Ok(walk.zip(file, origin, 1));
