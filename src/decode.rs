@@ -1,6 +1,7 @@
 //! Bytes to records: finds the allocations in a document of whatever shape and reads them, two ways that agree.
 
 pub mod allocation;
+mod check;
 pub mod document;
 pub mod fast;
 pub mod fields;

@@ -8,7 +8,7 @@ mod blocks;
 mod document;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
@@ -42,6 +42,8 @@ pub struct Summary {
     pub documents: u64,
     /// How many of them hold allocations, or are empty lists that could, by the number of their source.
     pub listings_by_source: BTreeMap<usize, u64>,
+    /// The numbers of the sources that hold a stream without an allocation.
+    pub quiet_sources: BTreeSet<usize>,
     /// Documents that were met before, byte for byte and of the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
@@ -192,6 +194,9 @@ fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Tur
     // The block begins elsewhere than was guessed, or within an allocation of which the block before it holds half.
     // No other block has its turn before this one has passed it on.
     let Some(mut turn) = turns.wait(block.number) else { return false };
+    if block.end.is_none() && turn.document.waits_for_more(bytes) {
+        return turns.pass(turn) && turns.deliver(block.number, Ok(Vec::new()));
+    }
     let mut joined = std::mem::take(&mut turn.document.leftover);
     joined.extend_from_slice(bytes);
     let place = turn.document.place.clone();

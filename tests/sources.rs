@@ -160,7 +160,14 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
         .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
     for source in ["nodes", "beat", "quiet", "nodes/*.json", "{beat,quiet}/*"] {
         read(&desk, &[source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+    }
+    for source in ["nodes", "nodes/*.json"] {
         read(&desk, &["state", source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+    }
+    // A stream in which nothing happened is an answer beside others.
+    for source in ["beat", "quiet", "{beat,quiet}/*"] {
+        read(&desk, &["state", source]).ends(0);
+        read(&desk, &[source, "nodes"]).ends(1);
     }
     // An empty list is an answer, and so is what stands beside allocations; a file that is named is taken as it is.
     for sources in [&["empty"][..], &["empty/*"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {

@@ -6,12 +6,15 @@
 mod answers;
 mod cluster;
 mod desk;
+mod hostile_input;
 mod lakes;
+mod masking;
 mod program;
 mod questions;
 mod readers;
 mod recordings;
 mod reports;
+mod result_files;
 mod simulated;
 mod simulator;
 mod sources;

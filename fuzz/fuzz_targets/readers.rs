@@ -9,6 +9,7 @@
 #[path = "../../src/decode"]
 mod decode {
     pub mod allocation;
+    mod check;
     pub mod document;
     pub mod fast;
     pub mod fields;

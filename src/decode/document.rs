@@ -57,8 +57,10 @@ pub struct Part<'a> {
     pub list_began: bool,
     /// Values that are neither allocations nor nodes nor wrappers of them.
     pub others: u64,
-    /// Whether an array, frame or `Allocs` object was met: the document is made to hold allocations, even if none.
-    pub is_listing: bool,
+    /// Lists that may hold allocations: arrays, within each other too, and `Allocs` of a dump.
+    pub lists: u64,
+    /// Frames and events of a stream, and its heartbeats where they are no elements of a list.
+    pub frames: u64,
     /// Unknown fields, by place and name.
     pub unknown: Unknown,
     /// How many of the part's bytes are done with; the rest begins the next part.
@@ -272,7 +274,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
             return Err(Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what }));
         }
         if role == Role::List {
-            self.part.is_listing = true;
+            self.part.lists += u64::from(key != "Nodes");
             if around.iter().all(|level| level.role != Role::List) {
                 self.part.elements = 0;
                 self.part.list_began = true;
@@ -478,7 +480,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         }
         let memory = &mut self.reader.memory;
         let mark = memory.mark();
-        let mut cursor = Cursor::new(self.bytes, at, memory);
+        let mut cursor = Cursor::checking(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
         // Of what is long, or has `Allocs`, a survey might think differently.
@@ -596,18 +598,24 @@ impl<'a> Walk<'a, '_, '_, '_> {
         if self.reader.mode.strict {
             return Raw::new(slice, &mut self.reader.memory).and_then(|mut raw| reference(&mut raw)).map_err(shift);
         }
-        fast(&mut Cursor::new(slice, 0, &mut self.reader.memory)).map_err(shift)
+        fast(&mut Cursor::checking(slice, 0, &mut self.reader.memory)).map_err(shift)
     }
 
     /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
     fn wrapper(&mut self, range: Range<usize>) {
-        self.part.is_listing = true;
-        if !self.check(range.clone()) {
+        let is_heartbeat = self.bytes[after_space(self.bytes, range.start + 1)] == b'}';
+        if is_heartbeat && !self.part.place.around.is_empty() {
+            self.part.others += 1; // in a list, `{}` is an allocation without anything
+        } else {
+            self.part.frames += 1;
+        }
+        // The parts of a frame are checked as they are read.
+        if self.reader.mode.strict && !self.check(range.clone()) {
             return;
         }
         let faults_before = self.part.faults.len();
         let (mut payloads, mut faults, mut error) = (Vec::new(), Vec::new(), None);
-        let mut cursor = Cursor::new(&self.bytes[..range.end], range.start, &mut self.reader.memory);
+        let mut cursor = Cursor::checking(&self.bytes[..range.end], range.start, &mut self.reader.memory);
         let walked = cursor.object(|input, field| {
             match field {
                 WrapperField::Events => {
@@ -643,12 +651,9 @@ impl<'a> Walk<'a, '_, '_, '_> {
         self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
     }
 
-    /// In strict mode, checks every byte of a value of which nothing is kept; `false` when it is refused.
+    /// Checks every byte of a value of which nothing is kept; `false` when it is refused.
     fn check(&mut self, range: Range<usize>) -> bool {
-        if !self.reader.mode.strict {
-            return true;
-        }
-        let checked = self.read(range, |_| Ok(()), |_| Ok(()));
+        let checked = self.read(range, |cursor| cursor.check_all(), |_| Ok(()));
         checked.map_err(|fault| self.reject(fault.at, fault.path, fault.what)).is_ok()
     }
 
@@ -799,16 +804,16 @@ fn payload(input: &mut Cursor<'_, '_>, field: WrapperField, path: &str, payloads
         return input.skip();
     }
     input.object(|input, field| {
-        let start = input.at();
-        let is_null = input.null()?;
-        if !is_null {
-            input.skip()?;
-        }
         let (is_allocation, name) = match field {
             WrapperField::Allocation => (true, "Allocation"),
             WrapperField::Node => (false, "Node"),
-            _ => return Ok(()),
+            _ => return input.skip(),
         };
+        let start = input.at();
+        let is_null = input.null()?;
+        if !is_null {
+            input.pass()?;
+        }
         if !is_null {
             payloads.push(Payload { range: start..input.at(), is_allocation, path: format!("{path}.Payload.{name}") });
         }

@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 
+use super::check::{self, Checked};
 use super::fields::Field;
 use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
 use super::memory::{Memory, unknown_name};
 use super::number;
 use super::record::Text;
 use super::scan::{after_space, plain_end, value_end};
+use super::syntax;
 
 pub use super::memory::Unknown;
 
@@ -20,12 +22,56 @@ pub struct Cursor<'a, 'm> {
     bytes: &'a [u8],
     at: usize,
     memory: &'m mut Memory,
+    /// Whether values that are passed over are checked; otherwise only their structure is looked at.
+    checks: bool,
 }
 
 impl<'a, 'm> Cursor<'a, 'm> {
     /// The value that begins at `at` (behind white space).
     pub fn new(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
-        Cursor { bytes, at: after_space(bytes, at), memory }
+        Cursor { bytes, at: after_space(bytes, at), memory, checks: false }
+    }
+
+    /// As [`Self::new`]; values that are passed over are checked all the same.
+    pub fn checking(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
+        Cursor { checks: true, ..Cursor::new(bytes, at, memory) }
+    }
+
+    /// Passes over a value without checking it, since it is read later.
+    pub(super) fn pass(&mut self) -> Read<()> {
+        match value_end(self.bytes, self.at) {
+            Some(end) if end > self.at => {
+                self.at = end;
+                Ok(())
+            }
+            Some(_) => Err(self.broken("a value")),
+            None => Err(self.end()),
+        }
+    }
+
+    /// Checks the value that is all there is.
+    pub(super) fn check_all(&mut self) -> Read<()> {
+        match self.peek() {
+            Some(b'"' | b'{' | b'[') | None => self.skip(),
+            Some(_) if check::is_scalar(&self.bytes[self.at..]) => Ok(()),
+            Some(_) => Err(self.broken("a value")),
+        }
+    }
+
+    /// The fault of a value that was passed over and is not sound.
+    #[cold]
+    fn unsound(&self) -> Box<Fault> {
+        let Some(end) = value_end(self.bytes, self.at).filter(|end| *end > self.at) else {
+            return self.broken("a value");
+        };
+        match std::str::from_utf8(&self.bytes[self.at..end]) {
+            Err(e) => {
+                let at = self.at + e.valid_up_to();
+                let path = syntax::path_to(self.bytes, self.at, at);
+                Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
+            }
+            Ok(_) => syntax::first_fault(self.bytes, self.at, true).unwrap_or_else(|| self.broken("a value")),
+        }
     }
 
     /// Where the cursor stands: behind the value once it was read.
@@ -42,7 +88,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
     /// Passes over the value that begins at `start`, however far into it reading came.
     pub(super) fn leave(&mut self, start: usize) -> Read<()> {
         self.at = start;
-        self.skip()
+        self.pass()
     }
 
     #[cold]
@@ -353,13 +399,16 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
 
     #[inline]
     fn skip(&mut self) -> Read<()> {
-        match value_end(self.bytes, self.at) {
-            Some(end) if end > self.at => {
+        if !self.checks {
+            return self.pass();
+        }
+        match check::check(self.bytes, self.at) {
+            Checked::Whole(end) => {
                 self.at = end;
                 Ok(())
             }
-            Some(_) => Err(self.broken("a value")),
-            None => Err(self.end()),
+            Checked::End => Err(self.end()),
+            Checked::Broken => Err(self.unsound()),
         }
     }
 

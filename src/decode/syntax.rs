@@ -8,7 +8,7 @@ use super::number;
 use super::scan::{after_space, plain_end, value_end};
 
 /// Numbers that are none, as Go and JavaScript print them; old Nomads put `-Inf` into `Metrics`.
-const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];
+pub const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];
 /// A path shows this many steps, then `…`.
 const LONGEST_PATH: usize = 16;
 

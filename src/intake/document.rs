@@ -9,11 +9,11 @@ use tempfile::SpooledTempFile;
 use super::Note;
 use super::blocks::{Block, End};
 use super::turn::State;
-use crate::decode::document::{Mode, Part, Place, PlacedFault, Reader};
+use crate::decode::document::{LARGEST_ALLOCATION, Mode, Part, Place, PlacedFault, Reader};
 use crate::decode::fast::Unknown;
 use crate::merge::{self, Columns, New, Rows, Versions};
 use crate::source::{ObservedFrom, Origin};
-use crate::tables::{Shape, Table, column, sightings, snapshots};
+use crate::tables::{Shape, Table, column, mask, sightings, snapshots};
 use crate::time::HOUR;
 
 /// A document with fewer event times is not called rounded: they may end in noughts by chance.
@@ -32,6 +32,8 @@ pub struct Open {
     pub place: Place,
     /// The end of the last block that was not done with.
     pub leftover: Vec<u8>,
+    /// How long that must be before reading it is tried again.
+    wanted: usize,
     origin: Origin,
     /// Bytes, lines and array elements before the next block.
     offset: u64,
@@ -73,8 +75,8 @@ struct Facts {
     nodes: u64,
     others: u64,
     rejected: u64,
-    is_listing: bool,
-    has_list: bool,
+    lists: u64,
+    frames: u64,
     shapes: Vec<Shape>,
     newest: Option<i64>,
     unknown: Unknown,
@@ -119,7 +121,18 @@ impl Open {
         self.lines += memchr::memchr_iter(b'\n', &bytes[..part.end]).count() as u64;
         self.elements += part.elements;
         self.place.clone_from(&part.place);
+        // A value that was not whole is tried again at twice its length, so that reading it costs time in proportion to it.
+        self.wanted = if part.end == 0 { (2 * bytes.len()).min(LARGEST_ALLOCATION + 1) } else { 0 };
         self.leftover = bytes[part.end..].to_vec();
+    }
+
+    /// Adds a block to the bytes that are not done with, if all of them are too few to try reading again.
+    pub fn waits_for_more(&mut self, bytes: &[u8]) -> bool {
+        let waits = !self.leftover.is_empty() && self.leftover.len() + bytes.len() < self.wanted;
+        if waits {
+            self.leftover.extend_from_slice(bytes);
+        }
+        waits
     }
 
     /// A fault as a line for the user: file, byte offset, line, path, what is wrong.
@@ -131,7 +144,9 @@ impl Open {
             None => fault.path.clone(),
         };
         let subject = if path.is_empty() { "the value".to_owned() } else { path };
-        format!("{}: byte {}, line {line}: {subject} {}", self.origin.name, self.offset + at as u64, fault.what)
+        // What is wrong may be quoted, and a key may hold anything.
+        let what = format!("{subject} {}", fault.what);
+        format!("{}: byte {}, line {line}: {}", self.origin.name, self.offset + at as u64, mask::text(&what))
     }
 }
 
@@ -153,12 +168,12 @@ impl State<'_> {
     pub(super) fn count(&mut self, part: &Part<'_>, rows: &Rows<'_>) {
         let facts = &mut self.document.facts;
         facts.others += part.others;
-        facts.is_listing |= part.is_listing;
-        facts.has_list |= part.list_began;
+        facts.lists += part.lists;
+        facts.frames += part.frames;
         facts.nodes += (part.items.len() - rows.versions.len()) as u64;
         facts.allocations += rows.versions.len() as u64;
         for (name, times) in &part.unknown {
-            *facts.unknown.entry(name.clone()).or_default() += times;
+            *facts.unknown.entry(mask::text(name).into_owned()).or_default() += times;
         }
         for version in &rows.versions {
             let v = version.facts;
@@ -263,17 +278,23 @@ impl State<'_> {
             let more = facts.rejected - TOLD_FAULTS;
             self.note(Note::Warning(format!("{name}: {more} more places could not be read")));
         }
-        let is_empty_list = facts.is_listing && facts.others == 0 && facts.rejected == 0;
-        if facts.allocations + facts.nodes == 0 && !is_empty_list {
+        let is_sound = facts.others == 0 && facts.rejected == 0;
+        // One list: two behind or within each other are no answer of Nomad's.
+        let is_empty_list = is_sound && facts.lists == 1 && facts.frames == 0;
+        let is_quiet_stream = is_sound && facts.lists <= 1 && facts.frames > 0;
+        if facts.allocations + facts.nodes == 0 && !is_empty_list && !is_quiet_stream {
             if facts.rejected == 0 {
-                let why = if facts.others == 0 { "is empty" } else { "is JSON without allocations" };
+                let why = if facts.others + facts.lists == 0 { "is empty" } else { "is JSON without allocations" };
                 self.note(Note::PassedOver(format!("{name}: {why}"), document.origin.is_named));
             }
             return Ok(Vec::new());
         }
         self.summary.documents += 1;
         // Heartbeats and nodes are no answer to which allocations there are; an empty list is.
-        let lists_allocations = facts.allocations > 0 || (is_empty_list && facts.has_list && facts.nodes == 0);
+        let lists_allocations = facts.allocations > 0 || (is_empty_list && facts.nodes == 0);
+        if is_quiet_stream && facts.allocations == 0 {
+            self.summary.quiet_sources.insert(document.origin.source);
+        }
         if lists_allocations {
             *self.summary.listings_by_source.entry(document.origin.source).or_default() += 1;
         }

@@ -2,8 +2,8 @@
 //! list, each with the verdict that we hold to be right.
 //!
 //! A case is put where a whole document stands, where an element of a list stands, where a text and a whole number are
-//! read, and where nothing is kept. Both readers give the same for sound JSON. What is no JSON is always refused by
-//! `--strict`; the fast reader refuses it where it has to look, and may pass it over in what it skips.
+//! read, and where nothing is kept. Both readers give the same for sound JSON, and both refuse what is no JSON. Only the
+//! fast one takes, where nothing is kept, the numbers that are none and that old Nomads write there.
 
 use super::property::{Outcome, read, validity};
 
@@ -22,9 +22,8 @@ enum Is {
     Null,
     Array,
     Object,
-    /// No JSON. The letters say where the fast reader sees it: as a (d)ocument, as an (e)lement, (s)kipped. Where
-    /// something is read of it, it always does.
-    Broken(&'static str),
+    /// No JSON.
+    Broken,
 }
 
 use Is::{Array, Bool, Broken, NoText, Null, Number, Object, Text, Whole};
@@ -40,22 +39,22 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("array in array", b"[[]]", Array),
     ("array of everything", br#"[null, 1, "1", {}, false]"#, Array),
     ("array with empty text", br#"[""]"#, Array),
-    ("array with a trailing comma", b"[1,]", Broken("de")),
-    ("array with two commas", b"[1,,2]", Broken("de")),
-    ("array with a leading comma", b"[,1]", Broken("de")),
-    ("array of a comma", b"[,]", Broken("de")),
-    ("array without a comma", b"[1 2]", Broken("de")),
-    ("array with a colon", br#"["":1]"#, Broken("de")),
-    ("array with a second end", b"[1]]", Broken("des")),
-    ("array closed as an object", b"[1}", Broken("de")),
-    ("array with a bare word", b"[a]", Broken("de")),
-    ("array with a star", b"[*]", Broken("de")),
-    ("array with a minus", b"[-]", Broken("de")),
-    ("array with a form feed", b"[\x0c]", Broken("de")),
-    ("array with a newline in text", b"[\"a\n\"]", Broken("de")),
-    ("array open", b"[1", Broken("des")),
-    ("array open in array", b"[[1]", Broken("des")),
-    ("array of objects open", br#"[{"a":1}"#, Broken("des")),
+    ("array with a trailing comma", b"[1,]", Broken),
+    ("array with two commas", b"[1,,2]", Broken),
+    ("array with a leading comma", b"[,1]", Broken),
+    ("array of a comma", b"[,]", Broken),
+    ("array without a comma", b"[1 2]", Broken),
+    ("array with a colon", br#"["":1]"#, Broken),
+    ("array with a second end", b"[1]]", Broken),
+    ("array closed as an object", b"[1}", Broken),
+    ("array with a bare word", b"[a]", Broken),
+    ("array with a star", b"[*]", Broken),
+    ("array with a minus", b"[-]", Broken),
+    ("array with a form feed", b"[\x0c]", Broken),
+    ("array with a newline in text", b"[\"a\n\"]", Broken),
+    ("array open", b"[1", Broken),
+    ("array open in array", b"[[1]", Broken),
+    ("array of objects open", br#"[{"a":1}"#, Broken),
     // Objects.
     ("empty object", b"{}", Object),
     ("object with space", b"{ \n }", Object),
@@ -70,27 +69,27 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ),
     ("object with half a surrogate pair as key", br#"{"\ud800":1}"#, Object),
     ("object with newlines", b"{\n\"a\"\n:\n1\n}", Object),
-    ("object with a trailing comma", br#"{"a":1,}"#, Broken("de")),
-    ("object with two commas", br#"{"a":1,,"b":2}"#, Broken("de")),
-    ("object with a leading comma", br#"{,"a":1}"#, Broken("de")),
-    ("object without a colon", br#"{"a" 1}"#, Broken("de")),
-    ("object with two colons", br#"{"a"::1}"#, Broken("de")),
-    ("object without a value", br#"{"a":}"#, Broken("de")),
-    ("object with only a key", br#"{"a"}"#, Broken("de")),
-    ("object with a number as key", b"{1:1}", Broken("de")),
-    ("object with a bare key", b"{a:1}", Broken("de")),
-    ("object with single quotes", b"{'a':1}", Broken("de")),
-    ("object without a comma", br#"{"a":1 "b":2}"#, Broken("de")),
-    ("object closed as an array", br#"{"a":1]"#, Broken("de")),
-    ("object with a bare value", br#"{"a":b}"#, Broken("")),
-    ("object with a second end", br#"{"a":1}}"#, Broken("des")),
-    ("object with a comment", br#"{"a":1/**/}"#, Broken("")),
-    ("object open", br#"{"a":1"#, Broken("des")),
-    ("object open behind a comma", br#"{"a":1,"#, Broken("des")),
-    ("object open behind a key", br#"{"a""#, Broken("des")),
-    ("object with an unclosed key", br#"{"a:1}"#, Broken("des")),
-    ("object with garbage behind", br#"{"a":1}#"#, Broken("des")),
-    ("object that holds an array closed as an object", br#"{"a":[1}}"#, Broken("")),
+    ("object with a trailing comma", br#"{"a":1,}"#, Broken),
+    ("object with two commas", br#"{"a":1,,"b":2}"#, Broken),
+    ("object with a leading comma", br#"{,"a":1}"#, Broken),
+    ("object without a colon", br#"{"a" 1}"#, Broken),
+    ("object with two colons", br#"{"a"::1}"#, Broken),
+    ("object without a value", br#"{"a":}"#, Broken),
+    ("object with only a key", br#"{"a"}"#, Broken),
+    ("object with a number as key", b"{1:1}", Broken),
+    ("object with a bare key", b"{a:1}", Broken),
+    ("object with single quotes", b"{'a':1}", Broken),
+    ("object without a comma", br#"{"a":1 "b":2}"#, Broken),
+    ("object closed as an array", br#"{"a":1]"#, Broken),
+    ("object with a bare value", br#"{"a":b}"#, Broken),
+    ("object with a second end", br#"{"a":1}}"#, Broken),
+    ("object with a comment", br#"{"a":1/**/}"#, Broken),
+    ("object open", br#"{"a":1"#, Broken),
+    ("object open behind a comma", br#"{"a":1,"#, Broken),
+    ("object open behind a key", br#"{"a""#, Broken),
+    ("object with an unclosed key", br#"{"a:1}"#, Broken),
+    ("object with garbage behind", br#"{"a":1}#"#, Broken),
+    ("object that holds an array closed as an object", br#"{"a":[1}}"#, Broken),
     // Text.
     ("empty text", br#""""#, Text("")),
     ("text", br#""asd""#, Text("asd")),
@@ -124,31 +123,31 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("first half and an escape", br#""\ud800\n""#, NoText),
     ("first half and a code", br#""\ud800\u0041""#, NoText),
     ("first half at the end of a longer text", br#""abc\uD9FF""#, NoText),
-    ("escape of x", br#""\x00""#, Broken("de")),
-    ("escape of a capital", br#""\N""#, Broken("de")),
-    ("escape of a space", br#""\ ""#, Broken("de")),
-    ("escape of a control character", b"\"\\\t\"", Broken("de")),
-    ("escape of a letter beyond ascii", "\"\\é\"".as_bytes(), Broken("de")),
-    ("code of three digits", br#""\u00A""#, Broken("de")),
-    ("code of no digits", br#""\u""#, Broken("de")),
-    ("code with a sign", br#""\u+123""#, Broken("de")),
-    ("code with a space", br#""\u 123""#, Broken("de")),
-    ("pair with a broken half", br#""\ud800\u1x""#, Broken("de")),
-    ("newline in text", b"\"a\nb\"", Broken("de")),
-    ("tab in text", b"\"\t\"", Broken("de")),
-    ("nought in text", b"\"a\0b\"", Broken("de")),
-    ("unclosed text", br#""abc"#, Broken("des")),
-    ("text that ends in an escape", br#""abc\""#, Broken("des")),
-    ("single quotes", b"'a'", Broken("de")),
-    ("a lone quote", br#"""#, Broken("des")),
-    ("text without quotes", b"abc", Broken("de")),
-    ("text and more text", br#""a""b""#, Broken("es")),
-    ("utf-8 that is too long", b"\"\xc0\xaf\"", Broken("")),
-    ("utf-8 cut", b"\"\xe0\xff\"", Broken("")),
-    ("utf-8 of a surrogate", b"\"\xed\xa0\x80\"", Broken("")),
-    ("utf-8 beyond unicode", b"\"\xf4\xbf\xbf\xbf\"", Broken("")),
-    ("utf-8 continued from nothing", b"\"\x81\"", Broken("")),
-    ("latin 1", b"\"\xe9\"", Broken("")),
+    ("escape of x", br#""\x00""#, Broken),
+    ("escape of a capital", br#""\N""#, Broken),
+    ("escape of a space", br#""\ ""#, Broken),
+    ("escape of a control character", b"\"\\\t\"", Broken),
+    ("escape of a letter beyond ascii", "\"\\é\"".as_bytes(), Broken),
+    ("code of three digits", br#""\u00A""#, Broken),
+    ("code of no digits", br#""\u""#, Broken),
+    ("code with a sign", br#""\u+123""#, Broken),
+    ("code with a space", br#""\u 123""#, Broken),
+    ("pair with a broken half", br#""\ud800\u1x""#, Broken),
+    ("newline in text", b"\"a\nb\"", Broken),
+    ("tab in text", b"\"\t\"", Broken),
+    ("nought in text", b"\"a\0b\"", Broken),
+    ("unclosed text", br#""abc"#, Broken),
+    ("text that ends in an escape", br#""abc\""#, Broken),
+    ("single quotes", b"'a'", Broken),
+    ("a lone quote", br#"""#, Broken),
+    ("text without quotes", b"abc", Broken),
+    ("text and more text", br#""a""b""#, Broken),
+    ("utf-8 that is too long", b"\"\xc0\xaf\"", Broken),
+    ("utf-8 cut", b"\"\xe0\xff\"", Broken),
+    ("utf-8 of a surrogate", b"\"\xed\xa0\x80\"", Broken),
+    ("utf-8 beyond unicode", b"\"\xf4\xbf\xbf\xbf\"", Broken),
+    ("utf-8 continued from nothing", b"\"\x81\"", Broken),
+    ("latin 1", b"\"\xe9\"", Broken),
     // Numbers.
     ("nought", b"0", Whole(0)),
     ("minus nought", b"-0", Whole(0)),
@@ -178,51 +177,51 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("beyond a float's exactness", b"9007199254740993", Whole(9_007_199_254_740_993)),
     ("nanoseconds", b"1795458551898620217", Whole(1_795_458_551_898_620_217)),
     ("nanoseconds through a float", b"1.4957473717957038e18", Whole(1_495_747_371_795_703_800)),
-    ("leading nought", b"01", Broken("de")),
-    ("leading nought and minus", b"-01", Broken("de")),
-    ("leading noughts", b"00", Broken("de")),
-    ("minus", b"-", Broken("de")),
-    ("plus", b"+1", Broken("de")),
-    ("two minuses", b"--1", Broken("de")),
-    ("minus and space", b"- 1", Broken("des")),
-    ("point at the end", b"1.", Broken("de")),
-    ("point at the beginning", b".5", Broken("de")),
-    ("point and exponent", b"1.e3", Broken("de")),
-    ("two points", b"1.2.3", Broken("de")),
-    ("open exponent", b"1e", Broken("de")),
-    ("open exponent with sign", b"1e+", Broken("de")),
-    ("exponent with two signs", b"1e+-1", Broken("de")),
-    ("exponent with a fraction", b"1e1.5", Broken("de")),
-    ("hexadecimal", b"0x1F", Broken("de")),
-    ("underscore", b"1_000", Broken("de")),
-    ("space in a number", b"1 000", Broken("des")),
-    ("not a number", b"NaN", Broken("de")),
-    ("infinity", b"Infinity", Broken("de")),
-    ("minus infinity of Go", b"-Inf", Broken("de")),
-    ("wide digits", "１".as_bytes(), Broken("de")),
-    ("number and letter", b"1a", Broken("de")),
-    ("number and control character", b"1\x01", Broken("de")),
+    ("leading nought", b"01", Broken),
+    ("leading nought and minus", b"-01", Broken),
+    ("leading noughts", b"00", Broken),
+    ("minus", b"-", Broken),
+    ("plus", b"+1", Broken),
+    ("two minuses", b"--1", Broken),
+    ("minus and space", b"- 1", Broken),
+    ("point at the end", b"1.", Broken),
+    ("point at the beginning", b".5", Broken),
+    ("point and exponent", b"1.e3", Broken),
+    ("two points", b"1.2.3", Broken),
+    ("open exponent", b"1e", Broken),
+    ("open exponent with sign", b"1e+", Broken),
+    ("exponent with two signs", b"1e+-1", Broken),
+    ("exponent with a fraction", b"1e1.5", Broken),
+    ("hexadecimal", b"0x1F", Broken),
+    ("underscore", b"1_000", Broken),
+    ("space in a number", b"1 000", Broken),
+    ("not a number", b"NaN", Broken),
+    ("infinity", b"Infinity", Broken),
+    ("minus infinity of Go", b"-Inf", Broken),
+    ("wide digits", "１".as_bytes(), Broken),
+    ("number and letter", b"1a", Broken),
+    ("number and control character", b"1\x01", Broken),
     // Words.
     ("true", b"true", Bool),
     ("false", b"false", Bool),
     ("null", b"null", Null),
-    ("capital word", b"True", Broken("de")),
-    ("half a word", b"nul", Broken("de")),
-    ("word and more", b"nulll", Broken("de")),
-    ("word and nought", b"null\0", Broken("de")),
-    ("undefined", b"undefined", Broken("de")),
-    ("words of Python", b"None", Broken("de")),
+    ("capital word", b"True", Broken),
+    ("half a word", b"nul", Broken),
+    ("word and more", b"nulll", Broken),
+    ("word and nought", b"null\0", Broken),
+    ("undefined", b"undefined", Broken),
+    ("words of Python", b"None", Broken),
     // White space and what is none.
     ("space around", b" \t\r\n1 \n", Whole(1)),
-    ("form feed before", b"\x0c1", Broken("de")),
-    ("vertical tab before", b"\x0b1", Broken("de")),
-    ("space of no break before", "\u{a0}1".as_bytes(), Broken("de")),
-    ("space of word joiner before", "\u{2060}1".as_bytes(), Broken("de")),
-    ("comment before", b"/**/1", Broken("de")),
-    ("comment behind", b"1 // one", Broken("des")),
-    ("nought before", b"\x001", Broken("de")),
-    ("an angle bracket", b"<", Broken("de")),
-    ("byte order mark of utf-16", b"\xff\xfe1\0", Broken("de")),
+    ("form feed before", b"\x0c1", Broken),
+    ("vertical tab before", b"\x0b1", Broken),
+    ("space of no break before", "\u{a0}1".as_bytes(), Broken),
+    ("space of word joiner before", "\u{2060}1".as_bytes(), Broken),
+    ("comment before", b"/**/1", Broken),
+    ("comment behind", b"1 // one", Broken),
+    ("nought before", b"\x001", Broken),
+    ("an angle bracket", b"<", Broken),
+    ("byte order mark of utf-16", b"\xff\xfe1\0", Broken),
 ];
 
 /// Reads a text that holds one allocation, or should.
@@ -240,7 +239,7 @@ fn the_verdicts_are_those_of_serde_json() {
     for (name, text, is) in CASES {
         // A document may hold several values, so the case is taken as the one element of an array.
         let sound = validity(&put("[", text, "]")).is_ok();
-        assert_eq!(sound, !matches!(is, Broken(_)), "{name}");
+        assert_eq!(sound, !matches!(is, Broken), "{name}");
     }
 }
 
@@ -249,18 +248,18 @@ fn as_a_whole_document() {
     for (name, text, is) in CASES {
         let [fast, strict] = both(text);
         match is {
-            Broken(seen) => {
+            Broken => {
                 // Two texts, one behind the other, are two values.
                 let is_two = *name == "text and more text";
                 assert_eq!(!strict.faults.is_empty(), !is_two, "{name}, strict: {strict:?}");
-                assert_eq!(!fast.faults.is_empty(), seen.contains('d'), "{name}: {fast:?}");
+                assert_eq!(!fast.faults.is_empty(), !is_two, "{name}: {fast:?}");
             }
             _ => {
                 assert_eq!(fast, strict, "{name}");
                 assert_eq!(fast.faults, [], "{name}");
                 // `{}` is a heartbeat of a stream.
                 let is_list = matches!(is, Array) || *text == b"{}" || name == &"object with space";
-                assert_eq!((fast.is_listing, fast.items.len()), (is_list, 0), "{name}");
+                assert_eq!((fast.lists + fast.frames > 0, fast.items.len()), (is_list, 0), "{name}");
             }
         }
     }
@@ -273,9 +272,9 @@ fn as_an_element() {
         let [fast, strict] = both(&text);
         assert!(!fast.items.is_empty() && !strict.items.is_empty(), "{name}: what stands before is kept");
         match is {
-            Broken(seen) => {
+            Broken => {
                 assert!(!strict.faults.is_empty(), "{name}, strict");
-                assert_eq!(!fast.faults.is_empty(), seen.contains('e'), "{name}: {fast:?}");
+                assert!(!fast.faults.is_empty(), "{name}: {fast:?}");
             }
             _ => {
                 assert_eq!(fast, strict, "{name}");
@@ -289,14 +288,16 @@ fn as_an_element() {
 #[test]
 fn as_a_value_that_is_not_kept() {
     for place in ["Metrics", "New", "PreemptedAllocations"] {
-        for (name, text, is) in CASES {
-            let text = put(&format!(r#"[{{"ID":"a","{place}":"#), text, r#","ClientStatus":"x"}]"#);
+        for (name, case, is) in CASES {
+            let text = put(&format!(r#"[{{"ID":"a","{place}":"#), case, r#","ClientStatus":"x"}]"#);
             let [fast, strict] = both(&text);
             match is {
-                Broken(seen) => {
+                Broken => {
                     assert!(!strict.faults.is_empty(), "{name} as {place}, strict");
                     assert!(strict.items.is_empty(), "{name} as {place}, strict");
-                    assert_eq!(!fast.faults.is_empty(), seen.contains('s'), "{name} as {place}: {fast:?}");
+                    let passes = [&b"NaN"[..], b"Infinity", b"-Inf"].contains(&case);
+                    assert_eq!(fast.faults.is_empty(), passes, "{name} as {place}: {fast:?}");
+                    assert_eq!(fast.items.len(), usize::from(passes), "{name} as {place}: {fast:?}");
                 }
                 _ => {
                     assert_eq!(fast, strict, "{name} as {place}");
@@ -315,7 +316,7 @@ fn instead(is: Is, wanted: &str) -> String {
         Bool => "true or false",
         Array => "an array",
         Object => "an object",
-        Null | Broken(_) => "nothing",
+        Null | Broken => "nothing",
     };
     format!("is {found}, not {wanted}: this allocation is rejected")
 }
@@ -328,7 +329,7 @@ fn as_a_text_that_is_kept() {
             Text(text) => Ok((!text.is_empty()).then_some(*text)),
             Null => Ok(None),
             NoText => Err("holds half of a surrogate pair, which is no character: this allocation is rejected".into()),
-            Broken(_) => {
+            Broken => {
                 for outcome in both(&text) {
                     assert!(!outcome.faults.is_empty() && outcome.items.is_empty(), "{name}: {outcome:?}");
                 }
@@ -353,7 +354,7 @@ fn as_a_whole_number_that_is_kept() {
             Whole(n) => Ok(Some(*n)),
             Null => Ok(None),
             Number(said) => Err(format!("{said}: this allocation is rejected")),
-            Broken(_) => {
+            Broken => {
                 for outcome in both(&text) {
                     assert!(!outcome.faults.is_empty() && outcome.items.is_empty(), "{name}: {outcome:?}");
                 }

@@ -17,7 +17,8 @@ pub struct Outcome<'a> {
     /// Values that are something else.
     pub others: u64,
     /// Whether a list was met.
-    pub is_listing: bool,
+    pub lists: u64,
+    pub frames: u64,
     /// Unknown fields.
     pub unknown: Unknown,
 }
@@ -79,7 +80,8 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
         }
         elements = if part.list_began { part.elements } else { elements + part.elements };
         outcome.others += part.others;
-        outcome.is_listing |= part.is_listing;
+        outcome.lists += part.lists;
+        outcome.frames += part.frames;
         for (name, times) in part.unknown {
             *outcome.unknown.entry(name).or_default() += times;
         }
@@ -113,7 +115,7 @@ pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     let other = a.items.iter().zip(&b.items).position(|(a, b)| a != b).unwrap_or(a.items.len().min(b.items.len()));
     assert_eq!(a.faults, b.faults, "{what}");
     assert_eq!(a.items.get(other), b.items.get(other), "{what}, item {other}");
-    assert_eq!((a.others, a.is_listing, &a.unknown), (b.others, b.is_listing, &b.unknown), "{what}");
+    assert_eq!((a.others, a.lists, a.frames, &a.unknown), (b.others, b.lists, b.frames, &b.unknown), "{what}");
 }
 
 /// Checks all that holds for any document.

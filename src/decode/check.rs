@@ -1,0 +1,206 @@
+//! Whether a value that no table keeps is sound: grammar, escapes, numbers and UTF-8, in one pass.
+//!
+//! Says yes or no as fast as it can; where a value breaks is found by [`super::syntax`], which is slower.
+
+use super::number;
+use super::scan::{after_space, plain_end};
+use super::syntax::NO_NUMBERS;
+
+/// What a value turns out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Sound; it ends before this place.
+    Whole(usize),
+    /// The bytes end before it does, or break it at their very end.
+    End,
+    /// Not JSON, or not UTF-8.
+    Broken,
+}
+
+/// Checks the value that begins at `at`. Numbers that are none, as old Nomads put them into `Metrics`, pass.
+#[inline]
+pub fn check(bytes: &[u8], at: usize) -> Checked {
+    let end = match bytes.get(at) {
+        Some(b'"') => text_end(bytes, at + 1),
+        Some(b'{' | b'[') => nested_end(bytes, at),
+        Some(_) => scalar_end(bytes, at),
+        None => return Checked::End,
+    };
+    match end {
+        Checked::Whole(end) if std::str::from_utf8(&bytes[at..end]).is_err() => Checked::Broken,
+        end => end,
+    }
+}
+
+/// The end of the object or array at `at`.
+fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
+    // One bit for each array or object around the place: 1 for an object. The first 64 levels need no memory.
+    let (mut around, mut depth, mut outer) = (0u64, 0usize, Vec::<u64>::new());
+    loop {
+        // A value.
+        at = after_space(bytes, at);
+        let Some(byte) = bytes.get(at).copied() else { return Checked::End };
+        let end = match byte {
+            b'{' | b'[' => {
+                if depth > 0 && depth % 64 == 0 {
+                    outer.push(around);
+                }
+                depth += 1;
+                around = around << 1 | u64::from(byte == b'{');
+                at = after_space(bytes, at + 1);
+                // The brackets that close are two behind those that open.
+                match bytes.get(at) {
+                    None => return Checked::End,
+                    Some(next) if *next == byte + 2 => Checked::Whole(at),
+                    Some(_) if byte == b'[' => continue,
+                    Some(_) => match key_end(bytes, at) {
+                        Checked::Whole(end) => {
+                            at = end;
+                            continue;
+                        }
+                        other => return other,
+                    },
+                }
+            }
+            b'"' => text_end(bytes, at + 1),
+            _ => scalar_end(bytes, at),
+        };
+        let Checked::Whole(end) = end else { return end };
+        at = end;
+        // What follows it.
+        loop {
+            at = after_space(bytes, at);
+            let is_object = around & 1 == 1;
+            match bytes.get(at) {
+                None => return Checked::End,
+                Some(b',') if is_object => match key_end(bytes, after_space(bytes, at + 1)) {
+                    Checked::Whole(end) => {
+                        at = end;
+                        break;
+                    }
+                    other => return other,
+                },
+                Some(b',') => {
+                    at += 1;
+                    break;
+                }
+                Some(b) if *b == if is_object { b'}' } else { b']' } => {
+                    at += 1;
+                    depth -= 1;
+                    if depth == 0 {
+                        return Checked::Whole(at);
+                    }
+                    around = if depth % 64 == 0 { outer.pop().unwrap_or_default() } else { around >> 1 };
+                }
+                Some(_) => return Checked::Broken,
+            }
+        }
+    }
+}
+
+/// The end of the key at `at` with the colon behind it.
+#[inline]
+fn key_end(bytes: &[u8], at: usize) -> Checked {
+    match bytes.get(at) {
+        None => return Checked::End,
+        Some(b'"') => {}
+        Some(_) => return Checked::Broken,
+    }
+    let end = match text_end(bytes, at + 1) {
+        Checked::Whole(end) => end,
+        other => return other,
+    };
+    let colon = after_space(bytes, end);
+    match bytes.get(colon) {
+        None => Checked::End,
+        Some(b':') => Checked::Whole(colon + 1),
+        Some(_) => Checked::Broken,
+    }
+}
+
+/// The end of the text whose opening quote is before `at`.
+#[inline]
+fn text_end(bytes: &[u8], mut at: usize) -> Checked {
+    loop {
+        at = plain_end(bytes, at);
+        match bytes.get(at) {
+            None => return Checked::End,
+            Some(b'"') => return Checked::Whole(at + 1),
+            Some(b'\\') => match bytes.get(at + 1) {
+                None => return Checked::End,
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                Some(b'u') => {
+                    let hex = bytes.get(at + 2..at + 6).unwrap_or(&bytes[at + 2..]);
+                    match (hex.iter().all(u8::is_ascii_hexdigit), hex.len()) {
+                        (false, _) => return Checked::Broken,
+                        (true, 4) => at += 6,
+                        (true, _) => return Checked::End,
+                    }
+                }
+                Some(_) => return Checked::Broken,
+            },
+            Some(_) => return Checked::Broken,
+        }
+    }
+}
+
+/// The end of the number or word at `at`.
+#[inline]
+fn scalar_end(bytes: &[u8], at: usize) -> Checked {
+    let rest = &bytes[at..];
+    let is_end = |b: &u8| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"' | b'{' | b'[');
+    let Some(len) = rest.iter().position(is_end) else { return Checked::End };
+    if is_scalar(&rest[..len]) { Checked::Whole(at + len) } else { Checked::Broken }
+}
+
+/// Returns true if the bytes are a number, or a word that JSON has.
+#[inline]
+pub fn is_scalar(word: &[u8]) -> bool {
+    matches!(word, b"null" | b"true" | b"false") || number::is_number(word) || NO_NUMBERS.contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::syntax::first_fault;
+
+    #[test]
+    fn agrees_with_the_walk_over_the_grammar() {
+        let deep = format!("{}1{}", "[{\"a\":".repeat(150), "}]".repeat(150));
+        let texts = [
+            r#"{"a":[1,-2.5e3,{"b":"é\n\ud800\"","c":{}},[],null,true],"d":false,"e":-Inf} "#,
+            r#"["a\u00e9b","",{"":""}] "#,
+            &deep,
+        ];
+        for text in texts {
+            assert_eq!(check(text.as_bytes(), 0), Checked::Whole(text.trim_end().len()));
+            for at in 0..text.len() {
+                for byte in *b"\"\\{}[],:x0 \n" {
+                    let mut bytes = text.as_bytes().to_vec();
+                    bytes[at] = byte;
+                    let whole = matches!(check(&bytes, 0), Checked::Whole(_));
+                    let is_utf8 = std::str::from_utf8(&bytes).is_ok();
+                    let fault = first_fault(&bytes, 0, true);
+                    if fault.is_some() || !is_utf8 {
+                        assert_ne!(check(&bytes, 0), Checked::End, "{}", bytes.escape_ascii());
+                        // Bytes behind the value are not looked at.
+                        assert!(!whole || is_utf8 || fault.is_none(), "{}", bytes.escape_ascii());
+                    }
+                    assert!(!(whole && fault.is_some()), "{}", bytes.escape_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_not_broken() {
+        let text = r#"{"a":[1,{"b":"x\u00e9"}],"c":null}"#;
+        assert!((0..text.len()).all(|end| check(&text.as_bytes()[..end], 0) == Checked::End));
+    }
+
+    #[test]
+    fn text_in_another_encoding_is_broken() {
+        assert_eq!(check(b"\"\xe9\" ", 0), Checked::Broken);
+        assert_eq!(check(b"[\"\xc0\xaf\"]", 0), Checked::Broken);
+    }
+}

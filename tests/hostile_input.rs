@@ -1,0 +1,158 @@
+//! Input that wants to do harm, or is another thing than it seems.
+
+use std::time::{Duration, Instant};
+
+use crate::desk::{Desk, allocation};
+use crate::support::Exported;
+
+/// A zstd file that expands to `mebibytes` of white space behind `begin`.
+fn bomb(begin: &str, mebibytes: usize) -> Vec<u8> {
+    let spaces = zstd::encode_all(vec![b' '; 1 << 20].as_slice(), 1).expect("bytes that can be compressed");
+    let mut packed = zstd::encode_all(begin.as_bytes(), 1).expect("bytes that can be compressed");
+    (0..mebibytes).for_each(|_| packed.extend_from_slice(&spaces));
+    packed
+}
+
+#[test]
+fn a_bomb_ends_at_a_gibibyte_and_what_came_before_is_kept() {
+    let desk = Desk::new();
+    desk.file("bomb.zst", bomb(&format!("[{}", allocation("a", "n", "j")), 1_100))
+        .file("b.json", allocation("b", "n", "j"));
+    let ran = desk.export(&["bomb.zst", "b.json", "-o", "out", "--table", "task_events"]).ends(3);
+    let told = ran.err.lines().filter(|line| line.contains("expands to more than 1 GiB")).count();
+    assert_eq!(told, 1, "{}", ran.err);
+    let rows = Exported::read(&desk.path("out"), "task_events");
+    let ids: Vec<&str> = rows.iter().filter_map(|row| row["alloc_id"].as_str()).collect();
+    assert_eq!(ids, ["a", "b"]);
+}
+
+#[test]
+fn a_bomb_within_archives_is_told_once() {
+    let desk = Desk::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    for name in ["one.json.zst", "two.json.zst", "three.json.zst"] {
+        let bytes = bomb("[", 1_100);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, bytes.as_slice()).expect("a file that can be archived");
+    }
+    let tar = archive.into_inner().expect("an archive");
+    desk.file("bomb.tar.zst", zstd::encode_all(tar.as_slice(), 19).expect("bytes that can be compressed"));
+    let ran = desk.export(&["bomb.tar.zst", "-o", "out"]).ends(1);
+    assert_eq!(ran.err.matches("rejected: ").count(), 1, "{}", ran.err);
+}
+
+#[test]
+fn a_long_name_in_a_tar_does_not_fill_the_memory() {
+    let desk = Desk::new();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(64 << 20);
+    header.set_path("././@LongLink").expect("a name");
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.resize(bytes.len() + (64 << 20), b'x');
+    desk.file("names.tar.zst", zstd::encode_all(bytes.as_slice(), 1).expect("bytes that can be compressed"));
+    desk.export(&["names.tar.zst", "-o", "out"]).ends(1).says("a name or attributes in it are longer than 1 MiB");
+}
+
+#[test]
+fn only_one_empty_list_is_an_empty_listing() {
+    let desk = Desk::new();
+    desk.file("empty.json", " [ ] ").file("dump.json", "{\"Allocs\":[]}");
+    for name in ["empty.json", "dump.json"] {
+        desk.export(&[name, "-o", "out", "--force"]).ends(0).says("1 document, 0 allocations");
+    }
+    for text in ["[{}]", "[][]", "[]\n[]", "[[]]", "[[],[]]", "[[{}]]", "[{},{}]", "[1]", "[null]", "[\"\"]"] {
+        desk.file("other.json", text);
+        for flags in [&[][..], &["--full-listing"], &["--strict"]] {
+            let ran = desk.export(&[&["other.json", "-o", "x"], flags].concat()).ends(1);
+            ran.says("other.json: is JSON without allocations");
+        }
+    }
+}
+
+#[test]
+fn damage_in_what_no_table_keeps_is_told() {
+    let desk = Desk::new();
+    for (metrics, path) in [
+        (&br#"{"a":tru}"#[..], ".Metrics.a is not JSON"),
+        (br#"{"a":[1,02]}"#, ".Metrics.a[1] is not JSON"),
+        (br#"{"a":"\x"}"#, ".Metrics.a is not JSON"),
+        (b"{\"a\":\"\xe9\"}", ".Metrics.a holds bytes that are not UTF-8"),
+        (br#"{"a" 1}"#, ".Metrics is not JSON"),
+        (br#"[1 2]"#, ".Metrics[0] is not JSON"),
+    ] {
+        let [before, behind] = [r#"[{"ID":"a","Metrics":"#, r#","ClientStatus":"x"},"#];
+        let text = [before.as_bytes(), metrics, behind.as_bytes(), allocation("b", "n", "j").as_bytes(), b"]"].concat();
+        desk.file("a.json", text);
+        let ran = desk.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).ends(3);
+        ran.says(&format!("[0]{path}")).says("1 allocation,");
+    }
+    // What old Nomads write where a number is missing harms nothing.
+    desk.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
+    desk.export(&["a.json", "-o", "out", "--force"]).ends(0);
+}
+
+#[test]
+fn globs_match_characters() {
+    let desk = Desk::new();
+    for (n, name) in ["täsk", "日本", "task"].into_iter().enumerate() {
+        desk.file(&format!("d/{name}.json"), format!("[{}]", allocation(&n.to_string(), "n", name)));
+    }
+    let ids = |arguments: &[&str]| {
+        desk.export(&[arguments, &["-o", "out", "--force", "-q", "--table", "allocations"]].concat()).ends(0);
+        let rows = Exported::read(&desk.path("out"), "allocations");
+        rows.iter().filter_map(|row| row["alloc_id"].as_str()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["d/t?sk.json"]), ["0", "2"]);
+    assert_eq!(ids(&["d/t[à-ü]sk.json"]), ["0"]);
+    assert_eq!(ids(&["d/??.json"]), ["1"]);
+    assert_eq!(ids(&["d", "--job", "t?sk"]), ["0", "2"]);
+    assert_eq!(ids(&["d", "--job", "[日月]?"]), ["1"]);
+    assert_eq!(ids(&["d", "--job", "t[!a]sk"]), ["0"]);
+    desk.export(&["d", "--job", "t[", "-o", "x"]).ends(2).says("--job t[ has a [ without a ]");
+    desk.export(&["d/t[", "-o", "x"]).ends(2).says("as a glob it has a [ without a ]");
+}
+
+/// A message of any length takes time in proportion to it: four times as much for four times the length, not sixteen.
+#[test]
+fn a_long_message_takes_time_in_proportion() {
+    let desk = Desk::new();
+    let elapsed = |mebibytes: usize| -> Duration {
+        let message = "all work and no play ".repeat((mebibytes << 20) / 21);
+        desk.file("long.json", format!("[{}]", allocation("a", "n", "j").replace("=cmd", &message)));
+        let run = || {
+            let begun = Instant::now();
+            desk.export(&["long.json", "-o", "out", "--force", "--table", "task_events", "-q"]).ends(0);
+            begun.elapsed()
+        };
+        run().min(run())
+    };
+    let (short, long) = (elapsed(12), elapsed(48));
+    assert!(long < short * 8, "12 MiB took {short:?}, 48 MiB {long:?}");
+}
+
+#[test]
+fn secrets_are_in_no_table_and_no_message() {
+    let desk = Desk::new();
+    let secret = "hunter2-AbC";
+    let text = allocation("a", "n", "j")
+        .replace("=cmd", &format!("run --password {secret}"))
+        .replace("\"Details\":{}", &format!(r#""RestartReason":"password={secret}","Details":{{"token":"{secret}"}}"#))
+        .replace("\"ClientStatus\"", &format!(r#""DesiredDescription":"Bearer {secret}1","ClientDescription":"https:\\/\\/u:{secret}@h","ClientStatus""#));
+    desk.file(
+        "a.json",
+        format!("[{text},{{\"ID\":\"b\",\"ClientStatus\":\"x\",\"TaskStates\":{{\"password={secret}\":1}}}}]"),
+    );
+    desk.file("b.json", format!("{{\"Error\":\"Get https://u:{secret}@h: X-Nomad-Token: {secret}\"}}"));
+    let all = "task_events,allocation_history,task_state_history,snapshots,allocations,coverage,restarts";
+    let ran = desk.export(&["a.json", "b.json", "-o", "out", "--format", "csv", "--table", all, "-v"]).ends(3);
+    assert!(!ran.err.contains(secret), "{}", ran.err);
+    for (name, bytes) in desk.files("out") {
+        let text = String::from_utf8(bytes).expect("CSV is text");
+        assert!(!text.contains(secret), "{name}: {text}");
+        assert!(!matches!(name.as_str(), "task_events.csv" | "allocation_history.csv") || text.contains("***"));
+    }
+}
