@@ -40,7 +40,7 @@ fn a_bomb_within_archives_is_told_once() {
     let tar = archive.into_inner().expect("an archive");
     desk.file("bomb.tar.zst", zstd::encode_all(tar.as_slice(), 19).expect("bytes that can be compressed"));
     let ran = desk.export(&["bomb.tar.zst", "-o", "out"]).ends(1);
-    assert_eq!(ran.err.matches("rejected: ").count(), 1, "{}", ran.err);
+    assert_eq!(ran.err.matches("expands to more than 1 GiB").count(), 1, "{}", ran.err);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn damage_in_what_no_table_keeps_is_told() {
         (br#"{"a":[1,02]}"#, ".Metrics.a[1] is not JSON"),
         (br#"{"a":"\x"}"#, ".Metrics.a is not JSON"),
         (b"{\"a\":\"\xe9\"}", ".Metrics.a holds bytes that are not UTF-8"),
-        (br#"{"a" 1}"#, ".Metrics is not JSON"),
+        (br#"{"a" 1}"#, ".Metrics.a is not JSON"),
         (br#"[1 2]"#, ".Metrics[0] is not JSON"),
     ] {
         let [before, behind] = [r#"[{"ID":"a","Metrics":"#, r#","ClientStatus":"x"},"#];
@@ -104,7 +104,9 @@ fn globs_match_characters() {
     let ids = |arguments: &[&str]| {
         desk.export(&[arguments, &["-o", "out", "--force", "-q", "--table", "allocations"]].concat()).ends(0);
         let rows = Exported::read(&desk.path("out"), "allocations");
-        rows.iter().filter_map(|row| row["alloc_id"].as_str()).map(str::to_owned).collect::<Vec<_>>()
+        let mut ids: Vec<_> = rows.iter().filter_map(|row| row["alloc_id"].as_str()).map(str::to_owned).collect();
+        ids.sort();
+        ids
     };
     assert_eq!(ids(&["d/t?sk.json"]), ["0", "2"]);
     assert_eq!(ids(&["d/t[à-ü]sk.json"]), ["0"]);
