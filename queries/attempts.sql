@@ -1,7 +1,8 @@
 -- attempts: How did each run of each task go?
 --
--- One row is one run of a task of which an event is in view; runs whose events were all lost are left out, and several
--- starts without a restart (after a restart of the agent) are one run.
+-- One row is one run of a task of which an event is in view; runs whose events were all lost are left out, and so are
+-- those of a task whose lives are mixed (see windows); several starts without a restart (after a restart of the agent)
+-- are one run. Without attempts, a run that a gap cuts is two.
 -- The period cuts by its start, else by its end, else by its first event. The outcome is told by the last event that
 -- ended it:
 --   failed     it ended badly, or could not start; see failures
@@ -28,8 +29,10 @@
 --   node_name      string     client node name; null when no source told
 --   node_class     string     class of that node; null for none, and when no source lists nodes
 --   datacenter     string     its data centre; null when no source lists nodes
---   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6)
---   started_at     timestamp  its first start, by the client's clock; null when that is not in view
+--   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or where a
+--                             new life of the task shows)
+--   started_at     timestamp  its first start, by the client's clock; null when that is not in view, or not known to be
+--                             the first, since the agent was restarted in a run whose begin is lost
 --   started_at_ns  int64      the same in nanoseconds since the epoch
 --   ended_at       timestamp  its end, by the client's clock; null when it has none, or when that is not in view
 --   ended_at_ns    int64      the same in nanoseconds since the epoch
@@ -43,8 +46,10 @@
 WITH by_run AS (
   SELECT region, alloc_id, task, run,
          MAX(attempt) AS attempt,
-         MIN(CASE WHEN event_type = 'Started' THEN event_at END) AS started_at,
-         MIN(CASE WHEN event_type = 'Started' THEN event_at_ns END) AS started_at_ns,
+         MIN(CASE WHEN event_type = 'Started' THEN event_at END) AS seen_started_at,
+         MIN(CASE WHEN event_type = 'Started' THEN event_at_ns END) AS seen_started_at_ns,
+         MIN(CASE WHEN event_type = 'Started' THEN event_no END) AS first_start_no,
+         MIN(CASE WHEN event_type = 'Received' THEN event_no END) AS received_no,
          MIN(event_at_ns) AS first_ns,
          MAX(CASE WHEN event_type = 'Started' THEN event_no ELSE 0 END) AS last_start_no,
          MAX(CASE WHEN event_type = 'Restarting' THEN start_delay_ns END) AS delay_ns,
@@ -52,10 +57,26 @@ WITH by_run AS (
          MAX(CASE WHEN event_type = 'Restarting' THEN event_no ELSE 0 END) AS last_restart_no,
          MAX(event_no) AS last_no
   FROM timeline
+  WHERE run IS NOT NULL
   GROUP BY region, alloc_id, task, run
-), placed_runs AS (
-  SELECT *, MAX(last_no) OVER (PARTITION BY region, alloc_id, task) AS task_last_no
+), beginnings AS (
+  SELECT DISTINCT region, alloc_id, task
+  FROM windows
+  WHERE window_no = 1 AND begins
+), last_events AS (
+  SELECT *, MAX(last_no) OVER (PARTITION BY region, alloc_id, task) AS task_last_no,
+         CASE WHEN received_no < first_start_no THEN 1 ELSE 0 END AS is_received,
+         CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM by_run
+), placed_runs AS (
+  -- A task is received once, before all else, unless its agent was restarted: then a start may have come before.
+  SELECT r.*,
+         CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
+              END AS started_at,
+         CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at_ns
+              END AS started_at_ns
+  FROM last_events AS r
+  LEFT JOIN beginnings AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
 ), ends_by_run AS (
   SELECT region, alloc_id, task, run, MAX(event_no) AS ending_no,
          MAX(CASE WHEN event_type = 'Terminated' THEN event_no END) AS terminated_no,

@@ -5,10 +5,11 @@
 -- in time is gone; but its Restarts counter goes up once for each `Restarting` event, so that the counter less the
 -- events seen is the number of restarts that were lost.
 -- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no
--- restart, and its allocation did not vanish. It is never complete when two `Received` are in view, a counter falls,
--- the stored events from some window's first to its last are not exactly those of the window (a clock stepped, or the
+-- restart, and its allocation did not vanish. It is never complete when a new life of the task shows (see windows), the
+-- stored events from some window's first to its last are not exactly those of the window (a clock stepped, or the
 -- client lost its state), or an event's time comes from a document whose times went through a float; nor without a
--- window or a counter.
+-- window. Without a counter (before Nomad 0.6) every window must have fewer than ten events, too, so that none was
+-- pushed out.
 --
 -- Columns:
 --   region         string  what `--region` says; empty without it
@@ -24,23 +25,24 @@
 --   node_class     string  class of that node; null for none, and when no source lists nodes
 --   datacenter     string  its data centre; null when no source lists nodes
 --   events         int64   events in view
---   begins         bool    whether its first event is in view; false when no event is
+--   begins         bool    whether its first event is in view; false when no event is, or lives are mixed
 --   gaps           int64   how many times a window of events does not join the one before it, so that events between
 --                          them may be missing
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
 --   lost_restarts  int64   restarts counted whose event was not seen; exact, unless the client lost its whole state out
---                          of view; null without a counter, when a counter falls, or when more are seen than counted
---                          (the client lost its state)
+--                          of view; null without a counter, when a new life of the task shows (a counter falls, for
+--                          one), or when more are seen than counted (the client lost its state)
 --   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so
 --                          that later events may be missing
 --   complete       bool    whether nothing was lost up to its last observation
 
 WITH windows_by_task AS (
   SELECT region, alloc_id, task,
-         MAX(CASE WHEN begins THEN 1 ELSE 0 END) AS begins,
+         MAX(CASE WHEN begins AND NOT lives_mixed THEN 1 ELSE 0 END) AS begins,
          SUM(CASE WHEN after_gap THEN 1 ELSE 0 END) AS gaps,
-         MAX(CASE WHEN counter_falls THEN 1 ELSE 0 END) AS counter_falls,
-         MAX(CASE WHEN stored_events = window_events THEN 0 ELSE 1 END) AS is_inexact
+         MAX(CASE WHEN new_life THEN 1 ELSE 0 END) AS new_lives,
+         MAX(CASE WHEN stored_events = window_events THEN 0 ELSE 1 END) AS is_inexact,
+         MAX(window_events) AS most_events
   FROM windows
   GROUP BY region, alloc_id, task
 ), counters AS (
@@ -76,10 +78,10 @@ WITH windows_by_task AS (
          CAST(COALESCE(w.gaps, 0) AS BIGINT) AS gaps,
          c.restarts,
          CASE WHEN e.has_rounded THEN COALESCE(r.restarts_seen, 0) ELSE COALESCE(e.restarting, 0) END AS restarts_seen,
-         COALESCE(w.counter_falls, 0) AS counter_falls,
+         COALESCE(w.new_lives, 0) AS new_lives,
          a.vanished AS tail_lost,
-         CASE WHEN w.counter_falls = 0 AND w.is_inexact = 0 AND e.received < 2 AND NOT e.has_rounded THEN 1
-              ELSE 0 END AS is_sound
+         CASE WHEN w.new_lives = 0 AND w.is_inexact = 0 AND NOT e.has_rounded THEN 1 ELSE 0 END AS is_sound,
+         CASE WHEN c.restarts IS NULL AND w.most_events < 10 THEN 1 ELSE 0 END AS is_never_full
   FROM task_states AS s
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
   LEFT JOIN windows_by_task AS w ON w.region = s.region AND w.alloc_id = s.alloc_id AND w.task = s.task
@@ -89,14 +91,15 @@ WITH windows_by_task AS (
   WHERE s.task IS NOT NULL
 ), judged AS (
   SELECT *,
-         CASE WHEN counter_falls = 1 OR restarts < restarts_seen THEN NULL
+         CASE WHEN new_lives = 1 OR restarts < restarts_seen THEN NULL
               ELSE CAST(restarts - restarts_seen AS BIGINT) END AS lost_restarts
   FROM tasks
 )
 SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class,
        datacenter,
        events, begins, gaps, restarts, lost_restarts, tail_lost,
-       CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND lost_restarts = 0 AND NOT tail_lost THEN TRUE
+       CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND (lost_restarts = 0 OR is_never_full = 1)
+              AND NOT tail_lost THEN TRUE
             ELSE FALSE END AS complete
 FROM judged
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,

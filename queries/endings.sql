@@ -9,11 +9,13 @@
 --   driver      a Driver Failure, or a Terminated with 0 and an exit message
 --   artifact    Failed Artifact Download
 --   validation  Failed Validation
---   template    a Killing that fails the task, by a template
---   hook        Task hook failed before Started, Setup Failure, a Killing that fails the task by Vault or an identity
+--   template    a Killing that fails the task, by a template (in Nomad 0.5 by `consul-template:`)
+--   hook        Task hook failed before Started, Setup Failure, a Killing that fails the task by Vault (up to Nomad 0.8
+--               by `vault:`) or an identity
 --   restore     Failed Restoring Task
 --   timeout     a Killing for max_run_duration
---   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run
+--   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
+--               Terminated that ended badly, and what brought it about may be lost
 -- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
 -- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
 -- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
@@ -21,9 +23,11 @@
 -- off gives it, also after a start that was in progress and shows its Started between the two. With exit code 0 it may
 -- as well have completed, and is unknown there.
 -- It is restart after a Restart Signaled by a user or a change; completed with exit code 0; else unknown.
--- Where the events straight before a Terminated are lost, it is stopped if Killed follows, restart if a Restarting
--- without a reason does, and with exit code 0 unknown, since a health check may have ended it. Where the start of a run
--- is lost, Task hook failed is a failure only if Restarting or Not Restarting follows.
+-- Where what brought about a Terminated may be lost (is_blind), it is stopped if Killed follows, restart if Restarting
+-- without a reason does, and with exit code 0 unknown, since a health check may have ended it; for the same reason a
+-- failure that it shows is of class unknown unless it says that memory ran out. Where lives are mixed (see windows) its
+-- outcome is unknown, unless it says so. Where the start of a run is lost, Task hook failed is a failure only if
+-- Restarting or Not Restarting follows.
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
@@ -37,11 +41,10 @@
 --   event_type      string     Nomad's spelling
 --   outcome         string     failed, stopped, restart, completed or unknown
 --   class           string     class of the failure; null unless failed
---   suspected_oom   bool       exit code 137 or signal 9 in a failure that does not say that memory ran out
+--   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit
 --   gave_up         bool       whether the next thing of note in its run is Not Restarting; false unless failed
 --   restart_signal  string     what a Restart Signaled before it was for: health, user or change; null without one
---   is_blind        bool       whether it is a Terminated and events straight before it are lost: what brought it about
---                              is not known
+--   is_blind        bool       whether what brought it about may be lost, as in timeline
 --   exit_code       int64      exit code; null where none applies
 --   signal          int64      number of the signal, 0 for none; null where none applies
 --   message         string     what Nomad shows of it
@@ -78,11 +81,12 @@ WITH stopped_allocations AS (
 ), blind_ends AS (
   -- What came before a Terminated is lost: what comes after it tells whether it was a kill or an asked restart.
   SELECT c.region, c.alloc_id, c.task, c.event_no,
-         CASE WHEN n.event_type = 'Killed' THEN 'stopped' WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
+         CASE WHEN c.run IS NULL THEN 'unknown' WHEN n.event_type = 'Killed' THEN 'stopped'
+              WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
   FROM timeline AS c
   LEFT JOIN followers AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
       AND n.event_no = c.event_no
-  WHERE c.is_blind
+  WHERE c.is_blind AND c.event_type = 'Terminated'
 ), hook_ends AS (
   -- A hook that fails before the start ends the run; one after it does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
@@ -124,16 +128,20 @@ WITH stopped_allocations AS (
               WHEN event_type IN ('Alloc Unhealthy', 'Sibling Task Failed', 'Sibling task failed', 'Leader Task Dead',
                                   'Main Tasks Dead') THEN NULL
               WHEN event_type = 'Killing' AND is_void THEN NULL
-              WHEN event_type = 'Killing' AND fails_task AND message LIKE 'Template%' THEN 'template'
               WHEN event_type = 'Killing' AND fails_task
-                AND (message LIKE 'Vault%' OR message LIKE 'Identity%') THEN 'hook'
+                AND (message LIKE 'Template%' OR message LIKE 'consul-template:%') THEN 'template'
+              WHEN event_type = 'Killing' AND fails_task
+                AND (message LIKE 'Vault%' OR message LIKE 'vault:%' OR message LIKE 'Identity%') THEN 'hook'
               WHEN event_type = 'Killing' AND message LIKE 'allocation exceeded max_run_duration%' THEN 'timeout'
               WHEN event_type = 'Killing' AND fails_task THEN 'unknown'
               WHEN event_type = 'Killing' OR kill_under_way THEN NULL
               WHEN event_type = 'Terminated' AND (restart_signal IN ('user', 'change') OR is_reconnected_stop) THEN NULL
               WHEN blind_end IN ('stopped', 'restart') THEN NULL
               WHEN event_type = 'Terminated' AND says_oom THEN 'oom'
+              WHEN event_type = 'Terminated' AND run IS NULL THEN NULL
               WHEN event_type = 'Terminated' AND restart_signal = 'health' THEN 'health'
+              WHEN event_type = 'Terminated' AND is_blind AND (signal <> 0 OR exit_code <> 0 OR has_exit_message)
+                THEN 'unknown'
               WHEN event_type = 'Terminated' AND signal <> 0 THEN 'signal'
               WHEN event_type = 'Terminated' AND exit_code <> 0 THEN 'exit'
               WHEN event_type = 'Terminated' AND exit_code = 0 AND has_exit_message THEN 'driver'

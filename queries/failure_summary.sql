@@ -1,8 +1,8 @@
 -- failure_summary: How often did tasks fail, of which kind, and how does it show most often?
 --
 -- One row is one class of failure of one group of tasks.
--- Counts the rows of failures within the period. Of exit codes and messages the commonest is shown; of several that are
--- equally common, the smallest.
+-- Counts the rows of failures within the period. Exit code and message are those of the commonest pair of both; of
+-- several that are equally common, the one with the smallest exit code, then message, and none before any.
 --
 -- Columns:
 --   region         string     what `--region` says; empty without it; with `--by`, its columns stand here instead of
@@ -21,23 +21,26 @@
 --   first_at_ns    int64      the same in nanoseconds since the epoch
 --   last_at        timestamp  the last of them, by the client's clock
 --   last_at_ns     int64      the same in nanoseconds since the epoch
---   exit_code      int64      the commonest exit code; null when none applies to any
---   message        string     the commonest message; null when there is none
+--   exit_code      int64      exit code of the commonest pair of exit code and message; null when none applies there
+--   message        string     message of that pair; null when it has none
+--   pair_share     double     share of the failures that show that pair, from 0 to 1
 
 WITH keyed AS (
   SELECT *, CONCAT(region, '/', alloc_id) AS alloc_key, CONCAT(region, '/', alloc_id, '/', task) AS task_key
   FROM failures
-), numbered AS (
-  SELECT *,
-         COUNT(exit_code) OVER (PARTITION BY region, namespace, job_id, task_group, task, class,
-             exit_code) AS same_code,
-         COUNT(message) OVER (PARTITION BY region, namespace, job_id, task_group, task, class, message) AS same_message
+), paired AS (
+  SELECT *, COALESCE(exit_code, -9223372036854775807) AS code_order, COALESCE(message, '') AS message_order,
+         COUNT(*) OVER (PARTITION BY region, namespace, job_id, task_group, task, class, exit_code,
+             message) AS same_pair
   FROM keyed
+), weighed AS (
+  SELECT *, -same_pair AS pair_order
+  FROM paired
 ), ranked AS (
   SELECT *,
-         MAX(same_code) OVER (PARTITION BY region, namespace, job_id, task_group, task, class) AS most_same_code,
-         MAX(same_message) OVER (PARTITION BY region, namespace, job_id, task_group, task, class) AS most_same_message
-  FROM numbered
+         CAST(ROW_NUMBER() OVER (PARTITION BY region, namespace, job_id, task_group, task, class
+                                 ORDER BY pair_order, code_order, message_order) AS BIGINT) AS pair_rank
+  FROM weighed
 )
 SELECT region, namespace, job_id, task_group, task, class,
        CAST(COUNT(*) AS BIGINT) AS failures,
@@ -47,8 +50,9 @@ SELECT region, namespace, job_id, task_group, task, class,
        CAST(SUM(CASE WHEN suspected_oom THEN 1 ELSE 0 END) AS BIGINT) AS suspected_oom,
        MIN(failed_at) AS first_at, MIN(failed_at_ns) AS first_at_ns, MAX(failed_at) AS last_at,
        MAX(failed_at_ns) AS last_at_ns,
-       MIN(CASE WHEN same_code = most_same_code THEN exit_code END) AS exit_code,
-       MIN(CASE WHEN same_message = most_same_message THEN message END) AS message
+       MAX(CASE WHEN pair_rank = 1 THEN exit_code END) AS exit_code,
+       MAX(CASE WHEN pair_rank = 1 THEN message END) AS message,
+       CAST(MAX(same_pair) AS DOUBLE) / CAST(COUNT(*) AS DOUBLE) AS pair_share
 FROM ranked
 GROUP BY region, namespace, job_id, task_group, task, class
 ORDER BY region, namespace, job_id, task_group, task, class NULLS LAST

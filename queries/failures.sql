@@ -16,7 +16,8 @@
 --   hook        a hook failed before the start, or the task was killed for want of Vault or an identity
 --   restore     it was not found again after a restart of the agent
 --   timeout     its allocation ran longer than max_run_duration
---   unknown     any other event that marks the task as failed
+--   unknown     any other event that marks the task as failed; an end of which what came straight before it is lost, so
+--               that a health check may have brought it about
 --
 -- Columns:
 --   region         string     what `--region` says; empty without it
@@ -36,7 +37,7 @@
 --   failed_at_ns   int64      the same in nanoseconds since the epoch
 --   event_type     string     type of the event that tells of it
 --   class          string     class of the failure, see above
---   suspected_oom  bool       exit code 137 or signal 9 in a failure that does not say that memory ran out
+--   suspected_oom  bool       exit code 137 or signal 9 in a failure of class signal or exit
 --   gave_up        bool       whether the task was not restarted after it
 --   exit_code      int64      exit code; null where none applies
 --   signal         int64      number of the signal that ended the process, 0 for none; null where none applies

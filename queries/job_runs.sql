@@ -23,11 +23,12 @@
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
---                                or unknown, or when not in view
+--                                or unknown, or when not in view: Nomad may show no more of a task than a placeholder
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
 --   duration_seconds  double     from created_at to finished_at; of two clocks
 --   allocations       int64      allocations, replaced ones included
---   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks
+--   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks;
+--                                null where one of these fell
 
 WITH instances AS (
   SELECT *,
@@ -54,14 +55,27 @@ WITH instances AS (
 ), replaced_allocations AS (
   SELECT DISTINCT region, replaced_id
   FROM replaced_ids
+), placeholders AS (
+  -- Nomad makes them up for tasks whose state the client has lost, too.
+  SELECT DISTINCT region, alloc_id, task
+  FROM task_state_history
+  WHERE placeholder
+), uncounted AS (
+  SELECT region, alloc_id, task
+  FROM coverage
+  WHERE restarts IS NOT NULL AND lost_restarts IS NULL
 ), tasks_by_allocation AS (
-  SELECT region, alloc_id, COUNT(task) AS tasks,
-         SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead_tasks,
-         MAX(CASE WHEN failed THEN 1 ELSE 0 END) AS has_failed,
-         MAX(COALESCE(restarts, 0)) AS most_restarts,
-         MAX(ended_at) AS ended_at, MAX(ended_at_ns) AS ended_at_ns
-  FROM task_states
-  GROUP BY region, alloc_id
+  SELECT s.region, s.alloc_id, COUNT(s.task) AS tasks,
+         SUM(CASE WHEN s.state = 'dead' THEN 1 ELSE 0 END) AS dead_tasks,
+         MAX(CASE WHEN s.failed THEN 1 ELSE 0 END) AS has_failed,
+         MAX(COALESCE(s.restarts, 0)) AS most_restarts,
+         MAX(CASE WHEN u.region IS NULL THEN 0 ELSE 1 END) AS is_uncounted,
+         MAX(CASE WHEN p.region IS NULL THEN 0 ELSE 1 END) AS has_placeholder,
+         MAX(s.ended_at) AS ended_at, MAX(s.ended_at_ns) AS ended_at_ns
+  FROM task_states AS s
+  LEFT JOIN placeholders AS p ON p.region = s.region AND p.alloc_id = s.alloc_id AND p.task = s.task
+  LEFT JOIN uncounted AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
+  GROUP BY s.region, s.alloc_id
 ), ends_by_allocation AS (
   SELECT region, alloc_id, MAX(CASE WHEN class = 'timeout' THEN 1 ELSE 0 END) AS has_timeout
   FROM endings
@@ -92,17 +106,20 @@ WITH instances AS (
   -- state, and received the task anew, counts its runs anew, so that which is the last is not known.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
-         MAX(CASE WHEN t.received > 1 THEN 1 WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
+         MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL THEN 1
+                  WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
                   WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
   FROM task_states AS s
   JOIN batch_allocations AS b ON b.region = s.region AND b.alloc_id = s.alloc_id
   LEFT JOIN stopped_ends AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
+  LEFT JOIN placeholders AS p ON p.region = s.region AND p.alloc_id = s.alloc_id AND p.task = s.task
   WHERE s.task IS NOT NULL AND s.lifecycle_hook IS NULL
   GROUP BY s.region, s.alloc_id
 ), judged AS (
   SELECT b.region, b.namespace, b.job_id, COALESCE(b.parent, b.job_id) AS parent_job_id, b.job_type, b.job_version,
          b.created_at, b.created_at_ns,
-         t.ended_at, t.ended_at_ns, t.most_restarts,
+         t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
+         COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
          CASE WHEN b.vanished THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
@@ -127,6 +144,7 @@ WITH instances AS (
   SELECT region, namespace, job_id, parent_job_id, job_version, MAX(job_type) AS job_type,
          MIN(created_at) AS created_at, MIN(created_at_ns) AS created_at_ns, MAX(ended_at) AS ended_at,
          MAX(ended_at_ns) AS ended_at_ns,
+         MAX(has_placeholder) AS has_placeholder, MAX(is_uncounted) AS is_uncounted,
          COUNT(*) AS allocations, SUM(1 + COALESCE(most_restarts, 0)) AS attempts,
          SUM(CASE WHEN is_last = has_last AND verdict = 'running' THEN 1 ELSE 0 END) AS running,
          SUM(CASE WHEN is_last = has_last AND verdict = 'failed' THEN 1 ELSE 0 END) AS failed,
@@ -142,8 +160,10 @@ WITH instances AS (
   FROM runs
 ), finished AS (
   SELECT *,
-         CASE WHEN outcome IN ('complete', 'failed', 'stopped') THEN ended_at END AS finished_at,
-         CASE WHEN outcome IN ('complete', 'failed', 'stopped') THEN ended_at_ns END AS finished_at_ns
+         CASE WHEN has_placeholder = 0 AND outcome IN ('complete', 'failed', 'stopped')
+                THEN ended_at END AS finished_at,
+         CASE WHEN has_placeholder = 0 AND outcome IN ('complete', 'failed', 'stopped')
+                THEN ended_at_ns END AS finished_at_ns
   FROM decided
 )
 SELECT f.region, f.namespace, f.job_id, f.parent_job_id, f.job_type, f.job_version, f.outcome,
@@ -151,7 +171,8 @@ SELECT f.region, f.namespace, f.job_id, f.parent_job_id, f.job_type, f.job_versi
        -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
        CAST(f.finished_at_ns - f.created_at_ns AS DOUBLE)
          / (1000000000 + CAST(f.allocations % 1 AS DOUBLE)) AS duration_seconds,
-       CAST(f.allocations AS BIGINT) AS allocations, CAST(f.attempts AS BIGINT) AS attempts
+       CAST(f.allocations AS BIGINT) AS allocations,
+       CASE WHEN f.is_uncounted = 0 THEN CAST(f.attempts AS BIGINT) END AS attempts
 FROM finished AS f
 CROSS JOIN period AS p
 WHERE COALESCE(f.created_at_ns, 0) >= p.since_ns AND COALESCE(f.created_at_ns, 0) < p.until_ns

@@ -7,9 +7,10 @@
 -- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
 -- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Which of the two it
 -- was, nothing tells where the other one was not seen since, nor where it failed and was heard of after it was
--- replaced. Without the tracker, nothing tells where the other one is lost, and was told to migrate, is of an older
--- version or was lost after it was replaced; nor where it failed or is not needed any more, since it may have been
--- lost, replaced, and heard of again. The period cuts by replaced_at.
+-- replaced. Without the tracker, nothing tells where the other one is lost, and was told to migrate or is of an older
+-- version; nor where it was lost after it was replaced, unless it names this one and both are of one version, for then
+-- nothing but its loss is left; nor where it failed or is not needed any more, since it may have been lost, replaced,
+-- and heard of again. The period cuts by replaced_at.
 --
 -- Columns:
 --   region             string     what `--region` says; empty without it
@@ -87,10 +88,12 @@ WITH named_by_previous AS (
               WHEN o.client_status IN ('lost', 'unknown') OR o.desired_description LIKE '%lost since its node is down%'
                 OR o.desired_description LIKE '%unknown since its node is disconnected%'
                 -- What replaces it is created when it is found to be lost, or later.
-                THEN CASE WHEN NOT COALESCE(o.desired_migrate OR o.job_version < r.job_version
-                                            OR (o.client_status IN ('lost', 'unknown')
-                                                AND o.modified_at_float > r.created_at_float), FALSE)
-                            THEN 'lost' END
+                THEN CASE WHEN COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN NULL
+                          -- Nomad writes the name of this one since 0.8, and a migration as a flag since then, too.
+                          WHEN o.client_status = 'lost' AND o.next_allocation = r.alloc_id
+                            AND o.job_version = r.job_version THEN 'lost'
+                          WHEN NOT COALESCE(o.client_status IN ('lost', 'unknown')
+                                            AND o.modified_at_float > r.created_at_float, FALSE) THEN 'lost' END
               WHEN o.client_status = 'failed' OR o.desired_description LIKE '%not needed%' THEN NULL
               WHEN o.desired_migrate THEN 'migrated'
               WHEN o.job_version < r.job_version THEN 'updated' END AS reason,

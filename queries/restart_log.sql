@@ -3,9 +3,9 @@
 -- One row is one restart of a task whose Restarting event was seen, or the restarts that one version of its allocation
 -- was the first to count and no event shows.
 -- A restart that was seen is dated by its event, others by the modified_at of the first version that counts them. The
--- numbers of one task sum to its largest counter. Where they cannot be told apart (a counter falls, or more are seen
--- than counted: the client lost its state), the rise of the counter is dated, and the events count nothing; nor do they
--- in a task without a counter.
+-- numbers of one task sum to its largest counter, but never to fewer than were seen: where seen and counted ones cannot
+-- be told apart (a counter falls, or more are seen than counted: the client lost its state), and in a task without a
+-- counter, there may have been more.
 -- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
 -- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
 -- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown. Where the events
@@ -92,17 +92,26 @@ WITH deciding AS (
   SELECT region, alloc_id, task, SUM(COALESCE(lost_before, 0)) AS lost_in_windows
   FROM windows
   GROUP BY region, alloc_id, task
+), seen_by_task AS (
+  SELECT region, alloc_id, task, COUNT(*) AS seen
+  FROM seen
+  GROUP BY region, alloc_id, task
+), losses AS (
+  -- Where the client lost its state, so many more are counted than seen at the least.
+  SELECT c.region, c.alloc_id, c.task, c.restarts,
+         COALESCE(c.lost_restarts, c.restarts - COALESCE(s.seen, 0)) AS lost_restarts
+  FROM coverage AS c
+  LEFT JOIN seen_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
 ), tasks AS (
   -- Windows place what was lost, unless a stepped clock makes them place too much.
   SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
-  FROM coverage AS c
+  FROM losses AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
 )
 SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
-       CAST(CASE WHEN t.lost_restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
+       CAST(1 AS BIGINT) AS number, TRUE AS is_seen, s.cause
 FROM seen AS s
-JOIN tasks AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
 UNION ALL
 SELECT w.region, w.alloc_id, w.task, CAST(NULL AS BIGINT) AS attempt, w.modified_at AS restarted_at,
        w.modified_at_ns AS restarted_at_ns,
@@ -117,12 +126,5 @@ SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified
 FROM tasks AS t
 JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task AND r.counted = t.restarts
 WHERE t.lost_restarts > t.placed_losses
-UNION ALL
-SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified_at AS restarted_at,
-       r.modified_at_ns AS restarted_at_ns,
-       CAST(r.rise AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
-FROM tasks AS t
-JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
-WHERE t.lost_restarts IS NULL
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, restarted_at_ns NULLS LAST,
          attempt NULLS LAST, number NULLS LAST, is_seen NULLS LAST, cause NULLS LAST

@@ -4,12 +4,14 @@
 -- Later starts, after a restart, are left out. The period cuts by created_at. The outcome is
 --   started               its first start is in view
 --   failed_before_start   it ended without a start and is marked as failed
---   stopped_before_start  it ended without a start otherwise, in a lost allocation too
+--   stopped_before_start  it ended without a start otherwise
 --   waiting               it had neither started nor ended when it was last seen
 --   unknown               its first start is not in view
 -- It did not start when no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
 -- are not known is waiting while it is pending, and was stopped before its start if it was seen pending, never
--- otherwise, and then ended.
+-- otherwise, and then was complete or failed. A task that is not dead in a lost allocation may start until its client
+-- is back; one of which Nomad shows a placeholder in the end may have run, and its state been lost; and where lives are
+-- mixed (see windows) no start is known to be the first: these are unknown.
 --
 -- Columns:
 --   region                       string     what `--region` says; empty without it
@@ -32,10 +34,10 @@
 --   created_at                   timestamp  when its allocation was created, by the server's clock
 --   created_at_ns                int64      the same in nanoseconds since the epoch
 --   received_at                  timestamp  when the client took it on, by the client's clock as all that follow; null
---                                           when that is not in view
+--                                           when that is not in view, or not known to be the first time
 --   received_at_ns               int64      the same in nanoseconds since the epoch
 --   setup_at                     timestamp  when its own setup began, after other tasks and hooks that it waits for;
---                                           null when that is not in view
+--                                           null when that is not in view, or not known to be the first time
 --   setup_at_ns                  int64      the same in nanoseconds since the epoch
 --   started_at                   timestamp  when it first started; null unless started
 --   started_at_ns                int64      the same in nanoseconds since the epoch
@@ -51,9 +53,9 @@
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
 --   setup_to_started_seconds     double     its own setup until it first started, failed tries included
 --   artifact_seconds             double     of these, from each Downloading Artifacts to the next event; null without
---                                           one
+--                                           one, or when the setup is not in view from its begin on without a gap
 --   image_seconds                double     of these, from the first image download of the driver to the next event of
---                                           another type; null without one
+--                                           another type; null likewise
 --   created_to_started_seconds   double     from the creation of its allocation until it first started; of two clocks
 --   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
 --                                           of two clocks
@@ -106,8 +108,21 @@ WITH firsts AS (
              WHEN w.first_attempt > m.started_attempt THEN FALSE
              ELSE COALESCE(w.first_ns, 0) <= COALESCE(m.started_at_ns, 0) END
   GROUP BY m.region, m.alloc_id, m.task
+), setup_gaps AS (
+  -- What a gap within the setup hides may have been downloads.
+  SELECT m.region, m.alloc_id, m.task, COUNT(*) AS gaps
+  FROM moments AS m
+  JOIN windows AS w ON w.region = m.region AND w.alloc_id = m.alloc_id AND w.task = m.task
+  WHERE w.after_gap AND COALESCE(w.first_ns, 0) >= m.setup_at_ns
+    AND COALESCE(w.first_ns, 0) <= COALESCE(m.started_at_ns, 9223372036854775807)
+  GROUP BY m.region, m.alloc_id, m.task
+), lives AS (
+  SELECT region, alloc_id, task, MAX(CASE WHEN lives_mixed THEN 1 ELSE 0 END) AS is_mixed
+  FROM windows
+  GROUP BY region, alloc_id, task
 ), states_seen AS (
-  SELECT region, alloc_id, task, MAX(started_at_ns) AS any_started_ns
+  SELECT region, alloc_id, task, MAX(started_at_ns) AS any_started_ns,
+         MAX(CASE WHEN placeholder THEN 1 ELSE 0 END) AS has_placeholder
   FROM task_state_history
   GROUP BY region, alloc_id, task
 ), statuses_seen AS (
@@ -124,18 +139,29 @@ WITH firsts AS (
          a.modified_at, a.modified_at_ns,
          CASE WHEN a.deployment_healthy THEN a.deployment_healthy_at END AS healthy_at,
          CASE WHEN a.deployment_healthy THEN a.deployment_healthy_at_ns END AS healthy_at_ns,
-         m.started_at, m.started_at_ns, m.received_at, m.received_at_ns, m.setup_at, m.setup_at_ns, m.killing_at,
-         m.killing_at_ns,
-         d.artifact_ns,
-         m.image_to_ns - m.image_from_ns AS image_ns,
+         m.started_at, m.started_at_ns,
+         CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at END AS received_at,
+         CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at_ns END AS received_at_ns,
+         -- A Received of a history that does not begin is not the first, nor is the setup after it.
+         CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at END AS setup_at,
+         CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at_ns END AS setup_at_ns,
+         m.killing_at, m.killing_at_ns,
+         CASE WHEN (c.begins OR m.received_at_ns IS NULL) AND m.setup_at_ns IS NOT NULL AND x.gaps IS NULL
+                AND l.is_mixed = 0 THEN d.artifact_ns END AS artifact_ns,
+         CASE WHEN (c.begins OR m.received_at_ns IS NULL) AND m.setup_at_ns IS NOT NULL AND x.gaps IS NULL
+                AND l.is_mixed = 0 THEN m.image_to_ns - m.image_from_ns END AS image_ns,
          CASE WHEN s.task IS NULL AND s.client_status = 'pending' THEN 'waiting'
-              WHEN s.task IS NULL AND s.client_status IN ('complete', 'failed', 'lost') AND h.was_pending = 1
+              WHEN s.task IS NULL AND s.client_status IN ('complete', 'failed') AND h.was_pending = 1
                 AND h.was_more = 0 THEN 'stopped_before_start'
-              WHEN s.task IS NULL THEN 'unknown'
+              WHEN s.task IS NULL OR l.is_mixed = 1 THEN 'unknown'
               WHEN m.started_at_ns IS NOT NULL AND c.begins AND g.gaps_before IS NULL THEN 'complete'
-              WHEN m.started_at_ns IS NOT NULL AND m.started_attempt = 1 THEN 'attempt'
+              -- A Received in view that is not the first event of all comes of a restart of the agent.
+              WHEN m.started_at_ns IS NOT NULL AND m.started_attempt = 1 AND (c.begins OR m.received_at_ns IS NULL)
+                THEN 'attempt'
               WHEN m.run_events > 0 OR u.any_started_ns IS NOT NULL OR s.state = 'running' THEN 'unknown'
-              WHEN s.state = 'dead' OR s.client_status IN ('complete', 'failed', 'lost') THEN
+              WHEN u.has_placeholder = 1 THEN 'unknown'
+              WHEN s.client_status = 'lost' AND COALESCE(s.state, '') <> 'dead' THEN 'unknown'
+              WHEN s.state = 'dead' OR s.client_status IN ('complete', 'failed') THEN
                 CASE WHEN s.failed THEN 'failed_before_start' ELSE 'stopped_before_start' END
               ELSE 'waiting' END AS verdict
   FROM task_states AS s
@@ -145,6 +171,8 @@ WITH firsts AS (
   LEFT JOIN moments AS m ON m.region = s.region AND m.alloc_id = s.alloc_id AND m.task = s.task
   LEFT JOIN artifact_times AS d ON d.region = s.region AND d.alloc_id = s.alloc_id AND d.task = s.task
   LEFT JOIN gaps_before AS g ON g.region = s.region AND g.alloc_id = s.alloc_id AND g.task = s.task
+  LEFT JOIN setup_gaps AS x ON x.region = s.region AND x.alloc_id = s.alloc_id AND x.task = s.task
+  LEFT JOIN lives AS l ON l.region = s.region AND l.alloc_id = s.alloc_id AND l.task = s.task
   LEFT JOIN states_seen AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
 ), judged AS (
   SELECT *,

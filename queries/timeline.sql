@@ -2,19 +2,20 @@
 --
 -- One row is one event of one task.
 -- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
--- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Where a source without counters left the
--- attempt of some event of a task unknown, time alone orders that task. An event whose time went through a float is
--- left out where the exact one is there. A kill is under way from a Killing until the Terminated that follows it,
--- whatever comes between, or until Received or Task Setup begin anew. A Killing after Not Restarting or Killed means
--- nothing (Nomad before 1.10.3).
+-- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Time alone orders a task where a source
+-- without counters left the attempt of one of its events unknown, and where attempts tell nothing, since it shows a new
+-- life or lives are mixed (see windows). An event whose time went through a float is left out where the exact one is
+-- there. A kill is under way from a Killing until the Terminated that follows it, whatever comes between, or until
+-- Received or Task Setup begin anew. A Killing after Not Restarting or Killed means nothing (Nomad before 1.10.3).
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   event_no        int64      number of the event within its task, from 1
---   attempt         int64      which run of the task it belongs to; null when not known
---   run             int64      the same; where attempts are not all known, 1 and the Restarting events before it
+--   attempt         int64      which run of the task it belongs to; null when not known, or where attempts tell nothing
+--   run             int64      the same; where attempts are not all known or tell nothing, 1 and the Restarting events
+--                              and gaps before it; null where lives are mixed
 --   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
 --   event_at_ns     int64      the same in nanoseconds since the epoch
 --   event_type      string     Nomad's spelling; null when the event has none
@@ -28,11 +29,13 @@
 --   kill_under_way  bool       whether a kill was under way when it happened
 --   is_void         bool       whether it is a Killing that means nothing
 --   restart_signal  string     what the latest Restart Signaled of its run was for, unless a Terminated before this
---                              event answered it: health, user or change (template, Vault, identity); null for none
+--                              event answered it: health, user or change (template, Vault, identity); null for none,
+--                              and where lives are mixed
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null when
---                              what came before it in its run is lost
---   is_blind        bool       whether it is a Terminated and events straight before it are lost: what brought it about
---                              is not known
+--                              what came before it in its run is lost, or lives are mixed
+--   is_blind        bool       whether what brought it about may be lost: it is a Terminated without a Restart
+--                              Signaled before it, and no event between it and the last gap shows that its run had
+--                              started; or lives are mixed
 --   is_asked        bool       whether it is a Restarting that gives no reason: someone or something asked for it
 
 WITH exact_events AS (
@@ -64,15 +67,22 @@ WITH exact_events AS (
   SELECT DISTINCT region, alloc_id, task, COALESCE(first_attempt, 0) AS head_attempt, COALESCE(first_ns, 0) AS head_ns
   FROM windows
   WHERE after_gap OR (window_no = 1 AND NOT begins)
+), fallen_tasks AS (
+  SELECT region, alloc_id, task, MAX(CASE WHEN lives_mixed THEN 1 ELSE 0 END) AS is_mixed
+  FROM windows
+  WHERE new_life OR lives_mixed
+  GROUP BY region, alloc_id, task
 ), tasks_without_attempts AS (
   SELECT DISTINCT region, alloc_id, task
   FROM events
   WHERE attempt IS NULL
 ), addressed AS (
   SELECT e.*, COALESCE(e.attempt, 0) AS head_attempt, COALESCE(e.event_at_ns, 0) AS head_ns,
-         t.region IS NULL AS has_attempts
+         t.region IS NULL AND f.region IS NULL AS has_attempts,
+         f.region IS NOT NULL AS is_fallen, COALESCE(f.is_mixed, 0) AS is_mixed
   FROM events AS e
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
+  LEFT JOIN fallen_tasks AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
 ), keyed AS (
   SELECT e.*,
          CASE WHEN e.has_attempts THEN e.attempt ELSE 0 END AS place_attempt,
@@ -108,15 +118,15 @@ WITH exact_events AS (
   WHERE events_there > 1
 ), numbered AS (
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
-         restart_reason, start_delay_ns, message, details, has_attempts, type_name, is_gap_head,
-         place_no AS event_no,
+         restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
+         is_gap_head, place_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM placed
   WHERE events_there = 1
   UNION ALL
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
-         restart_reason, start_delay_ns, message, details, has_attempts, type_name, is_gap_head,
-         first_no - 1 + tie_no AS event_no,
+         restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
+         is_gap_head, first_no - 1 + tie_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM tied
 ), alive AS (
@@ -129,12 +139,16 @@ WITH exact_events AS (
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS dead_mark,
          SUM(is_restarting)
            OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
-                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS restarts_so_far
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS restarts_so_far,
+         SUM(CASE WHEN event_no > 1 THEN is_gap_head ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS gaps_so_far
   FROM numbered
 ), runs AS (
   SELECT *,
          type_name = 'Killing' AND dead_mark % 2 = 1 AS is_void,
-         CAST(CASE WHEN has_attempts THEN attempt ELSE 1 - is_restarting + restarts_so_far END AS BIGINT) AS run
+         CAST(CASE WHEN is_mixed = 1 THEN NULL WHEN has_attempts THEN attempt
+                   ELSE 1 - is_restarting + restarts_so_far + gaps_so_far END AS BIGINT) AS run
   FROM alive
 ), marked AS (
   SELECT *,
@@ -163,13 +177,16 @@ WITH exact_events AS (
          LAG(signal_mark) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS signal_mark_before
   FROM marked
 )
-SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, fails_task, exit_code, signal,
-       oom_killed, start_delay_ns, message, CASE WHEN type_name = 'Terminated' THEN details END AS details,
+SELECT region, alloc_id, task, event_no, CASE WHEN NOT is_fallen THEN attempt END AS attempt, run,
+       event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed, start_delay_ns, message,
+       CASE WHEN type_name = 'Terminated' THEN details END AS details,
        COALESCE(kill_mark_before, 0) % 2 = 1 AS kill_under_way, is_void,
-       CASE CASE WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0) ELSE signal_mark END % 4
+       CASE CASE WHEN is_mixed = 1 THEN 0 WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0)
+                 ELSE signal_mark END % 4
          WHEN 3 THEN 'health' WHEN 2 THEN 'user' WHEN 1 THEN 'change' END AS restart_signal,
-       CASE WHEN started_mark % 3 < 2 THEN started_mark % 3 = 1 END AS is_started,
-       type_name = 'Terminated' AND is_gap_head = 1 AS is_blind,
+       CASE WHEN is_mixed = 0 AND started_mark % 3 < 2 THEN started_mark % 3 = 1 END AS is_started,
+       (type_name = 'Terminated' AND started_mark % 3 = 2 AND COALESCE(signal_mark_before, 0) % 4 = 0)
+         OR is_mixed = 1 AS is_blind,
        type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AS is_asked
 FROM before
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

@@ -4,8 +4,13 @@
 -- Windows are in the order of modify_index, never of the time at which they were observed; of one index, in the order
 -- of modified_at, those without a counter first, then by their last and first event. Nomad keeps ten events of a task:
 -- a window of ten or more is full, and what came before it is known only from earlier windows. A window joins the one
--- before it if it is not full, or if its first (attempt, time) is not after the last of the one before; a full window
--- with attempts never joins one without them, nor the other way round. Placeholders have no window.
+-- before it if its first (attempt, time) is not after the last of the one before, and it shows no new life of the task;
+-- a full window with attempts never joins one without them, nor the other way round; one that is not full does.
+-- Placeholders have no window.
+-- The lives of a task are mixed where its client lost its state, or two runners of one allocation wrote in turn (Nomad
+-- up to 0.8), and their events cannot be told apart: a window after a gap begins before the one before it ends, or a
+-- window after a new life begins before that, or more restarts are seen than counted though no new life shows. A clock
+-- that was set back looks the same.
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
@@ -20,9 +25,13 @@
 --   first_attempt   int64      attempt of the first of them; null without a counter
 --   first_ns        int64      time of the first of them in nanoseconds since the epoch; null when it has none
 --   begins          bool       whether the task's history begins in it: it is not full, or begins with `Received` and
---                              holds as many `Restarting` events as its counter says
+--                              holds as many `Restarting` events as its counter says; this is so of all windows
+--                              before it, too, and it shows no new life
 --   after_gap       bool       whether it does not join the window before it
---   counter_falls   bool       whether its counter is below that of a window before: the client lost its state
+--   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
+--                              below that of a window before; or it is not full and begins later than the one before;
+--                              or its first attempt is before, and its first time after the last of the one before
+--   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a
 --                              clock stepped or the client lost its state; null when the first or last has no time
 --   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no
@@ -53,6 +62,7 @@ WITH states AS (
   -- Of one version there can be several rows with the same window: sources differ in what else they show.
   SELECT region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
          window_events, window_restarting, first_type, counter, has_rounded,
+         MAX(CASE WHEN has_rounded = 0 THEN restarting ELSE 0 END) AS restarting,
          MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
   FROM flagged
   WHERE is_alone = 0
@@ -78,9 +88,30 @@ WITH states AS (
          LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
          LAG(last_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_attempt,
          LAG(last_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_place,
+         LAG(first_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_first_place,
+         LAG(last_ns) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_ns,
          MAX(counter) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
-                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted,
+         CASE WHEN window_events < 10 OR (first_type = 'Received' AND window_restarting = counter) THEN 1
+              ELSE 0 END AS is_head
   FROM comparable
+), restarted AS (
+  SELECT *,
+         MIN(is_head) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS is_head_so_far,
+         CASE WHEN window_no = 1 THEN 0
+              WHEN counter >= 0 AND counter < most_counted THEN 1
+              WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
+              WHEN window_events < 10 AND first_place > previous_first_place THEN 1
+              WHEN first_attempt < previous_last_attempt AND first_place > previous_last_place THEN 1
+              ELSE 0 END AS is_new_life
+  FROM neighbours
+), heads AS (
+  SELECT *,
+         MAX(CASE WHEN is_new_life = 1 THEN first_place ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS new_life_place
+  FROM restarted
 ), task_flags AS (
   SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts, MAX(has_rounded) AS has_rounded
   FROM ordered
@@ -137,25 +168,41 @@ WITH states AS (
          CASE WHEN n.has_attempts = 1 THEN n.first_attempt END AS first_attempt,
          CASE WHEN n.first_ns > 0 THEN n.first_ns END AS first_ns,
          CASE WHEN n.counter >= 0 THEN n.counter END AS restarts,
-         CASE WHEN n.window_events < 10 THEN TRUE
-              WHEN n.first_type = 'Received' AND n.window_restarting = n.counter THEN TRUE
-              ELSE FALSE END AS begins,
-         CASE WHEN n.window_no = 1 OR n.window_events < 10 THEN FALSE
-              WHEN n.has_attempts <> n.previous_has_attempts THEN TRUE
+         CASE WHEN n.is_head_so_far = 1 AND n.is_new_life = 0 THEN TRUE ELSE FALSE END AS begins,
+         CASE WHEN n.window_no = 1 THEN FALSE
+              WHEN n.is_new_life = 1 THEN TRUE
+              WHEN n.has_attempts <> n.previous_has_attempts THEN n.window_events >= 10
               WHEN n.first_attempt < n.previous_last_attempt THEN FALSE
               WHEN n.first_attempt = n.previous_last_attempt AND n.first_ns > 0
                 AND n.first_place <= n.previous_last_place THEN FALSE
+              WHEN n.window_events < 10 AND (n.first_ns = 0 OR n.previous_last_ns = 0) THEN FALSE
               ELSE TRUE END AS after_gap,
-         CASE WHEN n.counter >= 0 AND n.counter < n.most_counted THEN TRUE ELSE FALSE END AS counter_falls,
+         n.is_new_life = 1 AS new_life,
+         CASE WHEN n.first_ns > 0 AND (n.first_place < n.new_life_place) THEN 1 ELSE 0 END AS is_old_life,
+         CASE WHEN n.first_ns > 0 AND n.first_place < n.previous_last_place THEN 1 ELSE 0 END AS is_older,
+         n.counter, n.restarting,
          CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN s.events_up_to - s.events_before END AS stored_events,
          CASE WHEN n.counter >= 0 AND n.counter = n.most_counted THEN n.counter - s.restarting_up_to END AS lost_up_to
-  FROM neighbours AS n
+  FROM heads AS n
   JOIN sums AS s ON s.region = n.region AND s.alloc_id = n.alloc_id AND s.task = n.task AND s.window_no = n.window_no
+), lives AS (
+  SELECT region, alloc_id, task,
+         MAX(CASE WHEN is_old_life = 1 OR (after_gap AND is_older = 1) THEN 1 ELSE 0 END) AS has_older,
+         MAX(CASE WHEN new_life THEN 1 ELSE 0 END) AS has_new_life,
+         MAX(counter) AS most_counted, MAX(restarting) AS restarting
+  FROM judged
+  GROUP BY region, alloc_id, task
+), told_apart AS (
+  SELECT j.*,
+         l.has_older = 1 OR (l.has_new_life = 0 AND l.most_counted >= 0 AND l.restarting > l.most_counted)
+           AS lives_mixed
+  FROM judged AS j
+  JOIN lives AS l ON l.region = j.region AND l.alloc_id = j.alloc_id AND l.task = j.task
 ), lost AS (
   SELECT *,
          MAX(COALESCE(lost_up_to, 0)) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
                                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_lost
-  FROM judged
+  FROM told_apart
 )
 SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, modified_at, modified_at_ns,
        CASE WHEN counter >= 0 THEN counter END AS restarts, window_events,
@@ -163,13 +210,14 @@ SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, mod
        CASE WHEN window_events < 10 THEN TRUE
             WHEN first_type = 'Received' AND window_restarting = counter THEN TRUE
             ELSE FALSE END AS begins,
-       FALSE AS after_gap, FALSE AS counter_falls, events AS stored_events,
+       FALSE AS after_gap, FALSE AS new_life, FALSE AS lives_mixed, events AS stored_events,
        CASE WHEN counter >= 0 THEN counter - restarting END AS lost_before
 FROM flagged
 WHERE is_alone = 1
 UNION ALL
 SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
-       first_attempt, first_ns, begins, after_gap, counter_falls, CAST(stored_events AS BIGINT) AS stored_events,
+       first_attempt, first_ns, begins, after_gap, new_life, lives_mixed,
+       CAST(stored_events AS BIGINT) AS stored_events,
        CASE WHEN lost_up_to IS NOT NULL THEN
          CAST(most_lost - COALESCE(LAG(most_lost) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no), 0)
               AS BIGINT)

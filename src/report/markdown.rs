@@ -1,8 +1,8 @@
 //! A report in Markdown, for a ticket or a mail.
 
 use super::show::{
-    JOB, TASK, causes, class, count, coverage, group, group_title, maybe_span, measured, moment, period, rate, read,
-    rejected, success,
+    JOB, TASK, causes, class, commonest, count, coverage, group, group_title, maybe_span, measured, moment, period,
+    rate, read, rejected, success,
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
@@ -83,7 +83,7 @@ const FAILURES: [Column; 7] = [
     ("suspected OOM", Right, |row| count(row.int("suspected_oom"))),
     ("tasks", Right, |row| count(row.int("tasks"))),
     ("last (UTC)", Left, |row| moment(row.get("last_at"))),
-    ("commonest message", Left, |row| word(row, "message")),
+    ("commonest message", Left, |row| commonest(row).unwrap_or_else(|| "-".to_owned())),
 ];
 
 const STARTS: [Column; 9] = [

@@ -150,6 +150,15 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
+/// The commonest message of some failures, after the share that shows it with the exit code beside it, unless all do.
+pub fn commonest(row: &Row) -> Option<String> {
+    let message = row.text("message")?;
+    match row.number("pair_share") {
+        Some(share) if share < 1.0 => Some(format!("{:.0} %: {message}", (share * 100.0).floor().max(1.0))),
+        _ => Some(message.to_owned()),
+    }
+}
+
 /// What a row about a single task says of where it is.
 pub const TASK: [&str; 5] = ["region", "namespace", "job_id", "task_group", "task"];
 

@@ -4,8 +4,8 @@ use console::{Style, measure_text_width, truncate_str};
 
 use super::layout::{bar, fold, short, tail};
 use super::show::{
-    JOB, TASK, causes, class, clock, count, count_or_blank, counted, coverage, group, group_title, maybe_span,
-    measured, moment, period, rate, read, rejected, span, success,
+    JOB, TASK, causes, class, clock, commonest, count, count_or_blank, counted, coverage, group, group_title,
+    maybe_span, measured, moment, period, rate, read, rejected, span, success,
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
@@ -192,7 +192,7 @@ impl Page<'_> {
             ]
         };
         let mut lines = self.table(section, "No failures.", &columns, &self.report.by, row, "group");
-        self.note_each(&mut lines, section.rows.iter().map(|row| row.text("message").map(str::to_owned)));
+        self.note_each(&mut lines, section.rows.iter().map(commonest));
         lines
     }
 

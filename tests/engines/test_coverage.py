@@ -182,6 +182,16 @@ class TestWithoutAttempts:
         row = ask_one(history, "coverage")
         assert (row["begins"], row["gaps"], row["restarts"], row["lost_restarts"], row["complete"]) == (True, 0, None, None, False)
 
+    def test_windows_that_were_never_full_are_the_whole_history(self, ask_one, history):
+        history.state(crashing(1), restarts=None, index=10)
+        history.state(crashing(2), restarts=None, index=20)
+        row = ask_one(history, "coverage")
+        assert (row["begins"], row["gaps"], row["restarts"], row["lost_restarts"], row["complete"]) == (True, 0, None, None, True)
+
+    def test_one_that_was_full_may_have_lost_some(self, ask_one, history):
+        history.state(crashing(2) + events("Signaling", start=50), restarts=None)
+        assert not ask_one(history, "coverage")["complete"]
+
     def test_windows_do_not_join_by_time(self, ask_one, history):
         history.state(crashing(1), restarts=None, index=10)
         history.state(crashing(5), restarts=None, index=20)
@@ -240,6 +250,24 @@ class TestLostRestarts:
         assert (row["lost_restarts"], row["complete"]) == (0, True)
 
 
+class TestARestartOfTheAgent:
+    def test_a_second_received_loses_nothing_where_windows_join(self, ask_one, history):
+        history.state(events("Received, Task Setup, Started, Received, Task Setup, Started"))
+        row = ask_one(history, "coverage")
+        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, True)
+
+    def test_nor_in_full_windows_that_join(self, ask_one, history):
+        history.watch(events(f"Received, Task Setup, Started, Received, Task Setup, {CRASHES}, {CRASHES}, {CRASHES}, Started"))
+        assert ask_one(history, "coverage")["complete"]
+
+    def test_where_they_do_not_join_something_may_be_lost(self, ask_one, history):
+        shown = events(f"Received, Task Setup, Started, Received, Task Setup, {CRASHES}, {CRASHES}, {CRASHES}, Started")
+        history.state(shown[:3], index=10)
+        history.state(shown, restarts=3, index=20)
+        row = ask_one(history, "coverage")
+        assert (row["gaps"], row["complete"]) == (1, False)
+
+
 class TestTailLost:
     def test_a_full_listing_in_a_later_hour_lacks_its_allocation(self, ask_one, history):
         history.state(crashing(2), restarts=2)
@@ -265,10 +293,30 @@ class TestTailLost:
 
 
 class TestNeverComplete:
-    def test_two_received_in_view(self, ask_one, history):
-        history.state(events("Received, Task Setup, Started, Received, Task Setup, Started"))
+    def test_a_client_that_begins_the_task_anew_with_equal_counters(self, ask_one, history):
+        history.state(events("Received, Task Setup, Started"), index=10)
+        history.state(events("Received, Task Setup, Started", start=100), index=20)
         row = ask_one(history, "coverage")
-        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
+        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 1, None, False)
+
+    def test_a_client_that_begins_the_task_anew_with_a_larger_counter(self, ask_one, history):
+        history.state(crashing(4), restarts=4, index=10)
+        history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
+        row = ask_one(history, "coverage")
+        # Its window begins with attempt 4, so by attempts alone it would join the one before.
+        assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
+
+    def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
+        first, second = crashing(6), events(f"Received, {CRASHES}", start=16.5)
+        history.state(first[:19], restarts=6, index=10)
+        history.state(second, restarts=1, index=20)
+        history.state(first, restarts=6, index=30)
+        assert all(row["lives_mixed"] for row in ask(history, "windows"))
+        row = ask_one(history, "coverage")
+        assert (row["begins"], row["lost_restarts"], row["complete"]) == (False, None, False)
+        assert ask_one(history, "starts")["outcome"] == "unknown"
+        assert ask(history, "attempts") == []
+        assert {row["class"] for row in ask(history, "failures")} <= {"unknown"}
 
     def test_a_clock_that_stepped_back_in_a_window(self, ask_one, history):
         history.state([event("Received", 5), event("Task Setup", 6), event("Started", 2)])
@@ -280,7 +328,7 @@ class TestNeverComplete:
         history.state([event("Received", 1), event("Task Setup", 5)], index=10)
         history.state([event("Task Setup", 4), event("Started", 6)], index=20)
         row = ask_one(history, "coverage")
-        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
+        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 1, None, False)
 
     def test_an_event_without_a_time(self, ask_one, history):
         history.state([event("Received", 1), event("Task Setup", None), event("Started", 2)])

@@ -260,9 +260,16 @@ class TestSummary:
         app, log = ask(told, "failure_summary")
         assert (app["exit_code"], log["exit_code"]) == (1, 1)  # 1 and 2 twice each
 
-    def test_commonest_message_leaves_null_out(self, ask_one):
+    def test_exit_code_and_message_are_those_of_one_pair(self, ask_one):
+        codes = [(1, "a"), (1, "b"), (1, "c"), (3, "d"), (3, "d")]
+        shown = [event("Terminated", n, exit_code=code, signal=0, message=message) for n, (code, message) in enumerate(codes)]
+        row = ask_one(watched([event("Received", -2), event("Started", -1)] + shown), "failure_summary")
+        assert (row["exit_code"], row["message"], row["pair_share"]) == (3, "d", 0.4)
+
+    def test_a_pair_may_have_no_message(self, ask_one):
         shown = [event("Driver Failure", n, message=message) for n, message in enumerate([None, None, None, "b", "a", "b"])]
-        assert ask_one(watched(shown), "failure_summary")["message"] == "b"
+        assert ask_one(watched(shown), "failure_summary")["message"] is None
+        assert ask_one(watched(shown[3:]), "failure_summary")["message"] == "b"
         assert ask_one(watched(shown[:3]), "failure_summary")["message"] is None
 
     def test_null_keys_are_a_group_too(self, ask_one):
@@ -292,9 +299,25 @@ class TestWhatWasLostBefore:
         text = f"{PATH}, Restart Signaled: User requested, Terminated 143, Restarting{self.ON}, Signaling"
         assert classes_of_ten(text) == ["exit", "exit"]
 
-    def test_a_restart_within_the_policy_is_one(self, classes_of_ten):
+    def test_a_restart_within_the_policy_is_one_that_a_health_check_may_have_asked_for(self, classes_of_ten):
         text = f"{PATH}, Terminated 143, Restarting: Restart within policy{self.ON}, Signaling"
-        assert classes_of_ten(text) == ["exit", "exit", "exit"]
+        assert classes_of_ten(text) == ["unknown", "exit", "exit"]
+
+    def test_it_keeps_its_exit_code_and_is_no_suspected_oom(self, ask):
+        history = History()
+        history.allocation()
+        history.state(events(f"{PATH}, Restart Signaled: healthcheck: x, Alloc Unhealthy, Terminated 137/9, Restarting: x{self.ON}"), restarts=3)
+        row = ask(history, "failures")[0]
+        assert (row["class"], row["exit_code"], row["signal"], row["suspected_oom"]) == ("unknown", 137, 9, False)
+
+    def test_memory_that_ran_out_is_known(self, classes_of_ten):
+        text = f"{PATH}, Terminated 137 oom, Restarting: Restart within policy{self.ON}, Signaling"
+        assert classes_of_ten(text) == ["oom", "exit", "exit"]
+
+    @pytest.mark.parametrize("message, kind", [
+        ("consul-template: x", "template"), ("Template: x", "template"), ("vault: x", "hook"), ("Vault: x", "hook"), ("other: x", "unknown")])
+    def test_old_spellings(self, classes_of_ten, message, kind):
+        assert classes_of_ten(f"{PATH}, Killing!: {message}, Terminated 0, Killed") == [kind]
 
     def test_a_hook_after_a_start_that_is_lost_is_no_failure(self, classes_of_ten):
         text = f"{PATH}, Signaling, Task hook failed" + ", Signaling" * 9

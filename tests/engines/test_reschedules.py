@@ -103,6 +103,19 @@ class TestLostLater:
     def test_without_tasks_that_is_not_known(self, ask_one):
         assert self.reason(ask_one) is None
 
+    @pytest.mark.parametrize("old, new, reason", [
+        ({"next_allocation": "b", "job_version": 2}, {"job_version": 2}, "lost"),
+        ({"next_allocation": "b", "job_version": 1}, {"job_version": 2}, None),
+        ({"next_allocation": "b", "job_version": 2, "desired_migrate": True}, {"job_version": 2}, None),
+        ({"next_allocation": "b"}, {}, None),
+        ({"job_version": 2}, {"job_version": 2}, None),
+    ])
+    def test_heard_of_later_it_was_lost_if_nothing_else_is_left(self, ask_one, old, new, reason):
+        history = History()
+        history.allocation("a", node_id="n1", modified_at_ns=ns(200), **self.LOST, **old)
+        history.allocation("b", node_id="n2", created_at_ns=ns(100), previous_allocation="a", **new)
+        assert ask_one(history, "reschedules")["reason"] == reason
+
     def test_what_replaces_it_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
         assert self.reason(ask_one, new={"previous_allocation": "a"}, failed=True) == "lost"
 

@@ -101,7 +101,7 @@ class TestCounts:
         history.state(events(f"{PATH}, Terminated 1, Restarting, Started, Terminated 1, Restarting"), restarts=2, index=10)
         history.state(events("Received, Started, Terminated 1, Restarting", start=100), restarts=1, index=20)
         row = ask_one(history, "restarts")
-        assert (row["restarts"], row["restarts_seen"], row["lost_restarts"], row["uncounted_tasks"]) == (2, 3, None, 1)
+        assert (row["restarts"], row["restarts_seen"], row["lost_restarts"], row["uncounted_tasks"]) == (3, 3, None, 1)
         assert causes(row) == {"failure": 3}
 
     def test_uncounted_tasks_beside_counted_ones(self, ask_one):

@@ -153,9 +153,8 @@ class TestNoStart:
     @pytest.mark.parametrize("text, allocation, state, ended", [
         ("Received, Killing", {"client_status": "complete"}, {"state": "dead", "finished_at_ns": ns(7)}, 1),
         ("Received, Sibling Task Failed", {"client_status": "failed"}, {"state": "dead", "finished_at_ns": ns(7)}, 7),
-        ("Received", {"client_status": "lost"}, {"state": "pending"}, 50),
         ("Received", {"client_status": "running"}, {"state": "dead"}, 50),
-        ("", {"client_status": "complete"}, {"state": None, "placeholder": True, "restarts": None, "finished_at_ns": ns(7)}, 50),
+        ("Received", {"client_status": "lost"}, {"state": "dead", "finished_at_ns": ns(7)}, 7),
     ])
     def test_stopped_at_its_killing_else_its_end_else_the_last_change(self, ask_one, text, allocation, state, ended):
         row = self.row(ask_one, text, allocation, **state)
@@ -170,6 +169,18 @@ class TestNoStart:
         row = self.row(ask_one, text, {"client_status": "running"}, **state)
         assert (row["outcome"], row["basis"], row["started_at"]) == ("unknown", None, None)
 
+    def test_a_placeholder_may_stand_for_a_task_that_ran(self, ask_one):
+        row = self.row(ask_one, "", {"client_status": "complete"}, state=None, placeholder=True, restarts=None, finished_at_ns=ns(7))
+        assert (row["outcome"], row["ended_at"]) == ("unknown", None)
+
+    def test_a_task_of_a_lost_allocation_may_start_until_its_client_is_back(self, ask_one):
+        row = self.row(ask_one, "Received", {"client_status": "lost"}, state="pending")
+        assert (row["outcome"], row["ended_at"]) == ("unknown", None)
+
+    def test_a_received_that_is_not_the_first_event_comes_of_a_restart_of_the_agent(self, ask_one):
+        row = self.row(ask_one, "Signaling, Received, Task Setup, Started" + ", Signaling" * 6, {})
+        assert (row["outcome"], row["received_at"], row["setup_at"]) == ("unknown", None, None)
+
     def test_a_start_that_only_an_older_state_tells_of(self, ask_one):
         history = History()
         history.allocation()
@@ -182,7 +193,7 @@ class TestAllocationsWithoutKnownTasks:
     @pytest.mark.parametrize("statuses, outcome", [
         (["pending"], "waiting"),
         (["pending", "complete"], "stopped_before_start"),
-        (["pending", "lost"], "stopped_before_start"),
+        (["pending", "lost"], "unknown"),
         (["pending", "failed"], "stopped_before_start"),
         (["pending", "running"], "unknown"),
         (["pending", "running", "complete"], "unknown"),

@@ -307,19 +307,38 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
     let last = windows.iter().map(|w| w.events.end).max().unwrap_or_default();
 
     let full = |w: &Window| w.events.len() >= RING;
-    let begins = windows.iter().any(|w| {
-        let heads = lived(w.events.start).event.kind == "Received";
-        !full(w) || heads && w.restarts == Some(restarting(&mut w.events.clone()))
-    });
-    let joins = |before: &Window, w: &Window| {
-        let alike = before.restarts.is_some() == w.restarts.is_some();
-        !full(w) || alike && place(w.events.start) <= place(before.events.end - 1)
+    let heads = |w: &Window| {
+        let received = lived(w.events.start).event.kind == "Received";
+        !full(w) || received && w.restarts == Some(restarting(&mut w.events.clone()))
     };
-    let gaps = windows.windows(2).filter(|pair| !joins(&pair[0], &pair[1])).count() as i64;
-
+    // Without a counter time alone tells.
+    let attempt = |w: &Window, n: usize| w.restarts.map_or(0, |_| lived(n).attempt);
+    let first = |w: &Window| (attempt(w, w.events.start), lived(w.events.start).event.time);
+    let end = |w: &Window| (attempt(w, w.events.end - 1), lived(w.events.end - 1).event.time);
     let counters: Vec<i64> = windows.iter().filter_map(|w| w.restarts).collect();
+    let (mut gaps, mut new_lives, mut is_mixed) = (0, 0, false);
+    let mut new_life_from = None;
+    for (number, pair) in windows.windows(2).enumerate() {
+        let (before, w) = (&pair[0], &pair[1]);
+        let most = windows[..=number].iter().filter_map(|w| w.restarts).max();
+        let is_new_life = w.restarts.is_some() && w.restarts < most
+            || !full(w) && first(w).1 > first(before).1
+            || first(w).0 < end(before).0 && first(w).1 > end(before).1;
+        let is_alike = before.restarts.is_some() == w.restarts.is_some();
+        let is_gap = is_new_life || if is_alike { first(w) > end(before) } else { full(w) };
+        if is_new_life {
+            new_lives += 1;
+            new_life_from = new_life_from.max(Some(first(w).1));
+        }
+        gaps += i64::from(is_gap);
+        is_mixed |= new_life_from > Some(first(w).1) || is_gap && first(w).1 < end(before).1;
+    }
+    let is_rounded = windows.iter().any(|w| w.marked);
+    let more_than_counted = counters.iter().max().is_some_and(|most| restarting(&mut in_view()) > *most);
+    is_mixed |= windows.len() > 1 && new_lives == 0 && !is_rounded && more_than_counted;
+    let begins = heads(&windows[0]) && !is_mixed;
+
     let restarts = counters.iter().max().copied();
-    let falls = counters.windows(2).any(|pair| pair[1] < pair[0]);
     let lost = restarts.map(|most| most - restarting(&mut in_view()));
     let missing = seen[..last].iter().any(|seen| !seen);
 
@@ -343,7 +362,7 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
     TaskTruth {
         events,
         restarts,
-        lost_restarts: lost.filter(|lost| !falls && *lost >= 0),
+        lost_restarts: lost.filter(|lost| new_lives == 0 && *lost >= 0),
         begins,
         gaps,
         missing,

@@ -1,0 +1,103 @@
+"""Whatever some listings claim, the whole history must not contradict.
+
+Random listings of a recording are exported by the program, every view is computed of them, and each claim is compared with
+the truth: the definitions in Python (definitions.py) over the event stream, or over a poll that missed nothing, cut at each
+task's last version that the listings show. Prints precision and recall for each claim (`pytest -s`). `ALLOCLOG_BIN` names
+the program. The longer form, 40 subsets of each recording, takes some minutes:
+
+    ALLOCLOG_SUBSETS=40 ALLOCLOG_BIN=target/release/alloclog .venv/bin/python -m pytest -s tests/evidence
+"""
+
+import datetime
+import os
+import pathlib
+import random
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "engines"))
+
+import claims
+import engines
+import made_up
+import recording
+import tables
+from test_binary import BINARY, find, read
+
+SUBSETS = int(os.environ.get("ALLOCLOG_SUBSETS", 3))
+SAMPLES = engines.ROOT / "samples"
+SHARED = engines.ROOT.parent / "shared" / "recordings"
+
+pytestmark = pytest.mark.skipif(not BINARY, reason="ALLOCLOG_BIN does not name the program")
+
+
+def subsets(documents, count):
+    """Random listings of all: few of them, and many, each time the same."""
+    for seed in range(count):
+        chance = random.Random(seed)
+        size = min(len(documents), chance.choice([1, 2, 3, 5, 8, 13, len(documents) // 2 or 1]))
+        yield sorted(chance.sample(documents, size))
+
+
+def stored(documents, directory):
+    """The stored tables that the program makes of some listings."""
+    sources = []
+    for name, body in documents:
+        path = directory / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        sources.append(path)
+    command = [pathlib.Path(BINARY).resolve(), "export", *sources, "-o", directory / "out", "--table", ",".join(tables.STORED), "-q"]
+    subprocess.run(command, check=True)
+    return {name: read(find(directory / "out", name)) for name in tables.STORED}
+
+
+def judge(truth, chosen, tmp_path):
+    """No claim of these listings is false; gives the totals."""
+    totals = {}
+    for number, documents in enumerate(chosen):
+        directory = tmp_path / str(number)
+        answers = engines.run("duckdb", stored(documents, directory), claims.VIEWS)
+        found = claims.compared(claims.Known(truth, recording.Seen(documents)), answers)
+        false = claims.score(found, totals)
+        assert not false, (len(false), false[:5])
+    for claim, (claimed, right, possible) in sorted(totals.items()):
+        print(f"{claim:32} {claimed:7} claimed, precision {right / claimed if claimed else 1:.4f}, "
+              f"recall {right / possible if possible else 1:.4f} of {possible}")
+    return totals
+
+
+RECORDED = {
+    "nomad-0.6": lambda: recording.polled(SHARED / "nomad-0.6" / "poll.ndjson.zst"),
+    "nomad-0.9": lambda: recording.polled(SHARED / "nomad-0.9" / "poll.ndjson.zst"),
+    "nomad-2.0": lambda: recording.streamed(SHARED / "nomad-2.0" / "stream.ndjson.zst"),
+}
+
+
+@pytest.mark.parametrize("name", list(RECORDED))
+@pytest.mark.skipif(not SHARED.exists(), reason="the recordings are not at hand")
+def test_listings_of_a_recording_claim_nothing_that_its_stream_contradicts(name, tmp_path):
+    truth = recording.Truth(RECORDED[name]())
+    totals = judge(truth, subsets(recording.snapshots(SHARED / name / "snaps.tar.zst"), SUBSETS), tmp_path)
+    assert totals["starts.outcome"][0] > 100 and totals["failures.class"][0] > 100
+
+
+def test_listings_of_the_sample_cluster_claim_nothing_that_its_stream_contradicts(tmp_path):
+    truth = recording.Truth(recording.streamed(SAMPLES / "stream.ndjson.zst"))
+    documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "cluster").glob("2*.json"))
+    totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)
+    assert totals["failures.class"][1] > 10
+
+
+def named(at):
+    return datetime.datetime.fromtimestamp(at // 10**9, datetime.UTC).strftime("%Y%m%dT%H%M%SZ.json")
+
+
+@pytest.mark.parametrize("seed", range(2, 2 + SUBSETS))
+def test_clients_that_lose_their_state_and_health_checks_that_are_evicted_bring_about_no_false_claim(seed, tmp_path):
+    made = made_up.Recording(seed)
+    documents = [(named(at), body) for at, body in made.documents()]
+    totals = judge(recording.Truth(made.versions), subsets(documents, 4), tmp_path)
+    assert totals["failures.class"][1] > 20
