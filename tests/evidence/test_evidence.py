@@ -91,6 +91,13 @@ def test_listings_of_the_sample_cluster_claim_nothing_that_its_stream_contradict
     assert totals["failures.class"][1] > 10
 
 
+def test_listings_of_the_sample_of_an_old_agent_claim_nothing_that_its_poll_contradicts(tmp_path):
+    truth = recording.Truth(recording.polled(pathlib.Path(__file__).with_name("nomad-0.6-poll.ndjson.zst")))
+    documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "nomad-0.6" / "agent").glob("*.json"))
+    totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)
+    assert totals["failures.class"][1] > 20 and totals["coverage.complete"][1] > 10
+
+
 def named(at):
     return datetime.datetime.fromtimestamp(at // 10**9, datetime.UTC).strftime("%Y%m%dT%H%M%SZ.json")
 

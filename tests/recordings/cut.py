@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Cuts samples/ from the recording of a Nomad 2.0.5 cluster and from the API page of Nomad 0.6.
+"""Cuts samples/ from the recordings of a Nomad 2.0.5 cluster and a 0.6.3 agent and from the API page of Nomad 0.6.
 
-    tests/recordings/cut.py RECORDING API_PAGE
+    tests/recordings/cut.py RECORDING API_PAGE RECORDING_OF_0_6
 
 RECORDING is a directory as described in its own README (snaps.tar.zst, stream.ndjson.zst, ...). Documents are cut and
 never edited: of an array, a line-by-line listing or a stream, whole elements are left out; what stays keeps its bytes.
@@ -33,6 +33,10 @@ IN_RAFT = "1bc5f42c b5d4a202 2d0f02b9".split()
 # The bundle keeps these captures, and these files of each.
 CAPTURES = ["0000", "0002", "0004"]
 BUNDLED = "allocations.json nodes.json csi-plugins.json csi-volumes.json license.json operator-raft.json".split()
+
+# The allocations and list snapshots of the agent of Nomad 0.6.
+OLD_ALLOCATIONS = "04abac9b f6cee4a8 a98354b1 00e4b08e 222e668f 9658e36b 557ea7fa bcd68611 17c8e5b0".split()
+OLD_MOMENTS = "192709 192812 192926 193038 193152".split()
 
 recording, page, samples = Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).parent.parent.parent / "samples"
 
@@ -168,3 +172,21 @@ write("debug/old-layout.tar.gz", gzip.compress(old.getvalue(), 9, mtime=0))
 examples = re.findall(r"### Sample Response\n\n```json\n(.*?)```", page.read_text(), re.S)
 write("nomad-0.6/allocations.json", examples[0].encode())
 write("nomad-0.6/allocation.json", examples[1].encode())
+
+# List snapshots of the agent of Nomad 0.6, and the truth about the same allocations: each new answer of a poll.
+old = Path(sys.argv[3])
+snaps = contents(subprocess.run(["zstd", "-dcq", old / "snaps.tar.zst"], check=True, capture_output=True).stdout)
+for moment in OLD_MOMENTS:
+    text = snaps[f"snaps/20261129T{moment}Z.json"].decode()
+    write(f"nomad-0.6/agent/20261129T{moment}Z.json", cut_array(text, of(OLD_ALLOCATIONS)).encode())
+lines, last = [], None
+poll = subprocess.run(["zstd", "-dcq", "--long=27", old / "poll.ndjson.zst"], check=True, capture_output=True).stdout
+for line in poll.decode().splitlines(keepends=True):
+    if '"allocs":' in line:
+        at = line.index("[", line.index('"allocs":'))
+        found, end = elements(line, at)
+        cut = cut_array(line[at:end + 1], of(OLD_ALLOCATIONS))
+        if cut != last:
+            lines.append(line[:at] + cut + line[end + 1:])
+            last = cut
+write("../tests/evidence/nomad-0.6-poll.ndjson.zst", zstd("".join(lines).encode()))
