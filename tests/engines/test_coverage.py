@@ -328,7 +328,7 @@ class TestNeverComplete:
         history.state([event("Received", 1), event("Task Setup", 5)], index=10)
         history.state([event("Task Setup", 4), event("Started", 6)], index=20)
         row = ask_one(history, "coverage")
-        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 1, None, False)
+        assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (False, 1, None, False)
 
     def test_an_event_without_a_time(self, ask_one, history):
         history.state([event("Received", 1), event("Task Setup", None), event("Started", 2)])

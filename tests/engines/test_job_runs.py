@@ -37,6 +37,21 @@ def test_one(ask_one):
     assert (row["allocations"], row["attempts"]) == (1, 1)
 
 
+def test_a_placeholder_hides_when_its_task_ended(ask_one):
+    history = History()
+    run(history, finished=72.5)
+    history.state(task="log", placeholder=True, state=None, failed=None, restarts=None, finished_at_ns=ns(60), job_id="etl")
+    row = ask_one(history, "job_runs")
+    assert (row["outcome"], row["finished_at"], row["duration_seconds"]) == ("complete", None, None)
+
+
+def test_attempts_are_not_known_where_a_counter_fell(ask_one):
+    history = History()
+    run(history, text="Received, Started, Terminated 1, Restarting, Started, Terminated 0", restarts=1)
+    history.state(events("Received, Started", start=100), index=20, restarts=0, job_id="etl")
+    assert ask_one(history, "job_runs")["attempts"] is None
+
+
 class TestWhichJobs:
     @pytest.mark.parametrize("job_type, job, parent", [
         ("batch", "etl", "etl"),
