@@ -29,8 +29,9 @@
 --                              before it, too, and it shows no new life
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
---                              below that of a window before; or it is not full and begins later than the one before;
---                              or its first attempt is before, and its first time after the last of the one before
+--                              below that of a window before; or it is not full, begins with the first run, and later
+--                              than the one before; or its first attempt is before, and its first time after the last
+--                              of the one before
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a
 --                              clock stepped or the client lost its state; null when the first or last has no time
@@ -102,8 +103,9 @@ WITH states AS (
          CASE WHEN window_no = 1 THEN 0
               WHEN counter >= 0 AND counter < most_counted THEN 1
               WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
-              WHEN window_events < 10 AND first_place > previous_first_place THEN 1
-              WHEN first_attempt < previous_last_attempt AND first_place > previous_last_place THEN 1
+              WHEN window_events < 10 AND first_attempt < 2 AND first_place > previous_first_place THEN 1
+              WHEN has_attempts = 1 AND first_attempt < previous_last_attempt
+                AND first_place > previous_last_place THEN 1
               ELSE 0 END AS is_new_life
   FROM neighbours
 ), heads AS (

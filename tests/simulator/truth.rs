@@ -317,13 +317,13 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
     let end = |w: &Window| (attempt(w, w.events.end - 1), lived(w.events.end - 1).event.time);
     let counters: Vec<i64> = windows.iter().filter_map(|w| w.restarts).collect();
     let (mut gaps, mut new_lives, mut is_mixed) = (0, 0, false);
-    let mut new_life_from = None;
+    let mut new_life_from: Option<i64> = None;
     for (number, pair) in windows.windows(2).enumerate() {
         let (before, w) = (&pair[0], &pair[1]);
         let most = windows[..=number].iter().filter_map(|w| w.restarts).max();
         let is_new_life = w.restarts.is_some() && w.restarts < most
-            || !full(w) && first(w).1 > first(before).1
-            || first(w).0 < end(before).0 && first(w).1 > end(before).1;
+            || !full(w) && first(w).0 < 2 && first(w).1 > first(before).1
+            || w.restarts.is_some() && first(w).0 < end(before).0 && first(w).1 > end(before).1;
         let is_alike = before.restarts.is_some() == w.restarts.is_some();
         let is_gap = is_new_life || if is_alike { first(w) > end(before) } else { full(w) };
         if is_new_life {
