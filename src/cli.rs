@@ -5,6 +5,7 @@ mod console;
 mod ddl;
 mod export;
 mod fail_if;
+mod feed;
 mod fetch;
 mod heard;
 mod ingest;

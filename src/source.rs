@@ -13,6 +13,7 @@ mod follow;
 mod glob;
 pub mod kept;
 mod outage;
+pub mod spool;
 
 use std::fmt;
 use std::fs::File;
@@ -136,6 +137,8 @@ pub struct Origin {
     pub is_named: bool,
     /// It lists nodes, and allocations beside it.
     pub is_nodes: bool,
+    /// It is frames of a live event stream.
+    pub is_stream: bool,
 }
 
 /// What walking the sources brings, in order of arrival.
@@ -264,6 +267,7 @@ fn origin(input: &Input, options: &Options) -> Origin {
         nomad_index: None,
         is_named: input.is_named,
         is_nodes: false,
+        is_stream: false,
     }
 }
 

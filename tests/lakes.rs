@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use alloclog::intake::{self, Options, Watch};
-use alloclog::lake::ingest::{self, Added, Fresh, Kept};
+use alloclog::lake::ingest::{self, Added, Fresh, Kept, Ledger};
 use alloclog::lake::read::{self, Found, Wanted};
 use alloclog::lake::{Lake, seen::Seen};
 use alloclog::source::{self, Source};
@@ -33,7 +33,7 @@ pub fn documents() -> Vec<PathBuf> {
 
 /// What one document shows, less what has been seen, put away.
 pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
-    let mut fresh = Fresh::new(seen, directory).unwrap();
+    let mut fresh = Fresh::new(seen, directory, Ledger::All).unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
     let watch = Watch { read: &|_| (), note: &|_| () };
     intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| fresh.add(table, batch)).unwrap();

@@ -1,12 +1,14 @@
 //! Statements that make a lake's tables, and the views over them, known to another engine.
 //!
 //! The views are the files of `queries/`, which keep to what engines share. Where one spells a type or a function
-//! otherwise, it is written its way.
+//! otherwise, it is written its way. An engine that puts the text of a view into every place that names it cannot plan
+//! views as deep as these, so there each is a table, made after those that it reads and made anew to refresh it.
 
 mod clickhouse;
 
 use clap::ValueEnum;
 
+use crate::error::Usage;
 use crate::query::{VIEWS, View};
 use crate::tables::Table;
 
@@ -17,26 +19,55 @@ pub enum Dialect {
     Duckdb,
     /// Spark with Delta Lake.
     Spark,
-    /// Trino with a Delta Lake catalog.
+    /// Trino with a Delta Lake catalog; the views are tables, refreshed by --refresh.
     Trino,
     /// ClickHouse; the views are tables that it computes anew every hour.
     Clickhouse,
-    /// BigQuery.
+    /// BigQuery; the views are tables, refreshed by --refresh.
     Bigquery,
-    /// Snowflake.
+    /// Snowflake; the views are tables, refreshed by --refresh.
     Snowflake,
+}
+
+/// Which statements are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Those that make the tables and the views known.
+    All,
+    /// Those that compute anew the views that are tables.
+    Refresh,
 }
 
 /// The statements, for a lake at `lake`.
 ///
 /// # Errors
-/// When a view's file has not the form that tests hold it to.
-pub fn statements(dialect: Dialect, lake: &str) -> anyhow::Result<String> {
+/// When only those that refresh are wanted and the engine needs none, or a view's file has not the form that tests hold
+/// it to.
+pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
-    let mut text = preface(dialect).to_owned();
-    for table in Table::ALL {
-        text.push_str(&define_table(dialect, table.name(), &lake));
-        text.push('\n');
+    let mut text = String::new();
+    match part {
+        Part::All => {
+            text.push_str(preface(dialect));
+            text.push_str(&define_place(dialect, &lake));
+            for table in Table::ALL {
+                text.push_str(&define_table(dialect, table.name(), &lake));
+                text.push('\n');
+            }
+        }
+        Part::Refresh if materialises(dialect) => {
+            text.push_str("-- Computes the statistics anew, each after those that it reads.\n");
+            if dialect == Dialect::Snowflake {
+                // Snowflake reads a Delta table as it was when it was last told to look.
+                for table in Table::ALL {
+                    text.push_str(&format!("ALTER ICEBERG TABLE {} REFRESH;\n", table.name()));
+                }
+            }
+        }
+        Part::Refresh => {
+            let word = "--refresh is for engines where the statistics are tables: trino, bigquery and snowflake";
+            return Err(Usage(word.into()).into());
+        }
     }
     for view in &VIEWS {
         text.push('\n');
@@ -45,15 +76,24 @@ pub fn statements(dialect: Dialect, lake: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Whether the views are tables that nothing refreshes by itself.
+fn materialises(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Trino | Dialect::Bigquery | Dialect::Snowflake)
+}
+
 /// What comes first: what has been run, and what must be there.
 fn preface(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Duckdb => "-- DuckDB. The views are run by alloclog's tests.\nINSTALL delta;\nLOAD delta;\n\n",
         Dialect::Spark => "-- Spark SQL with Delta Lake. The views are run by alloclog's tests.\n\n",
         Dialect::Trino => {
-            "-- Trino with a Delta Lake catalog named delta (delta.register-table-procedure.enabled=true) and a schema named\n\
-             -- alloclog. NOT RUN by alloclog's tests: only parsed as Trino's SQL. Views that Trino cannot keep in a Delta\n\
-             -- catalog belong in another one; name the tables in full there.\n\n"
+            "-- Trino with a Delta Lake catalog named delta (delta.register-table-procedure.enabled=true). Run by alloclog's tests\n\
+             -- on Trino 476 where TRINO_HOME names one, else only parsed as Trino's SQL.\n\
+             --\n\
+             -- Trino puts the text of a view into every place that names it, and fails on the deeper ones\n\
+             -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table, beside the lake and not in it, made after those that it\n\
+             -- reads; its numbers are as old as that. `alloclog schema --dialect trino --refresh` prints the statements that make\n\
+             -- the statistics anew, without the first ones, which are run once. deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
         Dialect::Clickhouse => {
             "-- ClickHouse 26.9. The views are run by alloclog's tests. They need a database whose engine is Atomic or Replicated.\n\
@@ -68,13 +108,31 @@ fn preface(dialect: Dialect) -> &'static str {
         }
         Dialect::Bigquery => {
             "-- BigQuery, in a dataset named alloclog, with a BigLake connection: put yours for PROJECT.REGION.CONNECTION.\n\
-             -- NOT RUN by alloclog's tests: only parsed as BigQuery's SQL.\n\n"
+             -- NOT RUN by alloclog's tests: only parsed as BigQuery's SQL.\n\
+             --\n\
+             -- BigQuery limits how deep views nest, so each statistic is a table, made after those that it reads. `alloclog schema\n\
+             -- --dialect bigquery --refresh` prints the statements that make the statistics anew; deploy/cron/alloclog-statistics\n\
+             -- runs them hourly.\n\n"
         }
         Dialect::Snowflake => {
             "-- Snowflake, with an external volume (put yours for VOLUME) on the lake's place and a catalog integration (put\n\
              -- yours for DELTA_CATALOG) of CATALOG_SOURCE = OBJECT_STORE, TABLE_FORMAT = DELTA.\n\
-             -- NOT RUN by alloclog's tests: only parsed as Snowflake's SQL.\n\n"
+             -- NOT RUN by alloclog's tests: only parsed as Snowflake's SQL.\n\
+             --\n\
+             -- Views as deep as these are planned anew wherever they are named, so each statistic is a table, made after those\n\
+             -- that it reads. `alloclog schema --dialect snowflake --refresh` prints the statements that refresh the tables of the\n\
+             -- lake and make the statistics anew; deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
+    }
+}
+
+/// The statements that make the schema in which tables are known, where it needs a place.
+fn define_place(dialect: Dialect, lake: &str) -> String {
+    match dialect {
+        Dialect::Trino => format!(
+            "CREATE SCHEMA IF NOT EXISTS delta.alloclog WITH (location = '{lake}-statistics');\nUSE delta.alloclog;\n"
+        ),
+        _ => String::new(),
     }
 }
 
@@ -111,7 +169,8 @@ fn define_view(dialect: Dialect, view: &'static View) -> anyhow::Result<String> 
         Dialect::Duckdb | Dialect::Spark | Dialect::Trino | Dialect::Snowflake => "",
     };
     let sql = spell(dialect, view.sql.trim_end());
-    Ok(format!("CREATE OR REPLACE VIEW {dataset}{} AS\n{};\n", view.name, sql.trim_end_matches(';')))
+    let kind = if materialises(dialect) { "TABLE" } else { "VIEW" };
+    Ok(format!("CREATE OR REPLACE {kind} {dataset}{} AS\n{};\n", view.name, sql.trim_end_matches(';')))
 }
 
 /// A view's text as an engine spells it.

@@ -13,11 +13,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::console::Console;
 use super::input::{self, Needs, Place};
-use super::{heard, interrupt};
+use super::{cluster, feed, heard, interrupt};
 use crate::error::{Exit, Usage};
 use crate::output::{Exported, Manifest, Output};
 use crate::query::{self, By, View};
 use crate::render::{self, Cells, Format};
+use crate::source::Input;
 use crate::store::Store;
 use crate::tables::{Table, column};
 
@@ -77,6 +78,12 @@ pub struct Args {
     /// Replace an earlier export
     #[arg(long)]
     force: bool,
+    /// With --watch or --stream, keep what is received in this directory until the tables are written
+    ///
+    /// Rows are made of it at the end, so that memory does not grow meanwhile. A run that was killed goes on from there when
+    /// it is started again with the same directory.
+    #[arg(long, value_name = "DIR", requires = "going_on", help_heading = "Live cluster")]
+    spool: Option<PathBuf>,
     /// Do not put ' before CSV cells that a spreadsheet would run as a formula
     #[arg(long)]
     csv_raw: bool,
@@ -120,15 +127,30 @@ impl Wanted {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = wanted(args)?;
-    let inputs = args.input.inputs()?;
+    let frames_every = args.spool.as_ref().map_or(args.input.reading.min_interval, |_| feed::APPEND_EVERY);
+    let inputs = args.input.reading.inputs_with(frames_every)?;
     let console = Console::new(args.input.loudness(), &inputs);
-    let needs = needs(&wanted);
     interrupt::listen()?;
+    let Some(directory) = &args.spool else { return write(args, &wanted, &inputs, &console) };
+    // An output that cannot be written is found before the work.
+    if args.output != Path::new("-") {
+        drop(args.begin()?);
+    }
+    cluster::announce(&inputs, &console);
+    let collected = feed::collect(&inputs, directory, &console)?;
+    let exit = write(args, &wanted, &collected.inputs(), &console)?;
+    collected.remove()?;
+    Ok(if collected.is_cut { Exit::Rejected } else { exit })
+}
+
+/// Takes the inputs in, and writes the tables.
+fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
+    let needs = needs(wanted);
     if args.output == Path::new("-") {
         let place = Place::begin(None)?;
         let store = place.store();
-        let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
-        for table in &wanted {
+        let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+        for table in wanted {
             render::table(
                 &store,
                 table.name(),
@@ -141,14 +163,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         heard::stdout().flush()?;
         return Ok(gathered.exit);
     }
-    let output = interrupt::undisturbed(|unfinished| {
-        let output = Output::begin(&args.output, args.force)?;
-        *unfinished = Some(output.temporary().to_owned());
-        anyhow::Ok(output)
-    })?;
+    let output = args.begin()?;
     let store = Store::at(&output.store());
-    let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
-    let files = args.write(&wanted, &store, &output)?;
+    let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+    let files = args.write(wanted, &store, &output)?;
     interrupt::undisturbed(|unfinished| {
         *unfinished = None;
         output.commit(&args.manifest(files))
@@ -196,6 +214,15 @@ fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
 }
 
 impl Args {
+    /// Begins the directory of the tables.
+    fn begin(&self) -> anyhow::Result<Output> {
+        interrupt::undisturbed(|unfinished| {
+            let output = Output::begin(&self.output, self.force)?;
+            *unfinished = Some(output.temporary().to_owned());
+            Ok(output)
+        })
+    }
+
     /// Writes the tables, on all cores, and says what is where, in the order of `--table`.
     fn write(&self, wanted: &[Wanted], store: &Store, output: &Output) -> anyhow::Result<Vec<Exported>> {
         let next = AtomicUsize::new(0);

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -256,7 +256,7 @@ fn documents(
         match found {
             Found::Document(origin, stream) => {
                 let mut about = About::of(&origin, inputs[0].name.clone(), &args.region);
-                match compress(stream) {
+                match kept::compress(stream, tempfile::spooled_tempfile(IN_MEMORY)) {
                     Err(e) => problem = Some(e),
                     Ok((bytes, compressed, broke)) => {
                         let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
@@ -332,28 +332,6 @@ fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result
     }
     let origin = Origin { observed, ..Origin::default() };
     let about = About::of(&origin, client.address().to_string(), &args.region);
-    let (bytes, compressed, _) = compress(&mut text.as_slice())?;
+    let (bytes, compressed, _) = kept::compress(&mut text.as_slice(), tempfile::spooled_tempfile(IN_MEMORY))?;
     Ok((vec![Document { about, is_nodes: false, bytes, compressed }], exit))
-}
-
-/// Reads a stream as far as it goes: how many bytes, compressed, and why it went no further.
-fn compress(stream: &mut dyn Read) -> io::Result<(u64, SpooledTempFile, Option<io::Error>)> {
-    let mut coder = zstd::Encoder::new(tempfile::spooled_tempfile(IN_MEMORY), zstd::DEFAULT_COMPRESSION_LEVEL)?;
-    let mut buffer = vec![0; 1 << 16];
-    let (mut bytes, mut broke) = (0, None);
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => {
-                coder.write_all(&buffer[..n])?;
-                bytes += n as u64;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                broke = Some(e);
-                break;
-            }
-        }
-    }
-    Ok((bytes, coder.finish()?, broke))
 }

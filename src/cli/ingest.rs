@@ -1,26 +1,33 @@
 //! `alloclog ingest`: what is new in the sources to a lake.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tempfile::TempDir;
 
 use super::console::{Console, Loudness};
 use super::input::{self, plural};
-use super::{cluster, interrupt, metrics};
+use super::{cluster, feed, interrupt, metrics};
 use crate::error::{Exit, Usage};
-use crate::intake::{self, Watch};
+use crate::intake::{self, Summary, Watch};
+use crate::lake::ingest::{Added, Fresh, Kept, Ledger};
+use crate::lake::seen::Seen;
 use crate::lake::{Lake, ingest};
+use crate::source::Input;
 
 const EXAMPLES: &str = "\
 Examples:
   alloclog ingest --lake /var/lib/alloclog                 the cluster of NOMAD_ADDR, as it is now
+  alloclog ingest --lake s3://bucket/nomad --stream        follow it, and commit a batch every minute
   alloclog ingest --lake s3://bucket/nomad --region eu     from cron, every minute if wanted
   alloclog ingest dumps/ --lake lake                       all that a directory of dumps shows
   alloclog report lake                                     a lake is a SOURCE for report, query and export
 
 An ingest has happened, or it has not: it may be killed at any moment, run twice, or run beside others, and a row is in
-the lake once. Credentials and endpoints of a bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+the lake once. With --stream or --watch it runs until it is told to stop, and commits what it has then. What was received
+and not yet committed lies in the directory of --cache, and is committed when the same command runs again.
+Credentials and endpoints of a bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
 GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
 
 /// Add what is new to a lake: Delta tables in a directory or a bucket, which any warehouse reads
@@ -28,16 +35,36 @@ GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like). docs/o
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    reading: input::Reading,
+    pub reading: input::Reading,
     /// The lake: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; made if it is not there
     #[arg(long, value_name = "URL", env = "ALLOCLOG_LAKE")]
-    lake: String,
-    /// Where to keep what has been seen, so that the lake need not be read; without it, the user's cache directory
+    pub lake: String,
+    /// Where to keep what has been seen, so that the lake need not be read, and with --watch or --stream what was received
+    /// and not yet committed; without it, the user's cache directory
     #[arg(long, value_name = "DIR", env = "ALLOCLOG_CACHE")]
     cache: Option<PathBuf>,
-    /// Write what the last run did to this file, as OpenMetrics text for node_exporter's textfile collector
+    /// With --watch or --stream, the time from one batch to the next
+    #[arg(long, value_name = "TIME", value_parser = cluster::span, default_value = "60s", requires = "going_on")]
+    pub every: Duration,
+    /// Write what the last run or batch did to this file, as OpenMetrics text for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+}
+
+/// A lake that is open for writing, with what has been seen of it.
+pub struct Opened {
+    pub lake: Lake,
+    seen: Seen,
+    /// The file of what has been seen; `None` where there is no place for it.
+    local: Option<PathBuf>,
+}
+
+/// What was taken in of documents, and is not yet in the lake.
+pub struct Taken {
+    pub summary: Summary,
+    pub kept: Kept,
+    /// Where the rows are; it goes when this is dropped.
+    _directory: TempDir,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -45,80 +72,128 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(lake) = args.reading.lakes().first() {
         return Err(Usage(format!("{lake} is a lake; what is ingested are documents")).into());
     }
-    if let Some(flag) = args.reading.going_on() {
-        let word = format!("{flag} is not for ingest: run it as often as wanted, it reads only what is new");
+    let going_on = args.reading.going_on();
+    if let Some(flag) = going_on.filter(|_| args.reading.strict || args.reading.observed_at.is_some()) {
+        let word = format!(
+            "--strict and --observed-at cannot be used with {flag}, which has no end and looks again and again"
+        );
         return Err(Usage(word).into());
     }
-    let inputs = args.reading.inputs()?;
+    let inputs = args.reading.inputs_with(going_on.map_or(args.reading.min_interval, |_| feed::APPEND_EVERY))?;
     let console = Console::new(args.reading.loudness(), &inputs);
     interrupt::listen()?;
+    if going_on.is_some() {
+        cluster::announce(&inputs, &console);
+        return feed::run(args, &inputs, &console);
+    }
     // An unwritable lake is found before the work.
-    let lake = Lake::open_or_create(&args.lake)?;
-    let local = args.cache_file(&lake);
-    let mut seen = ingest::recall(&lake, local.as_deref())?;
+    let mut opened = args.open()?;
     cluster::announce(&inputs, &console);
-    let directory = interrupt::undisturbed(|unfinished| {
-        let directory = ingest::scratch(local.as_deref())?;
-        *unfinished = Some(directory.path().to_owned());
-        anyhow::Ok(directory)
-    })?;
-    let mut fresh = ingest::Fresh::new(&mut seen, directory.path())?;
-    let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
-    let options = args.reading.options(None);
-    let summary = intake::run(&inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch));
-    let kept = fresh.finish()?;
+    let taken = opened.add(args, &inputs, Ledger::All, &console);
     console.done();
     console.tell_passed_over();
-    let summary = summary?;
+    let taken = taken?;
+    let summary = &taken.summary;
     if args.reading.strict && summary.rejected > 0 {
         bail!("nothing was ingested, since --strict lets nothing be rejected");
     }
-    if let Some(source) = args.reading.without_allocations(&inputs, &summary) {
+    if let Some(source) = args.reading.without_allocations(&inputs, summary) {
         bail!("{source}: nothing there holds allocations; nothing was ingested");
     }
     console.stage("adding to the lake");
-    let added = ingest::commit(&lake, &mut seen, &kept)?;
-    if let Some(word) = ingest::remember(&lake, &mut seen, local.as_deref()) {
+    let added = opened.commit(&taken.kept)?;
+    if let Some(word) = opened.remember() {
         console.say_if(Loudness::Usual, &format!("warning: {word}"));
     }
     console.done();
-    tell(&lake, &summary, &added, &console);
-    if let Some(path) = &args.metrics {
-        metrics::write(path, &lake, &summary, &added, started.elapsed())
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-    }
+    opened.tell(summary, &added, Loudness::Usual, &console);
+    args.write_metrics(&opened.lake, summary, &added, started.elapsed())?;
     Ok(if summary.rejected > 0 { Exit::Rejected } else { Exit::Done })
 }
 
 impl Args {
-    /// The file of what has been seen; `None` where there is no place for it.
-    fn cache_file(&self, lake: &Lake) -> Option<PathBuf> {
+    /// Opens the lake, and recalls what has been seen of it.
+    ///
+    /// # Errors
+    /// When the lake cannot be read or made.
+    pub fn open(&self) -> anyhow::Result<Opened> {
+        let lake = Lake::open_or_create(&self.lake)?;
+        let local = self.cache_directory().map(|directory| directory.join(&lake.id).join("seen.parquet"));
+        let seen = ingest::recall(&lake, local.as_deref())?;
+        Ok(Opened { lake, seen, local })
+    }
+
+    /// Where what is kept from one run to the next lies; `None` where there is no place for it.
+    pub fn cache_directory(&self) -> Option<PathBuf> {
         let of_user = || {
             let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
             absolute("XDG_CACHE_HOME")
                 .or_else(|| Some(absolute("HOME")?.join(".cache")))
                 .map(|cache| cache.join("alloclog"))
         };
-        let directory = self.cache.clone().or_else(of_user)?;
-        Some(directory.join(&lake.id).join("seen.parquet"))
+        self.cache.clone().or_else(of_user)
+    }
+
+    /// Writes what an ingest did where `--metrics` says.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_metrics(&self, lake: &Lake, summary: &Summary, added: &Added, took: Duration) -> anyhow::Result<()> {
+        let Some(path) = &self.metrics else { return Ok(()) };
+        metrics::write(path, lake, summary, added, took)
+            .with_context(|| format!("{} cannot be written", path.display()))
     }
 }
 
-fn tell(lake: &Lake, summary: &intake::Summary, added: &ingest::Added, console: &Console) {
-    let new = added.rows.get("task_events").copied().unwrap_or_default();
-    let batch = match added.batch {
-        Some(number) => format!("batch {number}"),
-        None => "nothing new".to_owned(),
-    };
-    let line = format!(
-        "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} lost, {} rejected",
-        lake.objects,
-        plural(summary.documents, "document"),
-        plural(summary.allocations, "allocation"),
-        plural(summary.task_events, "task event"),
-        summary.task_events.saturating_sub(new),
-        plural(added.lost.restarts, "restart"),
-        summary.rejected,
-    );
-    console.say_if(Loudness::Usual, &line);
+impl Opened {
+    /// Takes documents in: their rows that are not known to be in the lake.
+    ///
+    /// # Errors
+    /// When the local disk cannot be written.
+    pub fn add(&mut self, args: &Args, inputs: &[Input], ledger: Ledger, console: &Console) -> anyhow::Result<Taken> {
+        let directory = interrupt::undisturbed(|unfinished| {
+            let directory = ingest::scratch(self.local.as_deref())?;
+            *unfinished = Some(directory.path().to_owned());
+            anyhow::Ok(directory)
+        })?;
+        let mut fresh = Fresh::new(&mut self.seen, directory.path(), ledger)?;
+        let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
+        let summary =
+            intake::run(inputs, &args.reading.options(None), &watch, &mut |table, batch| fresh.add(table, batch));
+        let kept = fresh.finish()?;
+        Ok(Taken { summary: summary?, kept, _directory: directory })
+    }
+
+    /// Adds what was taken in to the lake.
+    ///
+    /// # Errors
+    /// When the lake cannot be read or written.
+    pub fn commit(&mut self, kept: &Kept) -> anyhow::Result<Added> {
+        ingest::commit(&self.lake, &mut self.seen, kept)
+    }
+
+    /// Keeps what has been seen for the next ingest; a text says what could not be kept.
+    pub fn remember(&mut self) -> Option<String> {
+        ingest::remember(&self.lake, &mut self.seen, self.local.as_deref())
+    }
+
+    /// Says what became of an ingest.
+    pub fn tell(&self, summary: &Summary, added: &Added, loudness: Loudness, console: &Console) {
+        let new = added.rows.get("task_events").copied().unwrap_or_default();
+        let batch = match added.batch {
+            Some(number) => format!("batch {number}"),
+            None => "nothing new".to_owned(),
+        };
+        let line = format!(
+            "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} lost, {} rejected",
+            self.lake.objects,
+            plural(summary.documents, "document"),
+            plural(summary.allocations, "allocation"),
+            plural(summary.task_events, "task event"),
+            summary.task_events.saturating_sub(new),
+            plural(added.lost.restarts, "restart"),
+            summary.rejected,
+        );
+        console.say_if(loudness, &line);
+    }
 }

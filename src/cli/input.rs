@@ -80,6 +80,10 @@ pub struct Reading {
     #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
         requires = "going_on")]
     pub min_interval: Duration,
+    /// With --watch or --stream, end after so much time
+    #[arg(long = "for", help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span,
+        requires = "going_on")]
+    pub lasting: Option<Duration>,
 }
 
 /// What of the sources counts, for commands that show it.
@@ -200,9 +204,18 @@ impl Reading {
     /// # Errors
     /// When a source is none that can be read.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
-        let mut sources = self.sources.iter().map(|text| self.source(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        self.inputs_with(self.min_interval)
+    }
+
+    /// The same; frames of an event stream make a document so often.
+    ///
+    /// # Errors
+    /// As [`Reading::inputs`].
+    pub fn inputs_with(&self, frames_every: Duration) -> anyhow::Result<Vec<Input>> {
+        let source = |text: &String| self.source(text, frames_every);
+        let mut sources = self.sources.iter().map(source).collect::<anyhow::Result<Vec<_>>>()?;
         if sources.is_empty() {
-            sources.push(self.live(self.cluster.usual_address()?)?);
+            sources.push(self.live(self.cluster.usual_address()?, frames_every)?);
         }
         let is_live = sources.iter().any(|source| matches!(source, Source::Cluster(_)));
         if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
@@ -260,18 +273,25 @@ impl Reading {
     }
 
     /// The source that a text means.
-    fn source(&self, text: &str) -> anyhow::Result<Source> {
+    fn source(&self, text: &str, frames_every: Duration) -> anyhow::Result<Source> {
         if !Address::is_meant(text) {
             return Ok(Source::parse(text));
         }
-        self.live(Address::parse(text).map_err(|problem| Usage(format!("SOURCE: {problem}")))?)
+        self.live(Address::parse(text).map_err(|problem| Usage(format!("SOURCE: {problem}")))?, frames_every)
     }
 
-    fn live(&self, address: Address) -> anyhow::Result<Source> {
+    fn live(&self, address: Address, frames_every: Duration) -> anyhow::Result<Source> {
         let ask = self.cluster.ask(self.namespace.as_deref(), &self.prefix);
         let mut cluster = self.cluster.cluster(address, &self.label(), ask, self.going_on().is_some())?;
-        let watching = Watching { min_interval: self.min_interval, by_stream: self.stream };
+        let watching = Watching { min_interval: self.min_interval, frames_every, by_stream: self.stream };
         cluster.watching = self.going_on().map(|_| watching);
+        if let Some(lasting) = self.lasting {
+            let stop = cluster.client.stop().clone();
+            thread::spawn(move || {
+                thread::sleep(lasting);
+                stop.set();
+            });
+        }
         Ok(cluster::source(cluster))
     }
 

@@ -19,12 +19,15 @@ pub struct Args {
     /// Write Markdown
     #[arg(long)]
     markdown: bool,
-    /// Instead, write the statements that make a lake's tables and the views known to another engine
+    /// Instead, write the statements that make a lake's tables and the statistics known to another engine
     #[arg(long, value_enum, conflicts_with_all = ["table", "markdown"])]
     dialect: Option<ddl::Dialect>,
     /// With --dialect, where the lake is
     #[arg(long, value_name = "URL", requires = "dialect", default_value = "s3://BUCKET/PREFIX")]
     lake: String,
+    /// With --dialect, only the statements that compute the statistics anew, where they are tables: for a schedule
+    #[arg(long, requires = "dialect")]
+    refresh: bool,
 }
 
 /// A table or view with all that is documented of it.
@@ -37,7 +40,8 @@ struct Documented {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(dialect) = args.dialect {
-        return print(ddl::statements(dialect, &args.lake)?.as_bytes());
+        let part = if args.refresh { ddl::Part::Refresh } else { ddl::Part::All };
+        return print(ddl::statements(dialect, &args.lake, part)?.as_bytes());
     }
     let mut all = Vec::new();
     for table in Table::ALL {

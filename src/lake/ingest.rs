@@ -17,7 +17,7 @@ use super::objects::Objects;
 use super::seen::{self, Seen};
 use super::{Batch, Lake, delta, files};
 use crate::store::{Store, Writer, parquet};
-use crate::tables::Table;
+use crate::tables::{Shape, Table};
 use crate::time;
 
 /// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
@@ -60,6 +60,17 @@ pub struct Fresh<'s> {
     writer: Writer,
     delivered: BTreeMap<Table, u64>,
     documents: Vec<Document>,
+    ledger: Ledger,
+}
+
+/// Which documents get a row in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ledger {
+    /// Every one that it does not know.
+    All,
+    /// Not those of an event stream that bring nothing new, of which a writer that follows a cluster beside another has
+    /// thousands a day.
+    WithoutIdleStreams,
 }
 
 /// One document of the run.
@@ -75,6 +86,7 @@ struct Document {
 pub struct Kept {
     store: Store,
     documents: Vec<Document>,
+    ledger: Ledger,
 }
 
 impl<'s> Fresh<'s> {
@@ -82,11 +94,11 @@ impl<'s> Fresh<'s> {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn new(seen: &'s mut Seen, directory: &Path) -> anyhow::Result<Fresh<'s>> {
+    pub fn new(seen: &'s mut Seen, directory: &Path, ledger: Ledger) -> anyhow::Result<Fresh<'s>> {
         let store = Store::at(directory);
         let writer = store.writer(Table::ALL)?;
         let now = seen::this_hour();
-        Ok(Fresh { seen, now, store, writer, delivered: BTreeMap::new(), documents: Vec::new() })
+        Ok(Fresh { seen, now, store, writer, delivered: BTreeMap::new(), documents: Vec::new(), ledger })
     }
 
     /// Takes rows in order of arrival, a document's row of the ledger after its other rows.
@@ -115,7 +127,7 @@ impl<'s> Fresh<'s> {
     /// When the directory cannot be written.
     pub fn finish(self) -> anyhow::Result<Kept> {
         self.writer.finish()?;
-        Ok(Kept { store: self.store, documents: self.documents })
+        Ok(Kept { store: self.store, documents: self.documents, ledger: self.ledger })
     }
 }
 
@@ -199,8 +211,12 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
             let times = files::times(table, &batch);
             let mut wanted = Vec::with_capacity(ids.len());
             let mut of_document = Vec::new();
-            for (id, time) in ids.into_iter().zip(times) {
-                let is_new = !seen.meet(table, id, now);
+            if table == Table::Snapshots {
+                of_document.extend(ledger_rows.by_ref().take(batch.num_rows()).map(|(document, _)| document));
+            }
+            let is_idle = idle(&batch, kept.ledger, &of_document, &counts)?;
+            for ((id, time), is_idle) in ids.into_iter().zip(times).zip(is_idle) {
+                let is_new = !is_idle && !seen.meet(table, id, now);
                 wanted.push(is_new);
                 if let Some(counted) = counted {
                     while kept.documents.get(document).is_some_and(|document| document.until[counted] <= row) {
@@ -209,8 +225,6 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
                     if let Some(counts) = counts.get_mut(document).filter(|_| is_new) {
                         counts[counted] += 1;
                     }
-                } else if table == Table::Snapshots {
-                    of_document.extend(ledger_rows.next().map(|(document, _)| document));
                 }
                 new.extend(is_new.then_some((table, id, time)));
                 row += 1;
@@ -235,6 +249,17 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
     }
     added.lost = restarts.lost(seen);
     Ok((tables, added, new, restarts))
+}
+
+/// For each row whether it is of a document in the ledger that is to have none there: frames of a stream that bring no
+/// row. `of_document` says which document a row of the ledger is, and is empty for other tables.
+fn idle(batch: &RecordBatch, ledger: Ledger, of_document: &[usize], counts: &[[i64; 3]]) -> anyhow::Result<Vec<bool>> {
+    if ledger == Ledger::All || of_document.is_empty() {
+        return Ok(vec![false; batch.num_rows()]);
+    }
+    let shapes = batch.column_by_name("shape").context("a ledger without shape")?.as_string::<i32>();
+    let is_stream = shapes.iter().map(|shape| shape == Some(Shape::Stream.name()));
+    Ok(is_stream.zip(of_document).map(|(is_stream, document)| is_stream && counts[*document] == [0; 3]).collect())
 }
 
 fn snapshot_id(number: u64, document: i64) -> i64 {

@@ -189,6 +189,7 @@ impl Walk<'_> {
             nomad_index: None,
             is_named: false,
             is_nodes: false,
+            is_stream: false,
         }
     }
 

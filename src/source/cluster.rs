@@ -29,8 +29,10 @@ pub struct Cluster {
 /// How a cluster is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watching {
-    /// The time between two listings, or two documents from the event stream, at least.
+    /// The time between two listings at least.
     pub min_interval: Duration,
+    /// The time between two documents from the event stream at least.
+    pub frames_every: Duration,
     /// By the event stream, healed by listings, and not by listings alone.
     pub by_stream: bool,
 }

@@ -177,7 +177,7 @@ impl<'w> Walk<'w, '_> {
             if is_readable.as_ref().is_some_and(|is_readable| is_broken(&states, is_readable)) {
                 return Ok(Next::Again);
             }
-            if frames.are_due(watching.min_interval) {
+            if frames.are_due(watching.frames_every) {
                 self.hand_on(frames)?;
             }
             if Instant::now() >= look_at {
@@ -235,6 +235,7 @@ impl<'w> Walk<'w, '_> {
             namespace: Some(self.cluster.ask.namespace.clone()),
             full_listing: None,
             nomad_index: frames.index.take(),
+            is_stream: true,
             ..self.origin.clone()
         };
         let lines = mem::take(&mut frames.lines);
@@ -252,9 +253,8 @@ impl Frames {
         seen.insert(target.namespace.clone(), index).is_some_and(|before| index < before)
     }
 
-    fn are_due(&self, min_interval: Duration) -> bool {
-        !self.lines.is_empty()
-            && (self.lines.len() >= LARGEST || self.handed_on.is_none_or(|at| at.elapsed() >= min_interval))
+    fn are_due(&self, every: Duration) -> bool {
+        !self.lines.is_empty() && (self.lines.len() >= LARGEST || self.handed_on.is_none_or(|at| at.elapsed() >= every))
     }
 }
 

@@ -27,7 +27,7 @@ const BESIDE: &str = ".meta.json";
 pub struct About {
     /// The version of alloclog that asked.
     pub alloclog: String,
-    /// The agent, without credentials.
+    /// The agent, without credentials; in a spool the name of the document, which for a stream has its path behind.
     pub address: String,
     /// The region that was asked for; empty for the agent's own. Says nothing when it is read.
     pub region: String,
@@ -100,6 +100,31 @@ impl Beside {
 /// When it cannot be written.
 pub fn write_about(out: &mut dyn Write, about: &About) -> io::Result<()> {
     frame(out, ABOUT, &[&serde_json::to_vec(about)?])
+}
+
+/// Compresses a document as far as it can be read: how many bytes it has, where they went, and why it went no further.
+///
+/// # Errors
+/// When the compressed bytes cannot be written.
+pub fn compress<W: Write>(stream: &mut dyn Read, out: W) -> io::Result<(u64, W, Option<io::Error>)> {
+    let mut coder = zstd::Encoder::new(out, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    let mut buffer = vec![0; 1 << 16];
+    let (mut bytes, mut broke) = (0, None);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                coder.write_all(&buffer[..n])?;
+                bytes += n as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => {
+                broke = Some(e);
+                break;
+            }
+        }
+    }
+    Ok((bytes, coder.finish()?, broke))
 }
 
 /// Writes a list of nodes, compressed already.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,10 @@ pub struct Replay {
     /// What goes wrong, by the number of the frame.
     troubles: Mutex<Vec<(usize, Trouble)>>,
     opened: Mutex<Vec<Opened>>,
+    /// Whether the agent is away.
+    away: AtomicBool,
+    /// Of how many last frames the listing shows allocations: the others have been collected.
+    listed: usize,
 }
 
 /// A stream as it was asked for.
@@ -69,12 +74,50 @@ struct Event {
 impl Replay {
     /// The life of the cluster in a recording, in so much time.
     pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
-        let text = zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd");
-        let frames = frames(&text);
+        Replay::of(frames(&read(recording)), within, remembered, usize::MAX, troubles)
+    }
+
+    /// The same life again and again, so many times, by other allocations each time; those of three lives before are gone.
+    pub fn again(recording: &Path, times: u64, within: Duration) -> Arc<Replay> {
+        let text = read(recording);
+        let once = frames(&text);
+        let (life, last) = (once[once.len() - 1].after + Duration::from_secs(1), once[once.len() - 1].index);
+        let mut all = Vec::new();
+        for number in 0..times {
+            let mut later = frames(shifted(&text, number, life).as_bytes());
+            for frame in &mut later {
+                frame.index += number as i64 * last;
+                frame.after += life * number as u32;
+            }
+            all.extend(later);
+        }
+        Replay::of(all, within, 100, 3 * once.len(), &[])
+    }
+
+    /// How much faster than it was.
+    pub fn speed(&self) -> u32 {
+        self.speed
+    }
+
+    fn of(
+        frames: Vec<Frame>,
+        within: Duration,
+        remembered: usize,
+        listed: usize,
+        troubles: &[(usize, Trouble)],
+    ) -> Arc<Replay> {
         let life = frames.last().expect("frames").after;
         let speed = (life.as_millis() / within.as_millis()).try_into().expect("a factor");
         let (began, troubles) = (Mutex::new(None), Mutex::new(troubles.to_vec()));
-        Arc::new(Replay { frames, speed, remembered, began, troubles, opened: Mutex::default() })
+        Arc::new(Replay {
+            frames,
+            speed,
+            remembered,
+            began,
+            troubles,
+            opened: Mutex::default(),
+            away: AtomicBool::default(),
+        })
     }
 
     /// How many frames there are.
@@ -88,6 +131,15 @@ impl Replay {
             thread::sleep(Duration::from_millis(50));
         }
         thread::sleep(Duration::from_secs(2));
+    }
+
+    /// The agent goes away, or comes back: life goes on all the same.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn is_away(&self) -> bool {
+        self.away.load(Ordering::SeqCst)
     }
 
     /// The streams that were opened.
@@ -121,7 +173,7 @@ impl Replay {
     fn list(&self, namespace: &str) -> Reply {
         let (now, index) = (self.now(), self.index());
         let mut allocations = BTreeMap::new();
-        for event in self.frames[..now].iter().flat_map(|frame| &frame.events) {
+        for event in self.frames[now.saturating_sub(self.listed)..now].iter().flat_map(|frame| &frame.events) {
             if namespace == "*" || namespace == event.namespace {
                 allocations.insert(&event.id, event.allocation.get());
             }
@@ -132,6 +184,9 @@ impl Replay {
 
     /// The answer to a request, but for what a token may do.
     pub fn answer(self: &Arc<Replay>, request: &Request) -> Reply {
+        if self.is_away() {
+            return Reply::hang_up();
+        }
         match request.path.as_str() {
             "/v1/allocations" => {
                 let after: i64 = request.parameter("index").parse().unwrap_or(-1);
@@ -169,6 +224,9 @@ impl Replay {
         out.write_all(b"{}\n")?;
         let mut beat = Instant::now();
         loop {
+            if self.is_away() {
+                return Ok(Ending::Reset);
+            }
             for frame in &self.frames[next..self.now().max(next)] {
                 let line = frame.line(&carried);
                 if !line.is_empty() {
@@ -217,6 +275,36 @@ impl Frame {
         }
         format!("{{\"Index\":{},\"Events\":[{}]}}\n", self.index, texts.join(","))
     }
+}
+
+fn read(recording: &Path) -> Vec<u8> {
+    zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd")
+}
+
+/// A recording so many lives later: every time moved on, and every ID another one.
+fn shifted(text: &[u8], number: u64, life: Duration) -> String {
+    let text = std::str::from_utf8(text).expect("UTF-8");
+    let is_id = |word: &str| word.len() == 36 && [8, 13, 18, 23].iter().all(|at| word.as_bytes()[*at] == b'-');
+    let is_time = |word: &str| word.len() == 19 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.find(|c: char| !c.is_ascii_hexdigit() && c != '-').unwrap_or(rest.len());
+        let word = &rest[..end];
+        if is_id(word) {
+            let last = u64::from_str_radix(&word[32..], 16).expect("hexadecimal digits");
+            out.push_str(&format!("{}{:04x}", &word[..32], (last + number) & 0xffff));
+        } else if is_time(word) {
+            let time: u64 = word.parse().expect("digits");
+            out.push_str(&(time + number * life.as_nanos() as u64).to_string());
+        } else {
+            out.push_str(word);
+        }
+        rest = &rest[end..];
+    }
+    out + rest
 }
 
 /// The frames of a recorded stream, with what in them is about allocations.

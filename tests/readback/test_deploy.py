@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted(path for path in (DEPLOY / "systemd").iterdir() if path.suffix in (".service", ".timer"))
 JOBS = sorted((DEPLOY / "nomad").glob("*.nomad.hcl"))
+CRON = sorted((DEPLOY / "cron").iterdir())
 RULES = DEPLOY / "prometheus" / "alloclog.rules.yml"
 PROGRAM = "/usr/local/bin/alloclog"
 
@@ -62,7 +63,7 @@ def of_shell(text):
 
 
 def of_cron():
-    for line in (DEPLOY / "cron" / "alloclog").read_text().splitlines():
+    for line in [line for tab in CRON for line in tab.read_text().splitlines()]:
         if line[:1] not in ("", "#") and not re.match(r"\w+=", line):
             *when, user, command = line.split(maxsplit=6)
             assert len(when) == 5 and user == "alloclog"
@@ -92,6 +93,15 @@ def test_every_command_line_is_accepted(program):
         assert accepts(program, arguments), f"{where}: alloclog {shlex.join(arguments)}"
 
 
+def follows(command, environment):
+    """It asks until it is told to stop, and then ends as it should."""
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    said = run.stderr.readline()
+    run.terminate()
+    assert "no Nomad agent listens at http://127.0.0.1:1; asking again until it answers" in said + run.stderr.read()
+    assert run.wait(60) == 0
+
+
 def test_the_units_and_cron_do_on_a_lake_what_they_say(program, cluster, tmp_path):
     lake, metrics = tmp_path / "lake", tmp_path / "alloclog.prom"
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
@@ -101,6 +111,9 @@ def test_the_units_and_cron_do_on_a_lake_what_they_say(program, cluster, tmp_pat
     here = {"/var/lib/alloclog/metrics/alloclog.prom": metrics, "/var/cache/alloclog": tmp_path / "cache"}
     for where, arguments in [*of_units(), *of_cron()]:
         arguments = [str(here.get(argument, argument)) for argument in arguments]
+        if "--stream" in arguments:
+            follows(program.command(*arguments), environment)
+            continue
         ran = subprocess.run(program.command(*arguments), capture_output=True, text=True, env=environment, timeout=60)
         if arguments[0] == "ingest":
             assert ran.returncode == 1 and "no Nomad agent listens at http://127.0.0.1:1" in ran.stderr, ran.stderr
@@ -122,7 +135,9 @@ def test_systemd_takes_the_units(unit, program, tmp_path):
 
 def test_each_timer_has_its_service_and_reads_the_same_environment():
     services = {unit.stem: unit.read_text() for unit in UNITS if unit.suffix == ".service"}
-    assert {unit.stem for unit in UNITS if unit.suffix == ".timer"} == services.keys()
+    always = {name for name, text in services.items() if "\nRestart=always\n" in text}
+    assert always == {"alloclog-stream"}
+    assert {unit.stem for unit in UNITS if unit.suffix == ".timer"} == services.keys() - always
     hardening = {text[text.index("# It needs the network") :] for text in services.values()}
     assert len(hardening) == 1
     for text in services.values():
@@ -131,8 +146,9 @@ def test_each_timer_has_its_service_and_reads_the_same_environment():
     assert {"ALLOCLOG_LAKE", "NOMAD_ADDR", "NOMAD_TOKEN", "AWS_ACCESS_KEY_ID"} <= set(names)
 
 
-def test_the_ingest_job_asks_for_all_that_its_policy_lets_it_see():
-    (task,) = tasks(DEPLOY / "nomad" / "alloclog.nomad.hcl").values()
+@pytest.mark.parametrize("job", ["alloclog.nomad.hcl", "alloclog-stream.nomad.hcl"])
+def test_the_ingest_jobs_ask_for_all_that_their_policy_lets_them_see(job):
+    (task,) = tasks(DEPLOY / "nomad" / job).values()
     arguments = [unquoted(argument) for argument in task["config"][0]["args"]]
     assert arguments[1] == "unix://${NOMAD_SECRETS_DIR}/api.sock"
     # The file is there only if the identity is asked for; Nomad gives a task its own NOMAD_NAMESPACE.

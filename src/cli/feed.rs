@@ -1,0 +1,262 @@
+//! `alloclog ingest --watch` and `--stream`: follows a cluster and adds a batch to the lake every so often.
+//!
+//! One thread receives: it puts every document into the spool as soon as it comes, whether the lake answers or not.
+//! This one commits what the spool holds, and removes it from there once a batch has it. So how often batches are
+//! committed, and how long the store is away, does not decide what is lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::console::{Console, Loudness};
+use super::ingest::{Args, Opened};
+use super::input::plural;
+use crate::error::{Exit, Usage};
+use crate::intake::Note;
+use crate::lake::ingest::Ledger;
+use crate::source::spool::{Spool, Waiting};
+use crate::source::{self, Found, Input, Options, Place};
+
+/// How often frames of the stream are put into the spool.
+pub const APPEND_EVERY: Duration = Duration::from_millis(100);
+/// How often the thread that commits looks whether the other has ended.
+const LOOK: Duration = Duration::from_millis(100);
+/// How much a batch takes from the spool, in compressed bytes and in documents: only after an outage is there more.
+const BATCH: (u64, usize) = (64 << 20, 1_000);
+/// The file in the spool's directory that says that the lake has been opened before.
+const MARK: &str = "lake";
+
+/// Why receiving has ended, other than by being told to.
+enum Ended {
+    /// The cluster cannot be followed any longer.
+    Cluster(String),
+    /// The spool cannot be written.
+    Spool(anyhow::Error),
+}
+
+/// Follows the cluster until the program is told to stop.
+///
+/// # Errors
+/// When the lake cannot be opened and never could, the spool cannot be written, the cluster cannot be followed any
+/// longer, or the last commit fails.
+pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
+    let base = args.spool_directory()?;
+    let spool = Spool::open(&base)?;
+    let mut feed = Feed { args, console, spool: &spool, base, opened: None, said: None, rejected: 0 };
+    if let Err(error) = feed.open() {
+        if !feed.base.join(MARK).exists() || error.is::<Usage>() {
+            return Err(error);
+        }
+        feed.postpone(&error);
+    }
+    console.done(); // how far it is has no meaning
+    let (ended, last) = thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(inputs, &spool, console));
+        let mut next = Instant::now();
+        loop {
+            let has_ended = receiving.is_finished();
+            if has_ended || Instant::now() >= next {
+                next = Instant::now() + args.every;
+                let done = feed.commit();
+                if has_ended || done.as_ref().is_err_and(|error| error.is::<Usage>()) {
+                    stop(inputs);
+                    return (receiving.join(), done);
+                }
+                if let Err(error) = done {
+                    feed.postpone(&error);
+                }
+            }
+            thread::sleep(LOOK);
+        }
+    });
+    console.tell_passed_over();
+    let is_left =
+        || format!("what is not committed is kept in {}: start again to commit it", spool.directory().display());
+    last.with_context(is_left)?;
+    match ended.map_err(|_| anyhow!("the thread that receives has died; this is a bug of alloclog"))? {
+        Err(Ended::Spool(error)) => Err(error),
+        Err(Ended::Cluster(why)) => Err(anyhow!("{why}; what was received before is committed")),
+        Ok(()) => Ok(if feed.rejected > 0 { Exit::Rejected } else { Exit::Done }),
+    }
+}
+
+/// What a command that commits nothing has collected of a cluster.
+pub struct Collected {
+    spool: Spool,
+    documents: Vec<Waiting>,
+    /// Whether the cluster could not be followed to the end.
+    pub is_cut: bool,
+}
+
+/// Collects in a directory what the cluster shows until the program is told to stop, after what an earlier run has left
+/// there.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow::Result<Collected> {
+    let spool = Spool::open(directory)?;
+    let before = spool.waiting()?.len();
+    if before > 0 {
+        let line = format!("going on from {} in {}", plural(before as u64, "document"), directory.display());
+        console.say_if(Loudness::Usual, &line);
+    }
+    console.done(); // how far it is has no meaning
+    let is_cut = match receive(inputs, &spool, console) {
+        Ok(()) => false,
+        Err(Ended::Spool(error)) => return Err(error),
+        Err(Ended::Cluster(why)) => {
+            console.note(Note::Rejected(why));
+            true
+        }
+    };
+    spool.seal()?;
+    let documents = spool.waiting()?;
+    Ok(Collected { spool, documents, is_cut })
+}
+
+impl Collected {
+    /// The documents as inputs.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.documents.iter().map(Waiting::input).collect()
+    }
+
+    /// Removes them.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        self.spool.remove(&self.documents)
+    }
+}
+
+/// Puts what the cluster shows into the spool.
+fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), Ended> {
+    let mut ended = Ok(());
+    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
+        match found {
+            Found::Document(origin, stream) => match spool.take(&origin, stream) {
+                Ok(None) => {}
+                Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+                Err(error) => ended = Err(Ended::Spool(error)),
+            },
+            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
+            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+            Found::Unreadable(origin, why) => ended = Err(Ended::Cluster(format!("{}: {why}", origin.name))),
+        }
+        ended.is_ok()
+    });
+    ended
+}
+
+/// Ends receiving.
+fn stop(inputs: &[Input]) {
+    for input in inputs {
+        if let Place::Cluster(cluster) = &input.place {
+            cluster.client.stop().set();
+        }
+    }
+}
+
+/// The side that commits.
+struct Feed<'f> {
+    args: &'f Args,
+    console: &'f Console,
+    spool: &'f Spool,
+    /// The directory that this spool shares with those of other writers.
+    base: PathBuf,
+    /// The lake, unless the last try to open it or to commit has failed.
+    opened: Option<Opened>,
+    /// What was last said of a commit that failed.
+    said: Option<String>,
+    /// Places in documents that could not be read.
+    rejected: u64,
+}
+
+impl Feed<'_> {
+    fn open(&mut self) -> anyhow::Result<&mut Opened> {
+        if self.opened.is_none() {
+            let opened = self.args.open()?;
+            fs::write(self.base.join(MARK), &opened.lake.id)
+                .with_context(|| format!("{} cannot be written", self.base.display()))?;
+            self.opened = Some(opened);
+        }
+        self.opened.as_mut().context("the lake is not open; this is a bug of alloclog")
+    }
+
+    /// Commits all that the spool holds, in batches.
+    fn commit(&mut self) -> anyhow::Result<()> {
+        self.spool.seal()?;
+        loop {
+            let mut documents = self.spool.waiting()?;
+            if documents.is_empty() {
+                return Ok(());
+            }
+            documents.truncate(fitting(&documents));
+            self.commit_documents(&documents).inspect_err(|_| self.opened = None)?;
+            self.spool.remove(&documents)?;
+        }
+    }
+
+    fn commit_documents(&mut self, documents: &[Waiting]) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let inputs: Vec<Input> = documents.iter().map(Waiting::input).collect();
+        let (args, console) = (self.args, self.console);
+        let opened = self.open()?;
+        let taken = opened.add(args, &inputs, Ledger::WithoutIdleStreams, console)?;
+        let added = opened.commit(&taken.kept)?;
+        if let Some(word) = opened.remember() {
+            console.say_if(Loudness::Usual, &format!("warning: {word}"));
+        }
+        let loudness = if added.batch.is_some() { Loudness::Usual } else { Loudness::Verbose };
+        opened.tell(&taken.summary, &added, loudness, console);
+        args.write_metrics(&opened.lake, &taken.summary, &added, began.elapsed())?;
+        self.rejected += taken.summary.rejected;
+        if self.said.take().is_some() {
+            console.say_if(Loudness::Usual, "the lake can be written again");
+        }
+        Ok(())
+    }
+
+    /// Says once that a commit has failed and is tried again.
+    fn postpone(&mut self, error: &anyhow::Error) {
+        let what = format!("{error:#}");
+        if self.said.as_ref() != Some(&what) {
+            let held = self.spool.waiting().map_or(0, |waiting| waiting.len());
+            self.console.say(&format!(
+                "warning: {what}; trying again every {:?}, with {} waiting in {}",
+                self.args.every,
+                plural(held as u64, "document"),
+                self.spool.directory().display(),
+            ));
+            self.said = Some(what);
+        }
+    }
+}
+
+/// How many of the documents, at least one, make the next batch.
+fn fitting(documents: &[Waiting]) -> usize {
+    let mut bytes = 0;
+    let within = documents.iter().take(BATCH.1).take_while(|document| {
+        bytes += document.bytes;
+        bytes <= BATCH.0
+    });
+    within.count().max(1)
+}
+
+impl Args {
+    /// The directory of the spools of all writers that get the same rows of the same documents, so that one may commit
+    /// what another has left.
+    fn spool_directory(&self) -> anyhow::Result<PathBuf> {
+        let place = self.cache_directory().context(Usage(
+            "there is no place for the spool: --cache names one where HOME and XDG_CACHE_HOME do not".into(),
+        ))?;
+        let namespace = self.reading.namespace.as_deref().unwrap_or("*");
+        let parts = [self.lake.trim_end_matches('/'), &self.reading.label(), namespace, &self.reading.prefix];
+        let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
+        Ok(place.join(format!("spool-{:016x}", xxh3_64(name.as_bytes()))))
+    }
+}

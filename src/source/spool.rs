@@ -1,0 +1,395 @@
+//! A spool: what a live cluster has shown, on the local disk, until a batch of a lake has it.
+//!
+//! A writer has a directory of its own, which it locks. A listing is a file as `alloclog fetch` writes it. Frames of the
+//! event stream are appended to an open file as soon as they arrive, each append a small document of the same format, so
+//! that a writer that is killed loses no append. Sealing joins them into one document. Nothing here depends on what has
+//! been committed: a document that is read again adds no row, since a row is known by its identity.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Cursor, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+
+use super::kept::{self, About, Next};
+use super::{AskedAgain, Input, Origin, Place};
+
+/// How large the frames of one document grow, in bytes as served.
+const LARGEST: u64 = 8 << 20;
+/// The name of the file that is locked.
+const LOCK: &str = "lock";
+/// The ending of documents that are whole.
+const WHOLE: &str = ".json.zst";
+/// The ending of the file to which frames are appended.
+const OPEN: &str = ".open";
+/// The ending of a file that is being written.
+const UNFINISHED: &str = ".tmp";
+
+/// The spool of one writer.
+#[derive(Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    /// Locked while we live.
+    _lock: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The number of the next file.
+    next: u64,
+    /// The file to which frames are appended.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    file: File,
+    /// Bytes as served.
+    bytes: u64,
+}
+
+/// A document that waits for a batch.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    path: PathBuf,
+    /// Its compressed size.
+    pub bytes: u64,
+}
+
+impl Spool {
+    /// Opens a spool within a directory that several writers share: the first that no running writer has. It takes over
+    /// what writers have left that no longer run.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn open(base: &Path) -> anyhow::Result<Spool> {
+        let cannot = || format!("{}: the spool cannot be opened", base.display());
+        fs::create_dir_all(base).with_context(cannot)?;
+        let mut number = 1;
+        let (directory, lock) = loop {
+            let directory = base.join(number.to_string());
+            fs::create_dir_all(&directory).with_context(cannot)?;
+            if let Some(lock) = lock(&directory).with_context(cannot)? {
+                break (directory, lock);
+            }
+            number += 1;
+        };
+        let mut next = 1;
+        for (number, path) in files(&directory).with_context(cannot)? {
+            next = next.max(number + 1);
+            if has_ending(&path, UNFINISHED) {
+                fs::remove_file(&path).with_context(cannot)?;
+            }
+        }
+        let spool = Spool { directory, _lock: lock, state: Mutex::new(State { next, open: None }) };
+        spool.take_over(base).with_context(cannot)?;
+        for (number, path) in files(&spool.directory).with_context(cannot)? {
+            if has_ending(&path, OPEN) {
+                spool.join(number).with_context(cannot)?;
+            }
+        }
+        Ok(spool)
+    }
+
+    /// Takes the files of writers that no longer run.
+    fn take_over(&self, base: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(base)? {
+            let directory = entry?.path();
+            if directory == self.directory || !directory.is_dir() {
+                continue;
+            }
+            let Some(_lock) = lock(&directory)? else { continue };
+            for (_, path) in files(&directory)? {
+                let ending = [WHOLE, OPEN].into_iter().find(|ending| has_ending(&path, ending));
+                match ending {
+                    Some(ending) => fs::rename(&path, self.path(self.take_number(), ending))?,
+                    None => fs::remove_file(&path)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the spool is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Puts a document aside. A text says what was wrong if it broke off; one that is asked for again is left out.
+    ///
+    /// # Errors
+    /// When the spool cannot be written.
+    pub fn take(&self, origin: &Origin, stream: &mut dyn Read) -> anyhow::Result<Option<String>> {
+        let mut put = || -> io::Result<Option<String>> {
+            let about = About::of(origin, origin.name.clone(), "");
+            if origin.is_stream {
+                let mut lines = Vec::new();
+                stream.read_to_end(&mut lines)?;
+                self.append(&about, &lines)?;
+                return Ok(None);
+            }
+            self.write(about, origin.is_nodes, stream)
+        };
+        put().with_context(|| format!("{}: a document cannot be spooled", self.directory.display()))
+    }
+
+    fn write(&self, mut about: About, is_nodes: bool, stream: &mut dyn Read) -> io::Result<Option<String>> {
+        let number = self.take_number();
+        let unfinished = self.path(number, UNFINISHED);
+        // Whether a listing is complete is known at its end, and stands before it.
+        let body = tempfile::tempfile_in(&self.directory)?;
+        let (_, mut body, broke) = kept::compress(stream, body)?;
+        let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
+        let told = broke.map(|error| format!("cannot be read further: {error}"));
+        if is_made_good {
+            return Ok(told);
+        }
+        if told.is_some() {
+            about.full_listing = None;
+        }
+        io::Seek::rewind(&mut body)?;
+        let mut out = BufWriter::new(File::create(&unfinished)?);
+        kept::write_about(&mut out, &about)?;
+        if is_nodes {
+            let mut list = Vec::new();
+            body.read_to_end(&mut list)?;
+            kept::write_nodes(&mut out, &about, &list)?;
+        } else {
+            io::copy(&mut body, &mut out)?;
+        }
+        out.into_inner()?.sync_data()?;
+        fs::rename(&unfinished, self.path(number, WHOLE))?;
+        Ok(told)
+    }
+
+    /// Appends frames to the open file.
+    fn append(&self, about: &About, lines: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        kept::write_about(&mut bytes, about)?;
+        let (_, bytes, _) = kept::compress(&mut &*lines, bytes)?;
+        let mut state = self.state();
+        let mut open = match state.open.take() {
+            Some(open) => open,
+            None => {
+                let number = state.next;
+                state.next += 1;
+                let file = OpenOptions::new().append(true).create_new(true).open(self.path(number, OPEN))?;
+                Open { number, file, bytes: 0 }
+            }
+        };
+        // One call, so that a kill leaves all of it or none.
+        open.file.write_all(&bytes)?;
+        open.bytes += lines.len() as u64;
+        if open.bytes < LARGEST {
+            state.open = Some(open);
+            return Ok(());
+        }
+        self.join(open.number)
+    }
+
+    /// Makes the frames that were appended one document.
+    ///
+    /// # Errors
+    /// When the spool cannot be read or written.
+    pub fn seal(&self) -> anyhow::Result<()> {
+        match self.state().open.take() {
+            Some(open) => self
+                .join(open.number)
+                .with_context(|| format!("{}: frames of the stream cannot be joined", self.directory.display())),
+            None => Ok(()),
+        }
+    }
+
+    fn join(&self, number: u64) -> io::Result<()> {
+        let (open, whole, unfinished) =
+            (self.path(number, OPEN), self.path(number, WHOLE), self.path(number, UNFINISHED));
+        if !whole.exists() {
+            let (about, lines) = appended(&open)?;
+            if !lines.is_empty() {
+                let mut out = BufWriter::new(File::create(&unfinished)?);
+                kept::write_about(&mut out, &about)?;
+                let (_, out, _) = kept::compress(&mut lines.as_slice(), out)?;
+                out.into_inner()?.sync_data()?;
+                fs::rename(&unfinished, &whole)?;
+            }
+        }
+        fs::remove_file(&open)
+    }
+
+    /// The documents that wait, in the order in which they came.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn waiting(&self) -> anyhow::Result<Vec<Waiting>> {
+        let list = || -> io::Result<Vec<Waiting>> {
+            let whole = files(&self.directory)?.into_iter().filter(|(_, path)| has_ending(path, WHOLE));
+            whole.map(|(_, path)| Ok(Waiting { bytes: fs::metadata(&path)?.len(), path })).collect()
+        };
+        list().with_context(|| format!("{}: the spool cannot be read", self.directory.display()))
+    }
+
+    /// Removes documents that a batch has.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn remove(&self, documents: &[Waiting]) -> anyhow::Result<()> {
+        documents.iter().try_for_each(|document| {
+            fs::remove_file(&document.path).with_context(|| format!("{} cannot be removed", document.path.display()))
+        })
+    }
+
+    fn take_number(&self) -> u64 {
+        let mut state = self.state();
+        state.next += 1;
+        state.next - 1
+    }
+
+    fn path(&self, number: u64, ending: &str) -> PathBuf {
+        self.directory.join(format!("{number:012}{ending}"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// The document as an input, named as it was when it came.
+    pub fn input(&self) -> Input {
+        let about = File::open(&self.path).and_then(|file| match kept::next(&mut BufReader::new(file))? {
+            Next::About(about) => Ok(about.address),
+            _ => Err(ErrorKind::InvalidData.into()),
+        });
+        let name = about.unwrap_or_else(|_| self.path.display().to_string());
+        Input { name, place: Place::File(self.path.clone()), size: Some(self.bytes), ..Input::default() }
+    }
+}
+
+/// Locks a directory; nothing if a running writer has it.
+fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let file = File::create(directory.join(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The numbered files of a directory, by number.
+fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name.split_once('.').and_then(|(digits, _)| digits.parse().ok());
+        files.extend(number.map(|number| (number, path.clone())));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.to_string_lossy().ends_with(ending)
+}
+
+/// The frames that were appended to a file, and what is known of them. A last append that is not whole is left out.
+fn appended(path: &Path) -> io::Result<(About, Vec<u8>)> {
+    let mut input = BufReader::new(File::open(path)?);
+    let (mut whole, mut lines) = (About::default(), Vec::new());
+    let mut about = About::default();
+    loop {
+        match kept::next(&mut input) {
+            Ok(Next::About(next)) => about = next,
+            Ok(Next::Frame(magic)) => {
+                let mut frame = Vec::new();
+                let decoder = zstd::Decoder::with_buffer(Cursor::new(magic).chain(&mut input))?;
+                if decoder.single_frame().read_to_end(&mut frame).is_err() {
+                    return Ok((whole, lines));
+                }
+                about.nomad_index = about.nomad_index.max(whole.nomad_index);
+                whole = about.clone();
+                lines.append(&mut frame);
+            }
+            Ok(Next::Nodes(..) | Next::End) | Err(_) => return Ok((whole, lines)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ObservedFrom;
+
+    fn frames(at: i64, index: i64) -> Origin {
+        let observed = Some((at * 1_000_000_000, ObservedFrom::Fetched));
+        let name = "http://a/v1/event/stream".to_owned();
+        Origin { name, observed, nomad_index: Some(index), is_stream: true, ..Origin::default() }
+    }
+
+    fn text(spool: &Spool) -> Vec<String> {
+        let waiting = spool.waiting().unwrap();
+        waiting
+            .iter()
+            .map(|w| io::read_to_string(zstd::Decoder::new(File::open(&w.path).unwrap()).unwrap()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_writer_that_was_killed_loses_no_append_but_one_that_is_not_whole() {
+        let base = tempfile::tempdir().unwrap();
+        let spool = Spool::open(base.path()).unwrap();
+        for n in 1..=3 {
+            spool.take(&frames(n, n), &mut format!("{{\"Index\":{n}}}\n").as_bytes()).unwrap();
+        }
+        let open = spool.path(1, OPEN);
+        drop(spool);
+        let bytes = fs::read(&open).unwrap();
+        fs::write(&open, &bytes[..bytes.len() - 3]).unwrap();
+        let spool = Spool::open(base.path()).unwrap();
+        assert_eq!(text(&spool), ["{\"Index\":1}\n{\"Index\":2}\n"]);
+        assert!(!open.exists());
+        let input = spool.waiting().unwrap()[0].input();
+        assert_eq!(input.name, "http://a/v1/event/stream");
+    }
+
+    #[test]
+    fn writers_do_not_share_a_directory_and_take_over_what_another_has_left() {
+        let base = tempfile::tempdir().unwrap();
+        let first = Spool::open(base.path()).unwrap();
+        let second = Spool::open(base.path()).unwrap();
+        assert_ne!(first.directory(), second.directory());
+        let listing = Origin { name: "http://a".into(), ..Origin::default() };
+        first.take(&listing, &mut b"[]".as_slice()).unwrap();
+        second.take(&frames(1, 1), &mut b"{\"Index\":1}\n".as_slice()).unwrap();
+        drop(second);
+        let third = Spool::open(base.path()).unwrap();
+        assert_eq!(text(&third), ["{\"Index\":1}\n"]);
+        drop((first, third));
+        let last = Spool::open(base.path()).unwrap();
+        assert_eq!(text(&last), ["[]", "{\"Index\":1}\n"]);
+        last.remove(&last.waiting().unwrap()).unwrap();
+        assert!(last.waiting().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_listing_that_is_asked_for_again_is_left_out() {
+        struct Broken(bool);
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(if self.0 { io::Error::other(AskedAgain("reset".into())) } else { io::Error::other("reset") })
+            }
+        }
+        let base = tempfile::tempdir().unwrap();
+        let spool = Spool::open(base.path()).unwrap();
+        let listing = Origin { full_listing: Some("*".into()), ..Origin::default() };
+        assert!(spool.take(&listing, &mut Broken(true)).unwrap().is_some());
+        assert!(spool.waiting().unwrap().is_empty());
+        assert!(spool.take(&listing, &mut Broken(false)).unwrap().is_some());
+        let path = spool.waiting().unwrap()[0].path.clone();
+        let Ok(Next::About(about)) = kept::next(&mut File::open(path).unwrap()) else { panic!("an About") };
+        assert_eq!(about.full_listing, None);
+    }
+}

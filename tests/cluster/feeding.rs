@@ -1,0 +1,438 @@
+//! `alloclog ingest --stream` and `--watch`: a recorded cluster lives again while the program, the agent and the store
+//! fail.
+//!
+//! ALLOCLOG_FEED_SECONDS makes the recorded twelve minutes last so long, 20 s without it; 73 is ten times faster than
+//! they were. ALLOCLOG_FEED_SEED gives the seed of one run again.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::agent::Agent;
+use super::replay::Replay;
+use crate::desk::{Desk, Ran, sample};
+use crate::recordings;
+use crate::simulator::random::Random;
+use crate::support::{Exported, Row};
+
+/// Every stored table.
+const TABLES: [&str; 6] =
+    ["task_events", "allocation_history", "task_state_history", "sightings", "nodes", "snapshots"];
+/// Those whose rows do not tell when the cluster was listed.
+const EXACT: [&str; 4] = ["task_events", "allocation_history", "task_state_history", "nodes"];
+
+/// The stream that lives again: the whole recording, or the sample that was cut from it.
+fn stream() -> PathBuf {
+    recordings::recording().map_or_else(|| sample("stream.ndjson.zst").into(), |path| path.join("stream.ndjson.zst"))
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// How long the recorded life lasts.
+fn within() -> Duration {
+    Duration::from_secs(number("ALLOCLOG_FEED_SECONDS").unwrap_or(20))
+}
+
+fn serve(replay: &Arc<Replay>) -> Agent {
+    let answering = Arc::clone(replay);
+    Agent::new(move |request| answering.answer(request))
+}
+
+/// The program as systemd and Nomad run it: it is started again whenever it ends.
+struct Service<'d> {
+    desk: &'d Desk,
+    arguments: Vec<String>,
+    child: Child,
+    said: PathBuf,
+}
+
+impl Service<'_> {
+    fn start<'d>(desk: &'d Desk, name: &str, address: &str, arguments: &[&str]) -> Service<'d> {
+        let mut all = vec!["ingest", address, "--lake", name, "--cache"];
+        let cache = format!("{name}.cache");
+        all.extend([cache.as_str(), "--every", "500ms", "--min-interval", "200ms", "--timeout", "2s"]);
+        all.extend(arguments);
+        let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let said = desk.path(&format!("{name}.log"));
+        let child = Service::spawn(desk, &arguments, &said);
+        Service { desk, arguments, child, said }
+    }
+
+    fn spawn(desk: &Desk, arguments: &[String], said: &Path) -> Child {
+        let log = fs::File::options().create(true).append(true).open(said).expect("a log");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        desk.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
+    }
+
+    /// What it has said.
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).expect("a log")
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.child.wait().expect("an end");
+        self.child = Service::spawn(self.desk, &self.arguments, &self.said);
+    }
+
+    /// Starts it again if it has ended.
+    fn look(&mut self) {
+        if self.child.try_wait().expect("a child").is_some() {
+            self.kill();
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
+    }
+
+    /// Tells it to stop; it ends with this exit code.
+    fn stop(mut self, code: i32) -> String {
+        self.signal("-TERM");
+        let ended = self.child.wait().expect("an end").code();
+        assert_eq!(ended, Some(code), "{}", self.said());
+        self.said()
+    }
+
+    /// Waits until it has said a word.
+    fn wait_for(&self, word: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.said().contains(word) {
+            assert!(Instant::now() < until, "{word:?} is not in:\n{}", self.said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The rows of a table without what tells of arrival: which document came first, and, where a listing showed the same
+/// version as the stream, that it was a listing.
+fn rows(desk: &Desk, out: &str, table: &str) -> BTreeSet<String> {
+    let text = |mut row: Row| {
+        for column in ["snapshot_id", "shape"] {
+            row.remove(column);
+        }
+        serde_json::to_string(&row).expect("a row")
+    };
+    Exported::read(&desk.path(out), table).into_iter().map(text).collect()
+}
+
+/// Exports a lake, and looks whether it is whole and each of its rows is there once.
+fn export(desk: &Desk, lake: &str) -> String {
+    let out = format!("{lake}.out");
+    desk.run(&["lake", "check", lake]).ends(0);
+    desk.export(&[lake, "-o", &out, "-q", "--table", &TABLES.join(",")]).ends(0);
+    for table in TABLES {
+        let rows = Exported::read(&desk.path(&out), table);
+        let texts: BTreeSet<String> = rows.iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
+        assert_eq!(texts.len(), rows.len(), "{table}");
+    }
+    out
+}
+
+/// The events of the recording.
+fn truth(desk: &Desk) -> BTreeSet<String> {
+    desk.export(&[&stream().to_string_lossy(), "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    rows(desk, "truth", "task_events")
+}
+
+/// No document waits.
+fn is_spool_empty(desk: &Desk, lake: &str) -> bool {
+    fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { files(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut found = Vec::new();
+    files(&desk.path(&format!("{lake}.cache")), &mut found);
+    found.iter().all(|path| {
+        let name = path.to_string_lossy();
+        !name.ends_with(".json.zst") && !name.ends_with(".open") && !name.ends_with(".tmp")
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Misfortune {
+    Kill,
+    AgentGoes,
+    AgentComes,
+    StoreGoes,
+    StoreComes,
+}
+
+/// What goes wrong in twelve minutes, and when: a kill each minute, the store away three times two minutes, and the
+/// agent three times 20 s if it is to.
+fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Duration, Misfortune)> {
+    let minute = within / 12;
+    let mut at = |minutes: f64| minute.mul_f64(minutes + random.below(1_000) as f64 / 1_500.0);
+    let mut all: Vec<(Duration, Misfortune)> = (0..12).map(|n| (at(f64::from(n)), Misfortune::Kill)).collect();
+    for begins in [1.0, 4.5, 8.0] {
+        let goes = at(begins);
+        all.extend([(goes, Misfortune::StoreGoes), (goes + 2 * minute, Misfortune::StoreComes)]);
+    }
+    for begins in [2.0, 6.0, 10.0].into_iter().filter(|_| agent) {
+        let goes = at(begins);
+        all.extend([(goes, Misfortune::AgentGoes), (goes + minute / 3, Misfortune::AgentComes)]);
+    }
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// Lives through it: the name of the lake.
+fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64) -> String {
+    eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
+    // The lake is a link that is turned in one step: away from it lies a file, so nothing can be read or written.
+    let point = |to: &str| {
+        let link = desk.path(&format!("{name}.link"));
+        symlink(desk.path(to), &link).expect("a link");
+        fs::rename(link, desk.path(name)).expect("a link that is turned");
+    };
+    let real = format!("{name}.real");
+    fs::create_dir(desk.path(&real)).expect("a directory");
+    desk.file(&format!("{name}.away"), "");
+    point(&real);
+    let replay = Replay::new(&stream(), within(), remembered, &[]);
+    let agent = serve(&replay);
+    let mut random = Random::new(seed);
+    let all = misfortunes(&mut random, within(), agent_goes);
+    let mut service = Service::start(desk, name, &agent.address, &["--stream"]);
+    let began = Instant::now();
+    for (at, misfortune) in all {
+        while began.elapsed() < at {
+            service.look();
+            thread::sleep(Duration::from_millis(10));
+        }
+        match misfortune {
+            Misfortune::Kill => service.kill(),
+            Misfortune::AgentGoes => replay.set_away(true),
+            Misfortune::AgentComes => replay.set_away(false),
+            Misfortune::StoreGoes => point(&format!("{name}.away")),
+            Misfortune::StoreComes => point(&real),
+        }
+    }
+    replay.wait();
+    let said = service.stop(0);
+    assert!(said.contains("trying again every 500ms"), "the store was never missed:\n{said}");
+    assert!(!said.contains("bug of alloclog"), "{said}");
+    assert!(is_spool_empty(desk, name));
+    export(desk, name)
+}
+
+fn uninterrupted(desk: &Desk) -> String {
+    let replay = Replay::new(&stream(), within(), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let service = Service::start(desk, "whole", &agent.address, &["--stream"]);
+    replay.wait();
+    service.stop(0);
+    assert!(is_spool_empty(desk, "whole"));
+    export(desk, "whole")
+}
+
+fn seed() -> u64 {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos() as u64;
+    number("ALLOCLOG_FEED_SEED").unwrap_or_else(clock)
+}
+
+#[test]
+fn a_feed_that_fails_again_and_again_ends_with_the_rows_of_one_that_does_not() {
+    let (desk, seed) = (Desk::new(), seed());
+    let (whole, broken) = thread::scope(|scope| {
+        let whole = scope.spawn(|| uninterrupted(&desk));
+        let broken = live(&desk, "broken", usize::MAX, true, seed);
+        (whole.join().expect("an end"), broken)
+    });
+    assert!(rows(&desk, &whole, "task_events") == truth(&desk));
+    for table in EXACT {
+        let (whole, broken) = (rows(&desk, &whole, table), rows(&desk, &broken, table));
+        let (lost, more) = (whole.difference(&broken).count(), broken.difference(&whole).count());
+        assert!(lost + more == 0, "{table}: {lost} of {} are missing, and {more} are too many", whole.len());
+    }
+}
+
+/// The server remembers a hundred events, as Nomad's do, so an outage of the agent loses what listings do not show.
+#[test]
+fn with_the_agent_up_a_feed_loses_nothing_and_without_it_little() {
+    if number("ALLOCLOG_FEED_SECONDS").is_none() {
+        return; // Ten times faster it is as Nomad is; faster still, a hundred events are over before a process starts.
+    }
+    let (desk, seed) = (Desk::new(), seed());
+    let all = truth(&desk);
+    let (up, away) = thread::scope(|scope| {
+        let up = scope.spawn(|| live(&desk, "up", 100, false, seed));
+        let away = live(&desk, "away", 100, true, seed);
+        (up.join().expect("an end"), away)
+    });
+    let (up, away) = (rows(&desk, &up, "task_events"), rows(&desk, &away, "task_events"));
+    let kept = |rows: &BTreeSet<String>| all.intersection(rows).count() as f64 / all.len() as f64;
+    eprintln!("agent up: {:.4} of {} events; away three times 20 s: {:.4}", kept(&up), all.len(), kept(&away));
+    assert!(up == all);
+    assert!(away.is_subset(&all) && kept(&away) >= 0.97);
+}
+
+#[test]
+fn writers_side_by_side_add_each_row_once_and_the_idle_one_no_row_of_the_ledger() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(6), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let first = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    // It shares the directory of the cache, as two on one machine do.
+    let second = Service::start(&desk, "lake", &agent.address, &["--stream", "--quiet"]);
+    replay.wait();
+    let said = first.stop(0) + &second.stop(0);
+    assert!(is_spool_empty(&desk, "lake"), "{said}");
+    let out = export(&desk, "lake");
+    let recording = sample("stream.ndjson.zst");
+    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
+    let ledger = desk.ledger(&out);
+    let brings = |row: &&Row| ["new_allocations", "new_task_states", "new_task_events"].iter().any(|n| row[*n] != 0);
+    let streamed: Vec<&Row> = ledger.iter().filter(|row| row["shape"] == "stream").collect();
+    assert!(streamed.len() > 1 && streamed.iter().all(brings), "{streamed:?}");
+    let source = streamed[0]["source"].as_str().expect("a text");
+    assert_eq!(source, format!("{}/v1/event/stream", agent.address));
+    assert!(ledger.iter().any(|row| row["is_full_listing"] == true && row["source"] == agent.address.as_str()));
+}
+
+#[test]
+fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
+    let agent = serve(&replay);
+    // It never commits by itself.
+    let mut never = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let every = never.arguments.iter().position(|argument| argument == "500ms").expect("an argument");
+    never.arguments[every] = "1h".into();
+    never.kill();
+    replay.wait();
+    never.child.kill().expect("a kill");
+    never.child.wait().expect("an end");
+    replay.set_away(true);
+    assert!(!is_spool_empty(&desk, "lake"));
+    // The agent is away now, so what comes can only come from the spool.
+    never.child = Service::spawn(&desk, &never.arguments, &never.said);
+    never.wait_for("batch ");
+    never.stop(0);
+    assert!(is_spool_empty(&desk, "lake"));
+    let out = export(&desk, "lake");
+    let recording = sample("stream.ndjson.zst");
+    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
+}
+
+#[test]
+fn a_feed_ends_after_the_time_that_for_gives_and_watches_like_it_streams() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let began = Instant::now();
+    let quickly = ["--min-interval", "200ms", "--every", "400ms", "--for", "3s", "--metrics", "a.prom"];
+    let run =
+        [&["ingest", &agent.address, "--lake", "lake", "--cache", "lake.cache", "--watch"], &quickly[..]].concat();
+    let ran = desk.nomad(&[], &run).ends(0);
+    assert!(began.elapsed() >= Duration::from_secs(3), "{}", ran.err);
+    assert!(ran.err.matches(": batch ").count() > 1, "{}", ran.err);
+    assert!(fs::read_to_string(desk.path("a.prom")).expect("metrics").contains("alloclog_ingest_last_batch"));
+    let out = export(&desk, "lake");
+    assert!(desk.ledger(&out).iter().all(|row| row["shape"] != "stream"));
+    assert!(!rows(&desk, &out, "task_events").is_empty());
+}
+
+#[test]
+fn a_lake_that_never_could_be_opened_and_flags_that_make_no_sense_are_refused() {
+    let desk = Desk::new();
+    desk.file("lake", "a file");
+    let feed = ["ingest", "http://127.0.0.1:1", "--lake", "lake", "--cache", "cache", "--stream"];
+    desk.nomad(&[], &feed).ends(1).says("lake");
+    for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"]] {
+        desk.nomad(&[], &[&feed[..], flag].concat()).ends(2).says("cannot be used with --stream");
+    }
+    desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--every", "5s"]).ends(2).says("--every");
+    desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--for", "5s"]).ends(2).says("--for");
+}
+
+/// `timeout` sends SIGTERM to the process and then to its group.
+#[test]
+fn signals_within_a_second_are_one_and_a_later_one_aborts() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    service.wait_for("batch 1");
+    service.signal("-TERM");
+    service.signal("-TERM");
+    service.stop(0);
+
+    // The last commit cannot end: the lake is a pipe that nobody writes to.
+    let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    thread::sleep(Duration::from_millis(300));
+    let made = Command::new("mkfifo").arg(desk.path("fifo")).status().expect("mkfifo runs");
+    assert!(made.success());
+    fs::rename(desk.path("fifo"), desk.path("lake/_alloclog/lake.json")).expect("a pipe");
+    service.kill();
+    thread::sleep(Duration::from_millis(500));
+    service.signal("-TERM");
+    thread::sleep(Duration::from_millis(1_200));
+    assert!(service.child.try_wait().expect("a child").is_none());
+    service.signal("-TERM");
+    assert_eq!(service.child.wait().expect("an end").code(), None, "it ends by the signal");
+}
+
+/// The clock of the program runs as fast as the cluster lives, so that it forgets what it would forget.
+///
+/// ALLOCLOG_FEED_HOURS says how many hours, 6 without it.
+#[test]
+fn memory_does_not_grow_with_the_hours() {
+    let Some(faketime) = libfaketime() else {
+        eprintln!("NOT RUN: libfaketime is not installed");
+        return;
+    };
+    let hours = number("ALLOCLOG_FEED_HOURS").unwrap_or(6);
+    let desk = Desk::new();
+    // A life is nearly twelve minutes.
+    let replay = Replay::again(Path::new(&sample("stream.ndjson.zst")), hours * 5, Duration::from_secs(hours * 5 / 2));
+    let agent = serve(&replay);
+    let cache = ["--cache", "lake.cache", "--every", "600s", "--min-interval", "60s", "--timeout", "600s", "--quiet"];
+    let run = [&["ingest", &agent.address, "--lake", "lake", "--stream"], &cache[..]].concat();
+    let clock = format!("@2026-11-23 18:28:00 x{}", replay.speed());
+    let variables = [("LD_PRELOAD", faketime.as_str()), ("FAKETIME", &clock), ("TZ", "UTC")];
+    let mut child = desk.nomad_command(&variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut memory = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(hours * 5 / 2) {
+        thread::sleep(Duration::from_millis(100));
+        memory.push(resident(child.id()));
+    }
+    replay.wait();
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(child.wait().expect("an end").success());
+    let most = |part: &[u64]| part.iter().max().copied().unwrap_or_default();
+    let (early, late) = (most(&memory[memory.len() / 4..memory.len() / 2]), most(&memory[memory.len() / 2..]));
+    let out = export(&desk, "lake");
+    let events = Exported::read(&desk.path(&out), "task_events").len();
+    eprintln!(
+        "{hours} hours, {events} events: {early} KiB at most in the second quarter, {late} KiB in the second half"
+    );
+    assert!(late <= early + early / 10, "{early} KiB, then {late} KiB");
+}
+
+/// Its resident memory in KiB.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+fn libfaketime() -> Option<String> {
+    let places = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut libraries = places.map(|place| place.path().join("faketime/libfaketime.so.1"));
+    Some(libraries.find(|path| path.is_file())?.to_string_lossy().into_owned())
+}

@@ -1,0 +1,60 @@
+"""The statements of `alloclog schema --dialect trino`, run on a real server. Optional: tests/readback/trino.py says how."""
+
+import os
+
+import pyarrow.parquet as pq
+import pytest
+from clickhouse import is_equal, order, plain
+
+from stored import STORED
+from test_dialects import names_of_views, statements
+from trino import Trino, is_named
+
+pytestmark = pytest.mark.skipif(not is_named(), reason="TRINO_HOME names no Trino")
+
+
+@pytest.fixture(scope="module")
+def trino(tmp_path_factory):
+    server = Trino(os.environ["TRINO_HOME"], tmp_path_factory.mktemp("trino"))
+    yield server
+    server.close()
+
+
+def in_milliseconds(row):
+    """Trino reads a Delta table's timestamps to the millisecond; the column `_ns` beside each is exact."""
+    cut = lambda value: value.replace(microsecond=value.microsecond // 1000 * 1000) if hasattr(value, "microsecond") else value
+    return {name: cut(value) for name, value in row.items()}
+
+
+def differences(expected, answer):
+    one, two = (sorted(map(in_milliseconds, map(plain, rows)), key=order) for rows in (expected, answer))
+    assert len(one) == len(two), (len(one), len(two))
+    return [(column, left, right) for left, right in zip(one, two) for column in left
+            if not is_equal(left[column], right[column])]
+
+
+def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program, cluster, tmp_path, trino):
+    lake, views = tmp_path / "lake", names_of_views(program)
+    program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
+    program.run("export", "-q", lake, "-o", tmp_path / "out", "--table", ",".join([*STORED, *sorted(views)]))
+    print("Trino", trino.version)
+    for statement in texts(statements(program, "trino", f"file://{lake}")):
+        trino.query(statement)
+    for name in [*STORED, *sorted(views)]:
+        expected = pq.read_table(tmp_path / "out" / f"{name}.parquet").to_pylist()
+        assert not differences(expected, trino.query(f"SELECT * FROM {name}")), name
+    # What is scheduled follows the lake.
+    program.run("ingest", "-q", cluster.parent / "stream.ndjson.zst", "--lake", lake, "--cache", tmp_path / "cache")
+    program.run("export", "-q", lake, "-o", tmp_path / "later", "--table", ",".join(sorted(views)))
+    for statement in texts(program.run("schema", "--dialect", "trino", "--refresh").decode()):
+        trino.query(statement)
+    for name in sorted(views):
+        expected = pq.read_table(tmp_path / "later" / f"{name}.parquet").to_pylist()
+        assert not differences(expected, trino.query(f"SELECT * FROM {name}")), name
+
+
+def texts(script):
+    """The statements of a script without lines of comments; the session has the schema already."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    whole = "\n".join(lines).split(";\n")
+    return [text.strip().rstrip(";") for text in whole if text.strip() and not text.strip().startswith("USE ")]

@@ -1,0 +1,95 @@
+"""Trino as the tests run it: a server of one node in a directory of its own, on a lake in the file system.
+
+TRINO_HOME names an unpacked server, and JAVA_HOME (or java in PATH) a JDK that it runs on, 24 or later for Trino 476:
+
+    mvn org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=io.trino:trino-server:476:tar.gz -DoutputDirectory=.
+    tar -xzf trino-server-476.tar.gz
+    TRINO_HOME=$PWD/trino-server-476 JAVA_HOME=/usr/lib/jvm/... ALLOCLOG_BIN=... .venv/bin/python -m pytest -q tests/readback/test_trino.py
+"""
+
+import datetime
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+
+class Trino:
+    def __init__(self, home, directory):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        etc = directory / "etc"
+        (etc / "catalog").mkdir(parents=True)
+        (etc / "node.properties").write_text(f"node.environment=test\nnode.data-dir={directory}/data\n")
+        (etc / "jvm.config").write_text("-server\n-Xmx3G\n-XX:+UseG1GC\n-Djdk.attach.allowAttachSelf=true\n"
+                                        "--enable-native-access=ALL-UNNAMED\n--sun-misc-unsafe-memory-access=allow\n")
+        (etc / "config.properties").write_text(
+            "coordinator=true\nnode-scheduler.include-coordinator=true\ncatalog.management=static\n"
+            f"http-server.http.port={self.port}\ndiscovery.uri=http://127.0.0.1:{self.port}\n"
+            "query.max-memory-per-node=1GB\n")
+        (etc / "log.properties").write_text("io.trino=WARN\n")
+        (etc / "catalog" / "delta.properties").write_text(
+            "connector.name=delta_lake\nhive.metastore=file\n"
+            f"hive.metastore.catalog.dir=file://{directory}/metastore\n"
+            "delta.register-table-procedure.enabled=true\nfs.hadoop.enabled=true\n")
+        self.log = open(directory / "server.log", "wb")
+        self.server = subprocess.Popen([f"{home}/bin/launcher", "run", f"--etc-dir={etc}"], stdout=self.log, stderr=self.log)
+        until = time.monotonic() + 300
+        while not self.is_up():
+            assert self.server.poll() is None and time.monotonic() < until, (directory / "server.log").read_text()
+            time.sleep(1)
+
+    def is_up(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/info") as answer:
+                info = json.load(answer)
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        self.version = info["nodeVersion"]["version"]
+        if info["starting"]:
+            return False
+        try:
+            return bool(self.query("SELECT 1 FROM system.runtime.nodes"))
+        except AssertionError:
+            return False
+
+    def query(self, sql):
+        """The rows of a statement, as dictionaries of what Python has for each type."""
+        headers = {"X-Trino-User": "test", "X-Trino-Catalog": "delta", "X-Trino-Schema": "alloclog", "X-Trino-Time-Zone": "UTC"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/statement", sql.encode(), headers)
+        columns, rows = [], []
+        while True:
+            with urllib.request.urlopen(request) as answer:
+                page = json.load(answer)
+            assert "error" not in page, page["error"]["message"] + "\n" + sql[:500]
+            columns = page.get("columns") or columns
+            rows.extend(page.get("data") or [])
+            if "nextUri" not in page:
+                break
+            request = urllib.request.Request(page["nextUri"], headers=headers)
+        names = [column["name"] for column in columns]
+        kinds = [column["type"] for column in columns]
+        return [{name: value_of(kind, cell) for name, kind, cell in zip(names, kinds, row)} for row in rows]
+
+    def close(self):
+        self.server.terminate()
+        self.server.wait(60)
+        self.log.close()
+
+
+def value_of(kind, cell):
+    if cell is None or not isinstance(cell, str):
+        return cell
+    if kind.startswith("timestamp"):
+        return datetime.datetime.fromisoformat(cell.removesuffix(" UTC"))
+    if kind == "date":
+        return datetime.date.fromisoformat(cell)
+    return float(cell) if kind == "double" else cell  # NaN and Infinity are texts
+
+
+def is_named():
+    return bool(os.environ.get("TRINO_HOME"))
