@@ -16,7 +16,7 @@ mod json;
 mod life;
 mod moment;
 mod node;
-mod random;
+pub mod random;
 mod render;
 mod rows;
 mod runner;

@@ -213,7 +213,10 @@ impl Feed<'_> {
         }
         let loudness = if added.batch.is_some() { Loudness::Usual } else { Loudness::Verbose };
         opened.tell(&taken.summary, &added, loudness, console);
-        args.write_metrics(&opened.lake, &taken.summary, &added, began.elapsed())?;
+        // The batch is in the lake: what keeps from telling so must not keep the documents in the spool.
+        if let Err(error) = args.write_metrics(&opened.lake, &taken.summary, &added, began.elapsed()) {
+            console.say(&format!("warning: {error:#}"));
+        }
         self.rejected += taken.summary.rejected;
         if self.said.take().is_some() {
             console.say_if(Loudness::Usual, "the lake can be written again");

@@ -37,17 +37,18 @@ pub struct Args {
     #[command(flatten)]
     pub reading: input::Reading,
     /// The lake: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; made if it is not there
-    #[arg(long, value_name = "URL", env = "ALLOCLOG_LAKE")]
+    #[arg(long, help_heading = "Lake", value_name = "URL", env = "ALLOCLOG_LAKE")]
     pub lake: String,
     /// Where to keep what has been seen, so that the lake need not be read, and with --watch or --stream what was received
     /// and not yet committed; without it, the user's cache directory
-    #[arg(long, value_name = "DIR", env = "ALLOCLOG_CACHE")]
+    #[arg(long, help_heading = "Lake", value_name = "DIR", env = "ALLOCLOG_CACHE")]
     cache: Option<PathBuf>,
     /// With --watch or --stream, the time from one batch to the next
-    #[arg(long, value_name = "TIME", value_parser = cluster::span, default_value = "60s", requires = "going_on")]
+    #[arg(long, help_heading = "Lake", value_name = "TIME", value_parser = cluster::span, default_value = "60s",
+        requires = "going_on")]
     pub every: Duration,
     /// Write what the last run or batch did to this file, as OpenMetrics text for node_exporter's textfile collector
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Lake", value_name = "FILE")]
     metrics: Option<PathBuf>,
 }
 

@@ -67,14 +67,16 @@ struct Frames {
 
 /// The newest index that was seen of a namespace.
 type Indices = BTreeMap<String, i64>;
+/// The namespaces that there were when streams were opened, if they are known.
+type Names = Option<Vec<String>>;
 
 impl<'w> Walk<'w, '_> {
     /// Follows the cluster until we are told to stop.
     pub(super) fn follow(&mut self, watching: Watching) -> Result<(), Ended> {
         thread::scope(|scope| {
-            let mut seen = Indices::new();
+            let (mut seen, mut names) = (Indices::new(), Names::None);
             let ended = loop {
-                let round = self.round(scope, watching, &mut seen);
+                let round = self.round(scope, watching, &mut seen, &mut names);
                 if let Err(ended) = round.or_else(|ended| self.endure(ended)) {
                     break Err(ended);
                 }
@@ -89,7 +91,13 @@ impl<'w> Walk<'w, '_> {
     }
 
     /// Opens the streams, lists, and hands on what they show, until one of them ends or others are wanted.
-    fn round<'s, 'e>(&mut self, scope: &'s Scope<'s, 'e>, watching: Watching, seen: &mut Indices) -> Result<(), Ended>
+    fn round<'s, 'e>(
+        &mut self,
+        scope: &'s Scope<'s, 'e>,
+        watching: Watching,
+        seen: &mut Indices,
+        names: &mut Names,
+    ) -> Result<(), Ended>
     where
         'w: 's,
         'w: 'e,
@@ -97,6 +105,10 @@ impl<'w> Walk<'w, '_> {
         // A stream that does not last leaves what listing alone would show, and costs no more.
         self.stop().sleep(self.may_list_at(watching).saturating_duration_since(Instant::now()));
         let targets = self.targets()?;
+        // The stream before did not carry a namespace that has come since, whatever index it had reached.
+        if mem::replace(names, targets.names.clone()) != targets.names {
+            seen.clear();
+        }
         if targets.list.len() > STREAMS {
             return self.list_instead(&format!("{} namespaces would need a stream each", targets.list.len()));
         }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::agent::Agent;
 use super::replay::Replay;
-use crate::desk::{Desk, Ran, sample};
+use crate::desk::{Desk, sample};
 use crate::recordings;
 use crate::simulator::random::Random;
 use crate::support::{Exported, Row};
@@ -219,7 +219,8 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64)
             Misfortune::StoreComes => point(&real),
         }
     }
-    replay.wait();
+    replay.wait_for_stream();
+    service.look();
     let said = service.stop(0);
     assert!(said.contains("trying again every 500ms"), "the store was never missed:\n{said}");
     assert!(!said.contains("bug of alloclog"), "{said}");
@@ -231,7 +232,7 @@ fn uninterrupted(desk: &Desk) -> String {
     let replay = Replay::new(&stream(), within(), usize::MAX, &[]);
     let agent = serve(&replay);
     let service = Service::start(desk, "whole", &agent.address, &["--stream"]);
-    replay.wait();
+    replay.wait_for_stream();
     service.stop(0);
     assert!(is_spool_empty(desk, "whole"));
     export(desk, "whole")

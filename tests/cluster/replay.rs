@@ -41,6 +41,8 @@ pub struct Replay {
     /// What goes wrong, by the number of the frame.
     troubles: Mutex<Vec<(usize, Trouble)>>,
     opened: Mutex<Vec<Opened>>,
+    /// Of the stream that was opened last: its number, and how many frames it has shown.
+    played: Mutex<(usize, usize)>,
     /// Whether the agent is away.
     away: AtomicBool,
     /// Of how many last frames the listing shows allocations: the others have been collected.
@@ -116,7 +118,9 @@ impl Replay {
             began,
             troubles,
             opened: Mutex::default(),
+            played: Mutex::default(),
             away: AtomicBool::default(),
+            listed,
         })
     }
 
@@ -140,6 +144,16 @@ impl Replay {
 
     fn is_away(&self) -> bool {
         self.away.load(Ordering::SeqCst)
+    }
+
+    /// Waits until all has happened, and the stream that was opened last has shown it.
+    pub fn wait_for_stream(&self) {
+        let until = Instant::now() + Duration::from_secs(120);
+        while *self.played.lock().expect("no thread has died") != (self.opened().len(), self.frames.len()) {
+            assert!(Instant::now() < until, "nobody follows the stream");
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_secs(2));
     }
 
     /// The streams that were opened.
@@ -209,12 +223,15 @@ impl Replay {
         assert_eq!((request.parameter("topic"), request.header("accept-encoding")), ("Allocation", "identity"));
         let namespace = request.parameter("namespace").to_owned();
         let from: Option<i64> = request.parameter("index").parse().ok();
-        self.opened.lock().expect("no thread has died").push(Opened { namespace: namespace.clone(), from });
+        let mut opened = self.opened.lock().expect("no thread has died");
+        opened.push(Opened { namespace: namespace.clone(), from });
+        let number = opened.len();
+        drop(opened);
         let replay = Arc::clone(self);
-        Reply::stream(move |out| replay.play(&namespace, from, out))
+        Reply::stream(move |out| replay.play(number, &namespace, from, out))
     }
 
-    fn play(&self, namespace: &str, from: Option<i64>, out: &mut dyn Write) -> io::Result<Ending> {
+    fn play(&self, number: usize, namespace: &str, from: Option<i64>, out: &mut dyn Write) -> io::Result<Ending> {
         // What is carried is settled when the stream is opened.
         let carried = if namespace == "*" { self.namespaces() } else { [namespace.to_owned()].into() };
         let now = self.now();
@@ -249,6 +266,11 @@ impl Replay {
                 }
                 next += 1;
             }
+            let mut played = self.played.lock().expect("no thread has died");
+            if played.0 <= number {
+                *played = (number, next);
+            }
+            drop(played);
             if beat.elapsed() > HEARTBEAT {
                 beat = Instant::now();
                 out.write_all(b"{}\n")?;
