@@ -69,7 +69,7 @@ class Trino:
         while True:
             with urllib.request.urlopen(request) as answer:
                 page = json.load(answer)
-            assert "error" not in page, page["error"]["message"] + "\n" + sql[:500]
+            assert "error" not in page, "\n".join([*causes(page["error"]["failureInfo"]), sql[:500]])
             columns = page.get("columns") or columns
             rows.extend(page.get("data") or [])
             if "nextUri" not in page:
@@ -93,6 +93,12 @@ def value_of(kind, cell):
     if kind == "date":
         return datetime.date.fromisoformat(cell)
     return float(cell) if kind == "double" else cell  # NaN and Infinity are texts
+
+
+def causes(failure):
+    while failure:
+        yield f"{failure['type']}: {failure.get('message')}"
+        failure = failure.get("cause")
 
 
 def is_named():
