@@ -145,6 +145,7 @@ fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), End
             },
             Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
             Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+            Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),
             Found::Unreadable(origin, why) => ended = Err(Ended::Cluster(format!("{}: {why}", origin.name))),
         }
         ended.is_ok()
