@@ -34,7 +34,7 @@ class Trino:
         (etc / "log.properties").write_text("io.trino=WARN\n")
         (etc / "catalog" / "delta.properties").write_text(
             "connector.name=delta_lake\nhive.metastore=file\n"
-            f"hive.metastore.catalog.dir=file://{directory}/metastore\n"
+            f"hive.metastore.catalog.dir=file://{directory}/metastore\nhive.metastore.disable-location-checks=true\n"
             "delta.register-table-procedure.enabled=true\nfs.hadoop.enabled=true\n"
             # A file system has no conditional put that Trino knows of; on S3, GCS and Azure this is not needed.
             "delta.enable-non-concurrent-writes=true\n")
