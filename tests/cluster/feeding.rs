@@ -330,6 +330,27 @@ fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
 }
 
 #[test]
+fn an_export_that_was_killed_goes_on_from_its_spool() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let run = ["export", &agent.address, "--stream", "--spool", "seen", "-o", "out", "--min-interval", "200ms"];
+    let mut child = desk.nomad_command(&[], &run).stderr(Stdio::null()).spawn().expect("the program starts");
+    replay.wait_for_stream();
+    child.kill().expect("a kill");
+    child.wait().expect("an end");
+    assert!(!desk.path("out").exists());
+    replay.set_away(true);
+    let ran = desk.nomad(&[], &[&run[..], &["--for", "1s"]].concat()).ends(0);
+    ran.says("going on from ");
+    let recording = sample("stream.ndjson.zst");
+    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    assert!(rows(&desk, "out", "task_events") == rows(&desk, "truth", "task_events"));
+    let left = fs::read_dir(desk.path("seen/1")).expect("a spool").count();
+    assert_eq!(left, 1, "nothing but its lock is left");
+}
+
+#[test]
 fn a_feed_ends_after_the_time_that_for_gives_and_watches_like_it_streams() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
