@@ -87,8 +87,8 @@ fn preface(dialect: Dialect) -> &'static str {
         Dialect::Duckdb => "-- DuckDB. The views are run by alloclog's tests.\nINSTALL delta;\nLOAD delta;\n\n",
         Dialect::Spark => "-- Spark SQL with Delta Lake. The views are run by alloclog's tests.\n\n",
         Dialect::Trino => {
-            "-- Trino with a Delta Lake catalog named delta (delta.register-table-procedure.enabled=true). Run by alloclog's tests\n\
-             -- on Trino 476 where TRINO_HOME names one, else only parsed as Trino's SQL.\n\
+            "-- Trino with a Delta Lake catalog named delta (delta.register-table-procedure.enabled=true). NOT RUN by alloclog's\n\
+             -- tests but where TRINO_HOME names a server: else only parsed as Trino's SQL.\n\
              --\n\
              -- Trino puts the text of a view into every place that names it, and fails on the deeper ones\n\
              -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table, beside the lake and not in it, made after those that it\n\
