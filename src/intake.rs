@@ -42,7 +42,7 @@ pub struct Summary {
     pub documents: u64,
     /// How many of them hold allocations, or are empty lists that could, by the number of their source.
     pub listings_by_source: BTreeMap<usize, u64>,
-    /// The numbers of the sources that hold a stream without an allocation.
+    /// The numbers of the sources that hold a stream without an allocation, or an empty file.
     pub quiet_sources: BTreeSet<usize>,
     /// Documents that were met before, byte for byte and of the same time.
     pub repeated_documents: u64,
@@ -165,8 +165,9 @@ fn work(
                 }
                 goes_on
             }
-            Step::Other { number, note } => turns.wait(number).is_some_and(|mut turn| {
+            Step::Other { number, note, quiet_source } => turns.wait(number).is_some_and(|mut turn| {
                 turn.note(note);
+                turn.summary.quiet_sources.extend(quiet_source);
                 turns.pass(turn) && turns.deliver(number, Ok(Vec::new()))
             }),
         };

@@ -141,6 +141,9 @@ pub struct Origin {
     pub is_stream: bool,
 }
 
+/// Why an empty file is passed over: a recording of a stream from which nothing came is one.
+pub const EMPTY: &str = "is empty";
+
 /// What walking the sources brings, in order of arrival.
 pub enum Found<'r> {
     /// A document, to be read to its end before the next.

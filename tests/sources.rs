@@ -156,16 +156,17 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
         .file("beat/a.json", "{}")
         .file("beat/notes.txt", "hello")
         .file("quiet/a.ndjson", "{\"Index\":7,\"Events\":[]}\n{}\n")
+        .file("nothing/a.ndjson", "")
         .file("empty/a.json", "[]")
         .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
-    for source in ["nodes", "beat", "quiet", "nodes/*.json", "{beat,quiet}/*"] {
+    for source in ["nodes", "beat", "quiet", "nothing", "nodes/*.json", "{beat,quiet}/*"] {
         read(&desk, &[source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
     }
     for source in ["nodes", "nodes/*.json"] {
         read(&desk, &["state", source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
     }
     // A stream in which nothing happened is an answer beside others.
-    for source in ["beat", "quiet", "{beat,quiet}/*"] {
+    for source in ["beat", "quiet", "nothing", "{beat,quiet}/*"] {
         read(&desk, &["state", source]).ends(0);
         read(&desk, &[source, "nodes"]).ends(1);
     }

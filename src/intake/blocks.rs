@@ -25,6 +25,8 @@ pub enum Step {
         number: u64,
         /// What to say of it.
         note: Note,
+        /// The source that holds it, if it is an empty file.
+        quiet_source: Option<usize>,
     },
 }
 
@@ -88,6 +90,10 @@ pub fn read(
         number - 1
     };
     source::walk(inputs, options, progress, &mut |found| {
+        let quiet_source = match &found {
+            Found::PassedOver(origin, why) if why == source::EMPTY => Some(origin.source),
+            _ => None,
+        };
         let note = match found {
             Found::Document(origin, stream) => {
                 documents += 1;
@@ -98,7 +104,7 @@ pub fn read(
             Found::Told(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
             Found::Recovered(origin, what) => Note::Recovered(format!("{}: {what}", origin.name)),
         };
-        send.send(Step::Other { number: next(), note }).is_ok()
+        send.send(Step::Other { number: next(), note, quiet_source }).is_ok()
     });
 }
 

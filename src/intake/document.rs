@@ -12,7 +12,7 @@ use super::turn::State;
 use crate::decode::document::{LARGEST_ALLOCATION, Mode, Part, Place, PlacedFault, Reader};
 use crate::decode::fast::Unknown;
 use crate::merge::{self, Columns, New, Rows, Versions};
-use crate::source::{ObservedFrom, Origin};
+use crate::source::{EMPTY, ObservedFrom, Origin};
 use crate::tables::{Shape, Table, column, mask, sightings, snapshots};
 use crate::time::HOUR;
 
@@ -284,7 +284,11 @@ impl State<'_> {
         let is_quiet_stream = is_sound && facts.lists <= 1 && facts.frames > 0;
         if facts.allocations + facts.nodes == 0 && !is_empty_list && !is_quiet_stream {
             if facts.rejected == 0 {
-                let why = if facts.others + facts.lists == 0 { "is empty" } else { "is JSON without allocations" };
+                let is_empty = facts.others + facts.lists == 0;
+                if is_empty {
+                    self.summary.quiet_sources.insert(document.origin.source);
+                }
+                let why = if is_empty { EMPTY } else { "is JSON without allocations" };
                 self.note(Note::PassedOver(format!("{name}: {why}"), document.origin.is_named));
             }
             return Ok(Vec::new());

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use super::budget::Budget;
 use super::bundle::{self, Role};
 use super::kept::{self, About};
-use super::{Counted, Found, Options, Origin, Visit};
+use super::{Counted, EMPTY, Found, Options, Origin, Visit};
 
 /// How many archives may lie inside each other; more is a bomb, not a backup.
 const DEEPEST: u32 = 8;
@@ -222,7 +222,7 @@ impl<'w> Walk<'w> {
                 goes_on
             }
             Kind::Utf16 => self.unreadable(origin, UTF_16.into()),
-            Kind::Empty => self.passed_over(origin, "is empty"),
+            Kind::Empty => self.passed_over(origin, EMPTY),
             Kind::Other => self.passed_over(origin, "is neither JSON nor an archive of it"),
             Kind::Gzip => {
                 let inner = self.budget.metered(MultiGzDecoder::new(stream));
