@@ -115,7 +115,7 @@ fn globs_match_characters() {
     assert_eq!(ids(&["d", "--job", "[日月]?"]), ["1"]);
     assert_eq!(ids(&["d", "--job", "t[!a]sk"]), ["0"]);
     desk.export(&["d", "--job", "t[", "-o", "x"]).ends(2).says("--job t[ has a [ without a ]");
-    desk.export(&["d/t[", "-o", "x"]).ends(2).says("as a glob it has a [ without a ]");
+    desk.export(&["d/t[", "-o", "x"]).ends(2).says("as a glob: has a [ without a ]");
 }
 
 /// A message of any length takes time in proportion to it: four times as much for four times the length, not sixteen.

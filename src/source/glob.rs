@@ -25,7 +25,7 @@ pub fn is_meant(text: &str) -> bool {
 
 /// The files that a glob means, in the order of their paths' bytes.
 pub fn matching(text: &str) -> Result<Vec<Input>, String> {
-    let wrong = |problem: String| format!("{text}: is not a file, and as a glob it {problem}");
+    let wrong = |problem: String| format!("{text}: is not a file, and as a glob: {problem}");
     Glob::new(text).map_err(wrong)?;
     let mut found = Vec::new();
     for pattern in alternatives(text) {
