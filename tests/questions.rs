@@ -80,6 +80,29 @@ fn what_the_engine_answers_wrongly_is_refused_or_warned_about() {
 }
 
 #[test]
+fn a_query_reads_registered_tables_only() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    desk.run(&["query", "coverage", "a.json", "-q", "--format", "parquet", "-o", "secret.parquet"]).ends(0);
+    let fifo = std::process::Command::new("mkfifo").arg(desk.path("fifo")).status().expect("mkfifo starts");
+    assert!(fifo.success());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    let url = format!("http://{}/x.parquet", listener.local_addr().expect("an address"));
+    let file = desk.path("secret.parquet");
+    // The engine took the name of a common table expression for a function, opened the file and asked the address.
+    for place in [file.to_str().expect("a path"), "secret.parquet", "fifo", &url] {
+        for name in ["read_parquet", "read_csv", "read_ipc", "read_json", "scan_parquet"] {
+            let sql = format!("WITH {name} AS (SELECT 1 AS a) SELECT * FROM {name}('{place}')");
+            desk.run(&["query", &sql, "a.json", "-q"]).ends(2).says("only tables, views and subqueries can be read");
+        }
+        let sql = format!("SELECT * FROM '{place}'");
+        desk.run(&["query", &sql, "a.json", "-q"]).ends(2).says("there is no table");
+    }
+    assert!(listener.accept().is_err(), "the address was asked");
+}
+
+#[test]
 fn the_list_names_every_view_and_what_it_means() {
     let list = Desk::new().run(&["query", "--list"]).ends(0).out;
     for view in &alloclog::query::VIEWS {

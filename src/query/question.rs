@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinConstraint,
-    JoinOperator, ObjectName, Query, Select, Statement, Visit, Visitor, WindowType,
+    JoinOperator, ObjectName, Query, Select, Statement, TableFactor, Visit, Visitor, WindowType,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -143,6 +143,20 @@ impl Visitor for Reading {
             [part] => part.as_ident().map_or_else(|| part.to_string(), |ident| ident.value.clone()),
             _ => relation.to_string(),
         });
+        ControlFlow::Continue(())
+    }
+
+    /// Only a name, a subquery or a join of these can be read: a function in FROM would open files and addresses.
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { args: None, .. }
+            | TableFactor::Derived { lateral: false, .. }
+            | TableFactor::NestedJoin { .. } => {}
+            _ => self.refuse(
+                &format!("FROM {factor}: only tables, views and subqueries can be read"),
+                "name a table: SELECT * FROM task_events LIMIT 10",
+            ),
+        }
         ControlFlow::Continue(())
     }
 
@@ -313,6 +327,23 @@ mod tests {
         let framed = "SELECT SUM(restarts) OVER (ORDER BY task ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) \
                       FROM restarts";
         assert_eq!(warnings(framed), 0);
+    }
+
+    #[test]
+    fn refuses_functions_in_from() {
+        for sql in [
+            "SELECT * FROM read_parquet('/x')",
+            "WITH read_parquet AS (SELECT 1 AS a) SELECT * FROM read_parquet('/x')",
+            "SELECT (SELECT MAX(a) FROM read_csv('/x')) AS a FROM restarts",
+            "SELECT * FROM restarts JOIN read_ipc('/x') AS r ON r.task = restarts.task",
+            "SELECT * FROM restarts WHERE task IN (SELECT a FROM read_json('/x'))",
+            "SELECT * FROM (restarts CROSS JOIN read_parquet('/x') AS r)",
+            "SELECT * FROM restarts, LATERAL (SELECT 1 AS a) AS x",
+            "SELECT * FROM UNNEST([1, 2]) AS u (a)",
+            "SELECT * FROM TABLE(read_parquet('/x'))",
+        ] {
+            assert!(problem(sql).contains("only tables, views and subqueries"), "{sql}: {}", problem(sql));
+        }
     }
 
     #[test]
