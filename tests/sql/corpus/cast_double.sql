@@ -1,0 +1,26 @@
+-- Whole seconds until the first start
+SELECT alloc_id, task, CAST(created_to_started_seconds AS BIGINT) AS seconds FROM starts ORDER BY alloc_id, task;
+-- Halves go to the even number
+SELECT CAST(CAST(0.5 AS DOUBLE) AS BIGINT) AS a, CAST(CAST(1.5 AS DOUBLE) AS BIGINT) AS b, CAST(CAST(2.5 AS DOUBLE) AS BIGINT) AS c, CAST(CAST(-2.5 AS DOUBLE) AS BIGINT) AS d FROM period;
+-- A decimal literal goes away from zero
+SELECT CAST(2.5 AS BIGINT) AS a, CAST(-2.5 AS BIGINT) AS b, CAST(2.4 AS BIGINT) AS c FROM period;
+-- Minutes, rounded
+SELECT job_id, CAST(SUM(delay_seconds) / 60 AS BIGINT) AS minutes FROM attempts GROUP BY job_id ORDER BY job_id;
+-- To INTEGER
+SELECT alloc_id, task, CAST(created_to_started_seconds * 10 AS INTEGER) AS tenths FROM starts ORDER BY alloc_id, task;
+-- With the operator
+SELECT alloc_id, task, (created_to_started_seconds * 100)::BIGINT AS hundredths FROM starts ORDER BY alloc_id, task;
+-- Cut instead of rounded
+SELECT alloc_id, task, CAST(FLOOR(created_to_started_seconds) AS BIGINT) AS whole, CAST(CEIL(created_to_started_seconds) AS BIGINT) AS up FROM starts ORDER BY alloc_id, task;
+-- Buckets of ten seconds
+SELECT CAST(FLOOR(created_to_started_seconds / 10) AS BIGINT) * 10 AS bucket, COUNT(*) AS tasks FROM starts WHERE created_to_started_seconds IS NOT NULL GROUP BY CAST(FLOOR(created_to_started_seconds / 10) AS BIGINT) * 10 ORDER BY bucket;
+-- Seconds of a moment
+SELECT alloc_id, CAST(created_at_ns / 1000000000 AS BIGINT) AS seconds FROM allocations ORDER BY alloc_id;
+-- Integer division
+SELECT alloc_id, created_at_ns // 1000000000 AS seconds FROM allocations ORDER BY alloc_id;
+-- ROUND of halves goes away from zero
+SELECT ROUND(CAST(2.5 AS DOUBLE)) AS a, ROUND(CAST(-2.5 AS DOUBLE)) AS b, ROUND(CAST(0.125 AS DOUBLE), 2) AS c FROM period;
+-- Rounded rates
+SELECT job_id, task, ROUND(restarts_per_task_day, 2) AS rate, CAST(restarts_per_task_day AS BIGINT) AS whole FROM restarts ORDER BY job_id, task;
+-- A text to a number
+SELECT CAST('137' AS BIGINT) AS a, CAST('2.5' AS DOUBLE) AS b, TRY_CAST('x' AS BIGINT) AS c FROM period;
