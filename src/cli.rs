@@ -16,6 +16,7 @@ mod metrics;
 mod query;
 mod report;
 mod schema;
+mod selection;
 mod shown;
 mod target;
 

@@ -1,4 +1,7 @@
-//! Runs the views of `queries/` on embedded polars: SQL that any engine runs, over the Parquet files of a store.
+//! Runs the views of `queries/` on embedded polars, over the Parquet files of a store, and answers users' queries over both.
+//!
+//! The views are SQL that any engine runs, and go through the engine's own SQL; a user's query is planned by [`sql`], which
+//! knows where the engine's SQL answers otherwise than the standard.
 //!
 //! A view that others need is computed before they read it and written to the store, or kept in memory if it is small and
 //! nobody asked for it: polars would compute it anew each time.
@@ -10,8 +13,10 @@ mod kept;
 pub mod plan;
 pub mod question;
 mod rows;
+mod sql;
 mod together;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use anyhow::Context;
@@ -25,7 +30,7 @@ use crate::error::Refused;
 use crate::store::Store;
 use crate::tables::Table;
 use crate::tables::column::Described;
-use crate::time::When;
+use crate::time::{self, When};
 pub use by::By;
 pub use condition::Condition;
 pub use head::Head;
@@ -117,13 +122,18 @@ pub struct Period {
 impl Period {
     /// The row of the view `period`, as SQL; `newest` is the newest observation, from which spans count.
     fn sql(self, newest: Option<i64>) -> String {
+        let (since, until) = self.bounds(newest);
+        format!("SELECT CAST({since} AS BIGINT) AS since_ns, CAST({until} AS BIGINT) AS until_ns")
+    }
+
+    /// Its first nanosecond, and the first after it.
+    fn bounds(self, newest: Option<i64>) -> (i64, i64) {
         let moment = |when: Option<When>, open: i64| match when {
             None => open,
             Some(When::At(ns)) => ns,
             Some(When::Before(span)) => newest.map_or(open, |newest| newest.saturating_sub(span)),
         };
-        let (since, until) = (moment(self.since, 0), moment(self.until, i64::MAX));
-        format!("SELECT CAST({since} AS BIGINT) AS since_ns, CAST({until} AS BIGINT) AS until_ns")
+        (moment(self.since, 0), moment(self.until, i64::MAX))
     }
 }
 
@@ -147,24 +157,31 @@ fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::R
     kept.keep(name, rows).map_or(Ok(()), |mut rows| put(store, name, &mut rows))
 }
 
-/// Answers a user's question from the tables and views in the store, and puts the answer there under this name.
+/// Answers a user's question from the tables and views in the store, and puts the answer there under this name. NOW is the
+/// newest observation in the store's `snapshots`.
 ///
 /// # Errors
-/// When the engine refuses the question: its message, the columns that there are, and a suggestion.
+/// When the question asks for what is not supported, or a value cannot be computed: why, and a query that runs.
 pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
-    let mut answer = frame(store, &question.sql).map_err(|error| explain(&error, question))?;
-    put(store, name, &mut answer)
+    let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
+    let tables = named(store, names)?;
+    let now = newest(store)?.map(|ns| ns.div_euclid(1000));
+    put(store, name, &mut sql::answer(&question.query, tables, now)?)
 }
 
 /// The rows of a result that meet a condition, and how many do not because a value is null.
 ///
 /// # Errors
-/// When the engine refuses the condition.
+/// When the condition asks for what is not supported.
 pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
-    let refused = |error: anyhow::Error| Refused::because(format!("--fail-if '{}': {error:#}", condition.text));
-    let met = select(store, &format!("SELECT * FROM {result} WHERE {}", condition.sql)).map_err(refused)?;
-    let unknown = format!("SELECT * FROM {result} WHERE ({}) IS NULL", condition.sql);
-    Ok((met, frame(store, &unknown).map_err(refused)?.height()))
+    let ask = |text: &str| -> anyhow::Result<DataFrame> {
+        let query = question::parse(text)?;
+        let found = sql::answer(&query, named(store, [result].into_iter())?, None);
+        Ok(found.map_err(|refused| Refused::because(format!("--fail-if '{}': {}", condition.text, refused.problem)))?)
+    };
+    let met = rows::of(&ask(&format!("SELECT * FROM {result} WHERE {}", condition.sql))?)?;
+    let unknown = ask(&format!("SELECT * FROM {result} WHERE ({}) IS NULL", condition.sql))?;
+    Ok((met, unknown.height()))
 }
 
 /// The rows that a query gives over the tables and views in the store.
@@ -173,23 +190,6 @@ pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result
 /// When the engine refuses it, or a value has no form in a [`Row`].
 pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
     rows::of(&frame(store, sql)?)
-}
-
-/// What the engine says of a question, with what may help.
-fn explain(error: &anyhow::Error, question: &Question) -> anyhow::Error {
-    let text = format!("{error:#}");
-    // Behind its first line the engine shows its plan, and within it the columns, which we list ourselves.
-    let text = text.lines().next().and_then(|line| line.split("; valid columns").next()).unwrap_or_default();
-    let known = question.known_columns().unwrap_or_default();
-    let mut advice = Vec::new();
-    // The engine names what it does not find in quotes.
-    if let Some(wrong) = text.split(['"', '\'']).nth(1) {
-        let columns = known.iter().flat_map(|(_, columns)| columns).map(String::as_str);
-        let near = question::nearest(wrong, columns).filter(|near| *near != wrong);
-        advice.extend(near.map(|near| format!("did you mean {near}?")));
-    }
-    advice.extend(known.into_iter().map(|(name, columns)| format!("columns of {name}: {}", columns.join(", "))));
-    Refused { problem: format!("the query cannot be answered: {text}"), advice }.into()
 }
 
 /// Puts a frame into the store.
@@ -202,13 +202,46 @@ fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
 }
 
 fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
-    let newest = if !store.files(Table::Snapshots.name())?.is_empty() {
-        let newest = frame(store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
-        newest.column("newest")?.i64()?.get(0)
-    } else {
-        None
-    };
-    frame(store, &period.sql(newest))
+    frame(store, &period.sql(newest(store)?))
+}
+
+/// Why no observation in the store lies in a period; `None` when one does, or one is not dated.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<String>> {
+    let newest = newest(store)?;
+    let (since, until) = period.bounds(newest);
+    if since >= until {
+        return Ok(Some("the period is empty: --since is not before --until".to_owned()));
+    }
+    if store.files(Table::Snapshots.name())?.is_empty() {
+        return Ok(None);
+    }
+    // An observation at the end of a period shows what came before it.
+    let sql = format!(
+        "SELECT COUNT(*) AS n FROM snapshots WHERE observed_at_ns IS NULL OR (observed_at_ns >= {since} AND \
+         observed_at_ns <= {until})"
+    );
+    let found = select(store, &sql)?.first().and_then(|row| row.int("n")).unwrap_or(0);
+    if found > 0 {
+        return Ok(None);
+    }
+    Ok(Some(match newest {
+        None => "nothing was observed at any time".to_owned(),
+        Some(newest) => {
+            format!("nothing that was read was observed in the period; newest is {}", time::to_rfc3339_seconds(newest))
+        }
+    }))
+}
+
+/// The newest observation in the store's `snapshots`, in nanoseconds since the epoch.
+fn newest(store: &Store) -> anyhow::Result<Option<i64>> {
+    if store.files(Table::Snapshots.name())?.is_empty() {
+        return Ok(None);
+    }
+    let newest = frame(store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
+    Ok(newest.column("newest")?.i64()?.get(0))
 }
 
 /// What a query gives over the store's tables and the views that are there already.
@@ -237,17 +270,27 @@ fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFra
 /// These tables and views, as far as they are in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow::Result<SQLContext> {
     let context = SQLContext::new();
+    // What is not in the store is one of a query's own common table expressions.
+    for (name, table) in named(store, names.map(String::as_str))? {
+        context.register(&name, table);
+    }
+    Ok(context)
+}
+
+/// The rows of these tables and views, as far as they are in the store.
+fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Result<BTreeMap<String, LazyFrame>> {
+    let mut tables = BTreeMap::new();
     for name in names {
         let files = store.files(name)?;
         let mut frames = files.iter().map(|path| scan(&path.to_string_lossy())).collect::<anyhow::Result<Vec<_>>>()?;
-        match frames.len() {
-            // What is not in the store is one of a query's own common table expressions.
-            0 => {}
-            1 => context.register(name, frames.remove(0)),
-            _ => context.register(name, concat(frames, UnionArgs::default())?),
-        }
+        let table = match frames.len() {
+            0 => continue,
+            1 => frames.remove(0),
+            _ => concat(frames, UnionArgs::default())?,
+        };
+        tables.insert(name.to_owned(), table);
     }
-    Ok(context)
+    Ok(tables)
 }
 
 /// A file of the store, its moments as naive UTC: no engine is asked about time zones.

@@ -70,13 +70,55 @@ fn a_mistake_gets_the_columns_and_a_suggestion() {
 }
 
 #[test]
-fn what_the_engine_answers_wrongly_is_refused_or_warned_about() {
+fn what_cannot_be_answered_is_refused_with_a_query_that_runs() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
-    let ask = |query: &str| desk.run(&["query", query, "a.json"]);
-    ask("WITH coverage AS (SELECT 1 AS one) SELECT * FROM coverage").ends(2).says("give it another name");
-    ask("SELECT * FROM restarts a JOIN failures b ON a.task = b.task AND b.gave_up").ends(2).says("compare columns");
-    ask("SELECT -7 % 3 AS m FROM coverage").ends(0).says("warning: %");
+    let ask = |query: &str| desk.run(&["query", query, "a.json", "-q", "--format", "csv"]);
+    for query in [
+        "SELECT SUM(event_at_ns) + SUM(event_at_ns) + SUM(event_at_ns) + SUM(event_at_ns) + SUM(event_at_ns) + \
+         SUM(event_at_ns) AS n FROM task_events",
+        "SELECT event_at_ns * 1000 AS n FROM task_events",
+        "SELECT attempt % 0 AS n FROM task_events",
+        "SELECT CAST(job_id AS BIGINT) AS n FROM task_events",
+        "SELECT event_at - event_at AS n FROM task_events",
+        "SELECT CAST(event_at AS VARCHAR) AS n FROM task_events",
+        "SELECT LIST(task) AS n FROM task_events",
+        "SELECT job_id, task FROM task_events GROUP BY job_id",
+        "SELECT no_such_column FROM task_events",
+        "SELECT NO_SUCH_FUNCTION(task) AS n FROM task_events",
+        "SELECT task ~ 't' AS n FROM task_events",
+        "SELECT task FROM task_events AS a JOIN coverage AS b ON a.alloc_id = b.alloc_id",
+        "SELECT (SELECT task FROM coverage UNION ALL SELECT task FROM coverage) AS n FROM task_events",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r",
+        "DROP TABLE task_events",
+        "SELECT * FROM no_such_table",
+    ] {
+        let refused = ask(query).ends(2);
+        assert!(!refused.err.contains("polars"), "{}", refused.err);
+        let advised = refused.err.lines().find_map(|line| line.split_once("a query that runs: "));
+        let (_, advised) = advised.unwrap_or_else(|| panic!("{query}\n{}", refused.err));
+        ask(advised).ends(0);
+    }
+}
+
+#[test]
+fn a_common_table_expression_may_be_named_like_a_table() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    let ask = |query: &str| desk.run(&["query", query, "a.json", "-q", "--format", "csv"]).ends(0).out;
+    assert_eq!(ask("WITH coverage AS (SELECT 1 AS one) SELECT * FROM coverage"), "one\n1\n");
+    let own = "WITH coverage AS (SELECT task FROM coverage) SELECT * FROM coverage";
+    assert_eq!(ask(own), "task\nt\n");
+}
+
+#[test]
+fn a_condition_on_one_side_of_a_join_is_looked_up_there() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    let ask = |query: &str| desk.run(&["query", query, "a.json", "-q", "--format", "csv"]).ends(0).out;
+    let on = "SELECT a.task, b.task AS other FROM coverage a LEFT JOIN coverage b ON a.task = b.task AND b.events = 2";
+    assert_eq!(ask(on), "task,other\nt,\n");
+    assert_eq!(ask("SELECT -7 % 3 AS m FROM coverage"), "m\n-1\n");
 }
 
 #[test]
@@ -127,6 +169,64 @@ fn a_condition_is_over_the_answers_columns() {
     ask("events > 1 or node_class = 'x'").ends(0).says("is not known for 1 row");
     let own = desk.run(&["query", "SELECT COUNT(*) AS n FROM coverage", "a.json", "-q", "--fail-if", "n = 1"]);
     own.ends(4).says("n 1");
+}
+
+#[test]
+fn a_condition_holds_no_aggregate() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    let ask = |condition: &str| desk.run(&["query", "coverage", "a.json", "-q", "--fail-if", condition]);
+    ask("SUM(events) > 100").ends(2).says("looks at one row");
+    ask("events > AVG(events)").ends(2).says("looks at one row");
+    ask("events > (SELECT 1)").ends(2).says("no SELECT");
+    ask("events IS NOT NULL AND events >= 1e0").ends(4);
+    desk.run(&["report", "a.json", "-q", "--fail-if", "MAX(coverage.events) > 0"]).ends(2).says("looks at one row");
+}
+
+#[test]
+fn a_gate_over_nothing_fails_and_writes_nothing() {
+    let desk = Desk::new();
+    desk.file("a.json", allocation("a", "n", "j"));
+    let gate = |flags: &[&str]| {
+        let query = ["query", "coverage", "a.json", "--format", "csv", "-o", "out.csv", "--fail-if", "events > 100"];
+        desk.run(&[&query[..], flags].concat())
+    };
+    for (flags, why) in [
+        (&["--job", "k"][..], "no allocation of any time matches --job k"),
+        (&["--namespace", "m"], "matches --namespace m"),
+        (&["--prefix", "b"], "matches --prefix b"),
+        (&["--since", "2027-01-01"], "observed in the period"),
+        (&["--until", "2020-01-01"], "observed in the period"),
+        (&["--since", "1h", "--until", "2h"], "--since is not before --until"),
+    ] {
+        gate(flags).ends(1).says(why).says("nothing was written");
+        assert_eq!(desk.names(), ["a.json"], "{flags:?}");
+        let report = ["report", "a.json", "--fail-if", "restarts.restarts > 100"];
+        desk.run(&[&report[..], flags].concat()).ends(1).says(why);
+        desk.run(&[&["report", "a.json"], flags].concat()).ends(0).says("warning: ").says(why);
+        let quiet = desk.run(&[&["report", "a.json", "--allow-empty"], flags].concat()).ends(0);
+        assert!(!quiet.err.contains(why), "{}", quiet.err);
+        gate(&[flags, &["--allow-empty"]].concat()).ends(0);
+        std::fs::remove_file(desk.path("out.csv")).expect("a file");
+    }
+    // A statistic without rows in a time that was observed is a result, and so is a job without restarts.
+    gate(&["--since", "1h", "--job", "j"]).ends(0);
+    let none = ["query", "failures", "a.json", "-q", "--fail-if", "attempt > 0", "--since", "1h"];
+    desk.run(&none).ends(0);
+}
+
+#[test]
+fn a_gate_over_a_lake_looks_for_allocations_of_any_time() {
+    let desk = Desk::new();
+    desk.file("old/20261101T000000Z.json", format!("[{}]", allocation("a", "n", "old")));
+    desk.file("new/20261125T000000Z.json", format!("[{}]", allocation("b", "n", "new")).replace("17954", "17955"));
+    desk.run(&["ingest", "--lake", "lake", "old", "new", "-q"]).ends(0);
+    let gate = |job: &str| desk.run(&["query", "coverage", "lake", "--job", job, "--fail-if", "events > 100"]);
+    gate("new").ends(0);
+    gate("old").ends(0);
+    gate("none").ends(1).says("no allocation of any time matches --job none");
+    let region = ["query", "coverage", "lake", "--region", "none", "--fail-if", "events > 100"];
+    desk.run(&region).ends(1).says("matches --region none");
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) ->
         let place = Place::begin(None)?;
         let store = place.store();
         let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+        gathered.expect_something(false, console)?;
         for table in wanted {
             render::table(
                 &store,
@@ -166,6 +167,7 @@ fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) ->
     let output = args.begin()?;
     let store = Store::at(&output.store());
     let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+    gathered.expect_something(false, console)?;
     let files = args.write(wanted, &store, &output)?;
     interrupt::undisturbed(|unfinished| {
         *unfinished = None;

@@ -128,6 +128,29 @@ pub struct Needs {
 pub struct Gathered {
     pub summary: Summary,
     pub exit: Exit,
+    /// Why filters and period leave nothing to look at, if they do.
+    pub nothing: Option<String>,
+}
+
+impl Gathered {
+    /// Warns if there is nothing to look at; with conditions on it, fails.
+    ///
+    /// # Errors
+    /// When nothing is selected and there are conditions, which would all seem to be met by it.
+    pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
+        match &self.nothing {
+            Some(why) if has_conditions => {
+                bail!(
+                    "{why}, so --fail-if has nothing to judge; nothing was written (--allow-empty: that is an answer)"
+                )
+            }
+            Some(why) => {
+                console.say_if(Loudness::Usual, &format!("warning: {why}"));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where a result for reading goes, and the store in which it is computed. Both go if the program is told to stop.
@@ -347,6 +370,9 @@ impl Args {
         let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
         tables.insert(Table::Snapshots); // its newest observation is what spans count from
+        if self.counts_allocations() {
+            tables.insert(Table::AllocationHistory); // says whether the filters match anything
+        }
         if self.reading.going_on().is_some() {
             console.done(); // how far it is has no meaning
         }
@@ -374,8 +400,9 @@ impl Args {
             tell_summary(&summary, self.is_filtered(), lost, console);
         }
         self.warn_of_idle_flags(&views, console);
+        let nothing = self.selects_nothing(store)?;
         let exit = if summary.rejected > 0 { Exit::Rejected } else { Exit::Done };
-        Ok(Gathered { summary, exit })
+        Ok(Gathered { summary, exit, nothing })
     }
 
     /// Reads the sources into the store's tables: lakes first.
@@ -463,12 +490,8 @@ impl Args {
         deliver: &mut Deliver<'_>,
     ) -> anyhow::Result<()> {
         let lake = Lake::open(text)?;
-        let wanted = lake::read::Wanted {
-            region: self.reading.region.clone(),
-            filter: self.reading.filter(self.job()?),
-            span,
-            since: self.since,
-        };
+        let wanted =
+            lake::read::Wanted { region: self.reading.region.clone(), filter: self.filter()?, span, since: self.since };
         let found = lake::read::rows(&lake, tables, &wanted, deliver)?;
         summary.documents += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
         let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
@@ -502,8 +525,12 @@ impl Args {
         Period { since: self.since, until: self.until }
     }
 
-    fn is_filtered(&self) -> bool {
-        self.reading.namespace.is_some() || self.job.is_some() || !self.reading.prefix.is_empty()
+    /// Which allocations count.
+    ///
+    /// # Errors
+    /// When `--job` is not a glob.
+    pub fn filter(&self) -> anyhow::Result<Filter> {
+        Ok(self.reading.filter(self.job()?))
     }
 
     fn job(&self) -> anyhow::Result<Option<Glob>> {

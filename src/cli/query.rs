@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::console::{Console, Loudness};
+use super::console::Console;
 use super::input::{self, Needs, Place};
 use super::{fail_if, interrupt, print, target};
 use crate::error::{Exit, Refused, Usage};
@@ -26,9 +26,11 @@ Examples:
   alloclog query mine.sql dumps/ --format csv -o mine.csv
   alloclog query crash_loops dumps/ --fail-if 'restarts_last_hour > 5'   exit code 4 if one loops so fast
 
-SQL is one SELECT over the stored tables and views; `alloclog schema` names their columns. Moments `x_at` are UTC
-without a time zone, and arithmetic is done on their twins `x_at_ns`. The engine is polars: where it is known to answer
-wrongly, the text is refused. A SUM of nothing but nulls is 0 here, and null elsewhere.";
+SQL is one SELECT, with WITH, joins, groups, windows, subqueries and UNION, over the stored tables and views; `alloclog
+schema` names their columns. It means what it means in DuckDB, but for this: NOW(), CURRENT_TIMESTAMP and CURRENT_DATE are the
+newest observation, so that the same input gives the same answer; SUM and arithmetic of integers that do not fit a BIGINT are
+refused; columns of an answer are no lists and no spans of time. Moments `x_at` are UTC; arithmetic is done on their twins
+`x_at_ns`, or with INTERVAL. What is not supported is refused, with a query that runs. docs/semantics.md lists the functions.";
 
 /// Ask for a table or a statistic by name, or with SQL of one's own
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,9 @@ pub struct Args {
     /// End with exit code 4 if this SQL condition over the answer's columns holds for any row; may be repeated
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<String>,
+    /// Take filters and a period that select nothing for an answer: do not warn, and judge --fail-if by it
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -69,9 +74,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let inputs = args.input.inputs()?;
     let console = Console::new(args.input.loudness(), &inputs);
-    for warning in &question.warnings {
-        console.say_if(Loudness::Usual, &format!("warning: {warning}"));
-    }
     interrupt::listen()?;
     if let Some(file) = output {
         let query = args.query.as_deref().map(Path::new);
@@ -81,6 +83,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let store = place.store();
     let needs = Needs { tables: question.tables.clone(), views: question.views.clone(), lake_span: Some(USUAL_SPAN) };
     let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
+    if !args.allow_empty {
+        gathered.expect_something(!conditions.is_empty(), &console)?;
+    }
     query::ask(&store, &question, ANSWER)?;
     let schema = render::plain_schema(&store, ANSWER)?;
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();

@@ -59,6 +59,9 @@ pub struct Args {
     /// End with exit code 4 if this SQL condition over a view's columns holds for any row; may be repeated
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<String>,
+    /// Take filters and a period that select nothing for an answer: do not warn, and judge --fail-if by it
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 /// What a report is written as.
@@ -103,6 +106,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
     let gathered = args.input.gather(&inputs, &needs, &store, &console, show)?;
+    if !args.allow_empty {
+        gathered.expect_something(!conditions.is_empty(), &console)?;
+    }
     let text = args.text(&store, &gathered.summary)?;
     if in_place {
         Term::stdout().clear_screen()?;

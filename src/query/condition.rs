@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Query, Value, ValueWithSpan, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Query, VisitMut, VisitorMut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::{By, View, question, view};
+use super::{By, View, question, sql, view};
 use crate::error::Refused;
 
 /// An SQL expression over the columns of one result.
@@ -118,17 +118,6 @@ impl VisitorMut for Reading {
         ControlFlow::Break(())
     }
 
-    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
-        // The engine knows no exponents.
-        if let Value::Number(digits, _) = &mut value.value
-            && digits.contains(['e', 'E'])
-            && let Ok(number) = digits.parse::<f64>()
-        {
-            *digits = number.to_string();
-        }
-        ControlFlow::Continue(())
-    }
-
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(column) => {
@@ -145,6 +134,13 @@ impl VisitorMut for Reading {
                 *expr = Expr::Identifier(column.clone());
                 // The new expression is not to be met as a bare column.
                 return ControlFlow::Continue(());
+            }
+            Expr::Function(function) if function.over.is_some() || sql::is_aggregate(&function.name.to_string()) => {
+                self.problem = Some(format!(
+                    "a condition looks at one row, and {function} at many; write a query that aggregates: alloclog \
+                     query \"SELECT … AS n FROM …\" --fail-if 'n > 0'"
+                ));
+                return ControlFlow::Break(());
             }
             _ => {}
         }
@@ -176,11 +172,14 @@ mod tests {
             ("restarts.restarts >", "not a condition"),
             ("restarts.restarts > 1 2", "behind its end"),
             ("1 > 0", "names no column"),
+            ("SUM(restarts.restarts) > 1", "looks at one row"),
+            ("restarts.restarts > avg(restarts.restarts)", "looks at one row"),
+            ("ROW_NUMBER() OVER (ORDER BY restarts.restarts) > 1", "looks at one row"),
         ] {
             let refused = Condition::qualified(text, &By::default()).unwrap_err();
             assert!(refused.problem.contains(word), "{text}: {}", refused.problem);
         }
         assert!(Condition::bare("restarts.restarts > 1").is_err());
-        assert_eq!(Condition::bare("restarts > 1e3").unwrap().sql, "restarts > 1000");
+        assert_eq!(Condition::bare("restarts > 1e3").unwrap().sql, "restarts > 1e3");
     }
 }

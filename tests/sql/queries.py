@@ -45,7 +45,7 @@ def advised(stderr):
 
 def ask_duckdb(db, sql):
     """As `ask`. NOW is the newest observation here and the wall clock there."""
-    newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchone()[0].isoformat()
+    newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchall()[0][0].isoformat()
     sql = re.sub(r"\b(NOW\(\)|CURRENT_TIMESTAMP)", f"TIMESTAMPTZ '{newest}'", sql)
     sql = sql.replace("CURRENT_DATE", f"DATE '{newest[:10]}'")
     return [[plain(value) for value in row] for row in db.sql(sql).fetchall()]

@@ -57,7 +57,7 @@ SELECT DISTINCT namespace, job_type FROM allocations ORDER BY namespace, job_typ
 -- Union of two lists
 SELECT job_id FROM failures UNION SELECT job_id FROM crash_loops ORDER BY job_id;
 -- Kept apart
-SELECT 'failure' AS kind, job_id, failed_at AS at FROM failures UNION ALL SELECT 'reschedule' AS kind, job_id, replaced_at AS at FROM reschedules ORDER BY at, kind, job_id;
+SELECT 'failure' AS kind, job_id, failed_at AS happened_at FROM failures UNION ALL SELECT 'reschedule' AS kind, job_id, replaced_at AS happened_at FROM reschedules ORDER BY happened_at, kind, job_id;
 -- In one and not the other
 SELECT job_id FROM task_states EXCEPT SELECT job_id FROM failures ORDER BY job_id;
 -- In both

@@ -15,7 +15,7 @@ SELECT t.alloc_id, t.task, (SELECT MAX(e.event_at) FROM task_events e WHERE e.al
 -- In HAVING
 SELECT job_id, COUNT(*) AS n FROM task_events GROUP BY job_id HAVING COUNT(*) > (SELECT COUNT(*) FROM failures WHERE class = 'oom') ORDER BY job_id;
 -- Events of the last ten minutes of the recording
-SELECT event_type, COUNT(*) AS n FROM task_events WHERE event_at_ns > (SELECT MAX(observed_at_ns) FROM snapshots) - 600 * 1000000000 GROUP BY event_type ORDER BY event_type;
+SELECT event_type, COUNT(*) AS n FROM task_events WHERE event_at_ns > (SELECT MAX(observed_at_ns) FROM snapshots) - 600000000000 GROUP BY event_type ORDER BY event_type;
 -- Tasks that failed
 SELECT job_id, task, alloc_id FROM task_states WHERE alloc_id IN (SELECT alloc_id FROM failures) ORDER BY job_id, task, alloc_id;
 -- Tasks that did not

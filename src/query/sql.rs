@@ -1,0 +1,380 @@
+//! Answers a user's SELECT: from the parsed text to lazy frames of the engine, polars.
+//!
+//! The engine's own SQL front end answers some SQL wrongly without a word (see docs/design.md), so that only our views,
+//! which are tested for that, go through it. Here names, types, nulls, groups, windows and joins get the meaning that
+//! DuckDB gives them, and whatever is not listed is refused. A query reaches the tables that it is given and nothing
+//! else: no function and no name opens a file.
+//!
+//! One SELECT is planned in phases, and the frame grows a column for each intermediate value: FROM and WHERE over rows,
+//! then groups, then windows, then the result.
+
+mod aggregate;
+mod cast;
+mod compute;
+mod expr;
+mod from;
+mod function;
+mod group;
+mod like;
+mod moment;
+mod operator;
+mod refusal;
+mod select;
+mod set;
+mod sorted;
+mod subquery;
+mod text;
+mod time;
+mod window;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use polars::prelude::{DataFrame, DataType, Expr, IntoLazy, LazyFrame, PlSmallStr, TimeUnit, col};
+use sqlparser::ast::{self, Cte, LimitClause, Query, SetExpr, Statement, visit_relations};
+
+use crate::error::Refused;
+pub use aggregate::is_aggregate;
+use refusal::{Failures, refused, refused_with};
+use select::Select;
+
+/// The types that a value can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// NULL without a type.
+    Null,
+    Bool,
+    /// Any width; computed with 64 bits.
+    Int,
+    Float,
+    Text,
+    /// Microseconds since 1970, UTC.
+    Timestamp,
+    Date,
+    /// Microseconds between two moments, as an integer.
+    Span,
+}
+
+impl Kind {
+    /// The kind of a column of the engine.
+    fn of(dtype: &DataType) -> anyhow::Result<Kind> {
+        Ok(match dtype {
+            DataType::Null => Kind::Null,
+            DataType::Boolean => Kind::Bool,
+            kind if kind.is_integer() => Kind::Int,
+            kind if kind.is_float() => Kind::Float,
+            DataType::String => Kind::Text,
+            DataType::Datetime(TimeUnit::Microseconds, _) => Kind::Timestamp,
+            DataType::Date => Kind::Date,
+            other => anyhow::bail!("a column has the type {other}"),
+        })
+    }
+
+    /// The engine's type for computed values of this kind.
+    fn dtype(self) -> DataType {
+        match self {
+            Kind::Null => DataType::Null,
+            Kind::Bool => DataType::Boolean,
+            Kind::Int | Kind::Span => DataType::Int64,
+            Kind::Float => DataType::Float64,
+            Kind::Text => DataType::String,
+            Kind::Timestamp => DataType::Datetime(TimeUnit::Microseconds, None),
+            Kind::Date => DataType::Date,
+        }
+    }
+
+    /// Its name in SQL.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Null => "NULL",
+            Kind::Bool => "BOOLEAN",
+            Kind::Int => "BIGINT",
+            Kind::Float => "DOUBLE",
+            Kind::Text => "VARCHAR",
+            Kind::Timestamp => "TIMESTAMP",
+            Kind::Date => "DATE",
+            Kind::Span => "INTERVAL",
+        }
+    }
+}
+
+/// A constant, as far as its use depends on its value.
+#[derive(Debug, Clone, PartialEq)]
+enum Constant {
+    Int(i64),
+    /// A number with a decimal point: halves are rounded away from zero.
+    Decimal(f64),
+    Text(String),
+    /// Months and microseconds.
+    Span(i64, i64),
+}
+
+/// An expression with its kind.
+#[derive(Debug, Clone)]
+struct Typed {
+    expr: Expr,
+    kind: Kind,
+    constant: Option<Constant>,
+}
+
+impl Typed {
+    fn new(expr: Expr, kind: Kind) -> Typed {
+        Typed { expr, kind, constant: None }
+    }
+
+    /// A column of the frame.
+    fn column(id: &PlSmallStr, kind: Kind) -> Typed {
+        Typed::new(col(id.clone()), kind)
+    }
+
+    /// The text of a constant.
+    fn text(&self) -> Option<&str> {
+        if let Some(Constant::Text(text)) = &self.constant { Some(text) } else { None }
+    }
+
+    /// The value of a constant integer.
+    fn int(&self) -> Option<i64> {
+        if let Some(Constant::Int(n)) = self.constant { Some(n) } else { None }
+    }
+}
+
+/// A column that a name can mean.
+#[derive(Debug, Clone)]
+struct Column {
+    /// The name or alias of its table; empty where it has none.
+    relation: String,
+    /// Its name.
+    name: String,
+    /// What it is called in the frame: unique in the whole query.
+    id: PlSmallStr,
+    kind: Kind,
+    /// Whether only a qualified name means it: USING shows the column of one side.
+    is_hidden: bool,
+}
+
+/// Rows with named columns: a table, a common table expression, the result of a SELECT.
+#[derive(Clone)]
+struct Rows {
+    frame: LazyFrame,
+    columns: Vec<Column>,
+}
+
+/// Plans queries over given tables.
+struct Planner {
+    tables: BTreeMap<String, LazyFrame>,
+    /// The newest trusted observation in microseconds since 1970.
+    now: Option<i64>,
+    /// Common table expressions in scope, the innermost last.
+    ctes: Vec<(String, Rc<Rows>)>,
+    next: usize,
+    failures: Failures,
+    /// The whole query, for advice.
+    whole: Query,
+}
+
+/// Answers a query over these tables. `now` is the newest trusted observation, in microseconds since 1970.
+///
+/// # Errors
+/// [`Refused`], with a query that runs, where the text asks for what is not supported or a value cannot be computed.
+pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i64>) -> Result<DataFrame, Refused> {
+    let fallback = fallback(query, &tables);
+    let mut planner =
+        Planner { tables, now, ctes: Vec::new(), next: 0, failures: Failures::default(), whole: query.clone() };
+    // The engine panics where it has not foreseen something; the answer to that is not a backtrace.
+    let answered = catch_unwind(AssertUnwindSafe(|| {
+        let rows = planner.query(query)?;
+        planner.check_spans(&rows)?;
+        let names = unique(rows.columns.iter().map(|column| column.name.clone()));
+        let named = rows.columns.iter().zip(&names).map(|(column, name)| {
+            let value = col(column.id.clone()).alias(name.as_str());
+            // A null without a type has no form in a file.
+            if column.kind == Kind::Null { value.cast(DataType::String) } else { value }
+        });
+        planner.collect(rows.frame.select(named.collect::<Vec<_>>()))
+    }));
+    let unexpected = || Refused::because("the query cannot be computed: the engine has no answer to it".to_owned());
+    let error = match answered {
+        Ok(Ok(frame)) => return Ok(frame),
+        Ok(Err(error)) => error.downcast::<Refused>().unwrap_or_else(|_| unexpected()),
+        Err(_) => unexpected(),
+    };
+    Err(error.with_query(fallback))
+}
+
+/// A query over the first table that this one names, for advice where there is nothing better.
+fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
+    let mut first = None;
+    let _ = visit_relations(query, |name| {
+        let name = name.to_string().to_lowercase();
+        if first.is_none() && tables.contains_key(&name) {
+            first = Some(name);
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    format!("SELECT * FROM {} LIMIT 10", first.as_deref().unwrap_or("task_events"))
+}
+
+/// Names of which none occurs twice: a file cannot hold two columns of one name.
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::new();
+    for name in names {
+        let mut free = name.clone();
+        let mut number = 1;
+        while taken.contains(&free) {
+            free = format!("{name}_{number}");
+            number += 1;
+        }
+        taken.push(free);
+    }
+    taken
+}
+
+impl Planner {
+    /// A name for a column of a frame that no other has.
+    fn fresh(&mut self) -> PlSmallStr {
+        self.next += 1;
+        format!("#{}", self.next).into()
+    }
+
+    /// Computes a frame.
+    fn collect(&self, frame: LazyFrame) -> anyhow::Result<DataFrame> {
+        // What an expression of ours refuses comes back as an error of the engine.
+        frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), anyhow::Error::from))
+    }
+
+    /// The whole query with one expression in the place of another.
+    fn instead(&self, old: &ast::Expr, new: &str) -> String {
+        let old = old.to_string();
+        let mut query = self.whole.clone();
+        let _ = ast::visit_expressions_mut(&mut query, |expr| {
+            if expr.to_string() == old
+                && let Some(new) = parse(new)
+            {
+                *expr = new;
+                return std::ops::ControlFlow::Break(());
+            }
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        query.to_string()
+    }
+
+    /// Refuses spans of time as columns of the answer: formats write them differently.
+    fn check_spans(&self, rows: &Rows) -> anyhow::Result<()> {
+        let Some(span) = rows.columns.iter().find(|column| column.kind == Kind::Span) else { return Ok(()) };
+        let problem = format!("column {} is a span of time, which formats write differently", span.name);
+        let advice = "subtract the moments' twins, `x_at_ns`, which gives nanoseconds, or take seconds";
+        let item = match self.whole.body.as_ref() {
+            SetExpr::Select(select) => select.projection.iter().find_map(|item| match item {
+                ast::SelectItem::UnnamedExpr(expr) if expr.to_string() == span.name => Some(expr),
+                ast::SelectItem::ExprWithAlias { expr, alias } if alias.value == span.name => Some(expr),
+                _ => None,
+            }),
+            _ => None,
+        };
+        let runs = item.map(|expr| self.instead(expr, &format!("EXTRACT(EPOCH FROM ({expr}))")));
+        Err(refused_with(problem, advice, runs))
+    }
+
+    /// Plans a query with its common table expressions, order and limit.
+    fn query(&mut self, query: &Query) -> anyhow::Result<Rows> {
+        let scope = self.ctes.len();
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return Err(refused("WITH RECURSIVE is not supported"));
+            }
+            for cte in &with.cte_tables {
+                let rows = self.cte(cte, query)?;
+                self.ctes.push((cte.alias.name.value.to_lowercase(), Rc::new(rows)));
+            }
+        }
+        if query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties || fetch.percent) {
+            return Err(refused("FETCH … WITH TIES and PERCENT are not supported"));
+        }
+        if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+            return Err(refused("FOR and |> after a query are not supported"));
+        }
+        let order = query.order_by.as_ref();
+        let rows = match query.body.as_ref() {
+            SetExpr::Select(select) => Select::plan(self, select, order)?,
+            body => {
+                let rows = self.body(body)?;
+                self.order(rows, order)?
+            }
+        };
+        self.ctes.truncate(scope);
+        self.limit(rows, query)
+    }
+
+    /// Plans a common table expression; one that is read more than once is computed now, and once.
+    fn cte(&mut self, cte: &Cte, query: &Query) -> anyhow::Result<Rows> {
+        let mut rows = self.query(&cte.query)?;
+        rename(&mut rows, &cte.alias)?;
+        let name = cte.alias.name.value.to_lowercase();
+        let mut uses = 0;
+        let _ = visit_relations(query, |relation| {
+            uses += usize::from(relation.to_string().to_lowercase() == name);
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        if uses > 1 {
+            rows.frame = self.collect(rows.frame)?.lazy();
+        }
+        Ok(rows)
+    }
+
+    fn limit(&mut self, rows: Rows, query: &Query) -> anyhow::Result<Rows> {
+        let (limit, offset) = match &query.limit_clause {
+            None => (None, None),
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            Some(_) => return Err(refused("LIMIT … BY is not supported")),
+        };
+        let limit = limit.or(query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref()));
+        let number = |expr: Option<&ast::Expr>| match expr {
+            None => Ok(None),
+            Some(expr) => {
+                expr.to_string().parse::<u32>().map(Some).map_err(|_| refused(format!("LIMIT {expr} is not a number")))
+            }
+        };
+        let (limit, offset) = (number(limit)?, number(offset)?);
+        if limit.is_none() && offset.is_none() {
+            return Ok(rows);
+        }
+        let frame = rows.frame.slice(i64::from(offset.unwrap_or(0)), limit.unwrap_or(u32::MAX));
+        Ok(Rows { frame, columns: rows.columns })
+    }
+}
+
+/// Gives the columns of some rows the table name and column names of an alias.
+fn rename(rows: &mut Rows, alias: &ast::TableAlias) -> anyhow::Result<()> {
+    if alias.columns.len() > rows.columns.len() {
+        return Err(refused(format!("{alias} names more columns than there are")));
+    }
+    for (column, named) in rows.columns.iter_mut().zip(&alias.columns) {
+        column.name.clone_from(&named.name.value);
+    }
+    for column in &mut rows.columns {
+        column.relation.clone_from(&alias.name.value);
+        column.is_hidden = false;
+    }
+    Ok(())
+}
+
+/// Parses an expression that this module has written.
+fn parse(text: &str) -> Option<ast::Expr> {
+    let statements =
+        sqlparser::parser::Parser::parse_sql(&sqlparser::dialect::GenericDialect {}, &format!("SELECT {text}")).ok()?;
+    let [Statement::Query(query)] = statements.as_slice() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.as_slice() {
+        [ast::SelectItem::UnnamedExpr(expr)] => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+/// Whether two names mean the same: SQL does not tell cases apart.
+fn same_name(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}

@@ -1,0 +1,322 @@
+//! From one type to another: by itself, where SQL does so, and by CAST.
+
+use polars::prelude::{DataType, Expr, NULL, RoundMode, lit};
+use sqlparser::ast;
+
+use super::compute::{self, OfText};
+use super::moment;
+use super::refusal::{Check, refused, refused_with};
+use super::select::Select;
+use super::{Constant, Kind, Typed};
+use crate::error::Refused;
+
+/// A null of a kind.
+pub fn null(kind: Kind) -> Expr {
+    lit(NULL).cast(kind.dtype())
+}
+
+/// A moment in microseconds since 1970.
+pub fn timestamp(micros: i64) -> Expr {
+    lit(micros).cast(Kind::Timestamp.dtype())
+}
+
+/// A day in days since 1970.
+pub fn date(days: i32) -> Expr {
+    lit(days).cast(DataType::Date)
+}
+
+/// The kind that holds values of both, if they can stand beside one another.
+pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
+    let is_constant = |value: &Typed| value.text().is_some();
+    Some(match (one.kind, other.kind) {
+        (a, b) if a == b => a,
+        (Kind::Null, kind) | (kind, Kind::Null) => kind,
+        (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
+        (Kind::Date, Kind::Timestamp) | (Kind::Timestamp, Kind::Date) => Kind::Timestamp,
+        // A day beside a text with a time is a moment.
+        (Kind::Date, Kind::Text) if other.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
+            Kind::Timestamp
+        }
+        (Kind::Text, Kind::Date) if one.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
+            Kind::Timestamp
+        }
+        (kind, Kind::Text) if is_constant(other) => kind,
+        (Kind::Text, kind) if is_constant(one) => kind,
+        _ => return None,
+    })
+}
+
+impl Select<'_> {
+    /// A value as a kind that it has by itself: numbers of another width, days as moments, constant texts.
+    pub fn coerce(&self, value: Typed, kind: Kind, place: &str) -> anyhow::Result<Typed> {
+        if value.kind == kind && kind != Kind::Int {
+            return Ok(value);
+        }
+        let wrong = |problem: String| Err(refused(format!("{place}: {problem}")));
+        let text = value.text().map(str::to_owned);
+        let expr = match (value.kind, kind) {
+            (Kind::Null, _) => null(kind),
+            (Kind::Int, Kind::Int | Kind::Float) | (Kind::Date, Kind::Timestamp) => value.expr.cast(kind.dtype()),
+            (Kind::Text, _) => {
+                let Some(text) = text else {
+                    return wrong(format!("a text is not {}; CAST it", article(kind)));
+                };
+                let read = match kind {
+                    Kind::Timestamp => moment::parse(&text).map(timestamp),
+                    Kind::Date => moment::parse_date(&text).map(date),
+                    Kind::Int => text.trim().parse::<i64>().ok().map(lit),
+                    Kind::Float => text.trim().parse::<f64>().ok().map(lit),
+                    Kind::Bool => boolean(&text).map(lit),
+                    Kind::Span => moment::span(&text).filter(|(months, _)| *months == 0).map(|(_, micros)| lit(micros)),
+                    _ => None,
+                };
+                match read {
+                    Some(expr) => expr,
+                    None => return wrong(format!("'{text}' is not {}", article(kind))),
+                }
+            }
+            (from, _) => return wrong(format!("{} where {} is needed", article(from), article(kind))),
+        };
+        Ok(Typed::new(expr, kind))
+    }
+
+    /// An integer of 64 bits.
+    pub fn int(&self, value: Typed, place: &str) -> anyhow::Result<Expr> {
+        Ok(self.coerce(value, Kind::Int, place)?.expr)
+    }
+
+    /// A text.
+    pub fn text(&self, value: Typed, place: &str) -> anyhow::Result<Expr> {
+        Ok(self.coerce(value, Kind::Text, place)?.expr)
+    }
+
+    /// A condition.
+    pub fn condition(&mut self, expr: &ast::Expr) -> anyhow::Result<Expr> {
+        let value = self.expr(expr)?;
+        Ok(self.coerce(value, Kind::Bool, &expr.to_string())?.expr)
+    }
+
+    /// Values as the one kind that holds them all.
+    pub fn alike(&self, values: Vec<Typed>, place: &str) -> anyhow::Result<(Vec<Expr>, Kind)> {
+        let mut all = Typed::new(lit(NULL), Kind::Null);
+        for value in &values {
+            let Some(kind) = common(&all, value) else {
+                let (one, other) = (article(all.kind), article(value.kind));
+                return Err(refused(format!("{place}: {one} and {other} do not go together; CAST one of them")));
+            };
+            let constant = if kind == Kind::Text || all.kind == Kind::Null { value.constant.clone() } else { None };
+            all =
+                Typed { kind, constant: constant.filter(|_| all.kind == Kind::Null || all.constant.is_some()), ..all };
+        }
+        let exprs = values.into_iter().map(|value| Ok(self.coerce(value, all.kind, place)?.expr));
+        Ok((exprs.collect::<anyhow::Result<_>>()?, all.kind))
+    }
+
+    /// CAST and TRY_CAST; `whole` is the expression.
+    pub fn cast(
+        &self,
+        value: Typed,
+        target: &ast::DataType,
+        is_try: bool,
+        whole: &ast::Expr,
+        inner: &ast::Expr,
+    ) -> anyhow::Result<Typed> {
+        let Some(target) = Target::of(target) else {
+            return Err(refused(format!("{whole}: the type {target} is not supported")));
+        };
+        let reason = |problem: String, instead: String| {
+            let advice = vec![format!("write {instead}")];
+            let refused = Refused { problem: format!("{whole}: {problem}"), advice };
+            Check::new(&self.planner.failures, refused.with_query(self.planner.instead(whole, &instead)))
+        };
+        let wide = reason(format!("a value does not fit {}", target.name), format!("CAST({inner} AS DOUBLE)"));
+        let no_value = reason(
+            format!("a text is not {}", article(target.kind)),
+            format!("TRY_CAST({inner} AS {})", target.kind.name()),
+        );
+        let constant = value.text().map(|text| Constant::Text(text.to_owned()));
+        let guarded = |value: Typed| self.guarded(value.expr, value.kind);
+        let expr = match (value.kind, target.kind) {
+            (Kind::Null, kind) => null(kind),
+            (Kind::Int, Kind::Int) => match target.range {
+                None => value.expr.cast(DataType::Int64),
+                Some((least, most)) => compute::int_of_int(guarded(value), move |n| {
+                    if (least..=most).contains(&n) {
+                        Ok(Some(n))
+                    } else if is_try {
+                        Ok(None)
+                    } else {
+                        Err(wide.fail())
+                    }
+                }),
+            },
+            (Kind::Float, Kind::Int) => {
+                let is_decimal = matches!(value.constant, Some(Constant::Decimal(_)));
+                let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
+                compute::int_of_float(guarded(value), move |x| {
+                    // Halves of a double go to the even number, of a decimal away from zero.
+                    let whole = if is_decimal { x.round() } else { x.round_ties_even() };
+                    // 2^63 is the first double beyond the largest integer.
+                    let fits = whole >= -9_223_372_036_854_775_808.0 && whole < 9_223_372_036_854_775_808.0;
+                    if fits && (least..=most).contains(&(whole as i64)) {
+                        Ok(Some(whole as i64))
+                    } else if is_try {
+                        Ok(None)
+                    } else {
+                        Err(wide.fail())
+                    }
+                })
+            }
+            (Kind::Int | Kind::Float, Kind::Float) => match target.scale {
+                None => value.expr.cast(DataType::Float64),
+                Some(scale) => value.expr.cast(DataType::Float64).round(scale, RoundMode::HalfAwayFromZero),
+            },
+            (Kind::Bool, Kind::Int | Kind::Float) | (Kind::Date, Kind::Timestamp) => {
+                value.expr.cast(target.kind.dtype())
+            }
+            (Kind::Int, Kind::Bool) => value.expr.neq(lit(0i64)),
+            (Kind::Timestamp, Kind::Date) => value.expr.cast(DataType::Date),
+            (Kind::Text, Kind::Int) => {
+                let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
+                let read = move |text: &str| {
+                    let read = whole_number(text).filter(|n| (least..=most).contains(n));
+                    if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
+                };
+                compute::of_text(guarded(value), OfText::Int(Box::new(read)))
+            }
+            (Kind::Text, Kind::Float) => {
+                let read = move |text: &str| {
+                    let read = text.trim().parse::<f64>().ok();
+                    if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
+                };
+                compute::of_text(guarded(value), OfText::Float(Box::new(read)))
+            }
+            (Kind::Text, Kind::Bool) => {
+                let read = move |text: &str| {
+                    let read = boolean(text);
+                    if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
+                };
+                compute::of_text(guarded(value), OfText::Bool(Box::new(read)))
+            }
+            (Kind::Text, Kind::Timestamp | Kind::Date) => {
+                let is_day = target.kind == Kind::Date;
+                let read = move |text: &str| {
+                    let read = moment::parse(text);
+                    if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
+                };
+                let micros = compute::of_text(guarded(value), OfText::Int(Box::new(read)));
+                let moment = micros.cast(Kind::Timestamp.dtype());
+                if is_day { moment.cast(DataType::Date) } else { moment }
+            }
+            (Kind::Int, Kind::Text) => compute::text_of(value.expr, Kind::Int, |n| Some(n.to_string())),
+            (Kind::Float, Kind::Text) => value.expr.cast(DataType::String),
+            (Kind::Bool, Kind::Text) => {
+                let printed = |n| Some(if n == 0 { "false" } else { "true" }.to_owned());
+                compute::text_of(value.expr, Kind::Bool, printed)
+            }
+            (Kind::Date, Kind::Text) => {
+                compute::text_of(value.expr.cast(Kind::Timestamp.dtype()), Kind::Timestamp, |micros| {
+                    Some(moment::print(micros, "%Y-%m-%d"))
+                })
+            }
+            (Kind::Timestamp, Kind::Text) => {
+                let instead = format!("STRFTIME({inner}, '%Y-%m-%d %H:%M:%S')");
+                let runs = self.planner.instead(whole, &instead);
+                let problem = format!("{whole}: engines print moments differently");
+                return Err(refused_with(problem, &format!("name the form: {instead}"), Some(runs)));
+            }
+            (from, to) if from == to => value.expr,
+            (from, to) => {
+                return Err(refused(format!("{whole}: {} cannot become {}", article(from), article(to))));
+            }
+        };
+        let kind = target.kind;
+        Ok(Typed { expr, kind, constant: constant.filter(|_| kind == Kind::Text) })
+    }
+}
+
+/// A type that CAST names.
+struct Target {
+    kind: Kind,
+    name: String,
+    /// The least and the largest value, where they are not those of 64 bits.
+    range: Option<(i64, i64)>,
+    /// Digits behind the point.
+    scale: Option<u32>,
+}
+
+impl Target {
+    fn of(target: &ast::DataType) -> Option<Target> {
+        use ast::DataType as T;
+        let name = target.to_string().to_uppercase();
+        let base = name.split('(').next().unwrap_or_default().trim().to_owned();
+        let (mut range, mut scale) = (None, None);
+        let kind = match base.as_str() {
+            "TINYINT" | "INT1" => {
+                range = Some((i8::MIN.into(), i8::MAX.into()));
+                Kind::Int
+            }
+            "SMALLINT" | "INT2" => {
+                range = Some((i16::MIN.into(), i16::MAX.into()));
+                Kind::Int
+            }
+            "INT" | "INTEGER" | "INT4" | "SIGNED" => {
+                range = Some((i32::MIN.into(), i32::MAX.into()));
+                Kind::Int
+            }
+            "BIGINT" | "INT8" | "LONG" | "INT64" => Kind::Int,
+            "DOUBLE" | "DOUBLE PRECISION" | "FLOAT8" | "FLOAT64" => Kind::Float,
+            "DECIMAL" | "NUMERIC" | "DEC" => {
+                scale = Some(match target {
+                    T::Decimal(ast::ExactNumberInfo::PrecisionAndScale(_, scale))
+                    | T::Numeric(ast::ExactNumberInfo::PrecisionAndScale(_, scale))
+                    | T::Dec(ast::ExactNumberInfo::PrecisionAndScale(_, scale)) => u32::try_from(*scale).ok()?,
+                    T::Decimal(ast::ExactNumberInfo::Precision(_)) | T::Numeric(ast::ExactNumberInfo::Precision(_)) => {
+                        0
+                    }
+                    _ => 3,
+                });
+                Kind::Float
+            }
+            "VARCHAR" | "TEXT" | "STRING" | "CHAR" | "CHARACTER VARYING" | "CHARACTER" => Kind::Text,
+            "BOOLEAN" | "BOOL" => Kind::Bool,
+            "DATE" => Kind::Date,
+            "TIMESTAMP" | "DATETIME" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" | "TIMESTAMP WITHOUT TIME ZONE" => {
+                Kind::Timestamp
+            }
+            _ => return None,
+        };
+        Some(Target { kind, name: base, range, scale })
+    }
+}
+
+/// A kind with its article.
+pub fn article(kind: Kind) -> String {
+    match kind {
+        Kind::Null => "NULL".to_owned(),
+        Kind::Int => "an integer".to_owned(),
+        Kind::Float => "a number".to_owned(),
+        Kind::Text => "a text".to_owned(),
+        Kind::Bool => "a condition".to_owned(),
+        Kind::Timestamp => "a moment such as 2026-11-23T18:28:01Z".to_owned(),
+        Kind::Date => "a day such as 2026-11-23".to_owned(),
+        Kind::Span => "a span such as INTERVAL '90 minutes'".to_owned(),
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "y" => Some(true),
+        "false" | "f" | "0" | "no" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// The integer that a text names; one with a fraction is rounded, halves away from zero.
+fn whole_number(text: &str) -> Option<i64> {
+    let text = text.trim();
+    text.parse::<i64>().ok().or_else(|| {
+        let x = text.parse::<f64>().ok()?.round();
+        (x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0).then_some(x as i64)
+    })
+}

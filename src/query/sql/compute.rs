@@ -1,0 +1,196 @@
+//! Values of columns computed one by one, where the engine has no function or one of another meaning.
+
+use std::iter;
+
+use polars::prelude::{
+    BooleanChunked, Column, DataType, Expr, Field, Float64Chunked, Int64Chunked, IntoSeries, NewChunkedArray,
+    PolarsResult, StringChunked,
+};
+
+use super::Kind;
+
+/// A column of values of one type.
+enum Values {
+    Int(Int64Chunked),
+    Float(Float64Chunked),
+    Text(StringChunked),
+}
+
+fn ints(column: &Column) -> PolarsResult<Int64Chunked> {
+    Ok(column.as_materialized_series().cast(&DataType::Int64)?.i64()?.clone())
+}
+
+fn floats(column: &Column) -> PolarsResult<Float64Chunked> {
+    Ok(column.as_materialized_series().cast(&DataType::Float64)?.f64()?.clone())
+}
+
+fn texts(column: &Column) -> PolarsResult<StringChunked> {
+    Ok(column.as_materialized_series().cast(&DataType::String)?.str()?.clone())
+}
+
+/// How many rows there are: columns of one value stand for any number.
+fn height(columns: &[Column]) -> usize {
+    columns.iter().map(Column::len).find(|len| *len != 1).unwrap_or(1)
+}
+
+/// The values of a column, one that has a single value repeated.
+fn repeat<'v, T: Copy + 'v>(
+    mut values: impl Iterator<Item = Option<T>> + 'v,
+    own: usize,
+    height: usize,
+) -> Box<dyn Iterator<Item = Option<T>> + 'v> {
+    if own == height {
+        Box::new(values)
+    } else {
+        let one = values.next().flatten();
+        Box::new(iter::repeat_n(one, height))
+    }
+}
+
+fn field(kind: Kind) -> impl Fn(&polars::prelude::Schema, &[Field]) -> PolarsResult<Field> + Send + Sync + 'static {
+    move |_, fields| Ok(Field::new(fields[0].name().clone(), kind.dtype()))
+}
+
+/// One integer of two, where both are known.
+pub fn int_of_ints(
+    left: Expr,
+    right: Expr,
+    f: impl Fn(i64, i64) -> PolarsResult<Option<i64>> + Send + Sync + 'static,
+) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let (left, right) = (ints(&columns[0])?, ints(&columns[1])?);
+        let height = height(columns);
+        let pairs = repeat(left.iter(), left.len(), height).zip(repeat(right.iter(), right.len(), height));
+        let values = pairs.map(|pair| if let (Some(l), Some(r)) = pair { f(l, r) } else { Ok(None) });
+        let values = values.collect::<PolarsResult<Vec<_>>>()?;
+        Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
+    };
+    left.map_many(compute, &[right], field(Kind::Int))
+}
+
+/// One integer of another, where it is known.
+pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let values = ints(&columns[0])?;
+        let values = values.iter().map(|n| n.map_or(Ok(None), &f)).collect::<PolarsResult<Vec<_>>>()?;
+        Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
+    };
+    value.map_many(compute, &[], field(Kind::Int))
+}
+
+/// One integer of a float, where it is known.
+pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let values = floats(&columns[0])?;
+        let values = values.iter().map(|n| n.map_or(Ok(None), &f)).collect::<PolarsResult<Vec<_>>>()?;
+        Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
+    };
+    value.map_many(compute, &[], field(Kind::Int))
+}
+
+/// One float of two, where both are known.
+pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Send + Sync + 'static) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let (left, right) = (floats(&columns[0])?, floats(&columns[1])?);
+        let height = height(columns);
+        let pairs = repeat(left.iter(), left.len(), height).zip(repeat(right.iter(), right.len(), height));
+        let values: Vec<Option<f64>> = pairs.map(|(l, r)| Some(f(l?, r?))).collect();
+        Ok(Float64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
+    };
+    left.map_many(compute, &[right], field(Kind::Float))
+}
+
+/// What is computed of a text.
+pub enum OfText {
+    Int(Box<dyn Fn(&str) -> PolarsResult<Option<i64>> + Send + Sync>),
+    Float(Box<dyn Fn(&str) -> PolarsResult<Option<f64>> + Send + Sync>),
+    Bool(Box<dyn Fn(&str) -> PolarsResult<Option<bool>> + Send + Sync>),
+    Text(Box<dyn Fn(&str) -> PolarsResult<Option<String>> + Send + Sync>),
+}
+
+/// A value of a text, where it is known.
+pub fn of_text(value: Expr, f: OfText) -> Expr {
+    let kind = match f {
+        OfText::Int(_) => Kind::Int,
+        OfText::Float(_) => Kind::Float,
+        OfText::Bool(_) => Kind::Bool,
+        OfText::Text(_) => Kind::Text,
+    };
+    let compute = move |columns: &mut [Column]| {
+        let name = columns[0].name().clone();
+        let texts = texts(&columns[0])?;
+        let texts = texts.iter();
+        Ok(match &f {
+            OfText::Int(f) => {
+                let values = texts.map(|t| t.map_or(Ok(None), f)).collect::<PolarsResult<Vec<_>>>()?;
+                Int64Chunked::from_slice_options(name, &values).into_series()
+            }
+            OfText::Float(f) => {
+                let values = texts.map(|t| t.map_or(Ok(None), f)).collect::<PolarsResult<Vec<_>>>()?;
+                Float64Chunked::from_slice_options(name, &values).into_series()
+            }
+            OfText::Bool(f) => {
+                let values = texts.map(|t| t.map_or(Ok(None), f)).collect::<PolarsResult<Vec<_>>>()?;
+                BooleanChunked::from_slice_options(name, &values).into_series()
+            }
+            OfText::Text(f) => {
+                let values = texts.map(|t| t.map_or(Ok(None), f)).collect::<PolarsResult<Vec<_>>>()?;
+                StringChunked::from_iter_options(name, values.into_iter()).into_series()
+            }
+        }
+        .into())
+    };
+    value.map_many(compute, &[], field(kind))
+}
+
+/// A text of a text and numbers, where all are known.
+pub fn text_of_text_and_ints(
+    text: Expr,
+    numbers: &[Expr],
+    f: impl Fn(&str, &[i64]) -> String + Send + Sync + 'static,
+) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let height = height(columns);
+        let text = texts(&columns[0])?;
+        let numbers = columns[1..].iter().map(ints).collect::<PolarsResult<Vec<_>>>()?;
+        let mut rows: Vec<_> = numbers.iter().map(|n| repeat(n.iter(), n.len(), height)).collect();
+        let mut values = Vec::with_capacity(height);
+        for text in repeat(text.iter(), text.len(), height) {
+            let numbers: Vec<Option<i64>> = rows.iter_mut().map(|row| row.next().flatten()).collect();
+            let known: Option<Vec<i64>> = numbers.into_iter().collect();
+            values.push(text.zip(known).map(|(text, numbers)| f(text, &numbers)));
+        }
+        Ok(StringChunked::from_iter_options(columns[0].name().clone(), values.into_iter()).into_series().into())
+    };
+    text.map_many(compute, numbers, field(Kind::Text))
+}
+
+/// An integer of two texts, where both are known.
+pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Send + Sync + 'static) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let (left, right) = (texts(&columns[0])?, texts(&columns[1])?);
+        let height = height(columns);
+        let pairs = repeat(left.iter(), left.len(), height).zip(repeat(right.iter(), right.len(), height));
+        let values: Vec<Option<i64>> = pairs.map(|(l, r)| Some(f(l?, r?))).collect();
+        Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
+    };
+    left.map_many(compute, &[right], field(Kind::Int))
+}
+
+/// A text of any value, where it is known.
+pub fn text_of(value: Expr, kind: Kind, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
+    let compute = move |columns: &mut [Column]| {
+        let values = match kind {
+            Kind::Float => Values::Float(floats(&columns[0])?),
+            Kind::Text => Values::Text(texts(&columns[0])?),
+            _ => Values::Int(ints(&columns[0])?),
+        };
+        let texts: Vec<Option<String>> = match &values {
+            Values::Int(values) => values.iter().map(|n| n.and_then(&f)).collect(),
+            Values::Float(values) => values.iter().map(|n| n.map(|n| format!("{n:?}"))).collect(),
+            Values::Text(values) => values.iter().map(|text| text.map(str::to_owned)).collect(),
+        };
+        Ok(StringChunked::from_iter_options(columns[0].name().clone(), texts.into_iter()).into_series().into())
+    };
+    value.map_many(compute, &[], field(Kind::Text))
+}

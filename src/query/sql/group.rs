@@ -1,0 +1,213 @@
+//! GROUP BY: what rows are grouped by, and what goes on with the groups.
+
+use polars::prelude::{Expr, LazyFrame, PlSmallStr, col};
+use sqlparser::ast::{
+    self, GroupByExpr, OrderBy, Select as SelectAst, SelectItem, Visit, Visitor, visit_expressions_mut,
+};
+
+use super::refusal::{refused, refused_with};
+use super::select::Select;
+use super::{Typed, aggregate, same_name};
+
+impl Select<'_> {
+    /// The expressions to group by; `None` where rows are not grouped.
+    pub fn groups(&self, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Option<Vec<ast::Expr>>> {
+        let mut has_aggregate = HasAggregate::default();
+        let _ = select.projection.visit(&mut has_aggregate);
+        let _ = select.having.visit(&mut has_aggregate);
+        let _ = select.qualify.visit(&mut has_aggregate);
+        if let Some(order) = order {
+            let _ = order.visit(&mut has_aggregate);
+        }
+        let keys: Vec<ast::Expr> = match &select.group_by {
+            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs.clone(),
+            GroupByExpr::All(modifiers) if modifiers.is_empty() => {
+                let exprs = select.projection.iter().filter_map(|item| match item {
+                    SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+                    _ => None,
+                });
+                exprs.filter(|expr| !HasAggregate::is_in(expr)).cloned().collect()
+            }
+            _ => return Err(refused("GROUP BY … WITH is not supported")),
+        };
+        if keys.is_empty() && !has_aggregate.found {
+            return Ok(None);
+        }
+        let mut meant = Vec::new();
+        for key in keys {
+            if matches!(key, ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_)) {
+                let advice = "ask for each grouping by itself, and UNION ALL the answers";
+                return Err(refused_with(format!("GROUP BY {key} is not supported"), advice, None));
+            }
+            let key = match ordinal(&key) {
+                Some(number) => {
+                    item_at(select, number).ok_or_else(|| refused(format!("there is no column {number}")))?
+                }
+                None => key,
+            };
+            // A name means a column first, and an item of the result where there is no such column.
+            let key = match &key {
+                ast::Expr::Identifier(name) if self.resolve(std::slice::from_ref(name))?.is_none() => {
+                    let alias = self.aliases.iter().find(|(alias, _)| same_name(alias, &name.value));
+                    alias.map_or_else(|| key.clone(), |(_, meaning)| meaning.clone())
+                }
+                _ => key,
+            };
+            meant.push(key);
+        }
+        Ok(Some(meant))
+    }
+
+    /// Goes on with names that mean groups.
+    pub fn begin_groups(&mut self, keys: &[ast::Expr]) -> anyhow::Result<()> {
+        for key in keys {
+            let value = self.expr(key)?;
+            let id = self.planner.fresh();
+            self.before.push(value.expr.alias(id.clone()));
+            let canonical = self.canonical(key);
+            self.keys.push((canonical, Typed::column(&id, value.kind)));
+        }
+        self.is_grouped = true;
+        Ok(())
+    }
+
+    /// The column of a grouping expression.
+    pub fn key(&self, expr: &ast::Expr) -> Option<Typed> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let canonical = self.canonical(expr);
+        self.keys.iter().find(|(key, _)| *key == canonical).map(|(_, column)| column.clone())
+    }
+
+    /// An expression as text in which a column has one name only.
+    pub fn canonical(&self, expr: &ast::Expr) -> String {
+        let mut expr = expr.clone();
+        while let ast::Expr::Nested(inner) = expr {
+            expr = *inner;
+        }
+        let _ = visit_expressions_mut(&mut expr, |expr| {
+            let parts = match expr {
+                ast::Expr::Identifier(name) => Some(vec![name.clone()]),
+                ast::Expr::CompoundIdentifier(parts) => Some(parts.clone()),
+                ast::Expr::Function(function) => {
+                    for part in &mut function.name.0 {
+                        if let ast::ObjectNamePart::Identifier(name) = part {
+                            name.value = name.value.to_lowercase();
+                        }
+                    }
+                    None
+                }
+                _ => None,
+            };
+            if let Some(parts) = parts
+                && let Ok(Some(column)) = self.resolve(&parts)
+            {
+                *expr = ast::Expr::Identifier(ast::Ident::new(column.id.to_string()));
+            }
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        expr.to_string()
+    }
+
+    /// Groups the rows, and goes on with one row for each group.
+    pub fn end_groups(&mut self, having: Option<Expr>) -> anyhow::Result<()> {
+        // One after the other: some read those before them.
+        let before = std::mem::take(&mut self.before).into_iter();
+        let frame = before.fold(self.frame.clone(), |frame, column| frame.with_columns([column]));
+        let keys: Vec<Expr> = self.keys.iter().map(|(_, key)| key.expr.clone()).collect();
+        let aggregates = std::mem::take(&mut self.aggregates);
+        let mut frame = if keys.is_empty() {
+            // One row, also of none.
+            let aggregates = if aggregates.is_empty() { vec![polars::prelude::len().alias("#0")] } else { aggregates };
+            frame.select(aggregates)
+        } else {
+            frame.group_by_stable(keys).agg(aggregates)
+        };
+        for (rows, ours, theirs) in std::mem::take(&mut self.attached) {
+            frame = self.attach_to(frame, rows, ours, theirs);
+        }
+        if let Some(having) = having {
+            let id = self.planner.fresh();
+            frame = frame.with_columns([having.alias(id.clone())]).filter(col(id));
+        }
+        self.frame = frame;
+        Ok(())
+    }
+
+    /// Adds the columns of a subquery's rows, at most one of which has the same keys as a row of ours.
+    pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> anyhow::Result<()> {
+        if !self.can_attach {
+            return Err(refused("a subquery in the condition of a join is not supported; put it in WHERE"));
+        }
+        if self.is_grouped {
+            self.attached.push((rows, ours, theirs));
+        } else {
+            self.frame = self.attach_to(self.frame.clone(), rows, ours, theirs);
+        }
+        Ok(())
+    }
+
+    fn attach_to(&mut self, frame: LazyFrame, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> LazyFrame {
+        let ids: Vec<PlSmallStr> = ours.iter().map(|_| self.planner.fresh()).collect();
+        let keys: Vec<Expr> = ours.into_iter().zip(&ids).map(|(key, id)| key.alias(id.clone())).collect();
+        super::from::pair(frame.with_columns(keys), rows, polars::prelude::JoinType::Left, &(ids, theirs))
+    }
+}
+
+/// The position that a number in GROUP BY or ORDER BY names.
+pub fn ordinal(expr: &ast::Expr) -> Option<usize> {
+    if let ast::Expr::Value(value) = expr
+        && let ast::Value::Number(digits, _) = &value.value
+    {
+        return digits.parse().ok();
+    }
+    None
+}
+
+fn item_at(select: &SelectAst, number: usize) -> Option<ast::Expr> {
+    match select.projection.get(number.checked_sub(1)?)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+/// Looks for aggregates that are not over a window, outside of subqueries.
+#[derive(Default)]
+struct HasAggregate {
+    found: bool,
+    depth: usize,
+}
+
+impl HasAggregate {
+    fn is_in(expr: &ast::Expr) -> bool {
+        let mut search = HasAggregate::default();
+        let _ = expr.visit(&mut search);
+        search.found
+    }
+}
+
+impl Visitor for HasAggregate {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> std::ops::ControlFlow<()> {
+        self.depth += 1;
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> std::ops::ControlFlow<()> {
+        self.depth -= 1;
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> std::ops::ControlFlow<()> {
+        if let ast::Expr::Function(function) = expr
+            && self.depth == 0
+            && function.over.is_none()
+            && aggregate::is_aggregate(&function.name.to_string())
+        {
+            self.found = true;
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Operators: arithmetic that fails instead of wrapping, comparisons, moments and spans.
+
+use polars::prelude::{DataType, Expr, Operator, concat_str, lit};
+use sqlparser::ast::{self, BinaryOperator as B, UnaryOperator as U, Value};
+
+use super::cast::{article, null};
+use super::compute;
+use super::expr::constant;
+use super::moment;
+use super::refusal::{Check, refused, refused_with};
+use super::select::Select;
+use super::{Constant, Kind, Typed};
+use crate::error::Refused;
+
+impl Select<'_> {
+    /// An operator before its operand.
+    pub fn unary(&mut self, op: U, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+        match op {
+            U::Not => Ok(Typed::new(self.condition(inner)?.not(), Kind::Bool)),
+            U::Plus => self.number(inner, whole),
+            U::Minus => {
+                if let ast::Expr::Value(value) = inner
+                    && matches!(value.value, Value::Number(..))
+                {
+                    return constant(&value.value, "-");
+                }
+                let value = self.expr(inner)?;
+                match value.kind {
+                    Kind::Float => Ok(Typed::new(lit(-1.0f64) * value.expr, Kind::Float)),
+                    Kind::Span => match value.constant {
+                        Some(Constant::Span(months, micros)) => {
+                            let constant = Some(Constant::Span(-months, -micros));
+                            Ok(Typed { constant, ..Typed::new(lit(-micros), Kind::Span) })
+                        }
+                        _ => Ok(Typed::new(lit(-1i64) * value.expr, Kind::Span)),
+                    },
+                    _ => {
+                        let zero = Typed::new(lit(0i64), Kind::Int);
+                        self.int_arithmetic(&B::Minus, zero, value, whole, (inner, inner))
+                    }
+                }
+            }
+            _ => Err(refused(format!("{whole} is not supported"))),
+        }
+    }
+
+    /// A number.
+    pub fn number(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+        let value = self.expr(inner)?;
+        match value.kind {
+            Kind::Int | Kind::Float => Ok(value),
+            Kind::Null => Ok(Typed::new(null(Kind::Float), Kind::Float)),
+            _ => self.coerce(value, Kind::Float, &whole.to_string()),
+        }
+    }
+
+    /// A number as a float.
+    pub fn float(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Expr> {
+        Ok(self.number(inner, whole)?.expr.cast(DataType::Float64))
+    }
+
+    /// An operator between its operands.
+    pub fn binary(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+        let comparison = match op {
+            B::Eq => Some(Operator::Eq),
+            B::NotEq => Some(Operator::NotEq),
+            B::Lt => Some(Operator::Lt),
+            B::LtEq => Some(Operator::LtEq),
+            B::Gt => Some(Operator::Gt),
+            B::GtEq => Some(Operator::GtEq),
+            _ => None,
+        };
+        if let Some(op) = comparison {
+            let (left, right, _) = self.pair(left, right, whole)?;
+            return Ok(Typed::new(polars::prelude::binary_expr(left, op, right), Kind::Bool));
+        }
+        match op {
+            B::And => {
+                let one = self.condition(left)?;
+                let other = self.under(one.clone().fill_null(lit(true)), right)?;
+                let other = self.coerce(other, Kind::Bool, &whole.to_string())?;
+                Ok(Typed::new(one.and(other.expr), Kind::Bool))
+            }
+            B::Or => {
+                let one = self.condition(left)?;
+                let other = self.under(one.clone().fill_null(lit(false)).not(), right)?;
+                let other = self.coerce(other, Kind::Bool, &whole.to_string())?;
+                Ok(Typed::new(one.or(other.expr), Kind::Bool))
+            }
+            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide => {
+                self.arithmetic(left, op, right, whole)
+            }
+            B::StringConcat => {
+                let (left, right) = (self.printed(left)?, self.printed(right)?);
+                Ok(Typed::new(concat_str([left, right], "", false), Kind::Text))
+            }
+            B::Arrow | B::LongArrow => self.json(left, right, matches!(op, B::LongArrow), whole),
+            B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch => {
+                let advice = "engines disagree on ~, which matches all of a text or a part of it";
+                let instead = format!("REGEXP_MATCHES({left}, {right})");
+                let runs = self.planner.instead(whole, &instead);
+                Err(refused_with(format!("{whole} is not supported"), advice, Some(runs)))
+            }
+            _ => Err(refused(format!("{whole}: the operator {op} is not supported"))),
+        }
+    }
+
+    fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+        let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
+        let place = whole.to_string();
+        // A constant text beside a number or a moment is one.
+        if one.kind == Kind::Text && other.kind != Kind::Text {
+            one = self.coerce(one, other.kind, &place)?;
+        } else if other.kind == Kind::Text && one.kind != Kind::Text {
+            other = self.coerce(other, one.kind, &place)?;
+        }
+        match (one.kind, op, other.kind) {
+            (Kind::Timestamp | Kind::Date, B::Plus | B::Minus, Kind::Span) => {
+                self.moved(one, other, matches!(op, B::Minus), &place)
+            }
+            (Kind::Span, B::Plus, Kind::Timestamp | Kind::Date) => self.moved(other, one, false, &place),
+            (Kind::Date, B::Minus, Kind::Date) => {
+                let days = |value: Typed| value.expr.cast(DataType::Int32).cast(DataType::Int64);
+                Ok(Typed::new(days(one) - days(other), Kind::Int))
+            }
+            (Kind::Date, B::Plus | B::Minus, Kind::Int) => {
+                let days = one.expr.cast(DataType::Int32).cast(DataType::Int64);
+                let moved = if matches!(op, B::Plus) { days + other.expr } else { days - other.expr };
+                Ok(Typed::new(moved.cast(DataType::Int32).cast(DataType::Date), Kind::Date))
+            }
+            (Kind::Timestamp | Kind::Date, B::Minus, Kind::Timestamp | Kind::Date) => {
+                Ok(Typed::new(micros(one) - micros(other), Kind::Span))
+            }
+            (Kind::Span, B::Plus, Kind::Span) => Ok(Typed::new(one.expr + other.expr, Kind::Span)),
+            (Kind::Span, B::Minus, Kind::Span) => Ok(Typed::new(one.expr - other.expr, Kind::Span)),
+            (Kind::Span, B::Multiply, Kind::Int) | (Kind::Int, B::Multiply, Kind::Span) => {
+                Ok(Typed::new(one.expr * other.expr, Kind::Span))
+            }
+            (Kind::Int | Kind::Float | Kind::Null, _, Kind::Int | Kind::Float | Kind::Null) => {
+                let is_float = matches!(op, B::Divide) || one.kind == Kind::Float || other.kind == Kind::Float;
+                if one.kind == Kind::Null || other.kind == Kind::Null {
+                    let kind = if is_float { Kind::Float } else { Kind::Int };
+                    return Ok(Typed::new(null(kind), kind));
+                }
+                if !is_float {
+                    return self.int_arithmetic(op, one, other, whole, (left, right));
+                }
+                let (l, r) = (one.expr.cast(DataType::Float64), other.expr.cast(DataType::Float64));
+                let expr = match op {
+                    B::Plus => l + r,
+                    B::Minus => l - r,
+                    B::Multiply => l * r,
+                    B::Divide => compute::float_of_floats(l, r, |l, r| l / r),
+                    B::Modulo => compute::float_of_floats(l, r, |l, r| l % r),
+                    _ => return Err(refused(format!("{place}: {op} is for integers"))),
+                };
+                Ok(Typed::new(expr, Kind::Float))
+            }
+            (one, _, other) => {
+                let problem = format!("{place}: {op} of {} and {} is not supported", article(one), article(other));
+                Err(refused(problem))
+            }
+        }
+    }
+
+    /// Arithmetic of integers, which fails where the result does not fit 64 bits.
+    fn int_arithmetic(
+        &self,
+        op: &B,
+        one: Typed,
+        other: Typed,
+        whole: &ast::Expr,
+        (left, right): (&ast::Expr, &ast::Expr),
+    ) -> anyhow::Result<Typed> {
+        let place = whole.to_string();
+        let divides = matches!(op, B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide);
+        let instead =
+            if divides { format!("{left} {op} NULLIF({right}, 0)") } else { parse_float(whole, left, right, op) };
+        let runs = self.planner.instead(whole, &instead);
+        let advice = vec![format!("write {instead}")];
+        let problem = if divides { "a division by zero" } else { "a value does not fit a BIGINT" };
+        let reason = Refused { problem: format!("{place}: {problem}"), advice };
+        let check = Check::new(&self.planner.failures, reason.with_query(runs));
+        let (l, r) = (self.int(one, &place)?, self.int(other, &place)?);
+        let l = self.guarded(l, Kind::Int);
+        let f: fn(i64, i64) -> Option<i64> = match op {
+            B::Plus => i64::checked_add,
+            B::Minus => i64::checked_sub,
+            B::Multiply => i64::checked_mul,
+            B::Modulo => i64::checked_rem,
+            _ => i64::checked_div,
+        };
+        let expr = compute::int_of_ints(l, r, move |l, r| f(l, r).map(Some).ok_or_else(|| check.fail()));
+        Ok(Typed::new(expr, Kind::Int))
+    }
+
+    /// A moment some span later or earlier.
+    fn moved(&self, moment: Typed, span: Typed, back: bool, place: &str) -> anyhow::Result<Typed> {
+        let moment = self.coerce(moment, Kind::Timestamp, place)?.expr.cast(DataType::Int64);
+        let sign = if back { -1 } else { 1 };
+        let moved = match span.constant {
+            Some(Constant::Span(months, micros)) if months != 0 => {
+                let (months, micros) = (months * sign, micros * sign);
+                compute::int_of_int(moment, move |at| Ok(moment::add_months(at, months).map(|at| at + micros)))
+            }
+            Some(Constant::Span(_, micros)) => moment + lit(micros * sign),
+            _ => moment + lit(sign) * span.expr,
+        };
+        Ok(Typed::new(moved.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+    }
+
+    /// Any value as text.
+    pub fn printed(&mut self, expr: &ast::Expr) -> anyhow::Result<Expr> {
+        let value = self.expr(expr)?;
+        let target = ast::DataType::Varchar(None);
+        let whole = ast::Expr::Cast {
+            kind: ast::CastKind::Cast,
+            expr: Box::new(expr.clone()),
+            data_type: target.clone(),
+            array: false,
+            format: None,
+        };
+        if value.kind == Kind::Timestamp {
+            let instead = format!("STRFTIME({expr}, '%Y-%m-%d %H:%M:%S')");
+            let runs = self.planner.instead(expr, &instead);
+            let problem = format!("{expr}: engines print moments differently");
+            return Err(refused_with(problem, &format!("name the form: {instead}"), Some(runs)));
+        }
+        Ok(self.cast(value, &target, false, &whole, expr)?.expr)
+    }
+}
+
+/// A moment in microseconds.
+pub fn micros(value: Typed) -> Expr {
+    value.expr.cast(Kind::Timestamp.dtype()).cast(DataType::Int64)
+}
+
+/// The expression with its first operand as a double.
+fn parse_float(whole: &ast::Expr, left: &ast::Expr, right: &ast::Expr, op: &B) -> String {
+    match whole {
+        ast::Expr::UnaryOp { .. } => format!("-CAST({left} AS DOUBLE)"),
+        _ => format!("CAST({left} AS DOUBLE) {op} {right}"),
+    }
+}

@@ -1,0 +1,71 @@
+//! Refusals: what cannot be answered, and a query that can.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polars::prelude::{PolarsError, polars_err};
+
+use crate::error::Refused;
+
+/// How a query that runs is announced.
+const RUNS: &str = "a query that runs: ";
+
+impl Refused {
+    /// Itself, with a query that runs if it names none yet.
+    pub fn with_query(mut self, sql: String) -> Refused {
+        if !self.advice.iter().any(|line| line.starts_with(RUNS)) {
+            self.advice.push(format!("{RUNS}{sql}"));
+        }
+        self
+    }
+}
+
+/// A refusal for which the whole query has to be written otherwise.
+pub fn refused(problem: impl Into<String>) -> anyhow::Error {
+    Refused::because(problem.into()).into()
+}
+
+/// A refusal with advice, and the query rewritten by it.
+pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> anyhow::Error {
+    let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
+    match runs {
+        Some(sql) => refused.with_query(sql).into(),
+        None => refused.into(),
+    }
+}
+
+/// Why an expression of ours stopped the engine: the first reason.
+#[derive(Debug, Clone, Default)]
+pub struct Failures(Arc<Mutex<Option<Refused>>>);
+
+impl Failures {
+    /// Notes the reason, and gives the error that stops the engine.
+    pub fn fail(&self, reason: &Refused) -> PolarsError {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| Refused { problem: reason.problem.clone(), advice: reason.advice.clone() });
+        polars_err!(ComputeError: "refused")
+    }
+
+    /// The reason, if there was one.
+    pub fn take(&self) -> Option<Refused> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A check that can fail while rows are computed.
+#[derive(Debug, Clone)]
+pub struct Check {
+    failures: Failures,
+    reason: Arc<Refused>,
+}
+
+impl Check {
+    /// Fails for this reason.
+    pub fn new(failures: &Failures, reason: Refused) -> Check {
+        Check { failures: failures.clone(), reason: Arc::new(reason) }
+    }
+
+    /// The error that stops the engine.
+    pub fn fail(&self) -> PolarsError {
+        self.failures.fail(&self.reason)
+    }
+}

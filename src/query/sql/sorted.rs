@@ -1,0 +1,224 @@
+//! Rows sorted for a window, with the numbers of their partitions and ties, and what functions make of them.
+
+use polars::lazy::dsl::{max_horizontal, min_horizontal};
+use polars::prelude::{DataType, Expr, FillNullStrategy, LazyFrame, PlSmallStr, any_horizontal, col, len, lit, when};
+
+use super::compute;
+use super::refusal::refused;
+use super::select::sort_options;
+
+/// The rows of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// The whole partition.
+    All,
+    /// From its first row to this one, and to those that tie with it.
+    ToPeers,
+    /// From its first row to this one.
+    ToRow,
+    /// From this row, and those that tie with it, to its last one.
+    FromPeers,
+    /// From this row to its last one.
+    FromRow,
+    /// So many rows before this one to so many after it; negative ones lie on the other side.
+    Between(i64, i64),
+}
+
+/// A function over a window. Its columns are computed before.
+#[derive(Debug, Clone)]
+pub struct Window {
+    pub id: PlSmallStr,
+    pub partition: Vec<PlSmallStr>,
+    /// Columns, whether descending, whether nulls come last.
+    pub order: Vec<(PlSmallStr, bool, bool)>,
+    pub call: Call,
+}
+
+/// What a window is asked for.
+#[derive(Debug, Clone)]
+pub enum Call {
+    RowNumber,
+    Rank,
+    DenseRank,
+    PercentRank,
+    CumeDist,
+    Ntile(i64),
+    /// A value so many rows before, and what stands where there is no such row.
+    Shift(PlSmallStr, i64, Option<PlSmallStr>),
+    First(PlSmallStr),
+    Last(PlSmallStr, Frame),
+    Sum(PlSmallStr, Frame),
+    Count(Option<PlSmallStr>, Frame),
+    Most(PlSmallStr, Frame),
+    Least(PlSmallStr, Frame),
+}
+
+/// The columns that a sorted frame has for each window.
+pub struct Marks {
+    /// The number of a row in the frame, of its partition, and of those that tie with it.
+    pub row: PlSmallStr,
+    pub partition: PlSmallStr,
+    pub peers: PlSmallStr,
+}
+
+impl Marks {
+    /// Sorts a frame for a window, and numbers its rows, partitions and ties.
+    pub fn mark(&self, frame: LazyFrame, window: &Window) -> anyhow::Result<LazyFrame> {
+        let mut frame = frame;
+        let mut by: Vec<Expr> = window.partition.iter().map(|id| col(id.clone())).collect();
+        let (mut descending, mut nulls_last) = (vec![false; by.len()], vec![true; by.len()]);
+        for (id, is_descending, is_last) in &window.order {
+            by.push(col(id.clone()));
+            descending.push(*is_descending);
+            nulls_last.push(*is_last);
+        }
+        if !by.is_empty() {
+            frame = frame.sort_by_exprs(by.clone(), sort_options(descending, nulls_last));
+        }
+        let number = |keys: &[Expr]| -> anyhow::Result<Expr> {
+            if keys.is_empty() {
+                return Ok(lit(0i64));
+            }
+            let changes: Vec<Expr> =
+                keys.iter().map(|key| key.clone().neq_missing(key.clone().shift(lit(1i64)))).collect();
+            Ok(any_horizontal(changes)?.cast(DataType::Int64).cum_sum(false))
+        };
+        let partitions = number(&by[..window.partition.len()])?;
+        let peers = if window.order.is_empty() { partitions.clone() } else { number(&by)? };
+        let frame = frame.with_row_index(self.row.clone(), None);
+        Ok(frame.with_columns([
+            col(self.row.clone()).cast(DataType::Int64),
+            partitions.alias(self.partition.clone()),
+            peers.alias(self.peers.clone()),
+        ]))
+    }
+
+    fn within(&self, expr: Expr) -> anyhow::Result<Expr> {
+        Ok(expr.over([col(self.partition.clone())])?)
+    }
+
+    fn among_peers(&self, expr: Expr) -> anyhow::Result<Expr> {
+        Ok(expr.over([col(self.peers.clone())])?)
+    }
+
+    /// The number of a row in its partition, from 1.
+    fn number(&self) -> anyhow::Result<Expr> {
+        Ok(col(self.row.clone()) - self.within(col(self.row.clone()).first())? + lit(1i64))
+    }
+
+    fn count(&self) -> anyhow::Result<Expr> {
+        self.within(len().cast(DataType::Int64))
+    }
+
+    fn rank(&self) -> anyhow::Result<Expr> {
+        let first = self.among_peers(col(self.row.clone()).first())?;
+        Ok(first - self.within(col(self.row.clone()).first())? + lit(1i64))
+    }
+
+    /// The value of a function for each row; those of frames that end with ties are still as if rows did not tie.
+    pub fn value(&self, call: &Call) -> anyhow::Result<Expr> {
+        let float = |expr: Expr| expr.cast(DataType::Float64);
+        Ok(match call {
+            Call::RowNumber => self.number()?,
+            Call::Rank => self.rank()?,
+            Call::DenseRank => col(self.peers.clone()) - self.within(col(self.peers.clone()).first())? + lit(1i64),
+            Call::PercentRank => {
+                let others = self.count()? - lit(1i64);
+                let share = float(self.rank()? - lit(1i64)) / float(others.clone());
+                when(others.gt(lit(0i64))).then(share).otherwise(lit(0.0))
+            }
+            Call::CumeDist => {
+                let last = self.among_peers(col(self.row.clone()).last())?;
+                let up_to = last - self.within(col(self.row.clone()).first())? + lit(1i64);
+                float(up_to) / float(self.count()?)
+            }
+            Call::Ntile(buckets) => {
+                let buckets = *buckets;
+                compute::int_of_ints(self.number()?, self.count()?, move |number, count| {
+                    let (size, larger) = (count / buckets, count % buckets);
+                    let before = number - 1;
+                    Ok(Some(if before < larger * (size + 1) {
+                        before / (size + 1) + 1
+                    } else {
+                        larger + (before - larger * (size + 1)) / size + 1
+                    }))
+                })
+            }
+            Call::Shift(id, rows, default) => {
+                let shifted = self.within(col(id.clone()).shift(lit(*rows)))?;
+                match default {
+                    None => shifted,
+                    Some(default) => {
+                        let number = self.number()?;
+                        let is_missing =
+                            if *rows >= 0 { number.lt_eq(lit(*rows)) } else { number.gt(self.count()? + lit(*rows)) };
+                        when(is_missing).then(col(default.clone())).otherwise(shifted)
+                    }
+                }
+            }
+            Call::First(id) => self.within(col(id.clone()).first())?,
+            Call::Last(id, frame) => match frame {
+                Frame::ToPeers => self.among_peers(col(id.clone()).last())?,
+                Frame::ToRow => col(id.clone()),
+                _ => self.within(col(id.clone()).last())?,
+            },
+            Call::Count(None, frame) => self.total(lit(1i64), *frame)?,
+            Call::Count(Some(id), frame) => self.total(col(id.clone()).is_not_null().cast(DataType::Int64), *frame)?,
+            Call::Sum(id, frame) => self.total(col(id.clone()).fill_null(lit(0i64)), *frame)?,
+            Call::Most(id, frame) => self.extreme(col(id.clone()), *frame, true)?,
+            Call::Least(id, frame) => self.extreme(col(id.clone()), *frame, false)?,
+        })
+    }
+
+    /// Gives rows that tie the same value, where the frame of a function ends or begins with them.
+    pub fn spread(&self, window: &Window) -> Option<anyhow::Result<Expr>> {
+        let frame = match &window.call {
+            Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
+            _ => return None,
+        };
+        let value = col(window.id.clone());
+        let value = match frame {
+            Frame::ToPeers => value.last(),
+            Frame::FromPeers => value.first(),
+            _ => return None,
+        };
+        Some(self.among_peers(value).map(|value| value.alias(window.id.clone())))
+    }
+
+    /// The sum of known values over a frame.
+    fn total(&self, values: Expr, frame: Frame) -> anyhow::Result<Expr> {
+        // A constant has one value: it is given one for each row.
+        let values = values + lit(0i64) * col(self.row.clone());
+        match frame {
+            Frame::All => self.within(values.sum()),
+            Frame::ToPeers | Frame::ToRow => self.within(values.cum_sum(false)),
+            Frame::FromPeers | Frame::FromRow => self.within(values.cum_sum(true)),
+            Frame::Between(before, after) => {
+                let shifted = (-after..=before)
+                    .map(|rows| self.within(values.clone().shift(lit(rows))).map(|values| values.fill_null(lit(0i64))));
+                let all = shifted.collect::<anyhow::Result<Vec<_>>>()?.into_iter().reduce(|sum, next| sum + next);
+                all.ok_or_else(|| refused("a window frame without rows is not supported"))
+            }
+        }
+    }
+
+    fn extreme(&self, values: Expr, frame: Frame, is_max: bool) -> anyhow::Result<Expr> {
+        let running =
+            |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
+        match frame {
+            Frame::All => self.within(if is_max { values.max() } else { values.min() }),
+            // What is not known changes nothing.
+            Frame::ToPeers | Frame::ToRow => {
+                self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
+            }
+            Frame::FromPeers | Frame::FromRow => {
+                self.within(running(true).fill_null_with_strategy(FillNullStrategy::Backward(None)))
+            }
+            Frame::Between(before, after) => {
+                let shifted = (-after..=before).map(|rows| self.within(values.clone().shift(lit(rows))));
+                let shifted = shifted.collect::<anyhow::Result<Vec<_>>>()?;
+                Ok(if is_max { max_horizontal(shifted)? } else { min_horizontal(shifted)? })
+            }
+        }
+    }
+}
