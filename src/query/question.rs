@@ -48,20 +48,25 @@ fn bind_arrow(expr: &mut Expr) {
     let Expr::BinaryOp { left, op: op @ (BinaryOperator::Arrow | BinaryOperator::LongArrow), right } = expr else {
         return;
     };
-    let mut key = right.as_mut();
-    let mut is_bound = true;
-    while let Some(inner) = first_operand(key) {
-        is_bound = false;
-        key = inner;
-    }
-    if is_bound {
+    if first_operand(right).is_none() {
         return;
     }
-    let name = std::mem::replace(key, Expr::value(Value::Null));
-    let json = std::mem::replace(left.as_mut(), Expr::value(Value::Null));
-    *key = Expr::BinaryOp { left: Box::new(json), op: op.clone(), right: Box::new(name) };
-    let whole = std::mem::replace(right.as_mut(), Expr::value(Value::Null));
-    *expr = whole;
+    let json = take(left);
+    bind_first(right, json, op.clone());
+    *expr = take(right);
+}
+
+/// Makes the first operand of an expression the key of a JSON text.
+fn bind_first(expr: &mut Expr, json: Expr, op: BinaryOperator) {
+    match first_operand(expr) {
+        Some(inner) => bind_first(inner, json, op),
+        None => *expr = Expr::BinaryOp { left: Box::new(json), op, right: Box::new(take(expr)) },
+    }
+}
+
+/// Takes an expression out of its place.
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::value(Value::Null))
 }
 
 /// The first operand of an operator that stands behind it.
