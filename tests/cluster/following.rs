@@ -257,7 +257,12 @@ fn what_cannot_be_followed_is_refused() {
     run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("knows no --filter");
     run(&[&agent.address, "--stream", "--watch"]).says("cannot be used with");
     run(&[&agent.address, "--min-interval", "1s"]).says("required");
-    desk.nomad(&[], &["ingest", &agent.address, "--lake", "x", "--stream"]).ends(2).says("--stream is not for ingest");
+    // What the help of ingest lists, ingest takes: what does not go together is refused before the lake is made.
+    let help = desk.nomad(&[], &["ingest", "--help"]).ends(0).out;
+    assert!(help.contains("--stream") && help.contains("--watch") && !help.contains("--job"), "{help}");
+    let run = ["ingest", &agent.address, "--lake", "x", "--stream", "--strict"];
+    desk.nomad(&[], &run).ends(2).says("cannot be used with --stream");
+    assert!(desk.names().is_empty());
 }
 
 #[test]
