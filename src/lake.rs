@@ -11,11 +11,14 @@ pub mod check;
 pub mod compact;
 pub mod delta;
 pub mod files;
+pub mod format;
 pub mod info;
 pub mod ingest;
+pub mod labels;
 pub mod lost;
 pub mod objects;
 pub mod read;
+pub mod remask;
 mod repair;
 mod replay;
 pub mod seen;
@@ -30,12 +33,11 @@ use serde::{Deserialize, Serialize};
 use crate::tables::Table;
 use crate::time;
 use delta::{Add, Committed, Head, State};
+use format::{FORMAT, Upgrade};
 use objects::{Created, Objects};
 
 /// What lies in `_alloclog/lake.json`.
 const LAKE: &str = "_alloclog/lake.json";
-/// The version of how a lake is laid out; a newer one is refused.
-const FORMAT: u32 = 1;
 /// In which order a batch enters the tables: the ledger last, which so tells that all of it is in.
 pub const ORDER: [Table; 6] = [
     Table::TaskEvents,
@@ -59,10 +61,12 @@ pub struct Lake {
     pub objects: Objects,
     /// What tells it from every other lake.
     pub id: String,
+    about: About,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct About {
+    /// How the lake is laid out; a newer format than ours is refused.
     format: u32,
     id: String,
     created_ms: i64,
@@ -89,7 +93,11 @@ pub struct Batch {
     /// By the name of a table, files that take the place of others: of a compaction, or a repair.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Vec<Replacement>>,
-    /// The hash of the batch before this one, see [`files::hash`]; null for the first one, and in format 1.
+    /// The format that the lake has from here on: every table is upgraded to it where this batch enters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades_to: Option<u32>,
+    /// The hash of the batch before this one, see [`files::hash`]; null for the first one, in format 1, and in a batch that
+    /// upgrades the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// By the name of a table, the last batch up to this one that commits to it; a table without one had none since
@@ -121,8 +129,20 @@ impl Batch {
             removed: Vec::new(),
             rows_lost: false,
             replaced: BTreeMap::new(),
+            upgrades_to: None,
             before: None,
             reached: BTreeMap::new(),
+        }
+    }
+
+    /// A batch from the bytes of its object.
+    ///
+    /// # Errors
+    /// When these are not a batch, or one of a format that this program does not know.
+    pub fn parse(bytes: &[u8]) -> anyhow::Result<Batch> {
+        match serde_json::from_slice::<Upgrade>(bytes) {
+            Ok(upgrade) if upgrade.needs_format <= FORMAT => Ok(upgrade.batch),
+            _ => format::refuse_newer(bytes).and_then(|()| Ok(serde_json::from_slice::<Batch>(bytes)?)),
         }
     }
 
@@ -138,7 +158,8 @@ impl Batch {
 
     /// Returns true if it is a commit of a table. Each is one of the ledger, even where it adds nothing.
     pub fn commits_to(&self, table: Table) -> bool {
-        table == Table::Snapshots || !self.files(table).is_empty() || !self.replacements(table).is_empty()
+        let changes_files = || !self.files(table).is_empty() || !self.replacements(table).is_empty();
+        table == Table::Snapshots || self.upgrades_to.is_some() || changes_files()
     }
 }
 
@@ -167,7 +188,18 @@ impl Lake {
         Lake::of(objects, &about)
     }
 
-    /// Opens a lake to write to it, and makes it if it is not there. Safe when two begin at once.
+    /// Opens a lake that is there to write to it, and upgrades it if its format is an older one.
+    ///
+    /// # Errors
+    /// As [`Lake::open`], and when the lake cannot be written.
+    pub fn open_to_write(text: &str) -> anyhow::Result<Lake> {
+        let lake = Lake::open(text)?;
+        lake.upgrade()?;
+        Ok(lake)
+    }
+
+    /// Opens a lake to write to it, makes it if it is not there, and upgrades it if its format is an older one. Safe when
+    /// two begin at once.
     ///
     /// # Errors
     /// When the place cannot be written, cannot create an object only if it is absent, or holds a newer format.
@@ -196,8 +228,11 @@ impl Lake {
                 )));
             }
             objects::probe(&lake.objects, LAKE, about)?;
-            ORDER.into_iter().try_for_each(|table| delta::create_table(&lake.objects, table, now_ms()))?;
+            let format = lake.about.format;
+            let mut tables = ORDER.into_iter().filter(|table| format::since(*table) <= format);
+            tables.try_for_each(|table| delta::create_table(&lake.objects, table, format, now_ms()))?;
         }
+        lake.upgrade()?;
         Ok(lake)
     }
 
@@ -210,13 +245,19 @@ impl Lake {
                 about.format
             );
         }
-        Ok(Lake { objects, id: about.id })
+        Ok(Lake { objects, id: about.id.clone(), about })
+    }
+
+    /// The format that `lake.json` named when the lake was opened.
+    pub fn format(&self) -> u32 {
+        self.about.format
     }
 
     /// A batch; `None` when there is none of that number.
     ///
     /// # Errors
-    /// When it cannot be read, and [`Damaged`] when it is no batch.
+    /// When it cannot be read, or moves the lake to a format that this program does not know, and [`Damaged`] when it is no
+    /// batch.
     pub fn batch(&self, number: u64) -> anyhow::Result<Option<Batch>> {
         Ok(self.hashed_batch(number)?.map(|(batch, _)| batch))
     }
@@ -225,9 +266,9 @@ impl Lake {
     fn hashed_batch(&self, number: u64) -> anyhow::Result<Option<(Batch, String)>> {
         let name = batch_name(number);
         let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
-        let batch = serde_json::from_slice(&bytes);
-        let batch = batch.with_context(|| Damaged(format!("lake {}: {name} is damaged", self.objects)))?;
-        Ok(Some((batch, files::hash(&bytes))))
+        format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.objects))?;
+        let damaged = || Damaged(format!("lake {}: {name} is damaged", self.objects));
+        Ok(Some((Batch::parse(&bytes).with_context(damaged)?, files::hash(&bytes))))
     }
 
     /// The batch of a number that the ledger has.
@@ -249,12 +290,17 @@ impl Lake {
         let mut batch = batch.clone();
         if number > 1 {
             let (last, hash) = self.old_batch(number - 1)?;
-            (batch.before, batch.reached) = (Some(hash), last.reached);
+            // A chain begins with an upgrade: what was written before may be masked anew.
+            (batch.before, batch.reached) = (Some(hash).filter(|_| batch.upgrades_to.is_none()), last.reached);
         }
         let commits = ORDER.into_iter().filter(|table| batch.commits_to(*table));
         let reached: Vec<_> = commits.map(|table| (table.name().to_owned(), number)).collect();
         batch.reached.extend(reached);
-        Ok(self.objects.create(&batch_name(number), serde_json::to_vec(&batch)?)? == Created::Ours)
+        let bytes = match batch.upgrades_to {
+            Some(_) => serde_json::to_vec(&Upgrade::new(batch)),
+            None => serde_json::to_vec(&batch),
+        };
+        Ok(self.objects.create(&batch_name(number), bytes?)? == Created::Ours)
     }
 
     /// Looks whether the tables have the last commits that batches made to them: a log that lost its last versions looks
@@ -300,17 +346,26 @@ impl Lake {
         Ok(number)
     }
 
-    /// Commits a batch to a table, unless that was done.
+    /// Commits a batch to a table, and upgrades the table where the batch says so, unless that was done.
     fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut Heads) -> anyhow::Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
+        }
+        if let Some(format) = batch.upgrades_to.filter(|format| format::since(table) == *format) {
+            delta::create_table(&self.objects, table, format, now_ms())?;
         }
         loop {
             let head = self.head(table, heads)?;
             if head.batch >= number {
                 return Ok(());
             }
-            let (head, operation, actions) = if batch.replacements(table).is_empty() {
+            let (head, operation, actions) = if batch.upgrades_to.is_some() {
+                let state = delta::state(&self.objects, table)?;
+                if state.head.batch >= number {
+                    continue;
+                }
+                (state.head, "UPGRADE", state.upgrade(table))
+            } else if batch.replacements(table).is_empty() {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
                 let state = delta::state(&self.objects, table)?;
@@ -330,9 +385,25 @@ impl Lake {
     }
 
     fn head(&self, table: Table, heads: &mut Heads) -> anyhow::Result<Head> {
+        if self.is_to_come(table)? {
+            return Ok(Head::default());
+        }
         let head = delta::head(&self.objects, table, heads.get(table.name()).copied())?;
         heads.insert(table.name().to_owned(), head);
         Ok(head)
+    }
+
+    /// A table, whole, at its newest version; without files where an upgrade has yet to create it.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub fn state(&self, table: Table) -> anyhow::Result<State> {
+        if self.is_to_come(table)? { Ok(State::default()) } else { delta::state(&self.objects, table) }
+    }
+
+    /// Returns true if the table came with a later format than the lake's, and no upgrade has created it yet.
+    fn is_to_come(&self, table: Table) -> anyhow::Result<bool> {
+        Ok(self.about.format < format::since(table) && !delta::exists(&self.objects, table)?)
     }
 
     /// The files of every table, those of batches that are not in it yet with them: all tables at the same batch, though
@@ -345,7 +416,7 @@ impl Lake {
         let in_all = delta::head(&self.objects, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
         for table in ORDER {
-            states.insert(table, delta::state(&self.objects, table)?);
+            states.insert(table, self.state(table)?);
         }
         let last = if in_all > 0 { self.batch(in_all)? } else { None };
         for (name, reached) in last.iter().flat_map(|batch| &batch.reached) {

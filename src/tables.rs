@@ -3,8 +3,10 @@
 pub mod allocation_history;
 pub mod column;
 mod details;
+pub mod identity;
 pub mod mask;
 pub mod nodes;
+pub mod remask;
 mod secrets;
 pub mod sightings;
 pub mod snapshots;
@@ -77,17 +79,17 @@ impl Table {
         }
     }
 
-    /// The names of its key columns.
+    /// The columns that [`Table::identities`] reads.
     pub fn key_columns(self) -> Vec<String> {
-        self.columns().into_iter().filter(|column| column.is_key).map(|column| column.name).collect()
+        identity::needed_columns(self, false).map(str::to_owned).collect()
     }
 
-    /// The identities of a batch's rows; no column but those of the key need be there.
+    /// The identities of a batch's rows; no column but [`Table::key_columns`] need be there.
     ///
     /// # Errors
-    /// When a key column is missing or has another type.
+    /// When one of these is missing or has another type.
     pub fn identities(self, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
-        column::identities(&self.columns(), batch)
+        identity::identities(self, batch)
     }
 
     /// Its Arrow schema.
@@ -101,6 +103,11 @@ impl Table {
             Table::Nodes => column::schema(&nodes::columns()),
         }
     }
+}
+
+/// Returns true if a column holds text that Nomad, a driver or a user wrote freely, so that it may quote a credential.
+pub fn is_free_text(column: &str) -> bool {
+    ["message", "details", "restart_reason", "desired_description", "client_description"].contains(&column)
 }
 
 /// What kind of source showed an allocation; each lacks fields that the others have.

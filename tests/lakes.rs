@@ -2,6 +2,8 @@
 //! tests/lake and its neighbours, on the program.
 
 mod batches;
+mod format;
+mod labels;
 mod log;
 mod memory;
 
@@ -9,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use alloclog::intake::{self, Options, Watch};
+use alloclog::lake::check::{self, Mend, Wrong};
 use alloclog::lake::ingest::{self, Added, Fresh, Kept, Ledger};
 use alloclog::lake::read::{self, Found, Wanted};
 use alloclog::lake::{Lake, seen::Seen};
@@ -64,6 +67,11 @@ pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
     .unwrap();
     lines.sort();
     (lines, found)
+}
+
+/// What is wrong with a lake.
+pub fn wrong(lake: &Lake) -> Vec<Wrong> {
+    check::check(lake, Mend::Nothing, &mut |_| ()).unwrap().wrong
 }
 
 /// An empty lake in a directory that goes with it.

@@ -12,7 +12,7 @@ use super::{cluster, interrupt, metrics, print};
 use crate::error::{Exit, Usage};
 use crate::lake::check::{self, Mend, Remedy, Report};
 use crate::lake::read::{self, USUAL_SPAN, Wanted};
-use crate::lake::{Lake, compact, info, vacuum};
+use crate::lake::{Lake, compact, info, remask, vacuum};
 use crate::query::{self, By, Period, plan};
 use crate::store::Store;
 use crate::tables::Table;
@@ -24,6 +24,7 @@ Examples:
   alloclog lake check /var/lib/alloclog            exit code 1 if anything is wrong
   alloclog lake check lake --repair --dry-run      what a repair would mend, and which rows that would lose
   alloclog lake compact s3://bucket/nomad          daily: small files to large ones
+  alloclog lake compact lake --remask              mask what older rules let through
   alloclog lake vacuum s3://bucket/nomad --dry-run what would be removed";
 
 /// Look after a lake: what it holds, whether it is whole, small files to large ones, what nobody needs removed
@@ -68,6 +69,12 @@ enum Command {
     Compact {
         #[command(flatten)]
         common: Common,
+        /// Also rewrite every file with a text that today's rules mask and older ones let through
+        ///
+        /// All files with texts are read. The old ones stay until a vacuum, and files that `alloclog fetch` wrote hold what
+        /// Nomad served, unmasked.
+        #[arg(long)]
+        remask: bool,
     },
     /// Remove files that belong to nothing any longer
     Vacuum {
@@ -117,7 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         }
         Command::Check { common, repair, drop_damaged, dry_run } => {
-            let (lake, console) = common.open()?;
+            let (lake, console) = common.open(false)?;
             let wanted = match (repair, drop_damaged) {
                 (false, _) => Mend::Nothing,
                 (true, false) => Mend::WithoutLoss,
@@ -133,8 +140,20 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             Ok(if left == 0 { Exit::Done } else { Exit::Failed })
         }
-        Command::Compact { common } => {
-            let (lake, console) = common.open()?;
+        Command::Compact { common, remask } => {
+            let (lake, console) = common.open(true)?;
+            if *remask {
+                let done = remask::remask(&lake, &mut |what| console.stage(&format!("masking {what}")))?;
+                console.done();
+                let line = format!(
+                    "lake {}: {} masked in {}, {} rewritten; vacuum removes the old files when they are seven days old",
+                    lake.objects,
+                    plural(done.texts, "text"),
+                    plural(done.files as u64, "file"),
+                    plural(done.batches as u64, "batch"),
+                );
+                console.say_if(Loudness::Usual, &line);
+            }
             let done = compact::compact(&lake, &mut |what| console.stage(&format!("merging {what}")))?;
             console.done();
             let mut line = format!(
@@ -159,7 +178,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 let word = "--older-than is 24h at least: a file may belong to an ingest that is under way";
                 return Err(Usage(word.into()).into());
             }
-            let (lake, console) = common.open()?;
+            let (lake, console) = common.open(!*dry_run)?;
             console.stage("looking for what nobody needs");
             let gone = vacuum::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
             console.done();
@@ -226,8 +245,10 @@ fn verdict(lake: &Lake, report: &Report) -> String {
 }
 
 impl Common {
-    fn open(&self) -> anyhow::Result<(Lake, Console)> {
-        Ok((Lake::open(&self.lake)?, Console::new(Loudness::of(self.quiet, false), &[])))
+    /// Opens the lake; to write to it, an older format is upgraded first.
+    fn open(&self, writes: bool) -> anyhow::Result<(Lake, Console)> {
+        let lake = if writes { Lake::open_to_write(&self.lake) } else { Lake::open(&self.lake) };
+        Ok((lake?, Console::new(Loudness::of(self.quiet, false), &[])))
     }
 }
 

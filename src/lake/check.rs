@@ -8,9 +8,9 @@ use anyhow::bail;
 use bytes::Bytes;
 
 use super::delta::salvage::{self, Salvaged};
-use super::delta::{self, Add, State};
+use super::delta::{Add, State};
 use super::replay::Expected;
-use super::{Batch, Damaged, Heads, Lake, ORDER, files, now_ms, repair};
+use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair};
 use crate::tables::Table;
 
 /// The identities of as many rows are held in memory at a time: 72 MB of a hash set.
@@ -104,6 +104,12 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
         tell(table, &state, &found, &mut report);
         bad.insert(table, (state, found));
     }
+    match labels::twice(lake) {
+        Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
+        // What is damaged is named above.
+        Err(error) if error.is::<Damaged>() => {}
+        Err(error) => return Err(error),
+    }
     // No file is dropped before all of them were read.
     if is_stuck {
         report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing);
@@ -126,7 +132,9 @@ fn check_logs(
     let mut logs = BTreeMap::new();
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
-        logs.insert(table, salvage::read(&lake.objects, table)?);
+        if !lake.is_to_come(table)? {
+            logs.insert(table, salvage::read(&lake.objects, table)?);
+        }
     }
     let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
     let ledger = logs.get(&Table::Snapshots);
@@ -154,7 +162,7 @@ fn check_logs(
         report.wrong.extend(wrong.map(|what| Wrong { what: what.clone(), remedy }));
         is_stuck |= report.wrong.len() > before && remedy == Remedy::Nothing;
         if report.wrong.len() > before && remedy.is_in(mend) {
-            if !salvage::mend(&lake.objects, table, &salvaged, &differences, now_ms())? {
+            if !salvage::mend(&lake.objects, table, lake.format(), &salvaged, &differences, now_ms())? {
                 bail!("lake {}: {} changed while it was mended; try again", lake.objects, table.name());
             }
             is_mended = true;
@@ -164,7 +172,7 @@ fn check_logs(
     if (is_mended || unfinished > 0) && !is_stuck && finishing.is_in(mend) {
         lake.finish(&mut Heads::new())?;
         for (table, state) in &mut states {
-            *state = delta::state(&lake.objects, *table)?;
+            *state = lake.state(*table)?;
         }
     }
     Ok((states, is_stuck))
@@ -183,7 +191,7 @@ fn check_batches(
         number += 1;
         let name = super::batch_name(number);
         let hash = bytes.as_deref().map(files::hash);
-        let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok());
         let Some(batch) = batch else {
             let what = if bytes.is_some() { "damaged" } else { "missing" };
             report.push(format!("lake {}: {name} is {what}", lake.objects), Remedy::Nothing);

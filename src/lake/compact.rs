@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
 use super::delta::{self, Add, State};
@@ -54,6 +54,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
     let mut heads = Heads::new();
     let last = lake.finish(&mut heads)?;
     lake.look_for_gaps(last, &mut heads)?;
+    lake.evolve(&mut heads)?;
     let now = lake.objects.now_ms()?;
     for table in Table::ALL {
         let merged = compact_table(lake, table, now, &mut done, progress);
@@ -73,7 +74,7 @@ fn compact_table(
     done: &mut Compacted,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<()> {
-    let state = delta::state(&lake.objects, table)?;
+    let state = lake.state(table)?;
     let mut waiting = Vec::new();
     let mut started_ms = now_ms();
     let mut failed = None;
@@ -181,7 +182,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
     let mut removed = Vec::new();
     let mut bytes = 0;
     for add in group {
-        files::read(&lake.objects, table, add, None, &mut |batch| {
+        files::read_whole(&lake.objects, table, add, &mut |batch| {
             bytes += batch.get_array_memory_size() as u64;
             batches.push(batch);
             Ok(())
@@ -192,8 +193,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
             break;
         }
     }
-    let all = concat_batches(&table.schema(), &batches)?;
-    drop(batches);
+    let all = files::concat(table, batches)?;
     let by: Vec<SortColumn> = sorted_by(table)
         .iter()
         .filter_map(|name| all.column_by_name(name))
@@ -201,6 +201,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
         .collect();
     let order = lexsort_to_indices(&by, None)?;
     let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    writer.set_columns(&all.schema());
     for from in (0..order.len()).step_by(SLICE) {
         writer.add(&take_record_batch(&all, &order.slice(from, SLICE.min(order.len() - from)))?)?;
     }

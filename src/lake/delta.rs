@@ -1,8 +1,9 @@
 //! The Delta log of one table, as far as a lake needs it: read, appended to, checkpointed.
 //!
 //! Written at protocol reader 1 and writer 2, which every Delta reader knows; read as any writer of those versions
-//! leaves it. A table that somebody moved to a newer protocol is refused. Source of every rule: the Delta Transaction
-//! Log Protocol (delta-io/delta, PROTOCOL.md).
+//! leaves it. A table that was upgraded from format 1 of a lake has writer 3, see [`State::upgrade`]. A table that another
+//! engine moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol (delta-io/delta,
+//! PROTOCOL.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Damaged;
+use super::format::FORMAT;
 use super::objects::{Created, Objects};
 use crate::tables::Table;
 use crate::tables::column::Described;
@@ -36,6 +38,15 @@ pub const HASH_TAG: &str = "alloclog.xxh3";
 pub const DECODED_TAG: &str = "alloclog.decoded";
 /// How many versions lie between two checkpoints.
 const CHECKPOINT_EVERY: i64 = 100;
+/// The table property that holds the lake's format. A program refuses a table whose format it does not know, also where it
+/// had opened the lake before an upgrade. Programs of format 1 do not read it.
+const FORMAT_PROPERTY: &str = "alloclog.format";
+/// The feature of writers that version 3 stands for.
+const CHECK_CONSTRAINTS: &str = "checkConstraints";
+/// The features of a table that change nothing for a program that only appends, and replaces files.
+const KNOWN_FEATURES: [&str; 3] = ["appendOnly", "invariants", CHECK_CONSTRAINTS];
+/// How properties begin that name conditions which a writer must check, and this one cannot.
+const CONSTRAINT: &str = "delta.constraints.";
 /// How long versions before a checkpoint, and what is said of removed files, are kept: seven days, in milliseconds.
 pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
@@ -173,6 +184,10 @@ pub struct Head {
     /// What tells the commit of that version from another of the same number, which a lake that was put back to an
     /// earlier state may get: the hash of its bytes; 0 for a version that is known from a checkpoint alone.
     pub commit: u64,
+    /// The [`fingerprint`] of the columns that the table was found to have; 0 where not all are there, or none were looked
+    /// for.
+    #[serde(default)]
+    pub columns: u64,
 }
 
 /// A table at a version, whole.
@@ -234,30 +249,34 @@ pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<b
     Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
 
-/// Makes a table without rows, unless it is there.
+/// Creates a table without rows for a lake of a format, unless it is there.
 ///
 /// # Errors
 /// When the lake cannot be written.
-pub fn create_table(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
+pub fn create_table(objects: &Objects, table: Table, format: u32, now_ms: i64) -> anyhow::Result<()> {
     if exists(objects, table)? {
         return Ok(());
     }
     let mut actions = vec![info("CREATE TABLE", now_ms)];
-    actions.extend(definition(table, now_ms));
+    actions.extend(definition(table, format, now_ms));
     objects.create(&version_name(table, 0), lines(&actions)?).map(drop)
 }
 
-/// The actions that say what a table is.
-fn definition(table: Table, now_ms: i64) -> [Action; 2] {
+/// The actions that say what a table of a format is.
+fn definition(table: Table, format: u32, now_ms: i64) -> [Action; 2] {
     let partitions: Vec<&str> = super::files::partition_column(table).into_iter().collect();
+    let mut configuration = json!({"delta.logRetentionDuration": "interval 7 days"});
+    if format > 1 {
+        configuration[FORMAT_PROPERTY] = format.to_string().into();
+    }
     let meta_data = json!({
         "id": super::unique_uuid(),
         "name": table.name(),
         "description": format!("one row is {}", table.row_is()),
         "format": {"provider": "parquet", "options": {}},
-        "schemaString": schema_string(&table.columns()),
+        "schemaString": json!({"type": "struct", "fields": fields(&table.columns())}).to_string(),
         "partitionColumns": partitions,
-        "configuration": {"delta.logRetentionDuration": "interval 7 days"},
+        "configuration": configuration,
         "createdTime": now_ms,
     });
     let protocol = Protocol { min_reader_version: 1, min_writer_version: 2, ..Protocol::default() };
@@ -267,9 +286,9 @@ fn definition(table: Table, now_ms: i64) -> [Action; 2] {
     ]
 }
 
-/// A table's columns as Delta writes them down; each has its meaning for a comment.
-fn schema_string(columns: &[Described]) -> String {
-    let fields: Vec<Value> = columns
+/// Columns as Delta writes them down; each has its meaning for a comment.
+fn fields(columns: &[Described]) -> Vec<Value> {
+    columns
         .iter()
         .map(|column| {
             let kind = match column.kind {
@@ -280,8 +299,52 @@ fn schema_string(columns: &[Described]) -> String {
             };
             json!({"name": column.name, "type": kind, "nullable": true, "metadata": {"comment": column.meaning}})
         })
-        .collect();
-    json!({"type": "struct", "fields": fields}).to_string()
+        .collect()
+}
+
+/// A hash of the names and types of a table's columns, as this program has them.
+pub fn fingerprint(table: Table) -> u64 {
+    let columns = table.columns();
+    let named: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.kind)).collect();
+    xxh3_64(named.join(",").as_bytes())
+}
+
+/// The [`Head::columns`] of a table with this metadata.
+///
+/// # Errors
+/// When the table has a format that this program does not know, or conditions that it cannot check.
+fn known_columns(objects: &Objects, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
+    let format = format_of(meta_data);
+    if format > FORMAT {
+        bail!(
+            "lake {objects}: table {} has format {format}; this version of alloclog knows {FORMAT}: use a newer one",
+            table.name()
+        );
+    }
+    let properties = meta_data["configuration"].as_object().into_iter().flatten();
+    if let Some((name, _)) = properties.into_iter().find(|(name, _)| name.starts_with(CONSTRAINT)) {
+        bail!("lake {objects}: table {} has {name}, which alloclog cannot check: drop the constraint", table.name());
+    }
+    Ok(if missing_fields(table, meta_data).is_empty() { fingerprint(table) } else { 0 })
+}
+
+/// The format of a lake that wrote this metadata.
+fn format_of(meta_data: &Value) -> u32 {
+    meta_data["configuration"][FORMAT_PROPERTY].as_str().and_then(|format| format.parse().ok()).unwrap_or(1)
+}
+
+/// The fields of a table's schema.
+fn schema_fields(meta_data: &Value) -> Vec<Value> {
+    let schema = meta_data["schemaString"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    schema.and_then(|schema| schema["fields"].as_array().cloned()).unwrap_or_default()
+}
+
+/// The columns of this program that a table lacks.
+fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
+    let there = schema_fields(meta_data);
+    let mut ours = fields(&table.columns());
+    ours.retain(|field| !there.iter().any(|other| other["name"] == field["name"]));
+    ours
 }
 
 fn info(operation: &str, now_ms: i64) -> Action {
@@ -318,11 +381,11 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
     let last = last_checkpoint(objects, table)?;
     // What is older than a checkpoint may be gone, so what comes after it could not be told from nothing.
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
-    let (mut head, mut protocol) = match (known, last) {
-        (Some(known), _) => (known, None),
+    let (mut head, mut protocol, mut meta_data) = match (known, last) {
+        (Some(known), _) => (known, None, None),
         (None, last) => {
-            let state = base(objects, table, last, &["protocol", "txn"])?;
-            (state.head, state.protocol)
+            let state = base(objects, table, last, &["protocol", "metaData", "txn"])?;
+            (state.head, state.protocol, state.meta_data)
         }
     };
     let is_known = known.is_some();
@@ -333,6 +396,7 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
         for action in actions {
             head.batch = action.batch().unwrap_or(head.batch);
             protocol = action.protocol.or(protocol);
+            meta_data = action.meta_data.or(meta_data);
         }
         next = read_version(objects, table, head.version + 1)?;
         if next.is_none() && !is_known {
@@ -343,6 +407,9 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
         bail!(no_log(objects, table));
     }
     check_protocol(objects, table, protocol.as_ref())?;
+    if let Some(meta_data) = meta_data {
+        head.columns = known_columns(objects, table, &meta_data)?;
+    }
     Ok(head)
 }
 
@@ -374,6 +441,9 @@ pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
         bail!(no_log(objects, table));
     }
     check_protocol(objects, table, state.protocol.as_ref())?;
+    if let Some(meta_data) = &state.meta_data {
+        state.head.columns = known_columns(objects, table, meta_data)?;
+    }
     Ok(state)
 }
 
@@ -413,12 +483,17 @@ fn append(
     let mut all = vec![info(operation, now_ms)];
     all.extend(batch.map(|batch| entered(batch, now_ms)));
     all.extend(actions);
+    let columns = match all.iter().find_map(|action| action.meta_data.as_ref()) {
+        Some(meta_data) if missing_fields(table, meta_data).is_empty() => fingerprint(table),
+        Some(_) => 0,
+        None => head.columns,
+    };
     let bytes = lines(&all)?;
     let name = version_name(table, version);
     if objects.create(&name, bytes.clone())? != Created::Ours {
         return Ok(Committed::Conflict);
     }
-    Ok(Committed::Done(Head { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes) }))
+    Ok(Committed::Done(Head { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes), columns }))
 }
 
 impl Action {
@@ -450,6 +525,52 @@ impl State {
         self.meta_data = action.meta_data.or(self.meta_data.take());
     }
 
+    /// The format of a lake that the table says it has.
+    pub fn format(&self) -> u32 {
+        self.meta_data.as_ref().map_or(1, format_of)
+    }
+
+    /// The action that gives a table the columns of this program that it lacks; `None` if it has them all. Rows that are
+    /// there already have null in them.
+    pub fn evolve(&self, table: Table) -> Option<Action> {
+        let meta_data = self.meta_data.as_ref()?;
+        let missing = missing_fields(table, meta_data);
+        if missing.is_empty() {
+            return None;
+        }
+        let mut there = schema_fields(meta_data);
+        there.extend(missing);
+        let mut meta_data = meta_data.clone();
+        meta_data["schemaString"] = json!({"type": "struct", "fields": there}).to_string().into();
+        Some(Action { meta_data: Some(meta_data), ..Action::default() })
+    }
+
+    /// The actions that move a table to the format of this program: its columns, the property that names the format, and
+    /// writer version 3. A program of format 1 that is running already refuses that version at its next look, before it
+    /// rewrites files without the columns that it does not know. For readers nothing changes. Version 3 adds constraints,
+    /// and the table has none.
+    pub fn upgrade(&self, table: Table) -> Vec<Action> {
+        if self.format() >= FORMAT {
+            return self.evolve(table).into_iter().collect();
+        }
+        let evolved = self.evolve(table).and_then(|action| action.meta_data);
+        let mut meta_data = evolved.or_else(|| self.meta_data.clone()).unwrap_or_default();
+        meta_data["configuration"][FORMAT_PROPERTY] = FORMAT.to_string().into();
+        let mut protocol = self.protocol.clone().unwrap_or_default();
+        match &mut protocol.writer_features {
+            Some(features) => {
+                if !features.iter().any(|feature| feature == CHECK_CONSTRAINTS) {
+                    features.push(CHECK_CONSTRAINTS.to_owned());
+                }
+            }
+            None => protocol.min_writer_version = protocol.min_writer_version.max(3),
+        }
+        vec![
+            Action { protocol: Some(protocol), ..Action::default() },
+            Action { meta_data: Some(meta_data), ..Action::default() },
+        ]
+    }
+
     /// The actions that make this state; what was removed long ago is forgotten.
     fn actions(&self, now_ms: i64) -> Vec<Action> {
         let recent = |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
@@ -469,9 +590,8 @@ impl State {
 fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
     let Some(protocol) = protocol else { return Ok(()) };
     let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
-    let foreign: BTreeSet<&str> =
-        features.map(String::as_str).filter(|name| !["appendOnly", "invariants"].contains(name)).collect();
-    let is_known = protocol.min_reader_version == 1 && protocol.min_writer_version <= 2
+    let foreign: BTreeSet<&str> = features.map(String::as_str).filter(|name| !KNOWN_FEATURES.contains(name)).collect();
+    let is_known = protocol.min_reader_version == 1 && protocol.min_writer_version <= 3
         || (protocol.writer_features.is_some() && foreign.is_empty() && protocol.min_reader_version != 2);
     if !is_known {
         let needs = if foreign.is_empty() {
@@ -591,6 +711,14 @@ fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Actio
     }
     text.finish()?;
     Ok(serde_json::Deserializer::from_slice(&text.into_inner()).into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Writes a checkpoint, so that the versions before it can go when they are old.
+///
+/// # Errors
+/// When the lake cannot be read or written.
+pub fn checkpoint(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
+    write_checkpoint(objects, table, &state(objects, table)?, now_ms)
 }
 
 /// Writes what the table is now, so that nobody needs the versions before.

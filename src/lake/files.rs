@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{cast, take_record_batch};
+use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -20,13 +20,16 @@ use super::Damaged;
 use super::delta::{Add, DECODED_TAG, HASH_TAG};
 use super::objects::Objects;
 use crate::store::parquet::{properties, with_a_place};
-use crate::tables::Table;
+use crate::tables::{Table, is_free_text};
 use crate::time;
 
 /// A file is closed when it is about this large.
 const FILE_BYTES: usize = 128 << 20;
 /// It is closed when it has so many rows, too: sightings take 0.2 bytes each, and all of a file is read at once.
 const FILE_ROWS: u64 = 1_000_000;
+/// Bounds of texts shorter than this, in bytes, were not cut off: our files keep 64 bytes, other engines at least 16
+/// characters.
+const CUT_BOUND: usize = 16;
 /// As many files are written at a time; a first ingest may bring events of many days.
 const OPEN_FILES: usize = 64;
 
@@ -77,12 +80,17 @@ struct Open {
 impl<'o> Writer<'o> {
     /// Begins.
     pub fn new(objects: &'o Objects, table: Table, now_ms: i64) -> Writer<'o> {
-        let parted = partition_column(table);
-        let schema = table.schema();
-        let fields: Vec<_> =
-            schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned().collect();
-        let schema = Arc::new(Schema::new(fields));
-        Writer { objects, table, schema, now_ms, open: BTreeMap::new(), written: Vec::new() }
+        let none = Arc::new(Schema::empty());
+        let mut writer = Writer { objects, table, schema: none, now_ms, open: BTreeMap::new(), written: Vec::new() };
+        writer.set_columns(&table.schema());
+        writer
+    }
+
+    /// Lets a writer without rows take other columns than those of the stored table: also those of a newer program.
+    pub fn set_columns(&mut self, schema: &Schema) {
+        let parted = partition_column(self.table);
+        let fields = schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned();
+        self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     }
 
     /// Adds rows with the columns of the stored table.
@@ -192,6 +200,10 @@ pub fn day(add: &Add) -> Option<i32> {
 fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     for (i, field) in schema.fields().iter().enumerate() {
+        // The log and the batches outlive a file whose texts are masked anew.
+        if is_free_text(field.name()) {
+            continue;
+        }
         let groups: Option<Vec<&Statistics>> =
             metadata.row_groups().iter().map(|group| group.column(i).statistics()).collect();
         let Some(groups) = groups else { continue };
@@ -273,6 +285,31 @@ fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
 
+/// What is known of a file's columns, but for the bounds of free texts: files of format 1 have these.
+pub fn stats_without_texts(add: &Add) -> Value {
+    let mut stats = add.stats();
+    for bounds in ["minValues", "maxValues"] {
+        if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
+            values.retain(|column, _| !is_free_text(column));
+        }
+    }
+    stats
+}
+
+/// The one text that a column has in all rows of a file; `None` when there are several, or that is not known.
+pub fn only_text(add: &Add, column: &str) -> Option<String> {
+    let stats = add.stats();
+    let (least, greatest) = (stats["minValues"][column].as_str()?, stats["maxValues"][column].as_str()?);
+    // A bound that was cut off is no value.
+    let is_whole = least == greatest && least.len() < CUT_BOUND && stats["nullCount"][column] == 0;
+    is_whole.then(|| least.to_owned())
+}
+
+/// How many rows of a file have null in a column; `None` when that is not known.
+pub fn null_count(add: &Add, column: &str) -> Option<u64> {
+    add.stats()["nullCount"][column].as_u64()
+}
+
 /// How many rows a file has; `None` when that is not known.
 pub fn row_count(add: &Add) -> Option<u64> {
     add.stats()["numRecords"].as_u64()
@@ -319,16 +356,61 @@ pub fn decode(
     columns: Option<&[&str]>,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let is_wanted = |field: &&Arc<Field>| columns.is_none_or(|names| names.contains(&field.name().as_str()));
+    let fields: Vec<Arc<Field>> = table.schema().fields().iter().filter(is_wanted).cloned().collect();
+    decode_as(objects, table, add, bytes, &|_| Schema::new(fields.clone()), each)
+}
+
+/// The rows of a file with all columns: those of the stored table, and behind them those that a newer program has added,
+/// which whoever rewrites a file must keep.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_whole(
+    objects: &Objects,
+    table: Table,
+    add: &Add,
+    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let bytes = bytes::Bytes::from(objects.need(&add.object(table))?);
+    decode_as(objects, table, add, bytes, &|of_file| union(&table.schema(), of_file), each)
+}
+
+/// The fields of a schema, and behind them those that only the other has.
+fn union(schema: &Schema, other: &Schema) -> Schema {
+    let is_new = |field: &&Arc<Field>| schema.field_with_name(field.name()).is_err();
+    Schema::new(schema.fields().iter().chain(other.fields().iter().filter(is_new)).cloned().collect::<Vec<_>>())
+}
+
+/// Rows of several files as one batch; a column that only some have is null in the rows of the others.
+///
+/// # Errors
+/// When a column has different types in them.
+pub fn concat(table: Table, batches: Vec<RecordBatch>) -> anyhow::Result<RecordBatch> {
+    let all = batches.iter().fold(table.schema().as_ref().clone(), |all, batch| union(&all, &batch.schema()));
+    let schema = Arc::new(all);
+    let mut filled = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let column = |field: &Arc<Field>| {
+            let there = batch.column_by_name(field.name()).cloned();
+            there.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+        };
+        filled.push(RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())?);
+    }
+    Ok(concat_batches(&schema, &filled)?)
+}
+
+fn decode_as(
+    objects: &Objects,
+    table: Table,
+    add: &Add,
+    bytes: bytes::Bytes,
+    wanted: &dyn Fn(&Schema) -> Schema,
+    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let damaged = || Damaged(format!("lake {objects}: {} cannot be read as Parquet", add.object(table)));
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(damaged)?;
-    let schema = table.schema();
-    let fields: Vec<Arc<Field>> = schema
-        .fields()
-        .iter()
-        .filter(|field| columns.is_none_or(|names| names.contains(&field.name().as_str())))
-        .cloned()
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
+    let schema = Arc::new(wanted(builder.schema()));
     let mask =
         ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
     for batch in builder.with_projection(mask).with_batch_size(16 << 10).build().with_context(damaged)? {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Lake, delta, files};
+use super::{Lake, files};
 use crate::tables::Table;
 
 /// What a table of a lake holds.
@@ -47,7 +47,7 @@ pub fn info(lake: &Lake) -> anyhow::Result<Info> {
     let unfinished = lake.unfinished()?;
     let mut tables = Vec::new();
     for table in Table::ALL {
-        let state = delta::state(&lake.objects, table)?;
+        let state = lake.state(table)?;
         let adds = || state.files.values();
         let spans: Vec<_> = files::time_column(table)
             .map(|time| adds().filter_map(|add| files::bounds(add, time)).collect())

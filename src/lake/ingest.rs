@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::lost::{self, Counter, Lost, Restarts};
 use super::objects::Objects;
 use super::seen::{self, Seen};
-use super::{Batch, Lake, delta, files};
+use super::{Batch, Lake, delta, files, labels};
 use crate::store::{Store, Writer, parquet};
-use crate::tables::{Shape, Table};
+use crate::tables::{Shape, Table, identity};
 use crate::time;
 
 /// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
@@ -84,7 +84,7 @@ struct Document {
 
 /// The rows of a run that has ended, put away until it is known which batch they are.
 pub struct Kept {
-    store: Store,
+    pub(super) store: Store,
     documents: Vec<Document>,
     ledger: Ledger,
 }
@@ -111,6 +111,10 @@ impl<'s> Fresh<'s> {
         if table == Table::TaskStateHistory {
             let known = lost::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
             known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.seen.count(task, n, self.now));
+        }
+        if table == Table::AllocationHistory {
+            let known = labels::allocations(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+            known.for_each(|(allocation, _)| self.seen.meet_allocation(allocation, self.now));
         }
         let kept = keep(&batch, &is_new)?;
         *self.delivered.entry(table).or_default() += kept.num_rows() as u64;
@@ -146,6 +150,7 @@ fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
 pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added> {
     begin(lake, seen, kept).context(NOTHING_COMMITTED)?;
     loop {
+        labels::check(lake, seen, kept).context(NOTHING_COMMITTED)?;
         let number = seen.about.batch + 1;
         let (tables, mut added, new, restarts) = write(lake, seen, kept, number).context(NOTHING_COMMITTED)?;
         if tables.is_empty() {
@@ -160,6 +165,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
                 .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
             let now = seen::this_hour();
             new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
+            labels::note(seen, kept, now)?;
             restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
             (seen.about.batch, seen.about.batch_id) = (number, batch.id);
             added.batch = Some(number);
@@ -182,11 +188,11 @@ fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     }
     catch_up(lake, seen)?;
     // A table that cannot be added to is found before the batch is put, which would have to be.
-    for table in super::ORDER {
-        lake.head(table, &mut seen.about.heads)?;
-    }
     lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
-    look_up(lake, seen, kept)
+    // Columns are there before the files that have them.
+    lake.evolve(&mut seen.about.heads)?;
+    look_up(lake, seen, kept)?;
+    labels::look_up(lake, seen, kept)
 }
 
 type NewRows = Vec<(Table, u128, Option<i64>)>;
@@ -347,7 +353,7 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
         if unsure.is_empty() {
             continue;
         }
-        for file in delta::state(&lake.objects, table)?.files.into_values() {
+        for file in lake.state(table)?.files.into_values() {
             if !files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
@@ -362,30 +368,35 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
 }
 
 /// What is remembered of a row of the lake.
-struct Key {
+struct Key<'r> {
     id: u128,
     /// When it came about, in nanoseconds since the epoch.
     time: Option<i64>,
     /// The counter in a task's state.
     counter: Option<Counter>,
+    /// The allocation whose version it is, and its region.
+    label: Option<(u128, &'r str)>,
 }
 
 /// Takes a row of the lake into what has been seen.
-fn take(seen: &mut Seen, table: Table, key: Key, now: u32) {
+fn take(seen: &mut Seen, table: Table, key: Key<'_>, now: u32) {
     seen.add(table, key.id, key.time, now);
     key.counter.into_iter().for_each(|(task, restarts)| seen.count(task, restarts, now));
+    key.label.into_iter().for_each(|(allocation, region)| seen.label(allocation, region, key.time, now));
 }
 
 /// What is to be remembered of each row of a file.
-fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn FnMut(Key)) -> anyhow::Result<()> {
-    let keys = table.key_columns();
-    let needed: Vec<&str> = keys.iter().map(String::as_str).chain(files::time_column(table)).collect();
+fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn FnMut(Key<'_>)) -> anyhow::Result<()> {
+    let is_hashed = files::null_count(file, identity::TEXT_HASH) == Some(0);
+    let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(files::time_column(table)).collect();
     files::read(objects, table, file, Some(&needed), &mut |batch| {
         let times = files::times(table, &batch);
         let counters = if table == Table::TaskStateHistory { lost::counters(&batch)? } else { Vec::new() };
         let mut counters = counters.into_iter();
+        let labels = if table == Table::AllocationHistory { labels::of(&batch)? } else { Vec::new() };
+        let mut labels = labels.into_iter();
         for (id, time) in table.identities(&batch)?.into_iter().zip(times) {
-            each(Key { id, time, counter: counters.next().flatten() });
+            each(Key { id, time, counter: counters.next().flatten(), label: labels.next() });
         }
         Ok(())
     })
@@ -465,7 +476,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     for (table, hour) in super::ORDER.map(horizon) {
         // From the hour before the horizon on: what came about within it is known, too.
         let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
-        for file in delta::state(&lake.objects, table)?.files.into_values() {
+        for file in lake.state(table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
                 each_key(&lake.objects, table, &file, &mut |key| {
                     if key.time.is_some_and(|time| time >= first) {

@@ -7,7 +7,7 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
 use super::check::{Bad, Mend};
-use super::delta::{self, Add, State};
+use super::delta::{Add, State};
 use super::{Batch, Heads, Lake, Replacement, files, now_ms};
 use crate::tables::Table;
 
@@ -43,6 +43,8 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
     if batch.replaced.is_empty() {
         return Ok(());
     }
+    // A program of format 1 would take no notice of it.
+    lake.upgrade()?;
     let replaced = put(lake, &batch, started_ms)?;
     if replaced.is_none_or(|replaced| replaced.values().flatten().any(|was_done| !was_done)) {
         bail!("lake {}: tables changed while they were mended; try again", lake.objects);
@@ -54,7 +56,11 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
 fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
     let mut writer = files::Writer::new(&lake.objects, table, now_ms());
     let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
-    files::read(&lake.objects, table, add, None, &mut |batch| {
+    let mut is_first = true;
+    files::read_whole(&lake.objects, table, add, &mut |batch| {
+        if std::mem::take(&mut is_first) {
+            writer.set_columns(&batch.schema());
+        }
         let wanted: BooleanArray = (row..row + batch.num_rows() as u32)
             .map(|row| Some(unwanted.next_if(|unwanted| **unwanted == row).is_none()))
             .collect();
@@ -90,7 +96,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
     lake.finish(&mut heads)?;
     let mut all = BTreeMap::new();
     for table in super::ORDER.into_iter().filter(|table| !batch.replacements(*table).is_empty()) {
-        let there = delta::state(&lake.objects, table)?;
+        let there = lake.state(table)?;
         let mut done = Vec::new();
         for replacement in batch.replacements(table) {
             let (gone, came) = (&replacement.removed, &replacement.added);

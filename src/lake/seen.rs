@@ -3,15 +3,16 @@
 //! It is a cache of the tables, kept on the ingesting machine and copied into the lake, and it knows what it does not
 //! know: of each table it holds every row that came about after its horizon, and of older ones those that were met of
 //! late. A row that it does not explain and that is not younger than the horizon must be looked up. Lost, damaged or
-//! outdated, it is made anew from the tables. With the states of tasks it knows the Restarts counter of each task.
+//! outdated, it is made anew from the tables. With the states of tasks it knows the Restarts counter of each task, and with
+//! the versions of allocations the regions under which each allocation is.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use arrow::array::{Array, AsArray, FixedSizeBinaryBuilder, RecordBatch, UInt8Builder, UInt32Builder};
-use arrow::datatypes::{DataType, Field, Schema, UInt8Type, UInt32Type};
+use arrow::array::{Array, AsArray, FixedSizeBinaryBuilder, RecordBatch, UInt8Builder, UInt32Builder, UInt64Builder};
+use arrow::datatypes::{DataType, Field, Schema, UInt8Type, UInt32Type, UInt64Type};
 use hashbrown::HashMap;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -22,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::delta::Head;
-use crate::tables::Table;
+use crate::tables::{Table, identity};
 use crate::time;
 
 /// Where a file says what it is.
 const FORMAT_KEY: &str = "alloclog.seen";
-const FORMAT: u32 = 2;
+/// Raised with what is written here, and with [`identity::VERSION`]: a cache of another format is rebuilt.
+const FORMAT: u32 = 2 + identity::VERSION;
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// Bytes of the checksum behind the file.
 const CHECKSUM: usize = 16;
@@ -41,6 +43,8 @@ pub struct Seen {
     pub about: About,
     tables: BTreeMap<Table, Rows>,
     counters: Known<Counter>,
+    /// By allocation, see [`super::labels`].
+    labels: Known<Label>,
 }
 
 /// What is known, by a hash that nothing else has.
@@ -75,6 +79,9 @@ pub struct About {
     pub copied_hour: u32,
     /// By table name, the hour up to which rows may be unknown; a table without one is known whole.
     horizons: BTreeMap<String, u32>,
+    /// The regions of allocations, by number.
+    #[serde(default)]
+    regions: Vec<String>,
 }
 
 /// A table's rows by their identity.
@@ -93,12 +100,22 @@ struct Mark {
     met: u32,
 }
 
-/// A row of the file: a row of a table, or a task if it has a counter.
+/// A row of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
 struct Record {
     table: Table,
     id: u128,
     mark: Mark,
     restarts: Option<u32>,
+    regions: Option<u64>,
+}
+
+/// What is remembered of an allocation.
+#[derive(Debug, Clone, Copy)]
+struct Label {
+    /// A bit for each region under which it is; the last bit stands for every region from the 64th on.
+    regions: u64,
+    /// Of its versions, the newest.
+    mark: Mark,
 }
 
 /// What is remembered of a task.
@@ -108,6 +125,11 @@ struct Counter {
     restarts: u32,
     /// When it was last met, in hours since the epoch.
     met: u32,
+}
+
+/// The bit of a region by its number.
+fn bit(number: usize) -> u64 {
+    1 << number.min(63)
 }
 
 /// The hour that begins after a moment.
@@ -162,6 +184,37 @@ impl Seen {
         counter.met = counter.met.max(now);
     }
 
+    /// Notes that an allocation is under a region, by a version of it that came about then.
+    pub fn label(&mut self, allocation: u128, region: &str, ns: Option<i64>, now: u32) {
+        let number = self.region(region).unwrap_or_else(|| {
+            self.about.regions.push(region.to_owned());
+            self.about.regions.len() - 1
+        });
+        let mark = Mark { came_about: hour_after(ns), met: now };
+        let label = self.labels.entry(allocation).or_insert(Label { regions: 0, mark });
+        label.regions |= bit(number);
+        label.mark.came_about = label.mark.came_about.max(mark.came_about);
+        label.mark.met = label.mark.met.max(now);
+    }
+
+    /// Notes that a version of an allocation was met now.
+    pub fn meet_allocation(&mut self, allocation: u128, now: u32) {
+        if let Some(label) = self.labels.get_mut(&allocation) {
+            label.mark.met = now;
+        }
+    }
+
+    /// The regions under which an allocation is; none when that is not known.
+    pub fn regions(&self, allocation: u128) -> impl Iterator<Item = &str> {
+        let regions = self.labels.get(&allocation).map_or(0, |label| label.regions);
+        let all = self.about.regions.iter().enumerate();
+        all.filter(move |(number, _)| regions & bit(*number) != 0).map(|(_, region)| region.as_str())
+    }
+
+    fn region(&self, region: &str) -> Option<usize> {
+        self.about.regions.iter().position(|other| other == region)
+    }
+
     /// Forgets what came about long ago and was not met of late.
     pub fn forget(&mut self, now: u32) {
         for (table, rows) in &mut self.tables {
@@ -178,6 +231,9 @@ impl Seen {
         }
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.met > until);
+        let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
+        // As long as the version itself: an allocation that is not remembered is then new, or older than the horizon.
+        self.labels.retain(|_, label| label.mark.came_about > until || label.mark.met > until);
     }
 
     /// The file that holds it: Parquet, and behind it a checksum.
@@ -197,6 +253,8 @@ impl Seen {
                 Field::new("met", DataType::UInt32, false),
                 // Of a task; of a row there is none.
                 Field::new("restarts", DataType::UInt32, true),
+                // Of an allocation.
+                Field::new("regions", DataType::UInt64, true),
             ],
             std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&about)?)]),
         ));
@@ -211,7 +269,7 @@ impl Seen {
         loop {
             let (mut tables, mut ids) = (UInt8Builder::new(), FixedSizeBinaryBuilder::new(16));
             let (mut came_about, mut met) = (UInt32Builder::new(), UInt32Builder::new());
-            let mut restarts = UInt32Builder::new();
+            let (mut restarts, mut regions) = (UInt32Builder::new(), UInt64Builder::new());
             for record in all.by_ref().take(PAGE) {
                 tables
                     .append_value(Table::ALL.iter().position(|table| *table == record.table).unwrap_or_default() as u8);
@@ -219,6 +277,7 @@ impl Seen {
                 came_about.append_value(record.mark.came_about);
                 met.append_value(record.mark.met);
                 restarts.append_option(record.restarts);
+                regions.append_option(record.regions);
             }
             let columns: Vec<Arc<dyn Array>> = vec![
                 Arc::new(tables.finish()),
@@ -226,6 +285,7 @@ impl Seen {
                 Arc::new(came_about.finish()),
                 Arc::new(met.finish()),
                 Arc::new(restarts.finish()),
+                Arc::new(regions.finish()),
             ];
             let batch = RecordBatch::try_new(schema.clone(), columns)?;
             if batch.num_rows() == 0 {
@@ -240,18 +300,32 @@ impl Seen {
         Ok(bytes)
     }
 
-    /// All that is known, row by row and task by task.
+    /// All that is known: rows, tasks and allocations.
     fn records(&self) -> impl Iterator<Item = Record> {
         let of_rows = self.tables.iter().flat_map(|(table, rows)| {
-            rows.met.iter().map(|(id, mark)| Record { table: *table, id: *id, mark: *mark, restarts: None })
+            rows.met.iter().map(|(id, mark)| Record {
+                table: *table,
+                id: *id,
+                mark: *mark,
+                restarts: None,
+                regions: None,
+            })
         });
         let of_task = |(id, counter): (&u128, &Counter)| Record {
             table: Table::TaskStateHistory,
             id: *id,
             mark: Mark { came_about: 0, met: counter.met },
             restarts: Some(counter.restarts),
+            regions: None,
         };
-        of_rows.chain(self.counters.iter().map(of_task))
+        let of_allocation = |(id, label): (&u128, &Label)| Record {
+            table: Table::AllocationHistory,
+            id: *id,
+            mark: label.mark,
+            restarts: None,
+            regions: Some(label.regions),
+        };
+        of_rows.chain(self.counters.iter().map(of_task)).chain(self.labels.iter().map(of_allocation))
     }
 
     /// What a file holds.
@@ -266,7 +340,8 @@ impl Seen {
         let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
         let about: About = serde_json::from_str(about)?;
         ensure!(about.format == FORMAT, "it is of format {}", about.format);
-        let (mut tables, mut counters): (BTreeMap<Table, Rows>, _) = (BTreeMap::new(), Known::default());
+        let mut tables: BTreeMap<Table, Rows> = BTreeMap::new();
+        let (mut counters, mut labels) = (Known::default(), Known::default());
         for (name, horizon) in &about.horizons {
             let table = Table::ALL.into_iter().find(|table| table.name() == name);
             tables.entry(table.context("it names an unknown table")?).or_default().horizon = Some(*horizon);
@@ -278,17 +353,20 @@ impl Seen {
             let came_about = batch.column(2).as_primitive::<UInt32Type>();
             let met = batch.column(3).as_primitive::<UInt32Type>();
             let restarts = batch.column(4).as_primitive::<UInt32Type>();
+            let regions = batch.column(5).as_primitive::<UInt64Type>();
             for row in 0..batch.num_rows() {
                 let table = Table::ALL.get(usize::from(numbers.value(row))).context("it names an unknown table")?;
                 let mark = Mark { came_about: came_about.value(row), met: met.value(row) };
                 let id = u128::from_le_bytes(ids.value(row).try_into()?);
                 if restarts.is_valid(row) {
                     counters.insert(id, Counter { restarts: restarts.value(row), met: mark.met });
+                } else if regions.is_valid(row) {
+                    labels.insert(id, Label { regions: regions.value(row), mark });
                 } else {
                     tables.entry(*table).or_default().met.insert(id, mark);
                 }
             }
         }
-        Ok(Seen { about, tables, counters })
+        Ok(Seen { about, tables, counters, labels })
     }
 }

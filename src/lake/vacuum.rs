@@ -52,7 +52,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
     let in_tables = lake.files()?;
     let unfinished = lake.unfinished()?;
     for (table, objects) in listed {
-        let state = delta::state(&lake.objects, table)?;
+        let state = lake.state(table)?;
         let taken_out_lately =
             state.removed.values().filter(|remove| remove.deletion_timestamp.is_none_or(|at| at >= before_ms));
         let needed: BTreeSet<String> = in_tables
@@ -92,7 +92,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
         if of_table.is_empty() {
             continue;
         }
-        let state = delta::state(&lake.objects, table)?;
+        let state = lake.state(table)?;
         // Another engine takes files out of a table without a batch, and so did programs of format 1.
         if state.files.values().any(|add| add.hash().is_none()) {
             continue;
@@ -117,7 +117,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
         number += 1;
         let name = all.next().map_or("a batch", String::as_str);
         let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.objects));
-        let batch: Batch = serde_json::from_slice(&bytes.unwrap_or_default()).with_context(damaged)?;
+        let batch = Batch::parse(&bytes.unwrap_or_default()).with_context(damaged)?;
         expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true));
         Ok(())
     })?;

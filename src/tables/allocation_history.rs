@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::column::{Column, Value, follows, key};
+use super::identity::text_hash;
 use super::{Place, Shape, mask};
 use crate::decode::record::Allocation;
 use crate::time;
@@ -19,6 +20,7 @@ pub struct Row<'a> {
     a: &'a Allocation<'a>,
     desired_description: Option<Cow<'a, str>>,
     client_description: Option<Cow<'a, str>>,
+    text_hash: i32,
     alloc_index: Option<i64>,
     cpu_shares: Option<i64>,
     memory_mb: Option<i64>,
@@ -64,7 +66,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("node_id", "client node ID", Value::Text(|r| r.place.node_id)),
         key("node_name", "client node name; null before Nomad 0.9.2", Value::Text(|r| r.a.node_name.as_deref())),
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
-        key(
+        follows(
             "desired_description",
             "why the servers want that; secrets masked; null for no reason",
             Value::Text(|r| r.desired_description.as_deref()),
@@ -74,10 +76,15 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "pending, running, complete, failed, lost or unknown; none of them is final",
             Value::Text(|r| r.a.client_status.as_deref()),
         ),
-        key(
+        follows(
             "client_description",
             "what the client says of it; secrets masked",
             Value::Text(|r| r.client_description.as_deref()),
+        ),
+        key(
+            "text_hash",
+            "16-bit hash that stands for both descriptions in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            Value::Int32(|r| Some(r.text_hash)),
         ),
         key(
             "desired_migrate",
@@ -190,13 +197,15 @@ pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a>
         tasks?.iter().filter_map(value).reduce(i64::saturating_add)
     };
     let legacy = a.resources.filter(|_| a.allocated.is_none());
+    let texts = [a.desired_description.as_deref(), a.client_description.as_deref()];
     Row {
         place,
         shape,
         snapshot_id: 0,
         a,
-        desired_description: a.desired_description.as_deref().map(mask::text),
-        client_description: a.client_description.as_deref().map(mask::text),
+        text_hash: text_hash(texts.map(|text| text.map(mask::credentials)).each_ref().map(Option::as_deref)),
+        desired_description: texts[0].map(mask::text),
+        client_description: texts[1].map(mask::text),
         alloc_index: alloc_index(a),
         cpu_shares: sum(|t| t.cpu_shares).or(legacy.and_then(|r| r.cpu)),
         memory_mb: sum(|t| t.memory_mb).or(legacy.and_then(|r| r.memory_mb)),

@@ -157,7 +157,7 @@ pub fn batch<'r, R: 'r>(
     RecordBatch::try_new(schema, arrays)
 }
 
-/// The identity of a row: a 128-bit hash of its key columns. Two different rows among a billion share one with a
+/// The identity of a row within a run: a 128-bit hash of its key columns. Two rows among a billion share one with a
 /// probability below 10^-20. `buffer` is only there to be used again.
 pub fn identity<R>(columns: &[Column<R>], row: &R, buffer: &mut Vec<u8>) -> u128 {
     buffer.clear();
@@ -186,14 +186,13 @@ fn number(value: Option<i64>, buffer: &mut Vec<u8>) {
     }
 }
 
-/// The identities of a batch's rows, the same as [`identity`] gives for each.
+/// A column of a batch.
 ///
 /// # Errors
-/// When a key column is missing or has another type.
-pub fn identities(columns: &[Described], batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
-    // Of a moment's two columns the exact one is its value.
-    let keys = columns.iter().filter(|column| column.is_key && column.kind != "timestamp");
-    hashes(keys.map(|column| column.name.as_str()), batch)
+/// When it is missing.
+pub fn named(name: &str, batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+    let missing = || ArrowError::SchemaError(format!("column {name} is missing"));
+    batch.column_by_name(name).cloned().ok_or_else(missing)
 }
 
 /// What rows have in some columns, as a 128-bit hash for each row.
@@ -201,18 +200,20 @@ pub fn identities(columns: &[Described], batch: &RecordBatch) -> Result<Vec<u128
 /// # Errors
 /// When a column is missing or has a type that a key cannot have.
 pub fn hashes<'n>(names: impl IntoIterator<Item = &'n str>, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
-    let keys: Vec<&ArrayRef> = names
-        .into_iter()
-        .map(|name| {
-            let missing = || ArrowError::SchemaError(format!("column {name} is missing"));
-            batch.column_by_name(name).ok_or_else(missing)
-        })
-        .collect::<Result<_, _>>()?;
+    let keys: Vec<ArrayRef> = names.into_iter().map(|name| named(name, batch)).collect::<Result<_, _>>()?;
+    row_hashes(&keys, batch.num_rows())
+}
+
+/// The hashes of rows that these columns hold.
+///
+/// # Errors
+/// When a column has a type that a key cannot have.
+pub fn row_hashes(keys: &[ArrayRef], rows: usize) -> Result<Vec<u128>, ArrowError> {
     let mut buffer = Vec::with_capacity(512);
-    let mut hashes = Vec::with_capacity(batch.num_rows());
-    for row in 0..batch.num_rows() {
+    let mut hashes = Vec::with_capacity(rows);
+    for row in 0..rows {
         buffer.clear();
-        for key in &keys {
+        for key in keys {
             match key.data_type() {
                 _ if key.is_null(row) => buffer.push(0),
                 DataType::Utf8 => text(key.as_string::<i32>().value(row), &mut buffer),
@@ -253,6 +254,11 @@ mod tests {
         ]
     }
 
+    /// The key columns; of a moment's two columns the exact one is its value.
+    fn names() -> [&'static str; 6] {
+        ["text", "large", "small", "flag", "at_ns", "day"]
+    }
+
     #[test]
     fn a_batch_has_the_identities_of_its_rows() -> Result<(), ArrowError> {
         let rows: [Row; 5] = [
@@ -265,7 +271,7 @@ mod tests {
         let columns = columns();
         let batch = batch(&columns, schema(&columns), rows.iter())?;
         let expected: Vec<u128> = rows.iter().map(|row| identity(&columns, row, &mut Vec::new())).collect();
-        assert_eq!(identities(&describe(&columns), &batch)?, expected);
+        assert_eq!(hashes(names(), &batch)?, expected);
         let distinct: std::collections::HashSet<u128> = expected.iter().copied().collect();
         assert_eq!(distinct.len(), rows.len());
         Ok(())
@@ -276,7 +282,7 @@ mod tests {
         let columns = columns();
         let batch = batch(&columns, schema(&columns), [].iter())?;
         let without = batch.project(&[1, 2])?;
-        assert!(identities(&describe(&columns), &without).is_err());
+        assert!(hashes(names(), &without).is_err());
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::column::{Column, Value, follows, key};
-use super::details;
-use super::{Place, mask};
+use super::identity::text_hash;
+use super::{Place, details, mask};
 use crate::decode::record::{TaskEvent, TaskState};
 use crate::time::{self, DAY};
 
@@ -32,15 +32,12 @@ pub struct Row<'a> {
     signal: Option<i64>,
     oom_killed: Option<bool>,
     fails_task: Option<bool>,
-    restart_reason: Option<&'a str>,
+    restart_reason: Option<Cow<'a, str>>,
     start_delay: Option<i64>,
     kill_timeout: Option<i64>,
     message: Option<Cow<'a, str>>,
-    /// After the first stage of masking, which identities depend on.
     details: Option<String>,
-    /// As they are stored, where the second stage changes them.
-    stored_details: Option<String>,
-    stored_restart_reason: Option<Cow<'a, str>>,
+    text_hash: i32,
 }
 
 /// The columns, in order.
@@ -97,10 +94,10 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "whether the kernel killed it for lack of memory; only on Terminated, null elsewhere and before Nomad 0.9",
             Value::Bool(|r| r.oom_killed),
         ),
-        key(
+        follows(
             "restart_reason",
             "why it is or is not restarted; secrets masked; null where none is given",
-            Value::Text(|r| r.stored_restart_reason.as_deref()),
+            Value::Text(|r| r.restart_reason.as_deref()),
         ),
         key(
             "start_delay_ns",
@@ -122,10 +119,15 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "DisplayMessage as served, or the event's own message or error; secrets masked; null when there is none",
             Value::Text(|r| r.message.as_deref()),
         ),
-        key(
+        follows(
             "details",
             "the Details map as JSON with sorted keys, with what old fields say beside it; secrets masked; null when empty",
-            Value::Text(|r| r.stored_details.as_deref().or(r.details.as_deref())),
+            Value::Text(|r| r.details.as_deref()),
+        ),
+        key(
+            "text_hash",
+            "16-bit hash that stands for restart_reason and details in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            Value::Int32(|r| Some(r.text_hash)),
         ),
         follows(
             "event_date",
@@ -191,12 +193,16 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
     } else {
         None
     };
-    let restart_reason = event.restart_reason.as_deref();
-    let restart_reason = restart_reason.or_else(|| detail("restart_reason").filter(|d| !d.is_empty()));
+    let reason = event.restart_reason.as_deref().or_else(|| detail("restart_reason").filter(|d| !d.is_empty()));
+    // Identities depend on the first stage of the masking alone.
     let details = details::json(event);
-    let stored_details = details.as_deref().and_then(|json| match mask::details(json) {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(masked) => Some(masked),
+    let text_hash = text_hash([details.as_deref(), reason.map(mask::credentials).as_deref()]);
+    let details = details.map(|json| {
+        let masked = match mask::details(&json) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(masked) => Some(masked),
+        };
+        masked.unwrap_or(json)
     });
     Row {
         place,
@@ -213,20 +219,19 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
             Some("true") => Some(true),
             _ => event.fails_task,
         },
-        restart_reason,
-        stored_restart_reason: restart_reason.map(mask::text),
         start_delay,
         kill_timeout: event
             .kill_timeout
             .filter(|n| *n != 0)
             .or_else(|| detail("kill_timeout").and_then(time::go_duration).filter(|n| *n != 0)),
         message: details::message(event).map(mask::text),
+        text_hash,
+        restart_reason: reason.map(mask::text),
         details,
-        stored_details,
     }
 }
 
-/// What tells two events of one task apart, but for the ordinal.
+/// What tells two events of one task apart, but for the ordinal: what the identity holds.
 #[derive(PartialEq, Eq, Hash)]
 struct Content<'r> {
     event_at: Option<i64>,
@@ -235,10 +240,9 @@ struct Content<'r> {
     exit_code: Option<i64>,
     signal: Option<i64>,
     oom_killed: Option<bool>,
-    restart_reason: Option<&'r str>,
     start_delay: Option<i64>,
     kill_timeout: Option<i64>,
-    details: Option<&'r str>,
+    text_hash: i32,
 }
 
 impl Row<'_> {
@@ -250,10 +254,9 @@ impl Row<'_> {
             exit_code: self.exit_code,
             signal: self.signal,
             oom_killed: self.oom_killed,
-            restart_reason: self.restart_reason,
             start_delay: self.start_delay,
             kill_timeout: self.kill_timeout,
-            details: self.details.as_deref(),
+            text_hash: self.text_hash,
         }
     }
 }
@@ -262,17 +265,54 @@ impl Row<'_> {
 mod tests {
     use super::*;
 
+    fn place() -> Place<'static> {
+        Place { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None }
+    }
+
+    #[test]
+    fn twins_whose_details_differ_are_two_events_in_whichever_window_they_stand() {
+        let event = |text: &'static str| TaskEvent {
+            time: Some(1_795_458_600_000_000_001),
+            kind: Some("Driver".into()),
+            details: vec![("driver_message".into(), text.into())],
+            ..TaskEvent::default()
+        };
+        let identities = |texts: &[&'static str]| -> Vec<u128> {
+            let state = TaskState { events: texts.iter().map(|text| event(text)).collect(), ..TaskState::default() };
+            let mut made = Vec::new();
+            rows(place(), &state, &mut made);
+            made.iter().map(|row| super::super::column::identity(&columns(), row, &mut Vec::new())).collect()
+        };
+        let both = identities(&["pulling", "pulled"]);
+        assert_ne!(both[0], both[1]);
+        assert_eq!(identities(&["pulling"]), both[..1]);
+        assert_eq!(identities(&["pulled"]), both[1..]);
+        assert_eq!(identities(&["pulled", "pulling"]), [both[1], both[0]]);
+        // Events that are equal in their texts, too, are numbered.
+        let three = identities(&["pulled", "pulling", "pulled"]);
+        assert_eq!(three[..2], [both[1], both[0]]);
+        assert!(!both.contains(&three[2]));
+        // So are those that only the hash takes for equal: none is lost, whichever text stands with which number.
+        let of = |text: &str| {
+            super::super::identity::text_hash([Some(format!(r#"{{"driver_message":"{text}"}}"#).as_str()), None])
+        };
+        let names: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+        let mut met = HashMap::new();
+        let colliding = names.iter().find_map(|name| met.insert(of(name), name).map(|other| [other, name]));
+        let Some([one, other]) = colliding else { return assert!(false, "2,000 texts have 2,000 hashes of 16 bits") };
+        let (one, other) = (one.clone().leak(), other.clone().leak());
+        let both = identities(&[one, other]);
+        assert_ne!(both[0], both[1]);
+        assert_eq!(both, identities(&[other, one]));
+    }
+
     #[test]
     fn events_of_a_long_window_are_numbered_as_those_of_a_short_one() {
         let event = |n: usize| TaskEvent { time: Some((n % 7) as i64), ..TaskEvent::default() };
         for count in [COMPARED, COMPARED + 1, 1_000] {
             let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };
             let mut made = Vec::new();
-            rows(
-                Place { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None },
-                &state,
-                &mut made,
-            );
+            rows(place(), &state, &mut made);
             // Time 0 is no time, but still apart from the others.
             assert!(made.iter().enumerate().all(|(n, row)| row.ordinal == (n / 7) as i32), "{count}");
         }

@@ -7,10 +7,12 @@ these calls does: half of a file that nobody reads.
 
 import collections
 import concurrent.futures
+import json
 import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -214,6 +216,27 @@ def test_a_repair_of_a_log(lake, growing, truths):
         lake.must_leave_nothing()
 
     each_point(lake, lambda lake: ("lake", "check", "--repair", lake.lake), after)
+
+
+def test_an_upgrade(new_lake):
+    """Of a lake of format 1, by an ingest of what it has. See tests/lakes/README.md."""
+    tests = Path(__file__).resolve().parents[1]
+    documents = [tests / "lakes/quoting.json", tests.parent / "samples/cluster/20261123T182831Z.json"]
+    old, upgraded = new_lake(), new_lake()
+    for lake in (old, upgraded):
+        shutil.copytree(tests / "lakes/format-1", lake.lake)
+    assert "nothing new" in upgraded.ingest(*documents)
+    truth = upgraded.export()
+
+    def after(lake):
+        lake.must_be(truth)
+        assert "nothing new" in lake.ingest(*documents)
+        lake.must_be(truth)
+        assert lake.check() == ""
+        assert json.loads((lake.lake / "_alloclog/lake.json").read_text())["format"] > 1
+        lake.must_leave_nothing()
+
+    each_point(old, ingest(*documents), after)
 
 
 def test_what_is_left_on_the_machine(lake, growing, truths):

@@ -12,7 +12,7 @@ use alloclog::lake::{Heads, Lake, ingest};
 use super::{documents, ingested, kept, lake, rows, sample};
 
 /// Everything in a lake is so old that a vacuum may look at it.
-fn age(lake: &Lake) {
+pub fn age(lake: &Lake) {
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
     for object in lake.objects.list("").unwrap() {
         let path = lake.objects.directory().unwrap().join(object.name);
@@ -156,10 +156,10 @@ fn what_is_broken_is_named_and_mended() {
 fn a_lake_of_a_newer_format_is_refused() {
     let (_directory, lake) = lake();
     let path = lake.objects.directory().unwrap().join("_alloclog/lake.json");
-    let text = fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 2");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\": 2", "\"format\": 3");
     fs::write(&path, text).unwrap();
     let error = Lake::open(lake.objects.directory().unwrap().to_str().unwrap()).unwrap_err();
-    assert!(format!("{error:#}").contains("format 2"), "{error:#}");
+    assert!(format!("{error:#}").contains("format 3"), "{error:#}");
 }
 
 #[test]

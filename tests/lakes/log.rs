@@ -1,6 +1,7 @@
 //! The Delta log of a table.
 
 use alloclog::lake::delta::{self, Add, Committed, Head};
+use alloclog::lake::format::FORMAT;
 use alloclog::lake::objects::Objects;
 use alloclog::tables::Table;
 
@@ -9,7 +10,7 @@ const TABLE: Table = Table::Sightings;
 fn table() -> (tempfile::TempDir, Objects) {
     let directory = tempfile::tempdir().unwrap();
     let objects = Objects::at(directory.path().to_str().unwrap()).unwrap();
-    delta::create_table(&objects, TABLE, 1).unwrap();
+    delta::create_table(&objects, TABLE, FORMAT, 1).unwrap();
     (directory, objects)
 }
 
@@ -51,7 +52,7 @@ fn a_checkpoint_says_what_the_versions_before_it_said() {
     }
     let after = delta::state(&objects, TABLE).unwrap();
     assert_eq!((after.head, &after.files), (before.head, &before.files));
-    let known = Head { version: 50, batch: 50, commit: 0 };
+    let known = Head { version: 50, batch: 50, ..Head::default() };
     assert_eq!(delta::head(&objects, TABLE, Some(known)).unwrap(), before.head);
 }
 

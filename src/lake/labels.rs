@@ -1,0 +1,194 @@
+//! The label of an allocation: the region under which a lake has it.
+//!
+//! A region is what `--region` or NOMAD_REGION say, so two jobs may call one cluster differently, and every allocation would
+//! be there twice. An ingest therefore refuses to bring versions of an allocation that the lake has under another region.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
+
+use super::ingest::Kept;
+use super::seen::Seen;
+use super::{Lake, files, seen};
+use crate::store::parquet;
+use crate::tables::{Table, column};
+
+/// A hash for the allocation of each row.
+///
+/// # Errors
+/// When the batch has no column of them.
+pub fn allocations(batch: &RecordBatch) -> anyhow::Result<Vec<u128>> {
+    Ok(column::hashes(["alloc_id"], batch)?)
+}
+
+fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    column.with_context(|| format!("rows without {name}"))
+}
+
+/// The allocation and the region of each row.
+///
+/// # Errors
+/// When the batch has no columns of them.
+pub fn of(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
+    let regions = text(batch, "region")?;
+    Ok(allocations(batch)?.into_iter().enumerate().map(|(row, id)| (id, regions.value(row))).collect())
+}
+
+/// Notes the regions of what an ingest has brought.
+///
+/// # Errors
+/// When its rows cannot be read.
+pub fn note(seen: &mut Seen, kept: &Kept, now: u32) -> anyhow::Result<()> {
+    each_batch(kept, &mut |batch| {
+        let times = files::times(Table::AllocationHistory, batch);
+        for ((allocation, region), time) in of(batch)?.into_iter().zip(times) {
+            seen.label(allocation, region, time, now);
+        }
+        Ok(())
+    })
+}
+
+fn each_batch(kept: &Kept, each: &mut dyn FnMut(&RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for batch in parquet::read(&kept.store.path(Table::AllocationHistory.name()))? {
+        each(&batch?)?;
+    }
+    Ok(())
+}
+
+/// Looks up the regions of allocations that what has been seen does not tell of.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
+    let now = seen::this_hour();
+    let mut unsure: HashSet<u128> = HashSet::new();
+    let mut labels: BTreeSet<String> = BTreeSet::new();
+    let mut first = i64::MAX;
+    each_batch(kept, &mut |batch| {
+        let created = batch.column_by_name("created_at_ns").context("versions without created_at_ns")?;
+        let created = created.as_primitive::<Int64Type>();
+        for (row, (allocation, region)) in of(batch)?.into_iter().enumerate() {
+            let created = created.is_valid(row).then(|| created.value(row));
+            // All versions of an allocation come about after its creation.
+            if seen.regions(allocation).next().is_none() && !seen.would_know(Table::AllocationHistory, created) {
+                unsure.insert(allocation);
+                first = first.min(created.unwrap_or(i64::MIN));
+                if !labels.contains(region) {
+                    labels.insert(region.to_owned());
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if unsure.is_empty() {
+        return Ok(());
+    }
+    for file in lake.state(Table::AllocationHistory)?.files.into_values() {
+        let may_hold = files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
+        // A file of one region that is theirs tells nothing against it.
+        let is_theirs =
+            files::only_text(&file, "region").is_some_and(|region| labels.len() == 1 && labels.contains(&region));
+        if !may_hold || is_theirs {
+            continue;
+        }
+        let columns = ["region", "alloc_id", "modified_at_ns"];
+        files::read(&lake.objects, Table::AllocationHistory, &file, Some(&columns), &mut |batch| {
+            let times = files::times(Table::AllocationHistory, &batch);
+            for ((allocation, region), time) in of(&batch)?.into_iter().zip(times) {
+                if unsure.contains(&allocation) {
+                    seen.label(allocation, region, time, now);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses versions of allocations that are known to be in the lake, and not under their region.
+///
+/// # Errors
+/// When there is one, or the rows of the ingest cannot be read.
+pub fn check(lake: &Lake, seen: &Seen, kept: &Kept) -> anyhow::Result<()> {
+    each_batch(kept, &mut |batch| {
+        let ids = text(batch, "alloc_id")?;
+        for (row, (allocation, region)) in of(batch)?.into_iter().enumerate() {
+            let known: Vec<&str> = seen.regions(allocation).collect();
+            let Some(first) = known.first().filter(|_| !known.contains(&region)) else { continue };
+            bail!(
+                "lake {} has allocation {} under region {first:?}, and this run labels it {region:?}. \
+                 Say --region {first:?}, or correct NOMAD_REGION",
+                lake.objects,
+                ids.value(row)
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Allocations that a lake has under several regions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twice {
+    /// The regions.
+    pub regions: BTreeSet<String>,
+    /// How many allocations are under all of them.
+    pub allocations: usize,
+    /// The ID of one.
+    pub example: String,
+}
+
+impl fmt::Display for Twice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let regions: Vec<String> = self.regions.iter().map(|region| format!("{region:?}")).collect();
+        let (regions, allocations) = (regions.join(" and "), self.allocations);
+        write!(
+            f,
+            "allocation_history has {allocations} allocations under the regions {regions}, such as {}",
+            self.example
+        )?;
+        f.write_str(": ingests labelled one cluster differently, and reports count these allocations once for each")
+    }
+}
+
+/// The allocations that a lake has under several regions.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
+    let files: Vec<_> = lake.state(Table::AllocationHistory)?.files.into_values().collect();
+    let regions: BTreeSet<Option<String>> = files.iter().map(|file| files::only_text(file, "region")).collect();
+    if regions.len() <= 1 && !regions.contains(&None) {
+        return Ok(Vec::new());
+    }
+    let mut first: HashMap<u128, u32> = HashMap::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut several: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for file in &files {
+        let columns = ["region", "alloc_id"];
+        files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+            let ids = text(&batch, "alloc_id")?;
+            for (row, (allocation, region)) in of(&batch)?.into_iter().enumerate() {
+                let known = names.iter().position(|name| name == region);
+                let number = known.unwrap_or_else(|| {
+                    names.push(region.to_owned());
+                    names.len() - 1
+                }) as u32;
+                let first = *first.entry(allocation).or_insert(number);
+                if first != number {
+                    several.entry(ids.value(row).to_owned()).or_default().extend([first, number]);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let mut found: BTreeMap<BTreeSet<u32>, Twice> = BTreeMap::new();
+    for (example, numbers) in several {
+        let regions = numbers.iter().map(|number| names[*number as usize].clone()).collect();
+        found.entry(numbers).or_insert(Twice { regions, allocations: 0, example }).allocations += 1;
+    }
+    Ok(found.into_values().collect())
+}

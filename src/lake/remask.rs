@@ -1,0 +1,161 @@
+//! Masking a lake anew: files with a free text that an older rule let through are rewritten.
+//!
+//! The old files stay until a vacuum. The logs and batches of format 1 also hold texts, the least and the greatest of each
+//! file. A log loses them with its old versions, behind a checkpoint that is written here; the batches are rewritten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+
+use super::delta::{self, Add};
+use super::{Batch, Heads, Lake, Replacement, batch_name, files, now_ms, repair};
+use crate::tables::{Table, identity, is_free_text, remask::remasked};
+
+/// What was rewritten is put as a batch after so long at the latest, so that a kill loses no more work than that.
+const PUT_AFTER_MS: i64 = 10 * 60_000;
+
+/// What was masked anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remasked {
+    /// Texts that changed.
+    pub texts: u64,
+    /// Files that were rewritten.
+    pub files: usize,
+    /// Batches that were rewritten, without the least and the greatest texts of their files.
+    pub batches: usize,
+}
+
+/// Rewrites every file with a text that the rules of today mask otherwise. Identities stay, so ingests notice nothing. Safe
+/// beside ingests and compactions: a file that another has replaced meanwhile is left, and what replaced it is examined.
+///
+/// # Errors
+/// When the lake cannot be read or written. What was rewritten until then stays.
+pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Remasked> {
+    let mut done = Remasked::default();
+    let mut heads = Heads::new();
+    let last = lake.finish(&mut heads)?;
+    lake.look_for_gaps(last, &mut heads)?;
+    lake.evolve(&mut heads)?;
+    for table in super::ORDER {
+        let texts: Vec<String> = table.columns().into_iter().map(|column| column.name).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|name| is_free_text(name)).collect();
+        if texts.is_empty() {
+            continue;
+        }
+        let before = done.files;
+        remask_table(lake, table, &texts, &mut done, progress)?;
+        if done.files > before {
+            delta::checkpoint(&lake.objects, table, now_ms())?;
+        }
+    }
+    for number in 1..=last {
+        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+        // The batches from here on hold no texts, and each has the hash of the one before it.
+        if batch.upgrades_to.is_some() || batch.before.is_some() {
+            break;
+        }
+        if let Some(batch) = without_texts(batch) {
+            progress(&format!("batch {number}"));
+            lake.objects.put(&batch_name(number), serde_json::to_vec(&batch)?)?;
+            done.batches += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// Rewrites the files of a table.
+fn remask_table(
+    lake: &Lake,
+    table: Table,
+    texts: &[&str],
+    done: &mut Remasked,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<()> {
+    let mut examined: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let files = lake.state(table)?.files.into_values();
+        let files: Vec<Add> = files.filter(|add| !examined.contains(&add.path)).collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut rewritten = Vec::new();
+        let mut started_ms = now_ms();
+        for add in files {
+            progress(&format!("{}: {} files", table.name(), examined.len()));
+            examined.insert(add.path.clone());
+            let changes = changes(lake, table, &add, texts)?;
+            if changes > 0 {
+                let written = rewrite(lake, table, &add)?;
+                examined.extend(written.iter().map(|add| add.path.clone()));
+                let replacement = Replacement { removed: vec![add.path], added: written, rows_dropped: Some(0) };
+                rewritten.push((changes, replacement));
+            }
+            if now_ms() - started_ms > PUT_AFTER_MS {
+                put(lake, table, std::mem::take(&mut rewritten), started_ms, done)?;
+                started_ms = now_ms();
+            }
+        }
+        put(lake, table, rewritten, started_ms, done)?;
+    }
+}
+
+/// Puts rewritten files as a batch. A file that another writer has replaced meanwhile is left.
+fn put(
+    lake: &Lake,
+    table: Table,
+    rewritten: Vec<(u64, Replacement)>,
+    started_ms: i64,
+    done: &mut Remasked,
+) -> anyhow::Result<()> {
+    if rewritten.is_empty() {
+        return Ok(());
+    }
+    let replacements = rewritten.iter().map(|(_, replacement)| replacement.clone()).collect();
+    let replaced = BTreeMap::from([(table.name().to_owned(), replacements)]);
+    let batch = Batch { replaced, ..Batch::new(BTreeMap::new()) };
+    let were_done = repair::put(lake, &batch, started_ms)?.and_then(|mut all| all.remove(&table)).unwrap_or_default();
+    for ((changes, _), _) in rewritten.iter().zip(were_done).filter(|(_, was_done)| *was_done) {
+        done.texts += changes;
+        done.files += 1;
+    }
+    Ok(())
+}
+
+/// How many texts of a file the rules of today mask otherwise.
+fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Result<u64> {
+    let columns: Vec<&str> = texts.iter().copied().chain([identity::TEXT_HASH]).collect();
+    let mut changes = 0;
+    files::read(&lake.objects, table, add, Some(&columns), &mut |batch| {
+        changes += remasked(table, &batch)?.map_or(0, |(_, changes)| changes);
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+/// Writes the rows of a file, masked anew, in their order.
+fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
+    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    let mut is_first = true;
+    files::read_whole(&lake.objects, table, add, &mut |batch| {
+        if std::mem::take(&mut is_first) {
+            writer.set_columns(&batch.schema());
+        }
+        let masked = remasked(table, &batch)?.map(|(masked, _)| masked);
+        writer.add(masked.as_ref().unwrap_or(&batch))
+    })?;
+    // The same rows: nothing for a reader that follows the changes of the table.
+    Ok(writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect())
+}
+
+/// A batch whose files say nothing of the texts in them; `None` if none of them did.
+fn without_texts(mut batch: Batch) -> Option<Batch> {
+    let mut changes = false;
+    for add in batch.tables.values_mut().flatten() {
+        let stats = files::stats_without_texts(add);
+        if stats != add.stats() {
+            changes = true;
+            add.stats = Some(stats.to_string());
+        }
+    }
+    changes.then_some(batch)
+}

@@ -1,0 +1,314 @@
+//! Lakes of older formats, programs of older and newer ones, and columns that come later.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use alloclog::lake::delta::{self, Add};
+use alloclog::lake::format::FORMAT;
+use alloclog::lake::read::Wanted;
+use alloclog::lake::{Heads, Lake, ORDER, compact, files, remask, vacuum};
+use alloclog::tables::Table;
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ingested, lake, rows, sample, wrong};
+
+/// What quotes a password where format 1 masked nothing.
+const PASSWORD: &str = "hunter2";
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lakes").join(name)
+}
+
+/// The documents that are in a lake of `tests/lakes/format-*`, in order: see the README there.
+fn documents() -> Vec<PathBuf> {
+    let samples = ["20261123T182801Z.json", "20261123T182831Z.json", "nodes.json", "20261123T183131Z.json"];
+    let samples = samples.iter().map(|name| sample("cluster").join(name));
+    samples.chain([here("quoting.json"), sample("stream.ndjson.zst")]).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            assert!(fs::copy(entry.path(), to).is_ok())
+        }
+    }
+}
+
+/// A copy of the lake of a format, in a directory that goes with it.
+fn of_format(format: u32) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lake");
+    copy(&here(&format!("format-{format}")), &path);
+    (directory, path.to_str().unwrap().to_owned())
+}
+
+/// The rows of a lake by what they say: without the hash, which rows of format 1 lack.
+fn said(lake: &Lake) -> Vec<String> {
+    let without_hash = |line: String| {
+        let (table, row) = line.split_once(' ').unwrap();
+        let mut row: serde_json::Map<String, Value> = serde_json::from_str(row).unwrap();
+        row.remove("text_hash");
+        format!("{table} {}", Value::Object(row))
+    };
+    let mut lines: Vec<String> = rows(lake, &Wanted::default()).0.into_iter().map(without_hash).collect();
+    lines.sort();
+    lines
+}
+
+/// The same, of rows whose texts are masked anew.
+fn masked(mut lines: Vec<String>) -> Vec<String> {
+    for line in &mut lines {
+        for user in ["u", "operator"] {
+            *line = line.replace(&format!("{user}:{PASSWORD}@"), "***@");
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// What the documents give in a lake that this program made.
+fn truth(documents: &[PathBuf]) -> Vec<String> {
+    let (_directory, lake) = lake();
+    documents.iter().for_each(|document| drop(ingested(&lake, document)));
+    said(&lake)
+}
+
+fn format_of(path: &str) -> u64 {
+    let about: Value = serde_json::from_slice(&fs::read(Path::new(path).join("_alloclog/lake.json")).unwrap()).unwrap();
+    about["format"].as_u64().unwrap()
+}
+
+/// The objects of the lake's batches, oldest first.
+fn batches(lake: &Lake) -> Vec<Vec<u8>> {
+    let names = lake.objects.list("_alloclog/batches").unwrap().into_iter().map(|object| object.name);
+    names.map(|name| lake.objects.need(&name).unwrap()).collect()
+}
+
+/// A batch as programs of format 1 parse it.
+#[derive(Debug, Deserialize)]
+#[allow(dead_code)] // what is not asked for must parse all the same
+struct BatchOfFormat1 {
+    id: String,
+    written_ms: i64,
+    alloclog_version: String,
+    #[serde(default)]
+    tables: BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
+    removed: Vec<String>,
+    #[serde(default)]
+    rows_lost: bool,
+}
+
+fn parsed_by_format_1(batch: &[u8]) -> Result<BatchOfFormat1, serde_json::Error> {
+    serde_json::from_slice(batch)
+}
+
+#[test]
+fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
+    let expected = truth(&documents());
+    for format in (1..=FORMAT).filter(|format| here(&format!("format-{format}")).exists()) {
+        let (_directory, path) = of_format(format);
+        assert_eq!(format_of(&path), u64::from(format));
+        let read_only = Lake::open(&path).unwrap();
+        assert_eq!(masked(said(&read_only)), expected, "format {format}, read");
+        assert_eq!(wrong(&read_only), [], "format {format}, before the upgrade");
+        assert_eq!(format_of(&path), u64::from(format), "who only reads upgrades nothing");
+
+        let lake = Lake::open_or_create(&path).unwrap();
+        assert_eq!(format_of(&path), u64::from(FORMAT));
+        assert_eq!(masked(said(&lake)), expected, "format {format}, upgraded");
+        for document in documents() {
+            let added = ingested(&lake, &document);
+            assert_eq!(added.batch, None, "format {format}: {} added {:?}", document.display(), added.rows);
+        }
+        compact::compact(&lake, &mut |_| ()).unwrap();
+        assert_eq!(masked(said(&lake)), expected, "format {format}, compacted");
+        assert_eq!(wrong(&lake), [], "format {format}, compacted");
+
+        let more = sample("cluster/20261123T183352Z.json");
+        assert!(ingested(&lake, &more).batch.is_some());
+        assert_eq!(ingested(&lake, &more).batch, None);
+        let all: Vec<PathBuf> = documents().into_iter().chain([more]).collect();
+        assert_eq!(masked(said(&lake)), truth(&all), "format {format}, and more");
+        assert_eq!(wrong(&lake), [], "format {format}, and more");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_killed_anywhere_goes_on() {
+    let (_before, before) = of_format(1);
+    let (_after, after) = of_format(1);
+    let upgraded = Lake::open_or_create(&after).unwrap();
+    let expected = said(&upgraded);
+    // In the order in which they are written: the batch, the tables, lake.json.
+    let is_new =
+        |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.objects.need(name).unwrap());
+    let written: Vec<String> =
+        upgraded.objects.list("").unwrap().into_iter().map(|object| object.name).filter(is_new).collect();
+    let place = |name: &String| {
+        let of_table = ORDER.iter().position(|table| name.starts_with(&format!("{}/", table.name())));
+        if name.contains("/batches/") { 0 } else { of_table.map_or(usize::MAX, |table| table + 1) }
+    };
+    let mut written = written;
+    written.sort_by_key(|name| (place(name), name.clone()));
+    assert_eq!(written.len(), ORDER.len() + 2, "{written:?}");
+    assert_eq!(written.last().map(String::as_str), Some("_alloclog/lake.json"));
+    for killed_after in 0..=written.len() {
+        let (_directory, path) = of_format(1);
+        for name in &written[..killed_after] {
+            let to = Path::new(&path).join(name);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(Path::new(&after).join(name), to).unwrap();
+        }
+        assert_eq!(said(&Lake::open(&path).unwrap()), expected, "read, killed after {killed_after}");
+        let lake = Lake::open_or_create(&path).unwrap();
+        assert_eq!(format_of(&path), u64::from(FORMAT));
+        assert_eq!(said(&lake), expected, "killed after {killed_after}");
+        assert_eq!(wrong(&lake), [], "killed after {killed_after}");
+        let upgrades = batches(&lake).iter().filter(|batch| parsed_by_format_1(batch).is_err()).count();
+        assert_eq!(upgrades, 1, "killed after {killed_after}");
+    }
+}
+
+#[test]
+fn several_that_upgrade_at_once_do_it_once() {
+    let (_directory, path) = of_format(1);
+    let expected = said(&Lake::open(&path).unwrap());
+    let documents = documents();
+    thread::scope(|scope| {
+        for document in &documents {
+            let path = &path;
+            scope.spawn(move || {
+                let lake = Lake::open_or_create(path).unwrap();
+                assert_eq!(ingested(&lake, document).batch, None);
+            });
+        }
+    });
+    let lake = Lake::open(&path).unwrap();
+    assert_eq!(said(&lake), expected);
+    assert_eq!(wrong(&lake), []);
+    assert_eq!(batches(&lake).iter().filter(|batch| parsed_by_format_1(batch).is_err()).count(), 1);
+}
+
+#[test]
+fn programs_of_format_1_stop_at_the_upgrade() {
+    let (_directory, path) = of_format(1);
+    let lake = Lake::open(&path).unwrap();
+    assert!(batches(&lake).iter().all(|batch| parsed_by_format_1(batch).is_ok()));
+    let lake = Lake::open_or_create(&path).unwrap();
+    let error = parsed_by_format_1(batches(&lake).last().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("the lake now has format 2: use a newer alloclog"), "{error}");
+    // One that compacts already looks at no batch again, but at the protocol before each commit: it knows writer 2.
+    for table in ORDER {
+        let log = lake.objects.list(&format!("{}/_delta_log", table.name())).unwrap();
+        let last = lake.objects.need(&log.last().unwrap().name).unwrap();
+        let actions: Vec<Value> = serde_json::Deserializer::from_slice(&last).into_iter().map(Result::unwrap).collect();
+        let protocol = actions.iter().find_map(|action| action.get("protocol")).unwrap();
+        assert_eq!((&protocol["minReaderVersion"], &protocol["minWriterVersion"]), (&1.into(), &3.into()), "{table:?}");
+    }
+}
+
+#[test]
+fn what_a_newer_format_wrote_is_refused_with_a_word() {
+    // As this program refuses format 3: by the batch, by the table, and by lake.json (see `batches`).
+    let (_directory, newer) = lake();
+    ingested(&newer, &documents()[1]);
+    let root = newer.objects.directory().unwrap().to_owned();
+    let number = newer.objects.list("_alloclog/batches").unwrap().len() + 1;
+    let batch = root.join(format!("_alloclog/batches/000000000/{number:012}.json"));
+    fs::write(&batch, r#"{"needs_format":3,"written_ms":"","batch":{"id":7}}"#).unwrap();
+    let error = format!("{:#}", newer.finish(&mut Heads::new()).unwrap_err());
+    assert!(error.contains("the lake has format 3 from here on") && error.contains("use a newer one"), "{error}");
+    fs::remove_file(&batch).unwrap();
+
+    let ledger = "snapshots";
+    let first = root.join(ledger).join("_delta_log/00000000000000000000.json");
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replace(r#""alloclog.format":"2""#, r#""alloclog.format":"3""#)).unwrap();
+    let error = format!("{:#}", newer.finish(&mut Heads::new()).unwrap_err());
+    assert!(error.contains("table snapshots has format 3"), "{error}");
+}
+
+/// The rows of a file with a column that only a newer program knows.
+fn widened(batch: &RecordBatch) -> RecordBatch {
+    let schema = batch.schema();
+    let field = Arc::new(Field::new("of_a_newer_program", DataType::Int32, true));
+    let schema = Schema::new(schema.fields().iter().cloned().chain([field]).collect::<Vec<_>>());
+    let column: ArrayRef = Arc::new(Int32Array::from(vec![7; batch.num_rows()]));
+    RecordBatch::try_new(Arc::new(schema), batch.columns().iter().cloned().chain([column]).collect()).unwrap()
+}
+
+#[test]
+fn a_column_of_a_newer_program_outlives_a_compaction() {
+    let (_directory, lake) = lake();
+    documents().iter().for_each(|document| drop(ingested(&lake, document)));
+    let expected = said(&lake);
+    let table = Table::TaskEvents;
+    let state = delta::state(&lake.objects, table).unwrap();
+    let add = state.files.values().next().unwrap();
+    let mut batches = Vec::new();
+    files::read_whole(&lake.objects, table, add, &mut |batch| Ok(batches.push(widened(&batch)))).unwrap();
+    let wide = files::concat(table, batches).unwrap();
+    let mut writer = files::Writer::new(&lake.objects, table, 0);
+    writer.set_columns(&wide.schema());
+    writer.add(&wide).unwrap();
+    let actions = writer.finish().unwrap().into_iter().map(Add::added).chain([add.removed(0)]).collect();
+    delta::commit(&lake.objects, table, state.head, "WRITE", None, actions, 0).unwrap();
+
+    let before = state.files.len();
+    compact::compact(&lake, &mut |_| ()).unwrap();
+    let state = delta::state(&lake.objects, table).unwrap();
+    assert!(state.files.len() < before);
+    let mut sevens = 0;
+    for add in state.files.values() {
+        files::read_whole(&lake.objects, table, add, &mut |batch| {
+            let column = batch.column_by_name("of_a_newer_program").unwrap();
+            let column = column.as_any().downcast_ref::<Int32Array>().unwrap();
+            sevens += column.iter().flatten().filter(|n| *n == 7).count();
+            Ok(())
+        })
+        .unwrap();
+    }
+    assert_eq!(sevens, wide.num_rows());
+    assert_eq!(said(&lake), expected);
+    assert_eq!(wrong(&lake), []);
+}
+
+#[test]
+fn masking_anew_changes_texts_and_no_identity() {
+    let (_directory, path) = of_format(1);
+    let before = Lake::open(&path).unwrap();
+    assert!(said(&before).iter().any(|line| line.contains(PASSWORD)), "format 1 masked no descriptions");
+    let text = |lake: &Lake| -> String {
+        let objects = lake.objects.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
+        objects.map(|object| String::from_utf8(lake.objects.need(&object.name).unwrap()).unwrap()).collect()
+    };
+    assert!(text(&before).contains(PASSWORD), "and its batches hold the least and the greatest text of a file");
+
+    let lake = Lake::open_to_write(&path).unwrap();
+    let done = remask::remask(&lake, &mut |_| ()).unwrap();
+    assert!(done.files > 0 && done.texts >= 4 && done.batches > 0, "{done:?}");
+    assert_eq!(said(&lake), truth(&documents()));
+    assert_eq!(wrong(&lake), []);
+    for document in documents() {
+        assert_eq!(ingested(&lake, &document).batch, None, "{}", document.display());
+    }
+    assert_eq!(remask::remask(&lake, &mut |_| ()).unwrap(), remask::Remasked::default(), "there is nothing left to do");
+
+    // A week later a vacuum and a compaction take what is left.
+    super::batches::age(&lake);
+    vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false).unwrap();
+    compact::compact(&lake, &mut |_| ()).unwrap();
+    assert!(!text(&lake).contains(PASSWORD));
+    assert_eq!(said(&lake), truth(&documents()));
+}

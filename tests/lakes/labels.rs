@@ -1,0 +1,96 @@
+//! Allocations under the region that a lake has them under.
+
+use std::path::{Path, PathBuf};
+
+use alloclog::intake::{self, Options, Watch};
+use alloclog::lake::Lake;
+use alloclog::lake::ingest::{self, Added, Fresh, Ledger};
+use alloclog::lake::labels;
+use alloclog::lake::read::Wanted;
+use alloclog::source::{self, Source};
+
+use super::{lake, rows, sample, wrong};
+
+/// Ingests a document under a region, with what was remembered of the lake, or by its tables alone.
+fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<Added> {
+    let mut seen = ingest::recall(lake, local)?;
+    let directory = tempfile::tempdir().unwrap();
+    let mut fresh = Fresh::new(&mut seen, directory.path(), Ledger::All)?;
+    let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
+    let watch = Watch { read: &|_| (), note: &|_| () };
+    let options = Options { region: region.to_owned(), ..Options::default() };
+    intake::run(&inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch))?;
+    let kept = fresh.finish()?;
+    let added = ingest::commit(lake, &mut seen, &kept)?;
+    assert_eq!(ingest::remember(lake, &mut seen, local), None);
+    Ok(added)
+}
+
+fn listings() -> Vec<PathBuf> {
+    ["182831", "183131", "183352"].map(|time| sample("cluster").join(format!("20261123T{time}Z.json"))).into()
+}
+
+#[test]
+fn another_label_for_a_known_allocation_is_refused_and_nothing_is_written() {
+    let listings = listings();
+    for remembers in [true, false] {
+        for (first, other) in [("", "global"), ("global", ""), ("eu", "us")] {
+            let (directory, lake) = lake();
+            let cache = directory.path().join("cache/seen.parquet");
+            std::fs::create_dir_all(cache.parent().unwrap()).unwrap();
+            let local = remembers.then_some(cache.as_path());
+            assert_eq!(under(&lake, &listings[0], first, local).unwrap().batch, Some(1));
+            if !remembers {
+                // Not even the copy in the lake: the tables alone tell.
+                std::fs::remove_dir_all(lake.objects.directory().unwrap().join("_alloclog/seen")).unwrap();
+            }
+            let names = |lake: &Lake| lake.objects.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
+            let before = (names(&lake), rows(&lake, &Wanted::default()).0);
+            // The same listing, and a later one with other versions of its allocations.
+            for listing in &listings[..2] {
+                let error = format!("{:#}", under(&lake, listing, other, local).unwrap_err());
+                assert!(error.contains(&format!("under region {first:?}")), "{error}");
+                assert!(error.contains(&format!("--region {first:?}")), "{error}");
+                assert_eq!((names(&lake), rows(&lake, &Wanted::default()).0), before);
+            }
+            assert_eq!(under(&lake, &listings[1], first, local).unwrap().batch, Some(2));
+            assert_eq!(labels::twice(&lake).unwrap(), []);
+        }
+    }
+}
+
+#[test]
+fn a_lake_holds_clusters_under_a_label_each() {
+    let (_directory, lake) = lake();
+    under(&lake, &listings()[0], "eu", None).unwrap();
+    under(&lake, &sample("nomad-0.6/allocations.json"), "us", None).unwrap();
+    under(&lake, &listings()[1], "eu", None).unwrap();
+    assert_eq!(labels::twice(&lake).unwrap(), []);
+    assert_eq!(wrong(&lake), []);
+}
+
+#[test]
+fn check_names_allocations_under_two_labels() {
+    // As programs of format 1 made such lakes: two lakes of one cluster, the tables of one moved into the other.
+    let (_directory, lake) = lake();
+    under(&lake, &listings()[0], "", None).unwrap();
+    let (_other, of_other) = super::lake();
+    under(&of_other, &listings()[0], "global", None).unwrap();
+    let state = of_other.state(alloclog::tables::Table::AllocationHistory).unwrap();
+    let table = alloclog::tables::Table::AllocationHistory;
+    for add in state.files.values() {
+        lake.objects.put(&add.object(table), of_other.objects.need(&add.object(table)).unwrap()).unwrap();
+        let head = alloclog::lake::delta::head(&lake.objects, table, None).unwrap();
+        let added = vec![add.clone().added()];
+        alloclog::lake::delta::commit(&lake.objects, table, head, "WRITE", None, added, 0).unwrap();
+    }
+    let twice = labels::twice(&lake).unwrap();
+    assert_eq!(twice.len(), 1);
+    assert_eq!(twice[0].regions, ["", "global"].map(str::to_owned).into());
+    assert_eq!(twice[0].allocations, 9);
+    let wrong = super::wrong(&lake);
+    assert!(
+        wrong.iter().any(|wrong| wrong.what.contains(&twice[0].example) && wrong.what.contains("\"global\"")),
+        "{wrong:?}"
+    );
+}
