@@ -299,7 +299,8 @@ mod tests {
         let names: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
         let mut met = HashMap::new();
         let colliding = names.iter().find_map(|name| met.insert(of(name), name).map(|other| [other, name]));
-        let Some([one, other]) = colliding else { return assert!(false, "2,000 texts have 2,000 hashes of 16 bits") };
+        assert!(colliding.is_some(), "2,000 texts have 2,000 hashes of 16 bits");
+        let Some([one, other]) = colliding else { return };
         let (one, other) = (one.clone().leak(), other.clone().leak());
         let both = identities(&[one, other]);
         assert_ne!(both[0], both[1]);
