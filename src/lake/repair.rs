@@ -89,11 +89,14 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
             }
             return Ok(None);
         }
-        if lake.put_batch(last + 1, batch)? {
+        let number = last + 1;
+        let put = lake.put_batch(number, batch);
+        if put.with_context(|| format!("batch {number} may have been committed; run this again"))? {
+            let committed = || format!("batch {number} was committed; the next ingest brings it into every table");
+            lake.finish(&mut heads).with_context(committed)?;
             break;
         }
     }
-    lake.finish(&mut heads)?;
     let mut all = BTreeMap::new();
     for table in super::ORDER.into_iter().filter(|table| !batch.replacements(*table).is_empty()) {
         let there = lake.state(table)?;

@@ -34,7 +34,8 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
             return Ok(unneeded);
         }
         let removed = unneeded.iter().map(|object| object.name.clone()).collect();
-        if lake.put_batch(last + 1, &Batch { removed, ..Batch::new(BTreeMap::new()) })? {
+        let put = lake.put_batch(last + 1, &Batch { removed, ..Batch::new(BTreeMap::new()) });
+        if put.context("nothing was removed; run this again")? {
             lake.finish(&mut heads)?;
             unneeded.iter().try_for_each(|object| lake.objects.delete(&object.name))?;
             return Ok(unneeded);
