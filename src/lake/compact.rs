@@ -15,8 +15,6 @@ use crate::time::DAY;
 const ROWS: u64 = 1_000_000;
 /// A merged file has so many bytes at most when it is decoded. A merge holds them twice.
 const DECODED: u64 = 64 << 20;
-/// A row of a file that does not say how large it is when decoded counts as so many bytes.
-const ROW: u64 = 600;
 /// Fewer small files than these are left alone: merging them again and again would cost more than they do.
 const FEW: usize = 8;
 /// After so many days hardly anything comes to a day any more, and its last few files are merged, too.
@@ -122,9 +120,11 @@ fn put(
     Ok(())
 }
 
-/// How many bytes the rows of a file take when they are decoded.
-fn decoded(add: &Add) -> u64 {
-    add.decoded().unwrap_or_else(|| files::row_count(add).unwrap_or(ROWS).saturating_mul(ROW))
+/// How many bytes the rows of a file take when they are decoded. Where the file does not say it, a row counts as more than
+/// most take.
+fn decoded(table: Table, add: &Add) -> u64 {
+    let row = if table == Table::Sightings { 120 } else { 600 };
+    add.decoded().unwrap_or_else(|| files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
 }
 
 /// Small files that belong together: of one partition, next to each other in time, as many as make a large one.
@@ -139,7 +139,7 @@ fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
         _ => files::day(add).map(i64::from),
     };
     let mut small: BTreeMap<Option<i64>, Vec<&Add>> = BTreeMap::new();
-    for add in state.files.values().filter(|add| rows(add) < ROWS / 2 && decoded(add) < DECODED / 2) {
+    for add in state.files.values().filter(|add| rows(add) < ROWS / 2 && decoded(table, add) < DECODED / 2) {
         small.entry(day(add)).or_default().push(add);
     }
     let mut groups = Vec::new();
@@ -147,10 +147,10 @@ fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
         adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
         let (mut group, mut in_group): (Vec<Add>, _) = (Vec::new(), (0, 0));
         for add in adds {
-            let with = (in_group.0 + rows(add), in_group.1 + decoded(add));
+            let with = (in_group.0 + rows(add), in_group.1 + decoded(table, add));
             in_group = if with.0 > ROWS || with.1 > DECODED {
                 groups.push(std::mem::take(&mut group));
-                (rows(add), decoded(add))
+                (rows(add), decoded(table, add))
             } else {
                 with
             };

@@ -195,12 +195,13 @@ def test_a_repair(lake, growing, truths):
 
 
 def test_a_repair_of_a_log(lake, growing, truths):
-    """A log without a version in its middle and without its last: no reader sees half of the repair."""
+    """Logs without a version in their middle and without their last: no reader sees half of the repair."""
     for document in growing[:6]:
         lake.ingest(document)
-    versions = sorted((lake.lake / "task_events/_delta_log").glob("*.json"))
-    versions[3].unlink()
-    versions[-1].unlink()
+    for table in ("task_events", "allocation_history"):
+        versions = sorted((lake.lake / table / "_delta_log").glob("*.json"))
+        versions[3].unlink()
+        versions[-1].unlink()
     assert "--repair mends this" in lake.check(expect=1)
 
     def after(lake):
