@@ -4,8 +4,8 @@
 -- was the first to count and no event shows.
 -- A restart that was seen is dated by its event, others by the modified_at of the first version that counts them. The
 -- numbers of one task sum to its largest counter, but never to fewer than were seen: where seen and counted ones cannot
--- be told apart (a counter falls, or more are seen than counted: the client lost its state), and in a task without a
--- counter, there may have been more.
+-- be told apart (a new life of the task shows, or more are seen than counted: the client lost its state), there may
+-- have been more. In a task without a counter, events count nothing.
 -- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
 -- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
 -- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown. Where the events
@@ -110,8 +110,9 @@ WITH deciding AS (
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
 )
 SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
-       CAST(1 AS BIGINT) AS number, TRUE AS is_seen, s.cause
+       CAST(CASE WHEN t.restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
 FROM seen AS s
+JOIN tasks AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
 UNION ALL
 SELECT w.region, w.alloc_id, w.task, CAST(NULL AS BIGINT) AS attempt, w.modified_at AS restarted_at,
        w.modified_at_ns AS restarted_at_ns,

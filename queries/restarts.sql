@@ -2,8 +2,9 @@
 --
 -- One row is one group of tasks.
 -- Restarts are those that Nomad counted: of each task its largest Restarts counter, whether or not their events were
--- seen, cut to the period: one that was seen is dated by its event, others by the first version that counts them. They
--- are never fewer than those seen; of the uncounted_tasks they are the fewest that there can have been.
+-- seen, cut to the period: one that was seen is dated by its event, others by the first version that counts them. Of a
+-- task with a counter they are never fewer than those seen, and where its client lost its state the fewest that there
+-- can have been.
 -- Causes split restarts_seen. Counted in are tasks whose life reaches into the period; allocations whose tasks are not
 -- known are left out. A reschedule makes a new allocation and is no restart. The cause of a restart is told by the
 -- newest event before it that ended its run: if a Restart Signaled comes before a Terminated, health, user or change
@@ -18,8 +19,8 @@
 --   task                   string     task name
 --   allocations            int64      allocations
 --   tasks                  int64      tasks
---   restarts               int64      restarts by Nomad's counters, or those seen if these are more; null when no task
---                                     has a counter (before Nomad 0.6)
+--   restarts               int64      restarts by Nomad's counters, or of a task those seen if these are more; null
+--                                     when no task has a counter (before Nomad 0.6)
 --   restarts_seen          int64      restarts whose event was seen
 --   lost_restarts          int64      restarts counted whose event was not seen; null when that is known of no task
 --   uncounted_tasks        int64      tasks of which that is not known: no counter, or the client lost its state

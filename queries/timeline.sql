@@ -76,13 +76,15 @@ WITH exact_events AS (
   SELECT DISTINCT region, alloc_id, task
   FROM events
   WHERE attempt IS NULL
+), lived AS (
+  SELECT e.*, f.region IS NOT NULL AS is_fallen, COALESCE(f.is_mixed, 0) AS is_mixed
+  FROM events AS e
+  LEFT JOIN fallen_tasks AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
 ), addressed AS (
   SELECT e.*, COALESCE(e.attempt, 0) AS head_attempt, COALESCE(e.event_at_ns, 0) AS head_ns,
-         t.region IS NULL AND f.region IS NULL AS has_attempts,
-         f.region IS NOT NULL AS is_fallen, COALESCE(f.is_mixed, 0) AS is_mixed
-  FROM events AS e
+         t.region IS NULL AND NOT e.is_fallen AS has_attempts
+  FROM lived AS e
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
-  LEFT JOIN fallen_tasks AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
 ), keyed AS (
   SELECT e.*,
          CASE WHEN e.has_attempts THEN e.attempt ELSE 0 END AS place_attempt,

@@ -26,7 +26,7 @@
 --   first_ns        int64      time of the first of them in nanoseconds since the epoch; null when it has none
 --   begins          bool       whether the task's history begins in it: it is not full, or begins with `Received` and
 --                              holds as many `Restarting` events as its counter says; this is so of all windows
---                              before it, too, and it shows no new life
+--                              with a counter before it, too, and it shows no new life
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
 --                              below that of a window before; or it is not full, begins with the first run, and later
@@ -98,8 +98,9 @@ WITH states AS (
   FROM comparable
 ), restarted AS (
   SELECT *,
-         MIN(is_head) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
-                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS is_head_so_far,
+         MIN(CASE WHEN counter < 0 THEN 1 ELSE is_head END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS is_head_so_far,
          CASE WHEN window_no = 1 THEN 0
               WHEN counter >= 0 AND counter < most_counted THEN 1
               WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
@@ -170,7 +171,7 @@ WITH states AS (
          CASE WHEN n.has_attempts = 1 THEN n.first_attempt END AS first_attempt,
          CASE WHEN n.first_ns > 0 THEN n.first_ns END AS first_ns,
          CASE WHEN n.counter >= 0 THEN n.counter END AS restarts,
-         CASE WHEN n.is_head_so_far = 1 AND n.is_new_life = 0 THEN TRUE ELSE FALSE END AS begins,
+         CASE WHEN n.is_head = 1 AND n.is_head_so_far = 1 AND n.is_new_life = 0 THEN TRUE ELSE FALSE END AS begins,
          CASE WHEN n.window_no = 1 THEN FALSE
               WHEN n.is_new_life = 1 THEN TRUE
               WHEN n.has_attempts <> n.previous_has_attempts THEN n.window_events >= 10

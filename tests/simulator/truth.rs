@@ -318,6 +318,7 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
     let counters: Vec<i64> = windows.iter().filter_map(|w| w.restarts).collect();
     let (mut gaps, mut new_lives, mut is_mixed) = (0, 0, false);
     let mut new_life_from: Option<i64> = None;
+    let mut shows_new_life = vec![false; windows.len()];
     for (number, pair) in windows.windows(2).enumerate() {
         let (before, w) = (&pair[0], &pair[1]);
         let most = windows[..=number].iter().filter_map(|w| w.restarts).max();
@@ -326,6 +327,7 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
             || w.restarts.is_some() && first(w).0 < end(before).0 && first(w).1 > end(before).1;
         let is_alike = before.restarts.is_some() == w.restarts.is_some();
         let is_gap = is_new_life || if is_alike { first(w) > end(before) } else { full(w) };
+        shows_new_life[number + 1] = is_new_life;
         if is_new_life {
             new_lives += 1;
             new_life_from = new_life_from.max(Some(first(w).1));
@@ -336,7 +338,8 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
     let is_rounded = windows.iter().any(|w| w.marked);
     let more_than_counted = counters.iter().max().is_some_and(|most| restarting(&mut in_view()) > *most);
     is_mixed |= windows.len() > 1 && new_lives == 0 && !is_rounded && more_than_counted;
-    let begins = heads(&windows[0]) && !is_mixed;
+    let mut first_ones = windows.iter().zip(&shows_new_life).take_while(|(w, _)| heads(w) || w.restarts.is_none());
+    let begins = first_ones.any(|(w, is_new)| heads(w) && !is_new) && !is_mixed;
 
     let restarts = counters.iter().max().copied();
     let lost = restarts.map(|most| most - restarting(&mut in_view()));
