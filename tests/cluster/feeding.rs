@@ -188,7 +188,7 @@ fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Durat
 }
 
 /// Lives through it: the name of the lake.
-fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64) -> String {
+fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
     eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
     // The lake is a link that is turned in one step: away from it lies a file, so nothing can be read or written.
     let point = |to: &str| {
@@ -221,6 +221,7 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64)
     }
     replay.wait_for_stream();
     service.look();
+    settle(desk, name, all);
     let said = service.stop(0);
     assert!(said.contains("trying again every 500ms"), "the store was never missed:\n{said}");
     assert!(!said.contains("bug of alloclog"), "{said}");
@@ -228,11 +229,30 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64)
     export(desk, name)
 }
 
-fn uninterrupted(desk: &Desk) -> String {
+/// Waits until a lake has so many events, or has got none for a while: what the server has sent is read when there is a
+/// processor for it.
+fn settle(desk: &Desk, lake: &str, all: usize) {
+    let probe = format!("{lake}.probe");
+    let (mut before, mut since) = (0, Instant::now());
+    loop {
+        let ran = desk.export(&[lake, "-o", &probe, "--force", "-q", "--table", "task_events"]);
+        let events = if ran.code == 0 { rows(desk, &probe, "task_events").len() } else { 0 };
+        if events != before {
+            (before, since) = (events, Instant::now());
+        }
+        if events >= all || since.elapsed() > Duration::from_secs(15) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn uninterrupted(desk: &Desk, all: usize) -> String {
     let replay = Replay::new(&stream(), within(), usize::MAX, &[]);
     let agent = serve(&replay);
     let service = Service::start(desk, "whole", &agent.address, &["--stream"]);
     replay.wait_for_stream();
+    settle(desk, "whole", all);
     service.stop(0);
     assert!(is_spool_empty(desk, "whole"));
     export(desk, "whole")
@@ -246,12 +266,13 @@ fn seed() -> u64 {
 #[test]
 fn a_feed_that_fails_again_and_again_ends_with_the_rows_of_one_that_does_not() {
     let (desk, seed) = (Desk::new(), seed());
+    let all = truth(&desk);
     let (whole, broken) = thread::scope(|scope| {
-        let whole = scope.spawn(|| uninterrupted(&desk));
-        let broken = live(&desk, "broken", usize::MAX, true, seed);
+        let whole = scope.spawn(|| uninterrupted(&desk, all.len()));
+        let broken = live(&desk, "broken", usize::MAX, true, seed, all.len());
         (whole.join().expect("an end"), broken)
     });
-    assert!(rows(&desk, &whole, "task_events") == truth(&desk));
+    assert!(rows(&desk, &whole, "task_events") == all);
     for table in EXACT {
         let (whole, broken) = (rows(&desk, &whole, table), rows(&desk, &broken, table));
         let (lost, more) = (whole.difference(&broken).count(), broken.difference(&whole).count());
@@ -268,8 +289,8 @@ fn with_the_agent_up_a_feed_loses_nothing_and_without_it_little() {
     let (desk, seed) = (Desk::new(), seed());
     let all = truth(&desk);
     let (up, away) = thread::scope(|scope| {
-        let up = scope.spawn(|| live(&desk, "up", 100, false, seed));
-        let away = live(&desk, "away", 100, true, seed);
+        let up = scope.spawn(|| live(&desk, "up", 100, false, seed, all.len()));
+        let away = live(&desk, "away", 100, true, seed, all.len());
         (up.join().expect("an end"), away)
     });
     let (up, away) = (rows(&desk, &up, "task_events"), rows(&desk, &away, "task_events"));
@@ -297,7 +318,7 @@ fn writers_side_by_side_add_each_row_once_and_the_idle_one_no_row_of_the_ledger(
     let ledger = desk.ledger(&out);
     let brings = |row: &&Row| ["new_allocations", "new_task_states", "new_task_events"].iter().any(|n| row[*n] != 0);
     let streamed: Vec<&Row> = ledger.iter().filter(|row| row["shape"] == "stream").collect();
-    assert!(streamed.len() > 1 && streamed.iter().all(brings), "{streamed:?}");
+    assert!(!streamed.is_empty() && streamed.iter().all(brings), "{streamed:?}");
     let source = streamed[0]["source"].as_str().expect("a text");
     assert_eq!(source, format!("{}/v1/event/stream", agent.address));
     assert!(ledger.iter().any(|row| row["is_full_listing"] == true && row["source"] == agent.address.as_str()));
