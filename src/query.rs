@@ -74,6 +74,10 @@ pub const VIEWS: [View; 22] = [
     View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
 
+/// The condition under which the time of a document in `snapshots` is trusted: in a lake it may not be later than its
+/// ingest by more than an hour.
+pub const TRUSTED: &str = "(ingested_at_ns IS NULL OR observed_at_ns <= ingested_at_ns + 3600000000000)";
+
 /// So many views are computed at a time. The engine uses all cores for much of a view, but not for all of it, and plans
 /// on one; more views than that would need memory for more.
 const AT_A_TIME: usize = 2;
@@ -158,7 +162,7 @@ fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::R
 }
 
 /// Answers a user's question from the tables and views in the store, and puts the answer there under this name. NOW is the
-/// newest observation in the store's `snapshots`.
+/// newest trusted observation in the store's `snapshots`.
 ///
 /// # Errors
 /// When the question asks for what is not supported, or a value cannot be computed: why, and a query that runs.
@@ -235,12 +239,12 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
     }))
 }
 
-/// The newest observation in the store's `snapshots`, in nanoseconds since the epoch.
+/// The newest trusted observation in the store's `snapshots`, in nanoseconds since the epoch.
 fn newest(store: &Store) -> anyhow::Result<Option<i64>> {
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    let newest = frame(store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
+    let newest = frame(store, &format!("SELECT MAX(observed_at_ns) AS newest FROM snapshots WHERE {TRUSTED}"))?;
     Ok(newest.column("newest")?.i64()?.get(0))
 }
 

@@ -174,8 +174,7 @@ impl Select<'_> {
     ) -> anyhow::Result<Typed> {
         let place = whole.to_string();
         let divides = matches!(op, B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide);
-        let instead =
-            if divides { format!("{left} {op} NULLIF({right}, 0)") } else { parse_float(whole, left, right, op) };
+        let instead = if divides { format!("{left} {op} NULLIF({right}, 0)") } else { with_double(whole) };
         let runs = self.planner.instead(whole, &instead);
         let advice = vec![format!("write {instead}")];
         let problem = if divides { "a division by zero" } else { "a value does not fit a BIGINT" };
@@ -235,10 +234,16 @@ pub fn micros(value: Typed) -> Expr {
     value.expr.cast(Kind::Timestamp.dtype()).cast(DataType::Int64)
 }
 
-/// The expression with its first operand as a double.
-fn parse_float(whole: &ast::Expr, left: &ast::Expr, right: &ast::Expr, op: &B) -> String {
-    match whole {
-        ast::Expr::UnaryOp { .. } => format!("-CAST({left} AS DOUBLE)"),
-        _ => format!("CAST({left} AS DOUBLE) {op} {right}"),
+/// The expression with its first operand as a double, so that all of it is computed with doubles.
+fn with_double(expr: &ast::Expr) -> String {
+    match expr {
+        ast::Expr::BinaryOp { left, op: op @ (B::Plus | B::Minus | B::Multiply), right } => {
+            format!("{} {op} {right}", with_double(left))
+        }
+        ast::Expr::Nested(inner) => format!("({})", with_double(inner)),
+        ast::Expr::UnaryOp { op: U::Minus, expr } if !matches!(**expr, ast::Expr::Value(_)) => {
+            format!("-{}", with_double(expr))
+        }
+        other => format!("CAST({other} AS DOUBLE)"),
     }
 }
