@@ -1,6 +1,6 @@
 """A lake on MinIO, an S3 server that is neither ours nor in this process, which $MINIO_BIN names; without it, skipped.
 
-    GOBIN=$PWD/.venv go install github.com/minio/minio@latest        # 12 minutes on two cores, 150 MB
+    GOBIN=$PWD/.venv go install github.com/minio/minio@latest
     MINIO_BIN=$PWD/.venv/minio ALLOCLOG_BIN=... .venv/bin/python -m pytest -q tests/lake_s3/test_minio.py
 """
 
