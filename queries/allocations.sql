@@ -63,14 +63,20 @@
 --   memory_max_mb                      int64      memory that its tasks may use beyond that in MiB; null when none may,
 --                                                 or when never listed
 --   disk_mb                            int64      ephemeral disk in MiB; null when never listed
---   last_seen_at                       timestamp  when it was last known to be there: the latest of its sightings (cut
---                                                 to the hour unless it was pending), its modified_at and, unless it is
---                                                 terminal, the full listings of its namespace within the hour of its
---                                                 last sighting; null when nothing tells
+--   last_seen_at                       timestamp  when it was last shown: of a terminal allocation, its modified_at;
+--                                                 else
+--                                                 the latest of the documents that show it not terminal and its
+--                                                 modified_at; null when the stored rows do not tell which document was
+--                                                 the last
 --   last_seen_at_ns                    int64      the same in nanoseconds since the epoch
---   vanished                           bool       whether it was last seen not terminal, and a full listing of its
---                                                 namespace in a later hour than its last sighting lacks it: how it
---                                                 ended is not known
+--   last_known_at                      timestamp  until when it was there for sure: last_seen_at, and where that is not
+--                                                 known a moment before it, within the same hour; null when nothing
+--                                                 tells
+--   last_known_at_ns                   int64      the same in nanoseconds since the epoch
+--   vanished                           bool       whether it was last seen not terminal, and a later full listing of
+--                                                 its
+--                                                 namespace lacks it: how it ended is not known; null when the stored
+--                                                 rows do not tell whether it was shown after that listing
 
 WITH counted_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
@@ -84,7 +90,8 @@ WITH counted_versions AS (
          deployment_healthy_at_ns, canary, previous_allocation, next_allocation, followup_eval_id, preempted_by,
          reschedule_attempts, rescheduled_from_alloc_id, rescheduled_from_node_id, rescheduled_at, rescheduled_at_ns,
          created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
-         memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns
+         memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns,
+         CASE WHEN shape = 'stream' THEN 1 ELSE 0 END AS is_streamed
   FROM counted_versions
   WHERE versions = 1
 ), ranked AS (
@@ -157,31 +164,141 @@ WITH counted_versions AS (
          MAX(memory_max_mb) AS memory_max_mb,
          MAX(disk_mb) AS disk_mb,
          MAX(modified_at) AS last_modified_at,
-         MAX(modified_at_ns) AS last_modified_at_ns
+         MAX(modified_at_ns) AS last_modified_at_ns,
+         MIN(CASE WHEN is_newest AND shape <> 'stream' THEN 0 ELSE 1 END) AS is_streamed
   FROM marked
   GROUP BY region, alloc_id
 ), united AS (
   SELECT * FROM merged
   UNION ALL
   SELECT * FROM alone
+), newest_sightings AS (
+  -- A stream dates a sighting by the server's clock, which may be ahead of the observer's, but not by an hour.
+  SELECT s.region, s.alloc_id, MAX(s.seen_at) AS sighted_at, MAX(s.seen_at_ns) AS sighted_at_ns
+  FROM sightings AS s
+  LEFT JOIN observations AS o ON o.region = s.region
+  WHERE o.observed_at_ns IS NULL OR s.seen_at_ns <= o.observed_at_ns + 3600000000000
+  GROUP BY s.region, s.alloc_id
 ), sighted AS (
-  SELECT region, alloc_id, MAX(seen_at) AS sighted_at, MAX(seen_at_ns) AS sighted_at_ns
-  FROM sightings
-  GROUP BY region, alloc_id
+  SELECT *, sighted_at_ns - sighted_at_ns % 3600000000000 AS sighted_hour_ns,
+         CASE WHEN sighted_at_ns % 3600000000000 > 0 THEN sighted_at_ns ELSE 0 END AS uncut_ns
+  FROM newest_sightings
 ), last_hours AS (
-  SELECT region, namespace, MAX(hour_ns) AS last_hour_ns
+  SELECT region, namespace,
+         MAX(CASE WHEN last_listing_at_ns IS NOT NULL THEN hour_ns END) AS last_hour_ns,
+         MAX(last_listing_at_ns) AS last_listing_at_ns, MAX(largest_index) AS largest_index,
+         MAX(unnumbered_at_ns) AS unnumbered_at_ns
   FROM last_listing
   GROUP BY region, namespace
-), known AS (
-  SELECT m.*,
-         CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN FALSE ELSE TRUE END AS is_live,
-         s.sighted_at_ns - s.sighted_at_ns % 3600000000000 AS sighted_hour_ns,
-         CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at
-              ELSE m.last_modified_at END AS known_at,
-         CASE WHEN s.sighted_at_ns > COALESCE(m.last_modified_at_ns, 0) THEN s.sighted_at_ns
-              ELSE m.last_modified_at_ns END AS known_at_ns
+), lives AS (
+  SELECT m.region, m.namespace, m.alloc_id, m.is_streamed, m.last_modified_at, m.last_modified_at_ns,
+         CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN 0 ELSE 1 END AS is_live,
+         CASE WHEN m.client_status = 'pending' THEN 1 ELSE 0 END AS is_pending,
+         COALESCE(m.modified_at_ns, 0) AS written_ns,
+         COALESCE(m.modify_index, 0) AS written_index,
+         s.sighted_at, s.sighted_at_ns, COALESCE(s.sighted_hour_ns, -1) AS sighted_hour_ns,
+         COALESCE(s.uncut_ns, 0) AS uncut_ns, o.index_order
   FROM united AS m
   LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
+  LEFT JOIN observations AS o ON o.region = m.region
+), lacked AS (
+  SELECT region, alloc_id, shown_at, shown_at_ns, missing_at_ns, COALESCE(missing_index, 0) AS listing_index,
+         COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
+  FROM absences
+), judged_absences AS (
+  -- A listing that is older than the newest version tells nothing. Where both have an index and it was kept, that
+  -- decides; else, of a version that only a stream showed, the clocks of the server and of the observer.
+  SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
+         CASE WHEN a.missing_at_ns IS NULL THEN 0
+              WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN
+                CASE WHEN a.listing_index >= l.written_index THEN 2 WHEN l.index_order = 'kept' THEN 0 ELSE 1 END
+              WHEN l.is_streamed = 1 AND a.missing_at_ns <= l.written_ns THEN 0
+              ELSE 2 END AS is_missing
+  FROM lacked AS a
+  JOIN lives AS l ON l.region = a.region AND l.alloc_id = a.alloc_id AND l.sighted_hour_ns = a.hour_ns
+), absent AS (
+  SELECT region, alloc_id, MAX(shown_at) AS shown_at, MAX(shown_at_ns) AS shown_at_ns,
+         MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NOT NULL THEN missing_at_ns ELSE 0 END) AS missing_ns,
+         MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NULL THEN missing_at_ns ELSE 0 END) AS missing_open_ns,
+         MAX(CASE WHEN is_missing = 1 THEN missing_at_ns ELSE 0 END) AS doubtful_ns,
+         MAX(CASE WHEN missing_at_ns IS NULL THEN shown_at_ns ELSE 0 END) AS exact_ns
+  FROM judged_absences
+  GROUP BY region, alloc_id
+), placed AS (
+  SELECT m.region, m.alloc_id, m.last_modified_at, m.last_modified_at_ns, m.is_live, m.is_pending, m.sighted_at,
+         m.sighted_at_ns, m.uncut_ns, a.shown_at, a.shown_at_ns, COALESCE(a.missing_ns, 0) AS missing_ns,
+         COALESCE(a.missing_open_ns, 0) AS missing_open_ns, COALESCE(a.doubtful_ns, 0) AS doubtful_ns,
+         COALESCE(a.exact_ns, 0) AS exact_ns,
+         l.recorded_at, l.recorded_at_ns, COALESCE(l.unrecorded_at_ns, 0) AS unrecorded_ns,
+         CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
+              ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
+         CASE WHEN h.last_hour_ns IS NULL THEN 0 ELSE 1 END AS is_listed,
+         -- Whether a listing of a later hour lacks it: 2 yes, 1 perhaps, 0 no.
+         CASE WHEN h.last_hour_ns IS NULL OR h.last_hour_ns <= m.sighted_hour_ns THEN 0
+              WHEN h.largest_index > 0 AND m.written_index > 0 AND m.index_order <> 'lost' THEN
+                CASE WHEN h.largest_index >= m.written_index THEN 2
+                     WHEN h.unnumbered_at_ns >= m.sighted_hour_ns + 3600000000000
+                       AND (m.is_streamed = 0 OR h.unnumbered_at_ns > m.written_ns) THEN 2
+                     WHEN m.index_order = 'kept' THEN 0
+                     ELSE 1 END
+              WHEN m.is_streamed = 1 AND h.last_listing_at_ns <= m.written_ns THEN 0
+              ELSE 2 END AS lacked_later
+  FROM lives AS m
+  LEFT JOIN absent AS a ON a.region = m.region AND a.alloc_id = m.alloc_id
+  LEFT JOIN last_listing AS l ON l.region = m.region AND l.namespace = m.namespace AND l.hour_ns = m.sighted_hour_ns
+  LEFT JOIN last_hours AS h ON h.region = m.region AND h.namespace = m.namespace
+), judged AS (
+  SELECT *,
+         -- Whether a listing of the hour lacks it: 3 and which document showed it last is known, 2 yes, 1 perhaps, 0
+         -- no.
+         CASE WHEN missing_ns > uncut_ns AND missing_ns >= missing_open_ns THEN 3
+              WHEN missing_open_ns > uncut_ns AND missing_open_ns > unsure_ns THEN 2
+              WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns THEN 1
+              ELSE 0 END AS lacked_now,
+         CASE WHEN uncut_ns > COALESCE(shown_at_ns, 0) THEN uncut_ns ELSE COALESCE(shown_at_ns, 0) END AS sure_ns
+  FROM placed
+), verdicts AS (
+  SELECT *,
+         CASE WHEN is_live = 0 THEN 0
+              WHEN sighted_at_ns IS NULL THEN is_listed
+              WHEN lacked_now >= 2 OR lacked_later = 2 THEN 2
+              WHEN lacked_now = 1 OR lacked_later = 1 THEN 1
+              WHEN unrecorded_ns > sure_ns AND unrecorded_ns > COALESCE(recorded_at_ns, 0) THEN 1
+              ELSE 0 END AS verdict,
+         CASE WHEN is_live = 0 AND last_modified_at_ns IS NOT NULL THEN 1
+              WHEN is_live = 0 THEN 0
+              WHEN sighted_at_ns IS NULL THEN 1 - is_listed
+              -- Every sighting of a pending allocation is uncut.
+              WHEN lacked_now = 3 OR is_pending = 1 THEN 1
+              WHEN lacked_now > 0 THEN 0
+              WHEN exact_ns > 0 AND exact_ns >= uncut_ns THEN 1
+              WHEN unsure_ns > sure_ns AND unsure_ns > COALESCE(recorded_at_ns, 0) THEN 0
+              ELSE 1 END AS is_exact
+  FROM judged
+), evidence AS (
+  SELECT region, alloc_id, last_modified_at AS known_at, last_modified_at_ns AS known_at_ns
+  FROM verdicts
+  WHERE last_modified_at_ns IS NOT NULL
+  UNION ALL
+  SELECT region, alloc_id, sighted_at AS known_at, sighted_at_ns AS known_at_ns
+  FROM verdicts
+  WHERE sighted_at_ns IS NOT NULL AND (is_live = 1 OR last_modified_at_ns IS NULL)
+  UNION ALL
+  SELECT region, alloc_id, shown_at AS known_at, shown_at_ns AS known_at_ns
+  FROM verdicts
+  WHERE shown_at_ns IS NOT NULL AND is_live = 1
+  UNION ALL
+  SELECT region, alloc_id, recorded_at AS known_at, recorded_at_ns AS known_at_ns
+  FROM verdicts
+  WHERE recorded_at_ns IS NOT NULL AND is_live = 1 AND lacked_now = 0
+), last_known AS (
+  SELECT region, alloc_id, MAX(known_at) AS last_known_at, MAX(known_at_ns) AS last_known_at_ns
+  FROM evidence
+  GROUP BY region, alloc_id
+), known AS (
+  SELECT v.region, v.alloc_id, v.verdict, v.is_exact, k.last_known_at, k.last_known_at_ns
+  FROM verdicts AS v
+  LEFT JOIN last_known AS k ON k.region = v.region AND k.alloc_id = v.alloc_id
 ), node_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
   FROM nodes
@@ -208,14 +325,12 @@ SELECT m.region, m.namespace, m.job_id, m.task_group, m.alloc_id, m.job_type, m.
        m.rescheduled_at_ns,
        m.created_at, m.created_at_ns, m.modified_at, m.modified_at_ns, m.create_index, m.modify_index,
        m.cpu_shares, m.memory_mb, m.memory_max_mb, m.disk_mb,
-       CASE WHEN m.is_live AND l.last_listing_at_ns > COALESCE(m.known_at_ns, 0) THEN l.last_listing_at
-            ELSE m.known_at END AS last_seen_at,
-       CASE WHEN m.is_live AND l.last_listing_at_ns > COALESCE(m.known_at_ns, 0) THEN l.last_listing_at_ns
-            ELSE m.known_at_ns END AS last_seen_at_ns,
-       CASE WHEN m.is_live AND h.last_hour_ns > m.sighted_hour_ns THEN TRUE ELSE FALSE END AS vanished
-FROM known AS m
-LEFT JOIN last_listing AS l ON l.region = m.region AND l.namespace = m.namespace AND l.hour_ns = m.sighted_hour_ns
-LEFT JOIN last_hours AS h ON h.region = m.region AND h.namespace = m.namespace
+       CASE WHEN v.is_exact = 1 THEN v.last_known_at END AS last_seen_at,
+       CASE WHEN v.is_exact = 1 THEN v.last_known_at_ns END AS last_seen_at_ns,
+       v.last_known_at, v.last_known_at_ns,
+       CASE WHEN v.verdict = 2 THEN TRUE WHEN v.verdict = 0 THEN FALSE END AS vanished
+FROM united AS m
+JOIN known AS v ON v.region = m.region AND v.alloc_id = m.alloc_id
 LEFT JOIN latest_nodes AS n ON n.region = m.region AND n.node_id = m.node_id
 ORDER BY m.region NULLS LAST, m.namespace NULLS LAST, m.job_id NULLS LAST, m.task_group NULLS LAST,
          m.alloc_id NULLS LAST

@@ -5,11 +5,11 @@
 -- in time is gone; but its Restarts counter goes up once for each `Restarting` event, so that the counter less the
 -- events seen is the number of restarts that were lost.
 -- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no
--- restart, and its allocation did not vanish. It is never complete when a new life of the task shows (see windows), the
--- stored events from some window's first to its last are not exactly those of the window (a clock stepped, or the
--- client lost its state), or an event's time comes from a document whose times went through a float; nor without a
--- window. Without a counter (before Nomad 0.6) every window must have fewer than ten events, too, so that none was
--- pushed out.
+-- restart, and its allocation is known not to have vanished. It is never complete when a new life of the task shows
+-- (see windows), the stored events from some window's first to its last are not exactly those of the window (a clock
+-- stepped, or the client lost its state), or an event's time comes from a document whose times went through a float;
+-- nor without a window. Without a counter (before Nomad 0.6) every window must have fewer than ten events, too, so that
+-- none was pushed out.
 --
 -- Columns:
 --   region         string  what `--region` says; empty without it
@@ -33,7 +33,8 @@
 --                          of view; null without a counter, when a new life of the task shows (a counter falls, for
 --                          one), or when more are seen than counted (the client lost its state)
 --   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so
---                          that later events may be missing
+--                          that later events may be missing; null when the stored rows do not tell
+--                          (allocations.vanished)
 --   complete       bool    whether nothing was lost up to its last observation
 
 WITH windows_by_task AS (

@@ -23,7 +23,8 @@
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
 --   lost_restarts          int64   restarts counted whose event was not seen; null when that is known of no task
 --   uncounted_tasks        int64   tasks of which that is not known: no counter, or the client lost its state
---   vanished_tasks         int64   tasks whose allocation vanished before it was seen to end (tail_lost)
+--   vanished_tasks         int64   tasks whose allocation is known to have vanished before it was seen to end
+--                                  (tail_lost)
 --   keep_interval_seconds  double  snapshots no farther apart would have kept the events; null when none were lost, or
 --                                  no full window tells
 

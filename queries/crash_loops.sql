@@ -1,11 +1,12 @@
 -- crash_loops: Which tasks keep restarting, and why?
 --
--- One row is one task that was restarted three times or more within the hour before the newest observation of its
--- region.
--- Restarts are counted by Nomad's counter, so that lost events do not hide them: the largest counter less the one of an
--- hour ago. That one is the largest of the versions with modified_at an hour or more before; 0 for a task created
--- since; else the first counter seen less the restarts of this hour that it includes. Of a task without a counter, or
--- whose client lost its state, the events of the hour count. The period does not cut.
+-- One row is one task that was surely restarted three times or more within the hour before the newest observation of
+-- its region.
+-- Restarts are counted by Nomad's counter, so that lost events do not hide them (restart_log): one that was seen lies
+-- in the hour if its event does, those that were not seen if all of them surely happened within it. What may have
+-- happened before as well is in restarts_at_most alone: the rise of a counter since a version that is older than the
+-- hour. Of a task without a counter, or whose client lost its state, the events of the hour count. The period does not
+-- cut. Tasks that are dead come last.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it
@@ -20,50 +21,43 @@
 --   node_name           string     client node name; null when no source told
 --   node_class          string     class of that node; null for none, and when no source lists nodes
 --   datacenter          string     its data centre; null when no source lists nodes
---   restarts_last_hour  int64      restarts within that hour
+--   restarts_last_hour  int64      restarts that surely lie within that hour
+--   restarts_at_most    int64      the same with those that may lie within it; null where the client lost its state or
+--                                  the
+--                                  task has no counter
 --   period_seconds      double     mean time from one restart to the next within the hour, lost ones in between
 --                                  included; null when fewer than two were seen
---   since_at            timestamp  the first restart that was seen within the hour, by the client's clock; null when
---                                  none was
+--   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen
 --   since_at_ns         int64      the same in nanoseconds since the epoch
+--   seen_since_at       timestamp  the first restart that was seen within the hour, by the client's clock; others of
+--                                  the
+--                                  hour may precede it; null when none was seen
+--   seen_since_at_ns    int64      the same in nanoseconds since the epoch
 --   last_class          string     class of the task's last failure in view, as in failures; null when there is none
 --   last_exit_code      int64      exit code of that failure; null where none applies
 --   state               string     state of the task when it was last seen: pending, running or dead
+--   is_over             bool       whether it is dead, so that the loop has ended
 
 WITH hours AS (
-  SELECT region, MAX(observed_at_ns) - 3600000000000 AS hour_ago_ns
-  FROM snapshots
-  GROUP BY region
-), counters AS (
-  SELECT h.region, h.alloc_id, h.task, h.restarts, h.modified_at_ns, COALESCE(h.modify_index, 0) AS version,
-         n.hour_ago_ns
-  FROM task_state_history AS h
-  JOIN hours AS n ON n.region = h.region
-  WHERE h.restarts IS NOT NULL AND NOT h.placeholder
-), baselines AS (
-  SELECT region, alloc_id, task, MAX(CASE WHEN modified_at_ns <= hour_ago_ns THEN restarts END) AS restarts_before,
-         MIN(version) AS first_version
-  FROM counters
-  GROUP BY region, alloc_id, task
-), first_counters AS (
-  SELECT b.region, b.alloc_id, b.task, MAX(b.restarts_before) AS restarts_before, MIN(c.restarts) AS first_restarts
-  FROM baselines AS b
-  JOIN counters AS c ON c.region = b.region AND c.alloc_id = b.alloc_id AND c.task = b.task
-      AND c.version = b.first_version
-  GROUP BY b.region, b.alloc_id, b.task
-), recent_events AS (
-  SELECT t.region, t.alloc_id, t.task, t.attempt, t.event_at, t.event_at_ns
-  FROM timeline AS t
-  JOIN hours AS n ON n.region = t.region
-  WHERE t.event_type = 'Restarting' AND t.event_at_ns >= n.hour_ago_ns
+  SELECT region, observed_at_ns - 3600000000000 AS hour_ago_ns
+  FROM observations
 ), recent AS (
-  SELECT r.region, r.alloc_id, r.task, COUNT(*) AS seen,
-         SUM(CASE WHEN r.attempt <= f.first_restarts THEN 1 ELSE 0 END) AS seen_in_first,
-         MIN(r.event_at) AS first_at, MIN(r.event_at_ns) AS first_at_ns, MAX(r.event_at_ns) AS last_at_ns,
-         MAX(r.attempt) - MIN(r.attempt) AS attempts_between
-  FROM recent_events AS r
-  LEFT JOIN first_counters AS f ON f.region = r.region AND f.alloc_id = r.alloc_id AND f.task = r.task
-  GROUP BY r.region, r.alloc_id, r.task
+  SELECT r.region, r.alloc_id, r.task, r.attempt, r.restarted_at, r.restarted_at_ns, r.number,
+         COALESCE(r.not_before_ns, 0) AS not_before_ns,
+         CASE WHEN r.is_seen THEN 1 ELSE 0 END AS is_seen,
+         CASE WHEN r.is_seen OR r.not_before_ns >= n.hour_ago_ns THEN r.number ELSE 0 END AS sure_number
+  FROM restart_log AS r
+  JOIN hours AS n ON n.region = r.region
+  WHERE r.restarted_at_ns >= n.hour_ago_ns
+), recent_restarts AS (
+  SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,
+         MIN(CASE WHEN is_seen = 1 THEN restarted_at END) AS first_at,
+         MIN(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS first_at_ns,
+         MAX(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS last_at_ns,
+         MIN(CASE WHEN is_seen = 0 THEN not_before_ns END) AS first_lost_ns,
+         MAX(CASE WHEN is_seen = 1 THEN attempt END) - MIN(CASE WHEN is_seen = 1 THEN attempt END) AS attempts_between
+  FROM recent
+  GROUP BY region, alloc_id, task
 ), last_failures AS (
   SELECT region, alloc_id, task, MAX(event_no) AS failed_no
   FROM endings
@@ -72,31 +66,33 @@ WITH hours AS (
 ), looping AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.state,
-         r.first_at, r.first_at_ns, r.last_at_ns, l.failed_no,
+         r.first_at, r.first_at_ns, r.first_lost_ns, r.last_at_ns, l.failed_no,
          CASE WHEN r.attempts_between > r.seen - 1 THEN r.attempts_between ELSE r.seen - 1 END AS restarts_between,
-         CAST(CASE WHEN c.lost_restarts IS NULL THEN COALESCE(r.seen, 0)
-                   WHEN f.restarts_before IS NOT NULL THEN c.restarts - f.restarts_before
-                   WHEN s.created_at_ns >= n.hour_ago_ns THEN c.restarts
-                   ELSE c.restarts - f.first_restarts + COALESCE(r.seen_in_first, 0) END
-              AS BIGINT) AS restarts_last_hour
-  FROM coverage AS c
-  JOIN task_states AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
-  JOIN hours AS n ON n.region = c.region
-  LEFT JOIN first_counters AS f ON f.region = c.region AND f.alloc_id = c.alloc_id AND f.task = c.task
-  LEFT JOIN recent AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
-  LEFT JOIN last_failures AS l ON l.region = c.region AND l.alloc_id = c.alloc_id AND l.task = c.task
+         CAST(CASE WHEN c.lost_restarts IS NULL THEN r.seen ELSE r.sure END AS BIGINT) AS restarts_last_hour,
+         CAST(CASE WHEN c.lost_restarts IS NOT NULL THEN r.possible END AS BIGINT) AS restarts_at_most,
+         CASE WHEN s.state = 'dead' THEN 1 ELSE 0 END AS is_over
+  FROM recent_restarts AS r
+  JOIN coverage AS c ON c.region = r.region AND c.alloc_id = r.alloc_id AND c.task = r.task
+  JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
+  LEFT JOIN last_failures AS l ON l.region = r.region AND l.alloc_id = r.alloc_id AND l.task = r.task
+), dated AS (
+  SELECT *, CASE WHEN first_lost_ns IS NULL OR first_lost_ns >= first_at_ns THEN 0 ELSE 1 END AS is_begin_lost
+  FROM looping
 )
 SELECT l.region, l.namespace, l.job_id, l.task_group, l.task, l.alloc_id, l.job_type, l.job_version,
-       l.node_id, l.node_name, l.node_class, l.datacenter, l.restarts_last_hour,
+       l.node_id, l.node_name, l.node_class, l.datacenter, l.restarts_last_hour, l.restarts_at_most,
        -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
        CASE WHEN l.restarts_between > 0
               THEN CAST(l.last_at_ns - l.first_at_ns AS DOUBLE)
                 / (1000000000 * CAST(l.restarts_between AS DOUBLE)) END AS period_seconds,
-       l.first_at AS since_at, l.first_at_ns AS since_at_ns, e.class AS last_class, e.exit_code AS last_exit_code,
-       l.state
-FROM looping AS l
+       CASE WHEN l.is_begin_lost = 0 THEN l.first_at END AS since_at,
+       CASE WHEN l.is_begin_lost = 0 THEN l.first_at_ns END AS since_at_ns,
+       l.first_at AS seen_since_at, l.first_at_ns AS seen_since_at_ns,
+       e.class AS last_class, e.exit_code AS last_exit_code,
+       l.state, CASE WHEN l.is_over = 1 THEN TRUE ELSE FALSE END AS is_over
+FROM dated AS l
 LEFT JOIN endings AS e ON e.region = l.region AND e.alloc_id = l.alloc_id AND e.task = l.task
     AND e.event_no = l.failed_no
 WHERE l.restarts_last_hour >= 3
-ORDER BY l.region NULLS LAST, l.namespace NULLS LAST, l.job_id NULLS LAST, l.task_group NULLS LAST, l.task NULLS LAST,
-         l.alloc_id NULLS LAST
+ORDER BY is_over, l.region NULLS LAST, l.namespace NULLS LAST, l.job_id NULLS LAST, l.task_group NULLS LAST,
+         l.task NULLS LAST, l.alloc_id NULLS LAST

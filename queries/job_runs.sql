@@ -18,8 +18,9 @@
 --                                job_id
 --   job_type          string     batch, sysbatch or another; null when no source told
 --   job_version       int64      version of the job; null when no source told
---   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished before it
---                                was seen to end, or it was told to stop and its end is not in view)
+--   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished or may
+--                                have vanished
+--                                before it was seen to end, or it was told to stop and its end is not in view)
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
@@ -121,7 +122,8 @@ WITH instances AS (
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
          COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
-         CASE WHEN b.vanished THEN 'unknown'
+         -- Where it is not known whether it vanished, it may live or not.
+         CASE WHEN COALESCE(b.vanished, TRUE) THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'
               WHEN b.client_status = 'complete' AND b.desired_status IN ('stop', 'evict')

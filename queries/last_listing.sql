@@ -1,36 +1,64 @@
--- last_listing: When was a namespace last listed in full, hour by hour?
+-- last_listing: When was a namespace last listed, hour by hour?
 --
--- One row is one UTC hour in which at least one full listing showed a namespace that has allocations.
--- A listing of all namespaces counts for each of them. Listings whose time is not known are left out. Hours, because
--- sightings of a running allocation are cut to the hour.
+-- One row is one UTC hour in which a document could show the allocations of a namespace that has any.
+-- A listing of all namespaces counts for each of them, and so does a document that names none. Streams, documents whose
+-- time is not known and those later than the region's newest observation are left out. Hours, because sightings of a
+-- running allocation are cut to the hour.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace
 --   hour_ns             int64      begin of the UTC hour, in nanoseconds since the epoch
---   last_listing_at     timestamp  the last full listing within that hour
+--   last_listing_at     timestamp  the last full listing within that hour; null when there was none
 --   last_listing_at_ns  int64      the same in nanoseconds since the epoch
+--   recorded_at         timestamp  the last full listing within that hour whose absences are recorded; null when there
+--                                  was none
+--   recorded_at_ns      int64      the same in nanoseconds since the epoch
+--   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not (of a version before
+--                                  they were), in nanoseconds since the epoch; null when there was none
+--   partial_at_ns       int64      the last document within that hour that is no full listing, in nanoseconds since the
+--                                  epoch; null when there was none
+--   largest_index       int64      the largest X-Nomad-Index of these full listings; null when none has one
+--   unnumbered_at_ns    int64      the last full listing without an X-Nomad-Index, in nanoseconds since the epoch; null
+--                                  when there was none
 
-WITH listings AS (
-  SELECT region, namespace AS listed_namespace, observed_at, observed_at_ns,
-         observed_at_ns - observed_at_ns % 3600000000000 AS hour_ns
-  FROM snapshots
-  WHERE is_full_listing AND observed_at_ns IS NOT NULL
+WITH dated AS (
+  SELECT s.region, s.namespace AS listed_namespace, s.observed_at, s.observed_at_ns, s.nomad_index,
+         s.observed_at_ns - s.observed_at_ns % 3600000000000 AS hour_ns,
+         CASE WHEN s.is_full_listing THEN 1 ELSE 0 END AS is_full,
+         CASE WHEN s.absences_recorded THEN 1 ELSE 0 END AS is_recorded
+  FROM snapshots AS s
+  JOIN observations AS o ON o.region = s.region
+  WHERE s.observed_at_ns <= o.observed_at_ns
+    AND (s.is_full_listing OR (COALESCE(s.shape, 'stub') <> 'stream' AND COALESCE(s.allocations, 1) > 0))
 ), hours AS (
-  SELECT region, listed_namespace, hour_ns, MAX(observed_at) AS observed_at, MAX(observed_at_ns) AS observed_at_ns
-  FROM listings
+  SELECT region, listed_namespace, hour_ns,
+         MAX(CASE WHEN is_full = 1 THEN observed_at END) AS last_listing_at,
+         MAX(CASE WHEN is_full = 1 THEN observed_at_ns END) AS last_listing_at_ns,
+         MAX(CASE WHEN is_full = 1 AND is_recorded = 1 THEN observed_at END) AS recorded_at,
+         MAX(CASE WHEN is_full = 1 AND is_recorded = 1 THEN observed_at_ns END) AS recorded_at_ns,
+         MAX(CASE WHEN is_full = 1 AND is_recorded = 0 THEN observed_at_ns END) AS unrecorded_at_ns,
+         MAX(CASE WHEN is_full = 0 THEN observed_at_ns END) AS partial_at_ns,
+         MAX(CASE WHEN is_full = 1 THEN nomad_index END) AS largest_index,
+         MAX(CASE WHEN is_full = 1 AND nomad_index IS NULL THEN observed_at_ns END) AS unnumbered_at_ns
+  FROM dated
   GROUP BY region, listed_namespace, hour_ns
 ), namespaces AS (
   SELECT region, namespace
   FROM allocation_history
   GROUP BY region, namespace
 ), listed AS (
-  SELECT n.region, n.namespace, h.listed_namespace, h.hour_ns, h.observed_at, h.observed_at_ns
+  SELECT n.region, n.namespace, h.listed_namespace, h.hour_ns, h.last_listing_at, h.last_listing_at_ns, h.recorded_at,
+         h.recorded_at_ns, h.unrecorded_at_ns, h.partial_at_ns, h.largest_index, h.unnumbered_at_ns
   FROM namespaces AS n
   JOIN hours AS h ON h.region = n.region
 )
-SELECT region, namespace, hour_ns, MAX(observed_at) AS last_listing_at, MAX(observed_at_ns) AS last_listing_at_ns
+SELECT region, namespace, hour_ns, MAX(last_listing_at) AS last_listing_at,
+       MAX(last_listing_at_ns) AS last_listing_at_ns, MAX(recorded_at) AS recorded_at,
+       MAX(recorded_at_ns) AS recorded_at_ns, MAX(unrecorded_at_ns) AS unrecorded_at_ns,
+       MAX(partial_at_ns) AS partial_at_ns, MAX(largest_index) AS largest_index,
+       MAX(unnumbered_at_ns) AS unnumbered_at_ns
 FROM listed
-WHERE listed_namespace = '*' OR listed_namespace = namespace
+WHERE listed_namespace IS NULL OR listed_namespace = '*' OR listed_namespace = namespace
 GROUP BY region, namespace, hour_ns
 ORDER BY region NULLS LAST, namespace NULLS LAST, hour_ns NULLS LAST

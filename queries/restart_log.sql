@@ -2,10 +2,13 @@
 --
 -- One row is one restart of a task whose Restarting event was seen, or the restarts that one version of its allocation
 -- was the first to count and no event shows.
--- A restart that was seen is dated by its event, others by the modified_at of the first version that counts them. The
--- numbers of one task sum to its largest counter, but never to fewer than were seen: where seen and counted ones cannot
--- be told apart (a new life of the task shows, or more are seen than counted: the client lost its state), there may
--- have been more. In a task without a counter, events count nothing.
+-- A restart that was seen is dated by its event. Others happened after the last version that counts fewer (the
+-- creation, if none does), and before the first version that counts them, its last_restart_at, and the first event of
+-- the window in which they were lost, which belongs to a later attempt; the earliest of these is their date. A time by
+-- the client's clock counts only if it lies between these two versions.
+-- The numbers of one task sum to its largest counter, but never to fewer than were seen: where seen and counted ones
+-- cannot be told apart (a new life of the task shows, or more are seen than counted: the client lost its state), there
+-- may have been more. In a task without a counter, events count nothing.
 -- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
 -- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
 -- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown. Where the events
@@ -16,9 +19,12 @@
 --   alloc_id         string     allocation ID, unique within its region
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null when not known, or for several restarts
---   restarted_at     timestamp  when the restart was decided, by the client's clock; for one that was not seen, when it
---                               was known, by the server's clock; null when not known
+--   restarted_at     timestamp  when the restart was decided, by the client's clock; for those that were not seen,
+--                               before
+--                               when they were, by the clock that tells; null when not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
+--   not_before_ns    int64      for those that were not seen, after when they were decided, by the server's clock, in
+--                               nanoseconds since the epoch; null when not known, and for one that was seen
 --   number           int64      how many restarts of the counter it stands for
 --   is_seen          bool       whether its event was seen
 --   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
@@ -63,7 +69,8 @@ WITH deciding AS (
   WHERE r.is_restarting = 1
 ), steps AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, restarts, MIN(modified_at) AS modified_at,
-         MIN(modified_at_ns) AS modified_at_ns
+         MIN(modified_at_ns) AS modified_at_ns, MAX(last_restart_at) AS last_restart_at,
+         MAX(last_restart_at_ns) AS last_restart_at_ns
   FROM task_state_history
   WHERE restarts IS NOT NULL AND NOT placeholder
   GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), restarts
@@ -78,16 +85,31 @@ WITH deciding AS (
 ), stepped AS (
   SELECT *,
          counted
-           - COALESCE(LAG(counted) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts), 0) AS rise
+           - COALESCE(LAG(counted) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts), 0) AS rise,
+         LAG(modified_at_ns) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts) AS fewer_ns
   FROM topped
 ), rises AS (
-  SELECT region, alloc_id, task, modified_at, modified_at_ns, restarts AS counted, restarts AS rise
+  SELECT region, alloc_id, task, modified_at, modified_at_ns, last_restart_at, last_restart_at_ns,
+         restarts AS counted, restarts AS rise, CAST(NULL AS BIGINT) AS fewer_ns
   FROM counted_steps
   WHERE steps = 1 AND restarts > 0
   UNION ALL
-  SELECT region, alloc_id, task, modified_at, modified_at_ns, counted, rise
+  SELECT region, alloc_id, task, modified_at, modified_at_ns, last_restart_at, last_restart_at_ns, counted, rise,
+         fewer_ns
   FROM stepped
   WHERE rise > 0
+), known_rises AS (
+  -- A version that counts fewer tells more than the creation, if it has a time.
+  SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
+  FROM rises AS r
+  JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
+), dated_rises AS (
+  SELECT region, alloc_id, task, counted, rise, modified_at_ns AS counted_at_ns, not_before_ns,
+         CASE WHEN last_restart_at_ns >= COALESCE(not_before_ns, 0) AND last_restart_at_ns < modified_at_ns
+                THEN last_restart_at ELSE modified_at END AS known_at,
+         CASE WHEN last_restart_at_ns >= COALESCE(not_before_ns, 0) AND last_restart_at_ns < modified_at_ns
+                THEN last_restart_at_ns ELSE modified_at_ns END AS known_at_ns
+  FROM known_rises
 ), window_losses AS (
   SELECT region, alloc_id, task, SUM(COALESCE(lost_before, 0)) AS lost_in_windows
   FROM windows
@@ -108,24 +130,71 @@ WITH deciding AS (
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
   FROM losses AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
+), kinds AS (
+  -- Where no restart was seen, each rise of the counter is of lost ones. Else those that no window places
+  -- may be of any time.
+  SELECT *,
+         CASE WHEN lost_restarts IS NULL OR (lost_restarts = restarts AND placed_losses = 0) THEN 1
+              ELSE 0 END AS is_by_rise
+  FROM tasks
+), first_rises AS (
+  SELECT region, alloc_id, task, MIN(COALESCE(not_before_ns, 0)) AS first_ns
+  FROM known_rises
+  GROUP BY region, alloc_id, task
+), lossy_windows AS (
+  SELECT w.region, w.alloc_id, w.task, w.window_no, w.restarts, w.lost_before, w.first_ns, w.modified_at,
+         w.modified_at_ns
+  FROM windows AS w
+  JOIN tasks AS t ON t.region = w.region AND t.alloc_id = w.alloc_id AND t.task = w.task
+  WHERE w.lost_before > 0 AND t.placed_losses > 0
+), first_events AS (
+  SELECT w.region, w.alloc_id, w.task, w.window_no, MIN(e.event_at) AS first_at
+  FROM lossy_windows AS w
+  JOIN task_events AS e ON e.region = w.region AND e.alloc_id = w.alloc_id AND e.task = w.task
+      AND e.event_at_ns = w.first_ns
+  GROUP BY w.region, w.alloc_id, w.task, w.window_no
+), placed AS (
+  SELECT w.region, w.alloc_id, w.task, w.lost_before, w.first_ns, e.first_at, r.counted_at_ns,
+         -- A version without a window may have counted some of them before.
+         CASE WHEN w.lost_before > r.rise THEN f.first_ns ELSE r.not_before_ns END AS not_before_ns,
+         CASE WHEN r.counted IS NULL THEN w.modified_at ELSE r.known_at END AS known_at,
+         CASE WHEN r.counted IS NULL THEN w.modified_at_ns ELSE r.known_at_ns END AS known_at_ns
+  FROM lossy_windows AS w
+  LEFT JOIN dated_rises AS r ON r.region = w.region AND r.alloc_id = w.alloc_id AND r.task = w.task
+      AND r.counted = w.restarts
+  LEFT JOIN first_rises AS f ON f.region = w.region AND f.alloc_id = w.alloc_id AND f.task = w.task
+  LEFT JOIN first_events AS e ON e.region = w.region AND e.alloc_id = w.alloc_id AND e.task = w.task
+      AND e.window_no = w.window_no
+), lost AS (
+  SELECT region, alloc_id, task, lost_before AS number, not_before_ns,
+         CASE WHEN first_at IS NOT NULL AND first_ns >= COALESCE(not_before_ns, 0) AND first_ns <= counted_at_ns
+                AND first_ns < known_at_ns THEN first_at ELSE known_at END AS restarted_at,
+         CASE WHEN first_at IS NOT NULL AND first_ns >= COALESCE(not_before_ns, 0) AND first_ns <= counted_at_ns
+                AND first_ns < known_at_ns THEN first_ns ELSE known_at_ns END AS restarted_at_ns
+  FROM placed
+  UNION ALL
+  SELECT t.region, t.alloc_id, t.task, t.lost_restarts - t.placed_losses AS number, f.first_ns AS not_before_ns,
+         r.known_at AS restarted_at, r.known_at_ns AS restarted_at_ns
+  FROM kinds AS t
+  JOIN dated_rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
+      AND r.counted = t.restarts
+  JOIN first_rises AS f ON f.region = t.region AND f.alloc_id = t.alloc_id AND f.task = t.task
+  WHERE t.lost_restarts > t.placed_losses AND t.is_by_rise = 0
+  UNION ALL
+  SELECT t.region, t.alloc_id, t.task, r.rise AS number, r.not_before_ns, r.known_at AS restarted_at,
+         r.known_at_ns AS restarted_at_ns
+  FROM kinds AS t
+  JOIN dated_rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
+  WHERE t.is_by_rise = 1
 )
 SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
+       CAST(NULL AS BIGINT) AS not_before_ns,
        CAST(CASE WHEN t.restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
 FROM seen AS s
 JOIN tasks AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
 UNION ALL
-SELECT w.region, w.alloc_id, w.task, CAST(NULL AS BIGINT) AS attempt, w.modified_at AS restarted_at,
-       w.modified_at_ns AS restarted_at_ns,
-       CAST(w.lost_before AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
-FROM windows AS w
-JOIN tasks AS t ON t.region = w.region AND t.alloc_id = w.alloc_id AND t.task = w.task
-WHERE w.lost_before > 0 AND t.placed_losses > 0
-UNION ALL
-SELECT t.region, t.alloc_id, t.task, CAST(NULL AS BIGINT) AS attempt, r.modified_at AS restarted_at,
-       r.modified_at_ns AS restarted_at_ns,
-       CAST(t.lost_restarts - t.placed_losses AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
-FROM tasks AS t
-JOIN rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task AND r.counted = t.restarts
-WHERE t.lost_restarts > t.placed_losses
+SELECT region, alloc_id, task, CAST(NULL AS BIGINT) AS attempt, restarted_at, restarted_at_ns, not_before_ns,
+       CAST(number AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
+FROM lost
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, restarted_at_ns NULLS LAST,
          attempt NULLS LAST, number NULLS LAST, is_seen NULLS LAST, cause NULLS LAST

@@ -2,7 +2,7 @@
 --
 -- One row is one group of tasks.
 -- Restarts are those that Nomad counted: of each task its largest Restarts counter, whether or not their events were
--- seen, cut to the period: one that was seen is dated by its event, others by the first version that counts them. Of a
+-- seen, cut to the period: one that was seen is dated by its event, others as restart_log says. Of a
 -- task with a counter they are never fewer than those seen, and where its client lost its state the fewest that there
 -- can have been.
 -- Causes split restarts_seen. Counted in are tasks whose life reaches into the period; allocations whose tasks are not
@@ -34,15 +34,16 @@
 --   cause_health           int64      restarts seen for a failed health check
 --   cause_unknown          int64      restarts seen of which no event tells the cause
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
---                                     their end, or until they were last seen
+--                                     their end, or until they were last known to be
+--                                     there
 --   restarts_per_task_day  double     restarts for each of these days; null when there are none
 --   last_restart_at        timestamp  the last restart, seen or lost, by the date that counts
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 
 WITH lives AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
-         COALESCE(s.created_at_ns, s.ended_at_ns, s.last_seen_at_ns, 0) AS from_ns,
-         COALESCE(s.ended_at_ns, s.last_seen_at_ns, s.created_at_ns, 0) AS to_ns,
+         COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
+         COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key
   FROM task_states AS s
   JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task

@@ -37,8 +37,8 @@ WITH measures AS (
 ), spans AS (
   SELECT *,
          CASE WHEN outcome = 'started' THEN started_at_ns - origin_ns
-              WHEN outcome = 'waiting' AND last_seen_at_ns < origin_ns THEN 0
-              WHEN outcome = 'waiting' THEN last_seen_at_ns - origin_ns
+              WHEN outcome = 'waiting' AND last_known_at_ns < origin_ns THEN 0
+              WHEN outcome = 'waiting' THEN last_known_at_ns - origin_ns
               WHEN outcome = 'stopped_before_start' AND ended_at_ns < origin_ns THEN 0
               WHEN outcome = 'stopped_before_start' THEN ended_at_ns - origin_ns END AS span_ns
   FROM measures

@@ -46,8 +46,10 @@
 --   ended_at                     timestamp  when it ended without a start: at its Killing (unless it failed), else its
 --                                           end, else the modified_at of its allocation; null otherwise
 --   ended_at_ns                  int64      the same in nanoseconds since the epoch
---   last_seen_at                 timestamp  when its allocation was last known to be there
+--   last_seen_at                 timestamp  when its allocation was last shown; null when the stored rows do not tell
 --   last_seen_at_ns              int64      the same in nanoseconds since the epoch
+--   last_known_at                timestamp  until when its allocation was there for sure, as in allocations
+--   last_known_at_ns             int64      the same in nanoseconds since the epoch
 --   created_to_received_seconds  double     wait from the creation of its allocation until the client took it on; of
 --                                           two clocks, so it may be negative
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
@@ -134,7 +136,7 @@ WITH firsts AS (
 ), known AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.created_at, s.created_at_ns, s.last_seen_at,
-         s.last_seen_at_ns,
+         s.last_seen_at_ns, s.last_known_at, s.last_known_at_ns,
          s.state, s.failed, s.ended_at AS task_ended_at, s.ended_at_ns AS task_ended_at_ns,
          a.modified_at, a.modified_at_ns,
          CASE WHEN a.deployment_healthy THEN a.deployment_healthy_at END AS healthy_at,
@@ -192,7 +194,7 @@ WITH firsts AS (
                 THEN COALESCE(j.killing_at_ns, j.task_ended_at_ns, j.modified_at_ns)
               WHEN j.outcome = 'failed_before_start'
                 THEN COALESCE(j.task_ended_at_ns, j.modified_at_ns) END AS ended_at_ns,
-         j.last_seen_at, j.last_seen_at_ns,
+         j.last_seen_at, j.last_seen_at_ns, j.last_known_at, j.last_known_at_ns,
          CASE WHEN j.outcome <> 'unknown' THEN j.artifact_ns END AS artifact_ns,
          CASE WHEN j.outcome <> 'unknown' THEN j.image_ns END AS image_ns,
          -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
@@ -206,6 +208,7 @@ SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_vers
        outcome, basis, created_at, created_at_ns, received_at, received_at_ns, setup_at, setup_at_ns, started_at,
        started_at_ns,
        healthy_at, healthy_at_ns, ended_at, ended_at_ns, last_seen_at, last_seen_at_ns,
+       last_known_at, last_known_at_ns,
        CAST(received_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_received_seconds,
        CAST(setup_at_ns - received_at_ns AS DOUBLE) / second_ns AS received_to_setup_seconds,
        CAST(started_at_ns - setup_at_ns AS DOUBLE) / second_ns AS setup_to_started_seconds,

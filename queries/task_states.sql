@@ -43,8 +43,10 @@
 --   modify_index        int64      raft index of the version with this state
 --   attempts_seen       int64      how many runs of the task have an event in view; null when there are events, but
 --                                  none with a known attempt (before Nomad 0.6)
---   last_seen_at        timestamp  when its allocation was last known to be there
+--   last_seen_at        timestamp  when its allocation was last shown; null when the stored rows do not tell
 --   last_seen_at_ns     int64      the same in nanoseconds since the epoch
+--   last_known_at       timestamp  until when its allocation was there for sure, as in allocations
+--   last_known_at_ns    int64      the same in nanoseconds since the epoch
 
 WITH states AS (
   SELECT *, COALESCE(modify_index, 0) AS version,
@@ -95,7 +97,7 @@ SELECT a.region, a.namespace, a.job_id, a.task_group, m.task, a.alloc_id, a.job_
        m.lifecycle_hook, m.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
        CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen
             WHEN e.attempts_seen IS NULL THEN 0 END AS attempts_seen,
-       a.last_seen_at, a.last_seen_at_ns
+       a.last_seen_at, a.last_seen_at_ns, a.last_known_at, a.last_known_at_ns
 FROM allocations AS a
 LEFT JOIN merged AS m ON m.region = a.region AND m.alloc_id = a.alloc_id
 LEFT JOIN event_counts AS e ON e.region = m.region AND e.alloc_id = m.alloc_id AND e.task = m.task

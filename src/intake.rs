@@ -6,6 +6,7 @@
 
 mod blocks;
 mod document;
+mod looked;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use arrow::array::RecordBatch;
 
 use crate::decode::document::{Head, Mode, Part, Place, Reader, Seen};
 use crate::merge::{self, Columns, Filter, Rows, Versions};
+use crate::presence::Shown;
 use crate::source::{self, Input};
 use crate::tables::Table;
 use blocks::{Block, Step};
@@ -33,6 +35,20 @@ pub struct Options {
     pub filter: Filter,
     /// Validate every byte, and stop at the first that is wrong.
     pub strict: bool,
+    /// When rows of absences are delivered.
+    pub absences: Absences,
+}
+
+/// When rows are delivered that say which full listings lack an allocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Absences {
+    /// At the end of the run, which is all that there is.
+    #[default]
+    AtTheEnd,
+    /// At the end of each document: rows are read while more of them come.
+    ByDocument,
+    /// Not at all: they depend on rows of a lake, too.
+    Left,
 }
 
 /// What a run took in.
@@ -66,6 +82,8 @@ pub struct Summary {
     pub rounded_documents: u64,
     /// Fields that Nomad was not known to have, with their number.
     pub unknown_fields: BTreeMap<String, u64>,
+    /// What the documents show of allocations, and when; with [`Absences::ByDocument`] that was delivered.
+    pub shown: Shown,
 }
 
 /// Something worth a word to the user, in order of arrival.

@@ -22,6 +22,7 @@ pub mod remask;
 mod repair;
 mod replay;
 pub mod seen;
+pub mod trust;
 pub mod vacuum;
 
 use std::collections::BTreeMap;
@@ -39,11 +40,12 @@ use objects::{Created, Objects};
 /// What lies in `_alloclog/lake.json`.
 const LAKE: &str = "_alloclog/lake.json";
 /// In which order a batch enters the tables: the ledger last, which so tells that all of it is in.
-pub const ORDER: [Table; 6] = [
+pub const ORDER: [Table; 7] = [
     Table::TaskEvents,
     Table::AllocationHistory,
     Table::TaskStateHistory,
     Table::Sightings,
+    Table::Absences,
     Table::Nodes,
     Table::Snapshots,
 ];

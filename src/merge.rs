@@ -130,8 +130,8 @@ pub struct Version<'a> {
 
 /// How a document shows a version.
 enum Shown<'a> {
-    /// It was read: the allocation, and the key by which the version is known again if it may be.
-    Read(&'a str, Option<u128>),
+    /// It was read: the allocation, its namespace, and the key by which the version is known again if it may be.
+    Read(&'a str, &'a str, Option<u128>),
     /// It was passed over: the number of the version, which was seen before.
     Seen(u32),
 }
@@ -147,8 +147,16 @@ pub struct Facts {
     pub is_live: bool,
     /// Whether its client had not started it.
     pub is_pending: bool,
-    /// The newest of ModifyTime, CreateTime and its event times, in nanoseconds since the epoch; all lie behind it.
-    pub newest: Option<NonZeroI64>,
+    /// The number of its namespace in [`Merge`].
+    pub namespace: u32,
+    /// ModifyTime, by the server's clock, in nanoseconds since the epoch.
+    pub modified: Option<NonZeroI64>,
+    /// CreateTime, by the server's clock, in nanoseconds since the epoch.
+    pub created: Option<NonZeroI64>,
+    /// ModifyIndex.
+    pub modify_index: Option<NonZeroI64>,
+    /// The newest time of its events, by the client's clock, in nanoseconds since the epoch.
+    pub newest_event: Option<NonZeroI64>,
     /// How many task states it has.
     pub task_states: u32,
     /// How many task events it has.
@@ -188,18 +196,18 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
         };
         let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::known));
         let keeps = filter.keeps(&place);
+        let positive = |ns: i64| NonZeroI64::new(ns).filter(|ns| ns.get() > 0);
         let facts = Facts {
             alloc: 0,
+            namespace: 0,
             shape,
             // What is filtered out has no sightings either.
             is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
-            newest: times()
-                .chain(a.modify_time)
-                .chain(a.create_time)
-                .filter(|ns| *ns > 0)
-                .max()
-                .and_then(NonZeroI64::new),
+            modified: a.modify_time.and_then(time::known).and_then(positive),
+            created: a.create_time.and_then(time::known).and_then(positive),
+            modify_index: a.modify_index.and_then(positive),
+            newest_event: times().max().and_then(positive),
             task_states: a.task_states.len() as u32,
             task_events: a.task_states.iter().map(|s| s.events.len() as u32).sum(),
             event_times: times().count() as u32,
@@ -216,7 +224,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
             })),
             _ => None,
         };
-        made.versions.push(Version { shown: Shown::Read(place.alloc_id, version_key), facts });
+        made.versions.push(Version { shown: Shown::Read(place.alloc_id, place.namespace, version_key), facts });
         if !keeps {
             continue;
         }
@@ -325,6 +333,7 @@ pub struct Merge {
     documents: HashSet<u128>,
     sightings: HashSet<(u32, i64)>,
     allocations: Names,
+    namespaces: Names,
 }
 
 /// How many rows of a part were new.
@@ -342,7 +351,10 @@ impl Merge {
         for version in &mut rows.versions {
             match version.shown {
                 Shown::Seen(number) => version.facts = versions.facts(number).unwrap_or_default(),
-                Shown::Read(alloc_id, _) => version.facts.alloc = self.allocations.number(alloc_id),
+                Shown::Read(alloc_id, namespace, _) => {
+                    version.facts.alloc = self.allocations.number(alloc_id);
+                    version.facts.namespace = self.namespaces.number(namespace);
+                }
             }
         }
     }
@@ -351,7 +363,7 @@ impl Merge {
     /// document whose times went through a float: its events are others than those of an exact one.
     pub fn remember(&self, rows: &Rows<'_>, versions: &Versions, step: u64) {
         let read = rows.versions.iter().filter_map(|v| match v.shown {
-            Shown::Read(_, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
+            Shown::Read(_, _, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
             _ => None,
         });
         versions.add(read, step);
@@ -360,6 +372,11 @@ impl Merge {
     /// The ID of an allocation.
     pub fn alloc_id(&self, number: u32) -> &str {
         self.allocations.name(number)
+    }
+
+    /// The name of a namespace.
+    pub fn namespace(&self, number: u32) -> &str {
+        self.namespaces.name(number)
     }
 
     /// Leaves in `rows` those that are new, marked with the document that brought them.

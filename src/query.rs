@@ -49,8 +49,9 @@ pub struct View {
 }
 
 /// All views, each behind those that it needs.
-pub const VIEWS: [View; 22] = [
+pub const VIEWS: [View; 23] = [
     View { name: "period", sql: include_str!("../queries/period.sql") },
+    View { name: "observations", sql: include_str!("../queries/observations.sql") },
     View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
     View { name: "event_counts", sql: include_str!("../queries/event_counts.sql") },
     View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
@@ -124,6 +125,11 @@ pub struct Period {
 }
 
 impl Period {
+    /// Whether one of its ends counts back from the newest observation.
+    fn is_relative(self) -> bool {
+        [self.since, self.until].iter().any(|when| matches!(when, Some(When::Before(_))))
+    }
+
     /// The row of the view `period`, as SQL; `newest` is the newest observation, from which spans count.
     fn sql(self, newest: Option<i64>) -> String {
         let (since, until) = self.bounds(newest);
@@ -142,7 +148,7 @@ impl Period {
 }
 
 /// Computes views, each after those of them that it reads, and puts those that were asked for into the store. Spans of the
-/// period count from the newest observed_at in the store's `snapshots`.
+/// period count from the newest trusted observed_at in the store's `snapshots`.
 ///
 /// # Errors
 /// When the engine refuses a view, or the store cannot be read or written.
@@ -206,7 +212,29 @@ fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
 }
 
 fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
-    frame(store, &period.sql(newest(store)?))
+    let newest = newest(store)?;
+    if period.is_relative() {
+        check_newest(store, newest)?;
+    }
+    frame(store, &period.sql(newest))
+}
+
+/// Refuses to count back from the newest observation where that is only a lower bound, as `queries/observations.sql` says.
+fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
+    if newest.is_none() {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT MAX(observed_at_ns) AS newest FROM snapshots \
+         WHERE {TRUSTED} AND COALESCE(observed_from, '') <> 'created'"
+    );
+    if frame(store, &sql)?.column("newest")?.i64()?.get(0) >= newest {
+        return Ok(());
+    }
+    let problem = "a span of --since or --until counts back from the newest observation, and of that only a lower bound is \
+                   known, since Nomad before 0.7.1 lists no ModifyTime: say when the documents were observed \
+                   (--observed-at, or a UTC time in the file's name), or give times";
+    Err(Refused::because(problem.to_owned()).into())
 }
 
 /// Why no observation in the store lies in a period; `None` when one does, or one is not dated.

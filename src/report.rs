@@ -168,7 +168,7 @@ pub fn read(store: &Store, summary: &Summary, options: &Options) -> anyhow::Resu
             ))?,
         },
         crash_loops: section(
-            "SELECT * FROM crash_loops ORDER BY restarts_last_hour DESC, region, namespace, job_id, task_group, task, \
+            "SELECT * FROM crash_loops ORDER BY is_over, restarts_last_hour DESC, region, namespace, job_id, task_group, task, \
              alloc_id NULLS LAST",
         )?,
         restarts: section(&format!(
@@ -214,11 +214,18 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
         store,
         "SELECT COUNT(*) AS task_events, MIN(event_at) AS first_at, MAX(event_at) AS last_at FROM task_events",
     )?;
-    let observed = one(store, "SELECT MIN(observed_at) AS first_at, MAX(observed_at) AS last_at FROM snapshots")?;
+    let trusted = query::TRUSTED;
+    let observed = one(
+        store,
+        &format!("SELECT MIN(observed_at) AS first_at, MAX(observed_at) AS last_at FROM snapshots WHERE {trusted}"),
+    )?;
     let moments = query::select(
         store,
-        "SELECT DISTINCT region, namespace, observed_at_ns FROM snapshots \
-         WHERE observed_at_ns IS NOT NULL AND shape <> 'stream' ORDER BY region, namespace, observed_at_ns",
+        &format!(
+            "SELECT DISTINCT region, namespace, observed_at_ns FROM snapshots \
+             WHERE observed_at_ns IS NOT NULL AND shape <> 'stream' AND {trusted} \
+             ORDER BY region, namespace, observed_at_ns"
+        ),
     )?;
     let by_status = "SELECT client_status, COUNT(*) AS allocations FROM allocations \
                      GROUP BY client_status ORDER BY client_status NULLS LAST";

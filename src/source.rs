@@ -89,8 +89,10 @@ pub enum ObservedFrom {
     Fetched,
     /// A UTC time in the file's name.
     Name,
-    /// The newest time in the document.
+    /// The newest ModifyTime in the document, by the server's clock.
     Content,
+    /// The newest CreateTime in a document without a ModifyTime: it was observed then or later.
+    Created,
 }
 
 impl ObservedFrom {
@@ -101,6 +103,7 @@ impl ObservedFrom {
             ObservedFrom::Fetched => "fetched",
             ObservedFrom::Name => "name",
             ObservedFrom::Content => "content",
+            ObservedFrom::Created => "created",
         }
     }
 }

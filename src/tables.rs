@@ -1,5 +1,6 @@
 //! The stored tables, one file each: what one row is, and each column beside the value that fills it.
 
+pub mod absences;
 pub mod allocation_history;
 pub mod column;
 mod details;
@@ -28,17 +29,19 @@ pub enum Table {
     AllocationHistory,
     TaskStateHistory,
     Sightings,
+    Absences,
     Snapshots,
     Nodes,
 }
 
 impl Table {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::TaskEvents,
         Table::AllocationHistory,
         Table::TaskStateHistory,
         Table::Sightings,
+        Table::Absences,
         Table::Snapshots,
         Table::Nodes,
     ];
@@ -50,6 +53,7 @@ impl Table {
             Table::AllocationHistory => "allocation_history",
             Table::TaskStateHistory => "task_state_history",
             Table::Sightings => "sightings",
+            Table::Absences => "absences",
             Table::Snapshots => "snapshots",
             Table::Nodes => "nodes",
         }
@@ -62,6 +66,9 @@ impl Table {
             Table::AllocationHistory => "one version of an allocation as one kind of source showed it",
             Table::TaskStateHistory => "one observed state of a task, with the window of events that stood beside it",
             Table::Sightings => "one moment at which an allocation that was not terminal was still shown",
+            Table::Absences => {
+                "a full listing that lacks an allocation that was shown within the hour before it, or an exact last sighting"
+            }
             Table::Snapshots => "one document taken in: the ledger",
             Table::Nodes => "one version of a client node",
         }
@@ -74,6 +81,7 @@ impl Table {
             Table::AllocationHistory => column::describe(&allocation_history::columns()),
             Table::TaskStateHistory => column::describe(&task_state_history::columns()),
             Table::Sightings => column::describe(&sightings::columns()),
+            Table::Absences => column::describe(&absences::columns()),
             Table::Snapshots => column::describe(&snapshots::columns()),
             Table::Nodes => column::describe(&nodes::columns()),
         }
@@ -99,6 +107,7 @@ impl Table {
             Table::AllocationHistory => column::schema(&allocation_history::columns()),
             Table::TaskStateHistory => column::schema(&task_state_history::columns()),
             Table::Sightings => column::schema(&sightings::columns()),
+            Table::Absences => column::schema(&absences::columns()),
             Table::Snapshots => column::schema(&snapshots::columns()),
             Table::Nodes => column::schema(&nodes::columns()),
         }

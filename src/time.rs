@@ -12,6 +12,8 @@ use chrono::{DateTime, NaiveDate, SecondsFormat};
 
 /// Nanoseconds in a second, an hour and a day.
 pub const SECOND: i64 = 1_000_000_000;
+/// Nanoseconds in a minute.
+pub const MINUTE: i64 = 60 * SECOND;
 /// Nanoseconds in an hour.
 pub const HOUR: i64 = 3600 * SECOND;
 /// Nanoseconds in a day.

@@ -10,7 +10,7 @@ mod memory;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Options, Watch};
+use alloclog::intake::{self, Absences, Options, Watch};
 use alloclog::lake::check::{self, Mend, Wrong};
 use alloclog::lake::ingest::{self, Added, Fresh, Kept, Ledger};
 use alloclog::lake::read::{self, Found, Wanted};
@@ -39,8 +39,9 @@ pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
     let mut fresh = Fresh::new(seen, directory, Ledger::All).unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
     let watch = Watch { read: &|_| (), note: &|_| () };
-    intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| fresh.add(table, batch)).unwrap();
-    fresh.finish().unwrap()
+    let options = Options { absences: Absences::Left, ..Options::default() };
+    let summary = intake::run(&inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch)).unwrap();
+    fresh.finish().unwrap().with_shown("", summary.shown)
 }
 
 /// Ingests one document, as a program that remembers nothing.

@@ -16,6 +16,7 @@ mod filters;
 mod looks;
 mod merging;
 mod packed;
+mod presence;
 mod regressions;
 mod statistics;
 

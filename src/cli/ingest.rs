@@ -10,7 +10,7 @@ use super::console::{Console, Loudness};
 use super::input::{self, plural};
 use super::{cluster, feed, interrupt, metrics};
 use crate::error::{Exit, Usage};
-use crate::intake::{self, Summary, Watch};
+use crate::intake::{self, Absences, Summary, Watch};
 use crate::lake::ingest::{Added, Fresh, Kept, Ledger};
 use crate::lake::seen::Seen;
 use crate::lake::{Lake, ingest};
@@ -159,10 +159,12 @@ impl Opened {
         })?;
         let mut fresh = Fresh::new(&mut self.seen, directory.path(), ledger)?;
         let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
-        let summary =
-            intake::run(inputs, &args.reading.options(None), &watch, &mut |table, batch| fresh.add(table, batch));
+        let options = intake::Options { absences: Absences::Left, ..args.reading.options(None) };
+        let summary = intake::run(inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch));
         let kept = fresh.finish()?;
-        Ok(Taken { summary: summary?, kept, _directory: directory })
+        let mut summary = summary?;
+        let kept = kept.with_shown(&options.region, std::mem::take(&mut summary.shown));
+        Ok(Taken { summary, kept, _directory: directory })
     }
 
     /// Adds what was taken in to the lake.

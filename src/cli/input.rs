@@ -20,11 +20,12 @@ use super::shown::Shown;
 use super::{heard, interrupt, target};
 use crate::error::{Exit, Usage};
 use crate::glob::Glob;
-use crate::intake::{self, Deliver, Note, Summary, Watch};
+use crate::intake::{self, Absences, Deliver, Note, Summary, Watch};
 use crate::lake::{self, Lake, seen::Seen};
 use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::output::OutputFile;
+use crate::presence::{self, Presence};
 use crate::query::{self, By, Period, Plan, View, plan};
 use crate::render;
 use crate::source::{self, Input, Source, Watching};
@@ -283,6 +284,7 @@ impl Reading {
             region: self.label(),
             filter: self.filter(job),
             strict: self.strict,
+            absences: Absences::AtTheEnd,
         }
     }
 
@@ -417,8 +419,13 @@ impl Args {
         let wanted: Vec<Table> = tables.iter().copied().collect();
         let mut writer = store.writer(tables)?;
         let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
-        let options = self.reading.options(self.job()?);
+        let mut options = self.reading.options(self.job()?);
         let lakes = self.reading.lakes();
+        // What listings lack that are read beside a lake depends on the lake's rows, too.
+        let mut presence = (!lakes.is_empty() && !inputs.is_empty()).then(Presence::default);
+        if presence.is_some() {
+            options.absences = Absences::Left;
+        }
         // Two sources may hold the same row; each of them alone holds it once.
         let mut seen = (!lakes.is_empty() && lakes.len() + inputs.len() > 1).then(Seen::default);
         let mut deliver = |table: Table, batch: RecordBatch| {
@@ -430,6 +437,10 @@ impl Args {
         };
         let mut of_lakes = Summary::default();
         for text in lakes {
+            let mut deliver = |table: Table, batch: RecordBatch| {
+                presence.as_mut().map_or(Ok(()), |presence| presence.take(table, &batch))?;
+                deliver(table, batch)
+            };
             self.take_lake(text, &wanted, lake_span, &mut of_lakes, console, &mut deliver)?;
         }
         let taken = if inputs.is_empty() {
@@ -437,6 +448,11 @@ impl Args {
         } else {
             intake::run(inputs, &options, &watch, &mut deliver)
         };
+        if let (Some(presence), Ok(summary)) = (&mut presence, &taken) {
+            let rows = presence.add(&options.region, &summary.shown, false);
+            let batches = presence::batches(&options.region, &rows)?;
+            batches.into_iter().try_for_each(|(table, batch)| deliver(table, batch))?;
+        }
         // What stopped the writing is the reason for whatever came after it.
         writer.finish().context("the tables cannot be written")?;
         let mut summary = taken?;
@@ -461,7 +477,7 @@ impl Args {
             console.note(note);
         };
         let watch = Watch { read: &|bytes| console.read(bytes), note: &note };
-        let options = self.reading.options(self.job()?);
+        let options = intake::Options { absences: Absences::ByDocument, ..self.reading.options(self.job()?) };
         let mut refresh = |documents: u64| {
             query::run(store, views, self.period())?;
             let rejected = rejected.load(Ordering::Relaxed);

@@ -6,15 +6,16 @@ use std::num::NonZeroI64;
 use arrow::array::RecordBatch;
 use tempfile::SpooledTempFile;
 
-use super::Note;
 use super::blocks::{Block, End};
 use super::turn::State;
+use super::{Absences, Note};
 use crate::decode::document::{LARGEST_ALLOCATION, Mode, Part, Place, PlacedFault, Reader};
 use crate::decode::fast::Unknown;
 use crate::merge::{self, Columns, New, Rows, Versions};
+use crate::presence::{self, Extent, Last, Version};
 use crate::source::{EMPTY, ObservedFrom, Origin};
 use crate::tables::{Shape, Table, column, mask, sightings, snapshots};
-use crate::time::HOUR;
+use crate::time::{HOUR, MINUTE};
 
 /// A document with fewer event times is not called rounded: they may end in noughts by chance.
 const TELLING_TIMES: u64 = 4;
@@ -22,6 +23,8 @@ const TELLING_TIMES: u64 = 4;
 const TOLD_FAULTS: u64 = 20;
 /// How much of a document whose times look rounded is kept in memory until the rest shows whether they are.
 const HELD_IN_MEMORY: usize = 32 << 20;
+/// An event so long after the observation shows that a client's clock is ahead, in nanoseconds.
+const AHEAD: i64 = MINUTE;
 /// Sightings of a batch: those of a document are made at once, and few of them need little memory.
 const SIGHTINGS: usize = 8 << 10;
 
@@ -78,13 +81,25 @@ struct Facts {
     lists: u64,
     frames: u64,
     shapes: Vec<Shape>,
-    newest: Option<i64>,
+    /// The newest ModifyTime and CreateTime.
+    modified: Option<i64>,
+    created: Option<i64>,
     unknown: Unknown,
     new: New,
-    /// Allocations that were not terminal, and whether they were pending: their sightings wait for observed_at.
-    live: Vec<(u32, bool)>,
-    /// Sightings from a stream, each at its own time.
-    streamed: Vec<(u32, i64)>,
+    /// What it shows of allocations, streams aside: their sightings wait for observed_at.
+    shown: Vec<Sight>,
+    /// What it shows of them as a stream, with the version's time.
+    streamed: Vec<(Sight, Version)>,
+}
+
+/// An allocation as a document shows it.
+struct Sight {
+    alloc: u32,
+    namespace: u32,
+    /// Whether it was not terminal.
+    is_live: bool,
+    is_pending: bool,
+    newest_event: Option<i64>,
 }
 
 impl Open {
@@ -179,17 +194,25 @@ impl State<'_> {
             let v = version.facts;
             facts.task_states += u64::from(v.task_states);
             facts.task_events += u64::from(v.task_events);
-            let newest = v.newest.map(NonZeroI64::get);
-            facts.newest = facts.newest.max(newest);
+            let number = |value: Option<NonZeroI64>| value.map(NonZeroI64::get);
+            facts.modified = facts.modified.max(number(v.modified));
+            facts.created = facts.created.max(number(v.created));
             if !facts.shapes.contains(&v.shape) {
                 facts.shapes.push(v.shape);
             }
-            match (v.is_live, v.shape, newest) {
-                (false, _, _) | (true, Shape::Stream, None) => {}
-                (true, Shape::Stream, Some(newest)) => {
-                    facts.streamed.push((v.alloc, if v.is_pending { newest } else { newest - newest % HOUR }));
-                }
-                (true, _, _) => facts.live.push((v.alloc, v.is_pending)),
+            let sight = Sight {
+                alloc: v.alloc,
+                namespace: v.namespace,
+                is_live: v.is_live,
+                is_pending: v.is_pending,
+                newest_event: number(v.newest_event),
+            };
+            if v.shape == Shape::Stream {
+                let written = number(v.modified).or(number(v.created));
+                let version = |at| Version { index: number(v.modify_index), at };
+                facts.streamed.extend(written.map(|at| (sight, version(at))));
+            } else {
+                facts.shown.push(sight);
             }
         }
     }
@@ -308,10 +331,14 @@ impl State<'_> {
         for (field, times) in &facts.unknown {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
-        let observed = document.origin.observed.or_else(|| Some((facts.newest?, ObservedFrom::Content)));
+        // Never a client's event time: one clock that is ahead would move the newest observation.
+        let content = || facts.modified.map(|ns| (ns, ObservedFrom::Content));
+        let created = || facts.created.map(|ns| (ns, ObservedFrom::Created));
+        let observed = document.origin.observed.or_else(content).or_else(created);
         // A listing of which something could not be read does not show all there is, nor does a stream.
         let is_full = lists_allocations && facts.rejected == 0 && end.problem.is_none();
         let full_listing = document.origin.full_listing.filter(|_| is_full && !facts.shapes.contains(&Shape::Stream));
+        let full_listing = full_listing.and_then(|listed| self.kept_listing(listed));
         let row = snapshots::Row {
             region: self.options.region.clone(),
             content_hash: format!("{:032x}", end.content_hash),
@@ -342,27 +369,48 @@ impl State<'_> {
         self.ledger(row, facts)
     }
 
+    /// The namespace of which the rows of a full listing are kept whole. A lake also has rows of those that a filter leaves
+    /// out, and they must not be taken for vanished.
+    fn kept_listing(&self, listed: String) -> Option<String> {
+        let filter = &self.options.filter;
+        if self.options.absences != Absences::Left {
+            return Some(listed);
+        }
+        let wanted = filter.namespace.as_deref().filter(|wanted| *wanted != "*");
+        let is_whole = filter.allocation.is_none() && wanted.is_none_or(|wanted| listed == "*" || listed == wanted);
+        is_whole.then(|| wanted.map_or(listed, str::to_owned))
+    }
+
     /// The batches that a document's end adds.
     fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
-        let seen_at = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
-        let listed = |at: i64| facts.live.iter().map(move |(alloc, is_pending)| (*alloc, seen_at(at, *is_pending)));
-        let mut seen = facts.streamed.iter().copied().chain(row.observed_at.into_iter().flat_map(listed));
+        let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
+        let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
+        let listed = |at: i64| facts.shown.iter().map(move |sight| (sight, at));
+        let live = streamed.chain(row.observed_at.into_iter().flat_map(listed)).filter(|(sight, _)| sight.is_live);
+        let mut seen = live.map(|(sight, at)| (sight.alloc, sight.namespace, cut(at, sight.is_pending)));
         let mut batches = Vec::new();
         loop {
-            let new = seen.by_ref().filter(|(alloc, at)| self.merge.sighting(*alloc, *at));
-            let new: Vec<(u32, i64)> = new.take(SIGHTINGS).collect();
+            let new = seen.by_ref().filter(|(alloc, _, at)| self.merge.sighting(*alloc, *at));
+            let new: Vec<(u32, u32, i64)> = new.take(SIGHTINGS).collect();
             if new.is_empty() {
                 break;
             }
             let (region, merge) = (&self.options.region, &self.merge);
-            let sighting = |(alloc, seen_at): &(u32, i64)| sightings::Row {
+            let sighting = |(alloc, namespace, seen_at): &(u32, u32, i64)| sightings::Row {
                 region,
                 alloc_id: merge.alloc_id(*alloc),
+                namespace: merge.namespace(*namespace),
                 seen_at: *seen_at,
             };
             let rows: Vec<sightings::Row<'_>> = new.iter().map(sighting).collect();
             let columns = sightings::columns();
             batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
+        }
+        self.look(&row, &facts);
+        if self.options.absences == Absences::ByDocument {
+            let shown = self.looked.take(&self.merge);
+            let new = self.presence.add(&self.options.region, &shown, false);
+            batches.extend(presence::batches(&self.options.region, &new)?);
         }
         let columns = snapshots::columns();
         let identity = column::identity(&columns, &row, &mut Vec::new());
@@ -373,5 +421,30 @@ impl State<'_> {
             self.summary.repeated_documents += 1;
         }
         Ok(batches)
+    }
+
+    /// Remembers what a document shows and when, and looks for client clocks that are ahead of it.
+    fn look(&mut self, row: &snapshots::Row, facts: &Facts) {
+        for (sight, version) in &facts.streamed {
+            let streamed = sight.is_live.then_some(*version);
+            self.looked.add(&self.merge, sight.alloc, sight.namespace, Last { streamed, ..Last::default() });
+        }
+        let Some(at) = row.observed_at else { return };
+        let sights = facts.shown.iter().chain(facts.streamed.iter().map(|(sight, _)| sight));
+        let ahead = sights.filter(|sight| sight.newest_event.is_some_and(|event| event > at + AHEAD));
+        self.ahead.extend(ahead.map(|sight| sight.alloc));
+        for sight in &facts.shown {
+            let last = Last { live: sight.is_live.then_some(at), any: Some(at), streamed: None };
+            self.looked.add(&self.merge, sight.alloc, sight.namespace, last);
+        }
+        let shows = !facts.shown.is_empty() || row.is_full_listing;
+        if shows {
+            self.looked.documents.insert(presence::Document {
+                at,
+                index: row.nomad_index,
+                namespace: row.namespace.as_deref().map(Into::into),
+                extent: if row.is_full_listing { Extent::Full } else { Extent::Unknown },
+            });
+        }
     }
 }

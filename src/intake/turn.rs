@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use arrow::array::RecordBatch;
+use hashbrown::HashSet;
 
 use super::blocks::Block;
 use super::document::Open;
-use super::{Deliver, Error, Note, Options, Summary, Watch};
+use super::looked::Looked;
+use super::{Absences, Deliver, Error, Note, Options, Summary, Watch};
 use crate::decode::document::Part;
 use crate::merge::{Columns, Merge, Rows, Versions};
+use crate::presence::{self, Presence};
 use crate::source::Origin;
 use crate::tables::Table;
 
@@ -34,6 +37,12 @@ pub struct State<'r> {
     pub(super) watch: &'r Watch<'r>,
     /// Documents with a row in the ledger so far.
     pub(super) snapshots: i64,
+    /// What documents show of allocations, and when: of the run, or since rows were last made of it.
+    pub(super) looked: Looked,
+    /// What rows that were delivered tell, if absences are recorded document by document.
+    pub(super) presence: Presence,
+    /// Allocations with events that are later than their document.
+    pub(super) ahead: HashSet<u32>,
 }
 
 struct Delivery<'r> {
@@ -64,6 +73,9 @@ impl<'r> Turns<'r> {
                 options,
                 watch,
                 snapshots: 0,
+                looked: Looked::default(),
+                presence: Presence::default(),
+                ahead: HashSet::default(),
             }),
             moved: Condvar::new(),
             delivery: Mutex::new(Delivery { number: 0, deliver, problem: None }),
@@ -130,16 +142,27 @@ impl<'r> Turns<'r> {
         Guard(self)
     }
 
-    /// What the run took in.
+    /// What the run took in. Delivers what only its end tells.
     ///
     /// # Errors
     /// When a batch could not be delivered.
     pub fn finish(self) -> Result<Summary, Error> {
-        let delivery = self.delivery.into_inner().map_err(|_| Error::Stopped)?;
-        if let Some(problem) = delivery.problem {
+        let mut delivery = self.delivery.into_inner().map_err(|_| Error::Stopped)?;
+        if let Some(problem) = delivery.problem.take() {
             return Err(Error::Write(problem));
         }
-        Ok(self.state.into_inner().map_err(|_| Error::Stopped)?.summary)
+        let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
+        state.warn_of_clocks();
+        let shown = state.looked.take(&state.merge);
+        if state.options.absences == Absences::AtTheEnd {
+            let region = &state.options.region;
+            let rows = Presence::default().add(region, &shown, true);
+            let batches = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
+            let mut deliver = batches.into_iter();
+            deliver.try_for_each(|(table, batch)| (delivery.deliver)(table, batch)).map_err(Error::Write)?;
+        }
+        state.summary.shown = shown;
+        Ok(state.summary)
     }
 }
 
@@ -163,6 +186,18 @@ impl State<'_> {
             Note::Warning(_) | Note::Recovered(_) => {}
         }
         (self.watch.note)(note);
+    }
+
+    /// Says once that clients' clocks are ahead.
+    fn warn_of_clocks(&self) {
+        let n = self.ahead.len();
+        if n > 0 {
+            let (allocations, show) = if n == 1 { ("allocation", "shows") } else { ("allocations", "show") };
+            (self.watch.note)(Note::Warning(format!(
+                "{n} {allocations} {show} task events more than a minute after the observation: a client's clock is ahead, \
+                 or the time of the document is wrong"
+            )));
+        }
     }
 
     /// Opens the document of a first block.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::delta::salvage::{self, Salvaged};
 use super::delta::{Add, State};
 use super::replay::Expected;
-use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair};
+use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair, trust};
 use crate::tables::Table;
 
 /// The identities of as many rows are held in memory at a time: 72 MB of a hash set.
@@ -107,6 +107,11 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
     match labels::twice(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
         // What is damaged is named above.
+        Err(error) if error.is::<Damaged>() => {}
+        Err(error) => return Err(error),
+    }
+    match trust::untrusted(lake) {
+        Ok(untrusted) => untrusted.into_iter().for_each(|what| report.push(what, Remedy::Nothing)),
         Err(error) if error.is::<Damaged>() => {}
         Err(error) => return Err(error),
     }

@@ -171,6 +171,7 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
         Table::AllocationHistory => &["region", "namespace", "job_id", "alloc_id", "modified_at_ns"],
         Table::TaskStateHistory => &["region", "namespace", "job_id", "alloc_id", "task", "modified_at_ns"],
         Table::Sightings => &["seen_at_ns", "alloc_id"],
+        Table::Absences => &["missing_at_ns", "alloc_id"],
         Table::Snapshots => &["observed_at_ns", "snapshot_id"],
         Table::Nodes => &["node_id", "modify_index"],
     }

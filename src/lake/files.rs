@@ -45,6 +45,7 @@ pub fn time_column(table: Table) -> Option<&'static str> {
         Table::TaskEvents => Some("event_at_ns"),
         Table::AllocationHistory | Table::TaskStateHistory => Some("modified_at_ns"),
         Table::Sightings => Some("seen_at_ns"),
+        Table::Absences => Some("missing_at_ns"),
         Table::Snapshots => Some("observed_at_ns"),
         Table::Nodes => None,
     }

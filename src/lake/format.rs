@@ -26,6 +26,7 @@ pub fn since(table: Table) -> u32 {
         | Table::Sightings
         | Table::Nodes
         | Table::Snapshots => 1,
+        Table::Absences => 2,
     }
 }
 

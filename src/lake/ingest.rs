@@ -16,9 +16,10 @@ use super::lost::{self, Counter, Lost, Restarts};
 use super::objects::Objects;
 use super::seen::{self, Seen};
 use super::{Batch, Lake, delta, files, labels};
+use crate::presence::{self, Shown};
 use crate::store::{Store, Writer, parquet};
 use crate::tables::{Shape, Table, identity};
-use crate::time;
+use crate::time::{self, HOUR};
 
 /// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
 pub const DOCUMENTS: i64 = 1_000_000;
@@ -87,6 +88,16 @@ pub struct Kept {
     pub(super) store: Store,
     documents: Vec<Document>,
     ledger: Ledger,
+    region: String,
+    shown: Shown,
+}
+
+impl Kept {
+    /// With what the documents of the run show of a region's allocations, and when: the lake's rows tell which absences
+    /// follow from it.
+    pub fn with_shown(self, region: &str, shown: Shown) -> Kept {
+        Kept { region: region.to_owned(), shown, ..self }
+    }
 }
 
 impl<'s> Fresh<'s> {
@@ -106,6 +117,10 @@ impl<'s> Fresh<'s> {
     /// # Errors
     /// When the directory cannot be written.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        // They follow from the rows of the lake, too, see [`Kept::with_shown`].
+        if table == Table::Absences {
+            return Ok(());
+        }
         let ids = table.identities(&batch)?;
         let is_new: Vec<bool> = ids.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
         if table == Table::TaskStateHistory {
@@ -131,7 +146,13 @@ impl<'s> Fresh<'s> {
     /// When the directory cannot be written.
     pub fn finish(self) -> anyhow::Result<Kept> {
         self.writer.finish()?;
-        Ok(Kept { store: self.store, documents: self.documents, ledger: self.ledger })
+        Ok(Kept {
+            store: self.store,
+            documents: self.documents,
+            ledger: self.ledger,
+            region: String::new(),
+            shown: Shown::default(),
+        })
     }
 }
 
@@ -152,7 +173,10 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
     loop {
         labels::check(lake, seen, kept).context(NOTHING_COMMITTED)?;
         let number = seen.about.batch + 1;
-        let (tables, mut added, new, restarts) = write(lake, seen, kept, number).context(NOTHING_COMMITTED)?;
+        let mut presence = seen.presence.clone();
+        let facts = presence.add(&kept.region, &kept.shown, false);
+        let facts = presence::batches(&kept.region, &facts)?;
+        let (tables, mut added, new, restarts) = write(lake, seen, kept, &facts, number).context(NOTHING_COMMITTED)?;
         if tables.is_empty() {
             return Ok(added);
         }
@@ -167,6 +191,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
             new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
             labels::note(seen, kept, now)?;
             restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
+            seen.presence = presence;
             (seen.about.batch, seen.about.batch_id) = (number, batch.id);
             added.batch = Some(number);
             return Ok(added);
@@ -192,14 +217,21 @@ fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     // Columns are there before the files that have them.
     lake.evolve(&mut seen.about.heads)?;
     look_up(lake, seen, kept)?;
-    labels::look_up(lake, seen, kept)
+    labels::look_up(lake, seen, kept)?;
+    look_at_hours(lake, seen, kept)
 }
 
 type NewRows = Vec<(Table, u128, Option<i64>)>;
 type Files = BTreeMap<String, Vec<delta::Add>>;
 
-/// Writes the rows that are not in the lake as files of batch `number`.
-fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Result<(Files, Added, NewRows, Restarts)> {
+/// Writes the rows that are not in the lake as files of batch `number`: those of the run, and those that record absences.
+fn write(
+    lake: &Lake,
+    seen: &mut Seen,
+    kept: &Kept,
+    facts: &[(Table, RecordBatch)],
+    number: u64,
+) -> anyhow::Result<(Files, Added, NewRows, Restarts)> {
     let now = seen::this_hour();
     let now_ns = time::now();
     let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
@@ -211,7 +243,8 @@ fn write(lake: &Lake, seen: &mut Seen, kept: &Kept, number: u64) -> anyhow::Resu
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
         let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
         let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
-        for batch in parquet::read(&kept.store.path(table.name()))? {
+        let facts = facts.iter().filter(|(other, _)| *other == table).map(|(_, batch)| Ok(batch.clone()));
+        for batch in parquet::read(&kept.store.path(table.name()))?.chain(facts) {
             let batch = batch?;
             let ids = table.identities(&batch)?;
             let times = files::times(table, &batch);
@@ -323,6 +356,7 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
         for table in super::ORDER {
             for file in batch.files(table) {
                 each_key(&lake.objects, table, file, &mut |key| take(seen, table, key, now))?;
+                take_presence(lake, seen, table, file)?;
             }
         }
         (seen.about.batch, seen.about.batch_id) = (number, batch.id);
@@ -365,6 +399,29 @@ fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads the rows that tell when allocations were last shown in the hours that a run is about, unless they are known.
+fn look_at_hours(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
+    let hours = seen.presence.unknown_hours(&kept.shown);
+    if !hours.is_empty() {
+        for (table, _) in presence::READS {
+            for file in lake.state(table)?.files.into_values() {
+                let may_hold = |hour: &i64| files::may_hold(table, &file, *hour, *hour + (HOUR - 1), false);
+                if hours.iter().any(may_hold) {
+                    take_presence(lake, seen, table, &file)?;
+                }
+            }
+        }
+    }
+    seen.presence.need(&kept.shown, seen::this_hour());
+    Ok(())
+}
+
+/// Takes what a file tells of when allocations were last shown into what has been seen.
+fn take_presence(lake: &Lake, seen: &mut Seen, table: Table, file: &delta::Add) -> anyhow::Result<()> {
+    let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
+    files::read(&lake.objects, table, file, Some(columns), &mut |batch| seen.presence.take(table, &batch))
 }
 
 /// What is remembered of a row of the lake.

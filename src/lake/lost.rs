@@ -102,7 +102,7 @@ impl Restarts {
                     task.counter = task.counter.max(Some(restarts));
                 }
             }
-            Table::Sightings | Table::Snapshots | Table::Nodes => {}
+            Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes => {}
         }
         Ok(())
     }

@@ -123,16 +123,27 @@ fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, fl
         .collect()
 }
 
-/// The newest observation that the ledger knows of.
+/// The newest observation that the ledger knows of, and that is trusted: not later than its ingest by more than an hour.
 fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
+        let ingested = files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
         match files::bounds(file, "observed_at_ns") {
-            Some((_, last)) => newest = newest.max(Some(last)),
-            None => files::read(&lake.objects, Table::Snapshots, file, Some(&["observed_at_ns"]), &mut |batch| {
-                newest = newest.max(files::times(Table::Snapshots, &batch).into_iter().flatten().max());
-                Ok(())
-            })?,
+            Some((_, last)) if ingested.is_some_and(|ingested| last <= ingested + HOUR) => {
+                newest = newest.max(Some(last));
+            }
+            _ => {
+                let columns = ["observed_at_ns", "ingested_at_ns"];
+                files::read(&lake.objects, Table::Snapshots, file, Some(&columns), &mut |batch| {
+                    let ingested = batch.column_by_name("ingested_at_ns").map(|c| c.as_primitive::<Int64Type>());
+                    for (row, observed) in files::times(Table::Snapshots, &batch).into_iter().enumerate() {
+                        let ingested = ingested.filter(|c| c.is_valid(row)).map(|c| c.value(row));
+                        let is_trusted = |observed: &i64| ingested.is_none_or(|at| *observed <= at + HOUR);
+                        newest = newest.max(observed.filter(is_trusted));
+                    }
+                    Ok(())
+                })?;
+            }
         }
     }
     Ok(newest)

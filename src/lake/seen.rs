@@ -23,16 +23,19 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::delta::Head;
+use crate::presence::Presence;
 use crate::tables::{Table, identity};
 use crate::time;
 
 /// Where a file says what it is.
 const FORMAT_KEY: &str = "alloclog.seen";
 /// Raised with what is written here, and with [`identity::VERSION`]: a cache of another format is rebuilt.
-const FORMAT: u32 = 2 + identity::VERSION;
+const FORMAT: u32 = 3 + identity::VERSION;
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// Bytes of the checksum behind the file.
 const CHECKSUM: usize = 16;
+/// Bytes of a length.
+const LENGTH: usize = 8;
 /// Rows of a page of the file, and of a batch in memory.
 const PAGE: usize = 64 << 10;
 
@@ -45,6 +48,8 @@ pub struct Seen {
     counters: Known<Counter>,
     /// By allocation, see [`super::labels`].
     labels: Known<Label>,
+    /// When allocations were last shown, within the hours that ingests were about of late.
+    pub presence: Presence,
 }
 
 /// What is known, by a hash that nothing else has.
@@ -229,6 +234,7 @@ impl Seen {
             });
             rows.horizon = rows.horizon.max(newest);
         }
+        self.presence.forget(now.saturating_sub(remembered_hours(Table::Sightings)));
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.met > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
@@ -236,7 +242,7 @@ impl Seen {
         self.labels.retain(|_, label| label.mark.came_about > until || label.mark.met > until);
     }
 
-    /// The file that holds it: Parquet, and behind it a checksum.
+    /// The file that holds it: Parquet, behind it compressed JSON of what is known of presence, its length, and a checksum.
     ///
     /// # Errors
     /// Never, but for a fault of ours.
@@ -294,6 +300,9 @@ impl Seen {
             writer.write(&batch)?;
         }
         writer.close()?;
+        let presence = zstd::encode_all(serde_json::to_vec(&self.presence)?.as_slice(), 1)?;
+        bytes.extend_from_slice(&presence);
+        bytes.extend_from_slice(&(presence.len() as u64).to_le_bytes());
         // A flipped bit in an identity would make a known row a new one.
         let checksum = xxh3_128(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -336,6 +345,10 @@ impl Seen {
         let rest = bytes.len().checked_sub(CHECKSUM).context("it breaks off")?;
         let checksum = bytes.split_off(rest);
         ensure!(xxh3_128(&bytes).to_le_bytes().as_slice() == checksum.as_slice(), "it is damaged");
+        let rest = bytes.len().checked_sub(LENGTH).context("it breaks off")?;
+        let length = u64::from_le_bytes(bytes.split_off(rest).as_slice().try_into()?);
+        let rest = bytes.len().checked_sub(usize::try_from(length)?).context("it breaks off")?;
+        let presence = zstd::decode_all(bytes.split_off(rest).as_slice())?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
         let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
         let about: About = serde_json::from_str(about)?;
@@ -367,6 +380,7 @@ impl Seen {
                 }
             }
         }
-        Ok(Seen { about, tables, counters, labels })
+        let presence = serde_json::from_slice(&presence)?;
+        Ok(Seen { about, tables, counters, labels, presence })
     }
 }

@@ -72,10 +72,11 @@ impl Ask {
     /// When Nomad cannot be asked.
     pub fn targets(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Targets, Fault> {
         let is_part = !self.prefix.is_empty() || !self.filter.is_empty();
+        // A server that is behind lacks what is new: what its listing does not show may well be there.
         let one = |namespace: &str, of: &str, is_sure: bool, names: Option<&[String]>| Targets {
             list: vec![Target {
                 namespace: namespace.to_owned(),
-                full_listing: (is_sure && !is_part).then(|| of.to_owned()),
+                full_listing: (is_sure && !is_part && !self.stale).then(|| of.to_owned()),
                 is_found: false,
                 may_be_empty: is_sure || is_part,
             }],
@@ -100,7 +101,7 @@ impl Ask {
         }
         let found = |name: &String| Target {
             namespace: name.clone(),
-            full_listing: (!is_part).then(|| name.clone()),
+            full_listing: (!is_part && !self.stale).then(|| name.clone()),
             is_found: true,
             may_be_empty: true,
         };

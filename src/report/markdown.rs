@@ -1,5 +1,7 @@
 //! A report in Markdown, for a ticket or a mail.
 
+use serde_json::Value;
+
 use super::show::{
     JOB, TASK, causes, class, commonest, count, coverage, group, group_title, maybe_span, measured, moment, period,
     rate, read, rejected, success,
@@ -60,7 +62,11 @@ type Column = (&'static str, Side, fn(&Row) -> String);
 const CRASH_LOOPS: [Column; 7] = [
     ("restarts in the last hour", Right, |row| count(row.int("restarts_last_hour"))),
     ("every", Right, |row| maybe_span(row.number("period_seconds"))),
-    ("since (UTC)", Left, |row| moment(row.get("since_at"))),
+    ("since (UTC)", Left, |row| match (row.get("since_at"), row.get("seen_since_at")) {
+        (Value::Null, Value::Null) => "-".to_owned(),
+        (Value::Null, seen) => format!("seen since {}", moment(seen)),
+        (since, _) => moment(since),
+    }),
     ("last failure", Left, |row| class(row.text("last_class"), row.int("last_exit_code"))),
     ("state", Left, |row| word(row, "state")),
     ("allocation", Left, |row| word(row, "alloc_id")),

@@ -1,6 +1,7 @@
 //! A report for a terminal: at most 100 columns, with colour and bars where they say more than digits.
 
 use console::{Style, measure_text_width, truncate_str};
+use serde_json::Value;
 
 use super::layout::{bar, fold, short, tail};
 use super::show::{
@@ -115,6 +116,15 @@ impl Page<'_> {
         lines
     }
 
+    /// When a loop began within the hour, or when it was first seen to restart.
+    fn since(&self, row: &Row) -> String {
+        match (row.get("since_at"), row.get("seen_since_at")) {
+            (Value::Null, Value::Null) => "-".to_owned(),
+            (Value::Null, seen) => format!("seen {}", clock(seen, self.report)),
+            (since, _) => clock(since, self.report),
+        }
+    }
+
     fn crash_loops(&self) -> Vec<String> {
         let columns = [
             ("restarts", Side::Right),
@@ -130,7 +140,7 @@ impl Page<'_> {
             vec![
                 self.bad(count(row.int("restarts_last_hour"))),
                 maybe_span(row.number("period_seconds")),
-                clock(row.get("since_at"), self.report),
+                self.since(row),
                 class(row.text("last_class"), row.int("last_exit_code")),
                 row.text("state").unwrap_or("-").to_owned(),
                 row.text("alloc_id").map_or_else(|| "-".to_owned(), short),

@@ -122,7 +122,9 @@ mod tests {
     use crate::tables::{column, sightings};
 
     fn batch(moments: std::ops::Range<i64>) -> RecordBatch {
-        let rows: Vec<_> = moments.map(|seen_at| sightings::Row { region: "", alloc_id: "a", seen_at }).collect();
+        let rows: Vec<_> = moments
+            .map(|seen_at| sightings::Row { region: "", alloc_id: "a", namespace: "default", seen_at })
+            .collect();
         column::batch(&sightings::columns(), Table::Sightings.schema(), rows.iter()).unwrap()
     }
 

@@ -107,6 +107,7 @@ pub fn columns(table: Table) -> &'static [&'static str] {
             "window_last_ns",
         ],
         Table::Sightings => &["region", "alloc_id", "seen_at_ns"],
+        Table::Absences => &["region", "alloc_id", "shown_at_ns", "missing_at_ns"],
         Table::Snapshots => &["region", "content_hash", "observed_at_ns", "is_full_listing"],
         Table::Nodes => &[
             "region",
@@ -141,7 +142,7 @@ fn texts(table: Table) -> &'static [Text] {
             Text { name: "desired_description", is_masked: false },
             Text { name: "client_description", is_masked: false },
         ],
-        Table::TaskStateHistory | Table::Sightings | Table::Snapshots | Table::Nodes => &[],
+        Table::TaskStateHistory | Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes => &[],
     }
 }
 
@@ -230,6 +231,7 @@ mod tests {
             ("allocation_history", "87da8b16f196ee41"),
             ("task_state_history", "d6bd512a57b38f7b"),
             ("sightings", "f1158b1ccbbc2732"),
+            ("absences", "729e8ee5d73c2325"),
             ("snapshots", "3d3bff741bf8c225"),
             ("nodes", "663e391a51f51c92"),
         ];

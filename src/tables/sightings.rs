@@ -1,8 +1,9 @@
 //! `sightings`: when an allocation that was not terminal was still shown.
 //!
-//! Without it an unchanged allocation and one that vanished would look alike.
+//! Without it an unchanged allocation and one that vanished would look alike. Within the hour of an allocation's last
+//! sighting, `absences` tells which full listings lack it.
 
-use super::column::{Column, Value, key};
+use super::column::{Column, Value, follows, key};
 
 /// One sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Row<'a> {
     pub region: &'a str,
     /// Which allocation was seen.
     pub alloc_id: &'a str,
+    /// The namespace in which it was seen.
+    pub namespace: &'a str,
     /// Nanoseconds since the epoch: the document's observed_at, cut to the UTC hour unless the allocation is pending.
     pub seen_at: i64,
 }
@@ -22,8 +25,13 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "seen_at",
-            "observed_at of a document that shows it not terminal, cut to the UTC hour, uncut while it is pending",
+            "observed_at of a document that shows it not terminal, cut to the UTC hour; uncut while it is pending, and where a listing of that hour lacks it and this later document shows it again",
             Value::Moment(|r| Some(r.seen_at)),
+        ),
+        follows(
+            "namespace",
+            "Nomad namespace; `default` where a source has none; null in rows of a lake of format 1",
+            Value::Text(|r| Some(r.namespace)),
         ),
     ]
 }

@@ -45,7 +45,7 @@ pub fn columns() -> Vec<Column<Row>> {
         ),
         follows(
             "observed_from",
-            "what tells observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name) or `content` (the newest time in the document)",
+            "what tells observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in it, by the server's clock) or `created` (the newest CreateTime in it, which has no ModifyTime, before Nomad 0.7.1: it was observed then or later)",
             Value::Text(|r| r.observed_from),
         ),
         key(
@@ -99,6 +99,11 @@ pub fn columns() -> Vec<Column<Row>> {
             "new_task_events",
             "rows of task_events that it was the first to show",
             Value::Int64(|r| Some(r.new_task_events)),
+        ),
+        follows(
+            "absences_recorded",
+            "true: what a full listing lacks stands in absences; null in rows of a lake of format 1",
+            Value::Bool(|_| Some(true)),
         ),
         follows("ingested_at", "when it was taken into a lake; null outside a lake", Value::Moment(|r| r.ingested_at)),
         follows(

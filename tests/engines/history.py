@@ -71,16 +71,22 @@ class History:
         if row not in self.rows[table]:
             self.rows[table].append(row)
 
-    def listing(self, seconds, namespace="*", full=True, region=""):
+    def listing(self, seconds, namespace="*", full=True, region="", index=None, **columns):
         """A document in the ledger; what it shows is told apart."""
         self.add("snapshots", {
             "region": region, "content_hash": f"{len(self.rows['snapshots']):032x}", "observed_at_ns": ns(seconds),
             "is_full_listing": full, "namespace": namespace, "snapshot_id": len(self.rows["snapshots"]) + 1,
-            "source": "made by hand", "times_rounded": False,
-        })
+            "source": "made by hand", "times_rounded": False, "nomad_index": index, "absences_recorded": True,
+        } | columns)
 
     def sighting(self, seconds, alloc="a", region=""):
         self.add("sightings", {"region": region, "alloc_id": alloc, "seen_at_ns": ns(seconds)})
+
+    def absence(self, shown, missing, alloc="a", region="", index=None):
+        """A listing that lacks an allocation, and the document that showed it last."""
+        self.add("absences", {
+            "region": region, "alloc_id": alloc, "shown_at_ns": ns(shown), "missing_at_ns": ns(missing), "missing_index": index,
+        })
 
     def allocation(self, alloc="a", index=10, **columns):
         """A version of an allocation. Without a word about it, it runs, was created at 0 and is seen in that hour."""

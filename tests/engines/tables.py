@@ -41,14 +41,17 @@ STORED = {
         ("window_first_attempt", "int64"), ("window_first_ns", "int64"), ("window_last_attempt", "int64"),
         ("window_last_ns", "int64"), ("snapshot_id", "int64"),
     ],
-    "sightings": [("region", "text"), ("alloc_id", "text"), ("seen_at", MOMENT)],
+    "sightings": [("region", "text"), ("alloc_id", "text"), ("seen_at", MOMENT), ("namespace", "text")],
+    "absences": [
+        ("region", "text"), ("alloc_id", "text"), ("shown_at", MOMENT), ("missing_at", MOMENT), ("missing_index", "int64"),
+    ],
     "snapshots": [
         ("region", "text"), ("content_hash", "text"), ("observed_at", MOMENT), ("observed_from", "text"),
         ("is_full_listing", "bool"), ("snapshot_id", "int64"), ("source", "text"), ("shape", "text"),
         ("namespace", "text"), ("nomad_index", "int64"), ("times_rounded", "bool"), ("bytes", "int64"),
         ("allocations", "int64"), ("task_states", "int64"), ("task_events", "int64"), ("rejected", "int64"),
         ("unknown_fields", "text"), ("new_allocations", "int64"), ("new_task_states", "int64"),
-        ("new_task_events", "int64"), ("ingested_at", MOMENT), ("alloclog_version", "text"),
+        ("new_task_events", "int64"), ("absences_recorded", "bool"), ("ingested_at", MOMENT), ("alloclog_version", "text"),
     ],
     "nodes": [
         ("region", "text"), ("node_id", "text"), ("node_name", "text"), ("node_class", "text"), ("node_pool", "text"),

@@ -212,7 +212,7 @@ class TestLastSeen:
         history.allocation()
         history.sighting(0)
         history.add("snapshots", {"region": "", "content_hash": "x", "is_full_listing": True, "namespace": "*",
-                                  "observed_at_ns": ns(HOUR) - 1})
+                                  "observed_at_ns": ns(HOUR) - 1, "absences_recorded": True})
         assert ask_one(history, "allocations")["last_seen_at_ns"] == ns(HOUR) - 1
 
     @pytest.mark.parametrize("status", ["complete", "failed", "lost"])
@@ -229,11 +229,34 @@ class TestLastSeen:
         history.listing(1800)
         assert self.last_seen(ask_one, history) == 1800
 
-    def test_not_a_partial_listing(self, ask_one, history):
+    def test_whether_a_partial_listing_shows_it_is_not_known(self, ask_one, history):
         history.allocation()
         history.sighting(0)
+        history.listing(600)
         history.listing(1800, full=False)
-        assert self.last_seen(ask_one, history) == 0
+        row = ask_one(history, "allocations")
+        assert (row["last_seen_at"], row["last_known_at"], row["vanished"]) == (None, time(600), False)
+
+    def test_a_full_listing_after_a_partial_one(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.listing(600, full=False)
+        history.listing(1800)
+        assert self.last_seen(ask_one, history) == 1800
+
+    def test_every_sighting_of_a_pending_one_is_kept(self, ask_one, history):
+        history.allocation(client_status="pending")
+        history.sighting(60)
+        history.listing(1800, full=False)
+        assert self.last_seen(ask_one, history) == 60
+
+    def test_the_last_sighting_by_partial_listings_of_one_run(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.listing(600, full=False)
+        history.listing(1800, full=False)
+        history.absence(600, None)
+        assert self.last_seen(ask_one, history) == 600
 
     def test_a_listing_of_its_own_namespace(self, ask_one, history):
         history.allocation(namespace="prod")
@@ -262,11 +285,122 @@ class TestVanished:
         history.listing(HOUR)
         assert ask_one(history, "allocations")["vanished"]
 
-    def test_not_within_the_hour_of_its_last_sighting(self, ask_one, history):
+    def vanished(self, ask_one, history):
+        row = ask_one(history, "allocations")
+        seen = row["last_seen_at_ns"]
+        return row["vanished"], None if seen is None else (seen - ns(0)) / 10**9
+
+    def test_not_by_a_listing_of_its_hour_without_an_absence(self, ask_one, history):
         history.allocation()
         history.sighting(0)
         history.listing(HOUR - 1)
-        assert not ask_one(history, "allocations")["vanished"]
+        assert self.vanished(ask_one, history) == (False, HOUR - 1)
+
+    def test_by_an_absence_within_the_hour(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        for seconds in 600, 610, 620, 630:
+            history.listing(seconds)
+        history.absence(600, 630)
+        history.absence(610, 620)
+        assert self.vanished(ask_one, history) == (True, 610)
+
+    def test_not_when_it_was_seen_again(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        for seconds in 600, 610, 620, 630:
+            history.listing(seconds)
+        history.absence(600, 610)
+        history.sighting(620)
+        assert self.vanished(ask_one, history) == (False, 630)
+
+    def test_which_document_was_the_last_is_not_known(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.listing(600)
+        history.listing(620)
+        history.absence(None, 620)
+        assert self.vanished(ask_one, history) == (True, None)
+        history.listing(630, full=False)
+        assert self.vanished(ask_one, history) == (None, None)
+        history.listing(HOUR)
+        assert self.vanished(ask_one, history) == (True, None)
+
+    @pytest.mark.parametrize("listed, expected", [(9, (False, 620)), (10, (True, 600))])
+    def test_a_listing_that_is_older_than_the_version_tells_nothing(self, ask_one, history, listed, expected):
+        history.allocation(index=10)
+        history.sighting(0)
+        history.listing(600, index=8)
+        history.listing(620, index=listed)
+        history.absence(600, 620, index=listed)
+        assert self.vanished(ask_one, history) == expected
+
+    @pytest.mark.parametrize("listed, expected", [(9, False), (10, True)])
+    def test_a_listing_of_a_later_hour_that_is_older_than_the_version(self, ask_one, history, listed, expected):
+        history.allocation(index=10, shape="stream", modified_at_ns=ns(HOUR - 1))
+        history.sighting(0)
+        history.listing(HOUR + 1, index=listed)
+        assert self.vanished(ask_one, history)[0] is expected
+
+    def test_an_index_that_went_back_leaves_it_to_clocks(self, ask_one, history):
+        history.allocation(index=100)
+        history.sighting(0)
+        history.listing(600, index=100)
+        history.listing(2 * HOUR, index=50)
+        assert self.vanished(ask_one, history) == (True, 600)
+
+    def test_an_index_that_went_back_within_the_hour_is_doubtful(self, ask_one, history):
+        history.allocation(index=100)
+        history.sighting(0)
+        history.listing(600, index=100)
+        history.listing(620, index=50)
+        history.absence(600, 620, index=50)
+        assert self.vanished(ask_one, history)[0] is None
+
+    @pytest.mark.parametrize("written, expected", [(610, True), (630, False)])
+    def test_without_an_index_clocks_decide_of_a_streamed_version(self, ask_one, history, written, expected):
+        history.allocation(shape="stream", modified_at_ns=ns(written))
+        history.sighting(0)
+        history.listing(620)
+        history.absence(written if written < 620 else None, 620)
+        assert self.vanished(ask_one, history)[0] is expected
+
+    def test_listings_of_an_old_lake_record_no_absences(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.listing(600, absences_recorded=None)
+        history.listing(620, absences_recorded=None)
+        assert self.vanished(ask_one, history) == (None, None)
+        history.listing(630)
+        assert self.vanished(ask_one, history) == (False, 630)
+
+    def test_an_old_lake_knows_what_a_later_hour_lacks(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.listing(620, absences_recorded=None)
+        history.listing(HOUR, absences_recorded=None)
+        assert self.vanished(ask_one, history) == (True, None)
+
+
+class TestTrust:
+    """A document of a lake that claims a time long after its ingest says nothing of when."""
+
+    def test_sightings_after_the_newest_observation_are_ignored(self, ask_one, history):
+        history.allocation()
+        history.sighting(0)
+        history.sighting(48 * HOUR)
+        history.listing(600, ingested_at_ns=ns(601))
+        history.listing(48 * HOUR, ingested_at_ns=ns(602))
+        row = ask_one(history, "allocations")
+        assert (row["vanished"], row["last_seen_at"]) == (False, time(600))
+        row = ask_one(history, "observations")
+        assert (row["observed_at"], row["untrusted"], row["is_lower_bound"]) == (time(600), 1, False)
+
+    def test_what_only_creation_times_tell_is_a_lower_bound(self, ask_one, history):
+        history.listing(600, observed_from="created")
+        assert ask_one(history, "observations")["is_lower_bound"]
+        history.listing(700, observed_from="content")
+        assert not ask_one(history, "observations")["is_lower_bound"]
 
     def test_not_when_it_was_seen_to_end(self, ask_one, history):
         history.allocation(index=10)

@@ -50,20 +50,54 @@ def test_one(ask_one, history):
 
 @pytest.mark.parametrize("restarts, found", [(2, None), (3, 3)])
 def test_three_make_a_loop(ask, history, restarts, found):
-    state(history, 2 * HOUR, 5)
+    state(history, HOUR, 5)
     state(history, 10, 5 + restarts)
     assert restarts_last_hour(ask, history) == found
 
 
 def test_lost_events_do_not_hide_them(ask_one, history):
-    state(history, 2 * HOUR, 5)
+    state(history, HOUR - 100, 5)
     state(history, 10, 45)
     row = ask_one(history, "crash_loops")
-    assert (row["restarts_last_hour"], row["period_seconds"], row["since_at"], row["last_class"]) == (40, None, None, None)
+    assert (row["restarts_last_hour"], row["restarts_at_most"]) == (40, 45)
+    assert (row["period_seconds"], row["since_at"], row["seen_since_at"], row["last_class"]) == (None, None, None, None)
+
+
+def test_a_rise_since_an_older_version_may_be_of_any_time(ask, history):
+    """Daily snapshots: five restarts since yesterday, the last of them ten hours ago."""
+    state(history, 24 * HOUR, 5)
+    state(history, 10, 10, last_restart_at_ns=ns(NOW - 10 * HOUR))
+    assert restarts_last_hour(ask, history) is None
+
+
+def test_the_last_restart_may_be_of_the_hour(ask, history):
+    state(history, 24 * HOUR, 5)
+    state(history, 10, 10, last_restart_at_ns=ns(NOW - 600))
+    assert restarts_last_hour(ask, history) is None
+
+
+def test_where_the_beginning_is_lost_it_is_seen_since(ask_one):
+    history = History()
+    history.allocation(created_at_ns=ns(NOW - 3000))
+    history.listing(NOW)
+    state(history, 10, 270, restarting(60, 50, 40))
+    row = ask_one(history, "crash_loops")
+    assert (row["restarts_last_hour"], row["restarts_at_most"], row["since_at"]) == (270, 270, None)
+    assert (row["seen_since_at"], row["seen_since_at_ns"]) == (time(NOW - 60), ns(NOW - 60))
+
+
+def test_dead_tasks_come_last(ask):
+    history = History()
+    history.listing(NOW)
+    for alloc, now in ("a", "dead"), ("b", "running"):
+        history.allocation(alloc, created_at_ns=ns(NOW - 1000))
+        state(history, 10, 5, alloc=alloc, state=now)
+    rows = ask(history, "crash_loops")
+    assert [(row["alloc_id"], row["is_over"]) for row in rows] == [("b", False), ("a", True)]
 
 
 def test_lost_restarts_in_between_shorten_the_period(ask_one, history):
-    state(history, 2 * HOUR, 5)
+    state(history, HOUR - 1, 5)
     state(history, 1000, 6, restarting(1000))
     state(history, 100, 15, restarting(100))
     row = ask_one(history, "crash_loops")
@@ -77,6 +111,12 @@ class TestBaseline:
         state(history, HOUR - 1, 8)
         state(history, 10, 10)
         assert restarts_last_hour(ask, history) == 4
+
+    def test_a_version_between(self, ask, history):
+        state(history, HOUR + 1, 2)
+        state(history, HOUR - 1, 8)
+        state(history, 10, 11)
+        assert restarts_last_hour(ask, history) == 3
 
     def test_nought_for_one_created_since(self, ask):
         history = History()
@@ -114,13 +154,13 @@ def test_the_hour_is_that_of_the_region(ask):
     for region, now in ("eu", NOW), ("us", 9 * HOUR):
         history.allocation(region=region)
         history.listing(now, region=region)
-        history.state(index=10, modified_at_ns=ns(NOW - 2 * HOUR), restarts=0, region=region)
+        history.state(index=10, modified_at_ns=ns(NOW - HOUR), restarts=0, region=region)
         history.state(index=20, modified_at_ns=ns(NOW - 60), restarts=5, region=region)
     assert [(row["region"], row["restarts_last_hour"]) for row in ask(history, "crash_loops")] == [("eu", 5)]
 
 
 def test_last_failure_may_be_older_than_the_hour(ask_one, history):
     state(history, 2 * HOUR, 1, [event("Terminated", NOW - 2 * HOUR, exit_code=9, signal=0), event("Restarting", NOW - 2 * HOUR + 1)])
-    state(history, 10, 5)
+    state(history, 10, 5, restarting(40, 30, 20, 10))
     row = ask_one(history, "crash_loops")
     assert (row["last_class"], row["last_exit_code"]) == ("exit", 9)

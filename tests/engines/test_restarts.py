@@ -69,7 +69,7 @@ class TestCounts:
         history.state(events("Started, Terminated 1, Restarting, Started"), restarts=7, modified_at_ns=ns(50))
         row = ask_one(history, "restarts")
         assert (row["restarts"], row["restarts_seen"], row["lost_restarts"], causes(row)) == (7, 1, 6, {"failure": 1})
-        assert (row["last_restart_at"], row["last_restart_at_ns"]) == (time(50), ns(50))
+        assert (row["last_restart_at"], row["last_restart_at_ns"]) == (time(2), ns(2))
 
     def test_tasks_are_summed_and_allocations_told_apart(self, ask_one):
         history = History()
@@ -124,7 +124,7 @@ class TestCounts:
 
 class TestPeriod:
     def lost(self):
-        """Three restarts: the first seen at 1000 s, two lost and counted by a version of 3000 s."""
+        """Three restarts: the first seen at 1000 s, two lost before 2900 s and counted by a version of 3000 s."""
         history = History()
         history.allocation(created_at_ns=ns(0))
         history.state(events(f"{PATH}, Terminated 1", step=1) + [event("Restarting", 1000)], restarts=1, index=10, modified_at_ns=ns(1001))
@@ -137,7 +137,8 @@ class TestPeriod:
         (0, 9000, 3, 1, 2),
         (0, 1000, 0, 0, 0),
         (0, 1001, 1, 1, 0),
-        (1000, 3000, 1, 1, 0),
+        (1000, 2900, 1, 1, 0),
+        (1000, 3000, 3, 1, 2),
         (1001, 3001, 2, 0, 2),
         (3001, 9000, 0, 0, 0),
     ])
@@ -192,6 +193,45 @@ class TestTaskDays:
         assert ask_one(history, "restarts")["task_days"] == 400 * 365
 
 
+class TestDatesOfLostRestarts:
+    """They happened before the version that counts them, its last restart, and the first event of a later attempt."""
+    DAY = 86400
+
+    def lost(self, ask, history):
+        rows = [row for row in ask(history, "restart_log") if not row["is_seen"]]
+        assert [row["restarted_at"] for row in rows] == [time((row["restarted_at_ns"] - ns(0)) / 10**9) for row in rows]
+        return [((row["restarted_at_ns"] - ns(0)) / 10**9, row["number"]) for row in rows]
+
+    def test_a_version_written_long_after_counts_for_nothing(self, ask):
+        history = History()
+        history.allocation(created_at_ns=ns(-90 * self.DAY))
+        old = events("Started, Terminated 1, Restarting, Started", start=-89 * self.DAY)
+        history.state(old, restarts=20, last_restart_at_ns=ns(-89 * self.DAY + 2), modified_at_ns=ns(0))
+        assert self.lost(ask, history) == [(-89 * self.DAY, 19)]
+
+    def test_the_last_restart_tells_without_a_window(self, ask):
+        history = History()
+        history.allocation(created_at_ns=ns(-self.DAY))
+        history.state(restarts=20, last_restart_at_ns=ns(-3600), modified_at_ns=ns(0))
+        assert self.lost(ask, history) == [(-3600, 20)]
+
+    @pytest.mark.parametrize("client", [-7000, 500])
+    def test_a_client_time_outside_the_two_versions_does_not_count(self, ask, client):
+        history = History()
+        history.allocation(created_at_ns=ns(-self.DAY))
+        history.state(restarts=1, index=10, modified_at_ns=ns(-6000), last_restart_at_ns=ns(-6001))
+        history.state(restarts=4, index=20, modified_at_ns=ns(0), last_restart_at_ns=ns(client))
+        assert self.lost(ask, history) == [(-6001, 1), (0, 3)]
+
+    def test_those_of_a_new_allocation_happened_after_its_creation(self, ask):
+        history = History()
+        history.allocation(created_at_ns=ns(-100))
+        history.state(restarts=4, modified_at_ns=ns(0), last_restart_at_ns=ns(-200))
+        assert self.lost(ask, history) == [(0, 4)]
+        (row,) = ask(history, "restart_log")
+        assert row["not_before_ns"] == ns(-100)
+
+
 class TestLog:
     def test_numbers_sum_to_the_counter(self, ask):
         history = History()
@@ -204,7 +244,7 @@ class TestLog:
         assert sum(row["number"] for row in rows) == 12
         assert sorted(row["attempt"] for row in rows if row["is_seen"]) == [1, 4, 5, 6, 10, 11, 12]
         assert [(row["restarted_at"], row["number"], row["cause"]) for row in sorted(rows, key=lambda row: row["restarted_at"]) if not row["is_seen"]] == [
-            (time(20), 2, None), (time(30), 3, None)]
+            (time(11), 2, None), (time(29), 3, None)]
 
 
 class TestCausesThatAreLost:

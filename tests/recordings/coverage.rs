@@ -203,6 +203,40 @@ fn allocations_that_vanished_alive_lost_their_tails() {
     assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
 }
 
+/// Tasks that are called complete, and of which the stream has an event that full listings do not show, though their
+/// allocation is gone by the last of them.
+fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) {
+    let truth = truth(recording);
+    let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
+    let shown = shown(&chosen);
+    let last: BTreeSet<String> = versions(chosen[chosen.len() - 1]).into_iter().map(|version| version.id).collect();
+    let rows = export("coverage", &chosen, &["--full-listing"]);
+    let complete = rows.iter().filter(|row| row["complete"] == true);
+    let task = |row: &Row| {
+        let text = |name: &str| row[name].as_str().expect("text").to_owned();
+        (text("alloc_id"), text("task"))
+    };
+    let gone = complete.clone().map(task).filter(|(alloc_id, _)| !last.contains(alloc_id));
+    let hides = |task: &Task| {
+        truth.order[task].iter().any(|key| !shown.get(task).is_some_and(|shown| shown.events.contains(key)))
+    };
+    (complete.count(), gone.filter(hides).collect())
+}
+
+#[test]
+fn no_task_is_complete_whose_end_was_not_shown() {
+    let Some(recording) = recording() else { return };
+    let all = snapshots(&recording);
+    let every = |n: usize| all.iter().step_by(n).cloned().collect::<Vec<_>>();
+    // The agent was away for four minutes.
+    let outage: Vec<PathBuf> = all[..20].iter().chain(&all[44..]).cloned().collect();
+    for chosen in [all.clone(), every(3), every(6), outage] {
+        let (complete, wrong) = falsely_complete(&recording, &chosen);
+        println!("{} listings: {complete} tasks are complete", chosen.len());
+        assert!(wrong.is_empty(), "{} of {complete} are not: {wrong:?}", wrong.len());
+    }
+}
+
 #[test]
 fn the_sample_cluster_says_what_it_lost() {
     let rows = export("coverage", &[&sample("cluster")], &[]);

@@ -52,7 +52,10 @@ pub fn check(
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let told: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
     ensure!(told.len() == rejected, "there are {rejected} places that cannot be read, but {told:?} is said");
-    same(&given(taken, &[])?, &expected(cluster, arrivals, keeps))
+    let mut given = given(taken, &[])?;
+    // Absences are held to the views that they are for.
+    given.remove(&Table::Absences);
+    same(&given, &expected(cluster, arrivals, keeps))
 }
 
 /// The rows that were given, without some columns. No row may come twice.
@@ -96,12 +99,13 @@ fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
 /// The rows that these documents must give.
 fn expected(cluster: &Cluster, arrivals: &[Arrival<'_>], keeps: &dyn Fn(&Allocation) -> bool) -> Tables {
     let mut tables: Tables = Table::ALL.into_iter().map(|table| (table, BTreeSet::new())).collect();
+    tables.remove(&Table::Absences);
     let mut add = |table: Table, line: Line| {
         tables.entry(table).or_default().insert(line);
     };
     let mut told: HashMap<*const Document, Told> = HashMap::new();
     let (mut events, mut states, mut history) = (BTreeSet::<EventRow>::new(), BTreeSet::new(), BTreeSet::new());
-    let mut ledger = BTreeSet::new();
+    let (mut ledger, mut sightings) = (BTreeSet::new(), BTreeSet::new());
     for Arrival { source, document, rejected } in arrivals {
         let rows = told.entry(*document).or_insert_with(|| document.rows(cluster, keeps, *rejected > 0));
         let Some(facts) = &rows.ledger else { continue };
@@ -121,8 +125,11 @@ fn expected(cluster: &Cluster, arrivals: &[Arrival<'_>], keeps: &dyn Fn(&Allocat
             new[2] += 1;
             add(Table::AllocationHistory, with_snapshot(row, id));
         }
-        for (alloc_id, seen_at) in &rows.sightings {
-            add(Table::Sightings, line([("alloc_id", json!(alloc_id)), ("seen_at_ns", json!(seen_at))]));
+        for ((alloc_id, seen_at), namespace) in &rows.sightings {
+            if sightings.insert((alloc_id.clone(), *seen_at)) {
+                let cells = [("alloc_id", json!(alloc_id)), ("seen_at_ns", json!(seen_at))];
+                add(Table::Sightings, line(cells.into_iter().chain([("namespace", namespace.clone())])));
+            }
         }
         rows.nodes.iter().for_each(|row| add(Table::Nodes, row.clone()));
         let hash = format!("{:032x}", xxh3_128(&document.bytes));
@@ -148,6 +155,7 @@ fn ledger_line(
         ("observed_at_ns", json!(facts.observed_at)),
         ("observed_from", json!(facts.observed_from)),
         ("is_full_listing", json!(facts.namespace.is_some())),
+        ("absences_recorded", json!(true)),
         ("snapshot_id", json!(id)),
         ("source", json!(source)),
         ("shape", json!(facts.shape)),
@@ -174,8 +182,8 @@ fn with_snapshot(row: &str, id: i64) -> Line {
 
 /// Says what differs between two sets of tables.
 pub fn same(is: &Tables, must_be: &Tables) -> anyhow::Result<()> {
-    for table in Table::ALL {
-        differ(table.name(), &is[&table], &must_be[&table])?;
+    for (table, rows) in must_be {
+        differ(table.name(), &is[table], rows)?;
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ fn what_was_evicted_is_unknown_and_never_wrong() {
         &[
             "cause unknown",
             "health failures that hide",
-            "no loops with a baseline",
+            "no loops of the hour",
             "run unknown",
             "start started attempt",
             "start unknown ",

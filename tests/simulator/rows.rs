@@ -28,8 +28,10 @@ pub struct Told {
     pub events: BTreeMap<EventRow, (Option<i64>, String)>,
     pub states: BTreeSet<Line>,
     pub history: BTreeSet<Line>,
-    /// Allocation and moment.
-    pub sightings: BTreeSet<(String, i64)>,
+    /// Allocation and moment, with the namespace that the document names.
+    pub sightings: BTreeMap<(String, i64), Value>,
+    /// The same before it is cut to the hour.
+    pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
     /// `None` for a document that holds nothing and is no empty list either.
     pub ledger: Option<Ledger>,
@@ -83,24 +85,34 @@ impl Document {
             task_events: told.iter().map(|shown| shown.event_times(cluster).len()).sum(),
             unknown_fields: unknown_fields(cluster, &told),
         };
-        let sightings = kept.iter().filter_map(|shown| {
-            let observed = observed.map(|(at, _)| at);
-            let at = if shown.form == Form::Streamed { cluster.newest(shown) } else { observed }?;
+        let mut sightings = BTreeMap::new();
+        let mut exact_sightings = BTreeSet::new();
+        for shown in &kept {
             let (allocation, version) = cluster.shown(shown);
+            let observed = observed.map(|(at, _)| at);
+            let is_streamed = shown.form == Form::Streamed;
+            let at = if is_streamed { Some(shown.time(version.at)) } else { observed };
+            let Some(at) = at.filter(|_| !version.is_terminal()) else { continue };
             let cut = if version.client_status == "pending" { 1 } else { 3_600_000_000_000 };
-            (!version.is_terminal()).then(|| (allocation.id.clone(), at - at % cut))
-        });
+            let row: BTreeMap<String, Value> = serde_json::from_str(&cluster.history_row(shown)).unwrap_or_default();
+            let place = (allocation.id.clone(), at - at % cut);
+            sightings.entry(place).or_insert_with(|| row["namespace"].clone());
+            if !is_streamed {
+                exact_sightings.insert((allocation.id.clone(), at));
+            }
+        }
         Told {
             events: events.collect(),
             states: kept.iter().flat_map(|shown| cluster.state_rows(shown)).collect(),
             history: kept.iter().map(|shown| cluster.history_row(shown)).collect(),
-            sightings: sightings.collect(),
+            sightings,
+            exact_sightings,
             nodes: self.nodes.iter().map(|(node, _)| cluster.node_row(*node)).collect(),
             ledger: (!self.is_aside && (holds || is_empty_list)).then_some(ledger),
         }
     }
 
-    /// When it was observed, and what tells so: the user, else the second in its name, else the newest time in it.
+    /// When it was observed, and what tells so: the user, else the second in its name, else the newest ModifyTime in it.
     fn observed(&self, cluster: &Cluster, told: &[Shown]) -> Option<(i64, &'static str)> {
         if let Some(at) = self.flag {
             return Some((at, "flag"));
@@ -108,7 +120,7 @@ impl Document {
         if self.is_named {
             return Some((self.at - self.at % 1_000_000_000, "name"));
         }
-        Some((told.iter().filter_map(|shown| cluster.newest(shown)).max()?, "content"))
+        Some((told.iter().map(|shown| shown.time(cluster.shown(shown).1.at)).max()?, "content"))
     }
 }
 
@@ -173,13 +185,6 @@ impl Cluster {
     fn shown(&self, shown: &Shown) -> (&Allocation, &Version) {
         let allocation = &self.allocations[shown.allocation];
         (allocation, &allocation.versions[shown.version])
-    }
-
-    /// The newest time of an allocation as shown.
-    fn newest(&self, shown: &Shown) -> Option<i64> {
-        let (allocation, version) = self.shown(shown);
-        let times = [version.at, allocation.created].map(|ns| shown.time(ns));
-        times.into_iter().chain(shown.event_times(self)).max()
     }
 
     /// The states in `TaskStates`.

@@ -346,17 +346,15 @@ impl<'a> Judge<'a> {
             let story = &self.stories[&key];
             let truth = story.restarts_since(hour_ago);
             let told = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
-            let baseline = story.counters.iter().rfind(|(at, _)| *at <= hour_ago).map(|(_, counter)| *counter);
-            let before = story.state.restarts - truth;
+            let most = rows.get(&key).and_then(|rows| rows[0].int("restarts_at_most"));
             let is_new = story.allocation.created >= hour_ago;
-            if is_new || baseline == Some(before) {
+            if is_new {
                 ensure!(told == Some(truth).filter(|n| *n >= 3), "{told:?}, not {truth}: {key:?}\n{}", tell(story));
-                let what = if told.is_some() { "loops" } else { "no loops" };
-                let what = format!("{what} {}", if is_new { "of the hour" } else { "with a baseline" });
-                self.count(what);
-            } else if baseline.is_some() {
-                ensure!(told.unwrap_or(2) >= truth.min(2), "{told:?}, fewer than {truth}: {key:?}");
-                self.count("loops with an old baseline");
+                self.count((if told.is_some() { "loops of the hour" } else { "no loops of the hour" }).to_owned());
+            } else if let Some(told) = told {
+                let is_within = told <= truth && most.is_some_and(|most| most >= truth);
+                ensure!(is_within, "{told} to {most:?}, not {truth}: {key:?}\n{}", tell(story));
+                self.count("loops of an older task".to_owned());
             }
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };

@@ -1,0 +1,42 @@
+//! What documents show of allocations, and when.
+
+use std::collections::BTreeSet;
+
+use crate::merge::Merge;
+use crate::presence::{Document, Last, Shown};
+
+/// What documents show, allocations by their numbers in [`Merge`].
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// The documents, streams aside.
+    pub documents: BTreeSet<Document>,
+    /// By the number of the allocation; the others were shown by no document.
+    allocations: Vec<Option<(u32, Last)>>,
+}
+
+impl Looked {
+    /// Adds what a document shows of an allocation, by their numbers. A source without namespaces says `default`; one that
+    /// names another wins.
+    pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: Last) {
+        let place = alloc as usize;
+        if self.allocations.len() <= place {
+            self.allocations.resize(place + 1, None);
+        }
+        let (known, sum) = self.allocations[place].get_or_insert((namespace, Last::default()));
+        if *known != namespace && merge.namespace(*known) == "default" {
+            *known = namespace;
+        }
+        sum.add(last);
+    }
+
+    /// All of it by name; nothing is left.
+    pub fn take(&mut self, merge: &Merge) -> Shown {
+        let Looked { documents, allocations } = std::mem::take(self);
+        let numbered = (0u32..).zip(allocations);
+        let named = numbered.filter_map(|(alloc, known)| {
+            let (namespace, last) = known?;
+            Some((merge.alloc_id(alloc).into(), (merge.namespace(namespace).into(), last)))
+        });
+        Shown { documents, allocations: named.collect() }
+    }
+}

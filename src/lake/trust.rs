@@ -1,0 +1,60 @@
+//! Documents in the ledger whose time is not trusted: they claim to have been observed long after they were ingested.
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+
+use super::{Lake, files};
+use crate::tables::Table;
+use crate::time::{self, HOUR};
+
+/// So many documents are named one by one.
+const NAMED: usize = 10;
+
+/// Says which documents claim a time more than an hour after their ingest. Views ignore them and what they date.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn untrusted(lake: &Lake) -> anyhow::Result<Vec<String>> {
+    let mut found: Vec<(i64, i64, String)> = Vec::new();
+    let columns = ["observed_at_ns", "ingested_at_ns", "source"];
+    for file in lake.state(Table::Snapshots)?.files.into_values() {
+        // Where the bounds of the file rule it out, it need not be read.
+        let ingested = files::bounds(&file, "ingested_at_ns").map(|(first, _)| first);
+        let observed = files::bounds(&file, "observed_at_ns").map(|(_, last)| last);
+        if ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR) {
+            continue;
+        }
+        files::read(&lake.objects, Table::Snapshots, &file, Some(&columns), &mut |batch| {
+            let number = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let sources = batch.column_by_name("source").and_then(|c| c.as_string_opt::<i32>());
+            let (Some(observed), Some(ingested)) = (number("observed_at_ns"), number("ingested_at_ns")) else {
+                return Ok(());
+            };
+            for row in (0..batch.num_rows()).filter(|row| observed.is_valid(*row) && ingested.is_valid(*row)) {
+                let (observed, ingested) = (observed.value(row), ingested.value(row));
+                if observed > ingested + HOUR {
+                    let source = sources.filter(|s| s.is_valid(row)).map_or("", |s| s.value(row));
+                    found.push((observed, ingested, source.to_owned()));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    found.sort();
+    let more = found.len().saturating_sub(NAMED);
+    let mut said: Vec<String> = found
+        .iter()
+        .take(NAMED)
+        .map(|(observed, ingested, source)| {
+            format!(
+                "{source}: observed at {}, which is after its ingest at {}: its time is not trusted",
+                time::to_rfc3339_seconds(*observed),
+                time::to_rfc3339_seconds(*ingested),
+            )
+        })
+        .collect();
+    if more > 0 {
+        said.push(format!("{more} more documents claim a time after their ingest"));
+    }
+    Ok(said)
+}

@@ -1,0 +1,546 @@
+//! Which full listings lack an allocation that was shown before: the rows of `absences`.
+//!
+//! `sightings` are cut to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour of an
+//! allocation's last sighting, a full listing shows it unless a row says otherwise: a row of `absences` says that it is
+//! missing from a listing on, an uncut row of `sightings` that it is back. So the rows tell the exact last sighting, and
+//! [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: a later full listing of its namespace
+//! decides for itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::tables::{Table, absences, column, sightings};
+use crate::time::HOUR;
+
+/// Rows of a batch.
+const ROWS: usize = 8 << 10;
+/// The tables that [`Presence::take`] reads, with the columns that it needs of them.
+pub const READS: [(Table, &[&str]); 3] = [
+    (Table::Sightings, &["region", "alloc_id", "seen_at_ns", "namespace"]),
+    (Table::Absences, &["region", "alloc_id", "shown_at_ns", "missing_at_ns", "missing_index"]),
+    (
+        Table::Snapshots,
+        &[
+            "region",
+            "observed_at_ns",
+            "is_full_listing",
+            "shape",
+            "namespace",
+            "nomad_index",
+            "allocations",
+            "absences_recorded",
+        ],
+    ),
+];
+
+/// What a document can say of allocations that it does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Extent {
+    /// It lists all of its namespace, and what it lacks is recorded.
+    Full,
+    /// It may lack anything; or it is a full listing of a version that recorded no absences.
+    Unknown,
+}
+
+/// A document that shows allocations at one moment; a stream does not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Document {
+    /// observed_at, in nanoseconds since the epoch.
+    pub at: i64,
+    /// X-Nomad-Index.
+    pub index: Option<i64>,
+    /// The namespace that it lists, `*` for all.
+    pub namespace: Option<Box<str>>,
+    /// Whether it lists all of it.
+    pub extent: Extent,
+}
+
+/// A version that a stream showed: by the server's clock, not by ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    /// ModifyIndex.
+    pub index: Option<i64>,
+    /// ModifyTime, in nanoseconds since the epoch.
+    pub at: i64,
+}
+
+/// When some documents last showed an allocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Last {
+    /// The last document that shows it pending, running or unknown.
+    pub live: Option<i64>,
+    /// The last document that shows it at all.
+    pub any: Option<i64>,
+    /// The newest version in a stream that is not terminal.
+    pub streamed: Option<Version>,
+}
+
+impl Last {
+    /// Adds what another document shows.
+    pub fn add(&mut self, other: Last) {
+        self.live = self.live.max(other.live);
+        self.any = self.any.max(other.any);
+        self.streamed = self.streamed.max(other.streamed);
+    }
+
+    /// The hour of the last sighting.
+    fn hour(&self) -> Option<i64> {
+        self.live.max(self.streamed.map(|version| version.at)).map(hour_of)
+    }
+}
+
+/// What some documents of one region show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The documents that show allocations or list a namespace, streams aside.
+    pub documents: BTreeSet<Document>,
+    /// Each allocation with its namespace.
+    pub allocations: BTreeMap<Box<str>, (Box<str>, Last)>,
+}
+
+impl Shown {
+    /// The hours of the documents and of what streams show.
+    fn hours(&self) -> BTreeSet<i64> {
+        let documents = self.documents.iter().map(|document| hour_of(document.at));
+        documents.chain(self.allocations.values().filter_map(|(_, last)| last.hour())).collect()
+    }
+}
+
+/// A new row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A row of `absences`.
+    #[allow(missing_docs)] // the names are the columns'
+    Absence { alloc_id: Box<str>, shown_at: Option<i64>, missing_at: Option<i64>, missing_index: Option<i64> },
+    /// A row of `sightings` that follows an absence.
+    #[allow(missing_docs)]
+    Sighting { alloc_id: Box<str>, namespace: Box<str>, seen_at: i64 },
+}
+
+/// What rows tell of the last hour of each allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    regions: BTreeMap<Box<str>, Region>,
+    /// The hours of which all rows are known, with the hour in which they were last needed. Of a lake alone.
+    hours: BTreeMap<i64, u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Region {
+    documents: BTreeSet<Document>,
+    allocations: BTreeMap<Box<str>, Entry>,
+}
+
+/// What rows tell of an allocation in the hour of its last sighting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// The beginning of the hour, in nanoseconds since the epoch.
+    hour: i64,
+    /// Null where no row tells.
+    namespace: Option<Box<str>>,
+    /// The latest uncut sighting.
+    uncut: Option<i64>,
+    /// The latest shown_at.
+    shown: Option<i64>,
+    /// The latest missing_at with a shown_at.
+    missing: Option<i64>,
+    /// The missing_index of that row.
+    missing_index: Option<i64>,
+    /// The latest missing_at without a shown_at.
+    missing_since_unknown: Option<i64>,
+    /// The newest version in a stream. No row tells it.
+    version: Option<Version>,
+}
+
+/// What is known of an allocation's last sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// No document showed it; a stream did.
+    Nothing,
+    /// The moment.
+    Exactly(i64),
+    /// Not after this moment.
+    Until(i64),
+}
+
+/// The documents of one hour that could show the allocations of one namespace.
+#[derive(Debug, Default)]
+struct Hour {
+    /// Full listings that record absences, in order.
+    full: Vec<(i64, Option<i64>)>,
+    /// The last document of which it is not known what it lacks.
+    last_unknown: Option<i64>,
+}
+
+fn hour_of(at: i64) -> i64 {
+    at - at % HOUR
+}
+
+impl Document {
+    fn lists(&self, namespace: Option<&str>) -> bool {
+        match (self.namespace.as_deref(), namespace) {
+            (Some("*"), _) => true,
+            (Some(listed), Some(namespace)) => listed == namespace,
+            _ => false,
+        }
+    }
+
+    fn may_show(&self, namespace: Option<&str>) -> bool {
+        self.namespace.is_none() || namespace.is_none() || self.lists(namespace)
+    }
+}
+
+impl Hour {
+    fn of(documents: &BTreeSet<Document>, hour: i64, namespace: Option<&str>) -> Hour {
+        let first = |at| Document { at, index: None, namespace: None, extent: Extent::Full };
+        let mut of = Hour::default();
+        for document in documents.range(first(hour)..first(hour + HOUR)) {
+            if document.extent == Extent::Full && document.lists(namespace) {
+                of.full.push((document.at, document.index));
+            } else if document.may_show(namespace) && (document.extent == Extent::Unknown || namespace.is_none()) {
+                of.last_unknown = of.last_unknown.max(Some(document.at));
+            }
+        }
+        of
+    }
+}
+
+impl Entry {
+    /// The latest missing_at that no sighting follows.
+    fn recorded(&self) -> Option<i64> {
+        self.missing.max(self.missing_since_unknown).filter(|missing| self.uncut.is_none_or(|uncut| uncut < *missing))
+    }
+
+    /// The last sighting, by rows and the documents of its hour.
+    fn last(&self, documents: &Hour) -> Known {
+        let sure = self.uncut.max(self.shown);
+        if let Some(missing) = self.recorded() {
+            return match sure {
+                Some(sure) if self.missing >= self.missing_since_unknown => Known::Exactly(sure),
+                _ => Known::Until(documents.last_unknown.max(Some(missing)).unwrap_or(missing)),
+            };
+        }
+        let base = sure.max(documents.full.last().map(|(at, _)| *at));
+        match (base, documents.last_unknown) {
+            (base, Some(unknown)) if base.is_none_or(|base| base < unknown) => Known::Until(unknown),
+            (Some(base), _) => Known::Exactly(base),
+            (None, _) => Known::Nothing,
+        }
+    }
+
+    /// Adds what a row of `absences` tells.
+    fn add_absence(&mut self, shown_at: Option<i64>, missing_at: Option<i64>, missing_index: Option<i64>) {
+        self.shown = self.shown.max(shown_at);
+        if shown_at.is_none() {
+            self.missing_since_unknown = self.missing_since_unknown.max(missing_at);
+        } else if missing_at >= self.missing {
+            (self.missing, self.missing_index) = (missing_at, missing_index);
+        }
+    }
+}
+
+impl Region {
+    /// The entry of an allocation in an hour, unless a later hour of it is known.
+    fn entry(&mut self, alloc_id: &str, hour: i64) -> Option<&mut Entry> {
+        if !self.allocations.contains_key(alloc_id) {
+            self.allocations.insert(alloc_id.into(), Entry { hour, ..Entry::default() });
+        }
+        let entry = self.allocations.get_mut(alloc_id)?;
+        if entry.hour < hour {
+            let namespace = entry.namespace.take();
+            *entry = Entry { hour, namespace, ..Entry::default() };
+        }
+        (entry.hour == hour).then_some(entry)
+    }
+}
+
+impl Presence {
+    /// Adds what documents of a region show, and returns the rows that record it. With `exact`, which is for tables that get
+    /// no further rows, also the last sightings that the other rows would leave open.
+    pub fn add(&mut self, region: &str, shown: &Shown, exact: bool) -> Vec<Fact> {
+        let region = self.regions.entry(region.into()).or_default();
+        let before = region.documents.clone();
+        region.documents.extend(shown.documents.iter().cloned());
+        let hours: BTreeSet<i64> = shown.documents.iter().map(|document| hour_of(document.at)).collect();
+        let lacking = region.allocations.iter().filter(|(_, entry)| hours.contains(&entry.hour));
+        let lacking: BTreeSet<Box<str>> =
+            lacking.map(|(id, _)| id.clone()).filter(|id| !shown.allocations.contains_key(id)).collect();
+        let named = shown.allocations.iter().map(|(id, (namespace, last))| (id, Some(namespace), *last));
+        let lacking = lacking.iter().map(|id| (id, None, Last::default()));
+        let mut facts = Vec::new();
+        let mut known: HashMap<(i64, Option<Box<str>>), (Hour, Hour)> = HashMap::new();
+        for (alloc_id, namespace, last) in named.chain(lacking) {
+            let entry = region.allocations.get(alloc_id);
+            let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
+            let told = entry.and_then(|entry| entry.namespace.as_ref());
+            // A source without namespaces says `default`; one that names another wins.
+            let namespace = namespace.filter(|name| told.is_none() || &***name != "default").or(told).cloned();
+            let (before, after) = &*known.entry((hour, namespace.clone())).or_insert_with(|| {
+                let of = |documents| Hour::of(documents, hour, namespace.as_deref());
+                (of(&before), of(&region.documents))
+            });
+            let entry = entry.filter(|entry| entry.hour == hour);
+            let look = Look { alloc_id, namespace: namespace.as_deref(), hour, last, entry, before, after };
+            let settled = look.settle(&shown.documents, exact, &mut facts);
+            region.allocations.insert(alloc_id.clone(), Entry { namespace, ..settled });
+        }
+        facts
+    }
+
+    /// The hours of these documents and sightings whose rows are not known, in nanoseconds since the epoch.
+    pub fn unknown_hours(&self, shown: &Shown) -> BTreeSet<i64> {
+        shown.hours().into_iter().filter(|hour| !self.hours.contains_key(hour)).collect()
+    }
+
+    /// Notes that all rows of the hours of these documents are known, and needed now (in hours since the epoch).
+    pub fn need(&mut self, shown: &Shown, now: u32) {
+        self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
+    }
+
+    /// Forgets the hours that were last needed before an hour.
+    pub fn forget(&mut self, before: u32) {
+        self.hours.retain(|_, needed| *needed >= before);
+        let hours = &self.hours;
+        for region in self.regions.values_mut() {
+            region.documents.retain(|document| hours.contains_key(&hour_of(document.at)));
+            region.allocations.retain(|_, entry| hours.contains_key(&entry.hour));
+        }
+    }
+
+    /// Adds what rows of a stored table tell.
+    ///
+    /// # Errors
+    /// When a column is missing or has another type.
+    pub fn take(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
+        match table {
+            Table::Sightings => self.take_sightings(rows),
+            Table::Absences => self.take_absences(rows),
+            Table::Snapshots => self.take_documents(rows),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_sightings(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+        let (regions, ids, seen) = (text(rows, "region")?, text(rows, "alloc_id")?, number(rows, "seen_at_ns")?);
+        let namespaces = text(rows, "namespace").ok();
+        for row in (0..rows.num_rows()).filter(|row| seen.is_valid(*row)) {
+            let at = seen.value(row);
+            let Some(entry) = self.region(regions, row).entry(ids.value(row), hour_of(at)) else { continue };
+            if at != entry.hour {
+                entry.uncut = entry.uncut.max(Some(at));
+            }
+            let namespace = namespaces.filter(|names| names.is_valid(row)).map(|names| names.value(row));
+            if let Some(namespace) = namespace.filter(|name| entry.namespace.is_none() || *name != "default") {
+                entry.namespace = Some(namespace.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_absences(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+        let (regions, ids) = (text(rows, "region")?, text(rows, "alloc_id")?);
+        let (shown, missing) = (number(rows, "shown_at_ns")?, number(rows, "missing_at_ns")?);
+        let indexes = number(rows, "missing_index")?;
+        let value = |column: &Int64Array, row| column.is_valid(row).then(|| column.value(row));
+        for row in 0..rows.num_rows() {
+            let (shown, missing) = (value(shown, row), value(missing, row));
+            let Some(at) = missing.or(shown) else { continue };
+            if let Some(entry) = self.region(regions, row).entry(ids.value(row), hour_of(at)) {
+                entry.add_absence(shown, missing, value(indexes, row));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_documents(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+        let (regions, shapes) = (text(rows, "region")?, text(rows, "shape")?);
+        let (observed, indexes) = (number(rows, "observed_at_ns")?, number(rows, "nomad_index")?);
+        let (namespaces, allocations) = (text(rows, "namespace")?, number(rows, "allocations")?);
+        let (full, recorded) = (flag(rows, "is_full_listing")?, flag(rows, "absences_recorded").ok());
+        for row in (0..rows.num_rows()).filter(|row| observed.is_valid(*row)) {
+            let is_full = full.is_valid(row) && full.value(row);
+            let is_stream = shapes.is_valid(row) && shapes.value(row) == "stream";
+            if is_stream || (!is_full && allocations.is_valid(row) && allocations.value(row) == 0) {
+                continue;
+            }
+            let is_recorded = recorded.is_some_and(|recorded| recorded.is_valid(row) && recorded.value(row));
+            let document = Document {
+                at: observed.value(row),
+                index: indexes.is_valid(row).then(|| indexes.value(row)),
+                namespace: namespaces.is_valid(row).then(|| namespaces.value(row).into()),
+                extent: if is_full && is_recorded { Extent::Full } else { Extent::Unknown },
+            };
+            self.region(regions, row).documents.insert(document);
+        }
+        Ok(())
+    }
+
+    fn region(&mut self, regions: &StringArray, row: usize) -> &mut Region {
+        let name = if regions.is_valid(row) { regions.value(row) } else { "" };
+        if !self.regions.contains_key(name) {
+            self.regions.insert(name.into(), Region::default());
+        }
+        self.regions.entry(name.into()).or_default()
+    }
+}
+
+fn text<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    column.with_context(|| format!("rows without {name}"))
+}
+
+fn number<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b Int64Array> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column.with_context(|| format!("rows without {name}"))
+}
+
+fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArray> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
+    column.with_context(|| format!("rows without {name}"))
+}
+
+/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones came.
+struct Look<'l> {
+    alloc_id: &'l str,
+    namespace: Option<&'l str>,
+    hour: i64,
+    /// What the new documents show of it.
+    last: Last,
+    /// What was known of it in this hour.
+    entry: Option<&'l Entry>,
+    before: &'l Hour,
+    after: &'l Hour,
+}
+
+impl Look<'_> {
+    /// The entry with the new documents, and the rows that record them.
+    fn settle(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
+        let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
+        let recorded = entry.recorded();
+        let in_hour = |at: &i64| *at >= self.hour;
+        entry.version = entry.version.max(self.last.streamed.filter(|version| in_hour(&version.at)));
+        let now = self.last.any.filter(in_hour);
+        let known = match (self.entry.map_or(Known::Nothing, |entry| entry.last(self.before)), now) {
+            (Known::Nothing, Some(now)) => Known::Exactly(now),
+            (Known::Exactly(at), Some(now)) => Known::Exactly(at.max(now)),
+            (Known::Until(until), Some(now)) if now >= until => Known::Exactly(now),
+            (known, _) => known,
+        };
+        let sure = entry.uncut.max(entry.shown);
+        let (shown_at, missing) = match known {
+            Known::Until(until) => {
+                let first = self.missing_after(Some(until), entry.version);
+                // What lacks it earlier may be the last to lack it, or not.
+                let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
+                (None, if recorded.is_some() { None } else { first.or_else(lacking) })
+            }
+            Known::Nothing | Known::Exactly(_) => {
+                let last = if let Known::Exactly(at) = known { Some(at) } else { None };
+                if let Some(live) = self.last.live.filter(|live| recorded.is_some_and(|missing| *live > missing)) {
+                    let namespace = self.namespace.unwrap_or("default").into();
+                    facts.push(Fact::Sighting { alloc_id: self.alloc_id.into(), namespace, seen_at: live });
+                    entry.uncut = entry.uncut.max(Some(live));
+                }
+                let shown_at = last.or(entry.version.map(|version| version.at));
+                let missing = self.missing_after(last.max(entry.missing_since_unknown.map(|at| at - 1)), entry.version);
+                let told = entry.recorded().zip(entry.missing).map(|(_, at)| (at, entry.missing_index));
+                let is_told = told.is_some_and(|told| {
+                    let is_better = missing.is_some_and(|missing| is_after(missing, entry.version));
+                    sure >= shown_at
+                        && Some(told.0) >= entry.missing_since_unknown
+                        && (is_after(told, entry.version) || !is_better)
+                });
+                (shown_at, missing.filter(|_| !is_told))
+            }
+        };
+        if let Some((at, index)) = missing {
+            entry.add_absence(shown_at, Some(at), index);
+            let alloc_id = self.alloc_id.into();
+            facts.push(Fact::Absence { alloc_id, shown_at, missing_at: Some(at), missing_index: index });
+        } else if exact && shown_at.is_some_and(|at| self.is_last_live(at)) && entry.recorded().is_none() {
+            let told = Entry { version: None, ..entry.clone() }.last(self.after);
+            if shown_at.map(Known::Exactly) != Some(told) {
+                entry.add_absence(shown_at, None, None);
+                let alloc_id = self.alloc_id.into();
+                facts.push(Fact::Absence { alloc_id, shown_at, missing_at: None, missing_index: None });
+            }
+        }
+        entry
+    }
+
+    /// Whether the new documents do not show it terminal at that moment.
+    fn is_last_live(&self, at: i64) -> bool {
+        self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
+    }
+
+    /// The first full listing after a moment; one that shows more than a version, if there is one.
+    fn missing_after(&self, last: Option<i64>, version: Option<Version>) -> Option<(i64, Option<i64>)> {
+        let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
+        let later = || self.after.full.iter().copied().filter(is_later);
+        // Without an index only clocks tell: the server's and the observer's. The views decide.
+        let by_clocks = |(_, index): &(i64, Option<i64>)| {
+            last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
+        };
+        later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
+    }
+
+    /// Whether a document is a full listing of this hour that lacks the allocation, shown last at `now` by the new ones.
+    fn lacks(&self, document: &Document, now: Option<i64>) -> bool {
+        let is_full = document.extent == Extent::Full && document.lists(self.namespace);
+        is_full && hour_of(document.at) == self.hour && now.is_none_or(|now| document.at > now)
+    }
+}
+
+/// Whether a listing shows more than a version that a stream showed: by their indexes, else by their clocks.
+fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
+    match (version, index) {
+        (None, _) => true,
+        (Some(Version { index: Some(version), .. }), Some(index)) => index >= version,
+        (Some(version), _) => at > version.at,
+    }
+}
+
+/// Rows as batches of their tables.
+///
+/// # Errors
+/// Only if a schema and its columns disagree, which is our fault.
+pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
+    let absences: Vec<absences::Row<'_>> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Absence { alloc_id, shown_at, missing_at, missing_index } => Some(absences::Row {
+                region,
+                alloc_id,
+                shown_at: *shown_at,
+                missing_at: *missing_at,
+                missing_index: *missing_index,
+            }),
+            Fact::Sighting { .. } => None,
+        })
+        .collect();
+    let sightings: Vec<sightings::Row<'_>> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Sighting { alloc_id, namespace, seen_at } => {
+                Some(sightings::Row { region, alloc_id, namespace, seen_at: *seen_at })
+            }
+            Fact::Absence { .. } => None,
+        })
+        .collect();
+    let mut batches = Vec::new();
+    for rows in sightings.chunks(ROWS) {
+        let columns = sightings::columns();
+        batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
+    }
+    for rows in absences.chunks(ROWS) {
+        let columns = absences::columns();
+        batches.push((Table::Absences, column::batch(&columns, Table::Absences.schema(), rows.iter())?));
+    }
+    Ok(batches)
+}

@@ -1,0 +1,43 @@
+//! `absences`: which full listing lacks an allocation that was shown before.
+//!
+//! Sightings are cut to the hour. Within that hour these rows tell exactly when an allocation was last shown.
+
+use super::column::{Column, Value, follows, key};
+
+/// One allocation that a full listing lacks, or its exact last sighting where no listing tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// What `--region` says.
+    pub region: &'a str,
+    /// The allocation.
+    pub alloc_id: &'a str,
+    /// When it was last shown before that, in nanoseconds since the epoch.
+    pub shown_at: Option<i64>,
+    /// When the listing was observed, in nanoseconds since the epoch.
+    pub missing_at: Option<i64>,
+    /// X-Nomad-Index of the listing.
+    pub missing_index: Option<i64>,
+}
+
+/// The columns, in order.
+pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+    vec![
+        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.region))),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
+        key(
+            "shown_at",
+            "observed_at of a document that shows it, within the UTC hour of missing_at; null when the documents of that hour do not tell which of them was the last to show it",
+            Value::Moment(|r| r.shown_at),
+        ),
+        key(
+            "missing_at",
+            "observed_at of a full listing of its namespace that lacks it; null when no listing after shown_at lacks it, and shown_at is known to be its last sighting (never in a lake)",
+            Value::Moment(|r| r.missing_at),
+        ),
+        follows(
+            "missing_index",
+            "X-Nomad-Index of that listing; null when not known",
+            Value::Int64(|r| r.missing_index),
+        ),
+    ]
+}

@@ -1,0 +1,388 @@
+//! When allocations were last seen, and whether they vanished: whatever the order of documents, however they are split into
+//! ingests, and whether or not what was known is rebuilt from rows in between, the views say what all documents together
+//! show, or that it is not known.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use alloclog::intake::{self, Absences, Options, Watch};
+use alloclog::presence::{self, Presence};
+use alloclog::query::{self, By, Period, VIEWS, plan};
+use alloclog::source::{self, Source};
+use alloclog::store::Store;
+use alloclog::tables::Table;
+use alloclog::time;
+use anyhow::{Context, ensure};
+use arrow::array::RecordBatch;
+use serde_json::{Value, json};
+
+use crate::simulator::{Random, SECOND};
+
+const HOUR: i64 = 3600 * SECOND;
+/// A full hour.
+const BEGIN: i64 = 1_795_456_800 * SECOND;
+
+/// A status of an allocation, and since when it has it.
+#[derive(Debug, Clone)]
+struct Version {
+    since: i64,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone)]
+struct Allocation {
+    id: String,
+    namespace: &'static str,
+    versions: Vec<Version>,
+    /// When the servers forget it.
+    gone: i64,
+    /// A full listing that lacks it though it is there, as after a cluster was restored to an earlier state and back.
+    hidden: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A full listing of a namespace.
+    Full(&'static str),
+    /// Some allocations.
+    Partial,
+    /// The last version of each allocation within some minutes, from the event stream.
+    Stream,
+}
+
+#[derive(Debug, Clone)]
+struct Document {
+    at: i64,
+    kind: Kind,
+    /// Allocations by number and version.
+    shows: Vec<(usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Case {
+    region: String,
+    allocations: Vec<Allocation>,
+    documents: Vec<Document>,
+    /// Whether listings tell Nomad's index.
+    has_index: bool,
+    /// By how much the server's clock is ahead of the observer's.
+    skew: i64,
+}
+
+/// What must be said of an allocation.
+#[derive(Debug, PartialEq, Eq)]
+struct Truth {
+    vanished: bool,
+    last_seen: i64,
+}
+
+impl Case {
+    fn new(number: u64) -> Case {
+        let mut random = Random::new(number);
+        let second =
+            |random: &mut Random, most: i64| BEGIN + random.between(600, most) * SECOND + random.between(0, 999);
+        let has_index = random.chance(50);
+        // Without an index the two clocks are compared.
+        let skew = if has_index { random.between(-90, 90) * SECOND } else { 0 };
+        let span = *random.pick(&[2400, 2400, 9000]);
+        let mut moments: Vec<i64> = (0..random.between(2, 9)).map(|_| second(&mut random, span)).collect();
+        moments.sort_unstable();
+        moments.dedup();
+        let allocations = (0..random.between(1, 5)).map(|_| {
+            let created = second(&mut random, span) - 300 * SECOND;
+            let mut versions = vec![Version { since: created, status: "pending" }];
+            for status in ["running", *random.pick(&["running", "lost", "complete", "failed"])] {
+                let since = versions.last().map_or(created, |version| version.since) + random.seconds(1.0, 900.0);
+                versions.push(Version { since, status });
+            }
+            let gone = created + random.seconds(30.0, 2500.0);
+            let hidden = random.chance(15).then(|| random.below(moments.len()));
+            let namespace = *random.pick(&["default", "prod"]);
+            Allocation { id: random.uuid(), namespace, versions, gone, hidden }
+        });
+        let allocations: Vec<Allocation> = allocations.collect();
+        let only_full = random.chance(40);
+        let documents = moments.iter().enumerate().map(|(n, at)| {
+            let kinds = [Kind::Full("*"), Kind::Full("*"), Kind::Full("default"), Kind::Full("prod"), Kind::Partial];
+            let kind = match random.below(8) {
+                _ if only_full => *random.pick(&kinds[..4]),
+                7 => Kind::Stream,
+                _ => *random.pick(&kinds),
+            };
+            let mut shows = Vec::new();
+            for (number, allocation) in allocations.iter().enumerate() {
+                let is_there = allocation.versions[0].since <= *at && allocation.gone > *at;
+                let Some(version) = allocation.versions.iter().rposition(|version| version.since <= *at) else {
+                    continue;
+                };
+                let is_shown = match kind {
+                    Kind::Full(namespace) => {
+                        is_there && allocation.hidden != Some(n) && ["*", allocation.namespace].contains(&namespace)
+                    }
+                    Kind::Partial => is_there && random.chance(50),
+                    Kind::Stream => is_there && allocation.versions[version].since > at - 600 * SECOND,
+                };
+                if is_shown {
+                    shows.push((number, version));
+                }
+            }
+            Document { at: *at, kind, shows }
+        });
+        let documents = documents.collect();
+        Case { region: format!("r{number}"), allocations, documents, has_index, skew }
+    }
+
+    /// Nomad's index at a moment.
+    fn index(&self, at: i64) -> i64 {
+        (at - BEGIN) / SECOND + 1000
+    }
+
+    fn modified(&self, (number, version): (usize, usize)) -> i64 {
+        self.allocations[number].versions[version].since + self.skew
+    }
+
+    /// Writes the documents.
+    fn write(&self, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let write = |(n, document): (usize, &Document)| -> anyhow::Result<PathBuf> {
+            let path = directory.join(format!("{}-{n}.json", self.region));
+            let shown = document.shows.iter().map(|shown| self.json(*shown)).collect::<Vec<_>>();
+            let text = match document.kind {
+                Kind::Stream => {
+                    shown
+                        .iter()
+                        .map(|a| {
+                            let event = json!({"Topic": "Allocation", "Type": "AllocationUpdated", "Key": a["ID"],
+                        "Namespace": a["Namespace"], "Index": a["ModifyIndex"], "Payload": {"Allocation": a}});
+                            json!({"Index": a["ModifyIndex"], "Events": [event]}).to_string() + "\n"
+                        })
+                        .collect::<String>()
+                        + "{}\n"
+                }
+                _ => Value::Array(shown).to_string(),
+            };
+            fs::write(&path, text)?;
+            let about = json!({
+                "alloclog": "0", "address": "", "region": "", "observed_at": time::to_rfc3339(document.at),
+                "namespace": if let Kind::Full(namespace) = document.kind { Some(namespace) } else { None },
+                "full_listing": if let Kind::Full(namespace) = document.kind { Some(namespace) } else { None },
+                "nomad_index": Some(self.index(document.at)).filter(|_| self.has_index),
+                "nodes": null,
+            });
+            fs::write(format!("{}.meta.json", path.display()), about.to_string())?;
+            Ok(path)
+        };
+        self.documents.iter().enumerate().map(write).collect()
+    }
+
+    fn json(&self, (number, version): (usize, usize)) -> Value {
+        let allocation = &self.allocations[number];
+        json!({
+            "ID": allocation.id, "Namespace": allocation.namespace, "JobID": "job", "TaskGroup": "group",
+            "Name": "job.group[0]", "ClientStatus": allocation.versions[version].status, "DesiredStatus": "run",
+            "CreateIndex": self.index(allocation.versions[0].since), "CreateTime": self.modified((number, 0)),
+            "ModifyIndex": self.index(allocation.versions[version].since), "ModifyTime": self.modified((number, version)),
+            "TaskStates": null,
+        })
+    }
+
+    /// What all documents together show; nothing of an allocation that none shows.
+    fn truth(&self) -> BTreeMap<&str, Truth> {
+        let shows = |number: usize| {
+            let of = move |document: &&Document| document.shows.iter().any(|(other, _)| *other == number);
+            self.documents.iter().filter(of)
+        };
+        let version = |document: &Document, number: usize| {
+            document.shows.iter().find(|(other, _)| *other == number).map(|(_, version)| *version)
+        };
+        let mut truth = BTreeMap::new();
+        for (number, allocation) in self.allocations.iter().enumerate() {
+            let Some(newest) = shows(number).filter_map(|document| version(document, number)).max() else { continue };
+            let modified = self.modified((number, newest));
+            let is_live = !["lost", "complete", "failed"].contains(&allocation.versions[newest].status);
+            let seen = shows(number).filter(|document| document.kind != Kind::Stream);
+            let last = seen.clone().map(|document| document.at).max();
+            let is_streamed = !seen.clone().any(|document| version(document, number) == Some(newest));
+            let lacks = |document: &&Document| {
+                let Kind::Full(namespace) = document.kind else { return false };
+                let is_newer = if self.has_index {
+                    self.index(document.at) >= self.index(allocation.versions[newest].since)
+                } else {
+                    !is_streamed || document.at > modified
+                };
+                ["*", allocation.namespace].contains(&namespace)
+                    && last.is_none_or(|last| document.at > last)
+                    && is_newer
+            };
+            let vanished = is_live && self.documents.iter().any(|document| lacks(&document));
+            let last_seen = if is_live { last.unwrap_or(0).max(modified) } else { modified };
+            truth.insert(allocation.id.as_str(), Truth { vanished, last_seen });
+        }
+        truth
+    }
+}
+
+/// Rows as a lake or an export keeps them: each once.
+#[derive(Default)]
+struct Rows {
+    met: HashSet<(Table, u128)>,
+    batches: Vec<(Table, RecordBatch)>,
+}
+
+impl Rows {
+    fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        let ids = table.identities(&batch)?;
+        let new: Vec<bool> = ids.into_iter().map(|id| self.met.insert((table, id))).collect();
+        let batch = arrow::compute::filter_record_batch(&batch, &new.into())?;
+        if batch.num_rows() > 0 {
+            self.batches.push((table, batch));
+        }
+        Ok(())
+    }
+}
+
+fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
+    let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
+    let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
+    let watch = Watch { read: &|_| {}, note: &|_| {} };
+    Ok(intake::run(&inputs, options, &watch, &mut |table, batch| rows.add(table, batch))?)
+}
+
+/// What the view says of each allocation: whether it vanished, and when it was last seen.
+fn views(rows: Vec<Rows>) -> anyhow::Result<BTreeMap<String, (Option<bool>, Option<i64>)>> {
+    let directory = tempfile::tempdir()?;
+    let store = Store::at(directory.path());
+    let mut writer = store.writer(Table::ALL)?;
+    for (table, batch) in rows.into_iter().flat_map(|rows| rows.batches) {
+        writer.add(table, batch)?;
+    }
+    writer.finish()?;
+    let view = VIEWS.iter().find(|view| view.name == "allocations").context("the view")?;
+    query::run(&store, &plan::needed(&[view], &By::default())?, Period::default())?;
+    let rows = query::select(&store, "SELECT alloc_id, vanished, last_seen_at_ns FROM allocations")?;
+    let said = rows.iter().map(|row| {
+        (
+            row.text("alloc_id").unwrap_or_default().to_owned(),
+            (row.get("vanished").as_bool(), row.int("last_seen_at_ns")),
+        )
+    });
+    Ok(said.collect())
+}
+
+fn cases() -> u64 {
+    let times: u64 = std::env::var("ALLOCLOG_CASES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    150 * times
+}
+
+/// Says where the views differ from the truth; `unknown` says whether null is an answer.
+fn compare(
+    cases: &[Case],
+    said: &BTreeMap<String, (Option<bool>, Option<i64>)>,
+    unknown: impl Fn(&Case) -> bool,
+) -> anyhow::Result<[usize; 2]> {
+    let (mut known, mut all) = (0, 0);
+    for case in cases {
+        for (id, truth) in case.truth() {
+            let (vanished, last_seen) = said.get(id).with_context(|| format!("{id} is missing"))?;
+            let may_be_unknown = unknown(case);
+            let is_right = vanished.map_or(may_be_unknown, |vanished| vanished == truth.vanished)
+                && last_seen.map_or(may_be_unknown, |last_seen| last_seen == truth.last_seen);
+            ensure!(is_right, "{id}: {vanished:?} {last_seen:?}, not {truth:?}\n{case:#?}");
+            known += usize::from(vanished.is_some() && last_seen.is_some());
+            all += 1;
+        }
+    }
+    Ok([known, all])
+}
+
+#[test]
+fn one_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let cases: Vec<Case> = (0..cases()).map(Case::new).collect();
+    let mut all = Vec::new();
+    for case in &cases {
+        let mut paths = case.write(directory.path())?;
+        Random::new(7).shuffle(&mut paths);
+        let mut rows = Rows::default();
+        take(&paths, &Options { region: case.region.clone(), ..Options::default() }, &mut rows)?;
+        all.push(rows);
+    }
+    let [known, of] = compare(&cases, &views(all)?, |_| false)?;
+    ensure!(known == of && of > 100);
+    Ok(())
+}
+
+/// Ingests the documents of every case in any order, some of them twice, in any number of runs.
+fn ingested(
+    seed: u64,
+    forgets: u32,
+    in_order: bool,
+) -> anyhow::Result<(Vec<Case>, BTreeMap<String, (Option<bool>, Option<i64>)>)> {
+    let directory = tempfile::tempdir()?;
+    let cases: Vec<Case> = (0..cases()).map(|number| Case::new(seed * 1_000_000 + number)).collect();
+    let mut all = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let mut random = Random::new(seed + number as u64);
+        let mut paths = case.write(directory.path())?;
+        if !in_order {
+            paths.extend_from_within(..paths.len() / 3);
+            random.shuffle(&mut paths);
+        }
+        let options = Options { region: case.region.clone(), absences: Absences::Left, ..Options::default() };
+        let (mut rows, mut presence) = (Rows::default(), Presence::default());
+        let mut left = paths.as_slice();
+        while !left.is_empty() {
+            let (run, rest) = left.split_at(random.between(1, 3).min(left.len() as i64) as usize);
+            left = rest;
+            if random.chance(forgets) {
+                presence = Presence::default();
+                rows.batches.iter().try_for_each(|(table, batch)| presence.take(*table, batch))?;
+            }
+            let summary = take(run, &options, &mut rows)?;
+            let facts = presence.add(&case.region, &summary.shown, false);
+            for (table, batch) in presence::batches(&case.region, &facts)? {
+                rows.add(table, batch)?;
+            }
+        }
+        all.push(rows);
+    }
+    Ok((cases, views(all)?))
+}
+
+fn has_only(case: &Case, wanted: fn(Kind) -> bool) -> bool {
+    case.documents.iter().all(|document| wanted(document.kind))
+}
+
+#[test]
+fn full_listings_in_any_order_tell_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
+    for seed in 1..4 {
+        let (cases, said) = ingested(seed, 50, false)?;
+        let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
+        let [known, of] = compare(&cases, &said, unknown)?;
+        println!("{known} of {of} known");
+        ensure!(known * 10 > of * 7, "{known} of {of} known");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_remembered_tells_more() -> anyhow::Result<()> {
+    let (cases, said) = ingested(9, 0, true)?;
+    let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
+    let [known, of] = compare(&cases, &said, unknown)?;
+    println!("{known} of {of} known");
+    ensure!(known * 10 > of * 8, "{known} of {of} known");
+    Ok(())
+}
+
+/// A moment within the hours that cases are made of.
+#[test]
+fn cases_have_all_that_matters() -> anyhow::Result<()> {
+    let cases: Vec<Case> = (0..150).map(Case::new).collect();
+    let truths: Vec<Truth> = cases.iter().flat_map(|case| case.truth().into_values()).collect();
+    let vanished = truths.iter().filter(|truth| truth.vanished).count();
+    ensure!(vanished > 50 && truths.len() - vanished > 50, "{vanished} of {} vanished", truths.len());
+    let hours = |case: &Case| case.documents.iter().map(|document| document.at / HOUR).collect::<HashSet<_>>().len();
+    ensure!(cases.iter().any(|case| hours(case) > 1) && cases.iter().any(|case| hours(case) == 1));
+    Ok(())
+}
