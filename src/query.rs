@@ -253,7 +253,7 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
     // An observation at the end of a period shows what came before it.
     let sql = format!(
         "SELECT COUNT(*) AS n FROM snapshots WHERE observed_at_ns IS NULL OR (observed_at_ns >= {since} AND \
-         observed_at_ns <= {until})"
+         observed_at_ns <= {until} AND {TRUSTED})"
     );
     let found = select(store, &sql)?.first().and_then(|row| row.int("n")).unwrap_or(0);
     if found > 0 {
