@@ -22,8 +22,8 @@ DOCUMENTS = [
     LAKES / "quoting.json",
     SAMPLES / "stream.ndjson.zst",
 ]
-# Rows of format 1 lack the hash of their texts.
-NOT_SAID = {"text_hash", *stored.OF_ARRIVAL, *stored.NEW, "source"}
+# Rows of format 1 lack what came with format 2; of sightings, the namespace did.
+NOT_SAID = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
 
 
 def masked(value):
@@ -35,7 +35,8 @@ def masked(value):
 
 def said(table, columns):
     """The rows of an Arrow table by what they say, with how often each is there."""
-    columns = sorted(set(columns) - NOT_SAID)
+    columns = set(columns) - NOT_SAID
+    columns = sorted(columns - {"namespace"} if "seen_at_ns" in columns else columns)
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
     return collections.Counter(tuple(map(masked, row)) for row in rows)
 

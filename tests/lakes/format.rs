@@ -221,7 +221,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
     let error = parsed_by_format_1(batches(&lake).last().unwrap()).unwrap_err().to_string();
     assert!(error.contains("the lake now has format 2: use a newer alloclog"), "{error}");
     // One that compacts already looks at no batch again, but at the protocol before each commit: it knows writer 2.
-    for table in ORDER {
+    for table in ORDER.into_iter().filter(|table| since(*table) == 1) {
         let log = lake.objects.list(&format!("{}/_delta_log", table.name())).unwrap();
         let last = lake.objects.need(&log.last().unwrap().name).unwrap();
         let actions: Vec<Value> = serde_json::Deserializer::from_slice(&last).into_iter().map(Result::unwrap).collect();
