@@ -157,7 +157,7 @@ impl Select<'_> {
                     // Halves of a double go to the even number, of a decimal away from zero.
                     let whole = if is_decimal { x.round() } else { x.round_ties_even() };
                     // 2^63 is the first double beyond the largest integer.
-                    let fits = whole >= -9_223_372_036_854_775_808.0 && whole < 9_223_372_036_854_775_808.0;
+                    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole);
                     if fits && (least..=most).contains(&(whole as i64)) {
                         Ok(Some(whole as i64))
                     } else if is_try {
@@ -317,6 +317,6 @@ fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse::<i64>().ok().or_else(|| {
         let x = text.parse::<f64>().ok()?.round();
-        (x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0).then_some(x as i64)
+        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x).then_some(x as i64)
     })
 }

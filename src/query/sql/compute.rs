@@ -100,12 +100,15 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
     left.map_many(compute, &[right], field(Kind::Float))
 }
 
+/// A function of a text; `None` is a null.
+type TextFunction<T> = Box<dyn Fn(&str) -> PolarsResult<Option<T>> + Send + Sync>;
+
 /// What is computed of a text.
 pub enum OfText {
-    Int(Box<dyn Fn(&str) -> PolarsResult<Option<i64>> + Send + Sync>),
-    Float(Box<dyn Fn(&str) -> PolarsResult<Option<f64>> + Send + Sync>),
-    Bool(Box<dyn Fn(&str) -> PolarsResult<Option<bool>> + Send + Sync>),
-    Text(Box<dyn Fn(&str) -> PolarsResult<Option<String>> + Send + Sync>),
+    Int(TextFunction<i64>),
+    Float(TextFunction<f64>),
+    Bool(TextFunction<bool>),
+    Text(TextFunction<String>),
 }
 
 /// A value of a text, where it is known.
