@@ -274,7 +274,8 @@ impl Presence {
         let named = shown.allocations.iter().map(|(id, (namespace, last))| (id, Some(namespace), *last));
         let lacking = lacking.iter().map(|id| (id, None, Last::default()));
         let mut facts = Vec::new();
-        let mut known: HashMap<(i64, Option<Box<str>>), (Hour, Hour)> = HashMap::new();
+        // What the documents of an hour say of a namespace, before and with those that are added.
+        let mut known = HashMap::new();
         for (alloc_id, namespace, last) in named.chain(lacking) {
             let entry = region.allocations.get(alloc_id);
             let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
