@@ -203,10 +203,10 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64,
     let replay = Replay::new(&stream(), within(), remembered, &[]);
     let agent = serve(&replay);
     let mut random = Random::new(seed);
-    let all = misfortunes(&mut random, within(), agent_goes);
+    let plan = misfortunes(&mut random, within(), agent_goes);
     let mut service = Service::start(desk, name, &agent.address, &["--stream"]);
     let began = Instant::now();
-    for (at, misfortune) in all {
+    for (at, misfortune) in plan {
         while began.elapsed() < at {
             service.look();
             thread::sleep(Duration::from_millis(10));
