@@ -269,7 +269,11 @@ fn a_column_of_a_newer_program_outlives_a_compaction() {
     let state = delta::state(&lake.objects, table).unwrap();
     let add = state.files.values().next().unwrap();
     let mut batches = Vec::new();
-    files::read_whole(&lake.objects, table, add, &mut |batch| Ok(batches.push(widened(&batch)))).unwrap();
+    files::read_whole(&lake.objects, table, add, &mut |batch| {
+        batches.push(widened(&batch));
+        Ok(())
+    })
+    .unwrap();
     let wide = files::concat(table, batches).unwrap();
     let mut writer = files::Writer::new(&lake.objects, table, 0);
     writer.set_columns(&wide.schema());

@@ -249,7 +249,10 @@ fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result
 }
 
 /// What the view says of each allocation: whether it vanished, and when it was last seen.
-fn views(rows: Vec<Rows>) -> anyhow::Result<BTreeMap<String, (Option<bool>, Option<i64>)>> {
+type Views = BTreeMap<String, (Option<bool>, Option<i64>)>;
+
+/// Computes the view over these rows.
+fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     let directory = tempfile::tempdir()?;
     let store = Store::at(directory.path());
     let mut writer = store.writer(Table::ALL)?;
@@ -275,11 +278,7 @@ fn cases() -> u64 {
 }
 
 /// Says where the views differ from the truth; `unknown` says whether null is an answer.
-fn compare(
-    cases: &[Case],
-    said: &BTreeMap<String, (Option<bool>, Option<i64>)>,
-    unknown: impl Fn(&Case) -> bool,
-) -> anyhow::Result<[usize; 2]> {
+fn compare(cases: &[Case], said: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
     let (mut known, mut all) = (0, 0);
     for case in cases {
         for (id, truth) in case.truth() {
@@ -313,11 +312,7 @@ fn one_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
 }
 
 /// Ingests the documents of every case in any order, some of them twice, in any number of runs.
-fn ingested(
-    seed: u64,
-    forgets: u32,
-    in_order: bool,
-) -> anyhow::Result<(Vec<Case>, BTreeMap<String, (Option<bool>, Option<i64>)>)> {
+fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case>, Views)> {
     let directory = tempfile::tempdir()?;
     let cases: Vec<Case> = (0..cases()).map(|number| Case::new(seed * 1_000_000 + number)).collect();
     let mut all = Vec::new();
