@@ -146,7 +146,8 @@ fn without_a_leader_only_what_may_be_stale_is_answered() {
     let began = Instant::now();
     let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out", "--stale"]).ends(0);
     assert!(!ran.err.contains("warning") && began.elapsed() < Duration::from_secs(3), "{}", ran.err);
-    assert_eq!(desk.ledger("out")[0]["is_full_listing"], true);
+    // A server without a leader may be behind: what it lacks may be there.
+    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
     desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "one", "--stale", "--namespace", "prod"])
         .ends(0);
     desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &agent.address]).ends(1).says("--stale");
