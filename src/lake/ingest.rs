@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
 use tempfile::TempDir;
 
 use super::lost::{self, Counter, Lost, Restarts};
@@ -176,6 +177,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
         let mut presence = seen.presence.clone();
         let facts = presence.add(&kept.region, &kept.shown, false);
         let facts = presence::batches(&kept.region, &facts)?;
+        look_up(lake, seen, |table| Ok(of_table(&facts, table))).context(NOTHING_COMMITTED)?;
         let (tables, mut added, new, restarts) = write(lake, seen, kept, &facts, number).context(NOTHING_COMMITTED)?;
         if tables.is_empty() {
             return Ok(added);
@@ -216,7 +218,7 @@ fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
     // Columns are there before the files that have them.
     lake.evolve(&mut seen.about.heads)?;
-    look_up(lake, seen, kept)?;
+    look_up(lake, seen, |table| parquet::read(&kept.store.path(table.name())))?;
     labels::look_up(lake, seen, kept)?;
     look_at_hours(lake, seen, kept)
 }
@@ -243,8 +245,10 @@ fn write(
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
         let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
         let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
-        let facts = facts.iter().filter(|(other, _)| *other == table).map(|(_, batch)| Ok(batch.clone()));
-        for batch in parquet::read(&kept.store.path(table.name()))?.chain(facts) {
+        // The rows of the run are distinct; one that records an absence may be a row of the run, too.
+        let has_facts = facts.iter().any(|(other, _)| *other == table);
+        let mut in_batch: HashSet<u128> = HashSet::new();
+        for batch in parquet::read(&kept.store.path(table.name()))?.chain(of_table(facts, table)) {
             let batch = batch?;
             let ids = table.identities(&batch)?;
             let times = files::times(table, &batch);
@@ -255,7 +259,7 @@ fn write(
             }
             let is_idle = idle(&batch, kept.ledger, &of_document, &counts)?;
             for ((id, time), is_idle) in ids.into_iter().zip(times).zip(is_idle) {
-                let is_new = !is_idle && !seen.meet(table, id, now);
+                let is_new = !is_idle && !seen.meet(table, id, now) && (!has_facts || in_batch.insert(id));
                 wanted.push(is_new);
                 if let Some(counted) = counted {
                     while kept.documents.get(document).is_some_and(|document| document.until[counted] <= row) {
@@ -364,13 +368,25 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks up in the tables those rows that what has been seen does not tell of, and adds what is found to it.
-fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
+/// The batches of a table among those of several.
+fn of_table<'b>(
+    batches: &'b [(Table, RecordBatch)],
+    table: Table,
+) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'b {
+    batches.iter().filter(move |(other, _)| *other == table).map(|(_, batch)| Ok(batch.clone()))
+}
+
+/// Looks up in the tables those of the rows of each table that the cache cannot tell of, and adds what is found to the
+/// cache.
+fn look_up<B>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> anyhow::Result<B>) -> anyhow::Result<()>
+where
+    B: Iterator<Item = Result<RecordBatch, ArrowError>>,
+{
     let now = seen::this_hour();
     for table in super::ORDER {
         let mut unsure: HashSet<u128> = HashSet::new();
         let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
-        for batch in parquet::read(&kept.store.path(table.name()))? {
+        for batch in rows(table)? {
             let batch = batch?;
             let ids = table.identities(&batch)?;
             for (id, time) in ids.into_iter().zip(files::times(table, &batch)) {
