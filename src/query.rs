@@ -1,6 +1,6 @@
 //! Runs the views of `queries/` on embedded polars, over the Parquet files of a store, and answers users' queries over both.
 //!
-//! The views are SQL that any engine runs, and go through the engine's own SQL; a user's query is planned by [`sql`], which
+//! The views are SQL that any engine runs, and go through the engine's own SQL; a user's query is planned by `sql`, which
 //! knows where the engine's SQL answers otherwise than the standard.
 //!
 //! A view that others need is computed before they read it and written to the store, or kept in memory if it is small and

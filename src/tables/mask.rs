@@ -1,7 +1,7 @@
 //! Masking of secrets, in two stages, wherever a text of the cluster is kept: messages quote URLs and commands.
 //!
 //! The first stage, [`credentials`], knows credentials in URLs. It never changes, since the identities of rows depend on
-//! its output. The second, [`super::secrets`], knows more, and may change in every version. [`text`] and [`details`]
+//! its output. The second, `secrets`, knows more, and may change in every version. [`text`] and [`details`]
 //! are both.
 //!
 //! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only
