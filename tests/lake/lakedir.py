@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
-from stored import NEW, STORED, counted, environment
+from stored import NEW, OF_DOCUMENTS, STORED, counted, environment
 
 DAY = 24 * 3600
 
@@ -22,7 +22,7 @@ def truth_rows(export):
 
 def rows(export):
     """The rows of each table of an export, with how often each is there."""
-    return {table: counted(pq.read_table(export / f"{table}.parquet")) for table in STORED}
+    return {table: counted(pq.read_table(export / f"{table}.parquet")) for table in OF_DOCUMENTS}
 
 
 def difference(export, truth):

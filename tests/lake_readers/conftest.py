@@ -22,7 +22,8 @@ NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "j
 
 @dataclass
 class Past:
-    """A lake, the documents that went into it, in order, and the tables that an export of them gives."""
+    """A lake, the documents that went into it, in order, and its tables: what an export of the documents gives, and of
+    `absences`, of which a lake knows less, what we read from the lake."""
 
     lake: Path
     documents: list
@@ -53,6 +54,8 @@ def past(program, tmp_path_factory):
     directory = tmp_path_factory.mktemp("past")
     lake = directory / "lake"
     others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]
+    # Of these, only its listings are full.
+    others.append("debug/nomad-debug-2026-11-23-183148Z.tar.gz")
     documents = parts(directory) + [SAMPLES / name for name in others]
     assert len(documents) > 100
     for document in documents[:60]:
@@ -62,7 +65,9 @@ def past(program, tmp_path_factory):
     for document in documents[60:]:
         program.ingest(lake, document)
     assert (lake / "snapshots/_delta_log/_last_checkpoint").exists()
-    return Past(lake, documents, program.export(directory / "export", *documents))
+    truth = program.export(directory / "export", *documents)
+    truth["absences"] = program.export(directory / "of-lake", lake)["absences"]
+    return Past(lake, documents, truth)
 
 
 @pytest.fixture(scope="session")

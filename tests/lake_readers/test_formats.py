@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import stored
 from engines import ENGINES
-from stored import STORED
+from stored import OF_DOCUMENTS, STORED
 
 LAKES = Path(__file__).resolve().parents[1] / "lakes"
 SAMPLES = LAKES.parents[1] / "samples"
@@ -79,7 +79,7 @@ def normal(table, like):
     return table.select(columns).cast(pa.schema([like.schema.field(name) for name in columns]))
 
 
-@pytest.mark.parametrize("table", STORED)
+@pytest.mark.parametrize("table", OF_DOCUMENTS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_sees_the_rows_as_they_were_written(written, truth, engine, table):
     if not (written / table).exists():
@@ -88,7 +88,7 @@ def test_an_engine_sees_the_rows_as_they_were_written(written, truth, engine, ta
     assert said(found, found.column_names) == said(truth[table], found.column_names)
 
 
-@pytest.mark.parametrize("table", STORED)
+@pytest.mark.parametrize("table", OF_DOCUMENTS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_sees_the_rows_and_the_new_columns_after_the_upgrade(upgraded, truth, engine, table):
     found = read(engine, upgraded, table)

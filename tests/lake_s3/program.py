@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import stored
 from server import BUCKET
-from stored import STORED, counted
+from stored import OF_DOCUMENTS, counted
 
 SECRET = "marker-of-the-secret-key"
 TOKEN = "marker-of-the-session-token"
@@ -56,13 +56,13 @@ class Program:
     def exported(self, *sources):
         """The stored rows of sources, as an export gives them."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
-            self.run("export", "-q", *sources, "--table", ",".join(STORED), "-o", directory)
-            return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in STORED}
+            self.run("export", "-q", *sources, "--table", ",".join(OF_DOCUMENTS), "-o", directory)
+            return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in OF_DOCUMENTS}
 
     def holds(self, truth, word="is whole"):
         """Asserts that a check finds nothing wrong, in these words, and that the lake has these rows."""
         _, said = self.run("lake", "check", self.lake)
         assert word in said
         found = self.exported(self.lake)
-        for name in STORED:
+        for name in OF_DOCUMENTS:
             assert found[name] == truth[name], name

@@ -12,7 +12,7 @@ import deltalake
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import s3_backends
-from stored import STORED
+from stored import OF_DOCUMENTS
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "lakes"
@@ -76,11 +76,11 @@ class Server:
 
     def row_counts(self, prefix):
         """How many rows delta-rs reads from each table, files and all."""
-        return {name: self.table(prefix, name).to_pyarrow_table().num_rows for name in STORED}
+        return {name: self.table(prefix, name).to_pyarrow_table().num_rows for name in OF_DOCUMENTS}
 
     def live_rows(self, prefix):
         """How many rows the logs say there are, by delta-rs, also where a file is gone."""
-        return {name: self.table(prefix, name).count() for name in STORED}
+        return {name: self.table(prefix, name).count() for name in OF_DOCUMENTS}
 
     def age(self, prefix, days):
         """Lets what lies below a prefix be older by the clock of the server."""

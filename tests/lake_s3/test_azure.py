@@ -86,9 +86,9 @@ def test_a_lake_in_azure_lives(program, azurite, container, listings, tmp_path):
     assert "merged" in said
     program.holds(truth)
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
-    assert {table["table"]: table["rows"] for table in info["tables"]} == {
-        name: rows.total() for name, rows in truth.items()
-    }
+    counts = {table["table"]: table["rows"] for table in info["tables"]}
+    # No document here is a full listing.
+    assert counts == {"absences": 0} | {name: rows.total() for name, rows in truth.items()}
     counted = program.run("query", "SELECT count(*) AS n FROM task_events", program.lake, "--format", "csv")[0]
     assert counted.split() == ["n", str(truth["task_events"].total())]
     program.run("lake", "vacuum", program.lake)

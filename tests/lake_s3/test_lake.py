@@ -19,7 +19,8 @@ def test_a_lake_in_a_bucket_lives(program, listings, truth):
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     assert (info["batches"], info["unfinished"]) == (6, 0)
     counts = {name: rows.total() for name, rows in truth[6].items()}
-    assert {table["table"]: table["rows"] for table in info["tables"]} == counts
+    # No listing is known to be full.
+    assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0} | counts
 
     of_lake, of_sources = (
         json.loads(program.run("report", "--format", "json", *sources)[0]) for sources in ([program.lake], listings)

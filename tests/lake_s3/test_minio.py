@@ -20,7 +20,7 @@ from program import AWS, SECRET
 from proxy import Proxy, straight
 from racing import exactly_one_wins
 from server import BUCKET
-from stored import STORED
+from stored import OF_DOCUMENTS
 
 MINIO = os.environ.get("MINIO_BIN", "")
 pytestmark = pytest.mark.skipif(not os.access(MINIO, os.X_OK), reason="MINIO_BIN does not name MinIO's minio")
@@ -72,7 +72,7 @@ class Minio:
     def row_counts(self, lake):
         """How many rows delta-rs reads from each table."""
         options = AWS | {"AWS_ENDPOINT_URL": "http://{}:{}".format(*self.address), "AWS_ALLOW_HTTP": "true"}
-        tables = {name: deltalake.DeltaTable(f"{lake}/{name}", storage_options=options) for name in STORED}
+        tables = {name: deltalake.DeltaTable(f"{lake}/{name}", storage_options=options) for name in OF_DOCUMENTS}
         return {name: table.to_pyarrow_table().num_rows for name, table in tables.items()}
 
 
