@@ -5,8 +5,9 @@
 -- Restarts are counted by Nomad's counter, so that lost events do not hide them (restart_log): one that was seen lies
 -- in the hour if its event does, those that were not seen if all of them surely happened within it. What may have
 -- happened before as well is in restarts_at_most alone: the rise of a counter since a version that is older than the
--- hour. Of a task without a counter, or whose client lost its state, the events of the hour count. The period does not
--- cut. Tasks that are dead come last.
+-- hour. Those that were not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest
+-- observation. Of a task without a counter, or whose client lost its state, the events of the hour count. The period
+-- does not cut. Tasks that are dead come last.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it
@@ -48,7 +49,8 @@ WITH hours AS (
          CASE WHEN r.is_seen OR r.not_before_ns >= n.hour_ago_ns THEN r.number ELSE 0 END AS sure_number
   FROM restart_log AS r
   JOIN hours AS n ON n.region = r.region
-  WHERE r.restarted_at_ns >= n.hour_ago_ns
+  -- Those that were not seen and have no date were counted by the newest observation, so none is later.
+  WHERE r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen)
 ), recent_restarts AS (
   SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,
          MIN(CASE WHEN is_seen = 1 THEN restarted_at END) AS first_at,

@@ -76,6 +76,19 @@ def test_the_last_restart_may_be_of_the_hour(ask, history):
     assert restarts_last_hour(ask, history) is None
 
 
+def test_lost_restarts_without_a_date_lie_between_the_creation_and_the_newest_observation(ask_one):
+    """Versions before Nomad 0.7.1 have no time."""
+    for created, surely in (NOW - 600, 40), (NOW - 2 * HOUR, 3):
+        history = History()
+        history.allocation(created_at_ns=ns(created), modified_at_ns=None)
+        history.listing(NOW)
+        shown = restarting(30, 20, 10)
+        history.state(shown, restarts=40, modified_at_ns=None)
+        row = ask_one(history, "crash_loops")
+        assert (row["restarts_last_hour"], row["restarts_at_most"]) == (surely, 40)
+        assert (row["since_at"], row["seen_since_at"]) == (None, time(NOW - 30))
+
+
 def test_where_the_beginning_is_lost_it_is_seen_since(ask_one):
     history = History()
     history.allocation(created_at_ns=ns(NOW - 3000))

@@ -345,6 +345,9 @@ def of_crash_loops(known, rows):
     for key in uncounted(known, rows) & set(number):
         number[key] = max(number[key], truth.get(key, 0))
     put(found, "crash_loops.restarts_last_hour", number, truth)
+    # A bound claims that there were no more.
+    most = {k: r["restarts_at_most"] for k, r in claimed.items()}
+    put(found, "crash_loops.restarts_at_most", {k: m if m is None else min(m, truth.get(k, 0)) for k, m in most.items()}, truth)
     put(found, "crash_loops.last_class", {k: None if r["last_class"] == "unknown" else r["last_class"] for k, r in claimed.items()}, classes)
     return found
 
