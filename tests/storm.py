@@ -5,6 +5,10 @@ as many. Thousands, over as many lakes as it takes:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake_s3/test_random_kills.py
+
+tests/lake_s3/test_kills.py kills an ingest at every third of its changes, and at each from a thousand on:
+
+    ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=1000 .venv/bin/python -m pytest tests/lake_s3/test_kills.py
 """
 
 import math
@@ -15,6 +19,7 @@ import subprocess
 import threading
 
 KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
+STEP = 1 if KILLS >= 1000 else 3
 # A third is for one writer after another, one for each of these numbers of writers at once; so many to a test.
 WRITERS = [2, 8]
 KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))

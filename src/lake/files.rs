@@ -30,6 +30,8 @@ const FILE_ROWS: u64 = 1_000_000;
 /// Bounds of texts shorter than this, in bytes, were not cut off: our files keep 64 bytes, other engines at least 16
 /// characters.
 const CUT_BOUND: usize = 16;
+/// A greatest value of texts: Spark, too, puts the greatest character where it cuts a text off.
+const GREATEST_TEXT: &str = "\u{10FFFF}";
 /// As many files are written at a time; a first ingest may bring events of many days.
 const OPEN_FILES: usize = 64;
 
@@ -201,10 +203,6 @@ pub fn day(add: &Add) -> Option<i32> {
 fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     for (i, field) in schema.fields().iter().enumerate() {
-        // The log and the batches outlive a file whose texts are masked anew.
-        if is_free_text(field.name()) {
-            continue;
-        }
         let groups: Option<Vec<&Statistics>> =
             metadata.row_groups().iter().map(|group| group.column(i).statistics()).collect();
         let Some(groups) = groups else { continue };
@@ -223,12 +221,25 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         least.extend(min.map(|min| (field.name().clone(), min.clone())));
         greatest.extend(max.map(|max| (field.name().clone(), max.clone())));
     }
-    json!({
+    without_texts(json!({
         "numRecords": metadata.file_metadata().num_rows(),
         "minValues": least,
         "maxValues": greatest,
         "nullCount": nulls,
-    })
+    }))
+}
+
+/// Statistics with bounds of free texts that tell nothing of them: the log and the batches outlive a file whose texts are
+/// masked anew. Without any bounds, delta-rs (1.6) would skip the file whatever text is asked for.
+fn without_texts(mut stats: Value) -> Value {
+    for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
+        if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
+            // A greatest text may be greater only if it begins with that character, too.
+            values.retain(|column, value| !is_free_text(column) || value.as_str() <= Some(GREATEST_TEXT));
+            values.iter_mut().filter(|(column, _)| is_free_text(column)).for_each(|(_, value)| *value = json!(bound));
+        }
+    }
+    stats
 }
 
 /// The bounds of a column in a row group, as Delta writes them; `None` where no value has any. Bounds of text may be cut
@@ -286,15 +297,9 @@ fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
 
-/// What is known of a file's columns, but for the bounds of free texts: files of format 1 have these.
+/// What is known of a file's columns, without free texts: the bounds in files of format 1 are texts.
 pub fn stats_without_texts(add: &Add) -> Value {
-    let mut stats = add.stats();
-    for bounds in ["minValues", "maxValues"] {
-        if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
-            values.retain(|column, _| !is_free_text(column));
-        }
-    }
-    stats
+    without_texts(add.stats())
 }
 
 /// The one text that a column has in all rows of a file; `None` when there are several, or that is not known.
