@@ -98,7 +98,8 @@ def follows(command, environment):
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     said = run.stderr.readline()
     run.terminate()
-    assert "no Nomad agent listens at http://127.0.0.1:1; asking again" in said + run.stderr.read()
+    said += run.stderr.read()
+    assert "no Nomad agent listens at http://127.0.0.1:1; NOMAD_ADDR or --address names another; asking again" in said
     assert run.wait(60) == 0
 
 

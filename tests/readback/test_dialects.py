@@ -43,7 +43,8 @@ def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster,
     views = names_of_views(program)
     lake = tmp_path / "lake"
     program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", ",".join(views))
+    # Of the lake, not of the documents: stored rows may leave open which document showed an allocation last.
+    program.run("export", "-q", lake, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:
         ours = pq.read_table(tmp_path / "views" / f"{view}.parquet")
