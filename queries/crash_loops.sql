@@ -3,11 +3,12 @@
 -- One row is one task that was surely restarted three times or more within the hour before the newest observation of
 -- its region.
 -- Restarts are counted by Nomad's counter, so that lost events do not hide them (restart_log): one that was seen lies
--- in the hour if its event does, those that were not seen if all of them surely happened within it. What may have
--- happened before as well is in restarts_at_most alone: the rise of a counter since a version that is older than the
--- hour. Those that were not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest
--- observation. Of a task without a counter, or whose client lost its state, the events of the hour count. The period
--- does not cut. Tasks that are dead come last.
+-- in the hour if its event does and no version that is an hour old or more counts it, as one does where the client's
+-- clock is ahead; those that were not seen if all of them surely happened within it. What may have happened before as
+-- well is in restarts_at_most alone: the rise of a counter since a version that is older than the hour. Those that were
+-- not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest observation. Of a
+-- task without a counter, or whose client lost its state, the events of the hour count. The period does not cut. Tasks
+-- that are dead come last.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it
@@ -42,6 +43,14 @@
 WITH hours AS (
   SELECT region, observed_at_ns - 3600000000000 AS hour_ago_ns
   FROM observations
+), counted_before AS (
+  SELECT h.region, h.alloc_id, h.task, MAX(h.restarts) AS counted
+  FROM task_state_history AS h
+  JOIN hours AS n ON n.region = h.region
+  JOIN coverage AS c ON c.region = h.region AND c.alloc_id = h.alloc_id AND c.task = h.task
+  WHERE h.restarts IS NOT NULL AND NOT h.placeholder AND h.modified_at_ns <= n.hour_ago_ns
+    AND c.lost_restarts IS NOT NULL
+  GROUP BY h.region, h.alloc_id, h.task
 ), recent AS (
   SELECT r.region, r.alloc_id, r.task, r.attempt, r.restarted_at, r.restarted_at_ns, r.number,
          COALESCE(r.not_before_ns, 0) AS not_before_ns,
@@ -49,8 +58,11 @@ WITH hours AS (
          CASE WHEN r.is_seen OR r.not_before_ns >= n.hour_ago_ns THEN r.number ELSE 0 END AS sure_number
   FROM restart_log AS r
   JOIN hours AS n ON n.region = r.region
-  -- Those that were not seen and have no date were counted by the newest observation, so none is later.
-  WHERE r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen)
+  LEFT JOIN counted_before AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
+  -- Those that were not seen and have no date were counted by the newest observation, so none is later. The first
+  -- restart ends attempt 1, and is the first to be counted.
+  WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
+    AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
 ), recent_restarts AS (
   SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,
          MIN(CASE WHEN is_seen = 1 THEN restarted_at END) AS first_at,

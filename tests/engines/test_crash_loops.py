@@ -151,6 +151,15 @@ class TestBaseline:
         assert restarts_last_hour(ask, history) == 3
 
 
+    def test_a_clock_that_is_ahead_makes_no_old_restart_new(self, ask, history):
+        shown = restarting(HOUR - 50, HOUR - 100, HOUR - 200)
+        state(history, HOUR + 30, 3, shown)
+        state(history, 10, 3, shown)
+        assert restarts_last_hour(ask, history) is None
+        state(history, 5, 6, shown + restarting(300, 200, 100))
+        assert restarts_last_hour(ask, history) == 3
+
+
 class TestWithoutTrust:
     def test_without_a_counter_the_events_of_the_hour_count(self, ask, history):
         state(history, 10, None, restarting(HOUR + 1, HOUR, 300, 200, 100))

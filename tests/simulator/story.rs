@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::simulator::cluster::Allocation;
 use crate::simulator::event::{Cause, Class, Meaning};
 use crate::simulator::life::{Life, Lived, State};
-use crate::simulator::truth::{TaskKey, Truth};
+use crate::simulator::truth::{TaskKey, Truth, Window};
 use crate::simulator::version::Version;
 
 /// One task and its past.
@@ -22,8 +22,18 @@ pub struct Story<'a> {
     pub seen: Vec<bool>,
     /// Of each, whether one window shows it beside the one before, so that nothing can have been between.
     joined: Vec<bool>,
-    /// The versions in view, oldest first: when each was written, and its counter.
-    pub counters: Vec<(i64, i64)>,
+    /// The versions in view that tell its counter, oldest first.
+    pub counters: Vec<Counter>,
+}
+
+/// What one version in view tells of a task's restarts.
+pub struct Counter {
+    /// When the version was written.
+    pub at: i64,
+    pub restarts: i64,
+    last_restart: Option<i64>,
+    /// When the first event of its window happened, as written.
+    first_event: i64,
 }
 
 /// An event that ended a run or a setup badly.
@@ -71,11 +81,22 @@ impl<'a> Truth<'a> {
                 state: step.map(|step| life.steps[step].state.clone()).unwrap_or_default(),
                 joined: (0..end).map(joins).collect(),
                 seen,
-                counters: windows.iter().filter_map(|w| Some((w.modified_at, w.restarts?))).collect(),
+                counters: windows.iter().filter_map(|w| Counter::of(w, life)).collect(),
             };
             ((allocation.id.clone(), life.task.clone()), story)
         });
         stories.collect()
+    }
+}
+
+impl Counter {
+    fn of(window: &Window, life: &Life) -> Option<Self> {
+        Some(Self {
+            at: window.modified_at,
+            restarts: window.restarts?,
+            last_restart: window.last_restart,
+            first_event: window.time(&life.events[window.events.start].event),
+        })
     }
 }
 
@@ -132,15 +153,26 @@ impl Story<'_> {
         restarts.collect()
     }
 
-    /// When each restart counts: by the clock of its event if that is in view, else when the first version in view that
-    /// counts it was written.
+    /// When each restart counts: by the clock of its event if that is in view, else by what is known of it.
     pub fn restart_times(&self) -> Vec<i64> {
-        let times = self.restarts().into_iter().enumerate().filter_map(|(before, (event, _))| {
-            let counting = self.counters.iter().find(|(_, counter)| *counter > before as i64);
-            let event = self.seen[event].then(|| self.life.events[event].event.time);
-            event.or(counting.map(|(at, _)| *at))
+        let times = self.restarts().into_iter().zip(1..).filter_map(|((event, _), number)| {
+            let time = self.seen[event].then(|| self.life.events[event].event.time);
+            time.or_else(|| self.known_by(number))
         });
         times.collect()
+    }
+
+    /// When the restart of this number, of which no event is in view, had happened at the latest: by the first version in
+    /// view that counts it, or earlier by the last restart that this one tells, or the first event of its window, which
+    /// comes after the restart. A client's time is taken only if it lies after the version before, which counts fewer, or
+    /// the creation.
+    fn known_by(&self, number: i64) -> Option<i64> {
+        let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
+        let counter = &self.counters[first];
+        let fewer = first.checked_sub(1).map_or(self.allocation.created, |before| self.counters[before].at);
+        let told = counter.last_restart.into_iter().chain([counter.first_event]);
+        let known = told.filter(|at| (fewer..=counter.at).contains(at)).min();
+        Some(known.unwrap_or(counter.at))
     }
 
     /// Its runs that left an event.
@@ -225,12 +257,27 @@ impl Story<'_> {
         }
     }
 
-    /// How often it was restarted between a moment and its last version in view, by the servers' versions.
-    pub fn restarts_since(&self, at: i64) -> i64 {
+    /// The restarts in view that lie after a moment, by the clocks of their events: no version in view of that moment or
+    /// before may count them, if counters are to be `trusted`.
+    pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
+        let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
+        let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
+        let restarts = self.restarts().into_iter().zip(1..);
+        let new = restarts.filter(|((event, _), number)| self.seen[*event] && *number > counted);
+        new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
+    }
+
+    /// How many restarts out of view happened after a moment: by the servers' versions, in view or not; and of these, how
+    /// many by the client's clock too, wherever that was set to afterwards.
+    pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);
         let step = before.and_then(|version| version.steps.as_ref()?[number]);
-        self.state.restarts - step.map_or(0, |step| self.life.steps[step].state.restarts)
+        let counted = step.map_or(0, |step| self.life.steps[step].state.restarts);
+        let unseen = self.restarts().into_iter().zip(1..).filter(|((event, _), _)| !self.seen[*event]);
+        let new: Vec<usize> = unseen.filter(|(_, number)| *number > counted).map(|((event, _), _)| event).collect();
+        let is_after = |event: &&usize| self.events()[**event..].iter().all(|lived| lived.event.time >= at);
+        [new.len() as i64, new.iter().filter(is_after).count() as i64]
     }
 }
 

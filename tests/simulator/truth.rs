@@ -86,10 +86,18 @@ pub(super) struct Window {
     /// The version's time as written.
     pub(super) modified_at: i64,
     pub(super) events: Range<usize>,
-    /// The counter, if told.
+    /// The counter, if told, and when it last rose.
     pub(super) restarts: Option<i64>,
+    pub(super) last_restart: Option<i64>,
     floats: bool,
     marked: bool,
+}
+
+impl Window {
+    /// When an event happened, as written.
+    pub(super) fn time(&self, event: &Event) -> i64 {
+        if self.floats { through_float(event.time) } else { event.time }
+    }
 }
 
 impl<'a> Truth<'a> {
@@ -147,7 +155,7 @@ impl<'a> Truth<'a> {
         EventRow {
             alloc_id: allocation.id.clone(),
             task: task.into(),
-            event_at_ns: if window.floats { through_float(event.time) } else { event.time },
+            event_at_ns: window.time(event),
             event_type: event.kind.into(),
             ordinal: 0,
             attempt: None,
@@ -250,6 +258,7 @@ impl<'a> Truth<'a> {
                     modified_at: if shown.floats { through_float(version.at) } else { version.at },
                     events: step.window(),
                     restarts: shown.counters.then_some(step.state.restarts),
+                    last_restart: step.state.last_restart.filter(|_| shown.counters),
                     floats: shown.floats,
                     marked: shown.marked,
                 });
