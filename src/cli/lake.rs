@@ -195,8 +195,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// Says what is wrong, what mends or mended it, and for each table which rows that loses.
+/// Says what is wrong, what mends or mended it, for each table which rows that loses, and which documents are not trusted.
 fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
+    report.untrusted.iter().for_each(|what| console.say_if(Loudness::Usual, what));
     for wrong in &report.wrong {
         let end = match wrong.remedy {
             Remedy::Nothing => "",

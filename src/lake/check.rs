@@ -67,6 +67,8 @@ pub struct Report {
     pub wrong: Vec<Wrong>,
     /// Data files that nothing wrong was found with and that have no hash to compare them with, by table.
     pub unverified: BTreeMap<Table, usize>,
+    /// Documents whose time is not trusted. No row is wrong, and nothing mends them: views leave out what they date.
+    pub untrusted: Vec<String>,
 }
 
 impl Report {
@@ -111,7 +113,7 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
         Err(error) => return Err(error),
     }
     match trust::untrusted(lake) {
-        Ok(untrusted) => untrusted.into_iter().for_each(|what| report.push(what, Remedy::Nothing)),
+        Ok(untrusted) => report.untrusted = untrusted,
         Err(error) if error.is::<Damaged>() => {}
         Err(error) => return Err(error),
     }

@@ -141,10 +141,12 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
     for _ in range(2):
         lake.must_be(truth)
         assert miscounted(lake.root / "export") == {}
-        # What came while the clock was back by years says so, and nothing else is wrong.
-        named = lake.check(expect=1).splitlines()
+        # A check names what came while the clock was back by years, and finds nothing wrong.
+        assert lake.check() == ""
+        said = lake.run("lake", "check", lake.lake)
+        named = [line for line in said.splitlines() if line.endswith("its time is not trusted")]
         for said, document in zip(named, (growing[1], growing[6]), strict=True):
-            assert document.name in said and said.endswith("its time is not trusted"), said
+            assert document.name in said, said
         lake.ingest(*growing)
 
 
