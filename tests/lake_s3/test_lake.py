@@ -22,8 +22,11 @@ def test_a_lake_in_a_bucket_lives(program, listings, truth):
     # No listing is known to be full.
     assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0} | counts
 
+    # Of documents that may show only a part, a lake knows less of when an allocation was last seen.
+    full = f"{program.lake}-of-full-listings"
+    program.run("ingest", *listings, "--full-listing", "--lake", full)
     of_lake, of_sources = (
-        json.loads(program.run("report", "--format", "json", *sources)[0]) for sources in ([program.lake], listings)
+        json.loads(program.run("report", "--format", "json", *sources)[0]) for sources in ([full], [*listings, "--full-listing"])
     )
     assert of_lake["input"]["task_events"] == counts["task_events"]
     assert of_lake == of_sources
