@@ -38,7 +38,7 @@ def test_coverage_is_true(seed):
         assert (row["restarts"], row["lost_restarts"]) == (restarts, restarts - seen)
         if row["complete"]:
             assert len(stored) == len(happened)
-        if len(stored) == len(happened) and row["gaps"] == 0 and not row["tail_lost"] and row["begins"]:
+        if len(stored) == len(happened) and row["gaps"] == 0 and row["tail_lost"] is False and row["begins"]:
             assert row["complete"]
 
 
