@@ -18,11 +18,12 @@ mod together;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use polars::prelude::{
     DataFrame, DataType, Engine, IntoLazy, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet,
-    StatisticsOptions, UnionArgs, col, concat,
+    StatisticsOptions, col,
 };
 use polars::sql::{SQLContext, extract_table_identifiers};
 
@@ -314,20 +315,18 @@ fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Res
     let mut tables = BTreeMap::new();
     for name in names {
         let files = store.files(name)?;
-        let mut frames = files.iter().map(|path| scan(&path.to_string_lossy())).collect::<anyhow::Result<Vec<_>>>()?;
-        let table = match frames.len() {
-            0 => continue,
-            1 => frames.remove(0),
-            _ => concat(frames, UnionArgs::default())?,
-        };
-        tables.insert(name.to_owned(), table);
+        if !files.is_empty() {
+            tables.insert(name.to_owned(), scan(&files)?);
+        }
     }
     Ok(tables)
 }
 
-/// A file of the store, its moments as naive UTC: no engine is asked about time zones.
-fn scan(path: &str) -> anyhow::Result<LazyFrame> {
-    let mut frame = LazyFrame::scan_parquet(path.into(), ScanArgsParquet::default())?;
+/// The files of a table, its moments as naive UTC: no engine is asked about time zones. One scan of all files, since over
+/// several the engine counts rows in a type that this build lacks.
+fn scan(files: &[PathBuf]) -> anyhow::Result<LazyFrame> {
+    let paths = files.iter().map(|path| path.to_string_lossy().as_ref().into()).collect();
+    let mut frame = LazyFrame::scan_parquet_files(paths, ScanArgsParquet::default())?;
     let schema = frame.collect_schema()?;
     let naive = schema.iter().filter_map(|(name, kind)| match kind {
         DataType::Datetime(unit, Some(_)) => Some(col(name.clone()).cast(DataType::Datetime(*unit, None))),
