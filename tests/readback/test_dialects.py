@@ -33,8 +33,10 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
     engine.execute("SET TimeZone = 'UTC'")
     engine.execute(text)
     for view in ("coverage", "restarts", "failures", "start_latency"):
-        ours, theirs = f"SELECT * FROM '{tmp_path}/views/{view}.parquet'", f"SELECT * FROM {view}"
-        assert engine.execute(f"SELECT COUNT(*) FROM {view}").fetchall()[0][0] > 0
+        # Computed once: DuckDB expands a view wherever it is named.
+        engine.execute(f"CREATE TABLE answer_{view} AS SELECT * FROM {view}")
+        ours, theirs = f"SELECT * FROM '{tmp_path}/views/{view}.parquet'", f"SELECT * FROM answer_{view}"
+        assert engine.execute(f"SELECT COUNT(*) FROM answer_{view}").fetchall()[0][0] > 0
         for left, right in ((ours, theirs), (theirs, ours)):
             assert engine.execute(f"{left} EXCEPT ALL {right}").fetchall() == []
 
