@@ -1,4 +1,4 @@
-"""`deploy/` and docs/operations.md tell the truth: their files parse, and what they run and watch is there."""
+"""`deploy/`, the README and docs/ tell the truth: files parse, and command lines, metrics and messages exist."""
 
 import os
 import re
@@ -72,7 +72,7 @@ def of_cron():
 
 
 def of_documents():
-    for path in [ROOT / "docs" / "operations.md", *DEPLOY.rglob("*")]:
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *DEPLOY.rglob("*")]:
         if path.is_file():
             # Code in Markdown, and what comments at the head of a file tell to run.
             for line in re.findall(r"^(?:    |#   )(.*\balloclog .*)", path.read_text(), re.M):
@@ -88,7 +88,8 @@ def test_every_command_line_is_accepted(program):
     assert not accepts(program, ["ingest", "--no-such-flag"])
     assert not accepts(program, ["lake", "vacuum", "--older-than", "7"])
     found = [*of_jobs(), *of_units(), *of_cron(), *of_documents()]
-    assert {"alloclog.nomad.hcl", "alloclog-upkeep.service", "cron", "operations.md"} <= {where for where, _ in found}
+    somewhere = {"alloclog.nomad.hcl", "alloclog-upkeep.service", "cron", "operations.md", "README.md", "live-clusters.md"}
+    assert somewhere <= {where for where, _ in found}
     for where, arguments in found:
         assert accepts(program, arguments), f"{where}: alloclog {shlex.join(arguments)}"
 
