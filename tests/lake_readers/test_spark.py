@@ -70,6 +70,7 @@ def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp
         program.ingest(lake, again)
         documents.append(again)
     tenth = max(versions(lake, "snapshots", ".json")) + 1
+    unmerged = shutil.copytree(lake, tmp_path / "unmerged")
     for table in ("task_events", "allocation_history", "snapshots"):
         spark.sql(f"OPTIMIZE delta.`{lake / table}`")
     assert tenth in versions(lake, "snapshots", ".checkpoint.parquet")
@@ -90,13 +91,17 @@ def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp
     assert "nothing new" in program.ingest(lake, *documents)[1]
     new = tmp_path / "20261127T120000Z.json"
     new.write_bytes(past.documents[30].read_bytes())
-    program.ingest(lake, new)
+    # The lake that Spark has not merged goes the same way. (A report of the documents in one run may know more of when an
+    # allocation was last seen.)
+    for one in (lake, unmerged):
+        shutil.rmtree(program.scratch / "cache")
+        shutil.rmtree(one / "_alloclog/seen", ignore_errors=True)
+        program.ingest(one, new)
     # Of a lake a report takes the last days, unless a time is named.
     report = ["report", "--format", "json", "--since", "2000-01-01T00:00:00Z"]
-    of_lake, of_documents = (json.loads(program.run(*report, *sources)[0]) for sources in ([lake], [*documents, new]))
-    # A document that comes twice is counted twice where it is read, and once in the ledger.
-    assert of_lake["input"].pop("documents") <= of_documents["input"].pop("documents")
-    assert of_lake == of_documents
+    of_merged, of_unmerged = (json.loads(program.run(*report, one)[0]) for one in (lake, unmerged))
+    assert of_merged["input"]["task_events"] > 50
+    assert of_merged == of_unmerged
     program.run("lake", "compact", lake)
     assert "nothing wrong was found; unverified" in program.run("lake", "check", lake)[1]
 
