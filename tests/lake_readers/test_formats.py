@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import deltalake
-import duckdb
 import pyarrow as pa
 import pytest
 import stored
-from engines import ENGINES
+from engines import ENGINES, read
 from stored import OF_DOCUMENTS, STORED
 
 LAKES = Path(__file__).resolve().parents[1] / "lakes"
@@ -62,15 +61,6 @@ def upgraded(program, written, tmp_path_factory):
     for document in DOCUMENTS:
         assert "nothing new" in program.ingest(lake, document)[1]
     return lake
-
-
-def read(engine, lake, table):
-    if engine == "DuckDB alone":
-        try:
-            duckdb.connect().execute("LOAD delta")
-        except duckdb.Error as error:
-            pytest.skip(f"DuckDB's extension for Delta is not installed here: {error}")
-    return ENGINES[engine](lake, table)
 
 
 def normal(table, like):
