@@ -1,4 +1,4 @@
-//! The command line: one file a command. Data goes to files or standard output, words to standard error.
+//! The command line: one file per command. Data goes to files or stdout, messages to stderr.
 
 mod cluster;
 mod console;
@@ -54,14 +54,14 @@ enum Command {
     Schema(schema::Args),
     /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to generate the script for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     Man,
 }
 
-/// Runs the program: its arguments to its exit code.
+/// Runs the program with its command-line arguments and returns the exit code.
 pub fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => run(cli),
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Err(help) => told(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // Who is being interrupted ends here, by the signal: work whose files are taken away fails, and that is no error.
+        // After a signal the handler removes the temporary files, so the failure is no error: wait here for its exit.
         interrupt::undisturbed(|_| ());
         if heard::is_enough(&error) {
             return Exit::Done;
@@ -110,7 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// Prints the help or version that was asked for.
+/// Prints the requested help or version.
 fn told(help: &clap::Error) -> anyhow::Result<Exit> {
     help.print().and_then(|()| io::stdout().flush()).map_err(heard::told)?;
     Ok(Exit::Done)

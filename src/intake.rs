@@ -106,7 +106,7 @@ pub enum Error {
     #[error("rows cannot be written")]
     Write(#[source] anyhow::Error),
     /// A thread stopped without a result, which is our fault.
-    #[error("reading stopped without a result; this is a bug of alloclog")]
+    #[error("reading stopped without a result; this is a bug in alloclog")]
     Stopped,
 }
 

@@ -1,9 +1,9 @@
 //! alloclog keeps the task-event history that Nomad throws away.
 //!
-//! One straight way through the program: [`source`] turns what the user names into documents, [`decode`] their bytes
-//! into records, [`merge`] tells which rows are new, [`store`] puts them away, [`query`] computes views and statistics
-//! with SQL, [`report`] picks what people need, [`render`] writes tables for people and programs. [`intake`] runs the first
-//! three on all cores, and [`lake`] keeps what is new for good.
+//! One path through the program: [`source`] resolves sources to documents, [`decode`] parses documents into records,
+//! [`merge`] keeps the rows that are new, [`store`] writes them to a temporary store, [`query`] computes views and
+//! statistics with SQL, [`report`] selects the rows worth showing, [`render`] formats tables. [`intake`] runs the first
+//! three stages on all cores, and [`lake`] stores new rows permanently.
 
 pub mod cli;
 pub mod decode;

@@ -174,7 +174,7 @@ impl Writer {
         }
         drop(self.jobs);
         for encoder in self.encoders {
-            encoder.join().map_err(|_| anyhow!("a thread that writes has died; this is a bug of alloclog"))??;
+            encoder.join().map_err(|_| anyhow!("a writer thread panicked; this is a bug in alloclog"))??;
         }
         self.open.into_values().try_for_each(|open| open.file.close())
     }

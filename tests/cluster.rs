@@ -216,7 +216,7 @@ fn a_body_that_is_cut_is_read_as_far_as_it_is_whole_and_asked_for_again() {
         _ => Reply::list(9, listing()),
     });
     let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
-    ran.says("; asking again").says("0 rejected");
+    ran.says("; retrying").says("0 rejected");
     assert_eq!(desk.events("out").len(), events.len());
     let full: Vec<_> = desk.ledger("out").iter().map(|row| row["is_full_listing"].clone()).collect();
     assert_eq!(full, [false, true, false]);
@@ -264,7 +264,7 @@ fn a_passing_fault_is_waited_for() {
             _ => Reply::list(9, listing()),
         });
         let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0);
-        ran.says("; asking again");
+        ran.says("; retrying");
         assert_eq!(agent.asked("/v1/allocations").len(), 2, "{fault}");
     }
 }
@@ -481,7 +481,7 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
     let live = export(&[&[agent.address.as_str()], &at[..]].concat(), "live");
     for (file, kept) in [("now.json.zst", "now.json.zst"), ("plain.json", "plain.json"), ("dumps/", "dumps")] {
         let ran = desk.nomad(&[], &["fetch", &agent.address, "-o", file]).ends(0);
-        ran.says("namespace *").says("are kept in");
+        ran.says("namespace *").says("wrote ");
         assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
         // Without being told, the moment is the one of the answer, to the nanosecond.
         desk.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).ends(0);
@@ -522,7 +522,7 @@ fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
         0 => Reply::list(9, listing()).cut(50_000),
         _ => Reply::list(9, listing()),
     });
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0).says("asking again");
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0).says("retrying");
     let unpacked = zstd::decode_all(&*fs::read(desk.path("x.json.zst")).expect("a file")).expect("zstd");
     assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
     let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
@@ -599,7 +599,7 @@ fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
         let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
         assert!(told.expect("kill runs").success(), "{signal}");
         let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0);
-        ran.says("something broke").says("asking again until it answers").says("0 rejected");
+        ran.says("something broke").says("retrying until it answers").says("0 rejected");
         assert!(desk.events("out").len() >= 4);
         assert!(desk.ledger("out").len() >= 5);
         assert_eq!(desk.names(), ["out"]);
@@ -607,7 +607,7 @@ fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
     let desk = Desk::new();
     desk.nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
         .ends(2)
-        .says("--watch takes one live cluster");
+        .says("--watch needs exactly one SOURCE");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn a_file_of_sql_is_asked() {
     assert_eq!(desk.run(&["query", "mine.sql", "a.json", "-q", "--format", "csv"]).ends(0).out, "n\n1\n");
     desk.file("wrong.sql", "SELECT 1; SELECT 2");
     desk.run(&["query", "wrong.sql", "a.json"]).ends(2).says("wrong.sql: a query is one SELECT");
-    desk.run(&["query", "none.sql", "a.json"]).ends(1).says("none.sql cannot be read");
+    desk.run(&["query", "none.sql", "a.json"]).ends(1).says("cannot read none.sql");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_condition_is_over_the_answers_columns() {
     ask("events > 1").ends(0);
     ask("event > 1").ends(2).says("did you mean events?");
     ask("coverage.events > 1").ends(2).says("stand bare");
-    ask("events > 1 or node_class = 'x'").ends(0).says("is not known for 1 row");
+    ask("events > 1 or node_class = 'x'").ends(0).says("is unknown for 1 row");
     let own = desk.run(&["query", "SELECT COUNT(*) AS n FROM coverage", "a.json", "-q", "--fail-if", "n = 1"]);
     own.ends(4).says("n 1");
 }

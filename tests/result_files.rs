@@ -105,7 +105,7 @@ fn a_full_disk_is_a_failure_whatever_is_written() {
         Ran::of(ran).ends(1).says("alloclog: ").says("No space left");
     }
     let ran = desk.run(&["report", "a.json", "-o", "/dev/full"]).ends(1);
-    ran.says("/dev/full cannot be written").says("No space left");
+    ran.says("cannot write /dev/full").says("No space left");
 }
 
 /// A terminal is what `script` of util-linux gives.

@@ -160,10 +160,10 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
         .file("empty/a.json", "[]")
         .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
     for source in ["nodes", "beat", "quiet", "nothing", "nodes/*.json", "{beat,quiet}/*"] {
-        read(&desk, &[source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+        read(&desk, &[source]).ends(1).says(&format!("{source}: no allocations found"));
     }
     for source in ["nodes", "nodes/*.json"] {
-        read(&desk, &["state", source]).ends(1).says(&format!("{source}: nothing there holds allocations"));
+        read(&desk, &["state", source]).ends(1).says(&format!("{source}: no allocations found"));
     }
     // A stream in which nothing happened is an answer beside others.
     for source in ["beat", "quiet", "nothing", "{beat,quiet}/*"] {
@@ -181,7 +181,7 @@ fn an_empty_directory_is_no_lake() {
     let desk = Desk::new();
     std::fs::create_dir(desk.path("empty")).expect("a directory");
     for flags in [&["--strict"][..], &["--full-listing"], &["--observed-at", "2026-11-23T18:00:00Z"]] {
-        read(&desk, &[&["empty"], flags].concat()).ends(1).says("empty: nothing there holds allocations");
+        read(&desk, &[&["empty"], flags].concat()).ends(1).says("empty: no allocations found");
     }
 }
 
@@ -264,14 +264,14 @@ fn whatever_a_directory_holds_that_is_not_read_is_named() {
     ];
     for flags in [&["d"][..], &["d", "-v"]] {
         let ran = read(&desk, flags).ends(0);
-        let lines = ran.err.lines().filter_map(|line| line.strip_prefix("alloclog: passed over: "));
+        let lines = ran.err.lines().filter_map(|line| line.strip_prefix("alloclog: skipped: "));
         let mut lines: Vec<&str> = lines.collect();
         lines.sort_unstable();
         assert_eq!(lines, said, "{flags:?}");
     }
     let ran = read(&desk, &["d", "-q"]).ends(0);
     assert_eq!(ran.err, "");
-    read(&desk, &["only"]).ends(1).says(&format!("passed over: only/.a.json: {hidden}"));
+    read(&desk, &["only"]).ends(1).says(&format!("skipped: only/.a.json: {hidden}"));
 }
 
 /// Files in a zip whose lengths stand behind them, as a program writes it that cannot go back.
@@ -410,9 +410,9 @@ fn sparse_files_and_links_in_a_tar_are_named() {
     desk.file("a.tar", builder.into_inner().expect("files that can be archived"));
     read(&desk, &["a.tar"])
         .ends(0)
-        .says("passed over: a.tar:old.json: is a sparse file")
-        .says("passed over: a.tar:d/pax.json: is a sparse file")
-        .says("passed over: a.tar:link.json: is a link");
+        .says("skipped: a.tar:old.json: is a sparse file")
+        .says("skipped: a.tar:d/pax.json: is a sparse file")
+        .says("skipped: a.tar:link.json: is a link");
     assert_eq!(allocations(&desk), ["a"]);
 }
 

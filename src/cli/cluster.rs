@@ -1,4 +1,4 @@
-//! How a live cluster is reached and what it is asked for: flags, and Nomad's own environment beneath them.
+//! How a live cluster is reached and queried: flags, with Nomad's environment variables as defaults.
 
 use std::env;
 use std::fs;
@@ -16,59 +16,66 @@ use crate::nomad::{Address, Ask, Client, Connection, Secret, Stop, address};
 use crate::source::{Cluster, Input, Place, Source};
 use crate::time;
 
-/// What Nomad's environment says, and these flags over it. A token is taken from NOMAD_TOKEN or a file only: what stands
-/// on a command line is seen by all.
+/// Connection settings: flags first, then Nomad's environment. The token comes only from NOMAD_TOKEN or a file, because
+/// every user of the machine can read a command line.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Live cluster")]
 pub struct Args {
-    /// The agent to ask: http://…, https://… or unix:///… [NOMAD_ADDR, NOMAD_UNIX_ADDR; http://127.0.0.1:4646]
+    /// Agent to query [NOMAD_ADDR, NOMAD_UNIX_ADDR]
+    ///
+    /// An http://, https:// or unix:/// address; by default http://127.0.0.1:4646.
     #[arg(long, value_name = "URL")]
     pub address: Option<String>,
-    /// A file that holds the ACL token or workload identity [NOMAD_TOKEN]
+    /// Read the ACL token or workload identity from FILE [NOMAD_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Trust the authorities in this PEM file instead of the system's [NOMAD_CACERT]
+    /// Trust only the authorities in this PEM file [NOMAD_CACERT]
+    ///
+    /// Replaces the system's certificate authorities.
     #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
-    /// Trust the authorities in the PEM files of this directory [NOMAD_CAPATH]
+    /// Trust only the authorities in the PEM files of DIR [NOMAD_CAPATH]
     #[arg(long, value_name = "DIR")]
     ca_path: Option<PathBuf>,
-    /// Our certificate, PEM [NOMAD_CLIENT_CERT]
+    /// Client certificate, PEM [NOMAD_CLIENT_CERT]
     #[arg(long, value_name = "FILE")]
     client_cert: Option<PathBuf>,
-    /// The key of our certificate, PEM [NOMAD_CLIENT_KEY]
+    /// Key of the client certificate, PEM [NOMAD_CLIENT_KEY]
     #[arg(long, value_name = "FILE")]
     client_key: Option<PathBuf>,
-    /// The name that the agent's certificate is for, such as server.global.nomad; no proxy is used then
-    /// [NOMAD_TLS_SERVER_NAME]
+    /// Expect this name in the certificate [NOMAD_TLS_SERVER_NAME]
+    ///
+    /// Such as server.global.nomad. No proxy is used then.
     #[arg(long, value_name = "NAME")]
     tls_server_name: Option<String>,
-    /// Believe any certificate [NOMAD_SKIP_VERIFY]
+    /// Do not verify the agent's certificate [NOMAD_SKIP_VERIFY]
     #[arg(long)]
     tls_skip_verify: bool,
-    /// Let any server answer, also one that is behind or sees no leader
+    /// Accept answers from any server, even a stale or leaderless one
     #[arg(long)]
     stale: bool,
-    /// Only allocations for which this holds, in Nomad's filter language (Nomad 1.3 and later), such as
-    /// 'ClientStatus == "failed"'
+    /// List only allocations that match this Nomad filter expression
+    ///
+    /// Nomad 1.3 and later; for example 'ClientStatus == "failed"'.
     #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
     filter: String,
-    /// How many allocations Nomad sends at a time; 0 for all at once
+    /// Allocations per page of a listing; 0 for one page
     #[arg(long, value_name = "N", default_value_t = 5000)]
     per_page: u32,
-    /// How long the agent may be silent. It makes the whole of an answer before it sends its first byte, and gives an
-    /// event stream a heartbeat every 30s
+    /// Longest silence of the agent
+    ///
+    /// Nomad builds a whole answer before it sends the first byte, and sends an event stream a heartbeat every 30s.
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
     timeout: Duration,
 }
 
 impl Args {
-    /// Whether only a part of the allocations is asked for in Nomad's filter language.
+    /// Returns true if `--filter` restricts the listing.
     pub fn is_filtered(&self) -> bool {
         !self.filter.is_empty()
     }
 
-    /// The flag that was given and means nothing without a live cluster.
+    /// The first flag given that has no effect without a live cluster.
     pub fn idle_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),
@@ -79,10 +86,10 @@ impl Args {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
-    /// The agent that is meant where no SOURCE names one.
+    /// The agent to use when no SOURCE names one.
     ///
     /// # Errors
-    /// When what names it is no address.
+    /// When the flag or variable that names it is not an address.
     pub fn usual_address(&self) -> anyhow::Result<Address> {
         let flag = self.address.clone().map(|text| ("--address", text));
         let named = flag
@@ -93,10 +100,11 @@ impl Args {
         Ok(Address::parse(&text).map_err(|problem| Usage(format!("{from}: {problem}")))?)
     }
 
-    /// The cluster at an address; nothing is sent yet. Ends early when the program is told to stop, if `gently`.
+    /// The cluster at an address; sends nothing yet. With `gently`, requests stop early when the program is
+    /// interrupted.
     ///
     /// # Errors
-    /// When a file cannot be read, or the settings do not fit together.
+    /// When a file cannot be read, or the settings contradict each other.
     pub fn cluster(&self, address: Address, region: &str, ask: Ask, gently: bool) -> anyhow::Result<Cluster> {
         let stop = Stop::default();
         if gently {
@@ -113,10 +121,10 @@ impl Args {
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 
-    /// What to ask for. `namespace` and `prefix` are what the flags say; without the first, NOMAD_NAMESPACE or all.
+    /// What to list. `namespace` and `prefix` come from the flags; without `namespace`, NOMAD_NAMESPACE or all.
     ///
     /// # Errors
-    /// When the prefix is that of no ID.
+    /// When no ID can start with the prefix.
     pub fn ask(&self, namespace: Option<&str>, prefix: &str) -> Ask {
         Ask {
             namespace: namespace
@@ -132,8 +140,7 @@ impl Args {
 
     fn token(&self) -> anyhow::Result<Option<Secret>> {
         let Some(file) = &self.token_file else { return Ok(variable("NOMAD_TOKEN").map(Secret::new)) };
-        let text =
-            fs::read_to_string(file).with_context(|| format!("--token-file {} cannot be read", file.display()))?;
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read --token-file {}", file.display()))?;
         let text = text.trim();
         if text.is_empty() {
             bail!("--token-file {} holds no token", file.display());
@@ -155,49 +162,49 @@ impl Args {
     }
 }
 
-/// An ID's beginning as Nomad's index knows it: hexadecimal digits without hyphens.
+/// Parses an ID prefix into the form of Nomad's index: hexadecimal digits without hyphens.
 ///
 /// # Errors
-/// When no ID begins so.
+/// When no ID can start with the text.
 pub fn prefix(text: &str) -> Result<String, String> {
     let digits = text.replace('-', "").to_ascii_lowercase();
     let is_one = digits.len() <= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_one.then_some(digits).ok_or_else(|| "no ID begins so: it takes hexadecimal digits and hyphens".into())
+    is_one.then_some(digits).ok_or_else(|| "no ID starts with this: an ID has hexadecimal digits and hyphens".into())
 }
 
-/// A span of time such as 30s or 10m.
+/// Parses a duration such as 30s or 10m.
 ///
 /// # Errors
-/// When it is none, or not a positive one.
+/// When the text is not a positive duration.
 pub fn span(text: &str) -> Result<Duration, String> {
     time::span(text)
         .map(|ns| Duration::from_nanos(ns.unsigned_abs()))
-        .ok_or_else(|| "is no span of time, such as 30s or 10m".into())
+        .ok_or_else(|| "is not a duration such as 30s or 10m".into())
 }
 
-/// A variable of the environment that says something.
+/// An environment variable; `None` if unset or empty.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// NOMAD_HTTP_AUTH: a user, or a user and a password behind the first colon.
+/// NOMAD_HTTP_AUTH: a user, or a user and a password separated by the first colon.
 fn basic() -> Option<(String, Secret)> {
     let text = variable("NOMAD_HTTP_AUTH")?;
     let (user, password) = text.split_once(':').unwrap_or((&text, ""));
     Some((user.to_owned(), Secret::new(password)))
 }
 
-/// What Go's ParseBool takes for true; Nomad ignores what it does not understand.
+/// Returns true for the texts that Go's ParseBool reads as true; Nomad ignores any other text.
 fn is_true(text: &str) -> bool {
     ["1", "t", "T", "true", "TRUE", "True"].contains(&text)
 }
 
-/// Puts a cluster where sources are.
+/// Wraps a cluster as a source.
 pub fn source(cluster: Cluster) -> Source {
     Source::Cluster(Arc::new(cluster))
 }
 
-/// Says which clusters are asked, and for what.
+/// Prints which clusters are queried, and for which namespace.
 pub fn announce(inputs: &[Input], console: &Console) {
     for input in inputs {
         if let Place::Cluster(cluster) = &input.place {

@@ -1,4 +1,4 @@
-//! What is said on standard error while a command works: progress, and what is worth a word.
+//! Progress and messages on stderr while a command runs.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
@@ -11,22 +11,22 @@ use crate::intake::Note;
 use crate::render::text::one_line;
 use crate::source::Input;
 
-/// Files below a directory or in an archive that are passed over are named up to this many, unless `-v` asks for all.
+/// How many skipped files below a directory or in an archive are named without `-v`.
 const NAMED: usize = 3;
 
-/// How much is said.
+/// Verbosity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loudness {
-    /// Errors and what was rejected.
+    /// Errors and rejected input.
     Quiet,
-    /// Also a summary and what was passed over.
+    /// Also a summary and skipped files.
     Usual,
     /// Everything.
     Verbose,
 }
 
 impl Loudness {
-    /// What `--quiet` and `--verbose` ask for.
+    /// The verbosity that `--quiet` and `--verbose` select.
     pub fn of(quiet: bool, verbose: bool) -> Loudness {
         match (quiet, verbose) {
             (true, _) => Loudness::Quiet,
@@ -36,16 +36,16 @@ impl Loudness {
     }
 }
 
-/// Standard error.
+/// Stderr, with a progress bar.
 pub struct Console {
     loudness: Loudness,
     bar: ProgressBar,
-    /// Files that were passed over, by the reason.
+    /// Skipped files by reason.
     passed_over: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Console {
-    /// Shows progress over these inputs, on a terminal.
+    /// Shows a progress bar over the bytes of these inputs, if stderr is a terminal.
     pub fn new(loudness: Loudness, inputs: &[Input]) -> Console {
         let bar = if loudness > Loudness::Quiet && stderr().is_terminal() {
             let total = inputs.iter().map(|input| input.size).sum::<Option<u64>>();
@@ -54,7 +54,7 @@ impl Console {
                 Some(_) => "{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left",
                 None => "{spinner} {bytes} {binary_bytes_per_sec}",
             };
-            // The templates are ours; a wrong one would show the default style.
+            // The templates are constants; a wrong one falls back to the default style.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -66,12 +66,12 @@ impl Console {
         Console { loudness, bar, passed_over: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Bytes were read.
+    /// Advances the progress bar.
     pub fn read(&self, bytes: u64) {
         self.bar.inc(bytes);
     }
 
-    /// The reading is done; what goes on has this name.
+    /// Reading is done: shows the name of the next stage.
     pub fn stage(&self, name: &str) {
         if !self.bar.is_hidden() {
             self.bar.set_length(0);
@@ -82,12 +82,12 @@ impl Console {
         }
     }
 
-    /// Takes the progress bar away.
+    /// Removes the progress bar.
     pub fn done(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Says what is worth a word.
+    /// Prints a note of the intake.
     pub fn note(&self, note: Note) {
         match note {
             Note::Rejected(what) => self.say(&format!("rejected: {what}")),
@@ -95,7 +95,7 @@ impl Console {
             Note::Recovered(what) => self.say_if(Loudness::Usual, &what),
             Note::PassedOver(what, is_named) => {
                 if is_named || self.loudness == Loudness::Verbose {
-                    self.say_if(Loudness::Usual, &format!("passed over: {what}"));
+                    self.say_if(Loudness::Usual, &format!("skipped: {what}"));
                 } else {
                     let (name, why) = what.rsplit_once(": ").unwrap_or((&what, ""));
                     let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,33 +105,33 @@ impl Console {
         }
     }
 
-    /// Names the files that were passed over without a line of their own.
+    /// Prints the skipped files that were collected, at most three per reason unless verbose.
     pub fn tell_passed_over(&self) {
         let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
         for (why, names) in &*passed_over {
             for name in names.iter().take(NAMED) {
-                self.say_if(Loudness::Usual, &format!("passed over: {name}: {why}"));
+                self.say_if(Loudness::Usual, &format!("skipped: {name}: {why}"));
             }
             if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                self.say_if(Loudness::Usual, &format!("passed over: {more} more files: {why} (-v names all)"));
+                self.say_if(Loudness::Usual, &format!("skipped: {more} more files: {why} (-v lists all)"));
             }
         }
     }
 
-    /// Says a line unless quiet was asked for.
+    /// Prints a line at this verbosity or a higher one.
     pub fn say_if(&self, loudness: Loudness, line: &str) {
         if self.loudness >= loudness {
             self.say(line);
         }
     }
 
-    /// Says a line, whatever was asked for.
+    /// Prints a line at every verbosity.
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| tell("alloclog: ", line));
     }
 }
 
-/// Says a line on standard error. Where nobody can hear it (a pipe that was closed, a full disk), the work goes on.
+/// Prints a line on stderr. A write error (closed pipe, full disk) is ignored, so that the work goes on.
 pub fn tell(before: &str, line: &str) {
     let _ = writeln!(stderr(), "{before}{}", one_line(line));
 }

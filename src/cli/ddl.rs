@@ -1,8 +1,8 @@
-//! Statements that make a lake's tables, and the views over them, known to another engine.
+//! SQL statements that register a lake's tables and the views over them in another engine.
 //!
-//! The views are the files of `queries/`, which keep to what engines share. Where one spells a type or a function
-//! otherwise, it is written its way. An engine that puts the text of a view into every place that names it cannot plan
-//! views as deep as these, so there each is a table, made after those that it reads and made anew to refresh it.
+//! The views are the files of `queries/`, which keep to the SQL that engines share. Types and functions that an engine
+//! spells differently are replaced. An engine that inlines views cannot plan views as deep as these: there each view is
+//! a table, created after those it reads and recomputed to refresh it.
 
 mod clickhouse;
 
@@ -15,34 +15,33 @@ use crate::tables::Table;
 /// An engine that reads Delta tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
-    /// DuckDB with its delta extension.
+    /// DuckDB with its delta extension
     Duckdb,
-    /// Spark with Delta Lake.
+    /// Spark with Delta Lake
     Spark,
-    /// Trino with a Delta Lake catalog; the views are tables, refreshed by --refresh.
+    /// Trino with a Delta Lake catalog; views are tables, see --refresh
     Trino,
-    /// ClickHouse; the views are tables that it computes anew every hour.
+    /// ClickHouse; views are tables that it recomputes every hour
     Clickhouse,
-    /// BigQuery; the views are tables, refreshed by --refresh.
+    /// BigQuery; views are tables, see --refresh
     Bigquery,
-    /// Snowflake; the views are tables, refreshed by --refresh.
+    /// Snowflake; views are tables, see --refresh
     Snowflake,
 }
 
-/// Which statements are wanted.
+/// Which statements to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Those that make the tables and the views known.
+    /// Those that create tables and views.
     All,
-    /// Those that compute anew the views that are tables.
+    /// Those that recompute the views that are tables.
     Refresh,
 }
 
-/// The statements, for a lake at `lake`.
+/// The statements for a lake at `lake`.
 ///
 /// # Errors
-/// When only those that refresh are wanted and the engine needs none, or a view's file has not the form that tests hold
-/// it to.
+/// When a refresh is requested for an engine that needs none, or the head of a view cannot be parsed.
 pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
     let mut text = String::new();
@@ -56,16 +55,16 @@ pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<St
             }
         }
         Part::Refresh if materialises(dialect) => {
-            text.push_str("-- Computes the statistics anew, each after those that it reads.\n");
+            text.push_str("-- Recomputes the statistics, each after those that it reads.\n");
             if dialect == Dialect::Snowflake {
-                // Snowflake reads a Delta table as it was when it was last told to look.
+                // Snowflake reads a Delta table as of its last REFRESH.
                 for table in Table::ALL {
                     text.push_str(&format!("ALTER ICEBERG TABLE {} REFRESH;\n", table.name()));
                 }
             }
         }
         Part::Refresh => {
-            let word = "--refresh is for engines where the statistics are tables: trino, bigquery and snowflake";
+            let word = "--refresh applies to trino, bigquery and snowflake only, where the statistics are tables";
             return Err(Usage(word.into()).into());
         }
     }
@@ -76,57 +75,57 @@ pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<St
     Ok(text)
 }
 
-/// Whether the views are tables that nothing refreshes by itself.
+/// Returns true if the views are tables that need an explicit refresh.
 fn materialises(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::Trino | Dialect::Bigquery | Dialect::Snowflake)
 }
 
-/// What comes first: what has been run, and what must be there.
+/// The leading comment (which tests run these statements, what they need) and setup statements.
 fn preface(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Duckdb => "-- DuckDB. The views are run by alloclog's tests.\nINSTALL delta;\nLOAD delta;\n\n",
         Dialect::Spark => "-- Spark SQL with Delta Lake. The views are run by alloclog's tests.\n\n",
         Dialect::Trino => {
             "-- Trino with a Delta Lake catalog named delta (delta.register-table-procedure.enabled=true). NOT RUN by alloclog's\n\
-             -- tests but where TRINO_HOME names a server: else only parsed as Trino's SQL.\n\
+             -- tests unless TRINO_HOME names a server; otherwise only parsed as Trino's SQL.\n\
              --\n\
-             -- Trino puts the text of a view into every place that names it, and fails on the deeper ones\n\
-             -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table, beside the lake and not in it, made after those that it\n\
-             -- reads; its numbers are as old as that. `alloclog schema --dialect trino --refresh` prints the statements that make\n\
-             -- the statistics anew, without the first ones, which are run once. deploy/cron/alloclog-statistics runs them hourly.\n\n"
+             -- Trino inlines a view wherever it is named, and fails on deeply nested views\n\
+             -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table, stored next to the lake, created after those that it\n\
+             -- reads and current as of then. `alloclog schema --dialect trino --refresh` prints the statements that recompute\n\
+             -- the statistics, without the setup statements. deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
         Dialect::Clickhouse => {
             "-- ClickHouse 26.9. The views are run by alloclog's tests. They need a database whose engine is Atomic or Replicated.\n\
              --\n\
-             -- As plain views they would be too much for its planner, so each is a table that ClickHouse computes when it is\n\
-             -- made and then at every full hour, after those that it reads. Until it was computed it is empty; its numbers are\n\
-             -- as old as that, and with an ingest between them two views disagree until the next hour.\n\
-             -- system.view_refreshes says when that was, and what failed. SYSTEM REFRESH VIEW computes one view alone; these\n\
-             -- statements, run again, all of them.\n\
+             -- Its planner cannot handle views nested this deep, so each is a table that ClickHouse computes when it is\n\
+             -- created and then at every full hour, after those that it reads. It is empty until its first computation and\n\
+             -- current as of the last one; after an ingest between two computations, views disagree until the next hour.\n\
+             -- system.view_refreshes shows the last refresh and its error. SYSTEM REFRESH VIEW recomputes one view; running\n\
+             -- these statements again recomputes all.\n\
              --\n\
-             -- For an S3 lake put the credentials behind the location: DeltaLake('https://...', 'key', 'secret').\n\n"
+             -- For an S3 lake add the credentials after the location: DeltaLake('https://...', 'key', 'secret').\n\n"
         }
         Dialect::Bigquery => {
-            "-- BigQuery, in a dataset named alloclog, with a BigLake connection: put yours for PROJECT.REGION.CONNECTION.\n\
+            "-- BigQuery, in a dataset named alloclog, with a BigLake connection: replace PROJECT.REGION.CONNECTION with yours.\n\
              -- NOT RUN by alloclog's tests: only parsed as BigQuery's SQL.\n\
              --\n\
-             -- BigQuery limits how deep views nest, so each statistic is a table, made after those that it reads. `alloclog schema\n\
-             -- --dialect bigquery --refresh` prints the statements that make the statistics anew; deploy/cron/alloclog-statistics\n\
+             -- BigQuery limits how deep views nest, so each statistic is a table, created after those it reads. `alloclog schema\n\
+             -- --dialect bigquery --refresh` prints the statements that recompute the statistics; deploy/cron/alloclog-statistics\n\
              -- runs them hourly.\n\n"
         }
         Dialect::Snowflake => {
-            "-- Snowflake, with an external volume (put yours for VOLUME) on the lake's place and a catalog integration (put\n\
-             -- yours for DELTA_CATALOG) of CATALOG_SOURCE = OBJECT_STORE, TABLE_FORMAT = DELTA.\n\
+            "-- Snowflake, with an external volume on the lake's location (replace VOLUME) and a catalog integration (replace\n\
+             -- DELTA_CATALOG) of CATALOG_SOURCE = OBJECT_STORE, TABLE_FORMAT = DELTA.\n\
              -- NOT RUN by alloclog's tests: only parsed as Snowflake's SQL.\n\
              --\n\
-             -- Views as deep as these are planned anew wherever they are named, so each statistic is a table, made after those\n\
-             -- that it reads. `alloclog schema --dialect snowflake --refresh` prints the statements that refresh the tables of the\n\
-             -- lake and make the statistics anew; deploy/cron/alloclog-statistics runs them hourly.\n\n"
+             -- Snowflake plans a view anew wherever it is named, so each statistic is a table, created after those\n\
+             -- that it reads. `alloclog schema --dialect snowflake --refresh` prints the statements that refresh the lake's tables\n\
+             -- and recompute the statistics; deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
     }
 }
 
-/// The statements that make the schema in which tables are known, where it needs a place.
+/// The statement that creates the schema of the statistics, if the engine needs one.
 fn define_place(dialect: Dialect, lake: &str) -> String {
     match dialect {
         Dialect::Trino => format!(
@@ -136,7 +135,7 @@ fn define_place(dialect: Dialect, lake: &str) -> String {
     }
 }
 
-/// The statement that makes a table known.
+/// The statement that registers a table.
 fn define_table(dialect: Dialect, table: &str, lake: &str) -> String {
     let is_local = !lake.contains("://");
     match dialect {
@@ -161,7 +160,7 @@ fn define_table(dialect: Dialect, table: &str, lake: &str) -> String {
     }
 }
 
-/// The statement that makes a view known.
+/// The statement that creates a view.
 fn define_view(dialect: Dialect, view: &'static View) -> anyhow::Result<String> {
     let dataset = match dialect {
         Dialect::Clickhouse => return clickhouse::define(view),
@@ -173,7 +172,7 @@ fn define_view(dialect: Dialect, view: &'static View) -> anyhow::Result<String> 
     Ok(format!("CREATE OR REPLACE {kind} {dataset}{} AS\n{};\n", view.name, sql.trim_end_matches(';')))
 }
 
-/// A view's text as an engine spells it.
+/// A view's SQL in the dialect of an engine.
 fn spell(dialect: Dialect, sql: &str) -> String {
     if dialect != Dialect::Bigquery {
         return sql.to_owned();
@@ -183,12 +182,12 @@ fn spell(dialect: Dialect, sql: &str) -> String {
         let split = format!("SPLIT(job_id, '/{part}-')[SAFE_OFFSET(0)]");
         text = text.replace(&format!("SPLIT_PART(job_id, '/{part}-', 1)"), &split);
     }
-    // A view must say in which dataset a table is.
+    // A view must qualify every table with its dataset.
     let names = Table::ALL.iter().map(|table| table.name()).chain(VIEWS.iter().map(|view| view.name));
     names.fold(text, |text, name| in_dataset(&text, name))
 }
 
-/// The text with a table's name in full wherever rows are taken from it.
+/// Qualifies a table name wherever it follows FROM or JOIN.
 fn in_dataset(sql: &str, name: &str) -> String {
     let mut text = String::with_capacity(sql.len());
     let mut rest = sql;

@@ -22,7 +22,7 @@ use crate::source::Input;
 use crate::store::Store;
 use crate::tables::{Table, column};
 
-/// The tables that are written unless `--table` says otherwise.
+/// The tables written by default.
 const USUAL: [&str; 17] = [
     "task_events",
     "allocations",
@@ -45,51 +45,52 @@ const USUAL: [&str; 17] = [
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog export dumps/ -o tables                      every dump below a directory, as Parquet
+  alloclog export dumps/ -o tables                      all dumps below a directory, as Parquet
   alloclog export nomad-debug.tar.gz -o tables --format csv
   alloclog export 'dumps/2026-11-*.json.zst' live.json -o tables --force
   curl -s \"$NOMAD_ADDR/v1/allocations?namespace=*\" | alloclog export - -o - --table task_events --format ndjson
 
-A SOURCE is a file, a directory, a quoted glob, an archive, - for standard input, or the address of a Nomad agent;
-without any, the cluster of NOMAD_ADDR is meant. What it holds is told by its content: lists, full allocations, event
-streams, debug bundles, raft-snapshot JSON; inside gzip, zstd, tar and zip.
+A SOURCE is a file, a directory, a quoted glob, an archive, - for standard input, or the address of
+a Nomad agent; without one, the cluster of NOMAD_ADDR is read. The format is detected from the
+content: lists, full allocations, event streams, debug bundles, raft-snapshot JSON, also inside
+gzip, zstd, tar and zip.
 
-`alloclog schema` explains every table, and `alloclog query --list` what the statistics mean. Besides those that are
-written by default there are the stored tables allocation_history, task_state_history, sightings and nodes, and the
-helpers beneath the statistics.";
+`alloclog schema` explains every table, and `alloclog query --list` every statistic. Not written by
+default are the stored tables allocation_history, task_state_history, sightings, absences and nodes,
+and the views that the statistics are built on.";
 
-/// Write tables of all that the sources hold, as Parquet, CSV, NDJSON or Arrow
+/// Write tables as Parquet, CSV, NDJSON or Arrow
 ///
-/// Overlapping snapshots are merged: an event that many of them show is one row. The same input gives the same bytes.
+/// Overlapping snapshots are merged: an event shown by several of them is one row. The same input gives the same bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     input: input::Args,
-    /// The directory to write, or - to write one table to standard output
+    /// Directory to write; - writes one table to stdout
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// What to write the tables as
+    /// File format of the tables
     #[arg(long, value_parser = file_format(), default_value = "parquet")]
     format: Format,
-    /// The tables and views to write
+    /// Tables and views to write
     #[arg(long = "table", value_name = "NAME,...", value_delimiter = ',', default_values = USUAL)]
     tables: Vec<String>,
     /// Replace an earlier export
     #[arg(long)]
     force: bool,
-    /// With --watch or --stream, keep what is received in this directory until the tables are written
+    /// Spool received documents in DIR until the tables are written
     ///
-    /// Rows are made of it at the end, so that memory does not grow meanwhile. A run that was killed goes on from there when
-    /// it is started again with the same directory.
+    /// With --watch or --stream. Memory does not grow during the run, and a killed run resumes when started again with
+    /// the same directory.
     #[arg(long, value_name = "DIR", requires = "going_on", help_heading = "Live cluster")]
     spool: Option<PathBuf>,
-    /// Do not put ' before CSV cells that a spreadsheet would run as a formula
+    /// Do not prefix CSV cells that look like formulas with '
     #[arg(long)]
     csv_raw: bool,
 }
 
-/// The formats that programs read; those for people are for `alloclog query`.
+/// The formats for programs; those for people belong to `alloclog query`.
 fn file_format() -> impl TypedValueParser<Value = Format> {
     let names = ["parquet", "csv", "ndjson", "arrow"];
     PossibleValuesParser::new(names).try_map(|name| Format::from_str(&name, false))
@@ -132,7 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let console = Console::new(args.input.loudness(), &inputs);
     interrupt::listen()?;
     let Some(directory) = &args.spool else { return write(args, &wanted, &inputs, &console) };
-    // An output that cannot be written is found before the work.
+    // Check that the output can be written before the work.
     if args.output != Path::new("-") {
         drop(args.begin()?);
     }
@@ -143,7 +144,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if collected.is_cut { Exit::Rejected } else { exit })
 }
 
-/// Takes the inputs in, and writes the tables.
+/// Reads the inputs and writes the tables.
 fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
     let needs = needs(wanted);
     if args.output == Path::new("-") {
@@ -176,7 +177,7 @@ fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) ->
     Ok(gathered.exit)
 }
 
-/// What has to be computed for these tables.
+/// The tables and views that these results require.
 fn needs(wanted: &[Wanted]) -> Needs {
     let mut needs = Needs::default();
     for table in wanted {
@@ -190,7 +191,7 @@ fn needs(wanted: &[Wanted]) -> Needs {
     needs
 }
 
-/// The next table that nobody has taken, with its number.
+/// Takes the next table that no thread has taken, with its number.
 fn take<'w>(wanted: &'w [Wanted], next: &AtomicUsize) -> (usize, Option<&'w Wanted>) {
     let number = next.fetch_add(1, Ordering::Relaxed);
     (number, wanted.get(number))
@@ -206,17 +207,20 @@ fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
     }
     if args.output == Path::new("-") {
         if wanted.len() != 1 {
-            return Err(Usage("-o - writes one table to standard output; name it with --table".into()).into());
+            return Err(Usage("-o - writes one table to stdout; name it with --table".into()).into());
         }
         if args.format.is_binary() && io::stdout().is_terminal() {
-            return Err(Usage("that format is not for a terminal; use --format csv or ndjson, or -o DIR".into()).into());
+            return Err(Usage(
+                "this format is binary and stdout is a terminal; use --format csv or ndjson, or -o DIR".into(),
+            )
+            .into());
         }
     }
     Ok(wanted)
 }
 
 impl Args {
-    /// Begins the directory of the tables.
+    /// Creates the temporary output directory.
     fn begin(&self) -> anyhow::Result<Output> {
         interrupt::undisturbed(|unfinished| {
             let output = Output::begin(&self.output, self.force)?;
@@ -225,7 +229,7 @@ impl Args {
         })
     }
 
-    /// Writes the tables, on all cores, and says what is where, in the order of `--table`.
+    /// Writes the tables on all cores and returns them in the order of `--table`.
     fn write(&self, wanted: &[Wanted], store: &Store, output: &Output) -> anyhow::Result<Vec<Exported>> {
         let next = AtomicUsize::new(0);
         let work = || {
@@ -241,9 +245,7 @@ impl Args {
             let mut files = Vec::new();
             for worker in workers {
                 files.extend(
-                    worker
-                        .join()
-                        .map_err(|_| anyhow!("a thread that writes has died; this is a bug of alloclog"))??,
+                    worker.join().map_err(|_| anyhow!("a writer thread panicked; this is a bug in alloclog"))??,
                 );
             }
             anyhow::Ok(files)
@@ -255,9 +257,9 @@ impl Args {
     fn write_one(&self, table: &Wanted, store: &Store, output: &Output) -> anyhow::Result<Exported> {
         let file = format!("{}.{}", table.name(), self.format.ending());
         let path = output.file(&file);
-        let cannot = || format!("{} cannot be written", self.output.join(&file).display());
+        let cannot = || format!("cannot write {}", self.output.join(&file).display());
         let rows = match table {
-            // It is what it is to be already.
+            // The store holds it in this format already: move the file.
             Wanted::Stored(_) if self.format == Format::Parquet => {
                 fs::rename(store.path(table.name()), &path).with_context(cannot)?;
                 render::rows(&path)?

@@ -7,16 +7,16 @@ use crate::error::Exit;
 use crate::query::{self, By, Condition, Row};
 use crate::store::Store;
 
-/// How many of the rows that meet a condition are named.
+/// How many rows that meet a condition are printed.
 const NAMED: usize = 10;
 
-/// Columns that say what a row is about besides those that can be grouped by, where a result has them.
+/// Columns besides the groupable ones that identify a row, if the result has them.
 const PLACE: [&str; 6] = ["parent_job_id", "alloc_id", "attempt", "class", "measure", "phase"];
 
-/// Asks each condition of the result that it is about, and names the rows that meet it.
+/// Evaluates each condition on its result and prints the rows that meet it.
 ///
 /// # Errors
-/// When the engine refuses a condition.
+/// When the engine rejects a condition.
 pub fn judge<'c>(
     store: &Store,
     conditions: impl IntoIterator<Item = (&'c Condition, &'c str)>,
@@ -28,8 +28,8 @@ pub fn judge<'c>(
         let text = &condition.text;
         let (met, unknown) = query::met(store, result, condition)?;
         if unknown > 0 {
-            let rows = if unknown == 1 { "1 row, where".to_owned() } else { format!("{unknown} rows, where") };
-            console.say(&format!("--fail-if '{text}' is not known for {rows} a value is null"));
+            let rows = if unknown == 1 { "1 row".to_owned() } else { format!("{unknown} rows") };
+            console.say(&format!("--fail-if '{text}' is unknown for {rows}, because a value is null"));
         }
         if met.is_empty() {
             continue;
@@ -47,7 +47,7 @@ pub fn judge<'c>(
     Ok(exit)
 }
 
-/// What a row is about, and the values that the condition looked at.
+/// The columns that identify a row, and the values that the condition reads.
 fn name(row: &Row, condition: &Condition) -> String {
     let is_place = |column: &str| By::COLUMNS.contains(&column) || PLACE.contains(&column);
     let is_shown = |column: &str| is_place(column) || condition.columns.contains(column);

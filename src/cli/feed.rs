@@ -1,8 +1,8 @@
-//! `alloclog ingest --watch` and `--stream`: follows a cluster and adds a batch to the lake every so often.
+//! `alloclog ingest --watch` and `--stream`: follows a cluster and commits a batch to the lake at intervals.
 //!
-//! One thread receives: it puts every document into the spool as soon as it comes, whether the lake answers or not.
-//! This one commits what the spool holds, and removes it from there once a batch has it. So how often batches are
-//! committed, and how long the store is away, does not decide what is lost.
+//! The receiving thread appends every document to the spool as it arrives, whether or not the lake is reachable. This
+//! thread commits the spooled documents and removes them from the spool after the commit. So neither the commit
+//! interval nor an outage of the store loses documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,28 +21,28 @@ use crate::lake::ingest::Ledger;
 use crate::source::spool::{Spool, Waiting};
 use crate::source::{self, Found, Input, Options, Place};
 
-/// How often frames of the stream are put into the spool.
+/// How often stream frames are appended to the spool.
 pub const APPEND_EVERY: Duration = Duration::from_millis(100);
-/// How often the thread that commits looks whether the other has ended.
+/// How often the committing thread checks whether the receiving one has ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// How much a batch takes from the spool, in compressed bytes and in documents: only after an outage is there more.
+/// The largest batch, in compressed bytes and in documents; only reached after an outage.
 const BATCH: (u64, usize) = (64 << 20, 1_000);
-/// The file in the spool's directory that says that the lake has been opened before.
+/// Marker file in the spool directory: the lake has been opened before.
 const MARK: &str = "lake";
 
-/// Why receiving has ended, other than by being told to.
+/// Why receiving ended, other than by cancellation.
 enum Ended {
-    /// The cluster cannot be followed any longer.
+    /// The cluster can no longer be followed.
     Cluster(String),
     /// The spool cannot be written.
     Spool(anyhow::Error),
 }
 
-/// Follows the cluster until the program is told to stop.
+/// Follows the cluster until interrupted.
 ///
 /// # Errors
-/// When the lake cannot be opened and never could, the spool cannot be written, the cluster cannot be followed any
-/// longer, or the last commit fails.
+/// When the lake cannot be opened and never could be, the spool cannot be written, the cluster can no longer be
+/// followed, or the last commit fails.
 pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
     let base = args.spool_directory()?;
     let spool = Spool::open(&base)?;
@@ -53,7 +53,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
         }
         feed.postpone(&error);
     }
-    console.done(); // how far it is has no meaning
+    console.done(); // the total is unknown
     let (ended, last) = thread::scope(|scope| {
         let receiving = scope.spawn(|| receive(inputs, &spool, console));
         let mut next = Instant::now();
@@ -75,25 +75,24 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
     });
     console.tell_passed_over();
     let is_left =
-        || format!("what is not committed is kept in {}: start again to commit it", spool.directory().display());
+        || format!("uncommitted documents are kept in {}: run again to commit them", spool.directory().display());
     last.with_context(is_left)?;
-    match ended.map_err(|_| anyhow!("the thread that receives has died; this is a bug of alloclog"))? {
+    match ended.map_err(|_| anyhow!("the receiving thread panicked; this is a bug in alloclog"))? {
         Err(Ended::Spool(error)) => Err(error),
-        Err(Ended::Cluster(why)) => Err(anyhow!("{why}; what was received before is committed")),
+        Err(Ended::Cluster(why)) => Err(anyhow!("{why}; everything received before that is committed")),
         Ok(()) => Ok(if feed.rejected > 0 { Exit::Rejected } else { Exit::Done }),
     }
 }
 
-/// What a command that commits nothing has collected of a cluster.
+/// What a command without a lake collected from a cluster.
 pub struct Collected {
     spool: Spool,
     documents: Vec<Waiting>,
-    /// Whether the cluster could not be followed to the end.
+    /// True if following the cluster ended with an error.
     pub is_cut: bool,
 }
 
-/// Collects in a directory what the cluster shows until the program is told to stop, after what an earlier run has left
-/// there.
+/// Spools the cluster's documents in a directory until interrupted, after those that an earlier run left there.
 ///
 /// # Errors
 /// When the directory cannot be written.
@@ -101,10 +100,10 @@ pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow:
     let spool = Spool::open(directory)?;
     let before = spool.waiting()?.len();
     if before > 0 {
-        let line = format!("going on from {} in {}", plural(before as u64, "document"), directory.display());
+        let line = format!("resuming with {} from {}", plural(before as u64, "document"), directory.display());
         console.say_if(Loudness::Usual, &line);
     }
-    console.done(); // how far it is has no meaning
+    console.done(); // the total is unknown
     let is_cut = match receive(inputs, &spool, console) {
         Ok(()) => false,
         Err(Ended::Spool(error)) => return Err(error),
@@ -124,7 +123,7 @@ impl Collected {
         self.documents.iter().map(Waiting::input).collect()
     }
 
-    /// Removes them.
+    /// Removes the documents.
     ///
     /// # Errors
     /// When they cannot be removed.
@@ -133,7 +132,7 @@ impl Collected {
     }
 }
 
-/// Puts what the cluster shows into the spool.
+/// Appends the cluster's documents to the spool.
 fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), Ended> {
     let mut ended = Ok(());
     source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
@@ -153,7 +152,7 @@ fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), End
     ended
 }
 
-/// Ends receiving.
+/// Cancels receiving.
 fn stop(inputs: &[Input]) {
     for input in inputs {
         if let Place::Cluster(cluster) = &input.place {
@@ -162,16 +161,16 @@ fn stop(inputs: &[Input]) {
     }
 }
 
-/// The side that commits.
+/// The committing side.
 struct Feed<'f> {
     args: &'f Args,
     console: &'f Console,
     spool: &'f Spool,
-    /// The directory that this spool shares with those of other writers.
+    /// The cache directory, which holds this spool and those of other writers.
     base: PathBuf,
-    /// The lake, unless the last try to open it or to commit has failed.
+    /// The lake; `None` after opening it or committing failed.
     opened: Option<Opened>,
-    /// What was last said of a commit that failed.
+    /// The last commit error that was printed.
     said: Option<String>,
     /// Places in documents that could not be read.
     rejected: u64,
@@ -182,13 +181,13 @@ impl Feed<'_> {
         if self.opened.is_none() {
             let opened = self.args.open()?;
             fs::write(self.base.join(MARK), &opened.lake.id)
-                .with_context(|| format!("{} cannot be written", self.base.display()))?;
+                .with_context(|| format!("cannot write {}", self.base.display()))?;
             self.opened = Some(opened);
         }
-        self.opened.as_mut().context("the lake is not open; this is a bug of alloclog")
+        self.opened.as_mut().context("the lake is not open; this is a bug in alloclog")
     }
 
-    /// Commits all that the spool holds, in batches.
+    /// Commits all spooled documents, in batches.
     fn commit(&mut self) -> anyhow::Result<()> {
         self.spool.seal()?;
         loop {
@@ -214,24 +213,24 @@ impl Feed<'_> {
         }
         let loudness = if added.batch.is_some() { Loudness::Usual } else { Loudness::Verbose };
         opened.tell(&taken.summary, &added, loudness, console);
-        // The batch is in the lake: what keeps from telling so must not keep the documents in the spool.
+        // The batch is committed: a failure to write metrics must not keep its documents in the spool.
         if let Err(error) = args.write_metrics(&opened.lake, &taken.summary, &added, began.elapsed()) {
             console.say(&format!("warning: {error:#}"));
         }
         self.rejected += taken.summary.rejected;
         if self.said.take().is_some() {
-            console.say_if(Loudness::Usual, "the lake can be written again");
+            console.say_if(Loudness::Usual, "the lake is writable again");
         }
         Ok(())
     }
 
-    /// Says once that a commit has failed and is tried again.
+    /// Prints a commit error once, until it changes; the commit is retried.
     fn postpone(&mut self, error: &anyhow::Error) {
         let what = format!("{error:#}");
         if self.said.as_ref() != Some(&what) {
             let held = self.spool.waiting().map_or(0, |waiting| waiting.len());
             self.console.say(&format!(
-                "warning: {what}; trying again every {:?}, with {} waiting in {}",
+                "warning: {what}; retrying every {:?}, with {} waiting in {}",
                 self.args.every,
                 plural(held as u64, "document"),
                 self.spool.directory().display(),
@@ -241,7 +240,7 @@ impl Feed<'_> {
     }
 }
 
-/// How many of the documents, at least one, make the next batch.
+/// How many of the documents, at least one, fit the next batch.
 fn fitting(documents: &[Waiting]) -> usize {
     let mut bytes = 0;
     let within = documents.iter().take(BATCH.1).take_while(|document| {
@@ -252,12 +251,12 @@ fn fitting(documents: &[Waiting]) -> usize {
 }
 
 impl Args {
-    /// The directory of the spools of all writers that get the same rows of the same documents, so that one may commit
-    /// what another has left.
+    /// The spool directory shared by all writers that produce the same rows from the same documents, so that one may
+    /// commit what another left.
     fn spool_directory(&self) -> anyhow::Result<PathBuf> {
-        let place = self.cache_directory().context(Usage(
-            "there is no place for the spool: --cache names one where HOME and XDG_CACHE_HOME do not".into(),
-        ))?;
+        let place = self
+            .cache_directory()
+            .context(Usage("no directory for the spool: HOME and XDG_CACHE_HOME are unset; use --cache DIR".into()))?;
         let namespace = self.reading.namespace.as_deref().unwrap_or("*");
         let parts = [self.lake.trim_end_matches('/'), &self.reading.label(), namespace, &self.reading.prefix];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();

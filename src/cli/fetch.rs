@@ -1,4 +1,4 @@
-//! `alloclog fetch`: the raw listing of a live cluster, kept for later.
+//! `alloclog fetch`: saves the raw listing of a live cluster.
 
 use std::cell::Cell;
 use std::fs;
@@ -21,63 +21,69 @@ use crate::source::kept::{self, About, Beside, Nodes};
 use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
 use crate::time;
 
-/// How much of a listing stays in memory, compressed, before it has its place.
+/// How much of a listing is buffered in memory, compressed, before it goes to a temporary file.
 const IN_MEMORY: usize = 64 << 20;
 
-/// An allocation with its job is some hundred kilobytes at the most.
+/// Largest allocation accepted; one with its job has a few hundred kilobytes.
 const LARGEST_ALLOCATION: u64 = 256 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
   alloclog fetch -o now.json.zst                          the cluster of NOMAD_ADDR, as it is now
-  alloclog fetch https://nomad.example:4646 -o dumps/     a file named by the UTC time
-  alloclog fetch -o dumps/ --every 30s --for 10m          one every half minute, for ten minutes
-  alloclog export dumps/ -o tables                        what any of them shows, merged
+  alloclog fetch https://nomad.example:4646 -o dumps/     a file named by UTC time
+  alloclog fetch -o dumps/ --every 30s --for 10m          one every 30 seconds, for ten minutes
+  alloclog export dumps/ -o tables                        all of them, merged
 
-What only the moment of asking can tell (when, Nomad's index, whether it is all there is) and the list of nodes are
-kept with it, in frames that zstd skips: `zstd -dc now.json.zst` gives the listing alone. A FILE that ends in .json is
-not compressed, and has them beside it as FILE.meta.json.";
+Metadata of the request (time, Nomad's index, whether the listing is complete) and the list of nodes
+are stored in the same file, in frames that zstd skips: `zstd -dc now.json.zst` prints only the
+listing. A FILE that ends in .json is not compressed, and has them in FILE.meta.json.";
 
-/// Keep the raw list of allocations as Nomad serves it, for later
+/// Save Nomad's raw listing of allocations to a file
 ///
-/// Whatever reads the file later gets the rows that it would have got from the cluster.
+/// Reading the file later gives the same rows as reading the cluster now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The agent to ask; without it --address, or what the environment names
+    /// Agent to query; by default --address or the environment
     #[arg(value_name = "ADDRESS", conflicts_with = "address")]
     agent: Option<String>,
-    /// The file to write, or a directory that gets a file named by the UTC time
+    /// File to write, or a directory for files named by UTC time
     #[arg(short, long, value_name = "FILE|DIR")]
     output: PathBuf,
-    /// Go on, with so much time from one listing to the next; -o is a directory then, made if it is not there
+    /// Repeat at this interval; -o is a directory then
+    ///
+    /// The directory is created if missing.
     #[arg(long, value_name = "TIME", value_parser = cluster::span)]
     every: Option<Duration>,
-    /// With --every, end after so much time
+    /// With --every, end after this time
     #[arg(long = "for", value_name = "TIME", value_parser = cluster::span, requires = "every")]
     lasting: Option<Duration>,
-    /// Only this namespace; * for all. Without it, what NOMAD_NAMESPACE names, else all
+    /// Fetch only this namespace; * for all [NOMAD_NAMESPACE]
+    ///
+    /// By default the one that NOMAD_NAMESPACE names, or all.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
-    /// The region to ask for
+    /// Region to query
     #[arg(long, value_name = "NAME", env = "NOMAD_REGION", default_value = "", hide_default_value = true)]
     region: String,
-    /// Only allocations whose ID begins so; Nomad takes an even number of digits, and may give more than asked for
+    /// Fetch only allocations whose ID starts with this
+    ///
+    /// Nomad matches an even number of digits, and may return more than requested.
     #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
     prefix: String,
-    /// Only these allocations, by their whole IDs, each in full with its job, as a document of one a line
+    /// Fetch only these allocations, by full ID, with their jobs
     ///
-    /// What may be secret is left out: signed identities, and the environment, templates, driver configuration, payload
-    /// and tokens of the job.
+    /// The file has one allocation per line. Possible secrets are removed: signed identities, and the job's
+    /// environment, templates, driver configuration, payload and tokens.
     #[arg(long, value_name = "ID,...", value_delimiter = ',', conflicts_with = "prefix")]
     allocations: Vec<String>,
-    /// With --allocations, leave nothing out
+    /// With --allocations, keep possible secrets
     #[arg(long, requires = "allocations")]
     everything: bool,
-    /// Say only what is wrong
+    /// Print only errors and rejected input
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more
+    /// Print more
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
@@ -88,7 +94,7 @@ pub struct Args {
 struct Document {
     about: About,
     is_nodes: bool,
-    /// Its bytes as they were served.
+    /// Size as served, in bytes.
     bytes: u64,
     compressed: SpooledTempFile,
 }
@@ -101,10 +107,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_directory = args.output.is_dir() || args.output.as_os_str().to_string_lossy().ends_with('/');
     let is_directory = is_directory || (args.every.is_some() && !names_a_file(&args.output));
     if args.every.is_some() && !is_directory {
-        return Err(Usage("--every writes many files: -o takes a directory".into()).into());
+        return Err(Usage("--every writes several files, so -o must be a directory".into()).into());
     }
     if args.output == Path::new("-") {
-        return Err(Usage("-o takes a file or a directory; nothing is written to standard output".into()).into());
+        return Err(Usage("-o must be a file or a directory; fetch cannot write to stdout".into()).into());
     }
     let ask = args.cluster.ask(args.namespace.as_deref(), &args.prefix);
     let cluster = args.cluster.cluster(address, &args.region, ask, args.every.is_some())?;
@@ -114,18 +120,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     cluster::announce(&inputs, &console);
     interrupt::listen()?;
     if is_directory {
-        fs::create_dir_all(&args.output).with_context(|| format!("{} cannot be made", args.output.display()))?;
+        fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     }
     let result = fetch(args, &inputs, is_directory, &stop, &console);
     console.done();
     result
 }
 
-/// Fetches once, or again and again.
+/// Fetches once or repeatedly.
 fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console: &Console) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut exit = Exit::Done;
-    // Since when the cluster has not answered; it is said once, and once when it does.
+    // Since when the cluster has not answered; the outage and its end are printed once each.
     let mut failing: Option<Instant> = None;
     loop {
         let round = Instant::now();
@@ -138,14 +144,14 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
                 exit = Exit::Rejected;
                 failing.get_or_insert(round);
                 if !warned.get() {
-                    console.say(&format!("{problem:#}; asking again until it answers"));
+                    console.say(&format!("{problem:#}; retrying until it answers"));
                 }
             }
             Ok(kept) => {
                 exit = if kept == Exit::Done { exit } else { kept };
                 if let Some(since) = failing.take() {
                     let seconds = since.elapsed().as_secs_f64().ceil();
-                    let line = format!("{}: it answers again, after {seconds} s", inputs[0].name);
+                    let line = format!("{}: answers again after {seconds} s", inputs[0].name);
                     console.say_if(Loudness::Usual, &line);
                 }
             }
@@ -161,13 +167,12 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
     }
 }
 
-/// Returns true if a path that does not exist is named as a file that `fetch` writes.
+/// Returns true if a path that does not exist has the name of a file that `fetch` writes.
 fn names_a_file(path: &Path) -> bool {
     path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
 }
 
-/// Fetches once, and puts the file in its place. Warns of faults that are tried again unless `warned` is set, and sets it
-/// then.
+/// Fetches once and writes the file. Warns of faults that will be retried unless `warned` is set, and sets it then.
 fn keep_one(
     args: &Args,
     inputs: &[Input],
@@ -192,7 +197,7 @@ fn keep_one(
     } else {
         packed(&path, documents)?
     }
-    console.say_if(Loudness::Usual, &format!("{listings} bytes of allocations are kept in {}", path.display()));
+    console.say_if(Loudness::Usual, &format!("wrote {listings} bytes of allocations to {}", path.display()));
     Ok(exit)
 }
 
@@ -215,13 +220,13 @@ fn packed(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
     })
 }
 
-/// Writes a file that is not compressed, and what is known of it beside it.
+/// Writes an uncompressed file, and its metadata next to it.
 fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
     let (nodes, mut listings): (Vec<Document>, Vec<Document>) =
         documents.into_iter().partition(|document| document.is_nodes);
     let (Some(mut listing), true) = (listings.pop(), listings.is_empty()) else {
         bail!(
-            "the token reads some namespaces only, whose listings do not fit one .json file: --namespace names one, and a file that is compressed (.json.zst) or a directory takes all"
+            "the token can read only some namespaces, and an uncompressed .json file holds one listing: choose one with --namespace, or write to a .json.zst file or a directory"
         );
     };
     let text = |mut document: Document| -> anyhow::Result<String> {
@@ -233,7 +238,7 @@ fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
         anyhow::Ok(Nodes { about, list: RawValue::from_string(text(document)?)? })
     });
     let beside = Beside { about: listing.about.clone(), nodes: nodes.transpose()? };
-    // First what is beside it: a listing without it would be taken for less than it is.
+    // Write the metadata first: the listing without it would be read as a partial one.
     let place = Place::begin(Some(&kept::path_beside(path)))?;
     place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
     listing.compressed.rewind()?;
@@ -241,7 +246,7 @@ fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
     place.finish(|out| Ok(io::copy(&mut zstd::Decoder::new(listing.compressed)?, out).map(drop)?))
 }
 
-/// Asks for the documents of one round.
+/// Fetches the documents of one round.
 fn documents(
     args: &Args,
     inputs: &[Input],
@@ -261,7 +266,7 @@ fn documents(
                     Ok((bytes, compressed, broke)) => {
                         let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
                         if let Some(e) = &broke {
-                            // What is not whole is kept all the same, unless all of it comes again.
+                            // Keep an incomplete listing, unless all of it is fetched again.
                             let note = format!("{}: byte {bytes}: {e}", origin.name);
                             console.note(if is_made_good { Note::Warning(note) } else { Note::Rejected(note) });
                             about.full_listing = None;
@@ -279,7 +284,7 @@ fn documents(
                     console.note(Note::Warning(format!("{}: {what}", origin.name)));
                 }
             }
-            // A round that follows a failed one says so itself.
+            // After a failed round, the caller prints the recovery.
             Found::Recovered(origin, what) => {
                 if args.every.is_none() {
                     console.note(Note::Recovered(format!("{}: {what}", origin.name)));
@@ -290,7 +295,7 @@ fn documents(
         problem.is_none()
     });
     match (problem, unreadable) {
-        (Some(e), _) => Err(e).context("the listing cannot be put aside"),
+        (Some(e), _) => Err(e).context("cannot buffer the listing"),
         (None, Some(why)) if documents.is_empty() => bail!("{why}; nothing was written"),
         (None, Some(why)) => {
             console.note(Note::Rejected(why));
@@ -300,14 +305,14 @@ fn documents(
     }
 }
 
-/// Asks for single allocations, one after the other, as one document.
+/// Fetches single allocations one by one, as one document.
 fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
     let mut text = Vec::new();
     let mut exit = Exit::Done;
     let mut observed = None;
     for id in &args.allocations {
         let read = client.ask(&format!("/v1/allocation/{id}"), &[], &mut |fault| {
-            console.note(Note::Warning(format!("{id}: {fault}; asking again")));
+            console.note(Note::Warning(format!("{id}: {fault}; retrying")));
         });
         let whole = read.map_err(anyhow::Error::from).and_then(|answer| {
             observed.get_or_insert((time::now(), ObservedFrom::Fetched));

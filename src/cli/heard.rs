@@ -1,16 +1,16 @@
-//! Standard output, of which it is known that nobody reads it any longer.
+//! Stdout whose closed pipe is distinguishable from other broken pipes.
 
 use std::io::{self, ErrorKind, Stdout, Write};
 
-/// Whoever read our output has seen enough.
+/// The reader of stdout closed its end.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("nobody reads what is written any longer")]
+#[error("the reader of stdout closed the pipe")]
 pub struct Enough;
 
-/// Standard output. That its reader went away is told from a connection that broke, which is a failure.
+/// Stdout; an error says whether its reader closed the pipe. A broken connection elsewhere is a failure.
 pub struct Heard(Stdout);
 
-/// Standard output.
+/// Opens stdout.
 pub fn stdout() -> Heard {
     Heard(io::stdout())
 }
@@ -25,12 +25,12 @@ impl Write for Heard {
     }
 }
 
-/// The error of standard output as one that [`is_enough`] knows, where its reader went away.
+/// Converts a broken pipe on stdout to an error that [`is_enough`] recognizes.
 pub fn told(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::BrokenPipe { io::Error::new(ErrorKind::BrokenPipe, Enough) } else { error }
 }
 
-/// Whether an error is that whoever read our output has seen enough.
+/// Returns true if the error is a broken pipe on stdout.
 pub fn is_enough(error: &anyhow::Error) -> bool {
     let io = |cause: &'_ (dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<Enough>())
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_connection_that_breaks_is_no_reader_that_went_away() {
         let broken = || io::Error::from(ErrorKind::BrokenPipe);
-        assert!(!is_enough(&anyhow::Error::from(broken()).context("the lake cannot be written")));
+        assert!(!is_enough(&anyhow::Error::from(broken()).context("cannot write the lake")));
         assert!(is_enough(&anyhow::Error::from(told(broken())).context("table restarts")));
         assert!(!is_enough(&anyhow::Error::from(told(ErrorKind::StorageFull.into()))));
     }

@@ -1,4 +1,4 @@
-//! `alloclog ingest`: what is new in the sources to a lake.
+//! `alloclog ingest`: adds new rows from the sources to a lake.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,64 +20,69 @@ const EXAMPLES: &str = "\
 Examples:
   alloclog ingest --lake /var/lib/alloclog                 the cluster of NOMAD_ADDR, as it is now
   alloclog ingest --lake s3://bucket/nomad --stream        follow it, and commit a batch every minute
-  alloclog ingest --lake s3://bucket/nomad --region eu     from cron, every minute if wanted
-  alloclog ingest dumps/ --lake lake                       all that a directory of dumps shows
+  alloclog ingest --lake s3://bucket/nomad --region eu     from cron, as often as every minute
+  alloclog ingest dumps/ --lake lake                       a directory of dumps
   alloclog report lake                                     a lake is a SOURCE for report, query and export
 
-An ingest has happened, or it has not: it may be killed at any moment, run twice, or run beside others, and a row is in
-the lake once. With --stream or --watch it runs until it is told to stop, and commits what it has then. What was received
-and not yet committed lies in the directory of --cache, and is committed when the same command runs again.
-Credentials and endpoints of a bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
-GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
+An ingest is atomic: it may be killed at any moment, run twice, or run in parallel with others, and
+each row is in the lake once. With --stream or --watch it runs until interrupted, then commits what
+it received. Received documents that are not yet committed stay in the directory of --cache, and are
+committed when the same command runs again. Credentials and endpoints of a bucket come from the
+environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
+AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
 
-/// Add what is new to a lake: Delta tables in a directory or a bucket, which any warehouse reads
+/// Add new rows to a lake of Delta tables in a directory or bucket
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     pub reading: input::Reading,
-    /// The lake: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; made if it is not there
+    /// Lake to write; created if missing
+    ///
+    /// A directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     #[arg(long, help_heading = "Lake", value_name = "URL", env = "ALLOCLOG_LAKE")]
     pub lake: String,
-    /// Where to keep what has been seen, so that the lake need not be read, and with --watch or --stream what was received
-    /// and not yet committed; without it, the user's cache directory
+    /// Directory for the deduplication cache and the spool
+    ///
+    /// The cache saves reading the lake. The spool holds what --watch and --stream received and did not commit yet. By
+    /// default the user's cache directory.
     #[arg(long, help_heading = "Lake", value_name = "DIR", env = "ALLOCLOG_CACHE")]
     cache: Option<PathBuf>,
-    /// With --watch or --stream, the time from one batch to the next
+    /// With --watch or --stream, the time between batches
     #[arg(long, help_heading = "Lake", value_name = "TIME", value_parser = cluster::span, default_value = "60s",
         requires = "going_on")]
     pub every: Duration,
-    /// Write what the last run or batch did to this file, as OpenMetrics text for node_exporter's textfile collector
+    /// Write OpenMetrics gauges of the last run or batch to FILE
+    ///
+    /// For the textfile collector of node_exporter.
     #[arg(long, help_heading = "Lake", value_name = "FILE")]
     metrics: Option<PathBuf>,
 }
 
-/// A lake that is open for writing, with what has been seen of it.
+/// A lake opened for writing, with its deduplication cache.
 pub struct Opened {
     pub lake: Lake,
     seen: Seen,
-    /// The file of what has been seen; `None` where there is no place for it.
+    /// The cache file; `None` if there is no directory for it.
     local: Option<PathBuf>,
 }
 
-/// What was taken in of documents, and is not yet in the lake.
+/// Rows read from documents, not yet in the lake.
 pub struct Taken {
     pub summary: Summary,
     pub kept: Kept,
-    /// Where the rows are; it goes when this is dropped.
+    /// The directory of the rows, removed when this is dropped.
     _directory: TempDir,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     if let Some(lake) = args.reading.lakes().first() {
-        return Err(Usage(format!("{lake} is a lake; what is ingested are documents")).into());
+        return Err(Usage(format!("{lake} is a lake; ingest reads documents")).into());
     }
     let going_on = args.reading.going_on();
     if let Some(flag) = going_on.filter(|_| args.reading.strict || args.reading.observed_at.is_some()) {
-        let word = format!(
-            "--strict and --observed-at cannot be used with {flag}, which has no end and looks again and again"
-        );
+        let word = format!("--strict and --observed-at cannot be used with {flag}, which reads the cluster repeatedly");
         return Err(Usage(word).into());
     }
     let inputs = args.reading.inputs_with(going_on.map_or(args.reading.min_interval, |_| feed::APPEND_EVERY))?;
@@ -87,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         cluster::announce(&inputs, &console);
         return feed::run(args, &inputs, &console);
     }
-    // An unwritable lake is found before the work.
+    // Open the lake before the work, so that an unwritable one fails early.
     let mut opened = args.open()?;
     cluster::announce(&inputs, &console);
     let taken = opened.add(args, &inputs, Ledger::All, &console);
@@ -96,10 +101,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let taken = taken?;
     let summary = &taken.summary;
     if args.reading.strict && summary.rejected > 0 {
-        bail!("nothing was ingested, since --strict lets nothing be rejected");
+        bail!("input was rejected and --strict is set; nothing was ingested");
     }
     if let Some(source) = args.reading.without_allocations(&inputs, summary) {
-        bail!("{source}: nothing there holds allocations; nothing was ingested");
+        bail!("{source}: no allocations found; nothing was ingested");
     }
     console.stage("adding to the lake");
     let added = opened.commit(&taken.kept)?;
@@ -113,10 +118,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// Opens the lake, and recalls what has been seen of it.
+    /// Opens the lake and loads its deduplication cache.
     ///
     /// # Errors
-    /// When the lake cannot be read or made.
+    /// When the lake cannot be read or created.
     pub fn open(&self) -> anyhow::Result<Opened> {
         let lake = Lake::open_or_create(&self.lake)?;
         let local = self.cache_directory().map(|directory| directory.join(&lake.id).join("seen.parquet"));
@@ -124,7 +129,7 @@ impl Args {
         Ok(Opened { lake, seen, local })
     }
 
-    /// Where what is kept from one run to the next lies; `None` where there is no place for it.
+    /// The directory for the cache and the spool; `None` if no flag or variable names one.
     pub fn cache_directory(&self) -> Option<PathBuf> {
         let of_user = || {
             let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -135,19 +140,18 @@ impl Args {
         self.cache.clone().or_else(of_user)
     }
 
-    /// Writes what an ingest did where `--metrics` says.
+    /// Writes the metrics of an ingest to the file of `--metrics`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_metrics(&self, lake: &Lake, summary: &Summary, added: &Added, took: Duration) -> anyhow::Result<()> {
         let Some(path) = &self.metrics else { return Ok(()) };
-        metrics::write(path, lake, summary, added, took)
-            .with_context(|| format!("{} cannot be written", path.display()))
+        metrics::write(path, lake, summary, added, took).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
 impl Opened {
-    /// Takes documents in: their rows that are not known to be in the lake.
+    /// Reads documents and stages their rows that are not known to be in the lake.
     ///
     /// # Errors
     /// When the local disk cannot be written.
@@ -167,7 +171,7 @@ impl Opened {
         Ok(Taken { summary, kept, _directory: directory })
     }
 
-    /// Adds what was taken in to the lake.
+    /// Commits staged rows to the lake.
     ///
     /// # Errors
     /// When the lake cannot be read or written.
@@ -175,12 +179,12 @@ impl Opened {
         ingest::commit(&self.lake, &mut self.seen, kept)
     }
 
-    /// Keeps what has been seen for the next ingest; a text says what could not be kept.
+    /// Saves the cache for the next ingest; returns a warning if that fails.
     pub fn remember(&mut self) -> Option<String> {
         ingest::remember(&self.lake, &mut self.seen, self.local.as_deref())
     }
 
-    /// Says what became of an ingest.
+    /// Prints the result of an ingest.
     pub fn tell(&self, summary: &Summary, added: &Added, loudness: Loudness, console: &Console) {
         let new = added.rows.get("task_events").copied().unwrap_or_default();
         let batch = match added.batch {

@@ -1,5 +1,5 @@
-//! What every command that reads sources takes, and the stages that all of them begin with: sources to stored tables,
-//! stored tables to views.
+//! Flags of every command that reads sources, and the stages they share: from sources to stored tables, from stored
+//! tables to views.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -34,115 +34,127 @@ use crate::store::growing::Growing;
 use crate::tables::Table;
 use crate::time;
 
-/// The sources, and how they are read: what every command that reads any takes.
+/// Sources and how to read them.
 #[derive(Debug, clap::Args)]
 pub struct Reading {
-    /// What to read: files, directories, quoted globs, archives, - for standard input, the http://, https:// or unix://
-    /// address of a Nomad agent, or a lake (a directory, s3://, gs://, az://); without any, the live cluster of
-    /// NOMAD_ADDR
+    /// What to read; by default the live cluster of NOMAD_ADDR
+    ///
+    /// Files, directories, quoted globs, archives, - for stdin, the http://, https:// or unix:// address of a Nomad
+    /// agent, or a lake (a directory, s3://, gs://, az://).
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Only allocations of this namespace; * for all. A live cluster is asked for what NOMAD_NAMESPACE names, else all
+    /// Read only this namespace; * for all
+    ///
+    /// By default, a live cluster is queried for the namespace that NOMAD_NAMESPACE names, or all.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Only allocations whose ID begins so
+    /// Read only allocations whose ID starts with this
     #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
     pub prefix: String,
-    /// The region that all rows get, and that a live cluster is asked for; without it NOMAD_REGION. Of a lake, only rows
-    /// of this region
+    /// Region of all rows, and region to query [NOMAD_REGION]
+    ///
+    /// From a lake, read only rows of this region.
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// When the documents were observed (RFC 3339), for those that do not say so themselves
+    /// When the documents were observed (RFC 3339)
+    ///
+    /// Applies to documents that do not say so themselves.
     #[arg(long, value_name = "TIME")]
     pub observed_at: Option<time::Moment>,
-    /// The documents list every allocation (of --namespace, if given), so that one which is missing has vanished; lists of
-    /// nodes and streams do not count as such
+    /// Treat documents as complete listings: a missing allocation is gone
+    ///
+    /// They list every allocation (of --namespace, if given). Lists of nodes and streams do not count as listings.
     #[arg(long)]
     pub full_listing: bool,
-    /// Validate every byte, and write nothing if any of it is wrong
+    /// Validate every byte; write nothing if any input is rejected
     #[arg(long)]
     pub strict: bool,
-    /// Say only what is wrong
+    /// Print only errors and rejected input
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Name every file that is passed over
+    /// List every skipped file
     #[arg(short, long)]
     pub verbose: bool,
     #[command(flatten)]
     pub cluster: cluster::Args,
-    /// Go on with every change of the cluster until told to stop (Ctrl-C, SIGTERM), then write what was seen
+    /// Follow the cluster by polling until interrupted, then write
+    ///
+    /// Lists with every change. Ends by Ctrl-C, SIGTERM or --for.
     #[arg(long, help_heading = "Live cluster", group = "going_on")]
     pub watch: bool,
-    /// The same by Nomad's event stream, which shows what comes and goes between two listings; lists anew wherever the
-    /// stream may have missed something
+    /// Follow Nomad's event stream instead of polling
+    ///
+    /// Also shows what comes and goes between two listings. Lists again after a possible gap.
     #[arg(long, help_heading = "Live cluster", group = "going_on")]
     pub stream: bool,
-    /// With --watch or --stream, the time between two looks at the cluster at least
+    /// With --watch or --stream, the minimum time between two updates
     #[arg(long, help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span, default_value = "5s",
         requires = "going_on")]
     pub min_interval: Duration,
-    /// With --watch or --stream, end after so much time
+    /// With --watch or --stream, end after this time
     #[arg(long = "for", help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span,
         requires = "going_on")]
     pub lasting: Option<Duration>,
 }
 
-/// What of the sources counts, for commands that show it.
+/// Filters and groups, for commands that show the data.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub reading: Reading,
-    /// Only jobs whose ID matches this glob
+    /// Read only jobs whose ID matches this glob
     #[arg(long, value_name = "GLOB")]
     pub job: Option<String>,
-    /// Cut statistics to what came at or after this: a time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from
-    /// midnight UTC), or 24h, 30m, 7d before the newest observation
+    /// Restrict statistics to this time and later
     ///
-    /// Stored tables, allocations, task_states and coverage are never cut.
+    /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
+    /// newest observation. Stored tables, allocations, task_states and coverage are never restricted.
     #[arg(long, value_name = "WHEN")]
     pub since: Option<time::When>,
-    /// Cut statistics to what came before this
+    /// Restrict statistics to before this time
     #[arg(long, value_name = "WHEN")]
     pub until: Option<time::When>,
-    /// What a row of the statistics is about: some of region, namespace, job_id, task_group, task, job_version,
-    /// job_type, node_id, node_name, node_class, datacenter
+    /// Group statistics by these columns
     ///
-    /// Shares and quantiles are computed anew from the tasks, never averaged. Holds for restarts, failure_summary,
-    /// start_latency, start_phases and coverage_summary; the other views name single tasks, allocations or jobs.
+    /// Some of region, namespace, job_id, task_group, task, job_version, job_type, node_id, node_name, node_class,
+    /// datacenter.
+    ///
+    /// Shares and quantiles are recomputed from the tasks, never averaged. Applies to restarts, failure_summary,
+    /// start_latency, start_phases and coverage_summary; the other views have a row per task, allocation or job.
     #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
     pub by: By,
 }
 
-/// What a command needs of its sources.
+/// What a command needs from its sources.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Stored tables that are wanted themselves, besides those that the views read.
+    /// Stored tables to deliver, besides those that the views read.
     pub tables: BTreeSet<Table>,
-    /// Views that are wanted, besides those that they need.
+    /// Views to compute, besides those that they read.
     pub views: Vec<&'static View>,
-    /// How far back a lake is looked at, at least; `None` for all of it.
+    /// How far back a lake is read, at least; `None` for all of it.
     pub lake_span: Option<i64>,
 }
 
-/// What was taken in, and what it means for the exit code.
+/// What was read, and its exit code.
 #[derive(Debug)]
 pub struct Gathered {
     pub summary: Summary,
     pub exit: Exit,
-    /// Why filters and period leave nothing to look at, if they do.
+    /// Why the filters and the period select nothing, if so.
     pub nothing: Option<String>,
 }
 
 impl Gathered {
-    /// Warns if there is nothing to look at; with conditions on it, fails.
+    /// Warns if nothing is selected; fails if there are conditions.
     ///
     /// # Errors
-    /// When nothing is selected and there are conditions, which would all seem to be met by it.
+    /// When nothing is selected and there are conditions, which no row could violate.
     pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
         match &self.nothing {
             Some(why) if has_conditions => {
                 bail!(
-                    "{why}, so --fail-if has nothing to judge; nothing was written (--allow-empty: that is an answer)"
+                    "{why}, so --fail-if cannot be evaluated; nothing was written (--allow-empty accepts an empty result)"
                 )
             }
             Some(why) => {
@@ -154,25 +166,25 @@ impl Gathered {
     }
 }
 
-/// Where a result for reading goes, and the store in which it is computed. Both go if the program is told to stop.
+/// The target of a result, and the temporary directory of its store. Both are removed on interruption.
 #[derive(Debug)]
 pub enum Place {
-    /// Standard output, computed in a directory for temporary files.
+    /// Stdout, computed in a temporary directory.
     Standard(TempDir),
-    /// A pipe or a device, which is written to as it is.
+    /// A pipe or a device, written to in place.
     Stream(PathBuf, TempDir),
     /// A file.
     File(OutputFile),
 }
 
 impl Place {
-    /// Begins a result in a file, or for standard output.
+    /// Creates the temporary file or directory for a result.
     ///
     /// # Errors
-    /// When the place cannot be written.
+    /// When the target cannot be written.
     pub fn begin(file: Option<&Path>) -> anyhow::Result<Place> {
         interrupt::undisturbed(|unfinished| {
-            let directory = || tempfile::tempdir().context("no temporary directory can be made");
+            let directory = || tempfile::tempdir().context("cannot create a temporary directory");
             let place = match file {
                 None => Place::Standard(directory()?),
                 Some(path) if target::is_stream(path) => Place::Stream(path.to_owned(), directory()?),
@@ -183,15 +195,15 @@ impl Place {
         })
     }
 
-    /// The store in which it is computed.
+    /// The store of the result.
     pub fn store(&self) -> Store {
         Store::at(self.directory())
     }
 
-    /// Writes the result, and puts it in its place.
+    /// Writes the result and moves it to its target.
     ///
     /// # Errors
-    /// When `write` fails, or the place cannot be written.
+    /// When `write` fails, or the target cannot be written.
     pub fn finish(self, write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>) -> anyhow::Result<()> {
         match self {
             Place::Standard(_) => {
@@ -200,7 +212,7 @@ impl Place {
                 Ok(out.flush()?)
             }
             Place::Stream(path, _) => {
-                let cannot = || format!("{} cannot be written", path.display());
+                let cannot = || format!("cannot write {}", path.display());
                 let mut out = File::options().write(true).open(&path).with_context(cannot)?;
                 write(&mut out).with_context(cannot)
             }
@@ -223,15 +235,15 @@ impl Place {
 }
 
 impl Reading {
-    /// The files that the sources mean.
+    /// The inputs that the sources name.
     ///
     /// # Errors
-    /// When a source is none that can be read.
+    /// When a source cannot be resolved.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         self.inputs_with(self.min_interval)
     }
 
-    /// The same; frames of an event stream make a document so often.
+    /// Like [`Reading::inputs`], with one document of event-stream frames per `frames_every`.
     ///
     /// # Errors
     /// As [`Reading::inputs`].
@@ -243,13 +255,13 @@ impl Reading {
         }
         let is_live = sources.iter().any(|source| matches!(source, Source::Cluster(_)));
         if let Some(flag) = self.cluster.idle_flag().filter(|_| !is_live) {
-            return Err(Usage(format!("{flag} is for a live cluster, and no SOURCE is one")).into());
+            return Err(Usage(format!("{flag} applies to a live cluster, and no SOURCE is one")).into());
         }
         if let Some(flag) = self.going_on().filter(|_| !is_live || sources.len() > 1) {
-            return Err(Usage(format!("{flag} takes one live cluster and no other SOURCE")).into());
+            return Err(Usage(format!("{flag} needs exactly one SOURCE, a live cluster")).into());
         }
         if self.stream && self.cluster.is_filtered() {
-            return Err(Usage("an event stream knows no --filter: --watch does".into()).into());
+            return Err(Usage("--filter cannot be used with --stream; use --watch".into()).into());
         }
         Ok(source::list(&sources).map_err(Usage)?)
     }
@@ -260,23 +272,23 @@ impl Reading {
         self.sources.iter().filter(is_lake).map(String::as_str).collect()
     }
 
-    /// The flag that says to go on until told to stop.
+    /// The flag given that follows the cluster until interrupted.
     pub fn going_on(&self) -> Option<&'static str> {
         let flags = [("--watch", self.watch), ("--stream", self.stream)];
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
-    /// The region that new rows get.
+    /// The region of new rows.
     pub fn label(&self) -> String {
         self.region.clone().or_else(|| cluster::variable("NOMAD_REGION")).unwrap_or_default()
     }
 
-    /// How much is said.
+    /// The verbosity.
     pub fn loudness(&self) -> Loudness {
         Loudness::of(self.quiet, self.verbose)
     }
 
-    /// How the sources are taken in; `job` says which jobs count.
+    /// Intake options; `job` filters jobs.
     pub fn options(&self, job: Option<Glob>) -> intake::Options {
         let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
         intake::Options {
@@ -288,7 +300,7 @@ impl Reading {
         }
     }
 
-    /// Which allocations count.
+    /// The filter on allocations.
     fn filter(&self, job: Option<Glob>) -> Filter {
         Filter {
             namespace: self.namespace.clone(),
@@ -297,7 +309,7 @@ impl Reading {
         }
     }
 
-    /// The source that a text means.
+    /// Parses one SOURCE.
     fn source(&self, text: &str, frames_every: Duration) -> anyhow::Result<Source> {
         if !Address::is_meant(text) {
             return Ok(Source::parse(text));
@@ -320,8 +332,8 @@ impl Reading {
         Ok(cluster::source(cluster))
     }
 
-    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files. A
-    /// stream in which nothing happened is an answer beside others.
+    /// The first source without allocations: all of them together, or one that may hold several files. A stream without
+    /// events is a valid source if another one has allocations.
     pub fn without_allocations(&self, inputs: &[Input], summary: &Summary) -> Option<String> {
         let has_listings = |number: usize| summary.listings_by_source.contains_key(&number);
         let mut numbered = self.sources.iter().enumerate();
@@ -331,32 +343,32 @@ impl Reading {
             let empty = numbered.find(|(number, text)| !is_answer(*number) && Source::parse(text).holds_many());
             return empty.map(|(_, text)| text.clone());
         }
-        // An address may hold a password as it was written; its input is named without.
+        // An address as typed may hold a password; the name of its input does not.
         let first = numbered.next().map(|(_, text)| text).filter(|text| !Address::is_meant(text));
         first.cloned().or_else(|| inputs.first().map(|input| input.name.clone()))
     }
 }
 
 impl Args {
-    /// The files that the sources mean.
+    /// The inputs that the sources name.
     ///
     /// # Errors
-    /// When a source is none that can be read.
+    /// When a source cannot be resolved.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         self.reading.inputs()
     }
 
-    /// How much is said.
+    /// The verbosity.
     pub fn loudness(&self) -> Loudness {
         self.reading.loudness()
     }
 
-    /// Fills the store with the tables and views that are needed, and says what was done. `show` is shown the store
-    /// with what there is by then, again and again while more comes.
+    /// Fills the store with the required tables and views, and prints a summary. `show` is called with the store as it
+    /// is then, repeatedly while more documents arrive.
     ///
     /// # Errors
-    /// When a source holds nothing, the store cannot be written, a view cannot be computed, or with `--strict`
-    /// anything is wrong.
+    /// When a source has no allocations, the store cannot be written, a view cannot be computed, or with `--strict` any
+    /// input is rejected.
     pub fn gather(
         &self,
         inputs: &[Input],
@@ -367,16 +379,16 @@ impl Args {
     ) -> anyhow::Result<Gathered> {
         cluster::announce(inputs, console);
         let mut views = plan::needed(&needs.views, &self.by)?;
-        // The summary says how many restarts were lost.
+        // The summary prints the number of lost restarts.
         views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(|plan| plan.is_wanted = true);
         let mut tables = plan::tables(&views);
         tables.extend(&needs.tables);
-        tables.insert(Table::Snapshots); // its newest observation is what spans count from
+        tables.insert(Table::Snapshots); // spans count back from its newest observation
         if self.counts_allocations() {
-            tables.insert(Table::AllocationHistory); // says whether the filters match anything
+            tables.insert(Table::AllocationHistory); // needed to decide whether the filters match anything
         }
         if self.reading.going_on().is_some() {
-            console.done(); // how far it is has no meaning
+            console.done(); // the total is unknown
         }
         self.check_lakes()?;
         let result = match show {
@@ -391,10 +403,10 @@ impl Args {
         console.tell_passed_over();
         let summary = result?;
         if self.reading.strict && summary.rejected > 0 {
-            bail!("nothing was written, since --strict lets nothing be rejected");
+            bail!("input was rejected and --strict is set; nothing was written");
         }
         if let Some(source) = self.reading.without_allocations(inputs, &summary) {
-            bail!("{source}: nothing there holds allocations; nothing was written");
+            bail!("{source}: no allocations found; nothing was written");
         }
         if !inputs.is_empty() {
             let has_coverage = views.iter().any(|plan| plan.view.name == "coverage");
@@ -421,12 +433,12 @@ impl Args {
         let watch = Watch { read: &|bytes| console.read(bytes), note: &|note| console.note(note) };
         let mut options = self.reading.options(self.job()?);
         let lakes = self.reading.lakes();
-        // What listings lack that are read beside a lake depends on the lake's rows, too.
+        // Absences in listings read together with a lake depend on the lake's rows.
         let mut presence = (!lakes.is_empty() && !inputs.is_empty()).then(Presence::default);
         if presence.is_some() {
             options.absences = Absences::Left;
         }
-        // Two sources may hold the same row; each of them alone holds it once.
+        // Two sources may hold the same row; each single source is deduplicated.
         let mut seen = (!lakes.is_empty() && lakes.len() + inputs.len() > 1).then(Seen::default);
         let mut deliver = |table: Table, batch: RecordBatch| {
             let batch = match &mut seen {
@@ -453,14 +465,14 @@ impl Args {
             let batches = presence::batches(&options.region, &rows)?;
             batches.into_iter().try_for_each(|(table, batch)| deliver(table, batch))?;
         }
-        // What stopped the writing is the reason for whatever came after it.
-        writer.finish().context("the tables cannot be written")?;
+        // An error of the writer is the cause of later ones: report it first.
+        writer.finish().context("cannot write the tables")?;
         let mut summary = taken?;
         summary.documents += of_lakes.documents;
         Ok(summary)
     }
 
-    /// Reads a live cluster into the store's tables, and shows them while more comes.
+    /// Reads a live cluster into the store's tables, and shows them while more documents arrive.
     fn take_in_and_show(
         &self,
         inputs: &[Input],
@@ -489,13 +501,13 @@ impl Args {
             shown.end();
             (taken, refreshing.join())
         });
-        // What stopped the showing is the reason for whatever came after it.
-        refreshed.map_err(|_| anyhow!("the thread that shows has died; this is a bug of alloclog"))??;
+        // An error of the refresh loop is the cause of later ones: report it first.
+        refreshed.map_err(|_| anyhow!("the refresh thread panicked; this is a bug in alloclog"))??;
         shown.finish()?;
         Ok(taken?)
     }
 
-    /// Reads what is wanted of a lake.
+    /// Reads the wanted rows of a lake.
     fn take_lake(
         &self,
         text: &str,
@@ -525,23 +537,23 @@ impl Args {
         Ok(())
     }
 
-    /// Refuses flags that say of documents what a lake's rows say themselves.
+    /// Refuses flags that apply to documents only, if all sources are lakes.
     fn check_lakes(&self) -> anyhow::Result<()> {
         let reading = &self.reading;
         let has_lakes_only = !reading.sources.is_empty() && reading.lakes().len() == reading.sources.len();
         if has_lakes_only && (reading.observed_at.is_some() || reading.full_listing || reading.strict) {
-            let word = "--observed-at, --full-listing and --strict are about documents, and the only SOURCE is a lake";
+            let word = "--observed-at, --full-listing and --strict apply to documents, and every SOURCE is a lake";
             return Err(Usage(word.into()).into());
         }
         Ok(())
     }
 
-    /// The time that statistics look at.
+    /// The period of the statistics.
     pub fn period(&self) -> Period {
         Period { since: self.since, until: self.until }
     }
 
-    /// Which allocations count.
+    /// The filter on allocations.
     ///
     /// # Errors
     /// When `--job` is not a glob.
@@ -555,21 +567,25 @@ impl Args {
         Ok(job.transpose()?)
     }
 
-    /// Says which flags have no effect on what is computed, so that nobody takes the numbers for others.
+    /// Warns of flags that have no effect on the requested results.
     fn warn_of_idle_flags(&self, views: &[Plan], console: &Console) {
         let has_period = self.since.is_some() || self.until.is_some();
         if has_period && !views.iter().any(|plan| plan.view.name == "period") {
-            let word = "warning: --since and --until cut statistics only; none is asked for";
+            let word =
+                "warning: --since and --until have no effect: they restrict statistics only, and none is requested";
             console.say_if(Loudness::Usual, word);
         }
         if self.by != By::default() && !views.iter().any(|plan| plan.view.is_grouped()) {
-            let word = format!("warning: --by changes {} only; none is asked for", query::GROUPED.join(", "));
+            let word = format!(
+                "warning: --by has no effect: it groups {} only, and none is requested",
+                query::GROUPED.join(", ")
+            );
             console.say_if(Loudness::Usual, &word);
         }
     }
 }
 
-/// The rows that no source before has shown.
+/// The rows that no earlier source delivered.
 fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     let mut is_new = Vec::with_capacity(batch.num_rows());
     for row in table.identities(batch)? {
@@ -579,17 +595,17 @@ fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch) -> anyhow::Result<
     Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
 }
 
-/// Gets a store with all that was taken in so far, and what is known of that.
+/// Called with a store of all rows so far and their summary.
 pub type Show<'s> = dyn FnMut(&Store, &Summary) -> anyhow::Result<()> + Send + 's;
 
-/// The restarts whose events were lost by the store's coverage, and the tasks for which that is not known.
+/// The lost restarts in the store's coverage, and the number of tasks for which that is unknown.
 pub fn lost_restarts(store: &Store) -> anyhow::Result<(i64, u64)> {
     let lost = render::int64s(store, "coverage", "lost_restarts")?;
     let unknown = lost.iter().filter(|n| n.is_none()).count() as u64;
     Ok((lost.iter().flatten().sum(), unknown))
 }
 
-/// Says what was taken in of documents.
+/// Prints what was read from documents.
 pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, u64)>, console: &Console) {
     let lost = match lost {
         None => String::new(),
@@ -612,7 +628,7 @@ pub fn tell_summary(summary: &Summary, is_filtered: bool, lost: Option<(i64, u64
     console.say_if(Loudness::Usual, &line);
     if !summary.unknown_fields.is_empty() {
         let named: Vec<String> = summary.unknown_fields.iter().map(|(field, n)| format!("{field} ({n})")).collect();
-        console.say_if(Loudness::Verbose, &format!("fields that this version does not know: {}", named.join(", ")));
+        console.say_if(Loudness::Verbose, &format!("fields unknown to this version: {}", named.join(", ")));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signals that tell the program to end, and what goes when it does.
+//! Signal handling: cleanup on interruption, or a graceful stop.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,23 +13,23 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::nomad::Stop;
 
-/// Signals within this time of the first count as one: `timeout` sends SIGTERM to the process and to its group.
+/// Signals within this time of the first count as one: `timeout` signals both the process and its group.
 const ONE: Duration = Duration::from_secs(1);
 
-/// The directory of unfinished work, if there is one. Locked while it is made and while it becomes the result, so that
-/// an interruption falls before or after, and never halfway.
+/// The directory of unfinished work, if any. Locked while it is created and while it is renamed to the result, so that
+/// an interruption never comes in between.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// The flag that the first signal sets, where the command ends by itself then.
+/// The flag that the first signal sets, for commands that stop gracefully.
 static GENTLY: Mutex<Option<Stop>> = Mutex::new(None);
 
 /// Handles SIGINT, SIGTERM and SIGHUP from now on: removes the directory of unfinished work and ends the program. After
-/// [`stop_gently`] the first of them only sets the flag.
+/// [`stop_gently`] the first signal only sets the flag.
 ///
 /// # Errors
-/// When signals cannot be listened to.
+/// When signal handlers cannot be installed.
 pub fn listen() -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be listened to")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot install signal handlers")?;
     thread::spawn(move || {
         let mut stopped_at: Option<Instant> = None;
         for signal in signals.forever() {
@@ -44,7 +44,7 @@ pub fn listen() -> anyhow::Result<()> {
             }
             let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(directory) = &*unfinished {
-                // Other threads may still make files in it: again, until it is gone or plainly cannot go.
+                // Other threads may still create files in it: retry a few times.
                 let _ = (0..5).find(|_| fs::remove_dir_all(directory).is_ok());
             }
             let _ = emulate_default_handler(signal);
@@ -58,7 +58,7 @@ pub fn stop_gently(stop: Stop) {
     *GENTLY.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
 }
 
-/// Does something that changes which directory holds unfinished work, without being interrupted.
+/// Runs `work`, which may change the directory of unfinished work, with the lock held against interruption.
 pub fn undisturbed<T>(work: impl FnOnce(&mut Option<PathBuf>) -> T) -> T {
     work(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,4 +1,4 @@
-//! `alloclog lake`: what a lake holds, whether it is whole, and its upkeep.
+//! `alloclog lake`: shows, checks and maintains a lake.
 
 use std::fmt::Write;
 
@@ -22,12 +22,12 @@ const EXAMPLES: &str = "\
 Examples:
   alloclog lake info s3://bucket/nomad
   alloclog lake check /var/lib/alloclog            exit code 1 if anything is wrong
-  alloclog lake check lake --repair --dry-run      what a repair would mend, and which rows that would lose
-  alloclog lake compact s3://bucket/nomad          daily: small files to large ones
-  alloclog lake compact lake --remask              mask what older rules let through
+  alloclog lake check lake --repair --dry-run      show repairs and the rows they would lose
+  alloclog lake compact s3://bucket/nomad          daily: merge small files
+  alloclog lake compact lake --remask              apply new masking rules to old rows
   alloclog lake vacuum s3://bucket/nomad --dry-run what would be removed";
 
-/// Look after a lake: what it holds, whether it is whole, small files to large ones, what nobody needs removed
+/// Show, check and maintain a lake
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -37,77 +37,83 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what a lake holds: tables, files, bytes, rows, span, batches
+    /// Show tables, files, bytes, rows, time span and batches
     Info {
         #[command(flatten)]
         common: Common,
-        /// What to write it as
+        /// Output format
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Look whether a lake is whole; exit code 1 with what is wrong
+    /// Check a lake for damage; exit code 1 if any is found
     ///
-    /// Every file is there with the bytes that were written, every row is there once, every batch is in every table, the
-    /// logs are consistent. All files are read. Files without a hash, of an older version or another engine, are only
-    /// known to be readable.
+    /// Checks that every file has the bytes that were written, every row is there once, every batch is in every table,
+    /// and the logs are consistent. Reads all files. Files without a hash (of an older version or another engine) are
+    /// only checked to be readable.
     Check {
         #[command(flatten)]
         common: Common,
-        /// Mend what can be mended without losing a row: damaged Delta logs, unfinished batches, rows that are there twice
+        /// Repair damage that loses no row
+        ///
+        /// Damaged Delta logs, unfinished batches, duplicate rows.
         #[arg(long)]
         repair: bool,
-        /// Drop files that are proven to be gone or damaged; their rows are lost
+        /// Drop files proven to be missing or damaged; their rows are lost
         #[arg(long, requires = "repair")]
         drop_damaged: bool,
-        /// Only say what would be mended, and which rows would be lost
+        /// Only print repairs and the rows they would lose
         #[arg(long, requires = "repair")]
         dry_run: bool,
     },
-    /// Merge small files of a partition into large sorted ones, and remove old files of the Delta logs
+    /// Merge small files into large sorted ones and trim the Delta logs
     ///
-    /// Readers are not disturbed, and ingests may go on. The small files stay until a vacuum.
+    /// Readers and ingests may go on. The small files stay until a vacuum.
     Compact {
         #[command(flatten)]
         common: Common,
-        /// Also rewrite every file with a text that today's rules mask and older ones let through
+        /// Also rewrite files with texts that only the current rules mask
         ///
-        /// All files with texts are read. The old ones stay until a vacuum, and files that `alloclog fetch` wrote hold what
+        /// Reads all files with texts. The old files stay until a vacuum. Files written by `alloclog fetch` hold what
         /// Nomad served, unmasked.
         #[arg(long)]
         remask: bool,
     },
-    /// Remove files that belong to nothing any longer
+    /// Remove files that no table references any longer
     Vacuum {
         #[command(flatten)]
         common: Common,
-        /// Only those that have belonged to nothing for so long, by the store's clock; 24h at least
+        /// Only those unreferenced for this long; at least 24h
+        ///
+        /// Measured by the store's clock.
         #[arg(long, value_name = "TIME", value_parser = cluster::span, default_value = "7d")]
         older_than: std::time::Duration,
-        /// Only say which
+        /// Only list the files
         #[arg(long)]
         dry_run: bool,
     },
 }
 
-/// What all of them take.
+/// Arguments of all subcommands.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The lake: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    /// Lake: a directory, s3://, gs:// or az:// URL
+    ///
+    /// A directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     #[arg(value_name = "URL", env = "ALLOCLOG_LAKE")]
     lake: String,
-    /// Say only what is wrong
+    /// Print only errors
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// What the answer of `info` is written as.
+/// Output format of `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    /// Text for people
     Text,
-    /// One object.
+    /// One JSON object
     Json,
-    /// Gauges for node_exporter's textfile collector.
+    /// OpenMetrics gauges for node_exporter's textfile collector
     Openmetrics,
 }
 
@@ -165,7 +171,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             );
             if done.given_up > 0 {
                 line.push_str(&format!(
-                    "; {} left, since another had merged it",
+                    "; {} skipped, already merged by another process",
                     plural(done.given_up as u64, "group")
                 ));
             }
@@ -175,11 +181,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Command::Vacuum { common, older_than, dry_run } => {
             if older_than.as_secs() < 24 * 3_600 {
-                let word = "--older-than is 24h at least: a file may belong to an ingest that is under way";
+                let word = "--older-than must be at least 24h: a younger file may belong to a running ingest";
                 return Err(Usage(word.into()).into());
             }
             let (lake, console) = common.open(!*dry_run)?;
-            console.stage("looking for what nobody needs");
+            console.stage("looking for unreferenced files");
             let gone = vacuum::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
             console.done();
             if *dry_run {
@@ -195,15 +201,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// Says what is wrong, what mends or mended it, for each table which rows that loses, and which documents are not trusted.
+/// Prints the findings, what repairs them, the rows lost in each table, and documents that are not trusted.
 fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
     report.untrusted.iter().for_each(|what| console.say_if(Loudness::Usual, what));
     for wrong in &report.wrong {
         let end = match wrong.remedy {
             Remedy::Nothing => "",
-            remedy if remedy.is_in(wanted) && dry_run => " (would be mended)",
-            remedy if remedy.is_in(wanted) => " (mended)",
-            Remedy::Repair => " (--repair mends this without losing a row)",
+            remedy if remedy.is_in(wanted) && dry_run => " (would be repaired)",
+            remedy if remedy.is_in(wanted) => " (repaired)",
+            Remedy::Repair => " (--repair fixes this without losing a row)",
             Remedy::Drop(..) => " (--repair --drop-damaged drops it)",
         };
         console.say(&format!("{}{end}", wrong.what));
@@ -221,39 +227,42 @@ fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
             continue;
         }
         let files = plural(lost.len() as u64, "file");
-        let rows =
-            lost.iter().copied().sum::<Option<u64>>().map_or("rows of unknown number".to_owned(), |n| plural(n, "row"));
+        let rows = lost
+            .iter()
+            .copied()
+            .sum::<Option<u64>>()
+            .map_or("an unknown number of rows".to_owned(), |n| plural(n, "row"));
         let verb = match (wanted, dry_run) {
             (Mend::DropDamaged, false) => "dropped",
             (Mend::DropDamaged, true) => "would be dropped",
-            _ => "gone or damaged, and left as they are",
+            _ => "missing or damaged, not dropped",
         };
         console.say(&format!("{}: {files} with {rows} {verb}", table.name()));
     }
 }
 
-/// What is said of a lake with which nothing is wrong.
+/// The message for a lake without findings.
 fn verdict(lake: &Lake, report: &Report) -> String {
     if report.unverified.is_empty() {
         return format!("lake {} is whole", lake.objects);
     }
     let files: Vec<String> = report.unverified.iter().map(|(table, n)| format!("{} {n}", table.name())).collect();
     format!(
-        "lake {}: nothing wrong was found; unverified are files without a hash, of an older version or another engine: {}",
+        "lake {}: no damage found; files without a hash (older version or another engine) are unverified: {}",
         lake.objects,
         files.join(", ")
     )
 }
 
 impl Common {
-    /// Opens the lake; to write to it, an older format is upgraded first.
+    /// Opens the lake. With `writes`, upgrades an older format first.
     fn open(&self, writes: bool) -> anyhow::Result<(Lake, Console)> {
         let lake = if writes { Lake::open_to_write(&self.lake) } else { Lake::open(&self.lake) };
         Ok((lake?, Console::new(Loudness::of(self.quiet, false), &[])))
     }
 }
 
-/// What `info` says.
+/// The output of `info`.
 #[derive(Debug, Serialize)]
 struct About {
     #[serde(flatten)]
@@ -261,18 +270,18 @@ struct About {
     coverage: Coverage,
 }
 
-/// How complete the histories are of tasks that were seen in the last seven days.
+/// Completeness of the tasks seen in the last seven days.
 #[derive(Debug, Serialize)]
 struct Coverage {
     tasks: u64,
     complete: u64,
     lost_restarts: i64,
-    /// Tasks of which it is not known how many restarts were lost.
+    /// Tasks whose number of lost restarts is unknown.
     uncounted_tasks: u64,
 }
 
 fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
-    let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+    let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     let store = Store::at(directory.path());
     let plans = plan::needed(&query::view("coverage").into_iter().collect::<Vec<_>>(), &By::default())?;
     let mut tables = plan::tables(&plans);
@@ -293,7 +302,7 @@ fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
     })
 }
 
-/// What a lake holds, as gauges.
+/// The info as gauges.
 fn openmetrics(lake: &Lake, about: &About) -> String {
     let (tables, coverage) = (&about.info.tables, &about.coverage);
     let bytes: i64 = tables.iter().map(|table| table.bytes).sum();
@@ -306,14 +315,22 @@ fn openmetrics(lake: &Lake, about: &About) -> String {
             ("lake_batches", "Batches that were committed.", about.info.batches as f64),
             ("lake_unfinished_batches", "Batches not yet in every table.", about.info.unfinished as f64),
             ("lake_tasks", "Tasks seen in the last 7 days.", coverage.tasks as f64),
-            ("lake_complete_tasks", "Tasks of these whose history is complete.", coverage.complete as f64),
-            ("lake_lost_restarts", "Restarts of these whose events were lost.", coverage.lost_restarts as f64),
-            ("lake_uncounted_tasks", "Tasks of these of which that is not known.", coverage.uncounted_tasks as f64),
+            (
+                "lake_complete_tasks",
+                "Tasks seen in the last 7 days whose history is complete.",
+                coverage.complete as f64,
+            ),
+            ("lake_lost_restarts", "Lost restarts of tasks seen in the last 7 days.", coverage.lost_restarts as f64),
+            (
+                "lake_uncounted_tasks",
+                "Tasks seen in the last 7 days whose lost restarts are unknown.",
+                coverage.uncounted_tasks as f64,
+            ),
         ],
     )
 }
 
-/// What a lake holds, for people.
+/// The info as text.
 fn text(lake: &Lake, about: &About) -> String {
     let (info, coverage) = (&about.info, &about.coverage);
     let mut text = format!("lake {} ({})\n", lake.objects, info.id);

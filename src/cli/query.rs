@@ -1,4 +1,4 @@
-//! `alloclog query`: a table, a view or the user's own SQL over what the sources hold.
+//! `alloclog query`: prints a table, a view or the result of the user's SQL.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -14,49 +14,57 @@ use crate::lake::read::USUAL_SPAN;
 use crate::query::{self, Condition, Question, VIEWS};
 use crate::render::{self, Cells, Format};
 
-/// What the answer is called in the store. No table and no view has this name.
+/// Name of the result in the store. No table or view has this name.
 const ANSWER: &str = "answer";
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog query --list                                     what can be asked by name
+  alloclog query --list                                     tables and statistics by name
   alloclog query restarts dumps/
   alloclog query failure_summary dumps/ --by node_name --since 24h
   alloclog query \"SELECT event_type, COUNT(*) AS events FROM task_events GROUP BY event_type\" dumps/
   alloclog query mine.sql dumps/ --format csv -o mine.csv
-  alloclog query crash_loops dumps/ --fail-if 'restarts_last_hour > 5'   exit code 4 if one loops so fast
+  alloclog query crash_loops dumps/ --fail-if 'restarts_last_hour > 5'   exit code 4 if a task does
 
-SQL is one SELECT, with WITH, joins, groups, windows, subqueries and UNION, over the stored tables and views; `alloclog
-schema` names their columns. It means what it means in DuckDB, but for this: NOW(), CURRENT_TIMESTAMP and CURRENT_DATE are the
-newest observation, so that the same input gives the same answer; SUM and arithmetic of integers that do not fit a BIGINT are
-refused; columns of an answer are no lists and no spans of time. Moments `x_at` are UTC; arithmetic is done on their twins
-`x_at_ns`, or with INTERVAL. What is not supported is refused, with a query that runs. docs/semantics.md lists the functions.";
+SQL is one SELECT, with WITH, joins, groups, windows, subqueries and UNION, over the stored tables
+and views; `alloclog schema` lists their columns. It has DuckDB's semantics, except: NOW(),
+CURRENT_TIMESTAMP and CURRENT_DATE are the newest observation, so that the same input gives the same
+result; SUM and integer arithmetic that overflow a BIGINT are refused; a result has no columns of
+lists or intervals. Timestamps `x_at` are UTC; arithmetic uses their nanoseconds `x_at_ns`, or
+INTERVAL. Unsupported SQL is refused, with a query that runs instead. docs/semantics.md lists the
+functions.";
 
-/// Ask for a table or a statistic by name, or with SQL of one's own
+/// Print a table or statistic by name, or the result of an SQL query
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A table or view, SQL, or a file that ends in .sql
+    /// Table, view, SQL, or a file that ends in .sql
     #[arg(value_name = "NAME|SQL|FILE.sql", required_unless_present = "list")]
     query: Option<String>,
     #[command(flatten)]
     input: input::Args,
-    /// Say what can be asked by name, and what it means
+    /// List tables and statistics with their meaning
     #[arg(long, exclusive = true)]
     list: bool,
-    /// What to write the answer as
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Write to this file instead of standard output; one that exists is replaced when the new one is whole
+    /// Write to FILE instead of stdout
+    ///
+    /// An existing file is replaced once the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Do not put ' before CSV cells that a spreadsheet would run as a formula
+    /// Do not prefix CSV cells that look like formulas with '
     #[arg(long)]
     csv_raw: bool,
-    /// End with exit code 4 if this SQL condition over the answer's columns holds for any row; may be repeated
+    /// Exit with 4 if this SQL condition holds for any row; repeatable
+    ///
+    /// It reads the columns of the result.
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<String>,
-    /// Take filters and a period that select nothing for an answer: do not warn, and judge --fail-if by it
+    /// Accept filters and a period that select nothing
+    ///
+    /// No warning is printed, and --fail-if is evaluated on the empty result.
     #[arg(long)]
     allow_empty: bool,
 }
@@ -70,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let output = target::file(args.output.as_deref());
     let is_terminal = output.is_none() && io::stdout().is_terminal();
     if args.format.is_binary() && is_terminal {
-        return Err(Usage("that format is not for a terminal; use --format csv, or -o FILE".into()).into());
+        return Err(Usage("this format is binary and stdout is a terminal; use --format csv, or -o FILE".into()).into());
     }
     let inputs = args.input.inputs()?;
     let console = Console::new(args.input.loudness(), &inputs);
@@ -96,14 +104,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// What the user asks: a name, a file, or SQL.
+/// Parses the argument: a name, a file, or SQL.
 fn question(text: &str) -> anyhow::Result<Question> {
     let text = text.trim();
     if query::question::names().any(|name| name == text) {
         return Ok(Question::all_of(text)?);
     }
     if Path::new(text).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("sql")) {
-        let sql = fs::read_to_string(text).with_context(|| format!("{text} cannot be read"))?;
+        let sql = fs::read_to_string(text).with_context(|| format!("cannot read {text}"))?;
         return Question::parse(&sql).map_err(|refused| {
             Refused { problem: format!("{text}: {}", refused.problem), advice: refused.advice }.into()
         });
@@ -113,7 +121,7 @@ fn question(text: &str) -> anyhow::Result<Question> {
     }
     let mut refused = query::question::no_table(text);
     if Path::new(text).exists() {
-        refused.advice.insert(0, "a query comes before the SOURCE: alloclog query NAME SOURCE".into());
+        refused.advice.insert(0, "the query comes before the SOURCE: alloclog query NAME SOURCE".into());
     }
     Err(refused.into())
 }
@@ -129,6 +137,6 @@ fn list() -> anyhow::Result<String> {
         }
         text.push('\n');
     }
-    text.push_str("Stored tables can be asked for too. `alloclog schema NAME` explains every column.\n");
+    text.push_str("Stored tables can be queried, too. `alloclog schema NAME` explains every column.\n");
     Ok(text)
 }

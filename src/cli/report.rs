@@ -1,4 +1,4 @@
-//! `alloclog report`: what happened, how sure that is, worst first.
+//! `alloclog report`: shows what happened, worst first, and how complete the data is.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::render;
 use crate::report::{self, Look, Options};
 use crate::store::Store;
 
-/// The widest line of a report for a terminal.
+/// Maximum line width of a terminal report.
 const WIDTH: usize = 100;
 
 const EXAMPLES: &str = "\
@@ -25,60 +25,66 @@ Examples:
   alloclog report                                 the live cluster of NOMAD_ADDR
   alloclog report --watch                         refreshed with every change, until Ctrl-C
   alloclog report --stream                        the same by Nomad's event stream
-  alloclog report dumps/                          all that a directory of dumps tells
+  alloclog report dumps/                          a directory of dumps
   alloclog report nomad-debug.tar.gz --since 24h
-  alloclog report dumps/ --by node_name           which nodes, instead of which tasks
+  alloclog report dumps/ --by node_name           by node instead of by task
   alloclog report dumps/ --job 'payments-*' --format markdown -o report.md
   alloclog report dumps/ --fail-if 'restarts.lost_restarts > 0' \\
                          --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
 
-A condition names the columns of one view, with the view before each; `alloclog schema` lists them. A value that is null
-meets no condition, and is mentioned.";
+A condition reads the columns of one view, each written VIEW.COLUMN; `alloclog schema` lists them. A
+null value meets no condition; the number of such rows is printed.";
 
-/// Show what happened: coverage, crash loops, restarts, failures, first starts, job runs
+/// Show coverage, crash loops, restarts, failures, starts, job runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     input: input::Args,
-    /// What to write the report as
+    /// Output format
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
-    /// Write to this file instead of standard output; one that exists is replaced when the new one is whole
+    /// Write to FILE instead of stdout
+    ///
+    /// An existing file is replaced once the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How many rows each section shows at most
+    /// Maximum number of rows per section
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
-    /// Explain the words, below each section
+    /// Explain the terms below each section
     #[arg(long)]
     explain: bool,
-    /// Whether to use colours; NO_COLOR in the environment turns them off, too
+    /// Use colours; a NO_COLOR in the environment turns them off
     #[arg(long, value_enum, default_value = "auto")]
     color: Color,
-    /// End with exit code 4 if this SQL condition over a view's columns holds for any row; may be repeated
+    /// Exit with 4 if this SQL condition holds for any row; repeatable
+    ///
+    /// It reads the columns of one view, written VIEW.COLUMN.
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<String>,
-    /// Take filters and a period that select nothing for an answer: do not warn, and judge --fail-if by it
+    /// Accept filters and a period that select nothing
+    ///
+    /// No warning is printed, and --fail-if is evaluated on the empty result.
     #[arg(long)]
     allow_empty: bool,
 }
 
-/// What a report is written as.
+/// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// At most 100 columns of text.
+    /// Text of at most 100 columns
     Terminal,
-    /// Markdown.
+    /// Markdown
     Markdown,
-    /// JSON, as docs/report.schema.json describes it.
+    /// JSON, described by docs/report.schema.json
     Json,
 }
 
-/// When colours are used.
+/// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Color {
-    /// On a terminal.
+    /// Only on a terminal
     Auto,
     Always,
     Never,
@@ -120,7 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// The report on what is in a store.
+    /// Renders the report on a store.
     fn text(&self, store: &Store, summary: &Summary) -> anyhow::Result<String> {
         let options = Options { by: self.input.by.clone(), period: self.input.period(), top: self.top };
         let report = report::read(store, summary, &options)?;
@@ -134,7 +140,7 @@ impl Args {
         })
     }
 
-    /// The file that is written; `None` for standard output.
+    /// The output file; `None` for stdout.
     fn output(&self) -> Option<&Path> {
         target::file(self.output.as_deref())
     }
@@ -152,7 +158,7 @@ impl Args {
             Color::Auto => is_terminal && !is_plain,
         };
         let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
-        // What is narrower than this is no table any more.
+        // Narrower tables are unreadable.
         let width = columns.map_or(WIDTH, |columns| columns.clamp(60, WIDTH));
         Look { width, colour, explain: self.explain }
     }

@@ -1,4 +1,4 @@
-//! `alloclog schema`: what the tables and their columns mean.
+//! `alloclog schema`: documents the tables and their columns.
 
 use std::fmt::Write;
 
@@ -8,29 +8,31 @@ use crate::query::VIEWS;
 use crate::tables::Table;
 use crate::tables::column::Described;
 
-/// Print the columns of the tables: type, unit, meaning, when null
+/// Print the columns of tables: type, unit, meaning, when null
 ///
-/// Without TABLE, all of them. Key columns (`*`) make up a row's identity. Every column may be null; a moment `x_at` is
-/// a UTC timestamp in microseconds and has a twin `x_at_ns`, exact in nanoseconds since the epoch.
+/// Without TABLE, all of them. Key columns (`*`) form a row's identity. Every column may be null; a timestamp `x_at` is
+/// UTC in microseconds and has a companion `x_at_ns`, exact in nanoseconds since the epoch.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A stored table or a view, such as task_events or coverage
+    /// Stored table or view, such as task_events or coverage
     table: Option<String>,
-    /// Write Markdown
+    /// Print Markdown
     #[arg(long)]
     markdown: bool,
-    /// Instead, write the statements that make a lake's tables and the statistics known to another engine
+    /// Print the SQL that registers a lake in another engine
     #[arg(long, value_enum, conflicts_with_all = ["table", "markdown"])]
     dialect: Option<ddl::Dialect>,
-    /// With --dialect, where the lake is
+    /// With --dialect, the location of the lake
     #[arg(long, value_name = "URL", requires = "dialect", default_value = "s3://BUCKET/PREFIX")]
     lake: String,
-    /// With --dialect, only the statements that compute the statistics anew, where they are tables: for a schedule
+    /// With --dialect, print only the SQL that recomputes statistics
+    ///
+    /// For a schedule, on engines where the statistics are tables.
     #[arg(long, requires = "dialect")]
     refresh: bool,
 }
 
-/// A table or view with all that is documented of it.
+/// A table or view with its documentation.
 struct Documented {
     name: &'static str,
     kind: &'static str,

@@ -1,4 +1,4 @@
-//! Whether filters and a period leave anything to look at: a gate over nothing would always be green.
+//! Detects filters and periods that select nothing: a gate on an empty result would never fail.
 
 use anyhow::Context;
 
@@ -10,19 +10,19 @@ use crate::store::Store;
 use crate::tables::Table;
 
 impl Args {
-    /// Whether only some allocations count.
+    /// Returns true if a filter on allocations is given.
     pub fn is_filtered(&self) -> bool {
         let namespace = self.reading.namespace.as_deref().is_some_and(|namespace| namespace != "*");
         namespace || self.job.is_some() || !self.reading.prefix.is_empty()
     }
 
-    /// Whether the number of allocations tells if the filters match any.
+    /// Returns true if counting allocations decides whether the filters match any.
     pub fn counts_allocations(&self) -> bool {
         self.is_filtered() || (self.reading.region.is_some() && !self.reading.lakes().is_empty())
     }
 
-    /// Why nothing is selected; `None` when something is. The store has `snapshots`, and `allocation_history` where
-    /// [`Args::counts_allocations`] asks for it.
+    /// Why nothing is selected; `None` if something is. The store has `snapshots`, and `allocation_history` if
+    /// [`Args::counts_allocations`].
     ///
     /// # Errors
     /// When the store or a lake cannot be read.
@@ -42,7 +42,7 @@ impl Args {
         query::observed_nothing(store, self.period())
     }
 
-    /// Whether a lake has a matching allocation that is older than what is read of it.
+    /// Returns true if a lake has a matching allocation older than the rows read from it.
     fn is_in_a_lake(&self) -> anyhow::Result<bool> {
         for text in self.reading.lakes() {
             let wanted = lake::read::Wanted {

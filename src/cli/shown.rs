@@ -1,4 +1,4 @@
-//! Rows that are shown while more of them come: not oftener than wanted, and never half a document.
+//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate and by whole documents.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use crate::store::growing::Growing;
 use crate::tables::Table;
 
-/// What grows, and who waits for it.
+/// Growing tables, shared by the thread that reads and the one that shows.
 pub struct Shown {
     state: Mutex<State>,
     changed: Condvar,
@@ -18,11 +18,11 @@ pub struct Shown {
 struct State {
     rows: Growing,
     documents: u64,
-    /// A document has begun and not ended.
+    /// A document is being added.
     is_within: bool,
-    /// A document has ended that was not shown.
+    /// A document was added since the last refresh.
     is_new: bool,
-    /// No more comes, or no more is shown.
+    /// Adding or showing has ended.
     is_over: bool,
 }
 
@@ -32,14 +32,14 @@ impl Shown {
         Shown { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Adds rows. A document's row in the ledger comes last.
+    /// Adds rows. A document's ledger row comes last.
     ///
     /// # Errors
-    /// When they cannot be written, or showing has failed.
+    /// When they cannot be written, or the refresh loop has failed.
     pub fn add(&self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         let mut state = self.state();
         if state.is_over {
-            return Err(anyhow!("showing has stopped"));
+            return Err(anyhow!("the refresh loop has ended"));
         }
         state.rows.add(table, batch)?;
         state.is_within = table != Table::Snapshots;
@@ -51,8 +51,8 @@ impl Shown {
         Ok(())
     }
 
-    /// Shows what has come, with the number of documents, whenever there is something new and the last time is so long
-    /// ago, until the end.
+    /// Refresh loop: calls `show` with the number of documents after a document ends, at most once per `min_interval`,
+    /// until [`Shown::end`].
     ///
     /// # Errors
     /// When the rows cannot be written, or `show` fails.
@@ -73,7 +73,7 @@ impl Shown {
         Ok(())
     }
 
-    /// Waits for something new to be shown, not before a moment; how many documents there are, nothing at the end.
+    /// Waits for a new document, but not before `not_before`. Returns the number of documents, or `None` at the end.
     fn wait(&self, not_before: Option<Instant>) -> Option<u64> {
         let mut state = self.state();
         loop {
@@ -93,16 +93,16 @@ impl Shown {
         }
     }
 
-    /// No more comes.
+    /// Ends the refresh loop.
     pub fn end(&self) {
         self.state().is_over = true;
         self.changed.notify_all();
     }
 
-    /// Makes all of it readable.
+    /// Makes all rows readable.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When they cannot be written.
     pub fn finish(self) -> anyhow::Result<()> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).rows.seal()
     }

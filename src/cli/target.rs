@@ -1,4 +1,4 @@
-//! Where `-o FILE` leads: standard output, a pipe or device, or a file, which must not be one of the inputs.
+//! Targets of `-o FILE`: stdout, a pipe or device, or a file, which must not be one of the inputs.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use crate::error::Usage;
 use crate::source::{self, Input, kept};
 
-/// The names of standard output. What they lead to is written to as it is, and never replaced by another file.
+/// Names of stdout. It is written to in place and never replaced by another file.
 const STANDARD_OUTPUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/// The file that `-o` names; `None` for standard output.
+/// The file that `-o` names; `None` for stdout.
 pub fn file(output: Option<&Path>) -> Option<&Path> {
     output.filter(|path| !STANDARD_OUTPUT.iter().any(|name| *path == Path::new(name)))
 }
 
-/// Returns true if a path leads to a pipe or a device, which is written to and not replaced.
+/// Returns true if a path is a pipe or a device, which is written to in place.
 pub fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| {
         let kind = found.file_type();
@@ -23,7 +23,7 @@ pub fn is_stream(path: &Path) -> bool {
     })
 }
 
-/// Refuses a file that is read: one of the inputs, what is kept beside one, one of `others`, or one in a lake.
+/// Refuses a target that is also read: one of the inputs, its metadata file, one of `others`, or a file in a lake.
 ///
 /// # Errors
 /// A usage error that names the file.

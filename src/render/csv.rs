@@ -67,7 +67,7 @@ fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> anyh
             line.push_str(&time::micros_to_rfc3339(micros).unwrap_or_default());
         }
         DataType::Date32 => line.push_str(&time::day(column.as_primitive::<Date32Type>().value(row))),
-        other => bail!("a column of type {other} has no form in CSV; this is a bug of alloclog"),
+        other => bail!("a column of type {other} has no form in CSV; this is a bug in alloclog"),
     }
     Ok(())
 }

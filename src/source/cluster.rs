@@ -166,7 +166,7 @@ impl Walk<'_, '_> {
         match ended {
             Ended::Fault(fault) if fault.may_pass() => {
                 if self.outage.begin(&fault, Instant::now()) {
-                    self.tell(format!("{fault}; asking again until it answers"));
+                    self.tell(format!("{fault}; retrying until it answers"));
                 }
                 let pause = self.outage.pause();
                 self.stop().sleep(pause);
@@ -184,7 +184,7 @@ impl Walk<'_, '_> {
     /// Takes note that the cluster answers, and says so if it was said that it does not.
     pub(super) fn recovered(&mut self) {
         if let Some(time) = self.outage.end(Instant::now()) {
-            let what = format!("it answers again, after {} s", time.as_secs_f64().ceil());
+            let what = format!("answers again after {} s", time.as_secs_f64().ceil());
             (self.visit)(Found::Recovered(self.origin.clone(), what));
         }
     }
@@ -313,7 +313,7 @@ pub(super) fn telling<'t>(
 ) -> impl FnMut(&Fault) + 't {
     |fault| {
         if outage.begin(fault, Instant::now()) {
-            visit(Found::Told(origin.clone(), format!("{fault}; asking again")));
+            visit(Found::Told(origin.clone(), format!("{fault}; retrying")));
         }
     }
 }
@@ -352,7 +352,7 @@ impl Read for Breakable<'_> {
                 if self.stop.is_set() {
                     return Err(io::Error::other(AskedAgain("stopped".into())));
                 }
-                Err(if self.is_made_good { io::Error::other(AskedAgain(format!("{e}; asking again"))) } else { e })
+                Err(if self.is_made_good { io::Error::other(AskedAgain(format!("{e}; retrying"))) } else { e })
             }
         }
     }

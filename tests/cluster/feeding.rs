@@ -223,8 +223,8 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64,
     service.look();
     settle(desk, name, all);
     let said = service.stop(0);
-    assert!(said.contains("trying again every 500ms"), "the store was never missed:\n{said}");
-    assert!(!said.contains("bug of alloclog"), "{said}");
+    assert!(said.contains("retrying every 500ms"), "the store was never missed:\n{said}");
+    assert!(!said.contains("bug in alloclog"), "{said}");
     assert!(is_spool_empty(desk, name));
     export(desk, name)
 }
@@ -363,7 +363,7 @@ fn an_export_that_was_killed_goes_on_from_its_spool() {
     assert!(!desk.path("out").exists());
     replay.set_away(true);
     let ran = desk.nomad(&[], &[&run[..], &["--for", "1s"]].concat()).ends(0);
-    ran.says("going on from ");
+    ran.says("resuming with ");
     let recording = sample("stream.ndjson.zst");
     desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
     assert!(rows(&desk, "out", "task_events") == rows(&desk, "truth", "task_events"));

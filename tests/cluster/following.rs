@@ -253,8 +253,8 @@ fn an_index_that_goes_back_is_followed_by_a_listing() {
 fn what_cannot_be_followed_is_refused() {
     let (desk, agent) = (Desk::new(), listed(|_| Reply::list(9, listing())));
     let run = |arguments: &[&str]| desk.nomad(&[], &[&["export", "-o", "x"], arguments].concat()).ends(2);
-    run(&[&sample("cluster"), "--stream"]).says("--stream takes one live cluster");
-    run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("knows no --filter");
+    run(&[&sample("cluster"), "--stream"]).says("--stream needs exactly one SOURCE");
+    run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("--filter cannot be used with --stream");
     run(&[&agent.address, "--stream", "--watch"]).says("cannot be used with");
     run(&[&agent.address, "--min-interval", "1s"]).says("required");
     // What the help of ingest lists, ingest takes: what does not go together is refused before the lake is made.
@@ -270,7 +270,7 @@ fn a_body_that_is_reset_or_stalls_is_asked_for_again() {
     let desk = Desk::new();
     let expected = desk.expected();
     for (first, word) in [
-        (Reply::list(9, listing()).reset(50_000), "asking again"),
+        (Reply::list(9, listing()).reset(50_000), "retrying"),
         (Reply::list(9, listing()).stall(50_000, Duration::from_secs(3)), "no answer within 1s"),
     ] {
         let times = std::sync::atomic::AtomicUsize::new(0);

@@ -79,7 +79,7 @@ fn an_outage_is_told_once_and_its_end_once() {
             let ran = Ran::of(child.wait_with_output().expect("an end"));
             let about = ran.err.lines().filter(|line| line.contains(&agent.address) && !line.contains("asking http"));
             let about: Vec<&str> = about.collect();
-            let is_end = |line: &&str| line.contains("it answers again, after ");
+            let is_end = |line: &&str| line.contains("answers again after ");
             assert_eq!(about.len(), 2, "{way:?} {kind}\n{}", ran.err);
             assert!(!is_end(&about[0]) && is_end(&about[1]), "{way:?} {kind}\n{}", ran.err);
         }
@@ -94,8 +94,8 @@ fn a_fault_that_passes_within_a_request_is_told_with_its_end() {
         _ => Reply::list(9, listing()),
     });
     let desk = Desk::new();
-    let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0).says("it answers again");
-    assert_eq!(ran.err.matches("; asking again").count(), 1, "{}", ran.err);
+    let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0).says("answers again");
+    assert_eq!(ran.err.matches("; retrying").count(), 1, "{}", ran.err);
     assert!(!desk.nomad(&[], &["query", "snapshots", &agent.address, "-q"]).ends(0).err.contains("again"));
 }
 

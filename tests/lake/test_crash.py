@@ -202,7 +202,7 @@ def test_a_repair_of_a_log(lake, growing, truths):
         versions = sorted((lake.lake / table / "_delta_log").glob("*.json"))
         versions[3].unlink()
         versions[-1].unlink()
-    assert "--repair mends this" in lake.check(expect=1)
+    assert "--repair fixes this" in lake.check(expect=1)
 
     def after(lake):
         child = lake.start("export", "-q", lake.lake, "-o", lake.root / "read", "--table", "task_events")

@@ -183,9 +183,9 @@ def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truth
     word = damage(lake)
     damaged = {name: (lake.lake / name).read_bytes() for name in lake.files()}
     said = lake.check(expect=FAILED)
-    assert word in said and "--repair mends this without losing a row" in said and "--drop-damaged" not in said
+    assert word in said and "--repair fixes this without losing a row" in said and "--drop-damaged" not in said
     said = lake.check("--repair", "--dry-run", expect=FAILED)
-    assert word in said and "would be mended" in said
+    assert word in said and "would be repaired" in said
     # An ingest that remembers nothing must not go on from what is left.
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
@@ -226,7 +226,7 @@ def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
             if int(path.stem) < 100:
                 path.unlink()
     said = lake.check(expect=FAILED)
-    assert name_of(lake, checkpoint) in said and "--repair mends this without losing a row" in said
+    assert name_of(lake, checkpoint) in said and "--repair fixes this without losing a row" in said
     if are_versions_there:
         lake.must_be(truths[10])
     else:

@@ -100,7 +100,7 @@ def follows(command, environment):
     said = run.stderr.readline()
     run.terminate()
     said += run.stderr.read()
-    assert "no Nomad agent listens at http://127.0.0.1:1; NOMAD_ADDR or --address names another; asking again" in said
+    assert "no Nomad agent listens at http://127.0.0.1:1; NOMAD_ADDR or --address names another; retrying" in said
     assert run.wait(60) == 0
 
 

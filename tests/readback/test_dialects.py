@@ -16,7 +16,7 @@ def statements(program, dialect, lake="s3://bucket/lake"):
 
 def names_of_views(program):
     views = {line.split(":")[0] for line in program.run("query", "--list").decode().splitlines() if line[:1].isalpha()}
-    return views - {"Stored tables can be asked for too. `alloclog schema NAME` explains every column."}
+    return views - {"Stored tables can be queried, too. `alloclog schema NAME` explains every column."}
 
 
 def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp_path):

@@ -1,8 +1,8 @@
-//! The views as ClickHouse has to be told of them, so that it gives the numbers that other engines give.
+//! The views in ClickHouse's dialect, so that it computes the same numbers as other engines.
 //!
-//! ClickHouse puts a view's text into every place that reads it, and likewise a common table expression's. A view over
-//! views over views so grows beyond what it plans within minutes. That is why each view is a refreshable materialized
-//! one: a table that it fills anew every hour, after those that the view reads.
+//! ClickHouse inlines views and common table expressions wherever they are read, so planning these nested views takes
+//! minutes. Therefore each view is a refreshable materialized view: a table that ClickHouse fills every hour, after
+//! those it reads.
 
 use anyhow::bail;
 use sqlparser::dialect::GenericDialect;
@@ -10,18 +10,17 @@ use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
 
 use crate::query::{By, VIEWS, View, plan};
 
-/// What a view's SELECT asks for, so that neither a session nor a profile decides it. The first three are those in
-/// which ClickHouse departs from other engines: a name means the column, even where the same SELECT makes another one
-/// of that name; a row without a partner has nulls; CAST of a null is null. The others are its defaults, which a
-/// profile may change.
+/// Settings fixed in each view, independent of session and profile. The first three change ClickHouse's defaults to
+/// what other engines do: a name means the column even if the SELECT has an alias of that name; a row without a join
+/// partner has nulls; CAST of null is null. The others are its defaults, which a profile may change.
 const SETTINGS: &str = "prefer_column_name_to_alias = 1, join_use_nulls = 1, cast_keep_nullable = 1, \
                         transform_null_in = 0, join_default_strictness = 'ALL', \
                         count_distinct_implementation = 'uniqExact'";
 
-/// The statement that makes a view known.
+/// The statement that creates a view.
 ///
 /// # Errors
-/// When the view's file has not the form that tests hold it to.
+/// When the head of the view's file cannot be parsed.
 pub fn define(view: &'static View) -> anyhow::Result<String> {
     let mut columns = Vec::new();
     for column in view.head()?.columns {
@@ -32,7 +31,7 @@ pub fn define(view: &'static View) -> anyhow::Result<String> {
     let others: Vec<&str> = VIEWS.iter().map(|other| other.name).filter(|&name| reads.contains(name)).collect();
     let after = if others.is_empty() { String::new() } else { format!(" DEPENDS ON {}", others.join(", ")) };
     let select = spell(view.sql.trim_end())?;
-    // Settings behind a UNION ALL would be those of its last SELECT alone.
+    // After a UNION ALL, settings would apply to its last SELECT only.
     Ok(format!(
         "CREATE OR REPLACE MATERIALIZED VIEW {} REFRESH EVERY 1 HOUR{after}\n({columns})\nENGINE = MergeTree ORDER BY \
          tuple() AS\nSELECT * FROM (\n{select}\n)\nSETTINGS {SETTINGS};\n",
@@ -50,16 +49,16 @@ fn kind(kind: &str) -> anyhow::Result<&'static str> {
         "bool" => "Bool",
         "timestamp" => "DateTime64(6, 'UTC')",
         "date" => "Date32",
-        _ => bail!("ClickHouse is not told of the type {kind:?}"),
+        _ => bail!("no ClickHouse type is defined for {kind:?}"),
     })
 }
 
-/// A view's text as ClickHouse has to read it:
+/// A view's SQL in ClickHouse's dialect:
 ///
-/// - a whole number is a BIGINT, not the smallest type that holds it, often one without a sign;
-/// - COUNT is a SUM of these, since a count has no sign;
-/// - LAG and LEAD get a column that may be null, or the first and last row have 0 and not null;
-/// - `a.x` in the list of a SELECT is called x, which ClickHouse only does where no other table has an x.
+/// - an integer literal is a BIGINT; ClickHouse picks the smallest type, often unsigned;
+/// - COUNT becomes a SUM of BIGINTs, since COUNT is unsigned;
+/// - LAG and LEAD get a nullable argument; otherwise the first and last row have 0 instead of null;
+/// - `a.x` in a SELECT list is named x; ClickHouse does so only if no other table has a column x.
 fn spell(sql: &str) -> Result<String, TokenizerError> {
     let mut sql = sql.replace("VARCHAR(10)", "VARCHAR");
     for part in ["dispatch", "periodic"] {
@@ -68,7 +67,7 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
     }
     let tokens = tokens(&sql)?;
     let at = |place: usize| tokens.get(place).map_or("", |token| token.text.as_str());
-    // Whether the list of a SELECT is being read, at each depth of parentheses.
+    // For each depth of parentheses, true while the list of a SELECT is read.
     let mut in_list = vec![false];
     let mut text = String::with_capacity(2 * sql.len());
     for (place, token) in tokens.iter().enumerate() {
@@ -85,7 +84,7 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
             _ => {}
         }
         let (before, after) = (at(place.wrapping_sub(1)), at(place + 1));
-        // The function whose first argument this is.
+        // The function whose first argument this token is.
         let call = if before == "(" { at(place.wrapping_sub(2)) } else { "" };
         let is_listed = in_list.last() == Some(&true)
             && matches!(before, "SELECT" | "DISTINCT" | ",")
@@ -110,18 +109,18 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
     Ok(text)
 }
 
-/// Whether a token is a name, or a key word.
+/// Returns true if a token is a name or a keyword.
 fn is_name(word: &str) -> bool {
     word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
 }
 
-/// A name (with its table's), a key word, a number, a string or a sign, and the white space and comments before it.
+/// A name (qualified or not), keyword, number, string or operator, and the white space and comments before it.
 struct Token {
     space: String,
     text: String,
 }
 
-/// The tokens of a text; together they are the text.
+/// The tokens of a text; concatenated they are the text.
 fn tokens(sql: &str) -> Result<Vec<Token>, TokenizerError> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut space = String::new();
