@@ -1,4 +1,4 @@
-# The daily upkeep of the lake: small files become large ones, and then what belongs to nothing is removed. It asks no
+# Daily maintenance of the lake: merges small files, then removes files that nothing needs. It contacts no
 # agent and needs no policy, only the lake.
 #
 #   nomad var put nomad/jobs/alloclog-upkeep AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
@@ -6,12 +6,12 @@
 
 variable "lake" {
   type        = string
-  description = "Where the lake lies: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+  description = "The lake: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 }
 
 variable "image" {
   type        = string
-  description = "The image that deploy/container/Containerfile makes"
+  description = "The image that deploy/container/Containerfile builds"
 }
 
 variable "datacenters" {
@@ -20,7 +20,7 @@ variable "datacenters" {
 }
 
 locals {
-  # What both tasks are told of the store.
+  # Environment of both tasks: access to the storage.
   store = <<-EOT
     {{ with nomadVar "nomad/jobs/alloclog-upkeep" }}{{ range .Tuples }}
     {{ .K }}={{ .V | toJSON }}
@@ -38,7 +38,7 @@ job "alloclog-upkeep" {
   }
 
   group "upkeep" {
-    # Tomorrow is soon enough.
+    # The next run is tomorrow; no retry is needed.
     restart {
       attempts = 0
       mode     = "fail"
@@ -68,7 +68,7 @@ job "alloclog-upkeep" {
       }
 
       resources {
-        # docs/operations.md, "How much it takes", says for how much this is enough.
+        # docs/operations.md, "How much it takes", says how large a lake this is enough for.
         cpu        = 500
         memory     = 1024
         memory_max = 2048
