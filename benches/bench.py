@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Measures alloclog and holds it against programs that only flatten. Prints Markdown for docs/performance.md.
+"""Measures alloclog and compares it with programs that only flatten. Prints Markdown for docs/performance.md.
 
-Contenders take turns, so that a slow moment of the machine meets all of them; the best of the rounds counts for
-time, the worst for memory. Seconds of alloclog are those of the whole process; those of the others are of their
-statement alone, without starting Python. Documents are in the page cache. Run it on an otherwise idle machine:
-ratios of one run are what counts. The bars are meant for the sizes that are measured unless others are asked for: in
-small documents starting up counts.
+Programs take turns, so that a slow moment of the machine affects all of them. The best round counts for time, the worst
+for memory. The time of alloclog is that of the whole process; that of the others is of their statement alone, without
+starting Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare only ratios of one
+run. The bars are for the default sizes: with small documents the start of a process dominates.
 """
 
 import argparse
@@ -39,12 +38,12 @@ class Run:
 
     seconds: float
     peak: int  # bytes of resident memory at most
-    processor: float | None = None  # seconds of all cores, which a busy machine changes less
+    processor: float | None = None  # processor seconds of all cores: varies less on a busy machine
     rows: int | None = None  # task events written
 
 
 def process(command):
-    """Runs a command to its end; its output beside what it took."""
+    """Runs a command and returns what it took, and its output."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         began = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
@@ -300,7 +299,7 @@ def parse():
     parser.add_argument("--allocs", type=int, default=150_000, help="allocations of the large document (default 150000)")
     parser.add_argument("--snapshots", type=int, default=20, help="overlapping snapshots (default 20)")
     parser.add_argument("--snapshot-allocs", type=int, default=20_000, help="allocations of each (default 20000)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each program runs (default 5)")
     parser.add_argument(
         "--data", type=Path, help="directory for the documents (about 8 GB), which stay there for the next run "
         "(default: a temporary one)"

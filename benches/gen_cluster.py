@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes allocation lists of a made-up Nomad cluster, as its HTTP API would have served them.
+"""Writes allocation listings of a simulated Nomad cluster, as its HTTP API would serve them.
 
-Every snapshot shows the last ten events of each task up to its moment, so that neighbouring snapshots overlap and a
-crash loop loses events between them. 150,000 allocations make about 940 MB a snapshot. The order of events and fields
-and their texts follow recordings of real agents; maps (TaskStates, Details) come in a random order each time, as
+Every snapshot shows the last ten events of each task up to its time, so that consecutive snapshots overlap and a
+crash loop loses events between them. 150,000 allocations make about 940 MB per snapshot. The order of events and fields,
+and their texts, follow recordings of real agents. Maps (TaskStates, Details) have a random order each time, as
 Nomad's do. The same options give the same bytes.
 """
 
@@ -20,7 +20,7 @@ BEGINNING = 1_790_000_000 * SECOND
 END = BEGINNING + 7 * 86_400 * SECOND  # allocations are created over a week, the last snapshot is taken at its end
 EVENTS_KEPT = 10  # client/allocrunner/taskrunner/task_runner.go: maxEvents
 
-# An event of a list stub: Nomad writes every field, also those that say nothing.
+# An event of a list stub: Nomad writes every field, even if it is empty.
 EMPTY_EVENT = {
     "Type": "", "Time": 0, "Message": "", "DisplayMessage": "", "Details": {}, "FailsTask": False, "RestartReason": "",
     "SetupError": "", "DriverError": "", "ExitCode": 0, "Signal": 0, "KillTimeout": 0, "KillError": "",
@@ -28,7 +28,7 @@ EMPTY_EVENT = {
     "VaultError": "", "TaskSignalReason": "", "TaskSignal": "", "DriverMessage": "", "GenericSource": "",
 }  # fmt: skip
 
-# What a full allocation has in its Job beside what identifies it.
+# The part of a full allocation's Job that does not identify it.
 REST_OF_JOB = {
     "Region": "global",
     "Priority": 50,
@@ -296,14 +296,14 @@ def write(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="directory for one file a snapshot, named by its moment")
+    parser.add_argument("out", type=Path, help="directory for the snapshots, one file each, named by its time")
     parser.add_argument("--allocs", type=int, default=1000, help="allocations in the cluster")
     parser.add_argument("--snapshots", type=int, default=1)
     parser.add_argument("--interval", type=float, default=30.0, help="seconds between snapshots")
     parser.add_argument("--shape", choices=["array", "ndjson", "pretty"], default="array")
     parser.add_argument("--keys", choices=["declared", "sorted"], default="declared", help="order of an object's keys")
     parser.add_argument(
-        "--full", action="store_true", help="what /v1/node/:id/allocations gives: each with its Job, Resources, Metrics"
+        "--full", action="store_true", help="full allocations, with Job, Resources and Metrics, as /v1/node/:id/allocations serves them"
     )
     parser.add_argument("--seed", type=int, default=7)
     write(parser.parse_args())

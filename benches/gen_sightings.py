@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Adds sightings of a stable cluster to a lake: a file an hour, as hourly ingests of an older version leave them.
+"""Adds sightings of a stable cluster to a lake: one file per hour, as hourly ingests of an older version left them.
 
 usage: benches/gen_sightings.py LAKE --allocs 14000 --days 90      30 million rows in 2,160 files
 
-The lake is a directory that an ingest has made. The files carry no hash and are in no batch.
+The lake is a directory that an ingest created. The files have no hash and are in no batch.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Flattens a list of allocations with DuckDB: one Parquet row per task event, nothing merged.
+"""Flattens a listing of allocations with DuckDB: one Parquet row per task event, without deduplication.
 
 usage: duckdb_flatten.py DOCUMENT OUT.parquet
 
-Prints the rows written and the seconds that the statement took, without the start of Python and DuckDB.
+Prints the number of rows and the seconds of the statement, without the start of Python and DuckDB.
 """
 
 import json

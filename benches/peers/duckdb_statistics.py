@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs every file of queries/ with DuckDB over stored tables, each kept as a table for those that read it.
+"""Runs every file of queries/ with DuckDB over stored tables, and keeps each view as a table.
 
 usage: duckdb_statistics.py STORED QUERIES OUT VIEW,...
 
-STORED holds the stored tables as Parquet; the views named last are written to OUT as Parquet. Prints the rows of these
-and the seconds that all of it took, without the start of Python and DuckDB.
+STORED has the stored tables as Parquet; the named views are written to OUT as Parquet. Prints the rows of these
+and the seconds of everything, without the start of Python and DuckDB.
 """
 
 import json
@@ -23,7 +23,7 @@ connection.execute("SET preserve_insertion_order = false")
 began, processor = time.perf_counter(), time.process_time()
 for path in Path(stored).glob("*.parquet"):
     columns = connection.execute(f"DESCRIBE SELECT * FROM '{path}'").fetchall()
-    # The files are run on moments as naive UTC.
+    # The views expect timestamps without a zone, in UTC.
     naive = [f"CAST({name} AS TIMESTAMP) AS {name}" for name, kind, *_ in columns if kind == "TIMESTAMP WITH TIME ZONE"]
     replaced = f"REPLACE ({', '.join(naive)})" if naive else ""
     connection.execute(f"CREATE VIEW {path.stem} AS SELECT * {replaced} FROM '{path}'")
