@@ -201,7 +201,8 @@ fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Tur
     {
         let part = decode(options, reader, block, &block.guess, bytes, versions);
         let columns = Columns::new();
-        let rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+        let rows =
+            merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
         let Some(mut turn) = turns.wait(block.number) else { return false };
         if block.is_first {
             turn.begin(&block.origin);
@@ -221,7 +222,7 @@ fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Tur
     let place = turn.document.place.clone();
     let part = decode(options, reader, block, &place, &joined, versions);
     let columns = Columns::new();
-    let rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+    let rows = merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
     merge_part(turn, turns, block, &joined, &part, rows, &columns, versions)
 }
 

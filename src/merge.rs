@@ -169,8 +169,14 @@ pub struct Facts {
     pub any_fine: bool,
 }
 
-/// The rows that the items of a part make.
-pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns: &Columns<'a>) -> Rows<'a> {
+/// The rows that the items of a part make. `namespace` is that of allocations that name none.
+pub fn rows<'a>(
+    items: &'a [Item<'a>],
+    region: &'a str,
+    namespace: &'a str,
+    filter: &Filter,
+    columns: &Columns<'a>,
+) -> Rows<'a> {
     let mut made = Rows::default();
     let mut buffer = Vec::with_capacity(512);
     for item in items {
@@ -188,7 +194,7 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
                 continue;
             }
         };
-        let Some(place) = Place::of(region, a) else { continue };
+        let Some(place) = Place::of(region, namespace, a) else { continue };
         let shape = match (is_streamed, a.is_full) {
             (true, _) => Shape::Stream,
             (false, true) => Shape::Full,
@@ -241,11 +247,12 @@ pub fn rows<'a>(items: &'a [Item<'a>], region: &'a str, filter: &Filter, columns
 }
 
 /// Whether an allocation that is read may be passed over when a list shows it again. One with unknown fields must be
-/// read to count them. A payload taken out of its event is a row of its own kind. And where a modification time is the
-/// same after a pass through a float, a document whose times went through one looks like an exact one.
+/// read to count them. A payload taken out of its event is a row of its own kind. One without a namespace belongs to the
+/// one that its document lists. And where a modification time is the same after a pass through a float, a document whose
+/// times went through one looks like an exact one.
 fn may_be_known_again(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, Content::Streamed(_));
-    !item.has_unknown && !is_streamed && !a.modify_time.is_some_and(time::looks_like_float)
+    !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
 }
 
 /// The key of an allocation's version: within one region it stands for the same JSON.

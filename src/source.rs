@@ -144,6 +144,15 @@ pub struct Origin {
     pub is_stream: bool,
 }
 
+impl Origin {
+    /// The namespace of allocations that name none, as in lists of Nomad before 0.9: the one that was listed by its name,
+    /// else `default`.
+    pub fn listed_namespace(&self) -> &str {
+        let listed = self.full_listing.as_deref().or(self.namespace.as_deref());
+        listed.filter(|name| *name != "*").unwrap_or("default")
+    }
+}
+
 /// Why an empty file is passed over: a recording of a stream from which nothing came is one.
 pub const EMPTY: &str = "is empty";
 

@@ -155,11 +155,11 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Where an allocation belongs; `None` without an ID.
-    pub fn of(region: &'a str, a: &'a Allocation<'a>) -> Option<Place<'a>> {
+    /// Where an allocation belongs; `None` without an ID. `namespace` is that of allocations that name none.
+    pub fn of(region: &'a str, namespace: &'a str, a: &'a Allocation<'a>) -> Option<Place<'a>> {
         Some(Place {
             region,
-            namespace: a.namespace.as_deref().unwrap_or("default"),
+            namespace: a.namespace.as_deref().unwrap_or(namespace),
             job_id: a.job_id.as_deref(),
             task_group: a.task_group.as_deref(),
             alloc_id: a.id.as_deref()?,

@@ -270,6 +270,7 @@ impl State<'_> {
     /// The new rows of the parts that waited. Their faults were told and their contents counted when they came.
     fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
         let options = self.options;
+        let namespace = self.document.origin.listed_namespace().to_owned();
         let mut reader = Reader::new(Mode { strict: options.strict });
         let mut batches = Vec::new();
         held.bytes.seek(SeekFrom::Start(0))?;
@@ -278,7 +279,7 @@ impl State<'_> {
             held.bytes.read_exact(&mut bytes)?;
             let part = reader.part(place, &bytes, false, None);
             let columns = Columns::new();
-            let mut rows = merge::rows(&part.items, &options.region, &options.filter, &columns);
+            let mut rows = merge::rows(&part.items, &options.region, &namespace, &options.filter, &columns);
             self.merge.number(&mut rows, versions);
             self.keep_new(&mut rows, &columns, versions);
             batches.extend(merge::batches(&rows, &columns)?);

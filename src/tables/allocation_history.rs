@@ -34,7 +34,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
         key(
             "namespace",
-            "Nomad namespace; `default` where a source has none",
+            "Nomad namespace; where a source has none, the one that was listed, else `default`",
             Value::Text(|r| Some(r.place.namespace)),
         ),
         key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),

@@ -30,7 +30,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         follows(
             "namespace",
-            "Nomad namespace; `default` where a source has none; null in rows of a lake of format 1",
+            "Nomad namespace; where a source has none, the one that was listed, else `default`; null in rows of a lake of format 1",
             Value::Text(|r| Some(r.namespace)),
         ),
     ]

@@ -46,7 +46,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         follows("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
         follows(
             "namespace",
-            "Nomad namespace; `default` where a source has none",
+            "Nomad namespace; where a source has none, the one that was listed, else `default`",
             Value::Text(|r| Some(r.place.namespace)),
         ),
         follows("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),

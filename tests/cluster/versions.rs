@@ -1,12 +1,15 @@
 //! Old versions of Nomad, and what they do not know: namespaces, `*` for all of them, filters, event streams.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::agent::{Agent, Reply, Request};
 use super::{aside, listed, listing, namespaces};
 use crate::desk::{Desk, Ran, allocation};
+use crate::support::Exported;
 
 /// Nomad 0.9.7 without access rules: one namespace, of which `*` is not the name.
 fn nomad_0_9(request: &Request) -> Reply {
@@ -128,6 +131,46 @@ fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
     desk.nomad(&[], &["export", &agent.address, "-o", "new"]).ends(0);
     assert_eq!(agent.asked("/v1/allocations").len(), 1);
     assert_eq!(desk.ledger("new")[0]["is_full_listing"], true);
+}
+
+/// Nomad Enterprise 0.7 and 0.8, whose lists do not say in which namespace an allocation is.
+#[test]
+fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&is_gone);
+    let agent = Agent::new(move |request| match (request.path.as_str(), request.parameter("namespace")) {
+        ("/v1/allocations", "prod") if !gone.load(Ordering::SeqCst) => {
+            Reply::list(5, format!("[{}]", allocation("a", "prod", "j").replace(r#""Namespace":"prod","#, "")))
+        }
+        ("/v1/allocations", _) => Reply::recorded("0.9.7-list-star.txt"),
+        ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"default"},{"Name":"prod"}]"#),
+        ("/v1/agent/self", _) => version("0.8.7+ent"),
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    let told = |out: &str| {
+        let row = Exported::read(&desk.path(out), "allocations").remove(0);
+        (row["namespace"].clone(), row["vanished"].clone())
+    };
+    // The listings of `default` that follow that of `prod` do not show it.
+    let is_listing = |request: &Request| request.path == "/v1/allocations";
+    let table = ["--table", "allocations"];
+    going_on(&desk, &agent, &["--watch", table[0], table[1]], is_listing, 6).ends(0);
+    assert_eq!(told("out"), ("prod".into(), false.into()));
+    desk.nomad(&[], &["export", &agent.address, "-o", "named", "--namespace", "prod", table[0], table[1]]).ends(0);
+    assert_eq!(told("named"), ("prod".into(), false.into()));
+
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "1500ms"]).ends(0);
+    is_gone.store(true, Ordering::SeqCst);
+    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps/last.json.zst"]).ends(0);
+    desk.export(&["dumps", "-o", "kept", table[0], table[1]]).ends(0);
+    assert_eq!(told("kept"), ("prod".into(), true.into()));
+    // Whatever the order of documents.
+    let mut names: Vec<String> = desk.files("dumps").into_keys().map(|name| format!("dumps/{name}")).collect();
+    names.reverse();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    desk.export(&[&names[..], &["-o", "turned"], &table].concat()).ends(0);
+    assert_eq!(told("turned"), ("prod".into(), true.into()));
 }
 
 #[test]
