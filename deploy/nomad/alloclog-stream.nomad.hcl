@@ -1,12 +1,12 @@
 # Follows the cluster by its event stream and commits a batch every minute: asked of the agent that runs it, by its socket
-# and with the job's own identity. In place of alloclog.nomad.hcl, which asks every half minute and misses what comes and
-# goes in between. Needs Nomad 1.7 or later.
+# and with the job's own identity. Needs Nomad 1.7 or later.
 #
 #   nomad acl policy apply -namespace default -job alloclog-stream alloclog-stream deploy/nomad/policy.hcl
 #   nomad var put nomad/jobs/alloclog-stream AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-stream.nomad.hcl
 #
-# The variable is that of alloclog.nomad.hcl, under this job's name.
+# The policy is bound to the job. Without ACLs the first line is not needed. The variable holds what docs/operations.md
+# lists for the store; where machines have credentials of their own, make it with any harmless entry, such as AWS_REGION.
 
 variable "lake" {
   type        = string
