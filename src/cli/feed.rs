@@ -4,8 +4,10 @@
 //! thread commits the spooled documents and removes them from the spool after the commit. So neither the commit
 //! interval nor an outage of the store loses documents.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::mem;
+use std::path::{self, Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use super::input::plural;
 use crate::error::{Exit, Usage};
 use crate::intake::Note;
 use crate::lake::ingest::Ledger;
+use crate::lake::objects::Objects;
 use crate::source::spool::{Spool, Waiting};
 use crate::source::{self, Found, Input, Options, Place};
 
@@ -27,7 +30,7 @@ pub const APPEND_EVERY: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(100);
 /// The largest batch, in compressed bytes and in documents; only reached after an outage.
 const BATCH: (u64, usize) = (64 << 20, 1_000);
-/// Marker file in the spool directory: the lake has been opened before.
+/// Marker file beside the spools: the lake has been opened before, so a missing lake is not created again.
 const MARK: &str = "lake";
 
 /// Why receiving ended, other than by cancellation.
@@ -46,7 +49,7 @@ enum Ended {
 pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
     let base = args.spool_directory()?;
     let spool = Spool::open(&base)?;
-    let mut feed = Feed { args, console, spool: &spool, base, opened: None, said: None, rejected: 0 };
+    let mut feed = Feed { args, console, spool: &spool, base, opened: None, said: BTreeSet::new(), rejected: 0 };
     if let Err(error) = feed.open() {
         if !feed.base.join(MARK).exists() || error.is::<Usage>() {
             return Err(error);
@@ -170,8 +173,8 @@ struct Feed<'f> {
     base: PathBuf,
     /// The lake; `None` after opening it or committing failed.
     opened: Option<Opened>,
-    /// The last commit error that was printed.
-    said: Option<String>,
+    /// The errors printed since the last commit that succeeded, without digits.
+    said: BTreeSet<String>,
     /// Places in documents that could not be read.
     rejected: u64,
 }
@@ -179,9 +182,10 @@ struct Feed<'f> {
 impl Feed<'_> {
     fn open(&mut self) -> anyhow::Result<&mut Opened> {
         if self.opened.is_none() {
-            let opened = self.args.open()?;
-            fs::write(self.base.join(MARK), &opened.lake.id)
-                .with_context(|| format!("cannot write {}", self.base.display()))?;
+            let mark = self.base.join(MARK);
+            // A lake that was here before may be unreachable, as in a directory that is not mounted.
+            let opened = if mark.exists() { self.args.open_again()? } else { self.args.open()? };
+            fs::write(&mark, &opened.lake.id).with_context(|| format!("cannot write {}", mark.display()))?;
             self.opened = Some(opened);
         }
         self.opened.as_mut().context("the lake is not open; this is a bug in alloclog")
@@ -218,16 +222,16 @@ impl Feed<'_> {
             console.say(&format!("warning: {error:#}"));
         }
         self.rejected += taken.summary.rejected;
-        if self.said.take().is_some() {
+        if !mem::take(&mut self.said).is_empty() {
             console.say_if(Loudness::Usual, "the lake is writable again");
         }
         Ok(())
     }
 
-    /// Prints a commit error once, until it changes; the commit is retried.
+    /// Prints each distinct commit error once per outage; the commit is retried.
     fn postpone(&mut self, error: &anyhow::Error) {
         let what = format!("{error:#}");
-        if self.said.as_ref() != Some(&what) {
+        if self.said.insert(without_digits(&what)) {
             let held = self.spool.waiting().map_or(0, |waiting| waiting.len());
             self.console.say(&format!(
                 "warning: {what}; retrying every {:?}, with {} waiting in {}",
@@ -235,9 +239,13 @@ impl Feed<'_> {
                 plural(held as u64, "document"),
                 self.spool.directory().display(),
             ));
-            self.said = Some(what);
         }
     }
+}
+
+/// The error text without durations and counts of retries, which differ each time.
+fn without_digits(what: &str) -> String {
+    what.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// How many of the documents, at least one, fit the next batch.
@@ -257,8 +265,13 @@ impl Args {
         let place = self
             .cache_directory()
             .context(Usage("no directory for the spool: HOME and XDG_CACHE_HOME are unset; use --cache DIR".into()))?;
+        let objects = Objects::at(&self.lake)?;
+        let lake = match objects.directory() {
+            Some(directory) => path::absolute(directory)?.to_string_lossy().into_owned(),
+            None => objects.to_string(),
+        };
         let namespace = self.reading.namespace.as_deref().unwrap_or("*");
-        let parts = [self.lake.trim_end_matches('/'), &self.reading.label(), namespace, &self.reading.prefix];
+        let parts = [&lake, &self.reading.label(), namespace, &self.reading.prefix];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
         Ok(place.join(format!("spool-{:016x}", xxh3_64(name.as_bytes()))))
     }

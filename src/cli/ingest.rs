@@ -31,9 +31,21 @@ committed when the same command runs again. Credentials and endpoints of a bucke
 environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
 AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
 
+// The flags that other commands explain otherwise, since they read lakes, too, and write at the end.
+const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n\n\
+    Files, directories, quoted globs, archives, - for stdin, or the http://, https:// or unix:// address of a Nomad agent.";
+const REGION: &str = "Region of all rows, and region to query [NOMAD_REGION]";
+const WATCH: &str = "Follow the cluster by polling until interrupted\n\n\
+    Lists with every change, and commits a batch every --every. Ends by Ctrl-C, SIGTERM or --for.";
+
 /// Add new rows to a lake of Delta tables in a directory or bucket
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("sources", |arg| arg.long_help(SOURCES)),
+    mut_arg("region", |arg| arg.long_help(REGION)),
+    mut_arg("watch", |arg| arg.help(WATCH.lines().next().unwrap_or_default()).long_help(WATCH)),
+)]
 pub struct Args {
     #[command(flatten)]
     pub reading: input::Reading,
@@ -81,8 +93,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage(format!("{lake} is a lake; ingest reads documents")).into());
     }
     let going_on = args.reading.going_on();
-    if let Some(flag) = going_on.filter(|_| args.reading.strict || args.reading.observed_at.is_some()) {
-        let word = format!("--strict and --observed-at cannot be used with {flag}, which reads the cluster repeatedly");
+    if let Some(flag) = going_on.filter(|_| args.reading.strict) {
+        let word = format!("--strict cannot be used with {flag}, which commits before it has read everything");
         return Err(Usage(word).into());
     }
     let inputs = args.reading.inputs_with(going_on.map_or(args.reading.min_interval, |_| feed::APPEND_EVERY))?;
@@ -123,7 +135,18 @@ impl Args {
     /// # Errors
     /// When the lake cannot be read or created.
     pub fn open(&self) -> anyhow::Result<Opened> {
-        let lake = Lake::open_or_create(&self.lake)?;
+        self.recall(Lake::open_or_create(&self.lake)?)
+    }
+
+    /// Opens a lake that is there, and recalls what has been seen of it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn open_again(&self) -> anyhow::Result<Opened> {
+        self.recall(Lake::open_to_write(&self.lake)?)
+    }
+
+    fn recall(&self, lake: Lake) -> anyhow::Result<Opened> {
         let local = self.cache_directory().map(|directory| directory.join(&lake.id).join("seen.parquet"));
         let seen = ingest::recall(&lake, local.as_deref())?;
         Ok(Opened { lake, seen, local })

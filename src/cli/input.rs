@@ -260,6 +260,13 @@ impl Reading {
         if let Some(flag) = self.going_on().filter(|_| !is_live || sources.len() > 1) {
             return Err(Usage(format!("{flag} needs exactly one SOURCE, a live cluster")).into());
         }
+        if let Some(flag) = self.going_on().filter(|_| self.observed_at.is_some() || self.full_listing) {
+            return Err(Usage(format!("--observed-at and --full-listing cannot be used with {flag}")).into());
+        }
+        if self.full_listing && sources.iter().all(|source| matches!(source, Source::Cluster(_))) {
+            let word = "--full-listing is for documents; a live cluster shows which of its listings are full";
+            return Err(Usage(word.into()).into());
+        }
         if self.stream && self.cluster.is_filtered() {
             return Err(Usage("--filter cannot be used with --stream; use --watch".into()).into());
         }

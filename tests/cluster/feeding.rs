@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::agent::Agent;
+use super::agent::{Agent, Reply};
 use super::replay::Replay;
-use crate::desk::{Desk, sample};
+use super::{answer, aside};
+use crate::desk::{Desk, allocation, sample};
 use crate::recordings;
 use crate::simulator::random::Random;
 use crate::support::{Exported, Row};
@@ -240,7 +241,7 @@ fn settle(desk: &Desk, lake: &str, all: usize) {
         if events != before {
             (before, since) = (events, Instant::now());
         }
-        if events >= all || since.elapsed() > Duration::from_secs(15) {
+        if events >= all || since.elapsed() > Duration::from_secs(60) {
             return;
         }
         thread::sleep(Duration::from_millis(500));
@@ -351,6 +352,87 @@ fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
 }
 
 #[test]
+fn two_lakes_of_one_name_in_two_directories_do_not_share_a_spool() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let cache = desk.path("lake.cache").to_string_lossy().into_owned();
+    let run = ["ingest", &agent.address, "--lake", "lake", "--cache", &cache, "--stream", "--every", "1h"];
+    let within = |directory: &str, arguments: &[&str]| {
+        fs::create_dir_all(desk.path(directory)).expect("a directory");
+        let mut command = desk.nomad_command(&[], &[&run[..], arguments].concat());
+        command.current_dir(desk.path(directory)).stderr(Stdio::null());
+        command
+    };
+    let mut killed = within("a", &[]).spawn().expect("the program starts");
+    replay.wait();
+    killed.kill().expect("a kill");
+    killed.wait().expect("an end");
+    replay.set_away(true);
+    assert!(within("b", &["--for", "1s"]).status().expect("the program starts").success());
+    assert!(!is_spool_empty(&desk, "lake"));
+    assert!(within("a", &["--for", "1s"]).status().expect("the program starts").success());
+    assert!(is_spool_empty(&desk, "lake"));
+}
+
+#[test]
+fn a_lake_that_is_away_is_waited_for_and_not_made_anew() {
+    let desk = Desk::new();
+    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(4), usize::MAX, &[]);
+    let agent = serve(&replay);
+    let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    service.wait_for("batch 1");
+    // As a mount that goes: its place stays, and is empty.
+    fs::rename(desk.path("lake"), desk.path("mount")).expect("a mount that goes");
+    fs::create_dir(desk.path("lake")).expect("a directory");
+    service.wait_for("retrying every 500ms");
+    service.kill();
+    replay.wait();
+    assert_eq!(desk.files("lake").len(), 0);
+    service.wait_for("there is no lake");
+    fs::remove_dir(desk.path("lake")).expect("an empty directory");
+    fs::rename(desk.path("mount"), desk.path("lake")).expect("a mount that comes");
+    service.wait_for("the lake is writable again");
+    service.stop(0);
+    let out = export(&desk, "lake");
+    desk.export(&[&sample("stream.ndjson.zst"), "-o", "truth", "-q", "--table", "task_events"]).ends(0);
+    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
+}
+
+/// The stream repeats what is known, so only the listings show that the program is alive.
+#[test]
+fn of_an_idle_cluster_the_ledger_has_listings_alone() {
+    let one = allocation("a", "default", "j");
+    let event = format!(
+        r#"{{"Topic":"Allocation","Type":"AllocationUpdated","Key":"a","Namespace":"default","Index":2,"Payload":{{"Allocation":{one}}}}}"#
+    );
+    let frame = format!("{{\"Index\":2,\"Events\":[{event}]}}\n");
+    let agent = Agent::new(move |request| match request.path.as_str() {
+        "/v1/allocations" => Reply::list(2, format!("[{one}]")),
+        "/v1/event/stream" => {
+            let frame = frame.clone();
+            Reply::stream(move |out| {
+                loop {
+                    out.write_all(frame.as_bytes())?;
+                    thread::sleep(Duration::from_millis(150));
+                }
+            })
+        }
+        _ => aside(request),
+    });
+    let desk = Desk::new();
+    for _ in 0..2 {
+        let run = ["ingest", &agent.address, "--lake", "lake", "--cache", "c", "--stream", "--every", "200ms"];
+        desk.nomad(&[], &[&run[..], &["--for", "2s"]].concat()).ends(0);
+    }
+    let ledger = desk.ledger(&export(&desk, "lake"));
+    assert_eq!(ledger.iter().filter(|row| row["shape"] == "stream").count(), 1, "{ledger:?}");
+    let listings: Vec<&Row> = ledger.iter().filter(|row| row["is_full_listing"] == true).collect();
+    let new: Vec<bool> = listings.iter().map(|row| row["new_allocations"] != 0).collect();
+    assert_eq!(new, [true, false]);
+}
+
+#[test]
 fn an_export_that_was_killed_goes_on_from_its_spool() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
@@ -395,9 +477,18 @@ fn a_lake_that_never_could_be_opened_and_flags_that_make_no_sense_are_refused() 
     desk.file("lake", "a file");
     let feed = ["ingest", "http://127.0.0.1:1", "--lake", "lake", "--cache", "cache", "--stream"];
     desk.nomad(&[], &feed).ends(1).says("lake");
-    for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"]] {
+    for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"], &["--full-listing"]] {
         desk.nomad(&[], &[&feed[..], flag].concat()).ends(2).says("cannot be used with --stream");
     }
+    // What a live cluster shows is known, and when.
+    for flag in [&["--observed-at", "2026-11-23T18:28:01Z"][..], &["--full-listing"]] {
+        for command in [&["report", "--watch"][..], &["export", "-o", "out", "--stream", "--spool", "seen"]] {
+            desk.nomad(&[], &[command, &["http://127.0.0.1:1"], flag].concat()).ends(2).says("cannot be used with --");
+        }
+    }
+    desk.nomad(&[], &["report", "http://127.0.0.1:1", "--full-listing"])
+        .ends(2)
+        .says("--full-listing is for documents");
     desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--every", "5s"]).ends(2).says("--every");
     desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--for", "5s"]).ends(2).says("--for");
 }
@@ -480,4 +571,20 @@ fn libfaketime() -> Option<String> {
     let places = fs::read_dir("/usr/lib").ok()?.flatten();
     let mut libraries = places.map(|place| place.path().join("faketime/libfaketime.so.1"));
     Some(libraries.find(|path| path.is_file())?.to_string_lossy().into_owned())
+}
+
+/// Of a store that does not answer, the reason differs each time by how long it was tried.
+#[test]
+fn an_outage_of_the_store_is_told_once() {
+    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let store =
+        [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let run = ["ingest", &agent.address, "--lake", "s3://b/x", "--cache", "c", "--watch", "--every", "100ms", "-q"];
+    desk.nomad(&store, &run).ends(1);
+    // As if the lake had been there before.
+    let spool = fs::read_dir(desk.path("c")).expect("a cache").next().expect("a spool").expect("a directory");
+    fs::write(spool.path().join("lake"), "").expect("a file");
+    let ran = desk.nomad(&store, &[&run[..], &["--for", "12s"]].concat()).ends(1);
+    let ran = ran.says("uncommitted documents are kept in");
+    assert_eq!(ran.err.matches("retrying every").count(), 1, "{}", ran.err);
 }
