@@ -1,12 +1,11 @@
-//! Globs over text: what `--job` takes, and one part of a path.
+//! Globs over text: for `--job`, and for one component of a path.
 //!
-//! Translated to a regular expression here, since the well-kept library, globset, matches bytes: its `?` is half of an
-//! `ä`.
+//! Translated to a regular expression, because globset matches bytes: its `?` matches half of an `ä`.
 
 use regex::Regex;
 
-/// A compiled glob: `*` is any text, `?` one character, `[a-z]` and `[!a-z]` one of some characters, `{a,b}` one of some
-/// globs, and a backslash takes the meaning from the character behind it.
+/// A compiled glob: `*` matches any text, `?` one character, `[a-z]` and `[!a-z]` a character class, `{a,b}`
+/// alternatives, and a backslash escapes the next character.
 #[derive(Debug, Clone)]
 pub struct Glob(Regex);
 
@@ -14,7 +13,7 @@ impl Glob {
     /// Compiles a glob.
     ///
     /// # Errors
-    /// What is wrong with the text, as a clause.
+    /// A clause that says what is wrong with the text.
     pub fn new(text: &str) -> Result<Glob, String> {
         let pattern = format!(r"(?s)\A(?:{})\z", translated(text)?);
         Regex::new(&pattern).map(Glob).map_err(|_| "is too large".to_owned())
@@ -55,7 +54,7 @@ fn translated(text: &str) -> Result<String, String> {
     if depth > 0 { Err("has a { without a }".into()) } else { Ok(pattern) }
 }
 
-/// The class behind an opening bracket, up to its closing one. A `]` at its beginning belongs to it.
+/// Translates a character class after its opening bracket. A `]` at its start belongs to the class.
 fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String, String> {
     const OPEN: &str = "has a [ without a ]";
     let is_negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
@@ -68,7 +67,7 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String,
             c => c,
         };
         is_first = false;
-        // A `-` at the end is one of the characters.
+        // A `-` at the end is literal.
         let is_range = chars.peek() == Some(&'-') && chars.clone().nth(1).is_some_and(|c| c != ']');
         let to = if is_range {
             chars.next();

@@ -1,11 +1,11 @@
-//! The lake: one Delta table a stored table, to which ingests add what is new, each exactly once.
+//! The lake: one Delta table per stored table. Ingests append new rows, each row exactly once.
 //!
-//! A Delta transaction makes one table atomic, and an ingest adds to several. So an ingest first writes its files, under
-//! names that nobody else uses, and then puts *batch N* with create-if-absent: a small document that names the files
-//! of every table. That is the commit. Whoever opens the lake next, the writer itself first, brings each table up to the
-//! last batch, one Delta transaction a table and batch, in order, the ledger last; a transaction carries the batch's
-//! number, so that none is done twice. Killed anywhere, an ingest has either happened or left files that belong to
-//! nothing. There is no lock. `docs/design.md` says more.
+//! A Delta transaction is atomic for one table, but an ingest writes several. So an ingest first writes its files under
+//! unique names, then creates *batch N* with create-if-absent: a small JSON document that lists the new files of every
+//! table. That is the commit. The next writer (normally the same one) applies each batch to each table, in order, with
+//! one Delta transaction per table and batch, the ledger last. The transaction records the batch number, so no batch is
+//! applied twice. An ingest killed at any point has either committed or left only unreferenced files. There is no lock.
+//! See `docs/design.md`.
 
 pub mod check;
 pub mod compact;
@@ -37,9 +37,9 @@ use delta::{Add, Committed, Head, State};
 use format::{FORMAT, Upgrade};
 use objects::{Created, Objects};
 
-/// What lies in `_alloclog/lake.json`.
+/// Name of the object that describes the lake, [`About`].
 const LAKE: &str = "_alloclog/lake.json";
-/// In which order a batch enters the tables: the ledger last, which so tells that all of it is in.
+/// Order in which a batch is applied to the tables. The ledger is last: if it has a batch, all tables have it.
 pub const ORDER: [Table; 7] = [
     Table::TaskEvents,
     Table::AllocationHistory,
@@ -50,78 +50,79 @@ pub const ORDER: [Table; 7] = [
     Table::Snapshots,
 ];
 
-/// An object of a lake that was read whole, or is certainly absent, and is not what it should be. Errors without this
-/// cause leave open what the lake holds.
+/// An object of a lake that was read completely and is invalid, or that certainly does not exist. Errors without this
+/// cause leave the content of the lake unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Damaged(pub String);
 
-/// A lake that is there.
+/// An open lake.
 #[derive(Debug)]
 pub struct Lake {
-    /// Where it lies.
+    /// Its object storage.
     pub objects: Objects,
-    /// What tells it from every other lake.
+    /// Its unique ID.
     pub id: String,
     about: About,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct About {
-    /// How the lake is laid out; a newer format than ours is refused.
+    /// The layout of the lake; a newer format than [`format::FORMAT`] is refused.
     format: u32,
     id: String,
     created_ms: i64,
 }
 
-/// One ingest's files, or a word of a vacuum or a repair to the ingests after it. Put once, never changed or removed.
+/// The files of one ingest, or an announcement of a vacuum or a repair to later ingests. Created once, never changed or
+/// removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
-    /// What tells it from another writer's that wanted the same number.
+    /// Unique ID; distinguishes batches of two writers that wanted the same number.
     pub id: String,
-    /// When it was put, by its writer's clock, in milliseconds since the epoch.
+    /// When it was written, by its writer's clock, in milliseconds since the epoch.
     pub written_ms: i64,
     /// The version of alloclog that wrote it.
     pub alloclog_version: String,
-    /// The new files of each table, by its name.
+    /// The new files of each table, by table name.
     #[serde(default)]
     pub tables: BTreeMap<String, Vec<Add>>,
-    /// Objects that a vacuum found to belong to nothing, and is free to remove from now on.
+    /// Unreferenced objects that a vacuum found and may remove from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// Rows were taken out of the tables, so what was seen before this may not be there any longer.
+    /// Rows were removed from the tables, so a cache from before this batch may hold rows that the lake lacks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_lost: bool,
-    /// By the name of a table, files that take the place of others: of a compaction, or a repair.
+    /// Files that replace other files, by table name: from a compaction or a repair.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Vec<Replacement>>,
-    /// The format that the lake has from here on: every table is upgraded to it where this batch enters.
+    /// The format of the lake from this batch on: applying it upgrades every table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrades_to: Option<u32>,
-    /// The hash of the batch before this one, see [`files::hash`]; null for the first one, in format 1, and in a batch that
+    /// The hash of the previous batch, see [`files::hash`]; null in the first batch, in format 1, and in a batch that
     /// upgrades the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// By the name of a table, the last batch up to this one that commits to it; a table without one had none since
+    /// By table name, the last batch up to this one that commits to the table; a table without an entry had none since
     /// format 2.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<String, u64>,
 }
 
-/// Files of a table that take the place of others.
+/// Files of a table that replace other files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Replacement {
-    /// The paths of the files that go. Unless all of them are in the table, nothing is replaced.
+    /// The paths of the replaced files. Unless all of them are in the table, nothing is replaced.
     pub removed: Vec<String>,
-    /// The files that come.
+    /// The new files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Add>,
-    /// How many rows that batches had brought go; null when that is not known.
+    /// How many rows from earlier batches are dropped; null if unknown.
     pub rows_dropped: Option<u64>,
 }
 
 impl Batch {
-    /// A batch of these files.
+    /// A batch that adds these files.
     pub fn new(tables: BTreeMap<String, Vec<Add>>) -> Batch {
         Batch {
             id: unique(),
@@ -137,10 +138,10 @@ impl Batch {
         }
     }
 
-    /// A batch from the bytes of its object.
+    /// Parses a batch.
     ///
     /// # Errors
-    /// When these are not a batch, or one of a format that this program does not know.
+    /// When the bytes are not a batch, or the batch has an unknown format.
     pub fn parse(bytes: &[u8]) -> anyhow::Result<Batch> {
         match serde_json::from_slice::<Upgrade>(bytes) {
             Ok(upgrade) if upgrade.needs_format <= FORMAT => Ok(upgrade.batch),
@@ -153,44 +154,44 @@ impl Batch {
         self.tables.get(table.name()).map_or(&[], Vec::as_slice)
     }
 
-    /// What it replaces in a table.
+    /// Its replacements in a table.
     pub fn replacements(&self, table: Table) -> &[Replacement] {
         self.replaced.get(table.name()).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns true if it is a commit of a table. Each is one of the ledger, even where it adds nothing.
+    /// Returns true if the batch commits to a table. Every batch commits to the ledger, even if it adds nothing.
     pub fn commits_to(&self, table: Table) -> bool {
         let changes_files = || !self.files(table).is_empty() || !self.replacements(table).is_empty();
         table == Table::Snapshots || self.upgrades_to.is_some() || changes_files()
     }
 }
 
-/// How far each table has got, as last seen.
+/// The head of each table's log, as last seen, by table name.
 pub type Heads = BTreeMap<String, Head>;
 
-/// Whether a SOURCE is a lake: a place in a bucket, or a directory that holds one.
+/// Returns true if a SOURCE is a lake: a bucket URL, or a directory that holds a lake.
 pub fn is_meant(text: &str) -> bool {
     let directory = text.strip_prefix("file://");
     objects::is_bucket(text) || directory.is_some() || Path::new(text).join(LAKE).is_file()
 }
 
-/// Where batch N lies: a thousand to a directory.
+/// The object name of batch N: a thousand per directory.
 fn batch_name(number: u64) -> String {
     format!("_alloclog/batches/{:09}/{number:012}.json", number / 1_000)
 }
 
 impl Lake {
-    /// Opens a lake to read it.
+    /// Opens a lake for reading.
     ///
     /// # Errors
-    /// When there is none, or it is of a newer format.
+    /// When it does not exist, or has a newer format.
     pub fn open(text: &str) -> anyhow::Result<Lake> {
         let objects = Objects::at(text)?;
-        let about = objects.get(LAKE)?.with_context(|| format!("{text}: there is no lake ({LAKE} is missing)"))?;
+        let about = objects.get(LAKE)?.with_context(|| format!("{text}: not a lake ({LAKE} is missing)"))?;
         Lake::of(objects, &about)
     }
 
-    /// Opens a lake that is there to write to it, and upgrades it if its format is an older one.
+    /// Opens an existing lake for writing, and upgrades an older format.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
@@ -200,11 +201,11 @@ impl Lake {
         Ok(lake)
     }
 
-    /// Opens a lake to write to it, makes it if it is not there, and upgrades it if its format is an older one. Safe when
-    /// two begin at once.
+    /// Opens a lake for writing, creates it if it does not exist, and upgrades an older format. Safe to run
+    /// concurrently.
     ///
     /// # Errors
-    /// When the place cannot be written, cannot create an object only if it is absent, or holds a newer format.
+    /// When the storage cannot be written, does not support create-if-absent, or holds a newer format.
     pub fn open_or_create(text: &str) -> anyhow::Result<Lake> {
         let objects = Objects::at(text)?;
         let about = match objects.get(LAKE)? {
@@ -220,11 +221,11 @@ impl Lake {
             }
         };
         let lake = Lake::of(objects, &about)?;
-        // The ledger is made last: where it is, all tables are, and the place has been tried.
+        // The ledger is created last: if it exists, all tables exist and the storage has been probed.
         if !delta::exists(&lake.objects, Table::Snapshots)? {
             if !lake.objects.list("_alloclog/batches")?.is_empty() {
                 bail!(Damaged(format!(
-                    "lake {}: the log of {} is missing, though there are batches; run `alloclog lake check --repair`",
+                    "lake {}: the log of {} is missing, but there are batches; run `alloclog lake check --repair`",
                     lake.objects,
                     Table::Snapshots.name()
                 )));
@@ -243,28 +244,27 @@ impl Lake {
             serde_json::from_slice(about).with_context(|| format!("lake {objects}: {LAKE} is damaged"))?;
         if about.format > FORMAT {
             bail!(
-                "lake {objects} has format {}; this version of alloclog knows {FORMAT}: use a newer one",
+                "lake {objects} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
                 about.format
             );
         }
         Ok(Lake { objects, id: about.id.clone(), about })
     }
 
-    /// The format that `lake.json` named when the lake was opened.
+    /// The format in `lake.json` when the lake was opened.
     pub fn format(&self) -> u32 {
         self.about.format
     }
 
-    /// A batch; `None` when there is none of that number.
+    /// Reads a batch; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be read, or moves the lake to a format that this program does not know, and [`Damaged`] when it is no
-    /// batch.
+    /// When it cannot be read, or upgrades the lake to an unknown format, and [`Damaged`] when it is not a batch.
     pub fn batch(&self, number: u64) -> anyhow::Result<Option<Batch>> {
         Ok(self.hashed_batch(number)?.map(|(batch, _)| batch))
     }
 
-    /// A batch, and the hash of its bytes.
+    /// Reads a batch and hashes its bytes.
     fn hashed_batch(&self, number: u64) -> anyhow::Result<Option<(Batch, String)>> {
         let name = batch_name(number);
         let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
@@ -273,7 +273,7 @@ impl Lake {
         Ok(Some((Batch::parse(&bytes).with_context(damaged)?, files::hash(&bytes))))
     }
 
-    /// The batch of a number that the ledger has.
+    /// Reads a batch that the ledger already has.
     fn old_batch(&self, number: u64) -> anyhow::Result<(Batch, String)> {
         let missing = || {
             let name = batch_name(number);
@@ -282,17 +282,17 @@ impl Lake {
         self.hashed_batch(number)?.ok_or_else(|| missing().into())
     }
 
-    /// Puts a batch under its number, which commits it; `false` when another batch has that number. It says which batch it
-    /// follows.
+    /// Creates a batch under its number, which commits it; returns `false` if the number is taken. Records the hash of
+    /// the previous batch.
     ///
     /// # Errors
-    /// When the lake cannot be written. Then the batch may have been put, or be put later: the next ingest finishes it if
-    /// it was.
+    /// When the lake cannot be written. The batch may have been created, or may appear later: the next ingest applies
+    /// it then.
     pub fn put_batch(&self, number: u64, batch: &Batch) -> anyhow::Result<bool> {
         let mut batch = batch.clone();
         if number > 1 {
             let (last, hash) = self.old_batch(number - 1)?;
-            // A chain begins with an upgrade: what was written before may be masked anew.
+            // The hash chain starts at an upgrade, because remasking may rewrite older batches.
             (batch.before, batch.reached) = (Some(hash).filter(|_| batch.upgrades_to.is_none()), last.reached);
         }
         let commits = ORDER.into_iter().filter(|table| batch.commits_to(*table));
@@ -305,8 +305,8 @@ impl Lake {
         Ok(self.objects.create(&batch_name(number), bytes?)? == Created::Ours)
     }
 
-    /// Looks whether the tables have the last commits that batches made to them: a log that lost its last versions looks
-    /// like an earlier one, and a new version would go into the gap. The tables must be at batch `number`.
+    /// Checks that the tables have the last commits that batches made to them. A log that lost its last versions looks
+    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Damaged`] when a table lacks commits.
@@ -333,7 +333,7 @@ impl Lake {
         ))
     }
 
-    /// Brings every table up to the last batch, and gives its number.
+    /// Applies all pending batches to every table and returns the number of the last batch.
     ///
     /// # Errors
     /// When the lake cannot be read or written.
@@ -348,7 +348,7 @@ impl Lake {
         Ok(number)
     }
 
-    /// Commits a batch to a table, and upgrades the table where the batch says so, unless that was done.
+    /// Applies a batch to a table, unless that was done; upgrades the table if the batch says so.
     fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut Heads) -> anyhow::Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
@@ -395,7 +395,7 @@ impl Lake {
         Ok(head)
     }
 
-    /// A table, whole, at its newest version; without files where an upgrade has yet to create it.
+    /// Reads the state of a table at its newest version; it has no files if an upgrade has yet to create the table.
     ///
     /// # Errors
     /// When the lake cannot be read.
@@ -403,18 +403,18 @@ impl Lake {
         if self.is_to_come(table)? { Ok(State::default()) } else { delta::state(&self.objects, table) }
     }
 
-    /// Returns true if the table came with a later format than the lake's, and no upgrade has created it yet.
+    /// Returns true if the table was introduced after the lake's format and is not created yet.
     fn is_to_come(&self, table: Table) -> anyhow::Result<bool> {
         Ok(self.about.format < format::since(table) && !delta::exists(&self.objects, table)?)
     }
 
-    /// The files of every table, those of batches that are not in it yet with them: all tables at the same batch, though
-    /// others may be adding to them meanwhile.
+    /// The files of every table, including those of pending batches: all tables at the same batch, even while others
+    /// write.
     ///
     /// # Errors
     /// When the lake cannot be read.
     pub fn files(&self) -> anyhow::Result<BTreeMap<Table, Vec<Add>>> {
-        // A batch is put before any table has it. So whatever a table turns out to have is listed below.
+        // A batch is created before any table has it, so the batches listed below cover everything in the tables.
         let in_all = delta::head(&self.objects, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
         for table in ORDER {
@@ -454,13 +454,13 @@ impl Lake {
     }
 }
 
-/// Refuses to make a lake where its tables are already: the directory that says what they hold was lost, and a new one
-/// would not know it.
+/// Refuses to create a lake over existing tables: `_alloclog` with their batches was lost, and a new one would not list
+/// their files.
 fn refuse_tables_without_lake(objects: &Objects) -> anyhow::Result<()> {
     for table in ORDER {
         if delta::exists(objects, table)? {
             bail!(Damaged(format!(
-                "lake {objects}: {LAKE} is missing, but there is a table {}: put back _alloclog from a backup, or use \
+                "lake {objects}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or use \
                  another place",
                 table.name()
             )));
@@ -474,12 +474,12 @@ pub fn now_ms() -> i64 {
     time::now() / 1_000_000
 }
 
-/// A name that nobody else uses: 128 random bits, 32 hex digits.
+/// A unique name: 128 random bits as 32 hex digits.
 pub fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// The same as Delta writes it.
+/// A unique UUID, as Delta writes it.
 fn unique_uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }

@@ -1,7 +1,7 @@
-//! Which rows of a document are new, given all that was seen before.
+//! Deduplication: which rows of a document are new.
 //!
-//! Identity decides, nothing else: a row whose key was met is the row that was met. So neither the order of documents
-//! nor their repetition changes the set of rows. What is remembered is one hash a row, not the row.
+//! Two rows with the same identity are the same row. So neither the order of documents nor their repetition changes the
+//! set of rows. Memory holds one hash per row, not the row.
 
 mod met;
 mod names;
@@ -25,19 +25,19 @@ use met::Met;
 use names::Names;
 use parts::Parts;
 
-/// Which allocations' rows are kept: `--namespace` and `--job`.
+/// Selects allocations: `--namespace`, `--job` and `--prefix`.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Only this namespace; `None` or `*` for all.
     pub namespace: Option<String>,
     /// Only jobs whose ID matches.
     pub job: Option<Glob>,
-    /// Only allocations whose ID begins with these hexadecimal digits; hyphens do not count.
+    /// Only allocations whose ID starts with these hexadecimal digits; hyphens are ignored.
     pub allocation: Option<String>,
 }
 
 impl Filter {
-    /// Whether the rows of an allocation that belongs there are kept.
+    /// Returns true if the rows of an allocation of this job are kept.
     pub fn keeps(&self, place: &Place<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
         let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
@@ -47,7 +47,7 @@ impl Filter {
     }
 }
 
-/// The columns of the tables that the merge fills, made once.
+/// The columns of the tables that the merge fills, created once.
 pub struct Columns<'a> {
     history: Vec<Column<allocation_history::Row<'a>>>,
     states: Vec<Column<task_state_history::Row<'a>>>,
@@ -56,7 +56,7 @@ pub struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All of them.
+    /// Creates all columns.
     pub fn new() -> Self {
         Columns {
             history: allocation_history::columns(),
@@ -73,10 +73,10 @@ impl Default for Columns<'_> {
     }
 }
 
-/// Rows with the identities of their keys. These stand apart, since rows are large and had better stay where they are.
+/// Rows and the identities of their keys, in separate vectors because rows are large and should not be moved.
 struct Keyed<R> {
     identities: Vec<u128>,
-    /// For each row, which of the part's versions it belongs to.
+    /// For each row, its version in this part.
     versions: Vec<usize>,
     rows: Vec<R>,
 }
@@ -88,19 +88,19 @@ impl<R> Default for Keyed<R> {
 }
 
 impl<R> Keyed<R> {
-    /// Says of the rows added since the last time which version they belong to, and identifies them.
+    /// Assigns the rows added since the last call to a version, and computes their identities.
     fn belong(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
         self.versions.resize(self.rows.len(), version);
         self.identify(columns, buffer);
     }
 
-    /// Identifies the rows that have no identity yet.
+    /// Computes missing identities.
     fn identify(&mut self, columns: &[Column<R>], buffer: &mut Vec<u8>) {
         let added = &self.rows[self.identities.len()..];
         self.identities.extend(added.iter().map(|row| identity(columns, row, buffer)));
     }
 
-    /// Leaves the rows that are new, by their version and identity, changed by `mark`.
+    /// Keeps the new rows, by their version and identity, and applies `mark` to them.
     fn keep_new(&mut self, mut is_new: impl FnMut(usize, u128) -> bool, mut mark: impl FnMut(&mut R)) {
         let mut keys = std::mem::take(&mut self.versions).into_iter().zip(std::mem::take(&mut self.identities));
         self.rows.retain_mut(|row| {
@@ -110,10 +110,10 @@ impl<R> Keyed<R> {
     }
 }
 
-/// The rows of a part of a document, before it is known which of them are new.
+/// The rows of a part of a document, before deduplication.
 #[derive(Default)]
 pub struct Rows<'a> {
-    /// One entry for each allocation, in the order of the document.
+    /// One entry per allocation, in document order.
     pub versions: Vec<Version<'a>>,
     history: Keyed<allocation_history::Row<'a>>,
     states: Keyed<task_state_history::Row<'a>>,
@@ -124,15 +124,15 @@ pub struct Rows<'a> {
 /// An allocation as one document shows it.
 pub struct Version<'a> {
     shown: Shown<'a>,
-    /// What the merge, the ledger and the sightings need to know of it.
+    /// What the merge, the ledger and the sightings need.
     pub facts: Facts,
 }
 
 /// How a document shows a version.
 enum Shown<'a> {
-    /// It was read: the allocation, its namespace, and the key by which the version is known again if it may be.
+    /// It was parsed: the allocation, its namespace, and the key of the version if it may be skipped next time.
     Read(&'a str, &'a str, Option<u128>),
-    /// It was passed over: the number of the version, which was seen before.
+    /// It was skipped: the number of the known version.
     Seen(u32),
 }
 
@@ -141,11 +141,11 @@ enum Shown<'a> {
 pub struct Facts {
     /// The allocation's number in [`Merge`].
     pub alloc: u32,
-    /// What kind of source showed it.
+    /// The kind of source that showed it.
     pub shape: Shape,
-    /// Whether it was not terminal for its client.
+    /// True if its client status was not terminal.
     pub is_live: bool,
-    /// Whether its client had not started it.
+    /// True if its client had not started it.
     pub is_pending: bool,
     /// The number of its namespace in [`Merge`].
     pub namespace: u32,
@@ -163,13 +163,13 @@ pub struct Facts {
     pub task_events: u32,
     /// How many of its event times are known.
     pub event_times: u32,
-    /// Whether any of them cannot come from a float.
+    /// True if any of them cannot have passed through a float64.
     pub any_exact: bool,
-    /// Whether any of them is finer than a microsecond, which a coarse clock's are not.
+    /// True if any of them is finer than a microsecond, unlike those of a coarse clock.
     pub any_fine: bool,
 }
 
-/// The rows that the items of a part make. `namespace` is that of allocations that name none.
+/// Builds the rows of a part's items. `namespace` is that of allocations without one.
 pub fn rows<'a>(
     items: &'a [Item<'a>],
     region: &'a str,
@@ -207,7 +207,7 @@ pub fn rows<'a>(
             alloc: 0,
             namespace: 0,
             shape,
-            // What is filtered out has no sightings either.
+            // A filtered allocation has no sightings either.
             is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
             modified: a.modify_time.and_then(time::known).and_then(positive),
@@ -246,16 +246,16 @@ pub fn rows<'a>(
     made
 }
 
-/// Whether an allocation that is read may be passed over when a list shows it again. One with unknown fields must be
-/// read to count them. A payload taken out of its event is a row of its own kind. One without a namespace belongs to the
-/// one that its document lists. And where a modification time is the same after a pass through a float, a document whose
-/// times went through one looks like an exact one.
+/// Returns true if an allocation may be skipped when it is listed again. One with unknown fields must be parsed to
+/// count them. A payload taken out of its event is another kind of row. One without a namespace gets that of its
+/// document. And if the modification time is unchanged by a float64, a document with rounded times looks like an exact
+/// one.
 fn may_be_known_again(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, Content::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
 }
 
-/// The key of an allocation's version: within one region it stands for the same JSON.
+/// The key of an allocation's version: within one region, equal keys mean the same JSON.
 fn version_key(head: &Head<'_>) -> u128 {
     let mut bytes = Vec::with_capacity(head.id.len() + 25);
     bytes.extend_from_slice(head.id.as_bytes());
@@ -266,22 +266,21 @@ fn version_key(head: &Head<'_>) -> u128 {
     xxh3_128(&bytes)
 }
 
-/// The versions that were seen: shared, so that all cores can pass over what is known.
+/// The known versions, shared by all cores so that they can skip them.
 ///
-/// Two documents can show one version differently: one of them was damaged, or somebody changed it. Which of them is
-/// read must not depend on which core was faster. So it is asked what was known up to a step of the run that is done for
-/// sure.
+/// Two documents may show one version differently, because one was damaged or edited. Which one is parsed must not
+/// depend on thread timing. So lookups only see versions up to a step of the run that is certainly finished.
 #[derive(Debug, Default)]
 pub struct Versions {
     known: RwLock<Known>,
 }
 
-/// Versions by their number, each with its key and what is remembered of it, and the numbers by key.
+/// Versions by number, each with its key and facts, and numbers by key.
 #[derive(Debug, Default)]
 struct Known {
     versions: Parts<(u128, Facts)>,
     numbers: HashTable<u32>,
-    /// Steps that added versions, in order, and how many there were behind each.
+    /// Steps that added versions, in order, with the number of versions after each.
     steps: Vec<(u64, u32)>,
 }
 
@@ -304,19 +303,19 @@ fn key_of(versions: &Parts<(u128, Facts)>, number: u32) -> u128 {
 }
 
 impl Versions {
-    /// How many versions were known when a step was done.
+    /// How many versions were known after a step.
     pub fn known_after(&self, step: u64) -> u32 {
         let Ok(known) = self.known.read() else { return 0 };
         let steps = known.steps.partition_point(|(other, _)| *other <= step);
         known.steps[..steps].last().map_or(0, |(_, versions)| *versions)
     }
 
-    /// The number of a version, if it is among the first so many.
+    /// The number of a version, if it is among the first `first`.
     pub fn number(&self, head: &Head<'_>, first: u32) -> Option<u32> {
         self.known.read().ok()?.number(version_key(head)).filter(|number| *number < first)
     }
 
-    /// What is remembered of a version.
+    /// The facts of a version.
     pub fn facts(&self, number: u32) -> Option<Facts> {
         self.known.read().ok()?.versions.get(number).map(|(_, facts)| *facts)
     }
@@ -331,7 +330,7 @@ impl Versions {
     }
 }
 
-/// What was seen: one hash a row.
+/// The known rows: one hash each.
 #[derive(Debug, Default)]
 pub struct Merge {
     /// Rows of allocations.
@@ -353,7 +352,7 @@ pub struct New {
 }
 
 impl Merge {
-    /// Gives the versions of a part their allocations' numbers, and fills in what is known of those seen before.
+    /// Assigns allocation numbers to the versions of a part, and fills in the facts of skipped ones.
     pub fn number(&mut self, rows: &mut Rows<'_>, versions: &Versions) {
         for version in &mut rows.versions {
             match version.shown {
@@ -366,8 +365,8 @@ impl Merge {
         }
     }
 
-    /// Remembers the versions of a part in its step, so that they are passed over when they are met again. Not for a
-    /// document whose times went through a float: its events are others than those of an exact one.
+    /// Records the versions of a part under its step, so that they are skipped when they occur again. Not for a
+    /// document whose times passed through a float64, whose events differ from those of an exact one.
     pub fn remember(&self, rows: &Rows<'_>, versions: &Versions, step: u64) {
         let read = rows.versions.iter().filter_map(|v| match v.shown {
             Shown::Read(_, _, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
@@ -386,7 +385,7 @@ impl Merge {
         self.namespaces.name(number)
     }
 
-    /// Leaves in `rows` those that are new, marked with the document that brought them.
+    /// Keeps the new rows in `rows`, marked with their document.
     pub fn keep_new<'a>(
         &mut self,
         rows: &mut Rows<'a>,
@@ -400,7 +399,7 @@ impl Merge {
             rows.events.identify(&columns.events, &mut Vec::new());
         }
         let versions = &rows.versions;
-        // Rows of different tables differ, even if their keys should read alike.
+        // Include the table: rows of different tables differ even if their keys are equal.
         let mut is_new = |table: Table, version: usize, identity: u128| {
             self.rows.is_new(versions[version].facts.alloc, identity as u64 ^ table as u64)
         };
@@ -416,21 +415,21 @@ impl Merge {
         }
     }
 
-    /// Whether a sighting is new.
+    /// Returns true if a sighting is new.
     pub fn sighting(&mut self, alloc: u32, seen_at: i64) -> bool {
         self.sightings.insert((alloc, seen_at))
     }
 
-    /// Whether a document is new, by the hash of its identity.
+    /// Returns true if a document is new, by the hash of its identity.
     pub fn document(&mut self, identity: u128) -> bool {
         self.documents.insert(identity)
     }
 }
 
-/// The new rows of a part as batches, without the empty ones.
+/// The new rows of a part as batches, without empty ones.
 ///
 /// # Errors
-/// Only if a schema and its columns disagree, which is our fault.
+/// Only through a bug: if a schema and its columns disagree.
 pub fn batches<'a>(rows: &Rows<'a>, columns: &Columns<'a>) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
     let batches = [
         (Table::TaskEvents, batch(Table::TaskEvents, &columns.events, &rows.events.rows)?),

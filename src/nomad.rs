@@ -1,7 +1,7 @@
-//! A thin client for Nomad's HTTP API: where the agent is, who asks, and the bytes that it answers with.
+//! A thin client for Nomad's HTTP API: addresses, credentials, requests, and the bytes of the answers.
 //!
-//! It knows nothing of tables. What it sends is a GET and nothing else; what it is trusted with (the token, a password)
-//! is in no text that it makes.
+//! It is independent of the tables. It only sends GET requests. The credentials it holds (token, password) never appear
+//! in its messages.
 
 pub mod access;
 pub mod address;

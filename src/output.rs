@@ -1,7 +1,7 @@
-//! Results that appear whole or not at all: a directory of tables, or a file.
+//! Results that appear completely or not at all: a directory of tables, or a file.
 //!
-//! It is made beside its place under a name of its own and renamed at the end. What an export that was killed left
-//! behind is removed by the next one to the same place: a lock tells that nobody is at work there.
+//! A result is written to a hidden temporary directory next to its target, and renamed at the end. A later export to
+//! the same target removes what a killed one left, detected by its released lock.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,23 +13,22 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// The file that says what an export is.
+/// Name of the file that describes an export.
 pub const MANIFEST: &str = "_export.json";
 
-/// How many random letters and digits end the name of a directory beside its place: more than a word has, so that a
-/// user's own directory is not taken for one that was left behind.
+/// Length of the random suffix of a temporary directory: long enough that no user directory is mistaken for a leftover.
 const RANDOM: usize = 16;
 
-/// What `_export.json` says: what was exported, so that a later export may replace it.
+/// The content of `_export.json`: what was exported, so that a later export may replace it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of alloclog that wrote it.
     pub alloclog_version: String,
     /// Format of the files.
     pub format: String,
-    /// What `--region` says.
+    /// The region given by `--region`.
     pub region: String,
-    /// What `--namespace`, `--job`, `--since` and `--until` say; null for nothing.
+    /// The value of `--namespace`, `--job`, `--since` or `--until`; null if not given.
     pub namespace: Option<String>,
     /// See `namespace`.
     pub job: Option<String>,
@@ -37,7 +36,7 @@ pub struct Manifest {
     pub since: Option<String>,
     /// See `namespace`.
     pub until: Option<String>,
-    /// What `--by` says: the columns that make up a group.
+    /// The columns of `--by`.
     #[serde(default)]
     pub by: Vec<String>,
     /// The files, in the order of `--table`.
@@ -47,29 +46,29 @@ pub struct Manifest {
 /// One file of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported {
-    /// The table or view.
+    /// Name of the table or view.
     pub table: String,
-    /// Its file's name.
+    /// Name of its file.
     pub file: String,
-    /// How many rows it has.
+    /// Number of its rows.
     pub rows: u64,
 }
 
-/// A directory on its way to its place.
+/// A directory that is not yet at its target.
 #[derive(Debug)]
 pub struct Output {
     target: PathBuf,
     force: bool,
     temporary: TempDir,
-    /// The directory itself, locked while we live, so that another export knows.
+    /// The locked temporary directory, so that other exports do not remove it.
     _lock: File,
 }
 
 impl Output {
-    /// Begins a directory that will stand at `target`.
+    /// Creates the temporary directory for `target`.
     ///
     /// # Errors
-    /// When something stands there already that may not be replaced, or the place cannot be written.
+    /// When something exists at the target that may not be replaced, or it cannot be written.
     pub fn begin(target: &Path, force: bool) -> anyhow::Result<Output> {
         let target = followed(target)?;
         let shown = target.display();
@@ -81,63 +80,63 @@ impl Output {
         may_replace(&target, &target, force)?;
         let (temporary, lock) = beside(&target)?;
         for directory in ["store", "out"] {
-            let cannot = || format!("{} cannot be written", target.display());
+            let cannot = || format!("cannot write {}", target.display());
             fs::create_dir(temporary.path().join(directory)).with_context(cannot)?;
         }
         Ok(Output { target, force, temporary, _lock: lock })
     }
 
-    /// All that must go if the program is interrupted.
+    /// The path to remove on interruption.
     pub fn temporary(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// Where work may lie that is not part of the result.
+    /// A directory for work files that are not part of the result.
     pub fn store(&self) -> PathBuf {
         self.temporary.path().join("store")
     }
 
-    /// Where a file of the result is made.
+    /// The temporary path of a file of the result.
     pub fn file(&self, name: &str) -> PathBuf {
         self.temporary.path().join("out").join(name)
     }
 
-    /// Puts the directory in its place. What came there since [`Output::begin`] is not replaced, but by `--force` if it
-    /// is an earlier export.
+    /// Renames the directory to its target. What was created there since [`Output::begin`] is not replaced, unless it
+    /// is an earlier export and `--force` is given.
     ///
     /// # Errors
-    /// When it cannot be written or renamed, or something came there; nothing has changed then.
+    /// When it cannot be written or renamed, or the target was created meanwhile; nothing has changed then.
     pub fn commit(self, manifest: &Manifest) -> anyhow::Result<()> {
         let shown = self.target.display();
-        let cannot = || format!("{shown} cannot be written");
+        let cannot = || format!("cannot write {shown}");
         let mut text = serde_json::to_string_pretty(manifest)?;
         text.push('\n');
         fs::write(self.file(MANIFEST), text).with_context(cannot)?;
-        // tempfile makes directories for their owner alone; ours are made as any other would be.
+        // tempfile creates directories for their owner only; this one gets the usual permissions.
         let made = self.temporary.path().join("out");
-        // A directory takes the place of nothing or of an empty directory. Whatever else is there the system lets be,
-        // also what came a moment ago.
+        // Rename replaces nothing but an empty directory; the system refuses anything else, even if it was created a
+        // moment ago.
         match fs::rename(&made, &self.target) {
             Err(e) if is_taken(&e) && self.force => self.replace(&made),
             Err(e) if is_taken(&e) => {
-                bail!("{shown} was made by somebody else in the meantime, and is left as it is; name another directory")
+                bail!("{shown} was created by another program meanwhile, and is not replaced; name another directory")
             }
             result => result.with_context(cannot),
         }
     }
 
-    /// Puts `made` where an earlier export is, which goes with the temporary directory. What turns out to be something
-    /// else is put back.
+    /// Swaps `made` with the earlier export, which is removed with the temporary directory. If it is not an export
+    /// after all, it is swapped back.
     fn replace(self, made: &Path) -> anyhow::Result<()> {
         let shown = self.target.display();
-        let cannot = || format!("{shown} cannot be written");
+        let cannot = || format!("cannot write {shown}");
         let is_exchanged = exchange(made, &self.target).with_context(cannot)?;
         let old = if is_exchanged { made.to_owned() } else { made.with_file_name("old") };
         if !is_exchanged {
             fs::rename(&self.target, &old).with_context(cannot)?;
         }
         let mut replaced = may_replace(&old, &self.target, true)
-            .with_context(|| format!("{shown} changed in the meantime, and is left as it is"));
+            .with_context(|| format!("{shown} was changed by another program meanwhile, and is not replaced"));
         if replaced.is_ok() && !is_exchanged {
             replaced = fs::rename(made, &self.target).with_context(cannot);
         }
@@ -146,62 +145,62 @@ impl Output {
         if let Err(e) = back {
             let kept = self.temporary.keep();
             let kept = kept.join(old.file_name().unwrap_or_default());
-            bail!("{problem:#}; it could not be put back ({e}) and is now {}", kept.display());
+            bail!("{problem:#}; it could not be moved back ({e}) and is now {}", kept.display());
         }
         Err(problem)
     }
 }
 
-/// A file on its way to its place, where it replaces what is there.
+/// A file that is not yet at its target, which it replaces.
 #[derive(Debug)]
 pub struct OutputFile {
     target: PathBuf,
     temporary: TempDir,
-    /// As that of [`Output`].
+    /// Like that of [`Output`].
     _lock: File,
 }
 
 impl OutputFile {
-    /// Begins a file that will stand at `target`.
+    /// Creates the temporary directory for a file at `target`.
     ///
     /// # Errors
-    /// When something stands there that is no file, or the place cannot be written.
+    /// When the target is not a file, or cannot be written.
     pub fn begin(target: &Path) -> anyhow::Result<OutputFile> {
         let target = followed(target)?;
         let shown = target.display();
         if target.exists() && !target.is_file() {
-            bail!("{shown} is no file; name one");
+            bail!("{shown} is not a file; name a file");
         }
         if is_mounted(&target) {
             bail!("{shown} is a mount point, which cannot be replaced; name a file in a directory that is mounted");
         }
         if target.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
-            bail!("{shown} cannot be written: it is read-only");
+            bail!("cannot write {shown}: it is read-only");
         }
         let (temporary, lock) = beside(&target)?;
         Ok(OutputFile { target, temporary, _lock: lock })
     }
 
-    /// Where work may lie; all that must go if the program is interrupted.
+    /// A directory for work files; the path to remove on interruption.
     pub fn temporary(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// Creates the file, not yet in its place.
+    /// Creates the file, in the temporary directory.
     ///
     /// # Errors
     /// When it cannot be created.
     pub fn create(&self) -> anyhow::Result<File> {
-        File::create(self.unfinished()).with_context(|| format!("{} cannot be written", self.target.display()))
+        File::create(self.unfinished()).with_context(|| format!("cannot write {}", self.target.display()))
     }
 
-    /// Puts the file in its place, with the mode and the owner of the one that it replaces.
+    /// Renames the file to its target, with the mode and the owner of the file that it replaces.
     ///
     /// # Errors
     /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
     pub fn commit(self) -> anyhow::Result<()> {
         let shown = self.target.display();
-        let cannot = || format!("{shown} cannot be written");
+        let cannot = || format!("cannot write {shown}");
         let made = self.unfinished();
         if let Ok(old) = fs::metadata(&self.target) {
             let new = fs::metadata(&made).with_context(cannot)?;
@@ -209,10 +208,10 @@ impl OutputFile {
             let (user, group) = (changed(new.uid(), old.uid()), changed(new.gid(), old.gid()));
             if user.or(group).is_some() {
                 chown(&made, user, group).with_context(|| {
-                    format!("{shown} belongs to another user or group, which cannot be kept; remove it, or name another file")
+                    format!("{shown} belongs to another user or group, which cannot be preserved; remove it, or name another file")
                 })?;
             }
-            // After the owner: a change of owner takes some bits away.
+            // After the owner: changing the owner clears some mode bits.
             fs::set_permissions(&made, old.permissions()).with_context(cannot)?;
         }
         fs::rename(made, &self.target).with_context(cannot)
@@ -223,37 +222,37 @@ impl OutputFile {
     }
 }
 
-/// The place that is meant: a link stays a link, and what it points to is replaced.
+/// The target with links resolved: a link stays, and the file it points to is replaced.
 fn followed(target: &Path) -> anyhow::Result<PathBuf> {
-    // Without a slash at its end, behind which a link looks like what it points to.
+    // Normalize a trailing slash, which would hide that the target is a link.
     let target: PathBuf = target.components().collect();
     if !target.is_symlink() {
         return Ok(target);
     }
-    let cannot = || format!("{} is a link that leads nowhere; remove it, or make what it points to", target.display());
+    let cannot = || format!("{} is a dangling link; remove it, or create what it points to", target.display());
     fs::canonicalize(&target).with_context(cannot)
 }
 
-/// A directory of our own beside the target, locked, so that whoever cleans up after those that were killed lets it be.
+/// Creates a locked temporary directory next to the target.
 fn beside(target: &Path) -> anyhow::Result<(TempDir, File)> {
     let parent = parent(target);
-    let Some(name) = target.file_name() else { bail!("{} is no name for a result", target.display()) };
+    let Some(name) = target.file_name() else { bail!("{} is not a file name", target.display()) };
     let prefix = format!(".{}.alloclog-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
-    let cannot = || format!("{} cannot be written", target.display());
+    let cannot = || format!("cannot write {}", target.display());
     loop {
         let temporary =
             tempfile::Builder::new().prefix(&prefix).rand_bytes(RANDOM).tempdir_in(parent).with_context(cannot)?;
         let lock = File::open(temporary.path()).with_context(cannot)?;
         lock.lock().with_context(cannot)?;
-        // Before it was locked, another run may have taken it for abandoned.
+        // Before it was locked, another run may have removed it as a leftover.
         if temporary.path().exists() {
             return Ok((temporary, lock));
         }
     }
 }
 
-/// Exchanges two places in one step; `false` where the file system cannot.
+/// Exchanges two paths atomically; `false` if the file system does not support it.
 fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
@@ -270,35 +269,35 @@ fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a directory could not be renamed because something stands in its place.
+/// Returns true if a directory could not be renamed because its target exists.
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
 }
 
-/// Whether something is mounted at a place, so that nothing can be renamed to it.
+/// Returns true if a path is a mount point, which cannot be renamed to.
 fn is_mounted(place: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-        // Also true of a directory that is mounted from the same device.
+        // Also true for a bind mount from the same device.
         let found = statx(CWD, place, AtFlags::empty(), StatxFlags::empty());
         if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
             return true;
         }
     }
-    // Files are not asked this: in an overlay, which is what containers have, they may be of another device.
+    // Skip files: in an overlay (containers), they may be on another device than their directory.
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     place.is_dir() && device(place) != device(parent(place))
 }
 
-/// The directory that a place is in.
+/// The parent directory.
 fn parent(place: &Path) -> &Path {
     place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether what stands at a place may go: nothing, an empty directory, or with `--force` an earlier export. It is
-/// called by the name that the user knows.
+/// Checks that the path may be replaced: it does not exist, or is an empty directory, or with `--force` an earlier
+/// export. Errors use `name`, the path given by the user.
 fn may_replace(place: &Path, name: &Path, force: bool) -> anyhow::Result<()> {
     let shown = name.display();
     if place.is_symlink() {
@@ -307,35 +306,35 @@ fn may_replace(place: &Path, name: &Path, force: bool) -> anyhow::Result<()> {
     let entries = match fs::read_dir(place) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => bail!("{shown} is a file; -o takes a directory"),
-        Err(e) => return Err(e).with_context(|| format!("{shown} cannot be read")),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => bail!("{shown} is a file; -o must be a directory"),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {shown}")),
     };
     let names: BTreeSet<String> = entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()
-        .with_context(|| format!("{shown} cannot be read"))?;
+        .with_context(|| format!("cannot read {shown}"))?;
     if names.is_empty() {
         return Ok(());
     }
     if !force {
-        bail!("{shown} exists already; --force replaces an earlier export");
+        bail!("{shown} exists; use --force to replace an earlier export");
     }
     let manifest = fs::read(place.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
     let Some(manifest) = manifest else {
-        bail!("{shown} is no earlier export (it has no {MANIFEST} that can be read), so --force does not replace it");
+        bail!("{shown} is not an earlier export (it has no readable {MANIFEST}), so --force does not replace it");
     };
     let ours: BTreeSet<String> = manifest.files.into_iter().map(|f| f.file).chain([MANIFEST.to_owned()]).collect();
     if let Some(foreign) = names.difference(&ours).next() {
-        bail!("{shown} holds {foreign:?}, which no export put there; move it away first");
+        bail!("{shown} contains {foreign:?}, which is not part of an export; move it away first");
     }
     Ok(())
 }
 
-/// Removes what exports that were killed left beside the target. What cannot be removed does no harm.
+/// Removes leftovers of killed exports next to the target. Failures are ignored.
 fn remove_leftovers(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|e| is_ours(&e.file_name().to_string_lossy(), prefix)) {
-        // Locked until it is gone, so that whoever has just made it sees that it lost it.
+        // Keep the lock until it is removed, so that an export that just created it notices the loss.
         let Ok(lock) = File::open(entry.path()) else { continue };
         if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(entry.path());
@@ -343,7 +342,7 @@ fn remove_leftovers(parent: &Path, prefix: &str) {
     }
 }
 
-/// Whether a name is one that [`beside`] gives.
+/// Returns true if a name is one created by [`beside`].
 fn is_ours(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix);
     rest.is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))

@@ -1,10 +1,10 @@
-//! Which full listings lack an allocation that was shown before: the rows of `absences`.
+//! Computes `absences`: which full listings lack an allocation that was shown before.
 //!
-//! `sightings` are cut to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour of an
-//! allocation's last sighting, a full listing shows it unless a row says otherwise: a row of `absences` says that it is
-//! missing from a listing on, an uncut row of `sightings` that it is back. So the rows tell the exact last sighting, and
-//! [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: a later full listing of its namespace
-//! decides for itself.
+//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
+//! of an allocation's last sighting, every full listing shows it unless a row says otherwise: a row of `absences` says
+//! that it is missing from a listing on, an exact row of `sightings` that it is back. So the rows determine the exact
+//! last sighting, and [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: later full
+//! listings of its namespace are decided on their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::tables::{Table, absences, column, sightings};
 use crate::time::HOUR;
 
-/// Rows of a batch.
+/// Rows per batch.
 const ROWS: usize = 8 << 10;
-/// The tables that [`Presence::take`] reads, with the columns that it needs of them.
+/// The tables that [`Presence::take`] reads, with the columns it needs.
 pub const READS: [(Table, &[&str]); 3] = [
     (Table::Sightings, &["region", "alloc_id", "seen_at_ns", "namespace"]),
     (Table::Absences, &["region", "alloc_id", "shown_at_ns", "missing_at_ns", "missing_index"]),
@@ -39,16 +39,16 @@ pub const READS: [(Table, &[&str]); 3] = [
     ),
 ];
 
-/// What a document can say of allocations that it does not show.
+/// What a document proves about allocations that it does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Extent {
-    /// It lists all of its namespace, and what it lacks is recorded.
+    /// It lists its namespace completely, and missing allocations are recorded.
     Full,
-    /// It may lack anything; or it is a full listing of a version that recorded no absences.
+    /// It may be incomplete; or it is a full listing from a version that recorded no absences.
     Unknown,
 }
 
-/// A document that shows allocations at one moment; a stream does not.
+/// A document that shows allocations at one time; a stream does not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Document {
     /// observed_at, in nanoseconds since the epoch.
@@ -57,11 +57,11 @@ pub struct Document {
     pub index: Option<i64>,
     /// The namespace that it lists, `*` for all.
     pub namespace: Option<Box<str>>,
-    /// Whether it lists all of it.
+    /// Whether it is complete.
     pub extent: Extent,
 }
 
-/// A version that a stream showed: by the server's clock, not by ours.
+/// A version shown by a stream: timed by the server's clock, not by the observer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     /// ModifyIndex.
@@ -77,7 +77,7 @@ pub struct Last {
     pub live: Option<i64>,
     /// The last document that shows it at all.
     pub any: Option<i64>,
-    /// The newest version in a stream that is not terminal.
+    /// The newest non-terminal version in a stream.
     pub streamed: Option<Version>,
 }
 
@@ -98,14 +98,14 @@ impl Last {
 /// What some documents of one region show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// The documents that show allocations or list a namespace, streams aside.
+    /// The documents that show allocations or list a namespace, without streams.
     pub documents: BTreeSet<Document>,
-    /// Each allocation with its namespace.
+    /// The allocations by ID, each with its namespace.
     pub allocations: BTreeMap<Box<str>, (Box<str>, Last)>,
 }
 
 impl Shown {
-    /// The hours of the documents and of what streams show.
+    /// The hours of the documents and of the stream versions.
     fn hours(&self) -> BTreeSet<i64> {
         let documents = self.documents.iter().map(|document| hour_of(document.at));
         documents.chain(self.allocations.values().filter_map(|(_, last)| last.hour())).collect()
@@ -123,11 +123,11 @@ pub enum Fact {
     Sighting { alloc_id: Box<str>, namespace: Box<str>, seen_at: i64 },
 }
 
-/// What rows tell of the last hour of each allocation.
+/// What the rows say about the last hour of each allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     regions: BTreeMap<Box<str>, Region>,
-    /// The hours of which all rows are known, with the hour in which they were last needed. Of a lake alone.
+    /// The hours whose rows are all known, with the hour in which they were last needed. Lakes only.
     hours: BTreeMap<i64, u32>,
 }
 
@@ -137,14 +137,14 @@ struct Region {
     allocations: BTreeMap<Box<str>, Entry>,
 }
 
-/// What rows tell of an allocation in the hour of its last sighting.
+/// What the rows say about an allocation in the hour of its last sighting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    /// The beginning of the hour, in nanoseconds since the epoch.
+    /// The start of the hour, in nanoseconds since the epoch.
     hour: i64,
-    /// Null where no row tells.
+    /// Null if no row has it.
     namespace: Option<Box<str>>,
-    /// The latest uncut sighting.
+    /// The latest exact sighting.
     uncut: Option<i64>,
     /// The latest shown_at.
     shown: Option<i64>,
@@ -154,18 +154,18 @@ struct Entry {
     missing_index: Option<i64>,
     /// The latest missing_at without a shown_at.
     missing_since_unknown: Option<i64>,
-    /// The newest version in a stream. No row tells it.
+    /// The newest version in a stream. Not stored in any row.
     version: Option<Version>,
 }
 
-/// What is known of an allocation's last sighting.
+/// What is known about an allocation's last sighting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// No document showed it; a stream did.
+    /// No document showed it, only a stream.
     Nothing,
-    /// The moment.
+    /// The exact time.
     Exactly(i64),
-    /// Not after this moment.
+    /// Not after this time.
     Until(i64),
 }
 
@@ -174,7 +174,7 @@ enum Known {
 struct Hour {
     /// Full listings that record absences, in order.
     full: Vec<(i64, Option<i64>)>,
-    /// The last document of which it is not known what it lacks.
+    /// The last document that may be incomplete.
     last_unknown: Option<i64>,
 }
 
@@ -212,12 +212,12 @@ impl Hour {
 }
 
 impl Entry {
-    /// The latest missing_at that no sighting follows.
+    /// The latest missing_at without a later sighting.
     fn recorded(&self) -> Option<i64> {
         self.missing.max(self.missing_since_unknown).filter(|missing| self.uncut.is_none_or(|uncut| uncut < *missing))
     }
 
-    /// The last sighting, by rows and the documents of its hour.
+    /// The last sighting, from rows and the documents of its hour.
     fn last(&self, documents: &Hour) -> Known {
         let sure = self.uncut.max(self.shown);
         if let Some(missing) = self.recorded() {
@@ -234,7 +234,7 @@ impl Entry {
         }
     }
 
-    /// Adds what a row of `absences` tells.
+    /// Adds a row of `absences`.
     fn add_absence(&mut self, shown_at: Option<i64>, missing_at: Option<i64>, missing_index: Option<i64>) {
         self.shown = self.shown.max(shown_at);
         if shown_at.is_none() {
@@ -261,8 +261,8 @@ impl Region {
 }
 
 impl Presence {
-    /// Adds what documents of a region show, and returns the rows that record it. With `exact`, which is for tables that get
-    /// no further rows, also the last sightings that the other rows would leave open.
+    /// Adds what documents of a region show, and returns the rows that record it. With `exact`, for tables that get no
+    /// further rows, also returns last sightings that the other rows leave open.
     pub fn add(&mut self, region: &str, shown: &Shown, exact: bool) -> Vec<Fact> {
         let region = self.regions.entry(region.into()).or_default();
         let before = region.documents.clone();
@@ -274,13 +274,13 @@ impl Presence {
         let named = shown.allocations.iter().map(|(id, (namespace, last))| (id, Some(namespace), *last));
         let lacking = lacking.iter().map(|id| (id, None, Last::default()));
         let mut facts = Vec::new();
-        // What the documents of an hour say of a namespace, before and with those that are added.
+        // What the documents of an hour say about a namespace, before and including the added ones.
         let mut known = HashMap::new();
         for (alloc_id, namespace, last) in named.chain(lacking) {
             let entry = region.allocations.get(alloc_id);
             let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
             let told = entry.and_then(|entry| entry.namespace.as_ref());
-            // A source without namespaces says `default`; one that names another wins.
+            // A source without namespaces says `default`; any other name wins.
             let namespace = namespace.filter(|name| told.is_none() || &***name != "default").or(told).cloned();
             let (before, after) = &*known.entry((hour, namespace.clone())).or_insert_with(|| {
                 let of = |documents| Hour::of(documents, hour, namespace.as_deref());
@@ -299,12 +299,12 @@ impl Presence {
         shown.hours().into_iter().filter(|hour| !self.hours.contains_key(hour)).collect()
     }
 
-    /// Notes that all rows of the hours of these documents are known, and needed now (in hours since the epoch).
+    /// Records that all rows of the hours of these documents are known, and needed now (in hours since the epoch).
     pub fn need(&mut self, shown: &Shown, now: u32) {
         self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
     }
 
-    /// Forgets the hours that were last needed before an hour.
+    /// Drops the hours that were last needed before an hour.
     pub fn forget(&mut self, before: u32) {
         self.hours.retain(|_, needed| *needed >= before);
         let hours = &self.hours;
@@ -314,7 +314,7 @@ impl Presence {
         }
     }
 
-    /// Adds what rows of a stored table tell.
+    /// Adds rows of a stored table.
     ///
     /// # Errors
     /// When a column is missing or has another type.
@@ -406,7 +406,8 @@ fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArra
     column.with_context(|| format!("rows without {name}"))
 }
 
-/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones came.
+/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
+/// added.
 struct Look<'l> {
     alloc_id: &'l str,
     namespace: Option<&'l str>,
@@ -420,7 +421,7 @@ struct Look<'l> {
 }
 
 impl Look<'_> {
-    /// The entry with the new documents, and the rows that record them.
+    /// Returns the entry with the new documents, and adds the rows that record them.
     fn settle(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
         let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
         let recorded = entry.recorded();
@@ -437,7 +438,7 @@ impl Look<'_> {
         let (shown_at, missing) = match known {
             Known::Until(until) => {
                 let first = self.missing_after(Some(until), entry.version);
-                // What lacks it earlier may be the last to lack it, or not.
+                // An earlier listing that lacks it may or may not be the last one to do so.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
                 (None, if recorded.is_some() { None } else { first.or_else(lacking) })
             }
@@ -475,30 +476,31 @@ impl Look<'_> {
         entry
     }
 
-    /// Whether the new documents do not show it terminal at that moment.
+    /// Returns true if the new documents do not show it terminal at that time.
     fn is_last_live(&self, at: i64) -> bool {
         self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
     }
 
-    /// The first full listing after a moment; one that shows more than a version, if there is one.
+    /// The first full listing after a time; one that is later than a version, if given.
     fn missing_after(&self, last: Option<i64>, version: Option<Version>) -> Option<(i64, Option<i64>)> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
-        // Without an index only clocks tell: the server's and the observer's. The views decide.
+        // Without an index, compare the clocks of server and observer. The views decide.
         let by_clocks = |(_, index): &(i64, Option<i64>)| {
             last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
         };
         later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
     }
 
-    /// Whether a document is a full listing of this hour that lacks the allocation, shown last at `now` by the new ones.
+    /// Returns true if a document is a full listing of this hour that lacks the allocation, which the new ones last
+    /// show at `now`.
     fn lacks(&self, document: &Document, now: Option<i64>) -> bool {
         let is_full = document.extent == Extent::Full && document.lists(self.namespace);
         is_full && hour_of(document.at) == self.hour && now.is_none_or(|now| document.at > now)
     }
 }
 
-/// Whether a listing shows more than a version that a stream showed: by their indexes, else by their clocks.
+/// Returns true if a listing is later than a version in a stream: by index, else by clock.
 fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
     match (version, index) {
         (None, _) => true,
@@ -507,10 +509,10 @@ fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
     }
 }
 
-/// Rows as batches of their tables.
+/// Converts rows to batches of their tables.
 ///
 /// # Errors
-/// Only if a schema and its columns disagree, which is our fault.
+/// Only through a bug: if a schema and its columns disagree.
 pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
     let absences: Vec<absences::Row<'_>> = facts
         .iter()

@@ -1,10 +1,11 @@
-//! Runs the views of `queries/` on embedded polars, over the Parquet files of a store, and answers users' queries over both.
+//! Runs the views of `queries/` on embedded polars over the Parquet files of a store, and answers users' queries over
+//! both.
 //!
-//! The views are SQL that any engine runs, and go through the engine's own SQL; a user's query is planned by `sql`, which
-//! knows where the engine's SQL answers otherwise than the standard.
+//! The views are portable SQL, and use polars' SQL front end; a user's query is planned by `sql`, which avoids the
+//! cases where that front end deviates from the standard.
 //!
-//! A view that others need is computed before they read it and written to the store, or kept in memory if it is small and
-//! nobody asked for it: polars would compute it anew each time.
+//! A view that others read is computed before them, and written to the store, or kept in memory if it is small and not
+//! a result itself. Otherwise polars would recompute it each time.
 
 mod by;
 mod condition;
@@ -40,16 +41,16 @@ pub use plan::Plan;
 pub use question::Question;
 pub use rows::Row;
 
-/// One file of `queries/`.
+/// A file of `queries/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Its name in SQL, and its file's stem.
+    /// Its name in SQL, and the stem of its file.
     pub name: &'static str,
-    /// The file: a head that says what it means (see [`Head`]), and one SELECT.
+    /// The file: a header comment (see [`Head`]), and one SELECT.
     pub sql: &'static str,
 }
 
-/// All views, each behind those that it needs.
+/// All views, each after those that it reads.
 pub const VIEWS: [View; 23] = [
     View { name: "period", sql: include_str!("../queries/period.sql") },
     View { name: "observations", sql: include_str!("../queries/observations.sql") },
@@ -76,37 +77,37 @@ pub const VIEWS: [View; 23] = [
     View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
 ];
 
-/// The condition under which the time of a document in `snapshots` is trusted: in a lake it may not be later than its
-/// ingest by more than an hour.
+/// The condition for trusting the time of a document in `snapshots`: in a lake it may be at most an hour after its
+/// ingest.
 pub const TRUSTED: &str = "(ingested_at_ns IS NULL OR observed_at_ns <= ingested_at_ns + 3600000000000)";
 
-/// So many views are computed at a time. The engine uses all cores for much of a view, but not for all of it, and plans
-/// on one; more views than that would need memory for more.
+/// How many views are computed at a time. The engine uses all cores for most of a view, and plans on one; more views at
+/// a time would need more memory.
 const AT_A_TIME: usize = 2;
 
-/// The statistics whose rows are groups, which `--by` names.
+/// The statistics whose rows are groups, selected by `--by`.
 pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
 
-/// The view of that name.
+/// The view of a name.
 pub fn view(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|view| view.name == name)
 }
 
 impl View {
-    /// What the file says of itself.
+    /// Parses its header comment.
     ///
     /// # Errors
-    /// When its head has not the form that [`Head`] describes, which tests rule out.
+    /// When the header does not have the form of [`Head`], which tests rule out.
     pub fn head(&self) -> anyhow::Result<Head> {
         Head::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
-    /// Whether its rows are groups, which `--by` names.
+    /// Returns true if its rows are groups, selected by `--by`.
     pub fn is_grouped(&self) -> bool {
         GROUPED.contains(&self.name)
     }
 
-    /// Its columns, when groups are these.
+    /// Its columns, grouped by `by`.
     ///
     /// # Errors
     /// As [`View::head`].
@@ -116,7 +117,7 @@ impl View {
     }
 }
 
-/// The time that statistics look at, as the user names it.
+/// The period of the statistics, as given by the user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
     /// `--since`, inclusive.
@@ -126,18 +127,18 @@ pub struct Period {
 }
 
 impl Period {
-    /// Whether one of its ends counts back from the newest observation.
+    /// Returns true if one of its ends is relative to the newest observation.
     fn is_relative(self) -> bool {
         [self.since, self.until].iter().any(|when| matches!(when, Some(When::Before(_))))
     }
 
-    /// The row of the view `period`, as SQL; `newest` is the newest observation, from which spans count.
+    /// The row of the view `period`, as SQL; relative ends are relative to `newest`.
     fn sql(self, newest: Option<i64>) -> String {
         let (since, until) = self.bounds(newest);
         format!("SELECT CAST({since} AS BIGINT) AS since_ns, CAST({until} AS BIGINT) AS until_ns")
     }
 
-    /// Its first nanosecond, and the first after it.
+    /// Its first nanosecond, and the first one after it.
     fn bounds(self, newest: Option<i64>) -> (i64, i64) {
         let moment = |when: Option<When>, open: i64| match when {
             None => open,
@@ -148,19 +149,19 @@ impl Period {
     }
 }
 
-/// Computes views, each after those of them that it reads, and puts those that were asked for into the store. Spans of the
-/// period count from the newest trusted observed_at in the store's `snapshots`.
+/// Computes views, each after those it reads, and writes the wanted ones to the store. Relative ends of the period
+/// count back from the newest trusted observed_at in the store's `snapshots`.
 ///
 /// # Errors
-/// When the engine refuses a view, or the store cannot be read or written.
+/// When the engine rejects a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
     let kept = Kept::of(plans);
     together::run(plans, AT_A_TIME, |plan| {
-        compute(store, &kept, plan, period).with_context(|| format!("view {} cannot be computed", plan.view.name))
+        compute(store, &kept, plan, period).with_context(|| format!("cannot compute view {}", plan.view.name))
     })
 }
 
-/// Computes one view, and puts or keeps it.
+/// Computes one view, and writes it or keeps it in memory.
 fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::Result<()> {
     let name = plan.view.name;
     let rows = if name == "period" { period_frame(store, period)? } else { view_frame(store, kept, plan)? };
@@ -168,11 +169,11 @@ fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::R
     kept.keep(name, rows).map_or(Ok(()), |mut rows| put(store, name, &mut rows))
 }
 
-/// Answers a user's question from the tables and views in the store, and puts the answer there under this name. NOW is the
-/// newest trusted observation in the store's `snapshots`.
+/// Answers a user's query from the tables and views in the store, and writes the result to the store under a name. NOW
+/// is the newest trusted observation in the store's `snapshots`.
 ///
 /// # Errors
-/// When the question asks for what is not supported, or a value cannot be computed: why, and a query that runs.
+/// When the query is not supported, or a value cannot be computed: with the reason, and a query that runs.
 pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
@@ -180,10 +181,10 @@ pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()>
     put(store, name, &mut sql::answer(&question.query, tables, now)?)
 }
 
-/// The rows of a result that meet a condition, and how many do not because a value is null.
+/// The rows of a result that meet a condition, and the number of rows for which a null makes it unknown.
 ///
 /// # Errors
-/// When the condition asks for what is not supported.
+/// When the condition is not supported.
 pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
     let ask = |text: &str| -> anyhow::Result<DataFrame> {
         let query = question::parse(text)?;
@@ -195,18 +196,18 @@ pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result
     Ok((met, unknown.height()))
 }
 
-/// The rows that a query gives over the tables and views in the store.
+/// The rows of a query over the tables and views in the store.
 ///
 /// # Errors
-/// When the engine refuses it, or a value has no form in a [`Row`].
+/// When the engine rejects it, or a value has a type that [`Row`] does not support.
 pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
     rows::of(&frame(store, sql)?)
 }
 
-/// Puts a frame into the store.
+/// Writes a frame to the store.
 fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
     let file = File::create(store.path(name))?;
-    // Read once or twice and then gone: not worth compressing.
+    // Uncompressed: it is read once or twice and then removed.
     let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
     writer.with_statistics(StatisticsOptions::empty()).finish(frame)?;
     Ok(())
@@ -220,7 +221,7 @@ fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
     frame(store, &period.sql(newest))
 }
 
-/// Refuses to count back from the newest observation where that is only a lower bound, as `queries/observations.sql` says.
+/// Refuses to count back from the newest observation if that is only a lower bound, see `queries/observations.sql`.
 fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
     if newest.is_none() {
         return Ok(());
@@ -232,13 +233,13 @@ fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
     if frame(store, &sql)?.column("newest")?.i64()?.get(0) >= newest {
         return Ok(());
     }
-    let problem = "a span of --since or --until counts back from the newest observation, and of that only a lower bound is \
-                   known, since Nomad before 0.7.1 lists no ModifyTime: say when the documents were observed \
+    let problem = "a duration in --since or --until counts back from the newest observation, of which only a lower bound is \
+                   known, because Nomad before 0.7.1 lists no ModifyTime: say when the documents were observed \
                    (--observed-at, or a UTC time in the file's name), or give times";
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Why no observation in the store lies in a period; `None` when one does, or one is not dated.
+/// Why no observation in the store is in a period; `None` if one is, or one is not dated.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -251,7 +252,7 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // An observation at the end of a period shows what came before it.
+    // An observation at the end of a period shows what happened before it.
     let sql = format!(
         "SELECT COUNT(*) AS n FROM snapshots WHERE observed_at_ns IS NULL OR (observed_at_ns >= {since} AND \
          observed_at_ns <= {until} AND {TRUSTED})"
@@ -261,9 +262,9 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
         return Ok(None);
     }
     Ok(Some(match newest {
-        None => "nothing was observed at any time".to_owned(),
+        None => "there is no observation".to_owned(),
         Some(newest) => {
-            format!("nothing that was read was observed in the period; newest is {}", time::to_rfc3339_seconds(newest))
+            format!("no observation is in the period; the newest is at {}", time::to_rfc3339_seconds(newest))
         }
     }))
 }
@@ -277,12 +278,12 @@ fn newest(store: &Store) -> anyhow::Result<Option<i64>> {
     Ok(newest.column("newest")?.i64()?.get(0))
 }
 
-/// What a query gives over the store's tables and the views that are there already.
+/// The result of a query over the store's tables and the views computed so far.
 fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
     Ok(context(store, extract_table_identifiers(sql, false, true)?.iter())?.execute(sql)?.collect()?)
 }
 
-/// The rows of a view, its steps computed one after the other; a step is let go when no other needs it.
+/// The rows of a view. Its steps are computed in order; a step is dropped after its last use.
 fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFrame> {
     let mut context = context(store, plan.reads.iter())?;
     for name in &plan.reads {
@@ -290,8 +291,8 @@ fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFra
     }
     let mut rows = DataFrame::empty();
     for step in &plan.steps {
-        // The streaming engine groups by text in half the time and memory. It does not know every join that others
-        // need, and falls over instead of saying so.
+        // The streaming engine groups by text in half the time and memory. It does not support every join of the other
+        // steps, and crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         rows = context.execute(&step.sql)?.collect_with_engine(engine)?.unwrap_single();
         step.last_use_of.iter().for_each(|name| context.unregister(name));
@@ -300,17 +301,17 @@ fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFra
     Ok(rows)
 }
 
-/// These tables and views, as far as they are in the store.
+/// An SQL context with those of these tables and views that are in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow::Result<SQLContext> {
     let context = SQLContext::new();
-    // What is not in the store is one of a query's own common table expressions.
+    // A name that is not in the store is a common table expression of the query.
     for (name, table) in named(store, names.map(String::as_str))? {
         context.register(&name, table);
     }
     Ok(context)
 }
 
-/// The rows of these tables and views, as far as they are in the store.
+/// Those of these tables and views that are in the store.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {
@@ -322,8 +323,8 @@ fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Res
     Ok(tables)
 }
 
-/// The files of a table, its moments as naive UTC: no engine is asked about time zones. One scan of all files, since over
-/// several the engine counts rows in a type that this build lacks.
+/// Scans the files of a table, with timestamps as naive UTC, so that no engine deals with time zones. One scan for all
+/// files: with several, the engine counts rows in a type that this build lacks.
 fn scan(files: &[PathBuf]) -> anyhow::Result<LazyFrame> {
     let paths = files.iter().map(|path| path.to_string_lossy().as_ref().into()).collect();
     let mut frame = LazyFrame::scan_parquet_files(paths, ScanArgsParquet::default())?;

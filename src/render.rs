@@ -1,4 +1,4 @@
-//! Tables to files that people and programs read: one file a format.
+//! Output formats: one file per format.
 
 mod csv;
 pub mod json;
@@ -17,37 +17,37 @@ use arrow::ipc::writer::FileWriter;
 use crate::error::Refused;
 use crate::store::{Store, parquet};
 
-/// How texts are written where a format does not say.
+/// Options for writing texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cells {
-    /// A CSV cell that a spreadsheet would take for a formula is written as it is; otherwise it gets a `'` before it
-    /// (OWASP, "CSV Injection").
+    /// Write CSV cells that look like formulas unchanged; otherwise they are prefixed with `'` (OWASP, "CSV
+    /// Injection").
     pub has_formulas: bool,
-    /// Control characters are escaped in every format, since they would drive the terminal.
+    /// Escape control characters in every format, because a terminal would interpret them.
     pub is_for_terminal: bool,
 }
 
-/// What a table is written as.
+/// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Apache Parquet, zstd.
+    /// Apache Parquet with zstd
     Parquet,
-    /// CSV with a header line.
+    /// CSV with a header line
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line
     Ndjson,
-    /// Arrow IPC file.
+    /// Arrow IPC file
     Arrow,
-    /// A JSON array of objects.
+    /// A JSON array of objects
     Json,
-    /// A Markdown table.
+    /// A Markdown table
     Markdown,
-    /// A table for a terminal, long texts cut.
+    /// A table for a terminal, with long texts truncated
     Table,
 }
 
 impl Format {
-    /// The ending of its files, without the dot.
+    /// The extension of its files, without the dot.
     pub fn ending(self) -> &'static str {
         match self {
             Format::Parquet => "parquet",
@@ -60,16 +60,16 @@ impl Format {
         }
     }
 
-    /// Whether it is no text, so that a terminal shows rubbish.
+    /// Returns true if it is binary, which a terminal cannot show.
     pub fn is_binary(self) -> bool {
         matches!(self, Format::Parquet | Format::Arrow)
     }
 }
 
-/// Writes a table of the store, its columns in the types of `schema`; how many rows it has.
+/// Writes a table of the store, its columns cast to `schema`, and returns the number of rows.
 ///
 /// # Errors
-/// When the store has another table than `schema` says, or the output cannot be written.
+/// When the table does not fit `schema`, or the output cannot be written.
 pub fn table(
     store: &Store,
     name: &str,
@@ -106,10 +106,10 @@ pub fn table(
     Ok(rows)
 }
 
-/// The schema in which a table of the store can be written in every format: a query may give types that no table has.
+/// The schema in which a table of the store can be written in every format: a query may return types that no table has.
 ///
 /// # Errors
-/// When it cannot be read, or a column has a type for which there is no form.
+/// When it cannot be read, or a column has an unsupported type.
 pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
     let schema = parquet::schema(&store.path(name))?;
     let fields = schema.fields().iter().map(|field| {
@@ -123,8 +123,8 @@ pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
             DataType::Date32 => DataType::Date32,
             DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             DataType::Duration(_) => {
-                let problem = format!("column {} is a span, which formats write differently", field.name());
-                let advice = vec!["subtract the moments' twins, `x_at_ns`: that gives nanoseconds".to_owned()];
+                let problem = format!("column {} is an interval, which formats write differently", field.name());
+                let advice = vec!["subtract the `x_at_ns` columns, which gives nanoseconds".to_owned()];
                 return Err(Refused { problem, advice });
             }
             other => {
@@ -146,10 +146,10 @@ pub fn rows(path: &Path) -> anyhow::Result<u64> {
     Ok(u64::try_from(metadata.file_metadata().num_rows())?)
 }
 
-/// One column of integers of a table of the store.
+/// Reads an integer column of a table of the store.
 ///
 /// # Errors
-/// When it cannot be read, or is no such column.
+/// When it cannot be read, or is not an integer column.
 pub fn int64s(store: &Store, table: &str, column: &str) -> anyhow::Result<Vec<Option<i64>>> {
     let mut values = Vec::new();
     for batch in parquet::read(&store.path(table))? {
@@ -160,7 +160,7 @@ pub fn int64s(store: &Store, table: &str, column: &str) -> anyhow::Result<Vec<Op
     Ok(values)
 }
 
-/// The batch in the types of `schema`: a query engine has types of its own for the same values.
+/// Casts a batch to `schema`: the engine has its own types for the same values.
 fn typed(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
     let names = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
     anyhow::ensure!(
@@ -170,13 +170,13 @@ fn typed(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch>
         names(schema)
     );
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
-        // The engine keeps moments as naive UTC.
+        // The engine stores timestamps as naive UTC.
         DataType::Timestamp(unit, Some(zone)) => {
             let naive = cast(column, &DataType::Timestamp(*unit, None))?;
             let micros = naive.as_primitive::<TimestampMicrosecondType>().clone();
             Ok(Arc::new(micros.with_timezone(zone.clone())) as ArrayRef)
         }
-        // What does not fit is an error, never a null.
+        // A value that does not fit is an error, never null.
         kind => cast_with_options(column, kind, &CastOptions { safe: false, ..CastOptions::default() }),
     });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)

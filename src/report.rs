@@ -1,6 +1,6 @@
-//! What happened, how sure that is, worst first: the numbers of a report, taken from the views.
+//! The numbers of a report, taken from the views, worst first.
 //!
-//! The rows are those of the views, with the views' columns; nothing is computed here but which of them are shown.
+//! Rows and columns are those of the views; a report only selects which of them to show.
 
 mod layout;
 mod markdown;
@@ -21,7 +21,7 @@ use crate::tables::Table;
 pub use markdown::markdown;
 pub use terminal::{Look, terminal};
 
-/// The stored tables that a report reads besides those beneath its views.
+/// The stored tables that a report reads directly.
 pub const TABLES: [Table; 2] = [Table::TaskEvents, Table::Snapshots];
 
 /// The views that a report reads.
@@ -42,12 +42,12 @@ pub fn views() -> Vec<&'static View> {
     VIEWS.iter().filter_map(|name| view(name)).collect()
 }
 
-/// A report. In JSON it is this, field by field; `docs/report.schema.json` describes it.
+/// A report. Its JSON form has these fields; `docs/report.schema.json` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The program that made it.
+    /// The version of the program.
     pub alloclog_version: String,
-    /// The columns that make up a group.
+    /// The columns of `--by`.
     pub by: Vec<&'static str>,
     /// `--since`, as given; null without it.
     pub since: Option<String>,
@@ -57,71 +57,71 @@ pub struct Report {
     pub input: Input,
     /// How complete the history is.
     pub coverage: Coverage,
-    /// Tasks that restart again and again now, worst first.
+    /// Tasks in a crash loop, worst first.
     pub crash_loops: Section,
     /// Groups with restarts, most first.
     pub restarts: Section,
     /// Classes of failures, most first.
     pub failure_summary: Section,
-    /// First starts, slowest first: of each group a row for either measure.
+    /// First starts, slowest first: for each group one row per measure.
     pub start_latency: Section,
     /// The phases of these groups' first starts.
     pub start_phases: Section,
-    /// Jobs that run to an end, those that failed most first.
+    /// Batch jobs, most failures first.
     pub job_run_summary: Section,
-    /// Replaced allocations, by reason: reason, reschedules, recovered (how many of them show when the work was up
+    /// Replaced allocations by reason: reason, reschedules, recovered (how many of them show when the work was up
     /// again), max_recovery_seconds.
     pub reschedules: Section,
 }
 
-/// What was read.
+/// The input.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Input {
-    /// Documents.
+    /// Number of documents.
     pub documents: u64,
-    /// Places that could not be read.
+    /// Number of places that could not be read.
     pub rejected: u64,
-    /// Allocations.
+    /// Number of allocations.
     pub allocations: i64,
-    /// Allocations by client status, with those that were preempted: lost and unknown ones are no failures of tasks.
+    /// Allocations by client status. Lost, unknown and preempted ones are not task failures.
     pub allocations_by_status: Vec<Row>,
     /// Allocations that were preempted.
     pub preempted_allocations: i64,
-    /// Jobs.
+    /// Number of jobs.
     pub jobs: i64,
-    /// Namespaces in which these are.
+    /// Their namespaces.
     pub namespaces: Vec<String>,
-    /// Regions in which these are; an empty text where none is named.
+    /// Their regions; an empty text for none.
     pub regions: Vec<String>,
-    /// Task events.
+    /// Number of task events.
     pub task_events: i64,
-    /// The first event; null without one.
+    /// Time of the first event; null without one.
     pub first_event_at: Value,
-    /// The last event; null without one.
+    /// Time of the last event; null without one.
     pub last_event_at: Value,
-    /// The first observation; null when no document tells.
+    /// The first observation; null if no document has a time.
     pub first_observed_at: Value,
-    /// The last observation; null when no document tells.
+    /// The last observation; null if no document has a time.
     pub last_observed_at: Value,
-    /// The median time between two observations of a namespace (or of all) by lists, in seconds; null with fewer than two.
+    /// The median time between two listings of a namespace (or of all), in seconds; null with fewer than two.
     pub observed_every_seconds: Option<f64>,
 }
 
 /// How complete the history is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Coverage {
-    /// The columns of `coverage_summary`, over all groups; without its counts of allocations.
+    /// The columns of `coverage_summary`, over all groups, without its counts of allocations.
     pub total: Row,
-    /// Groups that lost something, most lost restarts first.
+    /// Groups with losses, most lost restarts first.
     pub worst: Section,
 }
 
 /// The first rows of a result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Section {
-    /// How many rows there are in all. For `start_latency` and `start_phases`, how many groups.
+    /// The total number of rows; for `start_latency` and `start_phases`, of groups.
     pub of: usize,
-    /// The first of them.
+    /// The rows shown.
     pub rows: Vec<Row>,
 }
 
@@ -133,18 +133,18 @@ impl Section {
     }
 }
 
-/// What a report is to show.
+/// Options of a report.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The columns that make up a group.
+    /// The columns to group by.
     pub by: By,
-    /// The period, for the title.
+    /// The period, shown in the title.
     pub period: Period,
-    /// How many rows each section shows at most.
+    /// Maximum number of rows per section.
     pub top: usize,
 }
 
-/// Takes a report's numbers from a store that holds [`TABLES`] and [`views`].
+/// Reads the numbers of a report from a store that holds [`TABLES`] and [`views`].
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -193,7 +193,7 @@ pub fn read(store: &Store, summary: &Summary, options: &Options) -> anyhow::Resu
     })
 }
 
-/// Of no groups at all, counts are 0.
+/// Without any group, counts are 0.
 const COVERAGE: &str = "\
     SELECT COALESCE(SUM(tasks), 0) AS tasks, COALESCE(SUM(complete), 0) AS complete, \
     COALESCE(SUM(without_events), 0) AS without_events, COALESCE(SUM(without_begin), 0) AS without_begin, \
@@ -235,7 +235,7 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
         texts.dedup();
         texts
     };
-    // Where each namespace is listed by itself, one look is several listings: steps are those of one namespace.
+    // If each namespace is listed separately, one round has several listings: compare those of one namespace.
     let mut series: BTreeMap<(Option<&str>, Option<&str>), Vec<i64>> = BTreeMap::new();
     for row in &moments {
         let of = series.entry((row.text("region"), row.text("namespace"))).or_default();
@@ -259,8 +259,7 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
     })
 }
 
-/// The median difference between neighbours in any of some sorted series, in seconds from nanoseconds; of an even number,
-/// the lower one.
+/// The median step between adjacent values of sorted series in nanoseconds, in seconds; the lower median if even.
 fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     let steps = |sorted: Vec<i64>| sorted.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
     let mut steps: Vec<i64> = series.flat_map(steps).collect();
@@ -269,13 +268,13 @@ fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     Some(*median as f64 / 1e9)
 }
 
-/// The groups whose first starts take longest from their creation, those first of which too many have not started to
-/// tell, with both measures and all phases.
+/// The groups with the slowest first starts by creation, with both measures and all phases. Groups in which too many
+/// tasks have not started come first.
 fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Section)> {
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =
         latency.iter().filter(|row| row.text("measure") == Some("created_to_started")).collect();
-    // Stable: groups of the same rank stay in the order of the view.
+    // A stable sort: groups of equal rank keep the order of the view.
     slowest.sort_by(|a, b| slowness(b).partial_cmp(&slowness(a)).unwrap_or(Ordering::Equal));
     let of = slowest.len();
     let groups: Vec<Vec<Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();
@@ -285,7 +284,7 @@ fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Se
             let place = groups.iter().position(|wanted| *wanted == group(&row, by));
             placed.extend(place.map(|place| (place, row)));
         }
-        // The rows of one group stay in the order of the view, too.
+        // The rows of one group keep the order of the view, too.
         placed.sort_by_key(|(place, _)| *place);
         Section { of, rows: placed.into_iter().map(|(_, row)| row).collect() }
     };
@@ -293,8 +292,7 @@ fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Se
     Ok((sorted(latency), sorted(phases)))
 }
 
-/// By what slow groups come first: whether too many have not started, then the time that most of them took, then that
-/// which half of them took, then how many they are.
+/// The sort key of slow groups: whether too many tasks have not started, then p95, then p50, then the number of tasks.
 fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
     let missing: i64 = ["waiting", "failed_before_start"].iter().filter_map(|count| row.int(count)).sum();
     let seconds = |quantile: &str| row.number(quantile).unwrap_or(-1.0);
@@ -302,7 +300,7 @@ fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
     (is_stuck, seconds("p95_seconds"), seconds("p50_seconds"), row.int("tasks"))
 }
 
-/// What a row is about.
+/// The group of a row.
 fn group(row: &Row, by: &[&str]) -> Vec<Value> {
     by.iter().map(|column| row.get(column).clone()).collect()
 }

@@ -1,7 +1,7 @@
-//! Where new rows go: a directory with one Parquet file a stored table, beside which views are put.
+//! A temporary store: a directory with one Parquet file per stored table, and the views computed from them.
 //!
-//! Batches come in order of arrival and fill row groups; row groups are encoded on all cores and appended in order, so
-//! that the same rows give the same bytes.
+//! Batches fill row groups in order of arrival; row groups are encoded on all cores and appended in order, so that the
+//! same rows give the same bytes.
 
 pub mod growing;
 pub mod parquet;
@@ -21,33 +21,33 @@ use arrow::array::RecordBatch;
 use crate::tables::Table;
 use parquet::RowGroups;
 
-/// Rows in a row group: small enough that a few of them in flight fit a small machine, large enough that
-/// dictionaries and column statistics are worth having.
+/// Rows in a row group: few enough that several in flight fit a small machine, enough that dictionaries and column
+/// statistics pay off.
 const ROW_GROUP: usize = 64 << 10;
 
-/// A directory of Parquet files, one a table or view.
+/// A directory of Parquet files, one per table or view.
 #[derive(Debug, Clone)]
 pub struct Store {
     directory: PathBuf,
 }
 
 impl Store {
-    /// The store in a directory that exists.
+    /// The store in an existing directory.
     pub fn at(directory: &Path) -> Store {
         Store { directory: directory.to_owned() }
     }
 
-    /// A new store in a directory within this one.
+    /// Creates a store in a subdirectory.
     ///
     /// # Errors
-    /// When the directory cannot be made.
+    /// When the directory cannot be created.
     fn within(&self, name: &str) -> anyhow::Result<Store> {
         let directory = self.directory.join(name);
-        fs::create_dir(&directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+        fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         Ok(Store { directory })
     }
 
-    /// The files of a table or view, in order of arrival: more than one while a store grows.
+    /// The files of a table or view, in order of arrival: several if the store is segmented.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -57,12 +57,12 @@ impl Store {
         Ok(stores.map(|store| store.path(name)).filter(|path| path.exists()).collect())
     }
 
-    /// Where a table or view is, or will be.
+    /// The path of a table or view.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.parquet"))
     }
 
-    /// Begins to fill the store with these stored tables.
+    /// Starts writing these stored tables.
     ///
     /// # Errors
     /// When a file cannot be created.
@@ -70,7 +70,7 @@ impl Store {
         let mut open = BTreeMap::new();
         for table in tables {
             let path = self.path(table.name());
-            let file = File::create(&path).with_context(|| format!("{} cannot be created", path.display()))?;
+            let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
             let groups = RowGroups::new(file, table.schema())?;
             open.insert(table, Open { file: Arc::new(groups), groups: 0, rows: 0, batches: Vec::new() });
         }
@@ -88,7 +88,7 @@ impl Store {
     }
 }
 
-/// Fills a store's tables.
+/// Writes a store's tables.
 #[derive(Debug)]
 pub struct Writer {
     open: BTreeMap<Table, Open>,
@@ -97,7 +97,7 @@ pub struct Writer {
     failed: Arc<AtomicBool>,
 }
 
-/// A table whose file is being written, and the rows that do not make a row group yet.
+/// A table whose file is being written, with rows that do not fill a row group yet.
 #[derive(Debug)]
 struct Open {
     file: Arc<RowGroups>,
@@ -106,7 +106,7 @@ struct Open {
     batches: Vec<RecordBatch>,
 }
 
-/// A row group to be encoded.
+/// A row group to encode.
 #[derive(Debug)]
 struct Job {
     file: Arc<RowGroups>,
@@ -123,7 +123,7 @@ impl Open {
     }
 }
 
-/// One encoder's work: takes row groups until there are none left.
+/// One encoder thread: takes row groups until there are none left.
 fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> anyhow::Result<()> {
     loop {
         let job = match receive.lock().map(|receive| receive.recv()) {
@@ -139,14 +139,14 @@ fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> anyhow::Result
 }
 
 impl Writer {
-    /// Adds rows to a table; those of a table that is not written are dropped.
+    /// Adds rows to a table; rows of other tables than the selected ones are dropped.
     ///
     /// # Errors
-    /// When writing has failed; [`Writer::finish`] says why.
+    /// When writing has failed; [`Writer::finish`] returns the cause.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
         let mut rest = batch;
-        // Row groups are cut by rows alone: where batches end is of no account, and must leave no trace in the file.
+        // Row groups are cut by row count alone: batch boundaries must not affect the file.
         while open.rows + rest.num_rows() >= ROW_GROUP {
             let fits = ROW_GROUP - open.rows;
             open.batches.push(rest.slice(0, fits));
@@ -163,13 +163,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what is left, and closes the files.
+    /// Writes the remaining rows, and closes the files.
     ///
     /// # Errors
     /// When anything could not be written, also earlier.
     pub fn finish(mut self) -> anyhow::Result<()> {
         for open in self.open.values_mut().filter(|open| open.rows > 0) {
-            // If nobody receives it, an encoder has failed and says why below.
+            // If the channel is closed, an encoder has failed; its error is returned below.
             let _ = self.jobs.send(open.next_job());
         }
         drop(self.jobs);

@@ -1,4 +1,4 @@
-//! The stored tables, one file each: what one row is, and each column beside the value that fills it.
+//! The stored tables, one file each: what a row is, and each column with the function that fills it.
 
 pub mod absences;
 pub mod allocation_history;
@@ -21,7 +21,7 @@ use arrow::error::ArrowError;
 use crate::decode::record::Allocation;
 use column::Described;
 
-/// The stored tables: append-only, and the only truth.
+/// The stored tables. They are append-only; everything else is computed from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // each has a file of its own
 pub enum Table {
@@ -35,7 +35,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// All of them, in the order of the documentation.
+    /// All tables, in the order of the documentation.
     pub const ALL: [Table; 7] = [
         Table::TaskEvents,
         Table::AllocationHistory,
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    /// What one row is.
+    /// What one row is, as a noun phrase.
     pub fn row_is(self) -> &'static str {
         match self {
             Table::TaskEvents => "one event of one task, as Nomad recorded it",
@@ -74,7 +74,7 @@ impl Table {
         }
     }
 
-    /// Its columns as the schema shows them.
+    /// Its columns, as documented by the schema.
     pub fn columns(self) -> Vec<Described> {
         match self {
             Table::TaskEvents => column::describe(&task_events::columns()),
@@ -92,7 +92,7 @@ impl Table {
         identity::needed_columns(self, false).map(str::to_owned).collect()
     }
 
-    /// The identities of a batch's rows; no column but [`Table::key_columns`] need be there.
+    /// The identities of a batch's rows; reads only [`Table::key_columns`].
     ///
     /// # Errors
     /// When one of these is missing or has another type.
@@ -114,12 +114,12 @@ impl Table {
     }
 }
 
-/// Returns true if a column holds text that Nomad, a driver or a user wrote freely, so that it may quote a credential.
+/// Returns true if a column holds free text of Nomad, a driver or a user, which may quote a credential.
 pub fn is_free_text(column: &str) -> bool {
     ["message", "details", "restart_reason", "desired_description", "client_description"].contains(&column)
 }
 
-/// What kind of source showed an allocation; each lacks fields that the others have.
+/// The kind of source that showed an allocation; each lacks fields that the others have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Shape {
     /// An entry of a list.
@@ -142,7 +142,7 @@ impl Shape {
     }
 }
 
-/// What every row of an allocation says about where it belongs.
+/// The columns that locate an allocation, on every row about it.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)] // the names are the columns'
 pub struct Place<'a> {
@@ -155,7 +155,7 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Where an allocation belongs; `None` without an ID. `namespace` is that of allocations that name none.
+    /// The location of an allocation; `None` without an ID. `namespace` is that of allocations without one.
     pub fn of(region: &'a str, namespace: &'a str, a: &'a Allocation<'a>) -> Option<Place<'a>> {
         Some(Place {
             region,

@@ -1,8 +1,8 @@
-//! Nomad's encodings of time, all turned into nanoseconds since the Unix epoch.
+//! Nomad's encodings of time, converted to nanoseconds since the Unix epoch.
 //!
-//! Event times, `CreateTime` and `ModifyTime` are integers; state times are RFC 3339 text with nought to nine digits
-//! of a second and, for some fields, the client's own offset. "Never" is written as `null`, as
-//! `0001-01-01T00:00:00Z`, as 0, or by leaving the key out; all become `None`.
+//! Event times, `CreateTime` and `ModifyTime` are integers; state times are RFC 3339 text with zero to nine fractional
+//! digits and, for some fields, the client's own offset. "Never" is written as `null`, as `0001-01-01T00:00:00Z`, as 0,
+//! or by omitting the key; all become `None`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 
-/// Nanoseconds in a second, an hour and a day.
+/// Nanoseconds in a second.
 pub const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds in a minute.
 pub const MINUTE: i64 = 60 * SECOND;
@@ -19,40 +19,40 @@ pub const HOUR: i64 = 3600 * SECOND;
 /// Nanoseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
-/// `ns` unless it is one of Nomad's ways to say "never": 0 or less.
+/// `ns`, or `None` for 0 and less, which Nomad writes for "never".
 #[inline]
 pub fn known(ns: i64) -> Option<i64> {
     (ns > 0).then_some(ns)
 }
 
-/// Why a text is not a moment.
+/// Why a text is not a valid time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotATime {
     /// It is not RFC 3339.
     #[error("is not an RFC 3339 time")]
     Syntax,
-    /// It lies beyond the year 2261.
-    #[error("lies beyond the year 2261, the last that nanoseconds in 64 bits tell whole")]
+    /// It is after the year 2261.
+    #[error("is after the year 2261, the last complete one in 64-bit nanoseconds")]
     Range,
 }
 
-/// The first moment that no time is believed to have: the year 2262. From its April on nanoseconds do not fit 64 bits, and
-/// the last that do are more than that as floats.
+/// The first time out of range: the year 2262. From its April on, nanoseconds exceed 64 bits; times before that, as
+/// floats, may round up to an overflow.
 const END: i64 = 9_214_646_400 * SECOND;
 
-/// Nanoseconds since the epoch as Nomad's times.
+/// Checks the range of a time in nanoseconds since the epoch.
 ///
 /// # Errors
-/// When they lie beyond the year 2261.
+/// When it is after the year 2261.
 #[inline]
 pub fn believed(ns: i64) -> Result<i64, NotATime> {
     if ns < END { Ok(ns) } else { Err(NotATime::Range) }
 }
 
-/// Nanoseconds since the epoch of an RFC 3339 text; `None` for moments up to 1970, which is how Nomad writes "never".
+/// Parses RFC 3339 to nanoseconds since the epoch; `None` for times up to 1970, which Nomad writes for "never".
 ///
 /// # Errors
-/// When the text is not RFC 3339, or the moment lies beyond the year 2261.
+/// When the text is not RFC 3339, or the time is after the year 2261.
 pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
     if let Some(ns) = utc_quickly(text.as_bytes()) {
         return Ok(known(ns));
@@ -64,8 +64,7 @@ pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
     believed(moment.timestamp_nanos_opt().ok_or(NotATime::Range)?).map(known)
 }
 
-/// The form that Nomad writes nearly always, `2026-11-23T18:29:16.28257174Z`, without chrono's generality.
-/// `None` means "ask chrono", never "wrong".
+/// A fast parser for the usual form, `2026-11-23T18:29:16.28257174Z`. `None` means "use chrono", not "invalid".
 fn utc_quickly(b: &[u8]) -> Option<i64> {
     let digits = |from: usize, len: usize| -> Option<i64> {
         let mut n = 0i64;
@@ -105,35 +104,34 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// This moment, in nanoseconds since the epoch; 0 where the clock says what they cannot tell.
+/// The current time in nanoseconds since the epoch; 0 if the clock is out of range.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(0)
 }
 
-/// A moment in microseconds since the epoch as RFC 3339 text in UTC, with six digits of a second; `None` where no
-/// calendar reaches.
+/// Formats microseconds since the epoch as RFC 3339 in UTC with six fractional digits; `None` if out of chrono's range.
 pub fn micros_to_rfc3339(micros: i64) -> Option<String> {
     Some(DateTime::from_timestamp_micros(micros)?.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// A UTC day in days since the epoch, as `2026-11-23`.
+/// Formats days since the epoch as `2026-11-23`.
 pub fn day(days: i32) -> String {
     DateTime::from_timestamp_nanos(i64::from(days) * DAY).format("%Y-%m-%d").to_string()
 }
 
-/// A moment in nanoseconds since the epoch as RFC 3339 in UTC, cut to the second.
+/// Formats nanoseconds since the epoch as RFC 3339 in UTC, truncated to the second.
 pub fn to_rfc3339_seconds(ns: i64) -> String {
     to_rfc3339(ns - ns.rem_euclid(1_000_000_000))
 }
 
-/// A moment as RFC 3339 text in UTC, with as many digits of a second as it needs.
+/// Formats nanoseconds since the epoch as RFC 3339 in UTC, with as many fractional digits as needed.
 pub fn to_rfc3339(ns: i64) -> String {
     DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// Nanoseconds of a Go duration such as `5s`, `1m30s` or `1.5h`, as `Details.kill_timeout` holds it
-/// (Go's `time.Duration.String`); `None` for anything else.
+/// Nanoseconds of a Go duration such as `5s`, `1m30s` or `1.5h`, as in `Details.kill_timeout` (Go's
+/// `time.Duration.String`); `None` for anything else.
 pub fn go_duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -175,14 +173,14 @@ pub fn go_duration(text: &str) -> Option<i64> {
     }
 }
 
-/// The UTC moment that a file name carries, in nanoseconds: `20261123T182801Z`, `2026-11-23T18:28:01Z`,
-/// `2026-11-23T18-28-01Z`, `2026-11-23-182801Z`, with or without a fraction; the last one in the name. A name without
-/// the `Z` says no time zone and is not believed.
+/// The last UTC time in a file name, in nanoseconds: `20261123T182801Z`, `2026-11-23T18:28:01Z`,
+/// `2026-11-23T18-28-01Z`, `2026-11-23-182801Z`, with or without a fraction. A time without the `Z` has no time zone
+/// and is ignored.
 pub fn in_file_name(name: &str) -> Option<i64> {
     name.match_indices('Z').filter_map(|(end, _)| time_before_z(&name[..end])).next_back()
 }
 
-/// The time that ends a text, read from its end: digits with the separators that file names use.
+/// The time at the end of a text: digits with the separators that file names use.
 fn time_before_z(text: &str) -> Option<i64> {
     let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '_' | 'T' | '.');
     let start = text.rfind(|c: char| !is_part(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));
@@ -200,7 +198,7 @@ fn time_before_z(text: &str) -> Option<i64> {
     known(moment.timestamp().checked_mul(SECOND)?.checked_add(nanos)?)
 }
 
-/// A moment that the user names, in nanoseconds since the epoch.
+/// A time given by the user, in nanoseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub i64);
 
@@ -208,35 +206,35 @@ impl FromStr for Moment {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let moment = rfc3339(text).map_err(|e| format!("{e}, such as 2026-11-23T18:28:01Z"))?;
-        moment.map(Moment).ok_or_else(|| "lies before 1970".to_owned())
+        moment.map(Moment).ok_or_else(|| "is before 1970".to_owned())
     }
 }
 
-/// A span of time as users write it, in nanoseconds: a Go duration, or days such as `7d`; `None` for anything else, and
-/// for nothing.
+/// Parses a duration given by the user, in nanoseconds: a Go duration, or days such as `7d`; `None` for anything else,
+/// and for zero.
 pub fn span(text: &str) -> Option<i64> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|n| n.checked_mul(DAY));
     days.or_else(|| go_duration(text)).filter(|ns| *ns > 0)
 }
 
-/// Where a period begins or ends, as the user names it.
+/// The start or end of a period, as given by the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// A moment, in nanoseconds since the epoch.
+    /// A time, in nanoseconds since the epoch.
     At(i64),
-    /// So many nanoseconds before the newest observation of the input.
+    /// Nanoseconds before the newest observation of the input.
     Before(i64),
 }
 
 impl FromStr for When {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        // A day begins at midnight UTC, as event_date does.
+        // A day starts at midnight UTC, like event_date.
         if let Ok(moment) = text.parse::<Moment>().or_else(|_| format!("{text}T00:00:00Z").parse()) {
             return Ok(When::At(moment.0));
         }
         span(text).map(When::Before).ok_or_else(|| {
-            "is neither a time (2026-11-23T18:28:01Z), nor a day (2026-11-23, from midnight UTC), nor a span (24h, 30m, 7d)"
+            "is neither a time (2026-11-23T18:28:01Z), nor a day (2026-11-23, from midnight UTC), nor a duration (24h, 30m, 7d)"
                 .to_owned()
         })
     }
@@ -247,7 +245,7 @@ impl fmt::Display for When {
         match self {
             When::At(ns) => f.write_str(&to_rfc3339(*ns)),
             When::Before(ns) => {
-                // In the largest unit that leaves nothing over: 24h is said as it was given.
+                // In the largest unit without remainder: prints 24h as it was given.
                 let units = [(3600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1, "ns")];
                 let (unit, name) = units.into_iter().find(|(unit, _)| ns % unit == 0).unwrap_or((1, "ns"));
                 write!(f, "{}{name} before the newest observation", ns / unit)
@@ -256,8 +254,8 @@ impl fmt::Display for When {
     }
 }
 
-/// Whether a number of nanoseconds equals the shortest decimal print of the float64 nearest to it, as every time does
-/// that went through a float. Floats of this size are 256 apart, so the shortest print ends in two noughts.
+/// Returns true if a number of nanoseconds equals the shortest decimal form of its nearest float64, as every time that
+/// passed through a float64 does. Such floats are 256 apart, so the shortest form ends in two zeros.
 #[inline]
 pub fn looks_like_float(ns: i64) -> bool {
     ns % 100 == 0 && (ns as f64).to_string().parse() == Ok(ns)
@@ -286,7 +284,7 @@ mod tests {
             let ns = day * DAY + 3_723 * SECOND + 120_000_000;
             let text = to_rfc3339(ns);
             assert_eq!(rfc3339(&text), Ok(Some(ns)), "{text}");
-            // The 29th of February is left to chrono.
+            // The fast parser leaves 29 February to chrono.
             let quickly = if text.contains("-02-29T") { None } else { Some(ns) };
             assert_eq!(utc_quickly(text.as_bytes()), quickly, "{text}");
         }
@@ -343,7 +341,7 @@ mod tests {
 
     #[test]
     fn tells_times_that_went_through_a_float() {
-        // From the API page of Nomad 0.6, whose samples did.
+        // Such times are in the samples of Nomad 0.6's API page.
         assert!(looks_like_float(1_495_747_371_795_703_800));
         assert!(!looks_like_float(1_795_458_551_898_620_217));
         assert!(!looks_like_float(1_795_458_551_898_620_300 + 1));

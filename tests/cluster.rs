@@ -200,7 +200,7 @@ fn a_page_that_may_not_be_the_last_is_no_full_listing() {
         _ => Reply::recorded("page-bad-token.txt"),
     });
     let desk = Desk::new();
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3).says("its end is not sure");
+    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3).says("so the listing may be incomplete");
     assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
     assert_eq!(desk.events("out").len(), 1);
 }
@@ -237,7 +237,7 @@ fn a_token_for_pages_that_comes_round_again_ends_the_listing() {
         Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", next)
     });
     let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3);
-    ran.says("the token for the next page of the listing is one that came before");
+    ran.says("the token for the next page of the listing is repeated");
     assert!(agent.asked("/v1/allocations").len() < 40);
     assert_eq!(desk.events("out").len(), 1);
 }
@@ -419,7 +419,7 @@ fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
     let both = [("NOMAD_CACERT", ca.as_str()), ("NOMAD_CLIENT_CERT", &client), ("NOMAD_CLIENT_KEY", &key)];
     desk.nomad(&both, &["query", "snapshots", &strict]).ends(0);
     desk.nomad(&both[..2], &["report", &strict]).ends(1).says("--client-key");
-    desk.nomad(&[("NOMAD_CACERT", "gone.pem")], &["report", &strict]).ends(1).says("gone.pem cannot be read");
+    desk.nomad(&[("NOMAD_CACERT", "gone.pem")], &["report", &strict]).ends(1).says("cannot read gone.pem");
     desk.nomad(&[("NOMAD_CACERT", &key)], &["report", &strict]).ends(1).says("client.key.pem");
     desk.nomad(&[], &["report", &agent.address.replace("https", "http")]).ends(1);
     let plain = Agent::new(answer).address.replace("http", "https");

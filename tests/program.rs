@@ -162,7 +162,7 @@ fn an_output_is_replaced_only_if_an_export_made_it() {
     desk.file("out/precious.txt", "x");
     desk.export(&["a.json", "-o", "out", "--force"]).ends(1).says("precious.txt");
     desk.file("other/precious.txt", "x");
-    desk.export(&["a.json", "-o", "other", "--force"]).ends(1).says("no earlier export");
+    desk.export(&["a.json", "-o", "other", "--force"]).ends(1).says("not an earlier export");
     desk.export(&["a.json", "-o", "a.json", "--force"]).ends(1).says("is a file");
     fs::create_dir(desk.path("empty")).expect("a directory");
     desk.export(&["a.json", "-o", "empty"]).ends(0);
@@ -218,14 +218,14 @@ fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
 fn what_comes_to_the_place_while_an_export_runs_is_not_replaced() {
     let desk = Desk::new();
     let ran = export_while(&desk, &["-o", "out"], || _ = desk.file("out/thesis.txt", "precious"));
-    ran.ends(1).says("out was made by somebody else in the meantime");
+    ran.ends(1).says("out was created by another program meanwhile");
     assert_eq!(desk.files("out")["thesis.txt"], b"precious");
     let ran = export_while(&desk, &["-o", "file"], || _ = desk.file("file", "precious"));
-    ran.ends(1).says("file was made by somebody else in the meantime");
+    ran.ends(1).says("file was created by another program meanwhile");
     assert_eq!(fs::read(desk.path("file")).expect("a file"), b"precious");
     desk.file("a.json", allocation("b", "n", "j"));
     let ran = export_while(&desk, &["-o", "two"], || drop(desk.export(&["a.json", "-o", "two"]).ends(0)));
-    ran.ends(1).says("two was made by somebody else in the meantime");
+    ran.ends(1).says("two was created by another program meanwhile");
     assert_eq!(texts(&Exported::read(&desk.path("two"), "task_events"), "alloc_id"), ["b"]);
     assert_eq!(desk.names(), ["a.json", "file", "out", "two"]);
 }
@@ -237,14 +237,16 @@ fn force_looks_again_at_what_it_replaces() {
     desk.export(&["a.json", "-o", "out"]).ends(0);
     let force = ["-o", "out", "--force"];
     let ran = export_while(&desk, &force, || _ = desk.file("out/thesis.txt", "precious"));
-    ran.ends(1).says("out changed in the meantime, and is left as it is").says("thesis.txt");
+    ran.ends(1).says("out was changed by another program meanwhile, and is not replaced").says("thesis.txt");
     assert_eq!(desk.files("out")["thesis.txt"], b"precious");
     assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["b"]);
     fs::remove_file(desk.path("out/thesis.txt")).expect("a file");
     export_while(&desk, &force, || ()).ends(0);
     assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
     let new = ["-o", "new", "--force"];
-    export_while(&desk, &new, || _ = desk.file("new", "precious")).ends(1).says("new changed in the meantime");
+    export_while(&desk, &new, || _ = desk.file("new", "precious"))
+        .ends(1)
+        .says("new was changed by another program meanwhile");
     assert_eq!(fs::read(desk.path("new")).expect("a file"), b"precious");
     assert_eq!(desk.names(), ["a.json", "new", "out"]);
 }
@@ -266,8 +268,8 @@ fn a_link_that_leads_nowhere_is_named() {
     std::os::unix::fs::symlink("gone", desk.path("dangling")).expect("a link");
     std::os::unix::fs::symlink("loop", desk.path("loop")).expect("a link");
     for link in ["dangling", "loop"] {
-        desk.export(&["a.json", "-o", link]).ends(1).says(&format!("{link} is a link that leads nowhere; remove it"));
-        desk.run(&["report", "a.json", "-o", link]).ends(1).says(&format!("{link} is a link that leads nowhere"));
+        desk.export(&["a.json", "-o", link]).ends(1).says(&format!("{link} is a dangling link; remove it"));
+        desk.run(&["report", "a.json", "-o", link]).ends(1).says(&format!("{link} is a dangling link"));
     }
     fs::create_dir(desk.path("there")).expect("a directory");
     std::os::unix::fs::symlink("there", desk.path("link")).expect("a link");

@@ -197,7 +197,7 @@ fn a_period_cuts_a_report() {
     assert_eq!(restarts(&["--until", "2020-01-01T00:00:00Z"]), 0);
     assert_eq!(restarts(&["--since", "2020-01-01T00:00:00Z"]), restarts(&[]));
     let text = desk.run(&["report", &sample("cluster"), "-q", "--since", "24h"]).ends(0).out;
-    assert!(text.contains("cut to what came since 24h"), "{text}");
+    assert!(text.contains("Statistics cover the time since 24h"), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a lake is whole: every batch, log and data file there and as it was written, and every row there once.
+//! Checks a lake: every batch, log and data file exists and is unchanged, and every row is there once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
@@ -13,44 +13,44 @@ use super::replay::Expected;
 use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair, trust};
 use crate::tables::Table;
 
-/// The identities of as many rows are held in memory at a time: 72 MB of a hash set.
+/// How many row identities are held in memory at a time: a hash set of 72 MB.
 const ROWS_AT_A_TIME: u64 = 2_000_000;
-/// How long is waited before an object that is absent or damaged is read once more.
+/// Delay before a missing or damaged object is read a second time.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
 
-/// What a check may change.
+/// What a check may repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
     /// Nothing.
     Nothing,
-    /// What can be mended without the loss of a row.
+    /// Damage that can be repaired without losing a row.
     WithoutLoss,
-    /// All that can be mended: files that are gone or damaged are dropped, too, and their rows are lost.
+    /// All repairs: missing or damaged files are dropped too, and their rows are lost.
     DropDamaged,
 }
 
-/// What is wrong with a lake.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
-    /// What.
+    /// The message.
     pub what: String,
-    /// What mends it.
+    /// What fixes it.
     pub remedy: Remedy,
 }
 
-/// What mends something that is wrong.
+/// What fixes a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// A repair, without the loss of a row.
+    /// A repair that loses no row.
     Repair,
-    /// Dropping a data file of this table, with so many rows; null when its log does not say how many.
+    /// Dropping a data file of this table, with this many rows; null if its log does not say.
     Drop(Table, Option<u64>),
     /// Only a backup, or another program.
     Nothing,
 }
 
 impl Remedy {
-    /// Returns true if a check that may change so much has mended it.
+    /// Returns true if a check with this permission has fixed it.
     pub fn is_in(self, mend: Mend) -> bool {
         match self {
             Remedy::Repair => mend != Mend::Nothing,
@@ -60,14 +60,14 @@ impl Remedy {
     }
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What is wrong, in order of batches and tables.
+    /// Findings, in order of batches and tables.
     pub wrong: Vec<Wrong>,
-    /// Data files that nothing wrong was found with and that have no hash to compare them with, by table.
+    /// Data files without findings and without a hash to verify, by table.
     pub unverified: BTreeMap<Table, usize>,
-    /// Documents whose time is not trusted. No row is wrong, and nothing mends them: views leave out what they date.
+    /// Documents whose time is not trusted. No row is wrong, and nothing fixes them: views exclude what they date.
     pub untrusted: Vec<String>,
 }
 
@@ -77,25 +77,24 @@ impl Report {
     }
 }
 
-/// What is wrong with a table's files, by path.
+/// Findings on a table's files, by path.
 #[derive(Default)]
 pub(super) struct Bad {
-    /// Proven to be gone or damaged.
+    /// Proven to be missing or damaged.
     pub lost: BTreeMap<String, String>,
-    /// Not readable by this program, or in contradiction to the log, and not proven to be damaged.
+    /// Not readable by this program, or contradicting the log, but not proven to be damaged.
     unclear: BTreeMap<String, String>,
-    /// The numbers of the rows, in order, whose identities are in another file or earlier in this one.
+    /// The row numbers, ascending, of rows that are also in another file or earlier in this one.
     pub doubled: BTreeMap<String, Vec<u32>>,
 }
 
-/// Checks a lake, and mends as much as `mend` allows.
+/// Checks a lake and repairs what `mend` allows.
 ///
-/// A data file counts as lost only if it was read whole and is damaged (its length, its hash, or its Parquet), or is
-/// certainly absent; both are looked at twice.
+/// A data file counts as lost only if it was read completely and is damaged (length, hash or Parquet), or certainly
+/// does not exist; both are checked twice.
 ///
 /// # Errors
-/// When an object can be neither read nor said to be absent, or what is to be mended cannot be written. What was mended
-/// before that stays so.
+/// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
 pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let (states, is_stuck) = check_logs(lake, mend, &mut report, progress)?;
@@ -108,7 +107,7 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
     }
     match labels::twice(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
-        // What is damaged is named above.
+        // The damage is already in the report.
         Err(error) if error.is::<Damaged>() => {}
         Err(error) => return Err(error),
     }
@@ -117,7 +116,7 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
         Err(error) if error.is::<Damaged>() => {}
         Err(error) => return Err(error),
     }
-    // No file is dropped before all of them were read.
+    // Drop no file before all of them were read.
     if is_stuck {
         report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing);
     } else if mend != Mend::Nothing {
@@ -126,16 +125,16 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
     Ok(report)
 }
 
-/// Compares batches and logs. The tables as they are, or would be after a repair; and whether nothing can be mended, since
-/// a log is damaged and the batches do not say what it should be.
+/// Compares batches and logs. Returns the tables as they are, or as a repair left them; and true if repair is
+/// impossible because a log is damaged and the batches are incomplete.
 fn check_logs(
     lake: &Lake,
     mend: Mend,
     report: &mut Report,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<(BTreeMap<Table, State>, bool)> {
-    // The ledger before the other logs, since it gets a batch last; logs before batches, since a batch is put before any
-    // log has it.
+    // Read the ledger before the other logs, because batches reach it last; read logs before batches, because a batch
+    // exists before any log has it.
     let mut logs = BTreeMap::new();
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
@@ -154,7 +153,7 @@ fn check_logs(
     let is_incomplete = expected.values().any(|expected| expected.is_incomplete);
     let finishing = if is_incomplete { Remedy::Nothing } else { Remedy::Repair };
     if unfinished > 0 {
-        let what = format!("{unfinished} of the last batches not in every table yet");
+        let what = format!("{unfinished} of the last batches not yet in every table");
         report.push(what, finishing);
     }
     let mut states = BTreeMap::new();
@@ -164,13 +163,13 @@ fn check_logs(
         let differences = salvage::compare(table, &salvaged.state, &of_batches, finished);
         let wrong = salvaged.wrong.iter().chain(&differences.wrong);
         let before = report.wrong.len();
-        // A log is written anew by what the batches say, and by no less.
+        // A log is rewritten only from a complete set of batches.
         let remedy = if of_batches.is_incomplete { Remedy::Nothing } else { Remedy::Repair };
         report.wrong.extend(wrong.map(|what| Wrong { what: what.clone(), remedy }));
         is_stuck |= report.wrong.len() > before && remedy == Remedy::Nothing;
         if report.wrong.len() > before && remedy.is_in(mend) {
             if !salvage::mend(&lake.objects, table, lake.format(), &salvaged, &differences, now_ms())? {
-                bail!("lake {}: {} changed while it was mended; try again", lake.objects, table.name());
+                bail!("lake {}: {} changed during the repair; try again", lake.objects, table.name());
             }
             is_mended = true;
         }
@@ -185,8 +184,8 @@ fn check_logs(
     Ok((states, is_stuck))
 }
 
-/// Reads all batches: their numbers have no gap, each is whole, and is the one that the next one follows. What they say of
-/// each table, and how many come after batch `finished`, the last that is in every table.
+/// Reads all batches and checks that their numbers have no gap and each has the hash its successor records. Returns the
+/// expected state of each table, and how many batches come after `finished`, the last one in every table.
 fn check_batches(
     lake: &Lake,
     finished: u64,
@@ -207,7 +206,7 @@ fn check_batches(
             return;
         };
         if (batch.before.is_some() || is_chained) && last.is_some() && batch.before != last {
-            let what = format!("batch {} is not the one that batch {number} followed", number - 1);
+            let what = format!("batch {} was changed: batch {number} records another hash of it", number - 1);
             report.push(what, Remedy::Nothing);
             expected.values_mut().for_each(|expected| expected.is_incomplete = true);
         }
@@ -229,15 +228,15 @@ fn check_batches(
     Ok((expected, usize::try_from(unfinished)?))
 }
 
-/// What was found of one data file.
+/// The content of a data file.
 enum Found {
-    /// Its bytes are what they should be, as far as that is known.
+    /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
-    /// It is absent, or is not what was written.
+    /// The file is missing or was changed.
     Lost(String),
 }
 
-/// Reads a file, and once more if it is absent or not what it should be.
+/// Reads a file, twice if it is missing or changed.
 fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
     let mut lost = String::new();
     for look in 0..2 {
@@ -247,10 +246,10 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
         lost = match lake.objects.get(&add.object(table))? {
             None => "is missing".to_owned(),
             Some(bytes) if bytes.len() as i64 != add.size => {
-                format!("has {} bytes and not {}", bytes.len(), add.size)
+                format!("has {} bytes instead of {}", bytes.len(), add.size)
             }
             Some(bytes) if add.hash().is_some_and(|hash| hash != files::hash(&bytes)) => {
-                "has other bytes than were written: its hash differs".to_owned()
+                "was changed after it was written: its hash differs".to_owned()
             }
             Some(bytes) => return Ok(Found::Bytes(Bytes::from(bytes))),
         };
@@ -258,7 +257,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
     Ok(Found::Lost(lost))
 }
 
-/// Reads all files of a table.
+/// Checks all files of a table.
 fn check_files(lake: &Lake, table: Table, state: &State, report: &mut Report) -> anyhow::Result<Bad> {
     let mut bad = Bad::default();
     for group in apart(table, state) {
@@ -283,7 +282,7 @@ fn check_files(lake: &Lake, table: Table, state: &State, report: &mut Report) ->
     Ok(bad)
 }
 
-/// Reads one file; `is_first` says of an identity whether it was not met before.
+/// Checks one file; `is_first` returns true for an identity that did not occur before.
 fn check_file(
     lake: &Lake,
     table: Table,
@@ -312,20 +311,20 @@ fn check_file(
         Ok(())
     });
     if let Err(error) = read {
-        // A file that is as it was written, or uses what this program was built without, is not damaged.
+        // A file with the right hash, or one that uses a feature this program was built without, is not damaged.
         let is_damaged = error.is::<Damaged>() && add.hash().is_none() && !is_foreign(&error);
         let bad = if is_damaged { &mut bad.lost } else { &mut bad.unclear };
         bad.insert(add.path.clone(), format!("{error:#}"));
     } else if files::row_count(add).is_some_and(|said| said != u64::from(rows)) {
-        bad.unclear.insert(add.path.clone(), format!("{name} has {rows} rows, and the log says otherwise"));
+        bad.unclear.insert(add.path.clone(), format!("{name} has {rows} rows, but the log has another number"));
     } else if !doubled.is_empty() {
         bad.doubled.entry(add.path.clone()).or_default().extend(doubled);
     }
     Ok(())
 }
 
-/// Groups of files of which no two groups can share a row: files of one day where a table is parted by days, and among
-/// them those whose times overlap, since a row's identity holds its day and its time.
+/// Groups of files such that no two groups can share a row: files of one day if the table is partitioned by day, and
+/// within a day files whose times overlap, because a row's identity includes its day and its time.
 fn apart(table: Table, state: &State) -> Vec<Vec<&Add>> {
     let time = files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
     let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
@@ -352,21 +351,21 @@ fn apart(table: Table, state: &State) -> Vec<Vec<&Add>> {
             until = until.max(Some(last));
         }
     }
-    // Of a row that is there twice, the one goes that another program has put there.
+    // Of duplicate rows, the one written by another program is removed.
     groups.iter_mut().for_each(|group| group.sort_by_key(|add| (add.hash().is_none(), &add.path)));
     groups
 }
 
-/// Returns true if a file cannot be read because it uses what this program was built without.
+/// Returns true if a file cannot be read because it uses a feature this program was built without.
 fn is_foreign(error: &anyhow::Error) -> bool {
-    // The first cause is our own word, which names the lake, and a lake may be called anything.
+    // Skip the first cause: it is our message, which contains the name of the lake.
     error.chain().skip(1).any(|cause| {
         let text = cause.to_string();
         ["Disabled feature", "NYI", "not yet implemented"].iter().any(|word| text.contains(word))
     })
 }
 
-/// Puts what is wrong with a table's files into the report.
+/// Adds the findings on a table's files to the report.
 fn tell(table: Table, state: &State, bad: &Bad, report: &mut Report) {
     bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
     for (path, what) in &bad.lost {
@@ -374,7 +373,7 @@ fn tell(table: Table, state: &State, bad: &Bad, report: &mut Report) {
         report.push(what.clone(), Remedy::Drop(table, rows));
     }
     for (path, rows) in &bad.doubled {
-        let what = format!("{}/{path} has {} rows that the table has already", table.name(), rows.len());
+        let what = format!("{}/{path} has {} duplicate rows", table.name(), rows.len());
         report.push(what, Remedy::Repair);
     }
 }

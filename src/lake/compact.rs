@@ -1,4 +1,4 @@
-//! Merging the small files of a lake into larger ones.
+//! Compaction: merges the small files of a lake into larger ones.
 
 use std::collections::BTreeMap;
 
@@ -11,39 +11,40 @@ use super::{Batch, Heads, Lake, Replacement, files, now_ms, repair};
 use crate::tables::Table;
 use crate::time::DAY;
 
-/// A merged file has so many rows at most.
+/// Maximum rows of a merged file.
 const ROWS: u64 = 1_000_000;
-/// A merged file has so many bytes at most when it is decoded. A merge holds them twice.
+/// Maximum decoded size of a merged file in bytes. A merge holds the rows twice.
 const DECODED: u64 = 64 << 20;
-/// Fewer small files than these are left alone: merging them again and again would cost more than they do.
+/// With fewer small files than this, a partition is left alone: repeated merges would cost more than the files do.
 const FEW: usize = 8;
-/// After so many days hardly anything comes to a day any more, and its last few files are merged, too.
+/// After this many days a day hardly gets new rows, and its last few files are merged too.
 const SETTLED_DAYS: i64 = 3;
-/// What was merged is put as a batch after so long at the latest, so that a kill loses no more work than that.
+/// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
-/// Rows are sorted into the new file so many at a time.
+/// Rows that are sorted into the new file at a time.
 const SLICE: usize = 64 << 10;
 
-/// What a merge of small files did.
+/// The result of a compaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Compacted {
-    /// Files that were merged.
+    /// Files merged.
     pub merged: usize,
-    /// Files that came of them.
+    /// Files created.
     pub into: usize,
-    /// Groups of files that another writer merged meanwhile.
+    /// Groups skipped because another writer merged them meanwhile.
     pub given_up: usize,
-    /// Files of the Delta log that were removed, since a checkpoint holds what they say.
+    /// Delta log files removed because a checkpoint covers them.
     pub log_files: usize,
-    /// Why a table could not be merged, or not all of it.
+    /// Errors of tables that were not, or not completely, merged.
     pub failed: Vec<String>,
 }
 
-/// Merges the small files of each partition into larger ones, sorted; sightings within a day. Readers see the old files or
-/// the new. Safe beside ingests, other merges, and Spark's OPTIMIZE: a group of which another writer has merged a file is
-/// left. A table that cannot be merged does not stop the others.
+/// Merges the small files of each partition into larger sorted ones; sightings within a day. Readers see either the old
+/// files or the new ones. Safe to run beside ingests, other compactions, and Spark's OPTIMIZE: a group with a file that
+/// another writer merged is skipped. An error in one table does not stop the others.
 ///
-/// What is merged is put as a batch first, so that batches say which files a table has, and then committed to the table.
+/// Merged files are first committed as a batch, so that the batches alone determine which files a table has, and then
+/// applied to the table.
 ///
 /// # Errors
 /// When the lake cannot be opened for writing.
@@ -90,12 +91,12 @@ fn compact_table(
             started_ms = now_ms();
         }
     }
-    // What was merged before a failure is good.
+    // Keep what was merged before a failure.
     put(lake, table, waiting, started_ms, done)?;
     failed.map_or(Ok(()), Err)
 }
 
-/// Puts merged files as a batch.
+/// Commits merged files as a batch.
 fn put(
     lake: &Lake,
     table: Table,
@@ -120,20 +121,19 @@ fn put(
     Ok(())
 }
 
-/// How many bytes the rows of a file take when they are decoded. Where the file does not say it, a row counts as more than
-/// most take.
+/// The decoded size of a file's rows in bytes. If the file does not say, assumes more per row than most rows take.
 fn decoded(table: Table, add: &Add) -> u64 {
     let row = if table == Table::Sightings { 120 } else { 600 };
     add.decoded().unwrap_or_else(|| files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
 }
 
-/// Small files that belong together: of one partition, next to each other in time, as many as make a large one.
+/// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file.
 fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
     let rows = |add: &Add| files::row_count(add).unwrap_or(ROWS);
     let first = |add: &Add| files::time_column(table).and_then(|time| files::bounds(add, time)).map(|(first, _)| first);
-    // Sightings of a day are as many as allocations live, all day long: they stay apart though they are not parted.
+    // Each day has a sighting of every live allocation: keep days apart, although the table is not partitioned.
     let day = |add: &Add| match table {
         Table::Sightings => first(add).map(|first| first.div_euclid(DAY)),
         _ => files::day(add).map(i64::from),
@@ -162,7 +162,7 @@ fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
     groups
 }
 
-/// The columns by which a table's merged files are sorted: what is asked for together lies together.
+/// The sort order of a table's merged files: rows that are queried together are stored together.
 fn sorted_by(table: Table) -> &'static [&'static str] {
     match table {
         Table::TaskEvents => {
@@ -177,7 +177,7 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// Writes the rows of files as new ones, sorted.
+/// Writes the rows of files as new sorted files.
 fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement> {
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut removed = Vec::new();
@@ -189,7 +189,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
             Ok(())
         })?;
         removed.push(add.path.clone());
-        // What other programs wrote may be larger than it seemed.
+        // Files of other programs may be larger than estimated.
         if bytes > 2 * DECODED {
             break;
         }
@@ -206,7 +206,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
     for from in (0..order.len()).step_by(SLICE) {
         writer.add(&take_record_batch(&all, &order.slice(from, SLICE.min(order.len() - from)))?)?;
     }
-    // The same rows in other files: nothing for a reader that follows the changes of the table.
+    // `data_change: false`: the rows are unchanged, so readers that follow changes skip these files.
     let added = writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect();
     Ok(Replacement { removed, added, rows_dropped: Some(0) })
 }

@@ -1,8 +1,8 @@
-//! The Delta log of one table, as far as a lake needs it: read, appended to, checkpointed.
+//! The Delta log of one table, as far as a lake needs it: reading, appending, checkpointing.
 //!
-//! Written at protocol reader 1 and writer 2, which every Delta reader knows; read as any writer of those versions
-//! leaves it. A table that was upgraded from format 1 of a lake has writer 3, see [`State::upgrade`]. A table that another
-//! engine moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol (delta-io/delta,
+//! Written at protocol reader 1 and writer 2, which every Delta reader supports; read as any writer of these versions
+//! leaves it. A table upgraded from lake format 1 has writer 3, see [`State::upgrade`]. A table that another engine
+//! moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol (delta-io/delta,
 //! PROTOCOL.md).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,29 +28,29 @@ use crate::tables::column::Described;
 
 pub mod salvage;
 
-/// What of a checkpoint makes a state.
+/// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
-/// Under this name transactions say how far a table has got with the lake's batches.
+/// The application ID of the transactions that record the last applied batch.
 const APP_ID: &str = "alloclog";
-/// The tag of an `add` that holds the hash of the file's bytes.
+/// Tag of an `add`: the hash of the file's bytes.
 pub const HASH_TAG: &str = "alloclog.xxh3";
-/// The tag of an `add` that says how many bytes the file's rows take when they are decoded.
+/// Tag of an `add`: the decoded size of the file's rows in bytes.
 pub const DECODED_TAG: &str = "alloclog.decoded";
-/// How many versions lie between two checkpoints.
+/// Versions between two checkpoints.
 const CHECKPOINT_EVERY: i64 = 100;
-/// The table property that holds the lake's format. A program refuses a table whose format it does not know, also where it
-/// had opened the lake before an upgrade. Programs of format 1 do not read it.
+/// Table property with the lake's format. A program refuses a table of an unknown format, even if it opened the lake
+/// before the upgrade. Programs of format 1 do not read it.
 const FORMAT_PROPERTY: &str = "alloclog.format";
-/// The feature of writers that version 3 stands for.
+/// The writer feature that writer version 3 implies.
 const CHECK_CONSTRAINTS: &str = "checkConstraints";
-/// The features of a table that change nothing for a program that only appends, and replaces files.
+/// Table features that do not affect a program that only appends and replaces files.
 const KNOWN_FEATURES: [&str; 3] = ["appendOnly", "invariants", CHECK_CONSTRAINTS];
-/// How properties begin that name conditions which a writer must check, and this one cannot.
+/// Prefix of properties with constraints that a writer must check; this one does not support them.
 const CONSTRAINT: &str = "delta.constraints.";
-/// How long versions before a checkpoint, and what is said of removed files, are kept: seven days, in milliseconds.
+/// Retention of versions before a checkpoint and of remove actions: seven days, in milliseconds.
 pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
-/// One line of a commit. What others write besides is not for us.
+/// One line of a commit. Other actions are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Action {
@@ -62,10 +62,10 @@ pub struct Action {
     meta_data: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     txn: Option<Txn>,
-    /// A file that belongs to the table from now on.
+    /// A file that is added to the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add: Option<Add>,
-    /// A file that does not any longer.
+    /// A file that is removed from the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remove: Option<Remove>,
 }
@@ -94,7 +94,7 @@ struct Txn {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Add {
-    /// Its name within the table's directory, as a URL writes it.
+    /// Its path within the table's directory, URL-encoded.
     pub path: String,
     /// The values of the partition columns, as text.
     pub partition_values: BTreeMap<String, Option<String>>,
@@ -102,26 +102,26 @@ pub struct Add {
     pub size: i64,
     /// When it was written, in milliseconds since the epoch.
     pub modification_time: i64,
-    /// Whether it brings rows that the table had not.
+    /// True if it adds rows that the table did not have.
     pub data_change: bool,
-    /// What is known of its columns, as JSON: numRecords, minValues, maxValues, nullCount.
+    /// Column statistics as JSON: numRecords, minValues, maxValues, nullCount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stats: Option<String>,
-    /// What else writers say of it, by name; see [`HASH_TAG`].
+    /// Tags by name; see [`HASH_TAG`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, Option<String>>>,
 }
 
-/// A data file that was taken out of a table.
+/// A data file that was removed from a table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Remove {
     /// See [`Add::path`].
     pub path: String,
-    /// When it was taken out, in milliseconds since the epoch.
+    /// When it was removed, in milliseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<i64>,
-    /// Whether rows went with it.
+    /// True if its rows were removed too.
     pub data_change: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     extended_file_metadata: Option<bool>,
@@ -132,19 +132,19 @@ pub struct Remove {
 }
 
 impl Add {
-    /// The hash of the file's bytes, as [`super::files::hash`] writes it; `None` for a file of an older version of this
-    /// program, or of another engine.
+    /// The hash of the file's bytes, see [`super::files::hash`]; `None` for a file of an older version of this program
+    /// or of another engine.
     pub fn hash(&self) -> Option<&str> {
         self.tags.as_ref()?.get(HASH_TAG)?.as_deref()
     }
 
-    /// How many bytes its rows take when they are decoded; `None` for a file of an older version of this program, or of
-    /// another engine.
+    /// The decoded size of its rows in bytes; `None` for a file of an older version of this program or of another
+    /// engine.
     pub fn decoded(&self) -> Option<u64> {
         self.tags.as_ref()?.get(DECODED_TAG)?.as_deref()?.parse().ok()
     }
 
-    /// The action that takes this file out again, without a change of rows.
+    /// The action that removes this file without removing rows.
     pub fn removed(&self, now_ms: i64) -> Action {
         let remove = Remove {
             path: self.path.clone(),
@@ -157,47 +157,46 @@ impl Add {
         Action { remove: Some(remove), ..Action::default() }
     }
 
-    /// The action that makes this file part of the table.
+    /// The action that adds this file.
     pub fn added(self) -> Action {
         Action { add: Some(self), ..Action::default() }
     }
 
-    /// Its name in the lake.
+    /// Its object name in the lake.
     pub fn object(&self, table: Table) -> String {
         let path = percent_encoding::percent_decode_str(&self.path).decode_utf8_lossy();
         format!("{}/{path}", table.name())
     }
 
-    /// What is known of its columns.
+    /// Its column statistics.
     pub fn stats(&self) -> Value {
         self.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok()).unwrap_or_default()
     }
 }
 
-/// How far a table has got.
+/// The newest known version of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The newest version.
+    /// The version.
     pub version: i64,
-    /// The last batch that is in it; 0 for none.
+    /// The last batch applied to the table; 0 for none.
     pub batch: u64,
-    /// What tells the commit of that version from another of the same number, which a lake that was put back to an
-    /// earlier state may get: the hash of its bytes; 0 for a version that is known from a checkpoint alone.
+    /// The hash of the commit's bytes, which differs if a lake restored to an earlier state reuses the version; 0 for a
+    /// version known only from a checkpoint.
     pub commit: u64,
-    /// The [`fingerprint`] of the columns that the table was found to have; 0 where not all are there, or none were looked
-    /// for.
+    /// The [`fingerprint`] of the table's columns when they were checked; 0 if columns are missing or were not checked.
     #[serde(default)]
     pub columns: u64,
 }
 
-/// A table at a version, whole.
+/// The full state of a table at a version.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// How far it has got.
+    /// The version.
     pub head: Head,
     /// Its files by path.
     pub files: BTreeMap<String, Add>,
-    /// What was taken out, by path.
+    /// Removed files by path.
     pub removed: BTreeMap<String, Remove>,
     /// The version of the checkpoint that was read; `None` without one.
     pub checkpoint: Option<i64>,
@@ -206,12 +205,12 @@ pub struct State {
     txns: BTreeMap<String, Txn>,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// It is the newest version, and the table has got so far.
+    /// Committed; the new head.
     Done(Head),
-    /// Somebody else was first; look again.
+    /// Another writer committed this version first; read the log again.
     Conflict,
 }
 
@@ -232,7 +231,7 @@ fn version_name(table: Table, version: i64) -> String {
     format!("{}/{version:020}.json", log(table))
 }
 
-/// Whether there is such a table.
+/// Returns true if the table exists.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -240,7 +239,7 @@ pub fn exists(objects: &Objects, table: Table) -> anyhow::Result<bool> {
     Ok(objects.has(&version_name(table, 0))? || last_checkpoint(objects, table)?.is_some())
 }
 
-/// Whether the version that a head speaks of is still the same.
+/// Returns true if the version of a head still has the same commit.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -249,7 +248,7 @@ pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<b
     Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
 
-/// Creates a table without rows for a lake of a format, unless it is there.
+/// Creates an empty table for a lake of a format, unless it exists.
 ///
 /// # Errors
 /// When the lake cannot be written.
@@ -262,7 +261,7 @@ pub fn create_table(objects: &Objects, table: Table, format: u32, now_ms: i64) -
     objects.create(&version_name(table, 0), lines(&actions)?).map(drop)
 }
 
-/// The actions that say what a table of a format is.
+/// The protocol and metadata actions of a table of a format.
 fn definition(table: Table, format: u32, now_ms: i64) -> [Action; 2] {
     let partitions: Vec<&str> = super::files::partition_column(table).into_iter().collect();
     let mut configuration = json!({"delta.logRetentionDuration": "interval 7 days"});
@@ -286,7 +285,7 @@ fn definition(table: Table, format: u32, now_ms: i64) -> [Action; 2] {
     ]
 }
 
-/// Columns as Delta writes them down; each has its meaning for a comment.
+/// Columns as Delta schema fields, with their meaning as the comment.
 fn fields(columns: &[Described]) -> Vec<Value> {
     columns
         .iter()
@@ -302,7 +301,7 @@ fn fields(columns: &[Described]) -> Vec<Value> {
         .collect()
 }
 
-/// A hash of the names and types of a table's columns, as this program has them.
+/// A hash of the names and types of a table's columns in this program.
 pub fn fingerprint(table: Table) -> u64 {
     let columns = table.columns();
     let named: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.kind)).collect();
@@ -312,12 +311,12 @@ pub fn fingerprint(table: Table) -> u64 {
 /// The [`Head::columns`] of a table with this metadata.
 ///
 /// # Errors
-/// When the table has a format that this program does not know, or conditions that it cannot check.
+/// When the table has an unknown format, or constraints that this program cannot check.
 fn known_columns(objects: &Objects, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
     let format = format_of(meta_data);
     if format > FORMAT {
         bail!(
-            "lake {objects}: table {} has format {format}; this version of alloclog knows {FORMAT}: use a newer one",
+            "lake {objects}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
             table.name()
         );
     }
@@ -328,7 +327,7 @@ fn known_columns(objects: &Objects, table: Table, meta_data: &Value) -> anyhow::
     Ok(if missing_fields(table, meta_data).is_empty() { fingerprint(table) } else { 0 })
 }
 
-/// The format of a lake that wrote this metadata.
+/// The lake format in a table's metadata.
 fn format_of(meta_data: &Value) -> u32 {
     meta_data["configuration"][FORMAT_PROPERTY].as_str().and_then(|format| format.parse().ok()).unwrap_or(1)
 }
@@ -358,7 +357,7 @@ fn info(operation: &str, now_ms: i64) -> Action {
     Action { commit_info: Some(info), ..Action::default() }
 }
 
-/// The action that says that a table has a batch.
+/// The transaction action that records an applied batch.
 fn entered(batch: u64, now_ms: i64) -> Action {
     let txn = Txn { app_id: APP_ID.to_owned(), version: batch as i64, last_updated: Some(now_ms) };
     Action { txn: Some(txn), ..Action::default() }
@@ -373,13 +372,14 @@ fn lines(actions: &[Action]) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How far a table has got, counted on from what was known before.
+/// The head of a table, starting from a known earlier head.
 ///
 /// # Errors
-/// When the log cannot be read, has a gap, or asks for more than we know.
+/// When the log cannot be read, has a gap, or requires an unsupported protocol.
 pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Result<Head> {
     let last = last_checkpoint(objects, table)?;
-    // What is older than a checkpoint may be gone, so what comes after it could not be told from nothing.
+    // Versions older than a checkpoint may have been removed, so a missing successor would not prove the end of the
+    // log.
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
     let (mut head, mut protocol, mut meta_data) = match (known, last) {
         (Some(known), _) => (known, None, None),
@@ -420,7 +420,7 @@ fn no_log(objects: &Objects, table: Table) -> Damaged {
     ))
 }
 
-/// A table, whole, at its newest version.
+/// The full state of a table at its newest version.
 ///
 /// # Errors
 /// As [`head`].
@@ -447,7 +447,7 @@ pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
     Ok(state)
 }
 
-/// Commits actions as the version after `head`, and writes a checkpoint when it is time.
+/// Commits actions as the version after `head`, and writes a checkpoint every [`CHECKPOINT_EVERY`] versions.
 ///
 /// # Errors
 /// When the lake cannot be written.
@@ -525,13 +525,13 @@ impl State {
         self.meta_data = action.meta_data.or(self.meta_data.take());
     }
 
-    /// The format of a lake that the table says it has.
+    /// The lake format of the table.
     pub fn format(&self) -> u32 {
         self.meta_data.as_ref().map_or(1, format_of)
     }
 
-    /// The action that gives a table the columns of this program that it lacks; `None` if it has them all. Rows that are
-    /// there already have null in them.
+    /// The action that adds missing columns of this program to a table; `None` if it has them all. Existing rows have
+    /// null in them.
     pub fn evolve(&self, table: Table) -> Option<Action> {
         let meta_data = self.meta_data.as_ref()?;
         let missing = missing_fields(table, meta_data);
@@ -545,10 +545,9 @@ impl State {
         Some(Action { meta_data: Some(meta_data), ..Action::default() })
     }
 
-    /// The actions that move a table to the format of this program: its columns, the property that names the format, and
-    /// writer version 3. A program of format 1 that is running already refuses that version at its next look, before it
-    /// rewrites files without the columns that it does not know. For readers nothing changes. Version 3 adds constraints,
-    /// and the table has none.
+    /// The actions that upgrade a table to the format of this program: its columns, the format property, and writer
+    /// version 3. A running program of format 1 refuses that version when it next reads the log, before it rewrites
+    /// files without the new columns. Readers are unaffected. Version 3 adds constraints, and the table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
             return self.evolve(table).into_iter().collect();
@@ -571,13 +570,13 @@ impl State {
         ]
     }
 
-    /// The actions that make this state; what was removed long ago is forgotten.
+    /// The actions of a checkpoint of this state, without removals older than [`KEPT_MS`].
     fn actions(&self, now_ms: i64) -> Vec<Action> {
         let recent = |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
         let protocol = self.protocol.clone().map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
         let meta = self.meta_data.clone().map(|meta| Action { meta_data: Some(meta), ..Action::default() });
         let txns = self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..Action::default() });
-        // In a checkpoint nothing changes.
+        // A checkpoint changes no data.
         let adds = self.files.values().map(|add| Add { data_change: false, ..add.clone() }.added());
         let removes = self.removed.values().filter(recent).map(|remove| Action {
             remove: Some(Remove { data_change: false, ..remove.clone() }),
@@ -599,15 +598,12 @@ fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) 
         } else {
             foreign.into_iter().collect::<Vec<_>>().join(", ")
         };
-        bail!(
-            "lake {objects}: table {} now needs a Delta protocol that this version does not know ({needs})",
-            table.name()
-        );
+        bail!("lake {objects}: table {} requires an unsupported Delta protocol ({needs})", table.name());
     }
     Ok(())
 }
 
-/// The actions of a version, and the hash of its bytes; `None` where there is none yet.
+/// The actions of a version and the hash of its bytes; `None` if the version does not exist yet.
 fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
     let name = version_name(table, version);
     let Some(bytes) = objects.get(&name)? else { return Ok(None) };
@@ -618,7 +614,7 @@ fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result
 
 fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
     let bytes = objects.get(&format!("{}/_last_checkpoint", log(table)))?;
-    // It is a hint, and written over in place by some: where it says nothing, the log itself does.
+    // `_last_checkpoint` is a hint, and some stores overwrite it in place: if it is unreadable, list the log.
     if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(Some(last));
     }
@@ -629,7 +625,8 @@ fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<Las
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// Where reading a log begins: at its last checkpoint; where that is lost, at an earlier one, or before version 0.
+/// The state where reading a log starts: the last checkpoint; if that is lost, an earlier one, or empty before version
+/// 0.
 fn base(objects: &Objects, table: Table, last: Option<LastCheckpoint>, columns: &[&str]) -> anyhow::Result<State> {
     let Some(last) = last else { return Ok(State::empty()) };
     let lost = match read_checkpoint(objects, table, &last, columns) {
@@ -646,10 +643,10 @@ fn base(objects: &Objects, table: Table, last: Option<LastCheckpoint>, columns: 
     if objects.has(&version_name(table, 0))? { Ok(State::empty()) } else { Err(lost) }
 }
 
-/// The version after the last one that was found, when it was written meanwhile.
+/// Reads the version after the last one found, in case it was just written.
 ///
 /// # Errors
-/// When the log cannot be read, and [`Damaged`] when it has later versions, but not this one.
+/// When the log cannot be read, and [`Damaged`] when it has later versions but not this one.
 fn after_the_last(objects: &Objects, table: Table, last: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
     let later = objects.names_after(&log(table), &version_name(table, last))?;
     if !later.iter().any(|name| version_of(name).is_some()) {
@@ -658,26 +655,26 @@ fn after_the_last(objects: &Objects, table: Table, last: i64) -> anyhow::Result<
     let next = read_version(objects, table, last + 1)?;
     if next.is_none() {
         bail!(Damaged(format!(
-            "lake {objects}: {} is missing, though later versions are there; run `alloclog lake check --repair`",
+            "lake {objects}: {} is missing, but later versions exist; run `alloclog lake check --repair`",
             version_name(table, last + 1)
         )));
     }
     Ok(next)
 }
 
-/// The version whose actions an object of a log holds.
+/// The version that a log object holds.
 fn version_of(name: &str) -> Option<i64> {
     let digits = name.rsplit('/').next()?.strip_suffix(".json")?;
     if digits.len() == 20 { digits.parse().ok() } else { None }
 }
 
-/// The versions of the checkpoints that are one file, in order.
+/// The versions of single-file checkpoints, ascending.
 fn checkpoints(objects: &Objects, table: Table) -> anyhow::Result<Vec<i64>> {
     let version = |name: &str| name.rsplit('/').next()?.strip_suffix(".checkpoint.parquet")?.parse().ok();
     Ok(objects.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
 }
 
-/// The names of a checkpoint's files.
+/// The object names of a checkpoint's files.
 fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<String> {
     let (log, version) = (log(table), last.version);
     match last.parts {
@@ -713,7 +710,7 @@ fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Actio
     Ok(serde_json::Deserializer::from_slice(&text.into_inner()).into_iter().collect::<Result<_, _>>()?)
 }
 
-/// Writes a checkpoint, so that the versions before it can go when they are old.
+/// Writes a checkpoint, so that older versions can be removed after [`KEPT_MS`].
 ///
 /// # Errors
 /// When the lake cannot be read or written.
@@ -721,7 +718,7 @@ pub fn checkpoint(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Resul
     write_checkpoint(objects, table, &state(objects, table)?, now_ms)
 }
 
-/// Writes what the table is now, so that nobody needs the versions before.
+/// Writes a checkpoint of this state.
 fn write_checkpoint(objects: &Objects, table: Table, state: &State, now_ms: i64) -> anyhow::Result<()> {
     let actions = state.actions(now_ms);
     let batch = action_batch(&actions)?;
@@ -748,7 +745,7 @@ fn action_batch(actions: &[Action]) -> anyhow::Result<RecordBatch> {
     Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
 }
 
-/// The columns of a checkpoint.
+/// The Parquet schema of a checkpoint.
 fn checkpoint_schema() -> Schema {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let long = |name: &str| Field::new(name, DataType::Int64, true);
@@ -805,11 +802,10 @@ fn checkpoint_schema() -> Schema {
     ])
 }
 
-/// Removes versions that lie before the last checkpoint and are older than [`KEPT_MS`] by the clock of the place. How
-/// many went.
+/// Removes versions before the last checkpoint that are older than [`KEPT_MS`] by the store's clock. Returns how many.
 ///
 /// # Errors
-/// When the log cannot be read, or the place forbids it.
+/// When the log cannot be read, or an object cannot be removed.
 pub fn clean_log(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<usize> {
     let Some(last) = last_checkpoint(objects, table)? else { return Ok(0) };
     let mut gone = 0;

@@ -1,4 +1,4 @@
-//! The data files of a lake: rows to Parquet, with what is known of each file's columns, and back.
+//! The data files of a lake: writes rows to Parquet with column statistics, and reads them back.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,25 +23,24 @@ use crate::store::parquet::{properties, with_a_place};
 use crate::tables::{Table, is_free_text};
 use crate::time;
 
-/// A file is closed when it is about this large.
+/// A file is closed at about this size.
 const FILE_BYTES: usize = 128 << 20;
-/// It is closed when it has so many rows, too: sightings take 0.2 bytes each, and all of a file is read at once.
+/// A file is also closed at this many rows: a sighting takes 0.2 bytes, and a file is read as a whole.
 const FILE_ROWS: u64 = 1_000_000;
-/// Bounds of texts shorter than this, in bytes, were not cut off: our files keep 64 bytes, other engines at least 16
+/// Text bounds shorter than this, in bytes, are not truncated: our files keep 64 bytes, other engines at least 16
 /// characters.
 const CUT_BOUND: usize = 16;
-/// A greatest value of texts: Spark, too, puts the greatest character where it cuts a text off.
+/// An upper bound of all texts; Spark, too, uses the greatest character where it truncates a text.
 const GREATEST_TEXT: &str = "\u{10FFFF}";
-/// As many files are written at a time; a first ingest may bring events of many days.
+/// How many files are written at a time; a first ingest may contain events of many days.
 const OPEN_FILES: usize = 64;
 
-/// The column by which a table's files are parted, if it is.
+/// The partition column of a table, if any.
 pub fn partition_column(table: Table) -> Option<&'static str> {
     (table == Table::TaskEvents).then_some("event_date")
 }
 
-/// The column that says when a row came about, in nanoseconds since the epoch: what files are told apart by, and how
-/// long a row is remembered.
+/// The column with a row's time, in nanoseconds since the epoch: it selects files, and how long the cache keeps a row.
 pub fn time_column(table: Table) -> Option<&'static str> {
     match table {
         Table::TaskEvents => Some("event_at_ns"),
@@ -61,11 +60,11 @@ pub fn times(table: Table, batch: &RecordBatch) -> Vec<Option<i64>> {
     }
 }
 
-/// Writes the rows of one table as new files of the lake. They belong to no table until somebody commits them.
+/// Writes rows of one table as new files of the lake. No table references them before a commit.
 pub struct Writer<'o> {
     objects: &'o Objects,
     table: Table,
-    /// The columns that stand in a file: all but the one that parts them.
+    /// The columns stored in a file: all except the partition column.
     schema: SchemaRef,
     now_ms: i64,
     open: BTreeMap<Option<i32>, Open>,
@@ -76,12 +75,12 @@ pub struct Writer<'o> {
 struct Open {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
-    /// Bytes of its rows in memory.
+    /// Decoded size of its rows in bytes.
     decoded: u64,
 }
 
 impl<'o> Writer<'o> {
-    /// Begins.
+    /// Creates a writer.
     pub fn new(objects: &'o Objects, table: Table, now_ms: i64) -> Writer<'o> {
         let none = Arc::new(Schema::empty());
         let mut writer = Writer { objects, table, schema: none, now_ms, open: BTreeMap::new(), written: Vec::new() };
@@ -89,7 +88,7 @@ impl<'o> Writer<'o> {
         writer
     }
 
-    /// Lets a writer without rows take other columns than those of the stored table: also those of a newer program.
+    /// Sets the columns of a writer without rows, to keep columns of a newer program.
     pub fn set_columns(&mut self, schema: &Schema) {
         let parted = partition_column(self.table);
         let fields = schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned();
@@ -176,7 +175,7 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Writes what is left: the files, in the order in which they were closed.
+    /// Closes the remaining files and returns all of them, in the order in which they were closed.
     ///
     /// # Errors
     /// When the lake cannot be written.
@@ -186,20 +185,20 @@ impl<'o> Writer<'o> {
     }
 }
 
-/// The hash by which a file's bytes are compared with those that were written: XXH3 of 128 bits, 32 hex digits.
+/// The hash of a file's bytes: 128-bit XXH3, 32 hex digits.
 pub fn hash(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
-/// The UTC day of a file of a table parted by days, in days since the epoch; `None` for the file of rows without one.
+/// The UTC day of a file of a table partitioned by day, in days since the epoch; `None` for rows without a day.
 pub fn day(add: &Add) -> Option<i32> {
     let text = add.partition_values.values().next()?.as_deref()?;
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// What a Delta log says of a file's columns, taken from the file's own statistics. Delta keeps milliseconds of a
-/// moment, so a least one is rounded down and a greatest one up.
+/// Delta column statistics from the Parquet statistics of a file. Delta keeps milliseconds of a timestamp, so minimums
+/// are rounded down and maximums up.
 fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     for (i, field) in schema.fields().iter().enumerate() {
@@ -208,7 +207,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         let Some(groups) = groups else { continue };
         let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
         nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
-        // A group without a value has no bounds, and is within any. One with values and without bounds leaves us none.
+        // A row group without values has no bounds and fits any. One with values but without bounds leaves the file
+        // without bounds.
         let bounds: Option<Vec<_>> = groups
             .iter()
             .zip(metadata.row_groups())
@@ -229,12 +229,12 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     }))
 }
 
-/// Statistics with bounds of free texts that tell nothing of them: the log and the batches outlive a file whose texts are
-/// masked anew. Without any bounds, delta-rs (1.6) would skip the file whatever text is asked for.
+/// Replaces the bounds of free texts by trivial ones: the log and the batches outlive a file whose texts are remasked.
+/// Without any bounds, delta-rs (1.6) would skip the file for every text filter.
 fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
-            // A greatest text may be greater only if it begins with that character, too.
+            // A text above this bound would have to begin with that character.
             values.retain(|column, value| !is_free_text(column) || value.as_str() <= Some(GREATEST_TEXT));
             values.iter_mut().filter(|(column, _)| is_free_text(column)).for_each(|(_, value)| *value = json!(bound));
         }
@@ -242,8 +242,8 @@ fn without_texts(mut stats: Value) -> Value {
     stats
 }
 
-/// The bounds of a column in a row group, as Delta writes them; `None` where no value has any. Bounds of text may be cut
-/// off; they hold all the same.
+/// The bounds of a column in a row group, as Delta writes them; `None` if no value has any. Text bounds may be
+/// truncated; they are still valid bounds.
 fn bounds_of(stats: &Statistics, kind: &DataType) -> Option<(Value, Value)> {
     match stats {
         Statistics::Int64(values) => {
@@ -282,12 +282,12 @@ fn moment(micros: i64, up: i64) -> Option<Value> {
     Some(json!(DateTime::from_timestamp_millis(millis)?.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()))
 }
 
-/// The least and greatest value of a column of whole numbers in a file; `None` when that is not known.
+/// The minimum and maximum of an integer column in a file; `None` if unknown.
 pub fn bounds(add: &Add, column: &str) -> Option<(i64, i64)> {
     bounds_in(&add.stats(), column)
 }
 
-/// The same where every row of the file has a value; `None` also when that is not known.
+/// Like [`bounds`], but `None` unless every row of the file has a value.
 pub fn bounds_of_all(add: &Add, column: &str) -> Option<(i64, i64)> {
     let stats = add.stats();
     bounds_in(&stats, column).filter(|_| stats["nullCount"][column].as_u64() == Some(0))
@@ -297,31 +297,31 @@ fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
 
-/// What is known of a file's columns, without free texts: the bounds in files of format 1 are texts.
+/// The statistics of a file without free texts: format 1 stored text bounds.
 pub fn stats_without_texts(add: &Add) -> Value {
     without_texts(add.stats())
 }
 
-/// The one text that a column has in all rows of a file; `None` when there are several, or that is not known.
+/// The text that a column has in every row of a file; `None` if there are several, or it is unknown.
 pub fn only_text(add: &Add, column: &str) -> Option<String> {
     let stats = add.stats();
     let (least, greatest) = (stats["minValues"][column].as_str()?, stats["maxValues"][column].as_str()?);
-    // A bound that was cut off is no value.
+    // A truncated bound is not a value.
     let is_whole = least == greatest && least.len() < CUT_BOUND && stats["nullCount"][column] == 0;
     is_whole.then(|| least.to_owned())
 }
 
-/// How many rows of a file have null in a column; `None` when that is not known.
+/// How many rows of a file have null in a column; `None` if unknown.
 pub fn null_count(add: &Add, column: &str) -> Option<u64> {
     add.stats()["nullCount"][column].as_u64()
 }
 
-/// How many rows a file has; `None` when that is not known.
+/// How many rows a file has; `None` if unknown.
 pub fn row_count(add: &Add) -> Option<u64> {
     add.stats()["numRecords"].as_u64()
 }
 
-/// Whether a file may hold rows whose time lies from `first` to `last`, or, where asked for, that have none.
+/// Returns true if a file may hold rows with a time from `first` to `last`, or with `without_time` rows without one.
 pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bool) -> bool {
     let Some(column) = time_column(table) else { return true };
     let stats = add.stats();
@@ -331,12 +331,12 @@ pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bo
     }
     match bounds_in(&stats, column) {
         Some((least, greatest)) => least <= last && greatest >= first,
-        // Nothing but rows without a time leaves no bounds, and so does a writer that keeps no statistics.
+        // No bounds: either all rows lack a time, or the writer kept no statistics.
         None => nulls.is_none() || nulls != stats["numRecords"].as_u64(),
     }
 }
 
-/// The rows of a file, some at a time, with the columns of the stored table, or those of them that are named.
+/// Reads the rows of a file in batches, with the columns of the stored table or the named ones.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -350,10 +350,10 @@ pub fn read(
     decode(objects, table, add, bytes::Bytes::from(objects.need(&add.object(table))?), columns, each)
 }
 
-/// The rows in the bytes of a file, as [`read`] gives them.
+/// Reads the rows from the bytes of a file, like [`read`].
 ///
 /// # Errors
-/// [`Damaged`] when the bytes are not what Parquet wants, and what `each` gives.
+/// [`Damaged`] when the bytes are not valid Parquet, and errors of `each`.
 pub fn decode(
     objects: &Objects,
     table: Table,
@@ -367,8 +367,8 @@ pub fn decode(
     decode_as(objects, table, add, bytes, &|_| Schema::new(fields.clone()), each)
 }
 
-/// The rows of a file with all columns: those of the stored table, and behind them those that a newer program has added,
-/// which whoever rewrites a file must keep.
+/// Reads the rows of a file with all columns: those of the stored table, then those added by a newer program, which a
+/// rewrite of the file must keep.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -382,13 +382,13 @@ pub fn read_whole(
     decode_as(objects, table, add, bytes, &|of_file| union(&table.schema(), of_file), each)
 }
 
-/// The fields of a schema, and behind them those that only the other has.
+/// The fields of a schema, then those that only the other schema has.
 fn union(schema: &Schema, other: &Schema) -> Schema {
     let is_new = |field: &&Arc<Field>| schema.field_with_name(field.name()).is_err();
     Schema::new(schema.fields().iter().chain(other.fields().iter().filter(is_new)).cloned().collect::<Vec<_>>())
 }
 
-/// Rows of several files as one batch; a column that only some have is null in the rows of the others.
+/// Concatenates rows of several files; a column that only some have is null in the rows of the others.
 ///
 /// # Errors
 /// When a column has different types in them.
@@ -414,7 +414,7 @@ fn decode_as(
     wanted: &dyn Fn(&Schema) -> Schema,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let damaged = || Damaged(format!("lake {objects}: {} cannot be read as Parquet", add.object(table)));
+    let damaged = || Damaged(format!("lake {objects}: cannot read {} as Parquet", add.object(table)));
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(damaged)?;
     let schema = Arc::new(wanted(builder.schema()));
     let mask =
@@ -425,18 +425,19 @@ fn decode_as(
     Ok(())
 }
 
-/// A column as our type. Moments are UTC, whether a file says so or not.
+/// Casts a column to our type. Timestamps are UTC, whether a file says so or not.
 fn retyped(column: &ArrayRef, kind: &DataType) -> anyhow::Result<ArrayRef> {
     if let DataType::Timestamp(unit, Some(_)) = kind {
         let naive = cast(column, &DataType::Timestamp(*unit, None))?;
-        let micros = naive.as_primitive_opt::<TimestampMicrosecondType>().context("a moment of another unit")?;
+        let micros =
+            naive.as_primitive_opt::<TimestampMicrosecondType>().context("a timestamp with an unexpected unit")?;
         return Ok(Arc::new(micros.clone().with_timezone("UTC")));
     }
     Ok(cast(column, kind)?)
 }
 
-/// A file's rows as the stored table has them: a column that came later is null, the day is what the file's name says,
-/// and a type is ours, whoever wrote the file.
+/// Converts a file's rows to the schema of the stored table: a column added later is null, the partition day comes from
+/// the file's name, and types are ours, whoever wrote the file.
 fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> anyhow::Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());

@@ -1,9 +1,10 @@
-//! The format of a lake, and how a lake of an older format is upgraded.
+//! The format of a lake, and the upgrade from an older one.
 //!
-//! The upgrade is a batch. A program of format 1 cannot parse it, so a writer that runs already stops at its number.
-//! Entering it evolves the schema of every table, creates the tables that the format adds, and marks each table, so that
-//! older programs refuse it. `lake.json` is last: once it names a format, every table has it. Killed anywhere, the next
-//! writer goes on. docs/design.md says which change needs a new format.
+//! The upgrade is a batch. A program of format 1 cannot parse it, so a running writer stops at its number. Applying it
+//! evolves the schema of every table, creates the tables that the format adds, and sets the format property of each
+//! table, so that older programs refuse it. `lake.json` is updated last: once it has the new format, every table has
+//! it. If the upgrade is killed anywhere, the next writer continues it. docs/design.md lists which changes need a new
+//! format.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use crate::tables::Table;
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 2;
 
-/// The format that a table came with. A lake of an older one has no such table until it is upgraded.
+/// The format that introduced a table. A lake of an older format lacks it until the upgrade.
 pub fn since(table: Table) -> u32 {
     match table {
         Table::TaskEvents
@@ -30,13 +31,13 @@ pub fn since(table: Table) -> u32 {
     }
 }
 
-/// The object of a batch that moves a lake to a new format: the batch, wrapped.
+/// The object of a batch that upgrades a lake: a wrapped batch.
 ///
-/// Programs from format 2 on refuse it by `needs_format`. A program of format 1 takes it for a batch whose `written_ms` is
-/// no number, and quotes that text when it stops.
+/// Programs from format 2 on refuse it by `needs_format`. A program of format 1 reads it as a batch whose `written_ms`
+/// is not a number, and quotes that text in its error.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Upgrade {
-    /// The format that the lake has from this batch on.
+    /// The format of the lake from this batch on.
     pub needs_format: u32,
     written_ms: String,
     /// The batch itself.
@@ -50,7 +51,7 @@ impl Upgrade {
     }
 }
 
-/// Refuses the object of a batch that needs a newer format.
+/// Refuses a batch object that needs a newer format.
 ///
 /// # Errors
 /// When it does.
@@ -62,7 +63,7 @@ pub(super) fn refuse_newer(bytes: &[u8]) -> anyhow::Result<()> {
     match serde_json::from_slice::<Needs>(bytes) {
         Ok(Needs { needs_format }) if needs_format > FORMAT => {
             bail!(
-                "the lake has format {needs_format} from here on; this version of alloclog knows {FORMAT}: use a newer one"
+                "the lake has format {needs_format} from this batch on; this alloclog supports formats up to {FORMAT}: use a newer one"
             )
         }
         _ => Ok(()),
@@ -70,7 +71,7 @@ pub(super) fn refuse_newer(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 impl Lake {
-    /// Upgrades a lake of an older format. Safe when several do so at once, and when any of them is killed.
+    /// Upgrades a lake of an older format. Safe to run concurrently, and to be killed.
     ///
     /// # Errors
     /// When the lake cannot be read or written.
@@ -80,7 +81,7 @@ impl Lake {
         }
         let mut heads = Heads::new();
         loop {
-            // Enters an upgrade that another has put.
+            // Applies an upgrade batch of another writer.
             let last = self.finish(&mut heads)?;
             self.look_for_gaps(last, &mut heads)?;
             if self.is_upgraded()? {
@@ -100,7 +101,7 @@ impl Lake {
         Ok(true)
     }
 
-    /// Adds the columns of this program that tables lack, so that other engines see them.
+    /// Adds missing columns of this program to the tables, so that other engines see them.
     ///
     /// # Errors
     /// When the lake cannot be read or written.

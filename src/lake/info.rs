@@ -1,45 +1,45 @@
-//! What a lake holds, from its logs alone.
+//! The content of a lake, from its logs alone.
 
 use serde::Serialize;
 
 use super::{Lake, files};
 use crate::tables::Table;
 
-/// What a table of a lake holds.
+/// The content of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableInfo {
     /// Its name.
     pub table: &'static str,
     /// The newest version of its Delta log.
     pub version: i64,
-    /// The last batch that is in it.
+    /// The last batch applied to it.
     pub batch: u64,
-    /// Its data files.
+    /// Number of data files.
     pub files: usize,
-    /// Their bytes.
+    /// Bytes of the data files.
     pub bytes: i64,
-    /// Its rows; null when a file does not say how many it has.
+    /// Number of rows; null if a file does not say.
     pub rows: Option<u64>,
-    /// The first and the last time of its rows, in nanoseconds since the epoch; null where no file says.
+    /// The earliest and latest time of its rows, in nanoseconds since the epoch; null if no file says.
     pub span_ns: Option<(i64, i64)>,
 }
 
-/// What a lake holds.
+/// The content of a lake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
-    /// What tells it from other lakes.
+    /// Its unique ID.
     pub id: String,
     /// Its tables.
     pub tables: Vec<TableInfo>,
-    /// Batches that were committed, those of vacuums included.
+    /// Committed batches, including those of vacuums.
     pub batches: u64,
     /// How many of them are not yet in every table.
     pub unfinished: usize,
-    /// When the last one was written by its writer's clock, in milliseconds since the epoch.
+    /// When the last batch was written by its writer's clock, in milliseconds since the epoch.
     pub last_written_ms: Option<i64>,
 }
 
-/// What a lake holds, from its logs alone.
+/// Reads the content of a lake from its logs alone.
 ///
 /// # Errors
 /// When they cannot be read.

@@ -1,4 +1,4 @@
-//! One ingest: rows that sources show, less those that the lake has, as one batch.
+//! One ingest: commits the rows of the sources that the lake does not have, as one batch.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -22,39 +22,39 @@ use crate::store::{Store, Writer, parquet};
 use crate::tables::{Shape, Table, identity};
 use crate::time::{self, HOUR};
 
-/// A batch's documents are numbered below this: `snapshot_id` is the batch's number times this, plus the document's.
+/// Upper limit of document numbers in a batch: `snapshot_id` is the batch number times this, plus the document number.
 pub const DOCUMENTS: i64 = 1_000_000;
-/// How many copies of what has been seen stay in the lake.
+/// How many copies of the cache stay in the lake.
 const COPIES: usize = 2;
-/// How the names of what lies beside the cache for a while begin; whoever is killed leaves it.
+/// Prefix of temporary files next to the cache; a killed process leaves them behind.
 const LEFTOVER: &str = ".ingest-";
-/// What is older than a day belongs to nobody.
+/// Age after which temporary files are removed: one day.
 const LEFT_FOR: Duration = Duration::from_secs(24 * 3_600);
-/// Where copies of what has been seen lie.
+/// Directory of the copies of the cache.
 const COPIES_BELOW: &str = "_alloclog/seen";
 
-/// Said with every error before the put of a batch.
+/// Context of every error before a batch is created.
 const NOTHING_COMMITTED: &str = "nothing was committed";
 
-/// The tables whose new rows the ledger counts, with the column that says how many.
+/// The tables whose new rows the ledger counts, with the column of the count.
 const COUNTED: [(Table, &str); 3] = [
     (Table::AllocationHistory, "new_allocations"),
     (Table::TaskStateHistory, "new_task_states"),
     (Table::TaskEvents, "new_task_events"),
 ];
 
-/// What became of an ingest.
+/// The result of an ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Added {
-    /// The batch that holds it; `None` when there was nothing new.
+    /// Its batch; `None` if nothing was new.
     pub batch: Option<u64>,
-    /// How many rows came to each table, by its name.
+    /// New rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Restarts that it showed and whose events it did not bring.
+    /// Restarts it revealed without delivering their events.
     pub lost: Lost,
 }
 
-/// The rows of a run that are not known to be in the lake, as they come in.
+/// Collects the rows of a run that are not known to be in the lake.
 pub struct Fresh<'s> {
     seen: &'s mut Seen,
     now: u32,
@@ -65,26 +65,26 @@ pub struct Fresh<'s> {
     ledger: Ledger,
 }
 
-/// Which documents get a row in the ledger.
+/// Which documents get a ledger row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ledger {
-    /// Every one that it does not know.
+    /// Every document that the ledger does not have.
     All,
-    /// Not those of an event stream that bring nothing new, of which a writer that follows a cluster beside another has
-    /// thousands a day.
+    /// All except event-stream documents without new rows; a second writer that follows the same cluster has thousands
+    /// of them a day.
     WithoutIdleStreams,
 }
 
 /// One document of the run.
 #[derive(Debug, Clone)]
 struct Document {
-    /// Whether the ledger did not know it.
+    /// True if the ledger did not have it.
     is_new: bool,
-    /// How many rows of each of [`COUNTED`] had been kept when it ended.
+    /// How many rows of each of [`COUNTED`] were kept when it ended.
     until: [u64; 3],
 }
 
-/// The rows of a run that has ended, put away until it is known which batch they are.
+/// The staged rows of a finished run, stored until its batch number is known.
 pub struct Kept {
     pub(super) store: Store,
     documents: Vec<Document>,
@@ -94,15 +94,15 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// With what the documents of the run show of a region's allocations, and when: the lake's rows tell which absences
-    /// follow from it.
+    /// Adds which allocations of a region the run's documents show, and when: together with the lake's rows that
+    /// determines absences.
     pub fn with_shown(self, region: &str, shown: Shown) -> Kept {
         Kept { region: region.to_owned(), shown, ..self }
     }
 }
 
 impl<'s> Fresh<'s> {
-    /// Begins, in a directory for what is not written yet.
+    /// Starts collecting, with a directory for staged rows.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -113,12 +113,12 @@ impl<'s> Fresh<'s> {
         Ok(Fresh { seen, now, store, writer, delivered: BTreeMap::new(), documents: Vec::new(), ledger })
     }
 
-    /// Takes rows in order of arrival, a document's row of the ledger after its other rows.
+    /// Takes rows in order of arrival, a document's ledger row after its other rows.
     ///
     /// # Errors
     /// When the directory cannot be written.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
-        // They follow from the rows of the lake, too, see [`Kept::with_shown`].
+        // Absences also depend on the lake's rows, see [`Kept::with_shown`].
         if table == Table::Absences {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl<'s> Fresh<'s> {
         self.writer.add(table, kept)
     }
 
-    /// Ends.
+    /// Ends collecting.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -164,11 +164,11 @@ fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
     Ok(filter_record_batch(batch, &BooleanArray::from(wanted.to_vec()))?)
 }
 
-/// Adds what is new to the lake, and to what has been seen. Ends when it is in every table.
+/// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
 ///
 /// # Errors
-/// When the lake cannot be read or written. Then it has all of it, or nothing, and the error says which: nothing was
-/// committed, the batch may have been committed, or it was. Running it again is safe in every case.
+/// When the lake cannot be read or written. The error says whether nothing was committed, the batch may have been
+/// committed, or it was. Running the ingest again is safe in every case.
 pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added> {
     begin(lake, seen, kept).context(NOTHING_COMMITTED)?;
     loop {
@@ -198,8 +198,8 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
             added.batch = Some(number);
             return Ok(added);
         }
-        // Another batch with this number was read: one that may have brought the same rows, or that of a vacuum, which has
-        // removed these files. Either way no table will name them.
+        // Another batch has this number: it may hold the same rows, or be a vacuum that removed these files. In both
+        // cases no table will reference them.
         for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
             let delete = |file: &delta::Add| lake.objects.delete(&file.object(table));
             files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
@@ -208,15 +208,15 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
     }
 }
 
-/// Takes what others brought into what has been seen, and looks up what that does not tell of.
+/// Adds the rows of other writers to the cache, and looks up rows that it does not cover.
 fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     if kept.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
     catch_up(lake, seen)?;
-    // A table that cannot be added to is found before the batch is put, which would have to be.
+    // Find a damaged table before the batch is created: every committed batch must be applied.
     lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
-    // Columns are there before the files that have them.
+    // Add columns before the files that have them.
     lake.evolve(&mut seen.about.heads)?;
     look_up(lake, seen, |table| parquet::read(&kept.store.path(table.name())))?;
     labels::look_up(lake, seen, kept)?;
@@ -226,7 +226,7 @@ fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
 type NewRows = Vec<(Table, u128, Option<i64>)>;
 type Files = BTreeMap<String, Vec<delta::Add>>;
 
-/// Writes the rows that are not in the lake as files of batch `number`: those of the run, and those that record absences.
+/// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
 fn write(
     lake: &Lake,
     seen: &mut Seen,
@@ -239,13 +239,13 @@ fn write(
     let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
     let mut restarts = Restarts::default();
     let mut counts = vec![[0i64; 3]; kept.documents.len()];
-    // The ledger last: it counts what the others got.
+    // The ledger is last: it counts the rows of the others.
     for table in super::ORDER {
         let mut writer = files::Writer::new(&lake.objects, table, super::now_ms());
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
         let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
         let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
-        // The rows of the run are distinct; one that records an absence may be a row of the run, too.
+        // Rows of the run are distinct, but an absence may also be a row of the run.
         let has_facts = facts.iter().any(|(other, _)| *other == table);
         let mut in_batch: HashSet<u128> = HashSet::new();
         for batch in parquet::read(&kept.store.path(table.name()))?.chain(of_table(facts, table)) {
@@ -294,8 +294,8 @@ fn write(
     Ok((tables, added, new, restarts))
 }
 
-/// For each row whether it is of a document in the ledger that is to have none there: frames of a stream that bring no
-/// row. `of_document` says which document a row of the ledger is, and is empty for other tables.
+/// For each ledger row, true if its document gets none: stream frames without new rows. `of_document` maps ledger rows
+/// to documents, and is empty for other tables.
 fn idle(batch: &RecordBatch, ledger: Ledger, of_document: &[usize], counts: &[[i64; 3]]) -> anyhow::Result<Vec<bool>> {
     if ledger == Ledger::All || of_document.is_empty() {
         return Ok(vec![false; batch.num_rows()]);
@@ -316,7 +316,7 @@ fn replace(batch: &RecordBatch, name: &str, column: ArrayRef) -> anyhow::Result<
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
-/// Rows whose snapshot_id is that of the lake; null for a document that brought rows though the ledger had it.
+/// Replaces `snapshot_id` by that of the lake; null for a document that has new rows although the ledger has it.
 fn numbered(batch: &RecordBatch, documents: &[Document], number: u64) -> anyhow::Result<RecordBatch> {
     let run = batch.column_by_name("snapshot_id").context("rows without snapshot_id")?.as_primitive::<Int64Type>();
     let of_lake = |id: Option<i64>| {
@@ -327,7 +327,7 @@ fn numbered(batch: &RecordBatch, documents: &[Document], number: u64) -> anyhow:
     replace(batch, "snapshot_id", Arc::new(ids))
 }
 
-/// Rows of the ledger as they stand in the lake; `of_document` says which document each is.
+/// Ledger rows as stored in the lake; `of_document` maps rows to documents.
 fn ledger(
     batch: &RecordBatch,
     of_document: &[usize],
@@ -347,7 +347,7 @@ fn ledger(
     replace(&batch, "ingested_at_ns", Arc::new(Int64Array::from(vec![now_ns; rows])))
 }
 
-/// Finishes what others began, and takes what they brought into what has been seen.
+/// Applies the batches of other writers, and adds their rows to the cache.
 fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     let last = lake.finish(&mut seen.about.heads)?;
     let now = seen::this_hour();
@@ -355,7 +355,7 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
         let number = seen.about.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
         if batch.rows_lost {
-            bail!("lake {} was repaired meanwhile, and rows of it were lost; run this again", lake.objects);
+            bail!("lake {} was repaired meanwhile and lost rows; run this again", lake.objects);
         }
         for table in super::ORDER {
             for file in batch.files(table) {
@@ -368,7 +368,7 @@ fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The batches of a table among those of several.
+/// The batches of one table among those of several.
 fn of_table<'b>(
     batches: &'b [(Table, RecordBatch)],
     table: Table,
@@ -376,8 +376,7 @@ fn of_table<'b>(
     batches.iter().filter(move |(other, _)| *other == table).map(|(_, batch)| Ok(batch.clone()))
 }
 
-/// Looks up in the tables those of the rows of each table that the cache cannot tell of, and adds what is found to the
-/// cache.
+/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache.
 fn look_up<B>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> anyhow::Result<B>) -> anyhow::Result<()>
 where
     B: Iterator<Item = Result<RecordBatch, ArrowError>>,
@@ -417,7 +416,7 @@ where
     Ok(())
 }
 
-/// Reads the rows that tell when allocations were last shown in the hours that a run is about, unless they are known.
+/// Reads when allocations were last shown in the hours of a run, unless the cache has it.
 fn look_at_hours(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     let hours = seen.presence.unknown_hours(&kept.shown);
     if !hours.is_empty() {
@@ -434,31 +433,31 @@ fn look_at_hours(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()
     Ok(())
 }
 
-/// Takes what a file tells of when allocations were last shown into what has been seen.
+/// Adds when a file's allocations were last shown to the cache.
 fn take_presence(lake: &Lake, seen: &mut Seen, table: Table, file: &delta::Add) -> anyhow::Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
     files::read(&lake.objects, table, file, Some(columns), &mut |batch| seen.presence.take(table, &batch))
 }
 
-/// What is remembered of a row of the lake.
+/// What the cache keeps of a row of the lake.
 struct Key<'r> {
     id: u128,
-    /// When it came about, in nanoseconds since the epoch.
+    /// Its time, in nanoseconds since the epoch.
     time: Option<i64>,
-    /// The counter in a task's state.
+    /// The Restarts counter in a task's state.
     counter: Option<Counter>,
-    /// The allocation whose version it is, and its region.
+    /// The allocation it is a version of, and its region.
     label: Option<(u128, &'r str)>,
 }
 
-/// Takes a row of the lake into what has been seen.
+/// Adds a row of the lake to the cache.
 fn take(seen: &mut Seen, table: Table, key: Key<'_>, now: u32) {
     seen.add(table, key.id, key.time, now);
     key.counter.into_iter().for_each(|(task, restarts)| seen.count(task, restarts, now));
     key.label.into_iter().for_each(|(allocation, region)| seen.label(allocation, region, key.time, now));
 }
 
-/// What is to be remembered of each row of a file.
+/// Calls `each` for each row of a file.
 fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn FnMut(Key<'_>)) -> anyhow::Result<()> {
     let is_hashed = files::null_count(file, identity::TEXT_HASH) == Some(0);
     let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(files::time_column(table)).collect();
@@ -475,11 +474,11 @@ fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn F
     })
 }
 
-/// A directory for the rows of a run, beside the cache if there is one. It goes when it is dropped; what runs that were
-/// killed have left goes now.
+/// Creates a directory for the rows of a run, next to the cache if there is one. It is removed when dropped; leftovers
+/// of killed runs are removed now.
 ///
 /// # Errors
-/// When none can be made.
+/// When it cannot be created.
 pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
     let beside = local.and_then(Path::parent).filter(|directory| fs::create_dir_all(directory).is_ok());
     let directory = beside.map_or_else(std::env::temp_dir, Path::to_owned);
@@ -488,15 +487,15 @@ pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
         let written = entry.metadata().and_then(|meta| meta.modified());
         let is_old = written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > LEFT_FOR));
         if is_left && is_old {
-            // Whoever may not remove it leaves it.
+            // Ignore failures: the files may belong to another user.
             let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
         }
     }
     let made = tempfile::Builder::new().prefix(LEFTOVER).tempdir_in(&directory);
-    made.or_else(|_| tempfile::tempdir()).context("no temporary directory can be made")
+    made.or_else(|_| tempfile::tempdir()).context("cannot create a temporary directory")
 }
 
-/// What has been seen of a lake: from this machine's file, else from the copy in the lake, else from its tables.
+/// Loads the cache of a lake: from this machine's file, else from the copy in the lake, else from its tables.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -517,14 +516,14 @@ fn remembered(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
     rebuild(lake)
 }
 
-/// What a file holds, if it speaks of this lake as it is, and what came since can still be read.
+/// Parses a cache file, if it belongs to this lake in its present state, and the batches since can still be read.
 fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
     let mut seen = Seen::from_bytes(bytes).ok()?;
     let is_ours = match seen.about.batch {
         0 => true,
         number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == seen.about.batch_id),
     };
-    // Only from a version that is still the same can be counted on.
+    // Only a version that still has the same commit is a valid start.
     for table in Table::ALL {
         let head = seen.about.heads.get(table.name()).copied();
         if !head.is_some_and(|head| delta::is_there(&lake.objects, table, head).unwrap_or(false)) {
@@ -534,7 +533,7 @@ fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
     (is_ours && catch_up(lake, &mut seen).is_ok()).then_some(seen)
 }
 
-/// Reads the rows of the last days from the tables.
+/// Builds a cache from the rows of the last days.
 fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     let mut heads = BTreeMap::new();
     let last = lake.finish(&mut heads)?;
@@ -547,7 +546,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     let horizon = |table| (table, now.saturating_sub(seen::remembered_hours(table)));
     let mut seen = Seen::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
-        // From the hour before the horizon on: what came about within it is known, too.
+        // From the hour before the horizon: rows within the horizon's hour are covered too.
         let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
         for file in lake.state(table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
@@ -565,8 +564,8 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     Ok(seen)
 }
 
-/// Keeps what has been seen for the next ingest: on this machine, and hourly in the lake. It is only a cache, so what
-/// cannot be kept is no failure; the text says what could not.
+/// Saves the cache for the next ingest: on this machine, and hourly in the lake. Failure is harmless; the returned text
+/// is a warning.
 pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<String> {
     let now = seen::this_hour();
     seen.forget(now);
@@ -589,5 +588,5 @@ pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<St
         file.persist(path)?;
         Ok(())
     };
-    copy().err().map(|error| format!("what has been seen could not be kept: {error:#}"))
+    copy().err().map(|error| format!("cannot save the deduplication cache: {error:#}"))
 }

@@ -1,7 +1,8 @@
 //! The label of an allocation: the region under which a lake has it.
 //!
-//! A region is what `--region` or NOMAD_REGION say, so two jobs may call one cluster differently, and every allocation would
-//! be there twice. An ingest therefore refuses to bring versions of an allocation that the lake has under another region.
+//! A region is what `--region` or NOMAD_REGION says, so two jobs may label one cluster differently, and every
+//! allocation would be stored twice. An ingest therefore refuses versions of an allocation that the lake has under
+//! another region.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -16,10 +17,10 @@ use super::{Lake, files, seen};
 use crate::store::parquet;
 use crate::tables::{Table, column};
 
-/// A hash for the allocation of each row.
+/// A hash of the allocation of each row.
 ///
 /// # Errors
-/// When the batch has no column of them.
+/// When the column is missing.
 pub fn allocations(batch: &RecordBatch) -> anyhow::Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id"], batch)?)
 }
@@ -32,13 +33,13 @@ fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArra
 /// The allocation and the region of each row.
 ///
 /// # Errors
-/// When the batch has no columns of them.
+/// When a column is missing.
 pub fn of(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
     let regions = text(batch, "region")?;
     Ok(allocations(batch)?.into_iter().enumerate().map(|(row, id)| (id, regions.value(row))).collect())
 }
 
-/// Notes the regions of what an ingest has brought.
+/// Adds the regions of an ingest's rows to the cache.
 ///
 /// # Errors
 /// When its rows cannot be read.
@@ -59,7 +60,7 @@ fn each_batch(kept: &Kept, each: &mut dyn FnMut(&RecordBatch) -> anyhow::Result<
     Ok(())
 }
 
-/// Looks up the regions of allocations that what has been seen does not tell of.
+/// Looks up the regions of allocations that the cache does not cover.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -73,7 +74,7 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> 
         let created = created.as_primitive::<Int64Type>();
         for (row, (allocation, region)) in of(batch)?.into_iter().enumerate() {
             let created = created.is_valid(row).then(|| created.value(row));
-            // All versions of an allocation come about after its creation.
+            // All versions of an allocation are later than its creation.
             if seen.regions(allocation).next().is_none() && !seen.would_know(Table::AllocationHistory, created) {
                 unsure.insert(allocation);
                 first = first.min(created.unwrap_or(i64::MIN));
@@ -89,7 +90,7 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> 
     }
     for file in lake.state(Table::AllocationHistory)?.files.into_values() {
         let may_hold = files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
-        // A file of one region that is theirs tells nothing against it.
+        // A file with only their region cannot contradict it.
         let is_theirs =
             files::only_text(&file, "region").is_some_and(|region| labels.len() == 1 && labels.contains(&region));
         if !may_hold || is_theirs {
@@ -109,7 +110,7 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Refuses versions of allocations that are known to be in the lake, and not under their region.
+/// Refuses versions of allocations that the lake has under another region.
 ///
 /// # Errors
 /// When there is one, or the rows of the ingest cannot be read.
@@ -137,7 +138,7 @@ pub struct Twice {
     pub regions: BTreeSet<String>,
     /// How many allocations are under all of them.
     pub allocations: usize,
-    /// The ID of one.
+    /// The ID of one of them.
     pub example: String,
 }
 
@@ -150,11 +151,13 @@ impl fmt::Display for Twice {
             "allocation_history has {allocations} allocations under the regions {regions}, such as {}",
             self.example
         )?;
-        f.write_str(": ingests labelled one cluster differently, and reports count these allocations once for each")
+        f.write_str(
+            ": ingests used several regions for one cluster, and reports count these allocations once per region",
+        )
     }
 }
 
-/// The allocations that a lake has under several regions.
+/// Finds allocations that a lake has under several regions.
 ///
 /// # Errors
 /// When the lake cannot be read.

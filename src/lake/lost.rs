@@ -1,8 +1,7 @@
-//! Restarts that an ingest shows to have happened without bringing their events: what an operator watches to know
-//! whether ingests run often enough.
+//! Restarts whose events an ingest did not deliver: tells an operator whether ingests run often enough.
 //!
-//! Nomad's Restarts counter of a task goes up once for each `Restarting` event. By how much it has gone up since the
-//! lake last knew it, less the `Restarting` events that came with it, is what was lost in between.
+//! Nomad's Restarts counter of a task increases by one per `Restarting` event. Its increase since the lake's last state
+//! of the task, minus the new `Restarting` events, is the number of lost ones.
 
 use std::collections::HashMap;
 
@@ -13,7 +12,7 @@ use arrow::datatypes::Int64Type;
 use super::seen::Seen;
 use crate::tables::{Table, column};
 
-/// What new rows of a lake tell of restarts.
+/// Restart counters and events in the new rows of a lake.
 #[derive(Debug, Default)]
 pub struct Restarts {
     /// When allocations were created, in nanoseconds since the epoch.
@@ -26,26 +25,25 @@ struct Task {
     allocation: u128,
     /// The largest counter.
     counter: Option<u32>,
-    /// Its `Restarting` events.
+    /// Number of `Restarting` events.
     events: u32,
-    /// Whether an event's time went through a float, so that it may be there already under its exact time.
+    /// True if an event's time is rounded, so that the lake may have the event under its exact time.
     is_rounded: bool,
 }
 
-/// What was lost.
+/// Lost restarts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Restarts whose events neither the lake nor the ingest has.
     pub restarts: u64,
-    /// Tasks of which that is not known: what the lake has of them is older than what is remembered, or events were
-    /// rounded.
+    /// Tasks whose number is unknown: the cache no longer has their last state, or event times were rounded.
     pub uncounted_tasks: u64,
 }
 
 /// A task and its Restarts counter.
 pub type Counter = (u128, u32);
 
-/// The counter in each of some rows of `task_state_history`; `None` for one without.
+/// The counter of each row of `task_state_history`; `None` for a row without one.
 ///
 /// # Errors
 /// When a column is missing.
@@ -55,7 +53,7 @@ pub fn counters(rows: &RecordBatch) -> anyhow::Result<Vec<Option<Counter>>> {
     Ok(tasks(rows)?.into_iter().zip(restarts).map(counter).collect())
 }
 
-/// Whose rows they are, as events are known: an allocation's ID says all.
+/// The task of each row, keyed like events: an allocation ID is unique.
 fn tasks(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id", "task"], rows)?)
 }
@@ -65,7 +63,7 @@ fn allocations(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
 }
 
 impl Restarts {
-    /// Takes rows that are new to the lake.
+    /// Adds rows that are new to the lake.
     ///
     /// # Errors
     /// When a column is missing.
@@ -107,16 +105,16 @@ impl Restarts {
         Ok(())
     }
 
-    /// What was lost, by what the lake is known to have had before.
+    /// The lost restarts, given the counters that the lake had before.
     ///
-    /// More events than the counter went up fill what was lost before, or their client lost its state: they make up for
-    /// no other task.
+    /// A task with more events than its counter increased delivers restarts lost earlier, or its client lost its state;
+    /// the surplus does not offset losses of other tasks.
     pub fn lost(&self, seen: &Seen) -> Lost {
         let mut lost = Lost::default();
         for (task, told) in &self.tasks {
             let Some(counter) = told.counter else { continue };
             let created = self.created.get(&told.allocation).copied();
-            // What was created within what is remembered would be known if the lake had it.
+            // The cache covers rows younger than its horizon, so a task created since then is new.
             let is_new = || seen.would_know(Table::TaskStateHistory, created);
             match seen.restarts(*task).or_else(|| is_new().then_some(0)) {
                 Some(before) if !told.is_rounded => {

@@ -1,8 +1,8 @@
-//! Bytes under names: a lake's directory, or its part of a bucket.
+//! Object storage: a lake's directory, or its prefix in a bucket.
 //!
-//! Everything that a lake promises rests on one thing that a place must be able to do: to create an object only if none
-//! of its name is there. A local file is written beside its place, synced, and given its name by a link that fails where
-//! one exists; buckets take `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or its like (Azure).
+//! Every guarantee of a lake rests on one operation: create an object only if its name does not exist. A local file is
+//! written under a temporary name, synced, and hard-linked to its name, which fails if the name exists; buckets use
+//! `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or Azure's equivalent.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -24,16 +24,16 @@ use tokio::runtime::Runtime;
 use super::Damaged;
 use crate::error::Usage;
 
-/// How the names of files begin that are being written; whoever is killed leaves one.
+/// Prefix of files that are being written; a killed process leaves them behind.
 const UNFINISHED: &str = ".alloclog-";
 
-/// How long is waited before each further try of a put whose answer is not known, in milliseconds.
+/// Delays before retries of a put whose result is unknown, in milliseconds.
 const AGAIN_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
 
-/// How many objects [`Objects::get_all`] asks for at a time.
+/// How many requests [`Objects::get_all`] sends at a time.
 const AT_A_TIME: usize = 32;
 
-/// The place where a lake lies.
+/// The storage of a lake.
 pub struct Objects {
     url: String,
     place: Place,
@@ -44,21 +44,21 @@ enum Place {
     Bucket { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Runtime },
 }
 
-/// What a place says of an object.
+/// An object's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its name within the place.
+    /// Its name within the lake.
     pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// When it was written by the clock of the place, in milliseconds since the epoch.
+    /// When it was written by the store's clock, in milliseconds since the epoch.
     pub written_ms: i64,
 }
 
-/// What became of [`Objects::create`].
+/// The result of [`Objects::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// The object has our bytes: from this put, or from an earlier attempt of it.
+    /// The object has our bytes: from this put, or from an earlier attempt.
     Ours,
     /// Another writer was first; these are its bytes.
     Taken(Vec<u8>),
@@ -70,14 +70,14 @@ impl fmt::Debug for Objects {
     }
 }
 
-/// The URL, which holds no credential.
+/// The URL, without credentials.
 impl fmt::Display for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
 }
 
-/// Whether a text names a place in a bucket.
+/// Returns true if a text is a bucket URL.
 pub fn is_bucket(text: &str) -> bool {
     ["s3://", "s3a://", "gs://", "az://", "azure://", "abfs://", "abfss://"]
         .iter()
@@ -85,20 +85,20 @@ pub fn is_bucket(text: &str) -> bool {
 }
 
 impl Objects {
-    /// The place that a text names: a directory, `file://`, `s3://`, `gs://` or `az://`. Credentials, endpoints and
-    /// the like come from each cloud's usual environment variables.
+    /// Opens the storage at a directory, `file://`, `s3://`, `gs://` or `az://`. Credentials, endpoints and the like
+    /// come from each cloud's usual environment variables.
     ///
     /// # Errors
-    /// When the text names no place that can be used.
+    /// When the text is not a valid location.
     pub fn at(text: &str) -> anyhow::Result<Objects> {
         if !is_bucket(text) {
             let directory = directory(text)?;
             let url = directory.to_string_lossy().into_owned();
             return Ok(Objects { url, place: Place::Directory(directory) });
         }
-        let url = url::Url::parse(text).map_err(|error| Usage(format!("{text:?} is no URL: {error}")))?;
+        let url = url::Url::parse(text).map_err(|error| Usage(format!("{text:?} is not a URL: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            let word = "no credentials belong into a lake's URL; they are read from the environment";
+            let word = "a lake's URL must not contain credentials; they are read from the environment";
             return Err(Usage(word.into()).into());
         }
         if url.fragment().is_some() {
@@ -110,7 +110,7 @@ impl Objects {
         Ok(Objects { url: text.trim_end_matches('/').to_owned(), place: Place::Bucket { store, prefix, runtime } })
     }
 
-    /// The directory, where it is one.
+    /// The local directory, if it is one.
     pub fn directory(&self) -> Option<&Path> {
         match &self.place {
             Place::Directory(directory) => Some(directory),
@@ -118,12 +118,12 @@ impl Objects {
         }
     }
 
-    /// The bytes of an object; `None` where there is none.
+    /// Reads an object; `None` if it does not exist.
     ///
     /// # Errors
-    /// When the place does not answer, or forbids it.
+    /// When the store does not answer, or denies access.
     pub fn get(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let cannot = || format!("lake {self}: {name} cannot be read");
+        let cannot = || format!("lake {self}: cannot read {name}");
         match &self.place {
             Place::Directory(directory) => match fs::read(directory.join(name)) {
                 Ok(bytes) => Ok(Some(bytes)),
@@ -141,10 +141,10 @@ impl Objects {
         }
     }
 
-    /// The bytes of many objects, in order, several requests at a time; `None` where there is none.
+    /// Reads many objects, in order, with several requests at a time; `None` for one that does not exist.
     ///
     /// # Errors
-    /// As [`Objects::get`], and what `each` gives.
+    /// As [`Objects::get`], and errors of `each`.
     pub fn get_all(
         &self,
         names: impl Iterator<Item = String>,
@@ -157,7 +157,7 @@ impl Objects {
             match async { store.get(&key(prefix, &name)).await?.bytes().await }.await {
                 Ok(bytes) => Ok(Some(bytes.to_vec())),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(error).with_context(|| format!("lake {self}: {name} cannot be read")),
+                Err(error) => Err(error).with_context(|| format!("lake {self}: cannot read {name}")),
             }
         };
         runtime.block_on(async {
@@ -169,20 +169,20 @@ impl Objects {
         })
     }
 
-    /// The bytes of an object that must be there.
+    /// Reads an object that must exist.
     ///
     /// # Errors
-    /// As [`Objects::get`], and [`Damaged`] when there is none.
+    /// As [`Objects::get`], and [`Damaged`] when it does not exist.
     pub fn need(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         self.get(name)?.ok_or_else(|| Damaged(format!("lake {self}: {name} is missing")).into())
     }
 
-    /// Whether there is an object of this name.
+    /// Returns true if an object exists.
     ///
     /// # Errors
     /// As [`Objects::get`].
     pub fn has(&self, name: &str) -> anyhow::Result<bool> {
-        let cannot = || format!("lake {self}: {name} cannot be looked at");
+        let cannot = || format!("lake {self}: cannot read {name}");
         match &self.place {
             Place::Directory(directory) => directory.join(name).try_exists().with_context(cannot),
             Place::Bucket { store, prefix, runtime } => match runtime.block_on(store.head(&key(prefix, name))) {
@@ -193,12 +193,12 @@ impl Objects {
         }
     }
 
-    /// Writes an object, over one of its name. It is there whole, and durably, when this returns.
+    /// Writes an object, replacing an existing one. It is complete and durable when this returns.
     ///
     /// # Errors
-    /// When the place cannot be written.
+    /// When the store cannot be written.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-        let cannot = || format!("lake {self}: {name} cannot be written");
+        let cannot = || format!("lake {self}: cannot write {name}");
         match &self.place {
             Place::Directory(directory) => {
                 let path = directory.join(name);
@@ -212,15 +212,15 @@ impl Objects {
         }
     }
 
-    /// Creates an object, unless one of its name is there, and says whose bytes are there now.
+    /// Creates an object unless its name exists, and returns whose bytes it has.
     ///
-    /// A store's refusal is not believed by itself. S3 answers 409 while another request for the name is under way, an
-    /// earlier attempt of this one among them, and 412 after an attempt that succeeded and whose answer was lost. So the
-    /// object is read, and where it is absent the put is repeated.
+    /// A refusal by the store is verified. S3 answers 409 while another request for the name is in progress, including
+    /// an earlier attempt of this one, and 412 after an attempt that succeeded but whose answer was lost. So the object
+    /// is read, and the put is repeated if it does not exist.
     ///
     /// # Errors
-    /// When the place cannot be written or read, or does not know conditional puts. Then the object may be there all the
-    /// same, now or later.
+    /// When the store cannot be written or read, or does not support conditional puts. The object may still exist, now
+    /// or later.
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<Created> {
         for wait in AGAIN_MS.into_iter().map(Some).chain([None]) {
             if self.create_once(name, &bytes)? {
@@ -232,17 +232,17 @@ impl Objects {
                 None => std::thread::sleep(Duration::from_millis(wait.unwrap_or_default())),
             }
         }
-        bail!("lake {self}: {name} cannot be created: the store refuses it, and has no object of that name")
+        bail!("lake {self}: cannot create {name}: the store refuses it, but has no object of that name")
     }
 
-    /// One conditional put: `false` when the place refuses it.
+    /// One conditional put; `false` if the store refuses it.
     fn create_once(&self, name: &str, bytes: &[u8]) -> anyhow::Result<bool> {
-        let cannot = || format!("lake {self}: {name} cannot be created");
+        let cannot = || format!("lake {self}: cannot create {name}");
         match &self.place {
             Place::Directory(directory) => {
                 let path = directory.join(name);
                 let file = beside(&path, bytes).with_context(cannot)?;
-                // A link fails where the name is taken, on every file system that has links at all.
+                // A hard link fails if the name exists, on every file system with links.
                 match fs::hard_link(file.path(), &path) {
                     Ok(()) => sync_parent(&path).map(|()| true).with_context(cannot),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -256,8 +256,8 @@ impl Objects {
                     runtime.block_on(store.put_opts(&key, payload.clone(), options))
                 };
                 let mut answer = put();
-                // The library does not repeat this when a connection breaks. The caller reads what is there, so it may be
-                // repeated.
+                // The library does not retry this when a connection breaks. Retrying is safe, because the caller
+                // verifies a refusal.
                 for wait in AGAIN_MS {
                     if !answer.as_ref().is_err_and(is_unclear) {
                         break;
@@ -282,12 +282,12 @@ impl Objects {
         }
     }
 
-    /// Removes an object; one that is gone already is no error.
+    /// Removes an object; a missing one is no error.
     ///
     /// # Errors
-    /// When the place forbids it.
+    /// When the store denies it.
     pub fn delete(&self, name: &str) -> anyhow::Result<()> {
-        let cannot = || format!("lake {self}: {name} cannot be removed");
+        let cannot = || format!("lake {self}: cannot remove {name}");
         match &self.place {
             Place::Directory(directory) => match fs::remove_file(directory.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(cannot),
@@ -303,9 +303,9 @@ impl Objects {
     /// The objects below a name, sorted by name.
     ///
     /// # Errors
-    /// When the place cannot be listed.
+    /// When the store cannot be listed.
     pub fn list(&self, below: &str) -> anyhow::Result<Vec<Object>> {
-        let cannot = || format!("lake {self}: {below} cannot be listed");
+        let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
         match &self.place {
             Place::Directory(directory) => {
@@ -326,12 +326,12 @@ impl Objects {
         Ok(found)
     }
 
-    /// The names of the objects directly below a name that come after another name, sorted.
+    /// The names of the objects directly below a name that sort after another name.
     ///
     /// # Errors
-    /// When the place cannot be listed.
+    /// When the store cannot be listed.
     pub fn names_after(&self, below: &str, after: &str) -> anyhow::Result<Vec<String>> {
-        let cannot = || format!("lake {self}: {below} cannot be listed");
+        let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
         match &self.place {
             Place::Directory(directory) => {
@@ -358,32 +358,32 @@ impl Objects {
         Ok(found)
     }
 
-    /// The time by the clock of the place, in milliseconds since the epoch, found by writing an object.
+    /// The time by the store's clock, in milliseconds since the epoch, found by writing an object.
     ///
     /// # Errors
-    /// When the place cannot be written.
+    /// When the store cannot be written.
     pub fn now_ms(&self) -> anyhow::Result<i64> {
         let name = format!("_alloclog/clock/{}", super::unique());
         self.put(&name, Vec::new())?;
         let written = self.list("_alloclog/clock")?.into_iter().find(|object| object.name == name);
         self.delete(&name)?;
-        Ok(written.with_context(|| format!("lake {self}: what was just written is not listed"))?.written_ms)
+        Ok(written.with_context(|| format!("lake {self}: an object that was just written is not listed"))?.written_ms)
     }
 }
 
-/// Whether an object is a file that somebody had begun to write.
+/// Returns true if an object is an unfinished temporary file.
 pub fn is_unfinished(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|file| file.starts_with(UNFINISHED))
 }
 
-/// Whether an error leaves open whether the object was put.
+/// Returns true if an error leaves open whether the object was put.
 fn is_unclear(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. })
 }
 
-/// The directory that a text names: a path as it is, or a `file://` URL of this host, in which `%20` is a space.
+/// The directory that a text names: a path, or a `file://` URL of this host, in which `%20` is a space.
 fn directory(text: &str) -> anyhow::Result<PathBuf> {
-    let wrong = |why: &str| Usage(format!("{text:?} names no lake: {why}"));
+    let wrong = |why: &str| Usage(format!("{text:?} is not the location of a lake: {why}"));
     let path = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
         let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -392,7 +392,7 @@ fn directory(text: &str) -> anyhow::Result<PathBuf> {
         let rest = text[5..].strip_prefix("//").unwrap_or_default();
         let is_absolute =
             rest.starts_with('/') || rest.get(..10).is_some_and(|host| host.eq_ignore_ascii_case("localhost/"));
-        // A host is another machine; a path without one must begin with a slash.
+        // A URL with a host names another machine; one without a host needs an absolute path.
         let path = url.to_file_path().ok().filter(|_| is_absolute);
         path.ok_or_else(|| wrong("write file:///DIRECTORY, with an absolute path and no host"))?
     } else if text.is_empty() || text.contains("://") {
@@ -401,7 +401,7 @@ fn directory(text: &str) -> anyhow::Result<PathBuf> {
     } else {
         PathBuf::from(text)
     };
-    // Without doubled and trailing slashes, so that the same directory has one name in messages and metrics.
+    // Normalize doubled and trailing slashes, so that a directory has one name in messages and metrics.
     Ok(path.components().collect())
 }
 
@@ -414,7 +414,7 @@ fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {
     Ok(match url.scheme() {
         "s3" | "s3a" => {
             let mut builder = AmazonS3Builder::from_env().with_url(url.as_str());
-            // An endpoint that is named with http:// is meant to be spoken to so.
+            // An endpoint given as http:// allows plain HTTP.
             let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
                 .iter()
                 .find_map(|name| std::env::var(name).ok());
@@ -428,7 +428,7 @@ fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {
     })
 }
 
-/// A file beside its place, with these bytes, on disk.
+/// Writes a temporary file next to its final path, synced to disk.
 fn beside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let directory = path.parent().unwrap_or(Path::new("."));
     make_directory(directory)?;
@@ -438,12 +438,12 @@ fn beside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// Others may read a lake, as far as the umask lets them: a temporary file is for its writer alone.
+/// Permissions of lake files: readable by others as far as the umask allows. Temporary files are private by default.
 fn shared() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }
 
-/// Makes a directory and those above it, and makes their names durable.
+/// Creates a directory and its parents, and syncs their parents' entries.
 fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.as_os_str().is_empty() || directory.is_dir() {
         return Ok(());
@@ -462,9 +462,8 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// Lists the files below a directory. Links are followed: a directory that is a link is listed like any other, and is
-/// itself no object. Skipped are links to nothing, and links to a directory that is in the lake, or that it is in: what is
-/// there has another name already.
+/// Lists the files below a directory. Links are followed: a linked directory is listed like any other. Skipped are
+/// dangling links, and links to a directory inside or above the lake, whose files have another name already.
 fn walk(root: &Path, directory: &Path, above: &mut Vec<(u64, u64)>, found: &mut Vec<Object>) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -481,7 +480,7 @@ fn walk(root: &Path, directory: &Path, above: &mut Vec<(u64, u64)>, found: &mut 
         let path = entry?.path();
         let meta = match fs::metadata(&path) {
             Ok(meta) => meta,
-            // It went while we looked, or is a link to nothing or to itself.
+            // Removed meanwhile, or a dangling or circular link.
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_link(&path) => continue,
             Err(error) => return Err(error),
         };
@@ -498,7 +497,7 @@ fn walk(root: &Path, directory: &Path, above: &mut Vec<(u64, u64)>, found: &mut 
     Ok(())
 }
 
-/// Returns true if a directory is neither in another one nor holds it, links resolved.
+/// Returns true if neither directory contains the other, links resolved.
 fn is_apart(root: &Path, path: &Path) -> io::Result<bool> {
     let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(path)?);
     Ok(!path.starts_with(&root) && !root.starts_with(&path))
@@ -508,14 +507,14 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
 }
 
-/// Refuses a place that ignores the condition of [`Objects::create`]: `name` is there already, with these bytes.
+/// Refuses a store that ignores the condition of [`Objects::create`]: `name` exists already, with these bytes.
 ///
 /// # Errors
-/// When it is written over.
+/// When it is overwritten.
 pub fn probe(objects: &Objects, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
     if objects.create_once(name, &bytes)? {
         bail!(
-            "lake {objects}: this store wrote over an object that was to be created only if absent (it ignores \
+            "lake {objects}: this store overwrote an object that was to be created only if absent (it ignores \
              If-None-Match), so two writers could destroy each other's work; use a store that honours it"
         );
     }

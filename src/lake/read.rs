@@ -1,4 +1,4 @@
-//! A lake as a source: the rows of its stored tables, from the files that may hold what is asked for.
+//! A lake as a source: reads rows of its stored tables from the files that may hold what is wanted.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,35 +13,35 @@ use crate::merge::Filter;
 use crate::tables::{Place, Table};
 use crate::time::{DAY, When};
 
-/// How far back what is looked at reaches, unless told otherwise.
+/// How far back a report reads by default.
 pub const USUAL_SPAN: i64 = 7 * DAY;
-/// Sightings are dated by the hour in which they lie.
+/// Sightings are dated by the start of their hour.
 const HOUR: i64 = DAY / 24;
 
-/// What of a lake is wanted.
+/// Which rows of a lake to read.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Only rows of this region.
     pub region: Option<String>,
-    /// Only allocations of this namespace, job and ID.
+    /// Only allocations that match.
     pub filter: Filter,
-    /// Only allocations that were seen, changed or had an event so long before the newest observation in the lake, in
-    /// nanoseconds, each with all of its rows; `None` for all.
+    /// Only allocations that were seen, changed or had an event within this time before the newest observation in the
+    /// lake, in nanoseconds, each with all of its rows; `None` for all.
     pub span: Option<i64>,
-    /// When they were seen before that, from here on; of no account without a span.
+    /// An earlier start, if given; ignored without a span.
     pub since: Option<When>,
 }
 
-/// What of a lake was read.
+/// What was read from a lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Data files that were read, and that there are.
+    /// Data files read, and data files in total.
     pub files: (usize, usize),
     /// The newest observation, in nanoseconds since the epoch.
     pub newest: Option<i64>,
-    /// From when on allocations were taken, in nanoseconds since the epoch; `None` for all.
+    /// The start of the selected time, in nanoseconds since the epoch; `None` for all.
     pub since: Option<i64>,
 }
 
@@ -51,15 +51,15 @@ fn of(files: &Files, table: Table) -> &[Add] {
     files.get(&table).map_or(&[], Vec::as_slice)
 }
 
-/// Which allocations are meant.
+/// The selected allocations.
 struct Chosen {
     /// `None` for all.
     allocations: Option<HashSet<Box<str>>>,
-    /// Nothing of them is older than this.
+    /// None of their rows is older than this.
     floor: i64,
 }
 
-/// Reads the rows of these tables that are wanted, and delivers them, the ledger's last.
+/// Reads the wanted rows of these tables and delivers them, the ledger last.
 ///
 /// # Errors
 /// When the lake cannot be read, or a batch cannot be delivered.
@@ -123,7 +123,7 @@ fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, fl
         .collect()
 }
 
-/// The newest observation that the ledger knows of, and that is trusted: not later than its ingest by more than an hour.
+/// The newest trusted observation in the ledger: at most an hour later than its ingest.
 fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
@@ -149,7 +149,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
     Ok(newest)
 }
 
-/// The allocations that are meant, and how far back they reach.
+/// Selects allocations, and finds how far back their rows reach.
 fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
     let is_filtered = wanted.filter.namespace.as_deref().is_some_and(|namespace| namespace != "*")
         || wanted.filter.job.is_some()
@@ -157,7 +157,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
     if since.is_none() && !is_filtered {
         return Ok(Chosen { allocations: None, floor: i64::MIN });
     }
-    // Those of which anything came about since then.
+    // Allocations with a row since then.
     let mut recent: HashSet<Box<str>> = HashSet::new();
     if let Some(since) = since {
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
@@ -180,7 +180,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
             }
         }
     }
-    // Newest first, until each has been found: what lies before is about others.
+    // Newest files first, until each allocation is found: older files are about others.
     let mut history = of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
@@ -210,7 +210,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
                     continue;
                 }
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
-                // A client's clock may be behind the server's.
+                // A client's clock may lag behind the server's.
                 chosen.floor = chosen.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
                 if let Some(allocations) = chosen.allocations.as_mut().filter(|allocations| !allocations.contains(id)) {
                     allocations.insert(id.into());

@@ -1,7 +1,7 @@
-//! Masking a lake anew: files with a free text that an older rule let through are rewritten.
+//! Remasking: rewrites files with free texts that the current rules mask and older ones did not.
 //!
-//! The old files stay until a vacuum. The logs and batches of format 1 also hold texts, the least and the greatest of each
-//! file. A log loses them with its old versions, behind a checkpoint that is written here; the batches are rewritten.
+//! The old files stay until a vacuum. The logs and batches of format 1 also hold texts: the minimum and maximum of each
+//! file. A log loses them with its old versions, after the checkpoint written here; the batches are rewritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,26 @@ use super::delta::{self, Add};
 use super::{Batch, Heads, Lake, Replacement, batch_name, files, now_ms, repair};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
-/// What was rewritten is put as a batch after so long at the latest, so that a kill loses no more work than that.
+/// Rewritten files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
 
-/// What was masked anew.
+/// The result of remasking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remasked {
     /// Texts that changed.
     pub texts: u64,
     /// Files that were rewritten.
     pub files: usize,
-    /// Batches that were rewritten, without the least and the greatest texts of their files.
+    /// Batches rewritten without the text bounds of their files.
     pub batches: usize,
 }
 
-/// Rewrites every file with a text that the rules of today mask otherwise. Identities stay, so ingests notice nothing. Safe
-/// beside ingests and compactions: a file that another has replaced meanwhile is left, and what replaced it is examined.
+/// Rewrites every file with a text that the current rules mask differently. Row identities do not change, so ingests
+/// are unaffected. Safe to run beside ingests and compactions: a file that another writer replaced is skipped, and its
+/// replacement is examined.
 ///
 /// # Errors
-/// When the lake cannot be read or written. What was rewritten until then stays.
+/// When the lake cannot be read or written. What was rewritten before persists.
 pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Remasked> {
     let mut done = Remasked::default();
     let mut heads = Heads::new();
@@ -50,7 +51,7 @@ pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Rem
     }
     for number in 1..=last {
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
-        // The batches from here on hold no texts, and each has the hash of the one before it.
+        // Batches from here on hold no texts, and each records the hash of the one before it.
         if batch.upgrades_to.is_some() || batch.before.is_some() {
             break;
         }
@@ -99,7 +100,7 @@ fn remask_table(
     }
 }
 
-/// Puts rewritten files as a batch. A file that another writer has replaced meanwhile is left.
+/// Commits rewritten files as a batch. A file that another writer replaced meanwhile is skipped.
 fn put(
     lake: &Lake,
     table: Table,
@@ -121,7 +122,7 @@ fn put(
     Ok(())
 }
 
-/// How many texts of a file the rules of today mask otherwise.
+/// How many texts of a file the current rules mask differently.
 fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Result<u64> {
     let columns: Vec<&str> = texts.iter().copied().chain([identity::TEXT_HASH]).collect();
     let mut changes = 0;
@@ -132,7 +133,7 @@ fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Resu
     Ok(changes)
 }
 
-/// Writes the rows of a file, masked anew, in their order.
+/// Writes the remasked rows of a file, in their order.
 fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
     let mut writer = files::Writer::new(&lake.objects, table, now_ms());
     let mut is_first = true;
@@ -143,11 +144,11 @@ fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
         let masked = remasked(table, &batch)?.map(|(masked, _)| masked);
         writer.add(masked.as_ref().unwrap_or(&batch))
     })?;
-    // The same rows: nothing for a reader that follows the changes of the table.
+    // `data_change: false`: no rows are added, so readers that follow changes skip these files.
     Ok(writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect())
 }
 
-/// A batch whose files say nothing of the texts in them; `None` if none of them did.
+/// A batch without text bounds of its files; `None` if it has none.
 fn without_texts(mut batch: Batch) -> Option<Batch> {
     let mut changes = false;
     for add in batch.tables.values_mut().flatten() {

@@ -1,4 +1,4 @@
-//! Taking out of a lake's tables what a check found: rows that are there twice, and files that are lost.
+//! Removes duplicate rows and lost files, as found by a check, from a lake's tables.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::delta::{Add, State};
 use super::{Batch, Heads, Lake, Replacement, files, now_ms};
 use crate::tables::Table;
 
-/// A replacement of files that takes longer gives up: a vacuum could take what was written for it for unneeded.
+/// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
-/// Takes rows that are there twice, and, where `mend` allows it, files that are lost, out of the tables.
+/// Removes duplicate rows and, if `mend` allows it, lost files from the tables.
 pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: Mend) -> anyhow::Result<()> {
     let started_ms = now_ms();
     let mut replaced = BTreeMap::new();
@@ -37,22 +37,22 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
             replaced.insert(table.name().to_owned(), of_table);
         }
     }
-    // An ingest that remembers rows that are lost would never add them again, though a source may still show them. It
-    // stops at this batch, and reads the tables anew.
+    // An ingest whose cache has lost rows would never add them again, although a source may still show them. It stops
+    // at this batch and rebuilds its cache.
     let batch = Batch { rows_lost: loses_rows, replaced, ..Batch::new(BTreeMap::new()) };
     if batch.replaced.is_empty() {
         return Ok(());
     }
-    // A program of format 1 would take no notice of it.
+    // A program of format 1 would ignore replacements.
     lake.upgrade()?;
     let replaced = put(lake, &batch, started_ms)?;
     if replaced.is_none_or(|replaced| replaced.values().flatten().any(|was_done| !was_done)) {
-        bail!("lake {}: tables changed while they were mended; try again", lake.objects);
+        bail!("lake {}: tables changed during the repair; try again", lake.objects);
     }
     Ok(())
 }
 
-/// A file without some of its rows.
+/// Rewrites a file without some of its rows.
 fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
     let mut writer = files::Writer::new(&lake.objects, table, now_ms());
     let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
@@ -67,17 +67,17 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result
         row += batch.num_rows() as u32;
         writer.add(&filter_record_batch(&batch, &wanted)?)
     })?;
-    // Rows of another program's file had come with a batch already.
+    // Rows duplicated by another program were also added by a batch.
     let rows_dropped = if add.hash().is_some() { rows.len() as u64 } else { 0 };
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }
 
-/// Puts a batch that replaces files, and brings it into the tables. For each table, and each of its replacements in order,
-/// whether it was done: not where another writer had replaced one of the files meanwhile. What was written for that is
-/// removed. `None` when it took too long; then nothing was replaced.
+/// Commits a batch that replaces files, and applies it. For each table and each of its replacements, in order, true if
+/// it was applied; it is skipped if another writer had replaced one of the files. The new files of skipped replacements
+/// are removed. `None` if it took too long; then nothing was replaced.
 ///
 /// # Errors
-/// When the lake cannot be read or written. Then all of it may have been done, or may be done by the next ingest.
+/// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.
 pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result<Option<BTreeMap<Table, Vec<bool>>>> {
     let mut heads = Heads::new();
     loop {
@@ -106,7 +106,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
             let was_done =
                 came.iter().all(|add| there.files.contains_key(&add.path) || there.removed.contains_key(&add.path))
                     && !gone.iter().any(|path| there.files.contains_key(path));
-            // A file that is in the table now stays, whatever happened.
+            // A file that is in the table now stays.
             if !was_done && !came.iter().any(|add| there.files.contains_key(&add.path)) {
                 remove(lake, table, std::slice::from_ref(replacement))?;
             }
@@ -117,7 +117,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
     Ok(Some(all))
 }
 
-/// Removes files that were written to take the place of others, and do not.
+/// Removes the new files of replacements that were not applied.
 fn remove(lake: &Lake, table: Table, replacements: &[Replacement]) -> anyhow::Result<()> {
     let mut added = replacements.iter().flat_map(|replacement| &replacement.added);
     added.try_for_each(|add| lake.objects.delete(&add.object(table)))

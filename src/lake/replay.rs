@@ -1,4 +1,4 @@
-//! What batches make of a table: its files, and how many rows they brought.
+//! Replays batches: the files a table should have, and how many rows the batches added.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,27 +11,27 @@ use crate::tables::Table;
 /// The files of a table by path.
 type Files = BTreeMap<String, Add>;
 
-/// What the batches say of a table.
+/// The expected state of a table according to the batches.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
-    /// The files that it should have, each with the number of the batch that decides on it.
+    /// The files that it should have, each with the number of the batch that added or changed it.
     pub files: BTreeMap<String, (Add, u64)>,
     /// The last batch that commits to it; 0 for none.
     pub batch: u64,
-    /// How many rows the batches brought, less those that were dropped; null when a file does not say how many it has, or
-    /// a program of format 1 dropped rows.
+    /// How many rows the batches added, minus dropped ones; null if a file does not say how many it has, or a program
+    /// of format 1 dropped rows.
     pub rows: Option<u64>,
-    /// Returns true if files were replaced that no batch had added: a program of format 1, or another engine, had merged
+    /// Returns true if files were replaced that no batch had added: a program of format 1 or another engine had merged
     /// files of the table.
     pub is_mixed: bool,
-    /// Returns true if a batch cannot be read, or is not the one that was put: what the batches say is not to be followed.
+    /// Returns true if a batch is unreadable or was changed: the batches must not be followed.
     pub is_incomplete: bool,
-    /// Hashes of the paths of files that were replaced.
+    /// Hashes of the paths of replaced files.
     gone: HashSet<u64>,
 }
 
 impl Expected {
-    /// Of a table without batches.
+    /// The state before the first batch.
     pub fn new() -> Expected {
         Expected { rows: Some(0), ..Expected::default() }
     }
@@ -41,8 +41,8 @@ impl Expected {
         self.gone.contains(&xxh3_64(path.as_bytes()))
     }
 
-    /// Takes the next batch in. One that is not in every table yet may be in this one: neither its files nor those that it
-    /// replaces must be there.
+    /// Applies the next batch. A batch that is not in every table yet may or may not be in this one, so neither its
+    /// files nor the files it replaces are required.
     pub fn apply(&mut self, table: Table, number: u64, batch: &Batch, is_finished: bool) {
         if is_finished && batch.rows_lost && batch.replaced.is_empty() {
             self.rows = None;
@@ -57,7 +57,7 @@ impl Expected {
             self.files.insert(add.path.clone(), (add.clone(), number));
         }
         for replacement in batch.replacements(table) {
-            // Where one of the files had been replaced before, nothing was replaced.
+            // If one of the files had been replaced before, nothing was replaced.
             if replacement.removed.iter().any(|path| self.is_gone(path)) {
                 continue;
             }
@@ -77,7 +77,7 @@ impl Expected {
     }
 }
 
-/// The replacements of a batch that are possible, with these files in the table.
+/// The replacements of a batch whose files are all in the table.
 fn possible<'b>(batch: &'b Batch, table: Table, there: &Files) -> Vec<&'b Replacement> {
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     let mut possible = Vec::new();
@@ -90,7 +90,7 @@ fn possible<'b>(batch: &'b Batch, table: Table, there: &Files) -> Vec<&'b Replac
     possible
 }
 
-/// The actions of a batch on a table that has these files.
+/// The Delta actions of a batch on a table that has these files.
 pub fn actions(batch: &Batch, table: Table, there: &Files, now_ms: i64) -> Vec<Action> {
     let mut actions: Vec<Action> = batch.files(table).iter().cloned().map(Add::added).collect();
     for replacement in possible(batch, table, there) {

@@ -1,10 +1,10 @@
-//! What a lake is known to hold: the identities of its rows, so that an ingest need not read the lake.
+//! The deduplication cache: the identities of a lake's rows, so that an ingest need not read the lake.
 //!
-//! It is a cache of the tables, kept on the ingesting machine and copied into the lake, and it knows what it does not
-//! know: of each table it holds every row that came about after its horizon, and of older ones those that were met of
-//! late. A row that it does not explain and that is not younger than the horizon must be looked up. Lost, damaged or
-//! outdated, it is made anew from the tables. With the states of tasks it knows the Restarts counter of each task, and with
-//! the versions of allocations the regions under which each allocation is.
+//! It is a cache of the tables, kept on the ingesting machine and copied into the lake. It keeps a horizon per table:
+//! every row newer than the horizon is in the cache, and so are older rows that recent ingests saw. A row that is
+//! neither cached nor newer than the horizon must be looked up in the tables. A lost, damaged or outdated cache is
+//! rebuilt from the tables. For task states it also holds the Restarts counter of each task, and for allocation
+//! versions the regions of each allocation.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -27,35 +27,35 @@ use crate::presence::Presence;
 use crate::tables::{Table, identity};
 use crate::time;
 
-/// Where a file says what it is.
+/// Key of the Parquet metadata entry that describes the cache.
 const FORMAT_KEY: &str = "alloclog.seen";
-/// Raised with what is written here, and with [`identity::VERSION`]: a cache of another format is rebuilt.
+/// Raised with every change of the cache file and with [`identity::VERSION`]: a cache of another format is rebuilt.
 const FORMAT: u32 = 3 + identity::VERSION;
 const HOUR_NS: i64 = 3_600_000_000_000;
-/// Bytes of the checksum behind the file.
+/// Bytes of the checksum at the end of the file.
 const CHECKSUM: usize = 16;
-/// Bytes of a length.
+/// Bytes of the length before the checksum.
 const LENGTH: usize = 8;
 /// Rows of a page of the file, and of a batch in memory.
 const PAGE: usize = 64 << 10;
 
-/// What is known of a lake up to a batch.
+/// The cached content of a lake up to a batch.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// What holds for all tables.
+    /// Metadata of all tables.
     pub about: About,
     tables: BTreeMap<Table, Rows>,
     counters: Known<Counter>,
     /// By allocation, see [`super::labels`].
     labels: Known<Label>,
-    /// When allocations were last shown, within the hours that ingests were about of late.
+    /// When allocations were last shown, within the hours of recent ingests.
     pub presence: Presence,
 }
 
-/// What is known, by a hash that nothing else has.
+/// A map keyed by 128-bit hashes.
 type Known<V> = HashMap<u128, V, BuildHasherDefault<Ready>>;
 
-/// Hashes that are hashes already.
+/// Hasher for keys that are already hashes.
 #[derive(Debug, Default, Clone, Copy)]
 struct Ready(u64);
 
@@ -66,46 +66,46 @@ impl Hasher for Ready {
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }
-    /// Nothing else is hashed.
+    /// Only u128 keys are hashed.
     fn write(&mut self, _: &[u8]) {}
 }
 
-/// Up to where it is known, and when it was last copied.
+/// The position of the cache in the lake's history, and its last copy.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     format: u32,
-    /// The last batch whose rows are among those known; 0 for none.
+    /// The last batch whose rows are cached; 0 for none.
     pub batch: u64,
-    /// The ID of that batch: a lake that was put back to an earlier state gives the number to another.
+    /// The ID of that batch: a lake restored to an earlier state gives the number to another batch.
     pub batch_id: String,
-    /// How far each table had got, by name.
+    /// The head of each table, by name.
     pub heads: BTreeMap<String, Head>,
-    /// When it was last copied into the lake, in hours since the epoch.
+    /// When the cache was last copied into the lake, in hours since the epoch.
     pub copied_hour: u32,
-    /// By table name, the hour up to which rows may be unknown; a table without one is known whole.
+    /// By table name, the hour up to which rows may be missing; a table without an entry is cached completely.
     horizons: BTreeMap<String, u32>,
     /// The regions of allocations, by number.
     #[serde(default)]
     regions: Vec<String>,
 }
 
-/// A table's rows by their identity.
+/// The rows of a table by identity.
 #[derive(Debug, Default, Clone)]
 struct Rows {
     horizon: Option<u32>,
     met: Known<Mark>,
 }
 
-/// What is remembered of a row: hours since the epoch.
+/// Times of a row, in hours since the epoch.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    /// The hour that begins after it came about; 0 when that is not known.
+    /// The hour after the row's time; 0 if unknown.
     came_about: u32,
-    /// When it was last met.
+    /// When an ingest last saw it.
     met: u32,
 }
 
-/// A row of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
+/// A record of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
 struct Record {
     table: Table,
     id: u128,
@@ -114,21 +114,21 @@ struct Record {
     regions: Option<u64>,
 }
 
-/// What is remembered of an allocation.
+/// What is cached of an allocation.
 #[derive(Debug, Clone, Copy)]
 struct Label {
-    /// A bit for each region under which it is; the last bit stands for every region from the 64th on.
+    /// A bit per region of the allocation; the last bit covers every region from the 64th on.
     regions: u64,
-    /// Of its versions, the newest.
+    /// The times of its newest version.
     mark: Mark,
 }
 
-/// What is remembered of a task.
+/// What is cached of a task.
 #[derive(Debug, Clone, Copy)]
 struct Counter {
     /// The largest Restarts counter of its states.
     restarts: u32,
-    /// When it was last met, in hours since the epoch.
+    /// When an ingest last saw it, in hours since the epoch.
     met: u32,
 }
 
@@ -137,35 +137,35 @@ fn bit(number: usize) -> u64 {
     1 << number.min(63)
 }
 
-/// The hour that begins after a moment.
+/// The first full hour after a time.
 fn hour_after(ns: Option<i64>) -> u32 {
     ns.map_or(0, |ns| u32::try_from(ns.div_euclid(HOUR_NS) + 1).unwrap_or(0))
 }
 
-/// The hour that it is by this machine's clock.
+/// The current hour by this machine's clock.
 pub fn this_hour() -> u32 {
     u32::try_from(time::now() / HOUR_NS).unwrap_or(0)
 }
 
-/// For how many hours a row is remembered after it was last met. One of sightings is only met within its hour.
+/// For how many hours a row stays cached after an ingest last saw it. Sightings recur only within their hour.
 pub fn remembered_hours(table: Table) -> u32 {
     if table == Table::Sightings { 3 } else { 72 }
 }
 
 impl Seen {
-    /// Of a lake of which only rows after these hours are known.
+    /// An empty cache that covers rows after these hours.
     pub fn after(horizons: impl IntoIterator<Item = (Table, u32)>) -> Seen {
         let with = |(table, hour)| (table, Rows { horizon: Some(hour), met: HashMap::default() });
         Seen { tables: horizons.into_iter().map(with).collect(), ..Seen::default() }
     }
 
-    /// Whether a row is known; if it is, it has been met now.
+    /// Returns true if a row is cached, and marks it as seen now.
     pub fn meet(&mut self, table: Table, row: u128, now: u32) -> bool {
         let mark = self.tables.get_mut(&table).and_then(|rows| rows.met.get_mut(&row));
         mark.map(|mark| mark.met = now).is_some()
     }
 
-    /// Whether a row that is not known cannot be in the lake, by when it came about.
+    /// Returns true if an uncached row with this time cannot be in the lake, because it is newer than the horizon.
     pub fn would_know(&self, table: Table, ns: Option<i64>) -> bool {
         let horizon = self.tables.get(&table).and_then(|rows| rows.horizon);
         horizon.is_none_or(|horizon| hour_after(ns) > horizon)
@@ -177,19 +177,19 @@ impl Seen {
         self.tables.entry(table).or_default().met.insert(row, mark);
     }
 
-    /// The largest Restarts counter of a task; `None` when none is known.
+    /// The largest known Restarts counter of a task; `None` if unknown.
     pub fn restarts(&self, task: u128) -> Option<u32> {
         self.counters.get(&task).map(|counter| counter.restarts)
     }
 
-    /// Adds a Restarts counter of a task, whose state has been met now.
+    /// Adds a Restarts counter of a task, seen now.
     pub fn count(&mut self, task: u128, restarts: u32, now: u32) {
         let counter = self.counters.entry(task).or_insert(Counter { restarts, met: now });
         counter.restarts = counter.restarts.max(restarts);
         counter.met = counter.met.max(now);
     }
 
-    /// Notes that an allocation is under a region, by a version of it that came about then.
+    /// Records that an allocation has a region, by a version of it with this time.
     pub fn label(&mut self, allocation: u128, region: &str, ns: Option<i64>, now: u32) {
         let number = self.region(region).unwrap_or_else(|| {
             self.about.regions.push(region.to_owned());
@@ -202,14 +202,14 @@ impl Seen {
         label.mark.met = label.mark.met.max(now);
     }
 
-    /// Notes that a version of an allocation was met now.
+    /// Marks an allocation as seen now.
     pub fn meet_allocation(&mut self, allocation: u128, now: u32) {
         if let Some(label) = self.labels.get_mut(&allocation) {
             label.mark.met = now;
         }
     }
 
-    /// The regions under which an allocation is; none when that is not known.
+    /// The known regions of an allocation; empty if unknown.
     pub fn regions(&self, allocation: u128) -> impl Iterator<Item = &str> {
         let regions = self.labels.get(&allocation).map_or(0, |label| label.regions);
         let all = self.about.regions.iter().enumerate();
@@ -220,7 +220,7 @@ impl Seen {
         self.about.regions.iter().position(|other| other == region)
     }
 
-    /// Forgets what came about long ago and was not met of late.
+    /// Drops old rows that recent ingests did not see.
     pub fn forget(&mut self, now: u32) {
         for (table, rows) in &mut self.tables {
             let until = now.saturating_sub(remembered_hours(*table));
@@ -238,14 +238,14 @@ impl Seen {
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.met > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
-        // As long as the version itself: an allocation that is not remembered is then new, or older than the horizon.
+        // As long as the version itself: an allocation that is not cached is then new, or older than the horizon.
         self.labels.retain(|_, label| label.mark.came_about > until || label.mark.met > until);
     }
 
-    /// The file that holds it: Parquet, behind it compressed JSON of what is known of presence, its length, and a checksum.
+    /// The cache file: Parquet, followed by compressed JSON of the presence data, its length, and a checksum.
     ///
     /// # Errors
-    /// Never, but for a fault of ours.
+    /// Only through a bug.
     pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
         let mut about = self.about.clone();
         about.format = FORMAT;
@@ -257,14 +257,14 @@ impl Seen {
                 Field::new("row", DataType::FixedSizeBinary(16), false),
                 Field::new("came_about", DataType::UInt32, false),
                 Field::new("met", DataType::UInt32, false),
-                // Of a task; of a row there is none.
+                // Tasks only.
                 Field::new("restarts", DataType::UInt32, true),
-                // Of an allocation.
+                // Allocations only.
                 Field::new("regions", DataType::UInt64, true),
             ],
             std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&about)?)]),
         ));
-        // Identities are as good as random: only the small columns get smaller.
+        // Identities are random and do not compress: only the small columns are compressed.
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_dictionary_enabled(false)
@@ -303,13 +303,13 @@ impl Seen {
         let presence = zstd::encode_all(serde_json::to_vec(&self.presence)?.as_slice(), 1)?;
         bytes.extend_from_slice(&presence);
         bytes.extend_from_slice(&(presence.len() as u64).to_le_bytes());
-        // A flipped bit in an identity would make a known row a new one.
+        // A flipped bit in an identity would make a known row look new.
         let checksum = xxh3_128(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
-    /// All that is known: rows, tasks and allocations.
+    /// All records: rows, tasks and allocations.
     fn records(&self) -> impl Iterator<Item = Record> {
         let of_rows = self.tables.iter().flat_map(|(table, rows)| {
             rows.met.iter().map(|(id, mark)| Record {
@@ -337,20 +337,20 @@ impl Seen {
         of_rows.chain(self.counters.iter().map(of_task)).chain(self.labels.iter().map(of_allocation))
     }
 
-    /// What a file holds.
+    /// Parses a cache file.
     ///
     /// # Errors
     /// When it is damaged, or of another version.
     pub fn from_bytes(mut bytes: Vec<u8>) -> anyhow::Result<Seen> {
-        let rest = bytes.len().checked_sub(CHECKSUM).context("it breaks off")?;
+        let rest = bytes.len().checked_sub(CHECKSUM).context("it is truncated")?;
         let checksum = bytes.split_off(rest);
         ensure!(xxh3_128(&bytes).to_le_bytes().as_slice() == checksum.as_slice(), "it is damaged");
-        let rest = bytes.len().checked_sub(LENGTH).context("it breaks off")?;
+        let rest = bytes.len().checked_sub(LENGTH).context("it is truncated")?;
         let length = u64::from_le_bytes(bytes.split_off(rest).as_slice().try_into()?);
-        let rest = bytes.len().checked_sub(usize::try_from(length)?).context("it breaks off")?;
+        let rest = bytes.len().checked_sub(usize::try_from(length)?).context("it is truncated")?;
         let presence = zstd::decode_all(bytes.split_off(rest).as_slice())?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
-        let about = builder.schema().metadata().get(FORMAT_KEY).context("it does not say what it is")?;
+        let about = builder.schema().metadata().get(FORMAT_KEY).context("it has no format")?;
         let about: About = serde_json::from_str(about)?;
         ensure!(about.format == FORMAT, "it is of format {}", about.format);
         let mut tables: BTreeMap<Table, Rows> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Documents in the ledger whose time is not trusted: they claim to have been observed long after they were ingested.
+//! Documents in the ledger with untrusted times: they claim to have been observed long after they were ingested.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -7,10 +7,10 @@ use super::{Lake, files};
 use crate::tables::Table;
 use crate::time::{self, HOUR};
 
-/// So many documents are named one by one.
+/// How many documents are listed one by one.
 const NAMED: usize = 10;
 
-/// Says which documents claim a time more than an hour after their ingest. Views ignore them and what they date.
+/// Lists the documents that claim a time more than an hour after their ingest. Views ignore them and what they date.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -18,7 +18,7 @@ pub fn untrusted(lake: &Lake) -> anyhow::Result<Vec<String>> {
     let mut found: Vec<(i64, i64, String)> = Vec::new();
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
     for file in lake.state(Table::Snapshots)?.files.into_values() {
-        // Where the bounds of the file rule it out, it need not be read.
+        // Skip files whose bounds rule it out.
         let ingested = files::bounds(&file, "ingested_at_ns").map(|(first, _)| first);
         let observed = files::bounds(&file, "observed_at_ns").map(|(_, last)| last);
         if ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR) {

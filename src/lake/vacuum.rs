@@ -1,4 +1,4 @@
-//! Removing the objects of a lake that no table needs any longer.
+//! Vacuum: removes the objects of a lake that no table references any longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ use super::replay::Expected;
 use super::{Batch, Damaged, Heads, Lake, now_ms};
 use crate::tables::Table;
 
-/// A batch counts as put after a file unless it is so much older.
+/// A batch counts as created after a file unless it is older by more than this.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
-/// Removes objects that belong to nothing and were written longer ago than `older_than_ms`, by the clock of the place,
-/// and gives them; with `dry_run` it only gives them.
+/// Removes unreferenced objects older than `older_than_ms` by the store's clock, and returns them; with `dry_run` it
+/// only returns them.
 ///
-/// Before anything goes, what is to go is put as a batch. A writer that slept while its files were taken for nobody's
-/// finds its number gone, and writes anew.
+/// Before removing anything, it commits the list as a batch. A suspended writer whose files were taken for unreferenced
+/// then finds its batch number taken, and writes its files again.
 ///
 /// # Errors
 /// When the lake cannot be read or written.
@@ -45,7 +45,8 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
 
 fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
     let mut unneeded = Vec::new();
-    // Listed first: what comes to the tables meanwhile was not there, and what goes from them is not yet old.
+    // List objects first: files added to the tables meanwhile are not listed, and files removed from them are too
+    // young.
     let mut listed = BTreeMap::new();
     for table in Table::ALL {
         listed.insert(table, lake.objects.list(table.name())?);
@@ -79,8 +80,8 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
     Ok(unneeded)
 }
 
-/// Refuses to remove a file that a batch added, that no batch replaced, and that a log does not name all the same: the log
-/// is damaged, and a repair needs the file. Only the batches since the oldest of these files are read.
+/// Refuses to remove a file that a batch added and no batch replaced, but that the log does not list: the log is
+/// damaged, and a repair needs the file. Reads only the batches since the oldest of these files.
 fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
@@ -94,7 +95,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
             continue;
         }
         let state = lake.state(table)?;
-        // Another engine takes files out of a table without a batch, and so did programs of format 1.
+        // Another engine removes files from a table without a batch; so did programs of format 1.
         if state.files.values().any(|add| add.hash().is_none()) {
             continue;
         }
@@ -107,7 +108,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
     let Some(oldest) = unneeded.iter().filter(|one| is_suspect(&one.name)).map(|one| one.written_ms).min() else {
         return Ok(());
     };
-    // A batch is put after its files; in a lake that was copied, the times may be those of the copy.
+    // A batch is written after its files; in a copied lake, the times may be those of the copy.
     let batches = lake.objects.list("_alloclog/batches")?;
     let names: Vec<String> =
         batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
@@ -127,7 +128,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
             let name = add.object(*table);
             if suspects[table].contains(name.as_str()) {
                 bail!(Damaged(format!(
-                    "lake {}: the log of {} does not name {name}, which a batch added: nothing was removed; run \
+                    "lake {}: the log of {} does not list {name}, which a batch added: nothing was removed; run \
                      `alloclog lake check --repair`",
                     lake.objects,
                     table.name()

@@ -1,4 +1,4 @@
-//! Which rows were met, by the allocation they belong to.
+//! A hash set of rows, grouped by allocation.
 
 use std::iter::successors;
 
@@ -6,37 +6,37 @@ use hashbrown::HashSet;
 
 use super::parts::Parts;
 
-/// Hashes of a block: with what stands before them, it fills a line of the processor's cache.
+/// Hashes per block: a block fills one cache line.
 const HASHES: usize = 7;
-/// Blocks of one allocation that are searched one after another; where there would be more, hashes are looked up.
+/// How many blocks of one allocation are searched linearly; beyond that, its hashes move to a hash set.
 const SEARCHED: usize = 8;
-/// In the place of a block: there is none.
+/// Marks the absence of a block.
 const NONE: u32 = u32::MAX;
-/// In the place of an allocation's last block: its hashes are among those that are looked up.
+/// Marks an allocation whose hashes are in the hash set.
 const MANY: u32 = NONE - 1;
 
-/// A hash of each row that was met. Most allocations have few rows, and these have blocks of their own: a set of all rows
-/// is never full, and has to tell each from all others, for which 64 bits are not enough. Among a thousand rows of an
-/// allocation, two share a hash by chance once in 3 times 10^13.
+/// One 64-bit hash per row. Most allocations have few rows, stored in their own blocks: a single hash set has unused
+/// slots, and would need more than 64 bits to keep all rows apart. Among a thousand rows of one allocation, two hashes
+/// collide with a probability of 1 in 3e13.
 #[derive(Debug, Default)]
 pub struct Met {
     blocks: Parts<Block>,
-    /// Each allocation's last block, by its number.
+    /// The last block of each allocation, by its number.
     last: Vec<u32>,
-    /// Hashes of allocations that have many.
+    /// Hashes of allocations with many rows.
     many: HashSet<Row>,
 }
 
-/// Some hashes of one allocation.
+/// A block of hashes of one allocation.
 #[derive(Debug)]
 struct Block {
-    /// The block before it.
+    /// The previous block.
     before: u32,
     len: u32,
     hashes: [u64; HASHES],
 }
 
-/// A row of an allocation that has many. Without gaps between its values, which would be a quarter of it.
+/// A row of an allocation with many. Packed, since padding would be a quarter of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C, packed(4))]
 struct Row {
@@ -51,7 +51,7 @@ impl Block {
 }
 
 impl Met {
-    /// Whether a row of an allocation was not met before; from now on it was.
+    /// Returns true if a row was not in the set, and adds it.
     pub fn is_new(&mut self, alloc: u32, hash: u64) -> bool {
         let number = alloc as usize;
         if self.last.len() <= number {
@@ -79,7 +79,7 @@ impl Met {
         true
     }
 
-    /// A block and those before it.
+    /// A block and the previous ones.
     fn blocks(&self, last: u32) -> impl Iterator<Item = &Block> {
         successors(self.blocks.get(last), |block| self.blocks.get(block.before))
     }
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Allocations whose rows come together, and some that get one every now and then, up to many.
+    /// Allocations that get all rows at once, and some that get one at intervals, up to many.
     #[test]
     fn a_row_is_new_once() {
         let (mut met, mut truth) = (Met::default(), HashSet::new());
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(met.last.iter().filter(|last| **last == MANY).count(), 7);
         let rows = truth.iter().filter(|(alloc, _)| *alloc >= 100).count();
         assert_eq!(met.many.len() + rows, truth.len());
-        // They fill what blocks there are, but for the last of each allocation, and those of which all was moved.
+        // All blocks are full, except the last of each allocation and those moved to the hash set.
         assert!(met.blocks.len() as usize <= rows / HASHES + 2_000 + 7 * SEARCHED, "{}", met.blocks.len());
     }
 }

@@ -1,29 +1,29 @@
-//! Names and their numbers, by which others speak of them.
+//! A string interner: maps names to numbers.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Names whose texts stand together.
+/// Names per chunk.
 const PART: usize = 4096;
 
-/// Names, numbered from 0 as they come. Many stand in one text: millions of small pieces of memory, each kept among others
-/// that are soon let go, would hold on to all that lies between them.
+/// Names, numbered from 0 in order of arrival. Many share one buffer: millions of small allocations between short-lived
+/// ones would fragment the heap.
 #[derive(Debug, Default)]
 pub struct Names {
     parts: Vec<Part>,
     numbers: HashTable<u32>,
 }
 
-/// Some names one behind the other.
+/// A chunk of concatenated names.
 #[derive(Debug, Default)]
 struct Part {
     text: String,
-    /// Where each ends.
+    /// The end of each name.
     ends: Vec<usize>,
 }
 
 impl Names {
-    /// The number of a name, which it is given if it has none.
+    /// The number of a name; adds it if it is new.
     pub fn number(&mut self, name: &str) -> u32 {
         let hash = xxh3_64(name.as_bytes());
         if let Some(number) = self.numbers.find(hash, |number| self.name(*number) == name) {
@@ -42,7 +42,7 @@ impl Names {
         number
     }
 
-    /// The name with this number; empty when none has it.
+    /// The name of a number; empty if unknown.
     pub fn name(&self, number: u32) -> &str {
         place(&self.parts, number)
     }

@@ -1,10 +1,10 @@
-//! Values in a row that never move.
+//! A chunked vector whose values never move.
 
-/// Values that stand together.
+/// Values per chunk.
 const PART: usize = 4096;
 
-/// Values, numbered from 0 as they come. A `Vec` that grows leaves a hole of its size where it stood, which nothing else
-/// fills while everything is smaller.
+/// Values, numbered from 0 in order of arrival. A growing `Vec` leaves holes of its former sizes in the heap, which
+/// smaller allocations do not fill.
 #[derive(Debug)]
 pub struct Parts<T> {
     parts: Vec<Vec<T>>,
@@ -17,12 +17,12 @@ impl<T> Default for Parts<T> {
 }
 
 impl<T> Parts<T> {
-    /// How many there are.
+    /// The number of values.
     pub fn len(&self) -> u32 {
         self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len()) as u32
     }
 
-    /// Adds a value, and gives it its number.
+    /// Adds a value and returns its number.
     pub fn push(&mut self, value: T) -> u32 {
         let number = self.len();
         match self.parts.last_mut().filter(|last| last.len() < PART) {
@@ -36,12 +36,12 @@ impl<T> Parts<T> {
         number
     }
 
-    /// The value with this number.
+    /// The value of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
         self.parts.get(number as usize / PART)?.get(number as usize % PART)
     }
 
-    /// The same, to be changed.
+    /// The value of a number, mutable.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         self.parts.get_mut(number as usize / PART)?.get_mut(number as usize % PART)
     }

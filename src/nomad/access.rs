@@ -1,7 +1,7 @@
-//! What a token may read, as far as Nomad's ACL API says it.
+//! Which namespaces a token may read, according to Nomad's ACL API.
 //!
-//! Nomad answers a request for all namespaces with those that the token can read, and does not say which these are. The
-//! rules of the token's policies do: those that it names and those of its roles.
+//! Nomad answers a request for all namespaces with those that the token can read, without naming them. The token's
+//! policies and those of its roles do name them.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,7 +14,7 @@ use super::secret::TokenKind;
 use super::{Client, Fault};
 use crate::time;
 
-/// What `/v1/acl/token/self` answers.
+/// The answer of `/v1/acl/token/self`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Token {
@@ -33,21 +33,21 @@ struct Link {
     id: String,
 }
 
-/// A policy by its name, as in `/v1/acl/policies`.
+/// A policy name, from `/v1/acl/policies`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Named {
     name: String,
 }
 
-/// What `/v1/acl/role/:id` answers.
+/// The answer of `/v1/acl/role/:id`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Role {
     policies: Option<Vec<Named>>,
 }
 
-/// What `/v1/acl/policy/:name` answers. Nomad parses the rules since 0.10.2.
+/// The answer of `/v1/acl/policy/:name`. Nomad parses the rules since 0.10.2.
 #[derive(Debug, Deserialize)]
 struct Policy {
     #[serde(rename = "RulesJSON")]
@@ -61,8 +61,8 @@ struct Rules {
     namespaces: Option<Vec<Rule>>,
 }
 
-/// What a policy grants in the namespaces whose names match a pattern. Nomad has put the capabilities of its `policy`
-/// among the others.
+/// What a policy grants in the namespaces whose names match a pattern. Nomad has merged the capabilities implied by its
+/// `policy` into the others.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rule {
@@ -70,31 +70,31 @@ struct Rule {
     capabilities: Option<Vec<String>>,
 }
 
-/// What the ACL API says.
+/// An answer of the ACL API.
 enum Said<T> {
-    /// This.
+    /// The value.
     This(T),
     /// The cluster has no access rules.
     NoRules,
-    /// Nothing: with what it refused.
+    /// A refusal.
     Nothing(Fault),
 }
 
-/// Returns true if the token is known to read the allocations of every namespace: there are no access rules, it manages
-/// the cluster, or its policies say so.
+/// Returns true if the token is known to read the allocations of every namespace: ACLs are disabled, it is a management
+/// token, or its policies grant it.
 ///
 /// # Errors
-/// When Nomad cannot be asked. That it denies an answer proves nothing, and is not an error.
+/// When the request fails. A denied request proves nothing, and is not an error.
 pub fn reads_every_namespace(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
     let api = Api { client, stale };
     let (mut names, roles) = match api.get::<Token>("/v1/acl/token/self", told)? {
         Said::NoRules => return Ok(true),
-        // Without access rules Nomad shows a token of this name since 1.10.1; before, it says so.
+        // With ACLs disabled, Nomad returns a token of this name since 1.10.1; earlier versions answer with an error.
         Said::This(token) if token.accessor_id == "acls-disabled" || token.r#type == "management" => return Ok(true),
         Said::This(token) => (token.policies.unwrap_or_default(), token.roles.unwrap_or_default()),
         Said::Nothing(_) => match client.token_kind() {
             None => (vec!["anonymous".to_owned()], Vec::new()),
-            // Nomad lists the policies of an identity since 1.11.
+            // Nomad lists the policies of a workload identity since 1.11.
             Some(TokenKind::Identity) => match api.get::<Vec<Named>>("/v1/acl/policies", told)? {
                 Said::NoRules => return Ok(true),
                 Said::This(policies) => (policies.into_iter().map(|policy| policy.name).collect(), Vec::new()),
@@ -111,7 +111,7 @@ pub fn reads_every_namespace(client: &Client, stale: bool, told: &mut dyn FnMut(
     for name in names {
         match api.get::<Policy>(&format!("/v1/acl/policy/{name}"), told)? {
             Said::This(Policy { rules: Some(of_policy) }) => rules.extend(of_policy.namespaces.unwrap_or_default()),
-            // A policy that was deleted grants nothing and denies nothing.
+            // A deleted policy grants nothing and denies nothing.
             Said::Nothing(Fault::Status { status: 404, text, .. }) if text.contains("policy not found") => {}
             _ => return Ok(false),
         }
@@ -119,9 +119,9 @@ pub fn reads_every_namespace(client: &Client, stale: bool, told: &mut dyn FnMut(
     Ok(grants_all(&rules))
 }
 
-/// Returns true if rules grant `read-job` in every namespace. Of the patterns that match a name Nomad takes one: an exact
-/// one, else the closest. So there must be one for all, and none that grants less. What several policies say of one
-/// pattern adds up, but for `deny`, which overrules it.
+/// Returns true if rules grant `read-job` in every namespace. For a namespace, Nomad uses one pattern: the exact name,
+/// else the closest match. So `*` must grant it, and no pattern may grant less. The capabilities of several policies
+/// for one pattern add up, except `deny`, which overrules the others.
 fn grants_all(rules: &[Rule]) -> bool {
     let mut by_pattern: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
     for rule in rules {
@@ -133,7 +133,7 @@ fn grants_all(rules: &[Rule]) -> bool {
     by_pattern.contains_key("*") && by_pattern.values().all(|(reads, denies)| *reads && !*denies)
 }
 
-/// The reason of a refusal, if it is the token itself: it is unknown, or has expired. Nomad says `Permission denied` for
+/// Replaces a refusal by its reason, if the token itself is unknown or expired. Nomad answers `Permission denied` for
 /// that, too.
 pub fn explained(client: &Client, stale: bool, fault: Fault) -> Fault {
     let is_denial = matches!(&fault, Fault::Status { status: 401 | 403, .. })
@@ -149,7 +149,8 @@ pub fn explained(client: &Client, stale: bool, fault: Fault) -> Fault {
         (_, Ok(Said::Nothing(Fault::Status { text, .. }))) if text.contains("ACL token expired") => {
             Fault::Token("the token has expired".into())
         }
-        // An identity is no ACL token, of which that is asked. Since 1.11 Nomad lists its policies if it is valid.
+        // A workload identity is not an ACL token, so that request fails. Since 1.11 Nomad lists its policies if it is
+        // valid.
         (TokenKind::Identity, Ok(_)) => match api.get::<Vec<Named>>("/v1/acl/policies", &mut |_| {}) {
             Ok(Said::Nothing(Fault::Status { status: 403, .. })) => Fault::Token(
                 "the workload identity is not accepted: it has expired, or its allocation has ended".into(),
@@ -159,7 +160,7 @@ pub fn explained(client: &Client, stale: bool, fault: Fault) -> Fault {
         (TokenKind::Other, Ok(Said::Nothing(_))) => {
             Fault::Token("the token is neither an ACL token (a UUID) nor a workload identity (a JWT)".into())
         }
-        // Every token may ask who it is: 404 before Nomad 1.10.1, 403 since.
+        // Any token may read itself; an unknown one gets 404 before Nomad 1.10.1, 403 since.
         (TokenKind::Acl, Ok(Said::Nothing(Fault::Status { status: 403 | 404, text, .. })))
             if text.contains("token not found") || text.contains("Permission denied") =>
         {
@@ -170,7 +171,8 @@ pub fn explained(client: &Client, stale: bool, fault: Fault) -> Fault {
 }
 
 impl Token {
-    /// When it expired, as Nomad writes it, if it has. Before Nomad 1.10.1 an expired token may still ask who it is.
+    /// When the token expired, as Nomad writes it; `None` if it has not. Before Nomad 1.10.1 an expired token may still
+    /// read itself.
     fn expired_at(&self) -> Option<&str> {
         let text = self.expiration_time.as_deref()?;
         let at = time::rfc3339(text).ok()??;
@@ -185,7 +187,7 @@ struct Api<'c> {
 }
 
 impl Api<'_> {
-    /// Asks for one thing.
+    /// Requests one object.
     fn get<T: DeserializeOwned>(&self, path: &str, told: &mut dyn FnMut(&Fault)) -> Result<Said<T>, Fault> {
         match self.client.ask(path, &[("stale", if self.stale { "true" } else { "" })], told) {
             Ok(answer) => {
@@ -203,7 +205,7 @@ impl Api<'_> {
 mod tests {
     use super::*;
 
-    /// Whether rules, each a pattern and its capabilities, grant `read-job` everywhere.
+    /// Returns true if rules, each a pattern and its capabilities, grant `read-job` everywhere.
     fn grants(rules: &[(&str, &[&str])]) -> bool {
         let rule = |(name, capabilities): &(&str, &[&str])| Rule {
             name: (*name).to_owned(),

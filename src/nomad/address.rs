@@ -1,4 +1,4 @@
-//! Where an agent answers.
+//! The address of an agent.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use reqwest::Url;
 
 use super::Secret;
 
-/// Where Nomad's own command looks when nothing says otherwise.
+/// The default address of the `nomad` command.
 pub const USUAL: &str = "http://127.0.0.1:4646";
 
-/// The beginnings of an address.
+/// The schemes of an address.
 const SCHEMES: [&str; 3] = ["http://", "https://", "unix://"];
 
-/// The address of an agent. A password in it is kept apart, so that what is shown has none.
+/// The address of an agent. A password in it is stored separately, so that printing the address does not show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     url: Url,
@@ -22,15 +22,15 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether a text is meant as an address.
+    /// Returns true if a text starts with the scheme of an address.
     pub fn is_meant(text: &str) -> bool {
         SCHEMES.iter().any(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)))
     }
 
-    /// The address that a text means: `http://…`, `https://…`, or `unix://` and the path of a socket.
+    /// Parses an address: `http://…`, `https://…`, or `unix://` and the path of a socket.
     ///
     /// # Errors
-    /// When it is no address, in words that do not repeat it: it may hold a password.
+    /// When the text is not an address. The message does not repeat the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Address, String> {
         if !Address::is_meant(text) {
             return Err("an address begins with http://, https:// or unix://".into());
@@ -41,45 +41,45 @@ impl Address {
             if !path.is_absolute() {
                 return Err("unix:// takes the absolute path of a socket".into());
             }
-            // What stands here is only ever the Host header.
+            // Only used as the Host header.
             let url = Url::parse("http://localhost").map_err(|e| e.to_string())?;
             return Ok(Address { url, socket: Some(path.to_owned()), basic: None });
         }
-        let mut url = Url::parse(text).map_err(|e| format!("the address cannot be read: {e}"))?;
+        let mut url = Url::parse(text).map_err(|e| format!("invalid address: {e}"))?;
         if url.query().is_some() || url.fragment().is_some() || url.path().split('/').any(|part| part == "v1") {
-            return Err("the address of the agent alone is wanted, without /v1/… and what follows it".into());
+            return Err("give the address of the agent only, without /v1/… and a query".into());
         }
         let basic = (!url.username().is_empty() || url.password().is_some())
             .then(|| (decoded(url.username()), Secret::new(decoded(url.password().unwrap_or_default()))));
-        // These fail for addresses without a host, of which http has none.
+        // These fail only for URLs without a host, which http URLs always have.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         Ok(Address { url, socket: None, basic })
     }
 
-    /// The URL of a path below it.
+    /// The URL of an API path at this address.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
         url
     }
 
-    /// The socket, if it is one.
+    /// The path of the socket, if it is a unix:// address.
     pub(super) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
     }
 
-    /// User and password that stood in it.
+    /// User and password from the address.
     pub(super) fn basic(&self) -> Option<&(String, Secret)> {
         self.basic.as_ref()
     }
 
-    /// Whether it asks for TLS.
+    /// Returns true if it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Whether it is on this machine, where no proxy stands between.
+    /// Returns true if it is on this machine, where no proxy is used.
     pub(super) fn is_loopback(&self) -> bool {
         let host = self.url.host_str().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']');
@@ -98,7 +98,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A text of which some characters are written as `%` and two hex digits.
+/// Decodes percent-encoding.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Requests to an agent and what it answers, as bytes while they arrive.
+//! HTTP requests to an agent; bodies are streamed.
 
 use std::fmt;
 use std::fs;
@@ -20,52 +20,52 @@ use super::secret::TokenKind;
 use super::stop::HEED;
 use super::{Address, Fault, Secret, Stop, fault};
 
-/// How long a connection may take to come about.
+/// Timeout of connecting.
 pub const CONNECT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next request. Servers close idle ones when they like.
+/// How long an idle connection is reused. Servers may close idle ones earlier.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often a request is made that a passing fault prevents.
+/// How often a request is tried on transient faults.
 const TRIES: u32 = 5;
-/// The first pause between two of them; each further one is twice as long.
+/// Pause before the first retry; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
-/// How much of an error's text is read.
+/// How many bytes of an error's body are read.
 const ERROR_TEXT: u64 = 4096;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-nomad-token");
 
-/// Where the agent is, and who asks. What Nomad's own environment says, and flags over it.
+/// Address, credentials and TLS settings: from Nomad's environment, overridden by flags.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// The agent.
     pub address: Address,
     /// An ACL token or a workload identity.
     pub token: Option<Secret>,
-    /// User and password for a gateway that wants HTTP basic authentication.
+    /// User and password for a gateway with HTTP basic authentication.
     pub basic: Option<(String, Secret)>,
-    /// The region to ask; empty for the agent's own.
+    /// The region to query; empty for the agent's own.
     pub region: String,
     /// Certificates.
     pub tls: Tls,
-    /// How long the agent may be silent. It makes the whole of an answer before it sends the first byte.
+    /// How long the agent may be silent. It builds the whole answer before it sends the first byte.
     pub patience: Duration,
 }
 
-/// How TLS is spoken.
+/// TLS settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Authorities to trust instead of the system's, a PEM file.
+    /// PEM file of authorities to trust instead of the system's.
     pub ca_cert: Option<PathBuf>,
-    /// The same, a directory of PEM files.
+    /// Directory of such PEM files.
     pub ca_path: Option<PathBuf>,
-    /// Our certificate, a PEM file.
+    /// Client certificate, a PEM file.
     pub client_cert: Option<PathBuf>,
-    /// Its key, a PEM file.
+    /// Key of the client certificate, a PEM file.
     pub client_key: Option<PathBuf>,
-    /// The name that the agent's certificate is for, if not that of the address.
+    /// The name in the agent's certificate, if it differs from that of the address.
     pub server_name: Option<String>,
-    /// Believe any certificate.
+    /// Accept any certificate.
     pub skip_verify: bool,
 }
 
@@ -89,13 +89,13 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What an agent answers.
+/// An agent's answer.
 pub struct Answer {
     /// X-Nomad-Index.
     pub index: Option<i64>,
-    /// X-Nomad-NextToken: there is another page.
+    /// X-Nomad-NextToken; set if there is another page.
     pub next_token: Option<String>,
-    /// The body, decompressed, as it arrives.
+    /// The decompressed body, streamed.
     pub body: Box<dyn Read + Send>,
 }
 
@@ -105,20 +105,20 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// What follows `?`.
+/// Query parameters.
 pub type Query<'q> = [(&'q str, &'q str)];
 
 impl Client {
-    /// A client; nothing is sent yet. Every wait ends soon after `stop` is set.
+    /// Creates a client; sends nothing yet. Every wait ends soon after `stop` is set.
     ///
     /// # Errors
-    /// When a file of certificates cannot be read, or what the settings say does not fit together.
+    /// When a certificate file cannot be read, or the settings contradict each other.
     pub fn new(connection: &Connection, stop: Stop) -> anyhow::Result<Client> {
         let address = connection.address.clone();
         let server_name = connection.tls.server_name.clone().filter(|_| address.is_tls());
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("alloclog/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none()) // followed by hand, so that credentials stay with their host
+            .redirect(redirect::Policy::none()) // followed in `get`, so that credentials stay with their host
             .http1_only()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
@@ -134,19 +134,19 @@ impl Client {
         }
         let mut base = HeaderMap::new();
         if let Some(name) = &server_name {
-            // We connect to the address under the name of its certificate, as Nomad's own client does.
+            // Connect to the address but verify the certificate against this name, as Nomad's own client does.
             let url = address.url("");
             let host = url.host_str().unwrap_or_default().to_owned();
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             base.insert(HOST, HeaderValue::from_str(&format!("{host}{port}"))?);
             if name.parse::<std::net::IpAddr>().is_ok() {
-                bail!("--tls-server-name takes a name, not an IP address");
+                bail!("--tls-server-name must be a name, not an IP address");
             }
             builder = builder.dns_resolver(Arc::new(Elsewhere(host)));
         }
         if let Some(token) = &connection.token {
             let token = HeaderValue::from_str(token.reveal());
-            let mut token = token.map_err(|_| anyhow!("the token holds characters that no token has"))?;
+            let mut token = token.map_err(|_| anyhow!("the token contains characters that are invalid in a token"))?;
             token.set_sensitive(true);
             base.insert(TOKEN, token);
         }
@@ -157,24 +157,24 @@ impl Client {
             server_name,
             region: connection.region.clone(),
             patience: connection.patience,
-            http: builder.build().map_err(|e| anyhow!("no client can be made: {}", innermost(&e)))?,
+            http: builder.build().map_err(|e| anyhow!("cannot create an HTTP client: {}", innermost(&e)))?,
             runtime: Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?),
             address,
             stop,
         })
     }
 
-    /// Where it asks.
+    /// The address of the agent.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What the token that it sends looks like; `None` when it sends none.
+    /// The kind of token that it sends; `None` without a token.
     pub fn token_kind(&self) -> Option<TokenKind> {
         self.token.as_ref().map(Secret::kind)
     }
 
-    /// What tells it to stop.
+    /// The cancellation flag.
     pub fn stop(&self) -> &Stop {
         &self.stop
     }
@@ -184,7 +184,7 @@ impl Client {
         self.patience
     }
 
-    /// Asks, and asks again while a fault is passing. `told` hears of every fault before the next try.
+    /// Sends a request, and retries transient faults. Calls `told` with each fault before a retry.
     ///
     /// # Errors
     /// The last fault.
@@ -203,28 +203,28 @@ impl Client {
         self.ask_once(path, query, self.patience)
     }
 
-    /// Asks once. The answer may be `patience` in coming.
+    /// Sends a request once. The answer may take `patience`.
     ///
     /// # Errors
-    /// When there is no answer of status 200.
+    /// When there is no answer with status 200.
     pub fn ask_once(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
-        // Nomad's deflate is not what others mean by it.
+        // Only gzip: Nomad's deflate is incompatible with other implementations.
         self.get(path, query, HeaderValue::from_static("gzip"), patience)
     }
 
-    /// Asks once for a body that goes on and on. Its first byte may be `patience` in coming.
+    /// Sends a request for an endless body. Its first byte may take `patience`.
     ///
     /// # Errors
-    /// When there is no answer of status 200.
+    /// When there is no answer with status 200.
     pub fn ask_for_stream(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
-        // Nomad's compressor holds the beginning of a body back until there is enough of it.
+        // Uncompressed: Nomad's compressor would hold back the start of the body until its buffer is full.
         self.get(path, query, HeaderValue::from_static("identity"), patience)
     }
 
     fn get(&self, path: &str, query: &Query<'_>, coding: HeaderValue, patience: Duration) -> Result<Answer, Fault> {
         let mut url = self.address.url(path);
         if let Some(name) = &self.server_name {
-            // It can only fail for what is no name; no certificate is for that.
+            // Fails only for an invalid host name, which no certificate can have.
             url.set_host(Some(name)).map_err(|e| Fault::Tls(format!("--tls-server-name: {e}")))?;
         }
         url.query_pairs_mut().extend_pairs(query.iter().filter(|(_, value)| !value.is_empty()));
@@ -237,18 +237,19 @@ impl Client {
                 return self.answer(response, query, patience);
             }
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-            let to =
-                to.and_then(|to| url.join(to).ok()).ok_or_else(|| Fault::NotNomad("it redirects to nowhere".into()))?;
+            let to = to
+                .and_then(|to| url.join(to).ok())
+                .ok_or_else(|| Fault::NotNomad("it redirects without a valid location".into()))?;
             if !is_same_place(&url, &to) {
                 return Err(Fault::Redirected(to.origin().ascii_serialization()));
             }
             if to.path().ends_with("/ui/") {
-                // Nomad 0.7 to 0.10 answers so for a path that it does not have.
+                // Nomad 0.7 to 0.10 redirects unknown paths to the UI.
                 return Err(Fault::status(StatusCode::NOT_FOUND, "", self.token.is_some(), None));
             }
             url = to;
         }
-        Err(Fault::NotNomad("it redirects round in circles".into()))
+        Err(Fault::NotNomad("too many redirects".into()))
     }
 
     fn send(&self, url: Url, coding: HeaderValue, patience: Duration) -> Result<Response, Fault> {
@@ -280,26 +281,26 @@ impl Client {
             return Ok(Answer { index, next_token, body });
         }
         let mut text = Vec::new();
-        // What of it can be read is enough.
+        // A part of the text is good enough.
         let _ = body.take(ERROR_TEXT).read_to_end(&mut text);
         let namespace = query.iter().find(|(name, _)| *name == "namespace").map(|(_, value)| (*value).to_owned());
         let mut text = String::from_utf8_lossy(&text).into_owned();
         if let Some(token) = self.token.as_ref().map(Secret::reveal).filter(|token| !token.is_empty()) {
-            // Nomad does not repeat it, but a gateway may.
+            // Nomad does not repeat the token, but a gateway may.
             text = text.replace(token, "***");
         }
         Err(Fault::status(status, &text, self.token.is_some(), namespace))
     }
 }
 
-/// A body as it arrives.
+/// A body that is streamed.
 struct Body {
     response: Response,
     chunk: Vec<u8>,
     at: usize,
-    /// How long the next chunk may be in coming.
+    /// How long the next chunk may take.
     patience: Duration,
-    /// The same for those behind it.
+    /// How long later chunks may take.
     later_patience: Duration,
     runtime: Arc<Runtime>,
     stop: Stop,
@@ -324,7 +325,7 @@ impl Read for Body {
     }
 }
 
-/// Waits for something, but not for ever, and not once we are told to stop.
+/// Waits for a future, up to a timeout and until cancelled.
 fn wait<T>(runtime: &Runtime, stop: &Stop, patience: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
     let end = Instant::now() + patience;
     runtime.block_on(async {
@@ -344,7 +345,7 @@ fn wait<T>(runtime: &Runtime, stop: &Stop, patience: Duration, work: impl Future
     })
 }
 
-/// Every name means one host.
+/// Resolves every name to one host (for `--tls-server-name`).
 struct Elsewhere(String);
 
 impl reqwest::dns::Resolve for Elsewhere {
@@ -361,7 +362,7 @@ fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<re
     builder = builder.danger_accept_invalid_certs(tls.skip_verify);
     let mut files: Vec<PathBuf> = tls.ca_cert.iter().cloned().collect();
     if let Some(directory) = &tls.ca_path {
-        let cannot = || format!("the certificates in {} cannot be read", directory.display());
+        let cannot = || format!("cannot read the certificates in {}", directory.display());
         let mut found = fs::read_dir(directory)
             .with_context(cannot)?
             .map(|entry| Ok(entry?.path()))
@@ -376,7 +377,7 @@ fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<re
     }
     for file in &files {
         let certificates = Certificate::from_pem_bundle(&pem(file)?).map_err(|e| not_pem(file, &e))?;
-        // A directory may hold other things; a file that is named may not.
+        // A directory may hold other files; a named file must hold certificates.
         if certificates.is_empty() && tls.ca_cert.as_ref() == Some(file) {
             bail!("{} holds no certificate", file.display());
         }
@@ -397,14 +398,14 @@ fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<re
 }
 
 fn pem(file: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 fn not_pem(file: &Path, error: &reqwest::Error) -> anyhow::Error {
     anyhow!("{} is not PEM of the right kind: {}", file.display(), innermost(error))
 }
 
-/// The words of the innermost cause: those around it only say that something failed.
+/// The message of the innermost cause; the outer ones only say that something failed.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -413,7 +414,7 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Whether credentials may follow from one URL to the other: the same host, and never from TLS to none.
+/// Returns true if credentials may follow a redirect: same host, and not from TLS to plain HTTP.
 fn is_same_place(from: &Url, to: &Url) -> bool {
     let same_host = from.host_str() == to.host_str();
     same_host && (from.origin() == to.origin() || (from.scheme() == "http" && to.scheme() == "https"))

@@ -1,4 +1,4 @@
-//! What goes wrong between us and an agent, by kind, each with what to do next.
+//! Faults of requests to an agent, by kind, each with the next step for the user.
 
 use std::error::Error;
 use std::io;
@@ -9,91 +9,91 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::Address;
 
-/// A request that brought no answer that can be used. No text here holds a credential.
+/// A request without a usable answer. No message contains a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     #[error("connection refused: no Nomad agent listens at {0}; NOMAD_ADDR or --address names another")]
     Refused(String),
-    /// The socket is not there.
+    /// The socket does not exist.
     #[error("there is no socket at {0}; a task has one as $NOMAD_SECRETS_DIR/api.sock, since Nomad 1.5")]
     NoSocket(String),
-    /// The socket may not be used.
+    /// Access to the socket is denied.
     #[error("{0} may not be opened by this user")]
     SocketDenied(String),
-    /// Its name means nothing.
+    /// The host name cannot be resolved.
     #[error("the host of {0} is not known to DNS")]
     UnknownHost(String),
-    /// A proxy stands between, and does not let us through.
+    /// A proxy refused the connection.
     #[error("the proxy for {0} refuses: see HTTP_PROXY, HTTPS_PROXY and NO_PROXY")]
     Proxy(String),
     /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(String),
-    /// It took too long.
+    /// A timeout.
     #[error("no answer within {0:?}")]
     Silent(Duration),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// It answered, but not with what was asked for.
+    /// An answer with another status than 200.
     #[error("{}", refusal(*.status, .text, *.has_token, .namespace))]
     Status {
         /// The HTTP status.
         status: u16,
-        /// Its text, at most a few lines.
+        /// Its body, at most a few lines.
         text: String,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         has_token: bool,
-        /// The namespace that was asked for.
+        /// The requested namespace.
         namespace: Option<String>,
     },
-    /// The namespace that was asked for does not exist, or the token may not know of it.
+    /// The requested namespace does not exist, or is hidden from the token.
     #[error("there is no namespace \"{wanted}\"; {}", choice(.known))]
     NoNamespace {
-        /// The namespace that was asked for.
+        /// The requested namespace.
         wanted: String,
-        /// The namespaces that the token may know of, sorted.
+        /// The namespaces that the token may see, sorted.
         known: Vec<String>,
     },
-    /// The token itself is refused.
+    /// The token itself was refused.
     #[error("{0}; NOMAD_TOKEN or --token-file gives another")]
     Token(String),
-    /// The servers do not know filters and list everything.
+    /// The servers do not support filters and list everything.
     #[error("the servers ignore --filter, which Nomad knows since 1.3; --job, --namespace and --prefix work with all")]
     NoFilter,
-    /// The servers list nothing for `*`, and nothing tells whether that is all: the token may not know of any namespace,
-    /// or Nomad is older than 0.12 and takes `*` for a name.
+    /// The servers list nothing for `*`, and it is unclear whether that is everything: the token may see no namespace,
+    /// or Nomad is older than 0.12 and reads `*` as a name.
     #[error(
         "nothing is listed for all namespaces, and the token may not know which there are: its policy needs namespace \
          \"*\" {{ capabilities = [\"read-job\"] }}, or --namespace names one that it reads"
     )]
     NothingListed,
-    /// The agent is older than event streams.
+    /// The agent has no event streams.
     #[error("the agent has no event stream, which Nomad has since 1.0")]
     NoStream,
-    /// The event stream shows no sign of life, which is how Nomad denies it since 1.11.2.
+    /// The event stream sends no heartbeat; Nomad denies a stream this way since 1.11.2.
     #[error(
         "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
-         what stands between must pass on bytes as they come"
+         proxies in between must not buffer"
     )]
     Mute(String),
-    /// The event stream ended, with these words or none.
+    /// The event stream ended, with this message or none.
     #[error("the event stream ended{0}")]
     Ended(String),
-    /// It sends us elsewhere.
-    #[error("redirects to {0}, and credentials are not sent to another host: if it is the right one, give its address")]
+    /// A redirect to another host.
+    #[error("redirects to {0}, and credentials are not sent to another host: if that is the agent, give its address")]
     Redirected(String),
-    /// What it sent is not Nomad's.
+    /// The answer is not from Nomad.
     #[error("the answer is not Nomad's: {0}")]
     NotNomad(String),
-    /// We were told to stop.
+    /// The request was cancelled.
     #[error("stopped")]
     Stopped,
 }
 
 impl Fault {
-    /// Whether asking again may help soon: a leader is being elected, a connection broke, too many at once.
+    /// Returns true if a retry may help soon: leader election, broken connection, too many connections.
     pub fn is_passing(&self) -> bool {
         match self {
             Fault::Broken(_) | Fault::Ended(_) => true,
@@ -104,7 +104,7 @@ impl Fault {
         }
     }
 
-    /// Whether asking again may help when one has time: the agent may be starting, or the network away.
+    /// Returns true if a retry may help later: the agent may be starting, or the network down.
     pub fn may_pass(&self) -> bool {
         if matches!(self, Fault::Status { text, .. } if token_problem(text).is_some()) {
             return false;
@@ -117,17 +117,17 @@ impl Fault {
             || matches!(self, Fault::Status { status: 500.., .. })
     }
 
-    /// Whether it is the status that says so.
+    /// Returns true if it is an answer with this status.
     pub fn is_status(&self, wanted: u16) -> bool {
         matches!(self, Fault::Status { status, .. } if *status == wanted)
     }
 
-    /// The fault that reading a body tells of.
+    /// The fault of an error while reading a body.
     pub(super) fn of_body(error: io::Error) -> Fault {
         error.downcast().unwrap_or_else(|error| Fault::Broken(error.to_string()))
     }
 
-    /// The fault that a failed request tells of.
+    /// The fault of a failed request.
     pub(super) fn of(error: &reqwest::Error, address: &Address) -> Fault {
         let place = address.to_string();
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
@@ -164,14 +164,14 @@ impl Fault {
         Fault::Broken(break_cause(error))
     }
 
-    /// The fault that an answer's status tells of.
+    /// The fault of an answer's status.
     pub(super) fn status(status: StatusCode, text: &str, has_token: bool, namespace: Option<String>) -> Fault {
         let text = text.trim().chars().take(300).collect();
         Fault::Status { status: status.as_u16(), text, has_token, namespace }
     }
 }
 
-/// What is wrong with the token itself, if Nomad's text says so.
+/// The problem of the token, if Nomad's message names one.
 pub(super) fn token_problem(text: &str) -> Option<&'static str> {
     match () {
         () if text.contains("ACL token not found") => Some("this cluster does not know the token"),
@@ -180,8 +180,8 @@ pub(super) fn token_problem(text: &str) -> Option<&'static str> {
     }
 }
 
-/// How a connection broke. A library's own words may quote its documentation, so where the kind is known, it is said in
-/// ours.
+/// Describes how a connection broke. Known kinds get our own words, because a library's message may quote its
+/// documentation.
 pub(super) fn break_cause(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut cause = Some(error);
@@ -193,17 +193,17 @@ pub(super) fn break_cause(error: &(dyn Error + 'static)) -> String {
             }
             _ => {}
         }
-        // reqwest's own words name the URL, which tells nothing new.
+        // Skip reqwest's own message, which only repeats the URL.
         if !error.is::<reqwest::Error>() {
             text = error.to_string();
         }
         cause = error.source();
     }
     let text = text.split(": http").next().unwrap_or_default();
-    if text.is_empty() { "no cause is known".into() } else { text.to_owned() }
+    if text.is_empty() { "unknown cause".into() } else { text.to_owned() }
 }
 
-/// The namespaces to choose from.
+/// Lists the namespaces to choose from.
 fn choice(known: &[String]) -> String {
     const NAMED: usize = 20;
     let more = known.len().saturating_sub(NAMED);
@@ -215,7 +215,7 @@ fn is_without_leader(text: &str) -> bool {
     text.contains("No cluster leader") || text.contains("Not ready to serve consistent reads")
 }
 
-/// What Nomad's refusal means, and what to do about it. Its bodies are plain text.
+/// Explains a refusal by Nomad, with the next step. Nomad's error bodies are plain text.
 fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>) -> String {
     let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
     let namespace = namespace.as_deref().unwrap_or("*");
@@ -235,7 +235,7 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
         _ if token_problem(text).is_some() => {
             format!("forbidden{said}: {}", token_problem(text).unwrap_or_default())
         }
-        // Before 1.11.2 the event stream is denied with status 500.
+        // Before 1.11.2 a denied event stream has status 500.
         403 | 500 if status == 403 || text.contains("Permission denied") => format!(
             "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"
         ),
@@ -255,13 +255,13 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
     }
 }
 
-/// The TLS error in an I/O error, however many of these are around it. Their `source` passes over what they hold.
+/// The TLS error inside nested I/O errors, whose `source` skips the inner error.
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     let inner = error.get_ref()?;
     inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
 }
 
-/// What is wrong with the handshake, and what to do about it.
+/// Explains a failed handshake, with the next step.
 fn tls_cause(error: &rustls::Error, place: &str) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     match error {

@@ -1,4 +1,4 @@
-//! `/v1/allocations`: what to ask for, what an answer can claim, and its pages as one stream.
+//! `/v1/allocations`: what to list, what a listing proves, and its pages as one stream.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -8,71 +8,70 @@ use super::pages::{Join, Page, Tokens};
 use super::{Answer, Client, Fault, access};
 use crate::time;
 
-/// The list of all allocations that may be read.
+/// The path of the allocation listing.
 const ALLOCATIONS: &str = "/v1/allocations";
-/// How long the server may hold a blocking query; the longest that it allows.
+/// How long the server may hold a blocking query; the maximum it allows.
 const WAIT: &str = "5m";
-/// The same, with the sixteenth that the server adds at most.
+/// [`WAIT`] plus the jitter of up to a sixteenth that the server adds.
 const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
-/// How much is read of an answer before it is believed to be a list.
+/// How many bytes of an answer are inspected to verify that it is a list.
 const GLANCE: usize = 4096;
-/// At most how much of an answer is read that is read whole: names of namespaces, what a token is.
+/// Maximum size of small answers: names of namespaces, information on a token.
 pub(super) const SMALL: u64 = 16 << 20;
-/// A filter that no server can read. Nomad refuses it with status 400 since 1.3, and before ignores it.
+/// An invalid filter. Nomad refuses it with status 400 since 1.3, and ignores it before.
 const NO_FILTER: &str = "(";
 
-/// What to ask for.
+/// What to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ask {
     /// The namespace, `*` for all.
     pub namespace: String,
-    /// Any server may answer, also one that is behind.
+    /// Accept an answer of any server, even a stale one.
     pub stale: bool,
-    /// Only allocations whose ID begins so: hexadecimal digits without hyphens.
+    /// Only allocations whose ID starts with this: hexadecimal digits without hyphens.
     pub prefix: String,
-    /// A filter for Nomad to apply; empty for none.
+    /// A filter that Nomad evaluates; empty for none.
     pub filter: String,
-    /// How many allocations a page has at most; 0 for all on one.
+    /// Maximum allocations per page; 0 for one page.
     pub per_page: u32,
 }
 
-/// A listing to ask for.
+/// A single listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The namespace to ask for, `*` for all.
+    /// The namespace to list, `*` for all.
     pub namespace: String,
-    /// The namespace of which the listing shows every allocation, `*` for all; `None` when it may not show every one.
+    /// The namespace that the listing covers completely, `*` for all; `None` if it may be incomplete.
     pub full_listing: Option<String>,
     /// Returns true if the user did not name it, so that a refusal is not a fault.
     pub is_found: bool,
-    /// Returns true if a listing without allocations says that there are none.
+    /// Returns true if an empty listing proves that there are no allocations.
     pub may_be_empty: bool,
 }
 
-/// The listings to ask for, one after the other.
+/// The listings to fetch, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
-    /// They.
+    /// The listings.
     pub list: Vec<Target>,
-    /// The namespaces that there are, as far as the token may know of them; `None` when they do not count or are not
-    /// known.
+    /// The namespaces that the token may see; `None` if irrelevant or unknown.
     pub names: Option<Vec<String>>,
-    /// The namespace in which a blocking query shows any change; `None` when no single one does.
+    /// The namespace whose blocking query reports every change; `None` if there is no single one.
     pub wait_in: Option<String>,
 }
 
 impl Ask {
-    /// What to list so that a listing that is called full is known to be.
+    /// Determines which listings to fetch, and which of them are complete.
     ///
-    /// Nomad answers for all namespaces with those that the token can read, and does not say which these are. So unless
-    /// the token is known to read every namespace, each is asked for by its name: then an answer shows all of it, or is
-    /// a refusal. The same holds for servers that do not take `*` for all.
+    /// Nomad answers for all namespaces with those that the token can read, without naming them. Unless the token is
+    /// known to read every namespace, each is listed by name: then an answer is complete, or a refusal. The same
+    /// applies to servers that do not support `*`.
     ///
     /// # Errors
-    /// When Nomad cannot be asked.
+    /// When a request fails.
     pub fn targets(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Targets, Fault> {
         let is_part = !self.prefix.is_empty() || !self.filter.is_empty();
-        // A server that is behind lacks what is new: what its listing does not show may well be there.
+        // A stale server lacks recent changes, so an allocation missing from its listing may exist.
         let one = |namespace: &str, of: &str, is_sure: bool, names: Option<&[String]>| Targets {
             list: vec![Target {
                 namespace: namespace.to_owned(),
@@ -112,19 +111,19 @@ impl Ask {
         Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
     }
 
-    /// Refuses a namespace that does not exist, which Nomad shows as an empty one.
+    /// Refuses a namespace that does not exist, which Nomad lists as an empty one.
     ///
     /// # Errors
-    /// When it does not exist, or Nomad cannot be asked.
+    /// When it does not exist, or the request fails.
     pub fn check_namespace(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<(), Fault> {
         if self.namespace == "*" { Ok(()) } else { Namespaces::ask(client, self.stale, told)?.check(&self.namespace) }
     }
 
-    /// Refuses a filter that the servers do not know: they would list everything. Returns true if they know it, or there
-    /// is none; false if there was nothing that a filter could leave out.
+    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
+    /// support it, or there is none; false if there was nothing to filter.
     ///
     /// # Errors
-    /// When they do not know it, or Nomad cannot be asked.
+    /// When they do not support it, or the request fails.
     pub fn check_filter(
         &self,
         client: &Client,
@@ -155,13 +154,13 @@ impl Ask {
         Ok(false)
     }
 
-    /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once when
-    /// the index is that of another time, as after a cluster was restored.
+    /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once if
+    /// the index is invalid, as after a cluster was restored.
     ///
     /// # Errors
-    /// When Nomad cannot be asked.
+    /// When the request fails.
     pub fn wait(&self, client: &Client, namespace: &str, index: i64) -> Result<(), Fault> {
-        // An empty cluster is at index 0, with which a query would not wait.
+        // An empty cluster has index 0, and a query with index 0 does not block.
         let index = index.max(1).to_string();
         let query = [
             ("namespace", namespace),
@@ -182,7 +181,7 @@ impl Ask {
         told: &mut dyn FnMut(&Fault),
     ) -> Result<Answer, Fault> {
         let per_page = if self.per_page > 0 { self.per_page.to_string() } else { String::new() };
-        // Nomad takes whole bytes only; what it gives too much is left out by the filter for rows.
+        // Nomad matches whole bytes of an ID only; the row filter removes the surplus.
         let prefix = &self.prefix[..self.prefix.len() / 2 * 2];
         let query = [
             ("namespace", namespace),
@@ -198,38 +197,38 @@ impl Ask {
     }
 }
 
-/// The list of nodes, which tells their classes and data centres.
+/// Requests the list of nodes, with their classes and datacenters.
 ///
 /// # Errors
-/// When Nomad does not give it.
+/// When the request fails.
 pub fn nodes(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
     let answer = client.ask("/v1/nodes", &[("stale", if stale { "true" } else { "" })], told)?;
     Ok(glanced(answer)?.0)
 }
 
-/// A listing as it arrives. An error of the stream means that it broke off.
+/// A listing that is streamed. An error of the stream means that it is incomplete.
 pub struct Listing<'c> {
     client: &'c Client,
     ask: &'c Ask,
     namespace: &'c str,
-    /// When it began to arrive, in nanoseconds since the epoch.
+    /// When its first byte arrived, in nanoseconds since the epoch.
     pub observed_at: i64,
-    /// Nomad's index then.
+    /// Nomad's index at that time.
     pub index: Option<i64>,
     body: Box<dyn Read + Send>,
     next_token: Option<String>,
     tokens: Tokens,
-    /// What joins its pages, if there is more than one.
+    /// Joins its pages, if there is more than one.
     join: Option<Join>,
     ready: io::Cursor<Vec<u8>>,
     is_done: bool,
 }
 
 impl<'c> Listing<'c> {
-    /// Asks for a listing.
+    /// Requests a listing.
     ///
     /// # Errors
-    /// When Nomad does not give it.
+    /// When the request fails.
     pub fn open(
         client: &'c Client,
         ask: &'c Ask,
@@ -261,20 +260,20 @@ impl<'c> Listing<'c> {
         })
     }
 
-    /// Moves on to the next page, or to the end.
+    /// Requests the next page, or ends the listing.
     fn turn(&mut self, join: &mut Join) -> io::Result<Vec<u8>> {
         let broke = |what| Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
         match (join.page_end(), self.next_token.take()) {
             (Page::Broken, _) => broke("a page of the listing is not whole"),
-            // Nomad has no word for a token that it does not understand: it shows an empty page, as if that were the
-            // end. The same shows when all that was left has just been collected; asking again tells.
-            (Page::Empty, None) => broke("a page of the listing is empty, so its end is not sure"),
+            // Nomad reports no error for a page token that it cannot parse: it returns an empty page, like at the end.
+            // The same happens if the last allocations were just collected; a retry distinguishes the two.
+            (Page::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
             (_, None) => {
                 self.is_done = true;
                 Ok(join.end().to_vec())
             }
             (_, Some(token)) if self.tokens.is_repeated(&token) => {
-                broke("the token for the next page of the listing is one that came before")
+                broke("the token for the next page of the listing is repeated")
             }
             (_, Some(token)) => {
                 let page = self.ask.page(self.client, self.namespace, &token, &mut |_| {}).and_then(glanced);
@@ -305,8 +304,8 @@ impl Read for Listing<'_> {
     }
 }
 
-/// Looks at the beginning of an answer: returns it, and true if it is a list without elements. It must be a list; a
-/// gateway may answer with a page for people.
+/// Inspects the start of an answer: returns it, and true if it is an empty list. It must be a list; a gateway may
+/// answer with an HTML page.
 fn glanced(answer: Answer) -> Result<(Answer, bool), Fault> {
     let Answer { index, next_token, mut body } = answer;
     let mut head = vec![0u8; GLANCE];

@@ -1,9 +1,8 @@
-//! Which namespaces a cluster has, and whether its servers take `*` for all of them.
+//! The namespaces of a cluster, and whether its servers support `*` for all of them.
 //!
-//! What `/v1/namespaces` answers changed with Nomad: 404 before 0.7, which had no namespaces; 501 in the open-source
-//! versions 0.7 to 0.12, which had `default` only; a list since 1.0, and in Nomad Enterprise since 0.7. The list of
-//! allocations takes `*` for all since 0.12.0; from 0.7 to 0.11 it takes it for the name of a namespace, and lists
-//! nothing.
+//! The answer of `/v1/namespaces` changed with Nomad: 404 before 0.7, which had no namespaces; 501 in the open-source
+//! versions 0.7 to 0.12, which had only `default`; a list since 1.0, and in Nomad Enterprise since 0.7. The list of
+//! allocations supports `*` since 0.12.0; 0.7 to 0.11 read it as the name of a namespace, and list nothing.
 
 use std::io::Read;
 
@@ -13,39 +12,39 @@ use serde_json::{Map, Value};
 use super::listing::SMALL;
 use super::{Client, Fault};
 
-/// What is known of a cluster's namespaces.
+/// The namespaces of a cluster, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Namespaces {
-    /// Nomad before 0.7: a listing shows every allocation, whatever namespace is asked for.
+    /// Nomad before 0.7: a listing shows every allocation, whatever namespace is requested.
     None,
-    /// Open-source Nomad 0.7 to 0.12: `default` is the only one.
+    /// Open-source Nomad 0.7 to 0.12: only `default`.
     OnlyDefault,
-    /// Those that the token may know of.
+    /// Those that the token may see.
     Listed {
         /// Their names, sorted.
         names: Vec<String>,
-        /// Whether the servers are known to take `*` for all.
+        /// True if the servers are known to support `*`.
         has_wildcard: bool,
     },
-    /// Nomad does not say.
+    /// Nomad denied the answer.
     Unknown {
-        /// Whether the servers are known to take `*` for all.
+        /// True if the servers are known to support `*`.
         has_wildcard: bool,
     },
 }
 
 impl Namespaces {
-    /// Asks for them.
+    /// Requests the namespaces.
     ///
     /// # Errors
-    /// When Nomad cannot be asked. That it denies the answer is not an error.
+    /// When the request fails. A denied request is not an error.
     pub fn ask(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Namespaces, Fault> {
         let answer = match client.ask("/v1/namespaces", &[("stale", if stale { "true" } else { "" })], told) {
             Ok(answer) => answer,
             Err(Fault::Status { status: 501, .. }) => return Ok(Namespaces::OnlyDefault),
             Err(fault @ Fault::Status { .. }) if !fault.is_passing() => {
                 let version = version(client, told)?;
-                // A gateway may answer 404, too.
+                // A gateway may answer 404 as well.
                 if fault.is_status(404) && version.is_some_and(|version| version < [0, 7]) {
                     return Ok(Namespaces::None);
                 }
@@ -55,7 +54,7 @@ impl Namespaces {
         };
         let listed: Vec<Map<String, Value>> =
             serde_json::from_reader(answer.body.take(SMALL)).map_err(|e| Fault::NotNomad(e.to_string()))?;
-        // Nomad has this field since 1.3, though it may be null.
+        // Nomad has this field since 1.3, although it may be null.
         let is_new = listed.iter().any(|namespace| namespace.contains_key("Capabilities"));
         let has_wildcard = is_new || has_wildcard(version(client, told)?);
         let names = listed.iter().filter_map(|namespace| namespace.get("Name")?.as_str());
@@ -64,7 +63,7 @@ impl Namespaces {
         Ok(Namespaces::Listed { names, has_wildcard })
     }
 
-    /// The names of all that the token may know of, if they are known.
+    /// The names of all namespaces that the token may see, if known.
     pub fn names(&self) -> Option<&[String]> {
         match self {
             Namespaces::Listed { names, .. } => Some(names),
@@ -72,10 +71,10 @@ impl Namespaces {
         }
     }
 
-    /// Refuses a namespace that does not exist. Where a token may know of none, Nomad's own refusal says more.
+    /// Refuses a namespace that does not exist. If the token may see none, Nomad's own refusal is more precise.
     ///
     /// # Errors
-    /// When it is none of those that are known.
+    /// When it is not among the known ones.
     pub fn check(&self, wanted: &str) -> Result<(), Fault> {
         let known = match self {
             Namespaces::None | Namespaces::OnlyDefault => vec!["default".to_owned()],
@@ -89,12 +88,12 @@ impl Namespaces {
     }
 }
 
-/// Whether a version's list of allocations takes `*` for all namespaces.
+/// Returns true if the allocation list of a version supports `*` for all namespaces.
 fn has_wildcard(version: Option<[u64; 2]>) -> bool {
     version.is_some_and(|version| version >= [0, 12])
 }
 
-/// The agent's version, major and minor; `None` when the token may not know it.
+/// The agent's version, major and minor; `None` if the token may not read it.
 fn version(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 2]>, Fault> {
     #[derive(Deserialize)]
     struct Agent {
@@ -112,12 +111,12 @@ fn version(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Option<[u64;
     };
     let agent: Option<Agent> = serde_json::from_reader(answer.body.take(SMALL)).ok();
     let version = agent.map(|agent| agent.config.version);
-    // A text before 0.6.
+    // A string before 0.6.
     let text = version.as_ref().and_then(|version| version.as_str().or_else(|| version.get("Version")?.as_str()));
     Ok(text.and_then(parse))
 }
 
-/// Major and minor of a version such as `0.11.3` or `1.10.2+ent`.
+/// Parses major and minor of a version such as `0.11.3` or `1.10.2+ent`.
 fn parse(text: &str) -> Option<[u64; 2]> {
     let mut parts = text.trim_start_matches('v').split('.');
     Some([parts.next()?.parse().ok()?, parts.next()?.parse().ok()?])

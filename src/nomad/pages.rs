@@ -1,13 +1,13 @@
-//! The pages of a listing as the one array that they are parts of.
+//! Joins the pages of a listing into one array.
 
-/// Joins JSON arrays that arrive in pieces into one, without a look at what is in them.
+/// Joins JSON arrays that arrive in pieces, without parsing their elements.
 #[derive(Debug, Default)]
 pub struct Join {
-    /// Where in its page reading stands.
+    /// Position in the current page.
     place: Place,
-    /// Whether there was an element.
+    /// True after the first element.
     any: bool,
-    /// A bracket that may be the page's last, and the white space behind it.
+    /// A bracket that may be the page's last, and the white space after it.
     held: Vec<u8>,
 }
 
@@ -16,27 +16,27 @@ enum Place {
     /// Before the page's opening bracket.
     #[default]
     Outside,
-    /// Behind it, before the first element.
+    /// After the opening bracket, before the first element.
     Opened,
-    /// Within or behind the first element.
+    /// In or after the first element.
     Inside,
-    /// Behind the bracket of a page without elements.
+    /// After the closing bracket of an empty page.
     Closed,
 }
 
-/// What a page turned out to be.
+/// The kind of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
     /// An array with elements.
     Whole,
     /// An array without elements.
     Empty,
-    /// An array that ends before its bracket, or none at all.
+    /// A truncated array, or no array.
     Broken,
 }
 
 impl Join {
-    /// Takes a piece of the page, and adds what is certain of it to `out`.
+    /// Takes a piece of the page, and appends the bytes that are certain to `out`.
     pub fn piece(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while self.place != Place::Inside {
             bytes = bytes.trim_ascii_start();
@@ -53,7 +53,7 @@ impl Join {
         }
         let end = bytes.trim_ascii_end().len();
         if end == 0 {
-            // White space alone: what is held may still be the last.
+            // White space only: the held bracket may still be the last.
             if !self.held.is_empty() {
                 self.held.extend_from_slice(bytes);
             } else {
@@ -67,7 +67,7 @@ impl Join {
         self.held.extend_from_slice(&bytes[split..]);
     }
 
-    /// The page is at its end: what it was.
+    /// Ends a page, and returns its kind.
     pub fn page_end(&mut self) -> Page {
         let page = match self.place {
             Place::Inside if !self.held.is_empty() => Page::Whole,
@@ -79,23 +79,23 @@ impl Join {
         page
     }
 
-    /// What stands behind the last page.
+    /// The bytes after the last page.
     pub fn end(&self) -> &'static [u8] {
         if self.any { b"]" } else { b"[]" }
     }
 }
 
-/// Notices when the tokens of pages come round again, with one of them in memory (Brent's algorithm for cycles).
+/// Detects repeated page tokens, with one token in memory (Brent's cycle detection).
 #[derive(Debug, Default)]
 pub struct Tokens {
     kept: String,
-    /// How many tokens came since, and at how many the newest is kept instead.
+    /// Tokens since the stored one, and the number after which the newest is stored instead.
     since: u64,
     renewed_at: u64,
 }
 
 impl Tokens {
-    /// Returns true if a token is one that came before. A cycle is noticed after a few rounds.
+    /// Returns true if a token is repeated. A cycle is detected after a few rounds.
     pub fn is_repeated(&mut self, token: &str) -> bool {
         if self.kept == token {
             return true;
@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    /// The pages joined, each handed over in pieces of `size` bytes.
+    /// Joins pages, each passed in pieces of `size` bytes.
     fn joined(pages: &[&str], size: usize) -> String {
         let (mut join, mut out) = (Join::default(), Vec::new());
         for page in pages {

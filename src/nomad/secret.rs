@@ -1,29 +1,29 @@
-//! Text that must not be seen.
+//! Text that must not be printed.
 
 use std::fmt;
 
-/// What a token looks like, which tells what may be asked about it.
+/// The kind of a token, which determines the requests that can explain a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// An ACL token: a UUID.
     Acl,
     /// A workload identity: a JWT.
     Identity,
-    /// Neither; Nomad knows no such token.
+    /// Neither; Nomad issues no such tokens.
     Other,
 }
 
-/// A token or a password. It can be used and never shown.
+/// A token or a password; its Debug output is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a text.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
-    /// What kind of token it looks like.
+    /// The kind of token, judged by its form.
     pub(super) fn kind(&self) -> TokenKind {
         let is_uuid = self.0.len() == 36
             && self.0.bytes().enumerate().all(|(at, byte)| match at {

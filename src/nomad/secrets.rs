@@ -1,4 +1,4 @@
-//! What a full allocation carries besides what happened to it: its job, and in that whatever people put there.
+//! Removes secrets from a full allocation: mainly from its job, where users put them.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Parts of a job that hold secrets where jobs have any. A driver's Config may hold the password of a registry.
+/// Parts of a job that may hold secrets. A driver's Config may hold a registry password.
 const IN_JOB: [&str; 7] = ["Config", "ConsulToken", "Env", "Payload", "Secrets", "Templates", "VaultToken"];
-/// Before Nomad 2.0 a token for each of its tasks.
+/// Before Nomad 2.0, a token for each task.
 const IDENTITIES: &str = "SignedIdentities";
 
-/// A full allocation without its secrets; all else byte for byte.
+/// Removes secrets from a full allocation; everything else stays byte for byte.
 ///
 /// # Errors
-/// When it is no JSON object.
+/// When it is not a JSON object.
 pub fn removed(allocation: &[u8]) -> serde_json::Result<String> {
     let fields: Fields<'_> = serde_json::from_slice(allocation)?;
     let kept = fields.0.into_iter().filter(|(name, _)| name != IDENTITIES);
     object(kept, |name, value| if name == "Job" { from_job(value) } else { Ok(value.get().to_owned()) })
 }
 
-/// A part of a job without what may be secret.
+/// Removes possible secrets from a part of a job.
 fn from_job(value: &RawValue) -> serde_json::Result<String> {
     let text = value.get();
     match text.as_bytes().first() {
@@ -48,7 +48,7 @@ fn object<'a>(
     Ok(format!("{{{}}}", written.collect::<serde_json::Result<Vec<_>>>()?.join(",")))
 }
 
-/// The fields of an object in their order, their values as they are written.
+/// The fields of an object in order, with their raw values.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {

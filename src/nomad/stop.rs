@@ -1,29 +1,29 @@
-//! Being told to stop while something is waited for.
+//! Cancellation of waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a wait goes on after the word.
+/// How long a wait may continue after cancellation.
 pub const HEED: Duration = Duration::from_millis(100);
 
-/// A word that many can hear: stop. Once said it stays.
+/// A shared, sticky cancellation flag.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Says it.
+    /// Cancels.
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it was said.
+    /// Returns true if cancelled.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Sleeps so long, or until the word.
+    /// Sleeps for a time, or until cancelled.
     pub fn sleep(&self, time: Duration) {
         let end = Instant::now() + time;
         while !self.is_set() {

@@ -1,4 +1,4 @@
-//! `/v1/event/stream`: what happens to allocations, as a server comes to know of it.
+//! `/v1/event/stream`: changes of allocations as a server learns of them.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
@@ -8,22 +8,22 @@ use serde::Deserialize;
 use super::{Client, Fault};
 
 const EVENTS: &str = "/v1/event/stream";
-/// How soon a stream that is permitted shows a sign of life. It does so at once since Nomad 1.1.1.
+/// Timeout of the first item of a permitted stream. Since Nomad 1.1.1 it comes at once.
 const FIRST_SIGN: Duration = Duration::from_secs(10);
 
-/// A stream that was permitted.
+/// A permitted stream.
 pub struct Events {
     body: BufReader<Box<dyn Read + Send>>,
-    /// What was read to know that it is permitted.
+    /// The first item, read to verify that the stream is permitted.
     first: Option<Sign>,
 }
 
-/// What a stream shows.
+/// An item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sign {
-    /// A heartbeat: every 30 s, whatever else there is.
+    /// A heartbeat, sent every 30 s.
     Heartbeat,
-    /// What happened at one index.
+    /// The events of one index.
     Frame {
         /// The index.
         index: i64,
@@ -33,13 +33,13 @@ pub enum Sign {
 }
 
 impl Events {
-    /// Opens the stream of a namespace, `*` for all that there are now. It begins with an index, if it is still there,
-    /// else with what the server remembers from later on; without one, with all that it remembers.
+    /// Opens the stream of a namespace, `*` for all existing ones. It starts at an index if the server still has it,
+    /// else at the oldest event that the server has; without an index, at that event, too.
     ///
-    /// Nomad since 1.11.2 answers with status 200 before it looks at the token, and then says nothing.
+    /// Nomad since 1.11.2 answers with status 200 before it checks the token, and sends nothing if it is denied.
     ///
     /// # Errors
-    /// When it is not permitted, or Nomad cannot be asked.
+    /// When it is not permitted, or the request fails.
     pub fn open(client: &Client, namespace: &str, from: Option<i64>) -> Result<Events, Fault> {
         let from = from.map(|index| index.to_string()).unwrap_or_default();
         let query = [("topic", "Allocation"), ("namespace", namespace), ("index", &from)];
@@ -55,10 +55,10 @@ impl Events {
         Ok(events)
     }
 
-    /// The next sign. What the stream has missed it does not tell.
+    /// Waits for the next item. A stream does not report missed events.
     ///
     /// # Errors
-    /// When there is none: the stream ended, broke, or was silent for longer than a heartbeat takes.
+    /// When the stream ended, broke, or was silent for longer than a heartbeat interval.
     pub fn wait(&mut self) -> Result<Sign, Fault> {
         match self.first.take() {
             Some(sign) => Ok(sign),
@@ -66,7 +66,7 @@ impl Events {
         }
     }
 
-    /// The next sign, nothing at the end.
+    /// The next item; `None` at the end.
     fn sign(&mut self) -> Result<Option<Sign>, Fault> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -86,7 +86,7 @@ impl Events {
             return match serde_json::from_slice(text) {
                 Ok(Frame { index: None }) => Ok(Some(Sign::Heartbeat)),
                 Ok(Frame { index: Some(index) }) => Ok(Some(Sign::Frame { index, line })),
-                // The last line of a stream that broke off.
+                // The last line of a broken stream.
                 Err(_) if text.starts_with(b"{") => Err(Fault::Ended(" within a line".into())),
                 Err(_) if text.starts_with(b"<") => Err(Fault::NotNomad("it is a page, not an event stream".into())),
                 // Before 1.11.2 the reason is the last line.

@@ -1,4 +1,4 @@
-//! What a row of a statistic is about: the group that `--by` names.
+//! The columns of a group, selected by `--by`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,11 @@ use std::str::FromStr;
 use super::view;
 use crate::tables::column::Described;
 
-/// How a statistic names its group: this text and no other, so that it can be replaced. The unedited file runs anywhere.
+/// How the SQL of a statistic writes its group columns, exactly this text, so that it can be replaced. The unedited
+/// file runs on any engine.
 pub const GROUP: &str = "region, namespace, job_id, task_group, task";
 
-/// The columns of a group, at least one, each of [`By::COLUMNS`] and named once.
+/// The columns of a group: at least one, each of [`By::COLUMNS`], without repetition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By(Vec<&'static str>);
 
@@ -26,10 +27,10 @@ impl FromStr for By {
         let mut columns = Vec::new();
         for name in text.split(',').map(str::trim) {
             let Some(column) = By::COLUMNS.into_iter().find(|column| *column == name) else {
-                return Err(format!("there is no column {name:?} to group by; there are {}", By::COLUMNS.join(", ")));
+                return Err(format!("cannot group by {name:?}; the columns are {}", By::COLUMNS.join(", ")));
             };
             if columns.contains(&column) {
-                return Err(format!("{name} is named twice"));
+                return Err(format!("{name} is repeated"));
             }
             columns.push(column);
         }
@@ -44,7 +45,7 @@ impl fmt::Display for By {
 }
 
 impl By {
-    /// The columns that can make up a group: those that every per-task view carries.
+    /// The columns to group by: those that every per-task view has.
     pub const COLUMNS: [&str; 11] = [
         "region",
         "namespace",
@@ -59,20 +60,20 @@ impl By {
         "datacenter",
     ];
 
-    /// Its columns, in the order in which they were named.
+    /// Its columns, in the given order.
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied()
     }
 
-    /// The text of a statistic with this group in the place of the usual one.
+    /// The SQL of a statistic with these group columns.
     pub(super) fn edit(&self, sql: &str) -> String {
         sql.replace(GROUP, &self.0.join(", "))
     }
 
-    /// The columns of a statistic with this group in the place of the usual one.
+    /// The columns of a statistic with these group columns.
     ///
     /// # Errors
-    /// When the head of `task_states`, which describes them all, cannot be read.
+    /// When the header of `task_states`, which documents all of them, cannot be parsed.
     pub(super) fn describe(&self, usual: Vec<Described>) -> anyhow::Result<Vec<Described>> {
         let known = view("task_states").map(|view| view.head()).transpose()?.map_or_else(Vec::new, |head| head.columns);
         let mut columns: Vec<Described> = Vec::new();

@@ -1,4 +1,4 @@
-//! A condition over a statistic's columns: what `--fail-if` says.
+//! Conditions of `--fail-if` over the columns of a result.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -16,45 +16,45 @@ use crate::error::Refused;
 pub struct Condition {
     /// As the user wrote it.
     pub text: String,
-    /// The view before the dots; `None` when columns stand bare.
+    /// The view that qualifies its columns; `None` if they are unqualified.
     pub view: Option<&'static View>,
-    /// The expression over bare columns.
+    /// The expression with unqualified columns.
     pub sql: String,
-    /// The columns that it names.
+    /// The columns that it reads.
     pub columns: BTreeSet<String>,
 }
 
 impl Condition {
-    /// Reads a condition over the columns of whatever result it will be asked of.
+    /// Parses a condition with unqualified columns.
     ///
     /// # Errors
-    /// When it is no expression, or columns have a view before them.
+    /// When it is not an expression, or a column is qualified.
     pub fn bare(text: &str) -> Result<Condition, Refused> {
         let condition = parse(text)?;
         match condition.view {
             None => Ok(condition),
-            Some(view) => Err(refuse(text, format!("columns stand bare here, without {}.", view.name))),
+            Some(view) => Err(refuse(text, format!("write columns without {}. here", view.name))),
         }
     }
 
-    /// Reads a condition over the columns of one view, each with the view's name before it.
+    /// Parses a condition whose columns are qualified by one view.
     ///
     /// # Errors
-    /// When it is no expression, or columns stand bare, or the view has no such column.
+    /// When it is not an expression, a column is unqualified, or the view has no such column.
     pub fn qualified(text: &str, by: &By) -> Result<Condition, Refused> {
         let condition = parse(text)?;
         let Some(view) = condition.view else {
-            return Err(refuse(text, "columns need the statistic before them, such as restarts.lost_restarts".into()));
+            return Err(refuse(text, "columns need the statistic as a prefix, such as restarts.lost_restarts".into()));
         };
         let columns = view.columns(by).map_err(|e| refuse(text, e.to_string()))?;
         condition.check(&columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>())?;
         Ok(condition)
     }
 
-    /// Whether all its columns are among these.
+    /// Checks that the result has all its columns.
     ///
     /// # Errors
-    /// When one is not.
+    /// When a column is missing.
     pub fn check(&self, known: &[&str]) -> Result<(), Refused> {
         let Some(missing) = self.columns.iter().find(|column| !known.contains(&column.as_str())) else { return Ok(()) };
         let mut refused = refuse(&self.text, format!("there is no column {missing:?}"));
@@ -76,7 +76,7 @@ fn parse(text: &str) -> Result<Condition, Refused> {
     let mut expr = parser.parse_expr().map_err(|e| no_expression(e.to_string()))?;
     let rest = parser.next_token();
     if rest.token != Token::EOF {
-        return Err(no_expression(format!("{rest} stands behind its end")));
+        return Err(no_expression(format!("unexpected {rest} after its end")));
     }
     let mut reading = Reading::default();
     let _ = VisitMut::visit(&mut expr, &mut reading);
@@ -84,24 +84,24 @@ fn parse(text: &str) -> Result<Condition, Refused> {
         return Err(refuse(text, problem));
     }
     if reading.columns.is_empty() {
-        return Err(refuse(text, "names no column".into()));
+        return Err(refuse(text, "has no column".into()));
     }
     let found = match reading.views.iter().collect::<Vec<_>>().as_slice() {
         [] => None,
         [_] if reading.has_bare => {
-            return Err(refuse(text, "some columns have a view before them and some do not".into()));
+            return Err(refuse(text, "some columns have a view as a prefix and some do not".into()));
         }
         [name] => Some(view(name).ok_or_else(|| {
             let mut refused = question::no_table(name);
             refused.problem = format!("--fail-if '{text}': there is no statistic {name:?}");
             refused
         })?),
-        _ => return Err(refuse(text, "names columns of several statistics; write one --fail-if for each".into())),
+        _ => return Err(refuse(text, "has columns of several statistics; write one --fail-if for each".into())),
     };
     Ok(Condition { text: text.to_owned(), view: found, sql: expr.to_string(), columns: reading.columns })
 }
 
-/// What is found while reading an expression, whose columns are made bare on the way.
+/// Facts collected from an expression, whose columns lose their qualifier on the way.
 #[derive(Default)]
 struct Reading {
     views: BTreeSet<String>,
@@ -114,7 +114,7 @@ impl VisitorMut for Reading {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.problem = Some("a condition looks at one row and holds no SELECT".into());
+        self.problem = Some("a condition is evaluated on one row and cannot contain SELECT".into());
         ControlFlow::Break(())
     }
 
@@ -126,18 +126,18 @@ impl VisitorMut for Reading {
             }
             Expr::CompoundIdentifier(parts) => {
                 let [view, column] = parts.as_slice() else {
-                    self.problem = Some(format!("{expr} is no column"));
+                    self.problem = Some(format!("{expr} is not a column"));
                     return ControlFlow::Break(());
                 };
                 self.views.insert(view.value.clone());
                 self.columns.insert(column.value.clone());
                 *expr = Expr::Identifier(column.clone());
-                // The new expression is not to be met as a bare column.
+                // Do not visit the new expression as an unqualified column.
                 return ControlFlow::Continue(());
             }
             Expr::Function(function) if function.over.is_some() || sql::is_aggregate(&function.name.to_string()) => {
                 self.problem = Some(format!(
-                    "a condition looks at one row, and {function} at many; write a query that aggregates: alloclog \
+                    "a condition is evaluated on one row, but {function} needs several; write a query that aggregates: alloclog \
                      query \"SELECT … AS n FROM …\" --fail-if 'n > 0'"
                 ));
                 return ControlFlow::Break(());
@@ -168,13 +168,13 @@ mod tests {
             ("restarts.lost_restart > 0", "no column \"lost_restart\""),
             ("restart.lost_restarts > 0", "no statistic \"restart\""),
             ("restarts.restarts > 0 and failures.attempt > 1", "several statistics"),
-            ("restarts.restarts > (select 1)", "no SELECT"),
+            ("restarts.restarts > (select 1)", "cannot contain SELECT"),
             ("restarts.restarts >", "not a condition"),
-            ("restarts.restarts > 1 2", "behind its end"),
-            ("1 > 0", "names no column"),
-            ("SUM(restarts.restarts) > 1", "looks at one row"),
-            ("restarts.restarts > avg(restarts.restarts)", "looks at one row"),
-            ("ROW_NUMBER() OVER (ORDER BY restarts.restarts) > 1", "looks at one row"),
+            ("restarts.restarts > 1 2", "after its end"),
+            ("1 > 0", "has no column"),
+            ("SUM(restarts.restarts) > 1", "is evaluated on one row"),
+            ("restarts.restarts > avg(restarts.restarts)", "is evaluated on one row"),
+            ("ROW_NUMBER() OVER (ORDER BY restarts.restarts) > 1", "is evaluated on one row"),
         ] {
             let refused = Condition::qualified(text, &By::default()).unwrap_err();
             assert!(refused.problem.contains(word), "{text}: {}", refused.problem);

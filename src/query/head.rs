@@ -16,32 +16,32 @@ use anyhow::{Context, bail};
 
 use crate::tables::column::{Described, KINDS};
 
-/// What a query file says of itself.
+/// The header of a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The question that it answers.
     pub question: String,
-    /// What one row is, what is counted and what is left out, line by line.
+    /// What one row is, what is counted and what is excluded, by line.
     pub definition: Vec<String>,
     /// Its columns, in order.
     pub columns: Vec<Described>,
 }
 
 impl Head {
-    /// Reads the head of a query file.
+    /// Parses the header of a query file.
     ///
     /// # Errors
     /// When it has another form.
     pub fn parse(sql: &str) -> anyhow::Result<Head> {
         let mut lines = sql.lines().map_while(|line| line.strip_prefix("--"));
-        let first = lines.next().context("begins without a head")?;
-        let (_, question) = first.split_once(": ").context("does not begin with `-- name: question`")?;
+        let first = lines.next().context("has no header comment")?;
+        let (_, question) = first.split_once(": ").context("does not start with `-- name: question`")?;
         let definition: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "Columns:").collect();
         let mut columns: Vec<Described> = Vec::new();
         for line in lines.map(str::trim_end).filter(|line| !line.is_empty()) {
             let text = line.trim_start();
             if line.len() - text.len() > 6 {
-                let last = columns.last_mut().with_context(|| format!("{text:?} continues nothing"))?;
+                let last = columns.last_mut().with_context(|| format!("{text:?} continues no column"))?;
                 last.meaning.push(' ');
                 last.meaning.push_str(text);
                 continue;

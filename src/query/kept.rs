@@ -1,4 +1,4 @@
-//! Views that only other views read: kept in memory, if they are small, until the last of these is computed.
+//! A cache of small views that only other views read, until the last of these is computed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,26 +7,26 @@ use polars::prelude::DataFrame;
 
 use super::Plan;
 
-/// So many bytes of a view are few: writing them to a file and reading them again costs more than they do.
+/// Maximum size of a cached view in bytes: writing and reading a file costs more than keeping this in memory.
 const FEW: usize = 64 << 20;
 
-/// The views that are kept, by name.
+/// The cached views, by name.
 #[derive(Debug)]
 pub struct Kept {
     views: Mutex<BTreeMap<&'static str, View>>,
 }
 
-/// A view that nobody asked for.
+/// A view that is not a result itself.
 #[derive(Debug)]
 struct View {
-    /// Its rows, once they are computed and if they are few.
+    /// Its rows, once computed and if they are small enough.
     rows: Option<DataFrame>,
-    /// How many of the views that read it are still to be computed.
+    /// How many views that read it are not computed yet.
     readers: usize,
 }
 
 impl Kept {
-    /// None yet of what these plans compute.
+    /// An empty cache for the views of these plans.
     pub fn of(plans: &[Plan]) -> Kept {
         let readers = |name: &str| plans.iter().filter(|plan| plan.reads.contains(name)).count();
         let unwanted = plans.iter().filter(|plan| !plan.is_wanted);
@@ -34,7 +34,7 @@ impl Kept {
         Kept { views: Mutex::new(views.collect()) }
     }
 
-    /// Keeps the rows of a view if nobody asked for it and they are few; gives them back otherwise.
+    /// Caches the rows of a view if it is small and not a result; returns them otherwise.
     pub fn keep(&self, name: &str, rows: DataFrame) -> Option<DataFrame> {
         match self.lock().get_mut(name).filter(|_| rows.estimated_size() <= FEW) {
             Some(view) => {
@@ -45,12 +45,12 @@ impl Kept {
         }
     }
 
-    /// The rows of a view that is kept.
+    /// The rows of a cached view.
     pub fn rows(&self, name: &str) -> Option<DataFrame> {
         self.lock().get(name)?.rows.clone()
     }
 
-    /// Lets go what only this view still needed.
+    /// Drops the views that no later view reads.
     pub fn computed(&self, plan: &Plan) {
         let mut views = self.lock();
         for name in &plan.reads {

@@ -1,8 +1,8 @@
-//! What is to be done for a view: its SELECTs one by one, and what they read.
+//! Splits a view into its SELECTs, with the tables and views that they read.
 //!
-//! Each common table expression is computed by itself, once. The engine would put it into every place that names it,
-//! compute it anew wherever it is filtered otherwise, and work out the columns of all of it for each SELECT above it:
-//! for small inputs that took longer than all the rest.
+//! Each common table expression is computed separately, once. The engine would inline it wherever it is named,
+//! recompute it for each filter, and resolve the columns of all of it for each SELECT above it: for small inputs that
+//! took longer than everything else.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -15,42 +15,41 @@ use sqlparser::parser::Parser;
 use super::{By, VIEWS, View};
 use crate::tables::Table;
 
-/// A view that is to be computed.
+/// A view to compute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Which one.
+    /// The view.
     pub view: &'static View,
     /// The stored tables and views that it names.
     pub reads: BTreeSet<String>,
-    /// Whether it is read when all are computed; else only others of them read it.
+    /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
     /// Its SELECTs, in order; the last one gives its rows.
     pub(super) steps: Vec<Step>,
 }
 
-/// One SELECT of a view: a common table expression, or the last one over them.
+/// One SELECT of a view: a common table expression, or the final one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What the others call it; the last one is called like the view.
+    /// The name of a common table expression; the final SELECT has the name of the view.
     pub name: String,
     /// Its text.
     pub sql: String,
-    /// Whether it only groups the rows of one table.
+    /// True if it only groups the rows of one table.
     pub only_groups: bool,
-    /// Steps before it that nobody needs after it.
+    /// Earlier steps that no later step reads.
     pub last_use_of: Vec<String>,
 }
 
-/// What is to be done for one view, the views aside that it reads. Groups are those of `by`.
+/// Plans one view, without the views that it reads. Groups are those of `by`.
 ///
 /// # Errors
-/// When its file is not one SELECT in SQL.
+/// When its file is not a single SELECT.
 pub fn of(view: &'static View, by: &By) -> anyhow::Result<Plan> {
     plan(view, by, true)
 }
 
-/// What is to be done for these views and all that they need, in an order in which it can be done. What only others need
-/// is not put in order.
+/// Plans these views and all views that they need, in a valid order. Views that are not results need no sorted rows.
 ///
 /// # Errors
 /// As [`of`].
@@ -68,7 +67,7 @@ pub fn needed(wanted: &[&'static View], by: &By) -> anyhow::Result<Vec<Plan>> {
     Ok(plans)
 }
 
-/// The stored tables that these views read, directly.
+/// The stored tables that these views read directly.
 pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
     let is_read = |table: &Table| plans.iter().any(|plan| plan.reads.contains(table.name()));
     Table::ALL.into_iter().filter(is_read).collect()
@@ -80,7 +79,7 @@ fn plan(view: &'static View, by: &By, is_wanted: bool) -> anyhow::Result<Plan> {
     cut(view, sql, is_wanted).with_context(what)
 }
 
-/// Cuts a view's text into its SELECTs. The order of rows that are not wanted is of no account.
+/// Splits a view's SQL into its SELECTs. The row order of a view that is not a result is irrelevant.
 fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
     let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
@@ -103,7 +102,7 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> 
     Ok(Plan { view, reads, is_wanted, steps })
 }
 
-/// Whether a query groups the rows of one table, and does nothing else.
+/// Returns true if a query only groups the rows of one table.
 fn only_groups(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
     let is_grouped = matches!(&select.group_by, GroupByExpr::Expressions(columns, _) if !columns.is_empty());
@@ -112,7 +111,7 @@ fn only_groups(query: &Query) -> bool {
     is_grouped && is_plain && from.joins.is_empty() && matches!(from.relation, TableFactor::Table { .. })
 }
 
-/// The tables that a query names.
+/// The tables that a query reads.
 fn relations(query: &impl Visit) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let _ = visit_relations(query, |relation| {

@@ -1,4 +1,4 @@
-//! What a user asks: SQL over the stored tables and views, parsed and checked before anything is read.
+//! A user's query: SQL over the stored tables and views, parsed and checked before anything is read.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -13,21 +13,21 @@ use super::{VIEWS, View, view};
 use crate::error::Refused;
 use crate::tables::Table;
 
-/// A question that can be asked.
+/// A parsed and checked query.
 #[derive(Debug)]
 pub struct Question {
-    /// Its parsed text.
+    /// The parsed query.
     pub query: Query,
-    /// The stored tables that it names.
+    /// The stored tables that it reads.
     pub tables: BTreeSet<Table>,
-    /// The views that it names.
+    /// The views that it reads.
     pub views: Vec<&'static View>,
 }
 
-/// Parses a text of SQL that is one SELECT.
+/// Parses a single SELECT.
 ///
 /// # Errors
-/// When it is another one.
+/// When the text is anything else.
 pub(super) fn parse(sql: &str) -> Result<Query, Refused> {
     let mut statements =
         Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| Refused::because(format!("not SQL: {e}")))?;
@@ -43,7 +43,7 @@ pub(super) fn parse(sql: &str) -> Result<Query, Refused> {
     }
 }
 
-/// Binds `->` and `->>` to the key behind them: the parser reads `details->>'a' = 'b'` as `details->>('a' = 'b')`.
+/// Binds `->` and `->>` to the key after them: the parser reads `details->>'a' = 'b'` as `details->>('a' = 'b')`.
 fn bind_arrow(expr: &mut Expr) {
     let Expr::BinaryOp { left, op: op @ (BinaryOperator::Arrow | BinaryOperator::LongArrow), right } = expr else {
         return;
@@ -64,12 +64,12 @@ fn bind_first(expr: &mut Expr, json: Expr, op: BinaryOperator) {
     }
 }
 
-/// Takes an expression out of its place.
+/// Takes an expression out of its place, leaving a dummy.
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::value(Value::Null))
 }
 
-/// The first operand of an operator that stands behind it.
+/// The first operand of an infix operator.
 fn first_operand(expr: &mut Expr) -> Option<&mut Expr> {
     match expr {
         Expr::BinaryOp { left: inner, .. }
@@ -88,15 +88,15 @@ fn first_operand(expr: &mut Expr) -> Option<&mut Expr> {
 }
 
 impl Question {
-    /// Everything of one table or view.
+    /// Selects all rows of a table or view.
     pub fn all_of(name: &str) -> Result<Question, Refused> {
         Question::parse(&format!("SELECT * FROM {name}"))
     }
 
-    /// Reads a text of SQL.
+    /// Parses a query.
     ///
     /// # Errors
-    /// When it is not one SELECT over tables that there are.
+    /// When it is not a single SELECT over existing tables.
     pub fn parse(sql: &str) -> Result<Question, Refused> {
         let query = parse(sql).map_err(|refused| refused.with_query(EXAMPLE.to_owned()))?;
         let mut reading = Reading::default();
@@ -106,7 +106,7 @@ impl Question {
         }
         let mut question = Question { query, tables: BTreeSet::new(), views: Vec::new() };
         for name in &reading.relations {
-            // A common table expression may be named like a table, and read it.
+            // A common table expression may have the name of a table, and read it.
             match (Table::ALL.into_iter().find(|table| table.name() == name), view(name)) {
                 (Some(table), _) => {
                     question.tables.insert(table);
@@ -120,15 +120,15 @@ impl Question {
     }
 }
 
-/// A query that runs.
+/// An example query, for advice.
 const EXAMPLE: &str = "SELECT event_type, COUNT(*) AS events FROM task_events GROUP BY event_type";
 
-/// All that can be asked by name.
+/// The names of all tables and views.
 pub fn names() -> impl Iterator<Item = &'static str> {
     Table::ALL.into_iter().map(Table::name).chain(VIEWS.iter().map(|view| view.name))
 }
 
-/// The refusal of a name that no table has.
+/// The error for an unknown table.
 pub fn no_table(name: &str) -> Refused {
     let mut advice = Vec::new();
     let near = nearest(name, names());
@@ -140,7 +140,7 @@ pub fn no_table(name: &str) -> Refused {
         .with_query(format!("SELECT * FROM {} LIMIT 10", near.unwrap_or("task_events")))
 }
 
-/// The name that is most like this one, if any is like it.
+/// The most similar name, if one is similar enough.
 pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let wanted = name.to_lowercase();
     let scored = names.map(|known| (strsim::jaro_winkler(&wanted, known), known));
@@ -148,12 +148,12 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&
     (score > 0.8).then_some(nearest)
 }
 
-/// What is found while reading a text.
+/// Facts collected from a query.
 #[derive(Default)]
 struct Reading {
     /// Names in FROM, in lower case.
     relations: BTreeSet<String>,
-    /// The text's own common table expressions.
+    /// The query's own common table expressions.
     own: BTreeSet<String>,
     problems: Vec<Refused>,
 }
@@ -175,7 +175,7 @@ impl Visitor for Reading {
         ControlFlow::Continue(())
     }
 
-    /// Only a name, a subquery or a join of these can be read: a function in FROM would open files and addresses.
+    /// Only a name, a subquery or a join of these is allowed: a table function could open files and URLs.
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { args: None, .. }

@@ -1,4 +1,4 @@
-//! Rows of a result as values: for reports, which show a few of them.
+//! Rows of a result as JSON values, for reports, which show a few of them.
 
 use anyhow::bail;
 use polars::prelude::{AnyValue, DataFrame, TimeUnit};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::time;
 
-/// One row of a result: its columns in order. A moment is RFC 3339 text in UTC with six digits of a second.
+/// One row of a result, with its columns in order. A timestamp is RFC 3339 text in UTC with six fractional digits.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row(pub Vec<(String, Value)>);
 
@@ -66,7 +66,7 @@ fn value(value: &AnyValue<'_>) -> anyhow::Result<Value> {
         AnyValue::Int8(n) => Value::from(*n),
         AnyValue::UInt64(n) => Value::from(*n),
         AnyValue::UInt32(n) => Value::from(*n),
-        // What is no finite number has no form in JSON.
+        // Infinities and NaN have no form in JSON.
         AnyValue::Float64(n) => Value::from(*n),
         AnyValue::Float32(n) => Value::from(*n),
         AnyValue::Datetime(n, unit, _) | AnyValue::DatetimeOwned(n, unit, _) => {
@@ -78,6 +78,6 @@ fn value(value: &AnyValue<'_>) -> anyhow::Result<Value> {
             time::micros_to_rfc3339(micros).map_or(Value::Null, Value::from)
         }
         AnyValue::Date(days) => Value::from(time::day(*days)),
-        other => bail!("a value of type {} has no place in a report", other.dtype()),
+        other => bail!("a value of type {} is not supported in a report", other.dtype()),
     })
 }

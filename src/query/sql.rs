@@ -1,12 +1,12 @@
-//! Answers a user's SELECT: from the parsed text to lazy frames of the engine, polars.
+//! Answers a user's SELECT: translates its syntax tree to lazy frames of polars.
 //!
-//! The engine's own SQL front end answers some SQL wrongly without a word (see docs/design.md), so that only our views,
-//! which are tested for that, go through it. Here names, types, nulls, groups, windows and joins get the meaning that
-//! DuckDB gives them, and whatever is not listed is refused. A query reaches the tables that it is given and nothing
-//! else: no function and no name opens a file.
+//! polars' own SQL front end answers some SQL wrongly without an error (see docs/design.md), so only our views, which
+//! are tested for that, use it. Here names, types, nulls, groups, windows and joins have DuckDB's semantics, and
+//! whatever is not listed is refused. A query can only read the tables that it is given: no function and no name opens
+//! a file.
 //!
-//! One SELECT is planned in phases, and the frame grows a column for each intermediate value: FROM and WHERE over rows,
-//! then groups, then windows, then the result.
+//! One SELECT is planned in phases, and each intermediate value is a column added to the frame: FROM and WHERE over
+//! rows, then groups, then windows, then the result.
 
 mod aggregate;
 mod cast;
@@ -39,10 +39,10 @@ pub use aggregate::is_aggregate;
 use refusal::{Failures, refused, refused_with};
 use select::Select;
 
-/// The types that a value can have.
+/// The types of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// NULL without a type.
+    /// An untyped NULL.
     Null,
     Bool,
     /// Any width; computed with 64 bits.
@@ -52,12 +52,12 @@ enum Kind {
     /// Microseconds since 1970, UTC.
     Timestamp,
     Date,
-    /// Microseconds between two moments, as an integer.
+    /// An interval in microseconds, as an integer.
     Span,
 }
 
 impl Kind {
-    /// The kind of a column of the engine.
+    /// The kind of an engine column.
     fn of(dtype: &DataType) -> anyhow::Result<Kind> {
         Ok(match dtype {
             DataType::Null => Kind::Null,
@@ -99,11 +99,11 @@ impl Kind {
     }
 }
 
-/// A constant, as far as its use depends on its value.
+/// A constant, where its value affects planning.
 #[derive(Debug, Clone, PartialEq)]
 enum Constant {
     Int(i64),
-    /// A number with a decimal point: halves are rounded away from zero.
+    /// A number with a decimal point: halves round away from zero.
     Decimal(f64),
     Text(String),
     /// Months and microseconds.
@@ -139,17 +139,17 @@ impl Typed {
     }
 }
 
-/// A column that a name can mean.
+/// A column that a name can resolve to.
 #[derive(Debug, Clone)]
 struct Column {
-    /// The name or alias of its table; empty where it has none.
+    /// The name or alias of its table; empty if it has none.
     relation: String,
     /// Its name.
     name: String,
-    /// What it is called in the frame: unique in the whole query.
+    /// Its name in the frame: unique in the whole query.
     id: PlSmallStr,
     kind: Kind,
-    /// Whether only a qualified name means it: USING shows the column of one side.
+    /// True if only a qualified name resolves to it: USING shows the column of one side.
     is_hidden: bool,
 }
 
@@ -176,24 +176,24 @@ struct Planner {
 /// Answers a query over these tables. `now` is the newest trusted observation, in microseconds since 1970.
 ///
 /// # Errors
-/// [`Refused`], with a query that runs, where the text asks for what is not supported or a value cannot be computed.
+/// [`Refused`], with a query that runs, if the query is not supported or a value cannot be computed.
 pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i64>) -> Result<DataFrame, Refused> {
     let fallback = fallback(query, &tables);
     let mut planner =
         Planner { tables, now, ctes: Vec::new(), next: 0, failures: Failures::default(), whole: query.clone() };
-    // The engine panics where it has not foreseen something; the answer to that is not a backtrace.
+    // The engine panics in unforeseen cases; turn that into an error.
     let answered = catch_unwind(AssertUnwindSafe(|| {
         let rows = planner.query(query)?;
         planner.check_spans(&rows)?;
         let names = unique(rows.columns.iter().map(|column| column.name.clone()));
         let named = rows.columns.iter().zip(&names).map(|(column, name)| {
             let value = col(column.id.clone()).alias(name.as_str());
-            // A null without a type has no form in a file.
+            // An untyped null cannot be written to a file.
             if column.kind == Kind::Null { value.cast(DataType::String) } else { value }
         });
         planner.collect(rows.frame.select(named.collect::<Vec<_>>()))
     }));
-    let unexpected = || Refused::because("the query cannot be computed: the engine has no answer to it".to_owned());
+    let unexpected = || Refused::because("the engine cannot compute this query".to_owned());
     let error = match answered {
         Ok(Ok(frame)) => return Ok(frame),
         Ok(Err(error)) => error.downcast::<Refused>().unwrap_or_else(|_| unexpected()),
@@ -202,7 +202,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     Err(error.with_query(fallback))
 }
 
-/// A query over the first table that this one names, for advice where there is nothing better.
+/// A query over the first table that this one reads, for advice if there is no better one.
 fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     let mut first = None;
     let _ = visit_relations(query, |name| {
@@ -215,7 +215,7 @@ fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     format!("SELECT * FROM {} LIMIT 10", first.as_deref().unwrap_or("task_events"))
 }
 
-/// Names of which none occurs twice: a file cannot hold two columns of one name.
+/// Makes names unique: a file cannot hold two columns of one name.
 fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     for name in names {
@@ -231,7 +231,7 @@ fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 impl Planner {
-    /// A name for a column of a frame that no other has.
+    /// A unique name for a column of a frame.
     fn fresh(&mut self) -> PlSmallStr {
         self.next += 1;
         format!("#{}", self.next).into()
@@ -239,11 +239,11 @@ impl Planner {
 
     /// Computes a frame.
     fn collect(&self, frame: LazyFrame) -> anyhow::Result<DataFrame> {
-        // What an expression of ours refuses comes back as an error of the engine.
+        // An error raised by our expressions comes back as an engine error.
         frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), anyhow::Error::from))
     }
 
-    /// The whole query with one expression in the place of another.
+    /// The whole query with one expression replaced.
     fn instead(&self, old: &ast::Expr, new: &str) -> String {
         let old = old.to_string();
         let mut query = self.whole.clone();
@@ -259,11 +259,11 @@ impl Planner {
         query.to_string()
     }
 
-    /// Refuses spans of time as columns of the answer: formats write them differently.
+    /// Refuses intervals as result columns: formats write them differently.
     fn check_spans(&self, rows: &Rows) -> anyhow::Result<()> {
         let Some(span) = rows.columns.iter().find(|column| column.kind == Kind::Span) else { return Ok(()) };
-        let problem = format!("column {} is a span of time, which formats write differently", span.name);
-        let advice = "subtract the moments' twins, `x_at_ns`, which gives nanoseconds, or take seconds";
+        let problem = format!("column {} is an interval, which formats write differently", span.name);
+        let advice = "subtract the `x_at_ns` columns, which gives nanoseconds, or take seconds";
         let item = match self.whole.body.as_ref() {
             SetExpr::Select(select) => select.projection.iter().find_map(|item| match item {
                 ast::SelectItem::UnnamedExpr(expr) if expr.to_string() == span.name => Some(expr),
@@ -306,7 +306,7 @@ impl Planner {
         self.limit(rows, query)
     }
 
-    /// Plans a common table expression; one that is read more than once is computed now, and once.
+    /// Plans a common table expression; one that is read several times is computed now, once.
     fn cte(&mut self, cte: &Cte, query: &Query) -> anyhow::Result<Rows> {
         let mut rows = self.query(&cte.query)?;
         rename(&mut rows, &cte.alias)?;
@@ -347,7 +347,7 @@ impl Planner {
     }
 }
 
-/// Gives the columns of some rows the table name and column names of an alias.
+/// Applies a table alias to the columns of some rows.
 fn rename(rows: &mut Rows, alias: &ast::TableAlias) -> anyhow::Result<()> {
     if alias.columns.len() > rows.columns.len() {
         return Err(refused(format!("{alias} names more columns than there are")));
@@ -362,7 +362,7 @@ fn rename(rows: &mut Rows, alias: &ast::TableAlias) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parses an expression that this module has written.
+/// Parses an expression generated by this module.
 fn parse(text: &str) -> Option<ast::Expr> {
     let statements =
         sqlparser::parser::Parser::parse_sql(&sqlparser::dialect::GenericDialect {}, &format!("SELECT {text}")).ok()?;
@@ -374,7 +374,7 @@ fn parse(text: &str) -> Option<ast::Expr> {
     }
 }
 
-/// Whether two names mean the same: SQL does not tell cases apart.
+/// Returns true if two names are equal; SQL names are case-insensitive.
 fn same_name(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }

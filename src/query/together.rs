@@ -1,5 +1,5 @@
-//! Views on several cores, in their order: one that reads others waits for them, and those behind it wait with it. Were they
-//! to overtake it, the largest ones would be computed at the same time and need memory for both.
+//! Schedules views on several cores, in order: a view waits for those it reads, and later views wait with it. If they
+//! overtook it, the largest views would run at the same time and need memory for both.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +10,10 @@ use anyhow::anyhow;
 
 use super::Plan;
 
-/// Computes views in their order, so many at a time, each after those of them that it reads; after a failure no other
-/// begins.
+/// Computes views in order, a limited number at a time, each after those it reads; starts no other after a failure.
 ///
 /// # Errors
-/// The first that `compute` gives.
+/// The first error of `compute`.
 pub fn run(
     plans: &[Plan],
     at_a_time: usize,
@@ -35,8 +34,8 @@ pub fn run(
                 running += 1;
                 scope.spawn(move || {
                     let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
-                    let died = |_| Err(anyhow!("the engine has died at view {}; this is a bug", plan.view.name));
-                    // Somebody waits for it as long as anything runs.
+                    let died = |_| Err(anyhow!("the engine panicked in view {}; this is a bug", plan.view.name));
+                    // The scheduler waits for it as long as anything runs.
                     let _ = done.send((plan.view.name, computed.unwrap_or_else(died)));
                 });
             }
@@ -89,6 +88,6 @@ mod tests {
         assert_eq!(run(&plans, 1, compute).unwrap_err().to_string(), "no");
         assert_eq!(*begun.lock().unwrap(), 1);
         let died = run(&plans, 2, |_| panic!("within the engine")).unwrap_err();
-        assert!(died.to_string().contains("has died at view"), "{died}");
+        assert!(died.to_string().contains("panicked in view"), "{died}");
     }
 }

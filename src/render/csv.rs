@@ -1,7 +1,7 @@
-//! CSV as RFC 4180 has it: commas, `"` where needed, a header, lines that end in a line feed.
+//! CSV by RFC 4180: commas, `"` where needed, a header, line feeds.
 //!
-//! Written here because no library lets a null be an empty cell and an empty text `""` in one file, and because text
-//! that a spreadsheet would run as a formula must be made harmless.
+//! Written here because no library writes null as an empty cell and an empty text as `""` in one file, and because text
+//! that a spreadsheet would run as a formula must be neutralised.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,15 +17,15 @@ use super::Cells;
 use super::text::one_line;
 use crate::time;
 
-/// What begins a formula: the signs, their full-width forms, and what a spreadsheet drops before one (OWASP, "CSV
-/// Injection").
+/// The start of a formula: the signs, their full-width forms, and characters that a spreadsheet skips before one
+/// (OWASP, "CSV Injection").
 const FORMULA_STARTS: [char; 12] =
     ['=', '+', '-', '@', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\t', '\r', '\n', '\0'];
 
 /// Writes batches as CSV.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write(
     mut out: impl Write,
     schema: &SchemaRef,

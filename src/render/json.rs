@@ -1,4 +1,5 @@
-//! NDJSON, one JSON object a line, and JSON, an array of them; every column in every object, null where there is nothing.
+//! NDJSON, one JSON object per line, and JSON, an array of them. Every object has every column, null if there is no
+//! value.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,19 +12,19 @@ use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited};
 
 use super::text::is_unseen;
 
-/// Writes batches as NDJSON; moments are RFC 3339 with six digits of a second.
+/// Writes batches as NDJSON; timestamps are RFC 3339 with six fractional digits.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write_lines(out: impl Write, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<()> {
     write::<LineDelimited, _>(out, batches)?.flush()?;
     Ok(())
 }
 
-/// Writes batches as one JSON array, and moments as above.
+/// Writes batches as one JSON array, with the same timestamps.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write_array(out: impl Write, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<()> {
     let mut out = write::<JsonArray, _>(out, batches)?;
     writeln!(out)?;
@@ -31,11 +32,11 @@ pub fn write_array(out: impl Write, batches: impl Iterator<Item = anyhow::Result
     Ok(())
 }
 
-/// JSON without characters that drive a terminal: JSON itself escapes those below U+0020 only.
+/// Escapes characters that control a terminal: JSON itself escapes only those below U+0020.
 pub fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        // Outside of texts JSON has only line feeds of these.
+        // Outside of texts, JSON has no such characters except line feeds.
         if c != '\n' && is_unseen(c) {
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
@@ -45,10 +46,10 @@ pub fn escaped(json: &str) -> String {
     escaped
 }
 
-/// Writes JSON as [`escaped`] gives it.
+/// A writer that applies [`escaped`] to JSON.
 pub struct Escaping<W> {
     inner: W,
-    /// The beginning of a character of which the rest is yet to come.
+    /// The start of a character that is split across two writes.
     rest: Vec<u8>,
 }
 
@@ -91,8 +92,7 @@ fn write<F: JsonFormat, W: Write>(
     Ok(writer.into_inner())
 }
 
-/// The batch without the name of the time zone, which is UTC in all our tables: to look it up, Arrow would want a
-/// database of time zones.
+/// Removes the time zone from timestamps, which are all UTC: Arrow would need a time zone database to look it up.
 fn naive(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();

@@ -1,4 +1,4 @@
-//! Tables for eyes: padded columns for a terminal, or Markdown.
+//! Tables for people: padded columns for a terminal, or Markdown.
 
 use std::io::Write;
 
@@ -11,31 +11,30 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::time;
 
-/// The widest cell of a table for a terminal, in columns of text. Whoever wants all of a long text asks for another
-/// format.
+/// Maximum width of a cell of a terminal table, in columns; other formats have the full text.
 const WIDEST: usize = 60;
 
 /// A table of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    /// The titles of the columns, and to which side they are aligned.
+    /// Titles and alignment of the columns.
     pub columns: Vec<(String, Side)>,
-    /// The rows, with as many cells as there are columns.
+    /// The rows, with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// The side to which a column is aligned.
+/// Alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Texts.
+    /// For texts.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
 impl Text {
-    /// The lines of a table for a terminal: a line of titles, then the rows, two spaces between columns. Cells may
-    /// hold colours.
+    /// The lines of a terminal table: titles, then rows, with two spaces between columns. Cells may contain colour
+    /// codes.
     pub fn lines(&self) -> Vec<String> {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|i| {
@@ -71,18 +70,18 @@ impl Text {
     }
 }
 
-/// The text without control characters: names of files and texts of documents must not drive a terminal.
+/// Escapes control characters: file names and texts of documents must not control a terminal.
 pub fn one_line(text: &str) -> String {
     let shown = |c: char| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }
 
-/// Controls, and marks that turn the direction of the text around them.
+/// Control characters and marks that change text direction.
 pub(super) fn is_unseen(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text as Markdown that shows it as it is.
+/// Escapes Markdown syntax.
 pub fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in one_line(text).chars() {
@@ -97,10 +96,10 @@ pub fn markdown(text: &str) -> String {
     escaped
 }
 
-/// Writes batches as a table for a terminal, long texts cut.
+/// Writes batches as a terminal table, with long texts truncated.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write_table(
     mut out: impl Write,
     schema: &SchemaRef,
@@ -120,7 +119,7 @@ pub fn write_table(
 /// Writes batches as a Markdown table.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write_markdown(
     mut out: impl Write,
     schema: &SchemaRef,
@@ -131,7 +130,7 @@ pub fn write_markdown(
     Ok(())
 }
 
-/// The rows as texts: null is an empty cell.
+/// Formats rows as texts; null is an empty cell.
 fn read(schema: &SchemaRef, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<Text> {
     let side = |kind: &DataType| {
         let is_number = matches!(kind, DataType::Int64 | DataType::Int32 | DataType::Float64);
@@ -168,7 +167,7 @@ fn cell(column: &dyn Array, row: usize) -> String {
     }
 }
 
-/// A number with six digits behind the point, without zeros at the end; all its digits where six would show nothing.
+/// A number with up to six decimal places, without trailing zeros; with all its digits if six places would show zero.
 fn decimal(number: f64) -> String {
     if number != 0.0 && number.abs() < 1e-4 {
         return format!("{number:e}");

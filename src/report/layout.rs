@@ -1,11 +1,11 @@
-//! Texts that fit: folded, cut, and drawn as bars.
+//! Text layout: folding, truncation, and bars.
 
 use console::measure_text_width;
 
 /// The width of a bar, in columns of text.
 const BAR: usize = 8;
 
-/// A line cut at spaces into parts no wider than this.
+/// Wraps a line at spaces to a width.
 pub fn fold(line: &str, width: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest = line.to_owned();
@@ -20,12 +20,12 @@ pub fn fold(line: &str, width: usize) -> Vec<String> {
     parts
 }
 
-/// The first characters of an ID, as Nomad's own command line shows it.
+/// The first characters of an ID, as Nomad's command line shows it.
 pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
-/// The end of a text, which says more than its begin: the task stands last.
+/// The end of a text, which is more specific than its start: the task is last.
 pub fn tail(text: &str, width: usize) -> String {
     if measure_text_width(text) <= width {
         return text.to_owned();
@@ -42,14 +42,14 @@ pub fn tail(text: &str, width: usize) -> String {
     std::iter::once('…').chain(kept.into_iter().rev()).collect()
 }
 
-/// A bar whose length is a part of the longest; something is never nothing.
+/// A bar proportional to the whole; never empty unless zero.
 pub fn bar(part: f64, whole: f64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if whole <= 0.0 || part <= 0.0 {
         return String::new();
     }
     let eighths = ((part / whole * (BAR * 8) as f64).round() as usize).clamp(1, BAR * 8);
-    // Full only when it is all.
+    // Full only if it is the whole.
     let eighths = if part < whole { eighths.min(BAR * 8 - 1) } else { eighths };
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }

@@ -12,7 +12,7 @@ use crate::render::text::{Side, Text, markdown as escaped};
 
 use Side::{Left, Right};
 
-/// A report in Markdown; with `explain`, the words are explained.
+/// Formats a report in Markdown; `explain` adds the definitions.
 pub fn markdown(report: &Report, explain: bool) -> String {
     let input = &report.input;
     let mut text = String::from("# alloclog report\n\n");
@@ -56,7 +56,7 @@ pub fn markdown(report: &Report, explain: bool) -> String {
     text
 }
 
-/// A column: its title, its side, and what it shows of a row.
+/// A column: its title, its alignment, and its text for a row.
 type Column = (&'static str, Side, fn(&Row) -> String);
 
 const CRASH_LOOPS: [Column; 7] = [
@@ -137,7 +137,7 @@ fn word(row: &Row, column: &str) -> String {
     row.text(column).unwrap_or("-").to_owned()
 }
 
-/// The rows of a section, each beginning with what it is about.
+/// The rows of a section, each starting with its group.
 fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns: &[Column]) -> String {
     if section.rows.is_empty() {
         return format!("{none}\n");

@@ -1,11 +1,11 @@
-//! How a report shows numbers: rounded for eyes, never less than something for nothing.
+//! Number formats of a report: rounded, but nonzero values never shown as zero.
 
 use serde_json::Value;
 
 use super::{Report, Section};
 use crate::query::Row;
 
-/// A span of time: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
+/// A duration: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
 pub fn span(seconds: f64) -> String {
     let (sign, s) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
     let text = match s {
@@ -21,12 +21,12 @@ pub fn span(seconds: f64) -> String {
     format!("{sign}{text}")
 }
 
-/// A span that may not be known.
+/// A duration; `-` if unknown.
 pub fn maybe_span(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "-".to_owned(), span)
 }
 
-/// A count with commas; `-` when not known.
+/// A count with commas; `-` if unknown.
 pub fn count(n: Option<i64>) -> String {
     let Some(n) = n else { return "-".to_owned() };
     let digits = n.unsigned_abs().to_string();
@@ -40,18 +40,18 @@ pub fn count(n: Option<i64>) -> String {
     text
 }
 
-/// A count that is not worth a look when it is 0.
+/// A count; blank if 0.
 pub fn count_or_blank(n: Option<i64>) -> String {
     if n == Some(0) { String::new() } else { count(n) }
 }
 
-/// A count and what is counted.
+/// A count and its noun.
 pub fn counted(n: i64, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(Some(n)))
 }
 
-/// A rate with two significant digits or so.
+/// A rate with about two significant digits.
 pub fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "-".to_owned(),
@@ -63,7 +63,7 @@ pub fn rate(rate: Option<f64>) -> String {
     }
 }
 
-/// A share in percent: 100 only when it is all, 0 only when it is none.
+/// A share in percent: 100 only if it is all, 0 only if it is none.
 pub fn percent(part: i64, whole: i64) -> String {
     if whole == 0 {
         return "-".to_owned();
@@ -79,12 +79,12 @@ pub fn percent(part: i64, whole: i64) -> String {
     }
 }
 
-/// A moment to the second, from RFC 3339.
+/// A timestamp to the second, from RFC 3339.
 pub fn moment(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
 }
 
-/// A moment to the second, without its day if that is the day of the last observation.
+/// A timestamp to the second; without the day if it is that of the last observation.
 pub fn clock(value: &Value, report: &Report) -> String {
     let text = moment(value);
     let today = moment(&report.input.last_observed_at);
@@ -95,7 +95,7 @@ pub fn clock(value: &Value, report: &Report) -> String {
     }
 }
 
-/// What a group's rows are called: the columns that say something, joined by slashes.
+/// The title of a group column: the relevant column names, joined by slashes.
 pub fn group_title(report: &Report, columns: &[&str]) -> String {
     let titles = shown(report, columns).map(|column| match column {
         "job_id" | "parent_job_id" => "job",
@@ -105,7 +105,7 @@ pub fn group_title(report: &Report, columns: &[&str]) -> String {
     titles.collect::<Vec<_>>().join("/")
 }
 
-/// What a row is about: the values of those columns, `?` where one is not known.
+/// The group of a row: the values of those columns, `?` for null.
 pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
     let values = shown(report, columns).map(|column| match row.get(column) {
         Value::Null => "?".to_owned(),
@@ -115,7 +115,7 @@ pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
     values.collect::<Vec<_>>().join("/")
 }
 
-/// Leaves out a region or namespace that is the usual one for all.
+/// Omits a region or namespace that is the default everywhere.
 fn shown<'c>(report: &'c Report, columns: &'c [&'c str]) -> impl Iterator<Item = &'c str> {
     let is_usual = |column: &str, usual: &str, all: &[String]| columns.len() > 1 && column == usual && all.len() <= 1;
     columns.iter().copied().filter(move |column| {
@@ -127,7 +127,7 @@ fn shown<'c>(report: &'c Report, columns: &'c [&'c str]) -> impl Iterator<Item =
     })
 }
 
-/// The causes of restarts that were seen, most first.
+/// The observed causes of restarts, most frequent first.
 pub fn causes(row: &Row) -> String {
     let mut causes: Vec<(i64, &str)> = Vec::new();
     for (column, value) in &row.0 {
@@ -140,7 +140,7 @@ pub fn causes(row: &Row) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// How a failure shows: its class, and an exit code.
+/// The class of a failure, with its exit code.
 pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     match (class, exit_code) {
         (None, _) => "-".to_owned(),
@@ -150,7 +150,8 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
-/// The commonest message of some failures, after the share that shows it with the exit code beside it, unless all do.
+/// The most frequent message of some failures, with the share of failures that have it together with the exit code,
+/// unless all do.
 pub fn commonest(row: &Row) -> Option<String> {
     let message = row.text("message")?;
     match row.number("pair_share") {
@@ -159,13 +160,13 @@ pub fn commonest(row: &Row) -> Option<String> {
     }
 }
 
-/// What a row about a single task says of where it is.
+/// The columns that identify a task.
 pub const TASK: [&str; 5] = ["region", "namespace", "job_id", "task_group", "task"];
 
-/// What a row about a job's runs says of where it is.
+/// The columns that identify a job with runs.
 pub const JOB: [&str; 3] = ["region", "namespace", "parent_job_id"];
 
-/// What was read, without the full stop.
+/// Summary of the input, without the full stop.
 pub fn read(report: &Report) -> String {
     let input = &report.input;
     format!(
@@ -183,8 +184,7 @@ pub fn period(report: &Report) -> Option<String> {
     let since = report.since.as_ref().map(|since| format!(" since {since}"));
     let until = report.until.as_ref().map(|until| format!(" until {until}"));
     let is_cut = since.is_some() || until.is_some();
-    is_cut
-        .then(|| format!("Statistics are cut to what came{}{}.", since.unwrap_or_default(), until.unwrap_or_default()))
+    is_cut.then(|| format!("Statistics cover the time{}{}.", since.unwrap_or_default(), until.unwrap_or_default()))
 }
 
 /// What could not be read, if anything.
@@ -200,20 +200,20 @@ pub fn measured(report: &Report, measure: &str) -> Section {
     Section { of: report.start_latency.of, rows: rows.cloned().collect() }
 }
 
-/// The share of runs that ended well among those that ended.
+/// The share of ended runs that completed.
 pub fn success(row: &Row) -> String {
     let int = |column: &str| row.int(column).unwrap_or(0);
     percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost"))
 }
 
-/// What is lost, where, and how often one would have had to look: one sentence each.
+/// Sentences on what was lost, where, and the interval that would have avoided it.
 pub fn coverage(report: &Report) -> Vec<String> {
     let total = &report.coverage.total;
     let int = |column: &str| total.int(column).unwrap_or(0);
     let (tasks, complete) = (int("tasks"), int("complete"));
     let mut lines = Vec::new();
     lines.push(format!(
-        "The history of {} of {} ({}) is complete up to the last look.",
+        "The history of {} of {} ({}) is complete up to the last observation.",
         count(Some(complete)),
         counted(tasks, "task"),
         percent(complete, tasks)
@@ -227,7 +227,7 @@ pub fn coverage(report: &Report) -> Vec<String> {
         lost.push(format!("the beginning of {}", counted(int("without_begin"), "task")));
     }
     if int("gaps") > 0 {
-        lost.push(format!("what lies in {}", counted(int("gaps"), "gap")));
+        lost.push(format!("the events in {}", counted(int("gaps"), "gap")));
     }
     if int("vanished_tasks") > 0 {
         lost.push(format!("the end of {}, which vanished", counted(int("vanished_tasks"), "task")));
@@ -241,7 +241,7 @@ pub fn coverage(report: &Report) -> Vec<String> {
     }
     if int("uncounted_tasks") > 0 {
         let tasks = counted(int("uncounted_tasks"), "task");
-        lines.push(format!("Of {tasks} it is not known how many restarts were lost."));
+        lines.push(format!("For {tasks} the number of lost restarts is unknown."));
     }
     if int("without_events") > 0 {
         lines.push(format!("{} had no event yet, or shows none.", counted(int("without_events"), "task")));

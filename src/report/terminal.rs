@@ -1,4 +1,4 @@
-//! A report for a terminal: at most 100 columns, with colour and bars where they say more than digits.
+//! A report for a terminal: at most 100 columns, with colours and bars.
 
 use console::{Style, measure_text_width, truncate_str};
 use serde_json::Value;
@@ -12,18 +12,18 @@ use super::{Report, Section};
 use crate::query::{Row, view};
 use crate::render::text::{Side, Text, one_line};
 
-/// How a report for a terminal looks.
+/// Options of a terminal report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// Columns of text.
     pub width: usize,
-    /// Whether colours are used.
+    /// Whether to use colours.
     pub colour: bool,
-    /// Whether the words are explained.
+    /// Whether to explain the terms.
     pub explain: bool,
 }
 
-/// A report as text, its lines ended.
+/// Formats a report as lines of text.
 pub fn terminal(report: &Report, look: Look) -> String {
     let page = Page { report, look };
     let mut lines = page.head();
@@ -45,7 +45,7 @@ pub fn terminal(report: &Report, look: Look) -> String {
     }
     if !look.explain {
         lines.push(String::new());
-        let hint = "--explain says what the words mean; alloclog query NAME and --format json show all columns.";
+        let hint = "--explain defines the terms; alloclog query NAME and --format json show all columns.";
         lines.push(page.style().dim().apply_to(hint).to_string());
     }
     let mut text = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
@@ -116,7 +116,7 @@ impl Page<'_> {
         lines
     }
 
-    /// When a loop began within the hour, or when it was first seen to restart.
+    /// When a loop started within the hour, or when its first restart was seen.
     fn since(&self, row: &Row) -> String {
         match (row.get("since_at"), row.get("seen_since_at")) {
             (Value::Null, Value::Null) => "-".to_owned(),
@@ -221,7 +221,7 @@ impl Page<'_> {
         ];
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
-            // Too many have not started for the quantile to be known.
+            // Too many tasks have not started, so the quantile is unknown.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
                 None if row.int("waiting").unwrap_or(0) + row.int("failed_before_start").unwrap_or(0) > 0 => {
@@ -245,7 +245,7 @@ impl Page<'_> {
         lines
     }
 
-    /// The phases of a group's first starts, in the order in which they pass.
+    /// The phases of a group's first starts, in chronological order.
     fn phases(&self, row: &Row) -> Option<String> {
         let of_group = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
         let of_group: Vec<&Row> = of_group.collect();
@@ -257,7 +257,7 @@ impl Page<'_> {
         (!parts.is_empty()).then(|| format!("p50 of {}", parts.join(", ")))
     }
 
-    /// Puts below each row of a table what more there is to say of it. Above the first stands the line of titles.
+    /// Adds a note below each row of a table; the first line has the titles.
     fn note_each(
         &self,
         lines: &mut Vec<String>,
@@ -314,12 +314,11 @@ impl Page<'_> {
             .iter()
             .filter_map(|row| row.number("max_recovery_seconds"))
             .fold(None, |most: Option<f64>, s| Some(most.map_or(s, |most| most.max(s))));
-        let longest =
-            longest.map_or_else(String::new, |s| format!("; the work was down for {} at the longest", span(s)));
+        let longest = longest.map_or_else(String::new, |s| format!("; the work was down for at most {}", span(s)));
         self.wrapped(&format!("{}: {}{longest}.", counted(total, "allocation"), reasons.collect::<Vec<_>>().join(", ")))
     }
 
-    /// The rows of a section as a table, what each is about in the last column, which takes what room is left.
+    /// The rows of a section as a table; the group is in the last column, which takes the remaining width.
     fn table(
         &self,
         section: &Section,
@@ -366,7 +365,7 @@ impl Page<'_> {
         lines
     }
 
-    /// A cell that leaves room for what the row is about.
+    /// Shortens a cell, to leave room for the group.
     fn shortened(&self, cell: String) -> String {
         if self.look.colour && cell.contains('\x1b') {
             return cell;
@@ -395,7 +394,7 @@ impl Page<'_> {
         lines
     }
 
-    /// What the views say of themselves.
+    /// The definitions in the headers of views.
     fn explanation(&self, views: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         for name in views {
@@ -414,8 +413,7 @@ impl Page<'_> {
     }
 }
 
-/// Lines that were broken at the width of a file, as one again. A line stays by itself where it begins a sentence, and
-/// where it is a part of a list, which has its words apart.
+/// Joins lines that were wrapped at the width of a file. A line that starts a sentence or a list item stays separate.
 fn unbroken(lines: &[String]) -> Vec<String> {
     let is_of_list = |line: &str| line.contains("  ");
     let mut whole: Vec<String> = Vec::new();
@@ -431,7 +429,7 @@ fn unbroken(lines: &[String]) -> Vec<String> {
     whole
 }
 
-/// The phases in the order in which they pass, and what they are called here.
+/// The phases in chronological order, with their labels.
 const PHASES: [(&str, &str); 6] = [
     ("created_to_received", "placed to client"),
     ("received_to_setup", "client to setup"),

@@ -1,7 +1,7 @@
-//! A store that can be read while it grows: its tables are in parts, each of them whole.
+//! A store that can be read while it grows: its tables consist of segments, each complete.
 //!
-//! Every part is more than twice as large as the one behind it, or they become one, so there are few of them, and a row
-//! is written a few times and not once for each part.
+//! Every segment is more than twice as large as the next one; otherwise they are merged. So there are few segments, and
+//! a row is rewritten a logarithmic number of times.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,23 +14,23 @@ use arrow::array::RecordBatch;
 use super::{Store, Writer, parquet};
 use crate::tables::Table;
 
-/// The beginning of a part's directory; its number follows, with as many digits as any has.
+/// Prefix of a segment's directory; its zero-padded number follows.
 const PART: &str = "part-";
 
-/// Fills a store part by part.
+/// Fills a store segment by segment.
 #[derive(Debug)]
 pub struct Growing {
     store: Store,
     tables: BTreeSet<Table>,
-    /// The parts that are whole, with their rows.
+    /// The complete segments, with their rows.
     parts: Vec<(Store, usize)>,
-    /// The part that is being written.
+    /// The segment that is being written.
     open: Option<(Store, Writer, usize)>,
-    /// How many parts there were.
+    /// How many segments were started.
     begun: usize,
 }
 
-/// The directories of the parts in a store's directory, in order.
+/// The segment directories of a store, in order.
 pub(super) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -44,12 +44,12 @@ pub(super) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Growing {
-    /// Nothing yet, in a store that has nothing of these tables.
+    /// An empty store for these tables.
     pub fn new(store: &Store, tables: BTreeSet<Table>) -> Growing {
         Growing { store: store.clone(), tables, parts: Vec::new(), open: None, begun: 0 }
     }
 
-    /// Adds rows to a table; those of a table that is not written are dropped.
+    /// Adds rows to a table; rows of other tables are dropped.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -67,10 +67,10 @@ impl Growing {
         Ok(())
     }
 
-    /// Makes what was added readable. Nobody may be reading the store.
+    /// Makes the added rows readable. Must not be called while the store is read.
     ///
     /// # Errors
-    /// When it cannot be written, also earlier.
+    /// When they cannot be written, also earlier.
     pub fn seal(&mut self) -> anyhow::Result<()> {
         let (store, writer, rows) = match self.open.take() {
             Some(open) => open,
@@ -94,7 +94,7 @@ impl Growing {
         Ok((store, writer, 0))
     }
 
-    /// Makes one part of the last two.
+    /// Merges the last two segments.
     fn join(&mut self) -> anyhow::Result<()> {
         let (joined, mut writer, mut rows) = self.begin()?;
         let old = self.parts.split_off(self.parts.len().saturating_sub(2));
@@ -109,7 +109,7 @@ impl Growing {
         writer.finish()?;
         for (part, _) in &old {
             let directory = &part.directory;
-            fs::remove_dir_all(directory).with_context(|| format!("{} cannot be removed", directory.display()))?;
+            fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
         }
         self.parts.push((joined, rows));
         Ok(())

@@ -1,4 +1,4 @@
-//! Parquet as every warehouse reads it: zstd, dictionaries, statistics, timestamps in microseconds.
+//! Parquet that every warehouse reads: zstd, dictionaries, statistics, microsecond timestamps.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +21,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-/// How a table with this schema is written. Moments and counters ascend, or nearly: their differences are small.
+/// Writer properties for a schema. Timestamps and counters ascend, or nearly, so they are delta-encoded.
 pub fn properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -37,7 +37,7 @@ pub fn properties(schema: &Schema) -> WriterProperties {
     properties.build()
 }
 
-/// A Parquet file whose row groups may be encoded at the same time, and stand in it by their numbers.
+/// A Parquet file whose row groups may be encoded in parallel, and are appended in order of their numbers.
 pub struct RowGroups {
     schema: SchemaRef,
     columns: ArrowRowGroupWriterFactory,
@@ -48,7 +48,7 @@ struct Turn {
     /// `None` once the file is closed.
     file: Option<SerializedFileWriter<File>>,
     next: u64,
-    /// Encoded row groups whose turn has not come.
+    /// Encoded row groups that wait for earlier ones.
     waiting: BTreeMap<u64, Vec<ArrowColumnChunk>>,
 }
 
@@ -59,7 +59,7 @@ impl std::fmt::Debug for RowGroups {
 }
 
 impl RowGroups {
-    /// A file without rows.
+    /// Creates an empty file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -73,7 +73,7 @@ impl RowGroups {
         })
     }
 
-    /// Encodes row group `number` and appends all whose turn has come.
+    /// Encodes row group `number`, and appends all row groups that are next in order.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -82,7 +82,7 @@ impl RowGroups {
         let mut chunks = Vec::with_capacity(self.schema.fields().len());
         // The columns are flat, so each has one leaf.
         for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
-            // As one array: pages may end where what is written at once does, and batches must leave no trace.
+            // As one array: pages may end where an array ends, and batch boundaries must not affect the file.
             let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(i).as_ref()).collect();
             for leaf in compute_leaves(self.schema.field(i), &with_a_place(concat(&parts)?)?)? {
                 writer.write(&leaf)?;
@@ -113,12 +113,12 @@ impl RowGroups {
     }
 }
 
-/// A column as it is best written. Texts of which all are empty, such as a region that nobody named, have no bytes, so
-/// that each begins nowhere. Comparing nothing with nothing there takes memcmp 400 ns where it loads with a mask of
-/// AVX-512, which was a fifth of an export's time. With a byte behind them they begin somewhere.
+/// Ensures that a text column has a non-empty data buffer. If all texts are empty (such as an unnamed region), the
+/// buffer has no valid address, and memcmp of zero bytes there took 400 ns with AVX-512 masked loads: a fifth of an
+/// export's time.
 ///
 /// # Errors
-/// Never, but for a fault of ours.
+/// Only through a bug.
 pub fn with_a_place(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     let Some(texts) = column.as_string_opt::<i32>().filter(|texts| texts.value_data().is_empty()) else {
         return Ok(column);
@@ -127,10 +127,10 @@ pub fn with_a_place(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(StringArray::try_new(offsets, Buffer::from(vec![0]), nulls)?))
 }
 
-/// Rows of a batch that is read: with fewer, what is done once for each of its columns costs more than the rows.
+/// Rows per batch when reading; with fewer, the overhead per column exceeds the cost of the rows.
 const BATCH: usize = 8 << 10;
 
-/// The batches of a Parquet file, in order, in the types of Parquet (see [`schema`] for those of its writer).
+/// Reads the batches of a Parquet file, in order, with Parquet's types (see [`schema`] for the writer's).
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -139,7 +139,7 @@ pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
     builder.with_batch_size(BATCH).build().with_context(|| unreadable(path))
 }
 
-/// The types of a Parquet file in the terms of its writer, who may know more than Parquet has types for.
+/// The Arrow schema of a Parquet file's writer, which may have types that Parquet lacks.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -153,10 +153,10 @@ fn builder(path: &Path, options: ArrowReaderOptions) -> anyhow::Result<ParquetRe
 }
 
 fn unreadable(path: &Path) -> String {
-    format!("{} cannot be read", path.display())
+    format!("cannot read {}", path.display())
 }
 
-/// What a Parquet file says of itself.
+/// The metadata of a Parquet file.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -168,7 +168,7 @@ pub fn metadata(path: &Path) -> anyhow::Result<ParquetMetaData> {
 /// Writes batches of one schema as Parquet.
 ///
 /// # Errors
-/// When a batch cannot be had or the output cannot be written.
+/// When a batch is an error or the output cannot be written.
 pub fn write(
     out: impl Write + Send,
     schema: SchemaRef,

@@ -1,17 +1,18 @@
 //! `absences`: which full listing lacks an allocation that was shown before.
 //!
-//! Sightings are cut to the hour. Within that hour these rows tell exactly when an allocation was last shown.
+//! Sightings are truncated to the hour. Within that hour these rows determine exactly when an allocation was last
+//! shown.
 
 use super::column::{Column, Value, follows, key};
 
-/// One allocation that a full listing lacks, or its exact last sighting where no listing tells it.
+/// An allocation that a full listing lacks, or its exact last sighting if no listing determines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// What `--region` says.
+    /// The region given by `--region`.
     pub region: &'a str,
     /// The allocation.
     pub alloc_id: &'a str,
-    /// When it was last shown before that, in nanoseconds since the epoch.
+    /// When it was last shown before, in nanoseconds since the epoch.
     pub shown_at: Option<i64>,
     /// When the listing was observed, in nanoseconds since the epoch.
     pub missing_at: Option<i64>,

@@ -13,7 +13,7 @@ use crate::time;
 pub struct Row<'a> {
     /// Which allocation it is.
     pub place: Place<'a>,
-    /// What kind of source showed it.
+    /// The kind of source that showed it.
     pub shape: Shape,
     /// The document that showed it first; the merge sets it.
     pub snapshot_id: i64,
@@ -190,7 +190,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     ]
 }
 
-/// The row of one allocation.
+/// Builds the row of an allocation.
 pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a> {
     let tasks = a.allocated.as_ref().map(|r| r.tasks.as_slice());
     let sum = |value: fn(&crate::decode::record::TaskResources<'_>) -> Option<i64>| {
@@ -215,7 +215,7 @@ pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a>
     }
 }
 
-/// The index in an allocation's name. Job and group may hold dots and brackets themselves, so their lengths count
+/// The index in an allocation's name. Job and group names may contain dots and brackets, so their lengths are used
 /// (nomad/structs/alloc.go, `AllocIndexFromName`).
 fn alloc_index(a: &Allocation<'_>) -> Option<i64> {
     let rest = a.name.as_deref()?.strip_prefix(a.job_id.as_deref()?)?.strip_prefix('.')?;

@@ -1,6 +1,6 @@
-//! A column: its name, its meaning and the value that fills it, in one place.
+//! Columns: the name, meaning and value of each in one place.
 //!
-//! The schema of a Parquet file, the rows' identity and the text of `alloclog schema` all come from these lists.
+//! The Parquet schema, row identities and the text of `alloclog schema` are all derived from these lists.
 
 use std::sync::Arc;
 
@@ -12,25 +12,25 @@ use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, Schema
 use arrow::error::ArrowError;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// One column of a stored table whose rows are `R`. A moment is two columns: `x_at` in microseconds and its exact twin
-/// `x_at_ns`.
+/// One column of a stored table with rows of type `R`. A timestamp is two columns: `x_at` in microseconds, and the
+/// exact `x_at_ns`.
 pub struct Column<R> {
     /// Its name.
     pub name: &'static str,
     /// What a value is, its unit, and when it is null.
     pub meaning: &'static str,
-    /// What it has to do with the row's identity.
+    /// Whether it is part of the row's identity.
     pub role: Role,
-    /// Where its value comes from.
+    /// The function that gives its value.
     pub value: Value<R>,
 }
 
-/// What a column has to do with the identity of its row.
+/// Whether a column is part of the row's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Two rows that agree in all key columns are one row.
+    /// Rows with equal key columns are one row.
     Key,
-    /// Follows from the key, or tells what came first; never makes two rows out of one.
+    /// Derived from the key, or describes the first source; never distinguishes rows.
     Follows,
 }
 
@@ -44,7 +44,7 @@ pub enum Value<R> {
     Int32(fn(&R) -> Option<i32>),
     /// True or false.
     Bool(fn(&R) -> Option<bool>),
-    /// A moment in nanoseconds since the epoch: fills `x_at`, cut to microseconds, and `x_at_ns`.
+    /// A timestamp in nanoseconds since the epoch: fills `x_at`, truncated to microseconds, and `x_at_ns`.
     Moment(fn(&R) -> Option<i64>),
     /// A UTC day, in days since the epoch.
     Date(fn(&R) -> Option<i32>),
@@ -55,29 +55,29 @@ pub fn key<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Col
     Column { name, meaning, role: Role::Key, value }
 }
 
-/// A column that follows from the others, or tells what came first.
+/// A column that is not part of the row's identity.
 pub fn follows<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Column<R> {
     Column { name, meaning, role: Role::Follows, value }
 }
 
-/// One column of a file, as the schema shows it.
+/// A column of a file, as documented by the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     /// Its name.
     pub name: String,
-    /// Its type, in the words of the schema.
+    /// Its type, as named in the schema.
     pub kind: &'static str,
     /// What a value is, its unit, and when it is null.
     pub meaning: String,
-    /// Whether it is part of the row's identity.
+    /// True if it is part of the row's identity.
     pub is_key: bool,
 }
 
-/// The types that columns have, in the words of the schema.
+/// The column types, as named in the schema.
 pub const KINDS: [&str; 7] = ["string", "int64", "int32", "double", "bool", "timestamp", "date"];
 
 impl Described {
-    /// Its Arrow field. Every column may be null: what a document lacks stays missing.
+    /// Its Arrow field. Every column is nullable: what a document lacks is null.
     pub fn field(&self) -> Field {
         let kind = match self.kind {
             "int64" => DataType::Int64,
@@ -92,7 +92,7 @@ impl Described {
     }
 }
 
-/// The columns as the schema shows them, twins included.
+/// The columns as documented by the schema, including the `x_at_ns` ones.
 pub fn describe<R>(columns: &[Column<R>]) -> Vec<Described> {
     let mut described = Vec::new();
     for c in columns {
@@ -123,7 +123,7 @@ pub fn schema_of(columns: &[Described]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(Described::field).collect::<Vec<_>>()))
 }
 
-/// The rows as one batch.
+/// Converts rows to a batch.
 ///
 /// # Errors
 /// Only if `schema` is not that of `columns`.
@@ -147,7 +147,7 @@ pub fn batch<'r, R: 'r>(
             Value::Bool(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<BooleanArray>())),
             Value::Date(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<Date32Array>())),
             Value::Moment(value) => {
-                // Cut, not rounded: all moments lie after 1970.
+                // Truncated, not rounded: all times are after 1970.
                 let micros: TimestampMicrosecondArray = rows.clone().map(|r| value(r).map(|ns| ns / 1000)).collect();
                 arrays.push(Arc::new(micros.with_timezone("UTC")));
                 arrays.push(Arc::new(rows.clone().map(value).collect::<Int64Array>()));
@@ -157,8 +157,8 @@ pub fn batch<'r, R: 'r>(
     RecordBatch::try_new(schema, arrays)
 }
 
-/// The identity of a row within a run: a 128-bit hash of its key columns. Two rows among a billion share one with a
-/// probability below 10^-20. `buffer` is only there to be used again.
+/// The identity of a row within a run: a 128-bit hash of its key columns. The probability that any two of a billion
+/// rows collide is below 10^-20. `buffer` is scratch space.
 pub fn identity<R>(columns: &[Column<R>], row: &R, buffer: &mut Vec<u8>) -> u128 {
     buffer.clear();
     for c in columns.iter().filter(|c| c.role == Role::Key) {
@@ -195,7 +195,7 @@ pub fn named(name: &str, batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
     batch.column_by_name(name).cloned().ok_or_else(missing)
 }
 
-/// What rows have in some columns, as a 128-bit hash for each row.
+/// A 128-bit hash of some columns for each row.
 ///
 /// # Errors
 /// When a column is missing or has a type that a key cannot have.
@@ -204,7 +204,7 @@ pub fn hashes<'n>(names: impl IntoIterator<Item = &'n str>, batch: &RecordBatch)
     row_hashes(&keys, batch.num_rows())
 }
 
-/// The hashes of rows that these columns hold.
+/// A 128-bit hash of these columns for each row.
 ///
 /// # Errors
 /// When a column has a type that a key cannot have.
@@ -239,7 +239,7 @@ fn text(text: &str, buffer: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// One value of each type, any of them missing.
+    /// One nullable value of each type.
     type Row = (Option<&'static str>, Option<i64>, Option<i32>, Option<bool>, Option<i64>, Option<i32>);
 
     fn columns() -> Vec<Column<Row>> {
@@ -254,7 +254,7 @@ mod tests {
         ]
     }
 
-    /// The key columns; of a moment's two columns the exact one is its value.
+    /// The key columns; a timestamp is represented by its exact column.
     fn names() -> [&'static str; 6] {
         ["text", "large", "small", "flag", "at_ns", "day"]
     }

@@ -1,7 +1,7 @@
-//! The identity of a row: which columns make it up, in a fixed list per table.
+//! The identity of a row: a fixed list of columns per table.
 //!
-//! A lake deduplicates by these lists. A column that is added later is not in them, so it never makes a second row of
-//! one that a lake has already. docs/design.md says what a change of a list needs.
+//! A lake deduplicates by these lists. A column added later is not in them, so that it never duplicates a row that a
+//! lake already has. docs/design.md says what a change of a list requires.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Table, column, mask};
 
-/// The version of the lists and of [`text_hash`]. A cache of hashes of another version is rebuilt.
+/// The version of the lists and of [`text_hash`]. A cache of another version is rebuilt.
 pub const VERSION: u32 = 2;
 
-/// The column that stands for a row's free texts in its identity.
+/// The column that represents a row's free texts in its identity.
 pub const TEXT_HASH: &str = "text_hash";
 
-/// The columns of a table's identity, in the order in which they are hashed.
+/// The columns of a table's identity, in hashing order.
 pub fn columns(table: Table) -> &'static [&'static str] {
     match table {
         Table::TaskEvents => &[
@@ -125,14 +125,14 @@ pub fn columns(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// A column of free text, and whether its stored text has been through the first stage of the masking.
+/// A column of free text, and whether its stored text has passed the first stage of masking.
 struct Text {
     name: &'static str,
     is_masked: bool,
 }
 
-/// The free texts that [`TEXT_HASH`] stands for, in the order in which they are hashed. The rows that lack a hash were
-/// written by format 1 of a lake, which masked `details` and stored the others as served.
+/// The free texts covered by [`TEXT_HASH`], in hashing order. Rows without the hash were written by lake format 1,
+/// which masked `details` and stored the others as served.
 fn texts(table: Table) -> &'static [Text] {
     match table {
         Table::TaskEvents => {
@@ -146,28 +146,27 @@ fn texts(table: Table) -> &'static [Text] {
     }
 }
 
-/// The columns that [`identities`] reads: those of the identity and, unless every row has a hash of its texts, the texts.
+/// The columns that [`identities`] reads: those of the identity and, unless every row has a text hash, the texts.
 pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'static str> {
     let texts: &'static [Text] = if is_hashed { &[] } else { texts(table) };
     columns(table).iter().copied().chain(texts.iter().map(|text| text.name))
 }
 
-/// A hash of texts as the first stage of the masking leaves them. That stage never changes, so no later rule changes a
-/// row's identity. 16 bits tell two texts of one moment apart, all but once in 65,536, and are too few to test a guess
-/// of a secret against.
+/// A hash of texts after the first stage of masking. That stage never changes, so later rules do not change a row's
+/// identity. 16 bits distinguish two texts of one time in all but 1 of 65,536 cases, and are too few to test a guessed
+/// secret.
 pub fn text_hash<'t>(texts: impl IntoIterator<Item = Option<&'t str>>) -> i32 {
     let hash = (1u64..).zip(texts).fold(0u64, |hash, (place, text)| {
-        // A missing text counts for nothing, an empty one for something.
+        // A missing text contributes nothing, an empty one does.
         hash.wrapping_add(text.map_or(0, |text| xxh3_64_with_seed(text.as_bytes(), place)))
     });
     i32::from((hash >> 48) as u16)
 }
 
-/// The hashes of a batch's texts, those that a row lacks computed from the stored texts; `None` for a table that has
-/// none.
+/// The text hashes of a batch; missing ones are computed from the stored texts. `None` for a table without free texts.
 ///
 /// # Errors
-/// When a row lacks its hash and the batch a column of text.
+/// When a row lacks its hash and the batch lacks a text column.
 pub fn text_hashes(table: Table, batch: &RecordBatch) -> Result<Option<Int32Array>, ArrowError> {
     let of_table = texts(table);
     if of_table.is_empty() {
@@ -198,7 +197,7 @@ pub fn text_hashes(table: Table, batch: &RecordBatch) -> Result<Option<Int32Arra
     Ok(Some((0..batch.num_rows()).map(hash).map(Some).collect()))
 }
 
-/// The identities of a batch's rows; only [`needed_columns`] need be there.
+/// The identities of a batch's rows; reads only [`needed_columns`].
 ///
 /// # Errors
 /// When one of these is missing or has another type.
@@ -220,8 +219,8 @@ mod tests {
 
     #[test]
     fn the_lists_are_those_of_this_version() {
-        // A lake's rows are deduplicated by these hashes of the lists. Whoever changes one raises VERSION and the format
-        // of lakes with it: docs/design.md, "Changing the format".
+        // Lakes deduplicate by these lists. A change of one requires a new VERSION and a new lake format:
+        // docs/design.md, "Changing the format".
         let digests: BTreeMap<&str, String> = Table::ALL
             .into_iter()
             .map(|table| (table.name(), format!("{:016x}", xxh3_64_with_seed(columns(table).join(",").as_bytes(), 0))))
@@ -242,7 +241,7 @@ mod tests {
     fn the_columns_that_are_called_keys_are_those_of_the_lists() {
         for table in Table::ALL {
             let described = table.columns();
-            // Of a moment's two columns the exact one is its value.
+            // A timestamp is represented by its exact column.
             let keys = described.iter().filter(|column| column.is_key && column.kind != "timestamp");
             let mut keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
             let mut listed = columns(table).to_vec();
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(hashes[0], 0);
         assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), hashes.len());
         assert!(hashes.iter().all(|hash| (0..65_536).contains(hash)));
-        // Stored in lakes: the function never changes within a version.
+        // Stored in lakes: the function must not change within a version.
         assert_eq!(hashes[3], 53_261);
     }
 }

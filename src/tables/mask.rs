@@ -1,23 +1,22 @@
-//! Masking of secrets, in two stages, wherever a text of the cluster is kept: messages quote URLs and commands.
+//! Masking of secrets, in two stages, in all stored texts of the cluster: messages quote URLs and commands.
 //!
-//! The first stage, [`credentials`], knows credentials in URLs. It never changes, since the identities of rows depend on
-//! its output. The second, `secrets`, knows more, and may change in every version. [`text`] and [`details`]
-//! are both.
+//! The first stage, [`credentials`], masks credentials in URLs. It never changes, because row identities depend on its
+//! output. The second, `secrets`, masks more, and may change in every version. [`text`] and [`details`] apply both.
 //!
-//! What stands in a message is often no URL as the standard has it: passwords are pasted as they are. So what can only
-//! be a password is masked up to the `@` behind it, whatever it is made of besides white space.
+//! URLs in messages are often malformed, because passwords are pasted without encoding. So everything before the `@`
+//! that can only be a password is masked, whatever characters besides white space it contains.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::secrets;
 
-/// Names of query parameters whose values are credentials, when the name contains one of these.
+/// A query parameter is a credential if its name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
-/// The longest scheme, with what go-getter puts before it: `git::https`.
+/// The longest scheme, including go-getter's prefix: `git::https`.
 const LONGEST_SCHEME: usize = 32;
 
-/// A text as it is stored: without the secrets that either stage knows.
+/// Masks a text for storage, with both stages.
 pub fn text(text: &str) -> Cow<'_, str> {
     match credentials(text) {
         Cow::Borrowed(text) => secrets::masked(text),
@@ -25,12 +24,12 @@ pub fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The JSON of an event's details, of which the first stage has masked each name and value, as it is stored.
+/// Masks the JSON of an event's details for storage; the first stage has masked its names and values already.
 pub fn details(json: &str) -> Cow<'_, str> {
     secrets::masked_details(json)
 }
 
-/// The first stage: `text` with `user:password@` and the values of secret query parameters in URLs replaced by `***`.
+/// The first stage: replaces `user:password@` and the values of secret query parameters in URLs by `***`.
 pub fn credentials(text: &str) -> Cow<'_, str> {
     let Some(first) = scheme_end(text, 0) else { return Cow::Borrowed(text) };
     let mut secrets: Vec<Range<usize>> = Vec::new();
@@ -63,7 +62,7 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
     replaced(text, secrets)
 }
 
-/// `text` with these parts of it replaced by `***`.
+/// Replaces these ranges of `text` by `***`.
 pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, str> {
     if secrets.is_empty() {
         return Cow::Borrowed(text);
@@ -72,7 +71,7 @@ pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, st
     let mut masked = String::with_capacity(text.len());
     let mut kept = 0;
     for secret in secrets {
-        // A URL that is the value of another one's parameter may be masked already.
+        // A URL inside another one's parameter may be masked already.
         if secret.start >= kept {
             masked.push_str(&text[kept..secret.start]);
             masked.push_str("***");
@@ -83,8 +82,8 @@ pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, st
     Cow::Owned(masked)
 }
 
-/// A word or a URL: where it ends, and where its last `@` stands. Each is looked for once, since a text may be one long
-/// word of a thousand URLs.
+/// A word or a URL: its end and its last `@`. Each is searched once, because a text may be one long word of a thousand
+/// URLs.
 #[derive(Default)]
 struct Piece {
     end: usize,
@@ -98,7 +97,7 @@ impl Piece {
     }
 }
 
-/// Where the next `://` at or after `from` stands. Nearly every text of an event is looked through, and few hold a colon.
+/// The position of the next `://` at or after `from`. This runs on nearly every text, and few contain a colon.
 fn scheme_end(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     memchr::memchr_iter(b':', &bytes[from..]).map(|n| from + n).find(|colon| bytes[*colon..].starts_with(b"://"))
@@ -108,13 +107,13 @@ fn word_len(text: &str) -> usize {
     text.find(|c: char| c.is_whitespace() || c.is_control()).unwrap_or(text.len())
 }
 
-/// The byte that ends the URL whose scheme ends here, if it stands in quotes.
+/// The byte that closes the quotes around the URL whose scheme ends here, if it is quoted.
 fn quote_before(text: &str, scheme: usize) -> Option<u8> {
     let some = &text.as_bytes()[scheme.saturating_sub(LONGEST_SCHEME)..scheme];
     let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'+' | b'-' | b'.');
     let opening = some.iter().rposition(|b| !is_scheme(b))?;
     match some[opening] {
-        // The quotes in a text that is quoted itself.
+        // Escaped quotes, in a text that is itself quoted.
         b'"' if some[..opening].ends_with(b"\\") => Some(b'\\'),
         b'<' => Some(b'>'),
         quote @ (b'"' | b'\'' | b'`') => Some(quote),
@@ -122,9 +121,9 @@ fn quote_before(text: &str, scheme: usize) -> Option<u8> {
     }
 }
 
-/// How far a URL goes: to the quote, bracket or backslash that ends it. One with a letter, digit or `@` behind it does
-/// not, since passwords hold such; neither does `'`, which URLs may hold, where the URL does not stand between two of
-/// them.
+/// The length of a URL: up to the quote, bracket or backslash that ends it. One followed by a letter, digit or `@` does
+/// not end it, since passwords contain such characters; nor does `'`, which URLs may contain, unless the URL is in
+/// single quotes.
 fn url_len(word: &str, quote: Option<u8>) -> usize {
     let bytes = word.as_bytes();
     let ends = |at: &usize| match bytes[*at] {
@@ -137,8 +136,8 @@ fn url_len(word: &str, quote: Option<u8>) -> usize {
     (0..bytes.len()).find(ends).unwrap_or(bytes.len())
 }
 
-/// Where the `@` behind the user and password of the URL at `start` stands, which may be behind its apparent end, but
-/// not behind `furthest`.
+/// The position of the `@` after the user and password of the URL at `start`. It may be after the apparent end of the
+/// URL, but not after `furthest`.
 fn user_end(text: &str, start: usize, url: &Piece, furthest: Option<usize>) -> Option<usize> {
     let bytes = &text.as_bytes()[start..url.end];
     let authority = bytes.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(bytes.len());
@@ -147,13 +146,13 @@ fn user_end(text: &str, start: usize, url: &Piece, furthest: Option<usize>) -> O
     at.or_else(|| if has_password(&text[start..start + authority]) { behind() } else { None })
 }
 
-/// Whether what looks like a host and its port cannot be one, so that it is a user and the beginning of a password.
+/// Returns true if what looks like host and port is invalid, and hence a user and the start of a password.
 fn has_password(authority: &str) -> bool {
     let port = if authority.starts_with('[') { None } else { authority.split_once(':').map(|(_, port)| port) };
     port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Finds the values of secret parameters in the query of a URL, and in those of URLs that are values in it.
+/// Finds the values of secret parameters in the query of a URL, and in URLs nested in its values.
 fn parameters(text: &str, url: Range<usize>, secrets: &mut Vec<Range<usize>>) {
     let Some(query) = text[url.clone()].find('?') else { return };
     let mut from = url.start + query + 1;

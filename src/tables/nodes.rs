@@ -1,4 +1,4 @@
-//! `nodes`: one row is one version of a client node, when a source lists nodes.
+//! `nodes`: one row is one version of a client node, from sources that list nodes.
 
 use super::column::{Column, Value, key};
 use crate::decode::record::Node;
@@ -6,7 +6,7 @@ use crate::decode::record::Node;
 /// One version of a node.
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
-    /// What `--region` says.
+    /// The region given by `--region`.
     pub region: &'a str,
     /// The node.
     pub node: &'a Node<'a>,

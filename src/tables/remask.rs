@@ -1,4 +1,4 @@
-//! Stored rows, masked anew by the rules of today.
+//! Masks stored rows again by the current rules.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use arrow::error::ArrowError;
 
 use super::{Table, identity, is_free_text, mask};
 
-/// Rows as the rules of today mask their free texts, and how many of these texts change; `None` where none does. The hash
-/// of the texts is filled in first, so that the rows keep their identities.
+/// Applies the current rules to the free texts of rows, and counts the changed texts; `None` if none changed. Missing
+/// text hashes are computed first, so that row identities do not change.
 ///
 /// # Errors
-/// When a column of free text is missing, or that of the hash.
+/// When a free text column or the hash column is missing.
 pub fn remasked(table: Table, batch: &RecordBatch) -> Result<Option<(RecordBatch, u64)>, ArrowError> {
     let schema = batch.schema();
     let mut columns = batch.columns().to_vec();

@@ -1,9 +1,9 @@
-//! The second stage of masking: secrets outside URLs, and in URLs that are not spelled as such.
+//! The second stage of masking: secrets outside URLs, and in URLs with unusual spelling.
 //!
-//! Reads the output of the first stage ([`super::mask::credentials`]) and may change in every version, since no identity
-//! depends on it. What is recognised is listed in docs/semantics.md; a text that only might be a secret stays.
-//! Every rule finds where a secret begins with a regular expression, and where it ends with a scan, so the time is
-//! linear in the length of the text.
+//! Reads the output of the first stage ([`super::mask::credentials`]) and may change in every version, since no
+//! identity depends on it. docs/semantics.md lists what is recognised; ambiguous texts are kept. Every rule finds the
+//! start of a secret with a regular expression, and its end with a scan, so the time is linear in the length of the
+//! text.
 
 mod filter;
 mod patterns;
@@ -18,17 +18,17 @@ use super::mask::replaced;
 use filter::may_hold_secret;
 use patterns::{AUTHORIZATION, CURL_USER, FLAG, NAMED, PARAMETER, PRIVATE_KEY, SCHEME, SLASHES, TOKENS, TRIGGER, WORD};
 
-/// An unquoted value as long as this is a secret even where prose may follow.
+/// An unquoted value of this length is a secret even where prose may follow.
 const LONG_VALUE: usize = 20;
-/// What is longer than this is no word of prose, whatever it is made of.
+/// A longer word is not prose, whatever characters it has.
 const LONGEST_WORD: usize = 256;
-/// A word of 40 base64 characters is taken for an AWS secret from this many changes between upper case, lower case and
-/// digits on. A random word has 24, AWS's own example 13, paths and names in camel case fewer than 10.
+/// A word of 40 base64 characters counts as an AWS secret if it changes this often between upper case, lower case and
+/// digits. A random word has 24 changes, AWS's own example 13, paths and camel-case names fewer than 10.
 const RANDOM_CHANGES: usize = 12;
-/// How long the key of an AWS secret is.
+/// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;
 
-/// `text`, which is the output of the first stage, with the secrets that it shows replaced by `***`.
+/// Masks the secrets in `text`, which is the output of the first stage.
 pub fn masked(text: &str) -> Cow<'_, str> {
     if !may_hold_secret(text) || !TRIGGER.is_match(text.as_bytes()) {
         return Cow::Borrowed(text);
@@ -43,7 +43,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     replaced(text, secrets)
 }
 
-/// The `details` of an event, a JSON object of texts, with the secrets in its names and values replaced by `***`.
+/// Masks the secrets in the names and values of an event's `details`, a JSON object of texts.
 pub fn masked_details(json: &str) -> Cow<'_, str> {
     if !may_hold_secret(json) || !TRIGGER.is_match(json.as_bytes()) {
         return Cow::Borrowed(json);
@@ -61,7 +61,7 @@ pub fn masked_details(json: &str) -> Cow<'_, str> {
     if text == json { Cow::Borrowed(json) } else { Cow::Owned(text) }
 }
 
-/// The members of an object of texts in their order, repeated names included.
+/// The members of an object of texts, in order, including repeated names.
 struct Pairs(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// Returns true if the value that belongs to a name is a secret.
+/// Returns true if a name marks its value as a secret.
 fn names_secret(name: &str) -> bool {
     let whole = format!("{name}=");
     NAMED
@@ -93,7 +93,7 @@ fn names_secret(name: &str) -> bool {
         .is_some_and(|found| found.end() == whole.len() && !is_directory(&whole, &found.range()))
 }
 
-/// Secrets that show by themselves.
+/// Finds secrets that are recognisable by themselves.
 fn tokens(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     for found in TOKENS.iter().flat_map(|token| token.captures_iter(bytes)) {
@@ -129,14 +129,14 @@ fn is_random(word: &[u8]) -> bool {
     has(0) && has(1) && has(2) && kinds.windows(2).filter(|pair| pair[0] != pair[1]).count() >= RANDOM_CHANGES
 }
 
-/// Values behind a name: `password=x`, `"token": "x"`, `X-Vault-Token: x`.
+/// Finds values after a name: `password=x`, `"token": "x"`, `X-Vault-Token: x`.
 fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut from = 0;
     while let Some(found) = NAMED.captures_at(bytes, from) {
         let (Some(all), Some(name)) = (found.get(0), found.get(1)) else { return };
         from = all.end();
-        // These come first, since what is no secret is looked at again for other names, and may be long.
+        // Check the name first: a text that is not a secret is scanned again for other names, and may be long.
         let is_part = name.as_bytes().eq_ignore_ascii_case(b"sig") && is_within_word(bytes, name.start());
         if is_part || is_directory(text, &all.range()) || is_masked(&text[all.end()..]) {
             continue;
@@ -153,8 +153,8 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if what stands behind a name that is not quoted, and a colon, is a value and not prose: an error
-/// message says `failed to derive token: permission denied`, and an image is `registry/auth-token:v1.2`.
+/// Returns true if the text after an unquoted name and a colon is a value rather than prose: an error message says
+/// `failed to derive token: permission denied`, and an image is `registry/auth-token:v1.2`.
 fn is_told(text: &str, name: usize, all: Range<usize>, value: &Value) -> bool {
     const COMPLAINTS: [&str; 8] =
         ["unexpected", "invalid", "illegal", "unknown", "expected", "missing", "bad", "unrecognized"];
@@ -180,7 +180,7 @@ fn is_told(text: &str, name: usize, all: Range<usize>, value: &Value) -> bool {
     !is_path && (told.len() >= LONG_VALUE || (has(char::is_ascii_digit) && has(char::is_ascii_alphabetic)))
 }
 
-/// Returns true for `PWD`, which names a directory.
+/// Returns true for `PWD`, the working directory.
 fn is_directory(text: &str, found: &Range<usize>) -> bool {
     let before = &text[..found.start];
     let is_variable = text[found.clone()].starts_with("PWD")
@@ -194,7 +194,7 @@ fn is_within_word(bytes: &[u8], at: usize) -> bool {
     at > 0 && bytes[at - 1].is_ascii_alphanumeric()
 }
 
-/// Values behind a flag: `--password x`.
+/// Finds values after a flag: `--password x`.
 fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
     const PROSE: [&str; 40] = [
         "is",
@@ -244,7 +244,7 @@ fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
         let told = &text[value.range.clone()];
         let is_prose = !value.is_quoted && PROSE.iter().any(|word| told.eq_ignore_ascii_case(word));
         let is_secret = !is_prose && !told.starts_with("--") && !is_harmless(told);
-        // The next flag may begin with the space behind this one.
+        // The next flag may start with the space after this one.
         from = if is_secret { value.range.end.max(found.end()) } else { found.end() - 1 }.max(from + 1);
         if is_secret {
             secrets.push(value.range);
@@ -260,7 +260,7 @@ fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Credentials of HTTP: `Authorization: Basic x`, `Bearer x`.
+/// Finds HTTP credentials: `Authorization: Basic x`, `Bearer x`.
 fn headers(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -291,14 +291,14 @@ fn headers(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if a word is none of a language: it has a digit, is long, or has an upper-case letter inside.
+/// Returns true if a word is not natural language: it has a digit, is long, or has an upper-case letter inside.
 fn is_credential(word: &str) -> bool {
     let is_odd = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || matches!(c, '=' | '+' | '~');
     word.len() >= 24 || word.chars().skip(1).any(is_odd)
 }
 
-/// Users, passwords and parameters of URLs that the first stage does not see: with `\/` for a slash, with `%40` for the
-/// at-sign, as the value of another URL's parameter, or with parameters that no `?` begins.
+/// Finds users, passwords and parameters of URLs that the first stage misses: with `\/` for a slash, `%40` for the
+/// at-sign, nested in another URL's parameter, or with parameters without a `?`.
 fn urls(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut word_end = 0;
@@ -318,7 +318,7 @@ fn urls(text: &str, secrets: &mut Vec<Range<usize>>) {
         let authority = authority_len(word, is_plain);
         let in_authority = find_last_at(&word[..authority]);
         if is_plain && memchr::memchr(b'@', &word[..authority]).is_some() {
-            continue; // the first stage has masked it
+            continue; // masked by the first stage
         }
         let at = in_authority.map(|at| start + at).or_else(|| {
             let is_split = !is_plain && has_password(&text[start..start + authority]);
@@ -330,7 +330,7 @@ fn urls(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// How far the host of a URL goes.
+/// The length of a URL's host.
 fn authority_len(word: &[u8], is_plain: bool) -> usize {
     let is_coded_end = |at: usize| {
         let code = word[at + 1..].strip_prefix(b"25").unwrap_or(&word[at + 1..]);
@@ -345,13 +345,13 @@ fn authority_len(word: &[u8], is_plain: bool) -> usize {
     (0..word.len()).find(|at| ends(*at)).unwrap_or(word.len())
 }
 
-/// Where the last `@` stands, written as such or in code, once or twice.
+/// The position of the last `@`, plain or percent-encoded once or twice.
 fn find_last_at(bytes: &[u8]) -> Option<usize> {
     let coded = |code: &[u8]| memchr::memmem::rfind(bytes, code);
     memchr::memrchr(b'@', bytes).max(coded(b"%40")).max(coded(b"%2540"))
 }
 
-/// Returns true if what looks like a host and its port has a password for a port.
+/// Returns true if what looks like host and port has a password instead of a port.
 fn has_password(authority: &str) -> bool {
     let colons = [":", "%3A", "%3a", "%253A", "%253a"];
     let port = colons.iter().find_map(|colon| authority.split_once(colon));
@@ -372,14 +372,14 @@ fn parameters(text: &str, word: Range<usize>, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The value behind a name.
+/// The value after a name.
 struct Value {
     range: Range<usize>,
     is_quoted: bool,
 }
 
-/// The value that begins at a place: what stands between quotes, or up to what ends a word. In a text that is quoted
-/// itself, quotes have backslashes before them. `is_coded` says that `&` is written as `%26`.
+/// Parses the value at a position: the quoted text, or up to the end of the word. In a text that is itself quoted,
+/// quotes are escaped with backslashes. `is_coded` means that `&` is written as `%26`.
 fn value(text: &str, at: usize, is_coded: bool) -> Value {
     let bytes = text.as_bytes();
     let slashes = bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
@@ -406,14 +406,14 @@ fn value(text: &str, at: usize, is_coded: bool) -> Value {
     Value { range: trimmed(text, at..end), is_quoted: false }
 }
 
-/// A range without what closes a sentence or a list behind it.
+/// A range without trailing punctuation of a sentence or a list.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let len = text[range.clone()].trim_end_matches(['\\', ')', ']', '}', ',', '.']).len();
     range.start..range.start + len
 }
 
-/// Returns true for a value that is no secret: nothing, a mark of masking, a word for yes, no or nothing, or the name
-/// of a variable.
+/// Returns true for a value that is not a secret: empty, already masked, a word for yes, no or nothing, or the name of
+/// a variable.
 fn is_harmless(value: &str) -> bool {
     const WORDS: [&str; 14] = [
         "",
@@ -438,7 +438,7 @@ fn is_harmless(value: &str) -> bool {
         || value.strip_prefix("${").is_some_and(is_variable)
 }
 
-/// Returns true if a text begins with a mark of masking, and not with a secret that begins like one.
+/// Returns true if a text is already masked, rather than a secret that starts with the same characters.
 fn is_masked(text: &str) -> bool {
     let rest = text.strip_prefix("***").map(|rest| rest.trim_start_matches('*'));
     rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))

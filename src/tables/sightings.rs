@@ -1,20 +1,21 @@
 //! `sightings`: when an allocation that was not terminal was still shown.
 //!
-//! Without it an unchanged allocation and one that vanished would look alike. Within the hour of an allocation's last
-//! sighting, `absences` tells which full listings lack it.
+//! Without it an unchanged allocation and a vanished one would look alike. Within the hour of an allocation's last
+//! sighting, `absences` records which full listings lack it.
 
 use super::column::{Column, Value, follows, key};
 
 /// One sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// What `--region` says.
+    /// The region given by `--region`.
     pub region: &'a str,
-    /// Which allocation was seen.
+    /// The allocation.
     pub alloc_id: &'a str,
-    /// The namespace in which it was seen.
+    /// Its namespace.
     pub namespace: &'a str,
-    /// Nanoseconds since the epoch: the document's observed_at, cut to the UTC hour unless the allocation is pending.
+    /// Nanoseconds since the epoch: the document's observed_at, truncated to the UTC hour unless the allocation is
+    /// pending.
     pub seen_at: i64,
 }
 

@@ -1,4 +1,4 @@
-//! `snapshots`: one row is one document taken in. The ledger.
+//! `snapshots`, the ledger: one row is one document that was read.
 
 use super::column::{Column, Value, follows, key};
 

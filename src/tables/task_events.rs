@@ -9,23 +9,23 @@ use super::{Place, details, mask};
 use crate::decode::record::{TaskEvent, TaskState};
 use crate::time::{self, DAY};
 
-/// Events of a window that are compared with each other; Nomad keeps ten. More are told apart by a table.
+/// Up to this many events of a window are compared pairwise (Nomad keeps ten); more use a hash map.
 const COMPARED: usize = 64;
 
-/// One event in its place.
+/// An event with its position.
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
-    /// Whose event it is.
+    /// Where its allocation belongs.
     pub place: Place<'a>,
     /// The task.
     pub task: &'a str,
-    /// Which run of the task it belongs to.
+    /// The run of the task that it belongs to.
     pub attempt: Option<i64>,
     /// Nanoseconds since the epoch, client clock.
     pub event_at: Option<i64>,
-    /// How many equal events stand before it in its window.
+    /// The number of equal events before it in its window.
     pub ordinal: i32,
-    /// Whether its document's times went through a float; the merge sets it.
+    /// Whether its document's times passed through a float64; the merge sets it.
     pub times_rounded: bool,
     event: &'a TaskEvent<'a>,
     exit_code: Option<i64>,
@@ -138,7 +138,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
 }
 
 /// The attempt of each event of a window: Restarts + 1 − the Restarting events at or after it, so that every window
-/// gives the same number (Nomad raises `Restarts` once for each: task_runner.go, `appendEvent`).
+/// gives the same number (Nomad increments `Restarts` once per event: task_runner.go, `appendEvent`).
 pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
     let mut after = 0;
     let mut attempts: Vec<Option<i64>> = state
@@ -154,7 +154,7 @@ pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
     attempts
 }
 
-/// The rows of one task's window, in the order of the document.
+/// Builds the rows of one task's window, in document order.
 pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'a>>) {
     let first = rows.len();
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
@@ -180,7 +180,7 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
     let detail = |name: &str| event.details.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
     let is = |kind: &str| event.kind.as_deref() == Some(kind);
     let terminated = is("Terminated");
-    // A field that Nomad always writes says something only where it is not its zero, or where its type makes it apply.
+    // A field that Nomad always writes has a meaning only if it is not zero, or if it applies to the type of the event.
     let applies = |value: Option<i64>, detail: Option<&str>| {
         value.filter(|n| *n != 0).or_else(|| detail.and_then(|d| d.parse().ok())).or(value.filter(|_| terminated))
     };
@@ -194,7 +194,7 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
         None
     };
     let reason = event.restart_reason.as_deref().or_else(|| detail("restart_reason").filter(|d| !d.is_empty()));
-    // Identities depend on the first stage of the masking alone.
+    // Row identities depend only on the first stage of masking.
     let details = details::json(event);
     let text_hash = text_hash([details.as_deref(), reason.map(mask::credentials).as_deref()]);
     let details = details.map(|json| {
@@ -231,7 +231,7 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
     }
 }
 
-/// What tells two events of one task apart, but for the ordinal: what the identity holds.
+/// Everything except the ordinal that distinguishes two events of one task: the rest of the identity.
 #[derive(PartialEq, Eq, Hash)]
 struct Content<'r> {
     event_at: Option<i64>,
@@ -288,11 +288,11 @@ mod tests {
         assert_eq!(identities(&["pulling"]), both[..1]);
         assert_eq!(identities(&["pulled"]), both[1..]);
         assert_eq!(identities(&["pulled", "pulling"]), [both[1], both[0]]);
-        // Events that are equal in their texts, too, are numbered.
+        // Events whose texts are equal, too, are numbered.
         let three = identities(&["pulled", "pulling", "pulled"]);
         assert_eq!(three[..2], [both[1], both[0]]);
         assert!(!both.contains(&three[2]));
-        // So are those that only the hash takes for equal: none is lost, whichever text stands with which number.
+        // So are events with colliding hashes: none is lost, whichever text gets which number.
         let of = |text: &str| {
             super::super::identity::text_hash([Some(format!(r#"{{"driver_message":"{text}"}}"#).as_str()), None])
         };
@@ -314,7 +314,7 @@ mod tests {
             let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };
             let mut made = Vec::new();
             rows(place(), &state, &mut made);
-            // Time 0 is no time, but still apart from the others.
+            // Time 0 means no time, but still distinguishes it from the others.
             assert!(made.iter().enumerate().all(|(n, row)| row.ordinal == (n / 7) as i32), "{count}");
         }
     }

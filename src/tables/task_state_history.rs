@@ -1,4 +1,4 @@
-//! `task_state_history`: one row is one observed state of a task, with the window of events that stood beside it.
+//! `task_state_history`: one row is one observed state of a task, with its window of events.
 
 use super::Place;
 use super::column::{Column, Value, follows, key};
@@ -9,14 +9,14 @@ use crate::time;
 /// One state of a task.
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
-    /// Whose state it is.
+    /// Where its allocation belongs.
     pub place: Place<'a>,
     /// The document that showed it first; the merge sets it.
     pub snapshot_id: i64,
     task: Option<&'a str>,
     modify_index: Option<i64>,
     modified_at: Option<i64>,
-    /// `None` for a task that is known only by its resources.
+    /// `None` for a task that is known only from its resources.
     state: Option<&'a TaskState<'a>>,
     is_placeholder: bool,
     lifecycle_hook: Option<&'a str>,
@@ -24,7 +24,7 @@ pub struct Row<'a> {
     window: Option<Window<'a>>,
 }
 
-/// The events that stood beside a state.
+/// The window of events of a state.
 #[derive(Debug, Clone)]
 struct Window<'a> {
     events: i64,
@@ -132,7 +132,8 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     ]
 }
 
-/// The rows of one allocation: its task states, the tasks known only by their resources, or one row without a task.
+/// Builds the rows of an allocation: its task states, the tasks known only from their resources, or one row without a
+/// task.
 pub fn rows<'a>(place: Place<'a>, a: &'a Allocation<'a>, rows: &mut Vec<Row<'a>>) {
     let first = rows.len();
     let lifecycle = |task: &str| a.allocated.as_ref()?.lifecycles.iter().find(|l| l.task == task);

@@ -113,7 +113,7 @@ def lost_last_versions(lake):
 
 def lost_add_line(lake):
     edited(versions(lake)[-1], lambda action: None if "add" in action else action)
-    return "does not name"
+    return "does not list"
 
 
 def lost_remove_lines(lake):
@@ -130,7 +130,7 @@ def changed_statistics(lake):
         return action
 
     edited(versions(lake)[-1], edit)
-    return "says other things of"
+    return "contradict each other on"
 
 
 def changed_transaction(lake):
@@ -190,7 +190,7 @@ def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truth
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
     damaged = {name: content for name, content in damaged.items() if "_alloclog/seen" not in name}
-    edits = {"does not name", "says other things of"}
+    edits = {"does not list", "contradict each other on"}
     if word not in edits:
         said = lake.ingest(growing[documents], expect=FAILED)
         assert "lake check --repair" in said or "is damaged" in said, said
@@ -320,7 +320,7 @@ def test_an_edited_batch_is_found(lake):
     """The next batch says what it follows."""
     path = batches(lake)[2]
     path.write_bytes(path.read_bytes().replace(b'"numRecords', b'"numrecords', 1))
-    assert "batch 3 is not the one that batch 4 followed" in lake.check(expect=FAILED)
+    assert "batch 3 was changed: batch 4 records another hash of it" in lake.check(expect=FAILED)
 
 
 def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing):

@@ -285,6 +285,6 @@ def test_rows_that_are_there_twice(lake, growing, truths):
     add["add"]["path"] = f"copy-of-{path}"
     shutil.copy(log.parent / path, log.parent / f"copy-of-{path}")
     (log / f"{last + 1:020}.json").write_text(json.dumps(add) + "\n")
-    assert "rows that the table has already" in lake.check(expect=FAILED)
+    assert "duplicate rows" in lake.check(expect=FAILED)
     lake.check("--repair")
     lake.must_be_whole(truths[3])

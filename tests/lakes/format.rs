@@ -240,7 +240,7 @@ fn what_a_newer_format_wrote_is_refused_with_a_word() {
     let batch = root.join(format!("_alloclog/batches/000000000/{number:012}.json"));
     fs::write(&batch, r#"{"needs_format":3,"written_ms":"","batch":{"id":7}}"#).unwrap();
     let error = format!("{:#}", newer.finish(&mut Heads::new()).unwrap_err());
-    assert!(error.contains("the lake has format 3 from here on") && error.contains("use a newer one"), "{error}");
+    assert!(error.contains("the lake has format 3 from this batch on") && error.contains("use a newer one"), "{error}");
     fs::remove_file(&batch).unwrap();
 
     let ledger = "snapshots";

@@ -375,7 +375,7 @@ fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
 /// Numbers that no Nomad gives would make views fail, or overflow what is counted with them.
 #[test]
 fn a_time_or_a_counter_beyond_belief_is_refused_by_its_path() {
-    let late = "lies beyond the year 2261, the last that nanoseconds in 64 bits tell whole";
+    let late = "is after the year 2261, the last complete one in 64-bit nanoseconds";
     let counter = "is no number of restarts that a task can have";
     let (times, moments) = (["CreateTime", "ModifyTime", "Time", "RescheduleTime"], ["Timestamp", "StartedAt"]);
     let mut tried = 0;

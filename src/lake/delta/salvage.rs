@@ -1,4 +1,4 @@
-//! A damaged Delta log: what of it can be read, what it lacks by the word of the batches, and writing it anew.
+//! Repair of a damaged Delta log: reads what is readable, compares it with the batches, and rewrites what is missing.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use super::{
 use crate::lake::files;
 use crate::lake::replay::Expected;
 
-/// What can be read of a log.
+/// The readable part of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Salvaged {
-    /// The table by what can be read.
+    /// The state of the table from the readable part.
     pub state: State,
-    /// What is wrong with the objects of the log.
+    /// Findings on the objects of the log.
     pub wrong: Vec<String>,
-    /// Versions that are missing or damaged, with the lines of them that can be read.
+    /// Missing or damaged versions, with their readable lines.
     gaps: BTreeMap<i64, Gap>,
-    /// Returns true if a reader that begins at version 0 or at the last checkpoint cannot read the log.
+    /// Returns true if a reader that starts at version 0 or at the last checkpoint cannot read the log.
     lacks_beginning: bool,
 }
 
@@ -31,10 +31,10 @@ struct Gap {
     is_there: bool,
 }
 
-/// Reads all of a log that can be read, with gaps.
+/// Reads a log as far as possible, skipping gaps.
 ///
 /// # Errors
-/// When an object can be neither read nor said to be absent.
+/// When an object can be neither read nor proven missing.
 pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
     let mut found = Salvaged { state: State::empty(), ..Salvaged::default() };
     let hint = last_checkpoint(objects, table)?;
@@ -66,7 +66,7 @@ pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
     };
     let first = if base >= 0 { base + 1 } else { versions.first().copied().unwrap_or_default() };
     if base < 0 && first > 0 {
-        found.wrong.push(format!("lake {objects}: {} is missing, and no checkpoint is there", version_name(table, 0)));
+        found.wrong.push(format!("lake {objects}: {} is missing, and there is no checkpoint", version_name(table, 0)));
         found.lacks_beginning = true;
     }
     for version in first..=last {
@@ -92,24 +92,24 @@ pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
     Ok(found)
 }
 
-/// What a log lacks, or has too much, by the word of the batches.
+/// How a log differs from what the batches say.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {
-    /// What is wrong, a line each.
+    /// Findings, one line each.
     pub wrong: Vec<String>,
-    /// Rows that batches brought and that no file in the log has; null where that is not known.
+    /// Rows added by batches that are in no file of the log; null if unknown.
     pub rows_missing: Option<u64>,
-    /// Files that the log must name, as the batches name them.
+    /// Files missing from the log, as the batches list them.
     pub add: Vec<Add>,
-    /// Files that the log must not name.
+    /// Files that the log must not list.
     pub remove: Vec<Add>,
-    /// Files of which the log has lost the hash, as the batches name them: another engine's checkpoint may leave it out.
+    /// Files whose hash the log lost, as the batches list them: another engine's checkpoint may omit tags.
     hashed: Vec<Add>,
     /// The batch that the table must have reached.
     pub batch: u64,
 }
 
-/// Compares a log with what batches up to number `finished`, which all tables should have, say.
+/// Compares a log with the batches; batches up to `finished` must be applied.
 pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) -> Differences {
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
     let name = table.name();
@@ -118,7 +118,7 @@ pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) 
     }
     if there.head.batch < expected.batch {
         let (has, of_batches) = (there.head.batch, expected.batch);
-        found.wrong.push(format!("the log of {name} ends with batch {has}, though batch {of_batches} was added to it"));
+        found.wrong.push(format!("the log of {name} ends with batch {has}, but batch {of_batches} was added to it"));
     }
     let is_known = |path: &String| expected.files.contains_key(path) || expected.is_gone(path);
     let is_mixed = expected.is_mixed || !there.files.keys().all(is_known);
@@ -127,17 +127,17 @@ pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) 
     for (path, (add, number)) in &expected.files {
         match there.files.get(path) {
             Some(other) if !is_same(add, other) => {
-                found.wrong.push(format!("the log of {name} says other things of {path} than batch {number}"));
+                found.wrong.push(format!("the log of {name} and batch {number} contradict each other on {path}"));
                 found.add.push(add.clone());
             }
             Some(other) if other.hash().is_none() && add.hash().is_some() => found.hashed.push(add.clone()),
             Some(_) => {}
-            // Another engine may have merged it, which the number of rows tells.
+            // Another engine may have merged it; the number of rows decides.
             None if is_mixed && found.rows_missing.is_none_or(|rows| rows == 0) => {}
             None if *number > finished => {}
             None => {
                 if !is_mixed {
-                    found.wrong.push(format!("the log of {name} does not name {path} of batch {number}"));
+                    found.wrong.push(format!("the log of {name} does not list {path} of batch {number}"));
                 }
                 found.add.push(add.clone());
             }
@@ -145,19 +145,19 @@ pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) 
     }
     if is_mixed {
         if let Some(rows) = found.rows_missing.filter(|rows| *rows > 0) {
-            found.wrong.push(format!("the files in the log of {name} have {rows} rows fewer than the batches brought"));
+            found.wrong.push(format!("the files in the log of {name} have {rows} rows fewer than the batches added"));
         }
         return found;
     }
     for add in there.files.values().filter(|add| expected.is_gone(&add.path)) {
-        found.wrong.push(format!("the log of {name} names {}, which a batch replaced", add.path));
+        found.wrong.push(format!("the log of {name} lists {}, which a batch replaced", add.path));
         found.remove.push(add.clone());
     }
     found
 }
 
-/// Returns true if a log says of a file what its batch says. Another engine's checkpoint may say less, and of the bounds of
-/// texts, which format 1 noted, a batch that was masked anew.
+/// Returns true if a log entry agrees with its batch. Another engine's checkpoint may omit fields, and a remasked batch
+/// omits the text bounds of format 1.
 fn is_same(add: &Add, other: &Add) -> bool {
     add.size == other.size
         && (other.stats.is_none() || files::stats_without_texts(add) == files::stats_without_texts(other))
@@ -166,7 +166,7 @@ fn is_same(add: &Add, other: &Add) -> bool {
 }
 
 impl Differences {
-    /// The table as it will be.
+    /// The state of the table after the repair.
     pub fn applied(&self, there: &State) -> State {
         let mut state = there.clone();
         self.remove.iter().for_each(|add| drop(state.files.remove(&add.path)));
@@ -175,8 +175,9 @@ impl Differences {
     }
 }
 
-/// Writes what a log lacks: first a version that brings the table to where it should be, then the versions that are
-/// missing, without which no reader gets to that one. `false` when another writer was first; then look again.
+/// Repairs a log: first appends a version that brings the table to its expected state, then creates the missing
+/// versions, without which no reader gets there. Returns `false` if another writer was first; the caller reads the log
+/// again.
 ///
 /// # Errors
 /// When the lake cannot be written.

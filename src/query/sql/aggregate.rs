@@ -17,34 +17,34 @@ use super::select::{Select, order_by, sort_options};
 use super::{Constant, Kind, Typed};
 use crate::error::Refused;
 
-/// The aggregates.
+/// The names of the aggregates.
 pub const NAMES: &str = "\
     any_value approx_count_distinct arg_max arg_min array_agg avg bool_and bool_or corr count count_if countif \
     every first group_concat last list listagg max max_by mean median min min_by mode percentile_cont \
     percentile_disc quantile quantile_cont quantile_disc stddev stddev_pop stddev_samp string_agg sum var_pop \
     var_samp variance variance_samp";
 
-/// Whether a function is an aggregate.
+/// Returns true if a function is an aggregate.
 pub fn is_aggregate(name: &str) -> bool {
     let name = name.to_lowercase();
     NAMES.split_whitespace().any(|known| known == name)
 }
 
-/// The parts of a sum of integers: each fits 64 bits, and so do the sums of both.
+/// The base for splitting integers into halves: the sums of both halves fit 64 bits.
 pub const HALF: i64 = 1 << 32;
 
 impl Select<'_> {
-    /// Plans an aggregate: columns that it needs before, what is computed for each group, and the value from that.
+    /// Plans an aggregate: columns computed before grouping, the aggregation, and the value.
     pub fn aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
         if !self.is_grouped {
-            let problem = format!("{whole}: an aggregate cannot stand here");
+            let problem = format!("{whole}: an aggregate is not allowed here");
             return Err(refused_with(problem, "write the condition in HAVING, or aggregate in a subquery", None));
         }
         let canonical = self.canonical(whole);
         if let Some((_, value)) = self.planned.iter().find(|(known, _)| *known == canonical) {
             return Ok(value.clone());
         }
-        // The arguments are about rows.
+        // Arguments are evaluated on rows.
         self.is_grouped = false;
         let value = self.row_aggregate(name, function, whole);
         self.is_grouped = true;
@@ -201,7 +201,7 @@ impl Select<'_> {
                 if order.is_empty() {
                     let instead = format!("MAX({x})");
                     let runs = self.planner.instead(whole, &instead);
-                    let problem = format!("{place}: rows have no order of their own");
+                    let problem = format!("{place}: rows have no defined order");
                     return Err(refused_with(problem, "write ARG_MAX(x, y) for the x of the largest y", Some(runs)));
                 }
                 let kind = value.kind;
@@ -231,7 +231,7 @@ impl Select<'_> {
         }
     }
 
-    /// A column of rows.
+    /// Adds a column of rows.
     fn row(&mut self, expr: Expr) -> PlSmallStr {
         if let Expr::Column(id) = &expr
             && id.starts_with('#')
@@ -243,25 +243,25 @@ impl Select<'_> {
         id
     }
 
-    /// A column of floats.
+    /// Adds a column of floats.
     fn floats(&mut self, value: Typed, place: &str) -> anyhow::Result<PlSmallStr> {
         match value.kind {
             Kind::Null | Kind::Int | Kind::Float => Ok(self.row(value.expr.cast(DataType::Float64))),
             Kind::Timestamp | Kind::Date => {
-                Err(refused(format!("{place}: take the mean of the twin `x_at_ns`, which is a number")))
+                Err(refused(format!("{place}: take the mean of the `x_at_ns` column, which is a number")))
             }
             kind => Err(refused(format!("{place}: {} is not a number", article(kind)))),
         }
     }
 
-    /// A column of groups.
+    /// Adds a column of groups.
     fn group(&mut self, expr: Expr, kind: Kind) -> Typed {
         let id = self.planner.fresh();
         self.aggregates.push(expr.alias(id.clone()));
         Typed::column(&id, kind)
     }
 
-    /// A sum: null where nothing is known, and an error where it does not fit.
+    /// A sum: null if all values are null, and an error if it overflows.
     fn sum(&mut self, value: Typed, distinct: bool, whole: &ast::Expr, x: &ast::Expr) -> anyhow::Result<Typed> {
         let value = match value.kind {
             Kind::Bool => Typed::new(value.expr.cast(DataType::Int64), Kind::Int),
@@ -278,7 +278,7 @@ impl Select<'_> {
         let total = if kind == Kind::Float {
             self.group(values(id).sum(), kind).expr
         } else {
-            // Halves of distinct values may be alike, so that these are cut after they are made distinct.
+            // Distinct values may have equal halves, so split them after removing duplicates.
             let values = values(id);
             let low = compute::int_of_int(values.clone(), |n| Ok(Some(n.rem_euclid(HALF))));
             let high = compute::int_of_int(values, |n| Ok(Some(n.div_euclid(HALF))));
@@ -291,12 +291,12 @@ impl Select<'_> {
         Ok(Typed::new(expr, kind))
     }
 
-    /// The sum of integers from the sums of their halves.
+    /// The sum of integers, from the sums of their halves.
     pub fn joined(&self, low: Expr, high: Expr, whole: &ast::Expr, x: &ast::Expr) -> Expr {
         let instead = whole.to_string().replacen(&x.to_string(), &format!("CAST({x} AS DOUBLE)"), 1);
         let reason = Refused {
             problem: format!("{whole} does not fit a BIGINT"),
-            advice: vec![format!("write {instead}, or take differences of moments first")],
+            advice: vec![format!("write {instead}, or take differences of timestamps first")],
         };
         let check = Check::new(&self.planner.failures, reason.with_query(self.planner.instead(whole, &instead)));
         compute::int_of_ints(low, high, move |low, high| {
@@ -306,7 +306,7 @@ impl Select<'_> {
     }
 
     fn extreme(&mut self, value: Typed, is_max: bool) -> anyhow::Result<Typed> {
-        // The engine has no least condition of a group.
+        // The engine has no minimum of booleans per group.
         let is_bool = value.kind == Kind::Bool;
         let id = self.row(if is_bool { value.expr.cast(DataType::Int64) } else { value.expr });
         let chosen = if is_max { col(id).max() } else { col(id).min() };
@@ -347,7 +347,7 @@ impl Select<'_> {
         Ok(self.group(known.get(at, true), kind))
     }
 
-    /// What the values of an aggregate are sorted by: columns, their kinds, whether descending, and whether nulls are last.
+    /// The sort order of an aggregate's values: columns, their kinds, whether descending, and whether nulls are last.
     fn sorting(
         &mut self,
         clauses: &[FunctionArgumentClause],

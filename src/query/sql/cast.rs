@@ -1,4 +1,4 @@
-//! From one type to another: by itself, where SQL does so, and by CAST.
+//! Type conversions, implicit and by CAST.
 
 use polars::prelude::{DataType, Expr, NULL, RoundMode, lit};
 use sqlparser::ast;
@@ -15,7 +15,7 @@ pub fn null(kind: Kind) -> Expr {
     lit(NULL).cast(kind.dtype())
 }
 
-/// A moment in microseconds since 1970.
+/// A timestamp in microseconds since 1970.
 pub fn timestamp(micros: i64) -> Expr {
     lit(micros).cast(Kind::Timestamp.dtype())
 }
@@ -25,7 +25,7 @@ pub fn date(days: i32) -> Expr {
     lit(days).cast(DataType::Date)
 }
 
-/// The kind that holds values of both, if they can stand beside one another.
+/// The kind that holds values of both, if they are compatible.
 pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
     let is_constant = |value: &Typed| value.text().is_some();
     Some(match (one.kind, other.kind) {
@@ -33,7 +33,7 @@ pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
         (Kind::Null, kind) | (kind, Kind::Null) => kind,
         (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
         (Kind::Date, Kind::Timestamp) | (Kind::Timestamp, Kind::Date) => Kind::Timestamp,
-        // A day beside a text with a time is a moment.
+        // A day combined with a text that has a time is a timestamp.
         (Kind::Date, Kind::Text) if other.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
             Kind::Timestamp
         }
@@ -47,7 +47,7 @@ pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
 }
 
 impl Select<'_> {
-    /// A value as a kind that it has by itself: numbers of another width, days as moments, constant texts.
+    /// An implicit conversion: between integer widths, from days to timestamps, from constant texts.
     pub fn coerce(&self, value: Typed, kind: Kind, place: &str) -> anyhow::Result<Typed> {
         if value.kind == kind && kind != Kind::Int {
             return Ok(value);
@@ -90,19 +90,19 @@ impl Select<'_> {
         Ok(self.coerce(value, Kind::Text, place)?.expr)
     }
 
-    /// A condition.
+    /// Plans a condition.
     pub fn condition(&mut self, expr: &ast::Expr) -> anyhow::Result<Expr> {
         let value = self.expr(expr)?;
         Ok(self.coerce(value, Kind::Bool, &expr.to_string())?.expr)
     }
 
-    /// Values as the one kind that holds them all.
+    /// Converts values to their common kind.
     pub fn alike(&self, values: Vec<Typed>, place: &str) -> anyhow::Result<(Vec<Expr>, Kind)> {
         let mut all = Typed::new(lit(NULL), Kind::Null);
         for value in &values {
             let Some(kind) = common(&all, value) else {
                 let (one, other) = (article(all.kind), article(value.kind));
-                return Err(refused(format!("{place}: {one} and {other} do not go together; CAST one of them")));
+                return Err(refused(format!("{place}: {one} and {other} are incompatible; CAST one of them")));
             };
             let constant = if kind == Kind::Text || all.kind == Kind::Null { value.constant.clone() } else { None };
             all =
@@ -112,7 +112,7 @@ impl Select<'_> {
         Ok((exprs.collect::<anyhow::Result<_>>()?, all.kind))
     }
 
-    /// CAST and TRY_CAST; `whole` is the expression.
+    /// Plans CAST or TRY_CAST; `whole` is the expression.
     pub fn cast(
         &self,
         value: Typed,
@@ -154,7 +154,7 @@ impl Select<'_> {
                 let is_decimal = matches!(value.constant, Some(Constant::Decimal(_)));
                 let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
                 compute::int_of_float(guarded(value), move |x| {
-                    // Halves of a double go to the even number, of a decimal away from zero.
+                    // A double rounds halves to even, a decimal away from zero.
                     let whole = if is_decimal { x.round() } else { x.round_ties_even() };
                     // 2^63 is the first double beyond the largest integer.
                     let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole);
@@ -222,8 +222,8 @@ impl Select<'_> {
             (Kind::Timestamp, Kind::Text) => {
                 let instead = format!("STRFTIME({inner}, '%Y-%m-%d %H:%M:%S')");
                 let runs = self.planner.instead(whole, &instead);
-                let problem = format!("{whole}: engines print moments differently");
-                return Err(refused_with(problem, &format!("name the form: {instead}"), Some(runs)));
+                let problem = format!("{whole}: engines format timestamps differently");
+                return Err(refused_with(problem, &format!("give the format: {instead}"), Some(runs)));
             }
             (from, to) if from == to => value.expr,
             (from, to) => {
@@ -235,13 +235,13 @@ impl Select<'_> {
     }
 }
 
-/// A type that CAST names.
+/// The target type of a CAST.
 struct Target {
     kind: Kind,
     name: String,
-    /// The least and the largest value, where they are not those of 64 bits.
+    /// The minimum and maximum, if narrower than 64 bits.
     range: Option<(i64, i64)>,
-    /// Digits behind the point.
+    /// Fractional digits.
     scale: Option<u32>,
 }
 
@@ -298,9 +298,9 @@ pub fn article(kind: Kind) -> String {
         Kind::Float => "a number".to_owned(),
         Kind::Text => "a text".to_owned(),
         Kind::Bool => "a condition".to_owned(),
-        Kind::Timestamp => "a moment such as 2026-11-23T18:28:01Z".to_owned(),
+        Kind::Timestamp => "a timestamp such as 2026-11-23T18:28:01Z".to_owned(),
         Kind::Date => "a day such as 2026-11-23".to_owned(),
-        Kind::Span => "a span such as INTERVAL '90 minutes'".to_owned(),
+        Kind::Span => "an interval such as INTERVAL '90 minutes'".to_owned(),
     }
 }
 
@@ -312,7 +312,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The integer that a text names; one with a fraction is rounded, halves away from zero.
+/// Parses an integer; a fraction is rounded, halves away from zero.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse::<i64>().ok().or_else(|| {

@@ -1,4 +1,4 @@
-//! Values of columns computed one by one, where the engine has no function or one of another meaning.
+//! Functions computed value by value, where the engine has none or one with other semantics.
 
 use std::iter;
 
@@ -28,12 +28,12 @@ fn texts(column: &Column) -> PolarsResult<StringChunked> {
     Ok(column.as_materialized_series().cast(&DataType::String)?.str()?.clone())
 }
 
-/// How many rows there are: columns of one value stand for any number.
+/// The number of rows: a column with one value is repeated.
 fn height(columns: &[Column]) -> usize {
     columns.iter().map(Column::len).find(|len| *len != 1).unwrap_or(1)
 }
 
-/// The values of a column, one that has a single value repeated.
+/// The values of a column; a single value is repeated.
 fn repeat<'v, T: Copy + 'v>(
     mut values: impl Iterator<Item = Option<T>> + 'v,
     own: usize,
@@ -51,7 +51,7 @@ fn field(kind: Kind) -> impl Fn(&polars::prelude::Schema, &[Field]) -> PolarsRes
     move |_, fields| Ok(Field::new(fields[0].name().clone(), kind.dtype()))
 }
 
-/// One integer of two, where both are known.
+/// An integer from two; null if any is null.
 pub fn int_of_ints(
     left: Expr,
     right: Expr,
@@ -68,7 +68,7 @@ pub fn int_of_ints(
     left.map_many(compute, &[right], field(Kind::Int))
 }
 
-/// One integer of another, where it is known.
+/// An integer from one; null if it is null.
 pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = ints(&columns[0])?;
@@ -78,7 +78,7 @@ pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Se
     value.map_many(compute, &[], field(Kind::Int))
 }
 
-/// One integer of a float, where it is known.
+/// An integer from a float; null if it is null.
 pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = floats(&columns[0])?;
@@ -88,7 +88,7 @@ pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + 
     value.map_many(compute, &[], field(Kind::Int))
 }
 
-/// One float of two, where both are known.
+/// A float from two; null if any is null.
 pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let (left, right) = (floats(&columns[0])?, floats(&columns[1])?);
@@ -100,10 +100,10 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
     left.map_many(compute, &[right], field(Kind::Float))
 }
 
-/// A function of a text; `None` is a null.
+/// A function of a text; `None` means null.
 type TextFunction<T> = Box<dyn Fn(&str) -> PolarsResult<Option<T>> + Send + Sync>;
 
-/// What is computed of a text.
+/// A function of a text, by the type of its result.
 pub enum OfText {
     Int(TextFunction<i64>),
     Float(TextFunction<f64>),
@@ -111,7 +111,7 @@ pub enum OfText {
     Text(TextFunction<String>),
 }
 
-/// A value of a text, where it is known.
+/// A value from a text; null if it is null.
 pub fn of_text(value: Expr, f: OfText) -> Expr {
     let kind = match f {
         OfText::Int(_) => Kind::Int,
@@ -146,7 +146,7 @@ pub fn of_text(value: Expr, f: OfText) -> Expr {
     value.map_many(compute, &[], field(kind))
 }
 
-/// A text of a text and numbers, where all are known.
+/// A text from a text and numbers; null if any is null.
 pub fn text_of_text_and_ints(
     text: Expr,
     numbers: &[Expr],
@@ -168,7 +168,7 @@ pub fn text_of_text_and_ints(
     text.map_many(compute, numbers, field(Kind::Text))
 }
 
-/// An integer of two texts, where both are known.
+/// An integer from two texts; null if any is null.
 pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let (left, right) = (texts(&columns[0])?, texts(&columns[1])?);
@@ -180,7 +180,7 @@ pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Sen
     left.map_many(compute, &[right], field(Kind::Int))
 }
 
-/// A text of any value, where it is known.
+/// A text from any value; null if it is null.
 pub fn text_of(value: Expr, kind: Kind, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = match kind {

@@ -17,7 +17,7 @@ impl Select<'_> {
     /// Plans an expression.
     ///
     /// # Errors
-    /// When it names what is not there, or asks for what is not supported.
+    /// When it has an unknown name, or is not supported.
     pub fn expr(&mut self, expr: &ast::Expr) -> anyhow::Result<Typed> {
         if self.is_grouped
             && let Some(key) = self.key(expr)
@@ -124,7 +124,7 @@ impl Select<'_> {
             E::AtTimeZone { timestamp, time_zone } => {
                 let zone = time_zone.to_string();
                 if !["'UTC'", "'Etc/UTC'", "'GMT'"].contains(&zone.as_str()) {
-                    let advice = "moments are UTC here";
+                    let advice = "timestamps are UTC";
                     let runs = self.planner.instead(expr, &timestamp.to_string());
                     return Err(refused_with(format!("AT TIME ZONE {zone} is not supported"), advice, Some(runs)));
                 }
@@ -136,10 +136,10 @@ impl Select<'_> {
         }
     }
 
-    /// The column that a name means; `None` when there is none.
+    /// Resolves a column name; `None` if there is none.
     ///
     /// # Errors
-    /// When several have it.
+    /// When it is ambiguous.
     pub fn resolve(&self, parts: &[ast::Ident]) -> anyhow::Result<Option<&Column>> {
         let (relation, name) = match parts {
             [name] => (None, name),
@@ -159,7 +159,7 @@ impl Select<'_> {
                 let qualified = format!("{}.{}", column.relation, column.name);
                 let runs = self.planner.instead(&ast::Expr::Identifier(name.clone()), &qualified);
                 let problem = format!("column {} is in {}", name.value, tables.join(" and in "));
-                Err(refused_with(problem, &format!("say which one: {qualified}"), Some(runs)))
+                Err(refused_with(problem, &format!("qualify it: {qualified}"), Some(runs)))
             }
         }
     }
@@ -174,7 +174,7 @@ impl Select<'_> {
             }
             return Ok(Typed::column(&column.id, column.kind));
         }
-        // The name of an item of the result, as in ORDER BY, HAVING and GROUP BY.
+        // An alias of the result, as in ORDER BY, HAVING and GROUP BY.
         if let [name] = parts
             && let Some(at) = self.aliases.iter().position(|(alias, _)| same_name(alias, &name.value))
         {
@@ -210,7 +210,7 @@ impl Select<'_> {
         }
     }
 
-    /// Two values as one kind.
+    /// Converts two values to their common kind.
     pub fn pair(
         &mut self,
         left: &ast::Expr,
@@ -225,14 +225,14 @@ impl Select<'_> {
             let runs = (!is_moment).then(|| self.planner.instead(whole, &instead));
             return Err(refused_with(problem, "CAST one of them", runs));
         };
-        // Nulls alone are compared as conditions, the narrowest type.
+        // Two untyped nulls are compared as booleans, the narrowest type.
         let kind = if kind == Kind::Null { Kind::Bool } else { kind };
         let place = whole.to_string();
         Ok((self.coerce(one, kind, &place)?.expr, self.coerce(other, kind, &place)?.expr, kind))
     }
 
-    /// The operand of an expression that can fail, null where a surrounding condition does not hold: its value is not
-    /// used there, and must not stop the query.
+    /// Replaces the operand of a fallible expression by null where an enclosing condition does not hold: its value is
+    /// not used there, and must not raise an error.
     pub fn guarded(&self, expr: Expr, kind: Kind) -> Expr {
         match self.guards.iter().cloned().reduce(Expr::and) {
             None => expr,
@@ -240,7 +240,7 @@ impl Select<'_> {
         }
     }
 
-    /// Plans under a condition that holds wherever the value is used.
+    /// Plans an expression whose value is only used where `guard` holds.
     pub fn under(&mut self, guard: Expr, expr: &ast::Expr) -> anyhow::Result<Typed> {
         self.guards.push(guard);
         let planned = self.expr(expr);
@@ -311,7 +311,7 @@ impl Planner {
     }
 }
 
-/// Whether a value is one of a list: null where that is not known.
+/// Returns whether a value is in a list; null if unknown.
 pub fn is_in(value: Expr, list: Series) -> Expr {
     let has_null = list.null_count() > 0;
     let is_empty = list.is_empty();
@@ -325,12 +325,12 @@ pub fn is_in(value: Expr, list: Series) -> Expr {
     when(found.clone().fill_null(lit(false))).then(lit(true)).when(unknown).then(null(Kind::Bool)).otherwise(lit(false))
 }
 
-/// A condition, or its opposite.
+/// A condition, optionally negated.
 pub fn negate(expr: Expr, negated: bool) -> Typed {
     Typed::new(if negated { expr.not() } else { expr }, Kind::Bool)
 }
 
-/// A constant of the text, with a sign before it.
+/// Parses a constant, with an optional sign.
 pub fn constant(value: &Value, sign: &str) -> anyhow::Result<Typed> {
     if let Some(text) = value.clone().into_string() {
         return Ok(Typed { constant: Some(Constant::Text(text.clone())), ..Typed::new(lit(text), Kind::Text) });

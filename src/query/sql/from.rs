@@ -13,7 +13,7 @@ use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Column, Kind, Planner, Rows, rename, same_name};
 
-/// Which rows without a partner a join keeps.
+/// Which unmatched rows a join keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeps {
     None,
@@ -23,7 +23,7 @@ enum Keeps {
 }
 
 impl Planner {
-    /// The rows that FROM names, all of them.
+    /// The rows of the FROM clause.
     pub fn from(&mut self, select: &SelectAst) -> anyhow::Result<Rows> {
         let mut rows: Option<Rows> = None;
         for item in &select.from {
@@ -75,7 +75,7 @@ impl Planner {
         Ok(rows)
     }
 
-    /// The rows of a table or common table expression, its columns under names of their own: it may be read twice.
+    /// The rows of a table or common table expression, with fresh column names, since it may be read twice.
     fn table(&mut self, name: &str) -> anyhow::Result<Rows> {
         let known = self.ctes.iter().rev().find(|(cte, _)| same_name(cte, name)).map(|(_, rows)| rows.clone());
         if let Some(rows) = known {
@@ -148,7 +148,7 @@ impl Planner {
         Ok(Rows { frame, columns })
     }
 
-    /// Of the columns that USING names, shows one: that of the side whose rows are all there.
+    /// Shows one column per USING name: that of the side whose rows are all kept.
     fn share(
         &mut self,
         frame: LazyFrame,
@@ -181,7 +181,7 @@ impl Planner {
         frame
     }
 
-    /// The two sides of a condition `left = right`; `None` where it is another one.
+    /// The two sides of a condition `left = right`; `None` for any other.
     fn equality(&mut self, conjunct: &ast::Expr, left: &Rows, right: &Rows) -> anyhow::Result<Option<(Expr, Expr)>> {
         let ast::Expr::BinaryOp { left: one, op: ast::BinaryOperator::Eq, right: other } = conjunct else {
             return Ok(None);
@@ -201,7 +201,7 @@ impl Planner {
         Ok(Some((scope.coerce(one, kind, &place)?.expr, scope.coerce(other, kind, &place)?.expr)))
     }
 
-    /// Joins two frames on equal keys and a further condition over both.
+    /// Joins two frames on equal keys and an additional condition over both.
     fn join_frames(
         &mut self,
         left: LazyFrame,
@@ -244,7 +244,7 @@ impl Planner {
         }
     }
 
-    /// A left or right join by any condition: the pairs that meet it, joined back to all rows of the side that is kept.
+    /// An outer join by any condition: the matching pairs, joined back to all rows of the preserved side.
     fn outer(
         &mut self,
         left: LazyFrame,
@@ -270,7 +270,7 @@ impl Planner {
     }
 }
 
-/// Joins on equal keys, or pairs all rows where there are none. The order of rows is that of the left side.
+/// Joins on equal keys, or crosses all rows without keys. Keeps the row order of the left side.
 pub fn pair(
     left: LazyFrame,
     right: LazyFrame,
@@ -300,7 +300,7 @@ fn kind(join: &Join) -> anyhow::Result<(Keeps, &JoinConstraint)> {
     })
 }
 
-/// The conditions that AND joins.
+/// The operands of nested ANDs.
 pub fn conjuncts(expr: &ast::Expr) -> Vec<&ast::Expr> {
     match expr {
         ast::Expr::Nested(inner) => conjuncts(inner),
@@ -319,7 +319,7 @@ pub fn and(left: ast::Expr, right: ast::Expr) -> ast::Expr {
     ast::Expr::BinaryOp { left: nested(left), op: ast::BinaryOperator::And, right: nested(right) }
 }
 
-/// Whether an expression names a column of `own`, and none that only `other` has.
+/// Returns true if an expression reads a column of `own`, and none that only `other` has.
 fn names_only(expr: &ast::Expr, own: &Rows, other: &Rows) -> bool {
     let has = |rows: &Rows, parts: &[ast::Ident]| {
         rows.columns.iter().any(|column| match parts {
@@ -336,7 +336,7 @@ fn names_only(expr: &ast::Expr, own: &Rows, other: &Rows) -> bool {
     owns > 0 && others == 0
 }
 
-/// The column names of an expression.
+/// The column names in an expression.
 pub fn names(expr: &ast::Expr) -> Vec<Vec<ast::Ident>> {
     let mut all = Vec::new();
     let _ = visit_expressions(expr, |expr| {
@@ -350,7 +350,7 @@ pub fn names(expr: &ast::Expr) -> Vec<Vec<ast::Ident>> {
     all
 }
 
-/// A column as a key: integers of any width are compared with 64 bits.
+/// A column as a join key: integers of any width become 64 bits.
 fn wide(column: &Column) -> Expr {
     let expr = col(column.id.clone());
     if column.kind == Kind::Int { expr.cast(DataType::Int64) } else { expr }

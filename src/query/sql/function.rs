@@ -1,4 +1,4 @@
-//! Functions of single rows.
+//! Scalar functions.
 
 use polars::lazy::dsl::{max_horizontal, min_horizontal};
 use polars::prelude::{DataType, Expr, RoundMode, coalesce, concat_str, lit, when};
@@ -42,7 +42,7 @@ pub fn arguments(function: &Function) -> anyhow::Result<Vec<&ast::Expr>> {
 }
 
 impl Select<'_> {
-    /// Plans a call: over a window, an aggregate, or of single rows.
+    /// Plans a call: of a window function, an aggregate, or a scalar function.
     pub fn function(&mut self, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let name = function.name.to_string().to_lowercase();
         if function.over.is_some() {
@@ -354,7 +354,7 @@ impl Select<'_> {
             }
             ("strptime" | "try_strptime", [x, form]) => {
                 let form = self.form(form, whole)?;
-                let reason = Refused::because(format!("{place}: a text does not have that form"));
+                let reason = Refused::because(format!("{place}: a text does not match the format"));
                 let check = Check::new(&self.planner.failures, reason);
                 let is_try = name == "try_strptime";
                 let x = self.words(x, &place)?;
@@ -378,15 +378,11 @@ impl Select<'_> {
         }
     }
 
-    /// Refuses a list, which not every format can hold.
+    /// Refuses a list, which some formats cannot hold.
     pub fn no_list(&self, x: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let instead = format!("STRING_AGG({x}, ', ' ORDER BY {x})");
         let runs = self.planner.instead(whole, &instead);
-        Err(refused_with(
-            format!("{whole}: a list has no form in every format"),
-            &format!("write {instead}"),
-            Some(runs),
-        ))
+        Err(refused_with(format!("{whole}: not every format can hold a list"), &format!("write {instead}"), Some(runs)))
     }
 
     fn all(&mut self, exprs: &[&ast::Expr], place: &str) -> anyhow::Result<(Vec<Expr>, Kind)> {
@@ -394,13 +390,13 @@ impl Select<'_> {
         self.alike(values, place)
     }
 
-    /// A text.
+    /// Plans a text argument.
     pub fn words(&mut self, expr: &ast::Expr, place: &str) -> anyhow::Result<Expr> {
         let value = self.expr(expr)?;
         self.text(value, place)
     }
 
-    /// An integer.
+    /// Plans an integer argument.
     pub fn number_of(&mut self, expr: &ast::Expr, place: &str) -> anyhow::Result<Expr> {
         let value = self.expr(expr)?;
         self.int(value, place)

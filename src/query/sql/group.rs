@@ -1,4 +1,4 @@
-//! GROUP BY: what rows are grouped by, and what goes on with the groups.
+//! GROUP BY.
 
 use polars::prelude::{Expr, LazyFrame, PlSmallStr, col};
 use sqlparser::ast::{
@@ -10,7 +10,7 @@ use super::select::Select;
 use super::{Typed, aggregate, same_name};
 
 impl Select<'_> {
-    /// The expressions to group by; `None` where rows are not grouped.
+    /// The grouping expressions; `None` if rows are not grouped.
     pub fn groups(&self, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Option<Vec<ast::Expr>>> {
         let mut has_aggregate = HasAggregate::default();
         let _ = select.projection.visit(&mut has_aggregate);
@@ -36,7 +36,7 @@ impl Select<'_> {
         let mut meant = Vec::new();
         for key in keys {
             if matches!(key, ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_)) {
-                let advice = "ask for each grouping by itself, and UNION ALL the answers";
+                let advice = "query each grouping separately, and UNION ALL the results";
                 return Err(refused_with(format!("GROUP BY {key} is not supported"), advice, None));
             }
             let key = match ordinal(&key) {
@@ -45,7 +45,7 @@ impl Select<'_> {
                 }
                 None => key,
             };
-            // A name means a column first, and an item of the result where there is no such column.
+            // A name resolves to a column first, then to an alias of the result.
             let key = match &key {
                 ast::Expr::Identifier(name) if self.resolve(std::slice::from_ref(name))?.is_none() => {
                     let alias = self.aliases.iter().find(|(alias, _)| same_name(alias, &name.value));
@@ -58,7 +58,7 @@ impl Select<'_> {
         Ok(Some(meant))
     }
 
-    /// Goes on with names that mean groups.
+    /// Adds a column for each grouping expression, to which names refer from now on.
     pub fn begin_groups(&mut self, keys: &[ast::Expr]) -> anyhow::Result<()> {
         for key in keys {
             let value = self.expr(key)?;
@@ -80,7 +80,7 @@ impl Select<'_> {
         self.keys.iter().find(|(key, _)| *key == canonical).map(|(_, column)| column.clone())
     }
 
-    /// An expression as text in which a column has one name only.
+    /// The canonical text of an expression, with one name per column.
     pub fn canonical(&self, expr: &ast::Expr) -> String {
         let mut expr = expr.clone();
         while let ast::Expr::Nested(inner) = expr {
@@ -110,15 +110,15 @@ impl Select<'_> {
         expr.to_string()
     }
 
-    /// Groups the rows, and goes on with one row for each group.
+    /// Groups the rows; from now on each row is a group.
     pub fn end_groups(&mut self, having: Option<Expr>) -> anyhow::Result<()> {
-        // One after the other: some read those before them.
+        // In order: some depend on earlier ones.
         let before = std::mem::take(&mut self.before).into_iter();
         let frame = before.fold(self.frame.clone(), |frame, column| frame.with_columns([column]));
         let keys: Vec<Expr> = self.keys.iter().map(|(_, key)| key.expr.clone()).collect();
         let aggregates = std::mem::take(&mut self.aggregates);
         let mut frame = if keys.is_empty() {
-            // One row, also of none.
+            // An aggregate without groups has one row, even over no rows.
             let aggregates = if aggregates.is_empty() { vec![polars::prelude::len().alias("#0")] } else { aggregates };
             frame.select(aggregates)
         } else {
@@ -135,7 +135,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// Adds the columns of a subquery's rows, at most one of which has the same keys as a row of ours.
+    /// Joins the columns of a subquery, at most one row of which matches each of ours.
     pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> anyhow::Result<()> {
         if !self.can_attach {
             return Err(refused("a subquery in the condition of a join is not supported; put it in WHERE"));
@@ -155,7 +155,7 @@ impl Select<'_> {
     }
 }
 
-/// The position that a number in GROUP BY or ORDER BY names.
+/// The position in GROUP BY 1 or ORDER BY 1.
 pub fn ordinal(expr: &ast::Expr) -> Option<usize> {
     if let ast::Expr::Value(value) = expr
         && let ast::Value::Number(digits, _) = &value.value
@@ -172,7 +172,7 @@ fn item_at(select: &SelectAst, number: usize) -> Option<ast::Expr> {
     }
 }
 
-/// Looks for aggregates that are not over a window, outside of subqueries.
+/// Detects aggregates that are not window functions, outside of subqueries.
 #[derive(Default)]
 struct HasAggregate {
     found: bool,

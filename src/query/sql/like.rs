@@ -10,7 +10,7 @@ use super::refusal::refused;
 use super::select::Select;
 
 impl Select<'_> {
-    /// Whether a text is like a pattern.
+    /// Plans LIKE and ILIKE.
     pub fn like(
         &mut self,
         inner: &ast::Expr,
@@ -42,11 +42,11 @@ impl Select<'_> {
         Ok(negate(found, negated))
     }
 
-    /// A regular expression, which has to be a constant.
+    /// A constant regular expression.
     pub fn pattern(&mut self, expr: &ast::Expr) -> anyhow::Result<String> {
         let value = self.expr(expr)?;
         let Some(pattern) = value.text() else {
-            return Err(refused(format!("the pattern {expr} has to be a text, not computed")));
+            return Err(refused(format!("the pattern {expr} must be a constant text")));
         };
         let probe = DataFrame::new_infer_height(vec![Series::new("t".into(), [""]).into()])?.lazy();
         let probe = probe.select([polars::prelude::col("t").str().contains(lit(pattern), true)]);
@@ -57,7 +57,7 @@ impl Select<'_> {
     }
 }
 
-/// A pattern of LIKE.
+/// A LIKE pattern.
 struct Pattern(Vec<Part>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,11 +84,11 @@ impl Pattern {
         Pattern(parts)
     }
 
-    /// Whether all of a text is like it.
+    /// Returns true if the whole text matches.
     fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut at, mut part) = (0, 0);
-        // Where to go on with one more character for the last %.
+        // Where to backtrack: the last % takes one more character.
         let mut back: Option<(usize, usize)> = None;
         loop {
             match self.0.get(part) {

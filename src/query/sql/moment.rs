@@ -1,4 +1,4 @@
-//! Moments in microseconds since 1970, UTC: their texts, parts, units and spans.
+//! Timestamps in microseconds since 1970, UTC: parsing, parts, units and intervals.
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, Timelike, Utc};
 use sqlparser::ast;
@@ -8,7 +8,7 @@ use super::refusal::refused;
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
-/// A unit of the calendar.
+/// A calendar unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Microsecond,
@@ -24,7 +24,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The unit of this name, in the singular or plural.
+    /// Parses the name of a unit, singular or plural.
     pub fn named(name: &str) -> Option<Unit> {
         let name = name.to_lowercase();
         let name = name.strip_suffix('s').filter(|name| name.len() > 1).unwrap_or(&name);
@@ -43,7 +43,7 @@ impl Unit {
         })
     }
 
-    /// Its length in microseconds, unless that varies.
+    /// Its length in microseconds, unless it varies.
     fn length(self) -> Option<i64> {
         Some(match self {
             Unit::Microsecond => 1,
@@ -57,7 +57,7 @@ impl Unit {
         })
     }
 
-    /// Its length in months, if it is one of these.
+    /// Its length in months; 0 for shorter units.
     fn months(self) -> i64 {
         match self {
             Unit::Month => 1,
@@ -67,7 +67,7 @@ impl Unit {
         }
     }
 
-    /// How many of it lie between 1970 and a moment, whole ones; weeks begin on Monday.
+    /// How many whole units are between 1970 and a timestamp; weeks start on Monday.
     fn number(self, micros: i64) -> i64 {
         match self {
             // 1970-01-01 was a Thursday.
@@ -80,7 +80,7 @@ impl Unit {
         }
     }
 
-    /// When the unit began in which a moment lies.
+    /// The start of the unit that contains a timestamp.
     pub fn truncate(self, micros: i64) -> i64 {
         match self {
             Unit::Week => self.number(micros) * 7 * DAY - 3 * DAY,
@@ -93,7 +93,7 @@ impl Unit {
         }
     }
 
-    /// How many of its boundaries lie between two moments.
+    /// How many unit boundaries are between two timestamps.
     pub fn between(self, from: i64, to: i64) -> i64 {
         self.number(to) - self.number(from)
     }
@@ -103,7 +103,7 @@ fn date_time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// The moment that a text names: a day, or a day and a time, with Z or an offset or in UTC.
+/// Parses a timestamp: a day, or a day and a time, with Z, an offset, or in UTC.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Some(days) = parse_date(text) {
@@ -126,13 +126,13 @@ pub fn parse(text: &str) -> Option<i64> {
     naive.map(|naive| naive.and_utc().timestamp_micros())
 }
 
-/// The day that a text names, in days since 1970.
+/// Parses a day, in days since 1970.
 pub fn parse_date(text: &str) -> Option<i32> {
     let day = NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").ok()?;
     i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// A moment some calendar months later; the day is the last of the month where that is shorter.
+/// Adds calendar months; the day becomes the last of the month if that is shorter.
 pub fn add_months(micros: i64, months: i64) -> Option<i64> {
     let count = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
     let moment = date_time(micros);
@@ -140,7 +140,7 @@ pub fn add_months(micros: i64, months: i64) -> Option<i64> {
     moved.map(|moment| moment.timestamp_micros())
 }
 
-/// A part of a moment as DATE_PART names it.
+/// A part of a timestamp, by its DATE_PART name.
 pub fn part(name: &str) -> Option<fn(i64) -> i64> {
     let name = name.to_lowercase();
     Some(match name.as_str() {
@@ -158,7 +158,7 @@ pub fn part(name: &str) -> Option<fn(i64) -> i64> {
             Unit::Hour => |m| i64::from(date_time(m).hour()),
             Unit::Minute => |m| i64::from(date_time(m).minute()),
             Unit::Second => |m| i64::from(date_time(m).second()),
-            // Of the minute, as DuckDB counts them.
+            // Within the minute, as in DuckDB.
             Unit::Millisecond => |m| m.rem_euclid(60 * SECOND) / 1000,
             Unit::Microsecond => |m| m.rem_euclid(60 * SECOND),
             Unit::Week => return None,
@@ -166,7 +166,7 @@ pub fn part(name: &str) -> Option<fn(i64) -> i64> {
     })
 }
 
-/// The span of an INTERVAL: calendar months, and microseconds.
+/// The length of an INTERVAL: calendar months and microseconds.
 ///
 /// # Errors
 /// When it is not a number of known units.
@@ -185,7 +185,7 @@ pub fn interval(interval: &ast::Interval) -> anyhow::Result<(i64, i64)> {
     span(&text).ok_or_else(wrong)
 }
 
-/// The span that a text such as `1 day 2 hours` or `90m` names.
+/// Parses an interval such as `1 day 2 hours` or `90m`.
 pub fn span(text: &str) -> Option<(i64, i64)> {
     let (mut months, mut micros) = (0i64, 0i64);
     let mut rest = text.trim();
@@ -214,13 +214,13 @@ pub fn span(text: &str) -> Option<(i64, i64)> {
     Some((months, micros))
 }
 
-/// The beginning of the bucket of this width in which a moment lies; one begins on Monday, 3 January 2000.
+/// The start of the time bucket of a timestamp; buckets are aligned to Monday, 3 January 2000.
 pub fn bucket(micros: i64, width: i64) -> i64 {
     const ORIGIN: i64 = 10_959 * DAY;
     (micros - ORIGIN).div_euclid(width) * width + ORIGIN
 }
 
-/// chrono's spelling of a format of STRFTIME; `None` where a code has no like.
+/// Translates a STRFTIME format to chrono's; `None` if a code is not supported.
 pub fn format(form: &str) -> Option<String> {
     let mut like = String::new();
     let mut chars = form.chars();
@@ -243,12 +243,12 @@ pub fn format(form: &str) -> Option<String> {
     Some(like)
 }
 
-/// A moment in a form that [`format`] gave.
+/// Formats a timestamp with a format from [`format`].
 pub fn print(micros: i64, form: &str) -> String {
     date_time(micros).format(form).to_string()
 }
 
-/// The moment that a text names in a form that [`format`] gave.
+/// Parses a timestamp with a format from [`format`].
 pub fn parse_form(text: &str, form: &str) -> Option<i64> {
     let moment = NaiveDateTime::parse_from_str(text, form);
     let day = || NaiveDate::parse_from_str(text, form).ok()?.and_hms_opt(0, 0, 0);

@@ -1,4 +1,4 @@
-//! Operators: arithmetic that fails instead of wrapping, comparisons, moments and spans.
+//! Operators: arithmetic that fails instead of wrapping, comparisons, timestamps and intervals.
 
 use polars::prelude::{DataType, Expr, Operator, concat_str, lit};
 use sqlparser::ast::{self, BinaryOperator as B, UnaryOperator as U, Value};
@@ -13,7 +13,7 @@ use super::{Constant, Kind, Typed};
 use crate::error::Refused;
 
 impl Select<'_> {
-    /// An operator before its operand.
+    /// Plans a unary operator.
     pub fn unary(&mut self, op: U, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         match op {
             U::Not => Ok(Typed::new(self.condition(inner)?.not(), Kind::Bool)),
@@ -59,7 +59,7 @@ impl Select<'_> {
         Ok(self.number(inner, whole)?.expr.cast(DataType::Float64))
     }
 
-    /// An operator between its operands.
+    /// Plans a binary operator.
     pub fn binary(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let comparison = match op {
             B::Eq => Some(Operator::Eq),
@@ -108,7 +108,7 @@ impl Select<'_> {
     fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
         let place = whole.to_string();
-        // A constant text beside a number or a moment is one.
+        // A constant text takes the type of the other operand, if that is a number or a timestamp.
         if one.kind == Kind::Text && other.kind != Kind::Text {
             one = self.coerce(one, other.kind, &place)?;
         } else if other.kind == Kind::Text && one.kind != Kind::Text {
@@ -163,7 +163,7 @@ impl Select<'_> {
         }
     }
 
-    /// Arithmetic of integers, which fails where the result does not fit 64 bits.
+    /// Integer arithmetic; fails if the result does not fit 64 bits.
     fn int_arithmetic(
         &self,
         op: &B,
@@ -193,7 +193,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, Kind::Int))
     }
 
-    /// A moment some span later or earlier.
+    /// Adds or subtracts an interval.
     fn moved(&self, moment: Typed, span: Typed, back: bool, place: &str) -> anyhow::Result<Typed> {
         let moment = self.coerce(moment, Kind::Timestamp, place)?.expr.cast(DataType::Int64);
         let sign = if back { -1 } else { 1 };
@@ -222,19 +222,19 @@ impl Select<'_> {
         if value.kind == Kind::Timestamp {
             let instead = format!("STRFTIME({expr}, '%Y-%m-%d %H:%M:%S')");
             let runs = self.planner.instead(expr, &instead);
-            let problem = format!("{expr}: engines print moments differently");
-            return Err(refused_with(problem, &format!("name the form: {instead}"), Some(runs)));
+            let problem = format!("{expr}: engines format timestamps differently");
+            return Err(refused_with(problem, &format!("give the format: {instead}"), Some(runs)));
         }
         Ok(self.cast(value, &target, false, &whole, expr)?.expr)
     }
 }
 
-/// A moment in microseconds.
+/// A timestamp in microseconds.
 pub fn micros(value: Typed) -> Expr {
     value.expr.cast(Kind::Timestamp.dtype()).cast(DataType::Int64)
 }
 
-/// The expression with its first operand as a double, so that all of it is computed with doubles.
+/// The expression with its first operand cast to double, so that all of it is computed with doubles.
 fn with_double(expr: &ast::Expr) -> String {
     match expr {
         ast::Expr::BinaryOp { left, op: op @ (B::Plus | B::Minus | B::Multiply), right } => {

@@ -1,4 +1,4 @@
-//! Refusals: what cannot be answered, and a query that can.
+//! Refusals: the reason why a query is not supported, and a query that runs instead.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,11 +6,11 @@ use polars::prelude::{PolarsError, polars_err};
 
 use crate::error::Refused;
 
-/// How a query that runs is announced.
+/// The prefix of a query that runs.
 const RUNS: &str = "a query that runs: ";
 
 impl Refused {
-    /// Itself, with a query that runs if it names none yet.
+    /// Adds a query that runs, unless there is one.
     pub fn with_query(mut self, sql: String) -> Refused {
         if !self.advice.iter().any(|line| line.starts_with(RUNS)) {
             self.advice.push(format!("{RUNS}{sql}"));
@@ -19,12 +19,12 @@ impl Refused {
     }
 }
 
-/// A refusal for which the whole query has to be written otherwise.
+/// A refusal without a rewritten query.
 pub fn refused(problem: impl Into<String>) -> anyhow::Error {
     Refused::because(problem.into()).into()
 }
 
-/// A refusal with advice, and the query rewritten by it.
+/// A refusal with advice, and the query rewritten accordingly.
 pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> anyhow::Error {
     let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
     match runs {
@@ -33,19 +33,19 @@ pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<Strin
     }
 }
 
-/// Why an expression of ours stopped the engine: the first reason.
+/// The first reason for which one of our expressions stopped the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<Option<Refused>>>);
 
 impl Failures {
-    /// Notes the reason, and gives the error that stops the engine.
+    /// Records the reason, and returns the error that stops the engine.
     pub fn fail(&self, reason: &Refused) -> PolarsError {
         let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| Refused { problem: reason.problem.clone(), advice: reason.advice.clone() });
         polars_err!(ComputeError: "refused")
     }
 
-    /// The reason, if there was one.
+    /// The reason, if there is one.
     pub fn take(&self) -> Option<Refused> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -59,7 +59,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Fails for this reason.
+    /// A check that fails for this reason.
     pub fn new(failures: &Failures, reason: Refused) -> Check {
         Check { failures: failures.clone(), reason: Arc::new(reason) }
     }

@@ -11,18 +11,18 @@ use super::refusal::refused;
 use super::sorted::Window;
 use super::{Column, Planner, Rows, Typed, same_name};
 
-/// A SELECT while it is planned.
+/// A SELECT that is being planned.
 pub struct Select<'p> {
     pub planner: &'p mut Planner,
     /// The rows so far.
     pub frame: LazyFrame,
-    /// What names mean.
+    /// The columns that names resolve to.
     pub columns: Vec<Column>,
-    /// Items of the result that have a name, which other parts may use.
+    /// Named items of the result, to which other clauses may refer.
     pub aliases: Vec<(String, ast::Expr)>,
-    /// Conditions that hold where the expression in hand is used.
+    /// Conditions under which the value of the current expression is used.
     pub guards: Vec<Expr>,
-    /// Whether names mean groups: what is selected of a grouped query.
+    /// True if names refer to groups.
     pub is_grouped: bool,
     /// The grouping expressions as [`Select::canonical`] text, and their columns.
     pub keys: Vec<(String, Typed)>,
@@ -30,16 +30,16 @@ pub struct Select<'p> {
     pub before: Vec<Expr>,
     /// Aggregates, each under its column's name.
     pub aggregates: Vec<Expr>,
-    /// Aggregates that were planned already, by their canonical text.
+    /// Planned aggregates, by their canonical text.
     pub planned: Vec<(String, Typed)>,
-    /// Frames that correlated subqueries add once there are groups: their rows, our keys and theirs.
+    /// Frames that correlated subqueries join to the groups: their rows, our keys and theirs.
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
     /// Columns that windows need, and the windows.
     pub window_columns: Vec<Expr>,
     pub windows: Vec<Window>,
     /// WINDOW name AS (…).
     pub named_windows: Vec<(String, ast::WindowSpec)>,
-    /// Whether the frame may grow: not while the condition of a join is planned.
+    /// Whether subqueries may be joined to the frame; false in a join condition.
     pub can_attach: bool,
 }
 
@@ -83,7 +83,7 @@ impl<'p> Select<'p> {
         Select { can_attach: false, ..Select::new(planner, rows) }
     }
 
-    /// Plans a SELECT, with the ORDER BY that follows it.
+    /// Plans a SELECT with its ORDER BY.
     pub fn plan(planner: &'p mut Planner, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Rows> {
         check(select)?;
         let rows = planner.from(select)?;
@@ -127,7 +127,7 @@ impl<'p> Select<'p> {
         plan.finish(items, order, matches!(select.distinct, Some(Distinct::Distinct)), distinct_on)
     }
 
-    /// Keeps the rows for which a condition holds; each part of an AND only sees rows that passed those before it.
+    /// Filters rows; each operand of an AND is evaluated only on rows that passed the previous ones.
     fn filter(&mut self, selection: &ast::Expr) -> anyhow::Result<()> {
         let mut all: Option<Expr> = None;
         for conjunct in conjuncts(selection) {
@@ -141,7 +141,7 @@ impl<'p> Select<'p> {
         self.guards.clear();
         if let Some(all) = all {
             let id = self.planner.fresh();
-            // As a column: a condition without columns has one value for all rows.
+            // Add the condition as a column: a constant condition would have one value instead of one per row.
             let frame = self.frame.clone();
             self.frame = if names_column(&all) {
                 frame.filter(all)
@@ -235,7 +235,7 @@ impl<'p> Select<'p> {
         }
     }
 
-    /// What the result is sorted by: a position, a name of the result, or an expression.
+    /// The sort keys of the result: a position, an alias, or an expression.
     fn order_items(&mut self, order: Option<&OrderBy>, items: &[Item]) -> anyhow::Result<Vec<Order>> {
         let exprs = match order.map(|order| &order.kind) {
             None => return Ok(Vec::new()),
@@ -276,7 +276,7 @@ impl<'p> Select<'p> {
         let mut computed = Vec::new();
         for item in items {
             let id = self.planner.fresh();
-            // Columns are computed beside those that there are, so that a constant has a value for each row.
+            // Add the columns next to the existing ones, so that a constant has a value for each row.
             computed.push(item.value.expr.alias(id.clone()));
             let (relation, name) = (String::new(), item.name);
             columns.push(Column { relation, name, id, kind: item.value.kind, is_hidden: false });
@@ -299,7 +299,7 @@ impl<'p> Select<'p> {
         let mut frame = self.frame.with_columns(computed);
         let items: Vec<PlSmallStr> = columns.iter().map(|column| column.id.clone()).collect();
         if is_distinct {
-            // Of rows that are alike in the result one is kept; it is sorted by what all of them have.
+            // DISTINCT keeps one of equal rows; sort keys must be among its columns.
             frame = frame.unique_stable(Some(named(&items)), UniqueKeepStrategy::First);
         }
         if !sorts.is_empty() {
@@ -331,12 +331,12 @@ impl Planner {
     }
 }
 
-/// Options for a sort that leaves equal rows in their order.
+/// Options of a stable sort.
 pub fn sort_options(descending: Vec<bool>, nulls_last: Vec<bool>) -> SortMultipleOptions {
     SortMultipleOptions { descending, nulls_last, maintain_order: true, ..SortMultipleOptions::default() }
 }
 
-/// A sort key; nulls come last unless NULLS FIRST is written.
+/// A sort key; nulls are last unless NULLS FIRST is given.
 pub fn order_by(value: Typed, options: &ast::OrderByOptions) -> Order {
     Order { value, descending: options.asc == Some(false), nulls_last: options.nulls_first != Some(true) }
 }
@@ -364,7 +364,7 @@ fn check(select: &SelectAst) -> anyhow::Result<()> {
     }
 }
 
-/// Whether an expression of the engine reads a column.
+/// Returns true if an engine expression reads a column.
 fn names_column(expr: &Expr) -> bool {
     expr.into_iter().any(|expr| matches!(expr, Expr::Column(_)))
 }

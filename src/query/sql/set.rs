@@ -41,7 +41,7 @@ impl Planner {
         }
     }
 
-    /// Two results with the same columns: names of the left one, kinds that hold the values of both.
+    /// Aligns two results: names of the left one, common kinds.
     fn side_by_side(&mut self, left: Rows, right: Rows, op: &str) -> anyhow::Result<(Rows, Rows)> {
         if left.columns.len() != right.columns.len() {
             let counts = (left.columns.len(), right.columns.len());
@@ -97,7 +97,7 @@ fn distinct(frame: LazyFrame) -> LazyFrame {
     frame.unique_stable(None, UniqueKeepStrategy::First)
 }
 
-/// The distinct rows that are, or are not, among others; nulls are alike.
+/// The distinct rows that are, or are not, in another result; nulls compare equal.
 fn matching(left: LazyFrame, right: LazyFrame, columns: &[Column], how: JoinType) -> LazyFrame {
     let keys: Vec<Expr> = columns.iter().map(|column| col(column.id.clone())).collect();
     let join = left.join_builder().with(right).how(how).left_on(&keys).right_on(&keys).join_nulls(true);

@@ -1,4 +1,4 @@
-//! Rows sorted for a window, with the numbers of their partitions and ties, and what functions make of them.
+//! Rows sorted for a window, numbered by partition and peer group, and the functions computed on them.
 
 use polars::lazy::dsl::{max_horizontal, min_horizontal};
 use polars::prelude::{DataType, Expr, FillNullStrategy, LazyFrame, PlSmallStr, any_horizontal, col, len, lit, when};
@@ -7,34 +7,34 @@ use super::compute;
 use super::refusal::refused;
 use super::select::sort_options;
 
-/// The rows of a frame.
+/// The frame of a window function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
     /// The whole partition.
     All,
-    /// From its first row to this one, and to those that tie with it.
+    /// From the start of the partition to this row and its peers.
     ToPeers,
-    /// From its first row to this one.
+    /// From the start of the partition to this row.
     ToRow,
-    /// From this row, and those that tie with it, to its last one.
+    /// From this row and its peers to the end of the partition.
     FromPeers,
-    /// From this row to its last one.
+    /// From this row to the end of the partition.
     FromRow,
-    /// So many rows before this one to so many after it; negative ones lie on the other side.
+    /// From so many rows before this one to so many after it; negative numbers mean the other direction.
     Between(i64, i64),
 }
 
-/// A function over a window. Its columns are computed before.
+/// A function call over a window. Its argument columns are computed before.
 #[derive(Debug, Clone)]
 pub struct Window {
     pub id: PlSmallStr,
     pub partition: Vec<PlSmallStr>,
-    /// Columns, whether descending, whether nulls come last.
+    /// Sort columns, each with descending and nulls last.
     pub order: Vec<(PlSmallStr, bool, bool)>,
     pub call: Call,
 }
 
-/// What a window is asked for.
+/// The function of a window call.
 #[derive(Debug, Clone)]
 pub enum Call {
     RowNumber,
@@ -43,7 +43,7 @@ pub enum Call {
     PercentRank,
     CumeDist,
     Ntile(i64),
-    /// A value so many rows before, and what stands where there is no such row.
+    /// The value of another row, by offset, and the default if there is no such row.
     Shift(PlSmallStr, i64, Option<PlSmallStr>),
     First(PlSmallStr),
     Last(PlSmallStr, Frame),
@@ -53,16 +53,16 @@ pub enum Call {
     Least(PlSmallStr, Frame),
 }
 
-/// The columns that a sorted frame has for each window.
+/// The helper columns that a sorted frame has for a window.
 pub struct Marks {
-    /// The number of a row in the frame, of its partition, and of those that tie with it.
+    /// The numbers of the row, of its partition, and of its peer group.
     pub row: PlSmallStr,
     pub partition: PlSmallStr,
     pub peers: PlSmallStr,
 }
 
 impl Marks {
-    /// Sorts a frame for a window, and numbers its rows, partitions and ties.
+    /// Sorts a frame for a window, and numbers its rows, partitions and peer groups.
     pub fn mark(&self, frame: LazyFrame, window: &Window) -> anyhow::Result<LazyFrame> {
         let mut frame = frame;
         let mut by: Vec<Expr> = window.partition.iter().map(|id| col(id.clone())).collect();
@@ -115,7 +115,7 @@ impl Marks {
         Ok(first - self.within(col(self.row.clone()).first())? + lit(1i64))
     }
 
-    /// The value of a function for each row; those of frames that end with ties are still as if rows did not tie.
+    /// The value of a function for each row, ignoring peers.
     pub fn value(&self, call: &Call) -> anyhow::Result<Expr> {
         let float = |expr: Expr| expr.cast(DataType::Float64);
         Ok(match call {
@@ -170,7 +170,7 @@ impl Marks {
         })
     }
 
-    /// Gives rows that tie the same value, where the frame of a function ends or begins with them.
+    /// Gives peers the same value, if the frame starts or ends with peers.
     pub fn spread(&self, window: &Window) -> Option<anyhow::Result<Expr>> {
         let frame = match &window.call {
             Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
@@ -185,9 +185,9 @@ impl Marks {
         Some(self.among_peers(value).map(|value| value.alias(window.id.clone())))
     }
 
-    /// The sum of known values over a frame.
+    /// The sum of non-null values over a frame.
     fn total(&self, values: Expr, frame: Frame) -> anyhow::Result<Expr> {
-        // A constant has one value: it is given one for each row.
+        // Repeats a constant for each row.
         let values = values + lit(0i64) * col(self.row.clone());
         match frame {
             Frame::All => self.within(values.sum()),
@@ -207,7 +207,7 @@ impl Marks {
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
             Frame::All => self.within(if is_max { values.max() } else { values.min() }),
-            // What is not known changes nothing.
+            // Nulls contribute nothing.
             Frame::ToPeers | Frame::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }

@@ -1,4 +1,4 @@
-//! Subqueries in expressions: computed once, or joined on the columns of the row that they name.
+//! Subqueries in expressions: computed once, or joined if correlated.
 
 use polars::prelude::{Expr, LiteralValue, Scalar, col, lit};
 use sqlparser::ast::{
@@ -12,16 +12,16 @@ use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Column, Kind, Rows, Typed, aggregate, same_name};
 
-/// A subquery that names columns of the query around it: equal keys of both, and what is left of it.
+/// A correlated subquery: its equality keys, and the rest of it.
 struct Correlated {
-    /// Expressions over its own columns, and the ones over ours that they are to equal.
+    /// Expressions over its own columns, and the outer ones that they equal.
     keys: Vec<(ast::Expr, ast::Expr)>,
     /// Its SELECT without these conditions.
     select: SelectAst,
 }
 
 impl Select<'_> {
-    /// The one value of a subquery: null where it has no row.
+    /// The value of a scalar subquery: null if it has no row.
     pub fn scalar(&mut self, query: &Query, whole: &ast::Expr) -> anyhow::Result<Typed> {
         if let Some(correlated) = self.correlated(query)? {
             return self.correlated_scalar(correlated, whole);
@@ -44,7 +44,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, column.kind))
     }
 
-    /// Whether a subquery has a row.
+    /// Plans EXISTS.
     pub fn exists(&mut self, query: &Query, negated: bool) -> anyhow::Result<Typed> {
         match self.correlated(query)? {
             None => {
@@ -59,7 +59,7 @@ impl Select<'_> {
         }
     }
 
-    /// Whether a value is in the one column of a subquery.
+    /// Plans IN with a subquery.
     pub fn in_subquery(
         &mut self,
         value: &ast::Expr,
@@ -69,7 +69,7 @@ impl Select<'_> {
     ) -> anyhow::Result<Typed> {
         if let Some(mut correlated) = self.correlated(query)? {
             if negated {
-                let advice = "write NOT EXISTS with one more condition, which also says what is meant of nulls";
+                let advice = "write NOT EXISTS with this as a further condition, which also defines the case of nulls";
                 return Err(refused_with(format!("{whole} is not supported"), advice, None));
             }
             let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
@@ -86,7 +86,7 @@ impl Select<'_> {
         let place = whole.to_string();
         let list = Typed::column(&column.id, column.kind);
         let Some(kind) = common(&value, &list) else {
-            return Err(refused(format!("{place}: the types do not go together; CAST one of them")));
+            return Err(refused(format!("{place}: the types are incompatible; CAST one of them")));
         };
         let value = self.coerce(value, kind, &place)?.expr;
         let list = self.coerce(list, kind, &place)?.expr.alias("list");
@@ -95,7 +95,7 @@ impl Select<'_> {
         Ok(negate(is_in(value, list), negated))
     }
 
-    /// A column that says whether a row has partners in a subquery.
+    /// A column that says whether a row has matches in a subquery.
     fn mark(&mut self, correlated: Correlated) -> anyhow::Result<Expr> {
         let Correlated { keys, mut select } = correlated;
         if has_groups(&select) {
@@ -110,7 +110,7 @@ impl Select<'_> {
         Ok(col(mark).is_not_null())
     }
 
-    /// The value of a subquery that aggregates the partners of each row.
+    /// The value of a correlated subquery that aggregates the matches of each row.
     fn correlated_scalar(&mut self, correlated: Correlated, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let Correlated { keys, mut select } = correlated;
         let item = match select.projection.as_slice() {
@@ -140,12 +140,12 @@ impl Select<'_> {
         let Some(value) = rows.columns.pop() else { return Err(refused(format!("{whole} has no column"))) };
         self.attach_rows(rows.frame, &rows.columns, keys.iter().map(|(_, outer)| outer))?;
         let expr = col(value.id);
-        // Of no partners there are 0.
+        // COUNT without matches is 0.
         let counts = name.to_lowercase().starts_with("count");
         Ok(Typed::new(if counts { expr.fill_null(lit(0i64)) } else { expr }, value.kind))
     }
 
-    /// Joins the rows of a subquery, whose first columns are its keys, on expressions of ours.
+    /// Joins the rows of a subquery, whose first columns are its keys, on outer expressions.
     fn attach_rows<'e>(
         &mut self,
         frame: polars::prelude::LazyFrame,
@@ -157,7 +157,7 @@ impl Select<'_> {
             let (one, other) = (self.expr(outer)?, Typed::column(&column.id, column.kind));
             let place = outer.to_string();
             let Some(kind) = common(&one, &other) else {
-                return Err(refused(format!("{place}: the types do not go together; CAST one of them")));
+                return Err(refused(format!("{place}: the types are incompatible; CAST one of them")));
             };
             ours.push(self.coerce(one, kind, &place)?.expr);
             let id = self.planner.fresh();
@@ -167,7 +167,7 @@ impl Select<'_> {
         self.attach(frame, ours, theirs)
     }
 
-    /// Takes a subquery apart that names our columns; `None` if it does not.
+    /// Splits a correlated subquery; `None` if it is not correlated.
     fn correlated(&mut self, query: &Query) -> anyhow::Result<Option<Correlated>> {
         let SetExpr::Select(select) = query.body.as_ref() else { return Ok(None) };
         let Some(selection) = &select.selection else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Functions of texts: parts, replacements, and keys of JSON.
+//! Text functions: parts, replacements, and JSON keys.
 
 use polars::prelude::{lit, when};
 use serde_json::Value;
@@ -11,14 +11,14 @@ use super::select::Select;
 use super::{Kind, Typed};
 
 impl Select<'_> {
-    /// A constant text.
+    /// A constant text argument.
     pub fn constant_text(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<String> {
         let value = self.expr(expr)?;
         let text = value.text().map(str::to_owned);
         text.ok_or_else(|| refused(format!("{whole}: {expr} has to be a constant text")))
     }
 
-    /// Where a text is in another, from 1; 0 where it is not.
+    /// The position of a text in another, from 1; 0 if absent.
     pub fn position(&mut self, x: &ast::Expr, part: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let place = whole.to_string();
         let (x, part) = (self.words(x, &place)?, self.words(part, &place)?);
@@ -26,7 +26,7 @@ impl Select<'_> {
         Ok(Typed::new(compute::int_of_texts(x, part, found), Kind::Int))
     }
 
-    /// Characters of a text: those from a position on, which counts from 1, or from the end if it is negative.
+    /// Characters from a position on, which counts from 1, or from the end if negative.
     pub fn substring(
         &mut self,
         x: &ast::Expr,
@@ -43,7 +43,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, Kind::Text))
     }
 
-    /// A text without these characters at its ends; without spaces where none are named.
+    /// Trims these characters from the ends; spaces by default.
     pub fn trim(
         &mut self,
         x: &ast::Expr,
@@ -64,7 +64,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, Kind::Text))
     }
 
-    /// A text with what matches a pattern replaced.
+    /// Replaces matches of a pattern.
     pub fn regexp_replace(
         &mut self,
         x: &ast::Expr,
@@ -76,14 +76,14 @@ impl Select<'_> {
         let pattern = self.pattern(pattern)?;
         let new = replacement(&self.constant_text(new, whole)?);
         let text = self.words(x, &whole.to_string())?;
-        // In a group of its own: without punctuation the engine takes pattern and replacement as they are.
+        // In a group: for patterns without punctuation the engine takes pattern and replacement literally.
         let (pattern, new) = (lit(format!("(?:{pattern})")), lit(new));
         let text = text.str();
         let expr = if is_global { text.replace_all(pattern, new, false) } else { text.replace(pattern, new, false) };
         Ok(Typed::new(expr, Kind::Text))
     }
 
-    /// What matches a pattern, or a group of it; empty where nothing does.
+    /// The first match of a pattern, or a group of it; empty without a match.
     pub fn regexp_extract(
         &mut self,
         x: &ast::Expr,
@@ -97,7 +97,7 @@ impl Select<'_> {
         Ok(Typed::new(when(text.is_null()).then(null(Kind::Text)).otherwise(found), Kind::Text))
     }
 
-    /// What a JSON text has under a key or path: text, or JSON with its quotes.
+    /// The value at a key or path of a JSON text: as text, or as JSON with its quotes.
     pub fn json(&mut self, x: &ast::Expr, path: &ast::Expr, as_text: bool, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let path = self.constant_text(path, whole)?;
         let Some(keys) = keys(&path) else {
@@ -138,7 +138,7 @@ fn substring(text: &str, numbers: &[i64]) -> String {
     text.chars().skip((first - 1) as usize).take((end - first) as usize).collect()
 }
 
-/// A replacement as the engine reads it: `\1` names a group, and `$` is a character.
+/// Translates a replacement to the engine's syntax: `\1` is a group, and `$` is literal.
 fn replacement(text: &str) -> String {
     let mut new = String::new();
     let mut chars = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! Functions of moments.
+//! Timestamp functions.
 
 use polars::prelude::{Expr, lit};
 use sqlparser::ast;
@@ -12,16 +12,16 @@ use super::select::Select;
 use super::{Kind, Typed};
 
 impl Select<'_> {
-    /// A moment.
+    /// Plans a timestamp argument.
     pub fn moment(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let value = self.expr(expr)?;
         self.coerce(value, Kind::Timestamp, &whole.to_string())
     }
 
-    /// The unit that a text or name means.
+    /// A unit, given as a text or name.
     pub fn unit(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Unit> {
         let name = match expr {
-            // DATEDIFF(second, …) of other engines.
+            // Other engines write DATEDIFF(second, …).
             ast::Expr::Identifier(name) => name.value.clone(),
             _ => self.constant_text(expr, whole)?,
         };
@@ -31,17 +31,17 @@ impl Select<'_> {
         })
     }
 
-    /// The form of a moment's text.
+    /// A timestamp format.
     pub fn form(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<String> {
         let text = self.constant_text(expr, whole)?;
         moment::format(&text).ok_or_else(|| {
             let runs = self.planner.instead(expr, "'%Y-%m-%d %H:%M:%S'");
-            let problem = format!("{whole}: a code of the form is not supported");
-            refused_with(problem, "there are %Y %m %d %H %M %S %f %j %a %b %p %I %y %u %w %V %G", Some(runs))
+            let problem = format!("{whole}: a code of the format is not supported");
+            refused_with(problem, "supported are %Y %m %d %H %M %S %f %j %a %b %p %I %y %u %w %V %G", Some(runs))
         })
     }
 
-    /// A part of a moment, or the seconds of a moment or span.
+    /// A part of a timestamp, or the seconds of a timestamp or interval.
     pub fn part(&mut self, name: &str, value: Typed, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let place = whole.to_string();
         if name.eq_ignore_ascii_case("epoch") {
@@ -55,15 +55,15 @@ impl Select<'_> {
         }
         let value = self.coerce(value, Kind::Timestamp, &place)?;
         let Some(part) = moment::part(name) else {
-            return Err(refused(format!("{place}: there is no part {name:?} of a moment")));
+            return Err(refused(format!("{place}: a timestamp has no part {name:?}")));
         };
         Ok(Typed::new(compute::int_of_int(micros(value), move |at| Ok(Some(part(at)))), Kind::Int))
     }
 
-    /// The newest observation, and its day.
+    /// The newest observation as NOW, and its day.
     pub fn now(&self) -> anyhow::Result<(Expr, Expr)> {
         let Some(now) = self.planner.now else {
-            return Err(refused("NOW is the newest observation, and none is known"));
+            return Err(refused("NOW is the newest observation, and there is none"));
         };
         Ok((timestamp(now), date(i32::try_from(now.div_euclid(86_400_000_000))?)))
     }

@@ -1,6 +1,7 @@
-//! Functions over windows: rows sorted once for each window, numbered, and computed within their partition.
+//! Window functions: rows are sorted once per window, numbered, and computed within their partition.
 //!
-//! The engine's own windows ignore where nulls stand, the order of means and the ties of the default frame.
+//! The engine's own window functions ignore the position of nulls, the order of means, and the peers of the default
+//! frame.
 
 use polars::prelude::{DataType, Expr, PlSmallStr, col, lit, when};
 use sqlparser::ast::{
@@ -17,20 +18,20 @@ use super::select::{Select, order_by};
 use super::sorted::{Call, Frame, Marks, Window};
 use super::{Kind, Typed};
 
-/// Functions that need OVER.
+/// The names of window functions.
 pub const NAMES: &str = "\
     cume_dist dense_rank first_value lag last_value lead ntile percent_rank rank row_number";
 
-/// The most rows of a bounded frame.
+/// Maximum rows of a bounded frame.
 const WIDEST: i64 = 100;
 
-/// Whether a function needs OVER.
+/// Returns true if a function requires OVER.
 pub fn is_window(name: &str) -> bool {
     NAMES.split_whitespace().any(|known| known == name)
 }
 
 impl Select<'_> {
-    /// Plans a function over a window.
+    /// Plans a window function.
     pub fn window(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
         let place = whole.to_string();
         if function.filter.is_some() && !aggregate::is_aggregate(name) {
@@ -165,8 +166,8 @@ impl Select<'_> {
                 let kind = value.kind;
                 let is_bool = kind == Kind::Bool;
                 if kind == Kind::Text && frame != Frame::All {
-                    let advice = "join with the least or largest of each group, or use FIRST_VALUE";
-                    return Err(refused_with(format!("{place}: not over a part of the rows"), advice, None));
+                    let advice = "join with the minimum or maximum of each group, or use FIRST_VALUE";
+                    return Err(refused_with(format!("{place} is not supported over a bounded frame"), advice, None));
                 }
                 let stored = match kind {
                     Kind::Bool | Kind::Timestamp | Kind::Date | Kind::Int | Kind::Span => {
@@ -200,7 +201,7 @@ impl Select<'_> {
         }
     }
 
-    /// The window that OVER names or describes.
+    /// The window of an OVER clause.
     fn spec(&self, function: &Function, whole: &ast::Expr) -> anyhow::Result<WindowSpec> {
         let named = |name: &ast::Ident| {
             let found = self.named_windows.iter().find(|(known, _)| super::same_name(known, &name.value));
@@ -222,7 +223,7 @@ impl Select<'_> {
         }
     }
 
-    /// A column that windows read.
+    /// A column that window functions read.
     fn window_column(&mut self, expr: Expr) -> PlSmallStr {
         if let Expr::Column(id) = &expr
             && id.starts_with('#')
@@ -234,7 +235,7 @@ impl Select<'_> {
         id
     }
 
-    /// Computes the windows, and keeps the rows for which a condition on them holds.
+    /// Computes the window functions, and filters rows by QUALIFY.
     pub fn compute_windows(&mut self, qualify: Option<Expr>) -> anyhow::Result<()> {
         let columns = std::mem::take(&mut self.window_columns).into_iter();
         let mut frame = columns.fold(std::mem::take(&mut self.frame), |frame, column| frame.with_columns([column]));
@@ -247,7 +248,7 @@ impl Select<'_> {
             let marks =
                 Marks { row: self.planner.fresh(), partition: self.planner.fresh(), peers: self.planner.fresh() };
             frame = marks.mark(frame, &first)?;
-            // Those of the same window are computed together; some need a second look at what tied rows got.
+            // Functions of the same window are computed together; some need a second pass for peers.
             let values = now.iter().map(|window| Ok(marks.value(&window.call)?.alias(window.id.clone())));
             frame = frame.with_columns(values.collect::<anyhow::Result<Vec<_>>>()?);
             let spread: Vec<Expr> = now.iter().filter_map(|window| marks.spread(window)).collect::<Result<_, _>>()?;
@@ -269,7 +270,7 @@ fn is_distinct(function: &Function) -> bool {
         if list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct))
 }
 
-/// The frame of a window: that of the standard where none is written.
+/// The frame of a window; the SQL default if none is given.
 fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
     let wrong = || {
         refused_with(
@@ -310,7 +311,7 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
         }
         (start, end) if !is_range => {
             let (before, last) = (rows(start).ok_or_else(wrong)?, rows(end).ok_or_else(wrong)?);
-            // Following rows have negative numbers here.
+            // Following rows have negative offsets here.
             if before < last || before - last > WIDEST {
                 return Err(wrong());
             }

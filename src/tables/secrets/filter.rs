@@ -1,33 +1,33 @@
-//! Whether a text can hold a secret at all, told in one pass over its bytes: millions of texts of events hold none, and a
-//! regular expression takes twenty times as long.
+//! Prefilter: decides in one pass over its bytes whether a text may hold a secret. Most of the millions of event texts
+//! hold none, and the regular expressions take twenty times as long.
 //!
-//! Every secret has a sign: three certain characters somewhere, or a long word. The signs are the bits of a map, by the
-//! classes of three neighbouring characters.
+//! Every secret has a sign: one of certain trigrams, or a long word. The signs are the bits of a map indexed by the
+//! classes of three adjacent characters.
 
 use std::sync::LazyLock;
 
-/// Three characters of each thing that a rule looks for, in lower case, chosen as rare in other texts.
+/// Trigrams of everything that a rule matches, in lower case, chosen to be rare in other texts.
 const SIGNS: [&[&str]; 6] = [
     // Names: password and passwd, passphrase, pwd, secret, token, key, credential.
     &["ssw", "ssp", "pwd", "ecr", "oke", "key", "tia"],
-    // sig and signature, which are parts of common words, with what may follow.
+    // sig and signature, which are parts of common words, with the next character.
     &["ig=", "ig:", "ig\"", "ig'", "ig%", "ig ", "re=", "re:", "re\"", "re'", "re%"],
     // HTTP and commands: authorization, bearer, basic, curl.
     &["hor", "rer", "asi", "url"],
-    // URLs: their slashes, codes, and addresses of databases.
+    // URLs: their slashes, percent-encoding, and addresses of databases.
     &["://", ":\\/", ":\\\\", "%3a", "%25", "%40", "u00", "@tc", "@un"],
-    // Keys of AWS, JSON Web Tokens, tokens of Vault.
+    // AWS keys, JSON Web Tokens, Vault tokens.
     &["kia", "aro", "aid", "agp", "anp", "anv", "abi", "acc", "eyj", "hvs", "hvb", "hvr", "hvp"],
-    // Tokens and hooks of others.
+    // Tokens and webhooks of other services.
     &[
         "xox", "xap", "hp_", "ho_", "hu_", "hs_", "hr_", "b_p", "lpa", "aiz", "a29", "k_l", "k_t", "npm", "ckr", "sg.",
         "ebh", "oks", "bot",
     ],
 ];
-/// A word of base64 as long as this may be a secret without a sign.
+/// A base64 word of this length may be a secret without a sign.
 const LONG: u32 = 24;
 
-/// The class of a byte: 6 bits, letters in either case alike.
+/// The class of a byte: 6 bits, case-insensitive.
 const fn class(byte: u8) -> u32 {
     match byte {
         b'a'..=b'z' => (byte - b'a') as u32,
@@ -60,7 +60,7 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// A bit for each three neighbouring classes that are a sign.
+/// One bit per sign, indexed by three adjacent classes.
 static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut map = vec![0; 1 << 12];
     for sign in SIGNS.into_iter().flatten() {
@@ -70,7 +70,7 @@ static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
     map
 });
 
-/// Returns false for a text that certainly holds no secret.
+/// Returns false if a text certainly holds no secret.
 pub fn may_hold_secret(text: &str) -> bool {
     let map = MAP.as_slice();
     let (mut three, mut word) = (0u32, 0u32);

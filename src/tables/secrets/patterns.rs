@@ -1,10 +1,10 @@
-//! The regular expressions that find where a secret begins. All are of ASCII, and linear in the length of a text.
+//! The regular expressions that find the start of a secret. All are ASCII, and linear in the length of a text.
 
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
-/// Names whose value is a secret, as the end of a longer name: `DB_PASSWORD`, `X-Vault-Token`, `clientSecret`.
+/// Names of secrets, as the end of a longer name: `DB_PASSWORD`, `X-Vault-Token`, `clientSecret`.
 const NAMES: &str = "passwords?|passwd|passphrase|pwd|secret|token|credentials?|secret[_.-]?id|sig|signature|\
     (?:api|access|secret|private|encryption|encrypt|account|shared|auth|signing|gossip|session|license|master|storage)\
     [_.-]?key";
@@ -14,18 +14,18 @@ fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of ours")
 }
 
-/// What every text with a secret holds. Nearly all texts of a cluster are done with after it.
+/// Matches every text with a secret; nearly all texts are done after this check.
 pub static TRIGGER: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
         r"(?i-u)passw|passphrase|pwd|secret|token|key|credential|\bsig|authorization|bearer|basic|curl\b|:\\+/|%(?:25)?3a|%(?:25)?40|u00(?:2f|26)|@(?:tcp|unix)\(|akia|asia|aroa|aida|agpa|anpa|anva|abia|acca|eyj|\bhv[a-z]\.|xox|xapp-|gh[pousr]_|github_pat|glpat|aiza|ya29|k_(?:live|test)_|npm_|dckr_|\bsg\.|hooks\.slack|webhook|bot[0-9]|://[^\s]*[;#]|[a-z0-9/+]{40}|\b[sbr]\.[a-z0-9]{24}",
     )
 });
 
-/// Secrets that show by themselves. Group 1 is the secret; without one the whole match is it. Each is looked for by
-/// itself: together, a search for one would look ahead for the others, again and again.
+/// Secrets that are recognisable by themselves. Group 1 is the secret; without a group it is the whole match. Each is
+/// searched separately: in a combined expression, a search for one would repeatedly look ahead for the others.
 pub static TOKENS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // AWS: IDs of keys, of temporary keys and of what owns them.
+        // AWS: IDs of keys, of temporary keys and of their owners.
         r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|ABIA|ACCA)[A-Z0-9]{16}\b",
         // JSON Web Tokens, signed or encrypted.
         r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}",
@@ -44,40 +44,40 @@ pub static TOKENS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"\bnpm_[A-Za-z0-9]{30,}",
         r"\bdckr_[a-z]{3}_[A-Za-z0-9_-]{20,}",
         r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
-        // Addresses that are a secret themselves: hooks of Slack, Discord, Teams and Telegram.
+        // Webhook addresses that are secrets themselves: Slack, Discord, Teams and Telegram.
         r"(?i:hooks\.slack\.com(?:\\*/|%2f)(?:services|workflows|triggers)(?:\\*/|%2f)((?:[A-Za-z0-9_-]|\\*/|%2f)+))",
         r"(?i:discord(?:app)?\.com\\*/api\\*/webhooks\\*/((?:[A-Za-z0-9_-]|\\*/)+))",
         r"(?i:webhook\.office\.com\\*/webhookb?2?\\*/((?:[A-Za-z0-9@_-]|\\*/)+))",
         r"\bbot[0-9]{6,}:[A-Za-z0-9_-]{30,}",
-        // The user and password of a Go database driver's address.
+        // The user and password in the address of a Go database driver.
         r"(?i:[a-z0-9_.-]+:([^\s:@/]+)@(?:tcp|unix)\()",
     ];
     patterns.iter().map(|pattern| compiled(&format!("(?-u){pattern}"))).collect()
 });
 
-/// The beginning of a private key. Its end is looked for by itself.
+/// The start of a private key. Its end is searched separately.
 pub static PRIVATE_KEY: LazyLock<Regex> = LazyLock::new(|| compiled(r"(?-u)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----"));
 
-/// A name whose value is a secret, and what stands between them.
+/// A name of a secret, up to its value.
 pub static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     compiled(&format!(r#"(?i-u)({NAMES})[0-9]{{0,3}}(\\*["'`]\]?)?[ \t]{{0,4}}(=>|=|:=|:|%3d|%3a)[ \t]{{0,4}}(\[?)"#))
 });
 
-/// A flag whose value is a secret and is the next word, or the next text of a list.
+/// A flag of a secret; its value is the next word, or the next element of a list.
 pub static FLAG: LazyLock<Regex> = LazyLock::new(|| {
     compiled(&format!(
         r#"(?i-u)(?:^|[\s"'`\[,(=])--?[a-z0-9_.-]{{0,64}}?(?:{NAMES})[0-9]{{0,3}}(?:[ \t]+|\\*["'`][ \t]{{0,4}},?[ \t]{{1,4}}|\\*["'`],)"#
     ))
 });
 
-/// The header that carries credentials, with their scheme.
+/// The Authorization header with its scheme.
 pub static AUTHORIZATION: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
         r#"(?i-u)authorization\\*["'`]?[ \t]{0,4}[:=][ \t]{0,4}\[?\\*(["'`])?(?:(basic|bearer|token|apikey|digest|negotiate|ntlm|aws4-hmac-sha256)[ \t]+)?"#,
     )
 });
 
-/// Credentials behind their scheme alone.
+/// Credentials after a scheme without a header.
 pub static SCHEME: LazyLock<Regex> =
     LazyLock::new(|| compiled(r"(?i-u)\b(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,})"));
 
@@ -88,11 +88,11 @@ pub static CURL_USER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// What stands between the scheme of a URL and its host, as JSON in JSON or a query writes it.
+/// The separator between scheme and host of a URL, as escaped in JSON or in a query.
 pub static SLASHES: LazyLock<Regex> =
     LazyLock::new(|| compiled(r"(?i-u)(?::|%3a|%253a)(?:\\{0,8}/|\\{1,8}u002f|%2f|%252f){2}"));
 
-/// A parameter of a URL whose value is a secret, by the names that the first stage knows.
+/// A URL parameter whose value is a secret, by the names of the first stage.
 pub static PARAMETER: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
         r"(?i-u)(?:[?&;#]|u0026|%3f|%26|%3b|%23)[a-z0-9_.~+-]*?(?:key|token|secret|password|signature|sig|credential)[a-z0-9_.~+-]*(?:=|%3d)",
