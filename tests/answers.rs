@@ -1,4 +1,4 @@
-//! What the library makes of documents: taken in, stored, and asked.
+//! Runs the library on documents: reads, stores and queries them.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use alloclog::tables::Table;
 use anyhow::Context;
 use tempfile::TempDir;
 
-/// A store with all views.
+/// A store with all views computed.
 pub struct Answers {
     store: Store,
     _directory: TempDir,
 }
 
 impl Answers {
-    /// Takes documents in, and computes all views over all time.
+    /// Reads documents, and computes all views without a period.
     pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let store = Store::at(directory.path());
@@ -31,7 +31,7 @@ impl Answers {
         Ok(Self { store, _directory: directory })
     }
 
-    /// Computes some statistics anew, for a period and a grouping.
+    /// Recomputes some statistics for a period and a grouping.
     pub fn again(&self, names: &[&str], period: Period, by: &By) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
         let plans = VIEWS.iter().filter(named).map(|view| plan::of(view, by)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -43,7 +43,7 @@ impl Answers {
         query::select(&self.store, &format!("SELECT * FROM {name}"))
     }
 
-    /// The newest moment that a document was observed at.
+    /// The newest observation.
     pub fn newest(&self) -> anyhow::Result<i64> {
         let rows = query::select(&self.store, "SELECT MAX(observed_at_ns) AS newest FROM snapshots")?;
         rows[0].int("newest").context("a document")

@@ -1,4 +1,4 @@
-"""ClickHouse as the suites run it: within this process, on the statements of `alloclog schema --dialect clickhouse`."""
+"""ClickHouse inside the test process (chdb), on the statements of `alloclog schema --dialect clickhouse`."""
 
 import contextlib
 import math
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 class ClickHouse:
-    """A database of its own with the tables and views of these statements, every view computed."""
+    """A new database with the tables and views of these statements, every view computed."""
 
     def __init__(self, statements, within):
         self.session = chdb.session.Session()
@@ -19,7 +19,7 @@ class ClickHouse:
         self.run(statements)
 
     def run(self, statements):
-        # ClickHouse reads what lies below its user_files_path; within another program, that is the working directory.
+        # ClickHouse only reads files below its user_files_path, which is the working directory in chdb.
         with contextlib.chdir(self.within):
             self.session.query(statements)
             self.wait()
@@ -45,8 +45,8 @@ class ClickHouse:
 
 
 def differences(expected, answer):
-    """What differs between the rows of two tables, by column; floats may differ in what rounding leaves open. The rows
-    are compared in an order of their own."""
+    """The differences between the rows of two tables, by column; floats may differ by rounding. The rows
+    are sorted before the comparison."""
     assert answer.column_names == expected.column_names
     one, two = (sorted(map(plain, table.to_pylist()), key=order) for table in (expected, answer))
     assert len(one) == len(two), (len(one), len(two))
@@ -59,12 +59,12 @@ def differences(expected, answer):
 
 
 def plain(row):
-    """Times as they are without the name of their zone, which is UTC everywhere."""
+    """Timestamps without their zone, which is always UTC."""
     return {name: value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value for name, value in row.items()}
 
 
 def order(row):
-    """Floats last and rounded, so that what rounding leaves open changes no order."""
+    """A sort key with floats last and rounded, so that rounding differences do not change the order."""
     is_float = {name: isinstance(value, float) for name, value in row.items()}
     exact = [(value is None, str(value)) for name, value in row.items() if not is_float[name]]
     return repr(exact), [f"{value:.6g}" for name, value in row.items() if is_float[name]]

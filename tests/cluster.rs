@@ -24,10 +24,10 @@ use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
 use crate::support::{Exported, Row};
 
-/// The tables that most tests look at.
+/// The tables that most tests check.
 const USUAL: [&str; 2] = ["--table", "task_events,snapshots"];
 
-/// A token that must be seen nowhere.
+/// A token that must not appear in any output.
 const TOKEN: &str = "3c1f0b52-4d55-4f29-8ad2-6f6f5e8f0f11";
 
 fn listing() -> String {
@@ -38,7 +38,7 @@ fn nodes() -> String {
     fs::read_to_string(sample("cluster/nodes.json")).expect("a list of nodes")
 }
 
-/// What a cluster without access rules answers beside its listings.
+/// The answers of a cluster without ACLs to requests other than listings.
 fn aside(request: &Request) -> Reply {
     match request.path.as_str() {
         "/v1/acl/token/self" => Reply::status("400 Bad Request", "ACL support disabled"),
@@ -56,7 +56,7 @@ fn namespaces(names: &[impl AsRef<str>]) -> Reply {
     Reply::list(1, format!("[{}]", list.join(",")))
 }
 
-/// A cluster without access rules that shows one listing.
+/// A cluster without ACLs that serves one listing.
 fn answer(request: &Request) -> Reply {
     match (request.path.as_str(), request.parameter("filter")) {
         ("/v1/allocations", "(") => Reply::recorded("filter-syntax-error.txt"),
@@ -65,19 +65,19 @@ fn answer(request: &Request) -> Reply {
     }
 }
 
-/// A cluster whose listing is answered so.
+/// A cluster that answers listings with `list`.
 fn listed(list: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Agent {
     Agent::new(move |request| if request.path == "/v1/allocations" { list(request) } else { aside(request) })
 }
 
 impl Desk {
-    /// The program with nothing of Nomad's in its environment but this.
+    /// Runs the program with no other Nomad variables than these.
     fn nomad(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         Ran::of(self.nomad_command(variables, arguments).output().expect("the program starts"))
     }
 
     fn nomad_command(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
-        // The statistics are what takes long, and what other tests are about.
+        // The statistics are slow, and covered by other tests.
         let usual: &[&str] = if arguments[0] == "export" && !arguments.contains(&"--table") { &USUAL } else { &[] };
         let mut command = self.command(&[arguments, usual].concat());
         let names = std::env::vars().map(|(name, _)| name);
@@ -88,7 +88,7 @@ impl Desk {
         command
     }
 
-    /// What an export of the listing itself holds, but for the ledger.
+    /// The rows of an export of the listing as a file, without the ledger.
     fn expected(&self) -> Vec<Row> {
         self.file("expected.json", listing());
         self.nomad(&[], &["export", "expected.json", "-o", "expected", "--force", "-q"]).ends(0);
@@ -124,7 +124,7 @@ fn a_live_cluster_gives_the_rows_of_its_listing() {
 }
 
 #[test]
-fn the_ledger_says_what_was_asked_and_whether_it_is_all() {
+fn the_ledger_records_the_request_and_whether_the_listing_is_full() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
     let with_password = agent.address.replace("http://", "http://ann:hunter2@");
     for (out, arguments, namespace, full) in [
@@ -147,7 +147,7 @@ fn the_ledger_says_what_was_asked_and_whether_it_is_all() {
 }
 
 #[test]
-fn without_a_source_the_cluster_of_the_environment_is_meant() {
+fn without_a_source_the_cluster_of_the_environment_is_read() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
     let socket = desk.path("api.sock");
     let task = Agent::over(&Over::Socket(&socket), answer);
@@ -172,7 +172,7 @@ fn without_a_source_the_cluster_of_the_environment_is_meant() {
     desk.nomad(&[], &["query", "coverage_summary", &agent.address]).ends(0);
 }
 
-/// The listing in pages of two, each of which begins with the last of the page before.
+/// The listing in pages of two, each starting with the last allocation of the previous one.
 fn paged(request: &Request) -> Reply {
     let all: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&listing()).expect("a list");
     let first: usize = request.parameter("next_token").parse().unwrap_or(0);
@@ -184,7 +184,7 @@ fn paged(request: &Request) -> Reply {
 }
 
 #[test]
-fn pages_are_one_document_and_repeats_across_them_are_merged() {
+fn pages_form_one_document_and_repeats_across_them_are_merged() {
     let (desk, agent) = (Desk::new(), listed(paged));
     let events = desk.expected();
     desk.nomad(&[], &["export", &agent.address, "--per-page", "2", "-o", "out"]).ends(0).says("2 documents, ");
@@ -194,7 +194,7 @@ fn pages_are_one_document_and_repeats_across_them_are_merged() {
 }
 
 #[test]
-fn a_page_that_may_not_be_the_last_is_no_full_listing() {
+fn a_listing_with_an_empty_page_is_not_full() {
     let agent = listed(|request| match request.parameter("next_token") {
         "" => Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", "garbled"),
         _ => Reply::recorded("page-bad-token.txt"),
@@ -206,7 +206,7 @@ fn a_page_that_may_not_be_the_last_is_no_full_listing() {
 }
 
 #[test]
-fn a_body_that_is_cut_is_read_as_far_as_it_is_whole_and_asked_for_again() {
+fn a_truncated_body_is_read_up_to_the_last_whole_allocation_and_requested_again() {
     let desk = Desk::new();
     let events = desk.expected();
     let times = AtomicUsize::new(0);
@@ -230,7 +230,7 @@ fn a_body_that_is_cut_is_read_as_far_as_it_is_whole_and_asked_for_again() {
 }
 
 #[test]
-fn a_token_for_pages_that_comes_round_again_ends_the_listing() {
+fn a_repeated_page_token_ends_the_listing() {
     let desk = Desk::new();
     let agent = listed(|request| {
         let next = if request.parameter("next_token") == "b" { "c" } else { "b" };
@@ -255,7 +255,7 @@ fn gzip_and_slow_answers_are_read() {
 }
 
 #[test]
-fn a_passing_fault_is_waited_for() {
+fn a_transient_fault_is_retried() {
     let desk = Desk::new();
     for fault in ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"] {
         let times = AtomicUsize::new(0);
@@ -270,7 +270,7 @@ fn a_passing_fault_is_waited_for() {
 }
 
 #[test]
-fn a_fault_says_what_to_do() {
+fn a_fault_names_the_next_step() {
     let desk = Desk::new();
     let cases: [(&str, Reply, &[&str]); 9] = [
         ("none", Reply::recorded("acl-list-anonymous-star.txt"), &["Permission denied", "NOMAD_TOKEN", "read-job"]),
@@ -295,7 +295,7 @@ fn a_fault_says_what_to_do() {
             ran = ran.says(word);
         }
         assert!(!ran.err.contains(TOKEN), "{}", ran.err);
-        assert_eq!(agent.asked("/v1/nodes").len(), 0, "what has failed is not gone on with");
+        assert_eq!(agent.asked("/v1/nodes").len(), 0, "a failed run sends no further requests");
     }
     let agent = listed(|_| Reply::status("500 Internal Server Error", "No cluster leader"));
     desk.nomad(&[], &["report", &agent.address]).ends(1).says("--stale");
@@ -310,7 +310,7 @@ fn a_fault_says_what_to_do() {
 }
 
 #[test]
-fn nodes_that_may_not_be_read_cost_their_classes_only() {
+fn without_permission_to_read_nodes_only_their_classes_are_missing() {
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/nodes" => Reply::recorded("acl-nodes-anonymous.txt"),
         _ => answer(request),
@@ -321,7 +321,7 @@ fn nodes_that_may_not_be_read_cost_their_classes_only() {
 }
 
 #[test]
-fn credentials_go_to_their_agent_and_are_seen_nowhere() {
+fn credentials_are_sent_to_their_agent_only_and_never_printed() {
     let (desk, other) = (Desk::new(), Agent::new(answer));
     let elsewhere = other.address.clone();
     let agent = Agent::new(answer);
@@ -368,7 +368,7 @@ fn a_redirect_within_the_agent_is_followed() {
 }
 
 #[test]
-fn a_proxy_stands_between_us_and_other_hosts_only() {
+fn a_proxy_is_used_for_other_hosts_only() {
     let (desk, proxy, agent) = (Desk::new(), Agent::new(answer), Agent::new(answer));
     let variables = [("HTTP_PROXY", proxy.address.as_str())];
     desk.nomad(&variables, &["query", "snapshots", &agent.address]).ends(0);
@@ -379,7 +379,7 @@ fn a_proxy_stands_between_us_and_other_hosts_only() {
 }
 
 #[test]
-fn a_socks_proxy_looks_names_up_and_takes_us_there() {
+fn a_socks_proxy_resolves_names() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
     let socks = Socks::to(Some(agent.address.replace("http://", "")));
     let closed = Socks::to(None);
@@ -392,7 +392,7 @@ fn a_socks_proxy_looks_names_up_and_takes_us_there() {
 }
 
 #[test]
-fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
+fn tls_trusts_the_given_authorities_and_explains_failures() {
     let desk = Desk::new();
     let (agent, strict) = (Agent::over(&Over::Tls(false), answer), Agent::over(&Over::Tls(true), answer));
     let file = |name: &str| pem(name).to_string_lossy().into_owned();
@@ -401,7 +401,7 @@ fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
     fs::copy(&ca, desk.path("authorities/ca.pem")).expect("a file");
     let localhost = agent.address.replace("127.0.0.1", "localhost");
     let strict = strict.address.replace("127.0.0.1", "localhost");
-    // A connection to localhost may try its other addresses first; the agent has the one.
+    // A connection to localhost may try its other addresses first; the agent listens on one.
     desk.nomad(&[], &["report", &localhost]).ends(1).says("not known here").says("NOMAD_CACERT");
     desk.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).ends(0);
     desk.nomad(&[("NOMAD_CACERT", &ca)], &["query", "snapshots", &localhost]).ends(0);
@@ -427,7 +427,7 @@ fn tls_believes_whom_it_is_told_to_and_says_what_is_wrong() {
 }
 
 #[test]
-fn a_token_that_reads_some_namespaces_lists_these_in_full() {
+fn a_token_for_some_namespaces_lists_each_of_them_in_full() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"AccessorID":"x","Type":"client","Policies":["p"]}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "jobs-only"]),
@@ -448,7 +448,7 @@ fn a_token_that_reads_some_namespaces_lists_these_in_full() {
 }
 
 #[test]
-fn a_prefix_of_odd_length_is_asked_for_short_and_cut_here() {
+fn a_prefix_of_odd_length_is_shortened_in_the_request_and_filtered_locally() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
     let events = desk.expected();
     let id = events[0]["alloc_id"].as_str().expect("an ID").to_owned();
@@ -460,7 +460,7 @@ fn a_prefix_of_odd_length_is_asked_for_short_and_cut_here() {
 }
 
 #[test]
-fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
+fn a_fetched_file_gives_the_rows_of_the_cluster() {
     let (desk, agent) = (
         Desk::new(),
         listed(|request| Reply::list(4265, listing()).slow(Duration::from_millis(request.path.len() as u64))),
@@ -483,7 +483,7 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
         let ran = desk.nomad(&[], &["fetch", &agent.address, "-o", file]).ends(0);
         ran.says("namespace *").says("wrote ");
         assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
-        // Without being told, the moment is the one of the answer, to the nanosecond.
+        // Without --observed-at, the time is that of the answer, to the nanosecond.
         desk.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).ends(0);
         let row = desk.ledger(&format!("{kept}.own")).remove(0);
         assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
@@ -491,7 +491,7 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
     }
     assert_eq!(fs::read_to_string(desk.path("plain.json")).expect("a file"), listing());
     assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
-    // What somebody else put beside a file does not keep it from being read.
+    // A metadata file that is not ours does not prevent reading the file next to it.
     desk.file("a.json", listing()).file("a.json.meta.json", "{}");
     desk.nomad(&[], &["export", "a.json", "-o", "a"]).ends(0).says("a.json.meta.json is left aside");
     let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
@@ -500,7 +500,7 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
     let row = desk.ledger("dumps.own").remove(0);
     let at = alloclog::time::in_file_name(&name);
     assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
-    // Beside others in a directory, and inside an archive.
+    // Next to others in a directory, and inside an archive.
     fs::create_dir(desk.path("all")).expect("a directory");
     for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
         fs::rename(desk.path(file), desk.path("all").join(file)).expect("a file that moves");
@@ -510,7 +510,7 @@ fn what_is_fetched_gives_the_rows_of_the_cluster_later() {
 }
 
 #[test]
-fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
+fn a_failed_fetch_writes_nothing_and_a_truncated_one_says_so() {
     let desk = Desk::new();
     let agent = listed(|_| Reply::recorded("acl-list-anonymous-star.txt"));
     desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(1).says("read-job");
@@ -535,7 +535,7 @@ fn a_fetch_that_fails_writes_nothing_and_one_that_is_cut_says_so() {
 }
 
 #[test]
-fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
+fn a_token_for_some_namespaces_fetches_each_of_them() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default"]),
@@ -551,9 +551,9 @@ fn a_token_that_reads_some_namespaces_keeps_each_of_them() {
 }
 
 #[test]
-fn fetching_goes_on_for_as_long_as_it_is_told() {
+fn fetching_repeats_until_the_given_time() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
-    // The directory is made, with or without a slash behind its name.
+    // The directory is created, with or without a trailing slash in its name.
     desk.nomad(&[], &["fetch", &agent.address, "-o", "other/", "--every", "300ms", "--for", "300ms"]).ends(0);
     desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "300ms", "--for", "1s"]).ends(0);
     assert!(!desk.files("other").is_empty());
@@ -563,13 +563,13 @@ fn fetching_goes_on_for_as_long_as_it_is_told() {
     assert_eq!(desk.events("out").len(), desk.expected().len());
 }
 
-/// A cluster that changes: each listing shows one allocation more. Faults stand between.
+/// A cluster that changes: each listing has one more allocation. Some requests fail.
 fn changing(request: &Request, times: &AtomicUsize) -> Reply {
     if request.path != "/v1/allocations" {
         return aside(request);
     }
     if !request.parameter("index").is_empty() {
-        // The index of an empty cluster is 0, which would not wait.
+        // An empty cluster has index 0, which would not block.
         assert_ne!(request.parameter("index"), "0");
         thread::sleep(Duration::from_millis(50));
         return Reply::list(1, "[]");
@@ -585,7 +585,7 @@ fn changing(request: &Request, times: &AtomicUsize) -> Reply {
 }
 
 #[test]
-fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
+fn watching_ends_on_a_signal_and_writes_everything_it_saw() {
     for signal in ["-INT", "-TERM"] {
         let desk = Desk::new();
         let times = Arc::new(AtomicUsize::new(0));
@@ -611,7 +611,7 @@ fn watching_goes_on_until_it_is_told_to_stop_and_writes_all_that_was_seen() {
 }
 
 #[test]
-fn watching_a_recorded_cluster_sees_all_that_its_snapshots_show() {
+fn watching_a_recorded_cluster_gives_the_rows_of_its_snapshots() {
     let Some(recording) = recordings::recording() else { return };
     let directory = recordings::unpacked(&recording, "snaps.tar.zst").join("snaps");
     let entries = fs::read_dir(&directory).expect("snapshots");
@@ -654,7 +654,7 @@ fn watching_a_recorded_cluster_sees_all_that_its_snapshots_show() {
 }
 
 #[test]
-fn single_allocations_are_kept_in_full_without_their_secrets() {
+fn single_allocations_are_saved_in_full_without_their_secrets() {
     let full = fs::read_to_string(sample("allocation.json")).expect("an allocation");
     let value: serde_json::Value = serde_json::from_str(&full).expect("an allocation");
     let id = value["ID"].as_str().expect("an ID").to_owned();

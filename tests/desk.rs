@@ -1,4 +1,4 @@
-//! The program started as its users start it, in a directory of its own.
+//! Runs the program as a user does, in a temporary directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A directory of its own for one test, and the program started in it.
+/// A temporary directory for one test, and the program run in it.
 pub struct Desk {
     directory: TempDir,
 }
@@ -42,14 +42,14 @@ impl Desk {
         self.run(&[&["export"], arguments].concat())
     }
 
-    /// All files below a directory of the desk with their bytes.
+    /// All files below a directory, with their bytes.
     pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.path(name)).expect("a directory");
         let file = |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path));
         entries.map(|e| file(e.expect("an entry").path())).map(|(name, bytes)| (name, bytes.expect("a file"))).collect()
     }
 
-    /// What stands on the desk, hidden names included.
+    /// The names in the directory, including hidden ones.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).expect("a directory");
         let mut names: Vec<String> =
@@ -91,7 +91,7 @@ pub fn sample(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name).to_string_lossy().into_owned()
 }
 
-/// One allocation as small as one can be.
+/// A minimal allocation.
 pub fn allocation(id: &str, namespace: &str, job: &str) -> String {
     format!(
         r#"{{"ID":"{id}","Namespace":"{namespace}","JobID":"{job}","TaskGroup":"g","NodeID":"n","ClientStatus":"running","CreateIndex":1,"ModifyIndex":2,"CreateTime":1795458551898620217,"ModifyTime":1795458551898620218,"TaskStates":{{"t":{{"State":"running","Failed":false,"Restarts":0,"Events":[{{"Type":"Received","Time":1795458551898620219,"DisplayMessage":"=cmd","Details":{{}}}}]}}}}}}"#

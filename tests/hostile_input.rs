@@ -1,11 +1,11 @@
-//! Input that wants to do harm, or is another thing than it seems.
+//! Malicious and misleading input.
 
 use std::time::{Duration, Instant};
 
 use crate::desk::{Desk, allocation};
 use crate::support::Exported;
 
-/// A zstd file that expands to `mebibytes` of white space behind `begin`.
+/// A zstd file that expands to `mebibytes` of white space after `begin`.
 fn bomb(begin: &str, mebibytes: usize) -> Vec<u8> {
     let spaces = zstd::encode_all(vec![b' '; 1 << 20].as_slice(), 1).expect("bytes that can be compressed");
     let mut packed = zstd::encode_all(begin.as_bytes(), 1).expect("bytes that can be compressed");
@@ -14,7 +14,7 @@ fn bomb(begin: &str, mebibytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_bomb_ends_at_a_gibibyte_and_what_came_before_is_kept() {
+fn a_decompression_bomb_ends_at_a_gibibyte_and_earlier_data_is_kept() {
     let desk = Desk::new();
     desk.file("bomb.zst", bomb(&format!("[{}", allocation("a", "n", "j")), 1_100))
         .file("b.json", allocation("b", "n", "j"));
@@ -27,7 +27,7 @@ fn a_bomb_ends_at_a_gibibyte_and_what_came_before_is_kept() {
 }
 
 #[test]
-fn a_bomb_within_archives_is_told_once() {
+fn a_decompression_bomb_within_archives_is_reported_once() {
     let desk = Desk::new();
     let mut archive = tar::Builder::new(Vec::new());
     for name in ["one.json.zst", "two.json.zst", "three.json.zst"] {
@@ -74,7 +74,7 @@ fn only_one_empty_list_is_an_empty_listing() {
 }
 
 #[test]
-fn damage_in_what_no_table_keeps_is_told() {
+fn damage_in_ignored_fields_is_reported() {
     let desk = Desk::new();
     for (metrics, path) in [
         (&br#"{"a":tru}"#[..], ".Metrics.a is not JSON"),
@@ -90,7 +90,7 @@ fn damage_in_what_no_table_keeps_is_told() {
         let ran = desk.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).ends(3);
         ran.says(&format!("[0]{path}")).says("1 allocation,");
     }
-    // What old Nomads write where a number is missing harms nothing.
+    // The values that old Nomad versions write for missing numbers are harmless.
     desk.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
     desk.export(&["a.json", "-o", "out", "--force"]).ends(0);
 }
@@ -118,9 +118,9 @@ fn globs_match_characters() {
     desk.export(&["d/t[", "-o", "x"]).ends(2).says("as a glob: has a [ without a ]");
 }
 
-/// A message of any length takes time in proportion to it: four times as much for four times the length, not sixteen.
+/// The masking time is linear in the length of a message: four times the length takes four times as long, not sixteen.
 #[test]
-fn a_long_message_takes_time_in_proportion() {
+fn masking_time_is_linear_in_the_message_length() {
     let desk = Desk::new();
     let elapsed = |mebibytes: usize| -> Duration {
         let message = "all work and no play ".repeat((mebibytes << 20) / 21);

@@ -1,5 +1,5 @@
-//! Lakes, in this process: what the parts promise each other. Kills, other engines and buckets are tried in
-//! tests/lake and its neighbours, on the program.
+//! Lakes, in this process: the contracts between the parts. Kills, other engines and buckets are tested in tests/lake
+//! and its neighbours, on the program.
 
 mod batches;
 mod format;
@@ -25,7 +25,7 @@ pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
 }
 
-/// Documents of one cluster, in order of time; later ones of every shape.
+/// Documents of one cluster in chronological order; later ones of every shape.
 pub fn documents() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();
@@ -34,7 +34,7 @@ pub fn documents() -> Vec<PathBuf> {
     all
 }
 
-/// What one document shows, less what has been seen, put away.
+/// The staged rows of one document that are not in the cache.
 pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
     let mut fresh = Fresh::new(seen, directory, Ledger::All).unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
@@ -44,7 +44,7 @@ pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
     fresh.finish().unwrap().with_shown("", summary.shown)
 }
 
-/// Ingests one document, as a program that remembers nothing.
+/// Ingests one document without a local cache.
 pub fn ingested(lake: &Lake, document: &Path) -> Added {
     let mut seen = ingest::recall(lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ pub fn ingested(lake: &Lake, document: &Path) -> Added {
     ingest::commit(lake, &mut seen, &kept).unwrap()
 }
 
-/// The rows of each table in a lake, as text, sorted, without what tells only of arrival.
+/// The rows of each table in a lake, as sorted text, without columns that depend on arrival.
 pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
     let mut lines = Vec::new();
     let found = read::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
@@ -70,12 +70,12 @@ pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
     (lines, found)
 }
 
-/// What is wrong with a lake.
+/// The findings of a check.
 pub fn wrong(lake: &Lake) -> Vec<Wrong> {
     check::check(lake, Mend::Nothing, &mut |_| ()).unwrap().wrong
 }
 
-/// An empty lake in a directory that goes with it.
+/// An empty lake in a temporary directory.
 pub fn lake() -> (tempfile::TempDir, Lake) {
     let directory = tempfile::tempdir().unwrap();
     let lake = Lake::open_or_create(directory.path().join("lake").to_str().unwrap()).unwrap();

@@ -1,9 +1,9 @@
-//! Which texts of a cluster are taken for secrets, and which are not.
+//! Which texts are masked as secrets, and which are not.
 
 use alloclog::tables::mask;
 use proptest::prelude::*;
 
-/// Texts with a secret, and what is stored of them.
+/// Texts with a secret, and their masked form.
 const SECRETS: &[(&str, &str)] = &[
     // URLs, however they are spelled.
     ("GET https://u:p@h/x failed", "GET https://***@h/x failed"),
@@ -92,7 +92,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("é password=ü ö", "é password=*** ö"),
 ];
 
-/// Texts that only look as if they held one.
+/// Texts that only look like secrets.
 const HARMLESS: &[&str] = &[
     "Task started by client",
     "Exit Code: 1, Exit Message: \"Docker container exited with non-zero exit code: 1\"",
@@ -145,7 +145,7 @@ fn secrets_are_masked() {
 }
 
 #[test]
-fn what_only_looks_like_a_secret_stays() {
+fn texts_that_only_look_like_secrets_are_kept() {
     let wrong: Vec<_> = HARMLESS.iter().map(|text| (text, mask::text(text))).filter(|(a, b)| *a != b).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -168,9 +168,9 @@ fn details_are_masked_by_name_and_by_value() {
     }
 }
 
-/// Of a long text of any kind the time is in proportion to its length.
+/// The time for a long text of any kind is linear in its length.
 #[test]
-fn long_texts_take_no_time() {
+fn masking_time_is_linear() {
     let pieces = [
         "token:",
         "token: ",
@@ -206,7 +206,7 @@ fn long_texts_take_no_time() {
 }
 
 proptest! {
-    /// Masking again changes nothing, so that a lake's text can be masked again.
+    /// Masking is idempotent, so that stored texts can be masked again.
     #[test]
     fn masking_twice_is_masking_once(picked in prop::collection::vec(0..SECRETS.len() + HARMLESS.len(), 1..4), joint in "[ ,\"'\\\\&;/]{0,3}") {
         let text = |n: usize| SECRETS.get(n).map_or_else(|| HARMLESS[n - SECRETS.len()], |(text, _)| *text);
@@ -215,7 +215,7 @@ proptest! {
         prop_assert_eq!(mask::text(&once), once.as_str());
     }
 
-    /// Whatever stands around a secret, it does not stay.
+    /// A secret is masked whatever surrounds it.
     #[test]
     fn no_surrounding_uncovers_a_password(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
         let masked = mask::text(&format!("{before} --password hunter2x {after}")).into_owned();

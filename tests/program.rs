@@ -1,4 +1,4 @@
-//! The program as its users meet it: exit codes, files, words.
+//! The program as a user sees it: exit codes, files, messages.
 
 use std::fs;
 use std::io::Write;
@@ -55,8 +55,8 @@ fn the_same_input_gives_the_same_bytes_in_every_format() {
     }
 }
 
-/// Copies of a document that somebody changed and one that was damaged show known versions: whether they are read or passed
-/// over must not depend on which core was faster. There are more of them than can be under way at a time.
+/// Edited and damaged copies of a document show known versions: whether a copy is read or skipped must not depend on
+/// thread timing. There are more of them than can be in flight at a time.
 #[test]
 fn changed_copies_give_the_same_bytes_on_every_run() {
     let desk = Desk::new();
@@ -105,7 +105,7 @@ fn every_table_can_be_named_and_standard_output_takes_one() {
 }
 
 #[test]
-fn an_empty_list_is_a_result_and_nothing_at_all_is_a_failure() {
+fn an_empty_list_is_a_result_and_no_document_is_a_failure() {
     let desk = Desk::new();
     fs::create_dir(desk.path("empty")).expect("a directory");
     desk.file("list.json", "[]").file("notes/a.txt", "hello").file("notes/b.json", "{\"a\":1}").file("none.json", "");
@@ -119,7 +119,7 @@ fn an_empty_list_is_a_result_and_nothing_at_all_is_a_failure() {
 }
 
 #[test]
-fn a_source_that_is_missing_is_rejected_and_the_others_go_on() {
+fn a_missing_source_is_rejected_and_the_others_are_read() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "default", "j"));
     desk.export(&["a.json", "gone.json", "-o", "out"]).ends(3).says("rejected: gone.json: cannot be opened");
@@ -130,7 +130,7 @@ fn a_source_that_is_missing_is_rejected_and_the_others_go_on() {
 }
 
 #[test]
-fn what_is_damaged_is_named_by_file_byte_line_and_path() {
+fn damage_is_reported_with_file_byte_line_and_path() {
     let desk = Desk::new();
     let (a, b, c) = (allocation("a", "n", "j"), allocation("b", "n", "j"), allocation("c", "n", "j"));
     let wrong = b.replace("1795458551898620219", "\"soon\"");
@@ -170,14 +170,14 @@ fn an_output_is_replaced_only_if_an_export_made_it() {
 }
 
 #[test]
-fn an_unwritable_place_is_found_before_the_work() {
+fn an_unwritable_target_fails_before_the_work() {
     let desk = Desk::new();
     let ran = desk.export(&["gone.json", "-o", "no/such/place"]).ends(1).says("no/such/place");
     assert!(!ran.err.contains("gone.json"), "{}", ran.err);
 }
 
 #[test]
-fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
+fn leftovers_of_a_killed_export_are_removed_and_those_of_a_running_one_kept() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"))
         .file(".out.alloclog-0123456789DeadXx/store/x", "")
@@ -189,7 +189,7 @@ fn leftovers_of_a_killed_export_go_and_those_of_a_running_one_stay() {
 }
 
 #[test]
-fn what_a_user_keeps_under_a_similar_name_is_no_leftover() {
+fn user_files_with_similar_names_are_not_leftovers() {
     let desk = Desk::new();
     let kept = [".out.alloclog-backup/x", ".out.alloclog-mine/x", ".out.alloclog-of_last_november/x"];
     kept.iter().fold(desk.file("a.json", allocation("a", "n", "j")), |desk, name| desk.file(name, "precious"));
@@ -197,7 +197,7 @@ fn what_a_user_keeps_under_a_similar_name_is_no_leftover() {
     assert!(kept.iter().all(|name| desk.path(name).exists()), "{:?}", desk.names());
 }
 
-/// Starts an export of standard input, lets `meanwhile` happen while it works, and then gives it its input.
+/// Starts an export of stdin, calls `meanwhile` while it runs, and then writes its input.
 fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
     let arguments = [&["export", "-"], flags].concat();
     let piped = desk.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -215,7 +215,7 @@ fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
 }
 
 #[test]
-fn what_comes_to_the_place_while_an_export_runs_is_not_replaced() {
+fn a_target_created_during_an_export_is_not_replaced() {
     let desk = Desk::new();
     let ran = export_while(&desk, &["-o", "out"], || _ = desk.file("out/thesis.txt", "precious"));
     ran.ends(1).says("out was created by another program meanwhile");
@@ -231,7 +231,7 @@ fn what_comes_to_the_place_while_an_export_runs_is_not_replaced() {
 }
 
 #[test]
-fn force_looks_again_at_what_it_replaces() {
+fn force_checks_the_replaced_directory_again() {
     let desk = Desk::new();
     desk.file("a.json", allocation("b", "n", "j"));
     desk.export(&["a.json", "-o", "out"]).ends(0);
@@ -262,7 +262,7 @@ fn a_mount_point_is_refused_before_the_work() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_named() {
+fn a_dangling_link_is_reported() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     std::os::unix::fs::symlink("gone", desk.path("dangling")).expect("a link");
@@ -278,7 +278,7 @@ fn a_link_that_leads_nowhere_is_named() {
 }
 
 #[test]
-fn an_interrupted_export_leaves_nothing() {
+fn an_interrupted_export_leaves_no_files() {
     let desk = Desk::new();
     let mut child =
         desk.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
@@ -292,7 +292,7 @@ fn an_interrupted_export_leaves_nothing() {
 }
 
 #[test]
-fn the_same_document_twice_is_one() {
+fn a_repeated_document_counts_once() {
     let desk = Desk::new();
     let list = format!("[{}]", allocation("a", "n", "j"));
     desk.file("a.json", &list).file("b.json", &list);
@@ -302,7 +302,7 @@ fn the_same_document_twice_is_one() {
 }
 
 #[test]
-fn a_clock_of_microseconds_is_not_taken_for_a_float() {
+fn microsecond_clocks_are_not_mistaken_for_floats() {
     let desk = Desk::new();
     let event = |time: i64| format!(r#"{{"Type":"Received","Time":{time}}}"#);
     let list = |times: [i64; 4]| {
@@ -322,7 +322,7 @@ fn a_clock_of_microseconds_is_not_taken_for_a_float() {
 }
 
 #[test]
-fn filters_leave_out_rows_and_never_the_ledger() {
+fn filters_apply_to_rows_but_not_to_the_ledger() {
     let desk = Desk::new();
     let list = [("a", "prod", "web"), ("b", "prod", "api/dispatch-1"), ("c", "dev", "web")];
     let list: Vec<String> = list.map(|(id, namespace, job)| allocation(id, namespace, job)).to_vec();
@@ -345,7 +345,7 @@ fn filters_leave_out_rows_and_never_the_ledger() {
 }
 
 #[test]
-fn region_and_observed_at_are_what_the_user_says() {
+fn region_and_observed_at_come_from_the_user() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let flags = ["--region", "eu", "--observed-at", "2026-11-23T20:00:00Z", "--full-listing"];
@@ -359,7 +359,7 @@ fn region_and_observed_at_are_what_the_user_says() {
 }
 
 #[test]
-fn a_period_cuts_no_table_that_is_no_statistic_and_says_so() {
+fn a_period_applies_to_statistics_only_and_warns_otherwise() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     desk.export(&["a.json", "-o", "out", "--since", "24h", "--table", "task_events,coverage"])
@@ -385,7 +385,7 @@ fn csv_is_safe_for_spreadsheets_unless_raw() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_pipe_on_stdout_is_not_a_failure() {
     let desk = Desk::new();
     let mut command =
         desk.command(&["export", &sample("cluster"), "-o", "-", "--table", "task_events", "--format", "csv"]);
@@ -395,7 +395,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn words_that_nobody_hears_stop_no_work() {
+fn write_errors_on_stderr_are_ignored() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j")).file("b.json", "[{\"ID\":7,\"ClientStatus\":\"x\"}]");
     let mut child = desk.command(&["export", "a.json", "b.json", "-v", "-o", "closed"]);
@@ -420,7 +420,7 @@ fn words_that_nobody_hears_stop_no_work() {
 }
 
 #[test]
-fn nothing_in_a_document_or_name_drives_the_terminal() {
+fn control_characters_in_documents_and_names_are_escaped() {
     let desk = Desk::new();
     let wrong = allocation("a", "n", "j").replace("1795458551898620219", "\"x\"").replace("\"t\":", "\"\\u001b[2J\":");
     desk.file("a\u{1b}[31m.json", format!("[{wrong},{}]", allocation("b", "n", "j")));
@@ -443,7 +443,7 @@ fn the_schema_documents_every_column_of_every_table() {
 }
 
 #[test]
-fn help_has_examples_and_completions_and_manual_are_there() {
+fn help_completions_and_manual_exist() {
     let desk = Desk::new();
     assert!(desk.run(&["export", "--help"]).ends(0).out.contains("alloclog export dumps/ -o tables"));
     assert!(desk.run(&["--help"]).ends(0).out.contains("Exit codes"));

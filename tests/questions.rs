@@ -1,11 +1,11 @@
-//! `alloclog query` as its users meet it.
+//! `alloclog query` as a user sees it.
 
 use std::fs;
 
 use crate::desk::{Desk, allocation, sample};
 
 #[test]
-fn a_name_answers_with_all_of_a_table_in_every_format() {
+fn a_name_prints_a_table_in_every_format() {
     let desk = Desk::new();
     let cluster = sample("cluster");
     for name in ["restarts", "task_events", "coverage"] {
@@ -15,14 +15,14 @@ fn a_name_answers_with_all_of_a_table_in_every_format() {
             let flags = ["-o", "out", "--format", other, "--table", name, "--force", "-q"];
             desk.export(&[&[cluster.as_str()], &flags[..]].concat()).ends(0);
             let (asked, exported) = (fs::read(desk.path(&file)), fs::read(desk.path("out").join(&file)));
-            // Parquet and Arrow tell of nothing else, but of types: they must be the same, too.
+            // For Parquet and Arrow nothing else is checked than equal bytes, which include the types.
             assert!(asked.expect("a file") == exported.expect("a file"), "{file}");
         }
     }
 }
 
 #[test]
-fn tables_are_for_eyes_and_json_is_an_array() {
+fn the_default_is_a_text_table_and_json_is_an_array() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let sql = "SELECT alloc_id, events, CAST(events AS DOUBLE) / 3 AS third, task FROM coverage";
@@ -42,7 +42,7 @@ fn tables_are_for_eyes_and_json_is_an_array() {
 }
 
 #[test]
-fn a_file_of_sql_is_asked() {
+fn a_file_of_sql_is_run() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     desk.file("mine.sql", "-- how many?\nWITH e AS (SELECT * FROM task_events)\nSELECT COUNT(*) AS n FROM e;\n");
@@ -70,7 +70,7 @@ fn a_mistake_gets_the_columns_and_a_suggestion() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_refused_with_a_query_that_runs() {
+fn unsupported_queries_are_refused_with_one_that_runs() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let ask = |query: &str| desk.run(&["query", query, "a.json", "-q", "--format", "csv"]);
@@ -112,7 +112,7 @@ fn a_common_table_expression_may_be_named_like_a_table() {
 }
 
 #[test]
-fn a_condition_on_one_side_of_a_join_is_looked_up_there() {
+fn a_join_condition_on_one_side_resolves_there() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let ask = |query: &str| desk.run(&["query", query, "a.json", "-q", "--format", "csv"]).ends(0).out;
@@ -132,7 +132,7 @@ fn a_query_reads_registered_tables_only() {
     listener.set_nonblocking(true).expect("a socket");
     let url = format!("http://{}/x.parquet", listener.local_addr().expect("an address"));
     let file = desk.path("secret.parquet");
-    // The engine took the name of a common table expression for a function, opened the file and asked the address.
+    // The engine took the name of a common table expression for a function, opened the file and requested the URL.
     for place in [file.to_str().expect("a path"), "secret.parquet", "fifo", &url] {
         for name in ["read_parquet", "read_csv", "read_ipc", "read_json", "scan_parquet"] {
             let sql = format!("WITH {name} AS (SELECT 1 AS a) SELECT * FROM {name}('{place}')");
@@ -145,7 +145,7 @@ fn a_query_reads_registered_tables_only() {
 }
 
 #[test]
-fn the_list_names_every_view_and_what_it_means() {
+fn the_list_names_and_explains_every_view() {
     let list = Desk::new().run(&["query", "--list"]).ends(0).out;
     for view in &alloclog::query::VIEWS {
         let head = view.head().expect("a head");
@@ -158,7 +158,7 @@ fn the_list_names_every_view_and_what_it_means() {
 }
 
 #[test]
-fn a_condition_is_over_the_answers_columns() {
+fn a_condition_reads_the_columns_of_the_result() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let ask = |condition: &str| desk.run(&["query", "coverage", "a.json", "-q", "--fail-if", condition]);
@@ -172,7 +172,7 @@ fn a_condition_is_over_the_answers_columns() {
 }
 
 #[test]
-fn a_condition_holds_no_aggregate() {
+fn a_condition_cannot_aggregate() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let ask = |condition: &str| desk.run(&["query", "coverage", "a.json", "-q", "--fail-if", condition]);
@@ -186,7 +186,7 @@ fn a_condition_holds_no_aggregate() {
 }
 
 #[test]
-fn a_gate_over_nothing_fails_and_writes_nothing() {
+fn a_gate_on_an_empty_selection_fails_and_writes_nothing() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let gate = |flags: &[&str]| {
@@ -211,14 +211,14 @@ fn a_gate_over_nothing_fails_and_writes_nothing() {
         gate(&[flags, &["--allow-empty"]].concat()).ends(0);
         std::fs::remove_file(desk.path("out.csv")).expect("a file");
     }
-    // A statistic without rows in a time that was observed is a result, and so is a job without restarts.
+    // A statistic without rows in an observed period is a result, and so is a job without restarts.
     gate(&["--since", "1h", "--job", "j"]).ends(0);
     let none = ["query", "failures", "a.json", "-q", "--fail-if", "attempt > 0", "--since", "1h"];
     desk.run(&none).ends(0);
 }
 
 #[test]
-fn a_gate_over_a_lake_looks_for_allocations_of_any_time() {
+fn a_gate_on_a_lake_searches_allocations_of_any_time() {
     let desk = Desk::new();
     desk.file("old/20261101T000000Z.json", format!("[{}]", allocation("a", "n", "old")));
     desk.file("new/20261125T000000Z.json", format!("[{}]", allocation("b", "n", "new")).replace("17954", "17955"));
@@ -232,7 +232,7 @@ fn a_gate_over_a_lake_looks_for_allocations_of_any_time() {
 }
 
 #[test]
-fn an_answer_replaces_a_file_only_when_it_is_whole() {
+fn a_result_replaces_a_file_only_when_complete() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j")).file("out.csv", "before");
     desk.run(&["query", "SELECT nothing FROM restarts", "a.json", "-o", "out.csv", "--format", "csv"]).ends(2);

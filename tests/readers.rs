@@ -1,12 +1,12 @@
-//! The fast reader against serde_json's, and both against what is written down.
+//! The fast reader against serde_json's, and both against expected results.
 //!
-//! Everything here is determined by its code: no clock, no chance. The number of generated cases is multiplied by
-//! `ALLOCLOG_CASES` (1 if it is not set), for a run of an hour before a release:
+//! Everything here is deterministic: no clock, no randomness. `ALLOCLOG_CASES` (default 1) multiplies the number of
+//! generated cases, for a run of an hour before a release:
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests readers
 //!
-//! How fast both readers are is printed by a test that is not run unless asked for; with `ALLOCLOG_BENCH=FILE` they
-//! read that file instead of a made-up listing:
+//! An ignored test prints the speed of both readers; with `ALLOCLOG_BENCH=FILE` they read that file instead of a
+//! generated listing:
 //!
 //!     cargo test --release --test tests readers::speed -- --ignored --nocapture
 
@@ -23,7 +23,7 @@ mod speed;
 
 use alloclog::decode;
 
-/// `cases`, or as many times more as `ALLOCLOG_CASES` says.
+/// `cases` times `ALLOCLOG_CASES`.
 fn cases(cases: u32) -> u32 {
     let times = std::env::var("ALLOCLOG_CASES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     cases.saturating_mul(times)

@@ -1,11 +1,11 @@
 //! Recordings of real agents: the event stream is the truth about the list snapshots.
 //!
-//! `samples/` is always at hand. The whole recording from which it was cut is looked for in the directory that
-//! ALLOCLOG_RECORDINGS names, else in `../shared/recordings/nomad-2.0` beside the repository; without it the tests on
-//! it say on standard error that they were not run.
+//! `samples/` is always available. The recording from which it was cut is searched in the directory of
+//! ALLOCLOG_RECORDINGS, else in `../shared/recordings/nomad-2.0` next to the repository; without it the tests on it
+//! print that they were skipped.
 //!
-//! What the program makes of a document is compared, cell by cell, with what [`expected`] works out from the same bytes
-//! with serde_json and none of the program's own code.
+//! Every cell that the program produces for a document is compared with the one that [`expected`] derives from the same
+//! bytes with serde_json, without the program's own code.
 
 mod api_page;
 mod as_it_lies;
@@ -34,8 +34,8 @@ fn sample(name: &str) -> PathBuf {
     root().join("samples").join(name)
 }
 
-/// The recording of Nomad 2.0.5. Where there is none, the test at hand says that it was not run: past the test
-/// harness, which would keep it to itself.
+/// The recording of Nomad 2.0.5. Without it, prints that the test was skipped, on stderr directly because the test
+/// harness captures output.
 pub fn recording() -> Option<PathBuf> {
     let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);
     if let Some(path) = &named {
@@ -51,7 +51,7 @@ pub fn recording() -> Option<PathBuf> {
     None
 }
 
-/// The recording's archives unpacked, each in a directory of its own, for tests that name single documents.
+/// The unpacked archives of the recording, each in its own directory, for tests on single documents.
 pub fn unpacked(recording: &Path, archive: &str) -> PathBuf {
     static DONE: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
     let mut done = DONE.get_or_init(Default::default).lock().expect("no test has died in here");

@@ -1,4 +1,4 @@
-//! `alloclog report` as its users meet it.
+//! `alloclog report` as a user sees it.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::desk::{Desk, allocation, sample};
 
-/// Compares with what is kept in `tests/reports/`; `ALLOCLOG_UPDATE=1` keeps what came out instead.
+/// Compares with the expected output in `tests/reports/`; `ALLOCLOG_UPDATE=1` overwrites it.
 #[track_caller]
 fn is_as_kept(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
@@ -28,7 +28,7 @@ fn the_readmes_command_gives_a_report() {
 }
 
 #[test]
-fn markdown_and_json_are_as_kept() {
+fn markdown_and_json_match_the_expected_output() {
     let desk = Desk::new();
     for (format, file) in [("markdown", "report.md"), ("json", "report.json")] {
         let ran = desk.run(&["report", &sample("cluster"), "--format", format, "-q"]).ends(0);
@@ -40,7 +40,7 @@ fn markdown_and_json_are_as_kept() {
 }
 
 #[test]
-fn every_word_is_explained_on_demand() {
+fn explain_defines_every_term() {
     let desk = Desk::new();
     let ran = desk.run(&["report", &sample("cluster"), "--explain", "-q"]).ends(0);
     is_as_kept("explained.txt", &ran.out);
@@ -49,7 +49,7 @@ fn every_word_is_explained_on_demand() {
 }
 
 #[test]
-fn no_line_is_wider_than_a_hundred_columns() {
+fn lines_have_at_most_a_hundred_columns() {
     let desk = Desk::new();
     let long = "x".repeat(300);
     let wide = allocation("a", &long, &long).replace("\"t\":", &format!("\"{long}\":"));
@@ -66,7 +66,7 @@ fn no_line_is_wider_than_a_hundred_columns() {
 }
 
 #[test]
-fn colours_come_only_when_they_are_wanted() {
+fn colours_are_used_only_when_requested() {
     let desk = Desk::new();
     let plain = desk.run(&["report", &sample("cluster"), "-q"]).ends(0).out;
     let coloured = desk.run(&["report", &sample("cluster"), "-q", "--color", "always"]).ends(0).out;
@@ -75,7 +75,7 @@ fn colours_come_only_when_they_are_wanted() {
 }
 
 #[test]
-fn top_cuts_the_sections_and_says_so() {
+fn top_limits_the_sections_and_says_so() {
     let desk = Desk::new();
     let json = |top: &str| -> Value {
         let ran = desk.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", top]).ends(0);
@@ -104,7 +104,7 @@ fn an_empty_list_gives_an_empty_report() {
 }
 
 #[test]
-fn what_was_rejected_stands_in_the_report() {
+fn rejected_input_is_counted_in_the_report() {
     let desk = Desk::new();
     desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
     let ran = desk.run(&["report", "a.json"]).ends(3).says("rejected: a.json");
@@ -113,7 +113,7 @@ fn what_was_rejected_stands_in_the_report() {
 }
 
 #[test]
-fn nothing_in_a_document_drives_the_terminal_or_breaks_markdown() {
+fn texts_of_documents_are_escaped_for_terminals_and_markdown() {
     let desk = Desk::new();
     let job = "<img src=x>|\\u001b[2J*b*";
     let failing = allocation("a", "n", job)
@@ -129,7 +129,7 @@ fn nothing_in_a_document_drives_the_terminal_or_breaks_markdown() {
 }
 
 #[test]
-fn a_condition_that_holds_is_exit_code_4_and_names_its_rows() {
+fn a_condition_that_holds_exits_with_4_and_names_its_rows() {
     let desk = Desk::new();
     let cluster = sample("cluster");
     let report = |condition: &str| desk.run(&["report", &cluster, "-q", "--fail-if", condition]);
@@ -147,7 +147,7 @@ fn a_condition_that_holds_is_exit_code_4_and_names_its_rows() {
 }
 
 #[test]
-fn a_condition_wins_over_what_was_rejected_and_null_is_mentioned() {
+fn a_condition_takes_precedence_over_rejected_input_and_nulls_are_counted() {
     let desk = Desk::new();
     desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
     desk.run(&["report", "a.json", "-q", "--fail-if", "coverage.events = 1"]).ends(4);
@@ -156,7 +156,7 @@ fn a_condition_wins_over_what_was_rejected_and_null_is_mentioned() {
 }
 
 #[test]
-fn groups_are_what_by_names() {
+fn by_selects_the_groups() {
     let desk = Desk::new();
     let report = |by: &str| -> Value {
         let ran =
@@ -187,7 +187,7 @@ fn groups_are_what_by_names() {
 }
 
 #[test]
-fn a_period_cuts_a_report() {
+fn a_period_restricts_a_report() {
     let desk = Desk::new();
     let restarts = |flags: &[&str]| -> Value {
         let ran = desk.run(&[&["report", &sample("cluster"), "-q", "--format", "json"], flags].concat()).ends(0);
@@ -201,7 +201,7 @@ fn a_period_cuts_a_report() {
 }
 
 #[test]
-fn the_examples_of_the_documents_are_what_the_program_answers() {
+fn the_examples_in_the_docs_match_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (document, least) in [("README.md", 1), ("docs/semantics.md", 8)] {
         let page = fs::read_to_string(root.join(document)).expect(document);

@@ -1,4 +1,4 @@
-//! What `-o FILE` writes to, and what it leaves alone.
+//! The targets of `-o FILE`.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -31,7 +31,7 @@ fn an_input_is_never_overwritten() {
 }
 
 #[test]
-fn a_file_that_is_replaced_keeps_its_mode_and_owner() {
+fn a_replaced_file_keeps_its_mode_and_owner() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j")).file("out.csv", "old");
     let out = desk.path("out.csv");
@@ -52,7 +52,7 @@ fn a_file_that_is_replaced_keeps_its_mode_and_owner() {
 }
 
 #[test]
-fn standard_output_has_names_and_devices_are_written_to() {
+fn names_of_stdout_and_devices_are_written_in_place() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j")).file("b.csv", "kept\n");
     let query = ["query", "allocations", "a.json", "--format", "csv"];
@@ -62,7 +62,7 @@ fn standard_output_has_names_and_devices_are_written_to() {
         let report = desk.run(&["report", "a.json", "-o", name]).ends(0).out;
         assert_eq!(report, desk.run(&["report", "a.json"]).out, "{name}");
     }
-    // Appended to where the shell appends.
+    // Appended to, if the shell appends.
     let appended = File::options().append(true).open(desk.path("b.csv")).expect("a file");
     let mut command = desk.command(&[&query[..], &["-o", "/dev/stdout", "-q"]].concat());
     Ran::of(command.stdout(appended).output().expect("the program starts")).ends(0);
@@ -79,7 +79,7 @@ fn standard_output_has_names_and_devices_are_written_to() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_a_failure_whatever_is_written() {
+fn a_full_disk_is_a_failure_for_every_output() {
     let desk = Desk::new();
     desk.file("a.json", allocation("a", "n", "j"));
     let mut commands: Vec<Vec<&str>> = vec![
@@ -108,9 +108,9 @@ fn a_full_disk_is_a_failure_whatever_is_written() {
     ran.says("cannot write /dev/full").says("No space left");
 }
 
-/// A terminal is what `script` of util-linux gives.
+/// `script` of util-linux provides the terminal.
 #[test]
-fn nothing_in_a_document_drives_the_terminal() {
+fn control_characters_are_escaped_on_a_terminal() {
     if Command::new("script").arg("--version").output().is_err() {
         return;
     }
@@ -131,7 +131,7 @@ fn nothing_in_a_document_drives_the_terminal() {
         assert!(!shown.contains(drives), "{format}: {shown:?}");
         assert!(!shown.contains("x\r\ny") && !shown.contains("x\ny"), "{format}: {shown:?}");
     }
-    // In a file or a pipe every text is as it is.
+    // In a file or a pipe, texts are unchanged.
     let piped = desk.run(&["query", "SELECT message FROM task_events", "a.json", "--format", "csv"]).ends(0).out;
     assert!(piped.contains("\u{1b}]0;owned\u{7}\u{9b}31m\u{202e} x\ny"));
     assert!(std::path::Path::new(&sample("cluster")).exists());

@@ -1,12 +1,12 @@
-//! The simulator's truth against what its documents give.
+//! The simulator's truth against the rows of its documents.
 //!
-//! Each test states a property and tries it on made-up clusters that were looked at now and then. What is tried is
-//! always the same; `ALLOCLOG_CASES=100` tries a hundred times as many cases, of which the first are the usual ones:
+//! Each test states a property and tries it on generated clusters with snapshots at random times. The cases are
+//! deterministic; `ALLOCLOG_CASES=100` tries a hundred times as many, the default ones first:
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests simulated
 //!
-//! A failure is made as small as it can be and printed as the `Case` that shows it. With `ALLOCLOG_KEEP` the files of all
-//! cases are left in the temporary directory.
+//! A failure is minimized and printed as the `Case` that shows it. With `ALLOCLOG_KEEP` the files of all cases are left
+//! in the temporary directory.
 
 mod blocks;
 mod compare;
@@ -25,7 +25,7 @@ use std::fmt::Debug;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-/// Tries a property on so many cases, or as many times more as `ALLOCLOG_CASES` says.
+/// Tries a property on `cases` times `ALLOCLOG_CASES` cases.
 fn for_all<S: Strategy>(cases: u32, strategy: S, property: impl Fn(&S::Value) -> anyhow::Result<()>)
 where
     S::Value: Debug,
@@ -44,7 +44,7 @@ where
     tried.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// A directory for the files of a case, which are left there with `ALLOCLOG_KEEP`.
+/// A directory for the files of a case; kept with `ALLOCLOG_KEEP`.
 fn directory() -> anyhow::Result<tempfile::TempDir> {
     let mut directory = tempfile::tempdir()?;
     directory.disable_cleanup(std::env::var_os("ALLOCLOG_KEEP").is_some());

@@ -1,12 +1,11 @@
-//! A simulated Nomad cluster that knows the truth.
+//! A simulated Nomad cluster with known truth.
 //!
-//! [`Cluster::simulate`] makes up a cluster from a seed: jobs on nodes, allocations whose tasks start, fail, are
-//! restarted, killed, lost and found again, with every event ever appended. It then renders what Nomad would have
-//! served at any moment, in every shape in which such documents reach us ([`Style`]), where a task shows only its last
-//! ten events. [`Truth`] says, from the simulator's own knowledge and never from JSON, what a set of such documents
-//! lets anyone know.
+//! [`Cluster::simulate`] generates a cluster from a seed: jobs on nodes, and allocations whose tasks start, fail, are
+//! restarted, killed, lost and found again, with every event. It then renders what Nomad would have served at any time,
+//! in every shape of document ([`Style`]), where a task shows only its last ten events. [`Truth`] says, from the
+//! simulator's own state and never from JSON, what can be known from a set of such documents.
 //!
-//! Time is counted in nanoseconds since the epoch on the servers' clock, which is taken to be right.
+//! Times are nanoseconds since the epoch on the servers' clock, which is assumed to be right.
 
 mod cluster;
 mod course;
@@ -41,5 +40,5 @@ pub use truth::{EventRow, StateTruth, TaskKey, Truth};
 pub const SECOND: i64 = 1_000_000_000;
 /// Nanoseconds in a minute.
 pub const MINUTE: i64 = 60 * SECOND;
-/// When every simulation begins: 2026-11-23, twenty minutes before midnight, so that events fall on two days.
+/// The start of every simulation: 2026-11-23, twenty minutes before midnight, so that events span two days.
 pub const START: i64 = 1_795_477_200 * SECOND;

@@ -1,4 +1,4 @@
-//! Directories, globs and archives as people have them: what is read of them, and what is said of the rest.
+//! Directories, globs and archives: what is read, and the notes on the rest.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -43,7 +43,7 @@ fn read(desk: &Desk, arguments: &[&str]) -> Ran {
     desk.export(&[arguments, &["--table", "snapshots,allocation_history", "-o", "out", "--force"]].concat())
 }
 
-/// The same from standard input.
+/// The same from stdin.
 fn read_piped(desk: &Desk, bytes: &[u8]) -> Ran {
     let flags = ["export", "-", "--table", "snapshots,allocation_history", "-o", "out", "--force"];
     let mut command = desk.command(&flags);
@@ -57,7 +57,7 @@ fn ledger(desk: &Desk) -> Vec<Row> {
     Exported::read(&desk.path("out"), "snapshots")
 }
 
-/// Of which namespace each document lists every allocation.
+/// The namespace that each document lists completely.
 fn covered(desk: &Desk) -> Vec<Option<String>> {
     let namespace = |row: &Row| row["namespace"].as_str().map(str::to_owned).filter(|_| row["is_full_listing"] == true);
     ledger(desk).iter().map(namespace).collect()
@@ -72,7 +72,7 @@ fn allocations(desk: &Desk) -> Vec<String> {
 }
 
 #[test]
-fn a_packed_bundle_whose_flags_come_last_lists_the_namespace_that_they_name() {
+fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
     let desk = Desk::new();
     let listing = allocation("a", "prod", "j");
     let members =
@@ -90,16 +90,16 @@ fn a_packed_bundle_whose_flags_come_last_lists_the_namespace_that_they_name() {
         read(&desk, &[name]);
         assert_eq!(covered(&desk), prod, "{name}");
     }
-    // Two bundles of the same name in one archive keep their flags apart.
+    // Two bundles of the same name in one archive have separate flags.
     let unflagged = [("b/interval/0000/allocations.json", allocation("b", "x", "j"))];
     let unflagged = unflagged.each_ref().map(|(name, text)| (*name, text.as_bytes()));
     desk.file("two.tar", tar(&[("prod.tar", &tar(&members)), ("old.tar", &tar(&unflagged))]));
     read(&desk, &["two.tar"]).ends(0);
     assert_eq!(covered(&desk), [Some("prod".to_owned()), Some("default".to_owned())]);
-    // A zip says where its files are, also where it goes by once.
+    // A zip has an index of its files, even if read from a pipe.
     read_piped(&desk, &zip(&members)).ends(0);
     assert_eq!(covered(&desk), prod);
-    // A tar does not: nothing is guessed.
+    // A tar has none: nothing is assumed.
     read_piped(&desk, &tar(&members)).ends(0).says("not taken for a full listing: give the archive as a file");
     assert_eq!(covered(&desk), [None]);
     let flags_first = [members[1], members[0]];
@@ -108,7 +108,7 @@ fn a_packed_bundle_whose_flags_come_last_lists_the_namespace_that_they_name() {
 }
 
 #[test]
-fn a_bundle_whose_flags_cannot_be_read_claims_no_namespace() {
+fn a_bundle_with_unreadable_flags_has_no_full_listing() {
     let desk = Desk::new();
     let listing = allocation("a", "prod", "j");
     let members =
@@ -124,7 +124,7 @@ fn a_bundle_whose_flags_cannot_be_read_claims_no_namespace() {
         read(&desk, &[source, "--full-listing", "--namespace", "prod"]).ends(code);
         assert!(covered(&desk).contains(&Some("prod".to_owned())), "{source}");
     }
-    // Where the archive breaks off, the flags may have stood behind the break.
+    // If the archive is truncated, the flags may have been in the missing part.
     desk.file("cut.tar", &tar(&members)[..1600]);
     read(&desk, &["cut.tar"]).ends(3);
     assert_eq!(covered(&desk), [None]);
@@ -134,7 +134,7 @@ fn a_bundle_whose_flags_cannot_be_read_claims_no_namespace() {
 const NODES: &str = r#"[{"ID":"n","Name":"n","NodeClass":"c","Datacenter":"d","Status":"ready","ModifyIndex":3}]"#;
 
 #[test]
-fn a_list_of_nodes_or_a_stream_is_no_full_listing_though_the_flag_says_so() {
+fn lists_of_nodes_and_streams_are_not_full_listings_even_with_the_flag() {
     let desk = Desk::new();
     let frame = |events: &str| format!("{{\"Index\":1,\"Events\":[{events}]}}\n{{}}\n");
     let event = format!(r#"{{"Topic":"Allocation","Payload":{{"Allocation":{}}}}}"#, allocation("b", "x", "j"));
@@ -150,7 +150,7 @@ fn a_list_of_nodes_or_a_stream_is_no_full_listing_though_the_flag_says_so() {
 }
 
 #[test]
-fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds() {
+fn a_directory_or_glob_without_allocations_is_a_failure() {
     let desk = Desk::new();
     desk.file("nodes/a.json", NODES)
         .file("beat/a.json", "{}")
@@ -165,19 +165,20 @@ fn a_directory_or_glob_without_allocations_is_a_failure_whatever_else_it_holds()
     for source in ["nodes", "nodes/*.json"] {
         read(&desk, &["state", source]).ends(1).says(&format!("{source}: no allocations found"));
     }
-    // A stream in which nothing happened is an answer beside others.
+    // A stream without events is a valid source next to others.
     for source in ["beat", "quiet", "nothing", "{beat,quiet}/*"] {
         read(&desk, &["state", source]).ends(0);
         read(&desk, &[source, "nodes"]).ends(1);
     }
-    // An empty list is an answer, and so is what stands beside allocations; a file that is named is taken as it is.
+    // An empty list is a valid source, and so are documents next to allocations; a file named explicitly is always
+    // read.
     for sources in [&["empty"][..], &["empty/*"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
         read(&desk, sources).ends(0);
     }
 }
 
 #[test]
-fn an_empty_directory_is_no_lake() {
+fn an_empty_directory_is_not_a_lake() {
     let desk = Desk::new();
     std::fs::create_dir(desk.path("empty")).expect("a directory");
     for flags in [&["--strict"][..], &["--full-listing"], &["--observed-at", "2026-11-23T18:00:00Z"]] {
@@ -223,12 +224,12 @@ fn a_glob_matches_what_a_shell_would_match() {
 }
 
 #[test]
-fn a_glob_tells_of_a_directory_that_cannot_be_listed() {
+fn a_glob_reports_a_directory_that_cannot_be_listed() {
     let desk = Desk::new();
     desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
     let locked = desk.path("d/locked");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("rights can be set");
-    // Whoever may do everything can list it.
+    // Root can list it.
     if fs::read_dir(&locked).is_err() {
         for source in ["d", "d/**/*.json", "d/*"] {
             read(&desk, &[source]).ends(3).says("rejected: d/locked: cannot be listed");
@@ -238,7 +239,7 @@ fn a_glob_tells_of_a_directory_that_cannot_be_listed() {
 }
 
 #[test]
-fn whatever_a_directory_holds_that_is_not_read_is_named() {
+fn skipped_files_of_a_directory_are_reported() {
     let desk = Desk::new();
     desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j")))
         .file("d/.hidden.json", "[]")
@@ -274,7 +275,7 @@ fn whatever_a_directory_holds_that_is_not_read_is_named() {
     read(&desk, &["only"]).ends(1).says(&format!("skipped: only/.a.json: {hidden}"));
 }
 
-/// Files in a zip whose lengths stand behind them, as a program writes it that cannot go back.
+/// A zip with lengths after the data, as written by a program that cannot seek.
 fn streamed_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = ZipWriter::new_stream(vec![]);
     for (name, bytes) in files {
@@ -309,7 +310,7 @@ fn a_zip_without_its_end_is_read_as_far_as_it_is_whole() {
 }
 
 #[test]
-fn the_end_of_a_zip_inside_a_zip_is_not_taken_for_that_of_the_outer_one() {
+fn the_end_of_a_nested_zip_is_not_mistaken_for_that_of_the_outer_one() {
     let desk = Desk::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let inner = zip(&[("a.json", texts[0].as_bytes())]);
@@ -324,7 +325,7 @@ fn the_end_of_a_zip_inside_a_zip_is_not_taken_for_that_of_the_outer_one() {
 }
 
 #[test]
-fn both_entries_of_one_name_in_a_zip_are_read_and_an_encrypted_one_is_named() {
+fn duplicate_zip_entries_are_read_and_encrypted_ones_reported() {
     let desk = Desk::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let bytes = zip(&[("a.json", texts[0].as_bytes()), ("b.json", texts[1].as_bytes())]);
@@ -346,7 +347,7 @@ fn both_entries_of_one_name_in_a_zip_are_read_and_an_encrypted_one_is_named() {
 }
 
 #[test]
-fn a_document_with_the_word_ustar_where_a_tar_has_it_is_json() {
+fn a_document_with_ustar_at_the_tar_offset_is_json() {
     let desk = Desk::new();
     let text = allocation("a", "n", "mustard");
     let at = text.find("ustard").expect("it is there");
@@ -355,7 +356,7 @@ fn a_document_with_the_word_ustar_where_a_tar_has_it_is_json() {
     desk.file("a.json", text);
     read(&desk, &["a.json"]).ends(0);
     assert_eq!(allocations(&desk), ["a"]);
-    // A tar whose first header is damaged is one all the same.
+    // A tar whose first header is damaged is still detected.
     let mut damaged = tar(&[("a.json", b"[]")]);
     damaged[150] = b'x';
     desk.file("a.tar", damaged);
@@ -363,7 +364,7 @@ fn a_document_with_the_word_ustar_where_a_tar_has_it_is_json() {
 }
 
 #[test]
-fn a_tar_of_the_old_format_is_known_by_its_checksum() {
+fn an_old_format_tar_is_detected_by_its_checksum() {
     let desk = Desk::new();
     let text = allocation("a", "n", "j");
     let mut builder = tar::Builder::new(vec![]);
@@ -379,14 +380,14 @@ fn a_tar_of_the_old_format_is_known_by_its_checksum() {
     desk.file("old.tar", builder.into_inner().expect("files that can be archived"));
     read(&desk, &["old.tar"]).ends(0);
     assert_eq!(allocations(&desk), ["a"]);
-    // The name of its first file begins as JSON does.
+    // The name of its first file starts like JSON.
     desk.file("bracket.tar", &fs::read(desk.path("old.tar")).expect("a file")[512..]);
     read(&desk, &["bracket.tar"]).ends(0);
     assert_eq!(allocations(&desk), ["a"]);
 }
 
 #[test]
-fn sparse_files_and_links_in_a_tar_are_named() {
+fn sparse_files_and_links_in_a_tar_are_reported() {
     let desk = Desk::new();
     let text = allocation("a", "n", "j");
     let mut builder = tar::Builder::new(vec![]);
@@ -417,7 +418,7 @@ fn sparse_files_and_links_in_a_tar_are_named() {
 }
 
 #[test]
-fn a_listing_that_a_cut_tar_ends_at_a_line_is_not_full() {
+fn a_listing_truncated_at_a_line_by_its_tar_is_not_full() {
     let desk = Desk::new();
     let lines = ["a", "b"].map(|id| allocation(id, "n", "j") + "\n");
     let listing = lines.concat();
@@ -426,14 +427,14 @@ fn a_listing_that_a_cut_tar_ends_at_a_line_is_not_full() {
     desk.file("cut.tar", &bytes[..begin + lines[0].len()]);
     read(&desk, &["cut.tar", "--full-listing"]).ends(3).says("the archive ends within this file");
     assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
-    // One that is whole is full, wherever the archive ends behind it.
+    // A complete listing is full, wherever the archive ends after it.
     desk.file("cut.tar", &bytes[..begin + listing.len()]);
     read(&desk, &["cut.tar", "--full-listing"]).ends(3);
     assert_eq!(covered(&desk), [Some("*".to_owned())]);
 }
 
 #[test]
-fn a_tar_that_is_cut_between_two_files_says_that_something_may_be_missing() {
+fn a_tar_truncated_between_two_files_warns() {
     let desk = Desk::new();
     let listing = allocation("a", "prod", "j") + "\n";
     let files =
@@ -442,7 +443,7 @@ fn a_tar_that_is_cut_between_two_files_says_that_something_may_be_missing() {
     let flags = memchr::memmem::find(&bytes, b"b/cluster/cli-flags.json").expect("it is there");
     desk.file("cut.tar", &bytes[..flags]);
     read(&desk, &["cut.tar"]).ends(3).says("cut.tar: is a tar without the mark of its end");
-    // Its flags may be what is missing.
+    // Its flags may be in the missing part.
     assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
     desk.file("whole.tar", &bytes);
     read(&desk, &["whole.tar"]).ends(0);
@@ -450,7 +451,7 @@ fn a_tar_that_is_cut_between_two_files_says_that_something_may_be_missing() {
 }
 
 #[test]
-fn bundles_of_one_name_in_archives_of_one_name_do_not_tell_of_each_other() {
+fn bundles_with_equal_names_are_independent() {
     let desk = Desk::new();
     let bundle = |id: &str, flags: &str| {
         let listing = allocation(id, "prod", "j") + "\n";

@@ -1,15 +1,15 @@
-"""What the suites in Python share: the stored tables by what their rows say, and the program in surroundings of its own."""
+"""Shared by the Python suites: comparable rows of the stored tables, and the program in a clean environment."""
 
 import collections
 import os
 
 STORED = ["task_events", "allocation_history", "task_state_history", "sightings", "absences", "snapshots", "nodes"]
-# Those that are the same in an export of documents and in a lake of them, however they came. Of an absence a lake knows less
-# than a run that sees all documents at once; what both make of it, tests/lake/test_presence.py compares.
+# Tables that are equal in an export of documents and in a lake of them, in any order. A lake knows less about absences
+# than a run that reads all documents at once; tests/lake/test_presence.py compares the resulting views.
 OF_DOCUMENTS = [table for table in STORED if table != "absences"]
-# What tells in which batch or run a row arrived.
+# Columns that depend on the batch or run in which a row arrived.
 OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns"]
-# What of a table each document was the first to show.
+# Columns that count the rows which a document showed first.
 NEW = {
     "new_allocations": "allocation_history",
     "new_task_states": "task_state_history",
@@ -18,7 +18,7 @@ NEW = {
 
 
 def counted(table, without=(*OF_ARRIVAL, *NEW)):
-    """The rows of an Arrow table by what they say, with how often each is there."""
+    """The rows of an Arrow table without columns that vary, with their number of occurrences."""
     kept = table.select(sorted(set(table.column_names) - set(without)))
     return collections.Counter(zip(*(column.to_pylist() for column in kept.columns), strict=True))
 
@@ -31,7 +31,7 @@ def binary():
 
 
 def environment(scratch, cache):
-    """The environment without what would tell the program of a cluster, a lake or a bucket."""
+    """The environment without variables of a cluster, a lake or a bucket."""
     told = ("NOMAD_", "ALLOCLOG_", "AWS_", "GOOGLE_", "AZURE_", "AZURITE_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(told)}
     return kept | {"TMPDIR": str(scratch), "ALLOCLOG_CACHE": str(cache)}

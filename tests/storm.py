@@ -1,7 +1,7 @@
-"""`kill -9` at random moments, for lakes in directories and in buckets: a storm of writers, and how many kills.
+"""`kill -9` at random times, for lakes in directories and in buckets: concurrent writers, and the number of kills.
 
-$ALLOCLOG_KILLS says how many there are in tests/lake, at least; without it, three hundred. tests/lake_s3 has a fifth
-as many. Thousands, over as many lakes as it takes:
+$ALLOCLOG_KILLS sets the minimum number of kills in tests/lake; default three hundred. tests/lake_s3 has a fifth
+as many. For thousands of kills:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake_s3/test_random_kills.py
@@ -20,14 +20,14 @@ import threading
 
 KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
 STEP = 1 if KILLS >= 1000 else 3
-# A third is for one writer after another, one for each of these numbers of writers at once; so many to a test.
+# A third is for sequential writers, and a third for each of these numbers of concurrent writers; kills per test.
 WRITERS = [2, 8]
 KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))
 SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
 
 
 def was_killed(child, after):
-    """Kills a program after so many seconds; whether that came in time. It does not fail otherwise."""
+    """Kills a program after some seconds; returns whether it was still running. Otherwise asserts that it succeeded."""
     try:
         _, said = child.communicate(timeout=after)
     except subprocess.TimeoutExpired:
@@ -38,10 +38,10 @@ def was_killed(child, after):
 
 
 class Storm:
-    """Writers on one lake that are killed and started again at random, until all documents are in.
+    """Writers on one lake that are killed and restarted at random, until all documents are ingested.
 
-    `start(machine, *arguments)` starts the program on one of many machines, which have caches of their own. `within` is
-    a guess: so many seconds after its start, or earlier, an ingest is killed.
+    `start(machine, *arguments)` starts the program on one of several machines with separate caches. `within` is
+    the initial limit in seconds within which an ingest is killed.
     """
 
     def __init__(self, start, lake, documents, writers, seed, within):
@@ -53,7 +53,7 @@ class Storm:
         self.failed = []
 
     def killed(self, child, after):
-        """As `was_killed`, and counted."""
+        """Like `was_killed`, and counts."""
         killed = was_killed(child, after)
         with self.lock:
             self.kills += killed
@@ -71,8 +71,8 @@ class Storm:
         machine = number if number % 2 else 0
         killed = self.killed(self.start(machine, "ingest", "-q", *documents, "--lake", self.lake), after)
         with self.lock:
-            # Of five, four are killed, however fast this machine is and however many are at work: so kills come at all
-            # moments of an ingest, and few when there is nothing new.
+            # Adjusts the limit so that four of five are killed, whatever the speed and load of the machine: so kills come at all
+            # stages of an ingest, and rarely when there is nothing new.
             self.within *= 1.1 if killed else 1.1**-4
             if not killed:
                 self.due = [document for document in self.due if document not in documents]
@@ -85,7 +85,7 @@ class Storm:
             self.failed.append(error)
 
     def run(self, *others):
-        """Runs it, with other work beside that is repeated as long; how many were killed."""
+        """Runs the storm, with other work repeated concurrently; returns the number of kills."""
         roles = [(self.write, number) for number in range(self.writers)] + [(work,) for work in others]
         threads = [
             threading.Thread(target=self.repeated, args=(*role, random.Random(f"{self.seed} {self.writers} {i}")))

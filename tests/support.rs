@@ -1,4 +1,4 @@
-//! What several tests need: sources taken in within the process, and their rows as JSON values.
+//! Shared by several tests: reads sources within the process, and converts rows to JSON values.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,25 +14,25 @@ use serde_json::{Map, Value};
 /// One row: its columns by name, nulls included.
 pub type Row = Map<String, Value>;
 
-/// What a run of the intake gave.
+/// The result of a run of the intake.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// The rows of each table in the order of arrival.
     pub rows: BTreeMap<Table, Vec<Row>>,
-    /// What was said.
+    /// The notes.
     pub notes: Vec<Note>,
-    /// What was counted.
+    /// The counts.
     pub summary: Summary,
 }
 
 impl Taken {
-    /// The rows of a table; none if nothing was delivered.
+    /// The rows of a table; empty if nothing was delivered.
     pub fn table(&self, table: Table) -> &[Row] {
         self.rows.get(&table).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Takes the sources in, as `export` does before it writes anything.
+/// Reads the sources, as `export` does before it writes anything.
 pub fn take(sources: &[&Path], options: &Options) -> Taken {
     let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).expect("sources that can be listed");

@@ -1,6 +1,6 @@
-//! One integration binary: every further one would link polars again.
+//! One integration binary: each additional one would link polars again.
 
-// A test that cannot go on ends with a panic, helpers outside of `#[test]` functions included.
+// Failing tests panic, including in helpers outside of `#[test]` functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod answers;

@@ -1,10 +1,10 @@
-//! Feeds bytes to both readers and asserts what `tests/readers/property.rs` says of any bytes: no panic, valid JSON read
-//! alike, damage refused by `--strict` and nothing lost before it, and the same however the bytes are cut into parts.
+//! Feeds bytes to both readers and checks the properties of `tests/readers/property.rs`: no panic, valid JSON read
+//! alike, damage refused by `--strict` and nothing lost before it, and the same result however the bytes are split.
 #![no_main]
 #![allow(missing_docs)]
 
-// The decoder's source is included rather than the library linked: it needs neither polars nor arrow, which take
-// minutes to compile, and much longer with the fuzzer's instrumentation.
+// Includes the decoder's source instead of linking the library: it needs neither polars nor arrow, which take minutes
+// to compile, and much longer with the fuzzer's instrumentation.
 #[allow(dead_code, unused_imports)]
 #[path = "../../src/decode"]
 mod decode {

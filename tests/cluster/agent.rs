@@ -1,4 +1,5 @@
-//! A stand-in for a Nomad agent: it answers requests as a test says, over TCP, TLS or a socket, and breaks as told.
+//! A stand-in for a Nomad agent: answers requests as a test defines, over TCP, TLS or a socket, and can break
+//! connections.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,21 +16,21 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// As it stands in the first line.
+    /// The target of the request line.
     pub target: String,
-    /// Without what follows `?`.
+    /// The target without the query.
     pub path: String,
-    /// What follows `?`, decoded.
+    /// The decoded query.
     pub query: BTreeMap<String, String>,
-    /// By their names in lower case.
+    /// Headers by lower-case name.
     pub headers: BTreeMap<String, String>,
 }
 
 impl Request {
-    /// A parameter; empty if it is not there.
+    /// A parameter; empty if missing.
     pub fn parameter(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
@@ -39,35 +40,35 @@ impl Request {
     }
 }
 
-/// Writes a body that goes on and on.
+/// Writes an endless body.
 type Play = dyn Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync;
 
-/// How a connection ends that has to end.
+/// How the agent ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// As if all were well.
+    /// Normally.
     Closed,
     /// TCP is reset.
     Reset,
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Clone)]
 pub struct Reply {
     status: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// How many bytes of the body go before the connection breaks; all without it.
+    /// After how many bytes of the body the connection breaks; `None` for never.
     cut: Option<usize>,
-    /// The pause before every piece of the body.
+    /// The pause before each piece of the body.
     pause: Duration,
-    /// How long nothing comes where the body is cut.
+    /// How long the connection stalls at the cut.
     stall: Duration,
-    /// Whether TCP is reset where the body is cut.
+    /// Whether TCP is reset at the cut.
     resets: bool,
-    /// Nothing at all is answered: the connection is closed.
+    /// No answer: the connection is closed.
     hangs_up: bool,
-    /// Writes the body, if it goes on and on.
+    /// Writes an endless body, if set.
     play: Option<Arc<Play>>,
 }
 
@@ -88,7 +89,7 @@ impl Reply {
         }
     }
 
-    /// A list as Nomad answers with it.
+    /// An answer with a list, with Nomad's headers.
     pub fn list(index: i64, body: impl Into<Vec<u8>>) -> Reply {
         let mut reply = Reply::status("200 OK", "");
         reply.body = body.into();
@@ -96,7 +97,7 @@ impl Reply {
         reply.header("X-Nomad-Index", &index.to_string()).header("X-Nomad-Knownleader", "true")
     }
 
-    /// An exchange that was recorded: the answer of a file in tests/cluster/recorded.
+    /// A recorded answer, from a file in tests/cluster/recorded.
     pub fn recorded(name: &str) -> Reply {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/recorded").join(name);
         let text = fs::read_to_string(path).expect("a recorded exchange");
@@ -131,19 +132,19 @@ impl Reply {
         self
     }
 
-    /// The connection is reset behind so much of the body.
+    /// Resets the connection after this many bytes of the body.
     pub fn reset(mut self, bytes: usize) -> Reply {
         self.resets = true;
         self.cut(bytes)
     }
 
-    /// Nothing comes for so long behind so much of the body.
+    /// Stalls for this time after this many bytes of the body.
     pub fn stall(mut self, bytes: usize, time: Duration) -> Reply {
         self.stall = time;
         self.cut(bytes)
     }
 
-    /// A stream of events as Nomad since 1.11.2 answers with it: on a connection that is taken over.
+    /// An event stream as sent by Nomad since 1.11.2, on a hijacked connection.
     pub fn stream(play: impl Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync + 'static) -> Reply {
         let reply = Reply { play: Some(Arc::new(play)), ..Reply::status("200 OK", "") };
         reply.header("Cache-Control", "no-cache").header("Connection", "close")
@@ -158,7 +159,7 @@ impl Reply {
         Reply { hangs_up: true, ..Reply::status("", "") }
     }
 
-    /// Writes it; how the connection ends, if it does.
+    /// Writes the answer, and returns how the connection ends, if it does.
     fn write(&self, out: &mut dyn Write) -> io::Result<Option<Ending>> {
         if self.hangs_up {
             return Ok(Some(Ending::Closed));
@@ -187,12 +188,12 @@ impl Reply {
     }
 }
 
-/// How an agent is reached.
+/// The transport of an agent.
 pub enum Over<'p> {
     Tcp,
     Ipv6,
     Socket(&'p Path),
-    /// TLS; the flag says that a client has to show a certificate.
+    /// TLS; the flag requires a client certificate.
     Tls(bool),
 }
 
@@ -263,13 +264,13 @@ enum Plain {
 impl Serving {
     fn begin(&self, stream: Plain, tls: Option<Arc<ServerConfig>>) {
         let serving = self.clone();
-        // A connection that breaks is what some tests are about.
+        // Some tests break connections on purpose.
         thread::spawn(move || match (stream, tls) {
             (Plain::Unix(stream), _) => serving.serve(stream).map(drop),
             (Plain::Tcp(stream), None) => {
                 let socket = stream.try_clone().expect("a socket");
                 if serving.serve(stream)? == Ending::Reset {
-                    // The last to close it resets it.
+                    // The last one to close the socket resets it.
                     tokio::net::TcpSocket::from_std_stream(socket).set_zero_linger()?;
                 }
                 Ok(())

@@ -1,8 +1,7 @@
-//! `alloclog ingest --stream` and `--watch`: a recorded cluster lives again while the program, the agent and the store
-//! fail.
+//! `alloclog ingest --stream` and `--watch` on a replayed recording while the program, the agent and the store fail.
 //!
-//! ALLOCLOG_FEED_SECONDS makes the recorded twelve minutes last so long, 20 s without it; 73 is ten times faster than
-//! they were. ALLOCLOG_FEED_SEED gives the seed of one run again.
+//! ALLOCLOG_FEED_SECONDS sets the duration of the recorded twelve minutes, 20 s by default; 73 is ten times real time.
+//! ALLOCLOG_FEED_SEED repeats the run of a seed.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -25,10 +24,10 @@ use crate::support::{Exported, Row};
 /// Every stored table.
 const TABLES: [&str; 6] =
     ["task_events", "allocation_history", "task_state_history", "sightings", "nodes", "snapshots"];
-/// Those whose rows do not tell when the cluster was listed.
+/// Tables whose rows do not depend on when the cluster was listed.
 const EXACT: [&str; 4] = ["task_events", "allocation_history", "task_state_history", "nodes"];
 
-/// The stream that lives again: the whole recording, or the sample that was cut from it.
+/// The stream to replay: the whole recording, or the sample cut from it.
 fn stream() -> PathBuf {
     recordings::recording().map_or_else(|| sample("stream.ndjson.zst").into(), |path| path.join("stream.ndjson.zst"))
 }
@@ -37,7 +36,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// How long the recorded life lasts.
+/// The duration of the replay.
 fn within() -> Duration {
     Duration::from_secs(number("ALLOCLOG_FEED_SECONDS").unwrap_or(20))
 }
@@ -47,7 +46,7 @@ fn serve(replay: &Arc<Replay>) -> Agent {
     Agent::new(move |request| answering.answer(request))
 }
 
-/// The program as systemd and Nomad run it: it is started again whenever it ends.
+/// The program as a service under systemd or Nomad: restarted whenever it ends.
 struct Service<'d> {
     desk: &'d Desk,
     arguments: Vec<String>,
@@ -73,7 +72,7 @@ impl Service<'_> {
         desk.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
     }
 
-    /// What it has said.
+    /// Its stderr so far.
     fn said(&self) -> String {
         fs::read_to_string(&self.said).expect("a log")
     }
@@ -85,7 +84,7 @@ impl Service<'_> {
         self.child = Service::spawn(self.desk, &self.arguments, &self.said);
     }
 
-    /// Starts it again if it has ended.
+    /// Restarts it if it has ended.
     fn look(&mut self) {
         if self.child.try_wait().expect("a child").is_some() {
             self.kill();
@@ -96,7 +95,7 @@ impl Service<'_> {
         Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
     }
 
-    /// Tells it to stop; it ends with this exit code.
+    /// Sends SIGTERM and checks the exit code.
     fn stop(mut self, code: i32) -> String {
         self.signal("-TERM");
         let ended = self.child.wait().expect("an end").code();
@@ -104,7 +103,7 @@ impl Service<'_> {
         self.said()
     }
 
-    /// Waits until it has said a word.
+    /// Waits until its stderr contains a text.
     fn wait_for(&self, word: &str) {
         let until = Instant::now() + Duration::from_secs(60);
         while !self.said().contains(word) {
@@ -114,8 +113,8 @@ impl Service<'_> {
     }
 }
 
-/// The rows of a table without what tells of arrival: which document came first, and, where a listing showed the same
-/// version as the stream, that it was a listing.
+/// The rows of a table without columns that depend on arrival: the first document, and whether a listing or the stream
+/// showed a version.
 fn rows(desk: &Desk, out: &str, table: &str) -> BTreeSet<String> {
     let text = |mut row: Row| {
         for column in ["snapshot_id", "shape"] {
@@ -126,7 +125,7 @@ fn rows(desk: &Desk, out: &str, table: &str) -> BTreeSet<String> {
     Exported::read(&desk.path(out), table).into_iter().map(text).collect()
 }
 
-/// Exports a lake, and looks whether it is whole and each of its rows is there once.
+/// Exports a lake, and checks that it is whole and without duplicate rows.
 fn export(desk: &Desk, lake: &str) -> String {
     let out = format!("{lake}.out");
     desk.run(&["lake", "check", lake]).ends(0);
@@ -145,7 +144,7 @@ fn truth(desk: &Desk) -> BTreeSet<String> {
     rows(desk, "truth", "task_events")
 }
 
-/// No document waits.
+/// Returns true if no document waits in the spool.
 fn is_spool_empty(desk: &Desk, lake: &str) -> bool {
     fn files(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory") {
@@ -170,8 +169,8 @@ enum Misfortune {
     StoreComes,
 }
 
-/// What goes wrong in twelve minutes, and when: a kill each minute, the store away three times two minutes, and the
-/// agent three times 20 s if it is to.
+/// The faults of twelve minutes, with their times: a kill each minute, three outages of the store of two minutes, and,
+/// if requested, three outages of the agent of 20 s.
 fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Duration, Misfortune)> {
     let minute = within / 12;
     let mut at = |minutes: f64| minute.mul_f64(minutes + random.below(1_000) as f64 / 1_500.0);
@@ -188,10 +187,11 @@ fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Durat
     all
 }
 
-/// Lives through it: the name of the lake.
+/// Runs a feed through the faults and returns the name of the lake.
 fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
     eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
-    // The lake is a link that is turned in one step: away from it lies a file, so nothing can be read or written.
+    // The lake is a symbolic link that is switched atomically; its other target is a file, so nothing can be read or
+    // written.
     let point = |to: &str| {
         let link = desk.path(&format!("{name}.link"));
         symlink(desk.path(to), &link).expect("a link");
@@ -230,8 +230,7 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64,
     export(desk, name)
 }
 
-/// Waits until a lake has so many events, or has got none for a while: what the server has sent is read when there is a
-/// processor for it.
+/// Waits until a lake has this many events, or has received none for a while.
 fn settle(desk: &Desk, lake: &str, all: usize) {
     let probe = format!("{lake}.probe");
     let (mut before, mut since) = (0, Instant::now());
@@ -265,7 +264,7 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn a_feed_that_fails_again_and_again_ends_with_the_rows_of_one_that_does_not() {
+fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
     let (desk, seed) = (Desk::new(), seed());
     let all = truth(&desk);
     let (whole, broken) = thread::scope(|scope| {
@@ -281,9 +280,9 @@ fn a_feed_that_fails_again_and_again_ends_with_the_rows_of_one_that_does_not() {
     }
 }
 
-/// The server remembers a hundred events, as Nomad's do, so an outage of the agent loses what listings do not show.
+/// The server remembers a hundred events, as Nomad does, so an outage of the agent loses what listings do not show.
 #[test]
-fn with_the_agent_up_a_feed_loses_nothing_and_without_it_little() {
+fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
         return; // Ten times faster it is as Nomad is; faster still, a hundred events are over before a process starts.
     }
@@ -302,12 +301,12 @@ fn with_the_agent_up_a_feed_loses_nothing_and_without_it_little() {
 }
 
 #[test]
-fn writers_side_by_side_add_each_row_once_and_the_idle_one_no_row_of_the_ledger() {
+fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(6), usize::MAX, &[]);
     let agent = serve(&replay);
     let first = Service::start(&desk, "lake", &agent.address, &["--stream"]);
-    // It shares the directory of the cache, as two on one machine do.
+    // It shares the cache directory, like two processes on one machine.
     let second = Service::start(&desk, "lake", &agent.address, &["--stream", "--quiet"]);
     replay.wait();
     let said = first.stop(0) + &second.stop(0);
@@ -326,7 +325,7 @@ fn writers_side_by_side_add_each_row_once_and_the_idle_one_no_row_of_the_ledger(
 }
 
 #[test]
-fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
+fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
@@ -340,7 +339,7 @@ fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
     never.child.wait().expect("an end");
     replay.set_away(true);
     assert!(!is_spool_empty(&desk, "lake"));
-    // The agent is away now, so what comes can only come from the spool.
+    // The agent is down now, so new rows can only come from the spool.
     never.child = Service::spawn(&desk, &never.arguments, &never.said);
     never.wait_for("batch ");
     never.stop(0);
@@ -352,7 +351,7 @@ fn what_a_killed_feed_has_received_is_committed_by_the_next_one() {
 }
 
 #[test]
-fn two_lakes_of_one_name_in_two_directories_do_not_share_a_spool() {
+fn lakes_of_the_same_name_in_two_directories_have_separate_spools() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
     let agent = serve(&replay);
@@ -376,20 +375,20 @@ fn two_lakes_of_one_name_in_two_directories_do_not_share_a_spool() {
 }
 
 #[test]
-fn a_lake_that_is_away_is_waited_for_and_not_made_anew() {
+fn a_feed_waits_for_a_missing_lake_and_does_not_create_it_again() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(4), usize::MAX, &[]);
     let agent = serve(&replay);
     let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
     service.wait_for("batch 1");
-    // As a mount that goes: its place stays, and is empty.
+    // As after an unmount: the directory is there, and empty.
     fs::rename(desk.path("lake"), desk.path("mount")).expect("a mount that goes");
     fs::create_dir(desk.path("lake")).expect("a directory");
     service.wait_for("retrying every 500ms");
     service.kill();
     replay.wait();
     assert_eq!(desk.files("lake").len(), 0);
-    service.wait_for("there is no lake");
+    service.wait_for("not a lake");
     fs::remove_dir(desk.path("lake")).expect("an empty directory");
     fs::rename(desk.path("mount"), desk.path("lake")).expect("a mount that comes");
     service.wait_for("the lake is writable again");
@@ -399,9 +398,9 @@ fn a_lake_that_is_away_is_waited_for_and_not_made_anew() {
     assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
 }
 
-/// The stream repeats what is known, so only the listings show that the program is alive.
+/// The stream repeats known versions, so only the listings show that the program is alive.
 #[test]
-fn of_an_idle_cluster_the_ledger_has_listings_alone() {
+fn the_ledger_of_an_idle_cluster_has_listings_only() {
     let one = allocation("a", "default", "j");
     let event = format!(
         r#"{{"Topic":"Allocation","Type":"AllocationUpdated","Key":"a","Namespace":"default","Index":2,"Payload":{{"Allocation":{one}}}}}"#
@@ -433,7 +432,7 @@ fn of_an_idle_cluster_the_ledger_has_listings_alone() {
 }
 
 #[test]
-fn an_export_that_was_killed_goes_on_from_its_spool() {
+fn a_killed_export_resumes_from_its_spool() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
@@ -454,7 +453,7 @@ fn an_export_that_was_killed_goes_on_from_its_spool() {
 }
 
 #[test]
-fn a_feed_ends_after_the_time_that_for_gives_and_watches_like_it_streams() {
+fn a_feed_ends_after_the_time_of_for_with_watch_and_stream() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
@@ -472,7 +471,7 @@ fn a_feed_ends_after_the_time_that_for_gives_and_watches_like_it_streams() {
 }
 
 #[test]
-fn a_lake_that_never_could_be_opened_and_flags_that_make_no_sense_are_refused() {
+fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
     let desk = Desk::new();
     desk.file("lake", "a file");
     let feed = ["ingest", "http://127.0.0.1:1", "--lake", "lake", "--cache", "cache", "--stream"];
@@ -495,7 +494,7 @@ fn a_lake_that_never_could_be_opened_and_flags_that_make_no_sense_are_refused() 
 
 /// `timeout` sends SIGTERM to the process and then to its group.
 #[test]
-fn signals_within_a_second_are_one_and_a_later_one_aborts() {
+fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     let desk = Desk::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
     let agent = serve(&replay);
@@ -505,7 +504,7 @@ fn signals_within_a_second_are_one_and_a_later_one_aborts() {
     service.signal("-TERM");
     service.stop(0);
 
-    // The last commit cannot end: the lake is a pipe that nobody writes to.
+    // The last commit never ends: the lake is a pipe without a writer.
     let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
     thread::sleep(Duration::from_millis(300));
     let made = Command::new("mkfifo").arg(desk.path("fifo")).status().expect("mkfifo runs");
@@ -520,18 +519,18 @@ fn signals_within_a_second_are_one_and_a_later_one_aborts() {
     assert_eq!(service.child.wait().expect("an end").code(), None, "it ends by the signal");
 }
 
-/// The clock of the program runs as fast as the cluster lives, so that it forgets what it would forget.
+/// The program's clock is accelerated like the replay, so that cached rows expire as in reality.
 ///
-/// ALLOCLOG_FEED_HOURS says how many hours, 6 without it.
+/// ALLOCLOG_FEED_HOURS sets the number of hours, 6 by default.
 #[test]
-fn memory_does_not_grow_with_the_hours() {
+fn memory_does_not_grow_over_hours() {
     let Some(faketime) = libfaketime() else {
         eprintln!("NOT RUN: libfaketime is not installed");
         return;
     };
     let hours = number("ALLOCLOG_FEED_HOURS").unwrap_or(6);
     let desk = Desk::new();
-    // A life is nearly twelve minutes.
+    // A replay takes nearly twelve minutes.
     let replay = Replay::again(Path::new(&sample("stream.ndjson.zst")), hours * 5, Duration::from_secs(hours * 5 / 2));
     let agent = serve(&replay);
     let cache = ["--cache", "lake.cache", "--every", "600s", "--min-interval", "60s", "--timeout", "600s", "--quiet"];
@@ -555,7 +554,7 @@ fn memory_does_not_grow_with_the_hours() {
     eprintln!(
         "{hours} hours, {events} events: {early} KiB at most in the second quarter, {late} KiB in the second half"
     );
-    // What a process takes in its first hours; over 40 hours it would hide no growth (98,632 and 99,716 KiB).
+    // Growth in the first hours; too little to hide a leak over 40 hours (98,632 and 99,716 KiB).
     let warm = 20 << 10;
     assert!(late <= early + early / 10 + warm, "{early} KiB, then {late} KiB");
 }

@@ -1,4 +1,4 @@
-//! Following a cluster by its event stream: a recorded one lives again, faster, while things go wrong.
+//! Following a cluster by its event stream: an accelerated replay of a recording, with faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
 use crate::support::{Exported, Row};
 
-/// What a run is told besides its source and how to go on.
+/// Common arguments of the runs.
 const QUICKLY: [&str; 6] = ["--table", "task_events,snapshots,coverage", "--min-interval", "200ms", "--timeout", "1s"];
 
-/// Lives through a cluster's life with `--watch` or `--stream`, and is then told to stop.
+/// Follows a replay with `--watch` or `--stream` to its end, then sends a signal.
 fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
     let answering = Arc::clone(replay);
     let agent = Agent::new(move |request| answering.answer(request));
@@ -27,7 +27,7 @@ fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
     Ran::of(child.wait_with_output().expect("an end")).ends(0)
 }
 
-/// All that happened, as the recording of the stream shows it.
+/// All events, according to the recorded stream.
 fn truth(desk: &Desk, recording: &Path) -> Vec<String> {
     let recording = recording.to_string_lossy();
     desk.nomad(&[], &["export", &recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
@@ -41,12 +41,12 @@ fn events(desk: &Desk, out: &str) -> Vec<String> {
     rows
 }
 
-/// Whether rows hold all of others that are sorted, too.
+/// Returns true if the sorted `rows` contain all of `others`.
 fn hold(rows: &[String], others: &[String]) -> bool {
     others.iter().all(|row| rows.binary_search(row).is_ok())
 }
 
-/// Coverage names exactly the tasks of which something is missing, and how many of their restarts are.
+/// Checks that coverage names exactly the tasks with missing events, and their lost restarts.
 fn check_coverage(desk: &Desk, out: &str) {
     type Counts = BTreeMap<(String, String), (i64, i64)>;
     let count = |name: &str| {
@@ -76,7 +76,7 @@ fn check_coverage(desk: &Desk, out: &str) {
 }
 
 #[test]
-fn a_stream_shows_all_that_happens_also_in_namespaces_made_since() {
+fn a_stream_shows_all_events_including_new_namespaces() {
     let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
     let replay = Replay::new(Path::new(&recording), Duration::from_secs(4), usize::MAX, &[]);
     let ran = live(&desk, "out", &replay, "--stream");
@@ -84,7 +84,7 @@ fn a_stream_shows_all_that_happens_also_in_namespaces_made_since() {
     assert!(events(&desk, "out") == truth(&desk, Path::new(&recording)));
     check_coverage(&desk, "out");
     let opened = replay.opened();
-    // With each new namespace all that the server remembers is shown again.
+    // With each new namespace the server sends all events that it remembers again.
     let whole = Opened { namespace: "*".into(), from: None };
     assert!(opened.len() > 1 && opened.iter().all(|opened| *opened == whole), "{opened:?}");
     let ledger = desk.ledger("out");
@@ -96,7 +96,7 @@ fn a_stream_shows_all_that_happens_also_in_namespaces_made_since() {
 }
 
 #[test]
-fn a_stream_that_breaks_goes_on_where_it_was() {
+fn a_broken_stream_resumes_at_its_index() {
     let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
     let troubles = [(10, Trouble::Cut), (25, Trouble::Reset), (40, Trouble::Silence), (55, Trouble::Dropped)];
     let replay = Replay::new(Path::new(&recording), Duration::from_secs(6), usize::MAX, &troubles);
@@ -109,7 +109,7 @@ fn a_stream_that_breaks_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_a_stream_has_lost_a_listing_shows_as_far_as_the_cluster_still_knows_it() {
+fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     let Some(recording) = recordings::recording() else { return };
     let recording = recording.join("stream.ndjson.zst");
     let desk = Desk::new();
@@ -122,7 +122,7 @@ fn what_a_stream_has_lost_a_listing_shows_as_far_as_the_cluster_still_knows_it()
     live(&desk, "whole", &whole, "--stream").says("0 rejected");
     assert!(events(&desk, "whole") == all, "{} of {}", events(&desk, "whole").len(), all.len());
 
-    // A server that remembers next to nothing, so that every break is a gap.
+    // A server that remembers almost nothing, so that every break is a gap.
     let middle = whole.len() / 2;
     let troubles = [(middle / 2, Trouble::Dropped), (middle, Trouble::Silence), (middle + middle / 2, Trouble::Reset)];
     let broken = Replay::new(&recording, within, 3, &troubles);
@@ -135,7 +135,7 @@ fn what_a_stream_has_lost_a_listing_shows_as_far_as_the_cluster_still_knows_it()
     check_coverage(&desk, "broken");
 }
 
-/// The program follows an agent until it has said these words, or for some seconds.
+/// Follows an agent until it received these requests, or for some seconds.
 fn follow(desk: &Desk, agent: &Agent, variables: &[(&str, &str)], arguments: &[&str], asked: (&str, usize)) -> Ran {
     let run = [&["export", &agent.address, "-o", "out", "--stream"], &QUICKLY[..], arguments].concat();
     let child = desk.nomad_command(variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
@@ -151,7 +151,7 @@ fn follow(desk: &Desk, agent: &Agent, variables: &[(&str, &str)], arguments: &[&
 }
 
 #[test]
-fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
+fn a_denied_stream_is_distinguished_from_a_quiet_one() {
     let silent = |after: u64| {
         Reply::stream(move |_| {
             std::thread::sleep(Duration::from_secs(after));
@@ -171,7 +171,7 @@ fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
             _ => aside(request),
         });
         let desk = Desk::new();
-        // It lists with every change instead, so nothing is lost but time.
+        // It lists with every change instead, so nothing is lost.
         let ran = follow(&desk, &agent, &[], &[], ("/v1/allocations", 6)).ends(0);
         ran.says(word).says("listing with every change instead, as --watch does");
         assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
@@ -196,7 +196,7 @@ fn a_stream_that_is_denied_is_told_from_a_quiet_one() {
 }
 
 #[test]
-fn a_token_that_reads_some_namespaces_follows_each_of_them() {
+fn a_token_for_some_namespaces_follows_each_of_them() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "jobs-only"]),
@@ -250,14 +250,14 @@ fn an_index_that_goes_back_is_followed_by_a_listing() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_refused() {
+fn sources_that_cannot_be_followed_are_refused() {
     let (desk, agent) = (Desk::new(), listed(|_| Reply::list(9, listing())));
     let run = |arguments: &[&str]| desk.nomad(&[], &[&["export", "-o", "x"], arguments].concat()).ends(2);
     run(&[&sample("cluster"), "--stream"]).says("--stream needs exactly one SOURCE");
     run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("--filter cannot be used with --stream");
     run(&[&agent.address, "--stream", "--watch"]).says("cannot be used with");
     run(&[&agent.address, "--min-interval", "1s"]).says("required");
-    // What the help of ingest lists, ingest takes: what does not go together is refused before the lake is made.
+    // ingest accepts all flags of its help; contradictory ones are refused before the lake is created.
     let help = desk.nomad(&[], &["ingest", "--help"]).ends(0).out;
     assert!(help.contains("--stream") && help.contains("--watch") && !help.contains("--job"), "{help}");
     let run = ["ingest", &agent.address, "--lake", "x", "--stream", "--strict"];
@@ -266,7 +266,7 @@ fn what_cannot_be_followed_is_refused() {
 }
 
 #[test]
-fn a_body_that_is_reset_or_stalls_is_asked_for_again() {
+fn a_body_that_is_reset_or_stalls_is_requested_again() {
     let desk = Desk::new();
     let expected = desk.expected();
     for (first, word) in [

@@ -1,4 +1,4 @@
-//! A cluster that does not answer for a while: one warning, and one word when it is over.
+//! Outages of the cluster: one warning, and one message when it is over.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::agent::{Agent, Ending, Over, Reply, Request, pem};
 use super::{answer, aside, listed, listing, namespaces};
 use crate::desk::{Desk, Ran, allocation};
 
-/// How an agent fails that is away: as a whole, or without a leader.
+/// How an unavailable agent fails: completely, or without a leader.
 fn failing(kind: usize) -> Reply {
     match kind {
         0 => Reply::hang_up(),
@@ -18,7 +18,7 @@ fn failing(kind: usize) -> Reply {
     }
 }
 
-/// An agent that is away while a flag is set, and its streams with it.
+/// An agent that is unavailable while a flag is set, including its streams.
 fn agent(away: &Arc<AtomicBool>, kind: usize) -> Agent {
     let away = Arc::clone(away);
     Agent::new(move |request: &Request| {
@@ -45,7 +45,7 @@ fn agent(away: &Arc<AtomicBool>, kind: usize) -> Agent {
     })
 }
 
-/// Waits until an agent was asked something more so often.
+/// Waits until an agent received this many more requests.
 fn until(agent: &Agent, more: usize) {
     let before = agent.requests().len();
     for _ in 0..1000 {
@@ -58,7 +58,7 @@ fn until(agent: &Agent, more: usize) {
 }
 
 #[test]
-fn an_outage_is_told_once_and_its_end_once() {
+fn an_outage_is_reported_once_and_its_end_once() {
     let ways: [&[&str]; 3] = [
         &["export", "-o", "out", "--watch", "--min-interval", "100ms"],
         &["export", "-o", "out", "--stream", "--min-interval", "100ms"],
@@ -87,7 +87,7 @@ fn an_outage_is_told_once_and_its_end_once() {
 }
 
 #[test]
-fn a_fault_that_passes_within_a_request_is_told_with_its_end() {
+fn a_fault_that_ends_during_the_retries_is_reported_with_its_end() {
     let times = AtomicUsize::new(0);
     let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
         0..3 => Reply::status("503 Service Unavailable", "wait"),
@@ -100,13 +100,13 @@ fn a_fault_that_passes_within_a_request_is_told_with_its_end() {
 }
 
 #[test]
-fn the_end_of_a_connection_is_told_in_our_words() {
+fn the_end_of_a_connection_is_reported_in_our_words() {
     let desk = Desk::new();
     let ca = pem("ca.pem").to_string_lossy().into_owned();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let agent = Agent::over(&Over::Tls(false), move |request| match request.path.as_str() {
-        // TLS has a farewell of its own, which a stream that Nomad ends lacks.
+        // TLS has its own close message, which is missing when Nomad ends a stream.
         "/v1/event/stream" => {
             counted.fetch_add(1, Ordering::SeqCst);
             Reply::stream(|out| {
@@ -132,8 +132,8 @@ fn the_end_of_a_connection_is_told_in_our_words() {
 }
 
 #[test]
-fn looks_are_counted_and_not_their_listings() {
-    // A token that reads some namespaces has each of them listed, one right after the other.
+fn rounds_are_counted_and_not_their_listings() {
+    // With a token for some namespaces, each is listed, one right after the other.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "staging"]),

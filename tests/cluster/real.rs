@@ -1,5 +1,5 @@
-//! A real agent: NOMAD_BIN names the program, which is started on loopback with jobs of its own. Without it the test
-//! says that it was not run.
+//! A real agent: NOMAD_BIN names the program, which runs on loopback with its own jobs. Without it the test prints that
+//! it was skipped.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use crate::desk::{Desk, Ran};
 use crate::support::Row;
 
-/// Jobs by their namespace, how often a task is restarted, and what it does.
+/// Jobs by namespace, number of restarts, and script.
 const JOBS: [(&str, u32, &str); 3] = [("default", 1, "exit 3"), ("prod", 9, "exit 3"), ("prod", 1, "exit 0")];
 
-/// A batch job with one task that sleeps a second first.
+/// A batch job with one task that first sleeps for a second.
 fn job(name: &str, namespace: &str, restarts: u32, script: &str) -> String {
     format!(
         r#"
@@ -52,7 +52,7 @@ job "{name}" {{
     )
 }
 
-/// What the agent is told besides `-dev`. Asking clouds who they are takes long where there is none.
+/// Configuration besides `-dev`. Cloud fingerprinting is off, since it is slow outside of a cloud.
 fn configuration(http: u16, rpc: u16, serf: u16) -> String {
     format!(
         r#"
@@ -85,14 +85,14 @@ impl Drop for Nomad {
 }
 
 impl Nomad {
-    /// An agent that is ready to run jobs; nothing where there is no program for it.
+    /// Starts an agent and waits until it is ready; `None` without NOMAD_BIN.
     fn start(desk: &Desk) -> Option<Nomad> {
         let Some(program) = env::var_os("NOMAD_BIN").map(PathBuf::from) else {
             let word = "\nNOT RUN: a real agent: NOMAD_BIN names no nomad program\n";
             std::io::stderr().write_all(word.as_bytes()).expect("standard error that can be written");
             return None;
         };
-        // Three that are free now; the listeners go before the agent comes.
+        // Three free ports; the listeners are closed before the agent starts.
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [http, rpc, serf] = listeners.map(|listener| listener.local_addr().expect("an address").port());
         desk.file("agent.hcl", configuration(http, rpc, serf));
@@ -110,7 +110,7 @@ impl Nomad {
         Some(nomad)
     }
 
-    /// What its own command says.
+    /// The output of its command line.
     fn asks(&self, arguments: &[&str]) -> String {
         let (group, rest) = arguments.split_at(1);
         let mut command = Command::new(&self.program);
@@ -133,7 +133,7 @@ fn keys(rows: &[Row]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_real_agent_gives_the_same_rows_in_every_way() {
+fn a_real_agent_gives_the_same_rows_by_every_method() {
     let desk = Desk::new();
     let Some(nomad) = Nomad::start(&desk) else { return };
     let tables = ["--table", "task_events,snapshots,coverage"];
@@ -167,7 +167,7 @@ fn a_real_agent_gives_the_same_rows_in_every_way() {
     assert!(live.len() > 20, "{}", live.len());
     assert_eq!(events("kept"), live);
     assert!(watched.is_superset(&live) && streamed.is_superset(&watched));
-    // Nine restarts are more than Nomad keeps; whoever was there in time has them all.
+    // Nine restarts exceed Nomad's ring; a run that followed from the start has all of them.
     let coverage = |name: &str| crate::support::Exported::read(&desk.path(name), "coverage");
     let lost =
         |name: &str| coverage(name).iter().map(|row| row["lost_restarts"].as_i64().expect("a count")).sum::<i64>();

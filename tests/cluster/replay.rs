@@ -1,4 +1,4 @@
-//! A stand-in for a cluster that lives through a recorded event stream, faster than the cluster did.
+//! A stand-in for a cluster that replays a recorded event stream, accelerated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,54 +14,54 @@ use serde_json::value::RawValue;
 
 use super::agent::{Ending, Reply, Request};
 
-/// How often a stream shows that it lives.
+/// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
-/// What goes wrong with the stream that is about to show a frame.
+/// A fault of the stream before a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The connection is closed within the frame's line.
     Cut,
-    /// It is reset.
+    /// TCP is reset.
     Reset,
-    /// Nothing comes any more.
+    /// Nothing is sent any more.
     Silence,
-    /// The server says that the reader was too slow.
+    /// The server reports a slow reader and drops events.
     Dropped,
 }
 
-/// A cluster that changes as one did that was recorded.
+/// A cluster that changes like a recorded one.
 pub struct Replay {
     frames: Vec<Frame>,
-    /// How much faster.
+    /// The acceleration.
     speed: u32,
     /// How many frames the server remembers.
     remembered: usize,
     began: Mutex<Option<Instant>>,
-    /// What goes wrong, by the number of the frame.
+    /// Faults, by the number of the frame.
     troubles: Mutex<Vec<(usize, Trouble)>>,
     opened: Mutex<Vec<Opened>>,
-    /// Of the stream that was opened last: its number, and how many frames it has shown.
+    /// The number of the stream opened last, and how many frames it has sent.
     played: Mutex<(usize, usize)>,
-    /// Whether the agent is away.
+    /// Whether the agent is unavailable.
     away: AtomicBool,
-    /// Of how many last frames the listing shows allocations: the others have been collected.
+    /// The listing has the allocations of this many last frames: older ones were collected.
     listed: usize,
 }
 
-/// A stream as it was asked for.
+/// A stream that was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// Of which namespace.
+    /// Its namespace.
     pub namespace: String,
-    /// From which index on.
+    /// Its start index.
     pub from: Option<i64>,
 }
 
-/// What happened at one index.
+/// The events of one index.
 struct Frame {
     index: i64,
-    /// When, counted from the first.
+    /// Its time, relative to the first.
     after: Duration,
     events: Vec<Event>,
 }
@@ -74,12 +74,13 @@ struct Event {
 }
 
 impl Replay {
-    /// The life of the cluster in a recording, in so much time.
+    /// Replays a recording within a time.
     pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
         Replay::of(frames(&read(recording)), within, remembered, usize::MAX, troubles)
     }
 
-    /// The same life again and again, so many times, by other allocations each time; those of three lives before are gone.
+    /// Replays a recording several times, with other allocation IDs each time; those of three replays ago are
+    /// collected.
     pub fn again(recording: &Path, times: u64, within: Duration) -> Arc<Replay> {
         let text = read(recording);
         let once = frames(&text);
@@ -96,7 +97,7 @@ impl Replay {
         Replay::of(all, within, 100, 3 * once.len(), &[])
     }
 
-    /// How much faster than it was.
+    /// The acceleration.
     pub fn speed(&self) -> u32 {
         self.speed
     }
@@ -124,12 +125,12 @@ impl Replay {
         })
     }
 
-    /// How many frames there are.
+    /// The number of frames.
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Waits until all has happened, and everybody has had time to hear of it.
+    /// Waits for the end of the replay, and for the readers to catch up.
     pub fn wait(&self) {
         while self.now() < self.frames.len() {
             thread::sleep(Duration::from_millis(50));
@@ -137,7 +138,7 @@ impl Replay {
         thread::sleep(Duration::from_secs(2));
     }
 
-    /// The agent goes away, or comes back: life goes on all the same.
+    /// Makes the agent unavailable or available; the replay continues.
     pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
@@ -146,11 +147,11 @@ impl Replay {
         self.away.load(Ordering::SeqCst)
     }
 
-    /// Waits until all has happened, and the stream that was opened last has shown it.
+    /// Waits for the end of the replay, and until the last stream has sent it.
     pub fn wait_for_stream(&self) {
         let until = Instant::now() + Duration::from_secs(120);
         while *self.played.lock().expect("no thread has died") != (self.opened().len(), self.frames.len()) {
-            assert!(Instant::now() < until, "nobody follows the stream");
+            assert!(Instant::now() < until, "no reader follows the stream");
             thread::sleep(Duration::from_millis(20));
         }
         thread::sleep(Duration::from_secs(2));
@@ -161,12 +162,12 @@ impl Replay {
         self.opened.lock().expect("no thread has died").clone()
     }
 
-    /// The troubles that have not come.
+    /// The faults that did not occur yet.
     pub fn troubles_left(&self) -> usize {
         self.troubles.lock().expect("no thread has died").len()
     }
 
-    /// How many frames have happened. Life begins when this is first asked.
+    /// How many frames have happened. The first call starts the replay.
     fn now(&self) -> usize {
         let began = *self.began.lock().expect("no thread has died").get_or_insert_with(Instant::now);
         let life = began.elapsed() * self.speed;
@@ -177,13 +178,13 @@ impl Replay {
         self.frames[..self.now()].last().map_or(0, |frame| frame.index)
     }
 
-    /// The namespaces that there are.
+    /// The existing namespaces.
     fn namespaces(&self) -> BTreeSet<String> {
         let events = self.frames[..self.now()].iter().flat_map(|frame| &frame.events);
         events.map(|event| event.namespace.clone()).chain(["default".to_owned()]).collect()
     }
 
-    /// The allocations as they are.
+    /// The present allocations.
     fn list(&self, namespace: &str) -> Reply {
         let (now, index) = (self.now(), self.index());
         let mut allocations = BTreeMap::new();
@@ -196,7 +197,7 @@ impl Replay {
         Reply::list(index, format!("[{}]", texts.join(",")))
     }
 
-    /// The answer to a request, but for what a token may do.
+    /// The answer to a request, without ACL checks.
     pub fn answer(self: &Arc<Replay>, request: &Request) -> Reply {
         if self.is_away() {
             return Reply::hang_up();
@@ -232,7 +233,7 @@ impl Replay {
     }
 
     fn play(&self, number: usize, namespace: &str, from: Option<i64>, out: &mut dyn Write) -> io::Result<Ending> {
-        // What is carried is settled when the stream is opened.
+        // The namespaces of a stream are fixed when it is opened.
         let carried = if namespace == "*" { self.namespaces() } else { [namespace.to_owned()].into() };
         let now = self.now();
         let oldest = now.saturating_sub(self.remembered);
@@ -279,7 +280,7 @@ impl Replay {
         }
     }
 
-    /// What goes wrong with a frame; once.
+    /// Takes the fault of a frame.
     fn trouble(&self, number: usize) -> Option<Trouble> {
         let mut troubles = self.troubles.lock().expect("no thread has died");
         let at = troubles.iter().position(|(from, _)| number >= *from)?;
@@ -288,7 +289,7 @@ impl Replay {
 }
 
 impl Frame {
-    /// Its line with what is carried; nothing if that is nothing.
+    /// The line of a frame, restricted to these namespaces; empty if nothing is left.
     fn line(&self, carried: &BTreeSet<String>) -> String {
         let events = self.events.iter().filter(|event| carried.contains(&event.namespace));
         let texts: Vec<&str> = events.map(|event| event.text.get()).collect();
@@ -303,7 +304,7 @@ fn read(recording: &Path) -> Vec<u8> {
     zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd")
 }
 
-/// A recording so many lives later: every time moved on, and every ID another one.
+/// A recording shifted by a number of replays: all times later, all IDs different.
 fn shifted(text: &[u8], number: u64, life: Duration) -> String {
     let text = std::str::from_utf8(text).expect("UTF-8");
     let is_id = |word: &str| word.len() == 36 && [8, 13, 18, 23].iter().all(|at| word.as_bytes()[*at] == b'-');
@@ -329,7 +330,7 @@ fn shifted(text: &[u8], number: u64, life: Duration) -> String {
     out + rest
 }
 
-/// The frames of a recorded stream, with what in them is about allocations.
+/// The frames of a recorded stream with their allocation events.
 fn frames(text: &[u8]) -> Vec<Frame> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

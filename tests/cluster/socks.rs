@@ -1,18 +1,18 @@
-//! A SOCKS5 proxy without passwords (RFC 1928) that takes whoever is asked for to one agent.
+//! A SOCKS5 proxy without authentication (RFC 1928) that connects every request to one agent.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// A proxy on loopback: its address, and the names and ports that it was asked for.
+/// A proxy on loopback: its address, and the names and ports that were requested.
 pub struct Socks {
     pub address: String,
     asked: Receiver<String>,
 }
 
 impl Socks {
-    /// One that takes everybody to this address (`host:port`); without one, nobody anywhere.
+    /// Connects every request to this address (`host:port`); without one, refuses all.
     pub fn to(agent: Option<String>) -> Socks {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("socks5h://{}", listener.local_addr().expect("an address"));
@@ -26,7 +26,7 @@ impl Socks {
         Socks { address, asked }
     }
 
-    /// Whom it was asked for since.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<String> {
         self.asked.try_iter().collect()
     }
@@ -41,7 +41,7 @@ fn pass(mut client: TcpStream, agent: Option<&str>, tell: impl FnOnce(String)) -
     let greeting = bytes(&mut client, 2)?;
     bytes(&mut client, greeting[1])?;
     client.write_all(&[5, 0])?;
-    // Version, CONNECT, reserved, and a name: who lets the proxy look it up sends no address.
+    // Version, CONNECT, reserved, domain name: with socks5h, the proxy resolves it.
     assert_eq!(bytes(&mut client, 4)?, [5, 1, 0, 3]);
     let length = bytes(&mut client, 1)?[0];
     let name = String::from_utf8(bytes(&mut client, length)?).map_err(io::Error::other)?;

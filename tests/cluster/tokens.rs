@@ -1,5 +1,5 @@
-//! What a token may read, and how Nomad says so: one listing and one stream where it is everything, each namespace by
-//! itself where it is not known to be, and a refusal that names its reason.
+//! What a token may read according to Nomad: one listing and one stream if it is everything, each namespace separately
+//! if that is uncertain, and refusals with their reason.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::versions::going_on;
 use super::{TOKEN, answer, aside, listing, namespaces};
 use crate::desk::{Desk, allocation};
 
-/// What Nomad 2.0.5 without access rules answers to every token.
+/// The answer of Nomad 2.0.5 without ACLs to every token.
 const RULES_OFF: &str = r#"{"AccessorID":"acls-disabled","SecretID":"","Name":"ACLs disabled token","Type":"client","Policies":null,"Roles":null,"Global":false,"Hash":null,"CreateTime":"0001-01-01T00:00:00Z","ExpirationTime":null,"ExpirationTTL":"","CreateIndex":0,"ModifyIndex":0}"#;
 
-/// A workload identity, but for its signature.
+/// A workload identity without a valid signature.
 const IDENTITY: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2IifQ.c2lnbmF0dXJl";
 
 /// A client token with these policies, and one role.
@@ -22,7 +22,7 @@ fn token(policies: &[&str], role: &str) -> String {
     )
 }
 
-/// A policy whose rules for namespaces are these.
+/// A policy with these namespace rules.
 fn policy(rules: &[(&str, &str)]) -> String {
     let rule = |(name, capabilities): &(&str, &str)| {
         let capabilities: Vec<&str> = capabilities.split(' ').filter(|text| !text.is_empty()).collect();
@@ -45,7 +45,7 @@ fn quiet() -> Reply {
     })
 }
 
-/// A cluster with a hundred and twenty-one namespaces, whose ACL API answers so.
+/// A cluster with 121 namespaces and these answers of the ACL API.
 fn cluster(acl: &[(&str, String)]) -> Agent {
     let acl: BTreeMap<String, String> =
         acl.iter().map(|(path, text)| (format!("/v1/acl/{path}"), text.clone())).collect();
@@ -61,7 +61,7 @@ fn cluster(acl: &[(&str, String)]) -> Agent {
     })
 }
 
-/// Everything is one listing, one array in a file, and one stream.
+/// Checks that there is one listing, one array in a file, and one stream.
 fn is_one(agent: &Agent, token: &[(&str, &str)]) {
     let desk = Desk::new();
     desk.nomad(token, &["export", &agent.address, "-o", "out"]).ends(0);
@@ -73,7 +73,7 @@ fn is_one(agent: &Agent, token: &[(&str, &str)]) {
 }
 
 #[test]
-fn without_access_rules_everything_is_one_listing_and_one_stream() {
+fn without_acls_there_is_one_listing_and_one_stream() {
     let agent = cluster(&[("token/self", RULES_OFF.to_owned())]);
     is_one(&agent, &[]);
     let desk = Desk::new();
@@ -84,7 +84,7 @@ fn without_access_rules_everything_is_one_listing_and_one_stream() {
 }
 
 #[test]
-fn a_token_whose_policies_read_everything_has_one_listing() {
+fn a_token_whose_policies_grant_everything_has_one_listing() {
     let role = |policies: &str| format!(r#"{{"ID":"r1","Name":"r","Policies":[{policies}]}}"#);
     let all = policy(&[("*", "list-jobs read-job"), ("team-1", "read-job submit-job")]);
     for acl in [
@@ -93,14 +93,14 @@ fn a_token_whose_policies_read_everything_has_one_listing() {
     ] {
         is_one(&cluster(&acl), &[("NOMAD_TOKEN", TOKEN)]);
     }
-    // A workload identity is no ACL token; Nomad lists its policies since 1.11.
+    // A workload identity is not an ACL token; Nomad lists its policies since 1.11.
     let identity = [("policies", r#"[{"Name":"all","JobACL":null}]"#.to_owned()), ("policy/all", all.clone())];
     is_one(&cluster(&identity), &[("NOMAD_TOKEN", IDENTITY)]);
     is_one(&cluster(&[("policy/anonymous", all)]), &[]);
 }
 
 #[test]
-fn a_token_that_is_not_known_to_read_everything_has_each_namespace_listed() {
+fn with_uncertain_permissions_each_namespace_is_listed() {
     let all = || policy(&[("*", "read-job")]);
     let role = r#"{"ID":"r1","Name":"r","Policies":[{"Name":"less"}]}"#.to_owned();
     let less = |rules| {
@@ -112,7 +112,7 @@ fn a_token_that_is_not_known_to_read_everything_has_each_namespace_listed() {
         (less(&[("team-1", "list-jobs")]), TOKEN),
         (less(&[("team-*", "deny")]), TOKEN),
         (less(&[("*", "deny")]), TOKEN),
-        // What cannot be read proves nothing.
+        // A policy or role that cannot be read proves nothing.
         (vec![("token/self", token(&["all"], "r1")), ("policy/all", all())], TOKEN),
         (
             vec![("token/self", r#"{"Type":"client","Policies":["all","hidden"]}"#.to_owned()), ("policy/all", all())],
@@ -133,7 +133,7 @@ fn a_token_that_is_not_known_to_read_everything_has_each_namespace_listed() {
 }
 
 #[test]
-fn without_a_leader_only_what_may_be_stale_is_answered() {
+fn without_a_leader_only_stale_requests_are_answered() {
     let leaderless = |request: &Request| match request.parameter("stale") {
         "true" => match request.path.as_str() {
             "/v1/acl/token/self" => Reply::list(1, r#"{"Type":"client","Policies":["all"]}"#),
@@ -146,7 +146,7 @@ fn without_a_leader_only_what_may_be_stale_is_answered() {
     let began = Instant::now();
     let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out", "--stale"]).ends(0);
     assert!(!ran.err.contains("warning") && began.elapsed() < Duration::from_secs(3), "{}", ran.err);
-    // A server without a leader may be behind: what it lacks may be there.
+    // A server without a leader may be stale: an allocation missing there may exist.
     assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
     desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "one", "--stale", "--namespace", "prod"])
         .ends(0);
@@ -155,7 +155,7 @@ fn without_a_leader_only_what_may_be_stale_is_answered() {
 
 #[test]
 fn a_token_that_may_only_list_jobs_ends_and_names_the_policy() {
-    // A denied stream of Nomad 2.0.5: status 200, then nothing, then the end, at times as a reset.
+    // A denied stream of Nomad 2.0.5: status 200, no data, then the end, sometimes a reset.
     for ending in [Ending::Closed, Ending::Reset] {
         let agent = Agent::new(move |request| match request.path.as_str() {
             "/v1/acl/token/self" => Reply::list(1, r#"{"Type":"client","Policies":["p"]}"#),
@@ -177,7 +177,7 @@ fn a_token_that_may_only_list_jobs_ends_and_names_the_policy() {
 }
 
 #[test]
-fn a_stream_that_is_denied_where_nothing_is_read_does_not_keep_the_others_from_lasting() {
+fn a_denied_stream_of_one_namespace_does_not_end_the_others() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client","Policies":[]}"#),
         ("/v1/namespaces", _) => namespaces(&["default", "jobs-only"]),
@@ -194,7 +194,7 @@ fn a_stream_that_is_denied_where_nothing_is_read_does_not_keep_the_others_from_l
 }
 
 #[test]
-fn a_token_that_is_unknown_or_expired_is_called_that() {
+fn an_unknown_or_expired_token_is_reported_as_such() {
     let denied = || Reply::recorded("acl-list-bad-token.txt");
     let expired = r#"{"AccessorID":"x","Type":"client","Policies":["p"],"ExpirationTime":"2026-11-23T18:30:48.5Z"}"#;
     type Case<'c> = (&'c str, &'c str, Reply, &'c str);

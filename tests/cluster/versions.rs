@@ -1,4 +1,4 @@
-//! Old versions of Nomad, and what they do not know: namespaces, `*` for all of them, filters, event streams.
+//! Old versions of Nomad without namespaces, the `*` namespace, filters or event streams.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{aside, listed, listing, namespaces};
 use crate::desk::{Desk, Ran, allocation};
 use crate::support::Exported;
 
-/// Nomad 0.9.7 without access rules: one namespace, of which `*` is not the name.
+/// Nomad 0.9.7 without ACLs: one namespace, and no support for `*`.
 fn nomad_0_9(request: &Request) -> Reply {
     match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/allocations", "default") => Reply::list(1012, listing()),
@@ -24,7 +24,7 @@ fn nomad_0_9(request: &Request) -> Reply {
     }
 }
 
-/// Nomad 0.6.3: no namespaces, so that every listing shows all.
+/// Nomad 0.6.3: no namespaces, so every listing is complete.
 fn nomad_0_6(request: &Request) -> Reply {
     match request.path.as_str() {
         "/v1/allocations" => Reply::list(1076, listing()),
@@ -42,7 +42,7 @@ fn version(text: &str) -> Reply {
     Reply::list(1, format!(r#"{{"config":{config},"member":{{"Name":"n"}},"stats":{{}}}}"#))
 }
 
-/// Starts an export that goes on, and tells it to stop once a path was asked for often enough.
+/// Runs an export that follows the cluster, and stops it after enough requests of a path.
 pub fn going_on(desk: &Desk, agent: &Agent, arguments: &[&str], until: impl Fn(&Request) -> bool, times: usize) -> Ran {
     let run = [&["export", &agent.address, "-o", "out", "--force", "--min-interval", "100ms"], arguments].concat();
     let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
@@ -61,14 +61,14 @@ fn is_wait(request: &Request) -> bool {
 }
 
 #[test]
-fn before_namespaces_were_free_the_only_one_is_listed_by_its_name() {
+fn open_source_nomad_before_1_0_has_its_only_namespace_listed_by_name() {
     let (desk, agent) = (Desk::new(), Agent::new(nomad_0_9));
     let expected = desk.expected();
     desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
     assert_eq!(desk.events("out"), expected);
     let row = desk.ledger("out").remove(0);
     assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
-    // What would be an empty listing of everything makes allocations vanish in a lake.
+    // An empty listing taken as complete would make allocations vanish in a lake.
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") == "default"));
     desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(0);
     desk.nomad(&[], &["export", "x.json", "-o", "kept"]).ends(0);
@@ -79,7 +79,7 @@ fn before_namespaces_were_free_the_only_one_is_listed_by_its_name() {
 }
 
 #[test]
-fn without_namespaces_one_listing_shows_all() {
+fn without_namespaces_one_listing_is_complete() {
     let (desk, agent) = (Desk::new(), Agent::new(nomad_0_6));
     desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
     assert_eq!(desk.events("out"), desk.expected());
@@ -89,7 +89,7 @@ fn without_namespaces_one_listing_shows_all() {
 }
 
 #[test]
-fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
+fn without_wildcard_support_each_namespace_is_listed() {
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/allocations", "*") => Reply::recorded("0.9.7-list-star.txt"),
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
@@ -100,7 +100,7 @@ fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
         _ => aside(request),
     });
     let desk = Desk::new();
-    // No blocking query shows a change of any of them, so they are listed again and again.
+    // No blocking query covers all of them, so they are listed repeatedly.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     going_on(&desk, &agent, &["--watch"], is_listing, 6).ends(0);
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") != "*"));
@@ -109,7 +109,7 @@ fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
     assert_eq!((&ledger[0]["namespace"], &ledger[0]["is_full_listing"]), (&"default".into(), &true.into()));
     assert_eq!((&ledger[1]["namespace"], &ledger[1]["is_full_listing"]), (&"prod".into(), &true.into()));
 
-    // Nomad 0.12 knows the wildcard, and denies it to a token that reads some.
+    // Nomad 0.12 supports `*`, and denies it to a token for some namespaces.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client","Policies":["p"]}"#),
         ("/v1/namespaces", _) => Reply::list(1, r#"[{"Name":"default"},{"Name":"prod"}]"#),
@@ -121,7 +121,7 @@ fn a_version_with_namespaces_that_does_not_know_the_wildcard_has_each_listed() {
     going_on(&desk, &agent, &["--watch"], is_wait, 3).ends(0);
     assert_eq!(desk.events("out").len(), 2);
 
-    // To one that reads everything one listing shows them all.
+    // A token for all namespaces gets one listing.
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/namespaces" => Reply::list(1, r#"[{"Name":"default"},{"Name":"prod"}]"#),
         "/v1/agent/self" => version("0.12.0+ent"),
@@ -174,7 +174,7 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
 }
 
 #[test]
-fn nothing_for_all_namespaces_is_believed_only_where_it_means_all() {
+fn an_empty_listing_of_all_namespaces_is_trusted_only_with_wildcard_support() {
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/namespaces" => Reply::status("403 Forbidden", "no"),
         "/v1/allocations" => Reply::recorded("0.9.7-list-star.txt"),
@@ -185,14 +185,14 @@ fn nothing_for_all_namespaces_is_believed_only_where_it_means_all() {
         .ends(1)
         .says("nothing is listed for all namespaces")
         .says("--namespace");
-    // A cluster that is known to have none is empty.
+    // A cluster known to have no namespaces is empty.
     let empty = listed(|_| Reply::list(1, "[]"));
     desk.nomad(&[], &["export", &empty.address, "-o", "empty"]).ends(0);
     assert_eq!(desk.ledger("empty")[0]["is_full_listing"], true);
 }
 
 #[test]
-fn an_agent_without_event_streams_is_listed_with_one_word() {
+fn an_agent_without_event_streams_is_polled_after_one_warning() {
     for nomad in [nomad_0_9, nomad_0_6] {
         let (desk, agent) = (Desk::new(), Agent::new(nomad));
         let ran = going_on(&desk, &agent, &["--stream"], is_wait, 2).ends(0);
@@ -222,9 +222,9 @@ fn a_filter_that_the_servers_ignore_is_refused() {
 }
 
 #[test]
-fn a_namespace_that_does_not_exist_is_told_with_those_that_do() {
+fn an_unknown_namespace_is_reported_with_the_existing_ones() {
     let desk = Desk::new();
-    // Nomad shows it as one without allocations.
+    // Nomad lists an unknown namespace as empty.
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/allocations" => Reply::recorded("namespace-unknown.txt"),
         "/v1/namespaces" => namespaces(&["prod", "default", "staging"]),

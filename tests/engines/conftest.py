@@ -16,7 +16,7 @@ def engine(request):
 
 @pytest.fixture
 def ask(engine):
-    """The rows of a view over a history, as dicts; on request by a column that names each row."""
+    """The rows of a view over a history, as dicts; optionally keyed by a column."""
 
     def ask(history, view, texts=None):
         return engines.run(engine, history.tables(), [view], texts)[view].to_pylist()

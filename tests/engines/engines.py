@@ -24,7 +24,7 @@ KINDS = {
 
 
 class View:
-    """A query file: its head, its columns as the head tells them, and its SQL."""
+    """A query file: its header, the columns of the header, and its SQL."""
 
     def __init__(self, path):
         self.name = path.stem
@@ -50,7 +50,7 @@ VIEWS = {view.name: view for view in (View(path) for path in sorted(QUERIES.glob
 
 
 def order():
-    """The views in an order in which each stands after those that it reads."""
+    """The views, each after those that it reads."""
     placed = []
     rest = dict(VIEWS)
     while rest:
@@ -63,7 +63,7 @@ def order():
 
 
 def needed(wanted):
-    """The views that `wanted` read, themselves included, in order."""
+    """The views in `wanted` and those that they read, in order."""
     found = set()
     search = list(wanted)
     while search:
@@ -75,7 +75,7 @@ def needed(wanted):
 
 
 def run_duckdb(stored, wanted, texts):
-    # These tables are small: threads would only wait for each other.
+    # These tables are too small for threads.
     with duckdb.connect(config={"threads": 1}) as db:
         for name, table in stored.items():
             db.register("given_" + name, table)
@@ -105,7 +105,7 @@ GROUP = "region, namespace, job_id, task_group, task"
 
 
 def grouped_by(view, columns):
-    """The text of a statistic as `--by` edits it."""
+    """The SQL of a statistic, edited like by `--by`."""
     assert GROUP in VIEWS[view].sql
     return {view: VIEWS[view].sql.replace(GROUP, columns)}
 
@@ -114,6 +114,6 @@ ENGINES = {"duckdb": run_duckdb, "polars": run_polars}
 
 
 def run(engine, stored, wanted, texts=None):
-    """The answers of some views as Arrow tables. `texts` replaces the text of views, as `--since` and `--by` do."""
+    """The results of some views as Arrow tables. `texts` replaces the SQL of views, like `--since` and `--by`."""
     assert set(stored) == set(STORED)
     return ENGINES[engine](stored, list(wanted), texts or {})

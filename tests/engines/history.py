@@ -1,6 +1,6 @@
-"""Small histories, written down as a test tells them and kept as the stored tables keep them.
+"""Small histories in a compact notation, converted to rows of the stored tables.
 
-Times are seconds after ten o'clock in the evening of some day, a full UTC hour.
+Times are seconds after 22:00 UTC of some day.
 """
 
 import json
@@ -22,7 +22,7 @@ def time(seconds):
 
 
 def through_float(value):
-    """What becomes of a time in nanoseconds whose JSON went through a float: its shortest float64 print."""
+    """A time in nanoseconds after conversion to a float64 and its shortest decimal form."""
     text = repr(float(value))
     digits, _, exponent = text.partition("e+")
     whole, _, fraction = digits.partition(".")
@@ -38,10 +38,10 @@ EVENT = re.compile(r"(?P<kind>[A-Z][A-Za-z ]*?)(?: (?P<exit>-?\d+)(?:/(?P<signal
 
 
 def events(text, start=0.0, step=1.0):
-    """Events in order, one a step, as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
+    """Events in order, one per step, such as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
 
     `Terminated 137/9` has an exit code and a signal, `Terminated 137 oom` is marked as out of memory, `!` marks an event
-    that fails its task. What follows a colon is the reason of a Restart Signaled or a Restarting, the exit message of a Terminated, and the
+    that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit message of a Terminated, and the
     message of any other."""
     made = []
     for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
@@ -60,19 +60,19 @@ def events(text, start=0.0, step=1.0):
 
 
 class History:
-    """What documents showed, as the merge keeps it."""
+    """What documents showed, as rows of the stored tables."""
 
     def __init__(self):
         self.rows = {table: [] for table in tables.STORED}
         self.event_keys = set()
 
     def add(self, table, row):
-        """A stored row as it is; a row that is there already is the row that is there."""
+        """Adds a stored row, unless it exists."""
         if row not in self.rows[table]:
             self.rows[table].append(row)
 
     def listing(self, seconds, namespace="*", full=True, region="", index=None, **columns):
-        """A document in the ledger; what it shows is told apart."""
+        """Adds a document to the ledger; its rows are added separately."""
         self.add("snapshots", {
             "region": region, "content_hash": f"{len(self.rows['snapshots']):032x}", "observed_at_ns": ns(seconds),
             "is_full_listing": full, "namespace": namespace, "snapshot_id": len(self.rows["snapshots"]) + 1,
@@ -83,13 +83,13 @@ class History:
         self.add("sightings", {"region": region, "alloc_id": alloc, "seen_at_ns": ns(seconds)})
 
     def absence(self, shown, missing, alloc="a", region="", index=None):
-        """A listing that lacks an allocation, and the document that showed it last."""
+        """Adds a listing that lacks an allocation, and the document that showed it last."""
         self.add("absences", {
             "region": region, "alloc_id": alloc, "shown_at_ns": ns(shown), "missing_at_ns": ns(missing), "missing_index": index,
         })
 
     def allocation(self, alloc="a", index=10, **columns):
-        """A version of an allocation. Without a word about it, it runs, was created at 0 and is seen in that hour."""
+        """Adds a version of an allocation. By default it runs, was created at 0 and is seen in that hour."""
         row = {
             "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
             "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
@@ -98,8 +98,8 @@ class History:
         self.add("allocation_history", row)
 
     def state(self, shown=(), task="app", alloc="a", index=10, restarts=0, times_rounded=False, window=None, **columns):
-        """A state of a task with the window of events beside it. `shown` are all the task's events up to then; of these
-        the last ten are seen, or `window` of them. An event that is stored already keeps its attempt."""
+        """Adds a state of a task with its window of events. `shown` are all the task's events up to then; of these
+        the last ten are in the window, or `window` of them. A stored event keeps its attempt."""
         seen = list(shown)[-(window or 10):]
         attempts, after = [], 0
         for e in reversed(seen):
@@ -132,8 +132,8 @@ class History:
                 } | e)
 
     def watch(self, shown, restarts=None, **columns):
-        """All states of a task whose events are all seen, from the first ten on. `restarts` is the counter at the end, if some
-        restarts lie before the first event."""
+        """Adds all states of a task whose events are all seen, from the first ten on. `restarts` is the final counter, if some
+        restarts are before the first event."""
         counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
         before = 0 if restarts is None else restarts - counts[-1]
         for last in range(min(len(shown), 10), len(shown) + 1):
@@ -152,5 +152,5 @@ def watched(shown, restarts=None, **allocation):
 
 
 def period(since, until):
-    """The text of the view `period` for these seconds, as `--since` and `--until` put it."""
+    """The SQL of the view `period` for these seconds, like that of `--since` and `--until`."""
     return {"period": f"SELECT CAST({ns(since)} AS BIGINT) AS since_ns, CAST({ns(until)} AS BIGINT) AS until_ns"}

@@ -1,4 +1,4 @@
-"""Random small clusters: what happened to their tasks, and what documents at random moments showed of it."""
+"""Random small clusters: the history of their tasks, and what documents at random times show of it."""
 
 import random
 
@@ -18,7 +18,7 @@ WHILE_IT_RUNS = ["Alloc Unhealthy", "Task hook failed", "Task hook message", "Re
 
 
 class Task:
-    """All that ever happened to a task: its events, and beside each the state that stood then."""
+    """The history of a task: its events, each with the state of the task."""
 
     def __init__(self, rng, start, with_odds):
         self.events, self.counters, self.states = [], [], []
@@ -48,7 +48,7 @@ class Task:
             self.restarts += 1
             self.append("Restarting", "pending", start_delay_ns=rng.randrange(10**10))
             if self.with_odds and rng.random() < 0.05:
-                # The client loses its state: its counter begins anew.
+                # The client loses its state: its counter restarts at 0.
                 self.restarts, self.lost_state = 0, True
                 self.append("Received", "pending")
         end = rng.random()
@@ -110,7 +110,7 @@ class Cluster:
                 self.allocations[place["region"], alloc] = (place, created, tasks)
 
     def shown(self):
-        """What documents at random moments show, as a history; and for each task how far it was shown."""
+        """What documents at random times show, as a history; and for each task how many events were shown."""
         rng, history, reach = self.rng, History(), {}
         for moment in sorted(rng.randrange(0, 6 * HOUR) for _ in range(rng.randrange(1, 8))):
             odd = rng.random() if self.with_odds else 1
@@ -138,7 +138,7 @@ class Cluster:
         status = "pending" if not ends else "complete" if all(ends) else "running"
         if self.with_odds and rng.random() < 0.05:
             status = rng.choice(["lost", "unknown", "failed"])
-        # A version is a state of the tasks: as long as nothing happens, it stays.
+        # The version changes only when a task does.
         index = 10 + sum(past.values())
         modified = max([e["event_at_ns"] for name, task in tasks.items() for e in task.events[:past[name]]], default=ns(created))
         common = {"modified_at_ns": modified}

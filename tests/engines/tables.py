@@ -1,7 +1,7 @@
 """The stored tables: their columns, and Arrow tables from plain rows.
 
-A moment `x_at` is two columns, as in the stored tables: `x_at` in microseconds without a zone (that is how engines have
-to register it) and its exact twin `x_at_ns`. Rows name only the twin; the other one is cut from it.
+A timestamp is two columns, as in the stored tables: `x_at` in microseconds without a zone (as engines must
+register it) and the exact `x_at_ns`. Rows give only `x_at_ns`; `x_at` is computed from it.
 """
 
 import datetime
@@ -67,7 +67,7 @@ ARROW = {
 
 
 def schema(table):
-    """The columns of a stored table as Arrow has them, twins included."""
+    """The Arrow fields of a stored table, including the `x_at_ns` columns."""
     fields = []
     for name, kind in STORED[table]:
         fields.append(pa.field(name, ARROW[kind]))
@@ -77,14 +77,14 @@ def schema(table):
 
 
 def moment(ns):
-    """A naive UTC datetime, cut to microseconds: what `x_at` holds beside `x_at_ns`."""
+    """The naive UTC datetime of `x_at`, truncated to microseconds."""
     if ns is None:
         return None
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=ns // 1000)
 
 
 def stored(rows):
-    """All stored tables, from rows as dicts; what a row does not name is null, and what no table has is a mistake."""
+    """All stored tables, from rows as dicts; missing columns are null, unknown ones an error."""
     return {table: from_rows(table, rows.get(table, [])) for table in STORED}
 
 

@@ -1,4 +1,4 @@
-"""`allocations`: one row from all that sources showed of an allocation."""
+"""`allocations`: one row combined from everything that sources showed of an allocation."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_all_null(ask_one, history):
     assert row["vanished"] is False
 
 
-def test_stub_full_and_stream_are_put_together(ask_one, history):
+def test_stub_full_and_stream_are_combined(ask_one, history):
     history.allocation(shape="stub", job_type="service", job_version=3, node_name="alpha", next_allocation="c")
     history.allocation(shape="full", job_type="service", job_version=3, previous_allocation="b", deployment_id="d",
                        cpu_shares=500, memory_mb=256)
@@ -58,7 +58,7 @@ def test_changing_fields_come_from_the_newest_version_null_or_not(ask_one, histo
 
 
 def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, history):
-    # The command line drops the transitions that the list has.
+    # The command line omits the transitions that the list has.
     history.allocation(index=20, desired_migrate=True)
     history.allocation(index=20, shape="full", deployment_healthy=True, deployment_healthy_at_ns=ns(60), canary=False)
     row = ask_one(history, "allocations")
@@ -67,7 +67,7 @@ def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, histor
 
 
 def test_job_version_comes_from_the_newest_version_that_has_it(ask_one, history):
-    # A job that was purged and registered anew counts its versions from 0 again: the largest is not the newest.
+    # A job that was purged and registered again counts its versions from 0: the largest is not the newest.
     history.allocation(index=10, job_version=4)
     history.allocation(index=20, job_version=2)
     history.allocation(index=30, shape="stream", job_version=None)
@@ -88,14 +88,14 @@ def test_order_of_rows_does_not_matter(ask_one, history):
     assert ask_one(history, "allocations")["client_status"] == "complete"
 
 
-def test_an_index_that_a_restored_cluster_used_again_goes_by_modified_at(ask_one, history):
+def test_versions_with_an_index_reused_after_a_restore_are_ordered_by_modified_at(ask_one, history):
     history.allocation(index=20, modified_at_ns=ns(900), client_status="running", desired_description=None)
     history.allocation(index=20, modified_at_ns=ns(100), client_status="pending", desired_description="old")
     row = ask_one(history, "allocations")
     assert (row["client_status"], row["desired_description"], row["modified_at"]) == ("running", None, time(900))
 
 
-def test_versions_without_an_index_go_by_modified_at(ask_one, history):
+def test_versions_without_an_index_are_ordered_by_modified_at(ask_one, history):
     history.allocation(index=None, modified_at_ns=ns(1), client_status="pending")
     history.allocation(index=None, modified_at_ns=ns(2), client_status="running")
     row = ask_one(history, "allocations")
@@ -125,7 +125,7 @@ def test_a_source_without_namespaces_does_not_make_two_allocations(ask_one, hist
     assert ask_one(history, "allocations")["namespace"] == "prod"
 
 
-def test_rows_are_sorted_by_group_and_nulls_stand_last(ask, history):
+def test_rows_are_sorted_by_group_with_nulls_last(ask, history):
     history.allocation("e", job_id=None, task_group=None)
     history.allocation("d", task_group=None)
     history.allocation("c", task_group="web")
@@ -142,7 +142,7 @@ class TestNodes:
         row = ask_one(history, "allocations")
         assert (row["node_name"], row["node_class"], row["datacenter"]) == ("alpha", "big", "dc2")
 
-    def test_name_comes_from_the_node_when_no_allocation_told_it(self, ask_one, history):
+    def test_name_comes_from_the_node_when_no_allocation_has_it(self, ask_one, history):
         history.allocation(node_id="n1")
         history.add("nodes", {"region": "", "node_id": "n1", "node_name": "beta", "modify_index": 9})
         row = ask_one(history, "allocations")
@@ -173,7 +173,7 @@ class TestLastSeen:
         history.allocation(client_status="complete", modified_at_ns=ns(70))
         assert self.last_seen(ask_one, history) == 70
 
-    def test_nothing_tells(self, ask_one, history):
+    def test_without_any_time(self, ask_one, history):
         history.allocation(modified_at_ns=None)
         assert ask_one(history, "allocations")["last_seen_at"] is None
 
@@ -184,7 +184,7 @@ class TestLastSeen:
         history.sighting(2 * HOUR)
         assert self.last_seen(ask_one, history) == 3 * HOUR
 
-    def test_modified_at_after_the_sighting_that_is_cut_to_the_hour(self, ask_one, history):
+    def test_modified_at_after_the_sighting_truncated_to_the_hour(self, ask_one, history):
         history.allocation(modified_at_ns=ns(100))
         history.sighting(0)
         assert self.last_seen(ask_one, history) == 100
@@ -229,7 +229,7 @@ class TestLastSeen:
         history.listing(1800)
         assert self.last_seen(ask_one, history) == 1800
 
-    def test_whether_a_partial_listing_shows_it_is_not_known(self, ask_one, history):
+    def test_a_partial_listing_leaves_it_unknown(self, ask_one, history):
         history.allocation()
         history.sighting(0)
         history.listing(600)
@@ -271,7 +271,7 @@ class TestLastSeen:
         history.listing(1800, region="us")
         assert self.last_seen(ask_one, history) == 0
 
-    def test_a_listing_whose_time_is_not_known(self, ask_one, history):
+    def test_a_listing_without_a_time(self, ask_one, history):
         history.allocation()
         history.sighting(0)
         history.listing(None)
@@ -314,7 +314,7 @@ class TestVanished:
         history.sighting(620)
         assert self.vanished(ask_one, history) == (False, 630)
 
-    def test_which_document_was_the_last_is_not_known(self, ask_one, history):
+    def test_the_last_document_is_unknown(self, ask_one, history):
         history.allocation()
         history.sighting(0)
         history.listing(600)
@@ -327,7 +327,7 @@ class TestVanished:
         assert self.vanished(ask_one, history) == (True, None)
 
     @pytest.mark.parametrize("listed, expected", [(9, (False, 620)), (10, (True, 600))])
-    def test_a_listing_that_is_older_than_the_version_tells_nothing(self, ask_one, history, listed, expected):
+    def test_a_listing_older_than_the_version_is_ignored(self, ask_one, history, listed, expected):
         history.allocation(index=10)
         history.sighting(0)
         history.listing(600, index=8)
@@ -342,14 +342,14 @@ class TestVanished:
         history.listing(HOUR + 1, index=listed)
         assert self.vanished(ask_one, history)[0] is expected
 
-    def test_an_index_that_went_back_leaves_it_to_clocks(self, ask_one, history):
+    def test_clocks_decide_after_an_index_went_back(self, ask_one, history):
         history.allocation(index=100)
         history.sighting(0)
         history.listing(600, index=100)
         history.listing(2 * HOUR, index=50)
         assert self.vanished(ask_one, history) == (True, 600)
 
-    def test_an_index_that_went_back_within_the_hour_is_doubtful(self, ask_one, history):
+    def test_an_index_that_went_back_within_the_hour_makes_it_unknown(self, ask_one, history):
         history.allocation(index=100)
         history.sighting(0)
         history.listing(600, index=100)
@@ -374,7 +374,7 @@ class TestVanished:
         history.listing(630)
         assert self.vanished(ask_one, history) == (False, 630)
 
-    def test_an_old_lake_knows_what_a_later_hour_lacks(self, ask_one, history):
+    def test_an_old_lake_detects_absence_in_a_later_hour(self, ask_one, history):
         history.allocation()
         history.sighting(0)
         history.listing(620, absences_recorded=None)
@@ -383,7 +383,7 @@ class TestVanished:
 
 
 class TestTrust:
-    """A document of a lake that claims a time long after its ingest says nothing of when."""
+    """The time of a lake's document that claims to be long after its ingest is ignored."""
 
     def test_sightings_after_the_newest_observation_are_ignored(self, ask_one, history):
         history.allocation()
@@ -396,7 +396,7 @@ class TestTrust:
         row = ask_one(history, "observations")
         assert (row["observed_at"], row["untrusted"], row["is_lower_bound"]) == (time(600), 1, False)
 
-    def test_what_only_creation_times_tell_is_a_lower_bound(self, ask_one, history):
+    def test_a_time_from_creation_times_only_is_a_lower_bound(self, ask_one, history):
         history.listing(600, observed_from="created")
         assert ask_one(history, "observations")["is_lower_bound"]
         history.listing(700, observed_from="content")

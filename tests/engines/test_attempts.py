@@ -35,14 +35,14 @@ def test_each_run_has_a_row(runs):
         (1, "failed", "exit", 1, 2, 3), (2, "failed", "driver", None, None, 5), (3, "completed", None, 0, 7, 8), (4, "running", None, None, 10, None)]
 
 
-def test_what_ends_with_0_after_its_client_came_back_may_have_been_stopped(runs):
+def test_an_exit_with_0_after_a_reconnect_may_be_a_stop(runs):
     def outcome(end, desired_status):
         return runs(watched(events(f"{PATH}, Reconnected, {end}"), desired_status=desired_status))[0][1]
     assert (outcome("Terminated 0", "stop"), outcome("Terminated 0", "run")) == ("unknown", "completed")
     assert outcome("Terminated -1", "stop") == "stopped"
 
 
-def test_moments_have_their_twins(ask_one):
+def test_timestamps_have_their_ns_columns(ask_one):
     row = ask_one(watched(events(f"{PATH}, Terminated 3/15")), "attempts")
     assert (row["started_at"], row["started_at_ns"], row["ended_at"], row["ended_at_ns"]) == (time(2), ns(2), time(3), ns(3))
     assert (row["exit_code"], row["signal"], row["delay_seconds"]) == (3, 15, None)
@@ -54,7 +54,7 @@ def test_delay_is_that_of_the_restart_that_ended_it(ask):
 
 
 def test_several_starts_without_a_restart_are_one_run(runs):
-    # The agent was restarted and the task was not found again.
+    # The agent was restarted and could not reattach to the task.
     history = watched(events(f"{PATH}, Failed Restoring Task, Started"))
     assert runs(history) == [(1, "running", None, None, 2, None)]
 
@@ -119,8 +119,8 @@ def test_a_killed_task_that_does_not_run_was_stopped(runs):
     assert runs(history) == [(1, "stopped", None, None, None, 3)]
 
 
-def test_a_run_before_the_latest_has_an_end_that_is_not_known(runs):
-    # Its state is of a later run than its last event.
+def test_the_end_of_an_earlier_run_is_unknown(runs):
+    # Its state belongs to a later run than its last event.
     history = History()
     history.allocation()
     history.state(events(PATH), restarts=0, index=10)

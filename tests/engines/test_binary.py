@@ -1,4 +1,4 @@
-"""The files that the program itself writes, read by engines that did not write them. `ALLOCLOG_BIN` names the program."""
+"""The files that the program writes, read by other engines. `ALLOCLOG_BIN` names the program."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not BINARY, reason="ALLOCLOG_BIN does not name t
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A directory of Parquet files that the program made of `samples/`: all stored tables, and all views as it has them."""
+    """A Parquet export of `samples/`: all stored tables and all views."""
     out = tmp_path_factory.mktemp("exported") / "tables"
     wanted = ",".join([*tables.STORED, *engines.VIEWS])
     subprocess.run([pathlib.Path(BINARY).resolve(), "export", SAMPLES, "-o", out, "--table", wanted], check=True)
@@ -29,7 +29,7 @@ def exported(tmp_path_factory):
 
 
 def read(path):
-    """A Parquet file or a directory of them, as engines have to register it: times naive UTC, text as plain text."""
+    """A Parquet file or a directory of them, as engines must register it: naive UTC timestamps and plain strings."""
     table = pq.read_table(path, partitioning=None)
     for number, field in enumerate(table.schema):
         kind = field.type
@@ -61,7 +61,7 @@ def test_stored_tables_have_the_columns_that_the_queries_read(stored, name):
 
 
 @pytest.mark.parametrize("name", list(engines.VIEWS))
-def test_every_engine_gives_the_answer_that_the_program_gives(stored, exported, name):
+def test_every_engine_gives_the_same_result_as_the_program(stored, exported, name):
     answers = {engine: engines.run(engine, stored, [name])[name] for engine in engines.ENGINES}
     answers["alloclog"] = read(find(exported, name))
     first, *others = answers

@@ -1,4 +1,4 @@
-"""The statistics on ClickHouse, by the statements that `alloclog schema --dialect clickhouse` prints. `ALLOCLOG_BIN` names
+"""The statistics on ClickHouse, with the statements of `alloclog schema --dialect clickhouse`. `ALLOCLOG_BIN` names
 the program."""
 
 import pathlib
@@ -23,7 +23,7 @@ SEEDS = [(seed, 3) for seed in range(8)] + [(seed, 60) for seed in range(100, 11
 
 
 def together(histories):
-    """Histories in one, each in regions of its own: no view joins or counts across regions."""
+    """Several histories combined, each in its own regions: no view joins or counts across regions."""
     parts = {name: [] for name in tables.STORED}
     for label, stored in histories.items():
         for name, table in stored.items():
@@ -34,7 +34,7 @@ def together(histories):
 
 
 def of_lake(table):
-    """The table with moments as a lake has them: in UTC, where engines that read Arrow get them without a zone."""
+    """The table with UTC timestamps, as in a lake; engines that read Arrow get them without a zone."""
     for number, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type):
             table = table.set_column(number, field.name, table.column(number).cast(pa.timestamp("us", "UTC")))

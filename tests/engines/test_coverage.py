@@ -1,4 +1,4 @@
-"""`coverage`: a named test for each rule of it."""
+"""`coverage`: one test per rule."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def history():
 
 
 def crashing(restarts):
-    """All events of a task that was restarted so often and runs: 2 + 3 for each restart + 1 of them."""
+    """All events of a running task with this many restarts: 2 + 3 per restart + 1 events."""
     return events(", ".join(["Received, Task Setup"] + [CRASHES] * restarts + ["Started"]))
 
 
@@ -44,7 +44,7 @@ def test_all_null(ask_one, history):
     assert (row["tail_lost"], row["complete"]) == (False, False)
 
 
-def test_an_allocation_whose_tasks_are_not_known_has_no_coverage(ask, history):
+def test_an_allocation_with_unknown_tasks_has_no_coverage(ask, history):
     history.state(task=None, state=None, failed=None, restarts=None)
     assert ask(history, "coverage") == []
 
@@ -92,7 +92,7 @@ class TestBegins:
         assert (row["events"], row["begins"], row["complete"]) == (10, True, True)
 
     def test_a_full_window_with_a_later_received(self, ask_one, history):
-        # The client lost the beginning: Received heads the window, but the counter knows of more restarts.
+        # The client lost the start: the window begins with Received, but the counter has more restarts.
         history.state(events("Received, Task Setup, Downloading Artifacts, Driver, Started, Terminated, Restarting, Started, Terminated, Restarting"),
                       restarts=3)
         row = ask_one(history, "coverage")
@@ -113,7 +113,7 @@ class TestBegins:
 class TestGaps:
     def test_windows_that_overlap_join(self, ask_one, history):
         history.state(crashing(2), restarts=2, index=10)
-        history.state(crashing(5), restarts=5, index=20)  # its tenth last event is the last of the other
+        history.state(crashing(5), restarts=5, index=20)  # its tenth-last event is the last of the other
         row = ask_one(history, "coverage")
         assert (row["events"], row["gaps"], row["lost_restarts"], row["complete"]) == (18, 0, 0, True)
 
@@ -134,7 +134,7 @@ class TestGaps:
         for index, restarts in (10, 1), (20, 6), (30, 11), (40, 12):
             history.state(crashing(restarts), restarts=restarts, index=index)
         row = ask_one(history, "coverage")
-        # Seen are 1, 4 to 6, 9 to 11, 12.
+        # Attempts in view: 1, 4 to 6, 9 to 11, 12.
         assert (row["gaps"], row["restarts"], row["lost_restarts"], row["complete"]) == (2, 12, 4, False)
 
     def test_a_late_input_closes_a_gap(self, ask_one, history):
@@ -147,19 +147,19 @@ class TestGaps:
         history.state(crashing(4), restarts=4, index=25)
         assert ask_one(history, "coverage")["complete"]
 
-    def test_windows_go_by_modify_index_not_by_arrival(self, ask_one, history):
+    def test_windows_are_ordered_by_modify_index_not_by_arrival(self, ask_one, history):
         history.state(crashing(5), restarts=5, index=20, snapshot_id=1)
         history.state(crashing(2), restarts=2, index=10, snapshot_id=2)
         assert ask_one(history, "coverage")["complete"]
 
-    def test_a_window_that_is_not_full_joins_whatever_came_before(self, ask_one, history):
+    def test_a_window_that_is_not_full_joins_the_previous_one(self, ask_one, history):
         history.state(crashing(1), restarts=1, index=10, window=2)
         history.state(crashing(2), restarts=2, index=20)
         row = ask_one(history, "coverage")
         assert (row["gaps"], row["complete"]) == (0, True)
 
-    def test_an_attempt_tells_more_than_a_clock_that_stepped_back(self, ask_one, history):
-        # The clock went back between two windows with nothing in common: by time alone they would join.
+    def test_attempts_take_precedence_over_a_clock_that_stepped_back(self, ask_one, history):
+        # The clock went back between two disjoint windows: by time alone they would join.
         shown = crashing(2) + [event(e["event_type"], number - 100) for number, e in enumerate(events(", ".join(["Terminated, Restarting, Started"] * 6)))]
         history.state(shown[:9], restarts=2, index=10)
         history.state(shown, restarts=8, index=20)
@@ -174,7 +174,7 @@ class TestGaps:
 
 
 class TestWithoutAttempts:
-    """Before Nomad 0.6 there was no counter, and scripts drop it."""
+    """Nomad before 0.6 has no counter, and some scripts drop it."""
 
     def test_windows_join_by_time(self, ask_one, history):
         history.state(crashing(2), restarts=None, index=10)
@@ -238,7 +238,7 @@ class TestLostRestarts:
         assert ask_one(history, "coverage")["lost_restarts"] is None
 
     def test_null_when_more_are_seen_than_counted(self, ask_one, history):
-        # The client lost its state out of view, and its counter passed the old one before the next look.
+        # The client lost its state out of view, and its counter passed the old value before the next snapshot.
         history.state(crashing(2), restarts=2, index=10)
         history.state(events(f"Received, {CRASHES}, {CRASHES}", start=100), restarts=2, index=20)
         row = ask_one(history, "coverage")
@@ -293,17 +293,17 @@ class TestTailLost:
 
 
 class TestNeverComplete:
-    def test_a_client_that_begins_the_task_anew_with_equal_counters(self, ask_one, history):
+    def test_a_client_that_starts_the_task_over_with_equal_counters(self, ask_one, history):
         history.state(events("Received, Task Setup, Started"), index=10)
         history.state(events("Received, Task Setup, Started", start=100), index=20)
         row = ask_one(history, "coverage")
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 1, None, False)
 
-    def test_a_client_that_begins_the_task_anew_with_a_larger_counter(self, ask_one, history):
+    def test_a_client_that_starts_the_task_over_with_a_larger_counter(self, ask_one, history):
         history.state(crashing(4), restarts=4, index=10)
         history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
         row = ask_one(history, "coverage")
-        # Its window begins with attempt 4, so by attempts alone it would join the one before.
+        # Its window starts with attempt 4, so by attempts alone it would join the previous one.
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
 
     def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
@@ -324,7 +324,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_a_stored_event_that_is_not_in_the_window_around_it(self, ask_one, history):
-        # The client lost its state: what a window of before shows is not in this one.
+        # The client lost its state: the events of an earlier window are not in this one.
         history.state([event("Received", 1), event("Task Setup", 5)], index=10)
         history.state([event("Task Setup", 4), event("Started", 6)], index=20)
         row = ask_one(history, "coverage")
@@ -339,13 +339,13 @@ class TestNeverComplete:
         history.state([event("Received", 1), event("Started", None)])
         assert not ask_one(history, "coverage")["complete"]
 
-    def test_times_that_went_through_a_float(self, ask_one, history):
+    def test_rounded_times(self, ask_one, history):
         history.state(crashing(2), restarts=2, times_rounded=True)
         row = ask_one(history, "coverage")
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_exact_and_rounded_times_side_by_side(self, ask_one, history):
-        # Each event is stored twice, 57 ns apart; neither restarts nor gaps are counted twice.
+        # Each event is stored twice, 57 ns apart; restarts and gaps are counted once.
         shown = [e | {"event_at_ns": e["event_at_ns"] + 57} for e in crashing(7)]
         history.state(shown[:9], restarts=2, index=10)
         history.state(shown[:18], restarts=5, index=20, times_rounded=True)

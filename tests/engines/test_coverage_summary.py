@@ -1,4 +1,4 @@
-"""`coverage_summary`: how much of the history is whole, and how often one would have had to look."""
+"""`coverage_summary`: how much of the history is complete, and the snapshot interval that would have kept it."""
 
 import pytest
 
@@ -25,8 +25,8 @@ def test_a_whole_history(ask_one):
     assert row["keep_interval_seconds"] is None
 
 
-def test_a_full_window_tells_how_often_one_would_have_had_to_look(ask_one):
-    # Of eighteen events two seconds apart the last ten are seen: they span eighteen seconds.
+def test_a_full_window_gives_the_required_interval(ask_one):
+    # The last ten of eighteen events, two seconds apart, are seen: they span eighteen seconds.
     history = History()
     history.allocation()
     shown = looping(0, 2)
@@ -42,7 +42,7 @@ def test_the_fastest_window_of_those_that_lost_something_counts(ask_one):
     for alloc, step in (("a", 4), ("b", 3)):
         history.allocation(alloc)
         history.state(looping(0, step), alloc=alloc, restarts=5, index=20)
-    # This one came faster, and nothing of it was lost.
+    # This one is faster, but lost nothing.
     history.allocation("c")
     history.watch(looping(0, 1), alloc="c")
     row = ask_one(history, "coverage_summary")
@@ -50,7 +50,7 @@ def test_the_fastest_window_of_those_that_lost_something_counts(ask_one):
     assert row["keep_interval_seconds"] == pytest.approx(27, rel=1e-12)
 
 
-def test_what_is_not_known_is_not_counted_as_lost(ask_one):
+def test_unknown_losses_are_not_counted_as_lost(ask_one):
     history = History()
     history.allocation()
     history.state(events("Received, Started"), restarts=None)
@@ -58,7 +58,7 @@ def test_what_is_not_known_is_not_counted_as_lost(ask_one):
     assert (row["restarts"], row["lost_restarts"], row["uncounted_tasks"]) == (None, None, 1)
 
 
-def test_tasks_without_events_are_told_apart(ask_one):
+def test_tasks_without_events_are_counted_separately(ask_one):
     history = History()
     history.allocation(client_status="pending")
     history.state([], state="pending")

@@ -9,7 +9,7 @@ NOW = 5 * HOUR
 
 @pytest.fixture
 def history():
-    """A region whose newest observation is at five hours, with an allocation created at 0."""
+    """A region with its newest observation at five hours, and an allocation created at 0."""
     history = History()
     history.allocation()
     history.listing(NOW)
@@ -18,7 +18,7 @@ def history():
 
 
 def state(history, ago, restarts, shown=(), **columns):
-    """A version written so many seconds before the newest observation, with its counter."""
+    """A version written this many seconds before the newest observation, with its counter."""
     history.state(shown, index=10 + int(NOW - ago), modified_at_ns=ns(NOW - ago), restarts=restarts, **columns)
 
 
@@ -131,7 +131,7 @@ class TestBaseline:
         state(history, 10, 11)
         assert restarts_last_hour(ask, history) == 3
 
-    def test_nought_for_one_created_since(self, ask):
+    def test_zero_for_one_created_since(self, ask):
         history = History()
         history.allocation(created_at_ns=ns(NOW - HOUR))
         history.listing(NOW)
@@ -139,7 +139,7 @@ class TestBaseline:
         assert restarts_last_hour(ask, history) == 6
 
     def test_else_the_first_counter_less_the_restarts_of_this_hour_that_it_includes(self, ask, history):
-        # Seen first at 12, two of which are of this hour; then up to 15.
+        # First seen with 12, two of them in this hour; then 15.
         state(history, 1000, 12, restarting(HOUR + 500, 2000, 1500))
         state(history, 10, 15, restarting(30, 20, 10))
         assert restarts_last_hour(ask, history) == 5

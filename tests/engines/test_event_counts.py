@@ -1,4 +1,4 @@
-"""`event_counts`: what is counted, and what is known of it."""
+"""`event_counts`: what is counted, and when it is null."""
 
 from history import History, event, events, ns
 
@@ -12,7 +12,7 @@ def test_none_for_a_task_without_events(ask):
 
 def test_counts_events_by_kind_and_attempts_that_have_one(ask_one):
     history = History()
-    # Of attempts 1 to 3 the second was evicted.
+    # The second of attempts 1 to 3 was evicted.
     history.state(events("Received, Task Setup, Started, Terminated, Restarting"), restarts=1)
     history.state(events("Received, Started", start=100.5), restarts=2, index=20)
     assert ask_one(history, "event_counts") == {

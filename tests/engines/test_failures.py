@@ -1,4 +1,4 @@
-"""`failures` and the helpers beneath, `timeline` and `endings`: every sequence that Nomad is known to write."""
+"""`failures` and its helpers `timeline` and `endings`: every event sequence that Nomad is known to write."""
 
 import pytest
 
@@ -9,7 +9,7 @@ PATH = "Received, Task Setup, Started"
 
 @pytest.fixture
 def classes(ask):
-    """The classes of a task's failures, in order; `+` marks one that was given up on."""
+    """The classes of a task's failures, in order; `+` marks one after which Nomad gave up."""
     def classes(text, **allocation):
         shown = events(text) if isinstance(text, str) else text
         return [row["class"] + "+" * row["gave_up"] for row in ask(watched(shown, **allocation), "failures")]
@@ -103,7 +103,7 @@ class TestGaveUp:
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 2, Not Restarting!", ["exit", "exit+"]),
         ("Received, Task Setup, Driver Failure, Not Restarting!", ["driver+"]),
         ("Received, Task Setup, Task hook failed, Driver Failure, Not Restarting!", ["hook", "driver+"]),
-        # Nothing explains it: a clean exit where no restart is allowed, or an end that was evicted.
+        # Unexplained: a clean exit where no restart is allowed, or an evicted end.
         (f"{PATH}, Terminated 0, Not Restarting!", ["unknown+"]),
         (f"{PATH}, Not Restarting!, Not Restarting!", ["unknown+"]),
         # The failure of another run explains nothing.
@@ -164,7 +164,7 @@ class TestKills:
         assert classes(f"{PATH}, Reconnected, Alloc Unhealthy, Terminated 1", desired_status="stop") == ["exit"]
 
     @pytest.mark.parametrize("decision, failure", [("Restarting", "exit"), ("Not Restarting", "exit+")])
-    def test_what_is_thought_of_restarting_after_it_reconnected_was_not_stopped(self, classes, decision, failure):
+    def test_a_task_considered_for_restart_after_a_reconnect_was_not_stopped(self, classes, decision, failure):
         assert classes(f"{PATH}, Reconnected, Terminated 1, {decision}", desired_status="stop") == [failure]
 
     def test_a_stop_of_a_reconnected_allocation_while_it_starts(self, classes):
@@ -218,7 +218,7 @@ class TestTimeline:
         assert [row["attempt"] for row in rows] == [None] * 6
         assert [row["run"] for row in rows] == [1, 1, 1, 1, 1, 2]
 
-    def test_a_rounded_event_stands_back_behind_the_exact_one(self, ask):
+    def test_an_exact_event_takes_precedence_over_a_rounded_one(self, ask):
         told = History()
         told.allocation()
         shown = [e | {"event_at_ns": e["event_at_ns"] + 57} for e in events(f"{PATH}, Terminated 1")]
@@ -233,7 +233,7 @@ class TestPeriod:
         told = watched(events(f"{PATH}, Terminated 1, Restarting, Started, Terminated 2, Restarting, Started, Terminated 3"))
         assert [row["exit_code"] for row in ask(told, "failures", period(6, 9))] == [2]
 
-    def test_what_was_cut_off_still_explains(self, ask):
+    def test_events_outside_the_period_still_explain(self, ask):
         told = watched(events(f"{PATH}, Killing, Terminated 1"))
         assert ask(told, "failures", period(4, 9)) == []
 
@@ -281,12 +281,12 @@ class TestSummary:
 
 
 class TestWhatWasLostBefore:
-    """Nomad keeps ten events: what stood before the first of them may be why a task ended."""
+    """Nomad keeps ten events: an event before the first of them may be why a task ended."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started"
 
     @pytest.fixture
     def classes_of_ten(self, ask):
-        """The classes of the failures of a task of which only the last ten events were ever seen."""
+        """The classes of the failures of a task of which only the last ten events were seen."""
         def classes(text):
             history = History()
             history.allocation()
@@ -295,22 +295,22 @@ class TestWhatWasLostBefore:
             return [row["class"] for row in ask(history, "failures")]
         return classes
 
-    def test_a_restart_that_was_asked_for_is_no_failure_though_its_signal_is_lost(self, classes_of_ten):
+    def test_a_requested_restart_is_not_a_failure_though_its_signal_is_lost(self, classes_of_ten):
         text = f"{PATH}, Restart Signaled: User requested, Terminated 143, Restarting{self.ON}, Signaling"
         assert classes_of_ten(text) == ["exit", "exit"]
 
-    def test_a_restart_within_the_policy_is_one_that_a_health_check_may_have_asked_for(self, classes_of_ten):
+    def test_a_restart_within_the_policy_may_come_from_a_health_check(self, classes_of_ten):
         text = f"{PATH}, Terminated 143, Restarting: Restart within policy{self.ON}, Signaling"
         assert classes_of_ten(text) == ["unknown", "exit", "exit"]
 
-    def test_it_keeps_its_exit_code_and_is_no_suspected_oom(self, ask):
+    def test_it_keeps_its_exit_code_and_is_not_a_suspected_oom(self, ask):
         history = History()
         history.allocation()
         history.state(events(f"{PATH}, Restart Signaled: healthcheck: x, Alloc Unhealthy, Terminated 137/9, Restarting: x{self.ON}"), restarts=3)
         row = ask(history, "failures")[0]
         assert (row["class"], row["exit_code"], row["signal"], row["suspected_oom"]) == ("unknown", 137, 9, False)
 
-    def test_memory_that_ran_out_is_known(self, classes_of_ten):
+    def test_an_oom_kill_is_known(self, classes_of_ten):
         text = f"{PATH}, Terminated 137 oom, Restarting: Restart within policy{self.ON}, Signaling"
         assert classes_of_ten(text) == ["oom", "exit", "exit"]
 
@@ -319,10 +319,10 @@ class TestWhatWasLostBefore:
     def test_old_spellings(self, classes_of_ten, message, kind):
         assert classes_of_ten(f"{PATH}, Killing!: {message}, Terminated 0, Killed") == [kind]
 
-    def test_a_hook_after_a_start_that_is_lost_is_no_failure(self, classes_of_ten):
+    def test_a_hook_after_a_lost_start_is_not_a_failure(self, classes_of_ten):
         text = f"{PATH}, Signaling, Task hook failed" + ", Signaling" * 9
         assert classes_of_ten(text) == []
 
-    def test_a_hook_that_had_the_task_restarted_is_one(self, classes_of_ten):
+    def test_a_hook_that_restarted_the_task_is_a_failure(self, classes_of_ten):
         text = f"{PATH}, Terminated 1, Restarting, Task hook failed, Restarting, Started" + ", Signaling" * 7
         assert classes_of_ten(text) == ["hook"]

@@ -1,4 +1,4 @@
-"""What every query file promises of itself."""
+"""Rules that every query file follows."""
 
 import re
 
@@ -15,7 +15,7 @@ names = pytest.mark.parametrize("name", list(engines.VIEWS))
 
 
 @names
-def test_head_tells_name_question_and_row(name):
+def test_header_has_name_question_and_row(name):
     view = engines.VIEWS[name]
     assert re.fullmatch(rf" {name}: [A-Z].*\?", view.head[0]), view.head[0]
     assert view.head[1] == "" and view.head[2].startswith(" One row is ")
@@ -24,7 +24,7 @@ def test_head_tells_name_question_and_row(name):
 
 
 @names
-def test_head_tells_the_columns_and_types_of_every_engine(name, engine):
+def test_header_has_the_columns_and_types_of_every_engine(name, engine):
     empty = engines.run(engine, tables.stored({}), [name])[name]
     assert_columns(name, empty)
 
@@ -38,7 +38,7 @@ def assert_columns(name, answer):
 
 
 def unknown_values():
-    """A row in each table of which every value that may be null is null."""
+    """One row per table, with null in every nullable column."""
     history = History()
     history.add("allocation_history", {"region": "", "namespace": "default", "alloc_id": "a", "shape": "stub"})
     history.add("task_state_history", {"region": "", "namespace": "default", "alloc_id": "a", "task": "app", "placeholder": False})
@@ -49,7 +49,7 @@ def unknown_values():
     return history
 
 
-def test_types_stay_when_every_value_that_may_be_null_is_null(engine):
+def test_types_are_the_same_when_all_values_are_null(engine):
     history = unknown_values()
     for name, answer in engines.run(engine, history.tables(), engines.VIEWS).items():
         assert_columns(name, answer)
@@ -80,14 +80,14 @@ def test_no_join_condition_holds_a_constant(name):
 
 @names
 def test_all_columns_of_a_table_are_taken_over_one_join_at_most(name):
-    # Over two, ClickHouse calls those `a.x` that another table has, too.
+    # With two joins, ClickHouse names a column `a.x` if another table has an x, too.
     for select in engines.VIEWS[name].body.split("SELECT"):
         assert not re.search(r"\b\w+\.\*", select) or len(re.findall(r"\bJOIN\b", select)) < 2, select
 
 
 @names
 def test_a_divisor_is_a_column(name):
-    # polars multiplies by the reciprocal of a constant, which is not exact; a constant divided by one is.
+    # polars multiplies by the reciprocal of a constant divisor, which is not exact.
     divided = re.findall(r"(\S+)\s*/\s*(?:CAST\()?\d", engines.VIEWS[name].body)
     assert set(divided) <= {"DOUBLE)"} and engines.VIEWS[name].body.count("CAST(1 AS DOUBLE) / ") == len(divided)
 
@@ -98,7 +98,7 @@ def test_no_view_has_a_column_of_the_period(name):
 
 
 @names
-def test_a_moment_has_its_twin(name):
+def test_a_timestamp_has_its_ns_column(name):
     columns = engines.VIEWS[name].columns
     moments = [column for column, kind in columns.items() if kind == "timestamp"]
     assert all(columns.get(column + "_ns") == "int64" for column in moments)

@@ -37,7 +37,7 @@ def test_one(ask_one):
     assert (row["allocations"], row["attempts"]) == (1, 1)
 
 
-def test_a_placeholder_hides_when_its_task_ended(ask_one):
+def test_a_placeholder_hides_the_end_of_its_task(ask_one):
     history = History()
     run(history, finished=72.5)
     history.state(task="log", placeholder=True, state=None, failed=None, restarts=None, finished_at_ns=ns(60), job_id="etl")
@@ -45,7 +45,7 @@ def test_a_placeholder_hides_when_its_task_ended(ask_one):
     assert (row["outcome"], row["finished_at"], row["duration_seconds"]) == ("complete", None, None)
 
 
-def test_attempts_are_not_known_where_a_counter_fell(ask_one):
+def test_attempts_are_unknown_where_a_counter_fell(ask_one):
     history = History()
     run(history, text="Received, Started, Terminated 1, Restarting, Started, Terminated 0", restarts=1)
     history.state(events("Received, Started", start=100), index=20, restarts=0, job_id="etl")
@@ -92,7 +92,7 @@ class TestOutcome:
         # drained, stopped
         ({"text": STOPPED, "desired_status": "stop"}, "stopped"),
         ({"text": "Received, Killing", "desired_status": "stop"}, "stopped"),
-        # told to stop after it had ended well
+        # told to stop after it had completed
         ({"desired_status": "stop"}, "complete"),
         ({"text": STOPPED, "desired_status": "run"}, "complete"),
         # lost, but its tasks had ended
@@ -217,7 +217,7 @@ class TestSummary:
 
 @pytest.mark.parametrize("parent", ["etl", "t\u00e4sk \u65e5\u672c", "a/b"])
 @pytest.mark.parametrize("child", ["/dispatch-1795458709-87aa4ea8", "/periodic-1795458700"])
-def test_the_parent_is_what_stands_before_in_any_script(ask_one, parent, child):
+def test_the_parent_is_the_prefix_in_any_script(ask_one, parent, child):
     history = History()
     run(history, job=parent + child)
     assert ask_one(history, "job_runs")["parent_job_id"] == parent

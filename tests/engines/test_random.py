@@ -1,4 +1,4 @@
-"""Random small histories: every engine gives the same tables, and what they say is true of what happened."""
+"""Random small histories: every engine gives the same tables, and they agree with the history."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from random_history import Cluster
 
 
 def rows(answer):
-    """The rows of a table as comparable text, in an order of their own."""
+    """The rows of a table as sorted text."""
     return sorted(answer.to_pylist(), key=repr)
 
 
@@ -43,14 +43,14 @@ def test_coverage_is_true(seed):
 
 
 @pytest.mark.parametrize("seed", range(2000, 2040))
-def test_a_client_that_loses_its_state_never_makes_a_history_complete_that_is_not(seed):
+def test_a_client_that_loses_its_state_never_makes_an_incomplete_history_complete(seed):
     cluster = Cluster(seed, with_odds=True)
     history, reach = cluster.shown()
     for row in engines.run("duckdb", history.tables(), ["coverage"])["coverage"].to_pylist():
         key = (row["region"], row["alloc_id"], row["task"])
         task = cluster.allocations[key[:2]][2][key[2]]
         stored = [e for e in history.rows["task_events"] if (e["region"], e["alloc_id"], e["task"]) == key]
-        # What was lost with the state before the first look cannot be known.
+        # Losses before the first snapshot cannot be detected.
         if row["complete"] and not task.lost_state:
             assert len(stored) == reach[key]
 

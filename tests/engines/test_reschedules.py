@@ -63,7 +63,7 @@ class TestPrevious:
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),
     ({"client_status": "lost"}, {}, "lost"),
-    # it was lost, replaced, and heard of again
+    # it was lost, replaced, and reported again
     ({"client_status": "failed"}, {}, None),
     ({"client_status": "failed"}, {"job_version": 1}, None),
     # seen before it was replaced
@@ -100,7 +100,7 @@ class TestLostLater:
     def test_one_that_did_not_fail_was_replaced_while_its_node_was_disconnected(self, ask_one):
         assert self.reason(ask_one, failed=False) == "lost"
 
-    def test_without_tasks_that_is_not_known(self, ask_one):
+    def test_without_tasks_the_reason_is_unknown(self, ask_one):
         assert self.reason(ask_one) is None
 
     @pytest.mark.parametrize("old, new, reason", [
@@ -110,23 +110,23 @@ class TestLostLater:
         ({"next_allocation": "b"}, {}, None),
         ({"job_version": 2}, {"job_version": 2}, None),
     ])
-    def test_heard_of_later_it_was_lost_if_nothing_else_is_left(self, ask_one, old, new, reason):
+    def test_if_it_reported_later_it_was_lost_if_no_other_reason_is_left(self, ask_one, old, new, reason):
         history = History()
         history.allocation("a", node_id="n1", modified_at_ns=ns(200), **self.LOST, **old)
         history.allocation("b", node_id="n2", created_at_ns=ns(100), previous_allocation="a", **new)
         assert ask_one(history, "reschedules")["reason"] == reason
 
-    def test_what_replaces_it_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
+    def test_a_replacement_without_a_tracker_was_placed_when_it_was_lost(self, ask_one):
         assert self.reason(ask_one, new={"previous_allocation": "a"}, failed=True) == "lost"
 
     @pytest.mark.parametrize("old", [{"desired_migrate": True}, {"job_version": 0}, {"desired_description": None, "desired_migrate": True}])
-    def test_one_that_may_have_been_replaced_before_tells_nothing(self, ask_one, old):
+    def test_one_that_may_have_been_replaced_before_gives_no_reason(self, ask_one, old):
         new = {"previous_allocation": "a", "job_version": 1}
         assert ask_one(pair(self.LOST | {"job_version": 1} | old, new), "reschedules")["reason"] is None
 
 
 class TestDisconnected:
-    """It was replaced while its node was disconnected, which the tracker tells, and came back."""
+    """It was replaced while its node was disconnected, as the tracker shows, and came back."""
 
     def reason(self, ask_one, **old):
         history = History()
@@ -138,7 +138,7 @@ class TestDisconnected:
     def test_it_runs_on(self, ask_one):
         assert self.reason(ask_one) == "lost"
 
-    def test_it_is_not_needed_any_more(self, ask_one):
+    def test_it_is_no_longer_needed(self, ask_one):
         why = "alloc not needed due to disconnected client reconnect"
         assert self.reason(ask_one, desired_status="stop", desired_description=why) == "lost"
 
@@ -147,7 +147,7 @@ class TestDisconnected:
         history = pair({"client_status": "failed"}, {"previous_allocation": "a", "rescheduled_from_alloc_id": "a"}, old_ended=ended)
         assert ask_one(history, "reschedules")["reason"] == reason
 
-    def test_one_seen_before_it_was_replaced_tells_nothing(self, ask_one):
+    def test_one_last_seen_before_its_replacement_gives_no_reason(self, ask_one):
         assert self.reason(ask_one, next_allocation=None) is None
 
 

@@ -29,7 +29,7 @@ class TestCauses:
         (f"{PATH}, Restart Signaled: User requested restart, Terminated 137 oom, Restarting", {"user": 1}),
         (f"{PATH}, Restart Signaled, Terminated 0, Restarting", {"change": 1}),
         (f"{PATH}, Restart Signaled: healthcheck: check x unhealthy, Terminated 130/2, Restarting", {"health": 1}),
-        # a restart during the delay: there is nothing to terminate
+        # a restart during the delay: no process to terminate
         (f"{PATH}, Terminated 1, Restarting, Restart Signaled: User requested all tasks to restart, Restarting", {"failure": 1, "user": 1}),
         # the newest deciding event of its own run
         (f"{PATH}, Restart Signaled, Driver Failure, Restarting", {"start_failure": 1}),
@@ -37,7 +37,7 @@ class TestCauses:
         (f"{PATH}, Signaling, Terminated 0/1, Restarting", {"failure": 1}),
         (f"{PATH}, Alloc Unhealthy, Terminated 0, Restarting", {"clean_exit": 1}),
         ("Restarting, Started", {"unknown": 1}),
-        # a plugin supervisor writes a second one: it stands before the Terminated
+        # a plugin supervisor writes a second one, before the Terminated
         (f"{PATH}, Restarting, Terminated 1, Restarting", {"unknown": 1, "failure": 1}),
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 0, Restarting, Driver Failure, Restarting",
          {"failure": 1, "clean_exit": 1, "start_failure": 1}),
@@ -71,7 +71,7 @@ class TestCounts:
         assert (row["restarts"], row["restarts_seen"], row["lost_restarts"], causes(row)) == (7, 1, 6, {"failure": 1})
         assert (row["last_restart_at"], row["last_restart_at_ns"]) == (time(2), ns(2))
 
-    def test_tasks_are_summed_and_allocations_told_apart(self, ask_one):
+    def test_tasks_are_summed_over_allocations(self, ask_one):
         history = History()
         for alloc, restarts in ("a", 2), ("b", 3):
             history.allocation(alloc)
@@ -113,7 +113,7 @@ class TestCounts:
         row = ask_one(history, "restarts")
         assert (row["restarts"], row["lost_restarts"], row["uncounted_tasks"], row["tasks"]) == (3, 2, 1, 2)
 
-    def test_without_any_counter_the_number_is_not_known(self, ask_one):
+    def test_without_any_counter_the_number_is_unknown(self, ask_one):
         history = History()
         history.allocation()
         history.state(events(f"{PATH}, Terminated 1, Restarting"), restarts=None)
@@ -157,7 +157,7 @@ class TestPeriod:
         assert ask(self.lost(), "restarts", period(3501, 9999)) == []
         assert ask(self.lost(), "restarts", period(-100, 0)) == []
 
-    def test_a_restart_whose_date_is_not_known_counts_before_all(self, ask_one):
+    def test_a_restart_without_a_date_counts_before_any_period(self, ask_one):
         history = History()
         history.allocation()
         history.state(events("Started", start=5), restarts=2, modified_at_ns=None)
@@ -194,7 +194,7 @@ class TestTaskDays:
 
 
 class TestDatesOfLostRestarts:
-    """They happened before the version that counts them, its last restart, and the first event of a later attempt."""
+    """Lost restarts happened before the version that counts them, its last restart, and the first event of a later attempt."""
     DAY = 86400
 
     def lost(self, ask, history):
@@ -202,14 +202,14 @@ class TestDatesOfLostRestarts:
         assert [row["restarted_at"] for row in rows] == [time((row["restarted_at_ns"] - ns(0)) / 10**9) for row in rows]
         return [((row["restarted_at_ns"] - ns(0)) / 10**9, row["number"]) for row in rows]
 
-    def test_a_version_written_long_after_counts_for_nothing(self, ask):
+    def test_a_version_written_long_after_is_ignored(self, ask):
         history = History()
         history.allocation(created_at_ns=ns(-90 * self.DAY))
         old = events("Started, Terminated 1, Restarting, Started", start=-89 * self.DAY)
         history.state(old, restarts=20, last_restart_at_ns=ns(-89 * self.DAY + 2), modified_at_ns=ns(0))
         assert self.lost(ask, history) == [(-89 * self.DAY, 19)]
 
-    def test_the_last_restart_tells_without_a_window(self, ask):
+    def test_the_last_restart_counts_without_a_window(self, ask):
         history = History()
         history.allocation(created_at_ns=ns(-self.DAY))
         history.state(restarts=20, last_restart_at_ns=ns(-3600), modified_at_ns=ns(0))
@@ -248,7 +248,7 @@ class TestLog:
 
 
 class TestCausesThatAreLost:
-    """Ten events are kept: what brought a Terminated about is not known when it is the first of them."""
+    """Nomad keeps ten events: the cause of a Terminated is unknown if it is the first of them."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started, Signaling"
 
     @pytest.mark.parametrize("lost, end, unknown", [
@@ -257,7 +257,7 @@ class TestCausesThatAreLost:
         ("Signaling", "Terminated 0, Restarting: Restart within policy", 1),
         ("Signaling", "Terminated 137 oom, Restarting: Restart within policy", 0),
     ])
-    def test_they_are_unknown_unless_memory_ran_out(self, ask_one, lost, end, unknown):
+    def test_they_are_unknown_unless_oom_killed(self, ask_one, lost, end, unknown):
         history = History()
         history.allocation()
         history.state(events(f"{PATH}, {lost}, {end}{self.ON}"), restarts=3)

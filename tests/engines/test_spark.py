@@ -1,4 +1,4 @@
-"""The same text on Spark, which needs a Java; scripts/test installs both."""
+"""The same SQL on Spark, which needs Java; scripts/setup installs both."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def spark():
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "1",
-        # These tables are small: to compile and to replan would take longer than to answer.
+        # These tables are small: code generation and adaptive replanning would take longer than the queries.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
@@ -40,7 +40,7 @@ def spark():
 
 
 def edges():
-    """Histories small enough to check by hand, together in one: each is one allocation of a job of its own."""
+    """Small hand-checked histories combined: each is one allocation of its own job."""
     told = {
         "whole": "Received, Task Setup, Started, Terminated 0",
         "fails": "Received, Task Setup, Started, Terminated 1, Not Restarting!",

@@ -1,4 +1,4 @@
-"""`start_latency`: Kaplan-Meier quantiles, by hand and against lifelines."""
+"""`start_latency`: Kaplan-Meier quantiles, against hand-computed values and lifelines."""
 
 import random
 
@@ -11,7 +11,7 @@ QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p95_seconds": 0.95, "p99_s
 
 
 def history(tasks):
-    """A history of tasks, each an outcome and a number of seconds from creation, which is setup here, to it."""
+    """A history of tasks, each with an outcome and its seconds after creation, which is also the setup."""
     history = History()
     for number, (outcome, seconds) in enumerate(tasks):
         alloc = f"a{number:04}"
@@ -60,7 +60,7 @@ def test_none_has_started(measure):
 
 
 def test_waiting_tasks_count_until_they_were_last_seen(measure):
-    # At 10 one of two is left; at 30 the last one starts.
+    # At 10 half remain at risk; at 30 the last one starts.
     row = measure([("started", 10), ("waiting", 20), ("started", 30), ("waiting", 5)])
     assert quantiles(row) == [30, 30, 30, 30]
     assert quantiles(measure([("started", 10), ("waiting", 20), ("waiting", 30)])) == [None] * 4
@@ -78,7 +78,7 @@ def test_starts_come_before_censorings_at_the_same_time(measure):
 def test_a_wait_is_never_below_zero_but_a_start_may_be(measure):
     row = measure([("waiting", -5), ("started", -1)])
     assert quantiles(row) == [None] * 4 or row["min_seconds"] == -1
-    # Censored at 0, after the start at -1: half have started by then.
+    # One is censored at 0, after the start at -1: half have started by then.
     assert row["p50_seconds"] == -1
 
 
@@ -87,7 +87,7 @@ def test_unknown_ones_are_counted_and_not_guessed(measure):
     assert (row["tasks"], row["unknown"], quantiles(row)) == (2, 1, [10, 10, 10, 10])
 
 
-def test_tasks_without_a_setup_have_no_part_in_its_measure(ask):
+def test_tasks_without_a_setup_are_excluded_from_its_measure(ask):
     told = history([("started", 10)])
     told.allocation("b", client_status="pending", modified_at_ns=ns(100))
     told.state([event("Received", 0)], alloc="b", state="pending")
@@ -111,7 +111,7 @@ def test_the_period_cuts_by_creation(ask):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_as_lifelines_has_it(measure, seed):
+def test_against_lifelines(measure, seed):
     rng = random.Random(seed)
     number = rng.choice([1, 2, 5, 20, 80])
     outcomes = rng.choice([["started"], ["started", "waiting"], ["started", "started", "waiting", "stopped", "failed", "unknown"]])

@@ -1,4 +1,4 @@
-"""`start_phases`: which part of a first start takes how long."""
+"""`start_phases`: the duration of each part of a first start."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from history import History, event, ns, period
 
 
 def history(starts):
-    """Tasks with the seconds at which they were received, set up and started; null for what did not happen."""
+    """Tasks with the times in seconds when they were received, set up and started; null if they were not."""
     history = History()
     for number, (received, setup, started) in enumerate(starts):
         alloc = f"a{number:03}"

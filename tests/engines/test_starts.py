@@ -1,4 +1,4 @@
-"""`starts`: the first start of each task, or why it is not known."""
+"""`starts`: the first start of each task, or why it is unknown."""
 
 import pytest
 
@@ -53,7 +53,7 @@ class TestDownloads:
         ([("Driver", 2, "Downloading image"), ("Driver", 4, "Docker image pull progress: 1/2"), ("Driver", 6, "Docker image pull progress: 2/2"), ("Started", 9)], None, 7),
         ([("Downloading Artifacts", 2), ("Failed Artifact Download", 3), ("Restarting", 4), ("Downloading Artifacts", 10), ("Started", 15)], 6, None),
         ([("Driver", 2, "something else"), ("Started", 5)], None, None),
-        # still under way
+        # still in progress
         ([("Downloading Artifacts", 2)], None, None),
         ([("Driver", 2, "Downloading image"), ("Driver", 4, "Docker image pull progress: 1/2")], None, None),
         # after the first start
@@ -91,7 +91,7 @@ class TestBasis:
         assert self.seen(ask_one, events("Restarting, Started, Terminated 1, Restarting, Started, Signaling, Signaling, Signaling, Signaling, Signaling"), restarts=4) == ("unknown", None)
 
     def gap(self, ask_one, attempt):
-        """Received is in view, then a gap, then a start of that attempt."""
+        """Received is in view, then a gap, then a start of the same attempt."""
         history = History()
         history.allocation()
         history.state(events("Received"), index=10)
@@ -132,7 +132,7 @@ class TestNoStart:
         assert (row["outcome"], row["basis"], row["started_at"], row["ended_at"], row["last_seen_at"]) == ("waiting", None, None, None, time(50))
         assert phases(row) == {"created_to_received": 0, "received_to_setup": 1}
 
-    def test_waiting_before_anything_is_known_but_its_name(self, ask_one):
+    def test_waiting_when_only_its_name_is_known(self, ask_one):
         assert self.row(ask_one, "", state=None, failed=None, restarts=None)["outcome"] == "waiting"
 
     def test_waiting_in_an_unknown_allocation(self, ask_one):
@@ -162,7 +162,7 @@ class TestNoStart:
 
     @pytest.mark.parametrize("text, state", [
         ("Terminated 1, Restarting", {"restarts": 3}),   # it ran, out of view
-        ("Received", {"started_at_ns": ns(2)}),          # a state tells of a start
+        ("Received", {"started_at_ns": ns(2)}),          # a state shows a start
         ("", {"state": "running", "restarts": None}),    # no events, no times
     ])
     def test_unknown(self, ask_one, text, state):
@@ -177,11 +177,11 @@ class TestNoStart:
         row = self.row(ask_one, "Received", {"client_status": "lost"}, state="pending")
         assert (row["outcome"], row["ended_at"]) == ("unknown", None)
 
-    def test_a_received_that_is_not_the_first_event_comes_of_a_restart_of_the_agent(self, ask_one):
+    def test_a_received_that_is_not_the_first_event_is_from_an_agent_restart(self, ask_one):
         row = self.row(ask_one, "Signaling, Received, Task Setup, Started" + ", Signaling" * 6, {})
         assert (row["outcome"], row["received_at"], row["setup_at"]) == ("unknown", None, None)
 
-    def test_a_start_that_only_an_older_state_tells_of(self, ask_one):
+    def test_a_start_shown_only_by_an_older_state(self, ask_one):
         history = History()
         history.allocation()
         history.state(index=10, state="running", started_at_ns=ns(2))

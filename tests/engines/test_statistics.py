@@ -1,4 +1,4 @@
-"""What every statistic promises: it can be grouped by anything that is known of a task, and nothing is lost by it."""
+"""Rules for every statistic: it can be grouped by any column of a task, without losing rows."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ def test_a_statistic_begins_with_its_group(name):
 
 @pytest.mark.parametrize("name", list(STATISTICS))
 def test_a_statistic_joins_and_filters_by_nothing_of_its_group(name):
-    # Whatever else names a column of the group belongs to one task: a join of its parts, qualified.
+    # Any other use of a group column is qualified: a join of the parts of one task.
     rest = engines.VIEWS[name].body.replace(GROUP, "")
     for mention in re.findall(r"[\w.]*\b(?:namespace|job_id|task_group)\b", rest):
         raise AssertionError(f"{name} names {mention}")

@@ -31,7 +31,7 @@ def test_all_null(ask_one, history):
     assert (row["task"], row["state"], row["failed"], row["restarts"], row["attempts_seen"]) == ("app", None, None, None, 0)
 
 
-def test_latest_goes_by_modify_index(ask_one, history):
+def test_latest_is_by_modify_index(ask_one, history):
     history.state(index=30, state="dead", failed=True, finished_at_ns=ns(9))
     history.state(index=10, state="pending")
     history.state(index=20, state="running")
@@ -46,7 +46,7 @@ def test_of_rows_of_one_version_one_that_has_a_value_wins(ask_one, history):
     assert (row["restarts"], row["last_restart_at"], row["lifecycle_hook"], row["sidecar"]) == (4, time(3), "prestart", True)
 
 
-def test_an_index_that_was_used_again_goes_by_modified_at(ask_one, history):
+def test_a_reused_index_is_ordered_by_modified_at(ask_one, history):
     history.state(modified_at_ns=ns(5), state="dead", failed=True)
     history.state(modified_at_ns=ns(9), state="pending", failed=False)
     row = ask_one(history, "task_states")
@@ -73,13 +73,13 @@ def test_a_listing_without_states_does_not_hide_the_last_state(ask_one, history)
     assert (row["state"], row["modify_index"], row["lifecycle_hook"]) == ("running", 10, "poststart")
 
 
-def test_an_allocation_whose_tasks_are_not_known_has_a_row_without_task(ask_one, history):
+def test_an_allocation_with_unknown_tasks_has_a_row_without_task(ask_one, history):
     history.state(task=None, state=None, failed=None, restarts=None)
     row = ask_one(history, "task_states")
     assert (row["alloc_id"], row["task"], row["state"], row["attempts_seen"]) == ("a", None, None, 0)
 
 
-def test_that_row_goes_once_the_tasks_are_known(ask, history):
+def test_that_row_disappears_once_the_tasks_are_known(ask, history):
     history.state(index=10, task=None, state=None, failed=None, restarts=None)
     history.state(index=20, task="app")
     history.state(index=20, task="log")
@@ -121,11 +121,11 @@ class TestAttemptsSeen:
 
 
 class TestEnd:
-    """finished_at counts only for a dead task or a terminal allocation; lost or unknown tells nothing."""
+    """finished_at counts only for a dead task or a terminal allocation that is not lost or unknown."""
 
     @pytest.mark.parametrize("status, state, ended", [
         ("running", "dead", True),
-        ("running", "running", False),  # it ended once and was started anew
+        ("running", "running", False),  # it ended once and was started again
         ("running", "pending", False),
         ("complete", "dead", True),
         ("complete", "running", True),

@@ -1,6 +1,6 @@
-"""What the views claim of some listings, and the truth about the same: for each claim two maps from a key to a value.
+"""What the views claim from some listings, and the truth about it: for each claim, two maps from a key to a value.
 
-A value that is null, and a word that says so ("unknown"), claim nothing. The truth is cut where the listings end: each
+A null value or "unknown" claims nothing. The truth is truncated where the listings end: each
 task at its last version that one of them shows.
 """
 
@@ -43,7 +43,7 @@ class Known:
             for task, state in truth.tasks(alloc, self.seen[alloc]).items():
                 self.states[alloc, task] = state
                 events = truth.events(alloc, task, self.seen[alloc])
-                # A life of which no event was ever seen leaves no trace: docs/semantics.md says so.
+                # A life without any event in view is undetectable, see docs/semantics.md.
                 visible = {event.life for event in events if event.identity in shown.events.get((alloc, task), ())}
                 events = [event for event in events if event.life in visible or len(visible) == 0]
                 self.walks[alloc, task] = definitions.Lives(events, is_stopped)
@@ -76,7 +76,7 @@ def compared(known, views):
     """Claim name to (claimed, truth)."""
     rows = {name: [row for row in table.to_pylist() if row.get("alloc_id") is None or row["alloc_id"] in known.allocations]
             for name, table in views.items()}
-    # Where a client lost its state, and no window shows it, nobody can know: docs/semantics.md says so.
+    # A lost client state that no window shows is undetectable, see docs/semantics.md.
     shows = {(row["alloc_id"], row["task"]) for row in rows["windows"] if row["new_life"] or row["lives_mixed"]}
     hidden = {key for key, lives in known.walks.items() if len(lives.walks) > 1} - shows
     known = known.without({alloc for alloc, _ in hidden})
@@ -110,8 +110,8 @@ def of_coverage(known, rows):
 
 
 def uncounted(known, rows):
-    """Tasks of which no exact number of restarts is claimed. Where a client lost its state and no window shows that, more may
-    have been lost than anyone can know: docs/semantics.md says so."""
+    """Tasks without a claim of an exact number of restarts. If a client lost its state and no window shows it, more may
+    have been lost than is detectable, see docs/semantics.md."""
     several = {key for key, lives in known.walks.items() if len(lives.walks) > 1}
     return several | {(r["alloc_id"], r["task"]) for r in rows["coverage"] if r["lost_restarts"] is None}
 
@@ -145,7 +145,7 @@ def of_attempts(known, rows):
         for life in walk.walks:
             runs = definitions.attempts(life, known.states[alloc, task], known.status(alloc), known.ended(alloc, task))
             for attempt, run in runs.items():
-                # Of several lives, or without a counter, runs are told apart by their start.
+                # With several lives, or without a counter, runs are identified by their start.
                 if len(walk.walks) == 1:
                     truth[alloc, task, attempt] = run
                 if run["started_at_ns"]:
@@ -188,7 +188,7 @@ def of_starts(known, rows):
     claimed = {}
     for row in rows["starts"]:
         key = (row["alloc_id"], row["task"])
-        # A listing may name by its resources a task that has no state yet.
+        # A listing may have the resources of a task that has no state yet.
         if key not in truth and (row["alloc_id"], None) in truth:
             truth[key] = truth[row["alloc_id"], None]
         claimed[key] = row
@@ -238,14 +238,14 @@ def of_restart_log(known, rows):
     for row in rows["restart_log"]:
         told[row["alloc_id"], row["task"]] += row["number"]
     for key in uncounted(known, rows) & set(told):
-        # At least so many: nothing more is claimed.
+        # Only a lower bound is claimed.
         told[key] = max(told[key], numbers.get(key, 0))
     put(found, "restart_log.number", dict(told), {k: n for k, n in numbers.items() if n})
     return found
 
 
 def of_restarts(known, rows):
-    """Of a group each cause is claimed to have been seen at least so often; the counter's sum is claimed as it is."""
+    """For a group, the count of each cause is claimed as a lower bound, and the sum of the counters exactly."""
     found, truth, counts = {}, collections.Counter(), collections.Counter()
     for (alloc, task), walk in known.walks.items():
         group = (known.allocations[alloc].get("JobID"), known.allocations[alloc].get("TaskGroup"), task)
@@ -291,7 +291,7 @@ def of_job_runs(known, rows):
         ends[job] += [end for end in (known.ended(alloc, task) for task in walks) if end is not None]
     outcome = {}
     for job, own in verdicts.items():
-        # A recorded stream does not tell the version: jobs of several versions are left out.
+        # A recorded stream lacks the job version: jobs with several versions are excluded.
         told = [r for r in rows["job_runs"] if r["job_id"] == job]
         if len(told) == 1:
             if any(known.states[key]["State"] == "" for key in known.states if known.allocations[key[0]].get("JobID") == job):
@@ -345,7 +345,7 @@ def of_crash_loops(known, rows):
     for key in uncounted(known, rows) & set(number):
         number[key] = max(number[key], truth.get(key, 0))
     put(found, "crash_loops.restarts_last_hour", number, truth)
-    # A bound claims that there were no more.
+    # An upper bound claims that there were no more.
     most = {k: r["restarts_at_most"] for k, r in claimed.items()}
     put(found, "crash_loops.restarts_at_most", {k: m if m is None else min(m, truth.get(k, 0)) for k, m in most.items()}, truth)
     put(found, "crash_loops.last_class", {k: None if r["last_class"] == "unknown" else r["last_class"] for k, r in claimed.items()}, classes)
@@ -353,7 +353,7 @@ def of_crash_loops(known, rows):
 
 
 def score(found, totals):
-    """Adds up what was claimed, what of it is true, and what could have been claimed."""
+    """Counts the claims, the true ones among them, and the possible ones."""
     false = []
     for claim, (claimed, truth) in found.items():
         total = totals.setdefault(claim, [0, 0, 0])

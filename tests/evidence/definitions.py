@@ -1,5 +1,5 @@
-"""What the statistics mean, written from docs/semantics.md and the heads of `queries/`, for a task whose events are all
-known. It shares nothing with the SQL, and knows nothing of windows."""
+"""The definitions of the statistics, written from docs/semantics.md and the headers of `queries/`, for a task whose events are all
+known. It shares no code with the SQL, and does not use windows."""
 
 SETUP_CLASSES = {"Driver Failure": "driver", "Failed Artifact Download": "artifact", "Failed Validation": "validation",
                  "Setup Failure": "hook", "Failed Restoring Task": "restore"}
@@ -16,7 +16,7 @@ class Ending:
 
 
 def kill_class(event):
-    """What a Killing says of why it kills, if that is a failure."""
+    """The class of a Killing, if its reason is a failure."""
     text = event.message.lower()
     if event.fails:
         if text.startswith(("template", "consul-template")):
@@ -35,7 +35,7 @@ def signal_meaning(event):
 
 
 def own_class(event, signalled):
-    """The class of a Terminated that nobody asked for; None if it ended well."""
+    """The class of an unrequested Terminated; None if it succeeded."""
     if event.oom:
         return "oom"
     if signalled == "health":
@@ -125,7 +125,7 @@ class Walk:
             self.endings.append(Ending(event, "failed", cause))
 
     def cause(self, attempt):
-        """Why the run was restarted: by the newest event before it that ended it, or asked for the restart."""
+        """The cause of the restart: the newest event before it that ended the run or requested the restart."""
         if self.signalled:
             return self.signalled
         own = [ending for ending in self.endings if ending.event.attempt == attempt]
@@ -143,7 +143,7 @@ class Walk:
         return "clean_exit" if last.event.type == "Terminated" and last.event.exit_code == 0 and not last.event.signal else "unknown"
 
     def settle(self):
-        """A failure was given up on if the next thing of note in its run is Not Restarting."""
+        """Nomad gave up after a failure if the next relevant event of its run is Not Restarting."""
         place = {id(event): number for number, event in enumerate(self.events)}
         notes = {id(e.event) for e in self.endings if e.outcome == "failed"} | {id(e) for e in self.events if e.type == "Not Restarting"}
         for ending in self.endings:
@@ -153,7 +153,7 @@ class Walk:
 
 
 class Lives:
-    """All lives of a task, each walked by itself."""
+    """All lives of a task, each processed separately."""
 
     def __init__(self, events, is_stopped):
         self.events = sorted(events, key=lambda event: event.ns) if len({e.life for e in events}) > 1 else events
@@ -249,7 +249,7 @@ def start(events, state, client_status):
 
 
 def reason(old, new):
-    """Why an allocation was replaced, by what became of it when it was."""
+    """Why an allocation was replaced, by its state when it was."""
     text = old.get("DesiredDescription", "")
     if old.get("PreemptedByAllocation") or old.get("DesiredStatus") == "evict":
         return "preempted"

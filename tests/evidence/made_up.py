@@ -1,7 +1,7 @@
-"""A made-up recording: what agents do that the recorded ones did not, as the JSON that Nomad serves.
+"""A synthetic recording: behaviour that the recorded agents did not show, as the JSON that Nomad serves.
 
-Every event is written down with the life of the task that it belongs to; a listing shows the last ten of a life. So the
-truth is known where a client lost its state, and where two runners of one allocation write in turn.
+Every event has the number of its task's life; a listing shows the last ten events of a life. So the
+truth is known when a client lost its state, and when two runners of one allocation write alternately.
 """
 
 import json
@@ -24,7 +24,7 @@ class Recording:
         self.looks = sorted(self.rng.uniform(5, span * 1.3) for _ in range(looks))
 
     def documents(self):
-        """Listings at some moments, as (name, bytes)."""
+        """Listings at some times, as (name, bytes)."""
         for look in self.looks:
             at = round((START + look) * SECOND)
             shown = {}
@@ -36,7 +36,7 @@ class Recording:
 
 
 def clean(version):
-    """A version as Nomad serves it, without the word on lives."""
+    """A version as Nomad serves it, without the numbers of lives."""
     states = {}
     for task, state in (version["TaskStates"] or {}).items():
         events = [{k: v for k, v in event.items() if k != "Life"} for event in state["Events"] or []]
@@ -52,7 +52,7 @@ def time_text(ns):
 
 
 class Life:
-    """A task as one runner on its client sees it."""
+    """A task, as seen by one runner on its client."""
 
     def __init__(self, number, start):
         self.number, self.clock, self.events = number, start, []
@@ -187,7 +187,7 @@ class Allocation:
             self.set_up(self.begin())
         elif self.kind == "restarted agent":
             life = self.begin()
-            # Had nothing been restarted before, the second Received could not be told from the first.
+            # Without an earlier restart, the second Received would be indistinguishable from the first.
             self.crash(life, 1)
             self.restart(life)
             self.runs(life, 3, False)
@@ -252,7 +252,7 @@ class Allocation:
             self.runs(life, 3, False)
             self.add(life, "Started", 1)
             life.clock += self.rng.uniform(1, 60)
-        # The client forgot the task, and makes up an end for it.
+        # The client forgot the task, and fabricates an end.
         made_up = {"State": "", "Failed": False, "Restarts": 0, "LastRestart": None, "StartedAt": None,
                    "FinishedAt": time_text(round((START + life.clock + 1) * SECOND)), "Events": None}
         self.status = self.rng.choice(["failed", "complete"])

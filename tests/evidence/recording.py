@@ -1,7 +1,7 @@
-"""Recordings of real agents: what was listed now and then, and beside it everything that happened.
+"""Recordings of real agents: occasional listings, and the complete history.
 
-A snapshot is one listing. The truth is the event stream, or a poll so frequent that nothing was lost between two of its
-listings. Both end as versions of allocations; the events of a task are put together from the windows of its versions.
+A snapshot is one listing. The truth is the event stream, or a poll so frequent that nothing was lost between its
+listings. Both are converted to versions of allocations; the events of a task are merged from the windows of its versions.
 """
 
 import io
@@ -42,7 +42,7 @@ def snapshots(path):
 
 
 class Event:
-    """One event of a task: what Nomad says of it, in the spelling of any version."""
+    """One event of a task, parsed from the format of any Nomad version."""
 
     def __init__(self, raw):
         details = raw.get("Details") or {}
@@ -57,7 +57,7 @@ class Event:
         self.reason = raw.get("RestartReason") or details.get("restart_reason") or ""
         self.delay = raw.get("StartDelay") if self.type == "Restarting" else None
         self.message = raw.get("DisplayMessage") or raw.get("Message") or raw.get("KillReason") or ""
-        # Made-up recordings say which life of the task an event belongs to; a task of a recorded one had one.
+        # Synthetic events have the number of their task's life; recorded tasks have one life.
         self.life = raw.get("Life", 1)
         self.attempt = None
 
@@ -75,7 +75,7 @@ class Version:
 
 
 class Truth:
-    """Everything that happened to the allocations of a recording."""
+    """The complete history of a recording's allocations."""
 
     def __init__(self, allocations):
         self.versions = {}
@@ -118,7 +118,7 @@ class Truth:
 
 
 class Seen:
-    """What some listings show: of each allocation its largest raft index, and of each task its events."""
+    """What some listings show: the largest raft index of each allocation, and the events of each task."""
 
     def __init__(self, documents):
         self.index, self.events = {}, {}

@@ -1,4 +1,4 @@
-"""Whatever some listings claim, the whole history must not contradict.
+"""No claim from some listings contradicts the complete history.
 
 Random listings of a recording are exported by the program, every view is computed of them, and each claim is compared with
 the truth: the definitions in Python (definitions.py) over the event stream, or over a poll that missed nothing, cut at each
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not BINARY, reason="ALLOCLOG_BIN does not name t
 
 
 def subsets(documents, count):
-    """Random listings of all: few of them, and many, each time the same."""
+    """Random subsets of the listings, small and large; deterministic."""
     for seed in range(count):
         chance = random.Random(seed)
         size = min(len(documents), chance.choice([1, 2, 3, 5, 8, 13, len(documents) // 2 or 1]))
@@ -55,7 +55,7 @@ def stored(documents, directory):
 
 
 def judge(truth, chosen, tmp_path):
-    """No claim of these listings is false; gives the totals."""
+    """Asserts that no claim from these listings is false, and returns the totals."""
     totals = {}
     for number, documents in enumerate(chosen):
         directory = tmp_path / str(number)
@@ -103,7 +103,7 @@ def named(at):
 
 
 @pytest.mark.parametrize("seed", range(2, 2 + SUBSETS))
-def test_clients_that_lose_their_state_and_health_checks_that_are_evicted_bring_about_no_false_claim(seed, tmp_path):
+def test_lost_client_states_and_evicted_health_checks_cause_no_false_claim(seed, tmp_path):
     made = made_up.Recording(seed)
     documents = [(named(at), body) for at, body in made.documents()]
     totals = judge(recording.Truth(made.versions), subsets(documents, 4), tmp_path)

@@ -1,4 +1,4 @@
-"""What the tests here share: lakes in directories of their own, the documents that go into them, and the truth."""
+"""Fixtures: lakes in temporary directories, documents, and the truth about them."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ def binary():
 
 @pytest.fixture(scope="session")
 def ground():
-    """A directory for lakes: in memory where there is room, since what is tested does not depend on a disk."""
+    """A directory for lakes: in memory if there is room, since the tests do not depend on a disk."""
     has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1 << 30
     with tempfile.TemporaryDirectory(prefix="alloclog-test-", dir=MEMORY if has_room else None) as directory:
         yield Path(directory)
@@ -35,7 +35,7 @@ def numbers():
 
 @pytest.fixture
 def new_lake(binary, ground, numbers):
-    """Makes lakes that are not there yet, and removes them afterwards."""
+    """Reserves directories for lakes, and removes them afterwards."""
     made = []
 
     def new_lake():
@@ -54,7 +54,7 @@ def lake(new_lake):
 
 @pytest.fixture(scope="session")
 def recorded():
-    """Documents of one real cluster that overlap, oldest first: listings, what an old version served, node lists."""
+    """Overlapping documents of real clusters, oldest first: listings, documents of an old version, node lists."""
     listings = sorted((SAMPLES / "cluster").glob("2*.json"))
     return [*listings, SAMPLES / "snapshot-state.json.zst", SAMPLES / "stream.ndjson.zst", SAMPLES / "allocation.json"]
 
@@ -74,12 +74,12 @@ def growing(ground):
 
 @pytest.fixture(scope="session")
 def truths(binary, ground, growing):
-    """What an export of the first n of these listings gives, by n."""
+    """The export of the first n of these listings, by n."""
     home = LakeDir(binary, ground / "truth")
     return {n: home.export(str(n), growing[:n]) for n in range(1, len(growing) + 1)}
 
 
 @pytest.fixture(scope="session")
 def truth(truths):
-    """What an export of all of them gives."""
+    """The export of all of them."""
     return truths[max(truths)]

@@ -1,4 +1,4 @@
-"""A lake in a directory as these tests use it, and what two exports have to agree in."""
+"""A lake in a directory, and the comparison of exports."""
 
 import functools
 import json
@@ -21,12 +21,12 @@ def truth_rows(export):
 
 
 def rows(export):
-    """The rows of each table of an export, with how often each is there."""
+    """The rows of each table of an export, with their number of occurrences."""
     return {table: counted(pq.read_table(export / f"{table}.parquet")) for table in OF_DOCUMENTS}
 
 
 def difference(export, truth):
-    """The tables in which an export differs from the truth, with the rows that are too many and those that lack."""
+    """The tables in which an export differs from the truth, with the surplus and missing rows."""
     differ = {}
     for table, found in rows(export).items():
         expected = truth_rows(truth)[table]
@@ -36,7 +36,7 @@ def difference(export, truth):
 
 
 def miscounted(export):
-    """The columns of the ledger whose sum is not the number of rows that the table has: rows of half a batch."""
+    """The ledger columns whose sum differs from the number of rows in the table, as in a partially applied batch."""
     wrong = {}
     ledger = pq.read_table(export / "snapshots.parquet")
     for column, table in NEW.items():
@@ -48,7 +48,7 @@ def miscounted(export):
 
 @dataclass
 class LakeDir:
-    """A lake, the cache of one machine that writes to it, and room for exports, below one directory."""
+    """A lake, the cache of one writing machine, and exports, below one directory."""
 
     binary: str
     root: Path
@@ -74,7 +74,7 @@ class LakeDir:
         return subprocess.Popen(command, env=environment, **(streams | options))
 
     def run(self, *arguments, expect=0, **options):
-        """Runs the program to its end, and gives what it said."""
+        """Runs the program and returns its stderr."""
         child = self.start(*arguments, **options)
         try:
             _, said = child.communicate(timeout=120)
@@ -87,7 +87,7 @@ class LakeDir:
         return self.run("ingest", *documents, "--lake", self.lake, **options)
 
     def export(self, name="export", sources=None, **options):
-        """Exports the lake, or other sources, to a directory that it gives."""
+        """Exports the lake, or other sources, and returns the directory."""
         out = self.root / name
         shutil.rmtree(out, ignore_errors=True)
         self.run("export", "-q", *(sources or [self.lake]), "-o", out, "--table", ",".join(STORED), **options)
@@ -97,26 +97,26 @@ class LakeDir:
         return self.run("lake", "check", "-q", self.lake, *arguments, **options)
 
     def info(self):
-        """What the lake holds by its own word: its tables by name."""
+        """The output of `lake info`: the tables by name."""
         command = [self.binary, "lake", "info", self.lake, "--format", "json"]
         told = subprocess.run(command, check=True, capture_output=True, env=self.environment())
         return {table["table"]: table for table in json.loads(told.stdout)["tables"]}
 
     def must_be(self, *truths):
-        """The lake reads as one of these exports."""
+        """Asserts that an export of the lake equals one of these."""
         export = self.export()
         found = [difference(export, truth) for truth in truths]
         assert {} in found, found
         return found.index({})
 
     def must_be_whole(self, truth):
-        """The lake reads as this export, nothing of it is wrong, and its ledger has counted every row once."""
+        """Asserts that an export of the lake equals this one, a check finds nothing, and the ledger counts every row once."""
         self.must_be(truth)
         assert miscounted(self.root / "export") == {}
         assert self.check() == ""
 
     def copy(self, name):
-        """The same lake and cache elsewhere."""
+        """A copy of the lake and the cache."""
         other = LakeDir(self.binary, self.root.parent / name)
         shutil.rmtree(other.root, ignore_errors=True)
         for part in ("lake", "cache"):
@@ -132,7 +132,7 @@ class LakeDir:
         return {str(path.relative_to(self.lake)) for path in self.lake.rglob("*") if path.is_file()}
 
     def data_files(self):
-        """The data files of the tables by the logs alone: those that are in a table, and those that were taken out."""
+        """The data files according to the logs: those in a table, and the removed ones."""
         there, taken_out = set(), set()
         for table in STORED:
             for version in sorted((self.lake / table / "_delta_log").glob("*.json")):
@@ -144,7 +144,7 @@ class LakeDir:
         return there - taken_out, taken_out
 
     def left_over(self):
-        """Files that nothing needs: what killed writers leave."""
+        """Unreferenced files, as left by killed writers."""
         there, taken_out = self.data_files()
         assert there <= self.files()
         rest = self.files() - there - taken_out
@@ -157,20 +157,20 @@ class LakeDir:
         return {name for name in rest if not is_ours(name)}
 
     def age(self, seconds=8 * DAY, unfinished=True):
-        """Lets every file have been written so much earlier."""
+        """Makes every file older by this much."""
         for path in self.lake.rglob("*"):
             if unfinished or not path.name.startswith("."):
                 try:
                     stat = path.stat()
                     os.utime(path, (stat.st_atime - seconds, stat.st_mtime - seconds))
                 except FileNotFoundError:
-                    pass  # It went while we looked.
+                    pass  # Removed meanwhile.
 
     def vacuum(self, **options):
         return self.run("lake", "vacuum", self.lake, **options)
 
     def must_leave_nothing(self):
-        """A vacuum, a week later, removes all that killed writers left."""
+        """Asserts that a vacuum, a week later, removes all leftovers of killed writers."""
         self.age()
         self.vacuum()
         assert self.left_over() == set()

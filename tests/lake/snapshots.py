@@ -1,7 +1,7 @@
-"""A small cluster over time: the listings that an hourly, or more frequent, look at it would bring.
+"""A small cluster over time, and its listings at regular intervals.
 
-Allocations come, their tasks restart and keep the last ten events, end or are stopped, are shown a while longer, and
-go. The same seed gives the same bytes.
+Allocations are created, their tasks restart and keep the last ten events, end or are stopped, stay listed for a while, and
+are collected. The same seed gives the same bytes.
 """
 
 import datetime
@@ -23,7 +23,7 @@ def rfc3339(ns):
 
 
 class Cluster:
-    """So many allocations that are alive, from a moment on in seconds since the epoch."""
+    """A cluster with this many live allocations, from a time on in seconds since the epoch."""
 
     def __init__(self, seed, alive, start):
         self.chance = random.Random(seed)
@@ -35,7 +35,7 @@ class Cluster:
         self.grow()
 
     def moment(self):
-        """A little later than whatever happened last."""
+        """A time shortly after the last event."""
         self.now += self.chance.randrange(10**6, 10**9)
         return self.now
 
@@ -93,7 +93,7 @@ class Cluster:
         self.changed(allocation)
 
     def pass_time(self, seconds, restarts, ends):
-        """Lets time pass, with so many restarts and ends spread over it."""
+        """Advances the time, with this many restarts and ends spread over it."""
         until = self.now + seconds * 10**9
         steps = [self.restart] * restarts + [self.end] * ends
         self.chance.shuffle(steps)
@@ -109,7 +109,7 @@ class Cluster:
         ]
 
     def write(self, directory):
-        """Writes a listing of it as it is now, under a name that tells when."""
+        """Writes a listing of the present state, with the time in its name."""
         self.now = (self.now // 10**9 + 1) * 10**9
         path = directory / f"{stamp(self.now)}.json"
         path.write_text(json.dumps(self.allocations))

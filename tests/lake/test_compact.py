@@ -1,4 +1,4 @@
-"""What a compaction merges, and what it does where it cannot."""
+"""What a compaction merges, and how it fails."""
 
 import collections
 import datetime
@@ -12,7 +12,7 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 def live(lake, table):
-    """The `add` actions of a table's files, by the log alone."""
+    """The `add` actions of a table's files, from the log."""
     files = {}
     for version in sorted((lake.lake / table / "_delta_log").glob("*.json")):
         for action in map(json.loads, version.read_text().splitlines()):
@@ -29,7 +29,7 @@ def day(ns):
 
 @pytest.fixture(scope="module")
 def days(binary, ground):
-    """A lake of four days, long ago, with a listing every six hours, and what an export of the listings gives."""
+    """A lake of four days, long ago, with a listing every six hours, and the export of the listings."""
     directory = ground / "days"
     directory.mkdir()
     cluster = Cluster(seed=3, alive=6, start=1_795_003_200)
@@ -56,7 +56,7 @@ def test_sightings_are_merged_within_a_day_and_sorted(days):
         assert set(add["tags"]) == {"alloclog.xxh3", "alloclog.decoded"}
     assert set(spans.values()) == {1} and 4 <= len(spans) <= 5
     lake.must_be_whole(truth)
-    # There is nothing left to merge.
+    # A second compaction finds no files to merge.
     assert " 0 files merged" in lake.run("lake", "compact", lake.lake)
 
 
@@ -87,7 +87,7 @@ def test_a_table_that_cannot_be_merged_does_not_stop_the_others(lake, growing, t
     lake.must_be_whole(truth)
 
 
-def test_odd_places_are_right_or_refused(lake, growing, truths):
+def test_unusual_lake_urls_work_or_are_refused(lake, growing, truths):
     root = lake.root / "a dir"
     root.mkdir(parents=True)
     place = f"{root}/lake"

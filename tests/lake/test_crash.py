@@ -1,8 +1,8 @@
-"""`kill -9` before every system call that changes a name: all states of a lake that a kill can leave on disk.
+"""`kill -9` before every system call that changes a directory entry: all states of a lake that a kill can leave on disk.
 
-strace kills at the N-th call of each kind. A first run without a kill tells how many there are. What is written goes to
-a file that has no lasting name yet, so a kill before a write or an fsync leaves no more than one before the next of
-these calls does: half of a file that nobody reads.
+strace kills at the N-th call of each kind. A first run without a kill counts the calls. Data is written to
+a temporary file first, so a kill before a write or an fsync leaves the same state as one before the next of
+these calls, plus an unused partial file.
 """
 
 import collections
@@ -27,11 +27,11 @@ def traced(log, inject=()):
 
 
 def points(lake, *command):
-    """The calls by which a command changes things, with their number."""
+    """The calls by which a command changes directories, with their number."""
     log = lake.root / "trace"
     lake.run(*command, before=traced(log))
     calls = collections.Counter()
-    # Each thread counts for itself.
+    # strace counts per thread.
     for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):
         calls[call, thread] += 1
     most = {call: max(n for (other, _), n in calls.items() if other == call) for call, _ in calls}
@@ -40,18 +40,18 @@ def points(lake, *command):
 
 
 def killed(lake, point, *command):
-    """Runs a command and kills it at a point; whether it was killed there."""
+    """Runs a command and kills it at a point; returns whether it was killed."""
     call, n = point
     inject = ["-e", f"inject={call}:signal=KILL:when={n}"]
     child = lake.start(*command, before=traced(os.devnull, inject))
     child.communicate(timeout=120)
-    # A thread that was killed takes all with it; what strace ends with is how the program ended.
+    # Killing a thread kills the process; strace exits with the status of the program.
     assert child.returncode in (0, -signal.SIGKILL), child.returncode
     return child.returncode != 0
 
 
 def each_point(start, command, after, calls=CHANGES):
-    """Kills a command at each of its points, each time on a copy of the lake `start`; `after` looks at what is left."""
+    """Kills a command at each of its points, each time on a copy of the lake `start`; `after` checks the result."""
 
     def one(i, point):
         lake = start.copy(f"{start.root.name}-{i}")
@@ -68,7 +68,7 @@ def each_point(start, command, after, calls=CHANGES):
     whole.remove()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
         were_killed = list(workers.map(one, range(len(all_points)), all_points))
-    # A later run may need a call less than the first, as when a file of random name is new.
+    # A later run may need one call less than the first, as with random file names.
     assert sum(were_killed) >= 0.9 * len(all_points), (sum(were_killed), len(all_points))
 
 
@@ -78,7 +78,7 @@ def ingest(*documents):
 
 def test_the_ingest_that_makes_the_lake(lake, growing, truths):
     def after(lake):
-        # Until all tables are there, there is no lake to read, and whoever asks is told.
+        # Until all tables exist, reading the lake is an error.
         if (lake.lake / "snapshots/_delta_log/00000000000000000000.json").exists():
             export = lake.export()
             if any((lake.lake / "_alloclog").glob("batches/*/0*.json")):
@@ -103,12 +103,12 @@ def test_a_later_ingest(lake, growing, truths):
         lake.must_leave_nothing()
 
     each_point(lake, ingest(growing[6]), after)
-    # The commit lies somewhere in the middle, so both are met.
+    # The commit is somewhere in the middle, so both cases occur.
     assert min(is_after[0], is_after[1]) > 5, is_after
 
 
 def test_an_ingest_that_finishes_anothers(lake, growing, truths):
-    """It was killed right after its commit; the next one, which finishes it, is killed everywhere, too."""
+    """An ingest was killed right after its commit; the next one, which finishes it, is killed everywhere, too."""
     lake.ingest(*growing[:6])
     batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))
     for n in range(1, 20):
@@ -129,7 +129,7 @@ def test_an_ingest_that_finishes_anothers(lake, growing, truths):
 
 
 def test_a_checkpoint(lake, growing, truths):
-    """Every hundredth version of a table has one: two more renames a table. The versions before are made by hand."""
+    """Every hundredth version of a table has one: two more renames per table. The versions before are fabricated."""
     lake.ingest(*growing[:6])
     for log in lake.lake.glob("*/_delta_log"):
         last = max(int(path.stem) for path in log.glob("*.json"))
@@ -195,7 +195,7 @@ def test_a_repair(lake, growing, truths):
 
 
 def test_a_repair_of_a_log(lake, growing, truths):
-    """Logs without a version in their middle and without their last: no reader sees half of the repair."""
+    """Logs without one middle version and without the last one: no reader sees a partial repair."""
     for document in growing[:6]:
         lake.ingest(document)
     for table in ("task_events", "allocation_history"):
@@ -220,7 +220,7 @@ def test_a_repair_of_a_log(lake, growing, truths):
 
 
 def test_an_upgrade(new_lake):
-    """Of a lake of format 1, by an ingest of what it has. See tests/lakes/README.md."""
+    """Upgrades a lake of format 1 by an ingest of known documents. See tests/lakes/README.md."""
     tests = Path(__file__).resolve().parents[1]
     documents = [tests / "lakes/quoting.json", tests.parent / "samples/cluster/20261123T182831Z.json"]
     old, upgraded = new_lake(), new_lake()
@@ -241,7 +241,7 @@ def test_an_upgrade(new_lake):
 
 
 def test_what_is_left_on_the_machine(lake, growing, truths):
-    """The rows of killed ingests, and caches that were not whole, go with the first ingest a day later."""
+    """Staged rows of killed ingests and partial caches are removed by the first ingest a day later."""
     lake.ingest(*growing[:6])
     (cache,) = lake.cache.iterdir()
     other = lake.copy("other")

@@ -1,4 +1,4 @@
-"""Each kind of damage is found; what a repair mends without loss has the same rows afterwards, by the count of delta-rs."""
+"""Each kind of damage is found; a repair without loss keeps the rows, as counted by delta-rs."""
 
 import json
 import os
@@ -35,14 +35,14 @@ def name_of(lake, path):
 
 
 def edited(path, edit):
-    """Writes a version of a log anew, each action as `edit` gives it back; None for a line that goes."""
+    """Rewrites a version of a log with `edit` applied to each action; None removes the line."""
     actions = [edit(action) for action in map(json.loads, path.read_text().splitlines())]
     path.write_text("".join(json.dumps(action) + "\n" for action in actions if action is not None))
 
 
 @pytest.fixture(scope="module")
 def made(binary, ground, growing):
-    """A lake of eight batches, a compaction, two more batches, and checkpoints, none of which any test changes."""
+    """A lake of eight batches, a compaction, two more batches, and checkpoints; tests work on copies."""
     from lakedir import LakeDir
 
     lake = LakeDir(binary, ground / "made-for-damage")
@@ -91,12 +91,12 @@ def test_the_lake_of_these_tests_has_what_can_be_damaged(made, truths):
     assert (made.lake / LOG / "_last_checkpoint").exists()
 
 
-# Damage to what can be written anew from the rest: what is done, and the name or words that a check must give.
+# Damage that can be repaired from the rest: the damage, and the name or text that a check must print.
 
 
 def lost_version(which):
     def damage(lake):
-        # Versions that say nothing were made by the tests; those that count are the program's own.
+        # Skip the empty versions made by the tests.
         own = [path for path in versions(lake) if "NOTHING" not in path.read_text()]
         path = {"first": own[0], "middle": own[len(own) // 2], "last": own[-1]}[which]
         path.unlink()
@@ -176,7 +176,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize(("damage", "which"), MENDED.values(), ids=MENDED)
-def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truths, damage, which):
+def test_a_damaged_log_is_found_refused_and_rewritten(request, growing, truths, damage, which):
     lake = request.getfixturevalue("young_lake" if which == "young" else "lake")
     documents = 5 if which == "young" else 10
     before = counts(lake)
@@ -186,7 +186,7 @@ def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truth
     assert word in said and "--repair fixes this without losing a row" in said and "--drop-damaged" not in said
     said = lake.check("--repair", "--dry-run", expect=FAILED)
     assert word in said and "would be repaired" in said
-    # An ingest that remembers nothing must not go on from what is left.
+    # An ingest without a cache must not continue on the damaged log.
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
     damaged = {name: content for name, content in damaged.items() if "_alloclog/seen" not in name}
@@ -203,7 +203,7 @@ def test_a_damaged_log_is_found_refused_and_written_anew(request, growing, truth
     lake.must_be_whole(truths[documents + 1])
 
 
-def test_lost_remove_lines_are_found_and_written_anew(lake, truths):
+def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
     before = counts(lake)
     for path in (lake.lake / LOG).glob("*checkpoint*"):
         path.unlink()
@@ -217,7 +217,7 @@ def test_lost_remove_lines_are_found_and_written_anew(lake, truths):
 
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
-    """The versions before it say the same; where they were removed, a repair writes the log anew from the batches."""
+    """The versions before it are equivalent; if they were removed, a repair rewrites the log from the batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()
@@ -240,7 +240,7 @@ def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
     lake.must_be_whole(truths[11])
 
 
-# Damage that costs rows, unless a backup has the file.
+# Damage that loses rows, unless a backup has the file.
 
 
 def flipped(path):
@@ -250,7 +250,7 @@ def flipped(path):
 
 
 def overwritten(path):
-    """Eight bytes in the middle of a column: Parquet may take them for values."""
+    """Changes eight bytes in the middle of a column: they may still be valid Parquet."""
     content = bytearray(path.read_bytes())
     content[60:68] = b"\xff" * 8
     path.write_bytes(content)
@@ -277,7 +277,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_told(lake, growing, truths,
     assert name_of(lake, path) in said and "--repair --drop-damaged drops it" in said
     assert name_of(lake, path) in lake.check("--repair", expect=FAILED)
     assert lake.files() | {name_of(lake, path)} == before
-    # Any copy will do.
+    # Any copy of the file works.
     shutil.copy2(backup, path)
     assert lake.check() == ""
     lake.must_be(truths[10])
@@ -310,14 +310,14 @@ def test_a_missing_batch_is_found(lake, growing, truths):
         assert f"{number:012}.json is missing" in said and "--repair" not in said, said
         assert f"{number:012}.json is missing" in lake.check("--repair", expect=FAILED)
         shutil.move(spare, path)
-    # The last one is the one that the next must follow.
+    # The last one: the next batch has its hash.
     batches(lake)[-1].unlink()
     assert "is missing" in lake.ingest(growing[10], expect=FAILED)
     lake.must_be(truths[10])
 
 
 def test_an_edited_batch_is_found(lake):
-    """The next batch says what it follows."""
+    """The next batch has the hash of the original."""
     path = batches(lake)[2]
     path.write_bytes(path.read_bytes().replace(b'"numRecords', b'"numrecords', 1))
     assert "batch 3 was changed: batch 4 records another hash of it" in lake.check(expect=FAILED)
@@ -349,7 +349,7 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
     said = lake.run("lake", "check", lake.lake)
     assert "unverified" in said and "task_events" in said
     lake.must_be(truths[10])
-    # A version that is lost after that comes back; its rows are there once.
+    # A version lost after that is restored; its rows are there once.
     lost_last_versions(lake)
     assert "the log of task_events" in lake.check(expect=FAILED)
     lake.check("--repair")

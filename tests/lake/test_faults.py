@@ -1,4 +1,4 @@
-"""A full disk, a forbidden or damaged place, a wrong clock: words that name the lake and what is wrong, and no harm."""
+"""A full disk, missing permissions, damage, wrong clocks: clear messages with the lake's name, and no data loss."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def mounted(*command, at):
 
 
 def test_a_disk_that_is_full(lake, growing, truths):
-    """Filled to every height at which an ingest can fail, in pages: before its commit, and after."""
+    """The disk is filled to every level at which an ingest can fail, in pages: before and after its commit."""
     lake.ingest(*growing[:5])
     start = lake.copy("start")
     shutil.rmtree(lake.lake)
@@ -58,7 +58,7 @@ def test_a_disk_that_is_full(lake, growing, truths):
 
 
 def test_files_that_may_not_grow(lake, growing, truths):
-    """The same where nothing may be mounted: no file may get larger than so many bytes."""
+    """The same without mounting: with a limit on file sizes."""
     lake.ingest(*growing[:5])
 
     def limited(size):
@@ -92,8 +92,8 @@ def test_a_directory_that_is_read_only(lake, growing, truths):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_what_another_user_may_not(lake, growing, truths):
-    """May read: everything but writing works. May not even read: a word, not an empty lake."""
+def test_missing_permissions_of_another_user(lake, growing, truths):
+    """With read permission, everything except writing works. Without it, there is an error instead of an empty lake."""
     lake.ingest(*growing[:5])
     public = Path(lake.binary)
     if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
@@ -121,7 +121,7 @@ def test_what_another_user_may_not(lake, growing, truths):
 
 
 def at(offset):
-    """A clock that is so far off."""
+    """A clock with this offset."""
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed")
     return {"environment": {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}}
@@ -129,7 +129,7 @@ def at(offset):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_clock_that_jumps(lake, growing, truth, cached):
-    """Back by years and by an hour, ahead by years, before 1980: every row once all the same."""
+    """Years and an hour slow, years fast, before 1980: every row is there once."""
     offsets = ["+0", "-2y", "-1h", "+0", "+5y", "+0", "-45y", "-4d", "+4d", "-3d", "+0", "-1s"]
     for document, offset in zip(growing, offsets, strict=True):
         lake.ingest(document, **at(offset))
@@ -141,7 +141,7 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
     for _ in range(2):
         lake.must_be(truth)
         assert miscounted(lake.root / "export") == {}
-        # A check names what came while the clock was back by years, and finds nothing wrong.
+        # A check reports documents ingested while the clock was years slow, but no damage.
         assert lake.check() == ""
         said = lake.run("lake", "check", lake.lake)
         named = [line for line in said.splitlines() if line.endswith("its time is not trusted")]
@@ -150,8 +150,8 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
         lake.ingest(*growing)
 
 
-def test_what_merges_took_out_goes_in_its_time(lake, growing, truth):
-    """The merged files stay for whoever still reads them, however old they are, and go a week after the merge."""
+def test_merged_files_are_removed_after_a_week(lake, growing, truth):
+    """Merged files stay for running readers, however old they are, and are removed a week after the merge."""
     for document in growing:
         lake.ingest(document)
     other = lake.copy("earlier-merge")
@@ -183,7 +183,7 @@ COMMANDS = [
 
 
 def each_says(lake, document, *words):
-    """Every command on the lake fails, with a message that has these words and the lake's name."""
+    """Asserts that every command on the lake fails with a message with these texts and the lake's name."""
     for command in COMMANDS:
         where = [document, "--lake", lake.lake] if command == ("ingest",) else [lake.lake]
         said = lake.run(*command, *where, expect=FAILED, cwd=lake.root)
@@ -209,7 +209,7 @@ def test_a_lake_whose_description_is_damaged(lake, growing, content):
 
 
 def test_a_batch_that_is_damaged(lake, growing, truths):
-    """The last one, which no table has yet: nobody goes on without it. An old one: the check says so."""
+    """The last one, which no table has yet: every command fails. An old one: the check reports it."""
     for document in growing[:3]:
         lake.ingest(document)
     name = "_alloclog/batches/000000000/000000000004.json"
@@ -231,7 +231,7 @@ def test_a_version_of_a_log_that_is_damaged(lake, growing):
     lake.ingest(growing[0])
     name = "task_events/_delta_log/00000000000000000001.json"
     (lake.lake / name).write_bytes((lake.lake / name).read_bytes()[:-20])
-    # Who knows how far the tables had got has no need of it.
+    # With a cache, the version would not be read.
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen")
     each_says(lake, growing[1], f"{name} is damaged")
@@ -252,7 +252,7 @@ def overwritten(path):
 @pytest.mark.parametrize("table", ["task_events", "allocation_history", "sightings", "snapshots"])
 @pytest.mark.parametrize("damage", [removed, cut, overwritten])
 def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
-    """The check names it; a repair takes it out; and sources that still show its rows bring them back."""
+    """The check reports it; a repair drops it; sources that still show its rows add them again."""
     for document in growing[:3]:
         lake.ingest(document)
     *_, path = sorted((lake.lake / table).rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
@@ -274,7 +274,7 @@ def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
 
 
 def test_rows_that_are_there_twice(lake, growing, truths):
-    """Only a fault can bring them, as of a file that was copied back into the table."""
+    """Only a fault can cause them, such as a file copied back into the table."""
     for document in growing[:3]:
         lake.ingest(document)
     log = lake.lake / "allocation_history/_delta_log"

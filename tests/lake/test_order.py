@@ -1,4 +1,4 @@
-"""Whatever the order, however often, whatever became of the cache: a lake ends equal to one export of all sources."""
+"""In any order, with repetitions, with any state of the cache: a lake equals one export of all sources."""
 
 import random
 import shutil
@@ -20,7 +20,7 @@ def test_one_document_after_another(lake, recorded, recorded_truth):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_order_repeated_and_overlapping(lake, recorded, recorded_truth, seed):
-    """Every document at least once, often in company, in any order; half of the runs know nothing from before."""
+    """Every document at least once, often several at a time, in any order; half of the runs have no cache."""
     chance = random.Random(seed)
     left = set(recorded)
     while left:
@@ -92,7 +92,7 @@ def test_the_cache_is_lost(lake, growing, truth, damage, copies):
 
 @pytest.mark.parametrize("where", ["on the machine", "in the lake"])
 def test_a_bit_of_the_cache_flips(lake, growing, truths, where):
-    """None of its bytes may tell of rows that are not there, or hide rows that are."""
+    """No changed byte may add or hide rows."""
     lake.ingest(*growing[:4])
     before = lake.copy("flipped")
     (copy,) = (lake.lake / "_alloclog/seen").iterdir()
@@ -135,7 +135,7 @@ def test_the_cache_is_another_lakes(lake, new_lake, growing, truth):
 
 
 def test_the_lake_is_put_back_to_an_earlier_state(lake, growing, truth):
-    """The cache tells of rows that are not in the lake any longer."""
+    """The cache has rows that the lake no longer has."""
     lake.ingest(*growing[:4])
     earlier = lake.copy("earlier")
     for document in growing[4:8]:
@@ -150,7 +150,7 @@ def test_the_lake_is_put_back_to_an_earlier_state(lake, growing, truth):
 
 @pytest.mark.parametrize("others", [1, 3, 6])
 def test_the_lake_is_put_back_and_others_write_to_it_first(lake, growing, truth, others):
-    """Its batches and versions have the numbers that the cache knows, and hold something else."""
+    """Its batches and versions have the numbers in the cache, but other content."""
     for document in growing[:4]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
@@ -167,12 +167,12 @@ def test_the_lake_is_put_back_and_others_write_to_it_first(lake, growing, truth,
 
 
 def test_the_lake_is_put_back_to_before_a_merge_of_files(lake, growing, truth):
-    """The cache knows the batch, and has seen versions of the tables that came to hold something else."""
+    """The cache has the batch, and versions of the tables that were replaced by others."""
     for document in growing[:9]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
     lake.run("lake", "compact", lake.lake)
-    lake.ingest(growing[0])  # Nothing new; the cache sees how far the tables have got.
+    lake.ingest(growing[0])  # Nothing new; the cache records the heads of the tables.
     shutil.rmtree(lake.lake)
     shutil.copytree(earlier.lake, lake.lake)
     lake.ingest(growing[9], cache=earlier.cache)

@@ -1,5 +1,5 @@
-"""When allocations were last seen, whether they vanished, and what is complete: the same in a lake as in one export of all
-documents, whatever the order, however they are split, and whatever became of the cache; or not known."""
+"""When allocations were last seen, whether they vanished, and coverage: the same in a lake as in one export of all
+documents, or unknown, for any order, any split into ingests, and any state of the cache."""
 
 import random
 import shutil
@@ -29,7 +29,7 @@ def listings(recorded):
 
 
 def compare(found, truth):
-    """How many values are not known; those that are must be true."""
+    """Returns the number of unknown values; asserts that the others are right."""
     unknown = 0
     for view, rows in truth.items():
         assert len(found[view]) == len(rows)

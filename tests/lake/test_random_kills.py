@@ -1,6 +1,6 @@
-"""`kill -9` at random moments: one writer after another, and several at once, with merges and vacuums among them.
+"""`kill -9` at random times: one writer after another, and several concurrently, with compactions and vacuums.
 
-How many, and how there are thousands: tests/storm.py.
+The number of kills is set in tests/storm.py.
 """
 
 import random
@@ -13,7 +13,7 @@ from storm import KILLS, KILLS_OF_TEST, SEEDS, WRITERS, Storm, was_killed
 
 @pytest.fixture(scope="module")
 def took(binary, ground, growing):
-    """How long an ingest takes here, in seconds."""
+    """The duration of an ingest on this machine, in seconds."""
     lake = LakeDir(binary, ground / "timed")
     began = time.monotonic()
     for document in growing:
@@ -24,7 +24,7 @@ def took(binary, ground, growing):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_writer_after_another(lake, growing, truths, took, seed):
-    """After each kill the lake reads as before or as after, and the same ingest goes through."""
+    """After each kill the lake has the rows from before or after the ingest, and the same ingest succeeds."""
     chance = random.Random(seed)
     kills = 0
     while kills < KILLS_OF_TEST:
@@ -51,13 +51,13 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
     def look_after(chance):
         command = chance.choice(["compact", "vacuum"])
         if command == "vacuum":
-            # No merge is under way: it trusts that what it has written is not taken for 12 hours old.
+            # No compaction is running: it relies on its new files not being 12 hours old.
             lake.age(unfinished=False)
         storm.killed(lake.start("lake", command, "-q", lake.lake), chance.uniform(0, 4 * took))
         time.sleep(took)
 
     def read(_):
-        """What a reader sees beside all that is some number of whole batches."""
+        """Asserts that a concurrent reader sees complete batches only."""
         assert miscounted(lake.export("beside")) == {}
         time.sleep(took)
 
@@ -69,7 +69,7 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
         storm = Storm(start, lake.lake, growing, writers, f"{seed} {rounds}", within=1.5 * took)
         kills += storm.run(look_after, read)
         print(f"{kills} kills in {rounds} lakes")
-        # What had ended well is in; the next ingest finishes what the last killed one left.
+        # Successful ingests are in; the next ingest finishes what the last killed one left.
         lake.must_be(truth)
         lake.ingest(*growing)
         lake.must_be_whole(truth)

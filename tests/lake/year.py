@@ -1,7 +1,7 @@
-"""A cluster that is looked at again and again, each look an ingest: what each costs, and what the lake comes to.
+"""Ingests of a cluster at regular intervals: the cost of each, and the growth of the lake.
 
-The program is given the clock of the cluster, so that it forgets what it would forget over a year; the files of the
-lake are given its times before each upkeep, so that they are as old as they would be.
+The program runs with the clock of the cluster, so that its cache expires as over a year; the files of the
+lake get matching times before each maintenance run.
 """
 
 import datetime
@@ -18,7 +18,7 @@ FAKETIME = next(Path("/usr").glob("lib/*/faketime/libfaketime.so.1"), None)
 
 @dataclass
 class Cost:
-    """What one ingest took, what of that was work of a processor, what it read, and the lake's files after it."""
+    """The cost of one ingest: wall time, CPU time, bytes read, and the number of files in the lake after it."""
 
     seconds: float
     processor: float
@@ -32,7 +32,7 @@ def clock(now_ns):
 
 
 def timed(lake, document, environment):
-    """Ingests a document: the seconds it took and worked, and the bytes that it asked to read, from a disk or not."""
+    """Ingests a document; returns its wall time, CPU time, and the bytes it read, cached or not."""
     began, worked = time.monotonic(), processor()
     child = lake.start("ingest", "-q", document, "--lake", lake.lake, environment=environment)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -44,13 +44,13 @@ def timed(lake, document, environment):
 
 
 def processor():
-    """Seconds that processes which have ended worked."""
+    """CPU seconds of ended child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 class Files:
-    """When each file of a lake was written, by the clock of its cluster."""
+    """The time of each file of a lake, by the clock of its cluster."""
 
     def __init__(self, lake):
         self.lake, self.written = lake, {}
@@ -61,7 +61,7 @@ class Files:
         return len(there)
 
     def set_back(self, now_ns):
-        """Lets each be as old by this machine's clock."""
+        """Sets equivalent times by this machine's clock."""
         now = time.time()
         for name, written_ns in self.written.items():
             moment = now - (now_ns - written_ns) / 10**9
@@ -69,9 +69,9 @@ class Files:
 
 
 def live(lake, documents, alive, every, upkeep_every, restarts, ends, keep):
-    """Ingests so many listings of a cluster, `every` seconds apart, with an upkeep after so many; the cost of each.
+    """Ingests listings of a cluster, `every` seconds apart, with regular maintenance; returns the cost of each.
 
-    Listings are put into `keep`, or not kept where it is None.
+    Listings are written to `keep`, or to a temporary file if it is None.
     """
     cluster = Cluster(seed=1, alive=alive, start=int(time.time()) - documents * every)
     directory = keep or lake.root / "listing"

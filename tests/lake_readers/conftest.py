@@ -1,4 +1,4 @@
-"""What the tests here share: the program, which $ALLOCLOG_BIN names, and a lake with a past."""
+"""Fixtures: the program named by $ALLOCLOG_BIN, and a lake with a history."""
 
 import json
 import shutil
@@ -16,14 +16,14 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 # The newest Delta Lake for the Spark of requirements.txt. Spark fetches it from Maven Central, or from the repository that
 # $DEFAULT_ARTIFACT_REPOSITORY names, and keeps it in ~/.ivy2*.
 DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
-# What it names besides comes with Spark, or is for catalogs that are not used here.
+# Its other dependencies are part of Spark, or for unused catalogs.
 NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "jakarta.*", "javax.*"]
 
 
 @dataclass
 class Past:
-    """A lake, the documents that went into it, in order, and its tables: what an export of the documents gives, and of
-    `absences`, of which a lake knows less, what we read from the lake."""
+    """A lake, its documents in order, and its tables: the export of the documents, and for
+    `absences`, which are less precise in a lake, the export of the lake."""
 
     lake: Path
     documents: list
@@ -36,7 +36,7 @@ def program(tmp_path_factory):
 
 
 def parts(directory):
-    """More than a hundred documents: the listings of the cluster in parts of one allocation and of two."""
+    """More than a hundred documents: the listings of the cluster in parts of one or two allocations."""
     made = []
     for listing in sorted((SAMPLES / "cluster").glob("2*.json")):
         allocations = json.loads(listing.read_bytes())
@@ -50,11 +50,11 @@ def parts(directory):
 
 @pytest.fixture(scope="session")
 def past(program, tmp_path_factory):
-    """Its ledger has more than a hundred versions, so there is a checkpoint; a part was merged before that."""
+    """A lake whose ledger has more than a hundred versions, and so a checkpoint; some files were merged before it."""
     directory = tmp_path_factory.mktemp("past")
     lake = directory / "lake"
     others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]
-    # Of these, only its listings are full.
+    # Only its listings are full.
     others.append("debug/nomad-debug-2026-11-23-183148Z.tar.gz")
     documents = parts(directory) + [SAMPLES / name for name in others]
     assert len(documents) > 100
@@ -81,7 +81,7 @@ def spark():
         "spark.sql.session.timeZone": "UTC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # These tables are small: to compile and to replan would take longer than to answer.
+        # These tables are small: code generation and adaptive replanning would take longer than the queries.
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.shuffle.partitions": "1",
         "spark.databricks.delta.snapshotPartitions": "1",
@@ -95,8 +95,8 @@ def spark():
     try:
         session = builder.getOrCreate()
     except pyspark.errors.PySparkRuntimeError as error:
-        # Its Java ends before it begins when a package cannot be had.
-        pytest.skip(f"Delta Lake for Spark ({DELTA}) cannot be had: {error}")
+        # Spark's Java process fails at start if a package cannot be downloaded.
+        pytest.skip(f"Delta Lake for Spark ({DELTA}) is not available: {error}")
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()

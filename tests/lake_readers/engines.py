@@ -1,4 +1,4 @@
-"""Engines that are not ours, each as a function that gives a table of a lake, whole, as Arrow."""
+"""Other engines, each as a function that returns a table of a lake as Arrow."""
 
 import contextlib
 import functools
@@ -15,14 +15,14 @@ def by_delta_rs(lake, table):
 
 
 def by_clickhouse(lake, table):
-    """ClickHouse reads what lies below its user_files_path; within another program, that is the working directory."""
+    """ClickHouse (chdb), which only reads files below its user_files_path, the working directory."""
     with contextlib.chdir(lake):
         answer = chdb.query(f"SELECT * FROM deltaLakeLocal('{lake / table}')", "ArrowStream")
     return pa.ipc.open_stream(pa.py_buffer(answer.bytes())).read_all()
 
 
 def by_duckdb(lake, table):
-    """DuckDB over the files that delta-rs names."""
+    """DuckDB over the files listed by delta-rs."""
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         database.register("of_lake", deltalake.DeltaTable(lake / table).to_pyarrow_dataset())
@@ -30,7 +30,7 @@ def by_duckdb(lake, table):
 
 
 def by_duckdb_alone(lake, table):
-    """DuckDB with its extension for Delta, which it takes from where it is installed, and fetches from nowhere."""
+    """DuckDB with its installed Delta extension, without downloading."""
     with duckdb.connect() as database:
         database.execute("LOAD delta")
         database.execute("SET TimeZone = 'UTC'")
@@ -39,7 +39,7 @@ def by_duckdb_alone(lake, table):
 
 @functools.cache
 def duckdb_has_delta():
-    """Returns true if DuckDB's extension for Delta can be loaded here; to find out takes seconds."""
+    """Returns true if DuckDB's Delta extension can be loaded; takes seconds."""
     try:
         duckdb.connect().execute("LOAD delta")
     except duckdb.Error:
@@ -48,7 +48,7 @@ def duckdb_has_delta():
 
 
 def read(engine, lake, table):
-    """A table of a lake as an engine reads it; skips the test where the engine lacks its extension."""
+    """A table of a lake, read by an engine; skips the test if the engine lacks its extension."""
     if engine == "DuckDB alone" and not duckdb_has_delta():
         pytest.skip("DuckDB's extension for Delta is not installed here")
     return ENGINES[engine](lake, table)

@@ -1,4 +1,4 @@
-"""The program as these tests run it, and what an export of it gives."""
+"""Runs the program and reads its exports."""
 
 import functools
 import subprocess
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import stored
 from stored import STORED
 
-# What a document was the first to show is the same when documents come in the same order.
+# Columns on what a document showed first are comparable if documents arrive in the same order.
 counted = functools.partial(stored.counted, without=stored.OF_ARRIVAL)
 
 

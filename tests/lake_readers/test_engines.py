@@ -1,4 +1,4 @@
-"""Other engines read a lake of many ingests, merged between and past a checkpoint, and see what an export gives."""
+"""Other engines read a lake of many ingests, with merges and a checkpoint, and get the rows of an export."""
 
 import re
 
@@ -13,7 +13,7 @@ from stored import STORED
 
 
 def as_expected(read, expected):
-    """The table in the order and the types of an export: how texts and moments are laid out is not what they say."""
+    """The table in the order and the types of an export, since layouts of strings and timestamps may differ."""
     assert sorted(read.column_names) == sorted(expected.column_names)
     return read.select(expected.column_names).cast(expected.schema)
 
@@ -34,7 +34,7 @@ KINDS = "string|int64|int32|double|bool|timestamp|date"
 
 
 def meanings(program, table):
-    """What `alloclog schema` says of each column."""
+    """The meanings in `alloclog schema`, by column."""
     return dict(re.findall(rf"^[* ] (\w+) +(?:{KINDS}) +(\S.*)$", program.run("schema", table)[0], re.MULTILINE))
 
 
@@ -45,7 +45,7 @@ def test_columns_have_their_meanings(program, past, table):
 
 
 @pytest.mark.parametrize("table", STORED)
-def test_events_are_parted_by_their_day(past, table):
+def test_events_are_partitioned_by_day(past, table):
     metadata = deltalake.DeltaTable(past.lake / table).metadata()
     assert metadata.partition_columns == (["event_date"] if table == "task_events" else [])
     assert metadata.name == table
@@ -53,7 +53,7 @@ def test_events_are_parted_by_their_day(past, table):
 
 @pytest.mark.parametrize("table", STORED)
 def test_files_that_are_skipped_hold_nothing(past, table):
-    """delta-rs tells of each file the least and the greatest values that the log says; Arrow skips files by them."""
+    """Checks the bounds in the log, by which delta-rs and Arrow skip files."""
     dataset = deltalake.DeltaTable(past.lake / table).to_pyarrow_dataset()
     truth = past.truth[table]
     for field in truth.schema:
@@ -67,7 +67,7 @@ def test_files_that_are_skipped_hold_nothing(past, table):
 
 
 def test_an_earlier_version_is_there(program, past, tmp_path):
-    """Version 1 of a table of histories is what the first document shows."""
+    """Version 1 of the history tables has the rows of the first document."""
     first = program.export(tmp_path, past.documents[0])
     for table in ("task_events", "allocation_history", "snapshots"):
         read = deltalake.DeltaTable(past.lake / table, version=1).to_pyarrow_table()

@@ -1,4 +1,4 @@
-"""Other engines read lakes of every format, as they were written and upgraded, and see what an export of the documents gives."""
+"""Other engines read lakes of every format, before and after an upgrade, and get the rows of an export of the documents."""
 
 import collections
 import json
@@ -21,19 +21,19 @@ DOCUMENTS = [
     LAKES / "quoting.json",
     SAMPLES / "stream.ndjson.zst",
 ]
-# Rows of format 1 lack what came with format 2; of sightings, the namespace did.
+# Rows of format 1 lack the columns of format 2, such as the namespace of sightings.
 NOT_SAID = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
 
 
 def masked(value):
-    """A text as it is masked now; format 1 kept this password in some columns."""
+    """A text masked by the current rules; format 1 stored this password in some columns."""
     if isinstance(value, str):
         return value.replace("u:hunter2@", "***@").replace("operator:hunter2@", "***@")
     return value
 
 
 def said(table, columns):
-    """The rows of an Arrow table by what they say, with how often each is there."""
+    """The rows of an Arrow table without columns that vary, with their number of occurrences."""
     columns = set(columns) - NOT_SAID
     columns = sorted(columns - {"namespace"} if "seen_at_ns" in columns else columns)
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
@@ -47,7 +47,7 @@ def truth(program, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=FORMATS, ids=lambda path: path.name)
 def written(request, tmp_path_factory):
-    """A lake as a program of its format left it."""
+    """A lake as written by a program of its format."""
     lake = tmp_path_factory.mktemp("written") / "lake"
     shutil.copytree(request.param, lake)
     return lake
@@ -55,7 +55,7 @@ def written(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def upgraded(program, written, tmp_path_factory):
-    """The same after an ingest by this program, of a document that it has."""
+    """The same lake after this program ingested a known document."""
     lake = tmp_path_factory.mktemp("upgraded") / "lake"
     shutil.copytree(written, lake)
     for document in DOCUMENTS:
@@ -64,7 +64,7 @@ def upgraded(program, written, tmp_path_factory):
 
 
 def normal(table, like):
-    """The table in the types of an export: how texts and moments are laid out is not what they say."""
+    """The table in the types of an export, since layouts of strings and timestamps may differ."""
     columns = [name for name in like.column_names if name in table.column_names]
     return table.select(columns).cast(pa.schema([like.schema.field(name) for name in columns]))
 
@@ -88,7 +88,7 @@ def test_an_engine_sees_the_rows_and_the_new_columns_after_the_upgrade(upgraded,
 
 
 def test_new_rows_beside_old_ones(program, upgraded, tmp_path, truth):
-    """What comes after the upgrade has a value in the new columns; what was there has null; compaction keeps both."""
+    """Rows added after the upgrade have values in the new columns, older rows have null; compaction keeps both."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)
     more = SAMPLES / "cluster/20261123T183352Z.json"
@@ -109,7 +109,7 @@ def test_new_rows_beside_old_ones(program, upgraded, tmp_path, truth):
 
 
 def test_delta_rs_compacts_an_upgraded_lake(program, upgraded, tmp_path, truth):
-    """As Spark's OPTIMIZE may: the next check finds the lake whole, and an ingest adds nothing twice."""
+    """Like Spark's OPTIMIZE: the next check finds no damage, and an ingest adds no duplicates."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)
     program.ingest(lake, SAMPLES / "cluster/20261123T183352Z.json")

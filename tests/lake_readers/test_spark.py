@@ -1,6 +1,6 @@
-"""Spark with Delta Lake reads the lake; merges its files beside us; and what it changes we can read, or say we cannot.
+"""Spark with Delta Lake reads the lake, merges its files, and leaves tables that the program can read or refuses.
 
-Each test takes a copy of the lake, as the tests of other engines read the one that all share.
+Each test that writes uses a copy of the lake, which the tests of other engines share.
 """
 
 import json
@@ -23,11 +23,11 @@ def of_spark(spark, lake, table):
 
 
 def versions(lake, table, ending):
-    """The versions of a table that its log has files of, by how their names end."""
+    """The versions of a table with a log file of this extension."""
     return {int(path.name.split(".")[0]) for path in (lake / table / "_delta_log").glob(f"*{ending}")}
 
 
-def test_spark_sees_all_rows_and_what_columns_mean(spark, program, past):
+def test_spark_sees_all_rows_and_column_comments(spark, program, past):
     for table in STORED:
         frame = of_spark(spark, past.lake, table)
         assert {field.name: field.metadata["comment"] for field in frame.schema.fields} == meanings(program, table)
@@ -36,7 +36,7 @@ def test_spark_sees_all_rows_and_what_columns_mean(spark, program, past):
         assert counted(as_expected(frame.toArrow(), past.truth[table])) == counted(past.truth[table]), table
 
 
-def test_spark_skips_no_file_that_holds_what_is_asked_for(spark, past):
+def test_spark_skips_no_file_with_matching_rows(spark, past):
     events = past.truth["task_events"].to_pylist()
     frame = of_spark(spark, past.lake, "task_events")
     last = max(event["event_at"] for event in events)
@@ -58,8 +58,8 @@ def test_spark_travels_to_an_earlier_version(spark, program, past, tmp_path):
     assert counted(as_expected(read, first)) == counted(first)
 
 
-def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp_path):
-    """Its merge is also a tenth version, at which it writes a checkpoint of its own; we read both."""
+def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake, tmp_path):
+    """Its merge is also a tenth version, at which Spark writes its own checkpoint; the program reads both."""
     # Each ingest is one version of the ledger, and the next one is Spark's.
     documents = list(past.documents)
     number = 0
@@ -85,19 +85,19 @@ def test_spark_merges_files_and_the_lake_goes_on(spark, program, past, lake, tmp
         assert counted(found[table]) == counted(truth[table]), table
     assert counted(found["absences"]) == counted(past.truth["absences"])
 
-    # What has been seen is looked up in the files that Spark wrote.
+    # Without a cache, rows are looked up in the files that Spark wrote.
     shutil.rmtree(program.scratch / "cache")
     shutil.rmtree(lake / "_alloclog/seen", ignore_errors=True)
     assert "nothing new" in program.ingest(lake, *documents)[1]
     new = tmp_path / "20261127T120000Z.json"
     new.write_bytes(past.documents[30].read_bytes())
-    # The lake that Spark has not merged goes the same way. (A report of the documents in one run may know more of when an
+    # The lake that Spark did not merge gives the same. (A report of the documents in one run may know more about when an
     # allocation was last seen.)
     for one in (lake, unmerged):
         shutil.rmtree(program.scratch / "cache")
         shutil.rmtree(one / "_alloclog/seen", ignore_errors=True)
         program.ingest(one, new)
-    # Of a lake a report takes the last days, unless a time is named.
+    # By default, a report reads only the last days of a lake.
     report = ["report", "--format", "json", "--since", "2000-01-01T00:00:00Z"]
     of_merged, of_unmerged = (json.loads(program.run(*report, one)[0]) for one in (lake, unmerged))
     assert of_merged["input"]["task_events"] > 50
@@ -122,5 +122,5 @@ def test_a_table_of_a_newer_protocol_is_refused(spark, program, past, lake, tmp_
         assert "task_events" in said and "deletionVectors" in said, said
     _, said = program.run("lake", "check", "--repair", lake, expect=1)
     assert "deletionVectors" in said
-    # Not even a batch, which could enter no table.
+    # Not even a batch, which could not be applied to all tables.
     assert [name for name in files() if name not in before and name.suffix == ".json"] == []

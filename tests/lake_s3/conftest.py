@@ -1,4 +1,4 @@
-"""What the tests here share: the program, which $ALLOCLOG_BIN names, an S3 server, a proxy before it, and the samples."""
+"""Fixtures: the program named by $ALLOCLOG_BIN, an S3 server behind a proxy, and the samples."""
 
 import itertools
 from pathlib import Path
@@ -36,7 +36,7 @@ def one_proxy(server):
 
 @pytest.fixture
 def proxy(one_proxy):
-    """The proxy, which forwards what comes until a test gives it a rule."""
+    """The proxy, which forwards requests unchanged unless a test sets a rule."""
     one_proxy.reset()
     yield one_proxy
     one_proxy.reset()
@@ -54,13 +54,13 @@ def binary():
 
 @pytest.fixture
 def program(binary, proxy, lakes, tmp_path):
-    """The program with a lake of its own, which is not there yet."""
+    """The program with the URL of a lake that does not exist yet."""
     return Program(binary, tmp_path, proxy.url, next(lakes))
 
 
 @pytest.fixture(scope="session")
 def small(binary, one_proxy, lakes, listings, tmp_path_factory):
-    """A lake of small files that no test changes, with the documents that made it and what an export of them gives."""
+    """A shared lake of small files, with its documents and the export of them."""
     directory = tmp_path_factory.mktemp("small")
     program = Program(binary, directory, one_proxy.url, next(lakes))
     documents = parts(listings[1], directory, size=1, step=1)
@@ -72,13 +72,13 @@ def small(binary, one_proxy, lakes, listings, tmp_path_factory):
 
 @pytest.fixture
 def small_files(program, server, small):
-    """The program's lake is a copy of it."""
+    """Makes the program's lake a copy of it."""
     server.copy(small.prefix, program.prefix)
     return small
 
 
 @pytest.fixture(scope="session")
 def truth(binary, listings, tmp_path_factory):
-    """What an export of the first n listings gives, by n."""
+    """The export of the first n listings, by n."""
     program = Program(binary, tmp_path_factory.mktemp("truth"), "", "")
     return {n: program.exported(*listings[:n]) for n in range(1, len(listings) + 1)}

@@ -5,7 +5,7 @@ import re
 from datetime import datetime, timedelta
 
 DAY = 24 * 3_600 * 10**9
-# How the names of listings tell when they were observed.
+# The time format in the names of listings.
 OBSERVED = "%Y%m%dT%H%M%SZ"
 
 
@@ -21,7 +21,7 @@ def parts(listing, directory, size, step):
 
 
 def on_another_day(listing, directory, days):
-    """The listing as if the cluster had lived some days later, with allocations and jobs of its own."""
+    """The listing shifted by some days, with other allocations and jobs."""
     text = listing.read_text()
     text = re.sub(r"\b\d{19}\b", lambda moment: str(int(moment[0]) + days * DAY), text)
     text = re.sub(r'("ID": *"|"JobID": *")', lambda field: f"{field[0]}{days:02}", text)

@@ -1,4 +1,4 @@
-"""Kills at a change of the store that is chosen, not at a moment that is chance."""
+"""Kills the program at a chosen change of the store."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ def changes(request):
 
 
 class Killer:
-    """A rule that kills the program right before its request number n that changes the store is forwarded.
+    """A rule that kills the program right before its n-th changing request is forwarded.
 
-    For the store that is the same as right after the one before it, of which the program may have heard or not.
+    For the store that equals a kill right after the previous one, whether or not the program got its answer.
     """
 
     def __init__(self, number):
@@ -34,7 +34,7 @@ class Killer:
         return None
 
     def kills(self, program, *arguments):
-        """Whether it was killed; else it has done its work."""
+        """Returns true if it was killed; otherwise it has finished."""
         self.process = program.start(*arguments)
         self.is_started.set()
         self.process.communicate(timeout=120)

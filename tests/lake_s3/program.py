@@ -1,4 +1,4 @@
-"""The program as these tests run it: its lake lies on the server behind the proxy."""
+"""Runs the program with a lake on the server behind the proxy."""
 
 import subprocess
 import tempfile
@@ -17,7 +17,7 @@ AWS = {"AWS_ACCESS_KEY_ID": "writer", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGI
 
 @dataclass
 class Program:
-    """The program, its own files kept in a directory that no other has."""
+    """The program, with its local files in a separate directory."""
 
     path: str
     scratch: Path
@@ -27,7 +27,7 @@ class Program:
 
     @property
     def prefix(self):
-        """Where the lake lies in the bucket."""
+        """The prefix of the lake in the bucket."""
         return self.lake.removeprefix(f"s3://{BUCKET}/") + "/"
 
     def environment(self):
@@ -54,13 +54,13 @@ class Program:
         return self.run("ingest", *sources, "--lake", self.lake, expect=expect)
 
     def exported(self, *sources):
-        """The stored rows of sources, as an export gives them."""
+        """The stored rows of sources, from an export."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             self.run("export", "-q", *sources, "--table", ",".join(OF_DOCUMENTS), "-o", directory)
             return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in OF_DOCUMENTS}
 
     def holds(self, truth, word="is whole"):
-        """Asserts that a check finds nothing wrong, in these words, and that the lake has these rows."""
+        """Asserts that a check succeeds with this message, and that the lake has these rows."""
         _, said = self.run("lake", "check", self.lake)
         assert word in said
         found = self.exported(self.lake)

@@ -1,7 +1,7 @@
-"""A proxy between a program and a server, which does to requests what networks and stores do to them.
+"""A proxy between the program and a server that simulates faults of networks and stores.
 
-A rule is a function of a request and of `forward`, which sends the request on and returns the server's answer. It
-returns the answer that the program gets, or None, and then the connection is reset.
+A rule is a function of a request and of `forward`, which forwards the request and returns the server's answer. It
+returns the answer for the program, or None to reset the connection.
 """
 
 import http.client
@@ -33,18 +33,18 @@ class Answer:
 
 
 def says(status, code):
-    """An answer as S3 words it."""
+    """An error answer in S3's format."""
     body = f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()
     return Answer(status, [("Content-Type", "application/xml")], body)
 
 
 def straight(request, forward):
-    """The rule that changes nothing."""
+    """The default rule: forwards unchanged."""
     return forward(request)
 
 
 def at(numbers, wanted, act):
-    """A rule that acts on those requests that are wanted and whose numbers, from 1 on, are among `numbers`."""
+    """A rule that acts on the wanted requests with these numbers, counted from 1."""
     count = itertools.count(1)
 
     def rule(request, forward):
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         if len(body) < length:
-            # Whoever sent it was killed. Stores do nothing of a request that is not whole.
+            # The sender was killed. Stores ignore incomplete requests.
             self.close_connection = True
             return
         request = Request(self.command, self.path, dict(self.headers.items()), body)
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers:
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                 self.send_header(name, value)
-        # The answer to HEAD tells of a body that does not follow.
+        # The answer to HEAD has the length of a body that is not sent.
         told = [value for name, value in answer.headers if name.lower() == "content-length"]
         self.send_header("Content-Length", told[0] if told and self.command == "HEAD" else str(len(answer.body)))
         self.end_headers()
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Proxy(ThreadingHTTPServer):
-    """Listens on loopback and forwards to `address` as `rule` says; `requests` are those that came, in order."""
+    """Listens on loopback and forwards to `address` according to `rule`; `requests` are the received ones, in order."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -129,7 +129,7 @@ class Proxy(ThreadingHTTPServer):
             connection.close()
 
     def handle_error(self, *ignored):
-        """A program that was killed does not wait for its answer."""
+        """Ignores errors of connections whose program was killed."""
 
     def stop(self):
         self.shutdown()

@@ -1,4 +1,4 @@
-"""What all else here rests on: of many puts of one key that are to create it, exactly one does."""
+"""The foundation of these tests: of many conditional puts of one key, exactly one succeeds."""
 
 import threading
 from collections import Counter
@@ -7,7 +7,7 @@ RACERS = 8
 
 
 def exactly_one_wins(put, get, won, lost):
-    """Eight put each key at the same moment, and one wins; `put(n, key, body)` is what racer n does, and gives a status."""
+    """Eight clients put each key simultaneously, and one wins; `put(n, key, body)` is the request of client n, and returns a status."""
     for key in (f"race/{number}" for number in range(20)):
         start = threading.Barrier(RACERS)
         said = {}

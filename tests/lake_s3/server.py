@@ -1,7 +1,7 @@
-"""An S3 server on loopback: moto, behind a server that takes one request after the other.
+"""An S3 server on loopback: moto, behind a single-threaded server.
 
-moto looks whether a key is there and then writes it, so that two threads could both find it absent. Here there is one
-thread: what it answers to a conditional put is what it has done. The rest is moto's: keys, listings, ETags, 412.
+moto checks whether a key exists and then writes it, so that two threads could both find it missing. Here there is one
+thread, so conditional puts are atomic. The rest is moto's: keys, listings, ETags, 412.
 """
 
 import datetime
@@ -37,7 +37,7 @@ class Server:
         self.client().create_bucket(Bucket=BUCKET)
 
     def client(self):
-        """Another program that speaks S3."""
+        """An independent S3 client."""
         return boto3.client(
             "s3",
             endpoint_url="http://{}:{}".format(*self.address),
@@ -52,7 +52,7 @@ class Server:
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def copy(self, prefix, other):
-        """What lies below a prefix, also below another."""
+        """Copies a prefix to another one."""
         client = self.client()
         for name in self.names(prefix):
             client.copy_object(Bucket=BUCKET, Key=other + name.removeprefix(prefix), CopySource={"Bucket": BUCKET, "Key": name})
@@ -61,7 +61,7 @@ class Server:
         self.client().delete_object(Bucket=BUCKET, Key=name)
 
     def options(self):
-        """What delta-rs needs to read here, past the proxy."""
+        """The options for delta-rs to read without the proxy."""
         return {
             "AWS_ENDPOINT_URL": "http://{}:{}".format(*self.address),
             "AWS_ALLOW_HTTP": "true",
@@ -71,19 +71,19 @@ class Server:
         }
 
     def table(self, prefix, name):
-        """A table as delta-rs opens it."""
+        """A table, opened with delta-rs."""
         return deltalake.DeltaTable(f"s3://{BUCKET}/{prefix}{name}", storage_options=self.options())
 
     def row_counts(self, prefix):
-        """How many rows delta-rs reads from each table, files and all."""
+        """How many rows delta-rs reads from the files of each table."""
         return {name: self.table(prefix, name).to_pyarrow_table().num_rows for name in OF_DOCUMENTS}
 
     def live_rows(self, prefix):
-        """How many rows the logs say there are, by delta-rs, also where a file is gone."""
+        """How many rows each log has according to delta-rs, even if a file is missing."""
         return {name: self.table(prefix, name).count() for name in OF_DOCUMENTS}
 
     def age(self, prefix, days):
-        """Lets what lies below a prefix be older by the clock of the server."""
+        """Makes the objects below a prefix older by the server's clock."""
         keys = s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys
         for name in self.names(prefix):
             keys[name].last_modified -= datetime.timedelta(days=days)

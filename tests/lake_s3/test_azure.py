@@ -13,7 +13,7 @@ from racing import exactly_one_wins
 
 AZURITE = os.environ.get("AZURITE_BIN", "")
 CONTAINER = "lakes"
-# Any key that is base64; it must not be told.
+# Any base64 key; it must not be printed.
 ACCOUNT, KEY = "account", "bWFya2VyLW9mLXRoZS1hY2NvdW50LWtleQ=="
 
 pytestmark = pytest.mark.skipif(not os.access(AZURITE, os.X_OK), reason="AZURITE_BIN does not name Azurite's azurite-blob")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not os.access(AZURITE, os.X_OK), reason="AZURITE
 
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory):
-    """Where Azurite listens; all that it is given it keeps in memory."""
+    """The address of Azurite, which stores everything in memory."""
     flags = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
     process = subprocess.Popen(
         [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", "0", *flags],
@@ -45,7 +45,7 @@ def azurite(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def container(azurite):
-    """Another program that speaks Azure's interface."""
+    """An independent Azure client."""
     with ContainerClient(f"{azurite}/{ACCOUNT}", CONTAINER, credential=KEY) as client:
         client.create_container()
         yield client
@@ -62,7 +62,7 @@ def test_of_eight_racing_conditional_puts_exactly_one_wins(container):
     exactly_one_wins(put, lambda key: container.download_blob(key).readall(), won=201, lost=409)
 
 
-def test_a_lake_in_azure_lives(program, azurite, container, listings, tmp_path):
+def test_a_lake_in_azure(program, azurite, container, listings, tmp_path):
     program.lake = f"az://{CONTAINER}/lake"
     program.variables |= {
         "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,

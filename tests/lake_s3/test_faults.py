@@ -1,4 +1,4 @@
-"""Networks and stores that fail: every fault ends in the same lake, or in a clear word and the lake as it was."""
+"""Faults of networks and stores: the result is the same lake, or a clear error and an unchanged lake."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def reset_before(request, forward):
 
 
 def reset_after(request, forward):
-    """What was asked for is done, and nobody hears of it."""
+    """Forwards the request, and loses the answer."""
     forward(request)
     return None
 
@@ -46,7 +46,7 @@ def fails_after(request, forward):
 
 
 def once_each(wanted, act):
-    """A rule that acts on the first of the same requests."""
+    """A rule that acts on the first of identical requests."""
     met = set()
 
     def rule(request, forward):
@@ -71,8 +71,8 @@ def once_each(wanted, act):
     ],
     ids=["500", "503", "reset before", "reset after", "500 after"],
 )
-def test_what_fails_once_is_asked_again(program, proxy, listings, truth, wanted, act):
-    """The first time of each request; so each put's, too, whose repetition finds what the first left (412)."""
+def test_a_request_that_fails_once_is_retried(program, proxy, listings, truth, wanted, act):
+    """Fails each request the first time, including puts, whose retry finds the object of the first attempt (412)."""
     proxy.rule = once_each(wanted, act)
     program.ingest(listings[0])
     program.ingest(listings[1])
@@ -81,8 +81,8 @@ def test_what_fails_once_is_asked_again(program, proxy, listings, truth, wanted,
     program.holds(truth[2])
 
 
-def test_a_lost_answer_is_no_lost_batch(program, proxy, server, listings, truth):
-    """The batch and each commit are put; the answer is lost; asked again, the server says 412."""
+def test_a_lost_answer_loses_no_batch(program, proxy, server, listings, truth):
+    """The batch and each commit are written, but the answer is lost; the retry gets 412."""
     program.ingest(listings[0])
     proxy.reset()
     said = []
@@ -105,14 +105,14 @@ def test_a_lost_answer_is_no_lost_batch(program, proxy, server, listings, truth)
 
 
 @pytest.mark.parametrize("wanted", [is_put, is_batch, is_commit], ids=["file", "batch", "commit"])
-def test_a_store_that_forbids_is_said_and_the_lake_is_whole(program, proxy, listings, truth, wanted):
+def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, proxy, listings, truth, wanted):
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule = at([1], wanted, fails(403, "AccessDenied"))
     _, told = program.ingest(listings[2], expect=1)
     assert "403" in told and "AccessDenied" in told and f"lake {program.lake}" in told
     proxy.reset()
-    # A batch that is there has happened; the next ingest brings it to every table.
+    # An existing batch is committed; the next ingest applies it to every table.
     is_there = wanted is is_commit
     if not is_there:
         program.holds(truth[2])
@@ -121,8 +121,8 @@ def test_a_store_that_forbids_is_said_and_the_lake_is_whole(program, proxy, list
     program.holds(truth[3])
 
 
-def test_a_writer_that_slept_past_a_vacuum_writes_anew(program, proxy, server, listings, truth):
-    """It is stopped right before its batch is put; its files are old, and belong to nothing, and go; it goes on."""
+def test_a_writer_suspended_during_a_vacuum_writes_again(program, proxy, server, listings, truth):
+    """It is suspended right before its batch is put; its old, unreferenced files are removed; then it resumes."""
     program.ingest(listings[0])
     program.ingest(listings[1])
     stopped, wake = threading.Event(), threading.Event()
@@ -147,7 +147,7 @@ def test_a_writer_that_slept_past_a_vacuum_writes_anew(program, proxy, server, l
         sleeper[0].send_signal(signal.SIGCONT)
         wake.set()
     _, told = program.end(sleeper[0])
-    # The vacuum took the number 3.
+    # The vacuum has the number 3.
     assert "batch 4:" in told
     program.holds(truth[3])
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
@@ -159,7 +159,7 @@ def is_data(request):
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (503, "SlowDown")])
 def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, listings, status, code):
-    """Neither what the store forbids for a while nor what it is too busy for is damage."""
+    """Temporary denials and overload of the store are not damage."""
     for listing in listings[:3]:
         program.ingest(listing)
     before, names = server.row_counts(program.prefix), server.names(program.prefix)
@@ -173,7 +173,7 @@ def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, l
     assert "is whole" in told
 
 
-def test_a_repair_drops_what_is_gone_only_when_it_is_told_to(program, server, listings, truth):
+def test_a_repair_drops_missing_files_only_when_told_to(program, server, listings, truth):
     for listing in listings[:3]:
         program.ingest(listing)
     before = server.row_counts(program.prefix)
@@ -192,8 +192,8 @@ def test_a_repair_drops_what_is_gone_only_when_it_is_told_to(program, server, li
 
 
 def held_put(delay, refusals):
-    """The first put of a batch is held, as by a network: it lands after `delay` seconds. Until it has landed, and
-    `refusals` times at most, the store answers 409 to further attempts, as S3 does while another request is under way."""
+    """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, and
+    at most `refusals` times, the store answers 409 to further attempts, as S3 does while another request is in progress."""
     state = {"first": None, "refused": 0, "landed": threading.Event()}
 
     def land(request, forward):
@@ -216,7 +216,7 @@ def held_put(delay, refusals):
     return rule, state
 
 
-def test_a_put_that_is_held_and_refused_with_409_is_no_other_batch(program, proxy, server, listings, truth):
+def test_a_delayed_put_refused_with_409_is_not_another_batch(program, proxy, server, listings, truth):
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule, state = held_put(delay=1.5, refusals=100)
@@ -227,8 +227,8 @@ def test_a_put_that_is_held_and_refused_with_409_is_no_other_batch(program, prox
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
 
 
-def test_a_put_that_lands_after_its_writer_gave_up_loses_no_file(program, proxy, server, listings, truth):
-    """The word is that the batch may have been committed, and its files stay."""
+def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, proxy, server, listings, truth):
+    """The error says that the batch may have been committed, and its files stay."""
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule, state = held_put(delay=15, refusals=10**6)
@@ -243,7 +243,7 @@ def test_a_put_that_lands_after_its_writer_gave_up_loses_no_file(program, proxy,
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
 
 
-def test_what_failed_before_the_put_says_that_nothing_was_committed(program, proxy, listings, truth):
+def test_a_failure_before_the_put_says_that_nothing_was_committed(program, proxy, listings, truth):
     program.ingest(listings[0])
     proxy.rule = at([1], is_put, fails(403, "AccessDenied"))
     _, told = program.ingest(listings[1], expect=1)
@@ -264,14 +264,14 @@ def test_a_store_that_ignores_the_condition_is_refused(program, proxy, server, l
     proxy.rule = ignore
     _, told = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in told and "two writers" in told
-    # Also when it is tried again.
+    # Also when the ingest is run again.
     _, told = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in told
     assert not [name for name in server.names(program.prefix) if name.endswith(".parquet")]
 
 
-def test_credentials_are_not_told(program, proxy, listings):
-    """Program.end looks for the marks in all that is written; here something goes wrong, and much is said."""
+def test_credentials_are_not_printed(program, proxy, listings):
+    """Program.end searches all output for the credentials; here a fault produces many messages."""
     program.variables["AWS_SESSION_TOKEN"] = TOKEN
     proxy.rule = fails(403, "SignatureDoesNotMatch")
     for command in (["ingest", "-v", listings[1], "--lake"], ["report", "-v"], ["lake", "info"], ["lake", "check"]):

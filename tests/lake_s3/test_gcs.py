@@ -1,4 +1,4 @@
-"""Google's condition for creating an object, against a fake that knows no more than it: this is no Google."""
+"""Google's precondition for creating an object, against a minimal fake server."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ import pytest
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The part of the XML interface that makes a lake: PUT with x-goog-if-generation-match, GET, HEAD, and empty listings."""
+    """The part of the XML API that creating a lake needs: PUT with x-goog-if-generation-match, GET, HEAD, and empty listings."""
 
     protocol_version = "HTTP/1.1"
 
@@ -62,7 +62,7 @@ def google(request):
 
 
 def test_a_bucket_of_google_is_asked_for_generation_0(program, google, listings, tmp_path):
-    """The endpoint and that no token is wanted stand in the key of a service account."""
+    """The service account key sets the endpoint and disables OAuth."""
     key = {"private_key": "", "private_key_id": "", "client_email": "", "disable_oauth": True}
     account = tmp_path / "account.json"
     account.write_text(json.dumps(key | {"gcs_base_url": f"http://127.0.0.1:{google.server_port}"}))

@@ -1,4 +1,4 @@
-"""Killed anywhere: the next ingest finishes what was begun, and each row is there once."""
+"""Killed at any point: the next ingest finishes the work, and each row is there once."""
 
 import json
 
@@ -8,7 +8,7 @@ from storm import STEP
 
 
 def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lakes, listings, truth):
-    """From the first, which makes the lake, to the last, which keeps what has been seen; tests/storm.py says at which."""
+    """From the first, which creates the lake, to the last, which saves the cache; tests/storm.py selects them."""
     number, was_killed = 1 - STEP, True
     while was_killed:
         number += STEP
@@ -18,12 +18,12 @@ def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lak
         proxy.rule = straight
         program.ingest(*listings[:2])
         program.holds(truth[2])
-    # lake.json, the look whether it is written over, six tables, five files, the batch, five commits, and the memory.
+    # lake.json, the probe for overwriting, six tables, five files, the batch, five commits, and the cache.
     assert number > 20
 
 
 def killed_again_and_again(program, proxy, step, *arguments):
-    """Runs it to its end, killed `step` changes later each time; how often it was killed."""
+    """Runs it until it finishes, killed `step` changes later each time; returns how often it was killed."""
     times, was_killed = -1, True
     while was_killed:
         times += 1
@@ -33,8 +33,8 @@ def killed_again_and_again(program, proxy, step, *arguments):
         yield times
 
 
-def test_an_ingest_killed_again_and_again_gets_on(program, proxy, listings, truth):
-    """Each time after one change more; what was begun is finished or left, and never done twice."""
+def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, truth):
+    """Each time after one change more; earlier work is finished or abandoned, and never repeated."""
     program.ingest(listings[0])
     *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
     assert times > 5
@@ -42,7 +42,7 @@ def test_an_ingest_killed_again_and_again_gets_on(program, proxy, listings, trut
 
 
 def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, server, listings, small_files):
-    """A merge and a vacuum; readers see the same rows before, between and after."""
+    """A compaction and a vacuum; readers see the same rows before, between and after."""
     truth = small_files.truth
     table = f"{program.prefix}task_events/event_date"
 
@@ -55,7 +55,7 @@ def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, serv
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     assert {info["files"] for info in info["tables"] if info["rows"] > 8} == {1}
 
-    # What was taken out, and what the killed ones left, stays for its time.
+    # Removed files and leftovers of killed runs stay for the retention time.
     vacuum = ["lake", "vacuum", program.lake, "--older-than", "24h"]
     assert program.run(*vacuum, "--dry-run")[0] == ""
     server.age(program.prefix, days=9)

@@ -1,4 +1,4 @@
-"""A lake in a bucket: what can be done with it, by one and by many."""
+"""A lake in a bucket, with one writer and with several."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from documents import on_another_day, parts
 from proxy import at
 
 
-def test_a_lake_in_a_bucket_lives(program, listings, truth):
+def test_a_lake_in_a_bucket(program, listings, truth):
     for listing in listings:
         program.ingest(listing)
     _, said = program.ingest(*listings)
@@ -19,10 +19,10 @@ def test_a_lake_in_a_bucket_lives(program, listings, truth):
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     assert (info["batches"], info["unfinished"]) == (6, 0)
     counts = {name: rows.total() for name, rows in truth[6].items()}
-    # No listing is known to be full.
+    # No listing is full.
     assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0} | counts
 
-    # Of documents that may show only a part, a lake knows less of when an allocation was last seen.
+    # With partial documents, a lake knows less about when an allocation was last seen.
     full = f"{program.lake}-of-full-listings"
     program.run("ingest", *listings, "--full-listing", "--lake", full)
     of_lake, of_sources = (
@@ -36,7 +36,7 @@ def test_a_lake_in_a_bucket_lives(program, listings, truth):
 
 @pytest.mark.parametrize("writers", [2, 8])
 def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path, writers):
-    """The lake is not there when they begin, their documents overlap, and an answer to a put takes its time."""
+    """They create the lake, their documents overlap, and answers to puts are delayed."""
     documents = [document for listing in listings[1:4] for document in parts(listing, tmp_path, size=4, step=2)]
     shares = [documents[number::writers] for number in range(writers)]
 
@@ -53,8 +53,8 @@ def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path,
     program.holds(program.exported(*documents))
 
 
-def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_files):
-    """delta-rs merges the same files while ours are written and not yet committed."""
+def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small_files):
+    """delta-rs merges the same files before our merge is committed."""
 
     def merge_first(request, forward):
         merged = server.table(program.prefix, "task_events").optimize.compact()
@@ -64,7 +64,7 @@ def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_
     proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
     _, said = program.run("lake", "compact", program.lake)
     assert "1 group skipped, already merged by another process" in said
-    # What it had written for that is gone again: the small files, and the one that delta-rs made of them.
+    # Its own merged file is removed: left are the small files, and the one made by delta-rs.
     names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     (events,) = (table for table in info["tables"] if table["table"] == "task_events")
@@ -73,12 +73,12 @@ def test_a_merge_gives_up_what_another_has_merged(program, proxy, server, small_
 
 
 def test_filters_spare_requests(program, proxy, listings, tmp_path):
-    """Of a lake of three days, far apart, those files are asked for that a filter needs."""
+    """Of a lake of three distant days, only the files that a filter needs are read."""
     for days in (0, 10, 20):
         program.ingest(on_another_day(listings[4], tmp_path, days))
 
     def asked(*filters):
-        """The days of the task events of an answer, the days of the files that it took, and how many requests."""
+        """The days of the task events in the result, the days of the files read, and the number of requests."""
         proxy.reset()
         out, _ = program.run("query", "task_events", program.lake, "--format", "ndjson", *filters)
         assert all(request.method in ("GET", "HEAD") for request in proxy.requests)
@@ -90,11 +90,11 @@ def test_filters_spare_requests(program, proxy, listings, tmp_path):
     every = ["--since", "2026-11-01T00:00:00Z"]
     in_all, of_all, requests = asked(*every)
     assert in_all == of_all == {first, second, third}
-    # A week, unless told otherwise.
+    # By default, one week.
     in_week, of_week, fewer = asked()
     assert in_week == of_week == {third}
     assert fewer < requests
-    # Allocations of that time must be looked for in all of it, and then only what is theirs is read.
+    # Allocations are searched in all of it, and then only their rows are read.
     in_job, _, fewer = asked(*every, "--job", "20*")
     assert in_job == {third}
     assert fewer < requests

@@ -1,4 +1,4 @@
-"""A lake on MinIO, an S3 server that is neither ours nor in this process, which $MINIO_BIN names; without it, skipped.
+"""A lake on MinIO, a real S3 server; $MINIO_BIN names the program; skipped without it.
 
     GOBIN=$PWD/.venv go install github.com/minio/minio@latest
     MINIO_BIN=$PWD/.venv/minio ALLOCLOG_BIN=... .venv/bin/python -m pytest -q tests/lake_s3/test_minio.py
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not os.access(MINIO, os.X_OK), reason="MINIO_BIN
 
 
 class Minio:
-    """The server, with one bucket, in a directory; it can be killed and started again."""
+    """A server with one bucket and a data directory; it can be killed and restarted."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -85,7 +85,7 @@ def minio(tmp_path_factory):
 
 @pytest.fixture
 def proxy(minio):
-    """In place of the one before moto."""
+    """Replaces the proxy before moto."""
     proxy = Proxy(minio.address)
     yield proxy
     proxy.stop()
@@ -108,7 +108,7 @@ def test_of_eight_racing_conditional_puts_exactly_one_wins(minio):
     exactly_one_wins(put, lambda key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read(), won=200, lost=412)
 
 
-def test_a_lake_lives(program, minio, listings, tmp_path):
+def test_a_lake_on_minio(program, minio, listings, tmp_path):
     documents = [*listings, *parts(listings[4], tmp_path, size=4, step=2)]
     started = [program.start("ingest", *documents[n::4], "--lake", program.lake) for n in range(4)]
     for process in started:
@@ -138,7 +138,7 @@ def test_killed_at_every_third_change(program, proxy, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
-    """Each time a little later; what was committed is there, and what was not can be ingested again."""
+    """Killed a little later each time; committed batches are there, and the others can be ingested again."""
     program.ingest(listings[0])
     for n in range(1, 6):
         process = program.start("ingest", listings[n], "--lake", program.lake)

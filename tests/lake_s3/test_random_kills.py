@@ -1,4 +1,4 @@
-"""`kill -9` at random moments while two and eight write to a bucket; tests/storm.py says how many."""
+"""`kill -9` at random times while two or eight writers use a bucket; tests/storm.py sets the number."""
 
 import math
 import time
@@ -17,7 +17,7 @@ WANTED = math.ceil(KILLS_OF_TEST / 3)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("writers", WRITERS)
 def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writers, seed):
-    """They make the lake, and their documents overlap; beside them a merge is killed now and then."""
+    """They create the lake, and their documents overlap; concurrent compactions are killed, too."""
     documents = [document for listing in listings[3:5] for document in parts(listing, tmp_path, size=6, step=4)]
     truth = program.exported(*documents)
 
@@ -39,15 +39,15 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         storm = Storm(start, program.lake, documents, writers, f"{seed} {rounds}", within=1)
         kills += storm.run(merge)
         print(f"{kills} kills in {rounds} lakes")
-        # What had ended well is in; the next ingest finishes what the last killed one left.
+        # Successful ingests are in; the next ingest finishes what the last killed one left.
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)
-        # It is chance whether one was killed between its files and its batch; this one is, with a file put.
+        # Ensure that one is killed between its files and its batch.
         proxy.rule = Killer(2)
         assert proxy.rule.kills(program, "ingest", listings[5], "--lake", program.lake)
         proxy.rule = straight
-        # What killed ones left belongs to nothing, and can go.
+        # Leftovers of killed writers are unreferenced, and can be removed.
         server.age(program.prefix, days=9)
         vacuum = ["lake", "vacuum", program.lake]
         assert program.run(*vacuum, "--dry-run")[0].split()

@@ -1,4 +1,4 @@
-//! Batches: who comes first, who loses, what a vacuum may take.
+//! Batches: concurrent commits, and what a vacuum may remove.
 
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use alloclog::lake::{Heads, Lake, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
-/// Everything in a lake is so old that a vacuum may look at it.
+/// Makes everything in a lake old enough for a vacuum.
 pub fn age(lake: &Lake) {
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
     for object in lake.objects.list("").unwrap() {
@@ -25,7 +25,7 @@ fn checked(lake: &Lake, mend: Mend) -> Report {
 }
 
 #[test]
-fn any_order_and_any_repetition_end_in_the_same_rows() {
+fn order_and_repetition_do_not_change_the_rows() {
     let documents = documents();
     let (_a, forward) = lake();
     documents.iter().for_each(|document| drop(ingested(&forward, document)));
@@ -40,7 +40,7 @@ fn any_order_and_any_repetition_end_in_the_same_rows() {
 }
 
 #[test]
-fn a_document_that_is_there_adds_no_batch() {
+fn a_known_document_adds_no_batch() {
     let (_directory, lake) = lake();
     let document = sample("stream.ndjson.zst");
     assert_eq!(ingested(&lake, &document).batch, Some(1));
@@ -48,11 +48,11 @@ fn a_document_that_is_there_adds_no_batch() {
 }
 
 #[test]
-fn who_loses_a_number_writes_what_is_still_new() {
+fn the_loser_of_a_batch_number_writes_only_rows_that_are_still_new() {
     let (_directory, lake) = lake();
     let documents = documents();
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    // Both read the same empty lake, and then one after the other commits.
+    // Both read the same empty lake, then commit one after the other.
     let mut seen = [ingest::recall(&lake, None).unwrap(), ingest::recall(&lake, None).unwrap()];
     let first = kept(&mut seen[0], &documents[0], directories[0].path());
     let second = kept(&mut seen[1], &documents[0], directories[1].path());
@@ -65,11 +65,11 @@ fn who_loses_a_number_writes_what_is_still_new() {
 }
 
 #[test]
-fn a_batch_that_is_in_no_table_yet_is_read_and_then_finished() {
+fn a_pending_batch_is_visible_to_readers_and_then_applied() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
     let (expected, _) = rows(&lake, &Wanted::default());
-    // As if the writer had been killed right after its commit: the tables know nothing of the batch.
+    // As if the writer was killed right after its commit: no table has the batch yet.
     let root = lake.objects.directory().unwrap();
     for table in alloclog::lake::ORDER {
         let _ = fs::remove_file(root.join(table.name()).join("_delta_log/00000000000000000001.json"));
@@ -82,7 +82,7 @@ fn a_batch_that_is_in_no_table_yet_is_read_and_then_finished() {
 }
 
 #[test]
-fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
+fn a_vacuum_removes_unreferenced_files_and_a_suspended_writer_starts_over() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
     let (expected, _) = rows(&lake, &Wanted::default());
@@ -98,7 +98,7 @@ fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
     assert_eq!(would.len(), 2, "{would:?}");
     assert!(orphan.exists());
 
-    // A writer reads the lake, sleeps, and finds that the vacuum has the number that it wanted.
+    // A writer reads the lake, is suspended, and finds its batch number taken by the vacuum.
     let mut seen = ingest::recall(&lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let kept = kept(&mut seen, &documents()[1], directory.path());
@@ -110,7 +110,7 @@ fn a_vacuum_takes_what_belongs_to_nothing_and_a_sleeping_writer_writes_anew() {
 }
 
 #[test]
-fn small_files_become_one_and_the_rows_stay() {
+fn compaction_merges_small_files_and_keeps_the_rows() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let (expected, before) = rows(&lake, &Wanted::default());
@@ -119,13 +119,13 @@ fn small_files_become_one_and_the_rows_stay() {
     assert_eq!(after, expected);
     assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
     assert_eq!(checked(&lake, Mend::Nothing), Report::default());
-    // What was merged stays for readers that have begun, and goes when it is old.
+    // Merged files stay for running readers, and are removed when they are old.
     age(&lake);
     assert_eq!(vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
 }
 
 #[test]
-fn what_is_broken_is_named_and_mended() {
+fn damage_is_reported_and_repaired() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let (expected, _) = rows(&lake, &Wanted::default());
@@ -146,7 +146,7 @@ fn what_is_broken_is_named_and_mended() {
     assert_eq!(lake.objects.list("").unwrap(), before);
     assert_eq!(checked(&lake, Mend::DropDamaged), found);
     assert_eq!(checked(&lake, Mend::Nothing), Report::default());
-    // Who remembers the rows that were lost adds them again all the same, when a source shows them.
+    // An ingest whose cache has lost rows adds them again when a source shows them.
     assert!(rows(&lake, &Wanted::default()).0.len() < expected.len());
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     assert_eq!(rows(&lake, &Wanted::default()).0, expected);
@@ -163,7 +163,7 @@ fn a_lake_of_a_newer_format_is_refused() {
 }
 
 #[test]
-fn only_files_that_may_hold_it_are_read() {
+fn only_files_that_may_have_wanted_rows_are_read() {
     let (_directory, lake) = lake();
     ingested(&lake, &sample("nomad-0.6"));
     documents().iter().for_each(|document| drop(ingested(&lake, document)));

@@ -1,4 +1,4 @@
-//! Lakes of older formats, programs of older and newer ones, and columns that come later.
+//! Lakes of older formats, older and newer programs, and columns that are added later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,14 +18,14 @@ use serde_json::Value;
 
 use super::{ingested, lake, rows, sample, wrong};
 
-/// What quotes a password where format 1 masked nothing.
+/// A password quoted in texts that format 1 did not mask.
 const PASSWORD: &str = "hunter2";
 
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lakes").join(name)
 }
 
-/// The documents that are in a lake of `tests/lakes/format-*`, in order: see the README there.
+/// The documents ingested into the lakes in `tests/lakes/format-*`, in order: see the README there.
 fn documents() -> Vec<PathBuf> {
     let samples = ["20261123T182801Z.json", "20261123T182831Z.json", "nodes.json", "20261123T183131Z.json"];
     let samples = samples.iter().map(|name| sample("cluster").join(name));
@@ -44,7 +44,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of the lake of a format, in a directory that goes with it.
+/// A copy of the lake of a format, in a temporary directory.
 fn of_format(format: u32) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lake");
@@ -52,7 +52,7 @@ fn of_format(format: u32) -> (tempfile::TempDir, String) {
     (directory, path.to_str().unwrap().to_owned())
 }
 
-/// The rows of a lake by what they say: without the columns that rows of format 1 lack.
+/// The rows of a lake, without the columns that rows of format 1 lack.
 fn said(lake: &Lake) -> Vec<String> {
     let without_hash = |line: String| {
         let (table, row) = line.split_once(' ').unwrap();
@@ -61,7 +61,7 @@ fn said(lake: &Lake) -> Vec<String> {
         later.iter().for_each(|name| drop(row.remove(*name)));
         format!("{table} {}", Value::Object(row))
     };
-    // Format 1 dated documents by clients' event times where nothing else told.
+    // Format 1 dated documents without another time by clients' event times.
     let is_dated_otherwise = |line: &String| {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
@@ -72,7 +72,7 @@ fn said(lake: &Lake) -> Vec<String> {
     lines
 }
 
-/// The same, of rows whose texts are masked anew.
+/// The same rows after remasking.
 fn masked(mut lines: Vec<String>) -> Vec<String> {
     for line in &mut lines {
         for user in ["u", "operator"] {
@@ -83,7 +83,7 @@ fn masked(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// What the documents give in a lake that this program made.
+/// The rows that the documents give in a lake of the current format.
 fn truth(documents: &[PathBuf]) -> Vec<String> {
     let (_directory, lake) = lake();
     documents.iter().for_each(|document| drop(ingested(&lake, document)));
@@ -103,7 +103,7 @@ fn batches(lake: &Lake) -> Vec<Vec<u8>> {
 
 /// A batch as programs of format 1 parse it.
 #[derive(Debug, Deserialize)]
-#[allow(dead_code)] // what is not asked for must parse all the same
+#[allow(dead_code)] // unused fields must parse all the same
 struct BatchOfFormat1 {
     id: String,
     written_ms: i64,
@@ -155,12 +155,12 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
 }
 
 #[test]
-fn an_upgrade_that_is_killed_anywhere_goes_on() {
+fn an_upgrade_killed_at_any_step_is_continued() {
     let (_before, before) = of_format(1);
     let (_after, after) = of_format(1);
     let upgraded = Lake::open_or_create(&after).unwrap();
     let expected = said(&upgraded);
-    // In the order in which they are written: the batch, the tables, lake.json.
+    // In writing order: the batch, the tables, lake.json.
     let is_new =
         |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.objects.need(name).unwrap());
     let written: Vec<String> =
@@ -193,7 +193,7 @@ fn an_upgrade_that_is_killed_anywhere_goes_on() {
 }
 
 #[test]
-fn several_that_upgrade_at_once_do_it_once() {
+fn concurrent_upgrades_happen_once() {
     let (_directory, path) = of_format(1);
     let expected = said(&Lake::open(&path).unwrap());
     let documents = documents();
@@ -220,7 +220,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
     let lake = Lake::open_or_create(&path).unwrap();
     let error = parsed_by_format_1(batches(&lake).last().unwrap()).unwrap_err().to_string();
     assert!(error.contains("the lake now has format 2: use a newer alloclog"), "{error}");
-    // One that compacts already looks at no batch again, but at the protocol before each commit: it knows writer 2.
+    // A running compaction reads no further batch, but checks the protocol before each commit: it supports writer 2.
     for table in ORDER.into_iter().filter(|table| since(*table) == 1) {
         let log = lake.objects.list(&format!("{}/_delta_log", table.name())).unwrap();
         let last = lake.objects.need(&log.last().unwrap().name).unwrap();
@@ -231,8 +231,8 @@ fn programs_of_format_1_stop_at_the_upgrade() {
 }
 
 #[test]
-fn what_a_newer_format_wrote_is_refused_with_a_word() {
-    // As this program refuses format 3: by the batch, by the table, and by lake.json (see `batches`).
+fn newer_formats_are_refused_with_a_message() {
+    // As this program refuses format 3: by the batch, the table, and lake.json (see `batches`).
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
     let root = newer.objects.directory().unwrap().to_owned();
@@ -251,7 +251,7 @@ fn what_a_newer_format_wrote_is_refused_with_a_word() {
     assert!(error.contains("table snapshots has format 3"), "{error}");
 }
 
-/// The rows of a file with a column that only a newer program knows.
+/// The rows of a file with a column of a newer program.
 fn widened(batch: &RecordBatch) -> RecordBatch {
     let schema = batch.schema();
     let field = Arc::new(Field::new("of_a_newer_program", DataType::Int32, true));
@@ -261,7 +261,7 @@ fn widened(batch: &RecordBatch) -> RecordBatch {
 }
 
 #[test]
-fn a_column_of_a_newer_program_outlives_a_compaction() {
+fn compaction_keeps_columns_of_newer_programs() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let expected = said(&lake);
@@ -301,7 +301,7 @@ fn a_column_of_a_newer_program_outlives_a_compaction() {
 }
 
 #[test]
-fn masking_anew_changes_texts_and_no_identity() {
+fn remasking_changes_texts_but_no_identity() {
     let (_directory, path) = of_format(1);
     let before = Lake::open(&path).unwrap();
     assert!(said(&before).iter().any(|line| line.contains(PASSWORD)), "format 1 masked no descriptions");
@@ -321,7 +321,7 @@ fn masking_anew_changes_texts_and_no_identity() {
     }
     assert_eq!(remask::remask(&lake, &mut |_| ()).unwrap(), remask::Remasked::default(), "there is nothing left to do");
 
-    // A week later a vacuum and a compaction take what is left.
+    // A week later a vacuum and a compaction remove the rest.
     super::batches::age(&lake);
     vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false).unwrap();
     compact::compact(&lake, &mut |_| ()).unwrap();

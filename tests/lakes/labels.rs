@@ -1,4 +1,4 @@
-//! Allocations under the region that a lake has them under.
+//! Regions of allocations in a lake.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use alloclog::source::{self, Source};
 
 use super::{lake, rows, sample, wrong};
 
-/// Ingests a document under a region, with what was remembered of the lake, or by its tables alone.
+/// Ingests a document under a region, with the local cache or from the tables alone.
 fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<Added> {
     let mut seen = ingest::recall(lake, local)?;
     let directory = tempfile::tempdir().unwrap();
@@ -31,7 +31,7 @@ fn listings() -> Vec<PathBuf> {
 }
 
 #[test]
-fn another_label_for_a_known_allocation_is_refused_and_nothing_is_written() {
+fn another_region_for_a_known_allocation_is_refused_and_nothing_is_written() {
     let listings = listings();
     for remembers in [true, false] {
         for (first, other) in [("", "global"), ("global", ""), ("eu", "us")] {
@@ -41,7 +41,7 @@ fn another_label_for_a_known_allocation_is_refused_and_nothing_is_written() {
             let local = remembers.then_some(cache.as_path());
             assert_eq!(under(&lake, &listings[0], first, local).unwrap().batch, Some(1));
             if !remembers {
-                // Not even the copy in the lake: the tables alone tell.
+                // Remove the copy in the lake, too: only the tables are left.
                 std::fs::remove_dir_all(lake.objects.directory().unwrap().join("_alloclog/seen")).unwrap();
             }
             let names = |lake: &Lake| lake.objects.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
@@ -60,7 +60,7 @@ fn another_label_for_a_known_allocation_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_lake_holds_clusters_under_a_label_each() {
+fn a_lake_holds_clusters_with_different_regions() {
     let (_directory, lake) = lake();
     under(&lake, &listings()[0], "eu", None).unwrap();
     under(&lake, &sample("nomad-0.6/allocations.json"), "us", None).unwrap();
@@ -70,8 +70,8 @@ fn a_lake_holds_clusters_under_a_label_each() {
 }
 
 #[test]
-fn check_names_allocations_under_two_labels() {
-    // As programs of format 1 made such lakes: two lakes of one cluster, the tables of one moved into the other.
+fn check_reports_allocations_with_two_regions() {
+    // As programs of format 1 could produce it: two lakes of one cluster, with the tables of one moved into the other.
     let (_directory, lake) = lake();
     under(&lake, &listings()[0], "", None).unwrap();
     let (_other, of_other) = super::lake();

@@ -24,7 +24,7 @@ fn commit(objects: &Objects, head: Head, batch: u64, name: &str) -> Committed {
 }
 
 #[test]
-fn who_is_second_for_a_version_is_told() {
+fn the_second_commit_of_a_version_conflicts() {
     let (_directory, objects) = table();
     let head = delta::head(&objects, TABLE, None).unwrap();
     assert_eq!((head.version, head.batch), (0, 0));
@@ -36,7 +36,7 @@ fn who_is_second_for_a_version_is_told() {
 }
 
 #[test]
-fn a_checkpoint_says_what_the_versions_before_it_said() {
+fn a_checkpoint_equals_the_versions_before_it() {
     let (directory, objects) = table();
     for n in 0..250 {
         let head = delta::head(&objects, TABLE, None).unwrap();
@@ -46,7 +46,7 @@ fn a_checkpoint_says_what_the_versions_before_it_said() {
     assert_eq!((before.head.version, before.head.batch, before.checkpoint), (250, 250, Some(200)));
     assert_eq!(before.files.len(), 250);
     assert_eq!(before.files["3"], add("3"));
-    // Nobody needs the versions before it, and what was known of them is no place to count on from.
+    // The versions before it are not needed, and a head from before it is not a valid start.
     for version in 0..200 {
         std::fs::remove_file(directory.path().join(format!("sightings/_delta_log/{version:020}.json"))).unwrap();
     }
@@ -57,7 +57,7 @@ fn a_checkpoint_says_what_the_versions_before_it_said() {
 }
 
 #[test]
-fn without_its_hint_a_checkpoint_is_found() {
+fn a_checkpoint_is_found_without_its_hint() {
     let (directory, objects) = table();
     for n in 0..100 {
         let head = delta::head(&objects, TABLE, None).unwrap();
@@ -73,7 +73,7 @@ fn without_its_hint_a_checkpoint_is_found() {
 }
 
 #[test]
-fn a_protocol_that_is_not_known_is_refused() {
+fn an_unknown_protocol_is_refused() {
     let (directory, objects) = table();
     let upgrade = r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}"#;
     std::fs::write(directory.path().join("sightings/_delta_log/00000000000000000001.json"), upgrade).unwrap();

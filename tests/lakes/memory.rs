@@ -1,4 +1,4 @@
-//! What is remembered of a lake.
+//! The deduplication cache.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use super::{documents, ingested, kept, lake, rows};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// Identities are hashes: as good as random.
+/// Identities are hashes, and look random.
 fn identity(row: u128) -> u128 {
     row.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
 #[test]
-fn what_is_known_is_kept_and_read_back() {
+fn the_cache_survives_saving_and_loading() {
     let mut seen = Seen::after([(Table::TaskEvents, 10)]);
     seen.about.batch = 7;
     seen.about.batch_id = "x".into();
@@ -41,20 +41,20 @@ fn what_is_known_is_kept_and_read_back() {
 }
 
 #[test]
-fn what_is_damaged_is_not_taken_for_nothing() {
+fn a_damaged_cache_is_an_error() {
     let bytes = Seen::default().to_bytes().unwrap();
     assert!(Seen::from_bytes(bytes[..bytes.len() - 1].to_vec()).is_err());
     assert!(Seen::from_bytes(Vec::new()).is_err());
 }
 
 #[test]
-fn what_is_old_and_not_met_is_forgotten_and_no_longer_vouched_for() {
+fn old_rows_not_seen_recently_are_dropped_and_the_horizon_moves() {
     let table = Table::TaskEvents;
     let hours = remembered_hours(table);
     let mut seen = Seen::default();
-    seen.add(table, 1, Some(HOUR_NS), 2); // old, and not met again
-    seen.add(table, 2, Some(HOUR_NS), 2); // old, and met again
-    seen.add(table, 3, Some(i64::from(hours) * HOUR_NS), 2); // of late, though it was met long ago
+    seen.add(table, 1, Some(HOUR_NS), 2); // old, and not seen again
+    seen.add(table, 2, Some(HOUR_NS), 2); // old, and seen again
+    seen.add(table, 3, Some(i64::from(hours) * HOUR_NS), 2); // recent, though last seen long ago
     assert!(seen.meet(table, 2, hours + 5));
     seen.count(4, 7, 2);
     seen.count(4, 6, 3);
@@ -69,12 +69,12 @@ fn what_is_old_and_not_met_is_forgotten_and_no_longer_vouched_for() {
     assert!(seen.would_know(table, Some(3 * HOUR_NS * i64::from(hours))));
 }
 
-/// Listings of one cluster in order of time. What came later brings events that they lost.
+/// Listings of one cluster in chronological order. Later documents have events that the listings lost.
 fn snapshots() -> impl Iterator<Item = PathBuf> {
     documents().into_iter().filter(|document| document.parent().is_some_and(|parent| parent.ends_with("cluster")))
 }
 
-/// The restarts of all tasks of a lake whose events it does not have.
+/// The lost restarts of all tasks of a lake.
 fn lost_in_all(lake: &alloclog::lake::Lake) -> i64 {
     let mut tasks: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
     for line in rows(lake, &Wanted::default()).0 {
@@ -92,7 +92,7 @@ fn lost_in_all(lake: &alloclog::lake::Lake) -> i64 {
 }
 
 #[test]
-fn each_ingest_tells_the_restarts_that_were_lost_since_the_one_before() {
+fn each_ingest_reports_the_restarts_lost_since_the_previous_one() {
     let (_directory, lake) = lake();
     let mut seen = ingest::recall(&lake, None).unwrap();
     let mut lost = Vec::new();
@@ -108,11 +108,11 @@ fn each_ingest_tells_the_restarts_that_were_lost_since_the_one_before() {
 }
 
 #[test]
-fn what_is_no_longer_remembered_is_not_counted_rather_than_counted_wrong() {
+fn tasks_no_longer_cached_are_uncounted_instead_of_miscounted() {
     let (_directory, counted) = lake();
     let mut lost = Lost::default();
     for document in snapshots() {
-        // Nothing is remembered but what the tables tell of the last days; the documents grow older than that.
+        // The cache only has the rows of the last days from the tables; the documents are older than that.
         let added = ingested(&counted, &document).lost;
         lost.restarts += added.restarts;
         lost.uncounted_tasks += added.uncounted_tasks;

@@ -1,4 +1,4 @@
-"""What the tests here share: the program, which $ALLOCLOG_BIN names, and the samples."""
+"""Fixtures: the program named by $ALLOCLOG_BIN, and the samples."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from program import Program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
-# A shell that starts tests in the background lets them ignore SIGINT, and their children too.
+# A shell that runs tests in the background makes them and their children ignore SIGINT.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""The program as these tests run it."""
+"""Runs the program."""
 
 import subprocess
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ TABLES = [*STORED, "allocations", "task_states", "coverage"]
 
 @dataclass
 class Program:
-    """The program, its temporary files kept in a directory of their own."""
+    """The program, with a separate directory for temporary files."""
 
     path: str
     scratch: Path
@@ -23,12 +23,12 @@ class Program:
         return environment(self.scratch, self.scratch / "cache")
 
     def start(self, *arguments, **options):
-        """Starts it; its output is kept from the test's."""
+        """Starts it, with captured output."""
         streams = {name: options.pop(name, subprocess.DEVNULL) for name in ("stdin", "stdout", "stderr")}
         return subprocess.Popen(self.command(*arguments), env=self.environment(), **streams, **options)
 
     def run(self, *arguments, expect=0, **options):
-        """Runs it to its end and returns what it wrote to standard output."""
+        """Runs it and returns its stdout."""
         done = subprocess.run(
             self.command(*arguments), capture_output=True, timeout=120, env=self.environment(), **options
         )

@@ -1,4 +1,4 @@
-"""`deploy/`, the README and docs/ tell the truth: files parse, and command lines, metrics and messages exist."""
+"""`deploy/`, the README and docs/ are correct: files parse, and command lines, metrics and messages exist."""
 
 import os
 import re
@@ -51,14 +51,14 @@ def of_units():
 
 
 def of_shell(text):
-    """What a line of shell runs of us."""
+    """The alloclog commands in a line of shell."""
     for part in re.split(r"&&|\|\||[;|]", text.split("  #")[0]):
         words = shlex.split(part)
         while words and (re.match(r"\w+=", words[0]) or words[0] in ("nohup", "time")):
             words = words[1:]
         if "alloclog" in words[:1] or words[:1] == ["flock"]:
             arguments = words[words.index("alloclog") + 1 :]
-            # Where standard output goes is no argument.
+            # Redirections are not arguments.
             yield arguments[: next((i for i, word in enumerate(arguments) if word[:1] in "<>"), None)]
 
 
@@ -74,7 +74,7 @@ def of_cron():
 def of_documents():
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *DEPLOY.rglob("*")]:
         if path.is_file():
-            # Code in Markdown, and what comments at the head of a file tell to run.
+            # Code in Markdown, and commands in leading comments.
             for line in re.findall(r"^(?:    |#   )(.*\balloclog .*)", path.read_text(), re.M):
                 yield from ((path.name, arguments) for arguments in of_shell(line))
 
@@ -95,7 +95,7 @@ def test_every_command_line_is_accepted(program):
 
 
 def follows(command, environment):
-    """It asks until it is told to stop, and then ends as it should."""
+    """It polls until it gets a signal, and then exits cleanly."""
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     said = run.stderr.readline()
     run.terminate()
@@ -107,7 +107,7 @@ def follows(command, environment):
 def test_the_units_and_cron_do_on_a_lake_what_they_say(program, cluster, tmp_path):
     lake, metrics = tmp_path / "lake", tmp_path / "alloclog.prom"
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # A port at which nobody listens: what would be asked there is known to be asked.
+    # A port without a listener: the error shows which agent would be queried.
     environment = program.environment() | {"ALLOCLOG_LAKE": str(lake), "NOMAD_ADDR": "http://127.0.0.1:1"}
     environment["ALLOCLOG_CACHE"] = str(tmp_path / "cache")
     here = {"/var/lib/alloclog/metrics/alloclog.prom": metrics, "/var/cache/alloclog": tmp_path / "cache"}
@@ -127,7 +127,7 @@ def test_the_units_and_cron_do_on_a_lake_what_they_say(program, cluster, tmp_pat
 def test_systemd_takes_the_units(unit, program, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not here")
-    # A timer is looked at with its service, and the program need not be installed.
+    # Timers are verified with their services; the program need not be installed.
     for path in UNITS:
         (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, os.path.abspath(program.path)))
     ran = subprocess.run(["systemd-analyze", "verify", tmp_path / unit.name], capture_output=True, text=True)
@@ -152,7 +152,7 @@ def test_the_ingest_job_asks_for_all_that_its_policy_lets_it_see():
     (task,) = tasks(DEPLOY / "nomad" / "alloclog-stream.nomad.hcl").values()
     arguments = [unquoted(argument) for argument in task["config"][0]["args"]]
     assert arguments[1] == "unix://${NOMAD_SECRETS_DIR}/api.sock"
-    # The file is there only if the identity is asked for; Nomad gives a task its own NOMAD_NAMESPACE.
+    # The file exists only if the job has an identity block; Nomad sets a task's own NOMAD_NAMESPACE.
     assert "${NOMAD_SECRETS_DIR}/nomad_token" in arguments and task["identity"][0]["file"] is True
     assert arguments[arguments.index("--namespace") + 1] == "*"
     policy = hcl2.loads((DEPLOY / "nomad" / "policy.hcl").read_text())
@@ -165,7 +165,7 @@ def test_nomad_takes_the_jobs(job):
     nomad = os.environ.get("NOMAD_BIN")
     if not nomad:
         pytest.skip("NOMAD_BIN names no Nomad")
-    # With an address where nobody listens, it looks at the file by itself.
+    # With an unreachable agent, it validates the file locally.
     environment = {"PATH": os.environ["PATH"], "NOMAD_ADDR": "http://127.0.0.1:1"}
     variables = ["-var", "lake=s3://bucket/nomad", "-var", "image=alloclog"]
     for arguments in (["fmt", "-check", job], ["job", "validate", *variables, job]):
@@ -174,7 +174,7 @@ def test_nomad_takes_the_jobs(job):
 
 
 def metrics(program, cluster, directory):
-    """What the program tells Prometheus, by name."""
+    """The program's metrics, by name."""
     lake, file = directory / "lake", directory / "alloclog.prom"
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", directory / "cache", "--metrics", file)
     texts = file.read_text(), program.run("lake", "info", lake, "--format", "openmetrics").decode()
@@ -220,7 +220,7 @@ def test_the_messages_that_are_explained_are_the_programs_own():
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = [row.split("|")[1] for row in text[text.index("## What went wrong") :].splitlines() if row.startswith("| `")]
     messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
-    # A text that goes on in the next line of the source does so without its white space.
+    # Join string literals that continue on the next line.
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
     source = re.sub(r"\\\n\s*", "", source)
     assert len(messages) > 20

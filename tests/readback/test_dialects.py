@@ -1,4 +1,4 @@
-"""`alloclog schema --dialect`: on DuckDB and ClickHouse the statements are run, in the others' SQL they are parsed. The
+"""`alloclog schema --dialect`: the statements are run on DuckDB and ClickHouse, and parsed for the other engines. The
 suite of the engines runs those for ClickHouse on more rows, and the views on Spark."""
 
 import duckdb
@@ -23,7 +23,7 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
     program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", "coverage,restarts,failures,start_latency")
     program.export(cluster, "-o", tmp_path / "stored", tables=STORED)
     text = statements(program, "duckdb", "LAKE")
-    # The delta extension comes over the network; the tables are the same as those of an export.
+    # The delta extension needs a download; the tables of an export are the same.
     for table in STORED:
         delta = f"delta_scan('LAKE/{table}')"
         assert text.count(delta) == 1
@@ -45,13 +45,13 @@ def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster,
     views = names_of_views(program)
     lake = tmp_path / "lake"
     program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # Of the lake, not of the documents: stored rows may leave open which document showed an allocation last.
+    # Export the lake, not the documents: a lake may not know which document showed an allocation last.
     program.run("export", "-q", lake, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:
         ours = pq.read_table(tmp_path / "views" / f"{view}.parquet")
         assert not differences(ours, clickhouse.arrow(f"SELECT * FROM {view}")), view
-    # What a session says of nulls and names changes nothing, and the statements can be run again.
+    # Session settings on nulls and names have no effect, and the statements can be run again.
     other = "join_use_nulls = 0, prefer_column_name_to_alias = 0, cast_keep_nullable = 0, transform_null_in = 1"
     clickhouse.run(f"SET {other};\n" + statements(program, "clickhouse", lake))
     for view in views:
@@ -83,7 +83,7 @@ def test_statistics_that_are_tables_are_made_after_those_that_they_read(program,
         assert set(read) & views <= set(made), name
         made.append(name)
     assert set(made) == views and len(made) == len(views)
-    # What is run once and what is scheduled are the same texts.
+    # The setup and the scheduled statements are the same.
     for statement in refresh.split("\n\n")[1:]:
         assert statement.strip() in whole
 
@@ -93,7 +93,7 @@ def test_refreshing_is_for_statistics_that_are_tables(program):
         program.run("schema", "--dialect", dialect, "--refresh", expect=2)
 
 
-def test_what_is_not_run_says_so(program):
+def test_untested_dialects_say_so(program):
     for dialect in ("trino", "bigquery", "snowflake"):
         assert "NOT RUN" in statements(program, dialect)
     for dialect in ("duckdb", "spark", "clickhouse"):

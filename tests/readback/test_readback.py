@@ -1,4 +1,4 @@
-"""The files of an export, read back by programs that did not write them."""
+"""The files of an export, read back by other programs."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @pytest.fixture(scope="session")
 def exported(program, cluster, tmp_path_factory):
-    """The directory of each format; CSV as it is."""
+    """The directory of each format; CSV with --csv-raw."""
     root = tmp_path_factory.mktemp("exported")
     for format in FORMATS:
         raw = ["--csv-raw"] if format == "csv" else []
@@ -52,7 +52,7 @@ def exported(program, cluster, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def schemas(program):
-    """Of every table what `alloclog schema` says: the columns' names and types."""
+    """The column names and types of every table, from `alloclog schema`."""
 
     def schema(table):
         columns = re.findall(r"^[* ] (\w+) +(\w+)  ", program.run("schema", table).decode(), re.MULTILINE)
@@ -62,7 +62,7 @@ def schemas(program):
 
 
 def plain(table):
-    """The table without dictionaries and large offsets: how texts are laid out is not what they say."""
+    """The table without dictionaries and large offsets, since layouts of strings may differ."""
 
     def kind(field):
         inner = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -81,7 +81,7 @@ def read_arrow(path, schema):
 
 
 def read_ndjson(path, schema):
-    # pyarrow expects a number of days where a date is wanted, and makes dates of text afterwards.
+    # pyarrow expects numbers of days for date columns; convert from text afterwards.
     as_text = pa.schema([field.with_type(pa.string()) if field.type == pa.date32() else field for field in schema])
     parse = pa.json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
     return pa.json.read_json(path, parse_options=parse).cast(schema)
@@ -95,7 +95,7 @@ def read_csv(path, schema):
 
 
 def by_duckdb(select):
-    """A reader that lets DuckDB read the file, in the types of the schema where the file has none."""
+    """A reader with DuckDB, in the types of the schema if the file has none."""
 
     def read(path, schema):
         connection = duckdb.connect()
@@ -148,7 +148,7 @@ def test_files_have_the_documented_columns(exported, schemas, table, format):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_moment_and_its_twin_agree(exported, table):
+def test_both_columns_of_a_timestamp_agree(exported, table):
     read = pq.read_table(exported["parquet"] / f"{table}.parquet")
     moments = [name for name in read.column_names if name.endswith("_at")]
     for name in moments:
@@ -158,7 +158,7 @@ def test_a_moment_and_its_twin_agree(exported, table):
 
 
 def test_samples_tell_null_from_empty_text(exported):
-    """What the equality of CSV files proves depends on both being there."""
+    """The comparison of CSV files is only meaningful if both occur."""
     events = pq.read_table(exported["parquet"] / "task_events.parquet")
     assert set(events["region"].to_pylist()) == {""}
     assert events["restart_reason"].null_count > 0
@@ -228,7 +228,7 @@ def test_standard_output_gets_what_the_file_gets(program, cluster, exported, tab
 
 
 def test_no_text_in_a_csv_file_starts_a_formula(program, tmp_path):
-    """Numbers are left alone, also negative ones, and so is text that only contains such a character."""
+    """Numbers are unchanged, including negative ones, and so is text that only contains such a character."""
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=1", 'say "=1"', "", "x,\n=y"]
     now = 1_700_000_000_000_000_000
     allocations = [

@@ -1,4 +1,4 @@
-"""benches/recall counts what snapshots keep."""
+"""benches/recall counts the events kept by snapshots."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ RECALL = Path(__file__).resolve().parents[2] / "benches" / "recall"
 
 
 def test_all_snapshots_keep_what_they_show_and_fewer_keep_less(program, cluster):
-    # The truth here is all that the six listings show together.
+    # The truth here is the union of the six listings.
     environment = os.environ | {"ALLOCLOG_BIN": program.path}
     command = [sys.executable, RECALL, cluster, cluster, "1", "5"]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)

@@ -1,4 +1,4 @@
-"""What docs/operations.md says of recovering is so."""
+"""The recovery procedures in docs/operations.md work."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def is_whole(program, lake):
 
 @pytest.fixture
 def lake(program, cluster, tmp_path):
-    """All listings but the last, in a lake; beside it the cache."""
+    """A lake with all listings except the last, and its cache."""
     for listing in listings(cluster)[:-1]:
         ingest(program, tmp_path / "lake", tmp_path / "cache", [listing])
     return tmp_path / "lake"
@@ -35,14 +35,14 @@ def whole(program, cluster):
     return events(program, cluster)
 
 
-def test_a_lake_that_was_put_back_gets_again_what_sources_still_show(program, cluster, lake, whole, tmp_path):
+def test_a_restored_lake_gets_rows_that_sources_still_show(program, cluster, lake, whole, tmp_path):
     shutil.copytree(lake, tmp_path / "backup")
     before = events(program, lake)
     ingest(program, lake, tmp_path / "cache", listings(cluster))
     assert events(program, lake) == whole > before
     shutil.rmtree(lake)
     shutil.copytree(tmp_path / "backup", lake)
-    # The cache knows of rows that are gone.
+    # The cache has rows that the lake lost.
     ingest(program, lake, tmp_path / "cache", listings(cluster))
     assert events(program, lake) == whole
     is_whole(program, lake)
@@ -55,7 +55,7 @@ def test_a_lost_cache_doubles_nothing(program, cluster, lake, whole, tmp_path):
     is_whole(program, lake)
 
 
-def test_what_a_repair_took_out_is_added_again(program, cluster, lake, whole, tmp_path):
+def test_rows_dropped_by_a_repair_are_added_again(program, cluster, lake, whole, tmp_path):
     ingest(program, lake, tmp_path / "cache", listings(cluster))
     largest = max(lake.glob("task_events/**/*.parquet"), key=lambda file: file.stat().st_size)
     largest.unlink()

@@ -1,4 +1,4 @@
-"""`alloclog report --format json`, read by its schema and against the tables of an export."""
+"""`alloclog report --format json`, validated by its schema and compared with the tables of an export."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def sections(report):
     return {name: value["rows"] for name, value in report.items() if isinstance(value, dict) and "rows" in value}
 
 
-def test_a_report_is_what_its_schema_says(program, cluster, report, tmp_path):
+def test_a_report_is_valid_by_its_schema(program, cluster, report, tmp_path):
     validator = jsonschema.Draft202012Validator(SCHEMA)
     validator.check_schema(SCHEMA)
     (tmp_path / "empty.json").write_text("[]")

@@ -1,4 +1,4 @@
-"""`alloclog report --watch` and `--stream` on a terminal: refreshed in place, not oftener than told, until Ctrl-C."""
+"""`alloclog report --watch` and `--stream` on a terminal: refreshed in place at a limited rate, until Ctrl-C."""
 
 import json
 import os
@@ -67,14 +67,14 @@ def agent(listing):
 
 
 @pytest.mark.parametrize("way", ["--watch", "--stream"])
-def test_a_report_is_refreshed_in_place_until_it_is_told_to_stop(program, agent, way):
+def test_a_report_is_refreshed_in_place_until_interrupted(program, agent, way):
     ours, theirs = pty.openpty()
     run = program.start("report", agent, way, "--min-interval", f"{INTERVAL}s", stdout=theirs)
     os.close(theirs)
     screen, cleared = b"", []
 
     def read(refreshes):
-        """Reads until the screen was cleared so often, or the program has ended."""
+        """Reads until the screen was cleared this many times, or the program has ended."""
         nonlocal screen
         until = time.monotonic() + 120
         while len(cleared) < refreshes and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""An export appears whole or not at all, whatever ends it."""
+"""An export appears completely or not at all, however it ends."""
 
 import json
 import random
@@ -17,7 +17,7 @@ KILLS = 40
 
 @pytest.fixture(scope="session")
 def large(listing, tmp_path_factory):
-    """A listing large enough to be killed while it is worked on: the sample's, again and again with other IDs."""
+    """A listing large enough to be killed while it is processed: the sample's allocations, repeated with other IDs."""
     bodies = [(allocation["ID"], json.dumps(allocation)) for allocation in listing]
     chance = random.Random(1)
     path = tmp_path_factory.mktemp("large") / "20261123T184012Z.json"
@@ -37,7 +37,7 @@ def content(directory):
 
 @pytest.fixture(scope="session")
 def whole(program, large, tmp_path_factory):
-    """The files of an export that nothing stopped, and how long it took."""
+    """The files of an uninterrupted export, and its duration."""
     out = tmp_path_factory.mktemp("whole") / "out"
     began = time.monotonic()
     program.export(large, "-o", out)
@@ -46,7 +46,7 @@ def whole(program, large, tmp_path_factory):
 
 
 def stopped(program, arguments, how, took, seed):
-    """Stops an export again and again: anywhere, and often at its beginning and about its end; each one's exit code."""
+    """Stops exports at random times, often at the start and near the end; returns the exit codes."""
     chance = random.Random(seed)
     for i in range(KILLS):
         spans = [(0, took), (0, min(0.05, took)), (0.8 * took, 1.2 * took)]
@@ -55,7 +55,7 @@ def stopped(program, arguments, how, took, seed):
         child = program.start("export", "-q", *arguments, "--table", ALL)
         try:
             child.wait(timeout=after)
-            # Machines are shared: where the fastest ended is where the end is.
+            # The machine may be busy: the fastest run determines the end.
             took = min(took, time.monotonic() - began)
         except subprocess.TimeoutExpired:
             child.send_signal(how)
@@ -76,7 +76,7 @@ def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tm
                 path.unlink()
             out.rmdir()
     assert killed > KILLS / 2
-    # Only names that no one would take for a result are left, and the next export clears them away.
+    # Only hidden names are left, and the next export removes them.
     assert all(path.name.startswith(".out.") for path in tmp_path.iterdir())
     program.export(large, "-o", out)
     assert content(out) == files
@@ -84,7 +84,7 @@ def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tm
     assert not any(program.scratch.iterdir())
 
 
-def test_a_killed_replacement_leaves_the_earlier_export_or_its_own(program, cluster, large, whole, tmp_path):
+def test_a_killed_replacement_leaves_the_old_or_the_new_export(program, cluster, large, whole, tmp_path):
     files, took = whole
     out = tmp_path / "out"
     program.export(cluster, "-o", out)
@@ -100,7 +100,7 @@ def test_a_killed_replacement_leaves_the_earlier_export_or_its_own(program, clus
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_export_leaves_nothing_at_all(program, large, whole, tmp_path, how):
+def test_an_interrupted_export_leaves_no_files(program, large, whole, tmp_path, how):
     files, took = whole
     out = tmp_path / "out"
     interrupted = 0
@@ -125,23 +125,23 @@ def test_an_interrupted_export_to_standard_output_leaves_no_temporary_files(prog
         assert not any(program.scratch.iterdir())
 
 
-def test_an_export_leaves_another_that_still_works_alone(program, large, whole, tmp_path):
+def test_an_export_does_not_disturb_a_running_one(program, large, whole, tmp_path):
     files, _ = whole
     children = [program.start("export", "-q", large, "-o", tmp_path / f"out{i}", "--table", ALL) for i in range(3)]
     children.append(program.start("export", "-q", large, "-o", tmp_path / "out0", "--table", ALL))
     codes = [child.wait(timeout=120) for child in children]
-    # Two wanted the same place: the one that came last found it taken, or had not looked when the first was done.
+    # Two had the same target: the later one found it taken, or had not checked before the first finished.
     assert codes[1:3] == [0, 0] and 0 in (codes[0], codes[3])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out0", "out1", "out2"]
     assert all(content(path) == files for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "where nothing can be made"])
-def test_an_unwritable_place_is_found_before_the_work(program, tmp_path, place):
+def test_an_unwritable_target_fails_before_the_work(program, tmp_path, place):
     file = tmp_path / "file"
     file.write_text("mine")
     out = {"a file": file, "below a file": file / "out", "where nothing can be made": "/proc/out"}[place]
-    # Standard input gives nothing and does not end: who reads it waits for ever.
+    # Stdin is empty and never closed: reading it would block forever.
     child = program.start("export", "-", "-o", out, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert child.wait(timeout=10) == 1
@@ -153,7 +153,7 @@ def test_an_unwritable_place_is_found_before_the_work(program, tmp_path, place):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_is_there_is_not_replaced_unasked(program, cluster, tmp_path):
+def test_existing_files_are_not_replaced_without_force(program, cluster, tmp_path):
     out = tmp_path / "out"
     program.export(cluster, "-o", out)
     files = content(out)
@@ -181,7 +181,7 @@ def test_standard_output_that_cannot_be_written_is_a_failure(program, cluster):
         assert child.wait(timeout=60) == 1
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(program, large):
+def test_a_closed_pipe_on_stdout_is_not_a_failure(program, large):
     child = program.start("export", "-q", large, "-o", "-", "--table", "task_events", stdout=subprocess.PIPE)
     child.stdout.read(1)
     child.stdout.close()

@@ -1,4 +1,4 @@
-"""Trino as the tests run it: a server of one node in a directory of its own, on a lake in the file system.
+"""Runs Trino: a single-node server in a temporary directory, on a lake in the file system.
 
 TRINO_HOME names an unpacked server, and JAVA_HOME (or java in PATH) a JDK that it runs on, 24 or later for Trino 476:
 
@@ -40,7 +40,7 @@ class Trino:
             "connector.name=delta_lake\nhive.metastore=file\n"
             f"hive.metastore.catalog.dir=file://{directory}/metastore\nhive.metastore.disable-location-checks=true\n"
             "delta.register-table-procedure.enabled=true\nfs.hadoop.enabled=true\n"
-            # A file system has no conditional put that Trino knows of; on S3, GCS and Azure this is not needed.
+            # Trino has no conditional put on file systems; not needed on S3, GCS and Azure.
             "delta.enable-non-concurrent-writes=true\n")
         self.log = open(directory / "server.log", "wb")
         self.server = subprocess.Popen([f"{home}/bin/launcher", "run", f"--etc-dir={etc}"], stdout=self.log, stderr=self.log)
@@ -66,7 +66,7 @@ class Trino:
             return False
 
     def query(self, sql):
-        """The rows of a statement, as dictionaries of what Python has for each type."""
+        """The rows of a statement, as dictionaries of Python values."""
         headers = {"X-Trino-User": "test", "X-Trino-Catalog": "delta", "X-Trino-Schema": "alloclog", "X-Trino-Time-Zone": "UTC"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/statement", sql.encode(), headers)
         columns, rows = [], []

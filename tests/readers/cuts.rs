@@ -1,9 +1,9 @@
-//! Where a document is cut into parts shows in nothing.
+//! Splitting a document does not change the result.
 
 use super::documents;
 use super::property::{Outcome, assert_same, read};
 
-/// Cuts a document once at every byte, and feeds it in pieces of every small size.
+/// Splits a document once at every byte, and feeds it in pieces of every small size.
 fn never_shows<'a>(name: &str, bytes: &'a [u8], strict: bool) -> Outcome<'a> {
     let whole = read(bytes, &[], strict);
     for cut in 0..=bytes.len() {
@@ -23,7 +23,7 @@ fn in_pieces(name: &str, bytes: &[u8], sizes: &[usize], strict: bool) {
 #[test]
 fn every_document_is_read_alike_wherever_it_is_cut() {
     for document in documents::all() {
-        // Each cut reads the document once: of a long one, its first kilobytes will do.
+        // Each split reads the whole document: of a long one, use the first kilobytes.
         let bytes = &document.bytes[..document.bytes.len().min(6_000)];
         for strict in [false, true] {
             never_shows(document.name, bytes, strict);
@@ -43,7 +43,7 @@ fn every_document_is_read_alike_in_pieces_of_any_size() {
 }
 
 #[test]
-fn damage_is_told_alike_wherever_it_is_cut() {
+fn damage_is_reported_alike_wherever_it_is_cut() {
     for (name, text) in [
         (
             "a broken element",
@@ -91,9 +91,9 @@ fn damage_is_told_alike_wherever_it_is_cut() {
     }
 }
 
-/// A part of an array that is read where the intake guesses it to begin is read as in its turn.
+/// A part of an array read from a guessed start gives the same as when read in sequence.
 #[test]
-fn a_guess_that_is_right_stands_where_reading_comes_to() {
+fn a_correct_guess_starts_where_the_previous_part_ends() {
     use alloclog::decode::document::{Mode, Place, Reader};
     let text = r#"[{"ID":"a","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#;
     let second = text.find(",{").expect("two elements") + 1;

@@ -1,20 +1,20 @@
-//! Small real documents of every shape, cut from `samples/` so that a test can go over each of their bytes.
+//! Small real documents of every shape, cut from `samples/` so that tests can iterate over each byte.
 
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::value::RawValue;
 
-/// A document and what it is.
+/// A document with its description.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// What it is, for messages.
+    /// The description, for messages.
     pub name: &'static str,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// All of them.
+/// All documents.
 pub fn all() -> Vec<Document> {
     let listing = sample("cluster/20261123T183352Z.json");
     let elements = largest_first(&listing, 30);
@@ -52,7 +52,7 @@ pub fn all() -> Vec<Document> {
     ]
 }
 
-/// The elements of an array as they are written, from the largest down.
+/// The raw elements of an array, largest first.
 fn largest_first(array: &[u8], most: usize) -> Vec<&str> {
     let elements: Vec<&RawValue> = serde_json::from_slice(array).expect("a sample is an array");
     let mut elements: Vec<&str> = elements.into_iter().map(RawValue::get).collect();

@@ -1,28 +1,28 @@
-//! The corners of JSON's grammar (RFC 8259), of the kind that public suites such as Nicolas Seriot's JSONTestSuite
-//! list, each with the verdict that we hold to be right.
+//! Corner cases of JSON's grammar (RFC 8259), like those of public suites such as Nicolas Seriot's JSONTestSuite, each
+//! with the expected verdict.
 //!
-//! A case is put where a whole document stands, where an element of a list stands, where a text and a whole number are
-//! read, and where nothing is kept. Both readers give the same for sound JSON, and both refuse what is no JSON. Only the
-//! fast one takes, where nothing is kept, the numbers that are none and that old Nomads write there.
+//! A case is tried as a whole document, as an element of a list, as a text and an integer that are read, and as an
+//! ignored value. Both readers agree on valid JSON, and both refuse invalid JSON. Only the fast one accepts, in ignored
+//! values, the invalid numbers that old Nomad versions write there.
 
 use super::property::{Outcome, read, validity};
 
-/// What a text is.
+/// The verdict on a text.
 #[derive(Debug, Clone, Copy)]
 enum Is {
-    /// JSON text that means this.
+    /// JSON text with this value.
     Text(&'static str),
-    /// JSON text that is no text: half of a surrogate pair.
+    /// JSON text that is not Unicode: half of a surrogate pair.
     NoText,
-    /// A whole number.
+    /// An integer.
     Whole(i64),
-    /// A number, but none of ours, in these words.
+    /// A number that is not supported, with this message.
     Number(&'static str),
     Bool,
     Null,
     Array,
     Object,
-    /// No JSON.
+    /// Not JSON.
     Broken,
 }
 
@@ -31,7 +31,7 @@ use Is::{Array, Bool, Broken, NoText, Null, Number, Object, Text, Whole};
 const FRACTION: &str = "is not a whole number";
 const RANGE: &str = "does not fit a signed 64-bit integer";
 
-/// Every case: its name and its text.
+/// Every case: its name and its bytes.
 const CASES: &[(&str, &[u8], Is)] = &[
     // Arrays.
     ("empty array", b"[]", Array),
@@ -211,7 +211,7 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("word and nought", b"null\0", Broken),
     ("undefined", b"undefined", Broken),
     ("words of Python", b"None", Broken),
-    // White space and what is none.
+    // White space, valid and invalid.
     ("space around", b" \t\r\n1 \n", Whole(1)),
     ("form feed before", b"\x0c1", Broken),
     ("vertical tab before", b"\x0b1", Broken),
@@ -229,7 +229,7 @@ fn both(text: &[u8]) -> [Outcome<'_>; 2] {
     [read(text, &[], false), read(text, &[], true)]
 }
 
-/// Puts a case into a place.
+/// Inserts a case between two texts.
 fn put(before: &str, case: &[u8], behind: &str) -> Vec<u8> {
     [before.as_bytes(), case, behind.as_bytes()].concat()
 }
@@ -237,7 +237,7 @@ fn put(before: &str, case: &[u8], behind: &str) -> Vec<u8> {
 #[test]
 fn the_verdicts_are_those_of_serde_json() {
     for (name, text, is) in CASES {
-        // A document may hold several values, so the case is taken as the one element of an array.
+        // A document may hold several values, so the case is wrapped in an array.
         let sound = validity(&put("[", text, "]")).is_ok();
         assert_eq!(sound, !matches!(is, Broken), "{name}");
     }
@@ -249,7 +249,7 @@ fn as_a_whole_document() {
         let [fast, strict] = both(text);
         match is {
             Broken => {
-                // Two texts, one behind the other, are two values.
+                // Two texts in a row are two values.
                 let is_two = *name == "text and more text";
                 assert_eq!(!strict.faults.is_empty(), !is_two, "{name}, strict: {strict:?}");
                 assert_eq!(!fast.faults.is_empty(), !is_two, "{name}: {fast:?}");
@@ -308,7 +308,7 @@ fn as_a_value_that_is_not_kept() {
     }
 }
 
-/// What a reader that wanted something else says.
+/// The error of a reader that expected another type.
 fn instead(is: Is, wanted: &str) -> String {
     let found = match is {
         Text(_) | NoText => "text",
@@ -371,7 +371,7 @@ fn as_a_whole_number_that_is_kept() {
     }
 }
 
-/// Something of the one allocation, or the one thing that was said, with its path.
+/// The items or faults of one outcome, with their paths.
 fn kept<'o, T>(
     outcome: &'o Outcome<'_>,
     value: impl FnOnce(&'o alloclog::decode::record::Allocation<'_>) -> T,

@@ -1,4 +1,4 @@
-//! Every field lands where its name says, and a value of a wrong type in any of them is refused by its path.
+//! Every field is stored under its name, and a value of a wrong type in any field is refused with its path.
 
 use alloclog::decode::document::Content;
 use alloclog::decode::record::{
@@ -133,7 +133,7 @@ fn only<'o, 'a>(outcome: &'o Outcome<'a>) -> &'o Content<'a> {
 }
 
 #[test]
-fn every_field_lands_where_its_name_says() {
+fn every_field_is_stored_under_its_name() {
     for strict in [false, true] {
         let stub = read(ALLOCATION.as_bytes(), &[], strict);
         assert_eq!(only(&stub), &Content::Allocation(Box::new(record())));
@@ -142,7 +142,7 @@ fn every_field_lands_where_its_name_says() {
     }
 }
 
-/// An allocation whose details and old fields, which keep the order of the document, are sorted.
+/// An allocation whose details and legacy fields, which are in document order, are sorted.
 fn sorted_inside<'a>(content: &Content<'a>) -> Option<Box<Allocation<'a>>> {
     let Content::Allocation(a) = content else { return None };
     let mut a = a.clone();
@@ -153,7 +153,7 @@ fn sorted_inside<'a>(content: &Content<'a>) -> Option<Box<Allocation<'a>>> {
     Some(a)
 }
 
-/// Once the order of keys is known, another order must not mislead.
+/// Once the key order is predicted, another order must give the same result.
 #[test]
 fn the_order_of_keys_changes_nothing() {
     let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(ALLOCATION).expect("an object");
@@ -169,7 +169,7 @@ fn the_order_of_keys_changes_nothing() {
 }
 
 #[test]
-fn the_embedded_job_tells_type_and_version_where_the_stub_does_not() {
+fn the_embedded_job_supplies_type_and_version_missing_in_the_stub() {
     let text = br#"{"ID":"a","ClientStatus":"x","Job":{"Type":"batch","Version":2}}"#;
     for strict in [false, true] {
         let outcome = read(text, &[], strict);
@@ -214,7 +214,7 @@ fn unknown_fields_are_counted_by_place_and_name() {
     for strict in [false, true] {
         let outcome = read(text, &[], strict);
         let unknown: Vec<(&str, u64)> = outcome.unknown.iter().map(|(name, times)| (name.as_str(), *times)).collect();
-        // What a rejected allocation has is not counted.
+        // The fields of a rejected allocation are not counted.
         let expected = [
             ("DeploymentStatus.New", 1),
             ("DesiredTransition.New", 1),
@@ -229,7 +229,7 @@ fn unknown_fields_are_counted_by_place_and_name() {
     }
 }
 
-/// What a field may hold.
+/// The type of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Type {
     Text,
@@ -240,7 +240,7 @@ enum Type {
     Array,
 }
 
-/// Every field that is read, by its path, with what stands before and behind its value.
+/// Every field that is read, by path, with the text before and after its value.
 fn fields() -> Vec<(String, Type, String, String)> {
     let mut fields = Vec::new();
     let mut add = |path: &str, before: &str, behind: &str, names: &[(&str, Type)]| {
@@ -251,7 +251,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
     };
     use Type::{Array, Bool, Moment, Object, Text, Whole};
     let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Text)).collect::<Vec<_>>();
-    // `ID` stands first elsewhere, and may stand there only once.
+    // `ID` is first elsewhere, and may occur only once.
     add("", r#"{"ClientStatus":"x","#, "}", &[("ID", Text)]);
     let (start, end) = (r#"{"ID":"a","Status":"x","#, r#","TaskStates":{}}"#);
     add(
@@ -353,7 +353,7 @@ fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
                 (Type::Whole, "1.5") => "is not a whole number".into(),
                 (Type::Whole, "9223372036854775808") => "does not fit a signed 64-bit integer".into(),
                 _ if found == wanted => continue,
-                // A map takes any key, a task's state does not.
+                // A map accepts any key, a task state does not.
                 _ => format!("is {found}, not {wanted}"),
             };
             for pad in ["", " ", "\n\t"] {
@@ -372,9 +372,9 @@ fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
     }
 }
 
-/// Numbers that no Nomad gives would make views fail, or overflow what is counted with them.
+/// Numbers out of range would make views fail, or overflow sums.
 #[test]
-fn a_time_or_a_counter_beyond_belief_is_refused_by_its_path() {
+fn a_time_or_counter_out_of_range_is_refused_by_its_path() {
     let late = "is after the year 2261, the last complete one in 64-bit nanoseconds";
     let counter = "is no number of restarts that a task can have";
     let (times, moments) = (["CreateTime", "ModifyTime", "Time", "RescheduleTime"], ["Timestamp", "StartedAt"]);
@@ -416,7 +416,7 @@ fn a_time_or_a_counter_beyond_belief_is_refused_by_its_path() {
 }
 
 #[test]
-fn a_key_that_is_read_and_comes_twice_is_refused_by_its_path() {
+fn a_repeated_key_that_is_read_is_refused_by_its_path() {
     for (path, _, before, behind) in fields() {
         let name = path.rsplit('.').next().expect("a path has parts");
         let text = format!("[{before}null,\"{name}\":null{behind}]");
@@ -433,7 +433,7 @@ fn a_key_that_is_read_and_comes_twice_is_refused_by_its_path() {
 }
 
 #[test]
-fn a_key_that_is_not_read_may_come_twice() {
+fn a_repeated_key_that_is_ignored_is_accepted() {
     let text = br#"{"ID":"a","ClientStatus":"x","Metrics":{"A":1,"A":2},"Metrics":null,"New":1,"New":2,"Job":{"Meta":1,"Meta":2},
         "TaskStates":{"t":{"Paused":1,"Paused":2,"Events":[{"DiskSize":1,"DiskSize":2}]}},"PreemptedAllocations":1,"PreemptedAllocations":2}"#;
     for strict in [false, true] {
@@ -443,7 +443,7 @@ fn a_key_that_is_not_read_may_come_twice() {
 }
 
 #[test]
-fn a_name_among_many_that_comes_twice_is_refused() {
+fn a_repeated_name_among_many_is_refused() {
     for count in [1, 2, 31, 32, 33, 500] {
         let names: Vec<String> = (0..count).map(|n| format!("\"t{n}\":null")).collect();
         for (place, before, behind) in [

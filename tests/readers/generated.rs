@@ -1,4 +1,4 @@
-//! Made-up documents: every field with every kind of value, keys in any order, any white space and escapes.
+//! Generated documents: every field with every kind of value, keys in any order, any white space and escapes.
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -6,18 +6,18 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 use super::{cases, property};
 
-/// A JSON value that is yet to be written.
+/// A JSON value that is not serialized yet.
 #[derive(Debug, Clone, PartialEq)]
 enum Json {
-    /// `null`, `true`, `false` or a number, as it is written.
+    /// `null`, `true`, `false` or a number, in its spelling.
     Word(String),
     Text(String),
     Array(Vec<Json>),
-    /// In the order of writing; a key may come twice.
+    /// In writing order; keys may repeat.
     Object(Vec<(String, Json)>),
 }
 
-/// How a value is written: a seed for white space and escapes, and how much there is of both.
+/// How a value is serialized: a seed for white space and escapes, and their frequency.
 #[derive(Debug, Clone)]
 struct Hand {
     seed: u64,
@@ -176,7 +176,7 @@ fn anything() -> BoxedStrategy<Json> {
     .boxed()
 }
 
-/// An object with some of these fields, and at times one that nobody knows, in any order.
+/// An object with some of these fields in any order, sometimes with an unknown one.
 fn object(fields: Vec<(&'static str, BoxedStrategy<Json>)>) -> BoxedStrategy<Json> {
     let member = |(name, value): (&'static str, BoxedStrategy<Json>)| {
         prop::option::weighted(0.75, value.prop_map(move |value| (name.to_owned(), value))).boxed()
@@ -360,12 +360,12 @@ fn node() -> BoxedStrategy<Json> {
     ])
 }
 
-/// A member, if there is one member to have.
+/// An object member, if there is a value.
 fn member(name: &str, value: Json) -> Json {
     Json::Object(vec![(name.to_owned(), value)])
 }
 
-/// Something that an array or a line may hold.
+/// An element of an array or a line.
 fn element() -> BoxedStrategy<Json> {
     let payload = prop_oneof![
         allocation().prop_map(|a| member("Allocation", a)),
@@ -386,7 +386,7 @@ fn element() -> BoxedStrategy<Json> {
     .boxed()
 }
 
-/// The values of a document, one behind the other.
+/// The consecutive values of a document.
 fn document() -> BoxedStrategy<Vec<Json>> {
     let elements = || prop::collection::vec(element(), 0..4);
     let dump = object(vec![
@@ -405,13 +405,13 @@ fn document() -> BoxedStrategy<Vec<Json>> {
     .boxed()
 }
 
-/// What is done to one value of a document that stays JSON.
+/// A change of one value of a document that keeps it valid JSON.
 #[derive(Debug, Clone)]
 enum Change {
     Replace(Json),
-    /// A member comes twice; in an array, an element.
+    /// A member or an element is repeated.
     Repeat,
-    /// A key is another one, or none that can be text.
+    /// A key is changed, possibly to invalid Unicode.
     Rename(String),
 }
 
@@ -431,7 +431,7 @@ fn size(value: &Json) -> usize {
     }
 }
 
-/// Does `change` to the `n`th value, counted from the outside in; how many are left to count.
+/// Applies `change` to the `n`th value, counted from the outside in; returns how many are left to count.
 fn alter(value: &mut Json, n: usize, change: &Change) -> Option<usize> {
     if n == 0 {
         match (value, change) {
@@ -477,7 +477,7 @@ fn config(count: u32, seed: u64) -> Config {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    // serde_json alone says whether it is JSON, so a mistake of the generator would show.
+    // serde_json alone decides whether it is JSON, so a mistake of the generator would show.
     prop_assert_eq!(property::validity(text.as_bytes()), Ok(()));
     property::check(text.as_bytes());
     Ok(())

@@ -1,4 +1,4 @@
-//! Deep, long, foreign and endless input: no panic, no full stack, no memory without end, and the right word for it.
+//! Deep, long, foreign and endless input: no panic, no stack overflow, bounded memory, and the right message.
 
 use alloclog::decode::document::{Content, Mode, Place, Reader};
 
@@ -24,7 +24,7 @@ fn told(at: usize, path: &str, what: &str) -> Told {
     Told { at, path: path.into(), what: what.into() }
 }
 
-/// A value nested this deep, in arrays and objects by turns.
+/// A value nested this deep, alternating arrays and objects.
 fn nested(depth: usize) -> String {
     let mut text = String::new();
     for level in 0..depth {
@@ -38,8 +38,8 @@ fn nested(depth: usize) -> String {
 }
 
 #[test]
-fn depth_does_not_matter_where_nothing_is_kept() {
-    // serde_json gives up at 128 where it builds values; what it only passes over, it may be as deep as this.
+fn ignored_values_may_be_nested_at_any_depth() {
+    // serde_json stops at depth 128 when it builds values; ignored values may be deeper.
     for depth in [100, 127, 128, 129, 1000, DEEP] {
         let deep = nested(depth);
         for text in [
@@ -61,7 +61,7 @@ fn depth_does_not_matter_where_nothing_is_kept() {
 }
 
 #[test]
-fn a_deep_value_in_a_place_that_is_kept_is_of_a_wrong_type() {
+fn a_deep_value_in_a_field_is_a_wrong_type() {
     let deep = nested(DEEP);
     for (before, path, what) in [
         (r#"[{"ID":"#, ".ID", "is an array, not text"),
@@ -94,7 +94,7 @@ fn a_deep_value_in_a_place_that_is_kept_is_of_a_wrong_type() {
 }
 
 #[test]
-fn openings_without_end_are_told_and_nothing_else() {
+fn unclosed_brackets_are_reported_once() {
     for opening in ["[", "{\"a\":", "[{\"a\":"] {
         let text = opening.repeat(DEEP);
         for outcome in both(text.as_bytes()) {
@@ -153,7 +153,7 @@ fn a_text_of_fifty_megabytes() {
 fn bytes_that_are_not_utf8() {
     let refused = "holds bytes that are not UTF-8: this allocation is rejected";
     let put = |before: &str, behind: &str| [before.as_bytes(), b"\xE9t\xE9", behind.as_bytes()].concat();
-    // Where it is kept, both refuse the allocation alone; the fast reader says where the text begins.
+    // In a field that is read, both refuse only the allocation; the fast reader reports where the text starts.
     for (before, behind, path) in [
         (r#"[{"ID":"a","Name":""#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
         (r#"[{"ID":"a","Name":"\n"#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
@@ -172,7 +172,7 @@ fn bytes_that_are_not_utf8() {
         assert_eq!((strict.faults[0].at, strict.faults[0].what.as_str()), (before.len(), refused));
         assert!(strict.faults[0].path.starts_with(path));
     }
-    // Where it is passed over, both see it, too.
+    // In an ignored field, both report it, too.
     for (before, behind) in [
         (r#"[{"ID":"a","Metrics":{"x":""#, r#""},"ClientStatus":"x"}]"#),
         (r#"[{"ID":"a","Metrics":{""#, r#"":1},"ClientStatus":"x"}]"#),
@@ -192,7 +192,7 @@ fn bytes_that_are_not_utf8() {
 }
 
 #[test]
-fn half_a_surrogate_pair_spoils_only_what_is_kept() {
+fn half_a_surrogate_pair_is_refused_only_in_fields_that_are_read() {
     for key in [r#"\ud800"#, r#"x\udfff"#] {
         let text = format!(
             r#"[{{"{key}":1}},{{"ID":"a","Metrics":{{"{key}":"{key}"}},"ClientStatus":"x"}},{{"{key}":1,"ID":"b","ClientStatus":"x"}},
@@ -209,12 +209,12 @@ fn half_a_surrogate_pair_spoils_only_what_is_kept() {
 }
 
 #[test]
-fn marks_and_separators_between_values_are_passed_over() {
+fn marks_and_separators_between_values_are_skipped() {
     let text = "\u{feff}{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n\u{feff}[{\"ID\":\"b\",\"ClientStatus\":\"x\"}]\u{1e}{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n\u{1e}";
     for outcome in both(text.as_bytes()) {
         assert_eq!((ids(&outcome), outcome.faults.as_slice()), (vec!["a", "b", "c"], [].as_slice()));
     }
-    // Inside of values they are damage.
+    // Inside values they are damage.
     for text in ["[\u{feff}1]", "[\u{1e}1]", "{\u{feff}}", "{\"Allocs\":[\u{1e}]}"] {
         for outcome in both(text.as_bytes()) {
             assert_eq!(outcome.faults.len(), 1, "{text:?}");
@@ -223,7 +223,7 @@ fn marks_and_separators_between_values_are_passed_over() {
 }
 
 #[test]
-fn noughts_are_damage_and_what_follows_on_a_line_is_read() {
+fn zero_bytes_are_damage_and_the_next_line_is_read() {
     let text = "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n\0\0\0\0\n{\"ID\":\"b\",\"ClientStatus\":\"x\"}\n";
     for outcome in both(text.as_bytes()) {
         assert_eq!(ids(&outcome), ["a", "b"]);
@@ -232,7 +232,8 @@ fn noughts_are_damage_and_what_follows_on_a_line_is_read() {
     }
 }
 
-/// Reads bytes in blocks as the intake does; how many bytes were kept for the next block at most, and the faults.
+/// Reads bytes in blocks like the intake; returns the largest number of bytes carried to the next block, and the
+/// faults.
 fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
     let mut reader = Reader::new(Mode { strict });
     let (mut place, mut left, mut most, mut said) = (Place::default(), Vec::new(), 0, Vec::new());
@@ -251,16 +252,16 @@ fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bo
 }
 
 #[test]
-fn memory_does_not_grow_with_what_is_no_allocation() {
+fn memory_does_not_grow_with_ignored_data() {
     let block = 4 * MIB;
     for strict in [false, true] {
-        // Noughts, digits, and an array of small things: none of them is waited for.
+        // Zero bytes, digits, and an array of small values: none is buffered.
         for pattern in ["\0", "1", "[1,\"x\",{\"a\":[]}],", "x", "\n", "{}\n", "{\"a\":tru}\n", "{\"a\":[\n", "\"\n"] {
             let bytes = pattern.repeat(block / pattern.len() + 1);
             let (most, _) = in_blocks(block, &mut (0..4).map(|_| bytes.clone().into_bytes()), strict);
             assert!(most <= 2 * MIB, "{pattern:?}: {most} bytes were kept, strict: {strict}");
         }
-        // A dump with more before its allocations, and behind them, than is ever held.
+        // A dump with more data before and after its allocations than is ever buffered.
         let jobs = r#"{"ID":"job","Meta":{"a":[1,2,3]}},"#.repeat(100_000);
         let dump = [
             r#"{"Jobs":["#.to_owned(),
@@ -308,7 +309,7 @@ fn filler(bytes: usize) -> String {
 fn long_objects_are_read_alike_wherever_they_are_cut() {
     let long = filler(2 * MIB);
     for text in [
-        // A large allocation; one whose keys show what it is only behind a MiB; one that is damaged early, or late.
+        // A large allocation; one whose identifying keys come after a MiB; one damaged early, or late.
         format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
         format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),
@@ -318,9 +319,9 @@ fn long_objects_are_read_alike_wherever_they_are_cut() {
         format!(
             "{{\"ID\":\"a\",\"Job\":{{\"B\":{long},\"Meta\":[1 2]}},\"ClientStatus\":\"x\"}}\n{{\"ID\":\"b\",\"ClientStatus\":\"x\"}}"
         ),
-        // An old Nomad's infinities do no harm to a large allocation.
+        // An old Nomad's infinities in a large allocation.
         format!(r#"{{"ID":"a","Metrics":{{"Scores":[-Inf]}},"Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
-        // Something large that is nothing of ours.
+        // A large value that is not an allocation.
         format!(r#"{{"Terraform":{long}}}"#),
         format!(r#"{{"A":{},"Payload":{{"Allocation":{{"ID":"a"}}}}}}"#, filler(MIB - 8)),
         format!(r#"{{"A":{long},"Payload":{{"Allocation":{{"ID":"a"}}}}}}"#),
@@ -340,7 +341,7 @@ fn long_objects_are_read_alike_wherever_they_are_cut() {
 }
 
 #[test]
-fn a_line_without_its_end_costs_that_line_alone() {
+fn a_truncated_line_loses_only_that_line() {
     let line = |id: &str| {
         format!(
             "{{\"ID\":\"{id}\",\"ClientStatus\":\"x\",\"Job\":{{\"Tasks\":[{{\"Env\":{{\"A\":\"b\"}}}}]}},\"TaskStates\":null}}\n"
@@ -363,7 +364,7 @@ fn a_line_without_its_end_costs_that_line_alone() {
 }
 
 #[test]
-fn a_line_of_a_log_between_records_costs_itself() {
+fn a_log_line_between_records_loses_only_itself() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     for remark in
         ["[INFO] hello", "[2026-11-27T01:02:03Z] {\"x\":1}", r#"[z]","x":1}"#, "2026-11-27 INFO hello", "oops"]
@@ -382,11 +383,11 @@ fn a_line_of_a_log_between_records_costs_itself() {
 }
 
 #[test]
-fn a_cut_line_does_not_take_the_next_one_along() {
+fn a_truncated_line_does_not_lose_the_next_one() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
     let list = |id: &str| format!("[{}]", row(id));
-    /// How a line looks that holds this allocation, and its cuts, each with the path at which it ends.
+    /// Formats a line with this allocation, and its cuts, each with the path at which it ends.
     type LinesAndCuts<'t> = (&'t dyn Fn(&str) -> String, &'t [(&'t str, &'t str)]);
     let kinds: [LinesAndCuts<'_>; 3] = [
         (
@@ -435,7 +436,7 @@ fn a_cut_line_does_not_take_the_next_one_along() {
 }
 
 #[test]
-fn a_broken_value_that_spans_lines_gives_nothing_of_its_inside() {
+fn a_broken_multiline_value_gives_no_partial_allocation() {
     let inner = r#"{"ID":"inner","ClientStatus":"x"}"#;
     let next = "{\"ID\":\"next\",\"ClientStatus\":\"x\"}\n{\"ID\":\"last\",\"ClientStatus\":\"x\"}\n";
     for broken in [
@@ -453,7 +454,7 @@ fn a_broken_value_that_spans_lines_gives_nothing_of_its_inside() {
 }
 
 #[test]
-fn damage_in_every_line_does_not_take_for_ever() {
+fn damage_in_every_line_takes_linear_time() {
     for line in [
         "{\"ID\":\"a\",\"ClientStatus\":tru}\n",
         "{\"ID\":\"a\" \"b\"}\n",

@@ -1,4 +1,4 @@
-//! What a user is told of damaged input: file, byte, line, path, what is wrong, and what follows from it.
+//! Messages on damaged input: file, byte, line, path, problem, and consequence.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use alloclog::tables::Table;
 
 use crate::support::take;
 
-/// Takes a document in as a file; what was said of it, without the file's folder, and the allocations that were read.
+/// Reads a document from a file; returns the notes, without the directory, and the allocations read.
 fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -24,7 +24,7 @@ fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>)
 }
 
 #[test]
-fn a_fault_is_told_with_file_byte_line_and_path() {
+fn a_fault_is_reported_with_file_byte_line_and_path() {
     for (name, text, place, said, ids) in [
         (
             "wrong type",
@@ -119,7 +119,7 @@ fn a_fault_is_told_with_file_byte_line_and_path() {
 }
 
 #[test]
-fn utf_16_is_told_with_what_to_do() {
+fn utf_16_is_reported_with_the_next_step() {
     let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\"}]";
     let said = "powershell.json: is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
     let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
@@ -133,7 +133,7 @@ fn utf_16_is_told_with_what_to_do() {
 }
 
 #[test]
-fn strict_says_where_it_was_skipped() {
+fn strict_reports_the_position_of_skipped_input() {
     let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\",\"Metrics\":{\"Scores\":\n{\"n.binpack\":-Inf}}}]";
     assert_eq!(said_of("old.json", text.as_bytes(), false), (vec![], vec!["a".into()]));
     let (said, _) = said_of("old.json", text.as_bytes(), true);
@@ -147,9 +147,9 @@ fn strict_says_where_it_was_skipped() {
     assert_eq!(said, [expected]);
 }
 
-/// Blocks are decoded on all cores, each counting from its own beginning.
+/// Blocks are decoded on all cores, each with its own offsets.
 #[test]
-fn places_are_those_of_the_whole_document_in_every_block() {
+fn positions_are_relative_to_the_whole_document_in_every_block() {
     let stub = |n: usize| format!(r#"{{"ID":"{n:08}","ClientStatus":"running","Pad":"{}"}}"#, "x".repeat(900));
     let bad = |n: usize| stub(n).replace(r#""running""#, "17");
     let count = 20_000;

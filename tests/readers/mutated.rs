@@ -1,4 +1,4 @@
-//! Real documents with flipped, lost, repeated and foreign bytes.
+//! Real documents with flipped, removed, repeated and inserted bytes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use super::documents::{self, Document};
 use super::{cases, property};
 
-/// What happens to a document. Places are fractions of its length, so that they mean something in any document.
+/// A mutation. Positions are fractions of the length, so that they apply to any document.
 #[derive(Debug, Clone)]
 enum Damage {
     Flip(f64, u8),
@@ -15,11 +15,11 @@ enum Damage {
     Repeat(f64, usize),
     Move(f64, f64, usize),
     Truncate(f64),
-    /// The beginning of one document and the end of another.
+    /// The start of one document and the end of another.
     Splice(f64, prop::sample::Index, f64),
 }
 
-/// What is most likely to lead a reader astray.
+/// Pieces that are most likely to confuse a reader.
 const PIECES: &[&[u8]] = &[
     b"\"",
     b"\\",
@@ -114,7 +114,7 @@ fn apply(bytes: &mut Vec<u8>, damage: &Damage, documents: &[Document]) {
 }
 
 #[test]
-fn whatever_happens_to_a_document_both_readers_agree_as_far_as_it_is_whole() {
+fn both_readers_agree_on_the_undamaged_part_of_a_mutated_document() {
     let documents = documents::all();
     let config =
         Config { cases: cases(4000), failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..Config::default() };

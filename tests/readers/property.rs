@@ -1,4 +1,4 @@
-//! What holds for any bytes whatever. The fuzzer in `fuzz/` includes this file and checks the same.
+//! Properties of any input. The fuzzer in `fuzz/` includes this file and checks the same.
 
 use std::ops::Range;
 
@@ -7,23 +7,23 @@ use serde::de::IgnoredAny;
 use super::decode::document::{Content, Head, Mode, Place, Reader};
 use super::decode::memory::Unknown;
 
-/// What a document gives, in places of the whole document.
+/// The result of a document, with positions in the whole document.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outcome<'a> {
     /// Allocations and nodes, with their bytes.
     pub items: Vec<(Range<usize>, Content<'a>)>,
-    /// What was said.
+    /// The faults.
     pub faults: Vec<Told>,
-    /// Values that are something else.
+    /// Number of other values.
     pub others: u64,
-    /// Whether a list was met.
+    /// Number of lists.
     pub lists: u64,
     pub frames: u64,
     /// Unknown fields.
     pub unknown: Unknown,
 }
 
-/// A fault as the user is told of it.
+/// A fault as reported to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// Byte offset.
@@ -35,7 +35,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Whether it speaks of text that is no JSON, rather than of a value that cannot be believed.
+    /// Returns true for invalid JSON, as opposed to an unsupported value.
     pub fn is_damage(&self) -> bool {
         let words =
             ["is not JSON", "control character", "escape that JSON", "not UTF-8", "ends before", "document ends"];
@@ -43,7 +43,7 @@ impl Told {
     }
 }
 
-/// Reads a document in parts that end at `cuts`, each with what the part before it left, as the intake does.
+/// Reads a document in parts that end at `cuts`, each with the state of the previous one, like the intake.
 pub fn read<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool) -> Outcome<'a> {
     read_seen(bytes, cuts, strict, None)
 }
@@ -91,7 +91,7 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
     outcome
 }
 
-/// Whether the bytes are a sequence of JSON values for serde_json; if not, a place at which that is clear.
+/// Checks with serde_json that the bytes are a sequence of JSON values; if not, returns a position where that is clear.
 pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     let utf8 = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| usize::MAX);
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
@@ -107,7 +107,7 @@ pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     }
 }
 
-/// Asserts that two outcomes are the same, and otherwise shows where they part.
+/// Asserts that two outcomes are equal, and otherwise shows where they differ.
 pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     if a == b {
         return;
@@ -118,10 +118,10 @@ pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     assert_eq!((a.others, a.lists, a.frames, &a.unknown), (b.others, b.lists, b.frames, &b.unknown), "{what}");
 }
 
-/// Checks all that holds for any document.
+/// Checks all properties of a document.
 ///
 /// # Panics
-/// When something does not hold.
+/// When one does not hold.
 pub fn check(bytes: &[u8]) {
     let fast = read(bytes, &[], false);
     let strict = read(bytes, &[], true);
@@ -131,10 +131,10 @@ pub fn check(bytes: &[u8]) {
             assert!(!fast.faults.iter().any(Told::is_damage), "valid JSON is not damaged: {:?}", fast.faults);
         }
         Err(place) => {
-            // A byte order mark and a record separator between values are no JSON, and no damage.
+            // Byte order marks and record separators between values are not JSON, but no damage.
             let may_be_sound = bytes.contains(&0x1E) || bytes.windows(3).any(|w| w == b"\xEF\xBB\xBF");
-            assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses what is no JSON");
-            // A damaged frame is refused with all its events, so only what stands in lists is as sure as that.
+            assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
+            // A damaged frame is refused with all its events, so only elements of lists are certain.
             let sure = |outcome: &Outcome<'_>| -> String {
                 let allocations = outcome.items.iter().filter(|(_, content)| matches!(content, Content::Allocation(_)));
                 format!("{:?}", allocations.filter(|(range, _)| range.end <= place).collect::<Vec<_>>())
@@ -153,7 +153,7 @@ pub fn check(bytes: &[u8]) {
     check_seen(bytes, &fast);
 }
 
-/// What is told to be known is passed over and nothing else changes.
+/// Known allocations are skipped, and nothing else changes.
 fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     let none = read_seen(bytes, &[], false, Some(&mut |_: &Head<'_>| None));
     assert_same(&none, fast, "asking changes nothing");
@@ -166,7 +166,7 @@ fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     }
 }
 
-/// A few numbers that the bytes determine.
+/// A few numbers derived from the bytes.
 struct Random(u64);
 
 impl Random {

@@ -1,5 +1,5 @@
-//! The API documentation of Nomad 0.6, from which this project began: every field and every type of event that it names
-//! has its column, or its place in `details`, or a reason why it is not kept.
+//! The API documentation of Nomad 0.6, from which this project started: every field and event type that it names has
+//! its column, its key in `details`, or a reason why it is not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +12,20 @@ use super::expected::Expected;
 use super::sample;
 use crate::support::{Row, Taken, take};
 
-/// Where a field goes.
+/// Where a field is stored.
 enum Place {
     /// A column of this table.
     Column(Table, &'static str),
     /// This key of `task_events.details`.
     Details(&'static str),
-    /// Nowhere, and why.
+    /// Not stored, with the reason.
     NotKept(&'static str),
 }
 
 use Place::{Column, Details, NotKept};
 use Table::{AllocationHistory, TaskEvents, TaskStateHistory};
 
-/// Every field of the page's two examples; one whose members are not listed stands for all of them.
+/// Every field of the page's two examples; one whose members are not listed includes all of them.
 const FIELDS: [(&str, Place); 54] = [
     ("ID", Column(AllocationHistory, "alloc_id")),
     ("EvalID", Column(AllocationHistory, "eval_id")),
@@ -83,7 +83,7 @@ const FIELDS: [(&str, Place); 54] = [
     ("TaskStates.*.Events.DriverMessage", Details("driver_message")),
 ];
 
-/// Every type of event in the page's field reference. `Building Task Directory` is listed there but is the message of a
+/// Every event type in the page's field reference. `Building Task Directory` is listed there but is the message of a
 /// `Task Setup`.
 const EVENT_TYPES: [&str; 19] = [
     "Setup Failure",
@@ -119,12 +119,12 @@ fn taken(document: &Value) -> Taken {
     taken
 }
 
-/// Where a field stands in the example of a read; an event's field in its second event.
+/// The position of a field in the example of a read; an event's field in its second event.
 fn pointer(field: &str) -> String {
     format!("/{}", field.replace("TaskStates.*", "TaskStates/redis").replace("Events.", "Events/1/").replace('.', "/"))
 }
 
-/// The paths of all values that are no objects; an event's fields count once.
+/// The paths of all values except objects; an event's fields count once.
 fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -140,7 +140,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// A value of the same type that stands nowhere else in the example.
+/// A value of the same type that is unique in the example.
 fn probe(field: &str, value: &Value) -> Value {
     match value {
         Value::Bool(_) => json!(true),
@@ -152,7 +152,7 @@ fn probe(field: &str, value: &Value) -> Value {
     }
 }
 
-/// The value that a column holds for a probe.
+/// The value that the column has for a probe.
 fn held(field: &str, probe: &Value) -> Value {
     if probe == "2017-05-25T21:22:59.5Z" {
         return json!(1_495_747_379_500_000_000_i64);
@@ -161,7 +161,7 @@ fn held(field: &str, probe: &Value) -> Value {
 }
 
 #[test]
-fn every_field_of_the_nomad_0_6_page_has_its_place() {
+fn every_field_of_the_nomad_0_6_page_is_stored_or_excluded() {
     let mut named = BTreeSet::new();
     paths(&example("nomad-0.6/allocations.json")[0], "", &mut named);
     paths(&example("nomad-0.6/allocation.json"), "", &mut named);
@@ -203,7 +203,7 @@ fn every_field_of_the_nomad_0_6_page_has_its_place() {
 }
 
 #[test]
-fn every_event_type_of_the_nomad_0_6_page_is_kept_as_spelled() {
+fn every_event_type_of_the_nomad_0_6_page_is_stored_as_spelled() {
     let mut document = example("nomad-0.6/allocation.json");
     let event = document["TaskStates"]["redis"]["Events"][0].clone();
     let events = EVENT_TYPES.iter().enumerate().map(|(number, kind)| {

@@ -1,4 +1,4 @@
-//! The recording read as it lies there, archives and all, as a user would who has just been handed it.
+//! Reads the recording directly, with its archives, as a user would.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ const EMPTY: &str = "is empty";
 const BUNDLED: &str = "a part of the debug bundle without allocations";
 const ROUNDED: &str = "the debug bundle's event stream went through floats, so its times are rounded; allocations.json beside it is exact";
 
-/// Takes a source in: every row as its documents say; what holds no allocations passed over, nothing rejected.
+/// Reads a source and checks every row; documents without allocations are skipped, and nothing is rejected.
 fn check(source: &Path) -> Taken {
     let taken = take(&[source], &Options::default());
     let expected = Expected::of(&documents::of(source));
@@ -30,7 +30,7 @@ fn check(source: &Path) -> Taken {
     taken
 }
 
-/// The reasons for passing over, and how often each was given.
+/// The reasons for skipping, with their counts.
 fn reasons(taken: &Taken) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for why in passed_over(taken).into_values() {
@@ -72,18 +72,18 @@ fn a_debug_bundle_packed_and_unpacked() {
 }
 
 #[test]
-fn logs_and_http_exchanges_are_passed_over() {
+fn logs_and_http_exchanges_are_skipped() {
     let Some(recording) = recording() else { return };
     let logs = check(&recording.join("logs.tar.zst"));
     assert_eq!((logs.summary.documents, reasons(&logs)), (0, counted([(NOT_JSON, 3), (NOT_OURS, 1)])));
-    // Exchanges stand there with their requests and headers; two answers stand alone, and so do the pages of a list.
+    // The HTTP exchanges include request and headers; two answers and the pages of a list are bare bodies.
     let http = check(&recording.join("http-samples"));
     assert_eq!(http.summary.documents, 2 + 41);
     assert_eq!(reasons(&http), counted([(NOT_JSON, 214)]));
 }
 
 #[test]
-fn times_with_an_offset_are_read_as_the_moments_they_are() {
+fn times_with_an_offset_are_converted_to_utc() {
     let Some(recording) = recording() else { return };
     // A client at +05:30, and a task that was restarted after it had finished.
     let taken = check(&recording.join("http-samples/tz-offset-restart-all-tasks-read.json"));
@@ -107,7 +107,7 @@ fn the_whole_recording_at_once() {
     let summary = &taken.summary;
     assert_eq!(summary.rejected, 0);
     assert!(taken.notes.iter().all(|note| matches!(note, Note::PassedOver(_, false))), "{:#?}", taken.notes);
-    // The stream has every event of its cluster; one answer comes from another.
+    // The stream has every event of its cluster; one answer is from another.
     let truth = truth(&recording);
     let events: BTreeMap<EventKey, &Row> =
         taken.table(Table::TaskEvents).iter().map(|row| (key_of(row), row)).collect();

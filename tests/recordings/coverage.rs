@@ -1,4 +1,4 @@
-//! What the program says of its own completeness, against what the event stream knows to be missing.
+//! The program's coverage against the event stream, which shows what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::support::Row;
 /// A task of an allocation.
 type Task = (String, String);
 
-/// Runs `alloclog export` and gives the rows of a table.
+/// Runs `alloclog export` and returns the rows of a table.
 fn export(table: &str, sources: &[&Path], options: &[&str]) -> Vec<Row> {
     let directory = tempfile::tempdir().expect("a directory");
     let out = directory.path().join("out");
@@ -55,11 +55,11 @@ fn shown(sources: &[&Path]) -> BTreeMap<Task, Shown> {
     tasks
 }
 
-/// The allocations of a source. A bundle's event stream is none: its times are rounded.
+/// The allocations of a source. A bundle's event stream is excluded: its times are rounded.
 fn versions(source: &Path) -> Vec<Version> {
     let mut versions = Vec::new();
     for document in documents::of(source).iter().filter(|document| document.file_name() != "eventstream.json") {
-        // A list is by far the commonest, and quickly read.
+        // Most documents are lists, and fast to parse.
         if let Ok(list) = serde_json::from_slice::<Vec<Version>>(&document.bytes) {
             versions.extend(list);
             continue;
@@ -73,18 +73,18 @@ fn versions(source: &Path) -> Vec<Version> {
     versions
 }
 
-/// What the program says, added up.
+/// The totals of the program's coverage.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     tasks: usize,
     complete: usize,
-    /// Tasks of which truly nothing is missing up to their last shown version.
+    /// Tasks of which nothing is missing up to their last version.
     whole: usize,
     restarts: i64,
     lost_restarts: i64,
 }
 
-/// Checks what the program says of each task of these sources.
+/// Checks the coverage of each task of these sources.
 fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
@@ -95,7 +95,7 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
         let is = |name: &str| row[name].as_bool().expect("true or false");
         let task = (text("alloc_id"), text("task"));
         let Some(shown) = shown.get(&task) else {
-            // Known only by its resources, for the client had not reported yet.
+            // Known only from its resources: the client had not reported yet.
             assert!(row["events"] == 0 && row["restarts"].is_null() && !is("complete"), "{row:?}");
             continue;
         };
@@ -126,42 +126,42 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
     said
 }
 
-/// The events that a task had had by a version of its allocation.
+/// The events of a task up to a version of its allocation.
 fn lived<'t>(truth: &'t Truth, task: &Task, modify_index: i64) -> &'t [EventKey] {
     let count = truth.versions[&(task.0.clone(), task.1.clone(), modify_index)];
     &truth.order[task][..count]
 }
 
 #[test]
-fn all_snapshots_say_what_they_lost() {
+fn coverage_of_all_snapshots() {
     let Some(recording) = recording() else { return };
     let said = check(&recording, &snapshots(&recording));
     assert_eq!(said, Said { tasks: 670, complete: 648, whole: 649, restarts: 2685, lost_restarts: 413 });
 }
 
 #[test]
-fn every_third_snapshot_says_what_it_lost() {
+fn coverage_of_every_third_snapshot() {
     let Some(recording) = recording() else { return };
     let said = check(&recording, &snapshots(&recording).into_iter().step_by(3).collect::<Vec<_>>());
     assert_eq!(said, Said { tasks: 670, complete: 599, whole: 599, restarts: 2652, lost_restarts: 1151 });
 }
 
 #[test]
-fn every_sixth_snapshot_says_what_it_lost() {
+fn coverage_of_every_sixth_snapshot() {
     let Some(recording) = recording() else { return };
     let said = check(&recording, &snapshots(&recording).into_iter().step_by(6).collect::<Vec<_>>());
     assert_eq!(said, Said { tasks: 670, complete: 590, whole: 590, restarts: 2652, lost_restarts: 1614 });
 }
 
 #[test]
-fn the_last_snapshot_says_what_it_lost() {
+fn coverage_of_the_last_snapshot() {
     let Some(recording) = recording() else { return };
     let said = check(&recording, &snapshots(&recording).into_iter().next_back().into_iter().collect::<Vec<_>>());
     assert_eq!(said, Said { tasks: 177, complete: 137, whole: 137, restarts: 1860, lost_restarts: 1727 });
 }
 
 #[test]
-fn sources_of_every_kind_together_say_what_they_lost() {
+fn coverage_of_sources_of_every_kind_together() {
     let Some(recording) = recording() else { return };
     let mut sources: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(12).collect();
     sources.extend(["debug.tar.gz", "read.tar.zst", "snapshot-state.json.zst"].map(|name| recording.join(name)));
@@ -181,7 +181,7 @@ fn the_stream_is_complete_for_every_task() {
 #[test]
 fn allocations_that_vanished_alive_lost_their_tails() {
     let Some(recording) = recording() else { return };
-    // Two listings of all there is, the second an hour later than it was: nothing can have been collected so soon.
+    // Two full listings, the second dated an hour later than it was: nothing can have been collected that soon.
     let all = snapshots(&recording);
     let directory = tempfile::tempdir().expect("a directory");
     let late = directory.path().join("20261123T194012Z.json");
@@ -203,8 +203,8 @@ fn allocations_that_vanished_alive_lost_their_tails() {
     assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
 }
 
-/// Tasks that are called complete, and of which the stream has an event that full listings do not show, though their
-/// allocation is gone by the last of them.
+/// Tasks reported as complete although the stream has an event that full listings do not show, and their allocation is
+/// gone by the last of them.
 fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
@@ -224,11 +224,11 @@ fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) 
 }
 
 #[test]
-fn no_task_is_complete_whose_end_was_not_shown() {
+fn a_task_without_its_end_is_not_complete() {
     let Some(recording) = recording() else { return };
     let all = snapshots(&recording);
     let every = |n: usize| all.iter().step_by(n).cloned().collect::<Vec<_>>();
-    // The agent was away for four minutes.
+    // The agent was unavailable for four minutes.
     let outage: Vec<PathBuf> = all[..20].iter().chain(&all[44..]).cloned().collect();
     for chosen in [all.clone(), every(3), every(6), outage] {
         let (complete, wrong) = falsely_complete(&recording, &chosen);
@@ -238,7 +238,7 @@ fn no_task_is_complete_whose_end_was_not_shown() {
 }
 
 #[test]
-fn the_sample_cluster_says_what_it_lost() {
+fn coverage_of_the_sample_cluster() {
     let rows = export("coverage", &[&sample("cluster")], &[]);
     let sum = |name: &str| rows.iter().filter_map(|row| row[name].as_i64()).sum::<i64>();
     assert_eq!((rows.len(), sum("events"), sum("restarts"), sum("lost_restarts")), (40, 352, 231, 171));
@@ -246,7 +246,7 @@ fn the_sample_cluster_says_what_it_lost() {
     assert_eq!(complete, 32);
     let row = |task: &str| rows.iter().find(|row| row["task"] == task).expect("a task");
     let said = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
-    // A crash loop; a task whose restarts are all in view, but not all other events; one whose beginning is gone.
+    // A crash loop; a task whose restarts are all in view, but not all other events; one whose start is missing.
     assert_eq!(json!(said("flaky")), json!([false, 4, 94, false]));
     assert_eq!(json!(said("dead-port")), json!([true, 1, 0, false]));
     assert_eq!(json!(said("fetch")), json!([false, 0, 0, false]));

@@ -26,11 +26,11 @@ ALLOCATIONS = """
 """.split()
 # Their list snapshots, by UTC time.
 MOMENTS = ["182801", "182831", "183131", "183352", "183642", "184012"]
-# Whose events the stream keeps: whole lives, from the first event to the last.
+# Allocations in the stream sample: complete histories, from the first event to the last.
 STREAMED = "1fb9fa98 2d0f02b9 a781966b b404f8cc f3f5e367 4260067f".split()
-# The raft snapshot keeps these.
+# Allocations in the raft snapshot.
 IN_RAFT = "1bc5f42c b5d4a202 2d0f02b9".split()
-# The bundle keeps these captures, and these files of each.
+# Captures in the bundle, and files of each.
 CAPTURES = ["0000", "0002", "0004"]
 BUNDLED = "allocations.json nodes.json csi-plugins.json csi-volumes.json license.json operator-raft.json".split()
 
@@ -75,7 +75,7 @@ def elements(text, at):
 
 
 def cut_array(text, keep, at=0):
-    """The text with only those elements of the array at `at` that are to be kept, and the first element's indent."""
+    """The text with only the kept elements of the array at `at`, and the first element's indent."""
     found, close = elements(text, at)
     kept = [text[start:end] for value, start, end in found if keep(value)]
     if not found:

@@ -1,4 +1,4 @@
-//! The documents that files, directories and archives hold, found by their names and read with serde_json alone.
+//! The documents in files, directories and archives, found by name and read with serde_json alone.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -6,22 +6,22 @@ use std::path::Path;
 
 use serde_json::{Deserializer, Value};
 
-/// A file: where it lies and what it holds, decompressed.
+/// A file with its decompressed content.
 pub struct Document {
-    /// Its path; inside an archive behind the archive's and `:`, as the program names it.
+    /// Its path; inside an archive prefixed by the archive's path and `:`, like in the program.
     pub name: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
 impl Document {
-    /// The part of its name behind the last `/` or `:`.
+    /// The part of its name after the last `/` or `:`.
     pub fn file_name(&self) -> &str {
         self.name.rsplit(['/', ':']).next().unwrap_or(&self.name)
     }
 }
 
-/// A file's bytes, decompressed by what its name ends with.
+/// A file's bytes, decompressed according to its extension.
 pub fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -54,7 +54,7 @@ pub fn unpack(path: &Path) -> Vec<Document> {
     members
 }
 
-/// All documents of a source, in the order of arrival: of a directory in the order of its paths' bytes.
+/// All documents of a source, in order of arrival: for a directory, in byte order of the paths.
 pub fn of(path: &Path) -> Vec<Document> {
     if path.is_dir() {
         let mut files = Vec::new();
@@ -77,7 +77,7 @@ fn below(directory: &Path, files: &mut Vec<String>) {
     }
 }
 
-/// What a value of a document is.
+/// The kind of a value.
 pub enum Found {
     /// An allocation of a list or a read.
     Allocation(Value),
@@ -91,7 +91,7 @@ pub enum Found {
     Other,
 }
 
-/// Shows `visit` what the values of a document are; `false` if it is not JSON all through.
+/// Calls `visit` for each value of a document; returns `false` if it is not valid JSON.
 pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(Found)) -> bool {
     let mut whole = true;
     for value in Deserializer::from_slice(bytes).into_iter::<Value>() {
@@ -103,7 +103,7 @@ pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(Found)) -> bool {
     whole
 }
 
-/// Shows `visit` what a top-level value holds.
+/// Calls `visit` for the content of a top-level value.
 pub fn walk_value(mut value: Value, visit: &mut dyn FnMut(Found)) {
     let is_dump = value.get("Allocs").is_some_and(Value::is_array) && value.get("ID").is_none();
     if let Value::Array(elements) = value {
@@ -122,7 +122,7 @@ pub fn walk_value(mut value: Value, visit: &mut dyn FnMut(Found)) {
 
 fn value_of(mut value: Value, visit: &mut dyn FnMut(Found)) {
     let has = |name: &str| value.get(name).is_some();
-    // A job has a member Payload too, but an ID.
+    // A job has a member Payload, too, but also an ID.
     let may_wrap = !has("ID");
     if has("TaskStates") || has("ClientStatus") {
         visit(Found::Allocation(value));

@@ -1,4 +1,4 @@
-//! The rows that documents must give, worked out from their JSON by the words of the data model.
+//! The rows that documents must give, derived from their JSON by the data model.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,25 +12,25 @@ use crate::support::{Row, Taken};
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// An event as it is told apart in a recording: allocation, task, time, type, and how many such stand before it.
+/// The key of an event in a recording: allocation, task, time, type, and the number of equal ones before it.
 pub type EventKey = (String, String, i64, String, usize);
 
-/// What documents must give.
+/// The rows that documents must give.
 #[derive(Default)]
 pub struct Expected {
     /// The rows of `task_events`.
     pub events: BTreeMap<EventKey, Row>,
-    /// The rows of the other tables, as text without what depends on the order of arrival.
+    /// The rows of the other tables, as text without columns that depend on the order of arrival.
     pub rows: BTreeMap<Table, BTreeSet<String>>,
     /// The documents that hold no allocations, by name.
     pub passed_over: BTreeSet<String>,
     /// `--full-listing`.
     pub full_listing: Option<String>,
-    /// Hashes of the allocations that were added, for speed alone: lists repeat most of them.
+    /// Hashes of allocations that were added, to skip repeats in lists quickly.
     added: HashSet<u128>,
 }
 
-/// What the ledger says of a document.
+/// The ledger counts of a document.
 #[derive(Default)]
 struct Counts {
     allocations: usize,
@@ -45,14 +45,14 @@ struct Counts {
 }
 
 impl Expected {
-    /// What these documents must give.
+    /// The rows of these documents.
     pub fn of(documents: &[Document]) -> Expected {
         let mut expected = Expected::default();
         documents.iter().for_each(|document| expected.add(document));
         expected
     }
 
-    /// Adds what one document gives.
+    /// Adds the rows of one document.
     pub fn add(&mut self, document: &Document) {
         let mut full_listing = self.full_listing.clone();
         let parts: Vec<&str> = document.name.rsplitn(4, ['/', ':']).collect();
@@ -130,7 +130,7 @@ impl Expected {
         self.row(Table::Snapshots, &row);
     }
 
-    /// Adds an allocation; whether it is pending, if it is not terminal.
+    /// Adds an allocation; returns whether it is pending, if it is not terminal.
     fn allocation(&mut self, a: &Value, shape: &'static str, counts: &mut Counts) -> Option<bool> {
         counts.allocations += 1;
         counts.shapes.insert(shape);
@@ -187,9 +187,9 @@ impl Expected {
         self.rows.entry(table).or_default().insert(text_of(row));
     }
 
-    /// Compares all that was taken in with what must be: every row of every table, each once.
+    /// Compares everything that was read with the expected rows: every row of every table, once.
     pub fn check(&self, taken: &Taken) {
-        // What follows from the order of documents, absences, has tests of its own.
+        // Absences depend on the order of documents, and have their own tests.
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Absences) {
             let given: Vec<Row> = taken.table(table).iter().map(|row| without_arrival(table, row)).collect();
             let mut rows = BTreeSet::new();
@@ -222,7 +222,7 @@ pub fn same(what: &str, given: &BTreeSet<String>, expected: &BTreeSet<String>) {
     );
 }
 
-/// A row without what tells what came first, and without the moments whose exact twins it has; these are checked here.
+/// A row without columns that depend on arrival, and without the microsecond timestamps, which are checked here.
 pub fn without_arrival(table: Table, row: &Row) -> Row {
     let mut kept = row.clone();
     for (name, value) in row {
@@ -233,7 +233,7 @@ pub fn without_arrival(table: Table, row: &Row) -> Row {
     }
     let by_arrival: &[&str] = match table {
         Table::Snapshots => &["snapshot_id", "source", "new_allocations", "new_task_states", "new_task_events"],
-        // The texts of which the hash is are compared themselves.
+        // The texts that the hash covers are compared directly.
         _ => &["snapshot_id", "text_hash"],
     };
     by_arrival.iter().for_each(|name| drop(kept.remove(*name)));
@@ -322,7 +322,7 @@ fn namespace(a: &Value) -> Value {
 fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> Row {
     let details = &event["Details"];
     let is = |kind: &str| event["Type"] == kind;
-    // What Nomad always writes says something only where it is not 0, or where the type makes it apply.
+    // A field that Nomad always writes has a meaning only if it is not 0, or if it applies to the type.
     let applies = |name: &str, detail: &str| match event[name].as_i64() {
         Some(n) if n != 0 || is("Terminated") => json!(n),
         _ => json!(details[detail].as_str().and_then(|d| d.parse::<i64>().ok())),
@@ -360,7 +360,7 @@ fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> Row {
     ])
 }
 
-/// The old fields of an event and the keys under which Details holds what they say.
+/// The legacy fields of an event, and the keys of Details with the same meaning.
 const OLD_FIELDS: [(&str, &str); 12] = [
     ("SetupError", "setup_error"),
     ("DriverError", "driver_error"),

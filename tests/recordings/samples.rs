@@ -1,4 +1,4 @@
-//! `samples/`: each document gives the rows that it says, and each is a cut of the recording.
+//! `samples/`: each document gives the rows that it shows, and each is a part of the recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use super::snapshots::{key_of, truth};
 use super::{recording, sample, unpacked};
 use crate::support::{Row, Taken, take};
 
-/// Takes samples in and checks every row of every table, and what was passed over.
+/// Reads samples and checks every row of every table, and what was skipped.
 fn check(names: &[&str]) -> Taken {
     let paths: Vec<_> = names.iter().map(|name| sample(name)).collect();
     let paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
@@ -29,7 +29,7 @@ fn check(names: &[&str]) -> Taken {
     taken
 }
 
-/// What was passed over, and why.
+/// What was skipped, and why.
 pub fn passed_over(taken: &Taken) -> BTreeMap<String, String> {
     let split = |note: &Note| match note {
         Note::PassedOver(line, _) => line.split_once(": ").map(|(name, why)| (name.to_owned(), why.to_owned())),
@@ -46,7 +46,7 @@ fn rows(taken: &Taken, table: Table) -> BTreeSet<String> {
     taken.table(table).iter().map(|row| text_of(&without_arrival(table, row))).collect()
 }
 
-/// The highest counter of a task and the Restarting events that are shown of it.
+/// The highest counter of a task, and the number of its Restarting events.
 fn restarts(taken: &Taken, alloc: &str) -> (i64, usize) {
     let is = |row: &&Row| row["alloc_id"].as_str().is_some_and(|id| id.starts_with(alloc));
     let counters = taken.table(Table::TaskStateHistory).iter().filter(is).filter_map(|row| row["restarts"].as_i64());
@@ -55,7 +55,7 @@ fn restarts(taken: &Taken, alloc: &str) -> (i64, usize) {
 }
 
 #[test]
-fn cluster_gives_what_its_documents_say() {
+fn cluster_gives_the_rows_of_its_documents() {
     let taken = check(&["cluster"]);
     assert_eq!(taken.notes, []);
     let summary = &taken.summary;
@@ -64,7 +64,7 @@ fn cluster_gives_what_its_documents_say() {
 }
 
 #[test]
-fn cluster_loses_the_restarts_that_its_readme_says() {
+fn cluster_loses_the_restarts_listed_in_its_readme() {
     let taken = take(&[&sample("cluster")], &Options::default());
     for (alloc, counted, shown) in [
         ("77a4f90a", 114, 20),
@@ -130,7 +130,7 @@ fn stream_gives_every_event_that_the_cluster_shows() {
 }
 
 #[test]
-fn a_read_gives_the_names_as_they_are() {
+fn a_read_keeps_unusual_names() {
     let taken = check(&["allocation.json"]);
     let row = &taken.table(Table::AllocationHistory)[0];
     assert_eq!(row["shape"], "full");
@@ -169,14 +169,14 @@ fn bundle_in_either_layout_gives_the_same_rows() {
     for taken in [&new, &old] {
         let listings: Vec<&Row> =
             taken.table(Table::Snapshots).iter().filter(|row| row["is_full_listing"] == true).collect();
-        // Its flags name no namespace: NOMAD_NAMESPACE did.
+        // Its flags name no namespace; NOMAD_NAMESPACE did.
         assert!(listings.len() == 3 && listings.iter().all(|row| row["namespace"] == "default"));
         assert_eq!(taken.summary.allocations, 35);
     }
 }
 
 #[test]
-fn bundle_says_why_its_event_stream_is_passed_over() {
+fn bundle_reports_why_its_event_stream_is_skipped() {
     let taken = take(&[&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz")], &Options::default());
     let passed_over = passed_over(&taken);
     let why = |end: &str| passed_over.iter().find(|(name, _)| name.ends_with(end)).map(|(_, why)| why.as_str());
@@ -203,8 +203,8 @@ fn bundle_unpacked_gives_the_same_rows() {
 }
 
 #[test]
-fn bundle_line_that_stands_for_a_failed_answer_is_told() {
-    // `nomad operator debug` writes such a line in place of a listing that it could not get.
+fn bundle_line_of_a_failed_listing_is_reported() {
+    // `nomad operator debug` writes such a line instead of a listing that failed.
     let directory = tempfile::tempdir().expect("a directory");
     let bundle = documents::unpack(&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz"));
     let listing = bundle.iter().find(|member| member.name.ends_with("0000/allocations.json")).expect("a listing");
@@ -247,7 +247,7 @@ fn each_sample_is_a_cut_of_the_recording() {
 }
 
 #[test]
-fn the_stream_sample_holds_whole_lives() {
+fn the_stream_sample_has_complete_histories() {
     let Some(recording) = recording() else { return };
     let whole = documents::read(&recording.join("stream.ndjson.zst"));
     let begin = |line: &[u8]| line.split(|b| *b == b',').next().unwrap_or_default().to_vec();
@@ -282,7 +282,7 @@ fn member<'d>(object: &'d [u8], name: &str) -> &'d [u8] {
     members[name].get().as_bytes()
 }
 
-/// How many elements an array has, each of which stands in `whole` byte for byte.
+/// The number of elements of an array, each of which occurs in `whole` byte for byte.
 fn elements_in(array: &[u8], whole: &[u8]) -> usize {
     let elements: Vec<&RawValue> = serde_json::from_slice(array).expect("an array");
     for element in &elements {

@@ -1,4 +1,4 @@
-//! Full allocations and streams carry jobs, and jobs carry secrets: none of them gets into a table.
+//! Full allocations and streams contain jobs, and jobs contain secrets: none of them is stored in a table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::documents::{self, Found};
 use super::{recording, sample, unpacked};
 use crate::support::{Taken, take};
 
-/// A shorter text may stand elsewhere by chance.
+/// Shorter texts may occur elsewhere by chance.
 const TELLING: usize = 8;
 
-/// The keys under which jobs stand in the recording's documents.
+/// The keys of jobs in the recording's documents.
 const JOBS: [&str; 4] = ["Job", "Jobs", "JobVersions", "Versions"];
 
 /// The texts inside jobs, and those of allocations and nodes outside their jobs.
@@ -39,7 +39,7 @@ impl Texts {
         texts
     }
 
-    /// The texts that only jobs hold.
+    /// The texts that occur only in jobs.
     fn secret(&self) -> Vec<&str> {
         let elsewhere = self.others.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
         let telling = self.jobs.iter().filter(|text| text.len() >= TELLING);
@@ -85,7 +85,7 @@ fn add(text: &str, texts: &mut BTreeSet<String>) {
     }
 }
 
-/// Every text in every row, each once.
+/// Every text in every row, once.
 fn kept(taken: &Taken) -> String {
     let mut texts = BTreeSet::new();
     for table in Table::ALL {
@@ -106,19 +106,19 @@ fn check(sources: &[&Path]) -> usize {
 }
 
 #[test]
-fn nothing_of_a_samples_job_is_kept() {
+fn no_job_text_of_a_sample_is_stored() {
     assert!(check(&[&sample("allocation.json"), &sample("snapshot-state.json.zst"), &sample("stream.ndjson.zst")]) > 9);
 }
 
 #[test]
-fn nothing_of_a_recorded_job_is_kept() {
+fn no_job_text_of_the_recording_is_stored() {
     let Some(recording) = recording() else { return };
     let read = unpacked(&recording, "read.tar.zst");
     assert!(check(&[&read, &recording.join("snapshot-state.json.zst"), &recording.join("stream.ndjson.zst")]) > 50);
 }
 
 #[test]
-fn signed_identities_are_not_kept() {
+fn signed_identities_are_not_stored() {
     // Nomad 1.8 served the tasks' tokens with full allocations.
     let text = String::from_utf8(documents::read(&sample("allocation.json"))).expect("JSON is text");
     let text = text.replacen('{', r#"{"SignedIdentities":{"t":"eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},"#, 1);

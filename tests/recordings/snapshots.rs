@@ -1,4 +1,4 @@
-//! List snapshots against the event stream of the same minutes, which lost nothing.
+//! List snapshots against the event stream of the same minutes, which is complete.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,10 +14,10 @@ use super::expected::{EventKey, Expected, text_of, without_arrival};
 use super::{recording, unpacked};
 use crate::support::{Row, Taken, take};
 
-/// What really happened, by the event stream.
+/// The truth according to the event stream.
 #[derive(Default)]
 pub struct Truth {
-    /// Objects that are no heartbeats.
+    /// Objects other than heartbeats.
     pub frames: usize,
     /// `{}`.
     pub heartbeats: usize,
@@ -27,9 +27,9 @@ pub struct Truth {
     pub attempts: BTreeMap<EventKey, i64>,
     /// Each task with its Restarting events, and its counter in the last version.
     pub restarts: BTreeMap<(String, String), (i64, i64)>,
-    /// The events of each task in the order in which they came.
+    /// The events of each task in order.
     pub order: BTreeMap<(String, String), Vec<EventKey>>,
-    /// How many of them had come by each version: allocation, task, ModifyIndex.
+    /// The number of events by each version: allocation, task, ModifyIndex.
     pub versions: BTreeMap<(String, String, i64), usize>,
 }
 
@@ -74,7 +74,7 @@ struct Payload {
     allocation: Option<Version>,
 }
 
-/// What must be known of a version of an allocation to tell what is missing.
+/// The fields of an allocation's version that determine what is missing.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Version {
@@ -115,8 +115,8 @@ impl Version {
 }
 
 impl Truth {
-    /// Adds a version of an allocation; versions come in the order in which they were, so that an event that was not
-    /// there before is later than all that were.
+    /// Adds a version of an allocation, in order, so that an event that was not there before is later than all that
+    /// were.
     fn add(&mut self, version: &Version) {
         for (task, restarts, keys) in version.tasks() {
             let (restarting, counter) = self.restarts.entry((version.id.clone(), task.clone())).or_default();
@@ -134,13 +134,13 @@ impl Truth {
         }
     }
 
-    /// The allocations that it shows.
+    /// Its allocations.
     fn allocations(&self) -> BTreeSet<&str> {
         self.restarts.keys().map(|(alloc_id, _)| alloc_id.as_str()).collect()
     }
 }
 
-/// The snapshots in the order of time.
+/// The snapshots in chronological order.
 pub fn snapshots(recording: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(unpacked(recording, "snaps.tar.zst").join("snaps"))
         .expect("a directory")
@@ -158,13 +158,13 @@ pub fn key_of(row: &Row) -> EventKey {
     (text("alloc_id"), text("task"), number("event_at_ns"), text("event_type"), number("ordinal") as usize)
 }
 
-/// The rows of all tables as text, without what depends on the order of arrival.
+/// The rows of all tables as text, without columns that depend on the order of arrival.
 fn rows(taken: &Taken) -> BTreeMap<Table, BTreeSet<String>> {
     let of = |table| taken.table(table).iter().map(|row| text_of(&without_arrival(table, row))).collect();
     Table::ALL.into_iter().map(|table| (table, of(table))).collect()
 }
 
-/// How many events, allocations, tasks whose counter equals their Restarting events, such events, and the sum of the
+/// Totals: events, allocations, tasks whose counter equals their Restarting events, such events, and the sum of the
 /// highest counters.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
@@ -200,8 +200,8 @@ fn counts(taken: &Taken, truth: &Truth) -> Counts {
     }
 }
 
-/// Takes snapshots in and checks each row: its event is one of the stream's, of the attempt that the stream tells; none
-/// of those that the snapshots hold is missing; all other tables are what the documents say.
+/// Reads snapshots and checks each row: its event is in the stream with the same attempt; no event of the snapshots is
+/// missing; all other tables match the documents.
 fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
     let truth = truth(recording);
     let documents: Vec<Document> = chosen.iter().flat_map(|path| documents::of(path)).collect();
@@ -217,7 +217,7 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
 }
 
 #[test]
-fn the_stream_is_what_its_readme_says() {
+fn the_stream_matches_its_readme() {
     let Some(recording) = recording() else { return };
     let truth = truth(&recording);
     assert_eq!((truth.frames, truth.heartbeats, truth.allocation_events), (5425, 13, 8164));
@@ -254,7 +254,7 @@ fn a_stream_opened_before_a_namespace_lacks_it() {
 }
 
 #[test]
-fn all_snapshots_give_each_event_that_they_hold() {
+fn all_snapshots_give_each_of_their_events() {
     let Some(recording) = recording() else { return };
     let counts = check(&recording, &[recording.join("snaps.tar.zst")]);
     let expected =
@@ -263,7 +263,7 @@ fn all_snapshots_give_each_event_that_they_hold() {
 }
 
 #[test]
-fn every_third_snapshot_gives_each_event_that_it_holds() {
+fn every_third_snapshot_gives_each_of_its_events() {
     let Some(recording) = recording() else { return };
     let chosen: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(3).collect();
     let counts = check(&recording, &chosen);
@@ -271,7 +271,7 @@ fn every_third_snapshot_gives_each_event_that_it_holds() {
 }
 
 #[test]
-fn every_sixth_snapshot_gives_each_event_that_it_holds() {
+fn every_sixth_snapshot_gives_each_of_its_events() {
     let Some(recording) = recording() else { return };
     let chosen: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(6).collect();
     let counts = check(&recording, &chosen);
@@ -281,7 +281,7 @@ fn every_sixth_snapshot_gives_each_event_that_it_holds() {
 }
 
 #[test]
-fn the_last_snapshot_gives_each_event_that_it_holds() {
+fn the_last_snapshot_gives_each_of_its_events() {
     let Some(recording) = recording() else { return };
     let chosen: Vec<PathBuf> = snapshots(&recording).into_iter().next_back().into_iter().collect();
     let counts = check(&recording, &chosen);

@@ -1,4 +1,4 @@
-//! The statistics of list snapshots against those of the event stream of the same minutes, which lost nothing.
+//! The statistics of list snapshots against those of the event stream of the same minutes, which is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::recording;
 use super::snapshots::snapshots;
 use crate::answers::Answers;
 
-/// The rows of a statistic by what they are about.
+/// The rows of a statistic by their key.
 type Rows = BTreeMap<Vec<String>, Row>;
 
-/// Each statistic that is compared, and the columns that tell what a row is about.
+/// The compared statistics, with their key columns.
 const KEYS: [(&str, &[&str]); 5] = [
     ("restart_log", &["alloc_id", "task", "restarted_at_ns"]),
     ("failures", &["alloc_id", "task", "failed_at_ns", "event_type"]),
@@ -31,7 +31,7 @@ fn truth(recording: &Path) -> &'static BTreeMap<&'static str, Rows> {
 fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
     let answers = Answers::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
     let rows = |(name, keys): (&'static str, &[&str])| {
-        // Restarts that were not seen are dated by whoever counted them.
+        // Restarts that were not seen are dated by the version that counted them.
         let seen = |row: &Row| name != "restart_log" || row.get("is_seen") == true;
         let key = |row: &Row| keys.iter().map(|key| row.get(key).to_string()).collect();
         let rows = answers.rows(name).expect("rows").into_iter().filter(seen);
@@ -40,7 +40,7 @@ fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
     KEYS.into_iter().map(rows).collect()
 }
 
-/// How many rows say something that can be true or false, of each statistic.
+/// How many rows of each statistic have a verifiable value.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     causes: usize,
@@ -50,7 +50,7 @@ struct Said {
     reasons: usize,
 }
 
-/// Checks that whatever sources say is what the stream says.
+/// Checks that the statistics of sources equal those of the stream, or are unknown.
 fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
     let told = of(sources);
     let mut said = Said::default();
@@ -97,7 +97,7 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
 }
 
 #[test]
-fn statistics_of_snapshots_are_those_of_the_stream_or_unknown() {
+fn statistics_of_snapshots_equal_those_of_the_stream_or_are_unknown() {
     let Some(recording) = recording() else { return };
     let truth = truth(&recording);
     let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
@@ -112,7 +112,7 @@ fn statistics_of_snapshots_are_those_of_the_stream_or_unknown() {
 }
 
 #[test]
-fn what_was_replaced_while_its_client_was_disconnected_and_then_not_needed_any_more_is_lost() {
+fn an_allocation_replaced_while_disconnected_and_then_not_needed_is_lost() {
     let Some(recording) = recording() else { return };
     let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
     let answers = Answers::of(&all.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");

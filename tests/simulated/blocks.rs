@@ -1,4 +1,4 @@
-//! Documents of many megabytes are read in blocks whose beginnings are guessed: no guess shows in the result.
+//! Documents of many megabytes are read in blocks with guessed starts: guesses must not affect the result.
 
 use alloclog::intake::Options;
 
@@ -7,7 +7,7 @@ use super::{directory, packed};
 use crate::simulator::{Cluster, Config, Document, Encoder, Layout, MINUTE, Objects, Random, START, Style};
 use crate::support::take;
 
-/// The blocks of the intake.
+/// The size of the intake's blocks.
 const BLOCK: usize = 1 << 20;
 
 fn check_large(cluster: &Cluster, document: &Document) {

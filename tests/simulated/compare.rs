@@ -1,4 +1,4 @@
-//! All tables that a run gave against all that the truth says, row by row and column by column.
+//! Compares all tables of a run with the truth, row by row and column by column.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,11 +14,11 @@ use super::packed::Source;
 use crate::simulator::{Allocation, Cluster, Document, EventRow, Ledger, Line, Told, line};
 use crate::support::{Row, Taken};
 
-/// Columns that tell what came first; `attempt` does where a document without counters came first.
+/// Columns that depend on arrival; `attempt` does if the first document has no counters.
 const BY_ARRIVAL: [&str; 7] =
     ["snapshot_id", "message", "attempt", "source", "new_allocations", "new_task_states", "new_task_events"];
 
-/// A document as it arrives.
+/// A document in order of arrival.
 #[derive(Debug, Clone)]
 pub struct Arrival<'d> {
     /// Its name in the ledger.
@@ -28,7 +28,7 @@ pub struct Arrival<'d> {
     pub rejected: usize,
 }
 
-/// The documents of sources in the order in which they come.
+/// The documents of sources in order of arrival.
 pub fn arrivals<'d>(sources: &[&Source<'d>]) -> Vec<Arrival<'d>> {
     let documents = sources.iter().flat_map(|source| source.documents.iter());
     documents.map(|(source, document)| Arrival { source: source.clone(), document, rejected: 0 }).collect()
@@ -42,7 +42,7 @@ pub fn paths<'s>(sources: &[&'s Source<'_>]) -> Vec<&'s Path> {
 /// The rows of each table.
 pub type Tables = BTreeMap<Table, BTreeSet<Line>>;
 
-/// Checks all that was taken in of these documents.
+/// Checks everything that was read from these documents.
 pub fn check(
     cluster: &Cluster,
     arrivals: &[Arrival<'_>],
@@ -52,14 +52,14 @@ pub fn check(
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let told: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
     ensure!(told.len() == rejected, "there are {rejected} places that cannot be read, but {told:?} is said");
-    // The texts of which it is a hash are compared themselves.
+    // The texts that the hash covers are compared directly.
     let mut given = given(taken, &["text_hash"])?;
-    // Absences are held to the views that they are for.
+    // Absences are checked through the views that use them.
     given.remove(&Table::Absences);
     same(&given, &expected(cluster, arrivals, keeps))
 }
 
-/// The rows that were given, without some columns. No row may come twice.
+/// The rows that were given, without some columns. Fails on duplicates.
 fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
     let mut tables = Tables::new();
     for table in Table::ALL {
@@ -74,14 +74,14 @@ fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
     Ok(tables)
 }
 
-/// What was given, without what the order of arrival tells.
+/// The rows that were given, without columns that depend on arrival.
 pub fn without_arrival(taken: &Taken) -> anyhow::Result<Tables> {
     given(taken, &BY_ARRIVAL)
 }
 
-/// A row as a line. Each moment's two columns must agree; the exact one is kept.
+/// A row as a line. Both columns of a timestamp must agree; the exact one is kept.
 fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
-    ensure!(row.get("region").is_none_or(|region| region == ""), "a region that nobody gave: {row:?}");
+    ensure!(row.get("region").is_none_or(|region| region == ""), "an unexpected region: {row:?}");
     let passed_over = |name: &str| ["region", "alloclog_version", "ingested_at"].contains(&name);
     let mut cells: Vec<(&str, Value)> = vec![];
     for (name, value) in row {
@@ -181,7 +181,7 @@ fn with_snapshot(row: &str, id: i64) -> Line {
     line(cells.chain([("snapshot_id", json!(id))]))
 }
 
-/// Says what differs between two sets of tables.
+/// Reports the differences between two sets of tables.
 pub fn same(is: &Tables, must_be: &Tables) -> anyhow::Result<()> {
     for (table, rows) in must_be {
         differ(table.name(), &is[table], rows)?;
@@ -189,7 +189,7 @@ pub fn same(is: &Tables, must_be: &Tables) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what differs between two sets of rows.
+/// Reports the differences between two sets of rows.
 pub fn differ<T: Ord + std::fmt::Debug>(name: &str, is: &BTreeSet<T>, must_be: &BTreeSet<T>) -> anyhow::Result<()> {
     let first = |rows: Vec<&T>| rows.iter().take(3).map(|row| format!("\n    {row:?}")).collect::<String>();
     let wrong: Vec<&T> = is.difference(must_be).collect();

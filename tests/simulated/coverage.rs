@@ -1,5 +1,5 @@
-//! What the program says of its own completeness, against what the simulator knows to be missing; and the latest of
-//! every task and allocation. The program itself is run, on files.
+//! The program's coverage against what the simulator knows to be missing, and the latest state of every task and
+//! allocation. Runs the program itself, on files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use crate::simulator::{Cluster, Document, StateTruth, TaskKey, Truth};
 use crate::support::Row;
 
 #[test]
-fn coverage_is_exact_and_complete_is_never_said_in_vain() {
+fn coverage_is_exact_and_complete_is_never_wrong() {
     for_all(16, cases(14), |case| {
         let cluster = case.cluster();
         let looks = exact_looks(case, &cluster);
@@ -37,14 +37,14 @@ fn coverage_is_exact_and_complete_is_never_said_in_vain() {
     });
 }
 
-/// The documents of a case, without those whose times are rounded and too few to tell: nobody could keep their events
-/// apart from exact ones.
+/// The documents of a case, without those with rounded times too few to detect: their events cannot be distinguished
+/// from exact ones.
 fn exact_looks(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
     let tells = |document: &Document| document.marked(cluster).iter().all(|shown| shown.floats == shown.marked);
     case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
 }
 
-/// Runs `alloclog export` and gives the rows of each view.
+/// Runs `alloclog export` and returns the rows of each view.
 fn export(sources: &[&Path], directory: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<Row>>> {
     let (views, out) = (["coverage", "task_states", "allocations"], directory.join("out"));
     let ran = Command::new(env!("CARGO_BIN_EXE_alloclog"))
@@ -62,20 +62,20 @@ fn export(sources: &[&Path], directory: &Path) -> anyhow::Result<BTreeMap<&'stat
     views.into_iter().map(rows).collect()
 }
 
-/// What is known of a cluster from documents.
+/// What documents show of a cluster.
 struct Known<'a> {
     cluster: &'a Cluster,
     truth: Truth<'a>,
     /// Rows of `allocation_history` and `task_state_history` by allocation.
     history: BTreeMap<String, Vec<Row>>,
     states: BTreeMap<String, Vec<Row>>,
-    /// Allocations that were seen not terminal at a known moment.
+    /// Allocations seen not terminal at a known time.
     sighted: BTreeSet<String>,
     /// When a document other than a stream last showed each of them so.
     seen: BTreeMap<String, i64>,
-    /// Full listings: of which namespace, and when.
+    /// Full listings: namespace and time.
     listings: Vec<(&'static str, i64)>,
-    /// The attempts of each task's events, as the first document that shows an event has it.
+    /// The attempts of each task's events, as the first document with the event has them.
     attempts: BTreeMap<TaskKey, BTreeSet<Option<i64>>>,
     rounded: BTreeSet<TaskKey>,
     lists_nodes: BTreeSet<usize>,
@@ -205,7 +205,7 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// Every task that a source named; an allocation without any has one without a name.
+    /// Every task named by a source; an allocation without tasks has one without a name.
     fn tasks(&self) -> BTreeSet<(String, Option<String>)> {
         let named = self.states.iter().flat_map(|(alloc_id, rows)| {
             let mut names: BTreeSet<Option<String>> =
@@ -218,7 +218,7 @@ impl<'a> Known<'a> {
         named.collect()
     }
 
-    /// An allocation as it was last seen, put together from all that shows it.
+    /// The latest state of an allocation, combined from all sources.
     fn latest(&self, alloc_id: &str) -> Row {
         let rows: Vec<&Row> = self.history[alloc_id].iter().collect();
         let index = |row: &&Row| row["modify_index"].as_i64();
@@ -243,7 +243,7 @@ impl<'a> Known<'a> {
         let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
         let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
         let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
-        // No document of these tells Nomad's index, so clocks decide about a version that only a stream showed.
+        // These documents have no Nomad index, so clocks decide about a version that only a stream showed.
         let is_streamed = newest.iter().all(|row| row["shape"] == "stream");
         let version = newest.iter().filter_map(|row| row["modified_at_ns"].as_i64()).max().unwrap_or(0);
         let since = seen.unwrap_or(0).max(if is_streamed { version } else { 0 });
@@ -266,7 +266,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Columns of an allocation that never change, if not every source tells them.
+/// Columns of an allocation that never change, though some sources lack them.
 const CONSTANT: [&str; 15] = [
     "namespace",
     "job_id",
@@ -322,7 +322,7 @@ fn key(row: &Row) -> TaskKey {
     (text("alloc_id"), text("task"))
 }
 
-/// The one value of a column; where times were rounded, the largest of several.
+/// The value of a column; with rounded times, the largest of several.
 fn largest(rows: &[&Row], name: &str) -> Value {
     let values = rows.iter().map(|row| &row[name]).filter(|value| !value.is_null());
     values.max_by_key(|value| (value.as_i64(), value.to_string())).cloned().unwrap_or_default()

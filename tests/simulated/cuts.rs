@@ -1,4 +1,4 @@
-//! A document that ends too early gives the allocations that were whole by then, and says that it is damaged.
+//! A truncated document gives the allocations before its end, and is reported as damaged.
 
 use std::io::Read;
 
@@ -13,7 +13,7 @@ use super::{directory, for_all, packed};
 use crate::simulator::{Cluster, Document, Random};
 use crate::support::{Taken, take};
 
-/// Where the word stands that tells a tar from other files.
+/// The offset of the magic word of a tar.
 const USTAR: usize = 262;
 
 #[test]
@@ -40,15 +40,15 @@ fn a_compressed_document_that_ends_at_any_byte_gives_what_was_whole() {
         for _ in 0..4 {
             let packed = &packed[..random.below(packed.len())];
             let mut bytes = vec![];
-            // What comes out before the error.
+            // The bytes decompressed before the error.
             let unpacked = if is_gzip {
                 MultiGzDecoder::new(packed).read_to_end(&mut bytes)
             } else {
                 zstd::Decoder::new(packed)?.read_to_end(&mut bytes)
             };
             let cut = document.cut(bytes.len());
-            ensure!(cut.bytes == bytes, "what is unpacked is no beginning of what was packed");
-            // A file is known by its first bytes only.
+            ensure!(cut.bytes == bytes, "the decompressed bytes are not a prefix of the original");
+            // The format is only detected from the first bytes.
             let is_known = packed.len() >= if is_gzip { 2 } else { 4 };
             let is_damaged = unpacked.is_err() && is_known;
             let rejected = usize::from(is_damaged) + usize::from(!is_whole(&bytes));
@@ -85,7 +85,7 @@ fn an_archive_that_ends_at_any_byte_gives_what_was_whole() {
     });
 }
 
-/// Takes in a tar of these files that ends at `at`, and checks what it gives. `is_broken`: whether reading fails there.
+/// Reads a tar of these files truncated at `at`, and checks the result. `is_broken`: whether reading fails there.
 fn check_tar(
     cluster: &Cluster,
     files: &[(String, &Document)],
@@ -93,7 +93,7 @@ fn check_tar(
     bytes: &[u8],
     is_broken: bool,
 ) -> anyhow::Result<()> {
-    // Each file stands behind a header of 512 bytes and is filled up to a multiple of as many.
+    // Each file follows a header of 512 bytes and is padded to a multiple of that.
     let (mut from, mut cuts, mut whole) = (0, vec![], false);
     for (name, document) in files {
         let (begin, end) = (from + 512, from + 512 + document.bytes.len());
@@ -103,7 +103,7 @@ fn check_tar(
         }
         from = end.next_multiple_of(512);
     }
-    // Behind the last file stand two blocks of noughts, of which one will do.
+    // After the last file there are two blocks of zeros, one of which suffices.
     let end = from + 512;
     whole |= at == from || at >= end;
     let is_damaged = if at < USTAR { is_broken } else { !whole || is_broken && at < end };
@@ -127,7 +127,7 @@ fn a_zip_that_ends_too_early_gives_what_was_whole() {
         let (cluster, mut random) = (case.cluster(), case.random());
         let Some(document) = documents(case, &cluster).into_iter().next() else { return Ok(()) };
         let zip = packed::zip(&[(document.name.clone(), &document)], &mut random);
-        // What stands before the file: its method, its length, those of its name and of more about it.
+        // The fields of the local file header: method, and the lengths of data, name and extra field.
         let number = |at: usize| usize::from(zip[at]) | usize::from(zip[at + 1]) << 8;
         let begin = 30 + number(26) + number(28);
         let (is_deflated, end) = (number(8) == 8, begin + (number(18) | number(20) << 16));
@@ -145,7 +145,7 @@ fn a_zip_that_ends_too_early_gives_what_was_whole() {
             let mut bytes = zip[begin..at.min(end)].to_vec();
             if is_deflated {
                 let deflated = std::mem::take(&mut bytes);
-                // What comes out before the error, if there is one.
+                // The bytes decompressed before an error, if any.
                 let _ = DeflateDecoder::new(&deflated[..]).read_to_end(&mut bytes);
             }
             let cut = document.cut(bytes.len());
@@ -157,7 +157,7 @@ fn a_zip_that_ends_too_early_gives_what_was_whole() {
     });
 }
 
-/// Takes in a file that was cut off, and checks what it gives.
+/// Reads a truncated file, and checks the result.
 fn check_cut(cluster: &Cluster, cut: &Document, ending: &str, bytes: &[u8], rejected: usize) -> anyhow::Result<()> {
     let directory = directory()?;
     let path = packed::save(directory.path(), &format!("{}{ending}", cut.name), bytes);
@@ -166,14 +166,14 @@ fn check_cut(cluster: &Cluster, cut: &Document, ending: &str, bytes: &[u8], reje
     check(cluster, &[arrival], &|_| true, &taken)
 }
 
-/// Takes one note away; whether it was there.
+/// Removes a note; returns whether it was there.
 fn without_note(taken: &mut Taken, words: &str) -> bool {
     let is_it = |note: &Note| matches!(note, Note::Rejected(text) if text.contains(words));
     let place = taken.notes.iter().position(is_it);
     place.map(|place| taken.notes.remove(place)).is_some()
 }
 
-/// The documents of a case that show something. Those of a bundle, each by itself, tell less about themselves.
+/// The documents of a case that show something. Without its bundle, a single document has less metadata.
 fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
     let documents = case.documents(cluster).into_iter().flatten();
     let documents = documents.filter(|document| !document.is_aside && !document.ends.is_empty());
@@ -183,7 +183,7 @@ fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
     documents.map(alone).collect()
 }
 
-/// Any byte; often close to where something ends.
+/// Any offset, often near a boundary.
 fn place(document: &Document, random: &mut Random) -> usize {
     match random.below(3) {
         0 => (*random.pick(&document.ends) + 3).saturating_sub(random.below(7)),
@@ -191,7 +191,7 @@ fn place(document: &Document, random: &mut Random) -> usize {
     }
 }
 
-/// Whether a text is JSON from its beginning to its end, if perhaps none at all.
+/// Returns true if a text is complete JSON, or empty.
 fn is_whole(text: &[u8]) -> bool {
     let bom = b"\xef\xbb\xbf";
     // A part of a byte order mark could be anything.

@@ -1,4 +1,4 @@
-//! `--namespace` and `--job` give the rows of the allocations that they mean, and no others.
+//! `--namespace` and `--job` give exactly the rows of matching allocations.
 
 use alloclog::glob::Glob;
 use alloclog::intake::Options;
@@ -9,7 +9,7 @@ use super::looks::cases;
 use super::{directory, for_all, packed};
 use crate::support::take;
 
-/// Globs, and what each means in plain words.
+/// Globs, each with its meaning as a function.
 type Means = fn(&str) -> bool;
 const GLOBS: [(&str, Means); 8] = [
     ("*", |_| true),

@@ -1,4 +1,4 @@
-//! Cases: a cluster, and when and how it was looked at.
+//! Cases: a cluster, and when and how it was observed.
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, any};
@@ -7,34 +7,34 @@ use proptest::strategy::Strategy;
 
 use crate::simulator::{BundleLayout, Cluster, Config, Document, MINUTE, Random, START, Style};
 
-/// A cluster and what was taken down of it.
+/// A cluster and its snapshots.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub seed: u64,
     pub nodes: usize,
     pub jobs: usize,
-    /// How likely rare things are, in percent; nothing odd happens at all if 0.
+    /// The frequency of rare events, in percent; 0 for none.
     pub rare: u32,
     pub looks: Vec<Look>,
-    /// Decides what the files are packed in, their order and the like.
+    /// The seed of file packing, order and the like.
     pub chance: u64,
 }
 
-/// One look at the cluster.
+/// One snapshot of the cluster.
 #[derive(Debug, Clone)]
 pub struct Look {
     pub kind: Kind,
-    /// When, in thousandths of the time that the cluster is watched.
+    /// When, in thousandths of the simulated time.
     pub moment: i64,
-    /// Whether its file's name tells when.
+    /// Whether its file name has the time.
     pub is_named: bool,
-    /// Whether something is left out or spoilt.
+    /// Whether fields are omitted or spoilt.
     pub is_trimmed: bool,
-    /// Decides all else about its shape.
+    /// The seed of its shape.
     pub seed: u64,
 }
 
-/// What is asked, and by which program.
+/// The kind of request, and the program that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     List,
@@ -49,7 +49,7 @@ pub enum Kind {
     Bundle,
 }
 
-/// Cases with up to so many looks.
+/// Cases with up to so many snapshots.
 pub fn cases(most: usize) -> impl Strategy<Value = Case> {
     let cluster = (any::<u64>(), 2..5usize, 1..7usize, prop_oneof![Just(0u32), Just(12), Just(60)]);
     (cluster, vec(look(), 1..=most), any::<u64>()).prop_map(|((seed, nodes, jobs, rare), looks, chance)| Case {
@@ -76,7 +76,7 @@ fn look() -> impl Strategy<Value = Look> {
         1 => Just(Kind::Bundle),
     ];
     let flags = (prop_oneof![3 => Just(true), 1 => Just(false)], prop_oneof![5 => Just(false), 1 => Just(true)]);
-    // Often the same moment in the same style: the same versions once more, or all but the same.
+    // Often the same time in the same style: the same versions again, or nearly.
     let moment = prop_oneof![1 => 0..=1000i64, 1 => (1..=5i64).prop_map(|n| n * 200)];
     let seed = prop_oneof![1 => any::<u64>(), 1 => 0..3u64];
     (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Look {
@@ -95,19 +95,19 @@ impl Case {
         Cluster::simulate(self.seed, Config { nodes: self.nodes, jobs: self.jobs, ..config })
     }
 
-    /// The documents of each look: several if it is a bundle.
+    /// The documents of each snapshot: several for a bundle.
     pub fn documents(&self, cluster: &Cluster) -> Vec<Vec<Document>> {
         self.looks.iter().map(|look| look.documents(cluster)).collect()
     }
 
-    /// The case's own chance.
+    /// The random generator of the case.
     pub fn random(&self) -> Random {
         Random::new(self.chance)
     }
 }
 
 impl Look {
-    /// The documents that come of it.
+    /// The documents of the snapshot.
     pub fn documents(&self, cluster: &Cluster) -> Vec<Document> {
         let at = START + (cluster.end() - START) / 1000 * self.moment;
         let mut random = Random::new(self.seed);

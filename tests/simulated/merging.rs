@@ -1,4 +1,4 @@
-//! Whatever was taken down of a cluster, in whatever shape and order, gives the rows that the truth says.
+//! Snapshots of any shape and in any order give exactly the rows of the truth.
 
 use alloclog::intake::Options;
 use alloclog::source;
@@ -11,12 +11,12 @@ use crate::simulator::{Document, Random};
 use crate::support::take;
 
 #[test]
-fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
+fn any_part_of_a_history_in_any_shape_gives_its_rows() {
     for_all(120, cases(8), |case| {
         let cluster = case.cluster();
         let mut looks = case.documents(&cluster);
         let mut random = case.random();
-        // What the user may say of all documents.
+        // What the user may state about all documents.
         let full_listing = random.chance(15).then(|| *random.pick(&["*", "prod"]));
         let observed_at = random.chance(15).then(|| cluster.end() + random.between(-9_000_000_000, 9_000_000_000));
         for document in looks.iter_mut().flatten() {
@@ -34,16 +34,16 @@ fn any_part_of_a_history_in_any_shape_gives_exactly_its_rows() {
         let options = Options { strict: random.chance(20), source: said, ..Options::default() };
         let taken = take(&paths(&named), &options);
         check(&cluster, &arrivals(&named), &|_| true, &taken)?;
-        // And once more the same, in the same order.
+        // And again in the same order.
         let again = take(&paths(&named), &options);
         ensure!(again.rows == taken.rows, "the same input does not give the same rows in the same order");
-        ensure!(again.notes == taken.notes && again.summary == taken.summary, "the same input is not told of alike");
+        ensure!(again.notes == taken.notes && again.summary == taken.summary, "the same input gives other notes");
         Ok(())
     });
 }
 
 #[test]
-fn order_repetition_packing_and_splitting_never_show() {
+fn order_repetition_packing_and_splitting_do_not_matter() {
     for_all(80, cases(7), |case| {
         let cluster = case.cluster();
         let looks = case.documents(&cluster);
@@ -66,7 +66,7 @@ fn order_repetition_packing_and_splitting_never_show() {
     });
 }
 
-/// What is taken in of documents, without what the order of arrival tells.
+/// What is read from documents, without columns that depend on arrival.
 fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
     let directory = directory()?;
     let sources = packed::write(looks, directory.path(), random);
@@ -82,8 +82,8 @@ fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::R
     without_arrival(&taken)
 }
 
-/// The documents of a look in two looks, if they are one document that can be cut in two: its name tells when it was
-/// taken, and it does not need all its times to tell that they went through a float.
+/// Splits a document into two snapshots, if that is possible: its name must have the time, and rounded times must be
+/// detectable in each half.
 fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
     let [document] = documents.as_slice() else { return vec![documents] };
     let floats = document.shown.iter().any(|shown| shown.floats);
@@ -104,9 +104,9 @@ fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
     vec![part("first", first), part("second", second)]
 }
 
-/// What is tried must be worth trying.
+/// The cases must cover the hard situations.
 #[test]
-fn cases_show_what_is_hard() {
+fn cases_cover_the_hard_situations() {
     let mut hard = std::collections::BTreeMap::<&str, u32>::new();
     for_each_case(60, |case| {
         let cluster = case.cluster();

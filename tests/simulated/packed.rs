@@ -1,4 +1,4 @@
-//! Puts documents on disk as users have them: plain, compressed, in directories and archives.
+//! Writes documents to disk as users have them: plain, compressed, in directories and archives.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -11,7 +11,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::simulator::{Document, Random};
 
-/// What is named on the command line, and the documents that it holds in the order in which they come.
+/// A command-line argument, and its documents in order of arrival.
 #[derive(Debug, Clone)]
 pub struct Source<'d> {
     pub path: PathBuf,
@@ -19,14 +19,14 @@ pub struct Source<'d> {
     pub documents: Vec<(String, &'d Document)>,
 }
 
-/// Writes the documents of each look, alone or a few looks together, packed at random.
+/// Writes the documents of each snapshot, alone or several together, packed at random.
 pub fn write<'d>(looks: &'d [Vec<Document>], root: &Path, random: &mut Random) -> Vec<Source<'d>> {
     let mut sources = vec![];
     let mut rest = looks;
     while !rest.is_empty() {
         let together = if random.chance(35) { 1 + random.below(rest.len().min(4)) } else { 1 };
         let (group, more) = rest.split_at(together);
-        // Each look has a folder of its own, since many documents have one name.
+        // Each snapshot has its own directory, since many documents have the same name.
         let named = group.iter().enumerate().flat_map(|(number, documents)| {
             documents.iter().map(move |document| (format!("look{number}/{}", document.name), document))
         });
@@ -37,7 +37,7 @@ pub fn write<'d>(looks: &'d [Vec<Document>], root: &Path, random: &mut Random) -
     sources
 }
 
-/// Puts files into something in a directory.
+/// Packs files into a directory or an archive.
 fn pack<'d>(files: &[(String, &'d Document)], directory: &Path, random: &mut Random) -> Source<'d> {
     if let [(_, document)] = files
         && random.chance(60)
@@ -81,7 +81,7 @@ fn single<'d>(document: &'d Document, directory: &Path, random: &mut Random) -> 
     Source { documents: vec![(path.display().to_string(), document)], path }
 }
 
-/// Writes a file, whose name may have folders in it.
+/// Writes a file, whose name may contain directories.
 pub fn save(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = directory.join(name);
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
@@ -89,7 +89,7 @@ pub fn save(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// In one member or in two, as files are that were appended to each other.
+/// Compresses into one gzip member or two, like appended files.
 pub fn gzip(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let middle = if random.chance(50) { random.below(bytes.len()) } else { bytes.len() };
     let mut out = vec![];

@@ -1,6 +1,6 @@
-//! When allocations were last seen, and whether they vanished: whatever the order of documents, however they are split into
-//! ingests, and whether or not what was known is rebuilt from rows in between, the views say what all documents together
-//! show, or that it is not known.
+//! When allocations were last seen, and whether they vanished: for any order of documents, any split into ingests, and
+//! with or without rebuilding the presence from rows in between, the views give what all documents together show, or
+//! unknown.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -23,7 +23,7 @@ const HOUR: i64 = 3600 * SECOND;
 /// A full hour.
 const BEGIN: i64 = 1_795_456_800 * SECOND;
 
-/// A status of an allocation, and since when it has it.
+/// A status of an allocation, with its start.
 #[derive(Debug, Clone)]
 struct Version {
     since: i64,
@@ -35,9 +35,9 @@ struct Allocation {
     id: String,
     namespace: &'static str,
     versions: Vec<Version>,
-    /// When the servers forget it.
+    /// When the servers collect it.
     gone: i64,
-    /// A full listing that lacks it though it is there, as after a cluster was restored to an earlier state and back.
+    /// A full listing that lacks it although it exists, as after a cluster was restored to an earlier state and back.
     hidden: Option<usize>,
 }
 
@@ -64,13 +64,13 @@ struct Case {
     region: String,
     allocations: Vec<Allocation>,
     documents: Vec<Document>,
-    /// Whether listings tell Nomad's index.
+    /// Whether listings have Nomad's index.
     has_index: bool,
-    /// By how much the server's clock is ahead of the observer's.
+    /// How far the server's clock is ahead of the observer's.
     skew: i64,
 }
 
-/// What must be said of an allocation.
+/// The expected result for an allocation.
 #[derive(Debug, PartialEq, Eq)]
 struct Truth {
     vanished: bool,
@@ -133,7 +133,7 @@ impl Case {
         Case { region: format!("r{number}"), allocations, documents, has_index, skew }
     }
 
-    /// Nomad's index at a moment.
+    /// Nomad's index at a time.
     fn index(&self, at: i64) -> i64 {
         (at - BEGIN) / SECOND + 1000
     }
@@ -186,7 +186,7 @@ impl Case {
         })
     }
 
-    /// What all documents together show; nothing of an allocation that none shows.
+    /// What all documents together show; no entry for an allocation that none shows.
     fn truth(&self) -> BTreeMap<&str, Truth> {
         let shows = |number: usize| {
             let of = move |document: &&Document| document.shows.iter().any(|(other, _)| *other == number);
@@ -222,7 +222,7 @@ impl Case {
     }
 }
 
-/// Rows as a lake or an export keeps them: each once.
+/// Rows as in a lake or an export, without duplicates.
 #[derive(Default)]
 struct Rows {
     met: HashSet<(Table, u128)>,
@@ -248,7 +248,7 @@ fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result
     Ok(intake::run(&inputs, options, &watch, &mut |table, batch| rows.add(table, batch))?)
 }
 
-/// What the view says of each allocation: whether it vanished, and when it was last seen.
+/// The view's result per allocation: whether it vanished, and when it was last seen.
 type Views = BTreeMap<String, (Option<bool>, Option<i64>)>;
 
 /// Computes the view over these rows.
@@ -277,7 +277,7 @@ fn cases() -> u64 {
     150 * times
 }
 
-/// Says where the views differ from the truth; `unknown` says whether null is an answer.
+/// Reports differences between the views and the truth; `unknown` says whether null is acceptable.
 fn compare(cases: &[Case], said: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
     let (mut known, mut all) = (0, 0);
     for case in cases {
@@ -295,7 +295,7 @@ fn compare(cases: &[Case], said: &Views, unknown: impl Fn(&Case) -> bool) -> any
 }
 
 #[test]
-fn one_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
+fn a_single_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let cases: Vec<Case> = (0..cases()).map(Case::new).collect();
     let mut all = Vec::new();
@@ -349,7 +349,7 @@ fn has_only(case: &Case, wanted: fn(Kind) -> bool) -> bool {
 }
 
 #[test]
-fn full_listings_in_any_order_tell_when_each_allocation_was_last_seen() -> anyhow::Result<()> {
+fn full_listings_in_any_order_determine_the_last_sightings() -> anyhow::Result<()> {
     for seed in 1..4 {
         let (cases, said) = ingested(seed, 50, false)?;
         let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
@@ -361,7 +361,7 @@ fn full_listings_in_any_order_tell_when_each_allocation_was_last_seen() -> anyho
 }
 
 #[test]
-fn what_is_remembered_tells_more() -> anyhow::Result<()> {
+fn cached_presence_determines_more() -> anyhow::Result<()> {
     let (cases, said) = ingested(9, 0, true)?;
     let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
     let [known, of] = compare(&cases, &said, unknown)?;
@@ -370,9 +370,9 @@ fn what_is_remembered_tells_more() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A moment within the hours that cases are made of.
+/// A time within the hours of the cases.
 #[test]
-fn cases_have_all_that_matters() -> anyhow::Result<()> {
+fn cases_cover_all_situations() -> anyhow::Result<()> {
     let cases: Vec<Case> = (0..150).map(Case::new).collect();
     let truths: Vec<Truth> = cases.iter().flat_map(|case| case.truth().into_values()).collect();
     let vanished = truths.iter().filter(|truth| truth.vanished).count();

@@ -1,4 +1,4 @@
-//! Cases that once went wrong, each by itself.
+//! Cases that once failed.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use super::{directory, packed};
 use crate::simulator::{Cluster, Config, Document, START, Style};
 use crate::support::take;
 
-/// Takes documents in, in this order, and checks all they give. Between them stand as many empty lists as there are
-/// cores, so that each is met when those before it are known.
+/// Reads documents in this order, and checks all rows. As many empty lists as cores are inserted between them, so that
+/// each is read after the previous ones are finished.
 fn check_in_order(cluster: &Cluster, documents: &[&Document]) {
     let directory = directory().expect("a directory");
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
@@ -34,7 +34,7 @@ fn check_in_both_orders(cluster: &Cluster, first: &Document, second: &Document) 
     check_in_order(cluster, &[second, first]);
 }
 
-/// A payload by itself has the bytes that it has in its event, yet is another kind of source.
+/// A bare payload has the same bytes as in its event, but is another kind of source.
 #[test]
 fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
     let cluster = Cluster::simulate(1, Config::default());
@@ -43,7 +43,7 @@ fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
     check_in_both_orders(&cluster, &cluster.frames(from, to, &style), &cluster.payloads(from, to, &style));
 }
 
-/// A few modification times go through a float and stay as they are; nothing else of their allocations does.
+/// A few modification times are unchanged by a float; all other times of their allocations change.
 #[test]
 fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     let cluster = Cluster::simulate(2, Config { jobs: 150, ..Config::default() });
@@ -56,7 +56,7 @@ fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     }
 }
 
-/// Whether an allocation was met before depends on which core is faster; what is told of a document must not.
+/// Whether an allocation is already known depends on thread timing; the notes on a document must not.
 #[test]
 fn unknown_fields_are_counted_in_every_document_that_has_them() {
     let cluster = Cluster::simulate(3, Config::default());

@@ -1,7 +1,7 @@
-//! The statistics against what truly happened: the whole library is run, on files.
+//! The statistics against the truth: runs the whole library, on files.
 //!
-//! Where all is in view, they are equal to the truth. Where Nomad forgot, they are true or say that they do not know.
-//! Periods cut and groups part what was proven over all time and task by task.
+//! With everything in view, they equal the truth. Where Nomad evicted events, they are true or unknown. Periods and
+//! groups partition what was verified over all time and per task.
 
 mod judge;
 mod latency;
@@ -22,7 +22,7 @@ use super::{directory, for_all, packed};
 use crate::answers::Answers;
 use crate::simulator::{Cluster, Config, Document, MINUTE, Random, START, Style, Truth};
 
-/// A cluster, and what is in view of it.
+/// A cluster, and the part of it in view.
 #[derive(Debug, Clone)]
 struct Case {
     seed: u64,
@@ -30,7 +30,7 @@ struct Case {
     jobs: usize,
     rare: u32,
     minutes: i64,
-    /// Moments of snapshots in thousandths of the time; without any the whole stream is in view.
+    /// Times of snapshots in thousandths of the simulated time; if empty, the whole stream is in view.
     moments: Vec<i64>,
     chance: u64,
 }
@@ -61,7 +61,7 @@ impl Case {
     fn documents(&self, cluster: &Cluster) -> Vec<Document> {
         let mut random = Random::new(self.chance);
         if self.moments.is_empty() {
-            // The stream does not tell the type of a job; a list does.
+            // The stream lacks the type of a job; a list has it.
             let style = Style::list(self.chance);
             return vec![
                 cluster.frames(START - MINUTE, cluster.end(), &style),
@@ -76,7 +76,7 @@ impl Case {
     }
 }
 
-/// Takes a case in and hands over what it gave; nothing if it shows nothing.
+/// Runs a case and judges the result; nothing if it shows nothing.
 fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &Answers) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let cluster = case.cluster();
     let documents = case.documents(&cluster);
@@ -91,7 +91,7 @@ fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &Answers) -> anyhow::Result<
     judge(&Truth::of_documents(&cluster, &documents), &answers)
 }
 
-/// Judges cases, and that they met what they were made to meet.
+/// Judges cases, and checks that they cover what they are meant to cover.
 fn judged(number: u32, most: usize, hard: &[&str]) {
     let tally = RefCell::new(Tally::new());
     for_all(number, cases(most), |case| {
@@ -111,7 +111,7 @@ fn judged(number: u32, most: usize, hard: &[&str]) {
 }
 
 #[test]
-fn with_all_in_view_the_statistics_are_the_truth() {
+fn with_everything_in_view_the_statistics_equal_the_truth() {
     judged(
         12,
         0,
@@ -127,7 +127,7 @@ fn with_all_in_view_the_statistics_are_the_truth() {
 }
 
 #[test]
-fn what_was_evicted_is_unknown_and_never_wrong() {
+fn evicted_events_make_statistics_unknown_but_never_wrong() {
     judged(
         16,
         9,
@@ -143,7 +143,7 @@ fn what_was_evicted_is_unknown_and_never_wrong() {
 }
 
 #[test]
-fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
+fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
     for_all(5, cases(6), |case| {
         with(case, |truth, answers| {
             let mut random = Random::new(case.chance);
@@ -163,7 +163,7 @@ fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
                 for (name, dates) in DATED {
                     let rows = answers.rows(name)?;
                     let date = |row: &Row| dates.iter().find_map(|date| row.int(date));
-                    // What a run has as its first event, when it neither started nor ended, no column says.
+                    // The first event of a run that neither started nor ended is in no column.
                     let dated =
                         |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| date(row).is_some()).cloned().collect() };
                     let must_be: Vec<Row> = whole[name].iter().filter(|row| within(date(row))).cloned().collect();
@@ -194,7 +194,7 @@ fn a_period_cuts_the_truth_and_periods_that_tile_add_up() {
     });
 }
 
-/// The statistics that a period cuts.
+/// The statistics that a period restricts.
 const CUT: [&str; 9] = [
     "attempts",
     "starts",
@@ -207,7 +207,7 @@ const CUT: [&str; 9] = [
     "reschedules",
 ];
 
-/// Statistics with one row a thing, and the column that dates it, or the next if it is empty.
+/// Statistics with one row per item, and the columns that date it, by priority.
 const DATED: [(&str, &[&str]); 5] = [
     ("attempts", &["started_at_ns", "ended_at_ns"]),
     ("starts", &["created_at_ns"]),
@@ -232,7 +232,7 @@ const RESTARTS: [&str; 11] = [
 
 const LATENCY: [&str; 6] = ["tasks", "started", "waiting", "failed_before_start", "stopped_before_start", "unknown"];
 
-/// Adds numbers of rows to those of their groups.
+/// Adds the numbers of rows to their groups.
 fn add<'n>(
     sums: &mut BTreeMap<(&'n str, String), i64>,
     name: &'n str,
@@ -249,7 +249,7 @@ fn add<'n>(
 }
 
 #[test]
-fn whatever_groups_the_counts_add_up_and_quantiles_are_those_of_all_tasks() {
+fn in_any_grouping_counts_add_up_and_quantiles_are_over_all_tasks() {
     let groups = ["region", "namespace", "job_id", "task_group", "task", "job_version", "job_type", "node_id"];
     let groups = groups.into_iter().chain(["node_name", "node_class", "datacenter", "task_group,datacenter,job_type"]);
     let groups: Vec<&str> = groups.collect();
@@ -278,7 +278,7 @@ fn whatever_groups_the_counts_add_up_and_quantiles_are_those_of_all_tasks() {
     });
 }
 
-/// Every quantile of every group against one worked out by hand.
+/// Checks every quantile of every group against a direct computation.
 fn check_quantiles(rows: &[Row], starts: &[Row], by: &str) -> anyhow::Result<()> {
     for row in rows {
         let same = |start: &&Row| by.split(',').all(|column| start.get(column) == row.get(column));

@@ -1,5 +1,5 @@
-//! The cluster: places jobs on nodes over a span of time, replaces what fails, moves or is lost, collects what is
-//! done, and numbers every change.
+//! The cluster: places jobs on nodes over time, replaces what fails, moves or is lost, collects what is finished, and
+//! numbers every change.
 
 use crate::simulator::course::{Plan, Reception};
 use crate::simulator::job::Job;
@@ -10,18 +10,18 @@ use crate::simulator::scenario::{self, Scenario};
 use crate::simulator::version::{Decision, Source, Version, versions};
 use crate::simulator::{MINUTE, SECOND, START};
 
-/// What kind of cluster to make up.
+/// The configuration of a cluster.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub nodes: usize,
     pub jobs: usize,
-    /// How long it is watched.
+    /// The simulated time.
     pub span: i64,
-    /// How long the servers keep what is done (`eval_gc_threshold`; they look every five minutes).
+    /// How long the servers keep finished allocations (`eval_gc_threshold`; collected every five minutes).
     pub kept: i64,
-    /// How often each life is led.
+    /// The frequency of each scenario.
     pub weights: Vec<(Scenario, u32)>,
-    /// How likely rare things are, in percent: outages, odd clocks, refused allocations and the like.
+    /// The frequency of rare events, in percent: outages, wrong clocks, refused allocations and the like.
     pub rare: u32,
 }
 
@@ -33,8 +33,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A cluster in which nothing happens that makes a life hard to follow: clocks keep time, clients keep their
-    /// state, nodes stay. What then is seen without a gap must be called complete.
+    /// A cluster without complications: correct clocks, no lost client state, no outages. A history without a visible
+    /// gap must then be complete.
     pub fn plain() -> Self {
         let odd = [Scenario::AgentRestarts, Scenario::StateLost, Scenario::CsiPlugin, Scenario::SlowStart];
         let weights = scenario::ALL.into_iter().filter(|(s, _)| !odd.contains(s)).collect();
@@ -51,7 +51,7 @@ pub enum Replacing {
     Preempted,
     /// Its node was down, or disconnected for too long.
     Lost,
-    /// Its node was disconnected, and may come back: it is lost, too, but replaced as if it had failed.
+    /// Its node was disconnected, and may come back: it is lost, too, but replaced like a failed one.
     Disconnected,
 }
 
@@ -61,7 +61,7 @@ pub struct Allocation {
     pub id: String,
     pub eval: String,
     pub deployment: String,
-    /// Numbers of its job, the group in the job, and its node.
+    /// Numbers of its job, of the group in the job, and of its node.
     pub job: usize,
     pub group: usize,
     pub node: usize,
@@ -71,17 +71,17 @@ pub struct Allocation {
     pub create_index: i64,
     /// The allocation it replaces, and why.
     pub replaces: Option<(usize, Replacing)>,
-    /// Failed predecessors, oldest first: when rescheduled, its number.
+    /// Failed predecessors, oldest first: when rescheduled, and its number.
     pub tracker: Vec<(i64, usize)>,
-    /// The tasks that the client knows; the group may have one more.
+    /// The tasks known to the client; the group may have one more.
     pub lives: Vec<Life>,
     pub versions: Vec<Version>,
-    /// When the servers forgot it.
+    /// When the servers collected it.
     pub collected: Option<i64>,
 }
 
 impl Allocation {
-    /// The version that the servers serve at a moment; `None` before it exists and after it is collected.
+    /// The version that the servers serve at a time; `None` before it exists and after it is collected.
     pub fn version_at(&self, at: i64) -> Option<usize> {
         if self.collected.is_some_and(|gone| gone <= at) {
             return None;
@@ -90,7 +90,7 @@ impl Allocation {
     }
 }
 
-/// A simulated cluster with all that ever happened in it.
+/// A simulated cluster with its whole history.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     pub config: Config,
@@ -100,7 +100,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes up a cluster; the same seed and configuration make the same one.
+    /// Simulates a cluster; the same seed and configuration give the same one.
     pub fn simulate(seed: u64, config: Config) -> Self {
         let mut random = Random::new(seed);
         let mut nodes: Vec<Node> =
@@ -142,12 +142,12 @@ impl Cluster {
         cluster
     }
 
-    /// The last moment of it.
+    /// The end of the simulation.
     pub fn end(&self) -> i64 {
         START + self.config.span
     }
 
-    /// Places an allocation and whatever comes to replace it.
+    /// Places an allocation and its replacements.
     fn place(&mut self, place: Place, random: &mut Random) {
         let end = self.end();
         if place.at + SECOND >= end || place.depth > 3 {
@@ -192,7 +192,7 @@ impl Cluster {
             let again = seen + random.seconds(0.5, 60.0);
             decisions.push((seen, Decision::Followup(random.uuid())));
             if random.chance(80) {
-                // What is terminal is not told to stop once more.
+                // A terminal allocation is not told to stop again.
                 decisions.retain(|(at, decision)| !matches!(decision, Decision::Stop(_)) || *at < again);
                 decisions.push((again, Decision::Stop("alloc was rescheduled because it failed")));
                 replaced = Some((again, Replacing::Rescheduled));
@@ -201,7 +201,7 @@ impl Cluster {
         if let Some(outage) = node.outage.filter(|o| o.from > place.at) {
             let dead = |at: i64| course.dead_at.is_some_and(|dead| node.heard(dead, true) < at);
             match outage.kind {
-                // 1.8 rewrites even what had ended.
+                // 1.8 rewrites even tasks that had ended.
                 _ if dead(outage.noticed) && node.version != "1.8.4" => {}
                 OutageKind::Tolerated if dead(outage.noticed) => {}
                 OutageKind::Tolerated => {
@@ -239,7 +239,7 @@ impl Cluster {
         if let Some((at, why)) = next {
             let follower = self.allocations.len();
             let replaces = Some((number, why));
-            // What is replaced is not updated in place any longer; what an update puts in its place is of a newer version.
+            // A replaced allocation is not updated in place any more; its replacement has a newer version.
             decisions.retain(|(updated, decision)| !matches!(decision, Decision::Updated) || *updated < at);
             let updates = decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Updated)).count() as i64;
             let job_version = place.job_version + updates + i64::from(why == Replacing::Updated);
@@ -260,10 +260,10 @@ impl Cluster {
         *random.pick(&[Reception::TaskMissing, Reception::SetupFailure, Reception::Refused, Reception::Unheard])
     }
 
-    /// The failed and the disconnected allocations before this one, as its tracker remembers them.
+    /// The failed and disconnected predecessors of an allocation, as its tracker has them.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        // What replaces an allocation for another reason has none, not even what came before that one.
+        // An allocation that replaces another one for other reasons has no tracker.
         if !matches!(why, Replacing::Rescheduled | Replacing::Disconnected) {
             return vec![];
         }
@@ -272,7 +272,7 @@ impl Cluster {
         tracker
     }
 
-    /// Whether, when and why it is told to stop.
+    /// When and why it is told to stop, if it is.
     fn stop(&self, place: &Place, random: &mut Random) -> Option<(i64, Stop)> {
         let at = place.at + random.seconds(1.0, self.config.span as f64 / SECOND as f64 / 2.0);
         let by = random.uuid();
@@ -288,7 +288,7 @@ impl Cluster {
         Some((at, stop))
     }
 
-    /// The servers forget what is done, at their next round after its time (`eval_gc_threshold`).
+    /// The servers collect it at the next round after its time (`eval_gc_threshold`).
     fn collect(&mut self, number: usize) {
         let kept = self.config.kept;
         let allocation = &mut self.allocations[number];
@@ -304,7 +304,7 @@ impl Cluster {
         }
     }
 
-    /// Gives every change its Raft index: what one plan or one report of a node changes shares one.
+    /// Assigns Raft indexes: the changes of one plan or one report of a node share an index.
     fn number(&mut self) {
         let changes = self.allocations.iter().flat_map(|a| a.versions.iter().map(|v| (v.at, v.source)));
         let mut changes: Vec<(i64, Source)> = changes.collect();

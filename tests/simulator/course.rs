@@ -1,5 +1,5 @@
-//! The course of one allocation on its client: its tasks in their order, what one's end does to the others, and how
-//! it all ends.
+//! The course of one allocation on its client: its tasks in order, what the end of one does to the others, and how the
+//! allocation ends.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Class, Event, Meaning};
@@ -10,66 +10,66 @@ use crate::simulator::random::Random;
 use crate::simulator::runner::{Phase, Runner};
 use crate::simulator::scenario::Scenario;
 
-/// When a task ends the others, its number, and the event that they get for it.
+/// When a task ends the others, its number, and the event they get.
 type End = (i64, usize, fn(&str) -> Event);
 
-/// How a client fares with an allocation before any task has its say.
+/// How the client prepares an allocation, before any task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
     Usual,
-    /// One task is never heard of: known by the resources set aside for it alone, until the end makes up a state.
+    /// One task is never reported: known from its resources only, until its state is fabricated at the end.
     TaskMissing,
     /// The allocation could not be prepared: `Setup Failure`.
     SetupFailure,
-    /// The client refused it: states made up for all tasks.
+    /// The client refused it: fabricated states for all tasks.
     Refused,
-    /// The client never heard of it.
+    /// The client never received it.
     Unheard,
 }
 
-/// What puts an end to an allocation from outside.
+/// What ends an allocation from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Halt {
-    /// Told to stop, by whomever.
+    /// Told to stop, by a user or a scheduler.
     Stop,
     MaxRun,
-    /// Told to stop after it had been lost.
+    /// Told to stop after it was lost.
     Lost,
-    /// Told to stop after it had been unknown.
+    /// Told to stop after it was unknown.
     Reconnected,
-    /// Never heard of again, or the simulation ends.
+    /// Never reported again, or the simulation ends.
     Silence,
 }
 
-/// What an allocation is to go through.
+/// The input of a course.
 pub struct Plan<'a> {
     pub node: &'a Node,
     pub group: &'a Group,
     pub reception: Reception,
     pub received: i64,
-    /// When the client hears that it must stop.
+    /// When the client receives the order to stop.
     pub stop: Option<i64>,
-    /// Whether a client that comes back after having been unknown is told to stop.
+    /// Whether it is told to stop when its client comes back after having been unknown.
     pub unwanted: bool,
-    /// When its deployment holds it for unhealthy.
+    /// When its deployment marks it unhealthy.
     pub unhealthy: Option<i64>,
-    /// When its deployment holds it for healthy, if its main tasks run by then.
+    /// When its deployment marks it healthy, if its main tasks run by then.
     pub healthy: Option<i64>,
     pub end: i64,
 }
 
-/// What became of it.
+/// The result of a course.
 pub struct Course {
     pub lives: Vec<Life>,
     /// When the last task was dead, if all are.
     pub dead_at: Option<i64>,
     pub ran_too_long: bool,
-    /// When its deployment's verdict was known, if it gave one.
+    /// When its deployment's verdict was known, if there is one.
     pub verdict: Option<(i64, bool)>,
 }
 
 impl Plan<'_> {
-    /// Goes through it.
+    /// Plays the course.
     pub fn play(&self, random: &mut Random) -> Course {
         let (halt, until, resumes) = self.halt();
         let services = self.group.policy.services;
@@ -111,7 +111,7 @@ impl Plan<'_> {
         }
         let mut dead_at = ended(&runners);
         for runner in &mut runners {
-            // What comes from outside reaches the dead too, as long as their allocation lives.
+            // Outside events reach dead tasks too, as long as their allocation lives.
             runner.hear_until(dead_at.unwrap_or(until).min(self.end));
         }
         if let Some(at) = dead_at {
@@ -125,7 +125,7 @@ impl Plan<'_> {
         Course { lives: runners.into_iter().map(|r| r.life).collect(), dead_at, ran_too_long, verdict }
     }
 
-    /// What the deployment comes to think of it.
+    /// The verdict of the deployment.
     fn verdict(&self, runners: &[Runner], dead_at: Option<i64>) -> Option<(i64, bool)> {
         let lives = |at: i64| dead_at.is_none_or(|dead| at < dead);
         let runs = |at: i64| {
@@ -136,7 +136,7 @@ impl Plan<'_> {
         unhealthy.or_else(|| self.healthy.filter(|at| lives(*at) && runs(*at)).map(|at| (at, true)))
     }
 
-    /// What comes to every task from outside.
+    /// The events from outside that every task gets.
     fn planned(&self) -> Vec<(i64, Event)> {
         let unhealthy = || Event::spoken("Alloc Unhealthy", "Task not running by healthy_deadline of 5m0s");
         let mut planned: Vec<_> = self.unhealthy.map(|at| (at, unhealthy())).into_iter().collect();
@@ -151,7 +151,7 @@ impl Plan<'_> {
         planned
     }
 
-    /// The first thing that interrupts from outside, when, and when the client comes to act on it.
+    /// The first interruption from outside, its time, and when the client acts on it.
     fn halt(&self) -> (Halt, i64, i64) {
         let mut halts = vec![(Halt::Silence, self.end, self.end)];
         halts.extend(self.stop.map(|at| (Halt::Stop, at, at)));
@@ -168,7 +168,7 @@ impl Plan<'_> {
                 OutageKind::Tolerated if self.unwanted => Some((Halt::Reconnected, told, told)),
                 OutageKind::Tolerated => None,
             });
-            // An order to stop is not heard while the node is away, and no news once it is lost.
+            // An order to stop is not received while the node is away, and irrelevant once it is lost.
             halts.retain(|(halt, at, _)| *halt != Halt::Stop || *at < outage.from || back && *at > outage.back);
         }
         halts.into_iter().min_by_key(|(_, at, _)| *at).unwrap_or((Halt::Silence, self.end, self.end))
@@ -211,7 +211,7 @@ impl Plan<'_> {
         let name = runners[first].life.task.clone();
         for number in (0..runners.len()).filter(|n| plays(self.role(*n)) && *n != first) {
             if runners[number].phase != Phase::Dead || runners[number].now > at {
-                // What it did after that moment never came to pass.
+                // Discard what it did after that time.
                 let mut again = before[number].clone();
                 (again.now, again.until) = (ready, at);
                 self.scenario(number).play(&mut again);
@@ -221,7 +221,7 @@ impl Plan<'_> {
         self.put_down(runners, at, &name, why);
     }
 
-    /// The task whose end brings down the others, when, and what they are told.
+    /// The task whose end ends the others, when, and the event they get.
     fn ends_others(&self, runners: &[Runner]) -> Option<End> {
         let dead = |n: &usize| runners[*n].phase == Phase::Dead;
         let mut ends: Vec<End> = vec![];
@@ -243,7 +243,7 @@ impl Plan<'_> {
         ends.into_iter().min_by_key(|(at, number, _)| (*at, *number))
     }
 
-    /// Kills all that is not dead yet, but for what runs after.
+    /// Kills all tasks that are not dead, except poststop tasks.
     fn put_down(&self, runners: &mut [Runner], at: i64, name: &str, why: fn(&str) -> Event) {
         for (number, runner) in runners.iter_mut().enumerate() {
             if self.role(number) != Role::Poststop && runner.life.task != name {
@@ -253,7 +253,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Ends from outside what is not dead yet.
+    /// Ends all tasks that are not dead, from outside.
     fn bring_down(&self, runners: &mut [Runner], halt: Halt, resumes: i64) {
         let out_of_time = || {
             let event = Event { display: "allocation exceeded max_run_duration".into(), ..Event::killing(5 * SECOND) };
@@ -280,7 +280,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Plays what runs after all else is dead.
+    /// Plays the poststop tasks after all others are dead.
     fn after(&self, runners: &mut [Runner], at: i64) {
         for (number, runner) in runners.iter_mut().enumerate() {
             if self.role(number) == Role::Poststop && runner.phase != Phase::Dead {
@@ -292,7 +292,7 @@ impl Plan<'_> {
     }
 }
 
-/// When the last of the tasks was dead: of all but those that run after them, until these have had their turn.
+/// When the last task was dead: of all except poststop tasks, until these have run.
 fn ended(runners: &[Runner]) -> Option<i64> {
     let waits = |r: &&Runner| {
         r.life.hook.is_some_and(|h| h.hook == "poststop") && r.phase == Phase::Down && r.life.events.len() == 1

@@ -1,11 +1,11 @@
-//! One task event as a Nomad client appends it, with what it means, which no document says.
+//! One task event as a Nomad client appends it, with its meaning, which no document has.
 //!
-//! Texts and the keys of `Details` follow nomad/structs/structs.go (`TaskEvent` and its setters, `PopulateEventDisplayMessage`)
-//! and recordings of Nomad 2.0.5.
+//! Texts and the keys of `Details` follow nomad/structs/structs.go (`TaskEvent` and its setters,
+//! `PopulateEventDisplayMessage`) and recordings of Nomad 2.0.5.
 
 use std::collections::BTreeMap;
 
-/// Why a task failed to run or to get ready: the classes of the `failures` view.
+/// Why a task failed to run or to be set up: the classes of the `failures` view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     Oom,
@@ -35,19 +35,19 @@ pub enum Cause {
     Unknown,
 }
 
-/// What an event means in the life of its task.
+/// The meaning of an event for its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Meaning {
-    /// Nothing that a statistic counts by itself.
+    /// Not counted by any statistic.
     #[default]
     Note,
-    /// It ended an attempt or a setup badly.
+    /// It ended an attempt or a setup with a failure.
     Failure(Class),
-    /// The restart that this `Restarting` stands for happened because of this.
+    /// The cause of the restart of this `Restarting`.
     Restart(Cause),
 }
 
-/// An event with all that the client says of it.
+/// An event with all its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
     pub kind: &'static str,
@@ -55,7 +55,7 @@ pub struct Event {
     pub time: i64,
     pub display: String,
     pub message: String,
-    /// `None` is `null`, as clients before 0.7.1 and some driver events leave it.
+    /// `None` is `null`, as in clients before 0.7.1 and some driver events.
     pub details: Option<BTreeMap<&'static str, String>>,
     pub fails_task: bool,
     pub restart_reason: String,
@@ -63,13 +63,13 @@ pub struct Event {
     pub signal: i64,
     pub kill_timeout: i64,
     pub start_delay: i64,
-    /// The older text fields that are not empty, by Nomad's name: `DriverError`, `FailedSibling` and so on.
+    /// The non-empty legacy text fields, by Nomad's name: `DriverError`, `FailedSibling` and so on.
     pub texts: BTreeMap<&'static str, String>,
     pub meaning: Meaning,
 }
 
 impl Event {
-    /// An event without details, told by its display message alone.
+    /// An event without details, with a display message only.
     pub fn new(kind: &'static str, display: &str) -> Self {
         Self { kind, display: display.into(), details: Some(BTreeMap::new()), ..Self::default() }
     }
@@ -79,7 +79,7 @@ impl Event {
         self
     }
 
-    /// Sets an old text field and its twin in `Details`.
+    /// Sets a legacy text field and the same key in `Details`.
     fn text(mut self, field: &'static str, key: &'static str, value: &str) -> Self {
         self.texts.insert(field, value.into());
         self.detail(key, value)
@@ -110,7 +110,7 @@ impl Event {
         Self::new("Received", "Task received by client")
     }
 
-    /// An event whose text also stands in `Message` and in the details (`SetMessage`).
+    /// An event whose text is also in `Message` and in the details (`SetMessage`).
     pub fn spoken(kind: &'static str, message: &str) -> Self {
         Self { message: message.into(), ..Self::new(kind, message).detail("message", message) }
     }
@@ -127,7 +127,8 @@ impl Event {
         Self::new("Template", &format!("Missing: {missing}"))
     }
 
-    /// An event of the docker driver; `DriverMessage` has no twin in `Details`, which hold the driver's annotations or are `null`.
+    /// An event of the docker driver; `DriverMessage` is not in `Details`, which hold the driver's annotations or are
+    /// `null`.
     pub fn driver(message: &str, image: Option<&str>) -> Self {
         let mut event = Self::new("Driver", message);
         event.texts.insert("DriverMessage", message.into());
@@ -160,7 +161,7 @@ impl Event {
         Self { exit_code, signal, message: said.into(), ..event }
     }
 
-    /// `Restarting` after `delay` nanoseconds; the reason is empty where the restart was asked for.
+    /// `Restarting` after `delay` nanoseconds; the reason is empty for a requested restart.
     pub fn restarting(delay: i64, reason: &str, cause: Cause) -> Self {
         let event = Self::new("Restarting", &format!("Task restarting in {}", go_duration(delay)));
         let event = event.detail("start_delay", delay.to_string()).reason(reason);
@@ -175,7 +176,7 @@ impl Event {
         Self::new("Restart Signaled", reason).reason(reason)
     }
 
-    /// A restart that a template, Vault or an identity asks for: the cause is in the display message only.
+    /// A restart requested by a template, Vault or an identity: the cause is in the display message only.
     pub fn change_signaled(display: &str) -> Self {
         Self::new("Restart Signaled", display)
     }
@@ -186,7 +187,7 @@ impl Event {
         Self { kill_timeout: timeout, ..event.detail("kill_timeout", text) }
     }
 
-    /// A kill that a task hook asks for, which fails the task.
+    /// A kill requested by a task hook, which fails the task.
     pub fn killing_for(display: &str) -> Self {
         Self::new("Killing", display).fails_task()
     }
@@ -215,7 +216,7 @@ impl Event {
         event.fails_task().failure(Class::Hook)
     }
 
-    /// `Setup Failure` of a client before 0.9: no details, all in the old fields. The server fills the display message.
+    /// `Setup Failure` of a client before 0.9: no details, only legacy fields. The server fills the display message.
     pub fn old_setup_failure(error: &str) -> Self {
         let texts = BTreeMap::from([("SetupError", error.to_owned())]);
         let event = Self { details: None, texts, ..Self::new("Setup Failure", error) };

@@ -1,4 +1,4 @@
-//! What is to run: jobs, their groups and tasks. Names are of the awkward kind that Nomad allows.
+//! Jobs, their groups and tasks. Names are of the awkward kinds that Nomad allows.
 
 use crate::simulator::SECOND;
 use crate::simulator::life::Hook;
@@ -11,7 +11,7 @@ use crate::simulator::scenario::Scenario;
 pub enum Role {
     /// Before the main tasks, which wait for its success.
     Prestart,
-    /// Beside the main tasks, killed when they are dead.
+    /// Next to the main tasks, killed when they are dead.
     Sidecar,
     Main,
     /// A main task whose end ends the others.
@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// How Nomad says it.
+    /// Nomad's name of it.
     pub fn hook(self) -> Option<Hook> {
         match self {
             Self::Prestart => Some(Hook { hook: "prestart", sidecar: false }),
@@ -32,7 +32,7 @@ impl Role {
     }
 }
 
-/// A task of a group, and the life that it tends to lead.
+/// A task of a group, and its scenario.
 #[derive(Debug, Clone)]
 pub struct Task {
     pub name: &'static str,
@@ -68,12 +68,12 @@ impl Job {
         self.kind == "service"
     }
 
-    /// Whether it has a good end.
+    /// Whether it runs to completion.
     pub fn is_batch(&self) -> bool {
         self.kind.ends_with("batch")
     }
 
-    /// The job and, if a parent dispatched it or starts it periodically, others that the parent did.
+    /// The job or, if it is dispatched or periodic, several children of its parent.
     pub fn instances(self, random: &mut Random) -> Vec<Self> {
         let is_instance = self.id.contains("/dispatch-") || self.id.contains("/periodic-");
         let others = if is_instance { random.below(4) } else { 0 };
@@ -82,7 +82,7 @@ impl Job {
         std::iter::once(self).chain(others).collect()
     }
 
-    /// A job made up, its tasks' lives drawn by weight.
+    /// A random job, with scenarios drawn by weight.
     pub fn new(number: usize, weights: &[(Scenario, u32)], random: &mut Random) -> Self {
         let kind = *random.pick(&["service", "service", "service", "batch", "batch", "system", "sysbatch"]);
         let name =
@@ -112,7 +112,7 @@ fn group(name: &'static str, kind: &str, weights: &[(Scenario, u32)], random: &m
         tasks[0].role = Role::Leader;
     }
     for task in &mut tasks {
-        // What comes before and after must come to an end for the others to begin.
+        // Prestart and poststop tasks must end, so that the others can run.
         if matches!(task.role, Role::Prestart | Role::Poststop) && random.chance(80) {
             task.scenario = Scenario::Clean;
         }

@@ -1,5 +1,4 @@
-//! JSON as Nomad's several encoders write it: the order of keys, the spacing and the escapes are the point here, which
-//! is why `serde_json` does not do it.
+//! JSON as Nomad's encoders write it: key order, spacing and escapes matter here, so `serde_json` cannot be used.
 
 /// A value; objects keep their order.
 #[derive(Debug, Clone)]
@@ -7,7 +6,7 @@ pub enum Json {
     Null,
     Bool(bool),
     Int(i64),
-    /// A number as it is to stand there.
+    /// A number in its spelling.
     Number(String),
     Text(String),
     List(Vec<Json>),
@@ -56,7 +55,7 @@ pub fn object<const N: usize>(pairs: [(&str, Json); N]) -> Vec<(String, Json)> {
 }
 
 impl Json {
-    /// What Nomad leaves out of full allocations.
+    /// Returns true for values that Nomad omits from full allocations.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Null | Self::Bool(false) | Self::Int(0) => true,
@@ -81,7 +80,7 @@ impl Json {
     }
 }
 
-/// How values are put on paper.
+/// How values are serialized.
 #[derive(Debug, Clone, Copy)]
 pub struct Print {
     /// Spaces for each level; `None` puts all on one line.
@@ -91,7 +90,7 @@ pub struct Print {
 }
 
 impl Print {
-    /// Appends a value that stands at this depth.
+    /// Appends a value at this depth.
     pub fn value(&self, value: &Json, depth: usize, out: &mut Vec<u8>) {
         match value {
             Json::Null => out.extend(b"null"),
@@ -133,7 +132,7 @@ impl Print {
         out.push(ends[1]);
     }
 
-    /// A new line for what stands at this depth, if lines are broken at all.
+    /// A line break at this depth, if there are line breaks.
     pub fn line(&self, depth: usize, out: &mut Vec<u8>) {
         if let Some(indent) = self.indent {
             out.push(b'\n');

@@ -1,7 +1,7 @@
-//! The life of one task: every event ever appended, and the task's state after each step, without Nomad's limit of ten.
+//! The life of one task: every event, and the task's state after each step, without Nomad's limit of ten.
 //!
-//! The rules of the state are those of client/allocrunner/taskrunner/task_runner.go (`updateStateImpl`, `appendEvent`):
-//! `Restarts` counts appended `Restarting` events, `Failed` is never taken back, `FinishedAt` is never cleared.
+//! The state follows client/allocrunner/taskrunner/task_runner.go (`updateStateImpl`, `appendEvent`): `Restarts` counts
+//! appended `Restarting` events, `Failed` is never reset, `FinishedAt` is never cleared.
 
 use crate::simulator::event::Event;
 use crate::simulator::node::Clock;
@@ -9,14 +9,14 @@ use crate::simulator::node::Clock;
 /// How many events a client keeps for a task (`defaultMaxEvents`).
 pub const RING: usize = 10;
 
-/// The task's place in its group's order of starting (`Lifecycle` of the job; `None` there is a main task).
+/// The task's position in the starting order of its group (`Lifecycle` of the job; `None` there means a main task).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
     pub hook: &'static str,
     pub sidecar: bool,
 }
 
-/// A task's state as the client reports it; moments by the client's clock.
+/// A task's state as the client reports it; times by the client's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub state: &'static str,
@@ -33,7 +33,7 @@ impl Default for State {
     }
 }
 
-/// An event of a life and its place in it.
+/// An event of a life with its position.
 #[derive(Debug, Clone)]
 pub struct Lived {
     pub event: Event,
@@ -46,32 +46,32 @@ pub struct Lived {
 /// The task after something changed.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// When, by the simulation's one true clock (the servers').
+    /// When, by the servers' clock.
     pub at: i64,
     /// How many events had been appended.
     pub events: usize,
-    /// The first event of the present epoch: what came before is forgotten by the client.
+    /// The first event of the present epoch: the client forgot the earlier ones.
     pub forgotten: usize,
     pub state: State,
 }
 
 impl Step {
-    /// Which events Nomad serves of the task as it is after this step.
+    /// The events that Nomad serves of the task after this step.
     pub fn window(&self) -> std::ops::Range<usize> {
         self.forgotten.max(self.events.saturating_sub(RING))..self.events
     }
 }
 
-/// A task and all that happened to it.
+/// A task and its history.
 #[derive(Debug, Clone)]
 pub struct Life {
     pub task: String,
     pub hook: Option<Hook>,
     pub events: Vec<Lived>,
-    /// Empty for a task of which the client never reported anything.
+    /// Empty for a task that the client never reported.
     pub steps: Vec<Step>,
-    /// Whether its causes, failures and outcomes are as the statistics define them; some rare lives are made only to
-    /// be recorded right, not to be explained.
+    /// Whether its causes, failures and outcomes follow the definitions of the statistics; some rare lives only test
+    /// recording.
     pub judged: bool,
     epoch: usize,
 }
@@ -86,13 +86,13 @@ impl Life {
         self.steps.last().map(|step| step.state.clone()).unwrap_or_default()
     }
 
-    /// Appends an event that leaves the state as it is (but for what the event itself does to it).
+    /// Appends an event that leaves the state unchanged, except for the event's own effects.
     pub fn emit(&mut self, at: i64, clock: &Clock, event: Event) {
         let state = self.state().state;
         self.change(at, clock, state, Some(event));
     }
 
-    /// Moves the task to a state, with the event that goes with it.
+    /// Moves the task to a state, with the associated event.
     pub fn change(&mut self, at: i64, clock: &Clock, to: &'static str, event: Option<Event>) {
         let mut state = self.state();
         if let Some(mut event) = event {
@@ -118,7 +118,7 @@ impl Life {
         self.steps.push(Step { at, events: self.events.len(), forgotten, state });
     }
 
-    /// The client lost its disk: the task begins anew with nothing remembered.
+    /// The client lost its disk: the task starts over without its past.
     pub fn forget(&mut self, at: i64) {
         self.epoch += 1;
         self.steps.push(Step { at, events: self.events.len(), forgotten: self.events.len(), state: State::default() });

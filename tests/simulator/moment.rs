@@ -1,6 +1,6 @@
-//! Moments as Nomad writes them.
+//! Time formats of Nomad.
 
-/// RFC 3339 with as many digits of a second as needed, in a zone so many minutes east of UTC.
+/// RFC 3339 with as many fractional digits as needed, in a zone some minutes east of UTC.
 pub fn rfc3339(ns: i64, zone: i32) -> String {
     let local = ns.div_euclid(1_000_000_000) + i64::from(zone) * 60;
     let (day, second) = (local.div_euclid(86_400), local.rem_euclid(86_400));
@@ -18,12 +18,12 @@ pub fn rfc3339(ns: i64, zone: i32) -> String {
     }
 }
 
-/// `20261123T234000Z`: how snapshots are named.
+/// `20261123T234000Z`: the time in snapshot names.
 pub fn stamp(ns: i64) -> String {
     rfc3339(ns - ns.rem_euclid(1_000_000_000), 0).replace(['-', ':'], "")
 }
 
-/// The day of the civil calendar so many days after 1970-01-01 (Howard Hinnant's `civil_from_days`).
+/// The calendar day some days after 1970-01-01 (Howard Hinnant's `civil_from_days`).
 pub fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
@@ -36,7 +36,7 @@ pub fn civil(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// The nanoseconds that are left after a pass through a 64-bit float that was printed with the fewest digits.
+/// Nanoseconds after conversion to a float64 and its shortest decimal form.
 pub fn through_float(ns: i64) -> i64 {
     (ns as f64).to_string().parse().unwrap_or(ns)
 }

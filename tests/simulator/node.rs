@@ -1,14 +1,14 @@
-//! Client nodes: their clocks, the ticks at which they tell the servers what changed, and their outages.
+//! Client nodes: their clocks, their report times, and their outages.
 
 use crate::simulator::SECOND;
 use crate::simulator::random::Random;
 
-/// A client's wall clock against the servers'.
+/// A client's wall clock relative to the servers'.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// Ahead of the servers by this many nanoseconds.
     pub skew: i64,
-    /// Set by so much more at that moment (NTP steps it).
+    /// An additional step at that time (by NTP).
     pub stepped: Option<(i64, i64)>,
     /// Coarseness: Windows clocks may stand still for 15.6 ms.
     pub tick: i64,
@@ -17,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// What the clock shows when the servers' shows `at`.
+    /// The client's time when the servers' clock shows `at`.
     pub fn read(&self, at: i64) -> i64 {
         let stepped = self.stepped.map_or(0, |(when, by)| if at >= when { by } else { 0 });
         let shown = at + self.skew + stepped;
@@ -25,23 +25,23 @@ impl Clock {
     }
 }
 
-/// What becomes of a node's allocations while the servers do not hear of it.
+/// What happens to a node's allocations while the servers do not receive its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutageKind {
-    /// The network is cut: tasks go on, unheard. The servers call the allocations lost.
+    /// The network is cut: tasks continue without reports. The servers mark the allocations lost.
     Cut,
-    /// The machine stands still: nothing happens until it is back.
+    /// The machine is suspended: nothing happens until it resumes.
     Frozen,
-    /// The network is cut, and the groups allow for it: the allocations are unknown until the client reconnects.
+    /// The network is cut, and the groups tolerate it: the allocations are unknown until the client reconnects.
     Tolerated,
 }
 
-/// A time in which the servers do not hear of a node.
+/// A time in which the servers do not receive a node's reports.
 #[derive(Debug, Clone, Copy)]
 pub struct Outage {
     pub kind: OutageKind,
     pub from: i64,
-    /// When the servers give the node up.
+    /// When the servers mark the node down.
     pub noticed: i64,
     /// When it is back; after the end of the simulation if never.
     pub back: i64,
@@ -58,15 +58,15 @@ pub struct Node {
     pub version: &'static str,
     pub clock: Clock,
     pub outage: Option<Outage>,
-    /// Where in a second its ticks lie.
+    /// The offset of its ticks within a second.
     phase: i64,
-    /// How long its reports travel.
+    /// The latency of its reports.
     latency: i64,
     pub create_index: i64,
 }
 
 impl Node {
-    /// A node with a clock a little off. `rare` is how likely the rarer kinds of clock are, in percent.
+    /// A node with a slightly wrong clock. `rare` is the frequency of rarer kinds of clock, in percent.
     pub fn new(number: usize, rare: u32, random: &mut Random) -> Self {
         let clock = Clock {
             skew: random.seconds(-3.0, 3.0),
@@ -89,13 +89,13 @@ impl Node {
         }
     }
 
-    /// Before 1.10.3 a kill was noted on tasks that were dead already, too.
+    /// Before 1.10.3 a kill was also recorded on tasks that were already dead.
     pub fn kills_the_dead(&self) -> bool {
         self.version == "1.8.4"
     }
 
-    /// When the servers have a change of `at`: clients collect for 200 ms what changes the allocation's status, and for
-    /// a second what does not (client.go, `allocSync`); not while they are cut off.
+    /// When the servers receive a change of `at`: clients batch status changes for 200 ms, other changes for a second
+    /// (client.go, `allocSync`), and report nothing while disconnected.
     pub fn heard(&self, at: i64, urgent: bool) -> i64 {
         let every = if urgent { SECOND / 5 } else { SECOND };
         let tick = |at: i64| (at - self.phase).div_euclid(every) * every + every + self.phase + self.latency;

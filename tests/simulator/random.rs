@@ -1,11 +1,11 @@
-//! The simulator's own seeded generator, so that a seed says everything about a cluster.
+//! The simulator's own seeded generator, so that a seed fully determines a cluster.
 //!
 //! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): one multiplication chain
-//! over a counter, enough for making up lives of tasks.
+//! over a counter, sufficient for simulated tasks.
 
 use crate::simulator::SECOND;
 
-/// A stream of numbers that a seed determines.
+/// A random stream determined by a seed.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -15,7 +15,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A stream of its own, so that what one task draws does not shift what the next one gets.
+    /// An independent stream, so that the draws of one task do not affect the next one.
     pub fn fork(&mut self) -> Self {
         Self(self.number())
     }
@@ -39,8 +39,8 @@ impl Random {
         low + (self.number() % (high - low + 1).max(1) as u64) as i64
     }
 
-    /// A span in nanoseconds between two numbers of seconds, to the nanosecond: round times would be taken for times
-    /// that went through a float.
+    /// A duration in nanoseconds between two numbers of seconds, with nanosecond digits: round times would look like
+    /// times that passed through a float.
     pub fn seconds(&mut self, low: f64, high: f64) -> i64 {
         self.between((low * SECOND as f64) as i64, (high * SECOND as f64) as i64)
     }
@@ -50,12 +50,12 @@ impl Random {
         self.below(100) < percent as usize
     }
 
-    /// One of several, which must not be none.
+    /// One of several; must not be empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    /// One of several by weight; the first if all weigh nothing.
+    /// One of several by weight; the first if all weights are 0.
     pub fn weighted<T: Copy>(&mut self, of: &[(T, u32)]) -> T {
         let mut left = self.below(of.iter().map(|(_, weight)| *weight as usize).sum());
         for (value, weight) in of {

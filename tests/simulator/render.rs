@@ -1,4 +1,4 @@
-//! Documents: what a request, a command or a subscription would have put into a file at some moment.
+//! Documents: what a request, a command or a subscription would have written at some time.
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::json::{Json, Print, object};
@@ -9,7 +9,7 @@ use crate::simulator::style::{Encoder, Layout, Objects, Style};
 use crate::simulator::version::{Source, Version};
 use crate::simulator::{MINUTE, SECOND};
 
-/// In which form a document shows an allocation.
+/// The form in which a document shows an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// An entry of a list.
@@ -18,37 +18,37 @@ pub enum Form {
     Full,
     /// An event's payload, which lacks the job.
     Streamed,
-    /// A payload that was taken out of its event.
+    /// A payload taken out of its event.
     Payload,
 }
 
-/// A version of an allocation that a document shows, and how much of it.
+/// A version of an allocation in a document, and which parts of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     /// Numbers in `Cluster::allocations` and its `versions`.
     pub allocation: usize,
     pub version: usize,
     pub form: Form,
-    /// Whether its task states are there, with their counters.
+    /// Whether it has task states, with their counters.
     pub tasks: bool,
     pub counters: bool,
-    /// Whether its times went through a float, and whether its document looks as if they had: what `times_rounded` says,
-    /// known once the document is whole (see [`Document::marked`]).
+    /// Whether its times passed through a float, and whether its document looks like that: the value of
+    /// `times_rounded`, known once the document is complete (see [`Document::marked`]).
     pub floats: bool,
     pub marked: bool,
-    /// Whether its resources are there, and with them the hooks of its tasks.
+    /// Whether it has resources, and hence the hooks of its tasks.
     pub resources: bool,
     pub hooks: bool,
-    /// Whether it says what the servers want besides the desired status.
+    /// Whether it has the desired transition.
     pub transition: bool,
-    /// Whether it has fields of a Nomad that nobody has met.
+    /// Whether it has fields of a future Nomad.
     pub future: bool,
 }
 
-/// A file and what of the cluster it shows.
+/// A file and what it shows of the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Document {
-    /// A file name, with the UTC second of the moment in it if `is_named`.
+    /// The file name, with the UTC second if `is_named`.
     pub name: String,
     pub is_named: bool,
     pub bytes: Vec<u8>,
@@ -56,20 +56,20 @@ pub struct Document {
     pub at: i64,
     /// In the order of the document.
     pub shown: Vec<Shown>,
-    /// Where each of these is whole: the number of bytes up to its end. In a stream, to the end of its frame.
+    /// The number of bytes up to the end of each. In a stream, to the end of its frame.
     pub ends: Vec<usize>,
-    /// The nodes it shows, by number, and where each is whole.
+    /// The nodes it shows, by number, with the end of each.
     pub nodes: Vec<(usize, usize)>,
-    /// The namespace of which it is known to list all allocations.
+    /// The namespace of which it lists all allocations.
     pub listing: Option<&'static str>,
-    /// When the user says that it was taken.
+    /// The time given by the user.
     pub flag: Option<i64>,
-    /// Of the files of a bundle, those that are not read for allocations or nodes.
+    /// True for files of a bundle that are not read for allocations or nodes.
     pub is_aside: bool,
 }
 
 impl Document {
-    /// The same cut off after so many bytes: it shows what was whole by then.
+    /// The document truncated after some bytes: it shows what was complete by then.
     pub fn cut(&self, at: usize) -> Self {
         let at = at.min(self.bytes.len());
         let whole = self.ends.iter().filter(|end| **end <= at).count();
@@ -82,14 +82,14 @@ impl Document {
         }
     }
 
-    /// The same under a name that tells no time.
+    /// The document under a name without a time.
     pub fn unnamed(&self) -> Self {
         let ending = self.name.rsplit('.').next().unwrap_or_default();
         Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
     }
 
-    /// What it shows, marked by the rule of the data model: four or more times of events that all equal their own
-    /// shortest print as a float, and not all of them whole microseconds, as those of a coarse clock are.
+    /// What it shows, marked by the rule of the data model: four or more event times that all equal their shortest
+    /// float print, and not all of them whole microseconds, like those of a coarse clock.
     pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
         let times: Vec<i64> = self.shown.iter().flat_map(|shown| shown.event_times(cluster)).collect();
         let marked = times.len() >= 4
@@ -100,7 +100,7 @@ impl Document {
 }
 
 impl Shown {
-    /// The times of the events it shows, as they are written.
+    /// The times of the events it shows, as written.
     pub fn event_times(&self, cluster: &Cluster) -> Vec<i64> {
         let allocation = &cluster.allocations[self.allocation];
         let steps = allocation.versions[self.version].steps.iter().flatten().zip(&allocation.lives);
@@ -109,23 +109,23 @@ impl Shown {
         times.map(|ns| self.time(ns)).collect()
     }
 
-    /// A time as it is written.
+    /// A time as written.
     pub fn time(&self, ns: i64) -> i64 {
         if self.floats { through_float(ns) } else { ns }
     }
 }
 
-/// Where the debug command of which age put its listings.
+/// Where a version of the debug command stores its listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleLayout {
-    /// `interval/0000/allocations.json`, one a line.
+    /// `interval/0000/allocations.json`, one per line.
     Interval,
-    /// `nomad/0000/allocations.json` of before, an array.
+    /// The older `nomad/0000/allocations.json`, an array.
     Nomad,
 }
 
 impl Cluster {
-    /// The list of allocations at a moment of the servers' clock, with what it shows.
+    /// The list of allocations at a time of the servers' clock, with what it shows.
     pub fn document(&self, at: i64, style: &Style) -> Document {
         let mut shown: Vec<(&Allocation, Shown)> = vec![];
         let form = if style.objects == Objects::Stub { Form::Stub } else { Form::Full };
@@ -153,7 +153,7 @@ impl Cluster {
         Document { name, is_named: true, bytes, at, shown, ends, nodes, ..Document::default() }
     }
 
-    /// Puts objects together, and tells where each ends; the nodes beside them likewise.
+    /// Joins objects, and records where each ends, and the nodes with them.
     #[allow(clippy::type_complexity)] // bytes, ends and nodes of a `Document`
     fn lay_out(&self, objects: &[Json], style: &Style) -> (Vec<u8>, Vec<usize>, Vec<(usize, usize)>) {
         let indent = match style.layout {
@@ -193,9 +193,9 @@ impl Cluster {
         (out, ends, nodes)
     }
 
-    /// What `/v1/event/stream` sends from a moment (not included) to another: every version of every allocation once,
-    /// and a heartbeat at the beginning and every half minute. One frame a line, unless the style puts them together
-    /// in another way, as `jq` may.
+    /// The output of `/v1/event/stream` between two times (the first excluded): every version of every allocation once,
+    /// and a heartbeat at the start and every 30 seconds. One frame per line, unless the style formats them otherwise,
+    /// like `jq`.
     pub fn frames(&self, from: i64, to: i64, style: &Style) -> Document {
         let mut objects: Vec<Json> = vec![];
         let (mut shown, mut nodes) = (vec![], vec![]);
@@ -222,7 +222,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, nodes, style, "stream")
     }
 
-    /// The same events without their frames, one a line, as tools write them that take the stream apart.
+    /// The same events without frames, one per line, like tools that split the stream.
     pub fn bare_events(&self, from: i64, to: i64, style: &Style) -> Document {
         let (mut objects, mut shown) = (vec![], vec![]);
         for (one, payload) in self.stream(from, to, style, Form::Streamed).into_iter().flat_map(|(_, frame)| frame) {
@@ -233,7 +233,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, vec![], style, "events")
     }
 
-    /// The allocations of these events alone: `jq '.Events[].Payload.Allocation'`.
+    /// Only the allocations of these events: `jq '.Events[].Payload.Allocation'`.
     pub fn payloads(&self, from: i64, to: i64, style: &Style) -> Document {
         let (mut objects, mut shown) = (vec![], vec![]);
         for (one, payload) in self.stream(from, to, style, Form::Payload).into_iter().flat_map(|(_, frame)| frame) {
@@ -311,7 +311,7 @@ impl Cluster {
         ]))
     }
 
-    /// An event of another topic, as a subscription to all of them has between.
+    /// An event of another topic, from a subscription to all topics.
     fn evaluation(&self, shown: Shown, index: i64) -> Json {
         let allocation = &self.allocations[shown.allocation];
         let evaluation = [
@@ -331,7 +331,7 @@ impl Cluster {
         ]))
     }
 
-    /// The event about a node that every report of a client makes.
+    /// The node event of every client report.
     fn node_event(&self, number: usize, index: i64) -> Json {
         let payload = object([("Node", whole_node(&self.nodes[number]))]);
         Json::Map(object([
@@ -345,8 +345,8 @@ impl Cluster {
         ]))
     }
 
-    /// The files of `nomad operator debug` with a listing at each of these moments; those without allocations show
-    /// nothing. `namespace` is what the command was given: `None` lists `default`, `Some("*")` all.
+    /// The files of `nomad operator debug` with a listing at each of these times; files without allocations show
+    /// nothing. `namespace` is the flag of the command: `None` lists `default`, `Some("*")` all.
     pub fn bundle(
         &self,
         moments: &[i64],
@@ -412,7 +412,7 @@ impl Cluster {
         files
     }
 
-    /// The list of nodes, `GET /v1/nodes`, and where each of them ends.
+    /// The list of nodes, `GET /v1/nodes`, with the end of each.
     pub fn nodes(&self) -> (Vec<u8>, Vec<usize>) {
         let mut out = vec![];
         let objects: Vec<Json> = self.nodes.iter().map(node).collect();
@@ -421,7 +421,7 @@ impl Cluster {
     }
 }
 
-/// Prints a list that stands at this depth, and tells where each element ends.
+/// Prints a list at this depth, and records where each element ends.
 fn list(print: &Print, objects: &[Json], depth: usize, out: &mut Vec<u8>) -> Vec<usize> {
     let mut ends = vec![];
     out.push(b'[');
@@ -440,7 +440,7 @@ fn list(print: &Print, objects: &[Json], depth: usize, out: &mut Vec<u8>) -> Vec
     ends
 }
 
-/// A node as lists show it.
+/// A node in a list.
 fn node(node: &Node) -> Json {
     let driver =
         object([("Detected", true.into()), ("Healthy", true.into()), ("UpdateTime", "2026-11-23T18:27:55.9Z".into())]);
@@ -465,7 +465,7 @@ fn node(node: &Node) -> Json {
     ]))
 }
 
-/// A node as events show it: its events are none of a task's, and its version is an attribute.
+/// A node in an event: its events are not task events, and its version is an attribute.
 fn whole_node(node: &Node) -> Json {
     let event = object([
         ("Message", "Node registered".into()),

@@ -1,5 +1,5 @@
-//! The rows of the stored tables as one document must give them, whole: every column but those that tell what came
-//! first. From the simulator's own knowledge, as [`Truth`] is.
+//! The complete rows of the stored tables for one document: every column except those that depend on arrival. From the
+//! simulator's own state, like [`Truth`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::simulator::render::{Document, Form, Shown};
 use crate::simulator::truth::{EventRow, Truth};
 use crate::simulator::version::Version;
 
-/// A row as text: its columns and their values, columns in alphabetical order.
+/// A row as text: its columns and values, in alphabetical order of columns.
 pub type Line = String;
 
 /// A row as a line.
@@ -21,23 +21,23 @@ pub fn line<'a>(cells: impl IntoIterator<Item = (&'a str, Value)>) -> Line {
     serde_json::to_string(&cells).unwrap_or_default()
 }
 
-/// The rows that a document gives.
+/// The rows of a document.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// Each event, without attempt, with the columns that follow: attempt and message.
+    /// Each event, without attempt, with the derived columns: attempt and message.
     pub events: BTreeMap<EventRow, (Option<i64>, String)>,
     pub states: BTreeSet<Line>,
     pub history: BTreeSet<Line>,
-    /// Allocation and moment, with the namespace that the document names.
+    /// Allocation and time, with the document's namespace.
     pub sightings: BTreeMap<(String, i64), Value>,
-    /// The same before it is cut to the hour.
+    /// The same times before truncation to the hour.
     pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
-    /// `None` for a document that holds nothing and is no empty list either.
+    /// `None` for a document that is empty and not an empty list.
     pub ledger: Option<Ledger>,
 }
 
-/// What the ledger says of a document, but for what depends on those before it.
+/// The ledger columns of a document that do not depend on earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub observed_at: Option<i64>,
@@ -52,7 +52,7 @@ pub struct Ledger {
 }
 
 impl Document {
-    /// The rows that it gives of the allocations that are kept. `rejected`: whether something in it cannot be read.
+    /// The rows of the allocations that are kept. `rejected`: whether something in it cannot be read.
     pub fn rows(&self, cluster: &Cluster, keeps: &dyn Fn(&Allocation) -> bool, rejected: bool) -> Told {
         let told = self.marked(cluster);
         let kept: Vec<Shown> =
@@ -69,7 +69,7 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !told.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
-        // A stream is no listing, and neither is a list of nodes.
+        // Neither a stream nor a list of nodes is a listing.
         let lists_allocations = match told.first() {
             Some(shown) => shown.form != Form::Streamed,
             None => self.nodes.is_empty() && text.trim_ascii().starts_with(b"["),
@@ -112,7 +112,8 @@ impl Document {
         }
     }
 
-    /// When it was observed, and what tells so: the user, else the second in its name, else the newest ModifyTime in it.
+    /// When it was observed, and the source of that: the user, else the second in its name, else the newest ModifyTime
+    /// in it.
     fn observed(&self, cluster: &Cluster, told: &[Shown]) -> Option<(i64, &'static str)> {
         if let Some(at) = self.flag {
             return Some((at, "flag"));
@@ -124,7 +125,7 @@ impl Document {
     }
 }
 
-/// How often fields are shown that nobody has met.
+/// How often future fields are shown.
 fn unknown_fields(cluster: &Cluster, told: &[Shown]) -> BTreeMap<&'static str, usize> {
     let future: Vec<&Shown> = told.iter().filter(|shown| shown.future).collect();
     let events: usize = future.iter().map(|shown| shown.event_times(cluster).len()).sum();
@@ -174,10 +175,10 @@ impl EventRow {
     }
 }
 
-/// The state of a task as an allocation's version shows it.
+/// The state of a task in an allocation's version.
 struct ShownState<'a> {
     task: &'a str,
-    /// The life and its step; `None` for a state made up for a task that never ran.
+    /// The life and its step; `None` for a fabricated state of a task that never ran.
     step: Option<(usize, usize)>,
 }
 
@@ -237,7 +238,7 @@ impl Cluster {
         rows
     }
 
-    /// A row of `task_state_history` in which all that is not given is null.
+    /// A row of `task_state_history`; columns that are not given are null.
     fn state_row(&self, shown: &Shown, task: &str, given: &[(&'static str, Value)]) -> Line {
         let (allocation, version) = self.shown(shown);
         let job = &self.jobs[allocation.job];
@@ -268,7 +269,7 @@ impl Cluster {
         let group = &job.groups[a.group];
         let tasks = group.tasks.len() as i64;
         let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
-        // What only whole allocations tell, what only a job tells, what only resources tell.
+        // Fields that only full allocations, jobs or resources have.
         let whole = |value: Value| if shown.form == Form::Stub { Value::Null } else { value };
         let of_job = |value: Value| if matches!(shown.form, Form::Stub | Form::Full) { value } else { Value::Null };
         let listed = |value: i64| if shown.resources { json!(value) } else { Value::Null };

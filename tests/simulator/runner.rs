@@ -1,6 +1,6 @@
-//! What a client does with one task, step by step: set it up, start it, watch it end, restart it, kill it.
+//! A client's handling of one task, step by step: set up, start, wait, restart, kill.
 //!
-//! The sequences are those of `nomad-api-facts` and of recordings: see each method. A scenario strings them together.
+//! The sequences follow Nomad's sources and recordings: see each method. A scenario combines them.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
@@ -8,14 +8,13 @@ use crate::simulator::life::Life;
 use crate::simulator::node::Node;
 use crate::simulator::random::Random;
 
-/// `None` once something outside put an end to the script (a stop, a failed sibling, the end of the simulation), or
-/// when the task is dead.
+/// `None` once the script is interrupted (a stop, a failed sibling, the end of the simulation), or the task is dead.
 pub type Going = Option<()>;
 
-/// Where a task stands when it is interrupted.
+/// The phase of a task when it is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Received, or being set up, or between two runs.
+    /// Received, being set up, or between two runs.
     Down,
     Running,
     Dead,
@@ -27,9 +26,9 @@ pub struct Policy {
     pub attempts: usize,
     pub interval: i64,
     pub delay: i64,
-    /// Wait for the next interval instead of giving up (mode `delay`).
+    /// Waits for the next interval instead of giving up (mode `delay`).
     pub patient: bool,
-    /// Whether a success is restarted too: services and sidecars.
+    /// Whether it also restarts after success: services and sidecars.
     pub services: bool,
 }
 
@@ -40,14 +39,14 @@ pub struct Runner<'a> {
     pub policy: Policy,
     pub life: Life,
     pub random: Random,
-    /// The true time.
+    /// The time by the servers' clock.
     pub now: i64,
-    /// When something outside interrupts.
+    /// When an interruption from outside comes.
     pub until: i64,
     pub phase: Phase,
-    /// Events that come to the task from outside at a moment known beforehand, earliest first.
+    /// Events from outside at times known in advance, earliest first.
     pub planned: Vec<(i64, Event)>,
-    /// Restarts within the present interval, as the client counts them.
+    /// Restarts within the present interval, as counted by the client.
     spent: Vec<i64>,
 }
 
@@ -57,7 +56,7 @@ impl<'a> Runner<'a> {
         Self { node, policy, life, random, now, until, phase: Phase::Down, planned: vec![], spent: vec![] }
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn wait(&mut self, low: f64, high: f64) -> Going {
         let span = self.random.seconds(low, high);
         self.wait_for(span)
@@ -70,7 +69,7 @@ impl<'a> Runner<'a> {
         (then < self.until).then_some(())
     }
 
-    /// Notes the planned events up to `then`.
+    /// Records the planned events up to `then`.
     pub fn hear_until(&mut self, then: i64) {
         while self.planned.first().is_some_and(|(at, _)| *at <= then) {
             let (at, event) = self.planned.remove(0);
@@ -79,7 +78,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Runs on until interrupted.
+    /// Runs until interrupted.
     pub fn stay(&mut self) -> Going {
         self.wait_for(i64::MAX / 4)
     }
@@ -92,7 +91,7 @@ impl<'a> Runner<'a> {
         self.life.change(self.now, &self.node.clock, to, event);
     }
 
-    /// No longer running, though no event says how it ended.
+    /// No longer running, without an event for its end.
     pub fn lose_hold(&mut self) {
         self.change("pending", None);
         self.phase = Phase::Down;
@@ -105,7 +104,7 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// A moment in which no interruption can come: between two events of one action.
+    /// A short time between two events of one action, without interruption.
     fn blink(&mut self) {
         self.now += self.random.seconds(0.000_02, 0.004);
     }
@@ -126,33 +125,33 @@ impl<'a> Runner<'a> {
         self.wait(0.000_1, 0.001)
     }
 
-    /// The process ends, whatever that means.
+    /// The process ends.
     pub fn terminate(&mut self, event: Event) {
         self.emit(event);
         self.phase = Phase::Down;
         self.blink();
     }
 
-    /// Dead without an event of its own, as after a success of a batch task.
+    /// Dead without an event, as after success of a batch task.
     pub fn finish(&mut self) -> Going {
         self.change("dead", None);
         self.phase = Phase::Dead;
         None
     }
 
-    /// Not to be restarted any more: `Not Restarting` fails the task.
+    /// Not restarted any more: `Not Restarting` fails the task.
     pub fn give_up(&mut self, reason: &str) -> Going {
         self.give_up_as(Event::not_restarting(reason))
     }
 
-    /// The same with a meaning: it counts as a failure of unknown class when none stands before it.
+    /// The same with a meaning: a failure of unknown class if none precedes it.
     pub fn give_up_as(&mut self, event: Event) -> Going {
         self.change("dead", Some(event));
         self.phase = Phase::Dead;
         None
     }
 
-    /// The policy decides after an attempt that failed, or after a success of a service (restarts.go).
+    /// The restart policy decides after a failed attempt, or after success of a service (restarts.go).
     pub fn restart(&mut self, cause: Cause) -> Going {
         let Policy { attempts, interval, delay, patient, .. } = self.policy;
         // After a clean exit nothing else explains the failure.
@@ -182,14 +181,14 @@ impl<'a> Runner<'a> {
         self.wait_for(wait)
     }
 
-    /// A restart that someone asked for: at once, and not counted against the policy.
+    /// A requested restart: immediate, and not counted by the policy.
     pub fn restart_at_once(&mut self, cause: Cause) -> Going {
         self.change("pending", Some(Event::restarting(0, "", cause)));
         self.phase = Phase::Down;
         self.wait(0.01, 0.3)
     }
 
-    /// A run that ends by a failure.
+    /// A run that ends with a failure.
     pub fn crash(&mut self, low: f64, high: f64, event: Event) -> Going {
         self.start()?;
         self.wait(low, high)?;
@@ -197,7 +196,7 @@ impl<'a> Runner<'a> {
         Some(())
     }
 
-    /// Killed because of something outside the task: `why` is the event that says so, if there is one.
+    /// Killed from outside the task: `why` is the event with the reason, if any.
     pub fn kill(&mut self, why: Option<Event>, killing: Event) {
         self.blink();
         if self.phase == Phase::Dead {
@@ -227,7 +226,7 @@ impl<'a> Runner<'a> {
             self.blink();
             self.emit(killing);
         }
-        // A start in progress is not called off: `Started` follows the `Killing`.
+        // A start in progress is not cancelled: `Started` follows the `Killing`.
         let starting = self.phase == Phase::Down && self.life.steps.len() > 2 && self.random.chance(25);
         if starting {
             self.now += self.random.seconds(0.05, 1.0);
@@ -245,8 +244,8 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// The end of a task that was thought lost or unknown: its client was told to stop it when it came back, and the
-    /// driver's handle was gone. `announced` is whether a `Killing` says so; `Killed` is always missing.
+    /// The end of a task that was lost or unknown: its client was told to stop it when it came back, and the driver's
+    /// handle was gone. With `announced` there is a `Killing`; `Killed` is always missing.
     pub fn end_of_the_lost(&mut self, announced: bool) {
         if self.phase == Phase::Dead {
             return;
@@ -265,7 +264,7 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// The client forgot the task and began anew.
+    /// The client forgot the task and starts over.
     pub fn forget(&mut self) {
         self.life.forget(self.now);
         self.life.judged = false;

@@ -1,28 +1,28 @@
-//! The lives a task may lead, each as a short script.
+//! The scenarios of a task, each as a short script.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
 use crate::simulator::random::Random;
 use crate::simulator::runner::{Going, Phase, Runner};
 
-/// What happens to a task. `Config::weights` says how often.
+/// The scenarios. `Config::weights` sets their frequency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// Starts and runs; a batch task ends well.
     Clean,
-    /// Artifacts, a template that is not there yet, an image that takes its time.
+    /// Artifacts, a template that is not rendered yet, a slow image pull.
     SlowStart,
     /// Fails a few times and recovers.
     Recovers,
     /// Fails until the policy gives up.
     GivesUp,
-    /// Fails again and again, faster than anyone looks.
+    /// Fails repeatedly, faster than snapshots are taken.
     CrashLoop,
-    /// Killed for its memory, again and again; some drivers forget to say why.
+    /// Killed for its memory, repeatedly; some drivers omit the reason.
     OutOfMemory,
-    /// The driver cannot start it: at times, or never.
+    /// The driver cannot start it, sometimes or always.
     DriverFailure,
-    /// Its artifacts cannot be had.
+    /// Its artifacts cannot be downloaded.
     ArtifactFailure,
     /// A hook fails.
     HookFailure,
@@ -30,27 +30,27 @@ pub enum Scenario {
     Validation,
     /// A template, or Vault, kills it.
     HookKill,
-    /// Users restart it.
+    /// Restarted by users.
     UserRestarts,
-    /// Templates and identities restart it.
+    /// Restarted by templates and identities.
     ChangeRestarts,
-    /// A health check restarts it.
+    /// Restarted by a health check.
     HealthRestarts,
-    /// Signals are sent; one of them ends it.
+    /// Receives signals; one of them ends it.
     Signals,
-    /// Ends well and is restarted because it is a service; gives up at once where the policy allows no restarts.
+    /// Exits with success and is restarted because it is a service; gives up at once if the policy allows no restarts.
     CleanExits,
-    /// The agent restarts and lost hold of the task: events without a restart between.
+    /// The agent restarts and loses the task: events without a restart in between.
     AgentRestarts,
     /// The client loses its disk.
     StateLost,
-    /// A CSI plugin: two `Restarting` a restart.
+    /// A CSI plugin: two `Restarting` events per restart.
     CsiPlugin,
-    /// Many events and hardly a restart: the beginning is evicted all the same.
+    /// Many events and few restarts: the start is evicted all the same.
     Talkative,
 }
 
-/// Every scenario with its usual weight.
+/// Every scenario with its default weight.
 pub const ALL: [(Scenario, u32); 20] = [
     (Scenario::Clean, 22),
     (Scenario::SlowStart, 10),
@@ -74,7 +74,7 @@ pub const ALL: [(Scenario, u32); 20] = [
     (Scenario::Talkative, 3),
 ];
 
-/// Exit messages that have gone wrong somewhere before: quotes, newlines, formulas, controls, other scripts.
+/// Exit messages that caused errors before: quotes, newlines, formulas, control characters, other scripts.
 const SAID: [&str; 8] = [
     "",
     "",
@@ -87,7 +87,7 @@ const SAID: [&str; 8] = [
 ];
 
 impl Scenario {
-    /// Leads the life from the task's setup on, until interrupted or dead.
+    /// Plays the scenario from the task's setup on, until interrupted or dead.
     pub fn play(self, r: &mut Runner) -> Going {
         r.set_up()?;
         match self {
@@ -235,7 +235,7 @@ impl Scenario {
     }
 }
 
-/// Runs on as it should: a service for good, anything else to its good end.
+/// Runs normally: a service forever, other tasks to success.
 fn well(r: &mut Runner) -> Going {
     if r.phase != Phase::Running {
         r.start()?;
@@ -248,7 +248,7 @@ fn well(r: &mut Runner) -> Going {
     r.finish()
 }
 
-/// A run's bad end, by an exit code, a signal, or the driver's own failure.
+/// A failed end of a run: an exit code, a signal, or a driver failure.
 fn failing(random: &mut Random) -> Event {
     let said = *random.pick(&SAID);
     match random.below(10) {
@@ -274,7 +274,7 @@ fn slow_start(r: &mut Runner) -> Going {
     for pull in 0..pulls {
         r.wait(1.0, 60.0)?;
         let mut event = Event::driver(&format!("Docker image pull progress: {pull} of {pulls} layers"), None);
-        // Driver events come by a stream of their own: now and then one is stamped before its neighbour, or told twice.
+        // Driver events are sent separately: sometimes one is stamped before its neighbour, or recorded twice.
         event.time = r.node.clock.read(r.now) - if r.random.chance(10) { r.random.seconds(0.5, 5.0) } else { 0 };
         r.emit(event.clone());
         if r.random.chance(10) {
@@ -284,7 +284,7 @@ fn slow_start(r: &mut Runner) -> Going {
     r.wait(0.1, 5.0)
 }
 
-/// Events of a task that is running and goes on running.
+/// Events of a task that keeps running.
 fn chatter(r: &mut Runner, most: usize) -> Going {
     for _ in 0..r.random.below(most) {
         r.wait(0.5, 40.0)?;
@@ -295,7 +295,7 @@ fn chatter(r: &mut Runner, most: usize) -> Going {
                 "Task hook message",
                 "Template successfully ran script /bin/sh with arguments: [-c exit 0]. Exit code: 0",
             ),
-            // A hook after the start: no failure of the task.
+            // A hook after the start: not a failure of the task.
             3 => Event::spoken("Task hook failed", "poststart hook \"api\" failed: context deadline exceeded"),
             _ => Event::new("Some Event Of 2030", "an event type that nobody has met"),
         };
@@ -304,7 +304,7 @@ fn chatter(r: &mut Runner, most: usize) -> Going {
     Some(())
 }
 
-/// A restart that someone asked for.
+/// A requested restart.
 fn asked(r: &mut Runner, signal: Event, cause: Cause) -> Going {
     r.start()?;
     r.wait(1.0, 120.0)?;
@@ -331,7 +331,7 @@ fn hook_kill(r: &mut Runner) -> Going {
     None
 }
 
-/// The agent was restarted and could not take up its tasks where it had left them.
+/// The agent was restarted and could not reattach to its tasks.
 fn agent_restarts(r: &mut Runner) -> Going {
     r.life.judged = false;
     for _ in 0..r.random.between(1, 2) {
@@ -355,7 +355,7 @@ fn agent_restarts(r: &mut Runner) -> Going {
                 r.lose_hold();
                 r.wait(0.01, 3.0)?;
             }
-            // Noted though the task was taken up again all right.
+            // Recorded although the task was reattached.
             _ => {
                 r.emit(Event::received());
                 r.lose_hold();
@@ -365,7 +365,7 @@ fn agent_restarts(r: &mut Runner) -> Going {
     chatter(r, 12)
 }
 
-/// A CSI plugin's supervisor notes a `Restarting` of its own, without details, before the usual one.
+/// A CSI plugin's supervisor records an additional `Restarting`, without details, before the usual one.
 fn csi(r: &mut Runner) -> Going {
     r.life.judged = false;
     for _ in 0..r.random.between(1, 4) {

@@ -1,6 +1,6 @@
 //! The objects of Nomad's API: an allocation's version as a list stub, as a full allocation, as an event's payload.
 //!
-//! Field by field in the order of nomad/structs (server) and api (Go client), as recordings show it.
+//! The fields are in the order of nomad/structs (server) and api (Go client), as in recordings.
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
@@ -13,7 +13,7 @@ use crate::simulator::random::Random;
 use crate::simulator::style::{Encoder, Never, Style};
 use crate::simulator::version::Version;
 
-/// Makes the objects of one document.
+/// Builds the objects of one document.
 pub struct Shaper<'a> {
     cluster: &'a Cluster,
     style: &'a Style,
@@ -41,13 +41,13 @@ impl<'a> Shaper<'a> {
         if self.style.floats { Json::Number(through_float(ns).to_string()) } else { Json::Int(ns) }
     }
 
-    /// A map, whose order is another each time.
+    /// A map, in random order.
     fn map(&mut self, mut pairs: Vec<(String, Json)>) -> Json {
         self.random.shuffle(&mut pairs);
         Json::Map(pairs)
     }
 
-    /// Sorted if the style wants it.
+    /// Sorts the keys if the style requires it.
     pub fn finish(&self, object: Vec<(String, Json)>) -> Json {
         let object = Json::Map(object);
         if self.style.sorted { object.sorted() } else { object }
@@ -94,7 +94,7 @@ impl<'a> Shaper<'a> {
         self.finish(self.future(stub))
     }
 
-    /// An allocation as a later Nomad may write it.
+    /// An allocation with fields of a future Nomad.
     fn future(&self, mut object: Vec<(String, Json)>) -> Vec<(String, Json)> {
         if self.style.future {
             let field = Json::Map(vec![("TaskStates".into(), Json::Int(1))]);
@@ -191,7 +191,7 @@ impl<'a> Shaper<'a> {
         let step = &life.steps[step];
         let events = life.events[step.window()].iter().map(|lived| self.event(&lived.event)).collect();
         let state = &step.state;
-        // A client that made up its mind puts its own time, in its own zone, where the task has no end yet.
+        // A client that fabricates an end uses its own time, in its own zone, if the task has no end yet.
         let finished = match state.finished_at {
             None => self.moment(v.made_up, zone),
             some => self.moment(some, 0),
@@ -378,7 +378,7 @@ fn transition(v: &Version) -> Json {
     ]))
 }
 
-/// The resources of before 0.9, still in every full allocation.
+/// The resources of Nomad before 0.9, still in every full allocation.
 fn legacy(cpu: i64, memory: i64, disk: i64) -> Json {
     Json::Map(object([
         ("CPU", cpu.into()),
@@ -406,14 +406,14 @@ fn metrics(node: &Node) -> Json {
     ]))
 }
 
-/// The job as placed. Its texts look like what a careless reader would take for an allocation's own fields.
+/// The job as placed. Its texts imitate an allocation's own fields.
 fn embedded_job(job: &Job, v: &Version, padding: usize) -> Json {
     let template = "{{ key \"a/b\" }} {\"ID\":\"none\",\"TaskStates\":{\"x\":{\"Restarts\":9}}}]}]";
     let env =
         object([("ID", "not an allocation".into()), ("TaskStates", template.into()), ("PASSWORD", "hunter2".into())]);
     let task =
         object([("Name", "server".into()), ("Driver", "docker".into()), ("Env", Json::Map(env)), ("Meta", Json::Null)]);
-    // A list whose elements begin as allocations do: a block that begins here is not where it seems to be.
+    // A list whose elements start like allocations: a block that starts here is guessed wrong.
     let decoy =
         || Json::Map(object([("ID", "decoy".into()), ("TaskStates", Json::Map(vec![])), ("Text", template.into())]));
     let decoys = Json::List((0..padding / 128).map(|_| decoy()).collect());

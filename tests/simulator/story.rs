@@ -1,7 +1,7 @@
-//! What truly happened to each task, up to its last version in view: from what the simulator meant by each event.
+//! The truth about each task, up to its last version in view: from the simulator's meaning of each event.
 //!
-//! A statistic infers why a task was restarted from what stands around a `Restarting`; here the scenario that made it
-//! up says so. Nothing is inferred but what no event means by itself: how a run without a failure ended.
+//! A statistic infers the cause of a restart from the events around a `Restarting`; here the scenario that generated it
+//! says so. The only inferred fact is how a run without a failure ended, since no event says so.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ pub struct Story<'a> {
     /// The last version in view, and the task's state in it.
     pub version: &'a Version,
     pub state: State,
-    /// Of each event up to there, whether it is in view.
+    /// For each event up to there, whether it is in view.
     pub seen: Vec<bool>,
-    /// Of each, whether one window shows it beside the one before, so that nothing can have been between.
+    /// For each event, whether a window shows it next to the previous one, so that nothing was in between.
     joined: Vec<bool>,
-    /// The versions in view that tell its counter, oldest first.
+    /// The versions in view with its counter, oldest first.
     pub counters: Vec<Counter>,
 }
 
-/// What one version in view tells of a task's restarts.
+/// What one version in view says about a task's restarts.
 pub struct Counter {
     /// When the version was written.
     pub at: i64,
@@ -36,7 +36,7 @@ pub struct Counter {
     first_event: i64,
 }
 
-/// An event that ended a run or a setup badly.
+/// An event that ended a run or a setup with a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     /// Its number in the life.
@@ -52,14 +52,14 @@ pub struct Run {
     pub started: Option<i64>,
     pub ended: Option<i64>,
     pub outcome: &'static str,
-    /// Of a failed one, if an event tells.
+    /// The class of a failed run, if an event has it.
     pub class: Option<Class>,
     pub exit: Option<(i64, i64)>,
     pub delay: Option<i64>,
 }
 
 impl<'a> Truth<'a> {
-    /// The story of every task of which a window is in view.
+    /// The story of every task with a window in view.
     pub fn stories(&self) -> BTreeMap<TaskKey, Story<'a>> {
         let last = self.latest();
         let cluster = self.cluster;
@@ -106,19 +106,19 @@ impl Story<'_> {
         &self.life.events[..self.seen.len()]
     }
 
-    /// Whether it can be told from its events at all: the client kept its state, and its clock the order of what happened.
+    /// Whether it can be judged from its events: the client kept its state, and its clock the order of events.
     pub fn is_clear(&self) -> bool {
         let told = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
         self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && told.is_sorted_by_key(place)
     }
 
-    /// Whether all its events are in view, each beside the one before.
+    /// Whether all its events are in view, each next to the previous one.
     pub fn is_whole(&self) -> bool {
         self.seen.iter().chain(&self.joined).all(|is| *is)
     }
 
-    /// Whether the event before this one is in view beside it, or it is the first.
+    /// Whether the previous event is in view next to this one, or this is the first.
     pub fn joins(&self, event: usize) -> bool {
         self.joined[event]
     }
@@ -130,7 +130,7 @@ impl Story<'_> {
             let attempt = |other: usize| self.life.events[other].attempt;
             let last = failures.last_mut().filter(|failure| attempt(failure.event) == lived.attempt);
             match (lived.event.meaning, last) {
-                // One kill may be told twice.
+                // One kill may have two events.
                 (Meaning::Failure(_), Some(last)) if lived.event.kind == "Killing" && last.class == class_of(lived) => {
                 }
                 (Meaning::Failure(class), _) => {
@@ -143,7 +143,7 @@ impl Story<'_> {
         failures
     }
 
-    /// Each of its restarts in order: the number of its event, and why.
+    /// Its restarts in order: the number of the event, and the cause.
     pub fn restarts(&self) -> Vec<(usize, Cause)> {
         let events = self.events().iter().enumerate();
         let restarts = events.filter_map(|(number, lived)| match lived.event.meaning {
@@ -162,10 +162,9 @@ impl Story<'_> {
         times.collect()
     }
 
-    /// When the restart of this number, of which no event is in view, had happened at the latest: by the first version in
-    /// view that counts it, or earlier by the last restart that this one tells, or the first event of its window, which
-    /// comes after the restart. A client's time is taken only if it lies after the version before, which counts fewer, or
-    /// the creation.
+    /// The latest possible time of a restart without an event in view: that of the first version in view that counts
+    /// it, or, if earlier, its last restart or the first event of its window, which is after the restart. A client's
+    /// time is used only if it is after the previous version, which counts fewer, or the creation.
     fn known_by(&self, number: i64) -> Option<i64> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
@@ -175,7 +174,7 @@ impl Story<'_> {
         Some(known.unwrap_or(counter.at))
     }
 
-    /// Its runs that left an event.
+    /// Its runs with at least one event.
     pub fn runs(&self) -> Vec<Run> {
         let failures = self.failures();
         let mut runs = vec![];
@@ -189,12 +188,12 @@ impl Story<'_> {
         runs
     }
 
-    /// The run of these events, of which one may be its failure.
+    /// The run of these events, one of which may be its failure.
     fn run(&self, events: &[Lived], failure: Option<(usize, Class)>) -> Run {
         let last = |kind: &str| events.iter().rposition(|lived| lived.event.kind == kind);
         let starts = |lived: &&Lived| lived.event.kind == "Started";
         let end = last("Terminated").filter(|end| last("Started").is_none_or(|start| start < *end));
-        // Before 1.10.3 a kill was noted after the end, too.
+        // Before 1.10.3 a kill was also recorded after the end.
         let is_killed = end.is_some_and(|end| events[..end].iter().any(|lived| lived.event.kind == "Killing"));
         let end = end.map(|end| &events[end].event);
         let signal = last("Restart Signaled").map(|signal| events[signal].event.restart_reason.as_str());
@@ -218,7 +217,7 @@ impl Story<'_> {
                 (if self.state.failed { "failed" } else { "stopped" }, self.state.finished_at)
             }
             (None, None, None) if lost => ("lost", None),
-            // It may run still, or run to come, in an allocation that has failed; nobody can tell how it ended.
+            // It may still run, or run later, in an allocation that has failed; its end is unknown.
             (None, None, None) if ["unknown", "failed", "complete"].contains(&self.version.client_status) => {
                 ("unknown", None)
             }
@@ -246,7 +245,7 @@ impl Story<'_> {
         self.events().iter().position(|lived| lived.event.kind == kind)
     }
 
-    /// How its first start stands: `started`, or why it did not come.
+    /// The outcome of its first start: `started`, or why it did not start.
     pub fn start_outcome(&self) -> &'static str {
         let over = self.state.state == "dead" || self.version.is_terminal();
         match (self.first_start(), over) {
@@ -257,8 +256,8 @@ impl Story<'_> {
         }
     }
 
-    /// The restarts in view that lie after a moment, by the clocks of their events: no version in view of that moment or
-    /// before may count them, if counters are to be `trusted`.
+    /// The restarts in view after a time, by the clocks of their events: with `trusted`, no version in view of that
+    /// time or before may count them.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
@@ -267,8 +266,8 @@ impl Story<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// How many restarts out of view happened after a moment: by the servers' versions, in view or not; and of these, how
-    /// many by the client's clock too, wherever that was set to afterwards.
+    /// How many restarts out of view happened after a time: by the servers' versions, in view or not; and how many of
+    /// these also by the client's clock, wherever it was set afterwards.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);
@@ -288,7 +287,7 @@ fn class_of(lived: &Lived) -> Class {
     }
 }
 
-/// The place of a kind of event among those of one moment, as cause comes before effect.
+/// The rank of an event type among those of one time, causes before effects.
 fn rank(kind: &str) -> u8 {
     let kinds = ["Received", "Task Setup", "", "Started", "Restart Signaled", "Killing", "Terminated", "Killed"];
     let after = ["Restarting", "Not Restarting"];

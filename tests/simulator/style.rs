@@ -1,23 +1,23 @@
-//! The many shapes of one truth: who encoded it, how, and what was left out.
+//! The shapes of a document: the encoder, the layout, and omitted parts.
 
 use crate::simulator::random::Random;
 
-/// How the allocations of a document are put together.
+/// How the allocations of a document are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// `[…]`, as the API answers.
     Array,
-    /// One a line, as a debug bundle has them.
+    /// One per line, as in a debug bundle.
     Lines,
-    /// `[…]` of a few, then the next, as paging through the API and appending leaves them.
+    /// `[…]` of a few, then the next, as left by appending pages.
     Pages,
-    /// One after the other without anything between.
+    /// Concatenated without separators.
     Concatenated,
-    /// `[…]` over many lines with so many spaces a level: four in the CLI, two in most other tools.
+    /// Indented `[…]`, with so many spaces per level: four in the CLI, two in most other tools.
     Pretty(usize),
-    /// One over many lines after the other, as `jq '.[]'` leaves them.
+    /// Indented values in a row, as from `jq '.[]'`.
     PrettyConcatenated,
-    /// Under `Allocs` between other tables, as `nomad operator snapshot state` writes it.
+    /// Under `Allocs` between other tables, as from `nomad operator snapshot state`.
     Allocs,
 }
 
@@ -28,7 +28,7 @@ pub enum Objects {
     Full,
 }
 
-/// Which program's structs were written: they differ in fields and their order.
+/// The program whose structs were encoded: they differ in fields and order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoder {
     Server,
@@ -36,7 +36,7 @@ pub enum Encoder {
     GoClient,
 }
 
-/// How "never" is spelled.
+/// The spelling of "never".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {
     Null,
@@ -44,38 +44,38 @@ pub enum Never {
     Absent,
 }
 
-/// A document's shape. All combinations are fair; the functions name those that Nomad itself makes.
+/// A document's shape. All combinations are tested; the functions name those that Nomad produces.
 #[derive(Debug, Clone)]
 pub struct Style {
     pub layout: Layout,
     pub objects: Objects,
     pub encoder: Encoder,
-    /// Keys of every object in alphabetical order instead of the structs'.
+    /// Sorted object keys instead of struct order.
     pub sorted: bool,
     pub never: Never,
     pub escape_html: bool,
-    /// Whether stubs tell the resources.
+    /// Whether stubs have resources.
     pub resources: bool,
-    /// Whether full allocations keep fields that are empty.
+    /// Whether full allocations have empty fields.
     pub empties: bool,
     /// `false` as with `task_states=false`.
     pub task_states: bool,
     /// `false` leaves out `Restarts` and `LastRestart`, as before Nomad 0.6.
     pub counters: bool,
-    /// Integers of nanoseconds as a float would print them, as after a pass through jq or JavaScript.
+    /// Integer nanoseconds after a float conversion, as by jq or JavaScript.
     pub floats: bool,
     pub bom: bool,
-    /// Decides the order of maps, which differs in every response.
+    /// The seed of map order, which differs in every response.
     pub shuffle: u64,
     /// Only the allocations of one namespace.
     pub namespace: Option<&'static str>,
-    /// Only so many in a hundred of the allocations, drawn by `shuffle`.
+    /// Only this percentage of the allocations, selected by `shuffle`.
     pub share: u32,
-    /// In a stream: topics other than allocations too.
+    /// Whether a stream has other topics, too.
     pub topics: bool,
-    /// So many bytes more in the job of every full allocation, of a kind that leads guesses astray.
+    /// Padding bytes in the job of every full allocation, chosen to mislead block guesses.
     pub padding: usize,
-    /// Fields of a Nomad that nobody has met.
+    /// Fields of a future Nomad.
     pub future: bool,
 }
 
@@ -126,7 +126,7 @@ impl Style {
         Self { layout: Layout::Allocs, never, escape_html: true, empties: true, ..Self::read(shuffle) }
     }
 
-    /// Any style that shows all of its allocations' events exactly, though perhaps not all allocations.
+    /// Any style that shows all events of its allocations exactly, though perhaps not all allocations.
     pub fn any(random: &mut Random) -> Self {
         let pretty = Layout::Pretty(*random.pick(&[2, 4]));
         let layouts = [
@@ -160,13 +160,13 @@ impl Style {
         }
     }
 
-    /// The same with what old versions, filters and scripts leave out or spoil.
+    /// Adds omissions of old versions, filters and scripts.
     pub fn trimmed(self, random: &mut Random) -> Self {
         let (floats, task_states) = (random.chance(40), random.chance(85));
         Self { floats, task_states, counters: random.chance(60), ..self }
     }
 
-    /// Whether the allocation of this number is shown at all.
+    /// Whether the allocation of this number is shown.
     pub(crate) fn shows(&self, number: usize, namespace: &str) -> bool {
         let drawn = Random::new(self.shuffle ^ (number as u64) << 20).below(100);
         drawn < self.share as usize && self.namespace.is_none_or(|only| only == namespace)

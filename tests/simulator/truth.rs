@@ -1,7 +1,7 @@
-//! What a set of documents lets anyone know, from the simulator's own knowledge: nothing here reads JSON.
+//! What can be known from a set of documents, from the simulator's own state: nothing here reads JSON.
 //!
-//! A document shows versions of allocations; a version shows for each task a window of at most ten events. What is in
-//! no window cannot be recovered by anyone; what is in one must be, with the right number of its attempt.
+//! A document shows versions of allocations; a version shows a window of at most ten events per task. Events in no
+//! window cannot be recovered; events in a window must be, with the right attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::simulator::life::{Life, RING};
 use crate::simulator::moment::through_float;
 use crate::simulator::render::{Document, Form, Shown};
 
-/// One row of `task_events` as it must be, but for `message` (see [`Truth::messages`]).
+/// One expected row of `task_events`, without `message` (see [`Truth::messages`]).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventRow {
     pub alloc_id: String,
@@ -20,7 +20,7 @@ pub struct EventRow {
     pub event_at_ns: i64,
     pub event_type: String,
     pub ordinal: i64,
-    /// `None` if no document told its counter.
+    /// `None` if no document had its counter.
     pub attempt: Option<i64>,
     pub fails_task: bool,
     pub exit_code: Option<i64>,
@@ -37,24 +37,24 @@ pub struct EventRow {
     pub node_id: String,
 }
 
-/// What can be said of one task, and what ought to be.
+/// What is known of one task, and what must be reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskTruth {
     pub events: i64,
     /// The largest counter shown; `None` if no window had one.
     pub restarts: Option<i64>,
-    /// Restarts counted and not seen. `None` where the client's loss of its state shows, or without a counter.
+    /// Restarts counted and not seen. `None` if the client visibly lost its state, or without a counter.
     pub lost_restarts: Option<i64>,
-    /// By the rules of the data model: the beginning is in view, and how many holes lie between windows.
+    /// By the data model: whether the start is in view, and how many gaps are between windows.
     pub begins: bool,
     pub gaps: i64,
-    /// The bare truth: an event up to the last version shown is in no window. Never may such a task be called complete,
-    /// unless `deceptive`.
+    /// True if an event up to the last version shown is in no window. Such a task must never be complete, unless
+    /// `deceptive`.
     pub missing: bool,
-    /// Nobody could know what is missing: the client forgot its past before the first look at the task, or the
-    /// `Received` at the head of a full window is a later one.
+    /// True if the loss is undetectable: the client lost its state before the task was first shown, or the `Received`
+    /// at the head of a full window is a later one.
     pub deceptive: bool,
-    /// Nothing is missing, and all windows prove it: such a task must be called complete.
+    /// True if nothing is missing and the windows prove it: such a task must be complete.
     pub plain: bool,
 }
 
@@ -67,14 +67,14 @@ pub struct StateTruth {
     pub restarts: Option<i64>,
     pub last_restart_ns: Option<i64>,
     pub started_ns: Option<i64>,
-    /// As served: an end that the client made up included.
+    /// As served, including an end fabricated by the client.
     pub finished_ns: Option<i64>,
 }
 
 /// A task: the id of its allocation and its name.
 pub type TaskKey = (String, String);
 
-/// What a set of shown versions tells.
+/// The truth about a set of shown versions.
 pub struct Truth<'a> {
     pub cluster: &'a Cluster,
     pub(super) shown: Vec<Shown>,
@@ -86,7 +86,7 @@ pub(super) struct Window {
     /// The version's time as written.
     pub(super) modified_at: i64,
     pub(super) events: Range<usize>,
-    /// The counter, if told, and when it last rose.
+    /// The counter, if shown, and when it last increased.
     pub(super) restarts: Option<i64>,
     pub(super) last_restart: Option<i64>,
     floats: bool,
@@ -111,7 +111,7 @@ impl<'a> Truth<'a> {
         Self::of(cluster, documents.into_iter().flat_map(|document| document.marked(cluster)))
     }
 
-    /// Every event in a window, as a row; all of them, and nothing else, must be found.
+    /// Every event in a window, as a row; exactly these must be found.
     pub fn events(&self) -> BTreeSet<EventRow> {
         let mut rows: BTreeMap<EventRow, Option<i64>> = BTreeMap::new();
         self.each_event(|row, _| {
@@ -122,7 +122,7 @@ impl<'a> Truth<'a> {
         rows.into_iter().map(|(row, attempt)| EventRow { attempt, ..row }).collect()
     }
 
-    /// The text of each of these events by its identity (rows without attempt).
+    /// The message of each event by its identity (rows without attempt).
     pub fn messages(&self) -> BTreeMap<EventRow, String> {
         let mut messages = BTreeMap::new();
         self.each_event(|row, event| {
@@ -175,7 +175,7 @@ impl<'a> Truth<'a> {
         }
     }
 
-    /// Coverage of every task of which a window is shown.
+    /// Coverage of every task with a shown window.
     pub fn tasks(&self) -> BTreeMap<TaskKey, TaskTruth> {
         let rows = self.events();
         let mut counts: BTreeMap<TaskKey, i64> = BTreeMap::new();
@@ -202,7 +202,7 @@ impl<'a> Truth<'a> {
         latest
     }
 
-    /// The allocations that a document shows to replace another: whole ones, and those with that one in their tracker.
+    /// The allocations shown to replace another: full ones, and those with it in their tracker.
     pub fn followers(&self) -> BTreeSet<usize> {
         let tells = |shown: &&Shown| {
             let allocation = &self.cluster.allocations[shown.allocation];
@@ -235,7 +235,7 @@ impl<'a> Truth<'a> {
                 if known.modify_index < truth.modify_index {
                     *known = truth;
                 } else if known.modify_index == truth.modify_index {
-                    // One document may lack what another has.
+                    // One document may lack fields that another has.
                     known.restarts = known.restarts.or(truth.restarts);
                     known.last_restart_ns = known.last_restart_ns.or(truth.last_restart_ns);
                 }
@@ -244,7 +244,7 @@ impl<'a> Truth<'a> {
         states
     }
 
-    /// The windows shown of each task that has one, by number of allocation and life, in the order of versions.
+    /// The windows shown of each task, by number of allocation and life, in order of versions.
     pub(super) fn windows(&self) -> BTreeMap<(usize, usize), Vec<Window>> {
         let mut windows: BTreeMap<(usize, usize), Vec<Window>> = BTreeMap::new();
         for shown in self.shown.iter().filter(|shown| shown.tasks) {
@@ -266,7 +266,7 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            // The same window again is no other: where a clock stepped back it would not even join itself.
+            // A repeated window does not count: after a clock stepped back it would not even join itself.
             let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
             windows.sort_by_key(|window| (place(window), window.floats, window.marked));
             windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
@@ -285,7 +285,7 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// The `details` column: Nomad's map and the old fields that it lacks, by Nomad's keys, as compact JSON.
+/// The `details` column: Nomad's map plus missing legacy fields, under Nomad's keys, as compact JSON.
 fn canonical_details(event: &Event) -> Option<String> {
     let mut details = event.details.clone().unwrap_or_default();
     for (field, text) in &event.texts {
@@ -320,7 +320,7 @@ fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
         let received = lived(w.events.start).event.kind == "Received";
         !full(w) || received && w.restarts == Some(restarting(&mut w.events.clone()))
     };
-    // Without a counter time alone tells.
+    // Without a counter only time counts.
     let attempt = |w: &Window, n: usize| w.restarts.map_or(0, |_| lived(n).attempt);
     let first = |w: &Window| (attempt(w, w.events.start), lived(w.events.start).event.time);
     let end = |w: &Window| (attempt(w, w.events.end - 1), lived(w.events.end - 1).event.time);

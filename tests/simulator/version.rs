@@ -1,20 +1,21 @@
-//! An allocation as the servers have it: each change that a client reports or a scheduler decides makes a version.
+//! The versions of an allocation on the servers: each client report or scheduler decision that changes it makes a
+//! version.
 
 use crate::simulator::course::Course;
 use crate::simulator::node::Node;
 
-/// Who made a version; it decides the `Type` of the stream's event and which versions share a Raft index.
+/// The author of a version; determines the `Type` of the stream's event and which versions share a Raft index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A report of the node with this number.
     Client(usize),
     /// A scheduler's plan.
     Plan,
-    /// An operator's or a drainer's wish.
+    /// An operator's or a drainer's request.
     Desire,
 }
 
-/// What the deployment thinks of an allocation.
+/// The deployment's verdict on an allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     pub healthy: bool,
@@ -22,13 +23,13 @@ pub struct Health {
     pub at: i64,
 }
 
-/// What the servers store of an allocation from one moment on. What never changes stands in `Allocation`.
+/// What the servers store of an allocation from a time on. Constant fields are in `Allocation`.
 #[derive(Debug, Clone)]
 pub struct Version {
     /// The servers' clock; also its ModifyTime.
     pub at: i64,
     pub source: Source,
-    /// The Raft index, given out when the whole cluster is known; the three that follow likewise.
+    /// The Raft index, assigned when the whole cluster is known, like the next three.
     pub index: i64,
     pub plan_index: i64,
     pub health_index: i64,
@@ -42,11 +43,11 @@ pub struct Version {
     pub followup_eval: String,
     pub next: String,
     pub preempted_by: String,
-    /// When its client was lost sight of and when it came back (`AllocStates`).
+    /// When its client was lost and when it came back (`AllocStates`).
     pub contacts: Vec<(&'static str, i64)>,
     /// The step of each task that the client has reported; `None` before its first report.
     pub steps: Option<Vec<Option<usize>>>,
-    /// When the client made up an end for the tasks it knows nothing of (`FinishedAt` by the client's clock).
+    /// When the client fabricated an end for tasks it does not know (`FinishedAt` by the client's clock).
     pub made_up: Option<i64>,
 }
 
@@ -75,16 +76,16 @@ impl Version {
         }
     }
 
-    /// No more is expected to run (`Allocation.TerminalStatus` by the client's word or the servers').
+    /// Whether no more is expected to run (`Allocation.TerminalStatus` by client or server status).
     pub fn is_terminal(&self) -> bool {
         matches!(self.client_status, "complete" | "failed" | "lost")
     }
 }
 
-/// What a server does to an allocation.
+/// A server's decision on an allocation.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// A wish, which a plan follows up.
+    /// A request, which a plan follows.
     Migrate,
     Stop(&'static str),
     Evict(String),
@@ -122,7 +123,7 @@ impl Decision {
     }
 }
 
-/// What reaches the servers of a client's doings: by when, what was so by then.
+/// A client's report to the servers: when it arrives, and what it contains.
 struct Report {
     at: i64,
     covers: i64,
@@ -152,7 +153,7 @@ pub fn versions(
         } else if let Some((_, decision)) = decisions.next() {
             decision.apply(&mut version);
         }
-        // Two changes of one moment are one version.
+        // Two changes at one time are one version.
         if versions[versions.len() - 1].at == at {
             versions.pop();
         }
@@ -160,7 +161,7 @@ pub fn versions(
     }
 }
 
-/// What the client says of an allocation (alloc_runner.go, `getClientStatus`).
+/// The client status of an allocation (alloc_runner.go, `getClientStatus`).
 fn status(course: &Course, at: i64) -> (&'static str, &'static str) {
     let states: Vec<_> = course.lives.iter().filter_map(|life| Some(&life.steps[life.step_at(at)?].state)).collect();
     if states.is_empty() && course.dead_at.is_some() {
@@ -195,7 +196,7 @@ fn tell(version: &mut Version, course: &Course, covers: i64, node: (usize, &Node
     }
 }
 
-/// When the servers hear what: changes of the status sooner, all that happened by then at once.
+/// When the servers receive which state: status changes sooner, with everything up to then.
 fn reports(course: &Course, node: &Node) -> Vec<Report> {
     let mut changes: Vec<i64> = course.lives.iter().flat_map(|life| life.steps.iter().map(|step| step.at)).collect();
     changes.extend(course.verdict.map(|(at, _)| at));

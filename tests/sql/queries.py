@@ -1,4 +1,4 @@
-"""The queries of corpus/, and how the program and DuckDB answer them."""
+"""The queries of corpus/, and the answers of the program and DuckDB."""
 
 import datetime
 import decimal
@@ -25,7 +25,7 @@ def corpus():
 
 def ask(program, sql, *sources):
     """(rows, "") or (None, standard error); rows are lists of values in the order of the columns."""
-    # An array of objects: two columns of one name are renamed by the program.
+    # JSON objects: the program renames duplicate columns.
     ran = subprocess.run(
         [program, "query", sql, *map(str, sources), "--format", "json", "-q"], capture_output=True, text=True
     )
@@ -38,13 +38,13 @@ def ask(program, sql, *sources):
 
 
 def advised(stderr):
-    """The query that a refusal names as one that runs."""
+    """The query that a refusal recommends."""
     found = re.search(r"a query that runs: (.*)$", stderr, re.MULTILINE)
     return found and found[1]
 
 
 def ask_duckdb(db, sql):
-    """As `ask`. NOW is the newest observation here and the wall clock there."""
+    """Like `ask`. NOW is the newest observation in the program and the wall clock in DuckDB."""
     newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchall()[0][0].isoformat()
     sql = re.sub(r"\b(NOW\(\)|CURRENT_TIMESTAMP)", f"TIMESTAMPTZ '{newest}'", sql)
     sql = sql.replace("CURRENT_DATE", f"DATE '{newest[:10]}'")
@@ -55,7 +55,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def plain(value):
-    """A value as both sides can be compared: numbers as numbers, moments in UTC."""
+    """A value in a comparable form: numbers as numbers, timestamps in UTC."""
     if isinstance(value, decimal.Decimal):
         return float(value)
     if isinstance(value, datetime.datetime):
@@ -65,7 +65,7 @@ def plain(value):
     if isinstance(value, str) and MOMENT.fullmatch(value):
         return datetime.datetime.fromisoformat(value).replace(tzinfo=None)
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no form for it
+        return None  # not representable in JSON
     return value
 
 
@@ -79,14 +79,14 @@ def same(one, other):
 
 
 def key(row):
-    """Sorts rows alike on both sides: null first, numbers by their size to six digits."""
+    """A sort key for both sides: nulls first, numbers rounded to six digits."""
     number = lambda value: float(f"{value:.6g}") if isinstance(value, float) else value
     return [(value is not None, str(type(value)) if not isinstance(value, (int, float)) else "n", str(number(value)))
             for value in row]
 
 
 def equal(ours, theirs, ordered):
-    """Whether two answers have the same rows, in the same order if the query names one."""
+    """Returns true if two results have the same rows, in the same order if the query has one."""
     if not ordered:
         ours, theirs = sorted(ours, key=key), sorted(theirs, key=key)
     return len(ours) == len(theirs) and all(

@@ -10,7 +10,7 @@ from conftest import SAMPLES
 
 @pytest.fixture(scope="module")
 def answers(program):
-    """What the program says to each query, two at a time."""
+    """The program's answer to each query, two at a time."""
     texts = [sql for _, _, sql in queries.corpus()]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return dict(zip(texts, pool.map(lambda sql: queries.ask(program, sql, SAMPLES), texts)))

@@ -1,4 +1,4 @@
-//! Each row of each statistic against the truth: equal where all is in view, else true or unknown.
+//! Each row of each statistic against the truth: equal if everything is in view, else true or unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, Task
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// How often a statement was put to the test: what is never met proves nothing.
+/// How often a statement was tested: one that never was proves nothing.
 pub type Tally = BTreeMap<String, usize>;
 
-/// A cluster, what is in view of it, and what the program says.
+/// A cluster, the part of it in view, and the program's statistics.
 pub struct Judge<'a> {
     cluster: &'a Cluster,
     truth: &'a Truth<'a>,
     answers: &'a Answers,
     stories: BTreeMap<TaskKey, Story<'a>>,
     states: BTreeMap<TaskKey, StateTruth>,
-    /// The tasks that are known to have a lifecycle hook, by allocation and name.
+    /// The tasks known to have a lifecycle hook, by allocation and name.
     hooks: BTreeSet<(String, String)>,
     pub tally: Tally,
 }
@@ -41,7 +41,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Judges everything, and tells of each statistic that is wrong.
+    /// Judges everything, and reports each statistic that is wrong.
     pub fn all(&mut self) -> anyhow::Result<()> {
         let judged = [
             ("restart_log", self.restart_log()),
@@ -74,7 +74,7 @@ impl<'a> Judge<'a> {
         Ok(tasks)
     }
 
-    /// The tasks that can be judged from their events, for looks at one after the other.
+    /// The tasks that can be judged from their events, for checks of each.
     fn clear(&self) -> Vec<TaskKey> {
         self.stories.iter().filter(|(_, story)| story.is_clear()).map(|(key, _)| key.clone()).collect()
     }
@@ -196,14 +196,14 @@ impl<'a> Judge<'a> {
             for failure in truths.iter().filter(|failure| story.seen[failure.event]) {
                 let lived = &story.life.events[failure.event];
                 let Some(row) = told.remove(&time(failure.event)) else {
-                    // An exit with 0 that a health check brought about looks like a clean one without its reason.
+                    // An exit with 0 caused by a health check looks like a clean one without its reason.
                     let hidden = failure.class == Class::Health && !story.joins(failure.event);
                     ensure!(hidden, "{failure:?} is missing: {key:?}\n{}", tell(story));
                     counts.push("health failures that hide".into());
                     continue;
                 };
                 let class = row.text("class").unwrap_or_default();
-                // What came before it may have been a failed health check.
+                // The event before it may have been a failed health check.
                 let hides =
                     lived.event.kind == "Terminated" && !is_explained(story, failure.event) && class == "unknown";
                 ensure!(
@@ -277,7 +277,7 @@ impl<'a> Judge<'a> {
                 let Some(row) = own.iter().find(|row| row.int("attempt") == Some(run.attempt)) else { continue };
                 let what = || format!("{run:?}\n{row:?}\n{}", tell(story));
                 let own_events = || (0..story.seen.len()).filter(|n| story.life.events[*n].attempt == run.attempt);
-                // What ends with 0 after its client came back may have been stopped.
+                // A task that exits with 0 after its client came back may have been stopped.
                 let is_reconnected = own_events().any(|event| story.life.events[event].event.kind == "Reconnected");
                 let is_whole = own_events().all(|event| story.seen[event] && story.joins(event));
                 let outcome = row.text("outcome").unwrap_or_default();
@@ -309,7 +309,7 @@ impl<'a> Judge<'a> {
             let what = || format!("{row:?}\n{}", tell(story));
             let (outcome, basis) = (row.text("outcome").unwrap_or_default(), row.text("basis"));
             let truth = story.start_outcome();
-            // In a lost allocation a task may start until its client is back, and Nomad makes up ends of tasks.
+            // In a lost allocation a task may start until its client is back, and Nomad fabricates ends of tasks.
             let may_start = story.version.client_status == "lost" && story.state.state != "dead";
             let may_be_unknown = !story.is_whole() || may_start || story.version.made_up.is_some();
             ensure!(outcome == truth || outcome == "unknown" && may_be_unknown, "not {truth}: {}", what());
@@ -347,7 +347,7 @@ impl<'a> Judge<'a> {
             let story = &self.stories[&key];
             let told = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
             let most = rows.get(&key).and_then(|rows| rows[0].int("restarts_at_most"));
-            // Where more are seen than counted, or no counter is in view, events alone tell.
+            // If more are seen than counted, or no counter is in view, only events count.
             let is_counted = coverage[&key].lost_restarts.is_some();
             let mut recent = story.seen_since(hour_ago, is_counted);
             let seen = recent.len() as i64;
@@ -367,7 +367,7 @@ impl<'a> Judge<'a> {
             self.count(format!("{} {age}", if told.is_some() { "loops" } else { "no loops" }));
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
-            // First and last are so by the client's clock, which may have been set back in between.
+            // First and last by the client's clock, which may have been set back in between.
             recent.sort_unstable();
             ensure!(row.int("since_at_ns") == recent.first().copied(), "since when: {row:?}");
             let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
@@ -414,7 +414,7 @@ impl<'a> Judge<'a> {
             let verdicts: BTreeSet<&str> = deciding.iter().map(|(n, v)| self.verdict(*n, *v)).collect();
             let order = ["running", "failed", "lost", "stopped"];
             let mut outcome = order.into_iter().find(|one| verdicts.contains(one)).unwrap_or("complete");
-            // Where no exit with 0 is in view, and events are lost, one may be among them.
+            // If no exit with 0 is in view and events are lost, one may be among them.
             let hides = || deciding.iter().any(|(n, v)| self.may_hide_an_exit(*n, *v));
             if named("outcome") == "unknown" && ["stopped", "complete"].contains(&outcome) && hides() {
                 outcome = "unknown";
@@ -424,7 +424,7 @@ impl<'a> Judge<'a> {
             ensure!(row.int("created_at_ns") == created, "not created at {created:?}: {row:?}");
             let ends = allocations.iter().flat_map(|(n, v)| self.ends(*n, *v)).max();
             let ends = ends.filter(|_| ["complete", "failed", "stopped"].contains(&outcome));
-            // Nomad may show no more of a task than an end that it made up.
+            // Nomad may show only a fabricated end of a task.
             let is_made_up = |(n, v): &(usize, usize)| self.cluster.allocations[*n].versions[*v].made_up.is_some();
             let told_end = row.int("finished_at_ns");
             let hides_end = told_end.is_none() && allocations.iter().any(is_made_up);
@@ -454,13 +454,13 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// How an allocation decides the run of its job.
+    /// The outcome of an allocation for the run of its job.
     fn verdict(&self, number: usize, version: usize) -> &'static str {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
         let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
         let timed_out = || stories().flat_map(Story::failures).any(|failure| failure.class == Class::Timeout);
-        // An exit with 0 that a restart followed completed nothing, and what a prestart task does is not the work.
+        // An exit with 0 followed by a restart completes nothing, and a prestart task is not the work.
         let ended_well = || {
             let is_main = |story: &&Story<'_>| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone()));
             stories().filter(is_main).any(|story| {
@@ -490,7 +490,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What happened in some allocations.
+    /// The history of some allocations, for messages.
     fn told_of(&self, allocations: &[&(usize, usize)]) -> String {
         let mut told = String::new();
         for (number, version) in allocations {
@@ -503,8 +503,8 @@ impl<'a> Judge<'a> {
         told
     }
 
-    /// Whether an allocation that was told to stop lost events of a task's last run, does not show a task's end,
-    /// or has one that cannot be told from its events.
+    /// Returns true if an allocation that was told to stop lost events of a task's last run, lacks a task's end, or has
+    /// a task that cannot be judged from its events.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
@@ -583,7 +583,8 @@ impl<'a> Judge<'a> {
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
             let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
             let followed = seen.is_some_and(|seen| !seen.next.is_empty());
-            // What was replaced for another reason and lost only then, or disconnected before, does not always show that.
+            // An allocation that was replaced for another reason and lost later, or disconnected before, does not
+            // always show that.
             let (reason, truth) = (row.text("reason"), reason_name(why));
             let says = |word| seen.is_some_and(|seen| seen.desired_description.contains(word));
             let is_away = truth == "lost" || says("lost") || says("disconnected");
@@ -609,7 +610,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whether all is in view from the start of its run, or what asked for the restart of it, to an event.
+/// Returns true if everything is in view from the start of its run, or from the trigger of the restart, to an event.
 fn is_explained(story: &Story<'_>, event: usize) -> bool {
     let tells = |n: &usize| matches!(story.life.events[*n].event.kind, "Started" | "Restart Signaled" | "Restarting");
     let from = (0..event).rev().find(tells).unwrap_or_default();
@@ -661,7 +662,7 @@ fn reason_name(why: Replacing) -> &'static str {
     }
 }
 
-/// The commonest value and how often it comes; of several the smallest.
+/// The most frequent value and its count; of equal counts the smallest value.
 fn commonest<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
     let mut times: BTreeMap<T, usize> = BTreeMap::new();
     values.for_each(|value| *times.entry(value).or_default() += 1);
@@ -674,12 +675,12 @@ fn key(row: &Row) -> TaskKey {
     (text("alloc_id"), text("task"))
 }
 
-/// The usual group of a row.
+/// The default group of a row.
 pub fn group(row: &Row) -> Vec<String> {
     ["region", "namespace", "job_id", "task_group", "task"].map(|name| row.get(name).to_string()).to_vec()
 }
 
-/// A story, event by event, with those that are out of view in brackets.
+/// A story, event by event, with the events out of view in brackets.
 fn tell(story: &Story<'_>) -> String {
     let line = |(lived, seen): (&crate::simulator::Lived, &bool)| {
         let e = &lived.event;

@@ -1,19 +1,19 @@
-//! Kaplan and Meier by the book, one start after the other, over rows of `starts`.
+//! A direct Kaplan-Meier estimator over rows of `starts`.
 
 use alloclog::query::Row;
 
-/// The time within which this share of the tasks started; `None` if so many did not.
+/// The time within which this share of the tasks started; `None` if fewer did.
 pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
-    // How long each waited, whether it started in the end, and for how long it counts.
+    // For each task: how long it waited, and whether it started in the end.
     let mut waits: Vec<(i64, bool)> = starts.iter().filter_map(|row| wait(row, origin)).collect();
-    // Of several at one time, those that start come before those that are lost sight of.
+    // At equal times, starts come before censored tasks.
     waits.sort_unstable_by_key(|(span, starts)| (*span, !starts));
     let mut waiting = 1.0;
     for (before, (span, starts)) in waits.iter().enumerate() {
         if *starts {
             let at_risk = (waits.len() - before) as f64;
             waiting *= 1.0 - 1.0 / at_risk;
-            // All that start at one time are one step of the curve, which ends on their last: the time is the same.
+            // Starts at one time are one step of the curve; the time is the same.
             if 1.0 - waiting >= share - 1e-9 {
                 return Some(*span);
             }
@@ -22,7 +22,7 @@ pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
     None
 }
 
-/// How long a task waited from its origin, and whether it started then; `None` if nobody knows.
+/// How long a task waited from its origin, and whether it started then; `None` if unknown.
 fn wait(row: &Row, origin: &str) -> Option<(i64, bool)> {
     let from = row.int(origin)?;
     match row.text("outcome")? {
