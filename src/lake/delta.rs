@@ -447,7 +447,7 @@ pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
     Ok(state)
 }
 
-/// Commits actions as the version after `head`, and writes a checkpoint every [`CHECKPOINT_EVERY`] versions.
+/// Commits actions as the version after `head`, and writes a checkpoint every `CHECKPOINT_EVERY` versions.
 ///
 /// # Errors
 /// When the lake cannot be written.
