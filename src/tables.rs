@@ -64,12 +64,12 @@ impl Table {
         match self {
             Table::TaskEvents => "one event of one task, as Nomad recorded it",
             Table::AllocationHistory => "one version of an allocation as one kind of source showed it",
-            Table::TaskStateHistory => "one observed state of a task, with the window of events that stood beside it",
-            Table::Sightings => "one moment at which an allocation that was not terminal was still shown",
+            Table::TaskStateHistory => "one observed state of a task, with its window of events",
+            Table::Sightings => "one time at which an allocation that was not terminal was still shown",
             Table::Absences => {
                 "a full listing that lacks an allocation that was shown within the hour before it, or an exact last sighting"
             }
-            Table::Snapshots => "one document taken in: the ledger",
+            Table::Snapshots => "one document that was read: the ledger",
             Table::Nodes => "one version of a client node",
         }
     }

@@ -23,11 +23,11 @@ pub struct Row<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "shown_at",
-            "observed_at of a document that shows it, within the UTC hour of missing_at; null when the documents of that hour do not tell which of them was the last to show it",
+            "observed_at of a document that shows it, within the UTC hour of missing_at; null when the documents of that hour leave open which of them was the last to show it",
             Value::Moment(|r| r.shown_at),
         ),
         key(

@@ -31,7 +31,7 @@ pub struct Row<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
         key(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
@@ -68,7 +68,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
         follows(
             "desired_description",
-            "why the servers want that; secrets masked; null for no reason",
+            "why the servers want that; secrets masked; null without a reason",
             Value::Text(|r| r.desired_description.as_deref()),
         ),
         key(
@@ -78,37 +78,37 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         follows(
             "client_description",
-            "what the client says of it; secrets masked",
+            "the client's description of its status; secrets masked",
             Value::Text(|r| r.client_description.as_deref()),
         ),
         key(
             "text_hash",
-            "16-bit hash that stands for both descriptions in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            "16-bit hash that represents both descriptions in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
             Value::Int32(|r| Some(r.text_hash)),
         ),
         key(
             "desired_migrate",
-            "DesiredTransition.Migrate: drained or stopped; null for not said",
+            "DesiredTransition.Migrate: drained or stopped; null when not set",
             Value::Bool(|r| r.a.desired_transition.migrate),
         ),
         key(
             "desired_reschedule",
-            "DesiredTransition.Reschedule; null for not said",
+            "DesiredTransition.Reschedule; null when not set",
             Value::Bool(|r| r.a.desired_transition.reschedule),
         ),
         key(
             "desired_force_reschedule",
-            "DesiredTransition.ForceReschedule; null for not said",
+            "DesiredTransition.ForceReschedule; null when not set",
             Value::Bool(|r| r.a.desired_transition.force_reschedule),
         ),
         key(
             "desired_no_shutdown_delay",
-            "DesiredTransition.NoShutdownDelay; null for not said",
+            "DesiredTransition.NoShutdownDelay; null when not set",
             Value::Bool(|r| r.a.desired_transition.no_shutdown_delay),
         ),
         key(
             "desired_migrate_disable_placement",
-            "DesiredTransition.MigrateDisablePlacement; null for not said",
+            "DesiredTransition.MigrateDisablePlacement; null when not set",
             Value::Bool(|r| r.a.desired_transition.migrate_disable_placement),
         ),
         key(

@@ -15,7 +15,7 @@ pub struct Row<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("node_id", "client node ID", Value::Text(|r| r.node.id.as_deref())),
         key("node_name", "its name", Value::Text(|r| r.node.name.as_deref())),
         key("node_class", "its class; null for none", Value::Text(|r| r.node.class.as_deref())),

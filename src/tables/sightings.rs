@@ -22,11 +22,11 @@ pub struct Row<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "seen_at",
-            "observed_at of a document that shows it not terminal, cut to the UTC hour; uncut while it is pending, and where a listing of that hour lacks it and this later document shows it again",
+            "observed_at of a document that shows it not terminal, truncated to the UTC hour; exact while it is pending, and where a listing of that hour lacks it and this later document shows it again",
             Value::Moment(|r| Some(r.seen_at)),
         ),
         follows(

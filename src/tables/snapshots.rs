@@ -32,25 +32,21 @@ pub struct Row {
 /// The columns, in order.
 pub fn columns() -> Vec<Column<Row>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(&r.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(&r.region))),
         key(
             "content_hash",
             "XXH3-128 of the decompressed document, 32 hex digits",
             Value::Text(|r| Some(&r.content_hash)),
         ),
-        key(
-            "observed_at",
-            "when the document showed the cluster; null when nothing tells",
-            Value::Moment(|r| r.observed_at),
-        ),
+        key("observed_at", "when the document was observed; null when unknown", Value::Moment(|r| r.observed_at)),
         follows(
             "observed_from",
-            "what tells observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in it, by the server's clock) or `created` (the newest CreateTime in it, which has no ModifyTime, before Nomad 0.7.1: it was observed then or later)",
+            "source of observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in it, by the server's clock) or `created` (the newest CreateTime in it, which has no ModifyTime, before Nomad 0.7.1: it was observed then or later)",
             Value::Text(|r| r.observed_from),
         ),
         key(
             "is_full_listing",
-            "whether it shows every allocation of its namespace, so that one which is missing has vanished",
+            "whether it shows every allocation of its namespace, so that a missing one has vanished",
             Value::Bool(|r| Some(r.is_full_listing)),
         ),
         follows("snapshot_id", "number of the document in order of arrival", Value::Int64(|r| Some(r.snapshot_id))),
@@ -72,7 +68,7 @@ pub fn columns() -> Vec<Column<Row>> {
         follows("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
         follows(
             "times_rounded",
-            "whether its times went through a float: four or more event times, all equal to their own shortest float64 print, and not all whole microseconds, as a coarse clock gives them",
+            "whether its times passed through a float: four or more event times, all equal to their own shortest float64 print, and not all whole microseconds, like those of a coarse clock",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
         follows("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),
@@ -82,30 +78,34 @@ pub fn columns() -> Vec<Column<Row>> {
         follows("rejected", "places in it that could not be read", Value::Int64(|r| Some(r.rejected))),
         follows(
             "unknown_fields",
-            "fields that Nomad was not known to have, with their number, as JSON; null when there are none",
+            "unknown fields with their counts, as JSON; null when there are none",
             Value::Text(|r| r.unknown_fields.as_deref()),
         ),
         follows(
             "new_allocations",
-            "rows of allocation_history that it was the first to show",
+            "rows of allocation_history that it showed first",
             Value::Int64(|r| Some(r.new_allocations)),
         ),
         follows(
             "new_task_states",
-            "rows of task_state_history that it was the first to show",
+            "rows of task_state_history that it showed first",
             Value::Int64(|r| Some(r.new_task_states)),
         ),
         follows(
             "new_task_events",
-            "rows of task_events that it was the first to show",
+            "rows of task_events that it showed first",
             Value::Int64(|r| Some(r.new_task_events)),
         ),
         follows(
             "absences_recorded",
-            "true: what a full listing lacks stands in absences; null in rows of a lake of format 1",
+            "true: allocations missing from a full listing are recorded in absences; null in rows of a lake of format 1",
             Value::Bool(|_| Some(true)),
         ),
-        follows("ingested_at", "when it was taken into a lake; null outside a lake", Value::Moment(|r| r.ingested_at)),
+        follows(
+            "ingested_at",
+            "when it was ingested into a lake; null outside a lake",
+            Value::Moment(|r| r.ingested_at),
+        ),
         follows(
             "alloclog_version",
             "version of alloclog that read it",

@@ -43,7 +43,7 @@ pub struct Row<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        follows("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
+        follows("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
         follows(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
@@ -71,7 +71,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         key(
             "ordinal",
-            "number among events equal in all the rest of the key; 0, nearly always",
+            "number among events with an otherwise equal key; nearly always 0",
             Value::Int32(|r| Some(r.ordinal)),
         ),
         key(
@@ -111,7 +111,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         key(
             "times_rounded",
-            "whether event_at comes from a document whose times went through a float",
+            "whether event_at is from a document whose times passed through a float",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
         follows(
@@ -121,12 +121,12 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         ),
         follows(
             "details",
-            "the Details map as JSON with sorted keys, with what old fields say beside it; secrets masked; null when empty",
+            "the Details map as JSON with sorted keys, including legacy fields that it lacks; secrets masked; null when empty",
             Value::Text(|r| r.details.as_deref()),
         ),
         key(
             "text_hash",
-            "16-bit hash that stands for restart_reason and details in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            "16-bit hash that represents restart_reason and details in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
             Value::Int32(|r| Some(r.text_hash)),
         ),
         follows(

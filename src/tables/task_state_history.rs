@@ -39,7 +39,7 @@ struct Window<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
     vec![
-        key("region", "what `--region` says; empty without it", Value::Text(|r| Some(r.place.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
         key(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
@@ -99,7 +99,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("sidecar", "whether a task with a hook is a sidecar; null without a hook", Value::Bool(|r| r.sidecar)),
         key(
             "window_events",
-            "events that stood beside the state, at most ten; null when there were none",
+            "events in its window, at most ten; null when there are none",
             Value::Int64(|r| Some(r.window.as_ref()?.events)),
         ),
         key(
