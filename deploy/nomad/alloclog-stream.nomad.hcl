@@ -1,21 +1,22 @@
-# Follows the cluster by its event stream and commits a batch every minute: asked of the agent that runs it, by its socket
-# and with the job's own identity. Needs Nomad 1.7 or later.
+# Follows the cluster's event stream and commits a batch every minute. It uses the socket of the agent that runs it, and the
+# job's own identity. Needs Nomad 1.7 or later.
 #
 #   nomad acl policy apply -namespace default -job alloclog-stream alloclog-stream deploy/nomad/policy.hcl
 #   nomad var put nomad/jobs/alloclog-stream AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-stream.nomad.hcl
 #
-# The policy is bound to the job. Without ACLs the first line is not needed. The variable holds what docs/operations.md
-# lists for the store; where machines have credentials of their own, make it with any harmless entry, such as AWS_REGION.
+# The policy is bound to the job. Without ACLs the first line is not needed. The variable contains the credentials that
+# docs/operations.md lists for the storage. If machines have credentials of their own, create it with any harmless entry,
+# such as AWS_REGION.
 
 variable "lake" {
   type        = string
-  description = "Where the lake lies: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+  description = "The lake: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 }
 
 variable "image" {
   type        = string
-  description = "The image that deploy/container/Containerfile makes"
+  description = "The image that deploy/container/Containerfile builds"
 }
 
 variable "datacenters" {
@@ -28,7 +29,7 @@ job "alloclog-stream" {
   datacenters = var.datacenters
 
   group "alloclog" {
-    # It goes on from its spool. What an agent is away for is listed afterwards, as far as Nomad still knows it.
+    # It continues from its spool. After an outage of the agent, a listing shows what Nomad still has.
     restart {
       attempts = 10
       interval = "10m"
@@ -36,7 +37,7 @@ job "alloclog-stream" {
       mode     = "delay"
     }
 
-    # The spool and the cache come along to the next allocation: what was received while the store was away is there.
+    # The spool and the cache migrate to the next allocation, with what was received while the store was away.
     ephemeral_disk {
       size    = 2000
       sticky  = true
@@ -53,14 +54,14 @@ job "alloclog-stream" {
           "--stream",
           "--every", "60s",
           "--token-file", "${NOMAD_SECRETS_DIR}/nomad_token",
-          # Nomad tells a task its own namespace, and no other would be asked for.
+          # Nomad sets NOMAD_NAMESPACE to the task's own, so all namespaces must be requested.
           "--namespace", "*",
           "--lake", var.lake,
           "--cache", "${NOMAD_TASK_DIR}",
         ]
       }
 
-      # The socket wants a token even where there are no ACLs.
+      # The socket needs a token even without ACLs.
       identity {
         file = true
       }
@@ -82,7 +83,7 @@ job "alloclog-stream" {
         memory_max = 1024
       }
 
-      # Told to stop, it commits what is there. Killed, it loses nothing that its spool has.
+      # When stopped, it commits what it has. A kill loses nothing that is in its spool.
       kill_timeout = "30s"
     }
   }
