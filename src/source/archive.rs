@@ -1,13 +1,11 @@
 //! Files inside archives, read where they lie.
 
 use std::cell::Cell;
-use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind, Read, Seek};
 
-use flate2::CrcReader;
-use flate2::bufread::DeflateDecoder;
 use tar::Archive;
 use zip::ZipReadOptions;
-use zip::read::{Config, ZipFileEntry, read_zipfile_from_stream};
+use zip::read::{Config, ZipFileEntry};
 use zip::result::{ZipError, ZipResult};
 use zip::unstable::read::ZipIterable;
 
@@ -28,11 +26,6 @@ const SPARSE: &str = "is a sparse file, which is not read (pack it with a tar th
 
 /// How what stands before an entry in a zip begins (APPNOTE.TXT 4.3.7).
 const ENTRY: &[u8; 4] = b"PK\x03\x04";
-
-/// What the flags and the method of an entry in a zip mean (APPNOTE.TXT 4.4.4 and 4.4.5).
-const ENCRYPTED: u16 = 1;
-const LENGTH_BEHIND: u16 = 1 << 3;
-const DEFLATED: u16 = 8;
 
 impl Walk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
@@ -88,10 +81,11 @@ impl Walk<'_> {
         let entries = match directory(&mut file) {
             Ok(entries) => entries,
             Err(e) => {
-                return match file.rewind() {
-                    Ok(()) => self.cut_zip(file, origin, depth, &e),
-                    Err(_) => self.unreadable(origin, format!("is no zip that can be read: {e}")),
-                };
+                let problem = format!(
+                    "is a damaged zip, of which nothing is read: its directory, which is at the end, cannot be read ({e}); \
+                     copy the file again, or repair it with `zip -FF`"
+                );
+                return self.unreadable(origin, problem);
             }
         };
         // The flags of bundles come before what they speak of, since the directory says where they are.
@@ -132,49 +126,6 @@ impl Walk<'_> {
         };
         self.miss_flags(&path, origin);
         self.unreadable(&self.inside(origin, &path), why)
-    }
-
-    /// Walks through a zip from its beginning, since its end is missing, and with it the directory that stands there.
-    fn cut_zip(&mut self, file: impl Read, origin: &Origin, depth: u32, why: &ZipError) -> bool {
-        let mut input = BufReader::new(file);
-        let broken =
-            format!("is a zip without a directory that can be read ({why}): what is whole before its end is kept");
-        while let Ok(Some(header)) = Header::read(&mut input) {
-            let path = path(&header.name);
-            let (goes_on, is_whole) = if header.flags & ENCRYPTED != 0 {
-                let goes_on = self.unreadable(&self.inside(origin, &path), "is encrypted".into());
-                (goes_on, header.flags & LENGTH_BEHIND == 0 && header.skip(&mut input).is_ok())
-            } else if header.flags & LENGTH_BEHIND != 0 && header.method == DEFLATED {
-                // Deflated bytes show where they end, so what only then says how many they are is not needed.
-                let skipped = io::copy(&mut input.by_ref().take(header.extra.into()), &mut io::sink());
-                let mut entry = self.budget.metered(CrcReader::new(DeflateDecoder::new(&mut input)));
-                let goes_on = self.member(Box::new(&mut entry), &path, origin, depth);
-                let is_read = io::copy(&mut entry, &mut io::sink()).is_ok();
-                let entry = entry.get_ref();
-                let (sum, packed, unpacked) =
-                    (entry.crc().sum(), entry.get_ref().total_in(), entry.get_ref().total_out());
-                let mut is_described = || is_described(&mut input, sum, packed, unpacked).unwrap_or(false);
-                (goes_on, skipped.is_ok() && is_read && is_described())
-            } else {
-                let mut entry = Cursor::new(header.bytes).chain(&mut input);
-                match read_zipfile_from_stream(&mut entry) {
-                    Ok(Some(entry)) if entry.is_dir() => (true, true),
-                    Ok(Some(entry)) => {
-                        let entry = self.budget.metered(entry);
-                        (self.member(Box::new(entry), &path, origin, depth), !self.budget.is_spent())
-                    }
-                    Ok(None) => (true, false),
-                    Err(e) => (self.unreadable(&self.inside(origin, &path), format!("cannot be read: {e}")), false),
-                }
-            };
-            if !goes_on {
-                return false;
-            }
-            if !is_whole {
-                break;
-            }
-        }
-        self.unreadable(origin, broken)
     }
 
     /// What is known of a file inside an archive before its content is.
@@ -309,62 +260,4 @@ fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static
         return Err(ZipError::InvalidArchive("its end is that of a zip inside it".into()));
     }
     Ok(entries)
-}
-
-/// What stands before an entry in a zip.
-struct Header {
-    flags: u16,
-    method: u16,
-    /// How many bytes the entry has, where that is known before it.
-    packed: u32,
-    /// How many bytes stand between the name and the entry.
-    extra: u16,
-    name: Vec<u8>,
-    /// It, up to the name's end, as it was read.
-    bytes: Vec<u8>,
-}
-
-impl Header {
-    /// Reads the next one, if it is not the directory that follows (APPNOTE.TXT 4.3.7).
-    fn read(input: &mut impl Read) -> io::Result<Option<Header>> {
-        let mut bytes = vec![0; 30];
-        input.read_exact(&mut bytes)?;
-        let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        if !bytes.starts_with(ENTRY) {
-            return Ok(None);
-        }
-        let (flags, method, extra) = (number(6), number(8), number(28));
-        let packed = u32::from(number(18)) | u32::from(number(20)) << 16;
-        let mut name = vec![0; number(26).into()];
-        input.read_exact(&mut name)?;
-        bytes.extend_from_slice(&name);
-        Ok(Some(Header { flags, method, packed, extra, name, bytes }))
-    }
-
-    /// Passes over the entry.
-    fn skip(&self, input: &mut impl Read) -> io::Result<()> {
-        let len = u64::from(self.packed) + u64::from(self.extra);
-        let skipped = io::copy(&mut input.take(len), &mut io::sink())?;
-        if skipped < len { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-    }
-}
-
-/// Reads what stands behind an entry whose lengths were not known before it (APPNOTE.TXT 4.3.9), and whether that is
-/// what was read.
-fn is_described(input: &mut impl Read, sum: u32, packed: u64, unpacked: u64) -> io::Result<bool> {
-    let mut number = || {
-        let mut bytes = [0; 4];
-        input.read_exact(&mut bytes)?;
-        io::Result::Ok(u32::from_le_bytes(bytes))
-    };
-    let first = number()?;
-    // The signature may be left out.
-    let found_sum = if first.to_le_bytes() == *b"PK\x07\x08" { number()? } else { first };
-    let (found_packed, next) = (number()?, number()?);
-    if found_sum != sum || found_packed != packed as u32 {
-        return Ok(false);
-    }
-    // The lengths have four bytes each, or eight.
-    Ok(next == unpacked as u32
-        || (u64::from(next) == packed >> 32 && u64::from(number()?) | u64::from(number()?) << 32 == unpacked))
 }

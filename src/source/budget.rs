@@ -72,13 +72,6 @@ pub struct Metered<R> {
     budget: Budget,
 }
 
-impl<R> Metered<R> {
-    /// What is counted.
-    pub fn get_ref(&self) -> &R {
-        &self.inner
-    }
-}
-
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.budget.is_spent() {
