@@ -6,9 +6,8 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use flate2::read::MultiGzDecoder;
@@ -17,7 +16,6 @@ use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
 use super::secret::TokenKind;
-use super::stop::HEED;
 use super::{Address, Fault, Secret, Stop, fault};
 
 /// Timeout of connecting.
@@ -327,22 +325,8 @@ impl Read for Body {
 
 /// Waits for a future, up to a timeout and until cancelled.
 fn wait<T>(runtime: &Runtime, stop: &Stop, patience: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
-    let end = Instant::now() + patience;
-    runtime.block_on(async {
-        let mut work = pin!(work);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if let Ok(done) = tokio::time::timeout(left.min(HEED), &mut work).await {
-                return Ok(done);
-            }
-            if stop.is_set() {
-                return Err(Fault::Stopped);
-            }
-            if left <= HEED {
-                return Err(Fault::Silent(patience));
-            }
-        }
-    })
+    let done = runtime.block_on(async { tokio::time::timeout(patience, stop.unless_set(work)).await });
+    done.map_err(|_| Fault::Silent(patience))?.ok_or(Fault::Stopped)
 }
 
 /// Resolves every name to one host (for `--tls-server-name`).

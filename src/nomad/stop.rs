@@ -1,37 +1,71 @@
-//! Cancellation of waits.
+//! Cancellation of what waits for a cluster.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::Future;
+use std::pin::pin;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a wait may continue after cancellation.
-pub const HEED: Duration = Duration::from_millis(100);
+use futures::future::{Either, select};
+use tokio_util::sync::CancellationToken;
+
+/// How long a request or an answer that is under way may go on after the cancellation.
+pub const GRACE: Duration = Duration::from_millis(100);
 
 /// A shared, sticky cancellation flag.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// Cancels.
+    /// Sets the flag, and wakes whatever waits for it.
     pub fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.cancel();
     }
 
-    /// Returns true if cancelled.
+    /// Returns true if the flag is set.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.is_cancelled()
     }
 
-    /// Sleeps for a time, or until cancelled.
+    /// Blocks the thread for this long, or until the flag is set.
     pub fn sleep(&self, time: Duration) {
-        let end = Instant::now() + time;
-        while !self.is_set() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+        // A runtime with nothing but a clock opens no file.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(clock) => {
+                let _ = clock.block_on(async { tokio::time::timeout(time, self.0.cancelled()).await });
             }
-            thread::sleep(left.min(HEED));
+            Err(_) => thread::sleep(time),
         }
+    }
+
+    /// Returns what `work` gives, or `None` if the flag was set [`GRACE`] ago.
+    pub(super) async fn unless_set<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let stopped = async {
+            self.0.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        match select(pin!(work), pin!(stopped)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_set_flag_ends_a_sleep_at_once() {
+        let stop = Stop::default();
+        let other = stop.clone();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| stop.sleep(Duration::from_secs(60)));
+            other.set();
+        });
+        stop.sleep(Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }
