@@ -7,6 +7,7 @@
 -- one that has none. job_version, deployment_id and next_allocation are taken from the newest version that has one. No
 -- status is final, and "lost" may hide an end that came later.
 --
+-- Exported: yes
 -- Columns:
 --   region                             string     what `--region` says; empty without it
 --   namespace                          string     Nomad namespace

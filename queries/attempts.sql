@@ -16,6 +16,7 @@
 -- A dead task without such an event failed if it is marked as failed, else it was stopped, at its finished_at. Of one
 -- that still ran in an allocation that had failed already, the end is not known.
 --
+-- Exported: yes
 -- Columns:
 --   region         string     what `--region` says; empty without it
 --   namespace      string     Nomad namespace

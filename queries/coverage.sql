@@ -11,6 +11,7 @@
 -- nor without a window. Without a counter (before Nomad 0.6) every window must have fewer than ten events, too, so that
 -- none was pushed out.
 --
+-- Exported: yes
 -- Columns:
 --   region         string  what `--region` says; empty without it
 --   namespace      string  Nomad namespace

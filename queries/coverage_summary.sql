@@ -6,6 +6,8 @@
 -- shortest time from the first to the last event of one. Had snapshots been no farther apart, every window would have
 -- joined the one before it, unless the events that were lost came faster than those that were seen.
 --
+-- Exported: yes
+-- Grouped: yes
 -- Columns:
 --   region                 string  what `--region` says; empty without it; with `--by`, its columns stand here instead
 --                                  of these five

@@ -10,6 +10,7 @@
 -- task without a counter, or whose client lost its state, the events of the hour count. The period does not cut. Tasks
 -- that are dead come last.
 --
+-- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace

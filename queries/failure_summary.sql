@@ -4,6 +4,8 @@
 -- Counts the rows of failures within the period. Exit code and message are those of the commonest pair of both; of
 -- several that are equally common, the one with the smallest exit code, then message, and none before any.
 --
+-- Exported: yes
+-- Grouped: yes
 -- Columns:
 --   region         string     what `--region` says; empty without it; with `--by`, its columns stand here instead of
 --                             these five

@@ -19,6 +19,7 @@
 --   unknown     any other event that marks the task as failed; an end of which what came straight before it is lost, so
 --               that a health check may have brought it about
 --
+-- Exported: yes
 -- Columns:
 --   region         string     what `--region` says; empty without it
 --   namespace      string     Nomad namespace

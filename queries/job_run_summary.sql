@@ -4,6 +4,7 @@
 -- Counts the rows of job_runs, which the period cuts by created_at. Quantiles are nearest-rank ones over all runs whose
 -- duration is known, however they ended.
 --
+-- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace

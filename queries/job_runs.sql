@@ -10,6 +10,7 @@
 -- lives is running; else it is failed, lost, unknown, stopped or complete by the first of these that an allocation is.
 -- The period cuts by created_at.
 --
+-- Exported: yes
 -- Columns:
 --   region            string     what `--region` says; empty without it
 --   namespace         string     Nomad namespace

@@ -12,6 +12,7 @@
 -- nothing but its loss is left; nor where it failed or is not needed any more, since it may have been lost, replaced,
 -- and heard of again. The period cuts by replaced_at.
 --
+-- Exported: yes
 -- Columns:
 --   region             string     what `--region` says; empty without it
 --   namespace          string     Nomad namespace

@@ -10,6 +10,8 @@
 -- newest event before it that ended its run: if a Restart Signaled comes before a Terminated, health, user or change
 -- (template, Vault, identity); else by the failure.
 --
+-- Exported: yes
+-- Grouped: yes
 -- Columns:
 --   region                 string     what `--region` says; empty without it; with `--by`, its columns stand here
 --                                     instead of these five

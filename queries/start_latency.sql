@@ -7,6 +7,8 @@
 -- nearest-rank one. A quantile that is not reached is null: that many have not started. Counts are of all tasks of the
 -- group, those without origin included. The period cuts by created_at.
 --
+-- Exported: yes
+-- Grouped: yes
 -- Columns:
 --   region                string  what `--region` says; empty without it; with `--by`, its columns stand here instead
 --                                 of these five

@@ -11,6 +11,8 @@
 --   created_to_healthy   from the placement until the deployment called the allocation healthy (two clocks)
 -- The period cuts by created_at.
 --
+-- Exported: yes
+-- Grouped: yes
 -- Columns:
 --   region       string  what `--region` says; empty without it; with `--by`, its columns stand here instead of these
 --                        five

@@ -13,6 +13,7 @@
 -- is back; one of which Nomad shows a placeholder in the end may have run, and its state been lost; and where lives are
 -- mixed (see windows) no start is known to be the first: these are unknown.
 --
+-- Exported: yes
 -- Columns:
 --   region                       string     what `--region` says; empty without it
 --   namespace                    string     Nomad namespace

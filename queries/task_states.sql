@@ -6,6 +6,7 @@
 -- none. Nomad's placeholder for a task that never ran is no state, nor is a task named only by its resources: such a
 -- task has null from state to ended_at.
 --
+-- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace

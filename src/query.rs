@@ -50,32 +50,8 @@ pub struct View {
     pub sql: &'static str,
 }
 
-/// All views, each after those that it reads.
-pub const VIEWS: [View; 23] = [
-    View { name: "period", sql: include_str!("../queries/period.sql") },
-    View { name: "observations", sql: include_str!("../queries/observations.sql") },
-    View { name: "last_listing", sql: include_str!("../queries/last_listing.sql") },
-    View { name: "event_counts", sql: include_str!("../queries/event_counts.sql") },
-    View { name: "allocations", sql: include_str!("../queries/allocations.sql") },
-    View { name: "windows", sql: include_str!("../queries/windows.sql") },
-    View { name: "task_states", sql: include_str!("../queries/task_states.sql") },
-    View { name: "coverage", sql: include_str!("../queries/coverage.sql") },
-    View { name: "coverage_summary", sql: include_str!("../queries/coverage_summary.sql") },
-    View { name: "timeline", sql: include_str!("../queries/timeline.sql") },
-    View { name: "starts", sql: include_str!("../queries/starts.sql") },
-    View { name: "endings", sql: include_str!("../queries/endings.sql") },
-    View { name: "restart_log", sql: include_str!("../queries/restart_log.sql") },
-    View { name: "attempts", sql: include_str!("../queries/attempts.sql") },
-    View { name: "failures", sql: include_str!("../queries/failures.sql") },
-    View { name: "restarts", sql: include_str!("../queries/restarts.sql") },
-    View { name: "failure_summary", sql: include_str!("../queries/failure_summary.sql") },
-    View { name: "start_latency", sql: include_str!("../queries/start_latency.sql") },
-    View { name: "start_phases", sql: include_str!("../queries/start_phases.sql") },
-    View { name: "crash_loops", sql: include_str!("../queries/crash_loops.sql") },
-    View { name: "job_runs", sql: include_str!("../queries/job_runs.sql") },
-    View { name: "job_run_summary", sql: include_str!("../queries/job_run_summary.sql") },
-    View { name: "reschedules", sql: include_str!("../queries/reschedules.sql") },
-];
+/// All files of `queries/`, each after those that it reads. `build.rs` makes the list.
+pub const VIEWS: &[View] = include!(concat!(env!("OUT_DIR"), "/views.rs"));
 
 /// The condition for trusting the time of a document in `snapshots`: in a lake it may be at most an hour after its
 /// ingest.
@@ -84,9 +60,6 @@ pub const TRUSTED: &str = "(ingested_at_ns IS NULL OR observed_at_ns <= ingested
 /// How many views are computed at a time. The engine uses all cores for most of a view, and plans on one; more views at
 /// a time would need more memory.
 const AT_A_TIME: usize = 2;
-
-/// The statistics whose rows are groups, selected by `--by`.
-pub const GROUPED: [&str; 5] = ["coverage_summary", "restarts", "failure_summary", "start_latency", "start_phases"];
 
 /// The view of a name.
 pub fn view(name: &str) -> Option<&'static View> {
@@ -102,9 +75,14 @@ impl View {
         Head::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
-    /// Returns true if its rows are groups, selected by `--by`.
+    /// Returns true if its head says `Grouped: yes`: its rows are groups, which `--by` names.
     pub fn is_grouped(&self) -> bool {
-        GROUPED.contains(&self.name)
+        head::says(self.sql, "Grouped: yes")
+    }
+
+    /// Returns true if its head says `Exported: yes`: `export` writes it unless `--table` names others.
+    pub fn is_exported(&self) -> bool {
+        head::says(self.sql, "Exported: yes")
     }
 
     /// Its columns, grouped by `by`.

@@ -59,6 +59,11 @@ impl Table {
         }
     }
 
+    /// Returns true if `export` writes it unless `--table` names others.
+    pub fn is_exported(self) -> bool {
+        matches!(self, Table::TaskEvents | Table::Snapshots)
+    }
+
     /// What one row is, as a noun phrase.
     pub fn row_is(self) -> &'static str {
         match self {

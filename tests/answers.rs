@@ -27,7 +27,7 @@ impl Answers {
         let watch = Watch { read: &|_| {}, note: &|_| {} };
         intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| writer.add(table, batch))?;
         writer.finish()?;
-        query::run(&store, &plan::needed(&VIEWS.each_ref(), &By::default())?, Period::default())?;
+        query::run(&store, &plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default())?, Period::default())?;
         Ok(Self { store, _directory: directory })
     }
 

@@ -147,7 +147,7 @@ fn a_query_reads_registered_tables_only() {
 #[test]
 fn the_list_names_and_explains_every_view() {
     let list = Desk::new().run(&["query", "--list"]).ends(0).out;
-    for view in &alloclog::query::VIEWS {
+    for view in alloclog::query::VIEWS {
         let head = view.head().expect("a head");
         assert!(
             list.contains(&format!("\n{}: {}\n", view.name, head.question)) || list.starts_with(view.name),

@@ -68,7 +68,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<St
             return Err(Usage(word.into()).into());
         }
     }
-    for view in &VIEWS {
+    for view in VIEWS {
         text.push('\n');
         text.push_str(&define_view(dialect, view)?);
     }

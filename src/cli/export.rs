@@ -23,25 +23,10 @@ use crate::store::Store;
 use crate::tables::{Table, column};
 
 /// The tables written by default.
-const USUAL: [&str; 17] = [
-    "task_events",
-    "allocations",
-    "task_states",
-    "coverage",
-    "snapshots",
-    "coverage_summary",
-    "attempts",
-    "starts",
-    "failures",
-    "restarts",
-    "failure_summary",
-    "start_latency",
-    "start_phases",
-    "crash_loops",
-    "job_runs",
-    "job_run_summary",
-    "reschedules",
-];
+fn default_tables() -> impl Iterator<Item = &'static str> {
+    let stored = Table::ALL.into_iter().filter(|table| table.is_exported()).map(Table::name);
+    stored.chain(query::VIEWS.iter().filter(|view| view.is_exported()).map(|view| view.name))
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +59,7 @@ pub struct Args {
     #[arg(long, value_parser = file_format(), default_value = "parquet")]
     format: Format,
     /// Tables and views to write
-    #[arg(long = "table", value_name = "NAME,...", value_delimiter = ',', default_values = USUAL)]
+    #[arg(long = "table", value_name = "NAME,...", value_delimiter = ',', default_values = default_tables())]
     tables: Vec<String>,
     /// Replace an earlier export
     #[arg(long)]
@@ -105,10 +90,8 @@ enum Wanted {
 impl Wanted {
     fn find(name: &str) -> anyhow::Result<Wanted> {
         let stored = Table::ALL.into_iter().find(|table| table.name() == name).map(Wanted::Stored);
-        let names = || Table::ALL.iter().map(|t| t.name()).chain(query::VIEWS.iter().map(|v| v.name));
-        let unknown =
-            || Usage(format!("there is no table {name:?}; there are {}", names().collect::<Vec<_>>().join(", ")));
-        Ok(stored.or_else(|| query::view(name).map(Wanted::View)).ok_or_else(unknown)?)
+        let found = stored.or_else(|| query::view(name).map(Wanted::View));
+        Ok(found.ok_or_else(|| query::question::no_table(name))?)
     }
 
     fn name(&self) -> &'static str {

@@ -583,10 +583,9 @@ impl Args {
             console.say_if(Loudness::Usual, word);
         }
         if self.by != By::default() && !views.iter().any(|plan| plan.view.is_grouped()) {
-            let word = format!(
-                "warning: --by has no effect: it groups {} only, and none is requested",
-                query::GROUPED.join(", ")
-            );
+            let grouped = query::VIEWS.iter().filter(|view| view.is_grouped()).map(|view| view.name);
+            let grouped = grouped.collect::<Vec<_>>().join(", ");
+            let word = format!("warning: --by has no effect: it groups {grouped} only, and none is requested");
             console.say_if(Loudness::Usual, &word);
         }
     }

@@ -128,7 +128,7 @@ fn question(text: &str) -> anyhow::Result<Question> {
 
 fn list() -> anyhow::Result<String> {
     let mut text = String::new();
-    for view in &VIEWS {
+    for view in VIEWS {
         let head = view.head()?;
         text.push_str(&format!("{}: {}\n", view.name, head.question));
         for line in &head.definition {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{ddl, print};
-use crate::error::{Exit, Usage};
-use crate::query::VIEWS;
+use crate::error::Exit;
+use crate::query::{self, VIEWS};
 use crate::tables::Table;
 use crate::tables::column::Described;
 
@@ -32,10 +32,20 @@ pub struct Args {
     refresh: bool,
 }
 
+/// The beginning of docs/schema.md.
+const PREFACE: &str = "\
+# Tables
+
+Every table and column. `alloclog schema --markdown > docs/schema.md` writes this page anew. Key columns make up a row's
+identity. Every column may be null: what a document lacks stays missing. A moment `x_at` is a UTC timestamp in microseconds,
+cut and not rounded, and has a twin `x_at_ns`, exact in nanoseconds since the epoch.
+
+";
+
 /// A table or view with its documentation.
 struct Documented {
     name: &'static str,
-    kind: &'static str,
+    kind: String,
     text: Vec<String>,
     columns: Vec<Described>,
 }
@@ -45,26 +55,34 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let part = if args.refresh { ddl::Part::Refresh } else { ddl::Part::All };
         return print(ddl::statements(dialect, &args.lake, part)?.as_bytes());
     }
-    let mut all = Vec::new();
-    for table in Table::ALL {
-        let text = vec![format!("One row is {}.", table.row_is())];
-        all.push(Documented { name: table.name(), kind: "stored table", text, columns: table.columns() });
-    }
-    for view in &VIEWS {
+    let stored = Table::ALL.into_iter().map(|table| Documented {
+        name: table.name(),
+        kind: kind("stored table", table.is_exported()),
+        text: vec![format!("One row is {}.", table.row_is())],
+        columns: table.columns(),
+    });
+    let mut all: Vec<Documented> = stored.collect();
+    for view in VIEWS {
         let head = view.head()?;
         let mut text = vec![head.question, String::new()];
         text.extend(head.definition);
-        all.push(Documented { name: view.name, kind: "view", text, columns: head.columns });
+        let kind = kind("view", view.is_exported());
+        all.push(Documented { name: view.name, kind, text, columns: head.columns });
     }
     if let Some(wanted) = &args.table {
-        let names: Vec<&str> = all.iter().map(|d| d.name).collect();
-        if !names.contains(&wanted.as_str()) {
-            return Err(Usage(format!("there is no table {wanted:?}; there are {}", names.join(", "))).into());
-        }
         all.retain(|d| d.name == wanted);
+        if all.is_empty() {
+            return Err(query::question::no_table(wanted).into());
+        }
     }
     let texts: Vec<String> = all.iter().map(if args.markdown { markdown } else { plain }).collect();
-    print(texts.join("\n").as_bytes())
+    let preface = if args.markdown && args.table.is_none() { PREFACE } else { "" };
+    print((preface.to_owned() + &texts.join("\n")).as_bytes())
+}
+
+/// What a table is, for its heading.
+fn kind(kind: &str, is_exported: bool) -> String {
+    if is_exported { format!("{kind}, exported by default") } else { kind.to_owned() }
 }
 
 fn plain(d: &Documented) -> String {

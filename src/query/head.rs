@@ -6,15 +6,36 @@
 //! -- One row is one task of one allocation.
 //! -- What is counted and what is left out.
 //! --
+//! -- Exported: yes
 //! -- Columns:
 //! --   alloc_id        string     allocation ID
 //! --   lost_restarts   int64      restarts whose events were lost; null when
 //! --                              that is not known
 //! ```
+//!
+//! Before the columns there may be these lines, each with `yes`:
+//! - `Exported`: `export` writes the view unless `--table` names others.
+//! - `Grouped`: the rows are groups, which `--by` names. The text names the group only as [`super::by::GROUP`].
 
 use anyhow::{Context, bail};
 
 use crate::tables::column::{Described, KINDS};
+
+/// The lines before the columns that say what the program does with the view.
+const FLAGS: [&str; 2] = ["Exported: yes", "Grouped: yes"];
+
+/// Returns true if the head of a query file has this line before its columns.
+pub(super) fn says(sql: &str, flag: &str) -> bool {
+    comment(sql).map(str::trim).take_while(|line| *line != COLUMNS).any(|line| line == flag)
+}
+
+/// The line that the columns follow.
+const COLUMNS: &str = "Columns:";
+
+/// The lines of a query file's first comment, without the hyphens.
+fn comment(sql: &str) -> impl Iterator<Item = &str> {
+    sql.lines().map_while(|line| line.strip_prefix("--"))
+}
 
 /// The header of a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +54,15 @@ impl Head {
     /// # Errors
     /// When it has another form.
     pub fn parse(sql: &str) -> anyhow::Result<Head> {
-        let mut lines = sql.lines().map_while(|line| line.strip_prefix("--"));
+        let mut lines = comment(sql);
         let first = lines.next().context("has no header comment")?;
         let (_, question) = first.split_once(": ").context("does not start with `-- name: question`")?;
-        let definition: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "Columns:").collect();
+        let definition: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != COLUMNS).collect();
+        let (flags, definition): (Vec<&str>, Vec<&str>) =
+            definition.into_iter().partition(|line| line.ends_with(": yes") || line.ends_with(": no"));
+        if let Some(unknown) = flags.iter().map(|line| line.trim()).find(|line| !FLAGS.contains(line)) {
+            bail!("its head has the line {unknown:?}; there are {}", FLAGS.join(" and "));
+        }
         let mut columns: Vec<Described> = Vec::new();
         for line in lines.map(str::trim_end).filter(|line| !line.is_empty()) {
             let text = line.trim_start();
@@ -69,7 +95,7 @@ mod tests {
     #[test]
     fn reads_question_definition_and_columns() -> anyhow::Result<()> {
         let head = Head::parse(
-            "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Columns:\n--   a_at   timestamp   when; null\n\
+            "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Exported: yes\n-- Columns:\n--   a_at   timestamp   when; null\n\
              --                      for never\n--   b      int64   count\n\nSELECT 1 -- x\n",
         )?;
         assert_eq!(head.question, "what is it?");
@@ -77,6 +103,14 @@ mod tests {
         let columns: Vec<_> = head.columns.iter().map(|c| (c.name.as_str(), c.kind, c.meaning.as_str())).collect();
         assert_eq!(columns, [("a_at", "timestamp", "when; null for never"), ("b", "int64", "count")]);
         Ok(())
+    }
+
+    #[test]
+    fn flags_are_in_the_head_alone() {
+        let sql =
+            "-- v: q?\n--\n-- Exported: yes\n-- Columns:\n--   a   int64   Grouped: yes\n\n-- Grouped: yes\nSELECT 1";
+        assert!(says(sql, "Exported: yes") && !says(sql, "Grouped: yes"));
+        assert!(Head::parse("-- v: q?\n-- Exported: no\n-- Columns:\n").is_err());
     }
 
     #[test]

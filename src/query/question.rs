@@ -113,7 +113,10 @@ impl Question {
                 }
                 (None, Some(view)) => question.views.push(view),
                 (None, None) if reading.own.contains(name) => {}
-                (None, None) => return Err(no_table(name)),
+                (None, None) => {
+                    let near = nearest(name, names()).unwrap_or("task_events");
+                    return Err(no_table(name).with_query(format!("SELECT * FROM {near} LIMIT 10")));
+                }
             }
         }
         Ok(question)
@@ -130,14 +133,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The error for an unknown table.
 pub fn no_table(name: &str) -> Refused {
-    let mut advice = Vec::new();
-    let near = nearest(name, names());
-    if let Some(near) = near {
-        advice.push(format!("did you mean {near}?"));
-    }
-    advice.push(format!("tables and views: {}", names().collect::<Vec<_>>().join(", ")));
-    Refused { problem: format!("there is no table {name:?}"), advice }
-        .with_query(format!("SELECT * FROM {} LIMIT 10", near.unwrap_or("task_events")))
+    let near = nearest(name, names()).map(|near| format!("did you mean {near}?"));
+    let all = format!("tables and views: {}", names().collect::<Vec<_>>().join(", "));
+    Refused { problem: format!("there is no table {name:?}"), advice: near.into_iter().chain([all]).collect() }
 }
 
 /// The most similar name, if one is similar enough.

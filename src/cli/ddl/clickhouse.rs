@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_view_can_be_defined() -> anyhow::Result<()> {
-        for view in &VIEWS {
+        for view in VIEWS {
             let begin = format!("CREATE OR REPLACE MATERIALIZED VIEW {} REFRESH EVERY 1 HOUR", view.name);
             let definition = define(view)?;
             assert!(definition.starts_with(&begin) && !definition.contains("AS *"), "{definition}");
