@@ -53,9 +53,7 @@ WITH spans AS (
          SUM(is_without_events) AS without_events, SUM(is_without_begin) AS without_begin, SUM(events) AS events,
          SUM(gaps) AS gaps, SUM(COALESCE(restarts, 0)) AS restarts, SUM(has_counter) AS with_counter,
          SUM(COALESCE(lost_restarts, 0)) AS lost_restarts, SUM(is_uncounted) AS uncounted_tasks,
-         SUM(is_vanished) AS vanished_tasks, MIN(lossy_span_ns) AS span_ns,
-         -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
-         1000000000 + CAST(SUM(events % 1) AS DOUBLE) AS second_ns
+         SUM(is_vanished) AS vanished_tasks, MIN(lossy_span_ns) AS span_ns
   FROM judged
   GROUP BY region, namespace, job_id, task_group, task
 )
@@ -66,6 +64,6 @@ SELECT region, namespace, job_id, task_group, task,
        CASE WHEN with_counter > 0 THEN CAST(restarts AS BIGINT) END AS restarts,
        CASE WHEN uncounted_tasks < tasks THEN CAST(lost_restarts AS BIGINT) END AS lost_restarts,
        CAST(uncounted_tasks AS BIGINT) AS uncounted_tasks, CAST(vanished_tasks AS BIGINT) AS vanished_tasks,
-       CAST(span_ns AS DOUBLE) / second_ns AS keep_interval_seconds
+       ROUND(CAST(span_ns AS DOUBLE) / 1000000000, 9) AS keep_interval_seconds
 FROM totals
 ORDER BY region, namespace, job_id, task_group, task NULLS LAST

@@ -96,7 +96,6 @@ WITH hours AS (
 )
 SELECT l.region, l.namespace, l.job_id, l.task_group, l.task, l.alloc_id, l.job_type, l.job_version,
        l.node_id, l.node_name, l.node_class, l.datacenter, l.restarts_last_hour, l.restarts_at_most,
-       -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
        CASE WHEN l.restarts_between > 0
               THEN CAST(l.last_at_ns - l.first_at_ns AS DOUBLE)
                 / (1000000000 * CAST(l.restarts_between AS DOUBLE)) END AS period_seconds,

@@ -109,10 +109,8 @@ WITH named_by_previous AS (
 SELECT j.region, j.namespace, j.job_id, j.task_group, j.alloc_id, j.job_type, j.job_version,
        j.node_id, j.node_name, j.node_class, j.datacenter, j.previous_alloc_id, j.previous_node_id, j.reason,
        j.replaced_at, j.replaced_at_ns,
-       -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
-       CAST(j.first_start_ns - CASE WHEN j.last_end_ns < j.replaced_at_ns THEN j.last_end_ns
-            ELSE j.replaced_at_ns END AS DOUBLE)
-         / (1000000000 + CAST(COALESCE(j.replaced_at_ns, 0) % 1 AS DOUBLE)) AS recovery_seconds
+       ROUND(CAST(j.first_start_ns - CASE WHEN j.last_end_ns < j.replaced_at_ns THEN j.last_end_ns
+                                          ELSE j.replaced_at_ns END AS DOUBLE) / 1000000000, 9) AS recovery_seconds
 FROM joined AS j
 CROSS JOIN period AS p
 WHERE COALESCE(j.replaced_at_ns, 0) >= p.since_ns AND COALESCE(j.replaced_at_ns, 0) < p.until_ns

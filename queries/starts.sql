@@ -197,9 +197,7 @@ WITH firsts AS (
                 THEN COALESCE(j.task_ended_at_ns, j.modified_at_ns) END AS ended_at_ns,
          j.last_seen_at, j.last_seen_at_ns, j.last_known_at, j.last_known_at_ns,
          CASE WHEN j.outcome <> 'unknown' THEN j.artifact_ns END AS artifact_ns,
-         CASE WHEN j.outcome <> 'unknown' THEN j.image_ns END AS image_ns,
-         -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
-         1000000000 + CAST(COALESCE(j.created_at_ns, 0) % 1 AS DOUBLE) AS second_ns
+         CASE WHEN j.outcome <> 'unknown' THEN j.image_ns END AS image_ns
   FROM judged AS j
   CROSS JOIN period AS p
   WHERE COALESCE(j.created_at_ns, 0) >= p.since_ns AND COALESCE(j.created_at_ns, 0) < p.until_ns
@@ -210,13 +208,13 @@ SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_vers
        started_at_ns,
        healthy_at, healthy_at_ns, ended_at, ended_at_ns, last_seen_at, last_seen_at_ns,
        last_known_at, last_known_at_ns,
-       CAST(received_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_received_seconds,
-       CAST(setup_at_ns - received_at_ns AS DOUBLE) / second_ns AS received_to_setup_seconds,
-       CAST(started_at_ns - setup_at_ns AS DOUBLE) / second_ns AS setup_to_started_seconds,
-       CAST(artifact_ns AS DOUBLE) / second_ns AS artifact_seconds,
-       CAST(image_ns AS DOUBLE) / second_ns AS image_seconds,
-       CAST(started_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_started_seconds,
-       CAST(healthy_at_ns - created_at_ns AS DOUBLE) / second_ns AS created_to_healthy_seconds
+       ROUND(CAST(received_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_received_seconds,
+       ROUND(CAST(setup_at_ns - received_at_ns AS DOUBLE) / 1000000000, 9) AS received_to_setup_seconds,
+       ROUND(CAST(started_at_ns - setup_at_ns AS DOUBLE) / 1000000000, 9) AS setup_to_started_seconds,
+       ROUND(CAST(artifact_ns AS DOUBLE) / 1000000000, 9) AS artifact_seconds,
+       ROUND(CAST(image_ns AS DOUBLE) / 1000000000, 9) AS image_seconds,
+       ROUND(CAST(started_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_started_seconds,
+       ROUND(CAST(healthy_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_healthy_seconds
 FROM dated
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
          alloc_id NULLS LAST

@@ -1,5 +1,6 @@
 """The views of `queries/`, and the engines that run them."""
 
+import math
 import pathlib
 import re
 
@@ -108,6 +109,18 @@ def grouped_by(view, columns):
     """The SQL of a statistic, edited like by `--by`."""
     assert GROUP in VIEWS[view].sql
     return {view: VIEWS[view].sql.replace(GROUP, columns)}
+
+
+def differences(one, other):
+    """The columns in which two rows differ. Doubles may differ in their last digits: polars multiplies by the reciprocal of
+    a constant divisor."""
+    return {column: (one[column], other[column]) for column in one if not is_same(one[column], other[column])}
+
+
+def is_same(one, other):
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-12)
+    return one == other
 
 
 ENGINES = {"duckdb": run_duckdb, "polars": run_polars}

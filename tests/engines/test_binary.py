@@ -70,5 +70,5 @@ def test_every_engine_gives_the_same_result_as_the_program(stored, exported, nam
         one, two = rows(answers[first]), rows(answers[other])
         assert len(one) == len(two), (name, first, other)
         for left, right in zip(one, two):
-            differ = {column: (left[column], right[column]) for column in left if left[column] != right[column]}
+            differ = engines.differences(left, right)
             assert not differ, (name, first, other, differ)

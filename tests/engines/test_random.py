@@ -20,7 +20,7 @@ def test_engines_agree(seed, most):
         one, other = ((first[name].to_pylist(), second[name].to_pylist()) if ordered else (rows(first[name]), rows(second[name])))
         assert len(one) == len(other), name
         for left, right in zip(one, other):
-            differ = {column: (left[column], right[column]) for column in left if left[column] != right[column]}
+            differ = engines.differences(left, right)
             assert not differ, (name, differ)
 
 
