@@ -79,10 +79,10 @@
 --                                                 namespace lacks it: how it ended is not known; null when the stored
 --                                                 rows do not tell whether it was shown after that listing
 
-WITH counted_versions AS (
+WITH history_rows AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
   FROM allocation_history
-), alone AS (
+), single_row_allocations AS (
   -- The only row of its allocation need not be put together.
   SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
          node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
@@ -93,9 +93,9 @@ WITH counted_versions AS (
          created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
          memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns,
          CASE WHEN shape = 'stream' THEN 1 ELSE 0 END AS is_streamed
-  FROM counted_versions
+  FROM history_rows
   WHERE versions = 1
-), ranked AS (
+), rows_with_newest_version AS (
   SELECT *,
          MAX(version) OVER (PARTITION BY region, alloc_id) AS newest_version,
          MAX(CASE WHEN job_version IS NOT NULL THEN version END)
@@ -104,22 +104,22 @@ WITH counted_versions AS (
            OVER (PARTITION BY region, alloc_id) AS deployment_told,
          MAX(CASE WHEN next_allocation IS NOT NULL THEN version END)
            OVER (PARTITION BY region, alloc_id) AS next_allocation_told
-  FROM counted_versions
+  FROM history_rows
   WHERE versions > 1
-), timed AS (
+), rows_with_newest_time AS (
   SELECT *,
          MAX(CASE WHEN version = newest_version THEN modified_at_ns END)
            OVER (PARTITION BY region, alloc_id) AS newest_modified_ns
-  FROM ranked
-), marked AS (
+  FROM rows_with_newest_version
+), rows_marked_newest AS (
   -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
   -- only as a float.
   SELECT *,
          version = newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
            AS is_newest
-  FROM timed
-), merged AS (
+  FROM rows_with_newest_time
+), merged_allocations AS (
   SELECT region, alloc_id,
          COALESCE(MAX(CASE WHEN namespace <> 'default' THEN namespace END), 'default') AS namespace,
          MAX(job_id) AS job_id,
@@ -167,12 +167,12 @@ WITH counted_versions AS (
          MAX(modified_at) AS last_modified_at,
          MAX(modified_at_ns) AS last_modified_at_ns,
          MIN(CASE WHEN is_newest AND shape <> 'stream' THEN 0 ELSE 1 END) AS is_streamed
-  FROM marked
+  FROM rows_marked_newest
   GROUP BY region, alloc_id
-), united AS (
-  SELECT * FROM merged
+), latest_allocations AS (
+  SELECT * FROM merged_allocations
   UNION ALL
-  SELECT * FROM alone
+  SELECT * FROM single_row_allocations
 ), newest_sightings AS (
   -- A stream dates a sighting by the server's clock, which may be ahead of the observer's, but not by an hour.
   SELECT s.region, s.alloc_id, MAX(s.seen_at) AS sighted_at, MAX(s.seen_at_ns) AS sighted_at_ns
@@ -180,18 +180,18 @@ WITH counted_versions AS (
   LEFT JOIN observations AS o ON o.region = s.region
   WHERE o.observed_at_ns IS NULL OR s.seen_at_ns <= o.observed_at_ns + 3600000000000
   GROUP BY s.region, s.alloc_id
-), sighted AS (
+), newest_sightings_by_hour AS (
   SELECT *, sighted_at_ns - sighted_at_ns % 3600000000000 AS sighted_hour_ns,
          CASE WHEN sighted_at_ns % 3600000000000 > 0 THEN sighted_at_ns ELSE 0 END AS uncut_ns
   FROM newest_sightings
-), last_hours AS (
+), last_listed_hours AS (
   SELECT region, namespace,
          MAX(CASE WHEN last_listing_at_ns IS NOT NULL THEN hour_ns END) AS last_hour_ns,
          MAX(last_listing_at_ns) AS last_listing_at_ns, MAX(largest_index) AS largest_index,
          MAX(unnumbered_at_ns) AS unnumbered_at_ns
   FROM last_listing
   GROUP BY region, namespace
-), lives AS (
+), allocations_with_sightings AS (
   SELECT m.region, m.namespace, m.alloc_id, m.is_streamed, m.last_modified_at, m.last_modified_at_ns,
          CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN 0 ELSE 1 END AS is_live,
          CASE WHEN m.client_status = 'pending' THEN 1 ELSE 0 END AS is_pending,
@@ -199,10 +199,10 @@ WITH counted_versions AS (
          COALESCE(m.modify_index, 0) AS written_index,
          s.sighted_at, s.sighted_at_ns, COALESCE(s.sighted_hour_ns, -1) AS sighted_hour_ns,
          COALESCE(s.uncut_ns, 0) AS uncut_ns, o.index_order
-  FROM united AS m
-  LEFT JOIN sighted AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
+  FROM latest_allocations AS m
+  LEFT JOIN newest_sightings_by_hour AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
   LEFT JOIN observations AS o ON o.region = m.region
-), lacked AS (
+), absences_by_hour AS (
   SELECT region, alloc_id, shown_at, shown_at_ns, missing_at_ns, COALESCE(missing_index, 0) AS listing_index,
          COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
   FROM absences
@@ -215,9 +215,10 @@ WITH counted_versions AS (
                 CASE WHEN a.listing_index >= l.written_index THEN 2 WHEN l.index_order = 'kept' THEN 0 ELSE 1 END
               WHEN l.is_streamed = 1 AND a.missing_at_ns <= l.written_ns THEN 0
               ELSE 2 END AS is_missing
-  FROM lacked AS a
-  JOIN lives AS l ON l.region = a.region AND l.alloc_id = a.alloc_id AND l.sighted_hour_ns = a.hour_ns
-), absent AS (
+  FROM absences_by_hour AS a
+  JOIN allocations_with_sightings AS l ON l.region = a.region AND l.alloc_id = a.alloc_id
+      AND l.sighted_hour_ns = a.hour_ns
+), absences_by_allocation AS (
   SELECT region, alloc_id, MAX(shown_at) AS shown_at, MAX(shown_at_ns) AS shown_at_ns,
          MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NOT NULL THEN missing_at_ns ELSE 0 END) AS missing_ns,
          MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NULL THEN missing_at_ns ELSE 0 END) AS missing_open_ns,
@@ -225,7 +226,7 @@ WITH counted_versions AS (
          MAX(CASE WHEN missing_at_ns IS NULL THEN shown_at_ns ELSE 0 END) AS exact_ns
   FROM judged_absences
   GROUP BY region, alloc_id
-), placed AS (
+), allocations_with_listings AS (
   SELECT m.region, m.alloc_id, m.last_modified_at, m.last_modified_at_ns, m.is_live, m.is_pending, m.sighted_at,
          m.sighted_at_ns, m.uncut_ns, a.shown_at, a.shown_at_ns, COALESCE(a.missing_ns, 0) AS missing_ns,
          COALESCE(a.missing_open_ns, 0) AS missing_open_ns, COALESCE(a.doubtful_ns, 0) AS doubtful_ns,
@@ -244,11 +245,11 @@ WITH counted_versions AS (
                      ELSE 1 END
               WHEN m.is_streamed = 1 AND h.last_listing_at_ns <= m.written_ns THEN 0
               ELSE 2 END AS lacked_later
-  FROM lives AS m
-  LEFT JOIN absent AS a ON a.region = m.region AND a.alloc_id = m.alloc_id
+  FROM allocations_with_sightings AS m
+  LEFT JOIN absences_by_allocation AS a ON a.region = m.region AND a.alloc_id = m.alloc_id
   LEFT JOIN last_listing AS l ON l.region = m.region AND l.namespace = m.namespace AND l.hour_ns = m.sighted_hour_ns
-  LEFT JOIN last_hours AS h ON h.region = m.region AND h.namespace = m.namespace
-), judged AS (
+  LEFT JOIN last_listed_hours AS h ON h.region = m.region AND h.namespace = m.namespace
+), allocations_with_absences AS (
   SELECT *,
          -- Whether a listing of the hour lacks it: 3 and which document showed it last is known, 2 yes, 1 perhaps, 0
          -- no.
@@ -257,7 +258,7 @@ WITH counted_versions AS (
               WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns THEN 1
               ELSE 0 END AS lacked_now,
          CASE WHEN uncut_ns > COALESCE(shown_at_ns, 0) THEN uncut_ns ELSE COALESCE(shown_at_ns, 0) END AS sure_ns
-  FROM placed
+  FROM allocations_with_listings
 ), verdicts AS (
   SELECT *,
          CASE WHEN is_live = 0 THEN 0
@@ -275,8 +276,8 @@ WITH counted_versions AS (
               WHEN exact_ns > 0 AND exact_ns >= uncut_ns THEN 1
               WHEN unsure_ns > sure_ns AND unsure_ns > COALESCE(recorded_at_ns, 0) THEN 0
               ELSE 1 END AS is_exact
-  FROM judged
-), evidence AS (
+  FROM allocations_with_absences
+), known_times AS (
   SELECT region, alloc_id, last_modified_at AS known_at, last_modified_at_ns AS known_at_ns
   FROM verdicts
   WHERE last_modified_at_ns IS NOT NULL
@@ -292,18 +293,18 @@ WITH counted_versions AS (
   SELECT region, alloc_id, recorded_at AS known_at, recorded_at_ns AS known_at_ns
   FROM verdicts
   WHERE recorded_at_ns IS NOT NULL AND is_live = 1 AND lacked_now = 0
-), last_known AS (
+), last_known_times AS (
   SELECT region, alloc_id, MAX(known_at) AS last_known_at, MAX(known_at_ns) AS last_known_at_ns
-  FROM evidence
+  FROM known_times
   GROUP BY region, alloc_id
-), known AS (
+), verdicts_with_times AS (
   SELECT v.region, v.alloc_id, v.verdict, v.is_exact, k.last_known_at, k.last_known_at_ns
   FROM verdicts AS v
-  LEFT JOIN last_known AS k ON k.region = v.region AND k.alloc_id = v.alloc_id
+  LEFT JOIN last_known_times AS k ON k.region = v.region AND k.alloc_id = v.alloc_id
 ), node_versions AS (
   SELECT *, COALESCE(modify_index, 0) AS version
   FROM nodes
-), newest_nodes AS (
+), newest_node_versions AS (
   SELECT region, node_id, MAX(version) AS newest_version
   FROM node_versions
   GROUP BY region, node_id
@@ -311,7 +312,7 @@ WITH counted_versions AS (
   SELECT v.region, v.node_id, MAX(v.node_name) AS listed_name, MAX(v.node_class) AS node_class,
          MAX(v.datacenter) AS datacenter
   FROM node_versions AS v
-  JOIN newest_nodes AS n ON n.region = v.region AND n.node_id = v.node_id AND n.newest_version = v.version
+  JOIN newest_node_versions AS n ON n.region = v.region AND n.node_id = v.node_id AND n.newest_version = v.version
   GROUP BY v.region, v.node_id
 )
 SELECT m.region, m.namespace, m.job_id, m.task_group, m.alloc_id, m.job_type, m.job_version,
@@ -330,8 +331,8 @@ SELECT m.region, m.namespace, m.job_id, m.task_group, m.alloc_id, m.job_type, m.
        CASE WHEN v.is_exact = 1 THEN v.last_known_at_ns END AS last_seen_at_ns,
        v.last_known_at, v.last_known_at_ns,
        CASE WHEN v.verdict = 2 THEN TRUE WHEN v.verdict = 0 THEN FALSE END AS vanished
-FROM united AS m
-JOIN known AS v ON v.region = m.region AND v.alloc_id = m.alloc_id
+FROM latest_allocations AS m
+JOIN verdicts_with_times AS v ON v.region = m.region AND v.alloc_id = m.alloc_id
 LEFT JOIN latest_nodes AS n ON n.region = m.region AND n.node_id = m.node_id
 ORDER BY m.region NULLS LAST, m.namespace NULLS LAST, m.job_id NULLS LAST, m.task_group NULLS LAST,
          m.alloc_id NULLS LAST

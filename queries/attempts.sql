@@ -44,7 +44,7 @@
 --   delay_seconds  double     wait before the next run that Nomad decided on when this one ended; null when it was not
 --                             seen to be restarted
 
-WITH by_run AS (
+WITH runs AS (
   SELECT region, alloc_id, task, run,
          MAX(attempt) AS attempt,
          MIN(CASE WHEN event_type = 'Started' THEN event_at END) AS seen_started_at,
@@ -60,24 +60,24 @@ WITH by_run AS (
   FROM timeline
   WHERE run IS NOT NULL
   GROUP BY region, alloc_id, task, run
-), beginnings AS (
+), tasks_from_begin AS (
   SELECT DISTINCT region, alloc_id, task
   FROM windows
   WHERE window_no = 1 AND begins
-), last_events AS (
+), runs_within_task AS (
   SELECT *, MAX(last_no) OVER (PARTITION BY region, alloc_id, task) AS task_last_no,
          CASE WHEN received_no < first_start_no THEN 1 ELSE 0 END AS is_received,
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
-  FROM by_run
-), placed_runs AS (
+  FROM runs
+), runs_with_start AS (
   -- A task is received once, before all else, unless its agent was restarted: then a start may have come before.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at_ns
               END AS started_at_ns
-  FROM last_events AS r
-  LEFT JOIN beginnings AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
+  FROM runs_within_task AS r
+  LEFT JOIN tasks_from_begin AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
 ), ends_by_run AS (
   SELECT region, alloc_id, task, run, MAX(event_no) AS ending_no,
          MAX(CASE WHEN event_type = 'Terminated' THEN event_no END) AS terminated_no,
@@ -85,7 +85,7 @@ WITH by_run AS (
          MAX(CASE WHEN event_type = 'Killing' THEN 1 ELSE 0 END) AS has_failing_kill
   FROM endings
   GROUP BY region, alloc_id, task, run
-), ended AS (
+), run_ends AS (
   SELECT n.region, n.alloc_id, n.task, n.run, n.ending_no,
          CASE WHEN n.has_failing_kill = 1 AND e.outcome = 'stopped' THEN 'failed' ELSE e.outcome END AS outcome,
          f.class, f.event_no AS failed_no,
@@ -98,7 +98,7 @@ WITH by_run AS (
       AND f.event_no = n.failed_no
   LEFT JOIN endings AS t ON t.region = n.region AND t.alloc_id = n.alloc_id AND t.task = n.task
       AND t.event_no = n.terminated_no
-), joined AS (
+), runs_with_task_state AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.state, s.failed, s.client_status,
          s.ended_at AS task_ended_at, s.ended_at_ns AS task_ended_at_ns,
@@ -112,10 +112,10 @@ WITH by_run AS (
                 AND (r.attempt IS NULL OR s.restarts IS NULL OR r.attempt = s.restarts + 1) THEN 1
               ELSE 0 END AS is_latest,
          e.outcome, e.class, e.exit_code, e.signal, e.event_at, e.event_at_ns, e.terminated_at, e.terminated_at_ns
-  FROM placed_runs AS r
+  FROM runs_with_start AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
-  LEFT JOIN ended AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task AND e.run = r.run
-), judged AS (
+  LEFT JOIN run_ends AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task AND e.run = r.run
+), judged_runs AS (
   SELECT *,
          CASE WHEN has_ending = 1 THEN outcome
               WHEN restart_signal IN ('user', 'change') THEN 'restart'
@@ -130,7 +130,7 @@ WITH by_run AS (
               WHEN is_latest = 1 AND has_known_end = 1 THEN task_ended_at END AS run_ended_at,
          CASE WHEN has_terminated = 1 THEN terminated_at_ns WHEN has_ending = 1 THEN event_at_ns
               WHEN is_latest = 1 AND has_known_end = 1 THEN task_ended_at_ns END AS run_ended_at_ns
-  FROM joined
+  FROM runs_with_task_state
 )
 SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_type, j.job_version,
        j.node_id, j.node_name, j.node_class, j.datacenter,
@@ -140,7 +140,7 @@ SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_
        CASE WHEN j.has_terminated = 1 THEN j.signal END AS signal,
        CASE WHEN j.has_ending = 1 AND j.run_outcome = 'failed' THEN j.class END AS failure_class,
        ROUND(CAST(j.delay_ns AS DOUBLE) / 1000000000, 9) AS delay_seconds
-FROM judged AS j
+FROM judged_runs AS j
 CROSS JOIN period AS p
 WHERE COALESCE(j.started_at_ns, j.run_ended_at_ns, j.first_ns, 0) >= p.since_ns
   AND COALESCE(j.started_at_ns, j.run_ended_at_ns, j.first_ns, 0) < p.until_ns

@@ -47,7 +47,7 @@ WITH windows_by_task AS (
          MAX(window_events) AS most_events
   FROM windows
   GROUP BY region, alloc_id, task
-), counters AS (
+), counters_by_task AS (
   SELECT region, alloc_id, task, MAX(restarts) AS restarts
   FROM task_state_history
   WHERE NOT placeholder
@@ -87,11 +87,11 @@ WITH windows_by_task AS (
   FROM task_states AS s
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
   LEFT JOIN windows_by_task AS w ON w.region = s.region AND w.alloc_id = s.alloc_id AND w.task = s.task
-  LEFT JOIN counters AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
+  LEFT JOIN counters_by_task AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
   LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
   LEFT JOIN restarts_by_task AS r ON r.region = s.region AND r.alloc_id = s.alloc_id AND r.task = s.task
   WHERE s.task IS NOT NULL
-), judged AS (
+), tasks_with_losses AS (
   SELECT *,
          CASE WHEN new_lives = 1 OR restarts < restarts_seen THEN NULL
               ELSE CAST(restarts - restarts_seen AS BIGINT) END AS lost_restarts
@@ -103,6 +103,6 @@ SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_vers
        CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND (lost_restarts = 0 OR is_never_full = 1)
               AND NOT tail_lost THEN TRUE
             ELSE FALSE END AS complete
-FROM judged
+FROM tasks_with_losses
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
          alloc_id NULLS LAST

@@ -30,12 +30,12 @@
 --   keep_interval_seconds  double  snapshots no farther apart would have kept the events; null when none were lost, or
 --                                  no full window tells
 
-WITH spans AS (
+WITH full_window_spans AS (
   SELECT region, alloc_id, task, MIN(window_last_ns - window_first_ns) AS span_ns
   FROM task_state_history
   WHERE window_events >= 10 AND NOT placeholder AND window_last_ns > window_first_ns
   GROUP BY region, alloc_id, task
-), judged AS (
+), flagged_tasks AS (
   SELECT c.*,
          CONCAT(c.region, '/', c.alloc_id) AS alloc_key,
          CASE WHEN c.complete THEN 1 ELSE 0 END AS is_complete,
@@ -46,15 +46,15 @@ WITH spans AS (
          CASE WHEN c.tail_lost THEN 1 ELSE 0 END AS is_vanished,
          CASE WHEN c.gaps > 0 OR COALESCE(c.lost_restarts, 0) > 0 OR NOT c.begins THEN s.span_ns END AS lossy_span_ns
   FROM coverage AS c
-  LEFT JOIN spans AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
-), totals AS (
+  LEFT JOIN full_window_spans AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
+), group_totals AS (
   SELECT region, namespace, job_id, task_group, task,
          COUNT(DISTINCT alloc_key) AS allocations, COUNT(*) AS tasks, SUM(is_complete) AS complete,
          SUM(is_without_events) AS without_events, SUM(is_without_begin) AS without_begin, SUM(events) AS events,
          SUM(gaps) AS gaps, SUM(COALESCE(restarts, 0)) AS restarts, SUM(has_counter) AS with_counter,
          SUM(COALESCE(lost_restarts, 0)) AS lost_restarts, SUM(is_uncounted) AS uncounted_tasks,
          SUM(is_vanished) AS vanished_tasks, MIN(lossy_span_ns) AS span_ns
-  FROM judged
+  FROM flagged_tasks
   GROUP BY region, namespace, job_id, task_group, task
 )
 SELECT region, namespace, job_id, task_group, task,
@@ -65,5 +65,5 @@ SELECT region, namespace, job_id, task_group, task,
        CASE WHEN uncounted_tasks < tasks THEN CAST(lost_restarts AS BIGINT) END AS lost_restarts,
        CAST(uncounted_tasks AS BIGINT) AS uncounted_tasks, CAST(vanished_tasks AS BIGINT) AS vanished_tasks,
        ROUND(CAST(span_ns AS DOUBLE) / 1000000000, 9) AS keep_interval_seconds
-FROM totals
+FROM group_totals
 ORDER BY region, namespace, job_id, task_group, task NULLS LAST

@@ -41,44 +41,44 @@
 --   state               string     state of the task when it was last seen: pending, running or dead
 --   is_over             bool       whether it is dead, so that the loop has ended
 
-WITH hours AS (
+WITH last_hours AS (
   SELECT region, observed_at_ns - 3600000000000 AS hour_ago_ns
   FROM observations
-), counted_before AS (
+), counters_before_hour AS (
   SELECT h.region, h.alloc_id, h.task, MAX(h.restarts) AS counted
   FROM task_state_history AS h
-  JOIN hours AS n ON n.region = h.region
+  JOIN last_hours AS n ON n.region = h.region
   JOIN coverage AS c ON c.region = h.region AND c.alloc_id = h.alloc_id AND c.task = h.task
   WHERE h.restarts IS NOT NULL AND NOT h.placeholder AND h.modified_at_ns <= n.hour_ago_ns
     AND c.lost_restarts IS NOT NULL
   GROUP BY h.region, h.alloc_id, h.task
-), recent AS (
+), restarts_of_hour AS (
   SELECT r.region, r.alloc_id, r.task, r.attempt, r.restarted_at, r.restarted_at_ns, r.number,
          COALESCE(r.not_before_ns, 0) AS not_before_ns,
          CASE WHEN r.is_seen THEN 1 ELSE 0 END AS is_seen,
          CASE WHEN r.is_seen OR r.not_before_ns >= n.hour_ago_ns THEN r.number ELSE 0 END AS sure_number
   FROM restart_log AS r
-  JOIN hours AS n ON n.region = r.region
-  LEFT JOIN counted_before AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
+  JOIN last_hours AS n ON n.region = r.region
+  LEFT JOIN counters_before_hour AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
   -- Those that were not seen and have no date were counted by the newest observation, so none is later. The first
   -- restart ends attempt 1, and is the first to be counted.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
-), recent_restarts AS (
+), restarts_by_task AS (
   SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,
          MIN(CASE WHEN is_seen = 1 THEN restarted_at END) AS first_at,
          MIN(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS first_at_ns,
          MAX(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS last_at_ns,
          MIN(CASE WHEN is_seen = 0 THEN not_before_ns END) AS first_lost_ns,
          MAX(CASE WHEN is_seen = 1 THEN attempt END) - MIN(CASE WHEN is_seen = 1 THEN attempt END) AS attempts_between
-  FROM recent
+  FROM restarts_of_hour
   GROUP BY region, alloc_id, task
 ), last_failures AS (
   SELECT region, alloc_id, task, MAX(event_no) AS failed_no
   FROM endings
   WHERE outcome = 'failed'
   GROUP BY region, alloc_id, task
-), looping AS (
+), restarted_tasks AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.state,
          r.first_at, r.first_at_ns, r.first_lost_ns, r.last_at_ns, l.failed_no,
@@ -86,13 +86,13 @@ WITH hours AS (
          CAST(CASE WHEN c.lost_restarts IS NULL THEN r.seen ELSE r.sure END AS BIGINT) AS restarts_last_hour,
          CAST(CASE WHEN c.lost_restarts IS NOT NULL THEN r.possible END AS BIGINT) AS restarts_at_most,
          CASE WHEN s.state = 'dead' THEN 1 ELSE 0 END AS is_over
-  FROM recent_restarts AS r
+  FROM restarts_by_task AS r
   JOIN coverage AS c ON c.region = r.region AND c.alloc_id = r.alloc_id AND c.task = r.task
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
   LEFT JOIN last_failures AS l ON l.region = r.region AND l.alloc_id = r.alloc_id AND l.task = r.task
-), dated AS (
+), dated_tasks AS (
   SELECT *, CASE WHEN first_lost_ns IS NULL OR first_lost_ns >= first_at_ns THEN 0 ELSE 1 END AS is_begin_lost
-  FROM looping
+  FROM restarted_tasks
 )
 SELECT l.region, l.namespace, l.job_id, l.task_group, l.task, l.alloc_id, l.job_type, l.job_version,
        l.node_id, l.node_name, l.node_class, l.datacenter, l.restarts_last_hour, l.restarts_at_most,
@@ -104,7 +104,7 @@ SELECT l.region, l.namespace, l.job_id, l.task_group, l.task, l.alloc_id, l.job_
        l.first_at AS seen_since_at, l.first_at_ns AS seen_since_at_ns,
        e.class AS last_class, e.exit_code AS last_exit_code,
        l.state, CASE WHEN l.is_over = 1 THEN TRUE ELSE FALSE END AS is_over
-FROM dated AS l
+FROM dated_tasks AS l
 LEFT JOIN endings AS e ON e.region = l.region AND e.alloc_id = l.alloc_id AND e.task = l.task
     AND e.event_no = l.failed_no
 WHERE l.restarts_last_hour >= 3

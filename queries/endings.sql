@@ -53,20 +53,20 @@ WITH stopped_allocations AS (
   SELECT region, alloc_id
   FROM allocations
   WHERE desired_status IN ('stop', 'evict')
-), reconnected AS (
+), events_after_reconnected AS (
   SELECT t.region, t.alloc_id, t.task, t.event_no + 1 AS next_no
   FROM timeline AS t
   JOIN stopped_allocations AS s ON s.region = t.region AND s.alloc_id = t.alloc_id
   WHERE t.event_type = 'Reconnected'
 ), ends_after_reconnected AS (
   SELECT region, alloc_id, task, next_no AS event_no, FALSE AS has_started
-  FROM reconnected
+  FROM events_after_reconnected
   UNION ALL
   SELECT r.region, r.alloc_id, r.task, r.next_no + 1 AS event_no, TRUE AS has_started
-  FROM reconnected AS r
+  FROM events_after_reconnected AS r
   JOIN timeline AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task AND t.event_no = r.next_no
   WHERE t.event_type = 'Started'
-), followers AS (
+), following_events AS (
   -- The events that tell something of the one straight before them.
   SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
   FROM timeline
@@ -75,7 +75,7 @@ WITH stopped_allocations AS (
   -- What Nomad stops it does not think of restarting.
   SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
   FROM ends_after_reconnected AS e
-  LEFT JOIN followers AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
+  LEFT JOIN following_events AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
       AND n.event_no = e.event_no
   WHERE COALESCE(n.event_type, '') NOT IN ('Restarting', 'Not Restarting')
 ), blind_ends AS (
@@ -84,34 +84,34 @@ WITH stopped_allocations AS (
          CASE WHEN c.run IS NULL THEN 'unknown' WHEN n.event_type = 'Killed' THEN 'stopped'
               WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
   FROM timeline AS c
-  LEFT JOIN followers AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+  LEFT JOIN following_events AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
       AND n.event_no = c.event_no
   WHERE c.is_blind AND c.event_type = 'Terminated'
 ), hook_ends AS (
   -- A hook that fails before the start ends the run; one after it does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
   FROM timeline AS c
-  JOIN followers AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
+  JOIN following_events AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
       AND n.event_no = c.event_no
   WHERE c.event_type = 'Task hook failed' AND c.is_started IS NULL AND n.event_type IN ('Restarting', 'Not Restarting')
-), candidates AS (
+), candidate_events AS (
   SELECT *
   FROM timeline
   WHERE event_type IN ('Terminated', 'Killing', 'Not Restarting', 'Driver Failure', 'Failed Artifact Download',
                        'Failed Validation', 'Setup Failure', 'Task hook failed', 'Failed Restoring Task') OR fails_task
-), stops AS (
+), candidates_with_reconnect AS (
   SELECT c.*,
          COALESCE(CASE WHEN r.has_started THEN c.exit_code = -1 ELSE NOT r.has_started END, FALSE)
            AS is_reconnected_stop
-  FROM candidates AS c
+  FROM candidate_events AS c
   LEFT JOIN stops_after_reconnected AS r ON r.region = c.region AND r.alloc_id = c.alloc_id AND r.task = c.task
       AND r.event_no = c.event_no
-), told AS (
+), candidates_with_blind_end AS (
   SELECT c.*, b.blind_end
-  FROM stops AS c
+  FROM candidates_with_reconnect AS c
   LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
       AND b.event_no = c.event_no
-), placed AS (
+), candidates_with_details AS (
   -- Before Nomad 0.7.1 the exit message was the event's message.
   SELECT c.*,
          CASE WHEN h.event_no IS NULL THEN COALESCE(NOT c.is_started, FALSE) ELSE TRUE END AS is_before_start,
@@ -119,10 +119,10 @@ WITH stopped_allocations AS (
            OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
          (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
            OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%') AS has_exit_message
-  FROM told AS c
+  FROM candidates_with_blind_end AS c
   LEFT JOIN hook_ends AS h ON h.region = c.region AND h.alloc_id = c.alloc_id AND h.task = c.task
       AND h.event_no = c.event_no
-), classified AS (
+), classified_events AS (
   SELECT *,
          CASE WHEN event_type = 'Not Restarting' THEN NULL
               WHEN event_type IN ('Alloc Unhealthy', 'Sibling Task Failed', 'Sibling task failed', 'Leader Task Dead',
@@ -152,39 +152,39 @@ WITH stopped_allocations AS (
               WHEN event_type = 'Task hook failed' AND is_before_start THEN 'hook'
               WHEN event_type = 'Failed Restoring Task' THEN 'restore'
               WHEN fails_task THEN 'unknown' END AS class
-  FROM placed
+  FROM candidates_with_details
 ), failing_kills AS (
   -- One kill can show several Killings: the first that fails the task stands for it.
   SELECT region, alloc_id, task, event_no,
          CASE WHEN kill_under_way
                 AND LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) IS NOT NULL
                 THEN 1 ELSE 0 END AS is_repeated
-  FROM classified
+  FROM classified_events
   WHERE event_type = 'Killing' AND class IS NOT NULL
-), judged AS (
+), judged_events AS (
   SELECT c.*, CASE WHEN k.is_repeated = 1 THEN NULL ELSE c.class END AS failure_class
-  FROM classified AS c
+  FROM classified_events AS c
   LEFT JOIN failing_kills AS k ON k.region = c.region AND k.alloc_id = c.alloc_id AND k.task = c.task
       AND k.event_no = c.event_no
-), noted AS (
+), noted_events AS (
   SELECT *,
          LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS noted_before,
          LEAD(event_type) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS noted_next
-  FROM judged
+  FROM judged_events
   WHERE failure_class IS NOT NULL OR event_type = 'Not Restarting'
-), failed AS (
+), failure_events AS (
   SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
          COALESCE(failure_class, 'unknown') AS class,
          COALESCE(event_type, '') = 'Not Restarting' OR COALESCE(noted_next, '') = 'Not Restarting' AS gave_up,
          restart_signal, is_blind, exit_code, signal, message
-  FROM noted
+  FROM noted_events
   WHERE COALESCE(event_type, '') <> 'Not Restarting' OR (noted_before IS NULL AND NOT kill_under_way)
 )
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, 'failed' AS outcome, class,
        CASE WHEN class IN ('signal', 'exit') AND (exit_code = 137 OR signal = 9) THEN TRUE
             ELSE FALSE END AS suspected_oom,
        gave_up, restart_signal, is_blind, exit_code, signal, message
-FROM failed
+FROM failure_events
 UNION ALL
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
        CASE WHEN kill_under_way THEN 'stopped'
@@ -195,6 +195,6 @@ SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, ev
             ELSE 'unknown' END AS outcome,
        CAST(NULL AS VARCHAR(10)) AS class, FALSE AS suspected_oom, FALSE AS gave_up, restart_signal, is_blind,
        exit_code, signal, message
-FROM judged
+FROM judged_events
 WHERE event_type = 'Terminated' AND failure_class IS NULL
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

@@ -14,7 +14,7 @@
 --   latest_ns      int64   time of the latest likewise, 0 when none has a time
 --   has_rounded    bool    whether one's time comes from a document whose times went through a float
 
-WITH by_attempt AS (
+WITH counts_by_attempt AS (
   SELECT region, alloc_id, task, attempt, COUNT(*) AS events,
          SUM(CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END) AS restarting,
          SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received,
@@ -22,15 +22,15 @@ WITH by_attempt AS (
          MAX(CASE WHEN times_rounded THEN 1 ELSE 0 END) AS has_rounded
   FROM task_events
   GROUP BY region, alloc_id, task, attempt
-), counted AS (
+), counts_by_task AS (
   SELECT region, alloc_id, task, SUM(events) AS events, SUM(restarting) AS restarting, SUM(received) AS received,
          COUNT(attempt) AS attempts_seen, MIN(earliest_ns) AS earliest_ns, MAX(latest_ns) AS latest_ns,
          MAX(has_rounded) AS has_rounded
-  FROM by_attempt
+  FROM counts_by_attempt
   GROUP BY region, alloc_id, task
 )
 SELECT region, alloc_id, task, CAST(events AS BIGINT) AS events, CAST(restarting AS BIGINT) AS restarting,
        CAST(received AS BIGINT) AS received, CAST(attempts_seen AS BIGINT) AS attempts_seen, earliest_ns, latest_ns,
        has_rounded = 1 AS has_rounded
-FROM counted
+FROM counts_by_task
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST

@@ -27,22 +27,22 @@
 --   message        string     message of that pair; null when it has none
 --   pair_share     double     share of the failures that show that pair, from 0 to 1
 
-WITH keyed AS (
+WITH failures_with_keys AS (
   SELECT *, CONCAT(region, '/', alloc_id) AS alloc_key, CONCAT(region, '/', alloc_id, '/', task) AS task_key
   FROM failures
-), paired AS (
+), failures_with_pair AS (
   SELECT *, COALESCE(exit_code, -9223372036854775807) AS code_order, COALESCE(message, '') AS message_order,
          COUNT(*) OVER (PARTITION BY region, namespace, job_id, task_group, task, class, exit_code,
              message) AS same_pair
-  FROM keyed
-), weighed AS (
+  FROM failures_with_keys
+), failures_with_pair_order AS (
   SELECT *, -same_pair AS pair_order
-  FROM paired
-), ranked AS (
+  FROM failures_with_pair
+), ranked_failures AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, namespace, job_id, task_group, task, class
                                  ORDER BY pair_order, code_order, message_order) AS BIGINT) AS pair_rank
-  FROM weighed
+  FROM failures_with_pair_order
 )
 SELECT region, namespace, job_id, task_group, task, class,
        CAST(COUNT(*) AS BIGINT) AS failures,
@@ -55,6 +55,6 @@ SELECT region, namespace, job_id, task_group, task, class,
        MAX(CASE WHEN pair_rank = 1 THEN exit_code END) AS exit_code,
        MAX(CASE WHEN pair_rank = 1 THEN message END) AS message,
        CAST(MAX(same_pair) AS DOUBLE) / CAST(COUNT(*) AS DOUBLE) AS pair_share
-FROM ranked
+FROM ranked_failures
 GROUP BY region, namespace, job_id, task_group, task, class
 ORDER BY region, namespace, job_id, task_group, task, class NULLS LAST

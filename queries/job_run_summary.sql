@@ -25,19 +25,19 @@
 --   last_success_at     timestamp  when the last complete run finished, by the client's clock; null when there is none
 --   last_success_at_ns  int64      the same in nanoseconds since the epoch
 
-WITH durations AS (
+WITH runs_with_duration AS (
   SELECT *,
          CASE WHEN finished_at_ns IS NOT NULL AND created_at_ns IS NOT NULL THEN 1 ELSE 0 END AS has_duration,
          COALESCE(finished_at_ns - created_at_ns, 9223372036854775807) AS duration_order,
          COALESCE(job_id, '') AS job_order, COALESCE(job_version, -1) AS version_order
   FROM job_runs
-), ranked AS (
+), ranked_runs AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, namespace, parent_job_id ORDER BY duration_order, job_order,
              version_order) AS BIGINT) AS duration_rank,
          SUM(has_duration) OVER (PARTITION BY region, namespace, parent_job_id) AS samples
-  FROM durations
-), totals AS (
+  FROM runs_with_duration
+), job_totals AS (
   SELECT region, namespace, parent_job_id, COUNT(*) AS runs,
          SUM(CASE WHEN outcome = 'complete' THEN 1 ELSE 0 END) AS complete,
          SUM(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END) AS failed,
@@ -52,7 +52,7 @@ WITH durations AS (
          MAX(duration_seconds) AS max_seconds,
          MAX(CASE WHEN outcome = 'complete' THEN finished_at END) AS last_success_at,
          MAX(CASE WHEN outcome = 'complete' THEN finished_at_ns END) AS last_success_at_ns
-  FROM ranked
+  FROM ranked_runs
   GROUP BY region, namespace, parent_job_id
 )
 SELECT region, namespace, parent_job_id,
@@ -62,5 +62,5 @@ SELECT region, namespace, parent_job_id,
        CASE WHEN complete + failed + stopped + lost > 0
               THEN CAST(complete AS DOUBLE) / CAST(complete + failed + stopped + lost AS DOUBLE) END AS success_rate,
        CAST(samples AS BIGINT) AS samples, p50_seconds, p95_seconds, max_seconds, last_success_at, last_success_at_ns
-FROM totals
+FROM job_totals
 ORDER BY region NULLS LAST, namespace NULLS LAST, parent_job_id NULLS LAST

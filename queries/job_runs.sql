@@ -32,7 +32,7 @@
 --   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks;
 --                                null where one of these fell
 
-WITH instances AS (
+WITH allocations_with_parent AS (
   SELECT *,
          -- Not POSITION and SUBSTR: polars counts bytes in one and characters in the other.
          CASE WHEN job_id LIKE '_%/dispatch-%' THEN SPLIT_PART(job_id, '/dispatch-', 1)
@@ -40,7 +40,7 @@ WITH instances AS (
   FROM allocations
 ), batch_allocations AS (
   SELECT *
-  FROM instances
+  FROM allocations_with_parent
   WHERE job_type IN ('batch', 'sysbatch') OR parent IS NOT NULL
 ), replaced_ids AS (
   SELECT region, previous_allocation AS replaced_id
@@ -62,7 +62,7 @@ WITH instances AS (
   SELECT DISTINCT region, alloc_id, task
   FROM task_state_history
   WHERE placeholder
-), uncounted AS (
+), uncounted_tasks AS (
   SELECT region, alloc_id, task
   FROM coverage
   WHERE restarts IS NOT NULL AND lost_restarts IS NULL
@@ -76,9 +76,9 @@ WITH instances AS (
          MAX(s.ended_at) AS ended_at, MAX(s.ended_at_ns) AS ended_at_ns
   FROM task_states AS s
   LEFT JOIN placeholders AS p ON p.region = s.region AND p.alloc_id = s.alloc_id AND p.task = s.task
-  LEFT JOIN uncounted AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
+  LEFT JOIN uncounted_tasks AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
   GROUP BY s.region, s.alloc_id
-), ends_by_allocation AS (
+), timeouts_by_allocation AS (
   SELECT region, alloc_id, MAX(CASE WHEN class = 'timeout' THEN 1 ELSE 0 END) AS has_timeout
   FROM endings
   GROUP BY region, alloc_id
@@ -98,7 +98,7 @@ WITH instances AS (
          SUM(CASE WHEN event_type = 'Received' THEN 1 ELSE 0 END) AS received
   FROM stopped_events
   GROUP BY region, alloc_id, task
-), stopped_ends AS (
+), stopped_tasks_with_end AS (
   -- An exit that a restart followed ended nothing.
   SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
   FROM stopped_tasks
@@ -113,11 +113,11 @@ WITH instances AS (
                   WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
   FROM task_states AS s
   JOIN batch_allocations AS b ON b.region = s.region AND b.alloc_id = s.alloc_id
-  LEFT JOIN stopped_ends AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
+  LEFT JOIN stopped_tasks_with_end AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
   LEFT JOIN placeholders AS p ON p.region = s.region AND p.alloc_id = s.alloc_id AND p.task = s.task
   WHERE s.task IS NOT NULL AND s.lifecycle_hook IS NULL
   GROUP BY s.region, s.alloc_id
-), judged AS (
+), judged_allocations AS (
   SELECT b.region, b.namespace, b.job_id, COALESCE(b.parent, b.job_id) AS parent_job_id, b.job_type, b.job_version,
          b.created_at, b.created_at_ns,
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
@@ -138,12 +138,12 @@ WITH instances AS (
   FROM batch_allocations AS b
   LEFT JOIN replaced_allocations AS r ON r.region = b.region AND r.replaced_id = b.alloc_id
   LEFT JOIN tasks_by_allocation AS t ON t.region = b.region AND t.alloc_id = b.alloc_id
-  LEFT JOIN ends_by_allocation AS e ON e.region = b.region AND e.alloc_id = b.alloc_id
+  LEFT JOIN timeouts_by_allocation AS e ON e.region = b.region AND e.alloc_id = b.alloc_id
   LEFT JOIN stops_by_allocation AS h ON h.region = b.region AND h.alloc_id = b.alloc_id
-), deciding AS (
+), allocations_within_run AS (
   SELECT *, MAX(is_last) OVER (PARTITION BY region, namespace, job_id, job_version) AS has_last
-  FROM judged
-), runs AS (
+  FROM judged_allocations
+), runs_with_counts AS (
   SELECT region, namespace, job_id, parent_job_id, job_version, MAX(job_type) AS job_type,
          MIN(created_at) AS created_at, MIN(created_at_ns) AS created_at_ns, MAX(ended_at) AS ended_at,
          MAX(ended_at_ns) AS ended_at_ns,
@@ -154,27 +154,27 @@ WITH instances AS (
          SUM(CASE WHEN is_last = has_last AND verdict = 'lost' THEN 1 ELSE 0 END) AS lost,
          SUM(CASE WHEN is_last = has_last AND verdict = 'unknown' THEN 1 ELSE 0 END) AS unknown,
          SUM(CASE WHEN is_last = has_last AND verdict = 'stopped' THEN 1 ELSE 0 END) AS stopped
-  FROM deciding
+  FROM allocations_within_run
   GROUP BY region, namespace, job_id, parent_job_id, job_version
-), decided AS (
+), runs_with_outcome AS (
   SELECT *,
          CASE WHEN running > 0 THEN 'running' WHEN failed > 0 THEN 'failed' WHEN lost > 0 THEN 'lost'
               WHEN unknown > 0 THEN 'unknown' WHEN stopped > 0 THEN 'stopped' ELSE 'complete' END AS outcome
-  FROM runs
-), finished AS (
+  FROM runs_with_counts
+), runs_with_end AS (
   SELECT *,
          CASE WHEN has_placeholder = 0 AND outcome IN ('complete', 'failed', 'stopped')
                 THEN ended_at END AS finished_at,
          CASE WHEN has_placeholder = 0 AND outcome IN ('complete', 'failed', 'stopped')
                 THEN ended_at_ns END AS finished_at_ns
-  FROM decided
+  FROM runs_with_outcome
 )
 SELECT f.region, f.namespace, f.job_id, f.parent_job_id, f.job_type, f.job_version, f.outcome,
        f.created_at, f.created_at_ns, f.finished_at, f.finished_at_ns,
        ROUND(CAST(f.finished_at_ns - f.created_at_ns AS DOUBLE) / 1000000000, 9) AS duration_seconds,
        CAST(f.allocations AS BIGINT) AS allocations,
        CASE WHEN f.is_uncounted = 0 THEN CAST(f.attempts AS BIGINT) END AS attempts
-FROM finished AS f
+FROM runs_with_end AS f
 CROSS JOIN period AS p
 WHERE COALESCE(f.created_at_ns, 0) >= p.since_ns AND COALESCE(f.created_at_ns, 0) < p.until_ns
 ORDER BY f.region NULLS LAST, f.namespace NULLS LAST, f.job_id NULLS LAST, f.job_version NULLS LAST

@@ -22,7 +22,7 @@
 --   unnumbered_at_ns    int64      the last full listing without an X-Nomad-Index, in nanoseconds since the epoch; null
 --                                  when there was none
 
-WITH dated AS (
+WITH dated_documents AS (
   SELECT s.region, s.namespace AS listed_namespace, s.observed_at, s.observed_at_ns, s.nomad_index,
          s.observed_at_ns - s.observed_at_ns % 3600000000000 AS hour_ns,
          CASE WHEN s.is_full_listing THEN 1 ELSE 0 END AS is_full,
@@ -31,7 +31,7 @@ WITH dated AS (
   JOIN observations AS o ON o.region = s.region
   WHERE s.observed_at_ns <= o.observed_at_ns
     AND (s.is_full_listing OR (COALESCE(s.shape, 'stub') <> 'stream' AND COALESCE(s.allocations, 1) > 0))
-), hours AS (
+), listing_hours AS (
   SELECT region, listed_namespace, hour_ns,
          MAX(CASE WHEN is_full = 1 THEN observed_at END) AS last_listing_at,
          MAX(CASE WHEN is_full = 1 THEN observed_at_ns END) AS last_listing_at_ns,
@@ -41,24 +41,24 @@ WITH dated AS (
          MAX(CASE WHEN is_full = 0 THEN observed_at_ns END) AS partial_at_ns,
          MAX(CASE WHEN is_full = 1 THEN nomad_index END) AS largest_index,
          MAX(CASE WHEN is_full = 1 AND nomad_index IS NULL THEN observed_at_ns END) AS unnumbered_at_ns
-  FROM dated
+  FROM dated_documents
   GROUP BY region, listed_namespace, hour_ns
-), namespaces AS (
+), known_namespaces AS (
   SELECT region, namespace
   FROM allocation_history
   GROUP BY region, namespace
-), listed AS (
+), hours_by_namespace AS (
   SELECT n.region, n.namespace, h.listed_namespace, h.hour_ns, h.last_listing_at, h.last_listing_at_ns, h.recorded_at,
          h.recorded_at_ns, h.unrecorded_at_ns, h.partial_at_ns, h.largest_index, h.unnumbered_at_ns
-  FROM namespaces AS n
-  JOIN hours AS h ON h.region = n.region
+  FROM known_namespaces AS n
+  JOIN listing_hours AS h ON h.region = n.region
 )
 SELECT region, namespace, hour_ns, MAX(last_listing_at) AS last_listing_at,
        MAX(last_listing_at_ns) AS last_listing_at_ns, MAX(recorded_at) AS recorded_at,
        MAX(recorded_at_ns) AS recorded_at_ns, MAX(unrecorded_at_ns) AS unrecorded_at_ns,
        MAX(partial_at_ns) AS partial_at_ns, MAX(largest_index) AS largest_index,
        MAX(unnumbered_at_ns) AS unnumbered_at_ns
-FROM listed
+FROM hours_by_namespace
 WHERE listed_namespace IS NULL OR listed_namespace = '*' OR listed_namespace = namespace
 GROUP BY region, namespace, hour_ns
 ORDER BY region NULLS LAST, namespace NULLS LAST, hour_ns NULLS LAST

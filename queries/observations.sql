@@ -17,7 +17,7 @@
 --                               is below an earlier one; `lost` when the largest of an hour is below that of an earlier
 --                               hour, as after a cluster was restored
 
-WITH dated AS (
+WITH dated_documents AS (
   SELECT region, observed_at, observed_at_ns, observed_from, is_full_listing, nomad_index,
          observed_at_ns - observed_at_ns % 3600000000000 AS hour_ns,
          CASE WHEN ingested_at_ns IS NULL OR observed_at_ns <= ingested_at_ns + 3600000000000 THEN 1
@@ -25,47 +25,47 @@ WITH dated AS (
          CASE WHEN observed_from = 'created' THEN 1 ELSE 0 END AS is_created
   FROM snapshots
   WHERE observed_at_ns IS NOT NULL
-), regions AS (
+), observed_regions AS (
   SELECT region,
          MAX(CASE WHEN is_trusted = 1 THEN observed_at END) AS observed_at,
          MAX(CASE WHEN is_trusted = 1 THEN observed_at_ns END) AS observed_at_ns,
          MAX(CASE WHEN is_trusted = 1 AND is_created = 0 THEN observed_at_ns ELSE 0 END) AS told_ns,
          SUM(1 - is_trusted) AS untrusted
-  FROM dated
+  FROM dated_documents
   GROUP BY region
-), numbered AS (
+), numbered_listings AS (
   SELECT region, hour_ns, observed_at_ns, nomad_index
-  FROM dated
+  FROM dated_documents
   WHERE is_trusted = 1 AND is_full_listing AND nomad_index IS NOT NULL
-), hours AS (
+), index_by_hour AS (
   SELECT region, hour_ns, MAX(nomad_index) AS hour_index
-  FROM numbered
+  FROM numbered_listings
   GROUP BY region, hour_ns
-), risen AS (
+), listings_with_largest_index AS (
   SELECT region, nomad_index,
          MAX(nomad_index) OVER (PARTITION BY region ORDER BY observed_at_ns, nomad_index
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS largest
-  FROM numbered
-), risen_hours AS (
+  FROM numbered_listings
+), hours_with_largest_index AS (
   SELECT region, hour_index,
          MAX(hour_index) OVER (PARTITION BY region ORDER BY hour_ns
                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS largest
-  FROM hours
-), orders AS (
+  FROM index_by_hour
+), index_falls AS (
   SELECT region, CASE WHEN nomad_index < largest THEN 1 ELSE 0 END AS disorder
-  FROM risen
+  FROM listings_with_largest_index
   UNION ALL
   SELECT region, CASE WHEN hour_index < largest THEN 2 ELSE 0 END AS disorder
-  FROM risen_hours
-), disorders AS (
+  FROM hours_with_largest_index
+), index_falls_by_region AS (
   SELECT region, MAX(disorder) AS disorder
-  FROM orders
+  FROM index_falls
   GROUP BY region
 )
 SELECT r.region, r.observed_at, r.observed_at_ns,
        CASE WHEN r.observed_at_ns > r.told_ns THEN TRUE ELSE FALSE END AS is_lower_bound,
        CAST(r.untrusted AS BIGINT) AS untrusted,
        CASE WHEN d.disorder = 2 THEN 'lost' WHEN d.disorder = 1 THEN 'doubtful' ELSE 'kept' END AS index_order
-FROM regions AS r
-LEFT JOIN disorders AS d ON d.region = r.region
+FROM observed_regions AS r
+LEFT JOIN index_falls_by_region AS d ON d.region = r.region
 ORDER BY r.region NULLS LAST

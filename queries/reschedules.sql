@@ -34,20 +34,20 @@
 --                                 is earlier, until the first of this one's tasks first started; null when that is not
 --                                 known
 
-WITH named_by_previous AS (
+WITH previous_by_replacement AS (
   SELECT region, next_allocation, MAX(alloc_id) AS previous_alloc_id
   FROM allocations
   WHERE next_allocation IS NOT NULL
   GROUP BY region, next_allocation
-), timed AS (
+), allocations_with_floats AS (
   -- Times that went through a float equal exact ones only as floats.
   SELECT *, CAST(created_at_ns AS DOUBLE) AS created_at_float, CAST(modified_at_ns AS DOUBLE) AS modified_at_float
   FROM allocations
 ), replacements AS (
   SELECT a.*, COALESCE(a.previous_allocation, n.previous_alloc_id, a.rescheduled_from_alloc_id) AS previous_alloc_id
-  FROM timed AS a
-  LEFT JOIN named_by_previous AS n ON n.region = a.region AND n.next_allocation = a.alloc_id
-), old_tasks AS (
+  FROM allocations_with_floats AS a
+  LEFT JOIN previous_by_replacement AS n ON n.region = a.region AND n.next_allocation = a.alloc_id
+), tasks_by_allocation AS (
   SELECT region, alloc_id, MAX(ended_at_ns) AS last_end_ns,
          MAX(CASE WHEN failed THEN 1 WHEN NOT failed THEN 0 END) AS has_failed
   FROM task_states
@@ -58,7 +58,7 @@ WITH named_by_previous AS (
          MAX(CASE WHEN outcome = 'unknown' THEN 1 ELSE 0 END) AS has_unknown
   FROM starts
   GROUP BY region, alloc_id
-), joined AS (
+), judged_replacements AS (
   SELECT r.region, r.namespace, r.job_id, r.task_group, r.alloc_id, r.job_type, r.job_version,
          r.node_id, r.node_name, r.node_class, r.datacenter, r.previous_alloc_id,
          COALESCE(o.node_id,
@@ -101,8 +101,8 @@ WITH named_by_previous AS (
          e.last_end_ns,
          CASE WHEN s.has_unknown = 0 THEN s.first_start_ns END AS first_start_ns
   FROM replacements AS r
-  LEFT JOIN timed AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
-  LEFT JOIN old_tasks AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
+  LEFT JOIN allocations_with_floats AS o ON o.region = r.region AND o.alloc_id = r.previous_alloc_id
+  LEFT JOIN tasks_by_allocation AS e ON e.region = r.region AND e.alloc_id = r.previous_alloc_id
   LEFT JOIN first_starts AS s ON s.region = r.region AND s.alloc_id = r.alloc_id
   WHERE r.previous_alloc_id IS NOT NULL
 )
@@ -111,7 +111,7 @@ SELECT j.region, j.namespace, j.job_id, j.task_group, j.alloc_id, j.job_type, j.
        j.replaced_at, j.replaced_at_ns,
        ROUND(CAST(j.first_start_ns - CASE WHEN j.last_end_ns < j.replaced_at_ns THEN j.last_end_ns
                                           ELSE j.replaced_at_ns END AS DOUBLE) / 1000000000, 9) AS recovery_seconds
-FROM joined AS j
+FROM judged_replacements AS j
 CROSS JOIN period AS p
 WHERE COALESCE(j.replaced_at_ns, 0) >= p.since_ns AND COALESCE(j.replaced_at_ns, 0) < p.until_ns
 ORDER BY j.region NULLS LAST, j.namespace NULLS LAST, j.job_id NULLS LAST, j.task_group NULLS LAST,

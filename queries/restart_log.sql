@@ -30,7 +30,7 @@
 --   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
 --                               was not seen
 
-WITH deciding AS (
+WITH deciding_events AS (
   SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, is_blind, exit_code, signal
   FROM endings
   UNION ALL
@@ -38,7 +38,7 @@ WITH deciding AS (
          FALSE AS is_blind, exit_code, signal
   FROM timeline
   WHERE event_type = 'Restart Signaled'
-), marks AS (
+), events_of_runs AS (
   SELECT region, alloc_id, task, run, event_no, event_no AS deciding_no, attempt, event_at, event_at_ns,
          0 AS is_restarting
   FROM endings
@@ -48,11 +48,11 @@ WITH deciding AS (
          attempt, event_at, event_at_ns, CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM timeline
   WHERE event_type IN ('Restart Signaled', 'Restarting')
-), looked_back AS (
+), events_with_decision AS (
   SELECT *, MAX(deciding_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no
                                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS last_deciding_no
-  FROM marks
-), seen AS (
+  FROM events_of_runs
+), seen_restarts AS (
   SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns,
          CASE WHEN d.event_type IN ('Terminated', 'Restart Signaled') AND d.restart_signal IS NOT NULL
                 THEN d.restart_signal
@@ -63,45 +63,45 @@ WITH deciding AS (
               WHEN d.class IS NOT NULL THEN 'failure'
               WHEN d.event_type = 'Terminated' AND d.exit_code = 0 AND COALESCE(d.signal, 0) = 0 THEN 'clean_exit'
               ELSE 'unknown' END AS cause
-  FROM looked_back AS r
-  LEFT JOIN deciding AS d ON d.region = r.region AND d.alloc_id = r.alloc_id AND d.task = r.task
+  FROM events_with_decision AS r
+  LEFT JOIN deciding_events AS d ON d.region = r.region AND d.alloc_id = r.alloc_id AND d.task = r.task
       AND d.event_no = r.last_deciding_no
   WHERE r.is_restarting = 1
-), steps AS (
+), counter_versions AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, restarts, MIN(modified_at) AS modified_at,
          MIN(modified_at_ns) AS modified_at_ns, MAX(last_restart_at) AS last_restart_at,
          MAX(last_restart_at_ns) AS last_restart_at_ns
   FROM task_state_history
   WHERE restarts IS NOT NULL AND NOT placeholder
   GROUP BY region, alloc_id, task, COALESCE(modify_index, 0), restarts
-), counted_steps AS (
+), counter_versions_by_task AS (
   SELECT *, COUNT(version) OVER (PARTITION BY region, alloc_id, task) AS steps
-  FROM steps
-), topped AS (
+  FROM counter_versions
+), versions_with_maximum AS (
   SELECT *, MAX(restarts) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS counted
-  FROM counted_steps
+  FROM counter_versions_by_task
   WHERE steps > 1
-), stepped AS (
+), versions_with_rise AS (
   SELECT *,
          counted
            - COALESCE(LAG(counted) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts), 0) AS rise,
          LAG(modified_at_ns) OVER (PARTITION BY region, alloc_id, task ORDER BY version, restarts) AS fewer_ns
-  FROM topped
-), rises AS (
+  FROM versions_with_maximum
+), counter_rises AS (
   SELECT region, alloc_id, task, modified_at, modified_at_ns, last_restart_at, last_restart_at_ns,
          restarts AS counted, restarts AS rise, CAST(NULL AS BIGINT) AS fewer_ns
-  FROM counted_steps
+  FROM counter_versions_by_task
   WHERE steps = 1 AND restarts > 0
   UNION ALL
   SELECT region, alloc_id, task, modified_at, modified_at_ns, last_restart_at, last_restart_at_ns, counted, rise,
          fewer_ns
-  FROM stepped
+  FROM versions_with_rise
   WHERE rise > 0
-), known_rises AS (
+), rises_with_begin AS (
   -- A version that counts fewer tells more than the creation, if it has a time.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
-  FROM rises AS r
+  FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
 ), dated_rises AS (
   SELECT region, alloc_id, task, counted, rise, modified_at_ns AS counted_at_ns, not_before_ns,
@@ -109,51 +109,51 @@ WITH deciding AS (
                 THEN last_restart_at ELSE modified_at END AS known_at,
          CASE WHEN last_restart_at_ns >= COALESCE(not_before_ns, 0) AND last_restart_at_ns < modified_at_ns
                 THEN last_restart_at_ns ELSE modified_at_ns END AS known_at_ns
-  FROM known_rises
+  FROM rises_with_begin
 ), window_losses AS (
   SELECT region, alloc_id, task, SUM(COALESCE(lost_before, 0)) AS lost_in_windows
   FROM windows
   GROUP BY region, alloc_id, task
-), seen_by_task AS (
+), seen_restarts_by_task AS (
   SELECT region, alloc_id, task, COUNT(*) AS seen
-  FROM seen
+  FROM seen_restarts
   GROUP BY region, alloc_id, task
-), losses AS (
+), losses_by_task AS (
   -- Where the client lost its state, so many more are counted than seen at the least.
   SELECT c.region, c.alloc_id, c.task, c.restarts,
          COALESCE(c.lost_restarts, c.restarts - COALESCE(s.seen, 0)) AS lost_restarts
   FROM coverage AS c
-  LEFT JOIN seen_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
-), tasks AS (
+  LEFT JOIN seen_restarts_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
+), tasks_with_losses AS (
   -- Windows place what was lost, unless a stepped clock makes them place too much.
   SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
-  FROM losses AS c
+  FROM losses_by_task AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
-), kinds AS (
+), tasks_with_method AS (
   -- Where no restart was seen, each rise of the counter is of lost ones. Else those that no window places
   -- may be of any time.
   SELECT *,
          CASE WHEN lost_restarts IS NULL OR (lost_restarts = restarts AND placed_losses = 0) THEN 1
               ELSE 0 END AS is_by_rise
-  FROM tasks
+  FROM tasks_with_losses
 ), first_rises AS (
   SELECT region, alloc_id, task, MIN(COALESCE(not_before_ns, 0)) AS first_ns
-  FROM known_rises
+  FROM rises_with_begin
   GROUP BY region, alloc_id, task
 ), lossy_windows AS (
   SELECT w.region, w.alloc_id, w.task, w.window_no, w.restarts, w.lost_before, w.first_ns, w.modified_at,
          w.modified_at_ns
   FROM windows AS w
-  JOIN tasks AS t ON t.region = w.region AND t.alloc_id = w.alloc_id AND t.task = w.task
+  JOIN tasks_with_losses AS t ON t.region = w.region AND t.alloc_id = w.alloc_id AND t.task = w.task
   WHERE w.lost_before > 0 AND t.placed_losses > 0
-), first_events AS (
+), first_window_events AS (
   SELECT w.region, w.alloc_id, w.task, w.window_no, MIN(e.event_at) AS first_at
   FROM lossy_windows AS w
   JOIN task_events AS e ON e.region = w.region AND e.alloc_id = w.alloc_id AND e.task = w.task
       AND e.event_at_ns = w.first_ns
   GROUP BY w.region, w.alloc_id, w.task, w.window_no
-), placed AS (
+), placed_losses_by_window AS (
   SELECT w.region, w.alloc_id, w.task, w.lost_before, w.first_ns, e.first_at, r.counted_at_ns,
          -- A version without a window may have counted some of them before.
          CASE WHEN w.lost_before > r.rise THEN f.first_ns ELSE r.not_before_ns END AS not_before_ns,
@@ -163,19 +163,19 @@ WITH deciding AS (
   LEFT JOIN dated_rises AS r ON r.region = w.region AND r.alloc_id = w.alloc_id AND r.task = w.task
       AND r.counted = w.restarts
   LEFT JOIN first_rises AS f ON f.region = w.region AND f.alloc_id = w.alloc_id AND f.task = w.task
-  LEFT JOIN first_events AS e ON e.region = w.region AND e.alloc_id = w.alloc_id AND e.task = w.task
+  LEFT JOIN first_window_events AS e ON e.region = w.region AND e.alloc_id = w.alloc_id AND e.task = w.task
       AND e.window_no = w.window_no
-), lost AS (
+), unseen_restarts AS (
   SELECT region, alloc_id, task, lost_before AS number, not_before_ns,
          CASE WHEN first_at IS NOT NULL AND first_ns >= COALESCE(not_before_ns, 0) AND first_ns <= counted_at_ns
                 AND first_ns < known_at_ns THEN first_at ELSE known_at END AS restarted_at,
          CASE WHEN first_at IS NOT NULL AND first_ns >= COALESCE(not_before_ns, 0) AND first_ns <= counted_at_ns
                 AND first_ns < known_at_ns THEN first_ns ELSE known_at_ns END AS restarted_at_ns
-  FROM placed
+  FROM placed_losses_by_window
   UNION ALL
   SELECT t.region, t.alloc_id, t.task, t.lost_restarts - t.placed_losses AS number, f.first_ns AS not_before_ns,
          r.known_at AS restarted_at, r.known_at_ns AS restarted_at_ns
-  FROM kinds AS t
+  FROM tasks_with_method AS t
   JOIN dated_rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
       AND r.counted = t.restarts
   JOIN first_rises AS f ON f.region = t.region AND f.alloc_id = t.alloc_id AND f.task = t.task
@@ -183,18 +183,18 @@ WITH deciding AS (
   UNION ALL
   SELECT t.region, t.alloc_id, t.task, r.rise AS number, r.not_before_ns, r.known_at AS restarted_at,
          r.known_at_ns AS restarted_at_ns
-  FROM kinds AS t
+  FROM tasks_with_method AS t
   JOIN dated_rises AS r ON r.region = t.region AND r.alloc_id = t.alloc_id AND r.task = t.task
   WHERE t.is_by_rise = 1
 )
 SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
        CAST(NULL AS BIGINT) AS not_before_ns,
        CAST(CASE WHEN t.restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
-FROM seen AS s
-JOIN tasks AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
+FROM seen_restarts AS s
+JOIN tasks_with_losses AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
 UNION ALL
 SELECT region, alloc_id, task, CAST(NULL AS BIGINT) AS attempt, restarted_at, restarted_at_ns, not_before_ns,
        CAST(number AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
-FROM lost
+FROM unseen_restarts
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, restarted_at_ns NULLS LAST,
          attempt NULLS LAST, number NULLS LAST, is_seen NULLS LAST, cause NULLS LAST

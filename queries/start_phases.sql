@@ -26,7 +26,7 @@
 --   p95_seconds  double  95 of 100 took no longer
 --   max_seconds  double  the longest took so long
 
-WITH phases AS (
+WITH phases_of_starts AS (
   SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts
   UNION ALL
   SELECT *, 'received_to_setup' AS phase, received_to_setup_seconds AS seconds FROM starts
@@ -38,19 +38,19 @@ WITH phases AS (
   SELECT *, 'image' AS phase, image_seconds AS seconds FROM starts
   UNION ALL
   SELECT *, 'created_to_healthy' AS phase, created_to_healthy_seconds AS seconds FROM starts
-), shown AS (
-  SELECT * FROM phases WHERE seconds IS NOT NULL
-), ranked AS (
+), known_phases AS (
+  SELECT * FROM phases_of_starts WHERE seconds IS NOT NULL
+), ranked_phases AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, namespace, job_id, task_group, task, phase
                                  ORDER BY seconds) AS BIGINT) AS seconds_rank,
          COUNT(seconds) OVER (PARTITION BY region, namespace, job_id, task_group, task, phase) AS samples
-  FROM shown
+  FROM known_phases
 )
 SELECT region, namespace, job_id, task_group, task, phase, CAST(MAX(samples) AS BIGINT) AS samples,
        MIN(CASE WHEN 2 * seconds_rank >= samples THEN seconds END) AS p50_seconds,
        MIN(CASE WHEN 100 * seconds_rank >= 95 * samples THEN seconds END) AS p95_seconds,
        MAX(seconds) AS max_seconds
-FROM ranked
+FROM ranked_phases
 GROUP BY region, namespace, job_id, task_group, task, phase
 ORDER BY region, namespace, job_id, task_group, task, phase NULLS LAST

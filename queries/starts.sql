@@ -63,7 +63,7 @@
 --   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
 --                                           of two clocks
 
-WITH firsts AS (
+WITH first_event_numbers AS (
   SELECT region, alloc_id, task,
          MIN(CASE WHEN event_type = 'Started' THEN event_no END) AS started_no,
          MIN(CASE WHEN event_type = 'Received' THEN event_no END) AS received_no,
@@ -73,12 +73,12 @@ WITH firsts AS (
          SUM(CASE WHEN event_type IN ('Started', 'Terminated') THEN 1 ELSE 0 END) AS run_events
   FROM timeline
   GROUP BY region, alloc_id, task
-), placed AS (
+), events_with_first AS (
   SELECT t.*, f.started_no, f.received_no, f.setup_no, f.image_no, f.killing_no, f.run_events,
          COALESCE(f.started_no, 9223372036854775807) AS before_no
   FROM timeline AS t
-  JOIN firsts AS f ON f.region = t.region AND f.alloc_id = t.alloc_id AND f.task = t.task
-), moments AS (
+  JOIN first_event_numbers AS f ON f.region = t.region AND f.alloc_id = t.alloc_id AND f.task = t.task
+), first_event_times AS (
   SELECT region, alloc_id, task, MAX(run_events) AS run_events,
          MAX(CASE WHEN event_no = started_no THEN attempt END) AS started_attempt,
          MAX(CASE WHEN event_no = started_no THEN event_at END) AS started_at,
@@ -91,20 +91,20 @@ WITH firsts AS (
          MAX(CASE WHEN event_no = killing_no THEN event_at_ns END) AS killing_at_ns,
          MAX(CASE WHEN event_no = image_no AND event_no < before_no THEN event_at_ns END) AS image_from_ns,
          MIN(CASE WHEN event_no > image_no AND event_type <> 'Driver' THEN event_at_ns END) AS image_to_ns
-  FROM placed
+  FROM events_with_first
   GROUP BY region, alloc_id, task
-), downloads AS (
+), artifact_downloads AS (
   SELECT region, alloc_id, task, event_no + 1 AS next_no, event_at_ns AS from_ns
-  FROM placed
+  FROM events_with_first
   WHERE event_type = 'Downloading Artifacts' AND event_no < before_no
 ), artifact_times AS (
   SELECT d.region, d.alloc_id, d.task, CAST(SUM(n.event_at_ns - d.from_ns) AS BIGINT) AS artifact_ns
-  FROM downloads AS d
+  FROM artifact_downloads AS d
   JOIN timeline AS n ON n.region = d.region AND n.alloc_id = d.alloc_id AND n.task = d.task AND n.event_no = d.next_no
   GROUP BY d.region, d.alloc_id, d.task
-), gaps_before AS (
+), gaps_before_start AS (
   SELECT m.region, m.alloc_id, m.task, COUNT(*) AS gaps_before
-  FROM moments AS m
+  FROM first_event_times AS m
   JOIN windows AS w ON w.region = m.region AND w.alloc_id = m.alloc_id AND w.task = m.task
   WHERE w.after_gap
     AND CASE WHEN w.first_attempt < m.started_attempt THEN TRUE
@@ -114,12 +114,12 @@ WITH firsts AS (
 ), setup_gaps AS (
   -- What a gap within the setup hides may have been downloads.
   SELECT m.region, m.alloc_id, m.task, COUNT(*) AS gaps
-  FROM moments AS m
+  FROM first_event_times AS m
   JOIN windows AS w ON w.region = m.region AND w.alloc_id = m.alloc_id AND w.task = m.task
   WHERE w.after_gap AND COALESCE(w.first_ns, 0) >= m.setup_at_ns
     AND COALESCE(w.first_ns, 0) <= COALESCE(m.started_at_ns, 9223372036854775807)
   GROUP BY m.region, m.alloc_id, m.task
-), lives AS (
+), tasks_with_life AS (
   SELECT region, alloc_id, task, MAX(CASE WHEN lives_mixed THEN 1 ELSE 0 END) AS is_mixed
   FROM windows
   GROUP BY region, alloc_id, task
@@ -134,7 +134,7 @@ WITH firsts AS (
          MAX(CASE WHEN client_status IN ('pending', 'complete', 'failed', 'lost') THEN 0 ELSE 1 END) AS was_more
   FROM allocation_history
   GROUP BY region, alloc_id
-), known AS (
+), tasks_with_verdict AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.created_at, s.created_at_ns, s.last_seen_at,
          s.last_seen_at_ns, s.last_known_at, s.last_known_at_ns,
@@ -171,18 +171,18 @@ WITH firsts AS (
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
   JOIN statuses_seen AS h ON h.region = s.region AND h.alloc_id = s.alloc_id
   LEFT JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
-  LEFT JOIN moments AS m ON m.region = s.region AND m.alloc_id = s.alloc_id AND m.task = s.task
+  LEFT JOIN first_event_times AS m ON m.region = s.region AND m.alloc_id = s.alloc_id AND m.task = s.task
   LEFT JOIN artifact_times AS d ON d.region = s.region AND d.alloc_id = s.alloc_id AND d.task = s.task
-  LEFT JOIN gaps_before AS g ON g.region = s.region AND g.alloc_id = s.alloc_id AND g.task = s.task
+  LEFT JOIN gaps_before_start AS g ON g.region = s.region AND g.alloc_id = s.alloc_id AND g.task = s.task
   LEFT JOIN setup_gaps AS x ON x.region = s.region AND x.alloc_id = s.alloc_id AND x.task = s.task
-  LEFT JOIN lives AS l ON l.region = s.region AND l.alloc_id = s.alloc_id AND l.task = s.task
+  LEFT JOIN tasks_with_life AS l ON l.region = s.region AND l.alloc_id = s.alloc_id AND l.task = s.task
   LEFT JOIN states_seen AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
-), judged AS (
+), tasks_with_outcome AS (
   SELECT *,
          CASE WHEN verdict IN ('complete', 'attempt') THEN 'started' ELSE verdict END AS outcome,
          CASE WHEN verdict IN ('complete', 'attempt') THEN verdict END AS basis
-  FROM known
-), dated AS (
+  FROM tasks_with_verdict
+), starts_of_period AS (
   SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_type, j.job_version,
          j.node_id, j.node_name, j.node_class, j.datacenter, j.outcome, j.basis,
          j.created_at, j.created_at_ns, j.received_at, j.received_at_ns, j.setup_at, j.setup_at_ns,
@@ -198,7 +198,7 @@ WITH firsts AS (
          j.last_seen_at, j.last_seen_at_ns, j.last_known_at, j.last_known_at_ns,
          CASE WHEN j.outcome <> 'unknown' THEN j.artifact_ns END AS artifact_ns,
          CASE WHEN j.outcome <> 'unknown' THEN j.image_ns END AS image_ns
-  FROM judged AS j
+  FROM tasks_with_outcome AS j
   CROSS JOIN period AS p
   WHERE COALESCE(j.created_at_ns, 0) >= p.since_ns AND COALESCE(j.created_at_ns, 0) < p.until_ns
 )
@@ -215,6 +215,6 @@ SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_vers
        ROUND(CAST(image_ns AS DOUBLE) / 1000000000, 9) AS image_seconds,
        ROUND(CAST(started_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_started_seconds,
        ROUND(CAST(healthy_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_healthy_seconds
-FROM dated
+FROM starts_of_period
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
          alloc_id NULLS LAST

@@ -49,30 +49,30 @@
 --   last_known_at       timestamp  until when its allocation was there for sure, as in allocations
 --   last_known_at_ns    int64      the same in nanoseconds since the epoch
 
-WITH states AS (
+WITH state_rows AS (
   SELECT *, COALESCE(modify_index, 0) AS version,
          NOT placeholder
            AND (state IS NOT NULL OR failed IS NOT NULL OR restarts IS NOT NULL OR window_events IS NOT NULL)
            AS is_state
   FROM task_state_history
   WHERE task IS NOT NULL
-), ranked AS (
+), rows_with_newest_version AS (
   SELECT *, MAX(CASE WHEN is_state THEN version END) OVER (PARTITION BY region, alloc_id, task) AS newest_version
-  FROM states
-), timed AS (
+  FROM state_rows
+), rows_with_newest_time AS (
   SELECT *, is_state AND version = newest_version AS is_newest_version,
          MAX(CASE WHEN is_state AND version = newest_version THEN modified_at_ns END)
            OVER (PARTITION BY region, alloc_id, task) AS newest_modified_ns
-  FROM ranked
-), marked AS (
+  FROM rows_with_newest_version
+), rows_marked_newest AS (
   -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
   -- only as a float.
   SELECT *,
          is_newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
            AS is_newest
-  FROM timed
-), merged AS (
+  FROM rows_with_newest_time
+), latest_states AS (
   SELECT region, alloc_id, task,
          MAX(CASE WHEN is_newest THEN state END) AS state, MAX(CASE WHEN is_newest THEN failed END) AS failed,
          MAX(CASE WHEN is_newest THEN restarts END) AS restarts,
@@ -86,7 +86,7 @@ WITH states AS (
          MAX(CASE WHEN is_newest THEN modified_at_ns END) AS modified_at_ns,
          MAX(CASE WHEN is_newest THEN modify_index END) AS modify_index,
          MAX(lifecycle_hook) AS lifecycle_hook, MAX(sidecar) AS sidecar
-  FROM marked
+  FROM rows_marked_newest
   GROUP BY region, alloc_id, task
 )
 SELECT a.region, a.namespace, a.job_id, a.task_group, m.task, a.alloc_id, a.job_type, a.job_version,
@@ -100,7 +100,7 @@ SELECT a.region, a.namespace, a.job_id, a.task_group, m.task, a.alloc_id, a.job_
             WHEN e.attempts_seen IS NULL THEN 0 END AS attempts_seen,
        a.last_seen_at, a.last_seen_at_ns, a.last_known_at, a.last_known_at_ns
 FROM allocations AS a
-LEFT JOIN merged AS m ON m.region = a.region AND m.alloc_id = a.alloc_id
+LEFT JOIN latest_states AS m ON m.region = a.region AND m.alloc_id = a.alloc_id
 LEFT JOIN event_counts AS e ON e.region = m.region AND e.alloc_id = m.alloc_id AND e.task = m.task
 ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, m.task NULLS LAST,
          a.alloc_id NULLS LAST

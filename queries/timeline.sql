@@ -46,12 +46,12 @@ WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
   FROM task_events
   WHERE times_rounded
-), twins AS (
+), rounded_twins AS (
   SELECT DISTINCT r.region, r.alloc_id, r.task, r.event_type, r.float_ns
   FROM rounded_events AS r
   JOIN exact_events AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task
       AND e.event_type = r.event_type AND e.float_ns = r.float_ns
-), events AS (
+), distinct_events AS (
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, ordinal, fails_task, exit_code, signal,
          oom_killed, restart_reason, start_delay_ns, message, details
   FROM exact_events
@@ -59,33 +59,33 @@ WITH exact_events AS (
   SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns, r.event_type, r.ordinal, r.fails_task,
          r.exit_code, r.signal, r.oom_killed, r.restart_reason, r.start_delay_ns, r.message, r.details
   FROM rounded_events AS r
-  LEFT JOIN twins AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
+  LEFT JOIN rounded_twins AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
       AND t.event_type = r.event_type AND t.float_ns = r.float_ns
   WHERE t.region IS NULL
-), gap_heads AS (
+), first_events_after_gap AS (
   -- The first event after a gap: what came straight before it is lost.
   SELECT DISTINCT region, alloc_id, task, COALESCE(first_attempt, 0) AS head_attempt, COALESCE(first_ns, 0) AS head_ns
   FROM windows
   WHERE after_gap OR (window_no = 1 AND NOT begins)
-), fallen_tasks AS (
+), tasks_with_new_life AS (
   SELECT region, alloc_id, task, MAX(CASE WHEN lives_mixed THEN 1 ELSE 0 END) AS is_mixed
   FROM windows
   WHERE new_life OR lives_mixed
   GROUP BY region, alloc_id, task
 ), tasks_without_attempts AS (
   SELECT DISTINCT region, alloc_id, task
-  FROM events
+  FROM distinct_events
   WHERE attempt IS NULL
-), lived AS (
+), events_with_life AS (
   SELECT e.*, f.region IS NOT NULL AS is_fallen, COALESCE(f.is_mixed, 0) AS is_mixed
-  FROM events AS e
-  LEFT JOIN fallen_tasks AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
-), addressed AS (
+  FROM distinct_events AS e
+  LEFT JOIN tasks_with_new_life AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
+), events_with_attempts AS (
   SELECT e.*, COALESCE(e.attempt, 0) AS head_attempt, COALESCE(e.event_at_ns, 0) AS head_ns,
          t.region IS NULL AND NOT e.is_fallen AS has_attempts
-  FROM lived AS e
+  FROM events_with_life AS e
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
-), keyed AS (
+), events_with_order AS (
   SELECT e.*,
          CASE WHEN e.has_attempts THEN e.attempt ELSE 0 END AS place_attempt,
          COALESCE(e.event_at_ns, 0) AS place_ns,
@@ -100,38 +100,38 @@ WITH exact_events AS (
          COALESCE(e.start_delay_ns, -1) AS delay_order,
          CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order,
          CASE WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
-  FROM addressed AS e
-  LEFT JOIN gap_heads AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
+  FROM events_with_attempts AS e
+  LEFT JOIN first_events_after_gap AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
       AND g.head_attempt = e.head_attempt AND g.head_ns = e.head_ns
-), placed AS (
+), events_by_time AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns)
               AS BIGINT) AS place_no,
          COUNT(place_ns) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS events_there
-  FROM keyed
-), tied AS (
+  FROM events_with_order
+), tied_events AS (
   -- Few events of a task have the same attempt and time: what else orders them is asked of these alone.
   SELECT *,
          MIN(place_no) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS first_no,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns
                                  ORDER BY type_rank, type_name, ordinal, details_order, exit_order, signal_order,
                                           delay_order, fails_order) AS BIGINT) AS tie_no
-  FROM placed
+  FROM events_by_time
   WHERE events_there > 1
-), numbered AS (
+), numbered_events AS (
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
          restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
          is_gap_head, place_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
-  FROM placed
+  FROM events_by_time
   WHERE events_there = 1
   UNION ALL
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
          restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
          is_gap_head, first_no - 1 + tie_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
-  FROM tied
-), alive AS (
+  FROM tied_events
+), events_with_counts AS (
   -- A state goes with the number of the event that brought it about: the largest number tells the latest state.
   SELECT *,
          MAX(CASE WHEN type_name IN ('Not Restarting', 'Killed') THEN 2 * event_no + 1
@@ -145,14 +145,14 @@ WITH exact_events AS (
          SUM(CASE WHEN event_no > 1 THEN is_gap_head ELSE 0 END)
            OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS gaps_so_far
-  FROM numbered
-), runs AS (
+  FROM numbered_events
+), events_with_run AS (
   SELECT *,
          type_name = 'Killing' AND dead_mark % 2 = 1 AS is_void,
          CAST(CASE WHEN is_mixed = 1 THEN NULL WHEN has_attempts THEN attempt
                    ELSE 1 - is_restarting + restarts_so_far + gaps_so_far END AS BIGINT) AS run
-  FROM alive
-), marked AS (
+  FROM events_with_counts
+), events_with_marks AS (
   SELECT *,
          MAX(CASE WHEN type_name = 'Killing' AND NOT is_void THEN 2 * event_no + 1
                   WHEN type_name IN ('Terminated', 'Received', 'Task Setup') THEN 2 * event_no
@@ -172,12 +172,12 @@ WITH exact_events AS (
                   ELSE 0 END)
            OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS started_mark
-  FROM runs
-), before AS (
+  FROM events_with_run
+), events_with_marks_before AS (
   SELECT *,
          LAG(kill_mark) OVER (PARTITION BY region, alloc_id, task ORDER BY event_no) AS kill_mark_before,
          LAG(signal_mark) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS signal_mark_before
-  FROM marked
+  FROM events_with_marks
 )
 SELECT region, alloc_id, task, event_no, CASE WHEN NOT is_fallen THEN attempt END AS attempt, run,
        event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed, start_delay_ns, message,
@@ -190,5 +190,5 @@ SELECT region, alloc_id, task, event_no, CASE WHEN NOT is_fallen THEN attempt EN
        (type_name = 'Terminated' AND started_mark % 3 = 2 AND COALESCE(signal_mark_before, 0) % 4 = 0)
          OR is_mixed = 1 AS is_blind,
        type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AS is_asked
-FROM before
+FROM events_with_marks_before
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

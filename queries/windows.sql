@@ -38,7 +38,7 @@
 --   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no
 --                              window; null without a counter, or when the counter falls
 
-WITH states AS (
+WITH state_windows AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, COALESCE(modified_at_ns, 0) AS version_ns,
          CASE WHEN window_last_attempt IS NULL THEN 0 ELSE 1 END AS has_attempts,
          COALESCE(window_last_attempt, 0) AS last_attempt, COALESCE(window_last_ns, 0) AS last_ns,
@@ -48,43 +48,43 @@ WITH states AS (
          COUNT(window_events) OVER (PARTITION BY region, alloc_id, task) AS states
   FROM task_state_history
   WHERE window_events > 0 AND NOT placeholder
-), facts AS (
+), windows_with_counts AS (
   SELECT s.*, e.events, e.restarting, e.earliest_ns, e.latest_ns,
          CASE WHEN e.has_rounded THEN 1 ELSE 0 END AS has_rounded
-  FROM states AS s
+  FROM state_windows AS s
   LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
-), flagged AS (
+), windows_marked_alone AS (
   -- The only window of its task, from its earliest event to its latest, holds all there is: nothing need be ordered.
   SELECT *,
          CASE WHEN states = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
               THEN 1 ELSE 0 END AS is_alone
-  FROM facts
-), crowded AS (
+  FROM windows_with_counts
+), windows_of_crowded_tasks AS (
   -- Of one version there can be several rows with the same window: sources differ in what else they show.
   SELECT region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
          window_events, window_restarting, first_type, counter, has_rounded,
          MAX(CASE WHEN has_rounded = 0 THEN restarting ELSE 0 END) AS restarting,
          MAX(modify_index) AS modify_index, MAX(modified_at) AS modified_at, MAX(modified_at_ns) AS modified_at_ns
-  FROM flagged
+  FROM windows_marked_alone
   WHERE is_alone = 0
   GROUP BY region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
            window_events, window_restarting, first_type, counter, has_rounded
-), ordered AS (
+), ordered_windows AS (
   SELECT *,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task
                                  ORDER BY version, version_ns, has_attempts, last_attempt, last_ns, first_attempt,
                                           first_ns, window_events, window_restarting, first_type, counter)
               AS BIGINT) AS window_no,
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
-  FROM crowded
-), comparable AS (
+  FROM windows_of_crowded_tasks
+), comparable_windows AS (
   -- Where a document's times went through a float, all times of the task are compared as floats: rounded and exact
   -- times of one event are the same float.
   SELECT *,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place
-  FROM ordered
-), neighbours AS (
+  FROM ordered_windows
+), windows_with_previous AS (
   SELECT *,
          LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
          LAG(last_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_attempt,
@@ -95,8 +95,8 @@ WITH states AS (
                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted,
          CASE WHEN window_events < 10 OR (first_type = 'Received' AND window_restarting = counter) THEN 1
               ELSE 0 END AS is_head
-  FROM comparable
-), restarted AS (
+  FROM comparable_windows
+), windows_with_life AS (
   SELECT *,
          MIN(CASE WHEN counter < 0 THEN 1 ELSE is_head END)
            OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
@@ -108,16 +108,16 @@ WITH states AS (
               WHEN has_attempts = 1 AND first_attempt < previous_last_attempt
                 AND first_place > previous_last_place THEN 1
               ELSE 0 END AS is_new_life
-  FROM neighbours
-), heads AS (
+  FROM windows_with_previous
+), windows_with_new_life AS (
   SELECT *,
          MAX(CASE WHEN is_new_life = 1 THEN first_place ELSE 0 END)
            OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS new_life_place
-  FROM restarted
-), task_flags AS (
+  FROM windows_with_life
+), flags_by_task AS (
   SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts, MAX(has_rounded) AS has_rounded
-  FROM ordered
+  FROM ordered_windows
   GROUP BY region, alloc_id, task
 ), placed_events AS (
   -- Whether a stored event has an attempt can depend on which document came first, unless every window has them: then
@@ -129,44 +129,44 @@ WITH states AS (
          CASE WHEN e.event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting,
          CASE WHEN e.times_rounded THEN 1 ELSE 0 END AS is_rounded
   FROM task_events AS e
-  JOIN task_flags AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
-), places AS (
+  JOIN flags_by_task AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
+), events_by_place AS (
   SELECT region, alloc_id, task, place_attempt, place_ns, is_restarting,
          SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
   FROM placed_events
   GROUP BY region, alloc_id, task, place_attempt, place_ns, is_restarting
-), marks AS (
+), places_and_bounds AS (
   SELECT region, alloc_id, task, 0 AS window_no, place_attempt, place_ns, 1 AS mark,
          CASE WHEN exact_events > 0 THEN exact_events ELSE rounded_events END AS events,
          CASE WHEN is_restarting = 0 THEN 0 WHEN exact_events > 0 THEN exact_events
               ELSE rounded_events END AS restarting
-  FROM places
+  FROM events_by_place
   UNION ALL
   SELECT region, alloc_id, task, window_no,
          CASE WHEN all_have_attempts = 1 THEN first_attempt ELSE 0 END AS place_attempt,
          first_place AS place_ns, 0 AS mark, 0 AS events, 0 AS restarting
-  FROM comparable
+  FROM comparable_windows
   UNION ALL
   SELECT region, alloc_id, task, window_no,
          CASE WHEN all_have_attempts = 1 THEN last_attempt ELSE 0 END AS place_attempt,
          last_place AS place_ns, 2 AS mark, 0 AS events, 0 AS restarting
-  FROM comparable
-), counted AS (
+  FROM comparable_windows
+), places_with_sums AS (
   SELECT region, alloc_id, task, window_no, mark,
          SUM(events) OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns, mark, window_no
                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS events_up_to,
          SUM(restarting) OVER (PARTITION BY region, alloc_id, task ORDER BY place_attempt, place_ns, mark, window_no
                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS restarting_up_to
-  FROM marks
-), sums AS (
+  FROM places_and_bounds
+), sums_by_window AS (
   SELECT region, alloc_id, task, window_no,
          MAX(CASE WHEN mark = 0 THEN events_up_to END) AS events_before,
          MAX(CASE WHEN mark = 2 THEN events_up_to END) AS events_up_to,
          MAX(CASE WHEN mark = 2 THEN restarting_up_to END) AS restarting_up_to
-  FROM counted
+  FROM places_with_sums
   WHERE mark <> 1
   GROUP BY region, alloc_id, task, window_no
-), judged AS (
+), judged_windows AS (
   SELECT n.region, n.alloc_id, n.task, n.window_no, n.modify_index, n.modified_at, n.modified_at_ns, n.window_events,
          CASE WHEN n.has_attempts = 1 THEN n.first_attempt END AS first_attempt,
          CASE WHEN n.first_ns > 0 THEN n.first_ns END AS first_ns,
@@ -186,26 +186,27 @@ WITH states AS (
          n.counter, n.restarting,
          CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN s.events_up_to - s.events_before END AS stored_events,
          CASE WHEN n.counter >= 0 AND n.counter = n.most_counted THEN n.counter - s.restarting_up_to END AS lost_up_to
-  FROM heads AS n
-  JOIN sums AS s ON s.region = n.region AND s.alloc_id = n.alloc_id AND s.task = n.task AND s.window_no = n.window_no
-), lives AS (
+  FROM windows_with_new_life AS n
+  JOIN sums_by_window AS s ON s.region = n.region AND s.alloc_id = n.alloc_id AND s.task = n.task
+      AND s.window_no = n.window_no
+), lives_by_task AS (
   SELECT region, alloc_id, task,
          MAX(CASE WHEN is_old_life = 1 OR (after_gap AND is_older = 1) THEN 1 ELSE 0 END) AS has_older,
          MAX(CASE WHEN new_life THEN 1 ELSE 0 END) AS has_new_life,
          MAX(counter) AS most_counted, MAX(restarting) AS restarting
-  FROM judged
+  FROM judged_windows
   GROUP BY region, alloc_id, task
-), told_apart AS (
+), windows_with_lives AS (
   SELECT j.*,
          l.has_older = 1 OR (l.has_new_life = 0 AND l.most_counted >= 0 AND l.restarting > l.most_counted)
            AS lives_mixed
-  FROM judged AS j
-  JOIN lives AS l ON l.region = j.region AND l.alloc_id = j.alloc_id AND l.task = j.task
-), lost AS (
+  FROM judged_windows AS j
+  JOIN lives_by_task AS l ON l.region = j.region AND l.alloc_id = j.alloc_id AND l.task = j.task
+), windows_with_losses AS (
   SELECT *,
          MAX(COALESCE(lost_up_to, 0)) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
                                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_lost
-  FROM told_apart
+  FROM windows_with_lives
 )
 SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, modified_at, modified_at_ns,
        CASE WHEN counter >= 0 THEN counter END AS restarts, window_events,
@@ -215,7 +216,7 @@ SELECT region, alloc_id, task, CAST(1 AS BIGINT) AS window_no, modify_index, mod
             ELSE FALSE END AS begins,
        FALSE AS after_gap, FALSE AS new_life, FALSE AS lives_mixed, events AS stored_events,
        CASE WHEN counter >= 0 THEN counter - restarting END AS lost_before
-FROM flagged
+FROM windows_marked_alone
 WHERE is_alone = 1
 UNION ALL
 SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
@@ -225,5 +226,5 @@ SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at
          CAST(most_lost - COALESCE(LAG(most_lost) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no), 0)
               AS BIGINT)
        END AS lost_before
-FROM lost
+FROM windows_with_losses
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, window_no NULLS LAST
