@@ -1,49 +1,53 @@
 -- allocations: What is known of each allocation, as it was last seen?
 --
 -- One row is one allocation.
--- Sources of different kinds each lack some fields, so a row is put together. What never changes is taken from any
--- version that has it. What changes is taken from the newest version: the largest modify_index, and where a restored
--- cluster used that index again, the later modified_at; of several rows of that version one that has a value wins over
--- one that has none. job_version, deployment_id and next_allocation are taken from the newest version that has one. No
--- status is final, and "lost" may hide an end that came later.
+-- Each kind of source lacks some fields, so a row combines all versions of the allocation. A field that never changes
+-- comes from any version that has it. A field that changes comes from the newest version: the largest modify_index or,
+-- if a restored cluster used that index again, the later modified_at. If several rows show that version, a value wins
+-- over null. job_version, deployment_id and next_allocation come from the newest version that has them. No status is
+-- final: an allocation that is "lost" may have ended later in another way.
 --
 -- Exported: yes
 -- Columns:
 --   region                             string     what `--region` says; empty without it
 --   namespace                          string     Nomad namespace
---   job_id                             string     job ID; null when no source told
---   task_group                         string     task group; null when no source told
+--   job_id                             string     job ID; null if no source shows it
+--   task_group                         string     task group; null if no source shows it
 --   alloc_id                           string     allocation ID, unique within its region
---   job_type                           string     service, batch, system or sysbatch; null when no source told
+--   job_type                           string     service, batch, system or sysbatch; null if no source shows it
 --   job_version                        int64      version of the job; rises on an in-place update without a restart;
---                                                 null when no source told
---   node_id                            string     client node ID; null when no source told
---   node_name                          string     client node name; null when no source told
---   node_class                         string     class of that node, by the newest version of it; null for none, and
---                                                 when no source lists nodes
---   datacenter                         string     its data centre; null when no source lists nodes
+--                                                 null if no source shows it
+--   node_id                            string     client node ID; null if no source shows it
+--   node_name                          string     client node name; null if no source shows it
+--   node_class                         string     class of that node, by its newest version; null if it has none, or no
+--                                                 source lists nodes
+--   datacenter                         string     data centre of that node; null if no source lists nodes
 --   name                               string     `<job>.<group>[<index>]`
 --   alloc_index                        int64      the index in name; null when the name has none
 --   eval_id                            string     evaluation that placed it or updated it last
---   deployment_id                      string     deployment it belongs to; null for none, or when no source told
+--   deployment_id                      string     deployment it belongs to; null for none, or if no source shows it
 --   desired_status                     string     run, stop or evict
 --   desired_description                string     why the servers want that; null for no reason
 --   client_status                      string     pending, running, complete, failed, lost or unknown
---   client_description                 string     what the client says of it
---   desired_migrate                    bool       told to move: drained or stopped; null for not said
---   desired_reschedule                 bool       told to reschedule; null for not said
---   desired_force_reschedule           bool       told to reschedule at once; null for not said
---   desired_no_shutdown_delay          bool       told to stop without its shutdown delay; null for not said
---   desired_migrate_disable_placement  bool       told to move without a replacement; null for not said
+--   client_description                 string     description of that status by the client
+--   desired_migrate                    bool       whether the servers told it to migrate: drained or stopped; null if
+--                                                 they did not say
+--   desired_reschedule                 bool       whether the servers told it to reschedule; null if they did not say
+--   desired_force_reschedule           bool       whether the servers told it to reschedule at once; null if they did
+--                                                 not say
+--   desired_no_shutdown_delay          bool       whether the servers told it to stop without its shutdown delay; null
+--                                                 if they did not say
+--   desired_migrate_disable_placement  bool       whether the servers told it to migrate without a replacement; null if
+--                                                 they did not say
 --   deployment_healthy                 bool       whether its deployment found it healthy; null while undecided or
 --                                                 without a deployment
 --   deployment_healthy_at              timestamp  when that was decided, by the client's clock
 --   deployment_healthy_at_ns           int64      the same in nanoseconds since the epoch
 --   canary                             bool       whether it is a canary; null without a deployment
---   previous_allocation                string     allocation that this one replaces; null for none, or when no source
---                                                 told
---   next_allocation                    string     allocation that replaces this one; null for none, or when no source
---                                                 told
+--   previous_allocation                string     allocation that this one replaces; null for none, or if no source
+--                                                 shows it
+--   next_allocation                    string     allocation that replaces this one; null for none, or if no source
+--                                                 shows it
 --   followup_eval_id                   string     evaluation of a delayed reschedule; null for none
 --   preempted_by                       string     allocation that preempted it; null for none
 --   reschedule_attempts                int64      entries of its reschedule tracker, which keeps only recent ones; null
@@ -59,31 +63,30 @@
 --   modified_at_ns                     int64      the same in nanoseconds since the epoch
 --   create_index                       int64      raft index of its creation
 --   modify_index                       int64      raft index of its newest version
---   cpu_shares                         int64      CPU of all its tasks in MHz; null when never listed
---   memory_mb                          int64      memory of all its tasks in MiB; null when never listed
---   memory_max_mb                      int64      memory that its tasks may use beyond that in MiB; null when none may,
---                                                 or when never listed
---   disk_mb                            int64      ephemeral disk in MiB; null when never listed
---   last_seen_at                       timestamp  when it was last shown: of a terminal allocation, its modified_at;
---                                                 else
---                                                 the latest of the documents that show it not terminal and its
---                                                 modified_at; null when the stored rows do not tell which document was
---                                                 the last
+--   cpu_shares                         int64      CPU of all its tasks in MHz; null if no source lists it
+--   memory_mb                          int64      memory of all its tasks in MiB; null if no source lists it
+--   memory_max_mb                      int64      memory limit of its tasks above that, in MiB; null if they have none,
+--                                                 or no source lists it
+--   disk_mb                            int64      ephemeral disk in MiB; null if no source lists it
+--   last_seen_at                       timestamp  when a document last showed it: for a terminal allocation its
+--                                                 modified_at, else the latest of modified_at and the documents that
+--                                                 show it not terminal; null if the stored rows do not show which
+--                                                 document was the last
 --   last_seen_at_ns                    int64      the same in nanoseconds since the epoch
---   last_known_at                      timestamp  until when it was there for sure: last_seen_at, and where that is not
---                                                 known a moment before it, within the same hour; null when nothing
---                                                 tells
+--   last_known_at                      timestamp  the last time at which it certainly existed: last_seen_at or, if that
+--                                                 is not known, an earlier time within the same hour; null if neither
+--                                                 is known
 --   last_known_at_ns                   int64      the same in nanoseconds since the epoch
---   vanished                           bool       whether it was last seen not terminal, and a later full listing of
---                                                 its
---                                                 namespace lacks it: how it ended is not known; null when the stored
---                                                 rows do not tell whether it was shown after that listing
+--   vanished                           bool       whether it was not terminal when last seen, and a later full listing
+--                                                 of its namespace lacks it, so that its end is not known; null if the
+--                                                 stored rows do not show whether a document showed it after that
+--                                                 listing
 
 WITH history_rows AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
   FROM allocation_history
 ), single_row_allocations AS (
-  -- The only row of its allocation need not be put together.
+  -- An allocation with one row needs no combining.
   SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
          node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
          client_status, client_description, desired_migrate, desired_reschedule, desired_force_reschedule,
@@ -112,8 +115,7 @@ WITH history_rows AS (
            OVER (PARTITION BY region, alloc_id) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
-  -- only as a float.
+  -- If the times of a document went through a float, its modified_at equals the exact one only as a float.
   SELECT *,
          version = newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
@@ -174,7 +176,7 @@ WITH history_rows AS (
   UNION ALL
   SELECT * FROM single_row_allocations
 ), newest_sightings AS (
-  -- A stream dates a sighting by the server's clock, which may be ahead of the observer's, but not by an hour.
+  -- A stream dates sightings by the server's clock, which may be ahead of the observer's by less than an hour.
   SELECT s.region, s.alloc_id, MAX(s.seen_at) AS sighted_at, MAX(s.seen_at_ns) AS sighted_at_ns
   FROM sightings AS s
   LEFT JOIN observations AS o ON o.region = s.region
@@ -207,8 +209,8 @@ WITH history_rows AS (
          COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
   FROM absences
 ), judged_absences AS (
-  -- A listing that is older than the newest version tells nothing. Where both have an index and it was kept, that
-  -- decides; else, of a version that only a stream showed, the clocks of the server and of the observer.
+  -- A listing older than the newest version proves nothing. If both have an index and the order of indexes was kept,
+  -- the indexes decide; else, for a version that only a stream shows, the clocks of server and observer do.
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
               WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN
@@ -235,7 +237,7 @@ WITH history_rows AS (
          CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
               ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
          CASE WHEN h.last_hour_ns IS NULL THEN 0 ELSE 1 END AS is_listed,
-         -- Whether a listing of a later hour lacks it: 2 yes, 1 perhaps, 0 no.
+         -- Whether a listing of a later hour lacks the allocation: 2 yes, 1 perhaps, 0 no.
          CASE WHEN h.last_hour_ns IS NULL OR h.last_hour_ns <= m.sighted_hour_ns THEN 0
               WHEN h.largest_index > 0 AND m.written_index > 0 AND m.index_order <> 'lost' THEN
                 CASE WHEN h.largest_index >= m.written_index THEN 2
@@ -251,8 +253,8 @@ WITH history_rows AS (
   LEFT JOIN last_listed_hours AS h ON h.region = m.region AND h.namespace = m.namespace
 ), allocations_with_absences AS (
   SELECT *,
-         -- Whether a listing of the hour lacks it: 3 and which document showed it last is known, 2 yes, 1 perhaps, 0
-         -- no.
+         -- Whether a listing of the hour lacks the allocation: 3 yes, and the last document that shows it is known; 2
+         -- yes; 1 perhaps; 0 no.
          CASE WHEN missing_ns > uncut_ns AND missing_ns >= missing_open_ns THEN 3
               WHEN missing_open_ns > uncut_ns AND missing_open_ns > unsure_ns THEN 2
               WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns THEN 1
@@ -270,7 +272,7 @@ WITH history_rows AS (
          CASE WHEN is_live = 0 AND last_modified_at_ns IS NOT NULL THEN 1
               WHEN is_live = 0 THEN 0
               WHEN sighted_at_ns IS NULL THEN 1 - is_listed
-              -- Every sighting of a pending allocation is uncut.
+              -- Sightings of a pending allocation are never cut to the hour.
               WHEN lacked_now = 3 OR is_pending = 1 THEN 1
               WHEN lacked_now > 0 THEN 0
               WHEN exact_ns > 0 AND exact_ns >= uncut_ns THEN 1

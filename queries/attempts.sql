@@ -1,48 +1,48 @@
 -- attempts: How did each run of each task go?
 --
--- One row is one run of a task of which an event is in view; runs whose events were all lost are left out, and so are
--- those of a task whose lives are mixed (see windows); several starts without a restart (after a restart of the agent)
--- are one run. Without attempts, a run that a gap cuts is two.
--- The period cuts by its start, else by its end, else by its first event. The outcome is told by the last event that
--- ended it:
---   failed     it ended badly, or could not start; see failures
+-- One row is one run of a task with at least one event in view. Runs whose events were all lost have no row, and
+-- neither have runs of a task whose lives are mixed (see windows). Several starts without a restart, as after a restart
+-- of the agent, are one run. A task without attempts has two rows for a run that a gap divides.
+-- The period selects rows by the start, else by the end, else by the first event. The outcome follows from the last
+-- event that ended the run:
+--   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
---   restart    a user, a template, Vault or an identity had it restarted
+--   restart    a user, a template, Vault or an identity requested a restart
 --   completed  it ended with exit code 0
---   running    it ran when it was last seen
---   waiting    it had not started, or waited to be started again, when it was last seen
---   lost       its node was lost; how it ended is not known
+--   running    it was running when last seen
+--   waiting    it had not started, or waited for the next start, when last seen
+--   lost       its node was lost; how the run ended is not known
 --   unknown    its end is not in view, or its node was disconnected
--- A dead task without such an event failed if it is marked as failed, else it was stopped, at its finished_at. Of one
--- that still ran in an allocation that had failed already, the end is not known.
+-- If a dead task has no such event, the run failed if the task is marked as failed; else it was stopped at finished_at.
+-- The end of a run that was still running when its allocation had failed is not known.
 --
 -- Exported: yes
 -- Columns:
 --   region         string     what `--region` says; empty without it
 --   namespace      string     Nomad namespace
---   job_id         string     job ID; null when no source told
---   task_group     string     task group; null when no source told
+--   job_id         string     job ID; null if no source shows it
+--   task_group     string     task group; null if no source shows it
 --   task           string     task name
 --   alloc_id       string     allocation ID, unique within its region
---   job_type       string     service, batch, system or sysbatch; null when no source told
---   job_version    int64      version of the job; null when no source told
---   node_id        string     client node ID; null when no source told
---   node_name      string     client node name; null when no source told
---   node_class     string     class of that node; null for none, and when no source lists nodes
---   datacenter     string     its data centre; null when no source lists nodes
---   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or where a
---                             new life of the task shows)
---   started_at     timestamp  its first start, by the client's clock; null when that is not in view, or not known to be
---                             the first, since the agent was restarted in a run whose begin is lost
+--   job_type       string     service, batch, system or sysbatch; null if no source shows it
+--   job_version    int64      version of the job; null if no source shows it
+--   node_id        string     client node ID; null if no source shows it
+--   node_name      string     client node name; null if no source shows it
+--   node_class     string     class of that node; null if it has none, or no source lists nodes
+--   datacenter     string     data centre of that node; null if no source lists nodes
+--   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or where a new
+--                             life of the task shows)
+--   started_at     timestamp  its first start, by the client's clock; null if that start is not in view, or not known
+--                             to be the first because the agent restarted in a run whose beginning is lost
 --   started_at_ns  int64      the same in nanoseconds since the epoch
---   ended_at       timestamp  its end, by the client's clock; null when it has none, or when that is not in view
+--   ended_at       timestamp  its end, by the client's clock; null if it has not ended, or its end is not in view
 --   ended_at_ns    int64      the same in nanoseconds since the epoch
 --   outcome        string     failed, stopped, restart, completed, running, waiting, lost or unknown, see above
---   exit_code      int64      exit code at its end; null where none applies, or when that is not in view
+--   exit_code      int64      exit code at its end; null if none applies, or the end is not in view
 --   signal         int64      number of the signal that ended it, 0 for none; null likewise
---   failure_class  string     class of the failure, as in failures; null unless failed, or when no event tells
---   delay_seconds  double     wait before the next run that Nomad decided on when this one ended; null when it was not
---                             seen to be restarted
+--   failure_class  string     class of the failure, as in failures; null unless failed, or if no event shows it
+--   delay_seconds  double     wait before the next run that Nomad decided on when this one ended; null when no
+--                             Restarting was seen
 
 WITH runs AS (
   SELECT region, alloc_id, task, run,
@@ -70,7 +70,7 @@ WITH runs AS (
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM runs
 ), runs_with_start AS (
-  -- A task is received once, before all else, unless its agent was restarted: then a start may have come before.
+  -- Received comes once and first, unless the agent was restarted: then a start may precede it.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,
@@ -105,7 +105,7 @@ WITH runs AS (
          r.run, r.attempt, r.started_at, r.started_at_ns, r.first_ns, r.delay_ns, r.restart_signal,
          CASE WHEN e.ending_no > r.last_start_no THEN 1 ELSE 0 END AS has_ending,
          CASE WHEN e.terminated_no > r.last_start_no THEN 1 ELSE 0 END AS has_terminated,
-         -- Nomad makes up an end for all that still runs or waits when an allocation has failed.
+         -- When an allocation fails, Nomad writes an end for every task that still runs or waits.
          CASE WHEN s.state = 'dead' OR (s.ended_at_ns IS NOT NULL AND s.client_status <> 'failed') THEN 1
               ELSE 0 END AS has_known_end,
          CASE WHEN r.last_no = r.task_last_no AND r.last_restart_no < r.last_no

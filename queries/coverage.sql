@@ -1,40 +1,40 @@
 -- coverage: Is the recorded history of each task complete, and what is missing?
 --
 -- One row is one task of one allocation.
--- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so what was not seen
--- in time is gone; but its Restarts counter goes up once for each `Restarting` event, so that the counter less the
--- events seen is the number of restarts that were lost.
--- A history is complete when nothing was lost up to the task's last observation: it begins, has no gaps, lost no
--- restart, and its allocation is known not to have vanished. It is never complete when a new life of the task shows
--- (see windows), the stored events from some window's first to its last are not exactly those of the window (a clock
--- stepped, or the client lost its state), or an event's time comes from a document whose times went through a float;
--- nor without a window. Without a counter (before Nomad 0.6) every window must have fewer than ten events, too, so that
--- none was pushed out.
+-- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so an event that no
+-- snapshot shows in time is lost. Nomad's Restarts counter rises by one per `Restarting` event, so the counter minus
+-- the events seen is the number of lost restarts.
+-- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are no
+-- gaps, no restart was lost, and the allocation is known not to have vanished. It is never complete in these cases: the
+-- task shows a new life (see windows); the stored events from a window's first to its last are not exactly those of the
+-- window (a clock was set back, or the client lost its state); the time of an event comes from a document whose times
+-- went through a float; the task has no window. Without a counter (before Nomad 0.6), a complete history also needs
+-- windows of fewer than ten events only, so that none was pushed out.
 --
 -- Exported: yes
 -- Columns:
 --   region         string  what `--region` says; empty without it
 --   namespace      string  Nomad namespace
---   job_id         string  job ID; null when no source told
---   task_group     string  task group; null when no source told
+--   job_id         string  job ID; null if no source shows it
+--   task_group     string  task group; null if no source shows it
 --   task           string  task name
 --   alloc_id       string  allocation ID, unique within its region
---   job_type       string  service, batch, system or sysbatch; null when no source told
---   job_version    int64   version of the job; null when no source told
---   node_id        string  client node ID; null when no source told
---   node_name      string  client node name; null when no source told
---   node_class     string  class of that node; null for none, and when no source lists nodes
---   datacenter     string  its data centre; null when no source lists nodes
+--   job_type       string  service, batch, system or sysbatch; null if no source shows it
+--   job_version    int64   version of the job; null if no source shows it
+--   node_id        string  client node ID; null if no source shows it
+--   node_name      string  client node name; null if no source shows it
+--   node_class     string  class of that node; null if it has none, or no source lists nodes
+--   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
---   begins         bool    whether its first event is in view; false when no event is, or lives are mixed
---   gaps           int64   how many times a window of events does not join the one before it, so that events between
---                          them may be missing
+--   begins         bool    whether its first event is in view; false if no event is, or lives are mixed
+--   gaps           int64   number of windows that do not join the one before, so that events between them may be
+--                          missing
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
---   lost_restarts  int64   restarts counted whose event was not seen; exact, unless the client lost its whole state out
---                          of view; null without a counter, when a new life of the task shows (a counter falls, for
---                          one), or when more are seen than counted (the client lost its state)
---   tail_lost      bool    whether its allocation was last seen not terminal and then vanished from a full listing, so
---                          that later events may be missing; null when the stored rows do not tell
+--   lost_restarts  int64   counted restarts whose event was not seen; exact, unless the client lost all of its state
+--                          while nothing was observed; null without a counter, if the task shows a new life (for
+--                          example, its counter falls), or if more are seen than counted (the client lost its state)
+--   tail_lost      bool    whether its allocation was not terminal when last seen and then vanished from a full
+--                          listing, so that later events may be missing; null if the stored rows do not show it
 --                          (allocations.vanished)
 --   complete       bool    whether nothing was lost up to its last observation
 
@@ -63,7 +63,7 @@ WITH windows_by_task AS (
   JOIN rounded_tasks AS r ON r.region = e.region AND r.alloc_id = e.alloc_id AND r.task = e.task
   WHERE e.event_type = 'Restarting'
 ), distinct_restarts AS (
-  -- The exact and the rounded time of one event are the same float.
+  -- The exact and the rounded time of one event are equal as floats.
   SELECT region, alloc_id, task, event_at_float, SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
   FROM restart_events
   GROUP BY region, alloc_id, task, event_at_float

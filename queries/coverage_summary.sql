@@ -1,10 +1,10 @@
--- coverage_summary: Of how many tasks is the history whole, and how often would one have had to look to keep it?
+-- coverage_summary: For how many tasks is the history complete, and which snapshot interval would have kept it?
 --
 -- One row is one group of tasks.
--- Counts the rows of coverage, which no period cuts. Nomad keeps ten events of a task, so snapshots keep all of them as
--- long as no ten come between two. How fast they came is told by the full windows of the tasks that lost events: the
--- shortest time from the first to the last event of one. Had snapshots been no farther apart, every window would have
--- joined the one before it, unless the events that were lost came faster than those that were seen.
+-- Counts the rows of coverage, which no period cuts. Nomad keeps ten events of a task, so snapshots keep all events if
+-- fewer than ten happen between two of them. The full windows of the tasks that lost events show how fast events came:
+-- keep_interval_seconds is the shortest time from the first to the last event of such a window. Snapshots at that
+-- interval would have joined every window to the one before it, unless the lost events came faster than the seen ones.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -12,23 +12,23 @@
 --   region                 string  what `--region` says; empty without it; with `--by`, its columns stand here instead
 --                                  of these five
 --   namespace              string  Nomad namespace
---   job_id                 string  job ID; null when no source told
---   task_group             string  task group; null when no source told
+--   job_id                 string  job ID; null if no source shows it
+--   task_group             string  task group; null if no source shows it
 --   task                   string  task name
 --   allocations            int64   allocations
 --   tasks                  int64   tasks
---   complete               int64   tasks of which nothing was lost up to their last observation
---   without_events         int64   tasks of which no event is in view
---   without_begin          int64   tasks whose events are in view, but not the first of them
+--   complete               int64   tasks without a loss up to their last observation
+--   without_events         int64   tasks without an event in view
+--   without_begin          int64   tasks with events in view, but not the first
 --   events                 int64   events
 --   gaps                   int64   gaps between windows of events
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
---   lost_restarts          int64   restarts counted whose event was not seen; null when that is known of no task
---   uncounted_tasks        int64   tasks of which that is not known: no counter, or the client lost its state
+--   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task
+--   uncounted_tasks        int64   tasks for which that number is not known: no counter, or the client lost its state
 --   vanished_tasks         int64   tasks whose allocation is known to have vanished before it was seen to end
 --                                  (tail_lost)
---   keep_interval_seconds  double  snapshots no farther apart would have kept the events; null when none were lost, or
---                                  no full window tells
+--   keep_interval_seconds  double  largest interval between snapshots that would have kept the events; null if none
+--                                  were lost, or no full window shows it
 
 WITH full_window_spans AS (
   SELECT region, alloc_id, task, MIN(window_last_ns - window_first_ns) AS span_ns

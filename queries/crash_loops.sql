@@ -1,40 +1,38 @@
 -- crash_loops: Which tasks keep restarting, and why?
 --
--- One row is one task that was surely restarted three times or more within the hour before the newest observation of
--- its region.
--- Restarts are counted by Nomad's counter, so that lost events do not hide them (restart_log): one that was seen lies
--- in the hour if its event does and no version that is an hour old or more counts it, as one does where the client's
--- clock is ahead; those that were not seen if all of them surely happened within it. What may have happened before as
--- well is in restarts_at_most alone: the rise of a counter since a version that is older than the hour. Those that were
--- not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest observation. Of a
--- task without a counter, or whose client lost its state, the events of the hour count. The period does not cut. Tasks
--- that are dead come last.
+-- One row is one task that certainly restarted three times or more within the hour before the newest observation of its
+-- region.
+-- Restarts are counted by Nomad's counter, so lost events do not hide them (see restart_log). A seen restart counts if
+-- its event is within the hour and no version that is an hour old or more already counts it; the client's clock may be
+-- ahead. Restarts that were not seen count if all of them certainly happened within the hour. A rise of the counter
+-- since a version that is older than the hour may lie before it, and so counts in restarts_at_most only. Restarts that
+-- were not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest observation. For
+-- a task without a counter, or whose client lost its state, the events of the hour count. The period does not apply.
+-- Dead tasks come last.
 --
 -- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace
---   job_id              string     job ID; null when no source told
---   task_group          string     task group; null when no source told
+--   job_id              string     job ID; null if no source shows it
+--   task_group          string     task group; null if no source shows it
 --   task                string     task name
 --   alloc_id            string     allocation ID, unique within its region
---   job_type            string     service, batch, system or sysbatch; null when no source told
---   job_version         int64      version of the job; null when no source told
---   node_id             string     client node ID; null when no source told
---   node_name           string     client node name; null when no source told
---   node_class          string     class of that node; null for none, and when no source lists nodes
---   datacenter          string     its data centre; null when no source lists nodes
---   restarts_last_hour  int64      restarts that surely lie within that hour
---   restarts_at_most    int64      the same with those that may lie within it; null where the client lost its state or
---                                  the
---                                  task has no counter
+--   job_type            string     service, batch, system or sysbatch; null if no source shows it
+--   job_version         int64      version of the job; null if no source shows it
+--   node_id             string     client node ID; null if no source shows it
+--   node_name           string     client node name; null if no source shows it
+--   node_class          string     class of that node; null if it has none, or no source lists nodes
+--   datacenter          string     data centre of that node; null if no source lists nodes
+--   restarts_last_hour  int64      restarts that certainly lie within that hour
+--   restarts_at_most    int64      the same, with those that may lie within it; null if the client lost its state or
+--                                  the task has no counter
 --   period_seconds      double     mean time from one restart to the next within the hour, lost ones in between
 --                                  included; null when fewer than two were seen
 --   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen
 --   since_at_ns         int64      the same in nanoseconds since the epoch
 --   seen_since_at       timestamp  the first restart that was seen within the hour, by the client's clock; others of
---                                  the
---                                  hour may precede it; null when none was seen
+--                                  the hour may precede it; null when none was seen
 --   seen_since_at_ns    int64      the same in nanoseconds since the epoch
 --   last_class          string     class of the task's last failure in view, as in failures; null when there is none
 --   last_exit_code      int64      exit code of that failure; null where none applies
@@ -60,8 +58,8 @@ WITH last_hours AS (
   FROM restart_log AS r
   JOIN last_hours AS n ON n.region = r.region
   LEFT JOIN counters_before_hour AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
-  -- Those that were not seen and have no date were counted by the newest observation, so none is later. The first
-  -- restart ends attempt 1, and is the first to be counted.
+  -- Restarts that were not seen and have no time happened before the newest observation, which counts them. The first
+  -- restart ends attempt 1 and raises the counter to 1.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
 ), restarts_by_task AS (

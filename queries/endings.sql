@@ -1,7 +1,8 @@
 -- endings: Which events ended a run of a task or its setup, and how?
 --
--- One row is one event that ended a run or a setup, well or badly, or a Not Restarting that nothing explains.
--- It is failed when it has a class: the first that matches of
+-- One row is one event that ended a run or a setup, with or without a failure; or a Not Restarting that no earlier
+-- event explains.
+-- It is failed if it has a class, which is the first that matches:
 --   oom         a Terminated that says that memory ran out
 --   health      a Terminated after a Restart Signaled by a health check
 --   signal      a Terminated with a signal
@@ -15,19 +16,20 @@
 --   restore     Failed Restoring Task
 --   timeout     a Killing for max_run_duration
 --   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
---               Terminated that ended badly, and what brought it about may be lost
--- While a kill is under way nothing is a failure but a Killing that itself fails the task or is a timeout, and of
--- several Killings of one kill only the first. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
--- Dead never are. A Terminated is stopped while a kill is under way, or straight after Reconnected in an allocation
--- that was desired to stop, unless Restarting or Not Restarting follows; with exit code -1, as a wait that is called
--- off gives it, also after a start that was in progress and shows its Started between the two. With exit code 0 it may
--- as well have completed, and is unknown there.
--- It is restart after a Restart Signaled by a user or a change; completed with exit code 0; else unknown.
--- Where what brought about a Terminated may be lost (is_blind), it is stopped if Killed follows, restart if Restarting
--- without a reason does, and with exit code 0 unknown, since a health check may have ended it; for the same reason a
--- failure that it shows is of class unknown unless it says that memory ran out. Where lives are mixed (see windows) its
--- outcome is unknown, unless it says so. Where the start of a run is lost, Task hook failed is a failure only if
--- Restarting or Not Restarting follows.
+--               Terminated that ended badly and whose cause may be lost
+-- While a kill is under way, the only failures are a Killing that itself fails the task and a timeout; of several
+-- Killings of one kill, only the first is one. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
+-- Dead are never failures.
+-- A Terminated without a class has one of these outcomes. stopped: a kill is under way; or it directly follows
+-- Reconnected in an allocation that was to stop, and neither Restarting nor Not Restarting follows. With exit code -1,
+-- which a cancelled wait gives, it is also stopped if the Started of a start in progress lies between the two. With
+-- exit code 0 directly after Reconnected it may as well have completed, and is unknown. restart: after a Restart
+-- Signaled by a user or a change. completed: exit code 0. unknown: all others.
+-- If the cause of a Terminated may be lost (is_blind), it is stopped if Killed follows, restart if Restarting without a
+-- reason follows, and unknown with exit code 0, since a health check may have ended it. For the same reason its failure
+-- has class unknown, unless it says that memory ran out. If lives are mixed (see windows), its outcome is unknown,
+-- unless it says that memory ran out. If the start of a run is lost, Task hook failed is a failure only if Restarting
+-- or Not Restarting follows.
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
@@ -35,19 +37,20 @@
 --   task            string     task name
 --   event_no        int64      number of the event within its task
 --   attempt         int64      which run of the task it ended; null when not known
---   run             int64      the same, and where attempts are not all known, 1 and the Restarting events before it
+--   run             int64      as in timeline
 --   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
 --   event_at_ns     int64      the same in nanoseconds since the epoch
 --   event_type      string     Nomad's spelling
 --   outcome         string     failed, stopped, restart, completed or unknown
 --   class           string     class of the failure; null unless failed
 --   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit
---   gave_up         bool       whether the next thing of note in its run is Not Restarting; false unless failed
---   restart_signal  string     what a Restart Signaled before it was for: health, user or change; null without one
---   is_blind        bool       whether what brought it about may be lost, as in timeline
+--   gave_up         bool       whether the next failure or Not Restarting in its run is a Not Restarting; false unless
+--                              failed
+--   restart_signal  string     reason of a Restart Signaled before it: health, user or change; null without one
+--   is_blind        bool       whether the event that caused it may be lost, as in timeline
 --   exit_code       int64      exit code; null where none applies
 --   signal          int64      number of the signal, 0 for none; null where none applies
---   message         string     what Nomad shows of it
+--   message         string     Nomad's message for the event
 
 WITH stopped_allocations AS (
   SELECT region, alloc_id
@@ -67,19 +70,19 @@ WITH stopped_allocations AS (
   JOIN timeline AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task AND t.event_no = r.next_no
   WHERE t.event_type = 'Started'
 ), following_events AS (
-  -- The events that tell something of the one straight before them.
+  -- Types that explain the event directly before them.
   SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
   FROM timeline
   WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
 ), stops_after_reconnected AS (
-  -- What Nomad stops it does not think of restarting.
+  -- Nomad never considers a restart of what it stops.
   SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
   FROM ends_after_reconnected AS e
   LEFT JOIN following_events AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
       AND n.event_no = e.event_no
   WHERE COALESCE(n.event_type, '') NOT IN ('Restarting', 'Not Restarting')
 ), blind_ends AS (
-  -- What came before a Terminated is lost: what comes after it tells whether it was a kill or an asked restart.
+  -- The events before the Terminated are lost; the event after it shows whether it was a kill or a requested restart.
   SELECT c.region, c.alloc_id, c.task, c.event_no,
          CASE WHEN c.run IS NULL THEN 'unknown' WHEN n.event_type = 'Killed' THEN 'stopped'
               WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
@@ -88,7 +91,7 @@ WITH stopped_allocations AS (
       AND n.event_no = c.event_no
   WHERE c.is_blind AND c.event_type = 'Terminated'
 ), hook_ends AS (
-  -- A hook that fails before the start ends the run; one after it does not.
+  -- A hook that fails before the start ends the run; a later one does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
   FROM timeline AS c
   JOIN following_events AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task
@@ -154,7 +157,7 @@ WITH stopped_allocations AS (
               WHEN fails_task THEN 'unknown' END AS class
   FROM candidates_with_details
 ), failing_kills AS (
-  -- One kill can show several Killings: the first that fails the task stands for it.
+  -- One kill can show several Killings; the first that fails the task counts.
   SELECT region, alloc_id, task, event_no,
          CASE WHEN kill_under_way
                 AND LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) IS NOT NULL

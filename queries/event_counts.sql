@@ -1,6 +1,6 @@
 -- event_counts: How many events of each task are in view?
 --
--- One row is one task of which an event is in view.
+-- One row is one task with at least one event in view.
 --
 -- Columns:
 --   region         string  what `--region` says; empty without it
@@ -9,10 +9,10 @@
 --   events         int64   events
 --   restarting     int64   of them Restarting
 --   received       int64   of them Received
---   attempts_seen  int64   runs of the task that have one with a known attempt
---   earliest_ns    int64   time of the earliest in nanoseconds since the epoch, 0 when one has no time
---   latest_ns      int64   time of the latest likewise, 0 when none has a time
---   has_rounded    bool    whether one's time comes from a document whose times went through a float
+--   attempts_seen  int64   runs of the task that have an event with a known attempt
+--   earliest_ns    int64   time of the earliest event in nanoseconds since the epoch; 0 if an event has no time
+--   latest_ns      int64   time of the latest event likewise; 0 if no event has a time
+--   has_rounded    bool    whether the time of an event comes from a document whose times went through a float
 
 WITH counts_by_attempt AS (
   SELECT region, alloc_id, task, attempt, COUNT(*) AS events,

@@ -1,8 +1,8 @@
 -- failure_summary: How often did tasks fail, of which kind, and how does it show most often?
 --
 -- One row is one class of failure of one group of tasks.
--- Counts the rows of failures within the period. Exit code and message are those of the commonest pair of both; of
--- several that are equally common, the one with the smallest exit code, then message, and none before any.
+-- Counts the rows of failures within the period. Exit code and message are those of the most common pair of both. Of
+-- several equally common pairs it is the one with the smallest exit code, then message; null comes first.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -10,8 +10,8 @@
 --   region         string     what `--region` says; empty without it; with `--by`, its columns stand here instead of
 --                             these five
 --   namespace      string     Nomad namespace
---   job_id         string     job ID; null when no source told
---   task_group     string     task group; null when no source told
+--   job_id         string     job ID; null if no source shows it
+--   task_group     string     task group; null if no source shows it
 --   task           string     task name
 --   class          string     class of the failures, as in failures
 --   failures       int64      failures

@@ -1,11 +1,11 @@
 -- failures: Which failures did tasks have, and of which kind?
 --
--- One row is one event that ended a run of a task or its setup badly.
--- Stops are no failures, whatever their exit code; nor is a restart that a user, a template, Vault or an identity asked
--- for. A Not Restarting is no failure of its own where one comes before it in its run: it says that this one was given
--- up on. Lost, unknown and preempted allocations are no failures of tasks. The period cuts by failed_at. The class is
--- the first that matches of
---   oom         it says that memory ran out
+-- One row is one event that ended a run of a task, or its setup, as a failure.
+-- A stop is not a failure, whatever its exit code; neither is a restart that a user, a template, Vault or an identity
+-- requested. A Not Restarting is not a failure of its own if another failure precedes it in its run: it says that Nomad
+-- gave up on that one. Lost, unknown and preempted allocations are not failures of tasks. The period selects rows by
+-- failed_at. The class is the first that matches:
+--   oom         the event says that memory ran out
 --   health      restarted because a health check failed
 --   signal      ended by a signal
 --   exit        ended with an exit code other than 0
@@ -13,36 +13,36 @@
 --   artifact    an artifact could not be fetched
 --   validation  its configuration is not valid
 --   template    a template could not be rendered
---   hook        a hook failed before the start, or the task was killed for want of Vault or an identity
---   restore     it was not found again after a restart of the agent
+--   hook        a hook failed before the start, or the task was killed because Vault or an identity was missing
+--   restore     the agent did not find it again after its own restart
 --   timeout     its allocation ran longer than max_run_duration
---   unknown     any other event that marks the task as failed; an end of which what came straight before it is lost, so
---               that a health check may have brought it about
+--   unknown     any other event that marks the task as failed; or an end whose preceding events are lost, so that a
+--               health check may have caused it
 --
 -- Exported: yes
 -- Columns:
 --   region         string     what `--region` says; empty without it
 --   namespace      string     Nomad namespace
---   job_id         string     job ID; null when no source told
---   task_group     string     task group; null when no source told
+--   job_id         string     job ID; null if no source shows it
+--   task_group     string     task group; null if no source shows it
 --   task           string     task name
 --   alloc_id       string     allocation ID, unique within its region
---   job_type       string     service, batch, system or sysbatch; null when no source told
---   job_version    int64      version of the job; null when no source told
---   node_id        string     client node ID; null when no source told
---   node_name      string     client node name; null when no source told
---   node_class     string     class of that node; null for none, and when no source lists nodes
---   datacenter     string     its data centre; null when no source lists nodes
+--   job_type       string     service, batch, system or sysbatch; null if no source shows it
+--   job_version    int64      version of the job; null if no source shows it
+--   node_id        string     client node ID; null if no source shows it
+--   node_name      string     client node name; null if no source shows it
+--   node_class     string     class of that node; null if it has none, or no source lists nodes
+--   datacenter     string     data centre of that node; null if no source lists nodes
 --   attempt        int64      which run of the task it ended; 1 is the first; null when not known (before Nomad 0.6)
 --   failed_at      timestamp  when it happened, by the client's clock; null when the event has no time
 --   failed_at_ns   int64      the same in nanoseconds since the epoch
---   event_type     string     type of the event that tells of it
+--   event_type     string     type of the event
 --   class          string     class of the failure, see above
 --   suspected_oom  bool       exit code 137 or signal 9 in a failure of class signal or exit
 --   gave_up        bool       whether the task was not restarted after it
 --   exit_code      int64      exit code; null where none applies
 --   signal         int64      number of the signal that ended the process, 0 for none; null where none applies
---   message        string     what Nomad shows of the event
+--   message        string     Nomad's message for the event
 
 SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
        s.node_id, s.node_name, s.node_class, s.datacenter,

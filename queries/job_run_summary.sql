@@ -1,27 +1,27 @@
 -- job_run_summary: How do the runs of each batch job end, and how long do they take?
 --
 -- One row is one job that runs to an end, all its dispatched or periodic instances and versions taken together.
--- Counts the rows of job_runs, which the period cuts by created_at. Quantiles are nearest-rank ones over all runs whose
--- duration is known, however they ended.
+-- Counts the rows of job_runs, which the period selects by created_at. Quantiles are nearest-rank over all runs with a
+-- known duration, whatever their outcome.
 --
 -- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace
---   parent_job_id       string     the job, without what stands behind `/dispatch-` or `/periodic-`
+--   parent_job_id       string     job ID without the part from `/dispatch-` or `/periodic-` on
 --   runs                int64      runs
---   complete            int64      runs that ended well
+--   complete            int64      runs that completed
 --   failed              int64      runs that failed
 --   stopped             int64      runs that were stopped
 --   lost                int64      runs lost with their node
---   running             int64      runs that were not over when they were last seen
+--   running             int64      runs that had not ended when last seen
 --   unknown             int64      runs whose end is not in view
 --   success_rate        double     complete runs among those that are complete, failed, stopped or lost; null when
 --                                  there are none
 --   samples             int64      runs whose duration is known
---   p50_seconds         double     half of these took no longer; null when there are none
+--   p50_seconds         double     median: half of these took no longer; null when there are none
 --   p95_seconds         double     95 of 100 took no longer
---   max_seconds         double     the longest took so long
+--   max_seconds         double     longest of these
 --   last_success_at     timestamp  when the last complete run finished, by the client's clock; null when there is none
 --   last_success_at_ns  int64      the same in nanoseconds since the epoch
 

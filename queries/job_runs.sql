@@ -2,32 +2,33 @@
 --
 -- One row is one version of a job that runs to an end: of type batch or sysbatch, or an instance that was dispatched or
 -- started periodically.
--- An allocation that another one replaced does not decide how the run ended, unless all were replaced. A lost one whose
--- tasks are all dead counts as failed if any of them failed, else as complete. One that is complete, was told to stop
--- and shows no exit with 0 that ended a main task's last run was stopped, or unknown where such an end may be missing
--- (its events are lost, its client lost its state, or no source shows its tasks); a task with a hook counts as a main
--- task where no source lists hooks. One that ran longer than max_run_duration failed. A run of which an allocation
--- lives is running; else it is failed, lost, unknown, stopped or complete by the first of these that an allocation is.
--- The period cuts by created_at.
+-- An allocation that another one replaced does not decide the outcome, unless all were replaced. A lost allocation
+-- whose tasks are all dead counts as failed if any of them failed, else as complete. An allocation that is complete and
+-- was told to stop counts as complete only if the last run of a main task ended with exit code 0. Otherwise it was
+-- stopped; or unknown, if such an end may be missing because events are lost, the client lost its state, or no source
+-- shows the tasks. A task with a hook counts as a main task if no source lists hooks. An allocation that ran longer
+-- than max_run_duration failed. The run is running if an allocation is; else it has the first of failed, lost, unknown,
+-- stopped and complete that an allocation has.
+-- The period selects rows by created_at.
 --
 -- Exported: yes
 -- Columns:
 --   region            string     what `--region` says; empty without it
 --   namespace         string     Nomad namespace
 --   job_id            string     job ID of the instance
---   parent_job_id     string     job that it is an instance of: what stands before `/dispatch-` or `/periodic-`; else
---                                job_id
---   job_type          string     batch, sysbatch or another; null when no source told
---   job_version       int64      version of the job; null when no source told
+--   parent_job_id     string     job that it is an instance of: the part of job_id before `/dispatch-` or `/periodic-`;
+--                                else job_id
+--   job_type          string     batch, sysbatch or another; null if no source shows it
+--   job_version       int64      version of the job; null if no source shows it
 --   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished or may
---                                have vanished
---                                before it was seen to end, or it was told to stop and its end is not in view)
+--                                have vanished before it was seen to end, or it was told to stop and its end is not in
+--                                view)
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
---                                or unknown, or when not in view: Nomad may show no more of a task than a placeholder
+--                                or unknown, or if its end is not in view: Nomad may show only a placeholder of a task
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
---   duration_seconds  double     from created_at to finished_at; of two clocks
+--   duration_seconds  double     from created_at to finished_at; two clocks
 --   allocations       int64      allocations, replaced ones included
 --   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks;
 --                                null where one of these fell
@@ -58,7 +59,7 @@ WITH allocations_with_parent AS (
   SELECT DISTINCT region, replaced_id
   FROM replaced_ids
 ), placeholders AS (
-  -- Nomad makes them up for tasks whose state the client has lost, too.
+  -- Nomad also writes placeholders for tasks whose state the client has lost.
   SELECT DISTINCT region, alloc_id, task
   FROM task_state_history
   WHERE placeholder
@@ -99,13 +100,13 @@ WITH allocations_with_parent AS (
   FROM stopped_events
   GROUP BY region, alloc_id, task
 ), stopped_tasks_with_end AS (
-  -- An exit that a restart followed ended nothing.
+  -- An exit with a restart after it did not end the task.
   SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
   FROM stopped_tasks
 ), stops_by_allocation AS (
-  -- What a prestart task does is not the work. Where the end of a task is not in view, and it was last seen alive, or
-  -- what came before its last event in its run is lost, it may have been an exit with 0; and a client that lost its
-  -- state, and received the task anew, counts its runs anew, so that which is the last is not known.
+  -- Tasks with a hook do not decide. The end may have been an exit with 0 if it is not in view and the task was last
+  -- seen alive, or the events before its last one are lost. A client that lost its state and received the task again
+  -- counts runs from 1 again, so the last run is not known.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
          MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL THEN 1
@@ -123,7 +124,7 @@ WITH allocations_with_parent AS (
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
          COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
-         -- Where it is not known whether it vanished, it may live or not.
+         -- If it may have vanished, it may be alive or not.
          CASE WHEN COALESCE(b.vanished, TRUE) THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'

@@ -1,9 +1,9 @@
 -- last_listing: When was a namespace last listed, hour by hour?
 --
 -- One row is one UTC hour in which a document could show the allocations of a namespace that has any.
--- A listing of all namespaces counts for each of them, and so does a document that names none. Streams, documents whose
--- time is not known and those later than the region's newest observation are left out. Hours, because sightings of a
--- running allocation are cut to the hour.
+-- A listing of all namespaces counts for each of them, and so does a document that names none. Streams, documents
+-- without a known time, and documents later than the region's newest observation are left out. Rows are hours because
+-- the sightings of a running allocation are cut to the hour.
 --
 -- Columns:
 --   region              string     what `--region` says; empty without it

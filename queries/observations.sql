@@ -1,21 +1,19 @@
 -- observations: Until when was each region observed?
 --
 -- One row is one region.
--- A document of a lake that claims a time more than an hour after it was ingested is not trusted: a clock was ahead.
--- What "newest" and "now" mean everywhere is the newest observation here, and documents and sightings after it are
--- ignored.
+-- A document of a lake that claims a time more than an hour after its ingest is not trusted: a clock was ahead.
+-- "Newest" and "now" mean the newest observation here in all views; documents and sightings after it are ignored.
 --
 -- Columns:
---   region           string     what `--region` says; empty without it
---   observed_at      timestamp  the newest trusted observation
---   observed_at_ns   int64      the same in nanoseconds since the epoch
---   is_lower_bound   bool       whether it is only the newest CreateTime of a document without a ModifyTime (before
---                               Nomad
---                               0.7.1): the region was observed then or later
---   untrusted        int64      documents with a later time that is not trusted
---   index_order      string     whether X-Nomad-Index of full listings went up with time: `kept`; `doubtful` when one
---                               is below an earlier one; `lost` when the largest of an hour is below that of an earlier
---                               hour, as after a cluster was restored
+--   region          string     what `--region` says; empty without it
+--   observed_at     timestamp  the newest trusted observation
+--   observed_at_ns  int64      the same in nanoseconds since the epoch
+--   is_lower_bound  bool       whether that time is only the newest CreateTime of a document without a ModifyTime
+--                              (before Nomad 0.7.1); the region was observed then or later
+--   untrusted       int64      documents with a later time that is not trusted
+--   index_order     string     whether X-Nomad-Index of full listings rises with time: `kept` if it does; `doubtful` if
+--                              one is below an earlier one; `lost` if the largest of an hour is below that of an
+--                              earlier hour, as after a restore of the cluster
 
 WITH dated_documents AS (
   SELECT region, observed_at, observed_at_ns, observed_from, is_full_listing, nomad_index,

@@ -1,6 +1,6 @@
 -- period: Which time do statistics look at?
 --
--- One row is the whole period: all of time, unless --since or --until put another row in its place.
+-- One row is the whole period: all of time, unless --since or --until replace the row.
 --
 -- Columns:
 --   since_ns  int64  its begin in nanoseconds since the epoch, inclusive

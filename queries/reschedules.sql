@@ -1,33 +1,35 @@
--- reschedules: Which allocations replaced others, why, and how long was the work down?
+-- reschedules: Which allocations replaced others, why, and how long was the task down?
 --
 -- One row is one allocation that replaces another.
--- The other one is its previous_allocation, else the one whose next_allocation it is, else the one that its reschedule
--- tracker names last. The reason is told by what became of the other one: preempted; rescheduled (it failed); lost (its
--- node was down or disconnected); migrated (its node was drained or tainted); updated (another version of the job).
--- Nomad writes the other one into the tracker of this one when it reschedules, and when the node of the other one is
--- disconnected, never when that node is down: what failed and was lost only later was rescheduled. Which of the two it
--- was, nothing tells where the other one was not seen since, nor where it failed and was heard of after it was
--- replaced. Without the tracker, nothing tells where the other one is lost, and was told to migrate or is of an older
--- version; nor where it was lost after it was replaced, unless it names this one and both are of one version, for then
--- nothing but its loss is left; nor where it failed or is not needed any more, since it may have been lost, replaced,
--- and heard of again. The period cuts by replaced_at.
+-- The replaced allocation is previous_allocation, else the allocation whose next_allocation is this one, else the last
+-- one in the reschedule tracker. The reason follows from what happened to the replaced allocation: preempted;
+-- rescheduled (it failed); lost (its node was down or disconnected); migrated (its node was drained or tainted);
+-- updated (another version of the job).
+-- Nomad writes the replaced allocation into the tracker when it reschedules, and when the node of that allocation is
+-- disconnected, but never when the node is down. An allocation in the tracker that failed, and was lost only later, was
+-- therefore rescheduled. The reason is null if the two cases cannot be told apart: the replaced allocation was not seen
+-- afterwards, or it failed and was updated after it was replaced.
+-- Without the tracker, the reason is null in these cases: the allocation is lost, and was told to migrate or has an
+-- older version; it was lost after it was replaced, unless it names this one and both have the same version, which
+-- leaves no other reason; it failed or is not needed any more, since it may have been lost, replaced and seen again.
+-- The period selects rows by replaced_at.
 --
 -- Exported: yes
 -- Columns:
 --   region             string     what `--region` says; empty without it
 --   namespace          string     Nomad namespace
---   job_id             string     job ID; null when no source told
---   task_group         string     task group; null when no source told
+--   job_id             string     job ID; null if no source shows it
+--   task_group         string     task group; null if no source shows it
 --   alloc_id           string     allocation ID, unique within its region
---   job_type           string     service, batch, system or sysbatch; null when no source told
---   job_version        int64      version of the job; null when no source told
---   node_id            string     client node ID; null when no source told
---   node_name          string     client node name; null when no source told
---   node_class         string     class of that node; null for none, and when no source lists nodes
---   datacenter         string     its data centre; null when no source lists nodes
+--   job_type           string     service, batch, system or sysbatch; null if no source shows it
+--   job_version        int64      version of the job; null if no source shows it
+--   node_id            string     client node ID; null if no source shows it
+--   node_name          string     client node name; null if no source shows it
+--   node_class         string     class of that node; null if it has none, or no source lists nodes
+--   datacenter         string     data centre of that node; null if no source lists nodes
 --   previous_alloc_id  string     allocation that it replaces
---   previous_node_id   string     node of that one; null when no source told
---   reason             string     preempted, rescheduled, lost, migrated or updated; null when nothing tells
+--   previous_node_id   string     node of that one; null if no source shows it
+--   reason             string     preempted, rescheduled, lost, migrated or updated; null if no row shows it
 --   replaced_at        timestamp  when this one was created, by the server's clock
 --   replaced_at_ns     int64      the same in nanoseconds since the epoch
 --   recovery_seconds   double     from the last end of the other one's tasks, or from the creation of this one if that
@@ -70,8 +72,8 @@ WITH previous_by_replacement AS (
                      WHEN o.client_status = 'unknown'
                        OR o.desired_description LIKE '%unknown since its node is disconnected%'
                        OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
-                     -- What ended or was heard of after it was replaced may have been disconnected, and have failed
-                     -- when it was back.
+                     -- An allocation that ended or was updated after its replacement may have been disconnected, and
+                     -- failed when its client was back.
                      WHEN o.client_status = 'failed' OR e.has_failed = 1
                        THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
                                                    OR o.modified_at_float > r.created_at_float, FALSE)
@@ -88,9 +90,9 @@ WITH previous_by_replacement AS (
               WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
               WHEN o.client_status IN ('lost', 'unknown') OR o.desired_description LIKE '%lost since its node is down%'
                 OR o.desired_description LIKE '%unknown since its node is disconnected%'
-                -- What replaces it is created when it is found to be lost, or later.
+                -- Nomad creates the replacement when it finds the allocation lost, or later.
                 THEN CASE WHEN COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN NULL
-                          -- Nomad writes the name of this one since 0.8, and a migration as a flag since then, too.
+                          -- Since 0.8, Nomad writes both next_allocation and the flag for a migration.
                           WHEN o.client_status = 'lost' AND o.next_allocation = r.alloc_id
                             AND o.job_version = r.job_version THEN 'lost'
                           WHEN NOT COALESCE(o.client_status IN ('lost', 'unknown')

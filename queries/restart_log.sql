@@ -1,31 +1,32 @@
 -- restart_log: When was each task restarted, and why?
 --
--- One row is one restart of a task whose Restarting event was seen, or the restarts that one version of its allocation
+-- One row is one restart of a task whose Restarting event was seen; or the restarts that one version of its allocation
 -- was the first to count and no event shows.
--- A restart that was seen is dated by its event. Others happened after the last version that counts fewer (the
--- creation, if none does), and before the first version that counts them, its last_restart_at, and the first event of
--- the window in which they were lost, which belongs to a later attempt; the earliest of these is their date. A time by
--- the client's clock counts only if it lies between these two versions.
--- The numbers of one task sum to its largest counter, but never to fewer than were seen: where seen and counted ones
--- cannot be told apart (a new life of the task shows, or more are seen than counted: the client lost its state), there
--- may have been more. In a task without a counter, events count nothing.
--- The cause is told by the newest event before it that ended its run: if a Restart Signaled comes before a Terminated,
--- health, user or change; else by the failure: oom; start_failure for driver, artifact, template, hook and validation,
--- unless a Terminated tells it; else failure; clean_exit for a Terminated with 0; else unknown. Where the events
--- straight before that Terminated are lost, it is unknown unless memory ran out: a health check may have ended it.
+-- A seen restart has the time of its event. The others happened after the last version that counts fewer (or the
+-- creation, if none does), and before each of these: the first version that counts them, its last_restart_at, and the
+-- first event of the window in which they were lost, which belongs to a later attempt. Their time is the earliest of
+-- these. A time by the client's clock counts only if it lies between the two versions.
+-- The numbers of one task sum to its largest counter, and never to less than the seen restarts. If the client lost its
+-- state (the task shows a new life, or more restarts are seen than counted), seen and counted restarts cannot be told
+-- apart, and there may have been more. In a task without a counter, number is 0.
+-- The cause follows from the newest event before the restart that ended the run. If a Restart Signaled precedes a
+-- Terminated: health, user or change. Else by the failure: oom; start_failure for driver, artifact, template, hook and
+-- validation, unless the event is a Terminated; else failure. clean_exit for a Terminated with exit code 0; else
+-- unknown. If the events directly before that Terminated are lost, the cause is unknown unless memory ran out, since a
+-- health check may have ended the run.
 --
 -- Columns:
 --   region           string     what `--region` says; empty without it
 --   alloc_id         string     allocation ID, unique within its region
 --   task             string     task name
---   attempt          int64      which run of the task the restart ended; null when not known, or for several restarts
---   restarted_at     timestamp  when the restart was decided, by the client's clock; for those that were not seen,
---                               before
---                               when they were, by the clock that tells; null when not known
+--   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts
+--   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock; for restarts that were not
+--                               seen, the time before which it did, by the clock of that time; null if not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
---   not_before_ns    int64      for those that were not seen, after when they were decided, by the server's clock, in
---                               nanoseconds since the epoch; null when not known, and for one that was seen
---   number           int64      how many restarts of the counter it stands for
+--   not_before_ns    int64      for restarts that were not seen, the time after which Nomad decided on them, by the
+--                               server's clock, in nanoseconds since the epoch; null if not known, and for a seen
+--                               restart
+--   number           int64      number of counted restarts in this row
 --   is_seen          bool       whether its event was seen
 --   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
 --                               was not seen
@@ -99,7 +100,7 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- A version that counts fewer tells more than the creation, if it has a time.
+  -- A version that counts fewer is later than the creation; without a time, the creation is the bound.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
@@ -119,20 +120,20 @@ WITH deciding_events AS (
   FROM seen_restarts
   GROUP BY region, alloc_id, task
 ), losses_by_task AS (
-  -- Where the client lost its state, so many more are counted than seen at the least.
+  -- If the client lost its state, this is the least possible number.
   SELECT c.region, c.alloc_id, c.task, c.restarts,
          COALESCE(c.lost_restarts, c.restarts - COALESCE(s.seen, 0)) AS lost_restarts
   FROM coverage AS c
   LEFT JOIN seen_restarts_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
 ), tasks_with_losses AS (
-  -- Windows place what was lost, unless a stepped clock makes them place too much.
+  -- Windows show where restarts were lost, unless a clock that was set makes them show too many.
   SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
   FROM losses_by_task AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
 ), tasks_with_method AS (
-  -- Where no restart was seen, each rise of the counter is of lost ones. Else those that no window places
-  -- may be of any time.
+  -- If no restart was seen, every rise of the counter consists of lost restarts. Else, the lost restarts that no window
+  -- shows may have happened at any time.
   SELECT *,
          CASE WHEN lost_restarts IS NULL OR (lost_restarts = restarts AND placed_losses = 0) THEN 1
               ELSE 0 END AS is_by_rise
@@ -155,7 +156,7 @@ WITH deciding_events AS (
   GROUP BY w.region, w.alloc_id, w.task, w.window_no
 ), placed_losses_by_window AS (
   SELECT w.region, w.alloc_id, w.task, w.lost_before, w.first_ns, e.first_at, r.counted_at_ns,
-         -- A version without a window may have counted some of them before.
+         -- An earlier version without a window may have counted some of them.
          CASE WHEN w.lost_before > r.rise THEN f.first_ns ELSE r.not_before_ns END AS not_before_ns,
          CASE WHEN r.counted IS NULL THEN w.modified_at ELSE r.known_at END AS known_at,
          CASE WHEN r.counted IS NULL THEN w.modified_at_ns ELSE r.known_at_ns END AS known_at_ns

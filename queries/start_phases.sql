@@ -1,15 +1,16 @@
 -- start_phases: Which part of a first start takes how long?
 --
--- One row is one phase of the first starts of one group of tasks; a phase of which no task shows both ends has no row.
--- Quantiles are nearest-rank ones over the tasks that show both ends of the phase, whether they started or not: the
--- phases tell where time goes, and start_latency how long it takes in all. The phases, as in starts, are
+-- One row is one phase of the first starts of one group of tasks. A phase without a task that shows both of its ends
+-- has no row.
+-- Quantiles are nearest-rank over the tasks that show both ends of the phase, whether they started or not. The phases
+-- show where time is spent; start_latency shows how long starts take in all. The phases, as in starts:
 --   created_to_received  from the server's placement to the client (two clocks: may be negative)
 --   received_to_setup    waiting for other tasks of the allocation and for its hooks
 --   setup_to_started     the task's own setup
---   artifact             of which fetching artifacts
---   image                of which fetching the driver's image
---   created_to_healthy   from the placement until the deployment called the allocation healthy (two clocks)
--- The period cuts by created_at.
+--   artifact             within the setup: fetching artifacts
+--   image                within the setup: fetching the driver's image
+--   created_to_healthy   from the placement until the deployment found the allocation healthy (two clocks)
+-- The period selects rows by created_at.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -17,14 +18,14 @@
 --   region       string  what `--region` says; empty without it; with `--by`, its columns stand here instead of these
 --                        five
 --   namespace    string  Nomad namespace
---   job_id       string  job ID; null when no source told
---   task_group   string  task group; null when no source told
+--   job_id       string  job ID; null if no source shows it
+--   task_group   string  task group; null if no source shows it
 --   task         string  task name; null for allocations whose tasks are not known
 --   phase        string  see above
 --   samples      int64   tasks that show both ends of it
---   p50_seconds  double  half of these took no longer
+--   p50_seconds  double  median: half of these took no longer
 --   p95_seconds  double  95 of 100 took no longer
---   max_seconds  double  the longest took so long
+--   max_seconds  double  longest of these
 
 WITH phases_of_starts AS (
   SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts

@@ -1,44 +1,44 @@
 -- starts: How long did the first start of each task take, or why is that not known?
 --
 -- One row is the first start of one task; an allocation whose tasks are not known counts as one task.
--- Later starts, after a restart, are left out. The period cuts by created_at. The outcome is
+-- Later starts, after a restart, are left out. The period selects rows by created_at. The outcome is
 --   started               its first start is in view
 --   failed_before_start   it ended without a start and is marked as failed
 --   stopped_before_start  it ended without a start otherwise
---   waiting               it had neither started nor ended when it was last seen
+--   waiting               it had neither started nor ended when last seen
 --   unknown               its first start is not in view
--- It did not start when no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
--- are not known is waiting while it is pending, and was stopped before its start if it was seen pending, never
--- otherwise, and then was complete or failed. A task that is not dead in a lost allocation may start until its client
--- is back; one of which Nomad shows a placeholder in the end may have run, and its state been lost; and where lives are
--- mixed (see windows) no start is known to be the first: these are unknown.
+-- A task did not start if no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
+-- are not known is waiting while it is pending; it was stopped before its start if it was seen pending, then complete
+-- or failed, and in no other status. These are unknown: a task that is not dead in a lost allocation, which may start
+-- until its client is back; a task for which Nomad shows a placeholder at the end, which may have run and lost its
+-- state; and a task whose lives are mixed (see windows), since no start is known to be the first.
 --
 -- Exported: yes
 -- Columns:
 --   region                       string     what `--region` says; empty without it
 --   namespace                    string     Nomad namespace
---   job_id                       string     job ID; null when no source told
---   task_group                   string     task group; null when no source told
+--   job_id                       string     job ID; null if no source shows it
+--   task_group                   string     task group; null if no source shows it
 --   task                         string     task name
 --   alloc_id                     string     allocation ID, unique within its region
---   job_type                     string     service, batch, system or sysbatch; null when no source told
---   job_version                  int64      version of the job; null when no source told
---   node_id                      string     client node ID; null when no source told
---   node_name                    string     client node name; null when no source told
---   node_class                   string     class of that node; null for none, and when no source lists nodes
---   datacenter                   string     its data centre; null when no source lists nodes
+--   job_type                     string     service, batch, system or sysbatch; null if no source shows it
+--   job_version                  int64      version of the job; null if no source shows it
+--   node_id                      string     client node ID; null if no source shows it
+--   node_name                    string     client node name; null if no source shows it
+--   node_class                   string     class of that node; null if it has none, or no source lists nodes
+--   datacenter                   string     data centre of that node; null if no source lists nodes
 --   outcome                      string     started, failed_before_start, stopped_before_start, waiting or unknown, see
 --                                           above
---   basis                        string     how a start is known to be the first: complete (the history begins and has
---                                           no gap before it) or attempt (its beginning is lost, but it belongs to the
---                                           first run); null unless started
+--   basis                        string     why the start is known to be the first: complete (the first event is in
+--                                           view, and no gap precedes the start) or attempt (the beginning is lost, but
+--                                           the start belongs to the first run); null unless started
 --   created_at                   timestamp  when its allocation was created, by the server's clock
 --   created_at_ns                int64      the same in nanoseconds since the epoch
---   received_at                  timestamp  when the client took it on, by the client's clock as all that follow; null
---                                           when that is not in view, or not known to be the first time
+--   received_at                  timestamp  when the client received it, by the client's clock like all times below;
+--                                           null if that is not in view, or not known to be the first time
 --   received_at_ns               int64      the same in nanoseconds since the epoch
---   setup_at                     timestamp  when its own setup began, after other tasks and hooks that it waits for;
---                                           null when that is not in view, or not known to be the first time
+--   setup_at                     timestamp  when its own setup began, after the tasks and hooks that it waits for; null
+--                                           if that is not in view, or not known to be the first time
 --   setup_at_ns                  int64      the same in nanoseconds since the epoch
 --   started_at                   timestamp  when it first started; null unless started
 --   started_at_ns                int64      the same in nanoseconds since the epoch
@@ -47,21 +47,23 @@
 --   ended_at                     timestamp  when it ended without a start: at its Killing (unless it failed), else its
 --                                           end, else the modified_at of its allocation; null otherwise
 --   ended_at_ns                  int64      the same in nanoseconds since the epoch
---   last_seen_at                 timestamp  when its allocation was last shown; null when the stored rows do not tell
+--   last_seen_at                 timestamp  when a document last showed its allocation; null if the stored rows do not
+--                                           show it
 --   last_seen_at_ns              int64      the same in nanoseconds since the epoch
---   last_known_at                timestamp  until when its allocation was there for sure, as in allocations
+--   last_known_at                timestamp  the last time at which its allocation certainly existed, as in allocations
 --   last_known_at_ns             int64      the same in nanoseconds since the epoch
---   created_to_received_seconds  double     wait from the creation of its allocation until the client took it on; of
---                                           two clocks, so it may be negative
+--   created_to_received_seconds  double     from the creation of its allocation until the client received it; two
+--                                           clocks, so it may be negative
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
---   setup_to_started_seconds     double     its own setup until it first started, failed tries included
---   artifact_seconds             double     of these, from each Downloading Artifacts to the next event; null without
---                                           one, or when the setup is not in view from its begin on without a gap
---   image_seconds                double     of these, from the first image download of the driver to the next event of
---                                           another type; null likewise
---   created_to_started_seconds   double     from the creation of its allocation until it first started; of two clocks
+--   setup_to_started_seconds     double     its own setup until it first started, failed attempts included
+--   artifact_seconds             double     part of the setup: from each Downloading Artifacts to the next event; null
+--                                           without one, or if the setup is not in view from its beginning without a
+--                                           gap
+--   image_seconds                double     part of the setup: from the first image download of the driver to the next
+--                                           event of another type; null likewise
+--   created_to_started_seconds   double     from the creation of its allocation until it first started; two clocks
 --   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
---                                           of two clocks
+--                                           two clocks
 
 WITH first_event_numbers AS (
   SELECT region, alloc_id, task,
@@ -112,7 +114,7 @@ WITH first_event_numbers AS (
              ELSE COALESCE(w.first_ns, 0) <= COALESCE(m.started_at_ns, 0) END
   GROUP BY m.region, m.alloc_id, m.task
 ), setup_gaps AS (
-  -- What a gap within the setup hides may have been downloads.
+  -- A gap within the setup may hide downloads.
   SELECT m.region, m.alloc_id, m.task, COUNT(*) AS gaps
   FROM first_event_times AS m
   JOIN windows AS w ON w.region = m.region AND w.alloc_id = m.alloc_id AND w.task = m.task
@@ -145,7 +147,7 @@ WITH first_event_numbers AS (
          m.started_at, m.started_at_ns,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at END AS received_at,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at_ns END AS received_at_ns,
-         -- A Received of a history that does not begin is not the first, nor is the setup after it.
+         -- If the first event is not in view, Received is not known to be the first, and neither is the setup after it.
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at END AS setup_at,
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at_ns END AS setup_at_ns,
          m.killing_at, m.killing_at_ns,
@@ -158,7 +160,7 @@ WITH first_event_numbers AS (
                 AND h.was_more = 0 THEN 'stopped_before_start'
               WHEN s.task IS NULL OR l.is_mixed = 1 THEN 'unknown'
               WHEN m.started_at_ns IS NOT NULL AND c.begins AND g.gaps_before IS NULL THEN 'complete'
-              -- A Received in view that is not the first event of all comes of a restart of the agent.
+              -- A Received in view that is not the first event follows a restart of the agent.
               WHEN m.started_at_ns IS NOT NULL AND m.started_attempt = 1 AND (c.begins OR m.received_at_ns IS NULL)
                 THEN 'attempt'
               WHEN m.run_events > 0 OR u.any_started_ns IS NOT NULL OR s.state = 'running' THEN 'unknown'

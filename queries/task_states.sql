@@ -1,27 +1,27 @@
 -- task_states: In which state was each task last seen?
 --
--- One row is one task of one allocation; an allocation whose tasks no source named has one row with null task.
--- The state is that of the newest version that shows one: the largest modify_index, and where a restored cluster used
--- that index again, the later modified_at; of several rows of that version one that has a value wins over one that has
--- none. Nomad's placeholder for a task that never ran is no state, nor is a task named only by its resources: such a
--- task has null from state to ended_at.
+-- One row is one task of one allocation; an allocation whose tasks no source names has one row with a null task.
+-- The state is that of the newest version that shows one: the largest modify_index or, if a restored cluster used that
+-- index again, the later modified_at. If several rows show that version, a value wins over null. Nomad's placeholder
+-- for a task that never ran is not a state, and neither is a task that only its resources name: for such a task, the
+-- columns from state to ended_at are null.
 --
 -- Exported: yes
 -- Columns:
 --   region              string     what `--region` says; empty without it
 --   namespace           string     Nomad namespace
---   job_id              string     job ID; null when no source told
---   task_group          string     task group; null when no source told
+--   job_id              string     job ID; null if no source shows it
+--   task_group          string     task group; null if no source shows it
 --   task                string     task name; null for an allocation whose tasks are not known
 --   alloc_id            string     allocation ID, unique within its region
---   job_type            string     service, batch, system or sysbatch; null when no source told
---   job_version         int64      version of the job; null when no source told
---   node_id             string     client node ID; null when no source told
---   node_name           string     client node name; null when no source told
---   node_class          string     class of that node; null for none, and when no source lists nodes
---   datacenter          string     its data centre; null when no source lists nodes
+--   job_type            string     service, batch, system or sysbatch; null if no source shows it
+--   job_version         int64      version of the job; null if no source shows it
+--   node_id             string     client node ID; null if no source shows it
+--   node_name           string     client node name; null if no source shows it
+--   node_class          string     class of that node; null if it has none, or no source lists nodes
+--   datacenter          string     data centre of that node; null if no source lists nodes
 --   client_status       string     status of its allocation by its client
---   desired_status      string     what the servers want of its allocation: run, stop or evict
+--   desired_status      string     desired status of its allocation: run, stop or evict
 --   state               string     pending, running or dead
 --   failed              bool       whether an event marked the task as failed; never reset
 --   restarts            int64      Nomad's Restarts counter; null before Nomad 0.6
@@ -33,20 +33,20 @@
 --                                  started_at
 --   finished_at_ns      int64      the same in nanoseconds since the epoch
 --   ended_at            timestamp  finished_at where it counts: of a dead task, or of one whose allocation is complete
---                                  or failed; in a lost or unknown allocation only a dead task has a known end
+--                                  or failed; in a lost or unknown allocation, only a dead task has a known end
 --   ended_at_ns         int64      the same in nanoseconds since the epoch
---   lifecycle_hook      string     prestart, poststart or poststop; null for a main task, or when never listed
+--   lifecycle_hook      string     prestart, poststart or poststop; null for a main task, or if no source lists it
 --   sidecar             bool       whether a task with a hook is a sidecar; null without a hook
 --   created_at          timestamp  when its allocation was created, by the server's clock
 --   created_at_ns       int64      the same in nanoseconds since the epoch
 --   modified_at         timestamp  when the version with this state was written, by the server's clock
 --   modified_at_ns      int64      the same in nanoseconds since the epoch
 --   modify_index        int64      raft index of the version with this state
---   attempts_seen       int64      how many runs of the task have an event in view; null when there are events, but
---                                  none with a known attempt (before Nomad 0.6)
---   last_seen_at        timestamp  when its allocation was last shown; null when the stored rows do not tell
+--   attempts_seen       int64      number of runs of the task with an event in view; null if it has events but none
+--                                  with a known attempt (before Nomad 0.6)
+--   last_seen_at        timestamp  when a document last showed its allocation; null if the stored rows do not show it
 --   last_seen_at_ns     int64      the same in nanoseconds since the epoch
---   last_known_at       timestamp  until when its allocation was there for sure, as in allocations
+--   last_known_at       timestamp  the last time at which its allocation certainly existed, as in allocations
 --   last_known_at_ns    int64      the same in nanoseconds since the epoch
 
 WITH state_rows AS (
@@ -65,8 +65,7 @@ WITH state_rows AS (
            OVER (PARTITION BY region, alloc_id, task) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- A document whose times went through a float shows the same version with a modified_at that equals the exact one
-  -- only as a float.
+  -- If the times of a document went through a float, its modified_at equals the exact one only as a float.
   SELECT *,
          is_newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))

@@ -1,21 +1,22 @@
--- timeline: In which order did the events of a task happen, and what was going on at each?
+-- timeline: In which order did the events of a task happen, and what state was the task in?
 --
 -- One row is one event of one task.
 -- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
--- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Time alone orders a task where a source
--- without counters left the attempt of one of its events unknown, and where attempts tell nothing, since it shows a new
--- life or lives are mixed (see windows). An event whose time went through a float is left out where the exact one is
--- there. A kill is under way from a Killing until the Terminated that follows it, whatever comes between, or until
--- Received or Task Setup begin anew. A Killing after Not Restarting or Killed means nothing (Nomad before 1.10.3).
+-- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Attempts are ignored, and time alone
+-- orders a task, in two cases: a source without counters left the attempt of an event unknown; or attempts mean
+-- nothing, since the task shows a new life or its lives are mixed (see windows). An event whose time went through a
+-- float is left out if the exact one is there. A kill is under way from a Killing until the next Terminated, whatever
+-- happens between, or until Received or Task Setup begins anew. A Killing after Not Restarting or Killed has no meaning
+-- (Nomad before 1.10.3).
 --
 -- Columns:
 --   region          string     what `--region` says; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   event_no        int64      number of the event within its task, from 1
---   attempt         int64      which run of the task it belongs to; null when not known, or where attempts tell nothing
---   run             int64      the same; where attempts are not all known or tell nothing, 1 and the Restarting events
---                              and gaps before it; null where lives are mixed
+--   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
+--   run             int64      the same; if attempts are not all known or mean nothing, 1 plus the Restarting events
+--                              and gaps before it; null if lives are mixed
 --   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
 --   event_at_ns     int64      the same in nanoseconds since the epoch
 --   event_type      string     Nomad's spelling; null when the event has none
@@ -24,19 +25,20 @@
 --   signal          int64      number of the signal that ended the process, 0 for none; null where none applies
 --   oom_killed      bool       whether the kernel killed it for lack of memory; only on Terminated
 --   start_delay_ns  int64      wait before the next start in nanoseconds; only on Restarting
---   message         string     what Nomad shows of it
+--   message         string     Nomad's message for the event
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened
---   is_void         bool       whether it is a Killing that means nothing
---   restart_signal  string     what the latest Restart Signaled of its run was for, unless a Terminated before this
---                              event answered it: health, user or change (template, Vault, identity); null for none,
---                              and where lives are mixed
---   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null when
---                              what came before it in its run is lost, or lives are mixed
---   is_blind        bool       whether what brought it about may be lost: it is a Terminated without a Restart
+--   is_void         bool       whether it is a Killing without a meaning
+--   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated before this event
+--                              answered it: health, user or change (template, Vault, identity); null if there is none,
+--                              or lives are mixed
+--   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
+--                              the events before it in its run are lost, or lives are mixed
+--   is_blind        bool       whether the event that caused it may be lost: it is a Terminated without a Restart
 --                              Signaled before it, and no event between it and the last gap shows that its run had
 --                              started; or lives are mixed
---   is_asked        bool       whether it is a Restarting that gives no reason: someone or something asked for it
+--   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
+--                              requested it
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
@@ -63,7 +65,7 @@ WITH exact_events AS (
       AND t.event_type = r.event_type AND t.float_ns = r.float_ns
   WHERE t.region IS NULL
 ), first_events_after_gap AS (
-  -- The first event after a gap: what came straight before it is lost.
+  -- The events directly before these are lost.
   SELECT DISTINCT region, alloc_id, task, COALESCE(first_attempt, 0) AS head_attempt, COALESCE(first_ns, 0) AS head_ns
   FROM windows
   WHERE after_gap OR (window_no = 1 AND NOT begins)
@@ -110,7 +112,7 @@ WITH exact_events AS (
          COUNT(place_ns) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS events_there
   FROM events_with_order
 ), tied_events AS (
-  -- Few events of a task have the same attempt and time: what else orders them is asked of these alone.
+  -- Few events of a task have the same attempt and time; only these are sorted by the other columns.
   SELECT *,
          MIN(place_no) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS first_no,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns
@@ -132,7 +134,8 @@ WITH exact_events AS (
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM tied_events
 ), events_with_counts AS (
-  -- A state goes with the number of the event that brought it about: the largest number tells the latest state.
+  -- A mark is a multiple of event_no plus a code of the state that the event begins. The largest mark so far has the
+  -- current state, and `mark % factor` is its code.
   SELECT *,
          MAX(CASE WHEN type_name IN ('Not Restarting', 'Killed') THEN 2 * event_no + 1
                   WHEN type_name IN ('Received', 'Task Setup', 'Started', 'Restarting') THEN 2 * event_no

@@ -1,15 +1,15 @@
--- windows: Which windows of events were seen of a task, and does each join the one before it?
+-- windows: Which windows of events did each task show, and does each join the one before it?
 --
--- One row is one window of events that stood beside a state of a task.
--- Windows are in the order of modify_index, never of the time at which they were observed; of one index, in the order
--- of modified_at, those without a counter first, then by their last and first event. Nomad keeps ten events of a task:
--- a window of ten or more is full, and what came before it is known only from earlier windows. A window joins the one
--- before it if its first (attempt, time) is not after the last of the one before, and it shows no new life of the task;
--- a full window with attempts never joins one without them, nor the other way round; one that is not full does.
--- Placeholders have no window.
--- The lives of a task are mixed where its client lost its state, or two runners of one allocation wrote in turn (Nomad
--- up to 0.8), and their events cannot be told apart: a window after a gap begins before the one before it ends, or a
--- window after a new life begins before that, or more restarts are seen than counted though no new life shows. A clock
+-- One row is one window of events that one state of a task shows.
+-- Windows are ordered by modify_index, never by the time of their observation; windows of one index by modified_at,
+-- those without a counter first, then by their last and first event. Nomad keeps ten events of a task: a window of ten
+-- or more is full, and only earlier windows show what preceded it. A window joins the one before it if its first
+-- (attempt, time) is not after the last of that one, and it shows no new life of the task. A full window with attempts
+-- never joins one without attempts, nor the other way round; a window that is not full does. Placeholders have no
+-- window.
+-- The lives of a task are mixed if its client lost its state, or two runners of one allocation wrote in turn (Nomad up
+-- to 0.8), and their events cannot be told apart: a window after a gap begins before the previous one ends; a window
+-- after a new life begins before that life; or more restarts are seen than counted though no new life shows. A clock
 -- that was set back looks the same.
 --
 -- Columns:
@@ -17,26 +17,26 @@
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   window_no       int64      number of the window within its task, from 1
---   modify_index    int64      raft index of the version that shows it; null when not told
+--   modify_index    int64      raft index of the version that shows it; null if no source shows it
 --   modified_at     timestamp  when that version was written, by the server's clock
 --   modified_at_ns  int64      the same in nanoseconds since the epoch
 --   restarts        int64      Nomad's Restarts counter beside it; null before Nomad 0.6
 --   window_events   int64      events in it
---   first_attempt   int64      attempt of the first of them; null without a counter
---   first_ns        int64      time of the first of them in nanoseconds since the epoch; null when it has none
---   begins          bool       whether the task's history begins in it: it is not full, or begins with `Received` and
---                              holds as many `Restarting` events as its counter says; this is so of all windows
---                              with a counter before it, too, and it shows no new life
+--   first_attempt   int64      attempt of its first event; null without a counter
+--   first_ns        int64      time of its first event in nanoseconds since the epoch; null if it has none
+--   begins          bool       whether the history of the task begins in it: it is not full, or begins with `Received`
+--                              and holds as many `Restarting` events as its counter says; the same holds for all
+--                              earlier windows with a counter, and it shows no new life
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
---                              below that of a window before; or it is not full, begins with the first run, and later
---                              than the one before; or its first attempt is before, and its first time after the last
---                              of the one before
+--                              below that of an earlier window; or it is not full, begins with the first run, and
+--                              begins later than the previous window; or its first attempt is before the last of the
+--                              previous window, and its first time after it
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
---   stored_events   int64      stored events from its first to its last (attempt, time): not window_events where a
---                              clock stepped or the client lost its state; null when the first or last has no time
---   lost_before     int64      restarts counted in it and in no window before, whose `Restarting` event is in no
---                              window; null without a counter, or when the counter falls
+--   stored_events   int64      stored events from its first to its last (attempt, time): differs from window_events if
+--                              a clock was set or the client lost its state; null if the first or last has no time
+--   lost_before     int64      restarts that it is the first window to count and whose `Restarting` event is in no
+--                              window; null without a counter, or if the counter falls
 
 WITH state_windows AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, COALESCE(modified_at_ns, 0) AS version_ns,
@@ -54,13 +54,13 @@ WITH state_windows AS (
   FROM state_windows AS s
   LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
 ), windows_marked_alone AS (
-  -- The only window of its task, from its earliest event to its latest, holds all there is: nothing need be ordered.
+  -- A task with one window from its earliest event to its latest needs no ordering.
   SELECT *,
          CASE WHEN states = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
               THEN 1 ELSE 0 END AS is_alone
   FROM windows_with_counts
 ), windows_of_crowded_tasks AS (
-  -- Of one version there can be several rows with the same window: sources differ in what else they show.
+  -- Several rows of one version can show the same window, since sources differ in their other fields.
   SELECT region, alloc_id, task, version, version_ns, has_attempts, last_attempt, last_ns, first_attempt, first_ns,
          window_events, window_restarting, first_type, counter, has_rounded,
          MAX(CASE WHEN has_rounded = 0 THEN restarting ELSE 0 END) AS restarting,
@@ -78,8 +78,8 @@ WITH state_windows AS (
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
   FROM windows_of_crowded_tasks
 ), comparable_windows AS (
-  -- Where a document's times went through a float, all times of the task are compared as floats: rounded and exact
-  -- times of one event are the same float.
+  -- If the times of a document went through a float, all times of the task are compared as floats: the exact and the
+  -- rounded time of one event are equal as floats.
   SELECT *,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place
@@ -120,8 +120,8 @@ WITH state_windows AS (
   FROM ordered_windows
   GROUP BY region, alloc_id, task
 ), placed_events AS (
-  -- Whether a stored event has an attempt can depend on which document came first, unless every window has them: then
-  -- time alone gives its place.
+  -- Unless every window has attempts, the attempt of a stored event can depend on the order of documents; then events
+  -- are placed by time alone.
   SELECT e.region, e.alloc_id, e.task,
          CASE WHEN t.all_have_attempts = 1 THEN COALESCE(e.attempt, 0) ELSE 0 END AS place_attempt,
          CASE WHEN t.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)
