@@ -1,9 +1,32 @@
 """Shared by the Python suites: comparable rows of the stored tables, and the program in a clean environment."""
 
 import collections
+import functools
 import os
+import re
+import subprocess
 
-STORED = ["task_events", "allocation_history", "task_state_history", "sightings", "absences", "snapshots", "nodes"]
+
+def binary():
+    """The program, which $ALLOCLOG_BIN names."""
+    path = os.environ.get("ALLOCLOG_BIN")
+    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
+    return path
+
+
+@functools.cache
+def schema():
+    """The columns of each stored table with their types, as `alloclog schema` prints them."""
+    printed = subprocess.run([binary(), "schema"], check=True, capture_output=True, text=True).stdout
+    tables = {}
+    for paragraph in re.split(r"\n(?=\w)", printed):
+        name = re.match(r"(\w+) \(stored table\b", paragraph)
+        if name:
+            tables[name[1]] = re.findall(r"^[* ] (\w+) +(\w+)  ", paragraph.split("\n", 2)[2], re.M)
+    return tables
+
+
+STORED = list(schema())
 # Tables that are equal in an export of documents and in a lake of them, in any order. A lake knows less about absences
 # than a run that reads all documents at once; tests/lake/test_presence.py compares the resulting views.
 OF_DOCUMENTS = [table for table in STORED if table != "absences"]
@@ -21,13 +44,6 @@ def counted(table, without=(*OF_ARRIVAL, *NEW)):
     """The rows of an Arrow table without columns that vary, with their number of occurrences."""
     kept = table.select(sorted(set(table.column_names) - set(without)))
     return collections.Counter(zip(*(column.to_pylist() for column in kept.columns), strict=True))
-
-
-def binary():
-    """The program, which $ALLOCLOG_BIN names."""
-    path = os.environ.get("ALLOCLOG_BIN")
-    assert path and os.access(path, os.X_OK), "ALLOCLOG_BIN must name the program; scripts/test sets it"
-    return path
 
 
 def environment(scratch, cache):
