@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::console::Console;
+use super::input::plural;
 use crate::error::Exit;
 use crate::query::{self, By, Condition, Row};
 use crate::store::Store;
@@ -28,14 +29,14 @@ pub fn judge<'c>(
         let text = &condition.text;
         let (met, unknown) = query::met(store, result, condition)?;
         if unknown > 0 {
-            let rows = if unknown == 1 { "1 row".to_owned() } else { format!("{unknown} rows") };
+            let rows = plural(unknown as u64, "row");
             console.say(&format!("--fail-if '{text}' is unknown for {rows}, because a value is null"));
         }
         if met.is_empty() {
             continue;
         }
         exit = Exit::ConditionHolds;
-        let rows = if met.len() == 1 { "1 row".to_owned() } else { format!("{} rows", met.len()) };
+        let rows = plural(met.len() as u64, "row");
         console.say(&format!("--fail-if '{text}' holds for {rows}:"));
         for row in met.iter().take(NAMED) {
             console.say(&format!("  {}", name(row, condition)));

@@ -547,7 +547,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
     let mut seen = Seen::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
         // From the hour before the horizon: rows within the horizon's hour are covered too.
-        let first = i64::from(hour.saturating_sub(1)) * 3_600_000_000_000;
+        let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
             if files::may_hold(table, &file, first, i64::MAX, false) {
                 each_key(&lake.objects, table, &file, &mut |key| {

@@ -11,12 +11,10 @@ use super::{Lake, files};
 use crate::intake::Deliver;
 use crate::merge::Filter;
 use crate::tables::{Place, Table};
-use crate::time::{DAY, When};
+use crate::time::{DAY, HOUR, When};
 
 /// How far back a report reads by default.
 pub const USUAL_SPAN: i64 = 7 * DAY;
-/// Sightings are dated by the start of their hour.
-const HOUR: i64 = DAY / 24;
 
 /// Which rows of a lake to read.
 #[derive(Debug, Clone, Default)]
@@ -161,6 +159,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
     let mut recent: HashSet<Box<str>> = HashSet::new();
     if let Some(since) = since {
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
+            // Sightings are dated by the hour in which they lie.
             let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
             let columns: Vec<&str> = ["alloc_id"].into_iter().chain(files::time_column(table)).collect();
             for file in of(in_tables, table) {

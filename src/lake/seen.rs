@@ -25,13 +25,12 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::delta::Head;
 use crate::presence::Presence;
 use crate::tables::{Table, identity};
-use crate::time;
+use crate::time::{self, HOUR};
 
 /// Key of the Parquet metadata entry that describes the cache.
 const FORMAT_KEY: &str = "alloclog.seen";
 /// Raised with every change of the cache file and with [`identity::VERSION`]: a cache of another format is rebuilt.
 const FORMAT: u32 = 3 + identity::VERSION;
-const HOUR_NS: i64 = 3_600_000_000_000;
 /// Bytes of the checksum at the end of the file.
 const CHECKSUM: usize = 16;
 /// Bytes of the length before the checksum.
@@ -139,12 +138,12 @@ fn bit(number: usize) -> u64 {
 
 /// The first full hour after a time.
 fn hour_after(ns: Option<i64>) -> u32 {
-    ns.map_or(0, |ns| u32::try_from(ns.div_euclid(HOUR_NS) + 1).unwrap_or(0))
+    ns.map_or(0, |ns| u32::try_from(ns.div_euclid(HOUR) + 1).unwrap_or(0))
 }
 
 /// The current hour by this machine's clock.
 pub fn this_hour() -> u32 {
-    u32::try_from(time::now() / HOUR_NS).unwrap_or(0)
+    u32::try_from(time::now() / HOUR).unwrap_or(0)
 }
 
 /// For how many hours a row stays cached after an ingest last saw it. Sightings recur only within their hour.

@@ -355,11 +355,7 @@ impl Page<'_> {
         lines[0] = self.style().dim().apply_to(&lines[0]).to_string();
         if section.of > section.rows.len() {
             let more = section.of - section.rows.len();
-            let hint = format!(
-                "and {} more {noun}{}; --top shows more",
-                count(Some(more as i64)),
-                if more == 1 { "" } else { "s" }
-            );
+            let hint = format!("and {}; --top shows more", counted(more as i64, &format!("more {noun}")));
             lines.push(self.style().dim().apply_to(hint).to_string());
         }
         lines
