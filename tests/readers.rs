@@ -28,3 +28,13 @@ fn cases(cases: u32) -> u32 {
     let times = std::env::var("ALLOCLOG_CASES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     cases.saturating_mul(times)
 }
+
+/// What closes the braces and brackets that a text opens.
+fn closing(open: &str) -> String {
+    let closed = |c| match c {
+        '{' => Some('}'),
+        '[' => Some(']'),
+        _ => None,
+    };
+    open.chars().rev().filter_map(closed).collect()
+}

@@ -6,6 +6,7 @@ use alloclog::decode::record::{
     TaskEvent, TaskResources, TaskState,
 };
 
+use super::closing;
 use super::property::{Outcome, Told, read};
 
 /// An allocation with a different value in each field.
@@ -268,15 +269,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
     add("", start, end, &[("AllocatedResources", Object), ("Resources", Object)]);
     add("", r#"{"ID":"a","ClientStatus":"x","#, "}", &[("TaskStates", Object)]);
     let mut inner = |path: &str, open: &str, names: &[(&str, Type)]| {
-        let close: String = open
-            .chars()
-            .rev()
-            .filter_map(|c| match c {
-                '{' => Some('}'),
-                '[' => Some(']'),
-                _ => None,
-            })
-            .collect();
+        let close = closing(open);
         add(path, &format!(r#"{{"ID":"a","ClientStatus":"x",{open}"#), &format!("{close}}}"), names);
     };
     inner(".Job", r#""Job":{"#, &[("Type", Text), ("Version", Whole)]);

@@ -2,6 +2,7 @@
 
 use alloclog::decode::document::{Content, Mode, Place, Reader};
 
+use super::closing;
 use super::property::{Outcome, Told, assert_same, read};
 
 const DEEP: usize = 100_000;
@@ -74,15 +75,7 @@ fn a_deep_value_in_a_field_is_a_wrong_type() {
         ),
         (r#"[{"ID":"a","TaskStates":{"t":{"Failed":"#, ".TaskStates.t.Failed", "is an array, not true or false"),
     ] {
-        let close: String = before
-            .chars()
-            .rev()
-            .filter_map(|c| match c {
-                '{' => Some('}'),
-                '[' => Some(']'),
-                _ => None,
-            })
-            .collect();
+        let close = closing(before);
         let close = close.strip_suffix("}]").expect("an element of a list");
         let text = format!(r#"{before}{deep}{close},"ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#);
         for outcome in both(text.as_bytes()) {
