@@ -49,8 +49,9 @@ impl Address {
         if url.query().is_some() || url.fragment().is_some() || url.path().split('/').any(|part| part == "v1") {
             return Err("give the address of the agent only, without /v1/… and a query".into());
         }
-        let basic = (!url.username().is_empty() || url.password().is_some())
-            .then(|| (decoded(url.username()), Secret::new(decoded(url.password().unwrap_or_default()))));
+        let basic = (!url.username().is_empty() || url.password().is_some()).then(|| {
+            (percent_decoded(url.username()), Secret::new(percent_decoded(url.password().unwrap_or_default())))
+        });
         // These fail only for URLs without a host, which http URLs always have.
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -99,23 +100,8 @@ impl fmt::Display for Address {
 }
 
 /// Decodes percent-encoding.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -127,6 +113,8 @@ mod tests {
         let address = Address::parse("https://ann:p%40ss@nomad.example:4646/").unwrap();
         assert_eq!(address.to_string(), "https://nomad.example:4646");
         assert_eq!(address.basic(), Some(&("ann".to_owned(), Secret::new("p@ss"))));
+        let address = Address::parse("https://%+a:%4@nomad.example").unwrap();
+        assert_eq!(address.basic(), Some(&("%+a".to_owned(), Secret::new("%4"))));
         assert!(!format!("{address:?}").contains("ss@") && !format!("{address:?}").contains("p@ss"));
         let problem = Address::parse("http://ann:hunter2@host:port").unwrap_err();
         assert!(!problem.contains("hunter2"), "{problem}");
