@@ -63,7 +63,7 @@ fn a_mistake_gets_the_columns_and_a_suggestion() {
         .says("columns of restarts: region, ");
     ask("SELECT * FROM restart").ends(2).says("did you mean restarts?");
     ask("restart").ends(2).says("did you mean restarts?").says("tables and views: task_events, ");
-    ask("a.json").ends(2).says("a query comes before the SOURCE");
+    ask("a.json").ends(2).says("the query comes before the SOURCE");
     ask("SELECT * FORM restarts").ends(2).says("not SQL");
     ask("SELECT event_at - event_at AS d FROM task_events").ends(2).says("x_at_ns");
     desk.run(&["query"]).ends(2);
