@@ -100,7 +100,7 @@ fn every_table_can_be_named_and_standard_output_takes_one() {
         assert_eq!(ran.err, "");
     }
     desk.export(&[&sample("cluster"), "-o", "-"]).ends(2).says("--table");
-    desk.export(&[&sample("cluster"), "-o", "x", "--table", "task_event"]).ends(2).says("there are task_events, ");
+    desk.export(&[&sample("cluster"), "-o", "x", "--table", "task_event"]).ends(2).says("did you mean task_events?");
     assert_eq!(desk.names(), ["out"]);
 }
 
