@@ -574,7 +574,7 @@ fn libfaketime() -> Option<String> {
 
 /// Of a store that does not answer, the reason differs each time by how long it was tried.
 #[test]
-fn an_outage_of_the_store_is_told_once() {
+fn an_outage_of_the_store_is_reported_once() {
     let (desk, agent) = (Desk::new(), Agent::new(answer));
     let store =
         [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];

@@ -354,7 +354,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
         assert row["events"] == 29
 
-    def test_equal_times_are_no_reason(self, ask_one, history):
+    def test_equal_times_do_not_make_it_incomplete(self, ask_one, history):
         history.state([event("Received", 1), event("Task Setup", 1), event("Driver", 1), event("Driver", 1), event("Started", 1)])
         row = ask_one(history, "coverage")
         assert (row["events"], row["complete"]) == (5, True)

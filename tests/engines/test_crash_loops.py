@@ -89,7 +89,7 @@ def test_lost_restarts_without_a_date_lie_between_the_creation_and_the_newest_ob
         assert (row["since_at"], row["seen_since_at"]) == (None, time(NOW - 30))
 
 
-def test_where_the_beginning_is_lost_it_is_seen_since(ask_one):
+def test_with_a_lost_beginning_it_has_seen_since(ask_one):
     history = History()
     history.allocation(created_at_ns=ns(NOW - 3000))
     history.listing(NOW)

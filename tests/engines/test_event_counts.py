@@ -21,7 +21,7 @@ def test_counts_events_by_kind_and_attempts_that_have_one(ask_one):
     }
 
 
-def test_an_attempt_that_is_not_known_and_a_time_that_is_missing(ask_one):
+def test_unknown_attempt_and_missing_time(ask_one):
     history = History()
     history.state([event("Started", 1)], restarts=None)
     history.add("task_events", history.rows["task_events"][0] | {"event_type": None, "event_at_ns": None, "times_rounded": True})

@@ -75,7 +75,7 @@ class TestClasses:
     def test_event_that_ends_a_setup(self, classes, text, expected):
         assert classes(text) == expected
 
-    def test_a_hook_that_fails_after_the_start_is_no_failure(self, classes):
+    def test_a_hook_that_fails_after_the_start_is_not_a_failure(self, classes):
         assert classes(f"{PATH}, Task hook failed, Task hook message") == []
 
     def test_a_hook_that_fails_before_a_later_start_is(self, classes):
@@ -206,7 +206,7 @@ class TestTimeline:
         told = watched([event(kind, 1) for kind in reversed(kinds)])
         assert self.order(ask, told) == kinds
 
-    def test_attempt_goes_before_time(self, ask):
+    def test_attempts_take_precedence_over_times(self, ask):
         told = watched([event("Received", 5), event("Started", 6), event("Restarting", 7), event("Started", 2)])
         assert self.order(ask, told) == ["Received", "Started", "Restarting", "Started"]
 

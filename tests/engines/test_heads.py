@@ -114,6 +114,6 @@ def test_a_timestamp_has_its_ns_column(name):
 
 @pytest.mark.parametrize("name", ["allocations", "task_states", "coverage", "attempts", "starts", "failures", "crash_loops",
                                   "reschedules"])
-def test_a_view_of_tasks_can_be_grouped_by_what_is_known_of_them(name):
+def test_a_view_of_tasks_can_be_grouped_by_every_task_column(name):
     columns = list(engines.VIEWS[name].columns)
     assert columns[:4] == FIRST[:4] and set(ABOUT_A_TASK) <= set(columns)

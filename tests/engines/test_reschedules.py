@@ -135,7 +135,7 @@ class TestDisconnected:
         history.allocation("b", created_at_ns=ns(100), previous_allocation="a", rescheduled_from_alloc_id="a")
         return ask_one(history, "reschedules")["reason"]
 
-    def test_it_runs_on(self, ask_one):
+    def test_it_keeps_running(self, ask_one):
         assert self.reason(ask_one) == "lost"
 
     def test_it_is_no_longer_needed(self, ask_one):
@@ -161,7 +161,7 @@ class TestRecovery:
     def test_from_its_own_creation_when_the_old_one_ended_later(self, ask_one):
         assert self.recovery(ask_one, old_ended=500) == 2
 
-    def test_from_its_own_creation_when_the_old_end_is_not_known(self, ask_one):
+    def test_from_its_own_creation_when_the_old_end_is_unknown(self, ask_one):
         assert self.recovery(ask_one, old_ended=None) == 2
 
     def test_none_before_a_start(self, ask_one):

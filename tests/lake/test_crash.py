@@ -240,7 +240,7 @@ def test_an_upgrade(new_lake):
     each_point(old, ingest(*documents), after)
 
 
-def test_what_is_left_on_the_machine(lake, growing, truths):
+def test_leftovers_on_the_machine_are_removed(lake, growing, truths):
     """Staged rows of killed ingests and partial caches are removed by the first ingest a day later."""
     lake.ingest(*growing[:6])
     (cache,) = lake.cache.iterdir()

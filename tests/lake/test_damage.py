@@ -83,7 +83,7 @@ def young_lake(young, numbers):
     copy.remove()
 
 
-def test_the_lake_of_these_tests_has_what_can_be_damaged(made, truths):
+def test_the_test_lake_has_everything_that_is_damaged(made, truths):
     assert made.check() == ""
     made.must_be(truths[10])
     replaced = [json.loads(path.read_text()).get("replaced", {}) for path in batches(made)]

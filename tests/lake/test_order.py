@@ -134,7 +134,7 @@ def test_the_cache_is_another_lakes(lake, new_lake, growing, truth):
     lake.must_be_whole(truth)
 
 
-def test_the_lake_is_put_back_to_an_earlier_state(lake, growing, truth):
+def test_the_lake_is_restored_to_an_earlier_state(lake, growing, truth):
     """The cache has rows that the lake no longer has."""
     lake.ingest(*growing[:4])
     earlier = lake.copy("earlier")
@@ -149,7 +149,7 @@ def test_the_lake_is_put_back_to_an_earlier_state(lake, growing, truth):
 
 
 @pytest.mark.parametrize("others", [1, 3, 6])
-def test_the_lake_is_put_back_and_others_write_to_it_first(lake, growing, truth, others):
+def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth, others):
     """Its batches and versions have the numbers in the cache, but other content."""
     for document in growing[:4]:
         lake.ingest(document)
@@ -166,7 +166,7 @@ def test_the_lake_is_put_back_and_others_write_to_it_first(lake, growing, truth,
     lake.must_be_whole(truth)
 
 
-def test_the_lake_is_put_back_to_before_a_merge_of_files(lake, growing, truth):
+def test_the_lake_is_restored_to_before_a_compaction(lake, growing, truth):
     """The cache has the batch, and versions of the tables that were replaced by others."""
     for document in growing[:9]:
         lake.ingest(document)

@@ -120,7 +120,7 @@ def test_delta_rs_compacts_an_upgraded_lake(program, upgraded, tmp_path, truth):
         assert "nothing new" in program.ingest(lake, document)[1]
 
 
-def test_a_fixture_has_the_format_that_its_name_says():
+def test_a_fixture_has_the_format_in_its_name():
     assert [path.name for path in FORMATS] == [f"format-{n}" for n in range(1, len(FORMATS) + 1)]
     for n, path in enumerate(FORMATS, start=1):
         assert json.loads((path / "_alloclog/lake.json").read_text())["format"] == n

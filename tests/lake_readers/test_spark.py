@@ -52,7 +52,7 @@ def test_spark_skips_no_file_with_matching_rows(spark, past):
     assert day and all("event_date=2017-05-25" in path for path in day)
 
 
-def test_spark_travels_to_an_earlier_version(spark, program, past, tmp_path):
+def test_spark_reads_an_earlier_version(spark, program, past, tmp_path):
     first = program.export(tmp_path, past.documents[0])["task_events"]
     read = spark.read.format("delta").option("versionAsOf", 1).load(str(past.lake / "task_events")).toArrow()
     assert counted(as_expected(read, first)) == counted(first)

@@ -104,7 +104,7 @@ def follows(command, environment):
     assert run.wait(60) == 0
 
 
-def test_the_units_and_cron_do_on_a_lake_what_they_say(program, cluster, tmp_path):
+def test_the_units_and_cron_work_on_a_lake(program, cluster, tmp_path):
     lake, metrics = tmp_path / "lake", tmp_path / "alloclog.prom"
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
     # A port without a listener: the error shows which agent would be queried.
@@ -200,7 +200,7 @@ def test_the_alert_rules_watch_metrics_that_there_are(program, cluster, tmp_path
         assert names(rule["expr"]) and names(rule["expr"]) <= there.keys(), rule["expr"]
 
 
-def test_the_image_is_made_of_what_the_repository_has():
+def test_the_image_uses_files_of_the_repository():
     text = (DEPLOY / "container" / "Containerfile").read_text()
     for line in re.findall(r"^COPY (?!--from)(.*)", text, re.M):
         *sources, _ = line.split()

@@ -109,7 +109,7 @@ def test_bigquery_names_the_dataset_of_every_table(program):
             assert table.db == "alloclog" or table.name in own, table.sql()
 
 
-def test_no_bare_column_is_named_like_a_table_beside_it(program):
+def test_no_unqualified_column_has_the_name_of_a_joined_table(program):
     # BigQuery would take the table's whole row for it.
     for statement in sqlglot.parse(statements(program, "bigquery"), read="bigquery"):
         for select in statement.find_all(sqlglot.exp.Select) if statement else ():

@@ -157,7 +157,7 @@ def test_both_columns_of_a_timestamp_agree(exported, table):
         assert micros == [None if ns is None else ns // 1000 for ns in nanos]
 
 
-def test_samples_tell_null_from_empty_text(exported):
+def test_samples_distinguish_null_and_empty_text(exported):
     """The comparison of CSV files is only meaningful if both occur."""
     events = pq.read_table(exported["parquet"] / "task_events.parquet")
     assert set(events["region"].to_pylist()) == {""}

@@ -8,7 +8,7 @@ from pathlib import Path
 RECALL = Path(__file__).resolve().parents[2] / "benches" / "recall"
 
 
-def test_all_snapshots_keep_what_they_show_and_fewer_keep_less(program, cluster):
+def test_fewer_snapshots_keep_fewer_events(program, cluster):
     # The truth here is the union of the six listings.
     environment = os.environ | {"ALLOCLOG_BIN": program.path}
     command = [sys.executable, RECALL, cluster, cluster, "1", "5"]

@@ -286,7 +286,7 @@ fn as_an_element() {
 }
 
 #[test]
-fn as_a_value_that_is_not_kept() {
+fn as_an_ignored_value() {
     for place in ["Metrics", "New", "PreemptedAllocations"] {
         for (name, case, is) in CASES {
             let text = put(&format!(r#"[{{"ID":"a","{place}":"#), case, r#","ClientStatus":"x"}]"#);
@@ -322,7 +322,7 @@ fn instead(is: Is, wanted: &str) -> String {
 }
 
 #[test]
-fn as_a_text_that_is_kept() {
+fn as_a_text_field() {
     for (name, text, is) in CASES {
         let text = put(r#"[{"ID":"a","Name":"#, text, r#","ClientStatus":"x"}]"#);
         let expected = match is {
@@ -347,7 +347,7 @@ fn as_a_text_that_is_kept() {
 }
 
 #[test]
-fn as_a_whole_number_that_is_kept() {
+fn as_an_integer_field() {
     for (name, text, is) in CASES {
         let text = put(r#"[{"ID":"a","CreateIndex":"#, text, r#","ClientStatus":"x"}]"#);
         let expected = match is {

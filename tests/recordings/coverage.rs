@@ -179,7 +179,7 @@ fn the_stream_is_complete_for_every_task() {
 }
 
 #[test]
-fn allocations_that_vanished_alive_lost_their_tails() {
+fn allocations_that_vanished_alive_miss_their_last_events() {
     let Some(recording) = recording() else { return };
     // Two full listings, the second dated an hour later than it was: nothing can have been collected that soon.
     let all = snapshots(&recording);

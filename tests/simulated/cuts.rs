@@ -17,7 +17,7 @@ use crate::support::{Taken, take};
 const USTAR: usize = 262;
 
 #[test]
-fn a_document_that_ends_at_any_byte_gives_what_was_whole() {
+fn a_truncated_document_gives_its_complete_part() {
     for_all(60, cases(1), |case| {
         let (cluster, mut random) = (case.cluster(), case.random());
         let Some(document) = documents(case, &cluster).pop() else { return Ok(()) };
@@ -31,7 +31,7 @@ fn a_document_that_ends_at_any_byte_gives_what_was_whole() {
 }
 
 #[test]
-fn a_compressed_document_that_ends_at_any_byte_gives_what_was_whole() {
+fn a_truncated_compressed_document_gives_its_complete_part() {
     for_all(40, cases(1), |case| {
         let (cluster, mut random) = (case.cluster(), case.random());
         let Some(document) = documents(case, &cluster).pop() else { return Ok(()) };
@@ -59,7 +59,7 @@ fn a_compressed_document_that_ends_at_any_byte_gives_what_was_whole() {
 }
 
 #[test]
-fn an_archive_that_ends_at_any_byte_gives_what_was_whole() {
+fn a_truncated_tar_gives_its_complete_part() {
     for_all(40, cases(3), |case| {
         let (cluster, mut random) = (case.cluster(), case.random());
         let documents = documents(case, &cluster);
@@ -122,7 +122,7 @@ fn check_tar(
 }
 
 #[test]
-fn a_zip_that_ends_too_early_gives_what_was_whole() {
+fn a_truncated_zip_gives_its_complete_part() {
     for_all(40, cases(2), |case| {
         let (cluster, mut random) = (case.cluster(), case.random());
         let Some(document) = documents(case, &cluster).into_iter().next() else { return Ok(()) };

@@ -25,7 +25,7 @@ const GLOBS: [(&str, Means); 8] = [
 ];
 
 #[test]
-fn filters_keep_exactly_what_they_mean() {
+fn filters_keep_exactly_matching_rows() {
     for_all(60, cases(5), |case| {
         let cluster = case.cluster();
         let looks = case.documents(&cluster);
