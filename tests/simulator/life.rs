@@ -71,7 +71,7 @@ pub struct Life {
     /// Empty for a task that the client never reported.
     pub steps: Vec<Step>,
     /// Whether its causes, failures and outcomes follow the definitions of the statistics; some rare lives only test
-    /// recording.
+    /// that events are recorded.
     pub judged: bool,
     epoch: usize,
 }
