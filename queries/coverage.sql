@@ -7,7 +7,7 @@
 -- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are no
 -- gaps, no restart was lost, and the allocation is known not to have vanished. It is never complete in these cases: the
 -- task shows a new life (see windows); the stored events from a window's first to its last are not exactly those of the
--- window (a clock was set back, or the client lost its state); the time of an event comes from a document whose times
+-- window (a clock was changed, or the client lost its state); the time of an event comes from a document whose times
 -- went through a float; the task has no window. Without a counter (before Nomad 0.6), a complete history also needs
 -- windows of fewer than ten events only, so that none was pushed out.
 --

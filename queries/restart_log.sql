@@ -126,7 +126,7 @@ WITH deciding_events AS (
   FROM coverage AS c
   LEFT JOIN seen_restarts_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
 ), tasks_with_losses AS (
-  -- Windows show where restarts were lost, unless a clock that was set makes them show too many.
+  -- Windows show where restarts were lost, unless a changed clock makes them show too many.
   SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
   FROM losses_by_task AS c

@@ -34,7 +34,7 @@
 --                              previous window, and its first time after it
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time): differs from window_events if
---                              a clock was set or the client lost its state; null if the first or last has no time
+--                              a clock was changed or the client lost its state; null if the first or last has no time
 --   lost_before     int64      restarts that it is the first window to count and whose `Restarting` event is in no
 --                              window; null without a counter, or if the counter falls
 
