@@ -202,9 +202,12 @@ def test_the_alert_rules_watch_metrics_that_there_are(program, cluster, tmp_path
 
 def test_the_image_uses_files_of_the_repository():
     text = (DEPLOY / "container" / "Containerfile").read_text()
+    copied = set()
     for line in re.findall(r"^COPY (?!--from)(.*)", text, re.M):
         *sources, _ = line.split()
         assert all((ROOT / source).exists() for source in sources)
+        copied.update(sources)
+    assert copied >= {"Cargo.toml", "Cargo.lock", "build.rs", "queries", "src"}
     rust = re.search(r'^rust-version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
     assert f"rust:{rust}-" in text
     assert re.findall(r"^USER (.*)", text, re.M) == ["65534:65534"]
