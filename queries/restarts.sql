@@ -5,10 +5,10 @@
 -- seen, cut to the period: one that was seen is dated by its event, others as restart_log says. Of a
 -- task with a counter they are never fewer than those seen, and where its client lost its state the fewest that there
 -- can have been.
--- Causes split restarts_seen. Counted in are tasks whose life reaches into the period; allocations whose tasks are not
--- known are left out. A reschedule makes a new allocation and is no restart. The cause of a restart is told by the
--- newest event before it that ended its run: if a Restart Signaled comes before a Terminated, health, user or change
--- (template, Vault, identity); else by the failure.
+-- Causes split restarts_seen. Counted in are tasks whose life reaches into the period, or may, where it is not known
+-- when they were last seen; allocations whose tasks are not known are left out. A reschedule makes a new allocation and
+-- is no restart. The cause of a restart is told by the newest event before it that ended its run: if a Restart Signaled
+-- comes before a Terminated, health, user or change (template, Vault, identity); else by the failure.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -36,9 +36,9 @@
 --   cause_health           int64      restarts seen for a failed health check
 --   cause_unknown          int64      restarts seen of which no event tells the cause
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
---                                     their end, or until they were last known to be
---                                     there
---   restarts_per_task_day  double     restarts for each of these days; null when there are none
+--                                     their end, or until they were last seen; null when one of these times is not
+--                                     known of one of the tasks (last_seen_at of task_states is null)
+--   restarts_per_task_day  double     restarts for each of these days; null when task_days is 0 or null
 --   last_restart_at        timestamp  the last restart, seen or lost, by the date that counts
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 
@@ -46,6 +46,9 @@ WITH lives AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
+         -- The last document that may have shown it is of the same hour.
+         CASE WHEN s.ended_at_ns IS NULL AND s.last_seen_at_ns IS NULL THEN 3600000000000 ELSE 0 END AS unsure_ns,
+         CASE WHEN s.created_at_ns IS NULL THEN 1 ELSE 0 END AS is_begin_unknown,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key
   FROM task_states AS s
   JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
@@ -83,6 +86,8 @@ WITH lives AS (
          CASE WHEN s.cut_to_ns > s.cut_from_ns
                 THEN CAST(FLOOR(CAST(s.cut_to_ns - s.cut_from_ns AS DOUBLE) / s.microsecond_ns) AS BIGINT)
               ELSE 0 END AS life_us,
+         CASE WHEN s.is_begin_unknown = 1 OR (s.unsure_ns > 0 AND s.to_ns < s.until_ns) THEN 1
+              ELSE 0 END AS is_unsure,
          CASE WHEN s.largest_counter IS NULL THEN 0 ELSE 1 END AS has_counter,
          CASE WHEN s.lost_restarts IS NULL THEN 1 ELSE 0 END AS is_uncounted,
          COALESCE(c.restarts_counted, 0) AS restarts_counted,
@@ -93,7 +98,7 @@ WITH lives AS (
          c.last_restarted_at, c.last_restarted_at_ns
   FROM spans AS s
   LEFT JOIN counts AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
-  WHERE (s.from_ns < s.until_ns AND s.to_ns >= s.since_ns) OR c.restarts_seen IS NOT NULL
+  WHERE (s.from_ns < s.until_ns AND s.to_ns + s.unsure_ns >= s.since_ns) OR c.restarts_seen IS NOT NULL
 ), totals AS (
   SELECT region, namespace, job_id, task_group, task,
          COUNT(DISTINCT alloc_key) AS allocations, COUNT(*) AS tasks,
@@ -103,7 +108,8 @@ WITH lives AS (
          SUM(COALESCE(cause_oom, 0)) AS cause_oom, SUM(COALESCE(cause_start_failure, 0)) AS cause_start_failure,
          SUM(COALESCE(cause_user, 0)) AS cause_user, SUM(COALESCE(cause_change, 0)) AS cause_change,
          SUM(COALESCE(cause_health, 0)) AS cause_health, SUM(COALESCE(cause_unknown, 0)) AS cause_unknown,
-         SUM(life_us) AS life_us, 86400000000 + CAST(SUM(life_us % 1) AS DOUBLE) AS day_us,
+         SUM(is_unsure) AS unsure_lives, SUM(life_us) AS life_us,
+         86400000000 + CAST(SUM(life_us % 1) AS DOUBLE) AS day_us,
          MAX(last_restarted_at) AS last_restart_at, MAX(last_restarted_at_ns) AS last_restart_at_ns
   FROM counted_tasks
   GROUP BY region, namespace, job_id, task_group, task
@@ -118,8 +124,8 @@ SELECT region, namespace, job_id, task_group, task,
        CAST(cause_oom AS BIGINT) AS cause_oom, CAST(cause_start_failure AS BIGINT) AS cause_start_failure,
        CAST(cause_user AS BIGINT) AS cause_user, CAST(cause_change AS BIGINT) AS cause_change,
        CAST(cause_health AS BIGINT) AS cause_health, CAST(cause_unknown AS BIGINT) AS cause_unknown,
-       CAST(life_us AS DOUBLE) / day_us AS task_days,
-       CASE WHEN with_counter > 0 AND life_us > 0
+       CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) / day_us END AS task_days,
+       CASE WHEN with_counter > 0 AND life_us > 0 AND unsure_lives = 0
               THEN CAST(restarts AS DOUBLE) / (CAST(life_us AS DOUBLE) / day_us) END AS restarts_per_task_day,
        last_restart_at, last_restart_at_ns
 FROM totals

@@ -4,7 +4,8 @@
 -- Quantiles are those of Kaplan and Meier over tasks whose origin (the setup, the creation) is known: tasks that wait
 -- are censored when they were last seen, stopped ones when they were stopped, and those that failed before they started
 -- stay at risk for ever; starts come before censorings at the same time. With nothing censored a quantile is the
--- nearest-rank one. A quantile that is not reached is null: that many have not started. Counts are of all tasks of the
+-- nearest-rank one. A quantile that is not reached is null: that many have not started. It is null, too, where it
+-- depends on how long a task waited of which it is not known when it was last seen. Counts are of all tasks of the
 -- group, those without origin included. The period cuts by created_at.
 --
 -- Exported: yes
@@ -23,7 +24,9 @@
 --   failed_before_start   int64   tasks that failed before they started
 --   stopped_before_start  int64   tasks that ended otherwise before they started
 --   unknown               int64   tasks whose first start is not in view
---   p50_seconds           double  time within which half of the tasks start; null when they do not
+--   waits_unsure          int64   waiting tasks of which it is not known when they were last seen (last_seen_at is
+--                                 null)
+--   p50_seconds           double  time within which half of the tasks start; null when they do not, or it is not known
 --   p90_seconds           double  the same for 90 of 100
 --   p95_seconds           double  the same for 95 of 100
 --   p99_seconds           double  the same for 99 of 100
@@ -39,7 +42,7 @@ WITH measures AS (
 ), spans AS (
   SELECT *,
          CASE WHEN outcome = 'started' THEN started_at_ns - origin_ns
-              WHEN outcome = 'waiting' AND last_known_at_ns < origin_ns THEN 0
+              WHEN outcome = 'waiting' AND COALESCE(last_known_at_ns, 0) < origin_ns THEN 0
               WHEN outcome = 'waiting' THEN last_known_at_ns - origin_ns
               WHEN outcome = 'stopped_before_start' AND ended_at_ns < origin_ns THEN 0
               WHEN outcome = 'stopped_before_start' THEN ended_at_ns - origin_ns END AS span_ns
@@ -48,7 +51,8 @@ WITH measures AS (
   SELECT *,
          CASE WHEN outcome = 'started' AND span_ns IS NOT NULL THEN 1 ELSE 0 END AS is_start,
          CASE WHEN span_ns IS NOT NULL OR (outcome = 'failed_before_start' AND origin_ns IS NOT NULL) THEN 1
-              ELSE 0 END AS is_at_risk
+              ELSE 0 END AS is_at_risk,
+         CASE WHEN outcome = 'waiting' AND last_seen_at_ns IS NULL THEN 1 ELSE 0 END AS is_unsure
   FROM spans
 ), instants AS (
   SELECT region, namespace, job_id, task_group, task, measure, span_ns,
@@ -59,6 +63,7 @@ WITH measures AS (
          SUM(CASE WHEN outcome = 'failed_before_start' THEN 1 ELSE 0 END) AS failed_before_start,
          SUM(CASE WHEN outcome = 'stopped_before_start' THEN 1 ELSE 0 END) AS stopped_before_start,
          SUM(CASE WHEN outcome = 'unknown' THEN 1 ELSE 0 END) AS unknown,
+         SUM(is_unsure) AS waits_unsure,
          CAST(SUM(is_start) AS BIGINT) AS starting, CAST(SUM(is_at_risk) AS BIGINT) AS leaving
   FROM weighed
   GROUP BY region, namespace, job_id, task_group, task, measure, span_ns
@@ -85,7 +90,9 @@ WITH measures AS (
   SELECT region, namespace, job_id, task_group, task, measure,
          SUM(tasks) AS tasks, SUM(started) AS started, SUM(waiting) AS waiting,
          SUM(failed_before_start) AS failed_before_start, SUM(stopped_before_start) AS stopped_before_start,
-         SUM(unknown) AS unknown,
+         SUM(unknown) AS unknown, SUM(waits_unsure) AS waits_unsure,
+         -- Up to here it is known who still waits.
+         MIN(CASE WHEN waits_unsure > 0 THEN span_order ELSE 9223372036854775807 END) AS sure_ns,
          MIN(CASE WHEN starting > 0 AND waiting_share <= 0.5 THEN span_ns END) AS p50_ns,
          MIN(CASE WHEN starting > 0 AND waiting_share <= 0.1 THEN span_ns END) AS p90_ns,
          MIN(CASE WHEN starting > 0 AND waiting_share <= 0.05 THEN span_ns END) AS p95_ns,
@@ -101,9 +108,11 @@ SELECT region, namespace, job_id, task_group, task, measure,
        CAST(tasks AS BIGINT) AS tasks, CAST(started AS BIGINT) AS started, CAST(waiting AS BIGINT) AS waiting,
        CAST(failed_before_start AS BIGINT) AS failed_before_start,
        CAST(stopped_before_start AS BIGINT) AS stopped_before_start,
-       CAST(unknown AS BIGINT) AS unknown,
-       CAST(p50_ns AS DOUBLE) / second_ns AS p50_seconds, CAST(p90_ns AS DOUBLE) / second_ns AS p90_seconds,
-       CAST(p95_ns AS DOUBLE) / second_ns AS p95_seconds, CAST(p99_ns AS DOUBLE) / second_ns AS p99_seconds,
+       CAST(unknown AS BIGINT) AS unknown, CAST(waits_unsure AS BIGINT) AS waits_unsure,
+       CASE WHEN p50_ns <= sure_ns THEN CAST(p50_ns AS DOUBLE) / second_ns END AS p50_seconds,
+       CASE WHEN p90_ns <= sure_ns THEN CAST(p90_ns AS DOUBLE) / second_ns END AS p90_seconds,
+       CASE WHEN p95_ns <= sure_ns THEN CAST(p95_ns AS DOUBLE) / second_ns END AS p95_seconds,
+       CASE WHEN p99_ns <= sure_ns THEN CAST(p99_ns AS DOUBLE) / second_ns END AS p99_seconds,
        CAST(min_ns AS DOUBLE) / second_ns AS min_seconds, CAST(max_ns AS DOUBLE) / second_ns AS max_seconds
 FROM quantiles
 ORDER BY region, namespace, job_id, task_group, task, measure NULLS LAST

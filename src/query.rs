@@ -217,7 +217,7 @@ fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Why no observation in the store is in a period; `None` if one is, or one is not dated.
+/// Why no observation in the store is in a period; `None` if one is, or if allocations without a date may be.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -230,10 +230,12 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
+    // Without a date, a list of nodes or an empty list is an observation only if the period has no bounds.
+    let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
     // An observation at the end of a period shows what happened before it.
     let sql = format!(
-        "SELECT COUNT(*) AS n FROM snapshots WHERE observed_at_ns IS NULL OR (observed_at_ns >= {since} AND \
-         observed_at_ns <= {until} AND {TRUSTED})"
+        "SELECT COUNT(*) AS n FROM snapshots WHERE (observed_at_ns IS NULL AND allocations >= {least}) OR \
+         (observed_at_ns >= {since} AND observed_at_ns <= {until} AND {TRUSTED})"
     );
     let found = select(store, &sql)?.first().and_then(|row| row.int("n")).unwrap_or(0);
     if found > 0 {

@@ -211,6 +211,14 @@ fn a_gate_on_an_empty_selection_fails_and_writes_nothing() {
         gate(&[flags, &["--allow-empty"]].concat()).ends(0);
         std::fs::remove_file(desk.path("out.csv")).expect("a file");
     }
+    // Lists of nodes and empty lists have no date, and show no allocations.
+    desk.file("nodes.json", r#"[{"ID":"n","Name":"client","Datacenter":"dc1","NodeClass":"big"}]"#)
+        .file("none.json", "[]");
+    for beside in ["nodes.json", "none.json"] {
+        gate(&[beside, "--since", "2027-01-01"]).ends(1).says("observed in the period");
+        gate(&[beside]).ends(0);
+        std::fs::remove_file(desk.path("out.csv")).expect("a file");
+    }
     // A statistic without rows in an observed period is a result, and so is a job without restarts.
     gate(&["--since", "1h", "--job", "j"]).ends(0);
     let none = ["query", "failures", "a.json", "-q", "--fail-if", "attempt > 0", "--since", "1h"];

@@ -221,12 +221,12 @@ impl Page<'_> {
         ];
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
-            // Too many tasks have not started, so the quantile is unknown.
+            let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
+            // No quantile: too many tasks have not started, or it is unknown how long some of them waited.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
-                None if row.int("waiting").unwrap_or(0) + row.int("failed_before_start").unwrap_or(0) > 0 => {
-                    "never".to_owned()
-                }
+                None if number(row, "waits_unsure") > 0 => "-".to_owned(),
+                None if number(row, "waiting") + number(row, "failed_before_start") > 0 => "never".to_owned(),
                 None => "-".to_owned(),
             };
             vec![

@@ -182,6 +182,38 @@ class TestTaskDays:
     def test_an_end_before_another_start_does_not_count(self, ask_one):
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
+    def partial(self):
+        """Of a service that a partial document may have shown, or not, half an hour after its creation."""
+        history = History()
+        history.allocation()
+        history.state(events(PATH), restarts=3)
+        history.sighting(0)
+        history.listing(1800, full=False)
+        return history
+
+    def test_not_known_where_the_last_sighting_is_not(self, ask_one):
+        row = ask_one(self.partial(), "restarts")
+        assert (row["restarts"], row["task_days"], row["restarts_per_task_day"]) == (3, None, None)
+
+    def test_known_of_a_period_that_ends_before_the_last_sure_sighting(self, ask_one):
+        history = self.partial()
+        history.listing(600)
+        assert ask_one(history, "restarts", period(0, 600))["task_days"] == pytest.approx(600 / 86400)
+        assert ask_one(history, "restarts", period(0, 601))["task_days"] is None
+
+    def test_a_task_that_may_live_in_the_period_is_counted_in(self, ask_one):
+        row = ask_one(self.partial(), "restarts", period(900, 9999))
+        assert (row["tasks"], row["restarts"], row["task_days"]) == (1, 0, None)
+
+    def test_not_known_where_one_of_several_is_not(self, ask_one):
+        history = self.partial()
+        history.allocation("b", client_status="complete")
+        history.state(events(PATH), alloc="b", state="dead", finished_at_ns=ns(60))
+        assert ask_one(history, "restarts")["task_days"] is None
+
+    def test_not_known_without_a_creation(self, ask_one):
+        assert ask_one(watched(events(PATH), created_at_ns=None), "restarts")["task_days"] is None
+
     def test_clocks_that_disagree_give_no_negative_time(self, ask_one):
         assert self.days(ask_one, state="dead", finished_at_ns=ns(-5)) == 0
 

@@ -66,6 +66,26 @@ def test_waiting_tasks_count_until_they_were_last_seen(measure):
     assert quantiles(measure([("started", 10), ("waiting", 20), ("waiting", 30)])) == [None] * 4
 
 
+@pytest.mark.parametrize("starts, expected", [
+    # Had it waited until then, 90 of 100 would not have started by 2000.
+    ([10, 2000], [None] * 4),
+    ([10] * 9 + [2000], [10, None, None, None]),
+    # Nine of ten started before it was last seen for sure.
+    ([10] * 9, [10, 10, None, None]),
+])
+def test_a_quantile_that_depends_on_how_long_one_waited_is_not_known(ask, starts, expected):
+    told = history([("started", seconds) for seconds in starts])
+    told.allocation("w")
+    told.state([event("Received", 0), event("Task Setup", 0)], alloc="w", state="pending")
+    told.sighting(0, alloc="w")
+    told.listing(600)
+    told.listing(1800, full=False)
+    rows = {row["measure"]: row for row in ask(told, "start_latency")}
+    for row in rows.values():
+        assert (row["waiting"], row["waits_unsure"], row["max_seconds"]) == (1, 1, max(starts))
+        assert quantiles(row) == expected
+
+
 def test_tasks_that_failed_stay_at_risk(measure):
     assert quantiles(measure([("started", 1), ("failed", 0)])) == [1, None, None, None]
     assert quantiles(measure([("started", 1), ("started", 2), ("failed", 0)])) == [2, None, None, None]
