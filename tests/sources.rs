@@ -158,6 +158,7 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
         .file("quiet/a.ndjson", "{\"Index\":7,\"Events\":[]}\n{}\n")
         .file("nothing/a.ndjson", "")
         .file("empty/a.json", "[]")
+        .file("bare/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[]}}"))
         .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
     for source in ["nodes", "beat", "quiet", "nothing", "nodes/*.json", "{beat,quiet}/*"] {
         read(&desk, &[source]).ends(1).says(&format!("{source}: no allocations found"));
@@ -170,9 +171,9 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
         read(&desk, &["state", source]).ends(0);
         read(&desk, &[source, "nodes"]).ends(1);
     }
-    // An empty list is a valid source, and so are documents next to allocations; a file named explicitly is always
-    // read.
-    for sources in [&["empty"][..], &["empty/*"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
+    // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file named
+    // explicitly is always read.
+    for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
         read(&desk, sources).ends(0);
     }
 }

@@ -59,6 +59,8 @@ pub struct Part<'a> {
     pub others: u64,
     /// Lists that may hold allocations: arrays, within each other too, and `Allocs` of a dump.
     pub lists: u64,
+    /// Those of them that are the `Allocs` of a dump.
+    pub dumps: u64,
     /// Frames and events of a stream, and its heartbeats where they are no elements of a list.
     pub frames: u64,
     /// Unknown fields, by place and name.
@@ -275,6 +277,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         }
         if role == Role::List {
             self.part.lists += u64::from(key != "Nodes");
+            self.part.dumps += u64::from(key == "Allocs");
             if around.iter().all(|level| level.role != Role::List) {
                 self.part.elements = 0;
                 self.part.list_began = true;

@@ -79,6 +79,7 @@ struct Facts {
     others: u64,
     rejected: u64,
     lists: u64,
+    dumps: u64,
     frames: u64,
     shapes: Vec<Shape>,
     /// The newest ModifyTime and CreateTime.
@@ -184,6 +185,7 @@ impl State<'_> {
         let facts = &mut self.document.facts;
         facts.others += part.others;
         facts.lists += part.lists;
+        facts.dumps += part.dumps;
         facts.frames += part.frames;
         facts.nodes += (part.items.len() - rows.versions.len()) as u64;
         facts.allocations += rows.versions.len() as u64;
@@ -319,7 +321,7 @@ impl State<'_> {
         }
         self.summary.documents += 1;
         // Heartbeats and nodes are no answer to which allocations there are; an empty list is.
-        let lists_allocations = facts.allocations > 0 || (is_empty_list && facts.nodes == 0);
+        let lists_allocations = facts.allocations > 0 || (is_empty_list && (facts.nodes == 0 || facts.dumps == 1));
         if is_quiet_stream && facts.allocations == 0 {
             self.summary.quiet_sources.insert(document.origin.source);
         }

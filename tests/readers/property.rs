@@ -18,6 +18,7 @@ pub struct Outcome<'a> {
     pub others: u64,
     /// Number of lists.
     pub lists: u64,
+    pub dumps: u64,
     pub frames: u64,
     /// Unknown fields.
     pub unknown: Unknown,
@@ -81,6 +82,7 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
         elements = if part.list_began { part.elements } else { elements + part.elements };
         outcome.others += part.others;
         outcome.lists += part.lists;
+        outcome.dumps += part.dumps;
         outcome.frames += part.frames;
         for (name, times) in part.unknown {
             *outcome.unknown.entry(name).or_default() += times;
@@ -115,7 +117,7 @@ pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     let other = a.items.iter().zip(&b.items).position(|(a, b)| a != b).unwrap_or(a.items.len().min(b.items.len()));
     assert_eq!(a.faults, b.faults, "{what}");
     assert_eq!(a.items.get(other), b.items.get(other), "{what}, item {other}");
-    assert_eq!((a.others, a.lists, a.frames, &a.unknown), (b.others, b.lists, b.frames, &b.unknown), "{what}");
+    assert_eq!((a.others, a.lists, a.dumps, a.frames, &a.unknown), (b.others, b.lists, b.dumps, b.frames, &b.unknown), "{what}");
 }
 
 /// Checks all properties of a document.
