@@ -117,7 +117,11 @@ pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     let other = a.items.iter().zip(&b.items).position(|(a, b)| a != b).unwrap_or(a.items.len().min(b.items.len()));
     assert_eq!(a.faults, b.faults, "{what}");
     assert_eq!(a.items.get(other), b.items.get(other), "{what}, item {other}");
-    assert_eq!((a.others, a.lists, a.dumps, a.frames, &a.unknown), (b.others, b.lists, b.dumps, b.frames, &b.unknown), "{what}");
+    assert_eq!(
+        (a.others, a.lists, a.dumps, a.frames, &a.unknown),
+        (b.others, b.lists, b.dumps, b.frames, &b.unknown),
+        "{what}"
+    );
 }
 
 /// Checks all properties of a document.
