@@ -173,7 +173,8 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
     }
     // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file named
     // explicitly is always read.
-    for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]] {
+    for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]]
+    {
         read(&desk, sources).ends(0);
     }
 }
