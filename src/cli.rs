@@ -1,31 +1,30 @@
 //! The command line: one file per command. Data goes to files or stdout, messages to stderr.
 
+mod args;
 mod cluster;
 mod console;
-mod ddl;
+mod exit;
 mod export;
 mod fail_if;
-mod feed;
 mod fetch;
+mod gather;
 mod heard;
 mod ingest;
-mod input;
 mod interrupt;
 mod lake;
 mod metrics;
 mod query;
 mod report;
+mod result_file;
 mod schema;
-mod selection;
-mod shown;
-mod target;
+mod spooling;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::{Exit, Refused};
+use exit::Exit;
 
 /// Keeps the task-event history that Nomad throws away.
 ///
@@ -75,7 +74,7 @@ pub fn main() -> ExitCode {
             return Exit::Done;
         }
         console::tell("alloclog: ", &format!("{error:#}"));
-        for line in error.downcast_ref::<Refused>().iter().flat_map(|refused| &refused.advice) {
+        for line in exit::refused(&error).iter().flat_map(|refused| &refused.advice) {
             console::tell("  ", line);
         }
         Exit::of(&error)

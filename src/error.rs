@@ -1,34 +1,14 @@
-//! Exit codes, which scripts rely on.
+//! Errors that several modules give.
 
-/// The exit code of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed. Nothing was written, except by `ingest` and the `lake` commands, which can safely be run again.
-    Failed = 1,
-    /// Wrong usage.
-    Usage = 2,
-    /// Done, but some input was rejected; stderr says what and why.
-    Rejected = 3,
-    /// Done, and a condition of `--fail-if` holds; takes precedence over [`Exit::Rejected`].
-    ConditionHolds = 4,
-}
+/// An error of any type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A usage error: [`Exit::Usage`].
+/// A usage error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-impl Exit {
-    /// The exit code of an error.
-    pub fn of(error: &anyhow::Error) -> Exit {
-        if error.is::<Usage>() || error.is::<Refused>() { Exit::Usage } else { Exit::Failed }
-    }
-}
-
-/// An error in a query or a condition, with advice: [`Exit::Usage`].
+/// An error in a query or a condition, with advice.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct Refused {

@@ -17,6 +17,7 @@ use std::thread;
 use arrow::array::RecordBatch;
 
 use crate::decode::document::{Head, Mode, Part, Place, Reader, Seen};
+use crate::error::BoxError;
 use crate::merge::{self, Columns, Filter, Rows, Versions};
 use crate::presence::Shown;
 use crate::source::{self, Input};
@@ -97,6 +98,8 @@ pub enum Note {
     Warning(String),
     /// What a warning was about is over.
     Recovered(String),
+    /// What was read of a source that holds no documents.
+    Info(String),
 }
 
 /// What cannot be made good.
@@ -104,7 +107,7 @@ pub enum Note {
 pub enum Error {
     /// Writing the rows failed.
     #[error("rows cannot be written")]
-    Write(#[source] anyhow::Error),
+    Write(#[source] BoxError),
     /// A thread stopped without a result, which is our fault.
     #[error("reading stopped without a result; this is a bug in alloclog")]
     Stopped,
@@ -113,13 +116,17 @@ pub enum Error {
 /// Where batches go: called in order of arrival, never at the same time.
 pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + Send + 'd;
 
-/// What listens while a run goes on.
-pub struct Watch<'w> {
-    /// Told of the compressed bytes that were read.
-    pub read: &'w (dyn Fn(u64) + Sync),
-    /// Told what is worth a word.
-    pub note: &'w (dyn Fn(Note) + Sync),
+/// Receives progress and messages while a run goes on. `()` ignores them.
+pub trait Observer: Sync {
+    /// So many bytes of the inputs were read, compressed as they are.
+    fn read(&self, _bytes: u64) {}
+    /// Something that the user may want to know.
+    fn note(&self, _note: Note) {}
+    /// The inputs are read; the stage of this name begins.
+    fn stage(&self, _name: &str) {}
 }
+
+impl Observer for () {}
 
 /// So many steps are under way at most: what one was to remember that lies so far back is known on every core.
 const UNDER_WAY: usize = 32;
@@ -131,17 +138,17 @@ const UNDER_WAY: usize = 32;
 pub fn run(
     inputs: &[Input],
     options: &Options,
-    watch: &Watch<'_>,
+    observer: &dyn Observer,
     deliver: &mut Deliver<'_>,
 ) -> Result<Summary, Error> {
     let cores = thread::available_parallelism().map_or(2, |n| n.get()).min(UNDER_WAY);
     let (send, receive) = sync_channel::<Step>(cores);
     let receive = Mutex::new(receive);
     let pool = Mutex::new(Vec::new());
-    let turns = Turns::new(options, watch, deliver);
+    let turns = Turns::new(options, observer, deliver);
     let versions = Versions::default();
     let has_died = thread::scope(|scope| {
-        let reading = scope.spawn(|| blocks::read(inputs, &options.source, watch.read, &pool, send));
+        let reading = scope.spawn(|| blocks::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &turns, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();

@@ -14,6 +14,7 @@ pub mod lake;
 pub mod merge;
 pub mod nomad;
 pub mod output;
+pub mod pipeline;
 pub mod presence;
 pub mod query;
 pub mod render;

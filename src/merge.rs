@@ -37,6 +37,12 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Returns true if it may leave allocations out.
+    pub fn is_restrictive(&self) -> bool {
+        let namespace = self.namespace.as_deref().is_some_and(|namespace| namespace != "*");
+        namespace || self.job.is_some() || self.allocation.is_some()
+    }
+
     /// Returns true if the rows of an allocation of this job are kept.
     pub fn keeps(&self, place: &Place<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);

@@ -9,6 +9,7 @@
 
 mod by;
 mod condition;
+pub mod dialect;
 mod head;
 mod kept;
 pub mod plan;

@@ -28,7 +28,7 @@ pub struct Cells {
 }
 
 /// A file format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Apache Parquet with zstd
     Parquet,
@@ -47,6 +47,10 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them, those for programs first.
+    pub const ALL: [Format; 7] =
+        [Format::Parquet, Format::Csv, Format::Ndjson, Format::Arrow, Format::Json, Format::Markdown, Format::Table];
+
     /// The extension of its files, without the dot.
     pub fn ending(self) -> &'static str {
         match self {

@@ -18,10 +18,9 @@ pub mod spool;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::lake;
 use crate::time;
 
 pub use cluster::{Cluster, Watching};
@@ -35,28 +34,12 @@ pub enum Source {
     Path(String),
     /// A live cluster.
     Cluster(Arc<Cluster>),
-    /// A lake. It holds rows and not documents, so it is no input of this module.
-    Lake(String),
 }
 
 impl Source {
-    /// The source among files and lakes that a text means.
+    /// The source that a text means, unless it is the address of an agent.
     pub fn parse(text: &str) -> Source {
-        if text == "-" {
-            Source::StandardInput
-        } else if lake::is_meant(text) {
-            Source::Lake(text.to_owned())
-        } else {
-            Source::Path(text.to_owned())
-        }
-    }
-
-    /// Whether it means any number of files: a directory or a glob.
-    pub fn holds_many(&self) -> bool {
-        match self {
-            Source::StandardInput | Source::Cluster(_) | Source::Lake(_) => false,
-            Source::Path(text) => Path::new(text).is_dir() || (glob::is_meant(text) && !Path::new(text).exists()),
-        }
+        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
     }
 }
 
@@ -65,7 +48,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::StandardInput => f.write_str("-"),
-            Source::Path(text) | Source::Lake(text) => f.write_str(text),
+            Source::Path(text) => f.write_str(text),
             Source::Cluster(cluster) => cluster.client.address().fmt(f),
         }
     }
@@ -185,16 +168,33 @@ impl fmt::Debug for Found<'_> {
 /// Gets each thing that is found; `false` ends the walk.
 pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
 
-/// The files that the sources mean, by source and path, with their sizes where they are known.
+/// The files that one source means.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// By path, with their sizes where they are known.
+    pub inputs: Vec<Input>,
+    /// It means any number of files: it is a directory or a glob.
+    pub holds_many: bool,
+}
+
+/// The files that the source of this number means.
 ///
 /// # Errors
-/// When a glob is no glob.
+/// When a glob is malformed.
+pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
+    let mut listing = files::list(source)?;
+    listing.inputs.iter_mut().for_each(|input| input.source = number);
+    Ok(listing)
+}
+
+/// The files that the sources mean, by source and path.
+///
+/// # Errors
+/// When a glob is malformed.
 pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
     for (number, source) in sources.iter().enumerate() {
-        let first = inputs.len();
-        files::list(source, &mut inputs)?;
-        inputs[first..].iter_mut().for_each(|input| input.source = number);
+        inputs.extend(list_one(source, number)?.inputs);
     }
     Ok(inputs)
 }

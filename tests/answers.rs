@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use alloclog::intake::{self, Options, Watch};
+use alloclog::pipeline::{Pipeline, Sources};
 use alloclog::query::{self, By, Period, Row, VIEWS, View, plan};
-use alloclog::source::{self, Source};
 use alloclog::store::Store;
 use alloclog::tables::Table;
 use anyhow::Context;
@@ -21,13 +20,9 @@ impl Answers {
     pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let store = Store::at(directory.path());
-        let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
-        let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
-        let mut writer = store.writer(Table::ALL)?;
-        let watch = Watch { read: &|_| {}, note: &|_| {} };
-        intake::run(&inputs, &Options::default(), &watch, &mut |table, batch| writer.add(table, batch))?;
-        writer.finish()?;
-        query::run(&store, &plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default())?, Period::default())?;
+        let sources = Sources::parse(paths.iter().map(|path| path.to_string_lossy()))?;
+        let (tables, views) = (Table::ALL.into(), VIEWS.iter().collect());
+        Pipeline { sources, tables, views, ..Pipeline::default() }.run(&store, &())?;
         Ok(Self { store, _directory: directory })
     }
 

@@ -10,7 +10,7 @@ mod memory;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Absences, Options, Watch};
+use alloclog::intake::{self, Absences, Options};
 use alloclog::lake::check::{self, Mend, Wrong};
 use alloclog::lake::ingest::{self, Added, Fresh, Kept, Ledger};
 use alloclog::lake::read::{self, Found, Wanted};
@@ -38,9 +38,8 @@ pub fn documents() -> Vec<PathBuf> {
 pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
     let mut fresh = Fresh::new(seen, directory, Ledger::All).unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
-    let watch = Watch { read: &|_| (), note: &|_| () };
     let options = Options { absences: Absences::Left, ..Options::default() };
-    let summary = intake::run(&inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch)).unwrap();
+    let summary = intake::run(&inputs, &options, &(), &mut |table, batch| fresh.add(table, batch)).unwrap();
     fresh.finish().unwrap().with_shown("", summary.shown)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use alloclog::intake::{self, Note, Options, Summary, Watch};
+use alloclog::intake::{self, Note, Observer, Options, Summary};
 use alloclog::render;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
@@ -32,21 +32,29 @@ impl Taken {
     }
 }
 
+/// Keeps what is said.
+#[derive(Default)]
+struct Notes(Mutex<Vec<Note>>);
+
+impl Observer for Notes {
+    fn note(&self, note: Note) {
+        self.0.lock().expect("no thread has died").push(note);
+    }
+}
+
 /// Reads the sources, as `export` does before it writes anything.
 pub fn take(sources: &[&Path], options: &Options) -> Taken {
     let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).expect("sources that can be listed");
-    let notes = Mutex::new(Vec::new());
-    let note = |note: Note| notes.lock().expect("no thread has died").push(note);
-    let watch = Watch { read: &|_| {}, note: &note };
+    let notes = Notes::default();
     let mut taken = Taken::default();
     let mut deliver = |table: Table, batch: RecordBatch| {
         taken.rows.entry(table).or_default().extend(json(&batch));
         Ok(())
     };
-    let summary = intake::run(&inputs, options, &watch, &mut deliver).expect("a run without a bug");
+    let summary = intake::run(&inputs, options, &notes, &mut deliver).expect("a run without a bug");
     taken.summary = summary;
-    taken.notes = notes.into_inner().expect("no thread has died");
+    taken.notes = notes.0.into_inner().expect("no thread has died");
     taken
 }
 

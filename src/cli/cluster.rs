@@ -76,7 +76,7 @@ impl Args {
     }
 
     /// The first flag given that has no effect without a live cluster.
-    pub fn idle_flag(&self) -> Option<&'static str> {
+    pub fn unused_live_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),
             ("--token-file", self.token_file.is_some()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::intake::Note;
+use crate::intake::{Note, Observer};
 use crate::render::text::one_line;
 use crate::source::Input;
 
@@ -66,43 +66,9 @@ impl Console {
         Console { loudness, bar, passed_over: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Advances the progress bar.
-    pub fn read(&self, bytes: u64) {
-        self.bar.inc(bytes);
-    }
-
-    /// Reading is done: shows the name of the next stage.
-    pub fn stage(&self, name: &str) {
-        if !self.bar.is_hidden() {
-            self.bar.set_length(0);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                self.bar.set_style(style);
-            }
-            self.bar.set_message(name.to_owned());
-        }
-    }
-
     /// Removes the progress bar.
     pub fn done(&self) {
         self.bar.finish_and_clear();
-    }
-
-    /// Prints a note of the intake.
-    pub fn note(&self, note: Note) {
-        match note {
-            Note::Rejected(what) => self.say(&format!("rejected: {what}")),
-            Note::Warning(what) => self.say(&format!("warning: {what}")),
-            Note::Recovered(what) => self.say_if(Loudness::Usual, &what),
-            Note::PassedOver(what, is_named) => {
-                if is_named || self.loudness == Loudness::Verbose {
-                    self.say_if(Loudness::Usual, &format!("skipped: {what}"));
-                } else {
-                    let (name, why) = what.rsplit_once(": ").unwrap_or((&what, ""));
-                    let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-                    passed_over.entry(why.to_owned()).or_default().push(name.to_owned());
-                }
-            }
-        }
     }
 
     /// Prints the skipped files that were collected, at most three per reason unless verbose.
@@ -128,6 +94,39 @@ impl Console {
     /// Prints a line at every verbosity.
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| tell("alloclog: ", line));
+    }
+}
+
+impl Observer for Console {
+    fn read(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn note(&self, note: Note) {
+        match note {
+            Note::Rejected(what) => self.say(&format!("rejected: {what}")),
+            Note::Warning(what) => self.say(&format!("warning: {what}")),
+            Note::Recovered(what) | Note::Info(what) => self.say_if(Loudness::Usual, &what),
+            Note::PassedOver(what, is_named) => {
+                if is_named || self.loudness == Loudness::Verbose {
+                    self.say_if(Loudness::Usual, &format!("skipped: {what}"));
+                } else {
+                    let (name, why) = what.rsplit_once(": ").unwrap_or((&what, ""));
+                    let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+                    passed_over.entry(why.to_owned()).or_default().push(name.to_owned());
+                }
+            }
+        }
+    }
+
+    fn stage(&self, name: &str) {
+        if !self.bar.is_hidden() {
+            self.bar.set_length(0);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                self.bar.set_style(style);
+            }
+            self.bar.set_message(name.to_owned());
+        }
     }
 }
 

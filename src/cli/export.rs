@@ -11,14 +11,17 @@ use arrow::datatypes::SchemaRef;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::args::StatisticsArgs;
 use super::console::Console;
-use super::input::{self, Needs, Place};
-use super::{cluster, feed, heard, interrupt};
-use crate::error::{Exit, Usage};
+use super::exit::Exit;
+use super::gather::gather;
+use super::result_file::ResultTarget;
+use super::{cluster, heard, interrupt, spooling};
+use crate::error::Usage;
 use crate::output::{Exported, Manifest, Output};
+use crate::pipeline::{Pipeline, Sources};
 use crate::query::{self, By, View};
 use crate::render::{self, Cells, Format};
-use crate::source::Input;
 use crate::store::Store;
 use crate::tables::{Table, column};
 
@@ -51,7 +54,7 @@ and the views that the statistics are built on.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    input: input::Args,
+    input: StatisticsArgs,
     /// Directory to write; - writes one table to stdout
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -68,7 +71,7 @@ pub struct Args {
     ///
     /// With --watch or --stream. Memory does not grow during the run, and a killed run resumes when started again with
     /// the same directory.
-    #[arg(long, value_name = "DIR", requires = "going_on", help_heading = "Live cluster")]
+    #[arg(long, value_name = "DIR", requires = "follow", help_heading = "Live cluster")]
     spool: Option<PathBuf>,
     /// Do not prefix CSV cells that look like formulas with '
     #[arg(long)]
@@ -111,29 +114,29 @@ impl Wanted {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = wanted(args)?;
-    let frames_every = args.spool.as_ref().map_or(args.input.reading.min_interval, |_| feed::APPEND_EVERY);
-    let inputs = args.input.reading.inputs_with(frames_every)?;
-    let console = Console::new(args.input.loudness(), &inputs);
+    let frames_every = args.spool.as_ref().map_or(args.input.source.min_interval, |_| spooling::APPEND_EVERY);
+    let sources = args.input.source.sources(frames_every)?;
+    let console = Console::new(args.input.loudness(), sources.inputs());
     interrupt::listen()?;
-    let Some(directory) = &args.spool else { return write(args, &wanted, &inputs, &console) };
+    let Some(directory) = &args.spool else { return write(args, &wanted, sources, &console) };
     // Check that the output can be written before the work.
     if args.output != Path::new("-") {
         drop(args.begin()?);
     }
-    cluster::announce(&inputs, &console);
-    let collected = feed::collect(&inputs, directory, &console)?;
-    let exit = write(args, &wanted, &collected.inputs(), &console)?;
+    cluster::announce(sources.inputs(), &console);
+    let collected = spooling::collect(sources.inputs(), directory, &console)?;
+    let exit = write(args, &wanted, Sources::of_inputs(collected.inputs()), &console)?;
     collected.remove()?;
     Ok(if collected.is_cut { Exit::Rejected } else { exit })
 }
 
 /// Reads the inputs and writes the tables.
-fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
-    let needs = needs(wanted);
+fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) -> anyhow::Result<Exit> {
+    let pipeline = pipeline(wanted, args.input.pipeline(sources)?);
     if args.output == Path::new("-") {
-        let place = Place::begin(None)?;
+        let place = ResultTarget::begin(None)?;
         let store = place.store();
-        let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+        let gathered = gather(&args.input, &pipeline, &store, console, None)?;
         gathered.expect_something(false, console)?;
         for table in wanted {
             render::table(
@@ -150,7 +153,7 @@ fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) ->
     }
     let output = args.begin()?;
     let store = Store::at(&output.store());
-    let gathered = args.input.gather(inputs, &needs, &store, console, None)?;
+    let gathered = gather(&args.input, &pipeline, &store, console, None)?;
     gathered.expect_something(false, console)?;
     let files = args.write(wanted, &store, &output)?;
     interrupt::undisturbed(|unfinished| {
@@ -161,17 +164,16 @@ fn write(args: &Args, wanted: &[Wanted], inputs: &[Input], console: &Console) ->
 }
 
 /// The tables and views that these results require.
-fn needs(wanted: &[Wanted]) -> Needs {
-    let mut needs = Needs::default();
+fn pipeline(wanted: &[Wanted], mut pipeline: Pipeline) -> Pipeline {
     for table in wanted {
         match table {
             Wanted::Stored(table) => {
-                needs.tables.insert(*table);
+                pipeline.tables.insert(*table);
             }
-            Wanted::View(view) => needs.views.push(view),
+            Wanted::View(view) => pipeline.views.push(view),
         }
     }
-    needs
+    pipeline
 }
 
 /// Takes the next table that no thread has taken, with its number.
@@ -265,8 +267,8 @@ impl Args {
         Manifest {
             alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
             format: self.format.ending().to_owned(),
-            region: self.input.reading.label(),
-            namespace: self.input.reading.namespace.clone(),
+            region: self.input.source.region(),
+            namespace: self.input.source.namespace.clone(),
             job: self.input.job.clone(),
             since: self.input.since.as_ref().map(ToString::to_string),
             until: self.input.until.as_ref().map(ToString::to_string),

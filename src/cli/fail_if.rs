@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::console::Console;
-use super::input::plural;
-use crate::error::Exit;
+use super::exit::Exit;
+use crate::pipeline::plural;
 use crate::query::{self, By, Condition, Row};
 use crate::store::Store;
 

@@ -12,10 +12,11 @@ use tempfile::SpooledTempFile;
 
 use super::cluster;
 use super::console::{Console, Loudness};
-use super::input::Place;
+use super::exit::Exit;
 use super::interrupt;
-use crate::error::{Exit, Usage};
-use crate::intake::Note;
+use super::result_file::ResultTarget;
+use crate::error::Usage;
+use crate::intake::{Note, Observer};
 use crate::nomad::{Address, Client, Stop, secrets};
 use crate::source::kept::{self, About, Beside, Nodes};
 use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
@@ -203,7 +204,7 @@ fn keep_one(
 
 /// Writes a compressed file.
 fn packed(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
-    let place = Place::begin(Some(path))?;
+    let place = ResultTarget::begin(Some(path))?;
     place.finish(|out| {
         for mut document in documents {
             document.compressed.rewind()?;
@@ -239,10 +240,10 @@ fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
     });
     let beside = Beside { about: listing.about.clone(), nodes: nodes.transpose()? };
     // Write the metadata first: the listing without it would be read as a partial one.
-    let place = Place::begin(Some(&kept::path_beside(path)))?;
+    let place = ResultTarget::begin(Some(&kept::path_beside(path)))?;
     place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
     listing.compressed.rewind()?;
-    let place = Place::begin(Some(path))?;
+    let place = ResultTarget::begin(Some(path))?;
     place.finish(|out| Ok(io::copy(&mut zstd::Decoder::new(listing.compressed)?, out).map(drop)?))
 }
 

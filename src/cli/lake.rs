@@ -7,13 +7,15 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::console::{Console, Loudness};
-use super::input::{lost_restarts, plural};
+use super::exit::Exit;
 use super::{cluster, interrupt, metrics, print};
-use crate::error::{Exit, Usage};
+use crate::error::Usage;
+use crate::intake::Observer;
 use crate::lake::check::{self, Mend, Remedy, Report};
-use crate::lake::read::{self, USUAL_SPAN, Wanted};
+use crate::lake::read::USUAL_SPAN;
 use crate::lake::{Lake, compact, info, remask, vacuum};
-use crate::query::{self, By, Period, plan};
+use crate::pipeline::{LostRestarts, Pipeline, Source, Sources, lost_restarts, plural};
+use crate::query;
 use crate::store::Store;
 use crate::tables::Table;
 use crate::time;
@@ -122,7 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;
-            let about = About { info: info::info(&lake)?, coverage: coverage(&lake)? };
+            let about = About { info: info::info(&lake)?, coverage: coverage(&common.lake)? };
             match format {
                 Format::Text => print(text(&lake, &about).as_bytes()),
                 Format::Openmetrics => print(openmetrics(&lake, &about).as_bytes()),
@@ -280,25 +282,19 @@ struct Coverage {
     uncounted_tasks: u64,
 }
 
-fn coverage(lake: &Lake) -> anyhow::Result<Coverage> {
+fn coverage(lake: &str) -> anyhow::Result<Coverage> {
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     let store = Store::at(directory.path());
-    let plans = plan::needed(&query::view("coverage").into_iter().collect::<Vec<_>>(), &By::default())?;
-    let mut tables = plan::tables(&plans);
-    tables.insert(Table::Snapshots);
-    let wanted = Wanted { span: Some(USUAL_SPAN), ..Wanted::default() };
-    let mut writer = store.writer(tables.iter().copied())?;
-    let tables: Vec<Table> = tables.into_iter().collect();
-    read::rows(lake, &tables, &wanted, &mut |table, batch| writer.add(table, batch))?;
-    writer.finish()?;
-    query::run(&store, &plans, Period::default())?;
-    let (lost_restarts, uncounted_tasks) = lost_restarts(&store)?;
+    let sources = Sources::list([Source::Lake(lake.to_owned())])?;
+    let views = query::view("coverage").into_iter().collect();
+    Pipeline { sources, views, lake_span: Some(USUAL_SPAN), ..Pipeline::default() }.run(&store, &())?;
+    let LostRestarts { restarts, unknown_tasks } = lost_restarts(&store)?;
     let count = |sql| anyhow::Ok(query::select(&store, sql)?.len() as u64);
     Ok(Coverage {
         tasks: count("SELECT alloc_id FROM coverage")?,
         complete: count("SELECT alloc_id FROM coverage WHERE complete")?,
-        lost_restarts,
-        uncounted_tasks,
+        lost_restarts: restarts,
+        uncounted_tasks: unknown_tasks,
     })
 }
 

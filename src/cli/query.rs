@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::args::StatisticsArgs;
 use super::console::Console;
-use super::input::{self, Needs, Place};
-use super::{fail_if, interrupt, print, target};
-use crate::error::{Exit, Refused, Usage};
+use super::exit::Exit;
+use super::gather::gather;
+use super::result_file::{self, ResultTarget};
+use super::{fail_if, interrupt, print};
+use crate::error::{Refused, Usage};
 use crate::lake::read::USUAL_SPAN;
+use crate::pipeline::Pipeline;
 use crate::query::{self, Condition, Question, VIEWS};
 use crate::render::{self, Cells, Format};
 
@@ -42,7 +46,7 @@ pub struct Args {
     #[arg(value_name = "NAME|SQL|FILE.sql", required_unless_present = "list")]
     query: Option<String>,
     #[command(flatten)]
-    input: input::Args,
+    input: StatisticsArgs,
     /// List tables and statistics with their meaning
     #[arg(long, exclusive = true)]
     list: bool,
@@ -75,22 +79,24 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let question = question(args.query.as_deref().unwrap_or_default())?;
     let conditions = args.fail_if.iter().map(|text| Condition::bare(text)).collect::<Result<Vec<_>, _>>()?;
-    let output = target::file(args.output.as_deref());
+    let output = result_file::file(args.output.as_deref());
     let is_terminal = output.is_none() && io::stdout().is_terminal();
     if args.format.is_binary() && is_terminal {
         return Err(Usage("this format is binary and stdout is a terminal; use --format csv, or -o FILE".into()).into());
     }
-    let inputs = args.input.inputs()?;
-    let console = Console::new(args.input.loudness(), &inputs);
+    let sources = args.input.sources()?;
+    let console = Console::new(args.input.loudness(), sources.inputs());
     interrupt::listen()?;
     if let Some(file) = output {
         let query = args.query.as_deref().map(Path::new);
-        target::refuse_input(file, &inputs, &args.input.reading.lakes(), query.as_slice())?;
+        result_file::refuse_input(file, &sources, query.as_slice())?;
     }
-    let place = Place::begin(output)?;
+    let (tables, views) = (question.tables.clone(), question.views.clone());
+    let wanted = args.input.pipeline(sources)?;
+    let pipeline = Pipeline { tables, views, lake_span: Some(USUAL_SPAN), ..wanted };
+    let place = ResultTarget::begin(output)?;
     let store = place.store();
-    let needs = Needs { tables: question.tables.clone(), views: question.views.clone(), lake_span: Some(USUAL_SPAN) };
-    let gathered = args.input.gather(&inputs, &needs, &store, &console, None)?;
+    let gathered = gather(&args.input, &pipeline, &store, &console, None)?;
     if !args.allow_empty {
         gathered.expect_something(!conditions.is_empty(), &console)?;
     }

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use ::console::Term;
 use clap::ValueEnum;
 
+use super::args::StatisticsArgs;
 use super::console::Console;
-use super::input::{self, Needs, Place, Show};
-use super::{fail_if, heard, interrupt, target};
-use crate::error::Exit;
+use super::exit::Exit;
+use super::gather::{boxed, gather};
+use super::result_file::{self, ResultTarget};
+use super::{fail_if, heard, interrupt};
 use crate::intake::Summary;
 use crate::lake::read::USUAL_SPAN;
+use crate::pipeline::{Pipeline, Show};
 use crate::query::Condition;
 use crate::render;
 use crate::report::{self, Look, Options};
@@ -40,7 +43,7 @@ null value meets no condition; the number of such rows is printed.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    input: input::Args,
+    input: StatisticsArgs,
     /// Output format
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
@@ -93,25 +96,27 @@ enum Color {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let by = &args.input.by;
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
-    let inputs = args.input.inputs()?;
-    let console = Console::new(args.input.loudness(), &inputs);
+    let sources = args.input.sources()?;
+    let console = Console::new(args.input.loudness(), sources.inputs());
     interrupt::listen()?;
     let output = args.output();
     if let Some(file) = output {
-        target::refuse_input(file, &inputs, &args.input.reading.lakes(), &[])?;
+        result_file::refuse_input(file, &sources, &[])?;
     }
-    let place = Place::begin(output)?;
+    let mut views = report::views();
+    views.extend(conditions.iter().filter_map(|condition| condition.view));
+    let wanted = args.input.pipeline(sources)?;
+    let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(USUAL_SPAN), ..wanted };
+    let place = ResultTarget::begin(output)?;
     let store = place.store();
-    let mut needs = Needs { tables: report::TABLES.into(), views: report::views(), lake_span: Some(USUAL_SPAN) };
-    needs.views.extend(conditions.iter().filter_map(|condition| condition.view));
-    let in_place = args.input.reading.going_on().is_some() && output.is_none() && io::stdout().is_terminal();
+    let in_place = args.input.source.follow_flag().is_some() && output.is_none() && io::stdout().is_terminal();
     let mut show = |store: &Store, summary: &Summary| {
-        let text = args.text(store, summary)?;
+        let text = args.text(store, summary).map_err(boxed)?;
         Term::stdout().clear_screen()?;
         Ok(heard::stdout().write_all(text.as_bytes())?)
     };
     let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
-    let gathered = args.input.gather(&inputs, &needs, &store, &console, show)?;
+    let gathered = gather(&args.input, &pipeline, &store, &console, show)?;
     if !args.allow_empty {
         gathered.expect_something(!conditions.is_empty(), &console)?;
     }
@@ -142,7 +147,7 @@ impl Args {
 
     /// The output file; `None` for stdout.
     fn output(&self) -> Option<&Path> {
-        target::file(self.output.as_deref())
+        result_file::file(self.output.as_deref())
     }
 
     fn is_for_terminal(&self) -> bool {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{ddl, print};
-use crate::error::Exit;
+use super::exit::Exit;
+use super::print;
+use crate::query::dialect::{self, Dialect};
 use crate::query::{self, VIEWS};
 use crate::tables::Table;
 use crate::tables::column::Described;
@@ -21,7 +22,7 @@ pub struct Args {
     markdown: bool,
     /// Print the SQL that registers a lake in another engine
     #[arg(long, value_enum, conflicts_with_all = ["table", "markdown"])]
-    dialect: Option<ddl::Dialect>,
+    dialect: Option<Dialect>,
     /// With --dialect, the location of the lake
     #[arg(long, value_name = "URL", requires = "dialect", default_value = "s3://BUCKET/PREFIX")]
     lake: String,
@@ -51,9 +52,9 @@ struct Documented {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    if let Some(dialect) = args.dialect {
-        let part = if args.refresh { ddl::Part::Refresh } else { ddl::Part::All };
-        return print(ddl::statements(dialect, &args.lake, part)?.as_bytes());
+    if let Some(engine) = args.dialect {
+        let part = if args.refresh { dialect::Part::Refresh } else { dialect::Part::All };
+        return print(dialect::statements(engine, &args.lake, part)?.as_bytes());
     }
     let stored = Table::ALL.into_iter().map(|table| Documented {
         name: table.name(),

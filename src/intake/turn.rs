@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 use super::blocks::Block;
 use super::document::Open;
 use super::looked::Looked;
-use super::{Absences, Deliver, Error, Note, Options, Summary, Watch};
+use super::{Absences, Deliver, Error, Note, Observer, Options, Summary};
 use crate::decode::document::Part;
 use crate::merge::{Columns, Merge, Rows, Versions};
 use crate::presence::{self, Presence};
@@ -34,7 +34,7 @@ pub struct State<'r> {
     pub(super) merge: Merge,
     pub(super) summary: Summary,
     pub(super) options: &'r Options,
-    pub(super) watch: &'r Watch<'r>,
+    pub(super) observer: &'r dyn Observer,
     /// Documents with a row in the ledger so far.
     pub(super) snapshots: i64,
     /// What documents show of allocations, and when: of the run, or since rows were last made of it.
@@ -63,7 +63,7 @@ pub struct Taken<'a> {
 
 impl<'r> Turns<'r> {
     /// At the beginning of a run.
-    pub fn new(options: &'r Options, watch: &'r Watch<'r>, deliver: &'r mut Deliver<'r>) -> Turns<'r> {
+    pub fn new(options: &'r Options, observer: &'r dyn Observer, deliver: &'r mut Deliver<'r>) -> Turns<'r> {
         Turns {
             state: Mutex::new(State {
                 number: 0,
@@ -71,7 +71,7 @@ impl<'r> Turns<'r> {
                 merge: Merge::default(),
                 summary: Summary::default(),
                 options,
-                watch,
+                observer,
                 snapshots: 0,
                 looked: Looked::default(),
                 presence: Presence::default(),
@@ -149,7 +149,7 @@ impl<'r> Turns<'r> {
     pub fn finish(self) -> Result<Summary, Error> {
         let mut delivery = self.delivery.into_inner().map_err(|_| Error::Stopped)?;
         if let Some(problem) = delivery.problem.take() {
-            return Err(Error::Write(problem));
+            return Err(Error::Write(problem.into()));
         }
         let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
         state.warn_of_clocks();
@@ -159,7 +159,9 @@ impl<'r> Turns<'r> {
             let rows = Presence::default().add(region, &shown, true);
             let batches = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
             let mut deliver = batches.into_iter();
-            deliver.try_for_each(|(table, batch)| (delivery.deliver)(table, batch)).map_err(Error::Write)?;
+            deliver
+                .try_for_each(|(table, batch)| (delivery.deliver)(table, batch))
+                .map_err(|error| Error::Write(error.into()))?;
         }
         state.summary.shown = shown;
         Ok(state.summary)
@@ -183,9 +185,9 @@ impl State<'_> {
         match note {
             Note::Rejected(_) => self.summary.rejected += 1,
             Note::PassedOver(..) => self.summary.passed_over += 1,
-            Note::Warning(_) | Note::Recovered(_) => {}
+            Note::Warning(_) | Note::Recovered(_) | Note::Info(_) => {}
         }
-        (self.watch.note)(note);
+        self.observer.note(note);
     }
 
     /// Says once that clients' clocks are ahead.
@@ -193,7 +195,7 @@ impl State<'_> {
         let n = self.ahead.len();
         if n > 0 {
             let (allocations, show) = if n == 1 { ("allocation", "shows") } else { ("allocations", "show") };
-            (self.watch.note)(Note::Warning(format!(
+            self.observer.note(Note::Warning(format!(
                 "{n} {allocations} {show} task events more than a minute after the observation: a client's clock is ahead, \
                  or the time of the document is wrong"
             )));

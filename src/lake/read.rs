@@ -8,7 +8,6 @@ use arrow::datatypes::Int64Type;
 
 use super::delta::Add;
 use super::{Lake, files};
-use crate::intake::Deliver;
 use crate::merge::Filter;
 use crate::tables::{Place, Table};
 use crate::time::{DAY, HOUR, When};
@@ -42,6 +41,9 @@ pub struct Found {
     /// The start of the selected time, in nanoseconds since the epoch; `None` for all.
     pub since: Option<i64>,
 }
+
+/// Where rows go.
+pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + 'd;
 
 type Files = BTreeMap<Table, Vec<Add>>;
 
@@ -149,10 +151,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
 
 /// Selects allocations, and finds how far back their rows reach.
 fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
-    let is_filtered = wanted.filter.namespace.as_deref().is_some_and(|namespace| namespace != "*")
-        || wanted.filter.job.is_some()
-        || wanted.filter.allocation.is_some();
-    if since.is_none() && !is_filtered {
+    if since.is_none() && !wanted.filter.is_restrictive() {
         return Ok(Chosen { allocations: None, floor: i64::MIN });
     }
     // Allocations with a row since then.

@@ -6,36 +6,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Input, Place, Source, glob};
+use super::{Input, Listing, Place, Source, glob};
 
-/// Adds the files that one source means, in the order of their paths' bytes.
-pub fn list(source: &Source, inputs: &mut Vec<Input>) -> Result<(), String> {
+/// The files that one source means, in the order of their paths' bytes.
+pub fn list(source: &Source) -> Result<Listing, String> {
+    let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
     let text = match source {
-        Source::StandardInput => {
-            inputs.push(Input { name: "-".into(), is_named: true, ..Input::default() });
-            return Ok(());
-        }
+        Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
         Source::Cluster(cluster) => {
             let (name, place) = (source.to_string(), Place::Cluster(Arc::clone(cluster)));
-            inputs.push(Input { name, place, is_named: true, ..Input::default() });
-            return Ok(());
+            return Ok(one(Input { name, place, ..Input::default() }));
         }
-        Source::Lake(_) => return Ok(()),
         Source::Path(text) => text,
     };
     let path = Path::new(text);
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => inputs.extend(in_order(below(path))),
-        Ok(meta) => inputs.push(Input { size: Some(meta.len()), is_named: true, ..input(path.to_owned()) }),
-        Err(_) if glob::is_meant(text) => inputs.extend(glob::matching(text)?),
-        Err(e) => inputs.push(Input {
-            name: text.clone(),
-            is_named: true,
-            problem: Some(format!("cannot be opened: {e}")),
-            ..Input::default()
-        }),
-    }
-    Ok(())
+    Ok(match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(below(path)), holds_many: true },
+        Ok(meta) => one(Input { size: Some(meta.len()), ..input(path.to_owned()) }),
+        Err(_) if glob::is_meant(text) => Listing { inputs: glob::matching(text)?, holds_many: true },
+        Err(e) => {
+            one(Input { name: text.clone(), problem: Some(format!("cannot be opened: {e}")), ..Input::default() })
+        }
+    })
 }
 
 /// Sorted by the bytes of their paths, each once.

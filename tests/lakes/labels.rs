@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Options, Watch};
+use alloclog::intake::{self, Options};
 use alloclog::lake::Lake;
 use alloclog::lake::ingest::{self, Added, Fresh, Ledger};
 use alloclog::lake::labels;
@@ -17,9 +17,8 @@ fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> an
     let directory = tempfile::tempdir().unwrap();
     let mut fresh = Fresh::new(&mut seen, directory.path(), Ledger::All)?;
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
-    let watch = Watch { read: &|_| (), note: &|_| () };
     let options = Options { region: region.to_owned(), ..Options::default() };
-    intake::run(&inputs, &options, &watch, &mut |table, batch| fresh.add(table, batch))?;
+    intake::run(&inputs, &options, &(), &mut |table, batch| fresh.add(table, batch))?;
     let kept = fresh.finish()?;
     let added = ingest::commit(lake, &mut seen, &kept)?;
     assert_eq!(ingest::remember(lake, &mut seen, local), None);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Absences, Options, Watch};
+use alloclog::intake::{self, Absences, Options};
 use alloclog::presence::{self, Presence};
 use alloclog::query::{self, By, Period, VIEWS, plan};
 use alloclog::source::{self, Source};
@@ -244,8 +244,7 @@ impl Rows {
 fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
     let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
-    let watch = Watch { read: &|_| {}, note: &|_| {} };
-    Ok(intake::run(&inputs, options, &watch, &mut |table, batch| rows.add(table, batch))?)
+    Ok(intake::run(&inputs, options, &(), &mut |table, batch| rows.add(table, batch))?)
 }
 
 /// The view's result per allocation: whether it vanished, and when it was last seen.

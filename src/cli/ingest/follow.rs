@@ -7,39 +7,31 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::mem;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::console::{Console, Loudness};
-use super::ingest::{Args, Opened};
-use super::input::plural;
-use crate::error::{Exit, Usage};
-use crate::intake::Note;
+use super::args::{Args, tell};
+use crate::cli::console::{Console, Loudness};
+use crate::cli::exit::{Exit, is_usage};
+use crate::cli::spooling::{Ended, receive};
+use crate::error::Usage;
 use crate::lake::ingest::Ledger;
 use crate::lake::objects::Objects;
+use crate::pipeline::ingest::Ingest;
+use crate::pipeline::plural;
 use crate::source::spool::{Spool, Waiting};
-use crate::source::{self, Found, Input, Options, Place};
+use crate::source::{Input, Place};
 
-/// How often stream frames are appended to the spool.
-pub const APPEND_EVERY: Duration = Duration::from_millis(100);
 /// How often the committing thread checks whether the receiving one has ended.
 const LOOK: Duration = Duration::from_millis(100);
 /// The largest batch, in compressed bytes and in documents; only reached after an outage.
 const BATCH: (u64, usize) = (64 << 20, 1_000);
 /// Marker file beside the spools: the lake has been opened before, so a missing lake is not created again.
 const MARK: &str = "lake";
-
-/// Why receiving ended, other than by cancellation.
-enum Ended {
-    /// The cluster can no longer be followed.
-    Cluster(String),
-    /// The spool cannot be written.
-    Spool(anyhow::Error),
-}
 
 /// Follows the cluster until interrupted.
 ///
@@ -51,7 +43,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
     let spool = Spool::open(&base)?;
     let mut feed = Feed { args, console, spool: &spool, base, opened: None, said: BTreeSet::new(), rejected: 0 };
     if let Err(error) = feed.open() {
-        if !feed.base.join(MARK).exists() || error.is::<Usage>() {
+        if !feed.base.join(MARK).exists() || is_usage(&error) {
             return Err(error);
         }
         feed.postpone(&error);
@@ -65,7 +57,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
             if has_ended || Instant::now() >= next {
                 next = Instant::now() + args.every;
                 let done = feed.commit();
-                if has_ended || done.as_ref().is_err_and(|error| error.is::<Usage>()) {
+                if has_ended || done.as_ref().is_err_and(|error| is_usage(error)) {
                     stop(inputs);
                     return (receiving.join(), done);
                 }
@@ -87,74 +79,6 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
     }
 }
 
-/// What a command without a lake collected from a cluster.
-pub struct Collected {
-    spool: Spool,
-    documents: Vec<Waiting>,
-    /// True if following the cluster ended with an error.
-    pub is_cut: bool,
-}
-
-/// Spools the cluster's documents in a directory until interrupted, after those that an earlier run left there.
-///
-/// # Errors
-/// When the directory cannot be written.
-pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow::Result<Collected> {
-    let spool = Spool::open(directory)?;
-    let before = spool.waiting()?.len();
-    if before > 0 {
-        let line = format!("resuming with {} from {}", plural(before as u64, "document"), directory.display());
-        console.say_if(Loudness::Usual, &line);
-    }
-    console.done(); // the total is unknown
-    let is_cut = match receive(inputs, &spool, console) {
-        Ok(()) => false,
-        Err(Ended::Spool(error)) => return Err(error),
-        Err(Ended::Cluster(why)) => {
-            console.note(Note::Rejected(why));
-            true
-        }
-    };
-    spool.seal()?;
-    let documents = spool.waiting()?;
-    Ok(Collected { spool, documents, is_cut })
-}
-
-impl Collected {
-    /// The documents as inputs.
-    pub fn inputs(&self) -> Vec<Input> {
-        self.documents.iter().map(Waiting::input).collect()
-    }
-
-    /// Removes the documents.
-    ///
-    /// # Errors
-    /// When they cannot be removed.
-    pub fn remove(&self) -> anyhow::Result<()> {
-        self.spool.remove(&self.documents)
-    }
-}
-
-/// Appends the cluster's documents to the spool.
-fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), Ended> {
-    let mut ended = Ok(());
-    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
-        match found {
-            Found::Document(origin, stream) => match spool.take(&origin, stream) {
-                Ok(None) => {}
-                Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
-                Err(error) => ended = Err(Ended::Spool(error)),
-            },
-            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
-            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
-            Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),
-            Found::Unreadable(origin, why) => ended = Err(Ended::Cluster(format!("{}: {why}", origin.name))),
-        }
-        ended.is_ok()
-    });
-    ended
-}
-
 /// Cancels receiving.
 fn stop(inputs: &[Input]) {
     for input in inputs {
@@ -172,7 +96,7 @@ struct Feed<'f> {
     /// The cache directory, which holds this spool and those of other writers.
     base: PathBuf,
     /// The lake; `None` after opening it or committing failed.
-    opened: Option<Opened>,
+    opened: Option<Ingest>,
     /// The errors printed since the last commit that succeeded, without digits.
     said: BTreeSet<String>,
     /// Places in documents that could not be read.
@@ -180,7 +104,7 @@ struct Feed<'f> {
 }
 
 impl Feed<'_> {
-    fn open(&mut self) -> anyhow::Result<&mut Opened> {
+    fn open(&mut self) -> anyhow::Result<&mut Ingest> {
         if self.opened.is_none() {
             let mark = self.base.join(MARK);
             // A lake that was here before may be unreachable, as in a directory that is not mounted.
@@ -210,18 +134,18 @@ impl Feed<'_> {
         let inputs: Vec<Input> = documents.iter().map(Waiting::input).collect();
         let (args, console) = (self.args, self.console);
         let opened = self.open()?;
-        let taken = opened.add(args, &inputs, Ledger::WithoutIdleStreams, console)?;
-        let added = opened.commit(&taken.kept)?;
-        if let Some(word) = opened.remember() {
+        let staged = args.stage(opened, &inputs, Ledger::WithoutIdleStreams, console)?;
+        let added = opened.commit(&staged)?;
+        if let Some(word) = opened.save_cache() {
             console.say_if(Loudness::Usual, &format!("warning: {word}"));
         }
         let loudness = if added.batch.is_some() { Loudness::Usual } else { Loudness::Verbose };
-        opened.tell(&taken.summary, &added, loudness, console);
+        tell(&opened.lake, &staged.summary, &added, loudness, console);
         // The batch is committed: a failure to write metrics must not keep its documents in the spool.
-        if let Err(error) = args.write_metrics(&opened.lake, &taken.summary, &added, began.elapsed()) {
+        if let Err(error) = args.write_metrics(&opened.lake, &staged.summary, &added, began.elapsed()) {
             console.say(&format!("warning: {error:#}"));
         }
-        self.rejected += taken.summary.rejected;
+        self.rejected += staged.summary.rejected;
         if !mem::take(&mut self.said).is_empty() {
             console.say_if(Loudness::Usual, "the lake is writable again");
         }
@@ -270,8 +194,8 @@ impl Args {
             Some(directory) => path::absolute(directory)?.to_string_lossy().into_owned(),
             None => objects.to_string(),
         };
-        let namespace = self.reading.namespace.as_deref().unwrap_or("*");
-        let parts = [&lake, &self.reading.label(), namespace, &self.reading.prefix];
+        let namespace = self.source.namespace.as_deref().unwrap_or("*");
+        let parts = [&lake, &self.source.region(), namespace, &self.source.prefix];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
         Ok(place.join(format!("spool-{:016x}", xxh3_64(name.as_bytes()))))
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use arrow::array::RecordBatch;
 
+use super::Error;
 use crate::store::growing::Growing;
 use crate::tables::Table;
 
 /// Growing tables, shared by the thread that reads and the one that shows.
-pub struct Shown {
+pub struct LiveTables {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -26,10 +27,10 @@ struct State {
     is_over: bool,
 }
 
-impl Shown {
-    pub fn new(rows: Growing) -> Shown {
+impl LiveTables {
+    pub fn new(rows: Growing) -> LiveTables {
         let state = State { rows, documents: 0, is_within: false, is_new: false, is_over: false };
-        Shown { state: Mutex::new(state), changed: Condvar::new() }
+        LiveTables { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Adds rows. A document's ledger row comes last.
@@ -52,18 +53,15 @@ impl Shown {
     }
 
     /// Refresh loop: calls `show` with the number of documents after a document ends, at most once per `min_interval`,
-    /// until [`Shown::end`].
+    /// until [`LiveTables::end`].
     ///
     /// # Errors
     /// When the rows cannot be written, or `show` fails.
-    pub fn refresh(
-        &self,
-        min_interval: Duration,
-        show: &mut dyn FnMut(u64) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    pub fn refresh(&self, min_interval: Duration, show: &mut dyn FnMut(u64) -> Result<(), Error>) -> Result<(), Error> {
         let mut shown_at: Option<Instant> = None;
         while let Some(documents) = self.wait(shown_at.map(|at| at + min_interval)) {
-            let result = self.state().rows.seal().and_then(|()| show(documents));
+            let sealed = self.state().rows.seal().map_err(Error::of(Error::Store));
+            let result = sealed.and_then(|()| show(documents));
             if result.is_err() {
                 self.end();
                 return result;

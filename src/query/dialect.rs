@@ -6,14 +6,12 @@
 
 mod clickhouse;
 
-use clap::ValueEnum;
-
+use super::{VIEWS, View};
 use crate::error::Usage;
-use crate::query::{VIEWS, View};
 use crate::tables::Table;
 
 /// An engine that reads Delta tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// DuckDB with its delta extension
     Duckdb,
@@ -27,6 +25,12 @@ pub enum Dialect {
     Bigquery,
     /// Snowflake; views are tables, see --refresh
     Snowflake,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Dialect; 6] =
+        [Dialect::Duckdb, Dialect::Spark, Dialect::Trino, Dialect::Clickhouse, Dialect::Bigquery, Dialect::Snowflake];
 }
 
 /// Which statements to print.

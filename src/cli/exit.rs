@@ -1,0 +1,40 @@
+//! Exit codes, which scripts rely on.
+
+use crate::error::{Refused, Usage};
+use crate::pipeline;
+
+/// The exit code of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed. Nothing was written, except by `ingest` and the `lake` commands, which can safely be run again.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Done, but some input was rejected; stderr says what and why.
+    Rejected = 3,
+    /// Done, and a condition of `--fail-if` holds; takes precedence over [`Exit::Rejected`].
+    ConditionHolds = 4,
+}
+
+impl Exit {
+    /// The exit code of an error.
+    pub fn of(error: &anyhow::Error) -> Exit {
+        if is_usage(error) || refused(error).is_some() { Exit::Usage } else { Exit::Failed }
+    }
+}
+
+/// Returns true if an error is a mistake in what the user asked for.
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<Usage>() || matches!(error.downcast_ref(), Some(pipeline::Error::Usage(_)))
+}
+
+/// The mistake in a query or a condition that an error is.
+pub fn refused(error: &anyhow::Error) -> Option<&Refused> {
+    error.downcast_ref().or(match error.downcast_ref() {
+        Some(pipeline::Error::Refused(refused)) => Some(refused),
+        _ => None,
+    })
+}

@@ -1,0 +1,115 @@
+//! Runs the pipeline for a command, and prints on stderr what was read.
+
+use anyhow::{anyhow, bail};
+
+use super::args::StatisticsArgs;
+use super::cluster;
+use super::console::{Console, Loudness};
+use super::exit::Exit;
+use crate::error::BoxError;
+use crate::intake::Summary;
+use crate::pipeline::{self, Nothing, Outcome, Pipeline, Show, summary_line};
+use crate::query::{self, By};
+use crate::store::Store;
+
+/// What was read, and what it means for the exit code.
+#[derive(Debug)]
+pub struct Gathered {
+    pub summary: Summary,
+    pub exit: Exit,
+    /// Why the filters and the period select nothing, if so.
+    nothing: Option<String>,
+}
+
+/// Fills the store, and prints a summary. `show` is called repeatedly while more documents arrive.
+///
+/// # Errors
+/// As [`Pipeline::run`].
+pub fn gather(
+    args: &StatisticsArgs,
+    pipeline: &Pipeline,
+    store: &Store,
+    console: &Console,
+    show: Option<&mut Show<'_>>,
+) -> anyhow::Result<Gathered> {
+    cluster::announce(pipeline.sources.inputs(), console);
+    if args.source.follow_flag().is_some() {
+        console.done(); // the total is unknown
+    }
+    let result = match show {
+        None => pipeline.run(store, console),
+        Some(show) => pipeline.run_live(store, console, args.source.min_interval, show),
+    };
+    console.done();
+    console.tell_passed_over();
+    let outcome = result.map_err(|error| with_end(error, "nothing was written"))?;
+    if !pipeline.sources.inputs().is_empty() {
+        tell_summary(&outcome, pipeline.filter.is_restrictive(), console);
+    }
+    warn_of_unused_flags(args, &outcome, console);
+    let nothing = outcome.nothing.map(|nothing| match nothing {
+        Nothing::NoMatch => format!("no allocation of any time matches {}", args.filter_flags()),
+        Nothing::NotObserved(why) => why,
+    });
+    let exit = if outcome.summary.rejected > 0 { Exit::Rejected } else { Exit::Done };
+    Ok(Gathered { summary: outcome.summary, exit, nothing })
+}
+
+/// An error of the pipeline, with what it means for the output where the input is at fault.
+pub fn with_end(error: pipeline::Error, end: &str) -> anyhow::Error {
+    match error {
+        pipeline::Error::Rejected | pipeline::Error::NoAllocations(_) => anyhow!("{error}; {end}"),
+        error => error.into(),
+    }
+}
+
+/// An error of a closure that the pipeline calls.
+pub fn boxed(error: anyhow::Error) -> BoxError {
+    error.reallocate_into_boxed_dyn_error_without_backtrace()
+}
+
+impl Gathered {
+    /// Warns if nothing is selected; fails if there are conditions.
+    ///
+    /// # Errors
+    /// When nothing is selected and there are conditions, which no row could violate.
+    pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
+        match &self.nothing {
+            Some(why) if has_conditions => {
+                bail!(
+                    "{why}, so --fail-if cannot be evaluated; nothing was written (--allow-empty accepts an empty result)"
+                )
+            }
+            Some(why) => {
+                console.say_if(Loudness::Usual, &format!("warning: {why}"));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prints what was read from documents.
+fn tell_summary(outcome: &Outcome, is_filtered: bool, console: &Console) {
+    let summary = &outcome.summary;
+    console.say_if(Loudness::Usual, &summary_line(summary, is_filtered, outcome.lost));
+    if !summary.unknown_fields.is_empty() {
+        let named: Vec<String> = summary.unknown_fields.iter().map(|(field, n)| format!("{field} ({n})")).collect();
+        console.say_if(Loudness::Verbose, &format!("fields unknown to this version: {}", named.join(", ")));
+    }
+}
+
+/// Warns of flags that have no effect on the requested results.
+fn warn_of_unused_flags(args: &StatisticsArgs, outcome: &Outcome, console: &Console) {
+    let has_period = args.since.is_some() || args.until.is_some();
+    if has_period && !outcome.views.contains("period") {
+        let word = "warning: --since and --until have no effect: they restrict statistics only, and none is requested";
+        console.say_if(Loudness::Usual, word);
+    }
+    let is_grouped = outcome.views.iter().filter_map(|name| query::view(name)).any(|view| view.is_grouped());
+    if args.by != By::default() && !is_grouped {
+        let word =
+            format!("warning: --by has no effect: it groups {} only, and none is requested", query::GROUPED.join(", "));
+        console.say_if(Loudness::Usual, &word);
+    }
+}

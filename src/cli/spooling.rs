@@ -1,0 +1,89 @@
+//! Appends what a followed cluster shows to a spool.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::console::{Console, Loudness};
+use crate::intake::{Note, Observer};
+use crate::pipeline::plural;
+use crate::source::spool::{Spool, Waiting};
+use crate::source::{self, Found, Input, Options};
+
+/// How often stream frames are appended to the spool.
+pub const APPEND_EVERY: Duration = Duration::from_millis(100);
+
+/// Why receiving ended, other than by cancellation.
+pub enum Ended {
+    /// The cluster can no longer be followed.
+    Cluster(String),
+    /// The spool cannot be written.
+    Spool(anyhow::Error),
+}
+
+/// What a command without a lake collected from a cluster.
+pub struct Collected {
+    spool: Spool,
+    documents: Vec<Waiting>,
+    /// True if following the cluster ended with an error.
+    pub is_cut: bool,
+}
+
+/// Spools the cluster's documents in a directory until interrupted, after those that an earlier run left there.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow::Result<Collected> {
+    let spool = Spool::open(directory)?;
+    let before = spool.waiting()?.len();
+    if before > 0 {
+        let line = format!("resuming with {} from {}", plural(before as u64, "document"), directory.display());
+        console.say_if(Loudness::Usual, &line);
+    }
+    console.done(); // the total is unknown
+    let is_cut = match receive(inputs, &spool, console) {
+        Ok(()) => false,
+        Err(Ended::Spool(error)) => return Err(error),
+        Err(Ended::Cluster(why)) => {
+            console.note(Note::Rejected(why));
+            true
+        }
+    };
+    spool.seal()?;
+    let documents = spool.waiting()?;
+    Ok(Collected { spool, documents, is_cut })
+}
+
+impl Collected {
+    /// The documents as inputs.
+    pub fn inputs(&self) -> Vec<Input> {
+        self.documents.iter().map(Waiting::input).collect()
+    }
+
+    /// Removes the documents.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        self.spool.remove(&self.documents)
+    }
+}
+
+/// Appends the cluster's documents to the spool.
+pub fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), Ended> {
+    let mut ended = Ok(());
+    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
+        match found {
+            Found::Document(origin, stream) => match spool.take(&origin, stream) {
+                Ok(None) => {}
+                Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+                Err(error) => ended = Err(Ended::Spool(error)),
+            },
+            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
+            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+            Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),
+            Found::Unreadable(origin, why) => ended = Err(Ended::Cluster(format!("{}: {why}", origin.name))),
+        }
+        ended.is_ok()
+    });
+    ended
+}

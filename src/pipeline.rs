@@ -1,0 +1,286 @@
+//! Sources to tables and views in a store: what every command that shows data begins with.
+
+mod combine;
+pub mod ingest;
+mod live;
+mod selection;
+mod sources;
+mod summary;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{BoxError, Refused, Usage};
+use crate::intake::{self, Absences, Note, Observer, Summary};
+use crate::lake::{self, Lake};
+use crate::merge::Filter;
+use crate::query::{self, By, Period, Plan, View, plan};
+use crate::source;
+use crate::store::Store;
+use crate::store::growing::Growing;
+use crate::tables::Table;
+use crate::time;
+
+use combine::Combined;
+use live::LiveTables;
+pub use selection::Nothing;
+pub use sources::{Source, Sources};
+pub use summary::{LostRestarts, lost_restarts, plural, summary_line};
+
+/// What to read, and what to compute of it.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    /// What is read.
+    pub sources: Sources,
+    /// Stored tables that are wanted, besides those that the views read.
+    pub tables: BTreeSet<Table>,
+    /// Views that are wanted, besides those that they read.
+    pub views: Vec<&'static View>,
+    /// The columns by which statistics are grouped.
+    pub by: By,
+    /// The time that statistics are about. Stored tables are not cut to it.
+    pub period: Period,
+    /// Which allocations are kept.
+    pub filter: Filter,
+    /// What is known of all documents beforehand.
+    pub documents: source::Options,
+    /// The region of the rows that documents make; empty for none.
+    pub region: String,
+    /// Of a lake, only rows of this region; `None` for all.
+    pub lake_region: Option<String>,
+    /// Of a lake, only allocations seen so long before its newest observation, in nanoseconds, or since the beginning of
+    /// `period`; `None` for all.
+    pub lake_span: Option<i64>,
+    /// Validate every byte of a document, and fail if any is wrong.
+    pub strict: bool,
+}
+
+/// What a run read and computed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was read.
+    pub summary: Summary,
+    /// The names of the views that were computed, those with them that only others read.
+    pub views: BTreeSet<&'static str>,
+    /// Restarts whose events are lost; `None` where no document was read, or `coverage` was not computed.
+    pub lost: Option<LostRestarts>,
+    /// Why filter and period leave nothing to look at, if they do.
+    pub nothing: Option<Nothing>,
+}
+
+/// Why a run failed. The store may be filled in part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source, a filter or an option that cannot be meant so.
+    #[error(transparent)]
+    Usage(#[from] Usage),
+    /// A view that cannot be computed as it was asked for.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// With [`Pipeline::strict`], part of a document was rejected; the notes say which.
+    #[error("input was rejected and --strict is set")]
+    Rejected,
+    /// All documents, or those of this source, hold no allocations.
+    #[error("{0}: no allocations found")]
+    NoAllocations(String),
+    /// A lake cannot be read or written.
+    #[error(transparent)]
+    Lake(BoxError),
+    /// The documents could not be taken in.
+    #[error(transparent)]
+    Intake(#[from] intake::Error),
+    /// The store cannot be written or read.
+    #[error(transparent)]
+    Store(BoxError),
+    /// A view cannot be computed.
+    #[error(transparent)]
+    Query(BoxError),
+    /// The caller's `show` failed.
+    #[error("cannot show the tables")]
+    Show(#[source] BoxError),
+    /// A thread has died.
+    #[error("a thread of the pipeline panicked; this is a bug in alloclog")]
+    Died,
+}
+
+impl Error {
+    /// An error of another module: usage errors stay what they are, anything else is of this kind.
+    fn of(kind: fn(BoxError) -> Error) -> impl Fn(anyhow::Error) -> Error {
+        move |error| {
+            let text = format!("{error:#}");
+            match error.downcast::<Refused>() {
+                Ok(refused) => Error::Refused(Refused { problem: text, ..refused }),
+                Err(error) if error.is::<Usage>() => Error::Usage(Usage(text)),
+                Err(error) => kind(error.into()),
+            }
+        }
+    }
+}
+
+/// Called with the store and what was read so far, while more is read.
+pub type Show<'s> = dyn FnMut(&Store, &Summary) -> Result<(), BoxError> + Send + 's;
+
+/// What is to be filled and computed.
+struct Work {
+    tables: BTreeSet<Table>,
+    views: Vec<Plan>,
+}
+
+impl Pipeline {
+    /// Reads the sources into the store, lakes first, and computes the views.
+    ///
+    /// # Errors
+    /// When a lake cannot be read, no source holds allocations, the store cannot be written, a view cannot be computed, or
+    /// anything is rejected that `strict` forbids. Damage in documents is no error: it is noted and counted.
+    pub fn run(&self, store: &Store, observer: &dyn Observer) -> Result<Outcome, Error> {
+        let work = self.work()?;
+        let lakes = self.open_lakes()?;
+        let summary = self.take_in(store, &work, &lakes, observer)?;
+        self.finish(store, &work, &lakes, summary, observer)
+    }
+
+    /// The same for a cluster that is followed: computes the views anew and calls `show` after a document has ended, at
+    /// most once per `min_interval`, and once more at the end without calling it.
+    ///
+    /// # Errors
+    /// As [`Pipeline::run`], and when `show` fails.
+    pub fn run_live(
+        &self,
+        store: &Store,
+        observer: &dyn Observer,
+        min_interval: Duration,
+        show: &mut Show<'_>,
+    ) -> Result<Outcome, Error> {
+        let work = self.work()?;
+        let counting = CountRejected { observer, rejected: AtomicU64::new(0) };
+        let live = LiveTables::new(Growing::new(store, work.tables.clone()));
+        let options = self.intake_options(Absences::ByDocument);
+        let mut refresh = |documents: u64| {
+            query::run(store, &work.views, self.period).map_err(Error::of(Error::Query))?;
+            let rejected = counting.rejected.load(Ordering::Relaxed);
+            show(store, &Summary { documents, rejected, ..Summary::default() }).map_err(Error::Show)
+        };
+        let (taken, refreshed) = thread::scope(|scope| {
+            let refreshing = scope.spawn(|| live.refresh(min_interval, &mut refresh));
+            let taken =
+                intake::run(self.sources.inputs(), &options, &counting, &mut |table, batch| live.add(table, batch));
+            live.end();
+            (taken, refreshing.join())
+        });
+        // An error of the refresh loop is the cause of later ones: report it first.
+        refreshed.map_err(|_| Error::Died)??;
+        live.finish().map_err(Error::of(Error::Store))?;
+        self.finish(store, &work, &[], taken?, observer)
+    }
+
+    fn work(&self) -> Result<Work, Error> {
+        let mut views = plan::needed(&self.views, &self.by).map_err(Error::of(Error::Query))?;
+        // The summary prints the number of lost restarts.
+        views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(|plan| plan.is_wanted = true);
+        let mut tables = plan::tables(&views);
+        tables.extend(&self.tables);
+        tables.insert(Table::Snapshots); // spans count back from its newest observation
+        if self.counts_allocations() {
+            tables.insert(Table::AllocationHistory); // needed to decide whether the filter matches anything
+        }
+        Ok(Work { tables, views })
+    }
+
+    fn open_lakes(&self) -> Result<Vec<Lake>, Error> {
+        let open = |text: &String| Lake::open(text).map_err(Error::of(Error::Lake));
+        self.sources.lakes().iter().map(open).collect()
+    }
+
+    fn intake_options(&self, absences: Absences) -> intake::Options {
+        intake::Options {
+            source: self.documents.clone(),
+            region: self.region.clone(),
+            filter: self.filter.clone(),
+            strict: self.strict,
+            absences,
+        }
+    }
+
+    /// Reads lakes and documents into the store's tables.
+    fn take_in(&self, store: &Store, work: &Work, lakes: &[Lake], observer: &dyn Observer) -> Result<Summary, Error> {
+        let inputs = self.sources.inputs();
+        let writer = store.writer(work.tables.iter().copied()).map_err(Error::of(Error::Store))?;
+        let mut combined = Combined::new(writer, lakes.len(), inputs.len());
+        let mut documents_of_lakes = 0;
+        let wanted: Vec<Table> = work.tables.iter().copied().collect();
+        for lake in lakes {
+            let selection = self.selection(self.lake_span);
+            let mut deliver = |table, batch| combined.add_of_lake(table, batch);
+            let found = lake::read::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
+            documents_of_lakes += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
+            observer.note(Note::Info(lake_line(lake, &found)));
+        }
+        let taken = if inputs.is_empty() {
+            Ok(Summary::default())
+        } else {
+            let options = self.intake_options(combined.absences());
+            intake::run(inputs, &options, observer, &mut |table, batch| combined.add(table, batch))
+        };
+        // An error of the writer is the cause of later ones: report it first.
+        let shown = taken.as_ref().ok().map(|summary| &summary.shown);
+        combined.finish(&self.region, shown).map_err(Error::of(Error::Store))?;
+        let mut summary = taken?;
+        summary.documents += documents_of_lakes;
+        Ok(summary)
+    }
+
+    /// Computes the views over what was read.
+    fn finish(
+        &self,
+        store: &Store,
+        work: &Work,
+        lakes: &[Lake],
+        summary: Summary,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, Error> {
+        self.sources.check(&summary, self.strict)?;
+        if !work.views.is_empty() {
+            observer.stage("computing views");
+            query::run(store, &work.views, self.period).map_err(Error::of(Error::Query))?;
+        }
+        let views: BTreeSet<&'static str> = work.views.iter().map(|plan| plan.view.name).collect();
+        let counts_lost = !self.sources.inputs().is_empty() && views.contains("coverage");
+        let lost = counts_lost.then(|| lost_restarts(store)).transpose().map_err(Error::of(Error::Store))?;
+        let nothing = self.selects_nothing(store, lakes)?;
+        Ok(Outcome { summary, views, lost, nothing })
+    }
+}
+
+/// Passes everything on, and counts what was rejected.
+struct CountRejected<'o> {
+    observer: &'o dyn Observer,
+    rejected: AtomicU64,
+}
+
+impl Observer for CountRejected<'_> {
+    fn read(&self, bytes: u64) {
+        self.observer.read(bytes);
+    }
+
+    fn note(&self, note: Note) {
+        self.rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
+        self.observer.note(note);
+    }
+}
+
+/// What was read of a lake, in one line.
+fn lake_line(lake: &Lake, found: &lake::read::Found) -> String {
+    let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
+    let since = found
+        .since
+        .map_or("all of it".to_owned(), |ns| format!("allocations seen since {}", time::to_rfc3339_seconds(ns)));
+    format!(
+        "lake {}: {since}: {}, from {} of {}",
+        lake.objects,
+        plural(events, "task event"),
+        found.files.0,
+        plural(found.files.1 as u64, "file"),
+    )
+}

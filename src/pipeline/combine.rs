@@ -1,0 +1,80 @@
+//! Rows of several sources in one store, each once.
+
+use anyhow::Context;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+
+use crate::intake::Absences;
+use crate::lake::seen::Seen;
+use crate::presence::{self, Presence, Shown};
+use crate::store::Writer;
+use crate::tables::Table;
+
+/// Writes rows of lakes and documents to a store.
+pub struct Combined {
+    writer: Writer,
+    /// The rows that there are: two sources may hold the same row, and each of them alone holds it once.
+    seen: Option<Seen>,
+    /// What a lake's rows say of when allocations were last shown: what listings lack that are read beside a lake depends
+    /// on them, too.
+    presence: Option<Presence>,
+}
+
+impl Combined {
+    /// Begins, for so many lakes and inputs.
+    pub fn new(writer: Writer, lakes: usize, inputs: usize) -> Combined {
+        let seen = (lakes > 0 && lakes + inputs > 1).then(Seen::default);
+        let presence = (lakes > 0 && inputs > 0).then(Presence::default);
+        Combined { writer, seen, presence }
+    }
+
+    /// How documents that are read beside these lakes record absences.
+    pub fn absences(&self) -> Absences {
+        if self.presence.is_some() { Absences::Left } else { Absences::AtTheEnd }
+    }
+
+    /// Adds rows of a lake.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        self.presence.as_mut().map_or(Ok(()), |presence| presence.take(table, &batch))?;
+        self.add(table, batch)
+    }
+
+    /// Adds rows of documents.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+        let batch = match &mut self.seen {
+            Some(seen) => unseen(seen, table, &batch)?,
+            None => batch,
+        };
+        self.writer.add(table, batch)
+    }
+
+    /// Adds the absences that follow from what the documents show, and closes the tables.
+    ///
+    /// # Errors
+    /// When anything could not be written, also earlier.
+    pub fn finish(mut self, region: &str, shown: Option<&Shown>) -> anyhow::Result<()> {
+        if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
+            let facts = presence.add(region, shown, false);
+            for (table, batch) in presence::batches(region, &facts)? {
+                self.add(table, batch)?;
+            }
+        }
+        self.writer.finish().context("cannot write the tables")
+    }
+}
+
+/// The rows that no source before has shown.
+fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let mut is_new = Vec::with_capacity(batch.num_rows());
+    for row in table.identities(batch)? {
+        is_new.push(!seen.meet(table, row, 0));
+        seen.add(table, row, None, 0);
+    }
+    Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
+}

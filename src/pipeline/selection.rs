@@ -1,0 +1,66 @@
+//! Whether filter and period leave anything to look at: a condition over nothing would always hold.
+
+use anyhow::Context;
+
+use super::{Error, Pipeline};
+use crate::lake::{self, Lake};
+use crate::query;
+use crate::render;
+use crate::store::Store;
+use crate::tables::Table;
+
+/// Why there is nothing to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nothing {
+    /// No allocation of any time passes the filter, or none of a lake is in the region.
+    NoMatch,
+    /// No observation lies in the period; the text says why.
+    NotObserved(String),
+}
+
+impl Pipeline {
+    /// What of a lake is read.
+    pub(super) fn selection(&self, span: Option<i64>) -> lake::read::Wanted {
+        let since = span.and(self.period.since);
+        lake::read::Wanted { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
+    }
+
+    /// Returns true if the number of allocations tells whether the filter matches any.
+    pub(super) fn counts_allocations(&self) -> bool {
+        self.filter.is_restrictive() || (self.lake_region.is_some() && !self.sources.lakes().is_empty())
+    }
+
+    /// Why nothing is selected; `None` when something is. The store has `snapshots`, and `allocation_history` where
+    /// [`Pipeline::counts_allocations`] asks for it.
+    pub(super) fn selects_nothing(&self, store: &Store, lakes: &[Lake]) -> Result<Option<Nothing>, Error> {
+        let is_empty = || anyhow::Ok(rows(store, Table::AllocationHistory)? == 0);
+        if self.counts_allocations()
+            && is_empty().map_err(Error::of(Error::Store))?
+            && !self.is_in_a_lake(lakes).map_err(Error::of(Error::Lake))?
+        {
+            return Ok(Some(Nothing::NoMatch));
+        }
+        let why = query::observed_nothing(store, self.period).map_err(Error::of(Error::Query))?;
+        Ok(why.map(Nothing::NotObserved))
+    }
+
+    /// Whether a lake has a matching allocation that is older than what is read of it.
+    fn is_in_a_lake(&self, lakes: &[Lake]) -> anyhow::Result<bool> {
+        for lake in lakes {
+            let mut found = 0;
+            lake::read::rows(lake, &[Table::AllocationHistory], &self.selection(None), &mut |_, batch| {
+                found += batch.num_rows();
+                Ok(())
+            })
+            .with_context(|| format!("lake {}", lake.objects))?;
+            if found > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn rows(store: &Store, table: Table) -> anyhow::Result<u64> {
+    store.files(table.name())?.iter().map(|path| render::rows(path)).sum()
+}

@@ -1,0 +1,127 @@
+//! What SOURCE texts mean, found out once: documents or a lake.
+
+use super::Error;
+use crate::error::Usage;
+use crate::intake::Summary;
+use crate::lake;
+use crate::source::{self, Input};
+
+/// What one SOURCE means.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Documents: files, archives, standard input, a live cluster.
+    Documents(source::Source),
+    /// A lake: rows of stored tables.
+    Lake(String),
+}
+
+impl Source {
+    /// The source that a text means, unless it is the address of an agent.
+    pub fn parse(text: &str) -> Source {
+        if text != "-" && lake::is_meant(text) {
+            Source::Lake(text.to_owned())
+        } else {
+            Source::Documents(source::Source::parse(text))
+        }
+    }
+
+    /// Returns true if it is a live cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Source::Documents(source::Source::Cluster(_)))
+    }
+}
+
+/// All sources of a run, with the files that they mean.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    inputs: Vec<Input>,
+    lakes: Vec<String>,
+    /// By the number of the source.
+    names: Vec<Name>,
+}
+
+#[derive(Debug, Clone)]
+struct Name {
+    /// As the user wrote it, without credentials.
+    name: String,
+    /// Whether it means any number of files.
+    holds_many: bool,
+}
+
+impl Sources {
+    /// The sources that texts mean: files, directories, globs, archives, `-` and lakes.
+    ///
+    /// # Errors
+    /// When a glob is malformed.
+    pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Sources, Usage> {
+        Sources::list(texts.into_iter().map(|text| Source::parse(text.as_ref())))
+    }
+
+    /// Finds the files that the sources mean.
+    ///
+    /// # Errors
+    /// When a glob is malformed.
+    pub fn list(sources: impl IntoIterator<Item = Source>) -> Result<Sources, Usage> {
+        let mut all = Sources::default();
+        for (number, source) in sources.into_iter().enumerate() {
+            match source {
+                Source::Lake(text) => {
+                    all.names.push(Name { name: text.clone(), holds_many: false });
+                    all.lakes.push(text);
+                }
+                Source::Documents(source) => {
+                    let listing = source::list_one(&source, number).map_err(Usage)?;
+                    all.names.push(Name { name: source.to_string(), holds_many: listing.holds_many });
+                    all.inputs.extend(listing.inputs);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Inputs that are known already, such as the documents in a spool.
+    pub fn of_inputs(inputs: Vec<Input>) -> Sources {
+        Sources { inputs, ..Sources::default() }
+    }
+
+    /// The files, streams and clusters to read, by source and path.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The lakes among the sources.
+    pub fn lakes(&self) -> &[String] {
+        &self.lakes
+    }
+
+    /// Returns true if there are lakes and nothing else.
+    pub fn are_lakes(&self) -> bool {
+        !self.lakes.is_empty() && self.lakes.len() == self.names.len()
+    }
+
+    /// Checks that documents were read as wanted.
+    ///
+    /// # Errors
+    /// When `strict` is set and anything was rejected, and when a source holds no allocations.
+    pub fn check(&self, summary: &Summary, strict: bool) -> Result<(), Error> {
+        if strict && summary.rejected > 0 {
+            return Err(Error::Rejected);
+        }
+        self.without_allocations(summary).map_or(Ok(()), |name| Err(Error::NoAllocations(name)))
+    }
+
+    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files. A
+    /// stream in which nothing happened is an answer beside others.
+    fn without_allocations(&self, summary: &Summary) -> Option<String> {
+        if summary.documents > 0 || !self.lakes.is_empty() {
+            let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();
+            let is_answer = |number: &usize| {
+                summary.listings_by_source.contains_key(number) || (any && summary.quiet_sources.contains(number))
+            };
+            let empty = self.names.iter().enumerate().find(|(number, name)| name.holds_many && !is_answer(number));
+            return empty.map(|(_, name)| name.name.clone());
+        }
+        let first = self.names.first().map(|name| &name.name);
+        first.or_else(|| self.inputs.first().map(|input| &input.name)).cloned()
+    }
+}

@@ -1,0 +1,55 @@
+//! What was read, in one line.
+
+use crate::intake::Summary;
+use crate::render;
+use crate::store::Store;
+
+/// Restarts whose events are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostRestarts {
+    /// Of tasks for which that is known.
+    pub restarts: i64,
+    /// Tasks for which it is not.
+    pub unknown_tasks: u64,
+}
+
+/// The lost restarts by the store's `coverage`.
+///
+/// # Errors
+/// When the store has no such view, or it cannot be read.
+pub fn lost_restarts(store: &Store) -> anyhow::Result<LostRestarts> {
+    let lost = render::int64s(store, "coverage", "lost_restarts")?;
+    let unknown_tasks = lost.iter().filter(|n| n.is_none()).count() as u64;
+    Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
+}
+
+/// What was read of documents. With `is_filtered`, events that are not new may also have been filtered out.
+pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
+    let lost = match lost {
+        None => String::new(),
+        Some(lost) => {
+            let restarts = plural(lost.restarts as u64, "restart");
+            match lost.unknown_tasks {
+                0 => format!(", {restarts} lost"),
+                unknown => format!(", {restarts} lost (not known for {})", plural(unknown, "task")),
+            }
+        }
+    };
+    let repeated = summary.task_events - summary.new_task_events;
+    let repeated =
+        if is_filtered { format!("{repeated} repeated or filtered out") } else { format!("{repeated} repeated") };
+    format!(
+        "{}, {}, {}: {} new, {repeated}{lost}, {} rejected",
+        plural(summary.documents, "document"),
+        plural(summary.allocations, "allocation"),
+        plural(summary.task_events, "task event"),
+        summary.new_task_events,
+        summary.rejected,
+    )
+}
+
+/// A number with its noun: `1 batch`, `2 batches`.
+pub fn plural(n: u64, noun: &str) -> String {
+    let ending = if noun.ends_with("ch") { "es" } else { "s" };
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}{ending}") }
+}
