@@ -5,9 +5,12 @@
 //! by reading the block again, so the result never depends on which core was faster.
 
 mod blocks;
-mod document;
+mod closing;
+mod document_state;
 mod looked;
-mod turn;
+mod rounding;
+mod sequencer;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -23,7 +26,8 @@ use crate::presence::Shown;
 use crate::source::{self, Input};
 use crate::tables::Table;
 use blocks::{Block, Step};
-use turn::{State, Turns};
+use sequencer::Sequencer;
+use state::State;
 
 /// How to take sources in.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +133,7 @@ pub trait Observer: Sync {
 impl Observer for () {}
 
 /// So many steps are under way at most: what one was to remember that lies so far back is known on every core.
-const UNDER_WAY: usize = 32;
+const MAX_IN_FLIGHT: usize = 32;
 
 /// Takes the inputs in and delivers every new row.
 ///
@@ -141,16 +145,16 @@ pub fn run(
     observer: &dyn Observer,
     deliver: &mut Deliver<'_>,
 ) -> Result<Summary, Error> {
-    let cores = thread::available_parallelism().map_or(2, |n| n.get()).min(UNDER_WAY);
+    let cores = thread::available_parallelism().map_or(2, |n| n.get()).min(MAX_IN_FLIGHT);
     let (send, receive) = sync_channel::<Step>(cores);
     let receive = Mutex::new(receive);
     let pool = Mutex::new(Vec::new());
-    let turns = Turns::new(options, observer, deliver);
+    let sequencer = Sequencer::new(options, observer, deliver);
     let versions = Versions::default();
     let has_died = thread::scope(|scope| {
         let reading = scope.spawn(|| blocks::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
         let workers: Vec<_> =
-            (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &turns, &versions))).collect();
+            (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         // The reader ends when no worker receives any longer.
         if let Ok(mut receive) = receive.lock() {
@@ -163,7 +167,7 @@ pub fn run(
     if has_died {
         return Err(Error::Stopped);
     }
-    turns.finish()
+    sequencer.finish()
 }
 
 /// One core's work: takes blocks until there are none left.
@@ -171,12 +175,12 @@ fn work(
     options: &Options,
     receive: &Mutex<Receiver<Step>>,
     pool: &Mutex<Vec<Vec<u8>>>,
-    turns: &Turns<'_>,
+    sequencer: &Sequencer<'_>,
     versions: &Versions,
 ) {
     let mut reader = Reader::new(Mode { strict: options.strict });
     // If this thread dies of a bug, the others must not wait for its turn.
-    let _guard = turns.guard();
+    let _guard = sequencer.guard();
     loop {
         let step = match receive.lock().map(|receive| receive.recv()) {
             Ok(Ok(step)) => step,
@@ -184,16 +188,16 @@ fn work(
         };
         let goes_on = match step {
             Step::Block(block) => {
-                let goes_on = take_block(options, &mut reader, &block, turns, versions);
+                let goes_on = take_block(options, &mut reader, &block, sequencer, versions);
                 if let Ok(mut pool) = pool.lock() {
                     pool.push(block.buffer);
                 }
                 goes_on
             }
-            Step::Other { number, note, quiet_source } => turns.wait(number).is_some_and(|mut turn| {
+            Step::Other { number, note, quiet_source } => sequencer.wait(number).is_some_and(|mut turn| {
                 turn.note(note);
                 turn.summary.quiet_sources.extend(quiet_source);
-                turns.pass(turn) && turns.deliver(number, Ok(Vec::new()))
+                sequencer.pass(turn) && sequencer.deliver(number, Ok(Vec::new()))
             }),
         };
         if !goes_on {
@@ -203,26 +207,32 @@ fn work(
 }
 
 /// Decodes a block where it most likely begins, waits for its turn, and merges it; `false` when the run is over.
-fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Turns<'_>, versions: &Versions) -> bool {
+fn take_block(
+    options: &Options,
+    reader: &mut Reader,
+    block: &Block,
+    sequencer: &Sequencer<'_>,
+    versions: &Versions,
+) -> bool {
     let bytes = block.bytes();
     {
         let part = decode(options, reader, block, &block.guess, bytes, versions);
         let columns = Columns::new();
         let rows =
             merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
-        let Some(mut turn) = turns.wait(block.number) else { return false };
+        let Some(mut turn) = sequencer.wait(block.number) else { return false };
         if block.is_first {
             turn.begin(&block.origin);
         }
         if turn.document.place == block.guess && turn.document.leftover.is_empty() {
-            return merge_part(turn, turns, block, bytes, &part, rows, &columns, versions);
+            return merge_part(turn, sequencer, block, bytes, &part, rows, &columns, versions);
         }
     }
     // The block begins elsewhere than was guessed, or within an allocation of which the block before it holds half.
     // No other block has its turn before this one has passed it on.
-    let Some(mut turn) = turns.wait(block.number) else { return false };
+    let Some(mut turn) = sequencer.wait(block.number) else { return false };
     if block.end.is_none() && turn.document.waits_for_more(bytes) {
-        return turns.pass(turn) && turns.deliver(block.number, Ok(Vec::new()));
+        return sequencer.pass(turn) && sequencer.deliver(block.number, Ok(Vec::new()));
     }
     let mut joined = std::mem::take(&mut turn.document.leftover);
     joined.extend_from_slice(bytes);
@@ -230,7 +240,7 @@ fn take_block(options: &Options, reader: &mut Reader, block: &Block, turns: &Tur
     let part = decode(options, reader, block, &place, &joined, versions);
     let columns = Columns::new();
     let rows = merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
-    merge_part(turn, turns, block, &joined, &part, rows, &columns, versions)
+    merge_part(turn, sequencer, block, &joined, &part, rows, &columns, versions)
 }
 
 fn decode<'a>(
@@ -241,7 +251,7 @@ fn decode<'a>(
     bytes: &'a [u8],
     versions: &Versions,
 ) -> Part<'a> {
-    let known = block.number.checked_sub(UNDER_WAY as u64).map_or(0, |step| versions.known_after(step));
+    let known = block.number.checked_sub(MAX_IN_FLIGHT as u64).map_or(0, |step| versions.known_after(step));
     let mut seen = |head: &Head<'_>| versions.number(head, known);
     // Within the first document nothing was seen before; in strict mode every byte is read all the same.
     let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
@@ -256,7 +266,7 @@ fn decode<'a>(
 #[allow(clippy::too_many_arguments)] // one step of the line, with all that it works on
 fn merge_part<'a, 'r>(
     mut turn: MutexGuard<'_, State<'r>>,
-    turns: &Turns<'r>,
+    sequencer: &Sequencer<'r>,
     block: &Block,
     bytes: &[u8],
     part: &Part<'a>,
@@ -265,7 +275,7 @@ fn merge_part<'a, 'r>(
     versions: &Versions,
 ) -> bool {
     let taken = turn.take(block, bytes, part, rows, columns, versions);
-    if !turns.pass(turn) {
+    if !sequencer.pass(turn) {
         return false;
     }
     let batches = taken.and_then(|taken| {
@@ -274,5 +284,5 @@ fn merge_part<'a, 'r>(
         batches.extend(taken.after);
         Ok(batches)
     });
-    turns.deliver(block.number, batches)
+    sequencer.deliver(block.number, batches)
 }

@@ -7,14 +7,17 @@
 //! applied twice. An ingest killed at any point has either committed or left only unreferenced files. There is no lock.
 //! See `docs/design.md`.
 
+mod cache;
 pub mod check;
 pub mod compact;
 pub mod delta;
 pub mod files;
+mod finding;
 pub mod format;
 pub mod info;
 pub mod ingest;
 pub mod labels;
+mod layout;
 pub mod lost;
 pub mod objects;
 pub mod read;
@@ -22,6 +25,7 @@ pub mod remask;
 mod repair;
 mod replay;
 pub mod seen;
+mod staged;
 pub mod trust;
 pub mod vacuum;
 

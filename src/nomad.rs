@@ -15,6 +15,8 @@ pub mod secrets;
 pub mod stop;
 pub mod stream;
 
+use std::time::Duration;
+
 pub use address::Address;
 pub use client::{Answer, Client, Connection};
 pub use fault::Fault;
@@ -22,3 +24,8 @@ pub use listing::{Ask, Listing, Target, Targets};
 pub use namespaces::Namespaces;
 pub use secret::Secret;
 pub use stop::Stop;
+
+/// Timeout of connecting.
+pub const CONNECT: Duration = Duration::from_secs(10);
+/// Maximum size of small answers: names of namespaces, information on a token.
+const SMALL: u64 = 16 << 20;

@@ -6,38 +6,19 @@
 //! last sighting, and [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: later full
 //! listings of its namespace are decided on their own.
 
+mod look;
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context;
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::Int64Type;
-use arrow::error::ArrowError;
+use arrow::array::{Array, StringArray};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::tables::{Table, absences, column, sightings};
 use crate::time::HOUR;
+use look::Look;
 
-/// Rows per batch.
-const ROWS: usize = 8 << 10;
-/// The tables that [`Presence::take`] reads, with the columns it needs.
-pub const READS: [(Table, &[&str]); 3] = [
-    (Table::Sightings, &["region", "alloc_id", "seen_at_ns", "namespace"]),
-    (Table::Absences, &["region", "alloc_id", "shown_at_ns", "missing_at_ns", "missing_index"]),
-    (
-        Table::Snapshots,
-        &[
-            "region",
-            "observed_at_ns",
-            "is_full_listing",
-            "shape",
-            "namespace",
-            "nomad_index",
-            "allocations",
-            "absences_recorded",
-        ],
-    ),
-];
+pub use rows::{READS, batches};
 
 /// What a document proves about allocations that it does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -314,74 +295,6 @@ impl Presence {
         }
     }
 
-    /// Adds rows of a stored table.
-    ///
-    /// # Errors
-    /// When a column is missing or has another type.
-    pub fn take(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
-        match table {
-            Table::Sightings => self.take_sightings(rows),
-            Table::Absences => self.take_absences(rows),
-            Table::Snapshots => self.take_documents(rows),
-            _ => Ok(()),
-        }
-    }
-
-    fn take_sightings(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
-        let (regions, ids, seen) = (text(rows, "region")?, text(rows, "alloc_id")?, number(rows, "seen_at_ns")?);
-        let namespaces = text(rows, "namespace").ok();
-        for row in (0..rows.num_rows()).filter(|row| seen.is_valid(*row)) {
-            let at = seen.value(row);
-            let Some(entry) = self.region(regions, row).entry(ids.value(row), hour_of(at)) else { continue };
-            if at != entry.hour {
-                entry.uncut = entry.uncut.max(Some(at));
-            }
-            let namespace = namespaces.filter(|names| names.is_valid(row)).map(|names| names.value(row));
-            if let Some(namespace) = namespace.filter(|name| entry.namespace.is_none() || *name != "default") {
-                entry.namespace = Some(namespace.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn take_absences(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
-        let (regions, ids) = (text(rows, "region")?, text(rows, "alloc_id")?);
-        let (shown, missing) = (number(rows, "shown_at_ns")?, number(rows, "missing_at_ns")?);
-        let indexes = number(rows, "missing_index")?;
-        let value = |column: &Int64Array, row| column.is_valid(row).then(|| column.value(row));
-        for row in 0..rows.num_rows() {
-            let (shown, missing) = (value(shown, row), value(missing, row));
-            let Some(at) = missing.or(shown) else { continue };
-            if let Some(entry) = self.region(regions, row).entry(ids.value(row), hour_of(at)) {
-                entry.add_absence(shown, missing, value(indexes, row));
-            }
-        }
-        Ok(())
-    }
-
-    fn take_documents(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
-        let (regions, shapes) = (text(rows, "region")?, text(rows, "shape")?);
-        let (observed, indexes) = (number(rows, "observed_at_ns")?, number(rows, "nomad_index")?);
-        let (namespaces, allocations) = (text(rows, "namespace")?, number(rows, "allocations")?);
-        let (full, recorded) = (flag(rows, "is_full_listing")?, flag(rows, "absences_recorded").ok());
-        for row in (0..rows.num_rows()).filter(|row| observed.is_valid(*row)) {
-            let is_full = full.is_valid(row) && full.value(row);
-            let is_stream = shapes.is_valid(row) && shapes.value(row) == "stream";
-            if is_stream || (!is_full && allocations.is_valid(row) && allocations.value(row) == 0) {
-                continue;
-            }
-            let is_recorded = recorded.is_some_and(|recorded| recorded.is_valid(row) && recorded.value(row));
-            let document = Document {
-                at: observed.value(row),
-                index: indexes.is_valid(row).then(|| indexes.value(row)),
-                namespace: namespaces.is_valid(row).then(|| namespaces.value(row).into()),
-                extent: if is_full && is_recorded { Extent::Full } else { Extent::Unknown },
-            };
-            self.region(regions, row).documents.insert(document);
-        }
-        Ok(())
-    }
-
     fn region(&mut self, regions: &StringArray, row: usize) -> &mut Region {
         let name = if regions.is_valid(row) { regions.value(row) } else { "" };
         if !self.regions.contains_key(name) {
@@ -389,161 +302,4 @@ impl Presence {
         }
         self.regions.entry(name.into()).or_default()
     }
-}
-
-fn text<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    column.with_context(|| format!("rows without {name}"))
-}
-
-fn number<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b Int64Array> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    column.with_context(|| format!("rows without {name}"))
-}
-
-fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArray> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
-    column.with_context(|| format!("rows without {name}"))
-}
-
-/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
-/// added.
-struct Look<'l> {
-    alloc_id: &'l str,
-    namespace: Option<&'l str>,
-    hour: i64,
-    /// What the new documents show of it.
-    last: Last,
-    /// What was known of it in this hour.
-    entry: Option<&'l Entry>,
-    before: &'l Hour,
-    after: &'l Hour,
-}
-
-impl Look<'_> {
-    /// Returns the entry with the new documents, and adds the rows that record them.
-    fn settle(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
-        let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
-        let recorded = entry.recorded();
-        let in_hour = |at: &i64| *at >= self.hour;
-        entry.version = entry.version.max(self.last.streamed.filter(|version| in_hour(&version.at)));
-        let now = self.last.any.filter(in_hour);
-        let known = match (self.entry.map_or(Known::Nothing, |entry| entry.last(self.before)), now) {
-            (Known::Nothing, Some(now)) => Known::Exactly(now),
-            (Known::Exactly(at), Some(now)) => Known::Exactly(at.max(now)),
-            (Known::Until(until), Some(now)) if now >= until => Known::Exactly(now),
-            (known, _) => known,
-        };
-        let sure = entry.uncut.max(entry.shown);
-        let (shown_at, missing) = match known {
-            Known::Until(until) => {
-                let first = self.missing_after(Some(until), entry.version);
-                // An earlier listing that lacks it may or may not be the last one to do so.
-                let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
-                (None, if recorded.is_some() { None } else { first.or_else(lacking) })
-            }
-            Known::Nothing | Known::Exactly(_) => {
-                let last = if let Known::Exactly(at) = known { Some(at) } else { None };
-                if let Some(live) = self.last.live.filter(|live| recorded.is_some_and(|missing| *live > missing)) {
-                    let namespace = self.namespace.unwrap_or("default").into();
-                    facts.push(Fact::Sighting { alloc_id: self.alloc_id.into(), namespace, seen_at: live });
-                    entry.uncut = entry.uncut.max(Some(live));
-                }
-                let shown_at = last.or(entry.version.map(|version| version.at));
-                let missing = self.missing_after(last.max(entry.missing_since_unknown.map(|at| at - 1)), entry.version);
-                let told = entry.recorded().zip(entry.missing).map(|(_, at)| (at, entry.missing_index));
-                let is_told = told.is_some_and(|told| {
-                    let is_better = missing.is_some_and(|missing| is_after(missing, entry.version));
-                    sure >= shown_at
-                        && Some(told.0) >= entry.missing_since_unknown
-                        && (is_after(told, entry.version) || !is_better)
-                });
-                (shown_at, missing.filter(|_| !is_told))
-            }
-        };
-        if let Some((at, index)) = missing {
-            entry.add_absence(shown_at, Some(at), index);
-            let alloc_id = self.alloc_id.into();
-            facts.push(Fact::Absence { alloc_id, shown_at, missing_at: Some(at), missing_index: index });
-        } else if exact && shown_at.is_some_and(|at| self.is_last_live(at)) && entry.recorded().is_none() {
-            let told = Entry { version: None, ..entry.clone() }.last(self.after);
-            if shown_at.map(Known::Exactly) != Some(told) {
-                entry.add_absence(shown_at, None, None);
-                let alloc_id = self.alloc_id.into();
-                facts.push(Fact::Absence { alloc_id, shown_at, missing_at: None, missing_index: None });
-            }
-        }
-        entry
-    }
-
-    /// Returns true if the new documents do not show it terminal at that time.
-    fn is_last_live(&self, at: i64) -> bool {
-        self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
-    }
-
-    /// The first full listing after a time; one that is later than a version, if given.
-    fn missing_after(&self, last: Option<i64>, version: Option<Version>) -> Option<(i64, Option<i64>)> {
-        let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
-        let later = || self.after.full.iter().copied().filter(is_later);
-        // Without an index, compare the clocks of server and observer. The views decide.
-        let by_clocks = |(_, index): &(i64, Option<i64>)| {
-            last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
-        };
-        later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
-    }
-
-    /// Returns true if a document is a full listing of this hour that lacks the allocation, which the new ones last
-    /// show at `now`.
-    fn lacks(&self, document: &Document, now: Option<i64>) -> bool {
-        let is_full = document.extent == Extent::Full && document.lists(self.namespace);
-        is_full && hour_of(document.at) == self.hour && now.is_none_or(|now| document.at > now)
-    }
-}
-
-/// Returns true if a listing is later than a version in a stream: by index, else by clock.
-fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
-    match (version, index) {
-        (None, _) => true,
-        (Some(Version { index: Some(version), .. }), Some(index)) => index >= version,
-        (Some(version), _) => at > version.at,
-    }
-}
-
-/// Converts rows to batches of their tables.
-///
-/// # Errors
-/// Only through a bug: if a schema and its columns disagree.
-pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
-    let absences: Vec<absences::Row<'_>> = facts
-        .iter()
-        .filter_map(|fact| match fact {
-            Fact::Absence { alloc_id, shown_at, missing_at, missing_index } => Some(absences::Row {
-                region,
-                alloc_id,
-                shown_at: *shown_at,
-                missing_at: *missing_at,
-                missing_index: *missing_index,
-            }),
-            Fact::Sighting { .. } => None,
-        })
-        .collect();
-    let sightings: Vec<sightings::Row<'_>> = facts
-        .iter()
-        .filter_map(|fact| match fact {
-            Fact::Sighting { alloc_id, namespace, seen_at } => {
-                Some(sightings::Row { region, alloc_id, namespace, seen_at: *seen_at })
-            }
-            Fact::Absence { .. } => None,
-        })
-        .collect();
-    let mut batches = Vec::new();
-    for rows in sightings.chunks(ROWS) {
-        let columns = sightings::columns();
-        batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
-    }
-    for rows in absences.chunks(ROWS) {
-        let columns = absences::columns();
-        batches.push((Table::Absences, column::batch(&columns, Table::Absences.schema(), rows.iter())?));
-    }
-    Ok(batches)
 }

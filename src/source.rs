@@ -8,12 +8,15 @@ mod budget;
 mod bundle;
 mod cluster;
 mod content;
-mod files;
+mod directory;
 mod follow;
 mod glob;
 pub mod kept;
 mod outage;
+mod spec;
 pub mod spool;
+mod tar;
+mod zip;
 
 use std::fmt;
 use std::fs::File;
@@ -24,35 +27,7 @@ use std::sync::Arc;
 use crate::time;
 
 pub use cluster::{Cluster, Watching};
-
-/// One SOURCE.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// `-`.
-    StandardInput,
-    /// A file, a directory, or a glob that the shell did not expand.
-    Path(String),
-    /// A live cluster.
-    Cluster(Arc<Cluster>),
-}
-
-impl Source {
-    /// The source that a text means, unless it is the address of an agent.
-    pub fn parse(text: &str) -> Source {
-        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
-    }
-}
-
-/// As the user wrote it, without credentials.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::StandardInput => f.write_str("-"),
-            Source::Path(text) => f.write_str(text),
-            Source::Cluster(cluster) => cluster.client.address().fmt(f),
-        }
-    }
-}
+pub use spec::{Listing, Source, list, list_one};
 
 /// What the user says about all documents of a run.
 #[derive(Debug, Clone, Default)]
@@ -167,37 +142,6 @@ impl fmt::Debug for Found<'_> {
 
 /// Gets each thing that is found; `false` ends the walk.
 pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
-
-/// The files that one source means.
-#[derive(Debug, Clone, Default)]
-pub struct Listing {
-    /// By path, with their sizes where they are known.
-    pub inputs: Vec<Input>,
-    /// It means any number of files: it is a directory or a glob.
-    pub holds_many: bool,
-}
-
-/// The files that the source of this number means.
-///
-/// # Errors
-/// When a glob is malformed.
-pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
-    let mut listing = files::list(source)?;
-    listing.inputs.iter_mut().for_each(|input| input.source = number);
-    Ok(listing)
-}
-
-/// The files that the sources mean, by source and path.
-///
-/// # Errors
-/// When a glob is malformed.
-pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
-    let mut inputs = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        inputs.extend(list_one(source, number)?.inputs);
-    }
-    Ok(inputs)
-}
 
 /// Where an input's bytes are.
 #[derive(Debug, Clone, Default)]

@@ -1,10 +1,11 @@
 //! From Nomad's JSON to records: the one place that says which field of which object goes where, for both readers.
 
-use super::fields::{
-    AllocationField, DeploymentField, EventField, InnerField, JobField, NodeField, RescheduleField, ResourcesField,
-    TaskStateField, TrackerField, TransitionField,
-};
+use super::fields::{AllocationField, EventField, TaskStateField};
 use super::input::{Input, Read, TWICE, key};
+use super::nested_fields::{
+    DeploymentField, InnerField, JobField, RescheduleField, ResourcesField, TrackerField, TransitionField,
+};
+use super::other_fields::NodeField;
 use super::record::{
     AllocatedResources, Allocation, DeploymentStatus, DesiredTransition, Lifecycle, Node, RescheduleEvent, Resources,
     TaskEvent, TaskResources, TaskState,

@@ -6,15 +6,14 @@
 use std::borrow::Cow;
 
 use super::check::{self, Checked};
-use super::fields::Field;
 use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
-use super::memory::{Memory, unknown_name};
+use super::key_order::{Memory, Predicted, unknown_name};
 use super::number;
 use super::record::Text;
 use super::scan::{after_space, plain_end, value_end};
 use super::syntax;
 
-pub use super::memory::Unknown;
+pub use super::key_order::Unknown;
 
 /// A place in the bytes, in front of a value.
 #[derive(Debug)]
@@ -297,7 +296,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
     /// The next key of an object of Nomad's: as predicted by the slot, or read and remembered. The slot moves on.
     /// Gives the field with its bit, or `None` for an unknown one.
     #[inline]
-    fn next_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
+    fn next_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];
         if let Some(key) = F::order(&mut self.memory.orders).predicted(*slot, rest)
             && let Ok(field) = key.field()
@@ -311,7 +310,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
     }
 
     #[inline(never)]
-    fn other_field<F: Field>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
+    fn other_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let start = self.at;
         if let Some((i, key)) = F::order(&mut self.memory.orders).found(*slot, &self.bytes[start..]) {
             let (field, bit) = (key.field().map_err(Clone::clone), key.bit());
@@ -417,7 +416,7 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
     }
 
     #[inline]
-    fn object<F: Field>(&mut self, mut member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool> {
+    fn object<F: Predicted>(&mut self, mut member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool> {
         match self.open(b'{', b'}', "an object")? {
             None => return Ok(false),
             Some(false) => return Ok(true),

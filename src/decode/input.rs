@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::fields::Field;
+use super::key_order::Predicted;
 use super::record::Text;
 
 /// One JSON value, to be read once. Two implementations: [`super::fast::Cursor`] and [`super::reference::Raw`].
@@ -23,7 +23,7 @@ pub trait Input<'a>: Sized {
     fn null(&mut self) -> Read<bool>;
     /// An object whose keys are Nomad's: calls `member` for each field that is known; unknown ones are counted and
     /// passed over. `false` for `null`. A field that is read and comes twice is a fault.
-    fn object<F: Field>(&mut self, member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool>;
+    fn object<F: Predicted>(&mut self, member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool>;
     /// An object whose keys are data, such as task names: calls `entry` for each. `false` for `null`.
     fn map(&mut self, entry: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<bool>;
     /// An array: calls `element` for each with its index. `false` for `null`.

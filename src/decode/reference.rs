@@ -11,9 +11,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::Field;
 use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key};
-use super::memory::{Memory, unknown_name};
+use super::key_order::{Memory, Predicted, unknown_name};
 use super::number;
 use super::syntax;
 
@@ -127,7 +126,7 @@ impl<'a> Input<'a> for Raw<'a, '_> {
         Ok(self.bytes() == b"null")
     }
 
-    fn object<F: Field>(&mut self, mut member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool> {
+    fn object<F: Predicted>(&mut self, mut member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool> {
         let Some(members) = self.members()? else { return Ok(false) };
         let mut met = 0u64;
         for (written, value) in members {

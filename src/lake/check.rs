@@ -9,84 +9,17 @@ use bytes::Bytes;
 
 use super::delta::salvage::{self, Salvaged};
 use super::delta::{Add, State};
+use super::finding::Bad;
+pub use super::finding::{Mend, Remedy, Report, Wrong};
 use super::replay::Expected;
 use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair, trust};
 use crate::tables::Table;
 
 /// How many row identities are held in memory at a time: a hash set of 72 MB.
 const ROWS_AT_A_TIME: u64 = 2_000_000;
+
 /// Delay before a missing or damaged object is read a second time.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
-
-/// What a check may repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mend {
-    /// Nothing.
-    Nothing,
-    /// Damage that can be repaired without losing a row.
-    WithoutLoss,
-    /// All repairs: missing or damaged files are dropped too, and their rows are lost.
-    DropDamaged,
-}
-
-/// A finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
-    /// The message.
-    pub what: String,
-    /// What fixes it.
-    pub remedy: Remedy,
-}
-
-/// What fixes a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
-    /// A repair that loses no row.
-    Repair,
-    /// Dropping a data file of this table, with this many rows; null if its log does not say.
-    Drop(Table, Option<u64>),
-    /// Only a backup, or another program.
-    Nothing,
-}
-
-impl Remedy {
-    /// Returns true if a check with this permission has fixed it.
-    pub fn is_in(self, mend: Mend) -> bool {
-        match self {
-            Remedy::Repair => mend != Mend::Nothing,
-            Remedy::Drop(..) => mend == Mend::DropDamaged,
-            Remedy::Nothing => false,
-        }
-    }
-}
-
-/// The result of a check.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Findings, in order of batches and tables.
-    pub wrong: Vec<Wrong>,
-    /// Data files without findings and without a hash to verify, by table.
-    pub unverified: BTreeMap<Table, usize>,
-    /// Documents whose time is not trusted. No row is wrong, and nothing fixes them: views exclude what they date.
-    pub untrusted: Vec<String>,
-}
-
-impl Report {
-    fn push(&mut self, what: String, remedy: Remedy) {
-        self.wrong.push(Wrong { what, remedy });
-    }
-}
-
-/// Findings on a table's files, by path.
-#[derive(Default)]
-pub(super) struct Bad {
-    /// Proven to be missing or damaged.
-    pub lost: BTreeMap<String, String>,
-    /// Not readable by this program, or contradicting the log, but not proven to be damaged.
-    unclear: BTreeMap<String, String>,
-    /// The row numbers, ascending, of rows that are also in another file or earlier in this one.
-    pub doubled: BTreeMap<String, Vec<u32>>,
-}
 
 /// Checks a lake and repairs what `mend` allows.
 ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Damaged;
 use super::delta::{Add, DECODED_TAG, HASH_TAG};
+pub use super::layout::{partition_column, time_column, times};
 use super::objects::Objects;
 use crate::store::parquet::{properties, with_a_place};
 use crate::tables::{Table, is_free_text};
@@ -25,40 +26,19 @@ use crate::time;
 
 /// A file is closed at about this size.
 const FILE_BYTES: usize = 128 << 20;
+
 /// A file is also closed at this many rows: a sighting takes 0.2 bytes, and a file is read as a whole.
 const FILE_ROWS: u64 = 1_000_000;
+
 /// Text bounds shorter than this, in bytes, are not truncated: our files keep 64 bytes, other engines at least 16
 /// characters.
 const CUT_BOUND: usize = 16;
+
 /// An upper bound of all texts; Spark, too, uses the greatest character where it truncates a text.
 const GREATEST_TEXT: &str = "\u{10FFFF}";
+
 /// How many files are written at a time; a first ingest may contain events of many days.
 const OPEN_FILES: usize = 64;
-
-/// The partition column of a table, if any.
-pub fn partition_column(table: Table) -> Option<&'static str> {
-    (table == Table::TaskEvents).then_some("event_date")
-}
-
-/// The column with a row's time, in nanoseconds since the epoch: it selects files, and how long the cache keeps a row.
-pub fn time_column(table: Table) -> Option<&'static str> {
-    match table {
-        Table::TaskEvents => Some("event_at_ns"),
-        Table::AllocationHistory | Table::TaskStateHistory => Some("modified_at_ns"),
-        Table::Sightings => Some("seen_at_ns"),
-        Table::Absences => Some("missing_at_ns"),
-        Table::Snapshots => Some("observed_at_ns"),
-        Table::Nodes => None,
-    }
-}
-
-/// The values of a row's time column; all null for a table that has none.
-pub fn times(table: Table, batch: &RecordBatch) -> Vec<Option<i64>> {
-    match time_column(table).and_then(|name| batch.column_by_name(name)) {
-        Some(column) => column.as_primitive::<Int64Type>().iter().collect(),
-        None => vec![None; batch.num_rows()],
-    }
-}
 
 /// Writes rows of one table as new files of the lake. No table references them before a commit.
 pub struct Writer<'o> {

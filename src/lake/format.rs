@@ -12,24 +12,8 @@ use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::delta::{self, Committed, Head};
+pub use super::layout::{FORMAT, since};
 use super::{About, Batch, Heads, LAKE, Lake, now_ms};
-use crate::tables::Table;
-
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
-
-/// The format that introduced a table. A lake of an older format lacks it until the upgrade.
-pub fn since(table: Table) -> u32 {
-    match table {
-        Table::TaskEvents
-        | Table::AllocationHistory
-        | Table::TaskStateHistory
-        | Table::Sightings
-        | Table::Nodes
-        | Table::Snapshots => 1,
-        Table::Absences => 2,
-    }
-}
 
 /// The object of a batch that upgrades a lake: a wrapped batch.
 ///

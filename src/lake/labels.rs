@@ -11,19 +11,12 @@ use anyhow::{Context, bail};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 
-use super::ingest::Kept;
+use super::lost::allocations;
 use super::seen::Seen;
+use super::staged::Kept;
 use super::{Lake, files, seen};
 use crate::store::parquet;
-use crate::tables::{Table, column};
-
-/// A hash of the allocation of each row.
-///
-/// # Errors
-/// When the column is missing.
-pub fn allocations(batch: &RecordBatch) -> anyhow::Result<Vec<u128>> {
-    Ok(column::hashes(["alloc_id"], batch)?)
-}
+use crate::tables::Table;
 
 fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
     let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());

@@ -58,7 +58,8 @@ fn tasks(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id", "task"], rows)?)
 }
 
-fn allocations(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
+/// A hash for the allocation of each row.
+pub(super) fn allocations(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id"], rows)?)
 }
 

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
-use super::check::{Bad, Mend};
 use super::delta::{Add, State};
+use super::finding::{Bad, Mend};
 use super::{Batch, Heads, Lake, Replacement, files, now_ms};
 use crate::tables::Table;
 

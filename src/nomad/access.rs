@@ -9,9 +9,8 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::listing::SMALL;
 use super::secret::TokenKind;
-use super::{Client, Fault};
+use super::{Client, Fault, SMALL};
 use crate::time;
 
 /// The answer of `/v1/acl/token/self`.

@@ -16,10 +16,8 @@ use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
 use super::secret::TokenKind;
-use super::{Address, Fault, Secret, Stop, fault};
+use super::{Address, CONNECT, Fault, Secret, Stop, fault};
 
-/// Timeout of connecting.
-pub const CONNECT: Duration = Duration::from_secs(10);
 /// How long an idle connection is reused. Servers may close idle ones earlier.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often a request is tried on transient faults.

@@ -159,7 +159,7 @@ impl Fault {
             cause = error.source();
         }
         if error.is_timeout() {
-            return Fault::Silent(super::client::CONNECT);
+            return Fault::Silent(super::CONNECT);
         }
         Fault::Broken(break_cause(error))
     }

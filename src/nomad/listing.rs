@@ -16,8 +16,6 @@ const WAIT: &str = "5m";
 const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
 /// How many bytes of an answer are inspected to verify that it is a list.
 const GLANCE: usize = 4096;
-/// Maximum size of small answers: names of namespaces, information on a token.
-pub(super) const SMALL: u64 = 16 << 20;
 /// An invalid filter. Nomad refuses it with status 400 since 1.3, and ignores it before.
 const NO_FILTER: &str = "(";
 

@@ -9,8 +9,7 @@ use std::io::Read;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::listing::SMALL;
-use super::{Client, Fault};
+use super::{Client, Fault, SMALL};
 
 /// The namespaces of a cluster, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Input;
-use super::files::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
+use super::directory::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
 use crate::glob::Glob;
 
 /// One part of a glob, between slashes.

@@ -1,34 +1,11 @@
-//! Files and directories.
+//! Directories, and the files in them.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::{Input, Listing, Place, Source, glob};
-
-/// The files that one source means, in the order of their paths' bytes.
-pub fn list(source: &Source) -> Result<Listing, String> {
-    let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
-    let text = match source {
-        Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
-        Source::Cluster(cluster) => {
-            let (name, place) = (source.to_string(), Place::Cluster(Arc::clone(cluster)));
-            return Ok(one(Input { name, place, ..Input::default() }));
-        }
-        Source::Path(text) => text,
-    };
-    let path = Path::new(text);
-    Ok(match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(below(path)), holds_many: true },
-        Ok(meta) => one(Input { size: Some(meta.len()), ..input(path.to_owned()) }),
-        Err(_) if glob::is_meant(text) => Listing { inputs: glob::matching(text)?, holds_many: true },
-        Err(e) => {
-            one(Input { name: text.clone(), problem: Some(format!("cannot be opened: {e}")), ..Input::default() })
-        }
-    })
-}
+use super::{Input, Place};
 
 /// Sorted by the bytes of their paths, each once.
 pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
@@ -43,7 +20,7 @@ pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
     inputs
 }
 
-fn input(path: PathBuf) -> Input {
+pub(super) fn input(path: PathBuf) -> Input {
     Input { name: path.to_string_lossy().into_owned(), place: Place::File(path), size: Some(0), ..Input::default() }
 }
 

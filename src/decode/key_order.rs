@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::fields::{
-    AllocationField, DeploymentField, EventField, Field, InnerField, JobField, NodeField, RescheduleField,
-    ResourcesField, TaskStateField, TrackerField, TransitionField, WrapperField,
+use super::field::Field;
+use super::fields::{AllocationField, EventField, TaskStateField};
+use super::nested_fields::{
+    DeploymentField, InnerField, JobField, RescheduleField, ResourcesField, TrackerField, TransitionField,
 };
+use super::other_fields::{NodeField, WrapperField};
 
 /// A longer key, or a longer run of white space, is not worth predicting.
 const LONGEST_KEY: usize = 256;
@@ -85,6 +87,38 @@ pub struct Orders {
     pub resources: Order<ResourcesField>,
     pub node: Order<NodeField>,
     pub wrapper: Order<WrapperField>,
+}
+
+/// A kind of object whose keys are predicted.
+pub trait Predicted: Field {
+    /// The order in which this kind's keys were last met.
+    fn order(orders: &mut Orders) -> &mut Order<Self>;
+}
+
+/// Says under which name [`Orders`] has the order of a kind of object.
+macro_rules! predicted {
+    ($($kind:ident at $order:ident),* $(,)?) => {
+        $(impl Predicted for $kind {
+            fn order(orders: &mut Orders) -> &mut Order<Self> {
+                &mut orders.$order
+            }
+        })*
+    };
+}
+
+predicted! {
+    AllocationField at allocation,
+    TaskStateField at task_state,
+    EventField at event,
+    TransitionField at transition,
+    DeploymentField at deployment,
+    TrackerField at tracker,
+    RescheduleField at reschedule,
+    InnerField at inner,
+    JobField at job,
+    ResourcesField at resources,
+    NodeField at node,
+    WrapperField at wrapper,
 }
 
 /// The keys of one kind of object in the order in which they were last met.

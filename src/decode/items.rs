@@ -1,0 +1,233 @@
+//! Reads the allocations and nodes that the splitter finds, those in events of a stream among them.
+
+use std::ops::Range;
+
+use super::allocation;
+use super::fast::Cursor;
+use super::fields::AllocationField;
+use super::input::{Fault, Input, Read};
+use super::kind::is_allocation;
+use super::other_fields::WrapperField;
+use super::part::{Content, Head, Item};
+use super::reference::Raw;
+use super::scan::after_space;
+use super::walk::{LONG, Walk};
+
+/// An allocation or node in an event of a stream.
+struct Payload {
+    range: Range<usize>,
+    is_allocation: bool,
+    path: String,
+}
+
+impl<'a> Walk<'a, '_, '_, '_> {
+    /// Reads the object at `at` as the allocation it most likely is; `None` when it is not one after all, or is damaged
+    /// or cut: a survey will say.
+    pub(super) fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
+        if let Some((number, end)) = self.seen_version(at) {
+            self.part.items.push(Item { bytes: at..end, content: Content::Seen(number), has_unknown: false });
+            return Some(end);
+        }
+        let memory = &mut *self.memory;
+        let mark = memory.mark();
+        let mut cursor = Cursor::checking(self.bytes, at, memory);
+        let read = allocation::allocation(&mut cursor);
+        let end = cursor.at();
+        // Of what is long, or has `Allocs`, a survey might think differently.
+        if let Ok(a) = read
+            && is_allocation(&a)
+            && end - at <= LONG
+            && !memory.since(mark).iter().any(|name| **name == *"Allocs")
+        {
+            let has_unknown = !memory.since(mark).is_empty();
+            self.part.items.push(Item { bytes: at..end, content: Content::Allocation(a), has_unknown });
+            return Some(end);
+        }
+        memory.back_to(mark);
+        None
+    }
+
+    /// Asks whether this version of an allocation was seen; its number and where it ends.
+    pub(super) fn seen_version(&mut self, at: usize) -> Option<(u32, usize)> {
+        let seen = self.seen.as_mut()?;
+        // Looking ahead costs a walk over the bytes; where nothing is known it is given up for this part.
+        if self.tried >= 64 && self.known * 8 < self.tried {
+            return None;
+        }
+        let memory = &mut *self.memory;
+        let mark = memory.mark();
+        let mut cursor = Cursor::new(self.bytes, at, memory);
+        let (mut id, mut index, mut time, mut is_full) = (None, None, None, false);
+        let walked = cursor.object(|input, field| {
+            match field {
+                AllocationField::Id => id = input.text()?,
+                AllocationField::ModifyIndex => index = input.integer()?,
+                AllocationField::ModifyTime => time = input.integer()?,
+                AllocationField::FullOnly
+                | AllocationField::DeploymentId
+                | AllocationField::Job
+                | AllocationField::PreviousAllocation
+                | AllocationField::Resources => {
+                    is_full = true;
+                    input.skip()?;
+                }
+                _ => input.skip()?,
+            }
+            Ok(())
+        });
+        let end = cursor.at();
+        memory.back_to(mark);
+        self.tried += 1;
+        walked.ok()?;
+        let id = id?;
+        let head = Head { id: &id, modify_index: index?, modify_time: time?, is_full, len: end - at };
+        let number = seen(&head)?;
+        self.known += 1;
+        Some((number, end))
+    }
+
+    /// Reads the allocation in `range`, or says why it is rejected.
+    pub(super) fn allocation(&mut self, range: Range<usize>, streamed: bool, path: &str) {
+        if !streamed
+            && let Some((number, end)) = self.seen_version(range.start)
+            && end == range.end
+        {
+            self.part.items.push(Item { bytes: range, content: Content::Seen(number), has_unknown: false });
+            return;
+        }
+        let mark = self.memory.mark();
+        let read = self.read(range.clone(), |i| allocation::allocation(i), |i| allocation::allocation(i));
+        match read {
+            Ok(a) if a.id.is_some() => {
+                let content = if streamed { Content::Streamed(a) } else { Content::Allocation(a) };
+                let has_unknown = !self.memory.since(mark).is_empty();
+                self.part.items.push(Item { bytes: range, content, has_unknown });
+            }
+            Ok(_) => {
+                self.memory.back_to(mark);
+                let what = "is missing: rejected, since the allocation cannot be told apart";
+                self.reject(range.start, format!("{path}.ID"), what.into());
+            }
+            Err(fault) => {
+                self.memory.back_to(mark);
+                let what = format!("{}: this allocation is rejected", fault.what);
+                self.reject(fault.at, format!("{path}{}", fault.path), what);
+            }
+        }
+    }
+
+    pub(super) fn node(&mut self, range: Range<usize>, path: &str) {
+        match self.read(range.clone(), |i| allocation::node(i), |i| allocation::node(i)) {
+            Ok(n) if n.id.is_some() => {
+                let content = Content::Node(Box::new(n));
+                self.part.items.push(Item { bytes: range, content, has_unknown: false });
+            }
+            Ok(_) => {
+                let what = "is missing: rejected, since the node cannot be told apart";
+                self.reject(range.start, format!("{path}.ID"), what.into());
+            }
+            Err(fault) => {
+                let what = format!("{}: this node is rejected", fault.what);
+                self.reject(fault.at, format!("{path}{}", fault.path), what);
+            }
+        }
+    }
+
+    /// Reads the value in `range` with the reader of this mode.
+    pub(super) fn read<T>(
+        &mut self,
+        range: Range<usize>,
+        fast: impl FnOnce(&mut Cursor<'a, '_>) -> Read<T>,
+        reference: impl FnOnce(&mut Raw<'a, '_>) -> Read<T>,
+    ) -> Read<T> {
+        let slice = &self.bytes[range.clone()];
+        let shift = |mut fault: Box<Fault>| {
+            fault.at += range.start;
+            fault
+        };
+        if self.strict {
+            return Raw::new(slice, self.memory).and_then(|mut raw| reference(&mut raw)).map_err(shift);
+        }
+        fast(&mut Cursor::checking(slice, 0, self.memory)).map_err(shift)
+    }
+
+    /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
+    pub(super) fn wrapper(&mut self, range: Range<usize>) {
+        let is_heartbeat = self.bytes[after_space(self.bytes, range.start + 1)] == b'}';
+        if is_heartbeat && !self.part.place.around.is_empty() {
+            self.part.others += 1; // in a list, `{}` is an allocation without anything
+        } else {
+            self.part.frames += 1;
+        }
+        // The parts of a frame are checked as they are read.
+        if self.strict && !self.check(range.clone()) {
+            return;
+        }
+        let faults_before = self.part.faults.len();
+        let (mut payloads, mut faults, mut error) = (Vec::new(), Vec::new(), None);
+        let mut cursor = Cursor::checking(&self.bytes[..range.end], range.start, self.memory);
+        let walked = cursor.object(|input, field| {
+            match field {
+                WrapperField::Events => {
+                    input.array(|input, index| {
+                        let (start, before) = (input.at(), payloads.len());
+                        let path = format!(".Events[{index}]");
+                        let read = input.object(|input, field| payload(input, field, &path, &mut payloads));
+                        if let Err(fault) = read {
+                            // This event is rejected, those around it are not.
+                            payloads.truncate(before);
+                            faults.push(fault.inside(&path));
+                            input.leave(start)?;
+                        }
+                        Ok(())
+                    })?;
+                }
+                WrapperField::Error => error = input.text()?,
+                other => payload(input, other, "", &mut payloads)?,
+            }
+            Ok(())
+        });
+        faults.extend(walked.err());
+        for Payload { range, is_allocation, path } in payloads {
+            if is_allocation { self.allocation(range, true, &path) } else { self.node(range, &path) }
+        }
+        for fault in faults {
+            self.reject(fault.at, fault.path, format!("{}: this event is rejected", fault.what));
+        }
+        if let Some(error) = error {
+            let said: String = error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+            self.reject(range.start, String::new(), format!("stands for an answer that failed: {said}"));
+        }
+        self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
+    }
+
+    /// Checks every byte of a value of which nothing is kept; `false` when it is refused.
+    pub(super) fn check(&mut self, range: Range<usize>) -> bool {
+        let checked = self.read(range, |cursor| cursor.check_all(), |_| Ok(()));
+        checked.map_err(|fault| self.reject(fault.at, fault.path, fault.what)).is_ok()
+    }
+}
+
+/// Notes where a payload's allocation or node stands.
+fn payload(input: &mut Cursor<'_, '_>, field: WrapperField, path: &str, payloads: &mut Vec<Payload>) -> Read<()> {
+    if field != WrapperField::Payload {
+        return input.skip();
+    }
+    input.object(|input, field| {
+        let (is_allocation, name) = match field {
+            WrapperField::Allocation => (true, "Allocation"),
+            WrapperField::Node => (false, "Node"),
+            _ => return input.skip(),
+        };
+        let start = input.at();
+        let is_null = input.null()?;
+        if !is_null {
+            input.pass()?;
+        }
+        if !is_null {
+            payloads.push(Payload { range: start..input.at(), is_allocation, path: format!("{path}.Payload.{name}") });
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

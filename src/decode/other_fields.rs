@@ -1,0 +1,79 @@
+//! The keys of nodes, and of what allocations come wrapped in.
+
+use super::field::Field;
+
+/// Keys of a client node (nomad/structs/structs.go, `Node`, `NodeListStub`); the rest is not counted as unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NodeField {
+    Id,
+    Name,
+    Class,
+    Pool,
+    Datacenter,
+    Status,
+    Eligibility,
+    Drain,
+    DrainStrategy,
+    Version,
+    Attributes,
+    ModifyIndex,
+    Known,
+}
+
+impl Field for NodeField {
+    const PLACE: &'static str = "Node.";
+
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "ID" => Self::Id,
+            "Name" => Self::Name,
+            "NodeClass" => Self::Class,
+            "NodePool" => Self::Pool,
+            "Datacenter" => Self::Datacenter,
+            "Status" => Self::Status,
+            "SchedulingEligibility" => Self::Eligibility,
+            "Drain" => Self::Drain,
+            "DrainStrategy" => Self::DrainStrategy,
+            "Version" => Self::Version,
+            "Attributes" => Self::Attributes,
+            "ModifyIndex" => Self::ModifyIndex,
+            _ => Self::Known,
+        })
+    }
+
+    fn bit(self) -> Option<u64> {
+        (self != Self::Known).then_some(1 << self as u64)
+    }
+}
+
+/// Keys of what allocations come wrapped in: stream frames, their events, payloads, and a debug bundle's error lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum WrapperField {
+    Events,
+    Payload,
+    Allocation,
+    Node,
+    Error,
+    Known,
+}
+
+impl Field for WrapperField {
+    const PLACE: &'static str = "Event.";
+
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "Events" => Self::Events,
+            "Payload" => Self::Payload,
+            "Allocation" => Self::Allocation,
+            "Node" => Self::Node,
+            "Error" => Self::Error,
+            _ => Self::Known,
+        })
+    }
+
+    fn bit(self) -> Option<u64> {
+        (self != Self::Known).then_some(1 << self as u64)
+    }
+}

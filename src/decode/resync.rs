@@ -1,0 +1,119 @@
+//! Where reading goes on after broken syntax.
+
+use std::iter;
+use std::ops::Range;
+
+use super::input::{Fault, FaultKind};
+use super::place::{Level, Lost, Next, Place};
+use super::scan::{after_space, value_end};
+use super::syntax;
+use super::walk::Walk;
+
+impl Walk<'_, '_, '_, '_> {
+    /// Gives up the value at `from`, and the arrays and objects around it, because of broken syntax; where to go on
+    /// looking.
+    pub(super) fn lose(&mut self, from: usize, fault: Fault) -> usize {
+        if fault.kind == FaultKind::Syntax
+            && let Some(next) = self.cut_lines(from, fault.at)
+        {
+            return next;
+        }
+        // What stands in brackets and is no list at all, as lines of a log begin, spoils its line only.
+        let is_remark =
+            matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Next::ValueOrClose, .. }])
+                && !matches!(self.bytes.get(from), Some(b'{' | b'['));
+        let in_array = self.in_array() && !is_remark;
+        let rest = if in_array {
+            "the rest of this array is not read"
+        } else {
+            "reading goes on at the next line that begins a value"
+        };
+        let what = if fault.kind == FaultKind::End { "is larger than 256 MiB" } else { &fault.what };
+        self.reject(fault.at, fault.path, format!("{what}: {rest}"));
+        // Where the end of a line is missing, it breaks on the next one, which may be whole.
+        let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
+        let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
+        self.part.place = Place { lost: Some(lost), ..Place::default() };
+        line.unwrap_or(fault.at)
+    }
+
+    pub(super) fn in_array(&self) -> bool {
+        self.part.place.around.iter().any(|level| level.is_array)
+    }
+
+    /// Where the value at `from` broke at `to`, or the document ended there, only because its line was cut, so that the
+    /// lines behind it were taken for parts of it: tells the lines that were cut, and gives the first that was not.
+    ///
+    /// A document of lines is told from one of values that span lines by the lines themselves: each from the second on
+    /// begins with a bracket, with no space before it, and the first that is whole holds one value, of a kind that we
+    /// look for, and nothing behind it, no comma either.
+    pub(super) fn cut_lines(&mut self, from: usize, to: usize) -> Option<usize> {
+        let objects_too = !self.in_array();
+        let bytes = self.bytes;
+        let begins_value = |at: usize| match bytes.get(at) {
+            Some(b'[') => true,
+            Some(b'{') => objects_too,
+            _ => false,
+        };
+        let line_end = |at: usize| memchr::memchr(b'\n', &bytes[at..to]).map(|n| at + n);
+        let mut at = line_end(from)? + 1;
+        let is_end = to == bytes.len();
+        let begins_line = is_end || bytes[to - 1] == b'\n' && begins_value(to);
+        if !begins_line {
+            return None;
+        }
+        let first = from..at - 1;
+        let mut others: Vec<Range<usize>> = Vec::new();
+        let next = loop {
+            if at >= to {
+                break to;
+            }
+            let end = line_end(at).unwrap_or(to);
+            if after_space(bytes, at) < end {
+                if !begins_value(at) {
+                    return None;
+                }
+                match value_end(&bytes[..end], at) {
+                    None => others.push(at..end),
+                    Some(value_end) if after_space(bytes, value_end) >= end && self.is_wanted(at) => break at,
+                    Some(_) => return None,
+                }
+            }
+            at = end + 1;
+        };
+        if is_end && next == to {
+            return None;
+        }
+        for line in iter::once(first).chain(others) {
+            let path = syntax::path_to(bytes, line.start, line.end);
+            let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
+            self.reject(line.end, path, what.into());
+            self.part.place = Place::default();
+        }
+        Some(next)
+    }
+
+    /// After broken syntax: the next line that begins with a bracket.
+    pub(super) fn find_back(&mut self, mut lost: Lost, mut at: usize) -> Option<usize> {
+        loop {
+            if lost.at_line_start {
+                match self.bytes.get(at) {
+                    None => break,
+                    Some(b'[') => {}
+                    Some(b'{') if lost.objects_too => {}
+                    Some(_) => {
+                        lost.at_line_start = false;
+                        continue;
+                    }
+                }
+                self.part.place.lost = None;
+                return Some(at);
+            }
+            let Some(line_end) = memchr::memchr(b'\n', self.bytes.get(at..).unwrap_or_default()) else { break };
+            at += line_end + 1;
+            lost.at_line_start = true;
+        }
+        self.part.place.lost = Some(lost);
+        None
+    }
+}

@@ -1,0 +1,212 @@
+//! Walks through a part of a document: into lists and dumps, to the objects that may be allocations.
+
+use super::fast::Cursor;
+use super::input::{Fault, FaultKind, Read};
+use super::kind::Kind;
+use super::number;
+use super::place::{Level, Next, Role};
+use super::scan::{Skipper, after_space, value_end};
+use super::syntax;
+use super::walk::{LONG, Survey, Walk};
+
+/// Arrays and objects are walked into this deep; nobody's allocations lie deeper.
+const DEEPEST: usize = 1 << 20;
+
+impl Walk<'_, '_, '_, '_> {
+    /// Goes through the part; the number of bytes done with.
+    pub(super) fn run(&mut self) -> usize {
+        let mut at = 0;
+        loop {
+            if let Some(lost) = self.part.place.lost {
+                match self.find_back(lost, at) {
+                    Some(found) => at = found,
+                    None => return self.bytes.len(),
+                }
+            }
+            if let Some(mut skipper) = self.part.place.skipping {
+                let Some(end) = skipper.run(self.bytes, at) else {
+                    self.part.place.skipping = Some(skipper);
+                    if self.is_last {
+                        self.truncated(self.bytes.len());
+                    }
+                    return self.bytes.len();
+                };
+                self.part.place.skipping = None;
+                at = end;
+            }
+            at = after_space(self.bytes, at);
+            let Some(&byte) = self.bytes.get(at) else {
+                if self.is_last && !self.part.place.around.is_empty() {
+                    self.truncated(self.bytes.len());
+                }
+                return self.bytes.len();
+            };
+            match self.step(byte, at) {
+                Ok(next) => at = next,
+                Err(fault) if fault.kind == FaultKind::End && self.is_last => {
+                    let Some(next) = self.cut_lines(at, self.bytes.len()) else {
+                        self.truncated(at);
+                        return self.bytes.len();
+                    };
+                    at = next;
+                }
+                Err(fault) if self.needs_more(at, &fault) => return at,
+                Err(fault) => at = self.lose(at, *fault),
+            }
+        }
+    }
+
+    /// Takes one token or one whole value at `at`; where to go on. `End` means that the bytes do not hold it whole.
+    pub(super) fn step(&mut self, byte: u8, at: usize) -> Read<usize> {
+        let Some(level) = self.part.place.around.last().copied() else {
+            return match byte {
+                b'{' => self.object(at, true),
+                b'[' => self.enter(at, Role::List, ""),
+                0xEF if self.bytes[at..].starts_with(b"\xEF\xBB\xBF") => Ok(at + 3),
+                0x1E => Ok(at + 1), // RFC 7464 puts a record separator before each value
+                _ => self.scalar(at),
+            };
+        };
+        let close = if level.is_array { b']' } else { b'}' };
+        match (level.next, byte) {
+            (Next::ValueOrClose | Next::CommaOrClose, b) if b == close => {
+                self.part.place.around.pop();
+                self.part.others += u64::from(level.role == Role::Dump);
+                self.value_done();
+                Ok(at + 1)
+            }
+            (Next::CommaOrClose, b',') => {
+                self.expect(Next::Value);
+                Ok(at + 1)
+            }
+            (Next::CommaOrClose, _) => Err(self.broken(at, "`,` or the closing bracket")),
+            _ if !level.is_array => self.member(at),
+            _ if level.role == Role::PassedOver => self.pass_over(at),
+            (_, b'{') => self.object(at, false),
+            (_, b'[') => self.enter(at, Role::List, ""),
+            _ => self.scalar(at),
+        }
+    }
+
+    /// Steps into the array or object at `at`; once it is closed, it is done with as a value of what is around it.
+    pub(super) fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
+        let around = &mut self.part.place.around;
+        if around.len() >= DEEPEST {
+            let what = format!("is nested in more than {DEEPEST} arrays and objects");
+            return Err(Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what }));
+        }
+        if role == Role::List {
+            self.part.lists += u64::from(key != "Nodes");
+            self.part.dumps += u64::from(key == "Allocs");
+            if around.iter().all(|level| level.role != Role::List) {
+                self.part.elements = 0;
+                self.part.list_began = true;
+            }
+        }
+        around.push(Level { role, is_array: self.bytes[at] == b'[', key, next: Next::ValueOrClose });
+        Ok(at + 1)
+    }
+
+    /// A member of an object that is walked through: its `Allocs` and `Nodes` are walked into, the rest passed over.
+    pub(super) fn member(&mut self, at: usize) -> Read<usize> {
+        let mut cursor = Cursor::new(self.bytes, at, self.memory);
+        let name = cursor.any_key()?;
+        let value = cursor.at();
+        let level = self.part.place.around.last_mut();
+        let dump = level.filter(|level| level.role != Role::PassedOver && self.bytes.get(value) == Some(&b'['));
+        let list = match (dump, name.as_deref()) {
+            (Some(dump), Some("Allocs")) => Some((dump, "Allocs")),
+            (Some(dump), Some("Nodes")) => Some((dump, "Nodes")),
+            _ => None,
+        };
+        let Some((dump, key)) = list else {
+            let end = self.pass_over(value)?;
+            if name.is_none()
+                && let Some(key_end) = value_end(self.bytes, at)
+            {
+                self.check(at..key_end);
+            }
+            return Ok(end);
+        };
+        dump.role = Role::DumpWithList;
+        self.enter(value, Role::List, key)
+    }
+
+    /// A value of which nothing is kept, inside an array or object that is walked through.
+    pub(super) fn pass_over(&mut self, at: usize) -> Read<usize> {
+        let opens = matches!(self.bytes.get(at), Some(b'{' | b'['));
+        if opens && !self.strict {
+            self.value_done();
+            self.part.place.skipping = Some(Skipper::default());
+            return Ok(at);
+        }
+        if opens {
+            // Piece by piece, so that its length does not matter.
+            return self.enter(at, Role::PassedOver, "");
+        }
+        let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;
+        if end == at {
+            return Err(self.broken(at, "a value"));
+        }
+        self.check(at..end);
+        self.value_done();
+        Ok(end)
+    }
+
+    /// A number, word or text where an allocation could stand.
+    pub(super) fn scalar(&mut self, at: usize) -> Read<usize> {
+        let is_text = self.bytes[at] == b'"';
+        let end = match value_end(self.bytes, at) {
+            None if !is_text && self.is_last => self.bytes.len(),
+            None if is_text || self.bytes.len() - at <= LONG => return Err(self.short(at)),
+            None => at,
+            Some(end) => end,
+        };
+        let whole = &self.bytes[at..end];
+        let is_sound = match whole {
+            [b'"', ..] => syntax::first_fault(whole, 0, false).is_none(),
+            b"null" | b"true" | b"false" => true,
+            _ => whole.len() <= LONG && number::is_number(whole),
+        };
+        if !is_sound {
+            return Err(self.broken(at, "a value"));
+        }
+        self.check(at..end);
+        self.part.others += 1;
+        self.value_done();
+        Ok(end)
+    }
+
+    /// An object where an allocation, or something that holds some, can stand.
+    pub(super) fn object(&mut self, at: usize, is_top: bool) -> Read<usize> {
+        if self.expect_allocation
+            && !self.strict
+            && let Some(end) = self.predicted_allocation(at)
+        {
+            self.value_done();
+            return Ok(end);
+        }
+        let (kind, end) = match self.survey(at, is_top)? {
+            Survey::Whole(kind, end) => (kind, end),
+            Survey::Dump => return self.enter(at, Role::Dump, ""),
+            Survey::TooLarge => {
+                self.reject(at, String::new(), "is larger than 256 MiB, which no allocation is: passed over".into());
+                self.value_done();
+                self.part.place.skipping = Some(Skipper::default());
+                return Ok(at);
+            }
+        };
+        self.expect_allocation = kind == Kind::Allocation;
+        match kind {
+            Kind::Allocation => self.allocation(at..end, false, ""),
+            Kind::Node => self.node(at..end, ""),
+            Kind::Wrapper => self.wrapper(at..end),
+            Kind::Other => {
+                self.check(at..end);
+                self.part.others += 1;
+            }
+        }
+        self.value_done();
+        Ok(end)
+    }
+}

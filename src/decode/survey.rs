@@ -1,0 +1,95 @@
+//! What an object is, by its keys: an allocation, a node, a wrapper, or a dump of a whole cluster.
+
+use super::fast::Cursor;
+use super::input::{FaultKind, Input, Read};
+use super::kind::{Keys, Kind};
+use super::part::LARGEST_ALLOCATION;
+use super::scan::after_space;
+use super::syntax;
+use super::walk::{LONG, Survey, Walk};
+
+/// What does not end within this many bytes may be a line that was cut: that is found out before it is passed over with
+/// all that follows it, which would be done again for each such line.
+const NEAR: usize = 64 << 10;
+
+impl Walk<'_, '_, '_, '_> {
+    /// Looks over the keys of the object at `at`: what it is, and where it ends.
+    pub(super) fn survey(&mut self, at: usize, is_top: bool) -> Read<Survey> {
+        let near = self.bytes.len().min(at + NEAR);
+        let mut keys = Keys::default();
+        let mut found = self.keys(&self.bytes[..near], at, is_top, &mut keys);
+        if near < self.bytes.len() && found.is_err() {
+            if self.line_follows(at, near)
+                && let Some(fault) = syntax::first_fault(&self.bytes[..self.bytes.len().min(at + LONG)], at, true)
+            {
+                return Err(fault);
+            }
+            keys = Keys::default();
+            found = self.keys(self.bytes, at, is_top, &mut keys);
+        }
+        let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
+        // How far looking had to go; whoever looks at the document in other parts comes as far.
+        let far = match &found {
+            Ok(Survey::Whole(_, end)) => *end,
+            Ok(_) => keys.next,
+            Err(_) if ends => self.bytes.len(),
+            Err(fault) => fault.at,
+        };
+        // Where a line was cut, the lines behind it are passed over as parts of its value, in or out of step with their
+        // quotes: what fails in the end is not where it broke.
+        let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
+        if far - at > LONG || fails_later || (ends && self.is_last) {
+            let some = &self.bytes[..self.bytes.len().min(at + LONG)];
+            if let Some(fault) = syntax::first_fault(some, at, true) {
+                return Err(fault);
+            }
+        }
+        match found {
+            Ok(Survey::Whole(_, end)) if end - at > LARGEST_ALLOCATION => Ok(Survey::TooLarge),
+            Err(_) if ends && is_top && keys.next - at > LONG && !keys.any_of_ours() => Ok(Survey::Dump),
+            Err(_) if ends && far - at > LARGEST_ALLOCATION => Ok(Survey::TooLarge),
+            found => found,
+        }
+    }
+
+    /// Whether the line behind that of the value at `at` begins with a bracket, as it does where lines are values.
+    pub(super) fn line_follows(&self, at: usize, near: usize) -> bool {
+        let next = memchr::memchr(b'\n', &self.bytes[at..near]).map(|n| after_space(self.bytes, at + n));
+        next.is_some_and(|next| next < near && self.bytes[next - 1] == b'\n' && matches!(self.bytes[next], b'{' | b'['))
+    }
+
+    /// Meets the keys of the object at `at` until it is known what it is.
+    pub(super) fn keys(&mut self, bytes: &[u8], at: usize, is_top: bool, keys: &mut Keys) -> Read<Survey> {
+        let mut cursor = Cursor::new(bytes, at, self.memory);
+        keys.next = cursor.at() + 1;
+        let mut goes_on = cursor.open(b'{', b'}', "an object")? == Some(true);
+        while goes_on {
+            keys.next = cursor.at();
+            if is_top && keys.next - at > LONG && !keys.any_of_ours() {
+                return Ok(Survey::Dump);
+            }
+            let name = cursor.any_key()?;
+            keys.meet(name.as_deref().unwrap_or_default(), cursor.peek());
+            if is_top && keys.allocs && !keys.any_of_ours() {
+                return Ok(Survey::Dump);
+            }
+            // The next key stands behind the value, wherever that ends.
+            keys.next = bytes.len();
+            cursor.skip()?;
+            goes_on = cursor.separator(b'}')?;
+        }
+        Ok(Survey::Whole(keys.kind(), cursor.at()))
+    }
+
+    /// Whether a whole array or object is of a kind that we look for.
+    pub(super) fn is_wanted(&mut self, at: usize) -> bool {
+        if self.bytes[at] == b'[' {
+            return true;
+        }
+        match self.keys(self.bytes, at, true, &mut Keys::default()) {
+            Ok(Survey::Whole(kind, _)) => kind != Kind::Other,
+            Ok(Survey::Dump) => true,
+            Ok(Survey::TooLarge) | Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A part of a document on its way through the reader.
+
+use super::input::{Fault, FaultKind, QUOTED, not_json};
+use super::key_order::Memory;
+use super::kind::Kind;
+use super::part::{LARGEST_ALLOCATION, Part, PlacedFault, Seen};
+use super::place::{Next, Place, Role};
+
+/// What does not end within this many bytes is looked at more closely before more bytes are waited for: most likely it
+/// is a line whose end is missing, or a dump of a whole cluster.
+pub(super) const LONG: usize = 1 << 20;
+
+/// One part on its way through the reader.
+pub(super) struct Walk<'a, 'r, 's, 'f> {
+    pub memory: &'r mut Memory,
+    /// Validate every byte with serde_json, and read with it.
+    pub strict: bool,
+    pub bytes: &'a [u8],
+    pub is_last: bool,
+    pub seen: Option<&'s mut Seen<'f>>,
+    /// How many allocations were looked up in `seen`, and how many of them it knew.
+    pub tried: u32,
+    pub known: u32,
+    /// The last object was an allocation, so the next one most likely is.
+    pub expect_allocation: bool,
+    pub part: Part<'a>,
+}
+
+/// What a look over an object's keys shows.
+pub(super) enum Survey {
+    /// What it is, and where it ends.
+    Whole(Kind, usize),
+    /// A large object that may hold lists.
+    Dump,
+    /// Too large to be true.
+    TooLarge,
+}
+
+impl Walk<'_, '_, '_, '_> {
+    /// A value of the array or object around is behind us.
+    pub(super) fn value_done(&mut self) {
+        if self.part.place.around.last().is_some_and(|level| level.role == Role::List)
+            && self.part.place.list().is_some()
+        {
+            self.part.elements += 1;
+        }
+        self.expect(Next::CommaOrClose);
+    }
+
+    pub(super) fn expect(&mut self, next: Next) {
+        if let Some(level) = self.part.place.around.last_mut() {
+            level.next = next;
+        }
+    }
+
+    pub(super) fn short(&self, at: usize) -> Box<Fault> {
+        Box::new(Fault { kind: FaultKind::End, at, path: String::new(), what: "ends before it is whole".into() })
+    }
+
+    pub(super) fn broken(&self, at: usize, wanted: &str) -> Box<Fault> {
+        let what = not_json(self.bytes, at, wanted);
+        Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what })
+    }
+
+    pub(super) fn reject(&mut self, at: usize, path: String, what: String) {
+        let array = self.part.place.list().map(|list| (list.to_owned(), self.part.elements));
+        self.part.faults.push(PlacedFault { at, array, list_began: self.part.list_began, path, what });
+    }
+
+    /// The document ends inside a value or array.
+    pub(super) fn truncated(&mut self, at: usize) {
+        let what = "is where the document ends, before it is whole: what came before is kept";
+        self.reject(at, String::new(), what.into());
+        self.part.place = Place::default();
+    }
+
+    /// Whether a fault of the value at `at` can be judged, and told, only with more bytes.
+    pub(super) fn needs_more(&self, at: usize, fault: &Fault) -> bool {
+        let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
+        is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION
+    }
+}

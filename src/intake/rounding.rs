@@ -1,0 +1,91 @@
+//! Whether a document's times went through a float, and the parts that wait until that is known.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use arrow::array::RecordBatch;
+use tempfile::SpooledTempFile;
+
+use super::Note;
+use super::blocks::Block;
+use super::document_state::{Held, Rounding};
+use super::state::State;
+use crate::decode::document::{Mode, Part, Reader};
+use crate::merge::{self, Columns, Rows, Versions};
+use crate::tables::Table;
+
+/// A document with fewer event times is not called rounded: they may end in noughts by chance.
+const MIN_TIMES: u64 = 4;
+/// How much of a document whose times look rounded is kept in memory until the rest shows whether they are.
+const HELD_IN_MEMORY: usize = 32 << 20;
+
+impl State<'_> {
+    /// Decides whether the document's times went through a float, as far as this part shows it. Returns the rows of
+    /// earlier parts that waited for the answer; if it is still open, this part waits too.
+    pub(super) fn decide_rounding(
+        &mut self,
+        block: &Block,
+        bytes: &[u8],
+        part: &Part<'_>,
+        rows: &Rows<'_>,
+        versions: &Versions,
+    ) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let held = match std::mem::take(&mut self.document.rounding) {
+            Rounding::Known(known) => {
+                self.document.rounding = Rounding::Known(known);
+                return Ok(Vec::new());
+            }
+            Rounding::Open => None,
+            Rounding::Held(held) => Some(held),
+        };
+        let facts = || rows.versions.iter().map(|v| v.facts);
+        let (times, any_fine) = held.as_ref().map_or((0, false), |held| (held.times, held.any_fine));
+        let times = times + facts().map(|f| u64::from(f.event_times)).sum::<u64>();
+        let any_fine = any_fine || facts().any(|f| f.any_fine);
+        let exact = facts().any(|f| f.any_exact);
+        if exact || block.end.is_some() {
+            let rounded = !exact && any_fine && times >= MIN_TIMES;
+            self.document.rounding = Rounding::Known(rounded);
+            if rounded {
+                self.summary.rounded_documents += 1;
+                let name = &self.document.origin.name;
+                self.note(Note::Warning(format!(
+                    "{name}: its times went through a float (an old jq, a script) and are rounded: its events are \
+                     kept apart from exact ones, and no task with one of them counts as complete"
+                )));
+            }
+            return held.map_or(Ok(Vec::new()), |held| self.release(*held, versions));
+        }
+        if times == 0 {
+            return Ok(Vec::new());
+        }
+        let mut held = held.unwrap_or_else(|| {
+            let bytes = SpooledTempFile::new(HELD_IN_MEMORY);
+            Box::new(Held { times: 0, any_fine: false, bytes, parts: Vec::new() })
+        });
+        (held.times, held.any_fine) = (times, any_fine);
+        held.bytes.write_all(&bytes[..part.end])?;
+        held.parts.push((self.document.place.clone(), part.end));
+        self.document.rounding = Rounding::Held(held);
+        Ok(Vec::new())
+    }
+
+    /// The new rows of the parts that waited. Their faults were told and their contents counted when they came.
+    fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+        let options = self.options;
+        let namespace = self.document.origin.listed_namespace().to_owned();
+        let mut reader = Reader::new(Mode { strict: options.strict });
+        let mut batches = Vec::new();
+        held.bytes.seek(SeekFrom::Start(0))?;
+        for (place, len) in held.parts {
+            let mut bytes = vec![0; len];
+            held.bytes.read_exact(&mut bytes)?;
+            let part = reader.part(place, &bytes, false, None);
+            let columns = Columns::new();
+            let mut rows = merge::rows(&part.items, &options.region, &namespace, &options.filter, &columns);
+            self.merge.number(&mut rows, versions);
+            self.keep_new(&mut rows, &columns, versions);
+            batches.extend(merge::batches(&rows, &columns)?);
+        }
+        Ok(batches)
+    }
+}

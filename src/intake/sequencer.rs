@@ -1,0 +1,133 @@
+//! Steps in order of arrival: whose turn it is, and whose rows are delivered next.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use arrow::array::RecordBatch;
+
+use super::state::State;
+use super::{Absences, Deliver, Error, Observer, Options, Summary};
+use crate::presence::{self, Presence};
+use crate::tables::Table;
+
+/// What the workers share.
+pub struct Sequencer<'r> {
+    state: Mutex<State<'r>>,
+    moved: Condvar,
+    delivery: Mutex<Delivery<'r>>,
+    delivered: Condvar,
+    stopped: AtomicBool,
+}
+
+struct Delivery<'r> {
+    number: u64,
+    deliver: &'r mut Deliver<'r>,
+    problem: Option<anyhow::Error>,
+}
+
+impl<'r> Sequencer<'r> {
+    /// At the beginning of a run.
+    pub fn new(options: &'r Options, observer: &'r dyn Observer, deliver: &'r mut Deliver<'r>) -> Sequencer<'r> {
+        Sequencer {
+            state: Mutex::new(State::new(options, observer)),
+            moved: Condvar::new(),
+            delivery: Mutex::new(Delivery { number: 0, deliver, problem: None }),
+            delivered: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until it is a step's turn; `None` when the run is over.
+    pub fn wait(&self, number: u64) -> Option<MutexGuard<'_, State<'r>>> {
+        let turn = self.state.lock().ok()?;
+        let turn = self.moved.wait_while(turn, |state| !self.is_stopped() && state.number != number).ok()?;
+        (!self.is_stopped()).then_some(turn)
+    }
+
+    /// Gives the turn to the next step; `false` when the run is over.
+    pub fn pass(&self, mut turn: MutexGuard<'_, State<'r>>) -> bool {
+        turn.number += 1;
+        let is_over = turn.options.strict && turn.summary.rejected > 0;
+        drop(turn);
+        if is_over {
+            self.stop();
+        }
+        self.moved.notify_all();
+        !self.is_stopped()
+    }
+
+    /// Delivers the batches of a step after those of all steps before it; `false` when the run is over.
+    pub fn deliver(&self, number: u64, batches: anyhow::Result<Vec<(Table, RecordBatch)>>) -> bool {
+        let Ok(delivery) = self.delivery.lock() else { return false };
+        let waited = self.delivered.wait_while(delivery, |d| !self.is_stopped() && d.number != number);
+        let Ok(mut delivery) = waited else { return false };
+        if self.is_stopped() {
+            return false;
+        }
+        delivery.number += 1;
+        let result = batches
+            .and_then(|batches| batches.into_iter().try_for_each(|(table, batch)| (delivery.deliver)(table, batch)));
+        let failed = result.is_err();
+        delivery.problem = result.err();
+        drop(delivery);
+        if failed {
+            self.stop();
+        }
+        self.delivered.notify_all();
+        !self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Ends the run for all. Whoever is about to wait holds its lock while it looks, so the word cannot be missed.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        drop(self.state.lock());
+        self.moved.notify_all();
+        drop(self.delivery.lock());
+        self.delivered.notify_all();
+    }
+
+    /// Ends the run for all when its thread panics.
+    pub fn guard(&self) -> Guard<'_, 'r> {
+        Guard(self)
+    }
+
+    /// What the run took in. Delivers what only its end tells.
+    ///
+    /// # Errors
+    /// When a batch could not be delivered.
+    pub fn finish(self) -> Result<Summary, Error> {
+        let mut delivery = self.delivery.into_inner().map_err(|_| Error::Stopped)?;
+        if let Some(problem) = delivery.problem.take() {
+            return Err(Error::Write(problem.into()));
+        }
+        let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
+        state.warn_of_clocks();
+        let shown = state.looked.take(&state.merge);
+        if state.options.absences == Absences::AtTheEnd {
+            let region = &state.options.region;
+            let rows = Presence::default().add(region, &shown, true);
+            let batches = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
+            let mut deliver = batches.into_iter();
+            deliver
+                .try_for_each(|(table, batch)| (delivery.deliver)(table, batch))
+                .map_err(|error| Error::Write(error.into()))?;
+        }
+        state.summary.shown = shown;
+        Ok(state.summary)
+    }
+}
+
+/// See [`Sequencer::guard`].
+pub struct Guard<'t, 'r>(&'t Sequencer<'r>);
+
+impl Drop for Guard<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What belongs to the worker whose turn it is: the open document, and what has been seen.
+
+use arrow::array::RecordBatch;
+use hashbrown::HashSet;
+use std::num::NonZeroI64;
+
+use super::blocks::Block;
+use super::document_state::{OpenDocument, Sight};
+use super::looked::Looked;
+use super::{Note, Observer, Options, Summary};
+use crate::decode::document::Part;
+use crate::merge::{Columns, Merge, Rows, Versions};
+use crate::presence::{Presence, Version};
+use crate::source::Origin;
+use crate::tables::{Shape, Table, mask};
+
+/// Faults of one document that are told one by one.
+pub(super) const MAX_REPORTED: u64 = 20;
+
+/// What belongs to the worker whose turn it is.
+pub struct State<'r> {
+    /// The number of the step whose turn it is.
+    pub(super) number: u64,
+    /// The document whose blocks are being taken.
+    pub document: OpenDocument,
+    pub(super) merge: Merge,
+    pub(super) summary: Summary,
+    pub(super) options: &'r Options,
+    pub(super) observer: &'r dyn Observer,
+    /// Documents with a row in the ledger so far.
+    pub(super) snapshots: i64,
+    /// What documents show of allocations, and when: of the run, or since rows were last made of it.
+    pub(super) looked: Looked,
+    /// What rows that were delivered tell, if absences are recorded document by document.
+    pub(super) presence: Presence,
+    /// Allocations with events that are later than their document.
+    pub(super) ahead: HashSet<u32>,
+}
+
+/// The rows of a block that are new, and what the end of its document adds.
+pub struct Taken<'a> {
+    /// Rows that had to wait until the document showed whether its times are exact.
+    pub before: Vec<(Table, RecordBatch)>,
+    /// The block's own rows.
+    pub rows: Rows<'a>,
+    /// The document's sightings and its row in the ledger.
+    pub after: Vec<(Table, RecordBatch)>,
+}
+
+impl<'r> State<'r> {
+    /// At the beginning of a run.
+    pub fn new(options: &'r Options, observer: &'r dyn Observer) -> State<'r> {
+        State {
+            number: 0,
+            document: OpenDocument::default(),
+            merge: Merge::default(),
+            summary: Summary::default(),
+            options,
+            observer,
+            snapshots: 0,
+            looked: Looked::default(),
+            presence: Presence::default(),
+            ahead: HashSet::default(),
+        }
+    }
+}
+
+impl State<'_> {
+    /// Says something to the user, and counts it.
+    pub fn note(&mut self, note: Note) {
+        match note {
+            Note::Rejected(_) => self.summary.rejected += 1,
+            Note::PassedOver(..) => self.summary.passed_over += 1,
+            Note::Warning(_) | Note::Recovered(_) | Note::Info(_) => {}
+        }
+        self.observer.note(note);
+    }
+
+    /// Says once that clients' clocks are ahead.
+    pub(super) fn warn_of_clocks(&self) {
+        let n = self.ahead.len();
+        if n > 0 {
+            let (allocations, show) = if n == 1 { ("allocation", "shows") } else { ("allocations", "show") };
+            self.observer.note(Note::Warning(format!(
+                "{n} {allocations} {show} task events more than a minute after the observation: a client's clock is ahead, \
+                 or the time of the document is wrong"
+            )));
+        }
+    }
+
+    /// Opens the document of a first block.
+    pub fn begin(&mut self, origin: &Origin) {
+        self.document = OpenDocument::new(origin.clone());
+    }
+
+    /// Takes the part that a block's bytes hold: reports its faults, keeps what is new of its rows and, at its end,
+    /// closes the document.
+    ///
+    /// # Errors
+    /// When rows that had to wait cannot be read again.
+    pub fn take<'a>(
+        &mut self,
+        block: &Block,
+        bytes: &[u8],
+        part: &Part<'a>,
+        mut rows: Rows<'a>,
+        columns: &Columns<'a>,
+        versions: &Versions,
+    ) -> anyhow::Result<Taken<'a>> {
+        self.merge.number(&mut rows, versions);
+        self.report(bytes, part);
+        self.count(part, &rows);
+        let before = self.decide_rounding(block, bytes, part, &rows, versions)?;
+        if self.document.is_held() {
+            rows = Rows::default();
+        } else {
+            self.keep_new(&mut rows, columns, versions);
+        }
+        self.document.advance(bytes, part);
+        let after = match &block.end {
+            Some(end) => self.close(end)?,
+            None => Vec::new(),
+        };
+        Ok(Taken { before, rows, after })
+    }
+
+    /// Leaves the new ones among the rows, and counts them.
+    pub(super) fn keep_new<'a>(&mut self, rows: &mut Rows<'a>, columns: &Columns<'a>, versions: &Versions) {
+        let snapshot_id = self.snapshots + 1;
+        let rounded = self.document.is_rounded();
+        let new = self.merge.keep_new(rows, columns, snapshot_id, rounded);
+        if !rounded {
+            self.merge.remember(rows, versions, self.number);
+        }
+        self.document.count_new(new);
+        self.summary.new_allocations += new.allocations;
+        self.summary.new_task_states += new.task_states;
+        self.summary.new_task_events += new.task_events;
+    }
+
+    /// Tells the faults of a part.
+    pub(super) fn report(&mut self, bytes: &[u8], part: &Part<'_>) {
+        for fault in &part.faults {
+            self.document.facts.rejected += 1;
+            if self.document.facts.rejected <= MAX_REPORTED {
+                let line = self.document.describe(bytes, fault);
+                self.note(Note::Rejected(line));
+            } else {
+                self.summary.rejected += 1;
+            }
+        }
+    }
+
+    /// Counts what a part holds, whether it is new or not.
+    pub(super) fn count(&mut self, part: &Part<'_>, rows: &Rows<'_>) {
+        let facts = &mut self.document.facts;
+        facts.others += part.others;
+        facts.lists += part.lists;
+        facts.dumps += part.dumps;
+        facts.frames += part.frames;
+        facts.nodes += (part.items.len() - rows.versions.len()) as u64;
+        facts.allocations += rows.versions.len() as u64;
+        for (name, times) in &part.unknown {
+            *facts.unknown.entry(mask::text(name).into_owned()).or_default() += times;
+        }
+        for version in &rows.versions {
+            let v = version.facts;
+            facts.task_states += u64::from(v.task_states);
+            facts.task_events += u64::from(v.task_events);
+            let number = |value: Option<NonZeroI64>| value.map(NonZeroI64::get);
+            facts.modified = facts.modified.max(number(v.modified));
+            facts.created = facts.created.max(number(v.created));
+            if !facts.shapes.contains(&v.shape) {
+                facts.shapes.push(v.shape);
+            }
+            let sight = Sight {
+                alloc: v.alloc,
+                namespace: v.namespace,
+                is_live: v.is_live,
+                is_pending: v.is_pending,
+                newest_event: number(v.newest_event),
+            };
+            if v.shape == Shape::Stream {
+                let written = number(v.modified).or(number(v.created));
+                let version = |at| Version { index: number(v.modify_index), at };
+                facts.streamed.extend(written.map(|at| (sight, version(at))));
+            } else {
+                facts.shown.push(sight);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Checkpoints of a log: the state at a version as Parquet.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::action::Action;
+use super::names::{log, version_name};
+use super::state::State;
+use crate::lake::Damaged;
+use crate::lake::objects::Objects;
+use crate::tables::Table;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LastCheckpoint {
+    pub(super) version: i64,
+    pub(super) size: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parts: Option<u32>,
+}
+
+pub(super) fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
+    let bytes = objects.get(&format!("{}/_last_checkpoint", log(table)))?;
+    // `_last_checkpoint` is a hint, and some stores overwrite it in place: if it is unreadable, list the log.
+    if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        return Ok(Some(last));
+    }
+    if objects.has(&version_name(table, 0))? {
+        return Ok(None);
+    }
+    let last = checkpoints(objects, table)?.pop();
+    Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
+}
+
+/// The state where reading a log starts: the last checkpoint; if that is lost, an earlier one, or empty before version
+/// 0.
+pub(super) fn base(
+    objects: &Objects,
+    table: Table,
+    last: Option<LastCheckpoint>,
+    columns: &[&str],
+) -> anyhow::Result<State> {
+    let Some(last) = last else { return Ok(State::empty()) };
+    let lost = match read_checkpoint(objects, table, &last, columns) {
+        Err(error) if error.is::<Damaged>() => error,
+        read => return read,
+    };
+    for earlier in checkpoints(objects, table)?.into_iter().rev().filter(|version| *version < last.version) {
+        let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
+        match read_checkpoint(objects, table, &earlier, columns) {
+            Err(error) if error.is::<Damaged>() => {}
+            read => return read,
+        }
+    }
+    if objects.has(&version_name(table, 0))? { Ok(State::empty()) } else { Err(lost) }
+}
+
+/// The versions of single-file checkpoints, ascending.
+pub(super) fn checkpoints(objects: &Objects, table: Table) -> anyhow::Result<Vec<i64>> {
+    let version = |name: &str| name.rsplit('/').next()?.strip_suffix(".checkpoint.parquet")?.parse().ok();
+    Ok(objects.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
+}
+
+/// The object names of a checkpoint's files.
+pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<String> {
+    let (log, version) = (log(table), last.version);
+    match last.parts {
+        None => vec![format!("{log}/{version:020}.checkpoint.parquet")],
+        Some(n) => (1..=n).map(|i| format!("{log}/{version:020}.checkpoint.{i:010}.{n:010}.parquet")).collect(),
+    }
+}
+
+pub(super) fn read_checkpoint(
+    objects: &Objects,
+    table: Table,
+    last: &LastCheckpoint,
+    columns: &[&str],
+) -> anyhow::Result<State> {
+    let mut state = State::default();
+    for name in checkpoint_names(table, last) {
+        let bytes = objects.need(&name)?;
+        let damaged = || Damaged(format!("lake {objects}: {name} is damaged"));
+        for action in parquet_actions(bytes, columns).with_context(damaged)? {
+            state.apply(action);
+        }
+    }
+    state.head.version = last.version;
+    state.checkpoint = Some(last.version);
+    Ok(state)
+}
+
+pub(super) fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Action>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
+    let roots = builder.parquet_schema().root_schema().get_fields();
+    let wanted: Vec<usize> = (0..roots.len()).filter(|i| columns.contains(&roots[*i].name())).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let mut text = LineDelimitedWriter::new(Vec::new());
+    for batch in builder.with_projection(mask).build()? {
+        text.write(&batch?)?;
+    }
+    text.finish()?;
+    Ok(serde_json::Deserializer::from_slice(&text.into_inner()).into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Writes a checkpoint of this state.
+pub(super) fn write_checkpoint(objects: &Objects, table: Table, state: &State, now_ms: i64) -> anyhow::Result<()> {
+    let actions = state.actions(now_ms);
+    let batch = action_batch(&actions)?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.close()?;
+    let last = LastCheckpoint { version: state.head.version, size: actions.len() as i64, parts: None };
+    for name in checkpoint_names(table, &last) {
+        objects.put(&name, bytes.clone())?;
+    }
+    objects.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
+}
+
+pub(super) fn action_batch(actions: &[Action]) -> anyhow::Result<RecordBatch> {
+    let mut text = Vec::new();
+    for action in actions {
+        serde_json::to_writer(&mut text, action)?;
+        text.write_all(b"\n")?;
+    }
+    let schema = Arc::new(checkpoint_schema());
+    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(actions.len().max(1)).build_decoder()?;
+    decoder.decode(&text)?;
+    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+/// The Parquet schema of a checkpoint.
+pub(super) fn checkpoint_schema() -> Schema {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let long = |name: &str| Field::new(name, DataType::Int64, true);
+    let int = |name: &str| Field::new(name, DataType::Int32, true);
+    let bool = |name: &str| Field::new(name, DataType::Boolean, true);
+    let map = |name: &str| {
+        let entry = Fields::from(vec![Field::new("key", DataType::Utf8, false), text("value")]);
+        Field::new(name, DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry), false)), false), true)
+    };
+    let list = |name: &str| Field::new(name, DataType::List(Arc::new(text("element"))), true);
+    let all = |name: &str, fields: Vec<Field>| Field::new(name, DataType::Struct(fields.into()), true);
+    Schema::new(vec![
+        all("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
+        all(
+            "add",
+            vec![
+                text("path"),
+                map("partitionValues"),
+                long("size"),
+                long("modificationTime"),
+                bool("dataChange"),
+                text("stats"),
+                map("tags"),
+            ],
+        ),
+        all(
+            "remove",
+            vec![
+                text("path"),
+                long("deletionTimestamp"),
+                bool("dataChange"),
+                bool("extendedFileMetadata"),
+                map("partitionValues"),
+                long("size"),
+            ],
+        ),
+        all(
+            "metaData",
+            vec![
+                text("id"),
+                text("name"),
+                text("description"),
+                all("format", vec![text("provider"), map("options")]),
+                text("schemaString"),
+                list("partitionColumns"),
+                map("configuration"),
+                long("createdTime"),
+            ],
+        ),
+        all(
+            "protocol",
+            vec![int("minReaderVersion"), int("minWriterVersion"), list("readerFeatures"), list("writerFeatures")],
+        ),
+    ])
+}

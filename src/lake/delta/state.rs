@@ -1,0 +1,129 @@
+//! A table at a version: its files, what was removed, and what the log says of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::action::{Action, Add, Protocol, Remove, Txn};
+use super::table::{CHECK_CONSTRAINTS, FORMAT_PROPERTY, format_of, missing_fields, schema_fields};
+use crate::lake::layout::FORMAT;
+use crate::tables::Table;
+
+/// Retention of versions before a checkpoint and of remove actions: seven days, in milliseconds.
+pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
+
+/// The newest known version of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version.
+    pub version: i64,
+    /// The last batch applied to the table; 0 for none.
+    pub batch: u64,
+    /// The hash of the commit's bytes, which differs if a lake restored to an earlier state reuses the version; 0 for a
+    /// version known only from a checkpoint.
+    pub commit: u64,
+    /// The [`super::fingerprint`] of the table's columns when they were checked; 0 if columns are missing or were not checked.
+    #[serde(default)]
+    pub columns: u64,
+}
+
+/// The full state of a table at a version.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The version.
+    pub head: Head,
+    /// Its files by path.
+    pub files: BTreeMap<String, Add>,
+    /// Removed files by path.
+    pub removed: BTreeMap<String, Remove>,
+    /// The version of the checkpoint that was read; `None` without one.
+    pub checkpoint: Option<i64>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) meta_data: Option<Value>,
+    pub(super) txns: BTreeMap<String, Txn>,
+}
+
+impl State {
+    /// The state before version 0.
+    pub(super) fn empty() -> State {
+        State { head: Head { version: -1, ..Head::default() }, ..State::default() }
+    }
+
+    pub(super) fn apply(&mut self, action: Action) {
+        self.head.batch = action.batch().unwrap_or(self.head.batch);
+        if let Some(txn) = action.txn {
+            self.txns.insert(txn.app_id.clone(), txn);
+        }
+        if let Some(add) = action.add {
+            self.removed.remove(&add.path);
+            self.files.insert(add.path.clone(), add);
+        }
+        if let Some(remove) = action.remove {
+            self.files.remove(&remove.path);
+            self.removed.insert(remove.path.clone(), remove);
+        }
+        self.protocol = action.protocol.or(self.protocol.take());
+        self.meta_data = action.meta_data.or(self.meta_data.take());
+    }
+
+    /// The lake format of the table.
+    pub fn format(&self) -> u32 {
+        self.meta_data.as_ref().map_or(1, format_of)
+    }
+
+    /// The action that adds missing columns of this program to a table; `None` if it has them all. Existing rows have
+    /// null in them.
+    pub fn evolve(&self, table: Table) -> Option<Action> {
+        let meta_data = self.meta_data.as_ref()?;
+        let missing = missing_fields(table, meta_data);
+        if missing.is_empty() {
+            return None;
+        }
+        let mut there = schema_fields(meta_data);
+        there.extend(missing);
+        let mut meta_data = meta_data.clone();
+        meta_data["schemaString"] = json!({"type": "struct", "fields": there}).to_string().into();
+        Some(Action { meta_data: Some(meta_data), ..Action::default() })
+    }
+
+    /// The actions that upgrade a table to the format of this program: its columns, the format property, and writer
+    /// version 3. A running program of format 1 refuses that version when it next reads the log, before it rewrites
+    /// files without the new columns. Readers are unaffected. Version 3 adds constraints, and the table has none.
+    pub fn upgrade(&self, table: Table) -> Vec<Action> {
+        if self.format() >= FORMAT {
+            return self.evolve(table).into_iter().collect();
+        }
+        let evolved = self.evolve(table).and_then(|action| action.meta_data);
+        let mut meta_data = evolved.or_else(|| self.meta_data.clone()).unwrap_or_default();
+        meta_data["configuration"][FORMAT_PROPERTY] = FORMAT.to_string().into();
+        let mut protocol = self.protocol.clone().unwrap_or_default();
+        match &mut protocol.writer_features {
+            Some(features) => {
+                if !features.iter().any(|feature| feature == CHECK_CONSTRAINTS) {
+                    features.push(CHECK_CONSTRAINTS.to_owned());
+                }
+            }
+            None => protocol.min_writer_version = protocol.min_writer_version.max(3),
+        }
+        vec![
+            Action { protocol: Some(protocol), ..Action::default() },
+            Action { meta_data: Some(meta_data), ..Action::default() },
+        ]
+    }
+
+    /// The actions of a checkpoint of this state, without removals older than [`KEPT_MS`].
+    pub(super) fn actions(&self, now_ms: i64) -> Vec<Action> {
+        let recent = |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
+        let protocol = self.protocol.clone().map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
+        let meta = self.meta_data.clone().map(|meta| Action { meta_data: Some(meta), ..Action::default() });
+        let txns = self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..Action::default() });
+        // A checkpoint changes no data.
+        let adds = self.files.values().map(|add| Add { data_change: false, ..add.clone() }.added());
+        let removes = self.removed.values().filter(recent).map(|remove| Action {
+            remove: Some(Remove { data_change: false, ..remove.clone() }),
+            ..Action::default()
+        });
+        protocol.into_iter().chain(meta).chain(txns).chain(adds).chain(removes).collect()
+    }
+}

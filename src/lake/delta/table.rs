@@ -1,0 +1,128 @@
+//! What a table is, as its log says it: columns, properties, protocol.
+
+use std::collections::BTreeSet;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::action::{Action, Protocol};
+use crate::lake::layout::{FORMAT, partition_column};
+use crate::lake::objects::Objects;
+use crate::tables::Table;
+use crate::tables::column::Described;
+
+/// Table property with the lake's format. A program refuses a table of an unknown format, even if it opened the lake
+/// before the upgrade. Programs of format 1 do not read it.
+pub(super) const FORMAT_PROPERTY: &str = "alloclog.format";
+
+/// The writer feature that writer version 3 implies.
+pub(super) const CHECK_CONSTRAINTS: &str = "checkConstraints";
+
+/// Table features that do not affect a program that only appends and replaces files.
+pub(super) const KNOWN_FEATURES: [&str; 3] = ["appendOnly", "invariants", CHECK_CONSTRAINTS];
+
+/// Prefix of properties with constraints that a writer must check; this one does not support them.
+pub(super) const CONSTRAINT: &str = "delta.constraints.";
+
+/// The protocol and metadata actions of a table of a format.
+pub(super) fn definition(table: Table, format: u32, now_ms: i64) -> [Action; 2] {
+    let partitions: Vec<&str> = partition_column(table).into_iter().collect();
+    let mut configuration = json!({"delta.logRetentionDuration": "interval 7 days"});
+    if format > 1 {
+        configuration[FORMAT_PROPERTY] = format.to_string().into();
+    }
+    let meta_data = json!({
+        "id": crate::lake::unique_uuid(),
+        "name": table.name(),
+        "description": format!("one row is {}", table.row_is()),
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json!({"type": "struct", "fields": fields(&table.columns())}).to_string(),
+        "partitionColumns": partitions,
+        "configuration": configuration,
+        "createdTime": now_ms,
+    });
+    let protocol = Protocol { min_reader_version: 1, min_writer_version: 2, ..Protocol::default() };
+    [
+        Action { protocol: Some(protocol), ..Action::default() },
+        Action { meta_data: Some(meta_data), ..Action::default() },
+    ]
+}
+
+/// Columns as Delta schema fields, with their meaning as the comment.
+pub(super) fn fields(columns: &[Described]) -> Vec<Value> {
+    columns
+        .iter()
+        .map(|column| {
+            let kind = match column.kind {
+                "int64" => "long",
+                "int32" => "integer",
+                "bool" => "boolean",
+                other => other,
+            };
+            json!({"name": column.name, "type": kind, "nullable": true, "metadata": {"comment": column.meaning}})
+        })
+        .collect()
+}
+
+/// A hash of the names and types of a table's columns in this program.
+pub fn fingerprint(table: Table) -> u64 {
+    let columns = table.columns();
+    let named: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.kind)).collect();
+    xxh3_64(named.join(",").as_bytes())
+}
+
+/// The [`Head::columns`] of a table with this metadata.
+///
+/// # Errors
+/// When the table has an unknown format, or constraints that this program cannot check.
+pub(super) fn known_columns(objects: &Objects, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
+    let format = format_of(meta_data);
+    if format > FORMAT {
+        bail!(
+            "lake {objects}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
+            table.name()
+        );
+    }
+    let properties = meta_data["configuration"].as_object().into_iter().flatten();
+    if let Some((name, _)) = properties.into_iter().find(|(name, _)| name.starts_with(CONSTRAINT)) {
+        bail!("lake {objects}: table {} has {name}, which alloclog cannot check: drop the constraint", table.name());
+    }
+    Ok(if missing_fields(table, meta_data).is_empty() { fingerprint(table) } else { 0 })
+}
+
+/// The lake format in a table's metadata.
+pub(super) fn format_of(meta_data: &Value) -> u32 {
+    meta_data["configuration"][FORMAT_PROPERTY].as_str().and_then(|format| format.parse().ok()).unwrap_or(1)
+}
+
+/// The fields of a table's schema.
+pub(super) fn schema_fields(meta_data: &Value) -> Vec<Value> {
+    let schema = meta_data["schemaString"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    schema.and_then(|schema| schema["fields"].as_array().cloned()).unwrap_or_default()
+}
+
+/// The columns of this program that a table lacks.
+pub(super) fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
+    let there = schema_fields(meta_data);
+    let mut ours = fields(&table.columns());
+    ours.retain(|field| !there.iter().any(|other| other["name"] == field["name"]));
+    ours
+}
+
+pub(super) fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
+    let Some(protocol) = protocol else { return Ok(()) };
+    let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
+    let foreign: BTreeSet<&str> = features.map(String::as_str).filter(|name| !KNOWN_FEATURES.contains(name)).collect();
+    let is_known = protocol.min_reader_version == 1 && protocol.min_writer_version <= 3
+        || (protocol.writer_features.is_some() && foreign.is_empty() && protocol.min_reader_version != 2);
+    if !is_known {
+        let needs = if foreign.is_empty() {
+            format!("reader {}, writer {}", protocol.min_reader_version, protocol.min_writer_version)
+        } else {
+            foreign.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        bail!("lake {objects}: table {} requires an unsupported Delta protocol ({needs})", table.name());
+    }
+    Ok(())
+}

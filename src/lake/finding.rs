@@ -1,0 +1,75 @@
+//! What a check finds wrong with a lake, and what mends it.
+
+use std::collections::BTreeMap;
+
+use crate::tables::Table;
+
+/// What a check may repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// Nothing.
+    Nothing,
+    /// Damage that can be repaired without losing a row.
+    WithoutLoss,
+    /// All repairs: missing or damaged files are dropped too, and their rows are lost.
+    DropDamaged,
+}
+
+/// A finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The message.
+    pub what: String,
+    /// What fixes it.
+    pub remedy: Remedy,
+}
+
+/// What fixes a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// A repair that loses no row.
+    Repair,
+    /// Dropping a data file of this table, with this many rows; null if its log does not say.
+    Drop(Table, Option<u64>),
+    /// Only a backup, or another program.
+    Nothing,
+}
+
+impl Remedy {
+    /// Returns true if a check with this permission has fixed it.
+    pub fn is_in(self, mend: Mend) -> bool {
+        match self {
+            Remedy::Repair => mend != Mend::Nothing,
+            Remedy::Drop(..) => mend == Mend::DropDamaged,
+            Remedy::Nothing => false,
+        }
+    }
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Findings, in order of batches and tables.
+    pub wrong: Vec<Wrong>,
+    /// Data files without findings and without a hash to verify, by table.
+    pub unverified: BTreeMap<Table, usize>,
+    /// Documents whose time is not trusted. No row is wrong, and nothing fixes them: views exclude what they date.
+    pub untrusted: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn push(&mut self, what: String, remedy: Remedy) {
+        self.wrong.push(Wrong { what, remedy });
+    }
+}
+
+/// Findings on a table's files, by path.
+#[derive(Default)]
+pub(super) struct Bad {
+    /// Proven to be missing or damaged.
+    pub lost: BTreeMap<String, String>,
+    /// Not readable by this program, or contradicting the log, but not proven to be damaged.
+    pub unclear: BTreeMap<String, String>,
+    /// The row numbers, ascending, of rows that are also in another file or earlier in this one.
+    pub doubled: BTreeMap<String, Vec<u32>>,
+}

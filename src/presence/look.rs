@@ -1,0 +1,108 @@
+//! One allocation in the hour of its last sighting, as new documents show it or lack it.
+
+use std::collections::BTreeSet;
+
+use super::{Document, Entry, Extent, Fact, Hour, Known, Last, Version, hour_of};
+
+/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
+/// added.
+pub(super) struct Look<'l> {
+    pub(super) alloc_id: &'l str,
+    pub(super) namespace: Option<&'l str>,
+    pub(super) hour: i64,
+    /// What the new documents show of it.
+    pub(super) last: Last,
+    /// What was known of it in this hour.
+    pub(super) entry: Option<&'l Entry>,
+    pub(super) before: &'l Hour,
+    pub(super) after: &'l Hour,
+}
+
+impl Look<'_> {
+    /// Returns the entry with the new documents, and adds the rows that record them.
+    pub(super) fn settle(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
+        let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
+        let recorded = entry.recorded();
+        let in_hour = |at: &i64| *at >= self.hour;
+        entry.version = entry.version.max(self.last.streamed.filter(|version| in_hour(&version.at)));
+        let now = self.last.any.filter(in_hour);
+        let known = match (self.entry.map_or(Known::Nothing, |entry| entry.last(self.before)), now) {
+            (Known::Nothing, Some(now)) => Known::Exactly(now),
+            (Known::Exactly(at), Some(now)) => Known::Exactly(at.max(now)),
+            (Known::Until(until), Some(now)) if now >= until => Known::Exactly(now),
+            (known, _) => known,
+        };
+        let sure = entry.uncut.max(entry.shown);
+        let (shown_at, missing) = match known {
+            Known::Until(until) => {
+                let first = self.missing_after(Some(until), entry.version);
+                // An earlier listing that lacks it may or may not be the last one to do so.
+                let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
+                (None, if recorded.is_some() { None } else { first.or_else(lacking) })
+            }
+            Known::Nothing | Known::Exactly(_) => {
+                let last = if let Known::Exactly(at) = known { Some(at) } else { None };
+                if let Some(live) = self.last.live.filter(|live| recorded.is_some_and(|missing| *live > missing)) {
+                    let namespace = self.namespace.unwrap_or("default").into();
+                    facts.push(Fact::Sighting { alloc_id: self.alloc_id.into(), namespace, seen_at: live });
+                    entry.uncut = entry.uncut.max(Some(live));
+                }
+                let shown_at = last.or(entry.version.map(|version| version.at));
+                let missing = self.missing_after(last.max(entry.missing_since_unknown.map(|at| at - 1)), entry.version);
+                let told = entry.recorded().zip(entry.missing).map(|(_, at)| (at, entry.missing_index));
+                let is_told = told.is_some_and(|told| {
+                    let is_better = missing.is_some_and(|missing| is_after(missing, entry.version));
+                    sure >= shown_at
+                        && Some(told.0) >= entry.missing_since_unknown
+                        && (is_after(told, entry.version) || !is_better)
+                });
+                (shown_at, missing.filter(|_| !is_told))
+            }
+        };
+        if let Some((at, index)) = missing {
+            entry.add_absence(shown_at, Some(at), index);
+            let alloc_id = self.alloc_id.into();
+            facts.push(Fact::Absence { alloc_id, shown_at, missing_at: Some(at), missing_index: index });
+        } else if exact && shown_at.is_some_and(|at| self.is_last_live(at)) && entry.recorded().is_none() {
+            let told = Entry { version: None, ..entry.clone() }.last(self.after);
+            if shown_at.map(Known::Exactly) != Some(told) {
+                entry.add_absence(shown_at, None, None);
+                let alloc_id = self.alloc_id.into();
+                facts.push(Fact::Absence { alloc_id, shown_at, missing_at: None, missing_index: None });
+            }
+        }
+        entry
+    }
+
+    /// Returns true if the new documents do not show it terminal at that time.
+    fn is_last_live(&self, at: i64) -> bool {
+        self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
+    }
+
+    /// The first full listing after a time; one that is later than a version, if given.
+    fn missing_after(&self, last: Option<i64>, version: Option<Version>) -> Option<(i64, Option<i64>)> {
+        let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
+        let later = || self.after.full.iter().copied().filter(is_later);
+        // Without an index, compare the clocks of server and observer. The views decide.
+        let by_clocks = |(_, index): &(i64, Option<i64>)| {
+            last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
+        };
+        later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
+    }
+
+    /// Returns true if a document is a full listing of this hour that lacks the allocation, which the new ones last
+    /// show at `now`.
+    fn lacks(&self, document: &Document, now: Option<i64>) -> bool {
+        let is_full = document.extent == Extent::Full && document.lists(self.namespace);
+        is_full && hour_of(document.at) == self.hour && now.is_none_or(|now| document.at > now)
+    }
+}
+
+/// Returns true if a listing is later than a version in a stream: by index, else by clock.
+fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
+    match (version, index) {
+        (None, _) => true,
+        (Some(Version { index: Some(version), .. }), Some(index)) => index >= version,
+        (Some(version), _) => at > version.at,
+    }
+}

@@ -1,0 +1,92 @@
+//! What one SOURCE text means, and the files that it stands for.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::cluster::Cluster;
+use super::directory::{below, in_order, input};
+use super::{Input, Place, glob};
+
+/// One SOURCE.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// `-`.
+    StandardInput,
+    /// A file, a directory, or a glob that the shell did not expand.
+    Path(String),
+    /// A live cluster.
+    Cluster(Arc<Cluster>),
+}
+
+impl Source {
+    /// The source that a text means, unless it is the address of an agent.
+    pub fn parse(text: &str) -> Source {
+        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
+    }
+}
+
+/// As the user wrote it, without credentials.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::StandardInput => f.write_str("-"),
+            Source::Path(text) => f.write_str(text),
+            Source::Cluster(cluster) => cluster.client.address().fmt(f),
+        }
+    }
+}
+
+/// The files that one source means.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// By path, with their sizes where they are known.
+    pub inputs: Vec<Input>,
+    /// It means any number of files: it is a directory or a glob.
+    pub holds_many: bool,
+}
+
+/// The files that the source of this number means.
+///
+/// # Errors
+/// When a glob is malformed.
+pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
+    let mut listing = files(source)?;
+    listing.inputs.iter_mut().for_each(|input| input.source = number);
+    Ok(listing)
+}
+
+/// The files that the sources mean, by source and path.
+///
+/// # Errors
+/// When a glob is malformed.
+pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
+    let mut inputs = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        inputs.extend(list_one(source, number)?.inputs);
+    }
+    Ok(inputs)
+}
+
+/// The files that one source means, in the order of their paths' bytes.
+fn files(source: &Source) -> Result<Listing, String> {
+    let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
+    let text = match source {
+        Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
+        Source::Cluster(cluster) => {
+            let (name, place) = (source.to_string(), Place::Cluster(Arc::clone(cluster)));
+            return Ok(one(Input { name, place, ..Input::default() }));
+        }
+        Source::Path(text) => text,
+    };
+    let path = Path::new(text);
+    Ok(match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(below(path)), holds_many: true },
+        Ok(meta) => one(Input { size: Some(meta.len()), ..input(path.to_owned()) }),
+        Err(_) if glob::is_meant(text) => Listing { inputs: glob::matching(text)?, holds_many: true },
+        Err(e) => {
+            one(Input { name: text.clone(), problem: Some(format!("cannot be opened: {e}")), ..Input::default() })
+        }
+    })
+}

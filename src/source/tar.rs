@@ -1,0 +1,133 @@
+//! The files in a tar.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read};
+
+use ::tar::{Archive, Entry};
+
+use super::Origin;
+use super::archive::{self, LINK, path};
+use super::content::Walk;
+
+/// The header of a file in a tar with the long names and attributes before it.
+const LARGEST_HEADER: u64 = 1 << 20;
+
+/// Why a sparse file is passed over.
+const SPARSE: &str = "is a sparse file, which is not read (pack it with a tar that is not told to look for holes)";
+
+impl Walk<'_> {
+    pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
+        let left = Cell::new(u64::MAX);
+        let mut archive = Archive::new(Ended { inner: stream, noughts: 0, left: &left });
+        let broken = |e: io::Error| format!("is a tar that cannot be read further: {e}");
+        let mut entries = match archive.entries() {
+            Ok(entries) => entries,
+            Err(e) => return self.unreadable(origin, broken(e)),
+        };
+        loop {
+            // What stands before a file is read into memory whole, its long name and attributes included.
+            left.set(LARGEST_HEADER);
+            let mut entry = match entries.next() {
+                None => break,
+                Some(Ok(entry)) => entry,
+                Some(Err(e)) => return self.unreadable(origin, broken(e)),
+            };
+            left.set(u64::MAX);
+            let path = path(&entry.path_bytes());
+            let goes_on = match what(&mut entry, &path) {
+                What::File => {
+                    let left = entry.size();
+                    self.member(Box::new(Whole { inner: &mut entry, left }), &path, origin, depth)
+                }
+                What::Unread(path, why) => {
+                    self.miss_flags(&path, origin);
+                    self.passed_over(&self.inside(origin, &path), why)
+                }
+                What::Nothing => true,
+            };
+            if !goes_on {
+                return false;
+            }
+            // What fails here fails again with the next file, and is told there.
+            let _ = io::copy(&mut entry, &mut io::sink());
+        }
+        if archive.into_inner().noughts < BLOCK {
+            let why = "is a tar without the mark of its end: it may have been cut; what is there is kept";
+            return self.unreadable(origin, why.into());
+        }
+        true
+    }
+}
+
+/// What an entry of a tar is.
+enum What {
+    File,
+    /// It holds something that is not read, or leads to something: its path, and why.
+    Unread(String, &'static str),
+    /// A directory, or what belongs to the archive itself.
+    Nothing,
+}
+
+fn what<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> What {
+    let kind = entry.header().entry_type();
+    let unread = |why| What::Unread(path.to_owned(), why);
+    match kind.as_byte() {
+        b'g' | b'x' | b'D' | b'V' => return What::Nothing,
+        b'S' => return unread(SPARSE),
+        _ if kind.is_dir() || path.ends_with('/') => return What::Nothing,
+        _ if kind.is_symlink() || kind.is_hard_link() => return unread(LINK),
+        _ if kind.is_file() || kind.is_contiguous() => {}
+        _ => return unread("is neither a file nor a directory"),
+    }
+    // A newer way to say that a file has holes: the entry begins with a list of them, its path is a made-up one.
+    let (mut is_sparse, mut name) = (false, None);
+    if let Ok(Some(extensions)) = entry.pax_extensions() {
+        for extension in extensions.flatten().filter(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")) {
+            is_sparse = true;
+            if extension.key_bytes() == b"GNU.sparse.name" {
+                name = Some(archive::path(extension.value_bytes()));
+            }
+        }
+    }
+    if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
+}
+
+/// A tar ends with blocks of noughts (POSIX ustar); one without them may have been cut between two files.
+const BLOCK: usize = 512;
+
+/// A stream of which it is known how many noughts it has ended with so far, as far as a block is filled, and which
+/// ends with an error when no bytes are left to be read.
+struct Ended<'l, R> {
+    inner: R,
+    noughts: usize,
+    left: &'l Cell<u64>,
+}
+
+impl<R: Read> Read for Ended<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let left = self.left.get().checked_sub(n as u64);
+        self.left.set(left.ok_or_else(|| io::Error::other("a name or attributes in it are longer than 1 MiB"))?);
+        let noughts = buffer[..n].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
+        self.noughts = if noughts == n { (self.noughts + n).min(BLOCK) } else { noughts };
+        Ok(n)
+    }
+}
+
+/// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends
+/// where a line does.
+struct Whole<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        if n == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the archive ends within this file"));
+        }
+        self.left = self.left.saturating_sub(n as u64);
+        Ok(n)
+    }
+}

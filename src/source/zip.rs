@@ -1,0 +1,83 @@
+//! The files in a zip.
+
+use std::io::{Read, Seek};
+
+use ::zip::ZipReadOptions;
+use ::zip::read::{Config, ZipFileEntry};
+use ::zip::result::{ZipError, ZipResult};
+use ::zip::unstable::read::ZipIterable;
+
+use super::Origin;
+use super::archive::{LINK, bundle_at, path};
+use super::bundle::{self, Role};
+use super::content::Walk;
+
+/// How what stands before an entry in a zip begins (APPNOTE.TXT 4.3.7).
+const ENTRY: &[u8; 4] = b"PK\x03\x04";
+
+impl Walk<'_> {
+    pub(super) fn zip<R: Read + Seek>(&mut self, mut file: R, origin: &Origin, depth: u32) -> bool {
+        let entries = match directory(&mut file) {
+            Ok(entries) => entries,
+            Err(e) => {
+                let problem = format!(
+                    "is a damaged zip, of which nothing is read: its directory, which is at the end, cannot be read ({e}); \
+                     copy the file again, or repair it with `zip -FF`"
+                );
+                return self.unreadable(origin, problem);
+            }
+        };
+        // The flags of bundles come before what they speak of, since the directory says where they are.
+        let role = |entry: &ZipFileEntry<'_>| bundle::role(&path(entry.name_raw()));
+        let (flags, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| matches!(role(entry), Role::CliFlags(_)));
+        if !flags.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth)) {
+            return false;
+        }
+        for entry in &others {
+            if let Role::Allocations(root) = role(entry) {
+                self.flags.learn_absence(&bundle_at(&root, origin));
+            }
+        }
+        others.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth))
+    }
+
+    /// An entry of a zip's directory.
+    fn zipped<R: Read + Seek>(&mut self, entry: ZipFileEntry<'_>, file: &mut R, origin: &Origin, depth: u32) -> bool {
+        let path = path(entry.name_raw());
+        if entry.is_dir() || self.budget.is_spent() {
+            return true;
+        }
+        if entry.is_symlink() {
+            self.miss_flags(&path, origin);
+            return self.passed_over(&self.inside(origin, &path), LINK);
+        }
+        let why = if entry.encrypted() {
+            "is encrypted".to_owned()
+        } else {
+            match entry.with_reader(file, ZipReadOptions::new()) {
+                Ok(entry) => {
+                    let entry = self.budget.metered(entry);
+                    return self.member(Box::new(entry), &path, origin, depth);
+                }
+                Err(e) => format!("cannot be read: {e}"),
+            }
+        };
+        self.miss_flags(&path, origin);
+        self.unreadable(&self.inside(origin, &path), why)
+    }
+}
+
+/// All entries that a zip's directory names, also those that share a name.
+fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static>>> {
+    let entries: Vec<ZipFileEntry<'static>> =
+        ZipIterable::try_new(&mut *file, Config::default())?.files()?.collect::<ZipResult<_>>()?;
+    // A zip may lie in one whose own directory was cut away: then what it names begins later.
+    let mut begin = [0; 4];
+    file.rewind()?;
+    file.read_exact(&mut begin)?;
+    if begin == *ENTRY && entries.iter().all(|entry| entry.header_start() > 0) {
+        return Err(ZipError::InvalidArchive("its end is that of a zip inside it".into()));
+    }
+    Ok(entries)
+}
