@@ -2,13 +2,11 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{self, Read, Seek};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use serde_json::value::RawValue;
-use tempfile::SpooledTempFile;
 
 use super::cluster;
 use super::console::{Console, Loudness};
@@ -18,12 +16,9 @@ use super::result_file::ResultTarget;
 use crate::error::Usage;
 use crate::intake::{Note, Observer};
 use crate::nomad::{Address, Client, Stop, secrets};
-use crate::source::kept::{self, About, Beside, Nodes};
+use crate::source::kept::{self, About, Fetched};
 use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
 use crate::time;
-
-/// How much of a listing is buffered in memory, compressed, before it goes to a temporary file.
-const IN_MEMORY: usize = 64 << 20;
 
 /// Largest allocation accepted; one with its job has a few hundred kilobytes.
 const LARGEST_ALLOCATION: u64 = 256 << 20;
@@ -89,15 +84,6 @@ pub struct Args {
     verbose: bool,
     #[command(flatten)]
     cluster: cluster::Args,
-}
-
-/// One document of a round, compressed.
-struct Document {
-    about: About,
-    is_nodes: bool,
-    /// Size as served, in bytes.
-    bytes: u64,
-    compressed: SpooledTempFile,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -203,48 +189,21 @@ fn keep_one(
 }
 
 /// Writes a compressed file.
-fn packed(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
-    let place = ResultTarget::begin(Some(path))?;
-    place.finish(|out| {
-        for mut document in documents {
-            document.compressed.rewind()?;
-            if document.is_nodes {
-                let mut list = Vec::new();
-                document.compressed.read_to_end(&mut list)?;
-                kept::write_nodes(out, &document.about, &list)?;
-            } else {
-                kept::write_about(out, &document.about)?;
-                io::copy(&mut document.compressed, out)?;
-            }
-        }
-        Ok(())
-    })
+fn packed(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
+    ResultTarget::begin(Some(path))?.finish(|out| Ok(kept::write_packed(out, documents)?))
 }
 
 /// Writes an uncompressed file, and its metadata next to it.
-fn plain(path: &Path, documents: Vec<Document>) -> anyhow::Result<()> {
-    let (nodes, mut listings): (Vec<Document>, Vec<Document>) =
-        documents.into_iter().partition(|document| document.is_nodes);
-    let (Some(mut listing), true) = (listings.pop(), listings.is_empty()) else {
+fn plain(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
+    let Some((beside, listing)) = kept::plain(documents)? else {
         bail!(
             "the token can read only some namespaces, and an uncompressed .json file holds one listing: choose one with --namespace, or write to a .json.zst file or a directory"
         );
     };
-    let text = |mut document: Document| -> anyhow::Result<String> {
-        document.compressed.rewind()?;
-        Ok(io::read_to_string(zstd::Decoder::new(document.compressed)?)?)
-    };
-    let nodes = nodes.into_iter().next().map(|document| {
-        let about = document.about.clone();
-        anyhow::Ok(Nodes { about, list: RawValue::from_string(text(document)?)? })
-    });
-    let beside = Beside { about: listing.about.clone(), nodes: nodes.transpose()? };
     // Write the metadata first: the listing without it would be read as a partial one.
     let place = ResultTarget::begin(Some(&kept::path_beside(path)))?;
     place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
-    listing.compressed.rewind()?;
-    let place = ResultTarget::begin(Some(path))?;
-    place.finish(|out| Ok(io::copy(&mut zstd::Decoder::new(listing.compressed)?, out).map(drop)?))
+    ResultTarget::begin(Some(path))?.finish(|out| Ok(listing.write_plain(out)?))
 }
 
 /// Fetches the documents of one round.
@@ -253,7 +212,7 @@ fn documents(
     inputs: &[Input],
     console: &Console,
     warned: &Cell<bool>,
-) -> anyhow::Result<(Vec<Document>, Exit)> {
+) -> anyhow::Result<(Vec<Fetched>, Exit)> {
     let mut documents = Vec::new();
     let mut exit = Exit::Done;
     let mut problem = None;
@@ -261,20 +220,20 @@ fn documents(
     source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
         match found {
             Found::Document(origin, stream) => {
-                let mut about = About::of(&origin, inputs[0].name.clone(), &args.region);
-                match kept::compress(stream, tempfile::spooled_tempfile(IN_MEMORY)) {
+                let about = About::of(&origin, inputs[0].name.clone(), &args.region);
+                match Fetched::read(about, origin.is_nodes, stream) {
                     Err(e) => problem = Some(e),
-                    Ok((bytes, compressed, broke)) => {
+                    Ok((mut document, broke)) => {
                         let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
                         if let Some(e) = &broke {
                             // Keep an incomplete listing, unless all of it is fetched again.
-                            let note = format!("{}: byte {bytes}: {e}", origin.name);
+                            let note = format!("{}: byte {}: {e}", origin.name, document.bytes);
                             console.note(if is_made_good { Note::Warning(note) } else { Note::Rejected(note) });
-                            about.full_listing = None;
+                            document.about.full_listing = None;
                         }
                         if !is_made_good {
                             exit = if broke.is_some() { Exit::Rejected } else { exit };
-                            documents.push(Document { about, is_nodes: origin.is_nodes, bytes, compressed });
+                            documents.push(document);
                         }
                     }
                 }
@@ -307,7 +266,7 @@ fn documents(
 }
 
 /// Fetches single allocations one by one, as one document.
-fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Document>, Exit)> {
+fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Fetched>, Exit)> {
     let mut text = Vec::new();
     let mut exit = Exit::Done;
     let mut observed = None;
@@ -338,6 +297,6 @@ fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result
     }
     let origin = Origin { observed, ..Origin::default() };
     let about = About::of(&origin, client.address().to_string(), &args.region);
-    let (bytes, compressed, _) = kept::compress(&mut text.as_slice(), tempfile::spooled_tempfile(IN_MEMORY))?;
-    Ok((vec![Document { about, is_nodes: false, bytes, compressed }], exit))
+    let (document, _) = Fetched::read(about, false, &mut text.as_slice())?;
+    Ok((vec![document], exit))
 }

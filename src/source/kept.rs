@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tempfile::SpooledTempFile;
 
 use super::{ObservedFrom, Options, Origin};
 use crate::time;
@@ -21,6 +22,8 @@ const NODES: [u8; 4] = 0x184D_2A5B_u32.to_le_bytes();
 const LARGEST: u32 = 1 << 30;
 /// The ending of the file beside one that is not compressed.
 const BESIDE: &str = ".meta.json";
+/// How much of a document stays in memory, compressed, before it has its place.
+const IN_MEMORY: usize = 64 << 20;
 
 /// What is known of a listing besides its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,76 @@ impl Beside {
     pub(super) fn origin(&self, origin: &Origin, options: &Options) -> Origin {
         self.about.clone().origin(origin, options)
     }
+}
+
+/// A listing or a list of nodes, compressed, before it is written to its place.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What is known of it.
+    pub about: About,
+    /// Whether it lists nodes.
+    pub is_nodes: bool,
+    /// Size as served, in bytes.
+    pub bytes: u64,
+    compressed: SpooledTempFile,
+}
+
+impl Fetched {
+    /// Compresses a document as far as it can be read, and says why it went no further.
+    ///
+    /// # Errors
+    /// When the compressed bytes cannot be written.
+    pub fn read(about: About, is_nodes: bool, stream: &mut dyn Read) -> io::Result<(Fetched, Option<io::Error>)> {
+        let (bytes, compressed, broke) = compress(stream, tempfile::spooled_tempfile(IN_MEMORY))?;
+        Ok((Fetched { about, is_nodes, bytes, compressed }, broke))
+    }
+
+    /// Writes the bytes as they were served.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_plain(mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.compressed.rewind()?;
+        io::copy(&mut zstd::Decoder::new(self.compressed)?, out).map(drop)
+    }
+}
+
+/// Writes documents as one compressed file.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn write_packed(out: &mut dyn Write, documents: Vec<Fetched>) -> io::Result<()> {
+    for mut document in documents {
+        document.compressed.rewind()?;
+        if document.is_nodes {
+            let mut list = Vec::new();
+            document.compressed.read_to_end(&mut list)?;
+            write_nodes(out, &document.about, &list)?;
+        } else {
+            write_about(out, &document.about)?;
+            io::copy(&mut document.compressed, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// The one listing among documents, which a file that is not compressed holds, and what stands beside it; `None` when
+/// there are several.
+///
+/// # Errors
+/// When the list of nodes cannot be read back.
+pub fn plain(documents: Vec<Fetched>) -> io::Result<Option<(Beside, Fetched)>> {
+    let (nodes, mut listings): (Vec<Fetched>, Vec<Fetched>) =
+        documents.into_iter().partition(|document| document.is_nodes);
+    let (Some(listing), true) = (listings.pop(), listings.is_empty()) else { return Ok(None) };
+    let nodes = nodes.into_iter().next().map(|document| {
+        let about = document.about.clone();
+        let mut list = Vec::new();
+        document.write_plain(&mut list)?;
+        let list = String::from_utf8(list).map_err(|_| ErrorKind::InvalidData)?;
+        io::Result::Ok(Nodes { about, list: RawValue::from_string(list)? })
+    });
+    Ok(Some((Beside { about: listing.about.clone(), nodes: nodes.transpose()? }, listing)))
 }
 
 /// Writes what is known of the listing whose frame comes next.
