@@ -1,9 +1,9 @@
 //! An event's `Details` and message as text.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use super::mask;
+use super::text::quote;
 use crate::decode::record::TaskEvent;
 
 /// The message of an event: `DisplayMessage` as served; if it is empty, the event's own message or error text.
@@ -53,30 +53,6 @@ pub fn json(event: &TaskEvent<'_>) -> Option<String> {
     }
     json.push('}');
     Some(json)
-}
-
-/// Appends a JSON string that escapes only `"`, `\` and control characters.
-pub fn quote(text: &str, json: &mut String) {
-    json.push('"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        json.push_str(&text[plain..at]);
-        plain = at + 1;
-        match byte {
-            b'"' => json.push_str("\\\""),
-            b'\\' => json.push_str("\\\\"),
-            b'\n' => json.push_str("\\n"),
-            b'\r' => json.push_str("\\r"),
-            b'\t' => json.push_str("\\t"),
-            // Writing to a String cannot fail.
-            control => drop(write!(json, "\\u{control:04x}")),
-        }
-    }
-    json.push_str(&text[plain..]);
-    json.push('"');
 }
 
 #[cfg(test)]

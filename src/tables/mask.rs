@@ -10,9 +10,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::secrets;
+use super::text::replaced;
 
 /// A query parameter is a credential if its name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
+
 /// The longest scheme, including go-getter's prefix: `git::https`.
 const LONGEST_SCHEME: usize = 32;
 
@@ -60,26 +62,6 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
         next = scheme_end(text, rest);
     }
     replaced(text, secrets)
-}
-
-/// Replaces these ranges of `text` by `***`.
-pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, str> {
-    if secrets.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    secrets.sort_by_key(|secret| secret.start);
-    let mut masked = String::with_capacity(text.len());
-    let mut kept = 0;
-    for secret in secrets {
-        // A URL inside another one's parameter may be masked already.
-        if secret.start >= kept {
-            masked.push_str(&text[kept..secret.start]);
-            masked.push_str("***");
-        }
-        kept = kept.max(secret.end);
-    }
-    masked.push_str(&text[kept..]);
-    Cow::Owned(masked)
 }
 
 /// A word or a URL: its end and its last `@`. Each is searched once, because a text may be one long word of a thousand

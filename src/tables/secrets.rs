@@ -13,8 +13,7 @@ use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::details::quote;
-use super::mask::replaced;
+use super::text::{quote, replaced};
 use filter::may_hold_secret;
 use patterns::{AUTHORIZATION, CURL_USER, FLAG, NAMED, PARAMETER, PRIVATE_KEY, SCHEME, SLASHES, TOKENS, TRIGGER, WORD};
 
