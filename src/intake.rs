@@ -17,17 +17,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
-use arrow::array::RecordBatch;
-
 use crate::decode::document::{Head, Mode, Part, Place, Reader, Seen};
 use crate::error::BoxError;
 use crate::merge::{self, Columns, Filter, Rows, Versions};
 use crate::presence::Shown;
 use crate::source::{self, Input};
-use crate::tables::Table;
+use crate::tables::sink::Sink;
 use blocks::{Block, Step};
 use sequencer::Sequencer;
-use state::State;
+use state::{Delivery, State};
 
 /// How to take sources in.
 #[derive(Debug, Clone, Default)]
@@ -117,9 +115,6 @@ pub enum Error {
     Stopped,
 }
 
-/// Where batches go: called in order of arrival, never at the same time.
-pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + Send + 'd;
-
 /// Receives progress and messages while a run goes on. `()` ignores them.
 pub trait Observer: Sync {
     /// So many bytes of the inputs were read, compressed as they are.
@@ -143,13 +138,13 @@ pub fn run(
     inputs: &[Input],
     options: &Options,
     observer: &dyn Observer,
-    deliver: &mut Deliver<'_>,
+    sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
     let cores = thread::available_parallelism().map_or(2, |n| n.get()).min(MAX_IN_FLIGHT);
     let (send, receive) = sync_channel::<Step>(cores);
     let receive = Mutex::new(receive);
     let pool = Mutex::new(Vec::new());
-    let sequencer = Sequencer::new(options, observer, deliver);
+    let sequencer = Sequencer::new(options, observer, sink);
     let versions = Versions::default();
     let has_died = thread::scope(|scope| {
         let reading = scope.spawn(|| blocks::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
@@ -197,7 +192,7 @@ fn work(
             Step::Other { number, note, quiet_source } => sequencer.wait(number).is_some_and(|mut turn| {
                 turn.note(note);
                 turn.summary.quiet_sources.extend(quiet_source);
-                sequencer.pass(turn) && sequencer.deliver(number, Ok(Vec::new()))
+                sequencer.pass(turn) && sequencer.deliver(number, Ok(Delivery::default()))
             }),
         };
         if !goes_on {
@@ -232,7 +227,7 @@ fn take_block(
     // No other block has its turn before this one has passed it on.
     let Some(mut turn) = sequencer.wait(block.number) else { return false };
     if block.end.is_none() && turn.document.waits_for_more(bytes) {
-        return sequencer.pass(turn) && sequencer.deliver(block.number, Ok(Vec::new()));
+        return sequencer.pass(turn) && sequencer.deliver(block.number, Ok(Delivery::default()));
     }
     let mut joined = std::mem::take(&mut turn.document.leftover);
     joined.extend_from_slice(bytes);
@@ -278,11 +273,11 @@ fn merge_part<'a, 'r>(
     if !sequencer.pass(turn) {
         return false;
     }
-    let batches = taken.and_then(|taken| {
-        let mut batches = taken.before;
-        batches.extend(merge::batches(&taken.rows, columns)?);
-        batches.extend(taken.after);
-        Ok(batches)
+    let rows = taken.and_then(|taken| {
+        let mut rows = taken.before;
+        rows.extend(merge::batches(taken.rows, columns, taken.document)?);
+        rows.extend(taken.after);
+        Ok(Delivery { rows, end: taken.end })
     });
-    sequencer.deliver(block.number, batches)
+    sequencer.deliver(block.number, rows)
 }

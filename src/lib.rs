@@ -1,9 +1,28 @@
-//! alloclog keeps the task-event history that Nomad throws away.
+//! Keeps the task-event history that Nomad throws away.
 //!
-//! One path through the program: [`source`] resolves sources to documents, [`decode`] parses documents into records,
-//! [`merge`] keeps the rows that are new, [`store`] writes them to a temporary store, [`query`] computes views and
-//! statistics with SQL, [`report`] selects the rows worth showing, [`render`] formats tables. [`intake`] runs the first
-//! three stages on all cores, and [`lake`] stores new rows permanently.
+//! One way through the program, from the lowest layer up: [`source`] resolves sources to documents, [`decode`] parses
+//! documents into records, [`merge`] keeps the rows that are new, [`store`] writes them to a temporary store, [`query`]
+//! computes views and statistics with SQL, [`report`] selects the rows worth showing, [`render`] formats tables. [`intake`]
+//! runs the first three stages on all cores, and [`lake`] stores new rows permanently. [`pipeline`] runs all of it: from
+//! sources to tables and views in a store. `examples/restarts.rs` has this as a program:
+//!
+//! ```
+//! use std::error::Error;
+//!
+//! use alloclog::pipeline::{Pipeline, Sources};
+//! use alloclog::query;
+//! use alloclog::store::Store;
+//! use arrow::array::RecordBatch;
+//!
+//! pub fn restarts(source: &str) -> Result<Vec<RecordBatch>, Box<dyn Error + Send + Sync>> {
+//!     let directory = tempfile::tempdir()?;
+//!     let store = Store::at(directory.path());
+//!     let sources = Sources::parse([source])?;
+//!     let views = query::view("restarts").into_iter().collect();
+//!     Pipeline { sources, views, ..Pipeline::default() }.run(&store, &())?;
+//!     Ok(store.batches("restarts")?.collect::<Result<_, _>>()?)
+//! }
+//! ```
 
 pub mod cli;
 pub mod decode;

@@ -10,7 +10,6 @@ mod parts;
 use std::num::NonZeroI64;
 use std::sync::RwLock;
 
-use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use hashbrown::{HashSet, HashTable};
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,6 +18,7 @@ use crate::decode::document::{Content, Head, Item};
 use crate::decode::record::Allocation;
 use crate::glob::Glob;
 use crate::tables::column::{self, Column, identity};
+use crate::tables::sink;
 use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
 use met::Met;
@@ -109,9 +109,12 @@ impl<R> Keyed<R> {
     /// Keeps the new rows, by their version and identity, and applies `mark` to them.
     fn keep_new(&mut self, mut is_new: impl FnMut(usize, u128) -> bool, mut mark: impl FnMut(&mut R)) {
         let mut keys = std::mem::take(&mut self.versions).into_iter().zip(std::mem::take(&mut self.identities));
+        let kept = &mut self.identities;
         self.rows.retain_mut(|row| {
             mark(row);
-            keys.next().is_some_and(|(version, identity)| is_new(version, identity))
+            let identity = keys.next().filter(|(version, identity)| is_new(*version, *identity));
+            kept.extend(identity.map(|(_, identity)| identity));
+            identity.is_some()
         });
     }
 }
@@ -432,20 +435,21 @@ impl Merge {
     }
 }
 
-/// The new rows of a part as batches, without empty ones.
+/// The new rows of a part, which [`Merge::keep_new`] left, as batches of a document; without empty ones.
 ///
 /// # Errors
 /// Only through a bug: if a schema and its columns disagree.
-pub fn batches<'a>(rows: &Rows<'a>, columns: &Columns<'a>) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
+pub fn batches<'a>(rows: Rows<'a>, columns: &Columns<'a>, document: i64) -> Result<Vec<sink::Rows>, ArrowError> {
     let batches = [
-        (Table::TaskEvents, batch(Table::TaskEvents, &columns.events, &rows.events.rows)?),
-        (Table::AllocationHistory, batch(Table::AllocationHistory, &columns.history, &rows.history.rows)?),
-        (Table::TaskStateHistory, batch(Table::TaskStateHistory, &columns.states, &rows.states.rows)?),
-        (Table::Nodes, batch(Table::Nodes, &columns.nodes, &rows.nodes.rows)?),
+        batch(Table::TaskEvents, &columns.events, rows.events, document)?,
+        batch(Table::AllocationHistory, &columns.history, rows.history, document)?,
+        batch(Table::TaskStateHistory, &columns.states, rows.states, document)?,
+        batch(Table::Nodes, &columns.nodes, rows.nodes, document)?,
     ];
-    Ok(batches.into_iter().filter(|(_, batch)| batch.num_rows() > 0).collect())
+    Ok(batches.into_iter().filter(|rows| !rows.identities.is_empty()).collect())
 }
 
-fn batch<R>(table: Table, columns: &[Column<R>], rows: &[R]) -> Result<RecordBatch, ArrowError> {
-    column::batch(columns, table.schema(), rows.iter())
+fn batch<R>(table: Table, columns: &[Column<R>], new: Keyed<R>, document: i64) -> Result<sink::Rows, ArrowError> {
+    let batch = column::batch(columns, table.schema(), new.rows.iter())?;
+    Ok(sink::Rows { table, document: Some(document), batch, identities: new.identities })
 }

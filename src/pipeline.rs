@@ -164,8 +164,7 @@ impl Pipeline {
         };
         let (taken, refreshed) = thread::scope(|scope| {
             let refreshing = scope.spawn(|| live.refresh(min_interval, &mut refresh));
-            let taken =
-                intake::run(self.sources.inputs(), &options, &counting, &mut |table, batch| live.add(table, batch));
+            let taken = intake::run(self.sources.inputs(), &options, &counting, &mut &live);
             live.end();
             (taken, refreshing.join())
         });
@@ -221,7 +220,7 @@ impl Pipeline {
             Ok(Summary::default())
         } else {
             let options = self.intake_options(combined.absences());
-            intake::run(inputs, &options, observer, &mut |table, batch| combined.add(table, batch))
+            intake::run(inputs, &options, observer, &mut combined)
         };
         // An error of the writer is the cause of later ones: report it first.
         let shown = taken.as_ref().ok().map(|summary| &summary.shown);

@@ -17,8 +17,11 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 
+use crate::error::BoxError;
 use crate::tables::Table;
+use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use parquet::RowGroups;
 
 /// Rows in a row group: few enough that several in flight fit a small machine, enough that dictionaries and column
@@ -55,6 +58,22 @@ impl Store {
         let parts = growing::parts(&self.directory)?;
         let stores = parts.into_iter().map(|part| Store { directory: part }).chain([self.clone()]);
         Ok(stores.map(|store| store.path(name)).filter(|path| path.exists()).collect())
+    }
+
+    /// The rows of a table or view.
+    ///
+    /// # Errors
+    /// When the store has no such table, or it cannot be read.
+    pub fn batches(
+        &self,
+        name: &str,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<>, BoxError> {
+        let files = self.files(name)?;
+        if files.is_empty() {
+            return Err(format!("the store has no table {name:?}").into());
+        }
+        let readers = files.iter().map(|path| parquet::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(readers.into_iter().flatten())
     }
 
     /// The path of a table or view.
@@ -177,5 +196,15 @@ impl Writer {
             encoder.join().map_err(|_| anyhow!("a writer thread panicked; this is a bug in alloclog"))??;
         }
         self.open.into_values().try_for_each(|open| open.file.close())
+    }
+}
+
+impl Sink for Writer {
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+        Ok(self.add(rows.table, rows.batch)?)
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        Ok(self.add(Table::Snapshots, end.batch()?)?)
     }
 }

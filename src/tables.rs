@@ -10,9 +10,11 @@ pub mod nodes;
 pub mod remask;
 mod secrets;
 pub mod sightings;
+pub mod sink;
 pub mod snapshots;
 pub mod task_events;
 pub mod task_state_history;
+mod text;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

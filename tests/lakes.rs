@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use alloclog::intake::{self, Absences, Options};
 use alloclog::lake::check::{self, Mend, Wrong};
-use alloclog::lake::ingest::{self, Added, Fresh, Kept, Ledger};
+use alloclog::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
 use alloclog::lake::read::{self, Found, Wanted};
 use alloclog::lake::{Lake, seen::Seen};
 use alloclog::source::{self, Source};
@@ -35,12 +35,12 @@ pub fn documents() -> Vec<PathBuf> {
 }
 
 /// The staged rows of one document that are not in the cache.
-pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> Kept {
-    let mut fresh = Fresh::new(seen, directory, Ledger::All).unwrap();
+pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> StagedRows {
+    let mut new = NewRows::new(seen, directory, Ledger::All, "").unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
     let options = Options { absences: Absences::Left, ..Options::default() };
-    let summary = intake::run(&inputs, &options, &(), &mut |table, batch| fresh.add(table, batch)).unwrap();
-    fresh.finish().unwrap().with_shown("", summary.shown)
+    let summary = intake::run(&inputs, &options, &(), &mut new).unwrap();
+    new.finish().unwrap().with_shown(summary.shown)
 }
 
 /// Ingests one document without a local cache.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
+use alloclog::error::BoxError;
 use alloclog::intake::{self, Note, Observer, Options, Summary};
 use alloclog::render;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
+use alloclog::tables::sink::{DocumentEnd, Rows, Sink};
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value};
 
@@ -42,17 +44,28 @@ impl Observer for Notes {
     }
 }
 
+impl Sink for Taken {
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+        assert_eq!(rows.identities, rows.table.identities(&rows.batch)?, "rows of {}", rows.table.name());
+        self.rows.entry(rows.table).or_default().extend(json(&rows.batch));
+        Ok(())
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        let batch = end.batch()?;
+        assert_eq!(vec![end.identity], Table::Snapshots.identities(&batch)?);
+        self.rows.entry(Table::Snapshots).or_default().extend(json(&batch));
+        Ok(())
+    }
+}
+
 /// Reads the sources, as `export` does before it writes anything.
 pub fn take(sources: &[&Path], options: &Options) -> Taken {
     let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).expect("sources that can be listed");
     let notes = Notes::default();
     let mut taken = Taken::default();
-    let mut deliver = |table: Table, batch: RecordBatch| {
-        taken.rows.entry(table).or_default().extend(json(&batch));
-        Ok(())
-    };
-    let summary = intake::run(&inputs, options, &notes, &mut deliver).expect("a run without a bug");
+    let summary = intake::run(&inputs, options, &notes, &mut taken).expect("a run without a bug");
     taken.summary = summary;
     taken.notes = notes.0.into_inner().expect("no thread has died");
     taken

@@ -1,13 +1,12 @@
 //! The end of a document: its sightings, its absences, and its row in the ledger.
 
-use arrow::array::RecordBatch;
-
 use super::blocks::End;
 use super::document_state::Facts;
-use super::state::{MAX_REPORTED, State};
+use super::state::{Delivery, MAX_REPORTED, State};
 use super::{Absences, Note};
 use crate::presence::{self, Extent, Last};
 use crate::source::{EMPTY, ObservedFrom};
+use crate::tables::sink::{DocumentEnd, Rows};
 use crate::tables::{Shape, Table, column, sightings, snapshots};
 use crate::time::{HOUR, MINUTE};
 
@@ -18,7 +17,7 @@ const SIGHTINGS: usize = 8 << 10;
 
 impl State<'_> {
     /// Closes the document: its sightings, and its row in the ledger.
-    pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+    pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Delivery> {
         let document = std::mem::take(&mut self.document);
         let times_rounded = document.is_rounded();
         let name = document.origin.name.clone();
@@ -45,7 +44,7 @@ impl State<'_> {
                 let why = if is_empty { EMPTY } else { "is JSON without allocations" };
                 self.note(Note::PassedOver(format!("{name}: {why}"), document.origin.is_named));
             }
-            return Ok(Vec::new());
+            return Ok(Delivery::default());
         }
         self.summary.documents += 1;
         // Heartbeats and nodes are no answer to which allocations there are; an empty list is.
@@ -113,7 +112,7 @@ impl State<'_> {
     }
 
     /// The batches that a document's end adds.
-    fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+    fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Delivery> {
         let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
         let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
         let listed = |at: i64| facts.shown.iter().map(move |sight| (sight, at));
@@ -134,8 +133,7 @@ impl State<'_> {
                 seen_at: *seen_at,
             };
             let rows: Vec<sightings::Row<'_>> = new.iter().map(sighting).collect();
-            let columns = sightings::columns();
-            batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
+            batches.push(Rows::of(Table::Sightings, Some(row.snapshot_id), &sightings::columns(), &rows)?);
         }
         self.look(&row, &facts);
         if self.options.absences == Absences::ByDocument {
@@ -143,15 +141,14 @@ impl State<'_> {
             let new = self.presence.add(&self.options.region, &shown, false);
             batches.extend(presence::batches(&self.options.region, &new)?);
         }
-        let columns = snapshots::columns();
-        let identity = column::identity(&columns, &row, &mut Vec::new());
-        if self.merge.document(identity) {
+        let identity = column::identity(&snapshots::columns(), &row, &mut Vec::new());
+        let is_new = self.merge.document(identity);
+        if is_new {
             self.snapshots += 1;
-            batches.push((Table::Snapshots, column::batch(&columns, Table::Snapshots.schema(), [row].iter())?));
         } else {
             self.summary.repeated_documents += 1;
         }
-        Ok(batches)
+        Ok(Delivery { rows: batches, end: is_new.then_some(DocumentEnd { identity, row }) })
     }
 
     /// Remembers what a document shows and when, and looks for client clocks that are ahead of it.

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use arrow::array::RecordBatch;
 use tempfile::SpooledTempFile;
 
 use super::Note;
@@ -11,7 +10,7 @@ use super::document_state::{Held, Rounding};
 use super::state::State;
 use crate::decode::document::{Mode, Part, Reader};
 use crate::merge::{self, Columns, Rows, Versions};
-use crate::tables::Table;
+use crate::tables::sink;
 
 /// A document with fewer event times is not called rounded: they may end in noughts by chance.
 const MIN_TIMES: u64 = 4;
@@ -28,7 +27,7 @@ impl State<'_> {
         part: &Part<'_>,
         rows: &Rows<'_>,
         versions: &Versions,
-    ) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+    ) -> anyhow::Result<Vec<sink::Rows>> {
         let held = match std::mem::take(&mut self.document.rounding) {
             Rounding::Known(known) => {
                 self.document.rounding = Rounding::Known(known);
@@ -70,7 +69,7 @@ impl State<'_> {
     }
 
     /// The new rows of the parts that waited. Their faults were told and their contents counted when they came.
-    fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<(Table, RecordBatch)>> {
+    fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<sink::Rows>> {
         let options = self.options;
         let namespace = self.document.origin.listed_namespace().to_owned();
         let mut reader = Reader::new(Mode { strict: options.strict });
@@ -84,7 +83,7 @@ impl State<'_> {
             let mut rows = merge::rows(&part.items, &options.region, &namespace, &options.filter, &columns);
             self.merge.number(&mut rows, versions);
             self.keep_new(&mut rows, &columns, versions);
-            batches.extend(merge::batches(&rows, &columns)?);
+            batches.extend(merge::batches(rows, &columns, self.snapshots + 1)?);
         }
         Ok(batches)
     }

@@ -3,35 +3,41 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use arrow::array::RecordBatch;
-
-use super::state::State;
-use super::{Absences, Deliver, Error, Observer, Options, Summary};
+use super::state::{Delivery, State};
+use super::{Absences, Error, Observer, Options, Summary};
+use crate::error::BoxError;
 use crate::presence::{self, Presence};
-use crate::tables::Table;
+use crate::tables::sink::Sink;
 
 /// What the workers share.
 pub struct Sequencer<'r> {
     state: Mutex<State<'r>>,
     moved: Condvar,
-    delivery: Mutex<Delivery<'r>>,
+    delivery: Mutex<Output<'r>>,
     delivered: Condvar,
     stopped: AtomicBool,
 }
 
-struct Delivery<'r> {
+struct Output<'r> {
     number: u64,
-    deliver: &'r mut Deliver<'r>,
-    problem: Option<anyhow::Error>,
+    sink: &'r mut dyn Sink,
+    problem: Option<BoxError>,
+}
+
+impl Output<'_> {
+    fn add(&mut self, delivery: Delivery) -> Result<(), BoxError> {
+        delivery.rows.into_iter().try_for_each(|rows| self.sink.rows(rows))?;
+        delivery.end.map_or(Ok(()), |end| self.sink.end_document(end))
+    }
 }
 
 impl<'r> Sequencer<'r> {
     /// At the beginning of a run.
-    pub fn new(options: &'r Options, observer: &'r dyn Observer, deliver: &'r mut Deliver<'r>) -> Sequencer<'r> {
+    pub fn new(options: &'r Options, observer: &'r dyn Observer, sink: &'r mut dyn Sink) -> Sequencer<'r> {
         Sequencer {
             state: Mutex::new(State::new(options, observer)),
             moved: Condvar::new(),
-            delivery: Mutex::new(Delivery { number: 0, deliver, problem: None }),
+            delivery: Mutex::new(Output { number: 0, sink, problem: None }),
             delivered: Condvar::new(),
             stopped: AtomicBool::new(false),
         }
@@ -56,8 +62,8 @@ impl<'r> Sequencer<'r> {
         !self.is_stopped()
     }
 
-    /// Delivers the batches of a step after those of all steps before it; `false` when the run is over.
-    pub fn deliver(&self, number: u64, batches: anyhow::Result<Vec<(Table, RecordBatch)>>) -> bool {
+    /// Delivers the rows of a step after those of all steps before it; `false` when the run is over.
+    pub fn deliver(&self, number: u64, rows: anyhow::Result<Delivery>) -> bool {
         let Ok(delivery) = self.delivery.lock() else { return false };
         let waited = self.delivered.wait_while(delivery, |d| !self.is_stopped() && d.number != number);
         let Ok(mut delivery) = waited else { return false };
@@ -65,8 +71,7 @@ impl<'r> Sequencer<'r> {
             return false;
         }
         delivery.number += 1;
-        let result = batches
-            .and_then(|batches| batches.into_iter().try_for_each(|(table, batch)| (delivery.deliver)(table, batch)));
+        let result = rows.map_err(BoxError::from).and_then(|rows| delivery.add(rows));
         let failed = result.is_err();
         delivery.problem = result.err();
         drop(delivery);
@@ -102,7 +107,7 @@ impl<'r> Sequencer<'r> {
     pub fn finish(self) -> Result<Summary, Error> {
         let mut delivery = self.delivery.into_inner().map_err(|_| Error::Stopped)?;
         if let Some(problem) = delivery.problem.take() {
-            return Err(Error::Write(problem.into()));
+            return Err(Error::Write(problem));
         }
         let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
         state.warn_of_clocks();
@@ -110,11 +115,8 @@ impl<'r> Sequencer<'r> {
         if state.options.absences == Absences::AtTheEnd {
             let region = &state.options.region;
             let rows = Presence::default().add(region, &shown, true);
-            let batches = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
-            let mut deliver = batches.into_iter();
-            deliver
-                .try_for_each(|(table, batch)| (delivery.deliver)(table, batch))
-                .map_err(|error| Error::Write(error.into()))?;
+            let rows = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
+            delivery.add(Delivery { rows, end: None }).map_err(Error::Write)?;
         }
         state.summary.shown = shown;
         Ok(state.summary)

@@ -1,6 +1,5 @@
 //! What belongs to the worker whose turn it is: the open document, and what has been seen.
 
-use arrow::array::RecordBatch;
 use hashbrown::HashSet;
 use std::num::NonZeroI64;
 
@@ -12,7 +11,8 @@ use crate::decode::document::Part;
 use crate::merge::{Columns, Merge, Rows, Versions};
 use crate::presence::{Presence, Version};
 use crate::source::Origin;
-use crate::tables::{Shape, Table, mask};
+use crate::tables::sink::{self, DocumentEnd};
+use crate::tables::{Shape, mask};
 
 /// Faults of one document that are told one by one.
 pub(super) const MAX_REPORTED: u64 = 20;
@@ -37,14 +37,27 @@ pub struct State<'r> {
     pub(super) ahead: HashSet<u32>,
 }
 
+/// What a step delivers.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// New rows, in order.
+    pub rows: Vec<sink::Rows>,
+    /// The end of their document.
+    pub end: Option<DocumentEnd>,
+}
+
 /// The rows of a block that are new, and what the end of its document adds.
 pub struct Taken<'a> {
+    /// The number that the document's ledger row has, or would have.
+    pub document: i64,
     /// Rows that had to wait until the document showed whether its times are exact.
-    pub before: Vec<(Table, RecordBatch)>,
+    pub before: Vec<sink::Rows>,
     /// The block's own rows.
     pub rows: Rows<'a>,
-    /// The document's sightings and its row in the ledger.
-    pub after: Vec<(Table, RecordBatch)>,
+    /// The document's sightings and absences.
+    pub after: Vec<sink::Rows>,
+    /// The end of the document, if it gets a ledger row.
+    pub end: Option<DocumentEnd>,
 }
 
 impl<'r> State<'r> {
@@ -107,6 +120,7 @@ impl State<'_> {
         columns: &Columns<'a>,
         versions: &Versions,
     ) -> anyhow::Result<Taken<'a>> {
+        let document = self.snapshots + 1;
         self.merge.number(&mut rows, versions);
         self.report(bytes, part);
         self.count(part, &rows);
@@ -117,11 +131,11 @@ impl State<'_> {
             self.keep_new(&mut rows, columns, versions);
         }
         self.document.advance(bytes, part);
-        let after = match &block.end {
+        let Delivery { rows: after, end } = match &block.end {
             Some(end) => self.close(end)?,
-            None => Vec::new(),
+            None => Delivery::default(),
         };
-        Ok(Taken { before, rows, after })
+        Ok(Taken { document, before, rows, after, end })
     }
 
     /// Leaves the new ones among the rows, and counts them.

@@ -6,16 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use tempfile::TempDir;
 
 use super::lost::{self, Counter};
 use super::objects::Objects;
 use super::seen::{self, Seen};
-use super::staged::Kept;
 use super::{Lake, delta, files, labels};
-use crate::presence;
+use crate::presence::{self, Shown};
 use crate::tables::{Table, identity};
 use crate::time::HOUR;
 
@@ -172,27 +169,24 @@ pub(super) fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache.
-pub(super) fn look_up<B>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> anyhow::Result<B>) -> anyhow::Result<()>
+/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is its identity
+/// and its time.
+pub(super) fn look_up<R>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> R) -> anyhow::Result<()>
 where
-    B: Iterator<Item = Result<RecordBatch, ArrowError>>,
+    R: Iterator<Item = (u128, Option<i64>)>,
 {
     let now = seen::this_hour();
     for table in super::ORDER {
         let mut unsure: HashSet<u128> = HashSet::new();
         let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
-        for batch in rows(table)? {
-            let batch = batch?;
-            let ids = table.identities(&batch)?;
-            for (id, time) in ids.into_iter().zip(files::times(table, &batch)) {
-                if seen.would_know(table, time) || seen.meet(table, id, now) {
-                    continue;
-                }
-                unsure.insert(id);
-                match time {
-                    Some(time) => (first, last) = (first.min(time), last.max(time)),
-                    None => without_time = true,
-                }
+        for (id, time) in rows(table) {
+            if seen.would_know(table, time) || seen.meet(table, id, now) {
+                continue;
+            }
+            unsure.insert(id);
+            match time {
+                Some(time) => (first, last) = (first.min(time), last.max(time)),
+                None => without_time = true,
             }
         }
         if unsure.is_empty() {
@@ -213,8 +207,8 @@ where
 }
 
 /// Reads when allocations were last shown in the hours of a run, unless the cache has it.
-pub(super) fn look_at_hours(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
-    let hours = seen.presence.unknown_hours(&kept.shown);
+pub(super) fn look_at_hours(lake: &Lake, seen: &mut Seen, shown: &Shown) -> anyhow::Result<()> {
+    let hours = seen.presence.unknown_hours(shown);
     if !hours.is_empty() {
         for (table, _) in presence::READS {
             for file in lake.state(table)?.files.into_values() {
@@ -225,7 +219,7 @@ pub(super) fn look_at_hours(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow
             }
         }
     }
-    seen.presence.need(&kept.shown, seen::this_hour());
+    seen.presence.need(shown, seen::this_hour());
     Ok(())
 }
 

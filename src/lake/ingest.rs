@@ -4,25 +4,26 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::Int64Type;
-use arrow::error::ArrowError;
+use arrow::array::{Int64Array, RecordBatch};
 
 use super::cache::{NOTHING_COMMITTED, catch_up, look_at_hours, look_up};
 use super::lost::{Lost, Restarts};
 use super::seen::{self, Seen};
-use super::staged::{COUNTED, Document, keep};
+use super::staged::{COUNTED, keep};
 use super::{Batch, Lake, delta, files, labels};
 use crate::presence;
 use crate::store::parquet;
-use crate::tables::{Shape, Table};
+use crate::tables::sink::Rows;
+use crate::tables::{Shape, Table, column, snapshots};
 use crate::time;
 
 pub use super::cache::{recall, remember, scratch};
-pub use super::staged::{Fresh, Kept, Ledger};
+pub use super::staged::{Ledger, NewRows, StagedRows};
 
 /// Upper limit of document numbers in a batch: `snapshot_id` is the batch number times this, plus the document number.
 pub const DOCUMENTS: i64 = 1_000_000;
+/// Rows of the ledger that are written at a time.
+const LEDGER_ROWS: usize = 8 << 10;
 
 /// The result of an ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,20 +41,21 @@ pub struct Added {
 /// # Errors
 /// When the lake cannot be read or written. The error says whether nothing was committed, the batch may have been
 /// committed, or it was. Running the ingest again is safe in every case.
-pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added> {
-    begin(lake, seen, kept).context(NOTHING_COMMITTED)?;
+pub fn commit(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<Added> {
+    begin(lake, seen, staged).context(NOTHING_COMMITTED)?;
     loop {
-        labels::check(lake, seen, kept).context(NOTHING_COMMITTED)?;
+        labels::check(lake, seen, staged).context(NOTHING_COMMITTED)?;
         let number = seen.about.batch + 1;
         let mut presence = seen.presence.clone();
-        let facts = presence.add(&kept.region, &kept.shown, false);
-        let facts = presence::batches(&kept.region, &facts)?;
-        look_up(lake, seen, |table| Ok(of_table(&facts, table))).context(NOTHING_COMMITTED)?;
-        let (tables, mut added, new, restarts) = write(lake, seen, kept, &facts, number).context(NOTHING_COMMITTED)?;
-        if tables.is_empty() {
+        let facts = presence.add(&staged.region, &staged.shown, false);
+        let facts = presence::batches(&staged.region, &facts)?;
+        look_up(lake, seen, |table| keys_of(&facts, table)).context(NOTHING_COMMITTED)?;
+        let written = write(lake, seen, staged, &facts, number).context(NOTHING_COMMITTED)?;
+        let Written { files, mut added, restarts, new } = written;
+        if files.is_empty() {
             return Ok(added);
         }
-        let batch = Batch::new(tables);
+        let batch = Batch::new(files);
         let is_ours = lake.put_batch(number, &batch).with_context(|| {
             format!("batch {number} may have been committed; run this again, no row is added twice")
         })?;
@@ -61,8 +63,8 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
             lake.finish(&mut seen.about.heads)
                 .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
             let now = seen::this_hour();
-            new.into_iter().for_each(|(table, id, time)| seen.add(table, id, time, now));
-            labels::note(seen, kept, now)?;
+            new.add_to(seen, staged, now);
+            labels::note(seen, staged, now);
             restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
             seen.presence = presence;
             (seen.about.batch, seen.about.batch_id) = (number, batch.id);
@@ -80,8 +82,8 @@ pub fn commit(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<Added
 }
 
 /// Adds the rows of other writers to the cache, and looks up rows that it does not cover.
-fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
-    if kept.documents.len() as i64 >= DOCUMENTS {
+fn begin(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()> {
+    if staged.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
     catch_up(lake, seen)?;
@@ -89,140 +91,181 @@ fn begin(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
     lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
     // Add columns before the files that have them.
     lake.evolve(&mut seen.about.heads)?;
-    look_up(lake, seen, |table| parquet::read(&kept.store.path(table.name())))?;
-    labels::look_up(lake, seen, kept)?;
-    look_at_hours(lake, seen, kept)
+    look_up(lake, seen, |table| staged.keys(table))?;
+    labels::look_up(lake, seen, staged)?;
+    look_at_hours(lake, seen, &staged.shown)
 }
 
-type NewRows = Vec<(Table, u128, Option<i64>)>;
+/// The identity and the time of each row of a table among others.
+fn keys_of(all: &[Rows], table: Table) -> Box<dyn Iterator<Item = (u128, Option<i64>)> + '_> {
+    let of_table = all.iter().filter(move |rows| rows.table == table);
+    Box::new(of_table.flat_map(|rows| rows.identities.iter().copied().zip(files::times(rows.table, &rows.batch))))
+}
 
-type Files = BTreeMap<String, Vec<delta::Add>>;
+/// Files of a batch that is not created yet.
+struct Written {
+    /// By the name of the table.
+    files: BTreeMap<String, Vec<delta::Add>>,
+    added: Added,
+    restarts: Restarts,
+    new: Chosen,
+}
+
+/// The rows that are in the files of a batch.
+#[derive(Default)]
+struct Chosen {
+    /// By table, for each staged row whether it is.
+    staged: BTreeMap<Table, Vec<bool>>,
+    /// The others: those that record absences, and the ledger's.
+    others: Vec<(Table, u128, Option<i64>)>,
+}
+
+impl Chosen {
+    fn add_to(&self, seen: &mut Seen, staged: &StagedRows, now: u32) {
+        for (table, chosen) in &self.staged {
+            for ((id, time), _) in staged.keys(*table).zip(chosen).filter(|(_, is_chosen)| **is_chosen) {
+                seen.add(*table, id, time, now);
+            }
+        }
+        self.others.iter().for_each(|(table, id, time)| seen.add(*table, *id, *time, now));
+    }
+}
 
 /// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
-fn write(
-    lake: &Lake,
-    seen: &mut Seen,
-    kept: &Kept,
-    facts: &[(Table, RecordBatch)],
-    number: u64,
-) -> anyhow::Result<(Files, Added, NewRows, Restarts)> {
+fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], number: u64) -> anyhow::Result<Written> {
     let now = seen::this_hour();
-    let now_ns = time::now();
-    let (mut tables, mut added, mut new) = (Files::new(), Added::default(), NewRows::new());
-    let mut restarts = Restarts::default();
-    let mut counts = vec![[0i64; 3]; kept.documents.len()];
+    let mut written = Written {
+        files: BTreeMap::new(),
+        added: Added::default(),
+        restarts: Restarts::default(),
+        new: Chosen::default(),
+    };
+    let mut counts = vec![[0i64; 3]; staged.documents.len()];
     // The ledger is last: it counts the rows of the others.
-    for table in super::ORDER {
+    for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
         let mut writer = files::Writer::new(&lake.objects, table, super::now_ms());
-        let counted = COUNTED.iter().position(|(other, _)| *other == table);
-        let (mut row, mut document, mut rows) = (0u64, 0, 0u64);
-        let mut ledger_rows = kept.documents.iter().enumerate().filter(|(_, document)| document.is_new);
+        let counted = COUNTED.iter().position(|other| *other == table);
         // Rows of the run are distinct, but an absence may also be a row of the run.
-        let has_facts = facts.iter().any(|(other, _)| *other == table);
+        let has_facts = facts.iter().any(|rows| rows.table == table);
         let mut in_batch: HashSet<u128> = HashSet::new();
-        for batch in parquet::read(&kept.store.path(table.name()))?.chain(of_table(facts, table)) {
-            let batch = batch?;
-            let ids = table.identities(&batch)?;
-            let times = files::times(table, &batch);
-            let mut wanted = Vec::with_capacity(ids.len());
-            let mut of_document = Vec::new();
-            if table == Table::Snapshots {
-                of_document.extend(ledger_rows.by_ref().take(batch.num_rows()).map(|(document, _)| document));
-            }
-            let is_idle = idle(&batch, kept.ledger, &of_document, &counts)?;
-            for ((id, time), is_idle) in ids.into_iter().zip(times).zip(is_idle) {
-                let is_new = !is_idle && !seen.meet(table, id, now) && (!has_facts || in_batch.insert(id));
-                wanted.push(is_new);
-                if let Some(counted) = counted {
-                    while kept.documents.get(document).is_some_and(|document| document.until[counted] <= row) {
-                        document += 1;
-                    }
-                    if let Some(counts) = counts.get_mut(document).filter(|_| is_new) {
+        let mut is_new = |seen: &mut Seen, id: u128| !seen.meet(table, id, now) && (!has_facts || in_batch.insert(id));
+        let mut chosen: Vec<bool> = Vec::new();
+        let mut rows = 0;
+        if let Some(index) = staged.rows.get(&table) {
+            for batch in parquet::read(&staged.store.path(table.name()))? {
+                let batch = batch?;
+                let begin = chosen.len();
+                let range = begin..begin + batch.num_rows();
+                let documents = index.documents.get(range.clone()).context("staged rows that are in no document")?;
+                let identities = index.identities.get(range).context("staged rows without an identity")?;
+                chosen.extend(identities.iter().map(|id| is_new(seen, *id)));
+                for (document, _) in documents.iter().zip(&chosen[begin..]).filter(|(_, is_chosen)| **is_chosen) {
+                    let of_document = (*document as usize).checked_sub(1).and_then(|place| counts.get_mut(place));
+                    if let (Some(counts), Some(counted)) = (of_document, counted) {
                         counts[counted] += 1;
                     }
                 }
-                new.extend(is_new.then_some((table, id, time)));
-                row += 1;
+                let batch = match table {
+                    Table::AllocationHistory | Table::TaskStateHistory => numbered(&batch, documents, staged, number)?,
+                    _ => batch,
+                };
+                rows += add(&mut writer, &mut written.restarts, table, &keep(&batch, &chosen[begin..])?)?;
             }
-            let batch = match table {
-                Table::Snapshots => ledger(&batch, &of_document, &counts, number, now_ns)?,
-                Table::AllocationHistory | Table::TaskStateHistory => numbered(&batch, &kept.documents, number)?,
-                _ => batch,
-            };
-            let batch = keep(&batch, &wanted)?;
-            rows += batch.num_rows() as u64;
-            if batch.num_rows() > 0 {
-                restarts.add(table, &batch)?;
-                writer.add(&batch)?;
-            }
+            written.new.staged.insert(table, chosen);
         }
-        let written = writer.finish()?;
-        if !written.is_empty() {
-            tables.insert(table.name().to_owned(), written);
+        for facts in facts.iter().filter(|rows| rows.table == table) {
+            let wanted: Vec<bool> = facts.identities.iter().map(|id| is_new(seen, *id)).collect();
+            let times = files::times(table, &facts.batch);
+            let new = facts.identities.iter().zip(times).zip(&wanted).filter(|(_, is_wanted)| **is_wanted);
+            written.new.others.extend(new.map(|((id, time), _)| (table, *id, time)));
+            rows += add(&mut writer, &mut written.restarts, table, &keep(&facts.batch, &wanted)?)?;
         }
-        added.rows.insert(table.name(), rows);
+        finish(&mut written, table, writer, rows)?;
     }
-    added.lost = restarts.lost(seen);
-    Ok((tables, added, new, restarts))
+    write_ledger(lake, seen, staged, &counts, number, &mut written)?;
+    written.added.lost = written.restarts.lost(seen);
+    Ok(written)
 }
 
-/// For each ledger row, true if its document gets none: stream frames without new rows. `of_document` maps ledger rows
-/// to documents, and is empty for other tables.
-fn idle(batch: &RecordBatch, ledger: Ledger, of_document: &[usize], counts: &[[i64; 3]]) -> anyhow::Result<Vec<bool>> {
-    if ledger == Ledger::All || of_document.is_empty() {
-        return Ok(vec![false; batch.num_rows()]);
+/// Writes rows; how many.
+fn add(
+    writer: &mut files::Writer<'_>,
+    restarts: &mut Restarts,
+    table: Table,
+    batch: &RecordBatch,
+) -> anyhow::Result<u64> {
+    if batch.num_rows() > 0 {
+        restarts.add(table, batch)?;
+        writer.add(batch)?;
     }
-    let shapes = batch.column_by_name("shape").context("a ledger without shape")?.as_string::<i32>();
-    let is_stream = shapes.iter().map(|shape| shape == Some(Shape::Stream.name()));
-    Ok(is_stream.zip(of_document).map(|(is_stream, document)| is_stream && counts[*document] == [0; 3]).collect())
+    Ok(batch.num_rows() as u64)
+}
+
+fn finish(written: &mut Written, table: Table, writer: files::Writer<'_>, rows: u64) -> anyhow::Result<()> {
+    let files = writer.finish()?;
+    if !files.is_empty() {
+        written.files.insert(table.name().to_owned(), files);
+    }
+    written.added.rows.insert(table.name(), rows);
+    Ok(())
+}
+
+/// Writes the ledger rows, except of stream frames without new rows if the ledger skips them.
+fn write_ledger(
+    lake: &Lake,
+    seen: &mut Seen,
+    staged: &StagedRows,
+    counts: &[[i64; 3]],
+    number: u64,
+    written: &mut Written,
+) -> anyhow::Result<()> {
+    let (now, now_ns) = (seen::this_hour(), time::now());
+    let mut writer = files::Writer::new(&lake.objects, Table::Snapshots, super::now_ms());
+    let columns = snapshots::columns();
+    let mut rows = Vec::new();
+    let mut all = 0;
+    let mut write = |rows: &mut Vec<snapshots::Row>| -> anyhow::Result<()> {
+        if !rows.is_empty() {
+            writer.add(&column::batch(&columns, Table::Snapshots.schema(), rows.iter())?)?;
+            all += rows.len() as u64;
+            rows.clear();
+        }
+        Ok(())
+    };
+    for ((place, document), counts) in (1i64..).zip(&staged.documents).zip(counts) {
+        let Some(row) = &document.row else { continue };
+        let is_stream = row.shape == Some(Shape::Stream.name());
+        let is_idle = staged.ledger == Ledger::WithoutIdleStreams && is_stream && *counts == [0; 3];
+        if is_idle || seen.meet(Table::Snapshots, document.identity, now) {
+            continue;
+        }
+        written.new.others.push((Table::Snapshots, document.identity, row.observed_at));
+        rows.push(snapshots::Row {
+            snapshot_id: snapshot_id(number, place),
+            new_allocations: counts[0],
+            new_task_states: counts[1],
+            new_task_events: counts[2],
+            ingested_at: Some(now_ns),
+            ..row.clone()
+        });
+        if rows.len() >= LEDGER_ROWS {
+            write(&mut rows)?;
+        }
+    }
+    write(&mut rows)?;
+    finish(written, Table::Snapshots, writer, all)
 }
 
 fn snapshot_id(number: u64, document: i64) -> i64 {
     number as i64 * DOCUMENTS + document
 }
 
-fn replace(batch: &RecordBatch, name: &str, column: ArrayRef) -> anyhow::Result<RecordBatch> {
-    let i = batch.schema().index_of(name)?;
-    let mut columns = batch.columns().to_vec();
-    columns[i] = column;
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
-}
-
 /// Replaces `snapshot_id` by that of the lake; null for a document that has new rows although the ledger has it.
-fn numbered(batch: &RecordBatch, documents: &[Document], number: u64) -> anyhow::Result<RecordBatch> {
-    let run = batch.column_by_name("snapshot_id").context("rows without snapshot_id")?.as_primitive::<Int64Type>();
-    let of_lake = |id: Option<i64>| {
-        let document = usize::try_from(id?.checked_sub(1)?).ok()?;
-        documents.get(document)?.is_new.then_some(snapshot_id(number, id?))
-    };
-    let ids: Int64Array = run.iter().map(of_lake).collect();
-    replace(batch, "snapshot_id", Arc::new(ids))
-}
-
-/// Ledger rows as stored in the lake; `of_document` maps rows to documents.
-fn ledger(
-    batch: &RecordBatch,
-    of_document: &[usize],
-    counts: &[[i64; 3]],
-    number: u64,
-    now_ns: i64,
-) -> anyhow::Result<RecordBatch> {
-    let ids: Int64Array = of_document.iter().map(|document| snapshot_id(number, *document as i64 + 1)).collect();
-    let mut batch = replace(batch, "snapshot_id", Arc::new(ids))?;
-    for (i, (_, column)) in COUNTED.iter().enumerate() {
-        let new: Int64Array = of_document.iter().map(|document| counts[*document][i]).collect();
-        batch = replace(&batch, column, Arc::new(new))?;
-    }
-    let rows = batch.num_rows();
-    let micros = TimestampMicrosecondArray::from(vec![now_ns / 1_000; rows]).with_timezone("UTC");
-    batch = replace(&batch, "ingested_at", Arc::new(micros))?;
-    replace(&batch, "ingested_at_ns", Arc::new(Int64Array::from(vec![now_ns; rows])))
-}
-
-/// The batches of one table among those of several.
-fn of_table<'b>(
-    batches: &'b [(Table, RecordBatch)],
-    table: Table,
-) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + 'b {
-    batches.iter().filter(move |(other, _)| *other == table).map(|(_, batch)| Ok(batch.clone()))
+fn numbered(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> anyhow::Result<RecordBatch> {
+    let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
+    let ids: Int64Array = documents.iter().map(of_lake).collect();
+    let place = batch.schema().index_of("snapshot_id")?;
+    let mut columns = batch.columns().to_vec();
+    columns[place] = Arc::new(ids);
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use anyhow::{Context, bail};
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{AsArray, RecordBatch, StringArray};
 
 use super::lost::allocations;
 use super::seen::Seen;
-use super::staged::Kept;
+use super::staged::{StagedRows, Version};
 use super::{Lake, files, seen};
 use crate::store::parquet;
 use crate::tables::Table;
@@ -32,60 +31,35 @@ pub fn of(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
     Ok(allocations(batch)?.into_iter().enumerate().map(|(row, id)| (id, regions.value(row))).collect())
 }
 
-/// Adds the regions of an ingest's rows to the cache.
-///
-/// # Errors
-/// When its rows cannot be read.
-pub fn note(seen: &mut Seen, kept: &Kept, now: u32) -> anyhow::Result<()> {
-    each_batch(kept, &mut |batch| {
-        let times = files::times(Table::AllocationHistory, batch);
-        for ((allocation, region), time) in of(batch)?.into_iter().zip(times) {
-            seen.label(allocation, region, time, now);
-        }
-        Ok(())
-    })
-}
-
-fn each_batch(kept: &Kept, each: &mut dyn FnMut(&RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    for batch in parquet::read(&kept.store.path(Table::AllocationHistory.name()))? {
-        each(&batch?)?;
+/// Adds the region of an ingest's allocations to the cache.
+pub fn note(seen: &mut Seen, staged: &StagedRows, now: u32) {
+    for (version, (_, time)) in staged.versions.iter().zip(staged.keys(Table::AllocationHistory)) {
+        seen.label(version.allocation, &staged.region, time, now);
     }
-    Ok(())
 }
 
 /// Looks up the regions of allocations that the cache does not cover.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> {
+pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()> {
     let now = seen::this_hour();
     let mut unsure: HashSet<u128> = HashSet::new();
-    let mut labels: BTreeSet<String> = BTreeSet::new();
     let mut first = i64::MAX;
-    each_batch(kept, &mut |batch| {
-        let created = batch.column_by_name("created_at_ns").context("versions without created_at_ns")?;
-        let created = created.as_primitive::<Int64Type>();
-        for (row, (allocation, region)) in of(batch)?.into_iter().enumerate() {
-            let created = created.is_valid(row).then(|| created.value(row));
-            // All versions of an allocation are later than its creation.
-            if seen.regions(allocation).next().is_none() && !seen.would_know(Table::AllocationHistory, created) {
-                unsure.insert(allocation);
-                first = first.min(created.unwrap_or(i64::MIN));
-                if !labels.contains(region) {
-                    labels.insert(region.to_owned());
-                }
-            }
+    for Version { allocation, created } in &staged.versions {
+        // All versions of an allocation are later than its creation.
+        if seen.regions(*allocation).next().is_none() && !seen.would_know(Table::AllocationHistory, *created) {
+            unsure.insert(*allocation);
+            first = first.min(created.unwrap_or(i64::MIN));
         }
-        Ok(())
-    })?;
+    }
     if unsure.is_empty() {
         return Ok(());
     }
     for file in lake.state(Table::AllocationHistory)?.files.into_values() {
         let may_hold = files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
         // A file with only their region cannot contradict it.
-        let is_theirs =
-            files::only_text(&file, "region").is_some_and(|region| labels.len() == 1 && labels.contains(&region));
+        let is_theirs = files::only_text(&file, "region").is_some_and(|region| region == staged.region);
         if !may_hold || is_theirs {
             continue;
         }
@@ -107,21 +81,31 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, kept: &Kept) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// When there is one, or the rows of the ingest cannot be read.
-pub fn check(lake: &Lake, seen: &Seen, kept: &Kept) -> anyhow::Result<()> {
-    each_batch(kept, &mut |batch| {
-        let ids = text(batch, "alloc_id")?;
-        for (row, (allocation, region)) in of(batch)?.into_iter().enumerate() {
-            let known: Vec<&str> = seen.regions(allocation).collect();
-            let Some(first) = known.first().filter(|_| !known.contains(&region)) else { continue };
-            bail!(
-                "lake {} has allocation {} under region {first:?}, and this run labels it {region:?}. \
-                 Say --region {first:?}, or correct NOMAD_REGION",
-                lake.objects,
-                ids.value(row)
-            );
+pub fn check(lake: &Lake, seen: &Seen, staged: &StagedRows) -> anyhow::Result<()> {
+    let region = &staged.region;
+    for (row, version) in staged.versions.iter().enumerate() {
+        let known: Vec<&str> = seen.regions(version.allocation).collect();
+        let Some(first) = known.first().filter(|_| !known.contains(&region.as_str())) else { continue };
+        bail!(
+            "lake {} has allocation {} under region {first:?}, and this run labels it {region:?}. \
+             Say --region {first:?}, or correct NOMAD_REGION",
+            lake.objects,
+            alloc_id(staged, row)?
+        );
+    }
+    Ok(())
+}
+
+/// The allocation's ID in a staged row of `allocation_history`.
+fn alloc_id(staged: &StagedRows, mut row: usize) -> anyhow::Result<String> {
+    for batch in parquet::read(&staged.store.path(Table::AllocationHistory.name()))? {
+        let batch = batch?;
+        match row.checked_sub(batch.num_rows()) {
+            None => return Ok(text(&batch, "alloc_id")?.value(row).to_owned()),
+            Some(rest) => row = rest,
         }
-        Ok(())
-    })
+    }
+    bail!("staged rows are missing")
 }
 
 /// Allocations that a lake has under several regions.

@@ -1,34 +1,23 @@
-//! The rows of a run, less those that are known to be in the lake, put away until it is known which batch they are.
+//! Rows of a run that are not known to be in the lake, staged on disk until their batch number is known.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use anyhow::Context;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
 
-use super::lost;
 use super::seen::{self, Seen};
+use super::{files, lost};
+use crate::error::BoxError;
 use crate::presence::Shown;
 use crate::store::{Store, Writer};
-use crate::tables::Table;
+use crate::tables::sink::{DocumentEnd, Rows, Sink};
+use crate::tables::{Table, snapshots};
 
-/// The tables whose new rows the ledger counts, with the column of the count.
-pub(super) const COUNTED: [(Table, &str); 3] = [
-    (Table::AllocationHistory, "new_allocations"),
-    (Table::TaskStateHistory, "new_task_states"),
-    (Table::TaskEvents, "new_task_events"),
-];
-
-/// Collects the rows of a run that are not known to be in the lake.
-pub struct Fresh<'s> {
-    seen: &'s mut Seen,
-    now: u32,
-    store: Store,
-    writer: Writer,
-    delivered: BTreeMap<Table, u64>,
-    documents: Vec<Document>,
-    ledger: Ledger,
-}
+/// The tables whose new rows the ledger counts.
+pub(super) const COUNTED: [Table; 3] = [Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents];
 
 /// Which documents get a ledger row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,55 +29,103 @@ pub enum Ledger {
     WithoutIdleStreams,
 }
 
-/// One document of the run.
-#[derive(Debug, Clone)]
-pub(super) struct Document {
-    /// True if the ledger did not have it.
-    pub(super) is_new: bool,
-    /// How many rows of each of [`COUNTED`] were kept when it ended.
-    pub(super) until: [u64; 3],
+/// Collects the rows of a run that are not known to be in the lake.
+pub struct NewRows<'s> {
+    seen: &'s mut Seen,
+    now: u32,
+    writer: Writer,
+    staged: StagedRows,
 }
 
-/// The staged rows of a finished run, stored until its batch number is known.
-pub struct Kept {
+/// The staged rows of a finished run. The rows are on disk; what decides which of them are written is in memory.
+pub struct StagedRows {
     pub(super) store: Store,
+    pub(super) rows: BTreeMap<Table, Index>,
+    /// Of each staged row of `allocation_history`.
+    pub(super) versions: Vec<Version>,
     pub(super) documents: Vec<Document>,
     pub(super) ledger: Ledger,
     pub(super) region: String,
     pub(super) shown: Shown,
 }
 
-impl Kept {
-    /// Adds which allocations of a region the run's documents show, and when: together with the lake's rows that
-    /// determines absences.
-    pub fn with_shown(self, region: &str, shown: Shown) -> Kept {
-        Kept { region: region.to_owned(), shown, ..self }
+/// What is known of the staged rows of a table, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub identities: Vec<u128>,
+    /// The time of each, see [`files::time_column`].
+    pub times: Vec<Option<i64>>,
+    /// The number of the document that brought it, from 1; 0 for rows that follow from several.
+    pub documents: Vec<u32>,
+}
+
+/// A version of an allocation.
+#[derive(Debug)]
+pub(super) struct Version {
+    /// A hash of the allocation's ID.
+    pub allocation: u128,
+    /// When the allocation was created, in nanoseconds since the epoch; `None` when not known.
+    pub created: Option<i64>,
+}
+
+/// A document of the run.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub identity: u128,
+    /// Its ledger row; `None` if the ledger has it.
+    pub row: Option<snapshots::Row>,
+}
+
+impl StagedRows {
+    /// Adds which allocations the run's documents show, and when: together with the lake's rows that determines absences.
+    pub fn with_shown(self, shown: Shown) -> StagedRows {
+        StagedRows { shown, ..self }
+    }
+
+    /// The identity and the time of each row of a table.
+    pub(super) fn keys(&self, table: Table) -> Box<dyn Iterator<Item = (u128, Option<i64>)> + '_> {
+        if table == Table::Snapshots {
+            let new = self.documents.iter().filter_map(|document| Some((document, document.row.as_ref()?)));
+            return Box::new(new.map(|(document, row)| (document.identity, row.observed_at)));
+        }
+        let index = self.rows.get(&table);
+        Box::new(index.into_iter().flat_map(|index| index.identities.iter().copied().zip(index.times.iter().copied())))
+    }
+
+    /// The document of a number, unless the ledger has it.
+    pub(super) fn new_document(&self, number: u32) -> Option<&snapshots::Row> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.documents.get(place)?.row.as_ref()
     }
 }
 
-impl<'s> Fresh<'s> {
-    /// Starts collecting, with a directory for staged rows.
+impl<'s> NewRows<'s> {
+    /// Starts collecting rows of this region, with a directory for them.
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn new(seen: &'s mut Seen, directory: &Path, ledger: Ledger) -> anyhow::Result<Fresh<'s>> {
+    pub fn new(seen: &'s mut Seen, directory: &Path, ledger: Ledger, region: &str) -> anyhow::Result<NewRows<'s>> {
         let store = Store::at(directory);
-        let writer = store.writer(Table::ALL)?;
-        let now = seen::this_hour();
-        Ok(Fresh { seen, now, store, writer, delivered: BTreeMap::new(), documents: Vec::new(), ledger })
+        let writer = store.writer(Table::ALL.into_iter().filter(|table| *table != Table::Snapshots))?;
+        let staged = StagedRows {
+            store,
+            rows: BTreeMap::new(),
+            versions: Vec::new(),
+            documents: Vec::new(),
+            ledger,
+            region: region.to_owned(),
+            shown: Shown::default(),
+        };
+        Ok(NewRows { seen, now: seen::this_hour(), writer, staged })
     }
 
-    /// Takes rows in order of arrival, a document's ledger row after its other rows.
-    ///
-    /// # Errors
-    /// When the directory cannot be written.
-    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
-        // Absences also depend on the lake's rows, see [`Kept::with_shown`].
+    fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
+        let Rows { table, document, batch, identities } = rows;
+        // Absences also depend on the lake's rows, see [`StagedRows::with_shown`].
         if table == Table::Absences {
             return Ok(());
         }
-        let ids = table.identities(&batch)?;
-        let is_new: Vec<bool> = ids.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
+        let is_new: Vec<bool> = identities.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
         if table == Table::TaskStateHistory {
             let known = lost::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
             known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.seen.count(task, n, self.now));
@@ -98,11 +135,17 @@ impl<'s> Fresh<'s> {
             known.for_each(|(allocation, _)| self.seen.meet_allocation(allocation, self.now));
         }
         let kept = keep(&batch, &is_new)?;
-        *self.delivered.entry(table).or_default() += kept.num_rows() as u64;
-        if table == Table::Snapshots {
-            let until = COUNTED.map(|(table, _)| self.delivered.get(&table).copied().unwrap_or_default());
-            self.documents.extend(is_new.iter().map(|is_new| Document { is_new: *is_new, until }));
+        if table == Table::AllocationHistory {
+            let created = kept.column_by_name("created_at_ns").context("versions without created_at_ns")?;
+            let created = created.as_primitive::<Int64Type>().iter();
+            let versions = lost::allocations(&kept)?.into_iter().zip(created);
+            self.staged.versions.extend(versions.map(|(allocation, created)| Version { allocation, created }));
         }
+        let index = self.staged.rows.entry(table).or_default();
+        index.identities.extend(identities.into_iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(id, _)| id));
+        index.times.extend(files::times(table, &kept));
+        let document = document.and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
+        index.documents.resize(index.identities.len(), document);
         self.writer.add(table, kept)
     }
 
@@ -110,18 +153,25 @@ impl<'s> Fresh<'s> {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn finish(self) -> anyhow::Result<Kept> {
+    pub fn finish(self) -> anyhow::Result<StagedRows> {
         self.writer.finish()?;
-        Ok(Kept {
-            store: self.store,
-            documents: self.documents,
-            ledger: self.ledger,
-            region: String::new(),
-            shown: Shown::default(),
-        })
+        Ok(self.staged)
     }
 }
 
+impl Sink for NewRows<'_> {
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+        Ok(self.add(rows)?)
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        let is_known = self.seen.meet(Table::Snapshots, end.identity, self.now);
+        self.staged.documents.push(Document { identity: end.identity, row: (!is_known).then_some(end.row) });
+        Ok(())
+    }
+}
+
+/// The rows that are wanted.
 pub(super) fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
     if wanted.iter().all(|wanted| *wanted) {
         return Ok(batch.clone());

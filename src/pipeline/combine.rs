@@ -4,11 +4,13 @@ use anyhow::Context;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
+use crate::error::BoxError;
 use crate::intake::Absences;
 use crate::lake::seen::Seen;
 use crate::presence::{self, Presence, Shown};
 use crate::store::Writer;
 use crate::tables::Table;
+use crate::tables::sink::{DocumentEnd, Rows, Sink};
 
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
@@ -39,16 +41,16 @@ impl Combined {
     /// When they cannot be written.
     pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         self.presence.as_mut().map_or(Ok(()), |presence| presence.take(table, &batch))?;
-        self.add(table, batch)
+        match self.seen {
+            Some(_) => self.add(Rows::identified(table, batch)?),
+            None => self.writer.add(table, batch),
+        }
     }
 
-    /// Adds rows of documents.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
+        let Rows { table, batch, identities, .. } = rows;
         let batch = match &mut self.seen {
-            Some(seen) => unseen(seen, table, &batch)?,
+            Some(seen) => unseen(seen, table, &batch, &identities)?,
             None => batch,
         };
         self.writer.add(table, batch)
@@ -61,20 +63,29 @@ impl Combined {
     pub fn finish(mut self, region: &str, shown: Option<&Shown>) -> anyhow::Result<()> {
         if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
             let facts = presence.add(region, shown, false);
-            for (table, batch) in presence::batches(region, &facts)? {
-                self.add(table, batch)?;
-            }
+            presence::batches(region, &facts)?.into_iter().try_for_each(|rows| self.add(rows))?;
         }
         self.writer.finish().context("cannot write the tables")
     }
 }
 
-/// The rows that no source before has shown.
-fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
-    let mut is_new = Vec::with_capacity(batch.num_rows());
-    for row in table.identities(batch)? {
-        is_new.push(!seen.meet(table, row, 0));
-        seen.add(table, row, None, 0);
+impl Sink for Combined {
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+        Ok(self.add(rows)?)
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        let (table, document) = (Table::Snapshots, Some(end.row.snapshot_id));
+        Ok(self.add(Rows { table, document, batch: end.batch()?, identities: vec![end.identity] })?)
+    }
+}
+
+/// The rows that no earlier source delivered.
+fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch, identities: &[u128]) -> anyhow::Result<RecordBatch> {
+    let mut is_new = Vec::with_capacity(identities.len());
+    for row in identities {
+        is_new.push(!seen.meet(table, *row, 0));
+        seen.add(table, *row, None, 0);
     }
     Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::Error;
 use crate::intake::{self, Absences, Observer, Summary};
 use crate::lake::Lake;
-use crate::lake::ingest::{self, Added, Fresh, Kept, Ledger};
+use crate::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
 use crate::lake::seen::Seen;
 use crate::source::Input;
 
@@ -24,7 +24,7 @@ pub struct Ingest {
 pub struct Staged {
     /// What was read.
     pub summary: Summary,
-    kept: Kept,
+    rows: StagedRows,
     /// Where the rows are; it goes when this is dropped.
     _directory: TempDir,
 }
@@ -74,14 +74,15 @@ impl Ingest {
         observer: &dyn Observer,
     ) -> Result<Staged, Error> {
         let store = Error::of(Error::Store);
-        let mut fresh = Fresh::new(&mut self.seen, directory.path(), ledger).map_err(&store)?;
+        let region = &options.region;
+        let mut new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
         // Which absences follow depends on the rows of the lake, too.
         let options = intake::Options { absences: Absences::Left, ..options.clone() };
-        let summary = intake::run(inputs, &options, observer, &mut |table, batch| fresh.add(table, batch));
-        let kept = fresh.finish().map_err(&store)?;
+        let summary = intake::run(inputs, &options, observer, &mut new);
+        let rows = new.finish().map_err(&store)?;
         let mut summary = summary?;
-        let kept = kept.with_shown(&options.region, std::mem::take(&mut summary.shown));
-        Ok(Staged { summary, kept, _directory: directory })
+        let rows = rows.with_shown(std::mem::take(&mut summary.shown));
+        Ok(Staged { summary, rows, _directory: directory })
     }
 
     /// Adds what was taken in to the lake.
@@ -89,7 +90,7 @@ impl Ingest {
     /// # Errors
     /// When the lake cannot be read or written. The error says whether anything was committed.
     pub fn commit(&mut self, staged: &Staged) -> Result<Added, Error> {
-        ingest::commit(&self.lake, &mut self.seen, &staged.kept).map_err(Error::of(Error::Lake))
+        ingest::commit(&self.lake, &mut self.seen, &staged.rows).map_err(Error::of(Error::Lake))
     }
 
     /// Keeps what has been seen for the next ingest; a text says what could not be kept.

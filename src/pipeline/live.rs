@@ -7,8 +7,10 @@ use anyhow::anyhow;
 use arrow::array::RecordBatch;
 
 use super::Error;
+use crate::error::BoxError;
 use crate::store::growing::Growing;
 use crate::tables::Table;
+use crate::tables::sink::{DocumentEnd, Rows, Sink};
 
 /// Growing tables, shared by the thread that reads and the one that shows.
 pub struct LiveTables {
@@ -33,18 +35,15 @@ impl LiveTables {
         LiveTables { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Adds rows. A document's ledger row comes last.
-    ///
-    /// # Errors
-    /// When they cannot be written, or the refresh loop has failed.
-    pub fn add(&self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    /// Adds rows; `is_end` says that they end a document.
+    fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> anyhow::Result<()> {
         let mut state = self.state();
         if state.is_over {
             return Err(anyhow!("the refresh loop has ended"));
         }
         state.rows.add(table, batch)?;
-        state.is_within = table != Table::Snapshots;
-        if !state.is_within {
+        state.is_within = !is_end;
+        if is_end {
             state.documents += 1;
             state.is_new = true;
             self.changed.notify_all();
@@ -107,5 +106,15 @@ impl LiveTables {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for &LiveTables {
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+        Ok(self.add(rows.table, rows.batch, false)?)
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        Ok(self.add(Table::Snapshots, end.batch()?, true)?)
     }
 }

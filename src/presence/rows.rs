@@ -6,7 +6,8 @@ use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
 use super::{Document, Extent, Fact, Presence, hour_of};
-use crate::tables::{Table, absences, column, sightings};
+use crate::tables::sink::Rows;
+use crate::tables::{Table, absences, sightings};
 
 /// Rows per batch.
 const ROWS: usize = 8 << 10;
@@ -119,7 +120,7 @@ fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArra
 ///
 /// # Errors
 /// Only through a bug: if a schema and its columns disagree.
-pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<(Table, RecordBatch)>, ArrowError> {
+pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<Rows>, ArrowError> {
     let absences: Vec<absences::Row<'_>> = facts
         .iter()
         .filter_map(|fact| match fact {
@@ -144,12 +145,10 @@ pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<(Table, RecordBatch)>
         .collect();
     let mut batches = Vec::new();
     for rows in sightings.chunks(ROWS) {
-        let columns = sightings::columns();
-        batches.push((Table::Sightings, column::batch(&columns, Table::Sightings.schema(), rows.iter())?));
+        batches.push(Rows::of(Table::Sightings, None, &sightings::columns(), rows)?);
     }
     for rows in absences.chunks(ROWS) {
-        let columns = absences::columns();
-        batches.push((Table::Absences, column::batch(&columns, Table::Absences.schema(), rows.iter())?));
+        batches.push(Rows::of(Table::Absences, None, &absences::columns(), rows)?);
     }
     Ok(batches)
 }

@@ -238,16 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_that_are_called_keys_are_those_of_the_lists() {
+    fn the_columns_that_are_called_keys_are_those_of_the_lists_in_their_order() {
         for table in Table::ALL {
             let described = table.columns();
             // A timestamp is represented by its exact column.
             let keys = described.iter().filter(|column| column.is_key && column.kind != "timestamp");
-            let mut keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
-            let mut listed = columns(table).to_vec();
-            keys.sort_unstable();
-            listed.sort_unstable();
-            assert_eq!(keys, listed, "{}", table.name());
+            let keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
+            // A row that was just made and one that was read from a lake have the same identity.
+            assert_eq!(keys, columns(table), "{}", table.name());
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alloclog::intake::{self, Options};
 use alloclog::lake::Lake;
-use alloclog::lake::ingest::{self, Added, Fresh, Ledger};
+use alloclog::lake::ingest::{self, Added, Ledger, NewRows};
 use alloclog::lake::labels;
 use alloclog::lake::read::Wanted;
 use alloclog::source::{self, Source};
@@ -15,11 +15,11 @@ use super::{lake, rows, sample, wrong};
 fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<Added> {
     let mut seen = ingest::recall(lake, local)?;
     let directory = tempfile::tempdir().unwrap();
-    let mut fresh = Fresh::new(&mut seen, directory.path(), Ledger::All)?;
+    let mut new = NewRows::new(&mut seen, directory.path(), Ledger::All, region)?;
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
     let options = Options { region: region.to_owned(), ..Options::default() };
-    intake::run(&inputs, &options, &(), &mut |table, batch| fresh.add(table, batch))?;
-    let kept = fresh.finish()?;
+    intake::run(&inputs, &options, &(), &mut new)?;
+    let kept = new.finish()?;
     let added = ingest::commit(lake, &mut seen, &kept)?;
     assert_eq!(ingest::remember(lake, &mut seen, local), None);
     Ok(added)

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use alloclog::error::BoxError;
 use alloclog::intake::{self, Absences, Options};
 use alloclog::presence::{self, Presence};
 use alloclog::query::{self, By, Period, VIEWS, plan};
 use alloclog::source::{self, Source};
 use alloclog::store::Store;
 use alloclog::tables::Table;
+use alloclog::tables::sink::{self, DocumentEnd, Sink};
 use alloclog::time;
 use anyhow::{Context, ensure};
 use arrow::array::RecordBatch;
@@ -241,10 +243,20 @@ impl Rows {
     }
 }
 
+impl Sink for Rows {
+    fn rows(&mut self, rows: sink::Rows) -> Result<(), BoxError> {
+        Ok(self.add(rows.table, rows.batch)?)
+    }
+
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+        Ok(self.add(Table::Snapshots, end.batch()?)?)
+    }
+}
+
 fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
     let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
-    Ok(intake::run(&inputs, options, &(), &mut |table, batch| rows.add(table, batch))?)
+    Ok(intake::run(&inputs, options, &(), rows)?)
 }
 
 /// The view's result per allocation: whether it vanished, and when it was last seen.
@@ -334,8 +346,8 @@ fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case
             }
             let summary = take(run, &options, &mut rows)?;
             let facts = presence.add(&case.region, &summary.shown, false);
-            for (table, batch) in presence::batches(&case.region, &facts)? {
-                rows.add(table, batch)?;
+            for found in presence::batches(&case.region, &facts)? {
+                rows.add(found.table, found.batch)?;
             }
         }
         all.push(rows);

@@ -1,0 +1,82 @@
+//! Where rows go as documents are read: rows with the document that brought them, and the end of each document.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+use super::snapshots;
+use super::{Table, column};
+use crate::error::BoxError;
+
+/// New rows of one table.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The table, which is not [`Table::Snapshots`].
+    pub table: Table,
+    /// The document that brought them: the `snapshot_id` of its ledger row, from 1 in order of arrival. `None` for rows
+    /// that follow from several documents.
+    pub document: Option<i64>,
+    /// The rows.
+    pub batch: RecordBatch,
+    /// The identity of each row, see [`Table::identities`].
+    pub identities: Vec<u128>,
+}
+
+impl Rows {
+    /// Rows without their identities, such as those of a lake.
+    ///
+    /// # Errors
+    /// When a column of the identity is missing.
+    pub fn identified(table: Table, batch: RecordBatch) -> Result<Rows, ArrowError> {
+        let identities = table.identities(&batch)?;
+        Ok(Rows { table, document: None, batch, identities })
+    }
+
+    /// Makes a batch of rows with their identities.
+    ///
+    /// # Errors
+    /// Only if a schema and its columns disagree, which is our fault.
+    pub fn of<R>(
+        table: Table,
+        document: Option<i64>,
+        columns: &[column::Column<R>],
+        rows: &[R],
+    ) -> Result<Rows, ArrowError> {
+        let mut buffer = Vec::new();
+        let identities = rows.iter().map(|row| column::identity(columns, row, &mut buffer)).collect();
+        Ok(Rows { table, document, batch: column::batch(columns, table.schema(), rows.iter())?, identities })
+    }
+}
+
+/// The end of a document that gets a row in the ledger: all of its rows have been delivered.
+#[derive(Debug, Clone)]
+pub struct DocumentEnd {
+    /// The identity of the ledger row.
+    pub identity: u128,
+    /// The ledger row.
+    pub row: snapshots::Row,
+}
+
+impl DocumentEnd {
+    /// The ledger row as a batch of [`Table::Snapshots`].
+    ///
+    /// # Errors
+    /// Only if the schema and its columns disagree, which is our fault.
+    pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
+        column::batch(&snapshots::columns(), Table::Snapshots.schema(), [&self.row].into_iter())
+    }
+}
+
+/// Receives rows in order of arrival, one call at a time.
+pub trait Sink: Send {
+    /// Adds new rows; those of a document come before its end.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn rows(&mut self, rows: Rows) -> Result<(), BoxError>;
+
+    /// Ends a document.
+    ///
+    /// # Errors
+    /// When its ledger row cannot be written.
+    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError>;
+}
