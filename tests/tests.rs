@@ -6,8 +6,13 @@
 mod answers;
 mod cluster;
 mod desk;
+#[path = "../examples/restarts.rs"]
+#[allow(dead_code)] // its main
+mod example;
 mod hostile_input;
 mod lakes;
+mod layers;
+mod library;
 mod masking;
 mod program;
 mod questions;
