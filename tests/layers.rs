@@ -150,7 +150,8 @@ fn imports_of(file: &str, text: &str, files: &BTreeSet<String>) -> BTreeSet<Stri
         paths.push(others[at..].split(|c| !is_path(c)).next().unwrap().to_owned());
     }
     let parent = |module: &str| module.rsplit_once("::").map_or(String::new(), |(parent, _)| parent.to_owned());
-    let within = |module: &str, name: &str| if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") };
+    let within =
+        |module: &str, name: &str| if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") };
     let mut found = BTreeSet::new();
     for path in paths {
         let mut parts = path.split("::").filter(|part| !part.is_empty()).peekable();

@@ -108,8 +108,9 @@ fn warn_of_unused_flags(args: &StatisticsArgs, outcome: &Outcome, console: &Cons
     }
     let is_grouped = outcome.views.iter().filter_map(|name| query::view(name)).any(|view| view.is_grouped());
     if args.by != By::default() && !is_grouped {
-        let word =
-            format!("warning: --by has no effect: it groups {} only, and none is requested", query::GROUPED.join(", "));
+        let grouped = query::VIEWS.iter().filter(|view| view.is_grouped()).map(|view| view.name);
+        let grouped = grouped.collect::<Vec<_>>().join(", ");
+        let word = format!("warning: --by has no effect: it groups {grouped} only, and none is requested");
         console.say_if(Loudness::Usual, &word);
     }
 }
