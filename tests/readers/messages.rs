@@ -15,7 +15,11 @@ fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>)
     fs::write(&path, bytes).expect("a file");
     let taken = take(&[path.as_path()], &Options { strict, ..Options::default() });
     let notes = taken.notes.iter().map(|note| match note {
-        Note::Rejected(said) | Note::PassedOver(said, _) | Note::Warning(said) | Note::Recovered(said) => said.clone(),
+        Note::Rejected(said)
+        | Note::PassedOver(said, _)
+        | Note::Warning(said)
+        | Note::Recovered(said)
+        | Note::Info(said) => said.clone(),
     });
     let without_folder = |said: String| said.replace(&format!("{}/", Path::new(folder.path()).display()), "");
     let ids = taken.table(Table::AllocationHistory).iter();

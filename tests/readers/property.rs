@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 
 use super::decode::document::{Content, Head, Mode, Place, Reader};
-use super::decode::memory::Unknown;
+use super::decode::key_order::Unknown;
 
 /// The result of a document, with positions in the whole document.
 #[derive(Debug, Default, PartialEq)]
