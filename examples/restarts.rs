@@ -1,4 +1,4 @@
-//! Prints how often the tasks in a directory of snapshots restarted, a JSON object for each task.
+//! Prints how often the tasks in a directory of snapshots restarted, one JSON object per task.
 //!
 //! Run it with `cargo run --release --features examples --example restarts -- samples/cluster`.
 

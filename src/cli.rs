@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
         Err(help) => told(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal the handler removes the temporary files, so the failure is no error: wait here for its exit.
+        // After a signal the handler removes the temporary files, which makes the command fail: wait here until it exits.
         interrupt::undisturbed(|_| ());
         if heard::is_enough(&error) {
             return Exit::Done;

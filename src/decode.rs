@@ -1,4 +1,4 @@
-//! Bytes to records: finds the allocations in a document of whatever shape and reads them, two ways that agree.
+//! Decodes bytes to records: finds the allocations in documents of any shape, with two readers that agree.
 
 pub mod allocation;
 mod check;

@@ -1,4 +1,4 @@
-//! Errors that several modules give.
+//! Errors shared by several modules.
 
 /// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,8 +1,8 @@
-//! The way in: sources are read, decoded and merged, and their new rows handed on as batches.
+//! The intake: reads, decodes and deduplicates sources, and delivers new rows as batches.
 //!
-//! One thread reads and cuts documents into blocks; every core decodes blocks, guessing where in the document's
-//! structure each begins. Blocks then take their turn in order of arrival: a wrong guess shows there and is made good
-//! by reading the block again, so the result never depends on which core was faster.
+//! One thread reads documents and splits them into blocks; all cores decode blocks, each from a guessed position in the
+//! document's structure. Blocks are then committed in order of arrival: a wrong guess is detected there and corrected
+//! by decoding the block again, so the result does not depend on thread timing.
 
 mod blocks;
 mod closing;
@@ -27,43 +27,43 @@ use blocks::{Block, Step};
 use sequencer::Sequencer;
 use state::{Delivery, State};
 
-/// How to take sources in.
+/// Options of the intake.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What the user says about all documents.
+    /// What the user states about all documents.
     pub source: source::Options,
-    /// What `--region` says.
+    /// The region given by `--region`.
     pub region: String,
-    /// Which allocations' rows are kept.
+    /// Selects the allocations to keep.
     pub filter: Filter,
-    /// Validate every byte, and stop at the first that is wrong.
+    /// Validate every byte, and stop at the first error.
     pub strict: bool,
-    /// When rows of absences are delivered.
+    /// When absences are delivered.
     pub absences: Absences,
 }
 
-/// When rows are delivered that say which full listings lack an allocation.
+/// When rows of `absences` are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Absences {
-    /// At the end of the run, which is all that there is.
+    /// At the end of the run, for complete input.
     #[default]
     AtTheEnd,
-    /// At the end of each document: rows are read while more of them come.
+    /// At the end of each document, for rows that are read while more arrive.
     ByDocument,
-    /// Not at all: they depend on rows of a lake, too.
+    /// Not at all: they also depend on rows of a lake.
     Left,
 }
 
-/// What a run took in.
+/// The totals of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Documents that hold allocations or nodes, or are empty lists of them.
+    /// Documents with allocations or nodes, or with an empty list of them.
     pub documents: u64,
-    /// How many of them hold allocations, or are empty lists that could, by the number of their source.
+    /// How many of them have allocations, or an empty list, by the number of their source.
     pub listings_by_source: BTreeMap<usize, u64>,
-    /// The numbers of the sources that hold a stream without an allocation, or an empty file.
+    /// The numbers of the sources with a stream without allocations, or an empty file.
     pub quiet_sources: BTreeSet<usize>,
-    /// Documents that were met before, byte for byte and of the same time.
+    /// Repeated documents: same bytes, same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
     pub passed_over: u64,
@@ -73,67 +73,67 @@ pub struct Summary {
     pub allocations: u64,
     /// Task events in all documents.
     pub task_events: u64,
-    /// Rows of `allocation_history` that are new.
+    /// New rows of `allocation_history`.
     pub new_allocations: u64,
-    /// Rows of `task_state_history` that are new.
+    /// New rows of `task_state_history`.
     pub new_task_states: u64,
-    /// Rows of `task_events` that are new.
+    /// New rows of `task_events`.
     pub new_task_events: u64,
     /// Places that could not be read, and sources that could not be opened.
     pub rejected: u64,
-    /// Documents whose times went through a float.
+    /// Documents with times rounded by a float.
     pub rounded_documents: u64,
-    /// Fields that Nomad was not known to have, with their number.
+    /// Unknown fields, with their counts.
     pub unknown_fields: BTreeMap<String, u64>,
-    /// What the documents show of allocations, and when; with [`Absences::ByDocument`] that was delivered.
+    /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery.
     pub shown: Shown,
 }
 
-/// Something worth a word to the user, in order of arrival.
+/// A message for the user, in order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// Part of the input could not be read; exit code 3, or 1 with `--strict`.
     Rejected(String),
-    /// A source holds no allocations. The flag says that it stood on the command line itself.
+    /// A source without allocations. The flag is true if it was named on the command line.
     PassedOver(String, bool),
-    /// Something about a document that makes its numbers less sure.
+    /// A warning about a document's reliability.
     Warning(String),
-    /// What a warning was about is over.
+    /// The condition of an earlier warning has ended.
     Recovered(String),
-    /// What was read of a source that holds no documents.
+    /// Information about a source without documents.
     Info(String),
 }
 
-/// What cannot be made good.
+/// An error that ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Writing the rows failed.
-    #[error("rows cannot be written")]
+    #[error("cannot write rows")]
     Write(#[source] BoxError),
-    /// A thread stopped without a result, which is our fault.
+    /// A thread stopped without a result, through a bug.
     #[error("reading stopped without a result; this is a bug in alloclog")]
     Stopped,
 }
 
-/// Receives progress and messages while a run goes on. `()` ignores them.
+/// Receives progress and messages during a run. `()` ignores them.
 pub trait Observer: Sync {
-    /// So many bytes of the inputs were read, compressed as they are.
+    /// Called with a number of bytes read from the inputs, before decompression.
     fn read(&self, _bytes: u64) {}
-    /// Something that the user may want to know.
+    /// Called with a message for the user.
     fn note(&self, _note: Note) {}
-    /// The inputs are read; the stage of this name begins.
+    /// Called when the inputs are read and the named stage starts.
     fn stage(&self, _name: &str) {}
 }
 
 impl Observer for () {}
 
-/// So many steps are under way at most: what one was to remember that lies so far back is known on every core.
+/// Maximum number of steps in flight: the versions of steps further back are visible on every core.
 const MAX_IN_FLIGHT: usize = 32;
 
-/// Takes the inputs in and delivers every new row.
+/// Reads the inputs and delivers every new row.
 ///
 /// # Errors
-/// When a batch cannot be delivered. Damaged input is no error: it is noted and counted.
+/// When a batch cannot be delivered. Damaged input is not an error: it is reported and counted.
 pub fn run(
     inputs: &[Input],
     options: &Options,
@@ -151,7 +151,7 @@ pub fn run(
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        // The reader ends when no worker receives any longer.
+        // The reader ends when no worker receives blocks any more.
         if let Ok(mut receive) = receive.lock() {
             let (_, nothing) = sync_channel(0);
             *receive = nothing;
@@ -165,7 +165,7 @@ pub fn run(
     sequencer.finish()
 }
 
-/// One core's work: takes blocks until there are none left.
+/// One worker: takes blocks until there are none left.
 fn work(
     options: &Options,
     receive: &Mutex<Receiver<Step>>,
@@ -174,7 +174,7 @@ fn work(
     versions: &Versions,
 ) {
     let mut reader = Reader::new(Mode { strict: options.strict });
-    // If this thread dies of a bug, the others must not wait for its turn.
+    // If this thread panics, the others must not wait for its turn.
     let _guard = sequencer.guard();
     loop {
         let step = match receive.lock().map(|receive| receive.recv()) {
@@ -201,7 +201,7 @@ fn work(
     }
 }
 
-/// Decodes a block where it most likely begins, waits for its turn, and merges it; `false` when the run is over.
+/// Decodes a block from its guessed position, waits for its turn, and merges it; `false` when the run is over.
 fn take_block(
     options: &Options,
     reader: &mut Reader,
@@ -223,8 +223,8 @@ fn take_block(
             return merge_part(turn, sequencer, block, bytes, &part, rows, &columns, versions);
         }
     }
-    // The block begins elsewhere than was guessed, or within an allocation of which the block before it holds half.
-    // No other block has its turn before this one has passed it on.
+    // The guess was wrong, or the block starts within an allocation. No later block has its turn before this one is
+    // done.
     let Some(mut turn) = sequencer.wait(block.number) else { return false };
     if block.end.is_none() && turn.document.waits_for_more(bytes) {
         return sequencer.pass(turn) && sequencer.deliver(block.number, Ok(Delivery::default()));
@@ -248,17 +248,17 @@ fn decode<'a>(
 ) -> Part<'a> {
     let known = block.number.checked_sub(MAX_IN_FLIGHT as u64).map_or(0, |step| versions.known_after(step));
     let mut seen = |head: &Head<'_>| versions.number(head, known);
-    // Within the first document nothing was seen before; in strict mode every byte is read all the same.
+    // Within the first document no version is known; strict mode reads every byte anyway.
     let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
     let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
-    // What breaks off and is asked for again misses nothing at its end.
+    // A stream that broke and will be requested again is not truncated.
     let is_last =
         block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.is_made_good));
     reader.part(place.clone(), bytes, is_last, seen)
 }
 
-/// Merges a part in its turn, and delivers its new rows once the turn has gone on.
-#[allow(clippy::too_many_arguments)] // one step of the line, with all that it works on
+/// Merges a part in its turn, and delivers its new rows after passing on the turn.
+#[allow(clippy::too_many_arguments)] // one step with all of its inputs
 fn merge_part<'a, 'r>(
     mut turn: MutexGuard<'_, State<'r>>,
     sequencer: &Sequencer<'r>,

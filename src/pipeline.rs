@@ -1,4 +1,4 @@
-//! Sources to tables and views in a store: what every command that shows data begins with.
+//! From sources to tables and views in a store: the common part of every command that shows data.
 
 mod combine;
 pub mod ingest;
@@ -29,31 +29,31 @@ pub use selection::Nothing;
 pub use sources::{Source, Sources};
 pub use summary::{LostRestarts, lost_restarts, plural, summary_line};
 
-/// What to read, and what to compute of it.
+/// What to read, and what to compute from it.
 #[derive(Debug, Default)]
 pub struct Pipeline {
-    /// What is read.
+    /// The sources.
     pub sources: Sources,
-    /// Stored tables that are wanted, besides those that the views read.
+    /// Stored tables to keep, besides those that the views read.
     pub tables: BTreeSet<Table>,
-    /// Views that are wanted, besides those that they read.
+    /// Views to compute, besides those that they read.
     pub views: Vec<&'static View>,
     /// The columns by which statistics are grouped.
     pub by: By,
-    /// The time that statistics are about. Stored tables are not cut to it.
+    /// The period of the statistics. Stored tables are not restricted to it.
     pub period: Period,
-    /// Which allocations are kept.
+    /// Selects allocations.
     pub filter: Filter,
-    /// What is known of all documents beforehand.
+    /// What the user states about all documents.
     pub documents: source::Options,
-    /// The region of the rows that documents make; empty for none.
+    /// The region of rows from documents; empty for none.
     pub region: String,
-    /// Of a lake, only rows of this region; `None` for all.
+    /// Read only rows of this region from a lake; `None` for all.
     pub lake_region: Option<String>,
-    /// Of a lake, only allocations seen so long before its newest observation, in nanoseconds, or since the beginning of
-    /// `period`; `None` for all.
+    /// Read only allocations from a lake that were seen within this time before its newest observation, in nanoseconds,
+    /// or since the start of `period`; `None` for all.
     pub lake_span: Option<i64>,
-    /// Validate every byte of a document, and fail if any is wrong.
+    /// Validate every byte of a document, and fail on the first error.
     pub strict: bool,
 }
 
@@ -62,33 +62,33 @@ pub struct Pipeline {
 pub struct Outcome {
     /// What was read.
     pub summary: Summary,
-    /// The names of the views that were computed, those with them that only others read.
+    /// The names of the computed views, including those that only other views read.
     pub views: BTreeSet<&'static str>,
-    /// Restarts whose events are lost; `None` where no document was read, or `coverage` was not computed.
+    /// Lost restarts; `None` if no document was read, or `coverage` was not computed.
     pub lost: Option<LostRestarts>,
-    /// Why filter and period leave nothing to look at, if they do.
+    /// Why the filter and the period select nothing, if so.
     pub nothing: Option<Nothing>,
 }
 
-/// Why a run failed. The store may be filled in part.
+/// Why a run failed. The store may be partially filled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A source, a filter or an option that cannot be meant so.
+    /// An invalid source, filter or option.
     #[error(transparent)]
     Usage(#[from] Usage),
-    /// A view that cannot be computed as it was asked for.
+    /// A view that cannot be computed with these options.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// With [`Pipeline::strict`], part of a document was rejected; the notes say which.
     #[error("input was rejected and --strict is set")]
     Rejected,
-    /// All documents, or those of this source, hold no allocations.
+    /// No allocations in all documents, or in those of this source.
     #[error("{0}: no allocations found")]
     NoAllocations(String),
     /// A lake cannot be read or written.
     #[error(transparent)]
     Lake(BoxError),
-    /// The documents could not be taken in.
+    /// The documents could not be read.
     #[error(transparent)]
     Intake(#[from] intake::Error),
     /// The store cannot be written or read.
@@ -100,13 +100,13 @@ pub enum Error {
     /// The caller's `show` failed.
     #[error("cannot show the tables")]
     Show(#[source] BoxError),
-    /// A thread has died.
+    /// A thread panicked.
     #[error("a thread of the pipeline panicked; this is a bug in alloclog")]
     Died,
 }
 
 impl Error {
-    /// An error of another module: usage errors stay what they are, anything else is of this kind.
+    /// Wraps an error of another module: a usage error keeps its kind, any other gets this one.
     fn of(kind: fn(BoxError) -> Error) -> impl Fn(anyhow::Error) -> Error {
         move |error| {
             let text = format!("{error:#}");
@@ -119,10 +119,10 @@ impl Error {
     }
 }
 
-/// Called with the store and what was read so far, while more is read.
+/// Called with the store and the totals so far, while more documents arrive.
 pub type Show<'s> = dyn FnMut(&Store, &Summary) -> Result<(), BoxError> + Send + 's;
 
-/// What is to be filled and computed.
+/// The tables to fill and the views to compute.
 struct Work {
     tables: BTreeSet<Table>,
     views: Vec<Plan>,
@@ -132,8 +132,8 @@ impl Pipeline {
     /// Reads the sources into the store, lakes first, and computes the views.
     ///
     /// # Errors
-    /// When a lake cannot be read, no source holds allocations, the store cannot be written, a view cannot be computed, or
-    /// anything is rejected that `strict` forbids. Damage in documents is no error: it is noted and counted.
+    /// When a lake cannot be read, no source has allocations, the store cannot be written, a view cannot be computed,
+    /// or input is rejected and `strict` is set. Damage in documents is not an error: it is reported and counted.
     pub fn run(&self, store: &Store, observer: &dyn Observer) -> Result<Outcome, Error> {
         let work = self.work()?;
         let lakes = self.open_lakes()?;
@@ -141,8 +141,8 @@ impl Pipeline {
         self.finish(store, &work, &lakes, summary, observer)
     }
 
-    /// The same for a cluster that is followed: computes the views anew and calls `show` after a document has ended, at
-    /// most once per `min_interval`, and once more at the end without calling it.
+    /// Like [`Pipeline::run`], for a cluster that is followed: recomputes the views and calls `show` after a document
+    /// ends, at most once per `min_interval`, and recomputes them once more at the end.
     ///
     /// # Errors
     /// As [`Pipeline::run`], and when `show` fails.
@@ -252,7 +252,7 @@ impl Pipeline {
     }
 }
 
-/// Passes everything on, and counts what was rejected.
+/// Forwards everything, and counts rejected input.
 struct CountRejected<'o> {
     observer: &'o dyn Observer,
     rejected: AtomicU64,
@@ -269,7 +269,7 @@ impl Observer for CountRejected<'_> {
     }
 }
 
-/// What was read of a lake, in one line.
+/// Summary of what was read from a lake, in one line.
 fn lake_line(lake: &Lake, found: &lake::read::Found) -> String {
     let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
     let since = found

@@ -47,7 +47,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them, those for programs first.
+    /// All formats, those for programs first.
     pub const ALL: [Format; 7] =
         [Format::Parquet, Format::Csv, Format::Ndjson, Format::Arrow, Format::Json, Format::Markdown, Format::Table];
 

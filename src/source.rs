@@ -1,7 +1,7 @@
-//! SOURCE texts to documents: where each comes from, when it was observed, and its decompressed bytes as a stream.
+//! Resolves SOURCE texts to documents: their origin, time of observation, and decompressed bytes as a stream.
 //!
-//! What a file holds is told by its content: gzip, zstd, tar and zip are looked into, however nested, and never
-//! unpacked to disk; JSON is handed on; the rest is passed over and named.
+//! The format of a file is detected from its content: gzip, zstd, tar and zip are read at any nesting, without
+//! unpacking to disk; JSON is passed on; other files are skipped and reported.
 
 mod archive;
 mod budget;
@@ -29,21 +29,21 @@ use crate::time;
 pub use cluster::{Cluster, Watching};
 pub use spec::{Listing, Source, list, list_one};
 
-/// What the user says about all documents of a run.
+/// What the user states about all documents of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// `--observed-at`, in nanoseconds since the epoch.
     pub observed_at: Option<i64>,
-    /// `--full-listing`: every document that lists allocations lists all of this namespace, `*` for all.
+    /// `--full-listing`: every document with allocations lists all of this namespace, `*` for all.
     pub full_listing: Option<String>,
 }
 
-/// What tells when a document showed the cluster.
+/// The source of a document's time of observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObservedFrom {
     /// `--observed-at`.
     Flag,
-    /// A request of our own.
+    /// The time of our own request.
     Fetched,
     /// A UTC time in the file's name.
     Name,
@@ -66,65 +66,63 @@ impl ObservedFrom {
     }
 }
 
-/// What an error of a document's stream holds when it breaks off and its source is asked for all of it again: what came
-/// is kept, and nothing is lost.
+/// The error of a stream that broke and will be requested again: what was read is kept, and nothing is lost.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AskedAgain(pub String);
 
 impl AskedAgain {
-    /// Whether an error of a stream is one.
+    /// Returns true if an error of a stream is of this kind.
     pub fn is_in(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<AskedAgain>())
     }
 }
 
-/// Where a document comes from, and what is known of it before it is read.
+/// The origin of a document, and what is known about it before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The number of its source.
     pub source: usize,
-    /// The source as the user wrote it, with the path inside an archive behind `:`.
+    /// The source as the user wrote it; inside an archive followed by `:` and the path.
     pub name: String,
-    /// When it was observed, in nanoseconds since the epoch, and what says so.
+    /// When it was observed, in nanoseconds since the epoch, and the source of that time.
     pub observed: Option<(i64, ObservedFrom)>,
-    /// The namespace that was asked for, where we asked; whether all of it is listed is another question.
+    /// The requested namespace, for our own requests; the listing may be incomplete.
     pub namespace: Option<String>,
-    /// The namespace of which it lists every allocation (`*`: of all); `None` when it may not list all.
+    /// The namespace of which it lists every allocation (`*`: of all); `None` if it may be incomplete.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
-    /// It stood on the command line itself, so that passing it over is worth a word.
+    /// It was named on the command line, so skipping it is always reported.
     pub is_named: bool,
-    /// It lists nodes, and allocations beside it.
+    /// It is a list of nodes that belongs to a listing.
     pub is_nodes: bool,
-    /// It is frames of a live event stream.
+    /// It is a document of frames from a live event stream.
     pub is_stream: bool,
 }
 
 impl Origin {
-    /// The namespace of allocations that name none, as in lists of Nomad before 0.9: the one that was listed by its name,
-    /// else `default`.
+    /// The namespace of allocations that lack one, as in lists of Nomad before 0.9: the listed one, else `default`.
     pub fn listed_namespace(&self) -> &str {
         let listed = self.full_listing.as_deref().or(self.namespace.as_deref());
         listed.filter(|name| *name != "*").unwrap_or("default")
     }
 }
 
-/// Why an empty file is passed over: a recording of a stream from which nothing came is one.
+/// Why an empty file is skipped: it may be a recording of a stream without events.
 pub const EMPTY: &str = "is empty";
 
-/// What walking the sources brings, in order of arrival.
+/// An item of the walk over the sources, in order of arrival.
 pub enum Found<'r> {
-    /// A document, to be read to its end before the next.
+    /// A document, which must be read to its end before the next.
     Document(Origin, &'r mut dyn Read),
-    /// Something that holds no allocations, and why.
+    /// A file without allocations, and why.
     PassedOver(Origin, String),
-    /// Something that could not be read, and why.
+    /// A file that could not be read, and why.
     Unreadable(Origin, String),
-    /// Something worth a word that loses nothing.
+    /// A warning about something that loses no data.
     Told(Origin, String),
-    /// A source that was told to be in trouble answers again.
+    /// A source that had been reported as unavailable answers again.
     Recovered(Origin, String),
 }
 
@@ -140,10 +138,10 @@ impl fmt::Debug for Found<'_> {
     }
 }
 
-/// Gets each thing that is found; `false` ends the walk.
+/// Called for each item; `false` ends the walk.
 pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
 
-/// Where an input's bytes are.
+/// The location of an input's bytes.
 #[derive(Debug, Clone, Default)]
 pub enum Place {
     /// Standard input.
@@ -160,22 +158,22 @@ pub enum Place {
 pub struct Input {
     /// The number of its source.
     pub source: usize,
-    /// How it is named to the user.
+    /// Its name in messages.
     pub name: String,
-    /// Where its bytes are.
+    /// Its location.
     pub place: Place,
-    /// Its size in bytes, compressed as it is; `None` when not known.
+    /// Its size in bytes, before decompression; `None` if unknown.
     pub size: Option<u64>,
-    /// It stood on the command line itself.
+    /// It was named on the command line.
     pub is_named: bool,
-    /// Why it cannot be read, where that is known already.
+    /// Why it cannot be read, if that is already known.
     pub problem: Option<String>,
-    /// Why it is not looked at, if it is not.
+    /// Why it is skipped, if it is.
     pub passed_over: Option<&'static str>,
 }
 
-/// Walks through the inputs and shows `visit` every document. `read` is told the bytes that were read of the files,
-/// for progress.
+/// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
+/// files, for progress.
 pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
     let mut flags = bundle::Flags::default();
     for input in inputs {
@@ -211,7 +209,7 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
     }
 }
 
-/// What is known of an input's document before its content is.
+/// What is known about an input's document before it is read.
 fn origin(input: &Input, options: &Options) -> Origin {
     let file_name = match &input.place {
         Place::File(path) => path.file_name().map(|n| n.to_string_lossy().into_owned()),
@@ -230,14 +228,14 @@ fn origin(input: &Input, options: &Options) -> Origin {
     }
 }
 
-/// When a document was observed, as far as the flag and its file's name tell. Never a file's or an archive's own time:
-/// those change with every copy.
+/// The time of observation from the flag or the file's name. Never the modification time of a file or archive, which
+/// changes with every copy.
 fn observed(options: &Options, file_name: Option<&str>) -> Option<(i64, ObservedFrom)> {
     let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
     flag.or_else(|| Some((time::in_file_name(file_name?)?, ObservedFrom::Name)))
 }
 
-/// Tells how many bytes go through it.
+/// Counts the bytes read through it.
 struct Counted<'c, R> {
     inner: R,
     read: &'c (dyn Fn(u64) + Sync),

@@ -493,7 +493,9 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
     // A metadata file that is not ours does not prevent reading the file next to it.
     desk.file("a.json", listing()).file("a.json.meta.json", "{}");
-    desk.nomad(&[], &["export", "a.json", "-o", "a"]).ends(0).says("a.json.meta.json is left aside");
+    desk.nomad(&[], &["export", "a.json", "-o", "a"])
+        .ends(0)
+        .says("a.json.meta.json is ignored, because it cannot be read");
     let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
     assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
     let name = desk.files("dumps").into_keys().next().expect("a file");

@@ -100,7 +100,7 @@ fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
     read_piped(&desk, &zip(&members)).ends(0);
     assert_eq!(covered(&desk), prod);
     // A tar has none: nothing is assumed.
-    read_piped(&desk, &tar(&members)).ends(0).says("not taken for a full listing: give the archive as a file");
+    read_piped(&desk, &tar(&members)).ends(0).says("it does not count as a full listing: give the archive as a file");
     assert_eq!(covered(&desk), [None]);
     let flags_first = [members[1], members[0]];
     read_piped(&desk, &tar(&flags_first)).ends(0);
@@ -254,16 +254,16 @@ fn skipped_files_of_a_directory_are_reported() {
     }
     let pipe = std::process::Command::new("mkfifo").arg(desk.path("d/pipe")).status().expect("mkfifo");
     assert!(pipe.success());
-    let hidden = "is hidden, and not looked at unless it is named";
-    let linked = "is a link to a directory, which is not entered unless it is named";
+    let hidden = "is hidden, and read only if named explicitly";
+    let linked = "is a link to a directory, which is read only if named explicitly";
     let said = [
         format!("d/.git: {hidden}"),
         format!("d/.hidden.json: {hidden}"),
-        "d/dangling: is a link to nothing".into(),
+        "d/dangling: is a dangling link".into(),
         format!("d/linked: {linked}"),
         format!("d/loop: {linked}"),
         "d/pipe: is a pipe, a socket or a device".into(),
-        "d/self: is a link to nothing".into(),
+        "d/self: is a dangling link".into(),
     ];
     for flags in [&["d"][..], &["d", "-v"]] {
         let ran = read(&desk, flags).ends(0);
@@ -422,7 +422,7 @@ fn a_tar_truncated_between_two_files_warns() {
     let bytes = tar(&files);
     let flags = memchr::memmem::find(&bytes, b"b/cluster/cli-flags.json").expect("it is there");
     desk.file("cut.tar", &bytes[..flags]);
-    read(&desk, &["cut.tar"]).ends(3).says("cut.tar: is a tar without the mark of its end");
+    read(&desk, &["cut.tar"]).ends(3).says("cut.tar: is a tar without an end marker");
     // Its flags may be in the missing part.
     assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
     desk.file("whole.tar", &bytes);
@@ -438,6 +438,6 @@ fn bundles_with_equal_names_are_independent() {
         tar(&[("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", flags.as_bytes())])
     };
     desk.file("two.tar", tar(&[("b.tar", &bundle("a", r#"{"Actual":{}}"#)), ("b.tar", &bundle("b", PROD))]));
-    read(&desk, &["two.tar"]).ends(0).says("it is not known which namespace it lists");
+    read(&desk, &["two.tar"]).ends(0).says("the namespace it lists is unknown");
     assert_eq!(covered(&desk), [None, None]);
 }

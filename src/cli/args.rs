@@ -112,10 +112,10 @@ pub struct StatisticsArgs {
 }
 
 impl SourceArgs {
-    /// What the SOURCE arguments mean. Frames of an event stream make a document every `frames_every`.
+    /// The sources of the SOURCE arguments, with one document of event-stream frames per `frames_every`.
     ///
     /// # Errors
-    /// When one cannot be meant so, or flags do not fit it.
+    /// When a source is invalid, or a flag does not apply to it.
     pub fn sources(&self, frames_every: Duration) -> anyhow::Result<Sources> {
         let source = |text: &String| self.parse(text, frames_every);
         let mut sources = self.sources.iter().map(source).collect::<anyhow::Result<Vec<_>>>()?;
@@ -158,7 +158,7 @@ impl SourceArgs {
         Loudness::of(self.quiet, self.verbose)
     }
 
-    /// How documents are taken in, of all jobs.
+    /// Intake options without a job filter.
     pub fn intake_options(&self) -> intake::Options {
         intake::Options {
             source: self.documents(),
@@ -169,7 +169,7 @@ impl SourceArgs {
         }
     }
 
-    /// What the flags say of all documents.
+    /// What the flags state about all documents.
     fn documents(&self) -> source::Options {
         let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
         source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing }
@@ -207,7 +207,7 @@ impl SourceArgs {
 }
 
 impl StatisticsArgs {
-    /// What the SOURCE arguments mean.
+    /// The sources of the SOURCE arguments.
     ///
     /// # Errors
     /// As [`SourceArgs::sources`].
@@ -220,10 +220,10 @@ impl StatisticsArgs {
         self.source.loudness()
     }
 
-    /// The pipeline over these sources, without a table or view that is wanted.
+    /// The pipeline over these sources, without any table or view.
     ///
     /// # Errors
-    /// When `--job` is malformed, or flags about documents are given with lakes alone.
+    /// When `--job` is malformed, or flags for documents are given with lakes only.
     pub fn pipeline(&self, sources: Sources) -> anyhow::Result<Pipeline> {
         let source = &self.source;
         if sources.are_lakes() && (source.observed_at.is_some() || source.full_listing || source.strict) {
@@ -250,7 +250,7 @@ impl StatisticsArgs {
         Period { since: self.since, until: self.until }
     }
 
-    /// The filters that were given, as flags.
+    /// The given filters, as flags.
     pub fn filter_flags(&self) -> String {
         let flags = [
             self.source.region.as_ref().map(|region| format!("--region {region}")),

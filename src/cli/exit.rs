@@ -26,12 +26,12 @@ impl Exit {
     }
 }
 
-/// Returns true if an error is a mistake in what the user asked for.
+/// Returns true if the error is a usage error.
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<Usage>() || matches!(error.downcast_ref(), Some(pipeline::Error::Usage(_)))
 }
 
-/// The mistake in a query or a condition that an error is.
+/// The refused query or condition in an error, if any.
 pub fn refused(error: &anyhow::Error) -> Option<&Refused> {
     error.downcast_ref().or(match error.downcast_ref() {
         Some(pipeline::Error::Refused(refused)) => Some(refused),

@@ -12,7 +12,7 @@ use crate::pipeline::{self, Nothing, Outcome, Pipeline, Show, summary_line};
 use crate::query::{self, By};
 use crate::store::Store;
 
-/// What was read, and what it means for the exit code.
+/// What was read, and the exit code.
 #[derive(Debug)]
 pub struct Gathered {
     pub summary: Summary,
@@ -55,7 +55,7 @@ pub fn gather(
     Ok(Gathered { summary: outcome.summary, exit, nothing })
 }
 
-/// An error of the pipeline, with what it means for the output where the input is at fault.
+/// An error of the pipeline; if the input is at fault, with `end`, which says what happened to the output.
 pub fn with_end(error: pipeline::Error, end: &str) -> anyhow::Error {
     match error {
         pipeline::Error::Rejected | pipeline::Error::NoAllocations(_) => anyhow!("{error}; {end}"),
@@ -72,7 +72,7 @@ impl Gathered {
     /// Warns if nothing is selected; fails if there are conditions.
     ///
     /// # Errors
-    /// When nothing is selected and there are conditions, which no row could violate.
+    /// When nothing is selected and there are conditions: an empty result would pass each of them.
     pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
         match &self.nothing {
             Some(why) if has_conditions => {

@@ -1,4 +1,4 @@
-//! Appends what a followed cluster shows to a spool.
+//! Spools the documents of a cluster that is followed.
 
 use std::path::Path;
 use std::time::Duration;

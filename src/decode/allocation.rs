@@ -1,4 +1,4 @@
-//! From Nomad's JSON to records: the one place that says which field of which object goes where, for both readers.
+//! Maps Nomad's JSON to records: the only place that assigns fields, for both readers.
 
 use super::fields::{AllocationField, EventField, TaskStateField};
 use super::input::{Input, Read, TWICE, key};
@@ -14,15 +14,15 @@ use crate::time;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Nomad keeps this many events of a task (client/allocrunner/taskrunner, `maxEvents`).
+/// How many events of a task Nomad keeps (client/allocrunner/taskrunner, `maxEvents`).
 const USUAL_EVENTS: usize = 10;
-/// From so many names on, a map is searched for repeated ones by hash.
+/// From this number of names on, a map is checked for repeated ones by hash.
 const MANY_NAMES: usize = 32;
 
 /// Reads one allocation: a list stub, a full one, or the payload of a stream event.
 ///
 /// # Errors
-/// A [`super::input::Fault`] at the first value that cannot be believed.
+/// A [`super::input::Fault`] at the first invalid value.
 pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> {
     let mut a = Box::<Allocation<'_>>::default();
     let (mut job_type, mut job_version) = (None, None);
@@ -103,12 +103,12 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Takes note of a name in front of its value.
+    /// Records a name before its value is read.
     ///
     /// # Errors
-    /// When it was met before, which `known` tells as long as there are few.
+    /// When it is repeated; `known` checks that while there are few names.
     #[inline]
-    #[allow(clippy::ptr_arg)] // most names borrow from the document and are remembered as they are
+    #[allow(clippy::ptr_arg)] // most names are borrowed and stored unchanged
     fn meet<'k, I: Input<'a>>(
         &mut self,
         input: &I,
@@ -142,7 +142,7 @@ fn task_state<'a, I: Input<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskS
                     if index == 0 {
                         s.events.reserve(USUAL_EVENTS);
                     }
-                    // Filled where it stays: it is large.
+                    // Filled in place: it is large.
                     s.events.push(TaskEvent::default());
                     s.events.last_mut().map_or(Ok(()), |e| event(input, e))
                 })?;
@@ -192,13 +192,13 @@ fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
     if is_object { Ok(()) } else { Err(input.fault(place, "is null, not an event")) }
 }
 
-/// A counter of restarts. One a second does not reach the limit within a century.
+/// A restart counter. One restart a second would not reach the limit within a century.
 fn restarts<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
     let place = input.place();
     let restarts = input.integer()?;
     match restarts.filter(|n| u32::try_from(*n).is_err()) {
         None => Ok(restarts),
-        Some(_) => Err(input.fault(place, "is no number of restarts that a task can have")),
+        Some(_) => Err(input.fault(place, "is not a possible number of restarts")),
     }
 }
 
@@ -208,7 +208,7 @@ fn nanoseconds<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
     input.integer()?.map(time::believed).transpose().map_err(|e| input.fault(place, e.to_string()))
 }
 
-/// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's ways to say "never".
+/// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's encodings of "never".
 fn moment<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
     let place = input.place();
     match input.text()? {
@@ -368,7 +368,7 @@ fn resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Resources>> {
 /// Reads one client node: an entry of a node list, or a full node.
 ///
 /// # Errors
-/// A [`super::input::Fault`] at the first value that cannot be believed.
+/// A [`super::input::Fault`] at the first invalid value.
 pub fn node<'a, I: Input<'a>>(input: &mut I) -> Read<Node<'a>> {
     let mut n = Node::default();
     let (mut has_strategy, mut attribute_version) = (None, None);
@@ -413,7 +413,7 @@ pub fn node<'a, I: Input<'a>>(input: &mut I) -> Read<Node<'a>> {
     Ok(n)
 }
 
-/// A task's place in a path of an allocation.
+/// The path of a task in an allocation.
 pub fn task_path(task: &str) -> String {
     format!(".TaskStates{}", key(task))
 }

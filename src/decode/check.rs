@@ -1,23 +1,23 @@
-//! Whether a value that no table keeps is sound: grammar, escapes, numbers and UTF-8, in one pass.
+//! Validates an ignored value: grammar, escapes, numbers and UTF-8, in one pass.
 //!
-//! Says yes or no as fast as it can; where a value breaks is found by [`super::syntax`], which is slower.
+//! Optimised for speed: the position of an error is found by [`super::syntax`], which is slower.
 
 use super::number;
 use super::scan::{after_space, plain_end};
 use super::syntax::NO_NUMBERS;
 
-/// What a value turns out to be.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
-    /// Sound; it ends before this place.
+    /// Valid; it ends at this offset.
     Whole(usize),
-    /// The bytes end before it does, or break it at their very end.
+    /// The bytes end within it, or it breaks at their very end.
     End,
     /// Not JSON, or not UTF-8.
     Broken,
 }
 
-/// Checks the value that begins at `at`. Numbers that are none, as old Nomads put them into `Metrics`, pass.
+/// Checks the value at `at`. Accepts the invalid numbers that old Nomad versions write in `Metrics`.
 #[inline]
 pub fn check(bytes: &[u8], at: usize) -> Checked {
     let end = match bytes.get(at) {
@@ -34,7 +34,7 @@ pub fn check(bytes: &[u8], at: usize) -> Checked {
 
 /// The end of the object or array at `at`.
 fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
-    // One bit for each array or object around the place: 1 for an object. The first 64 levels need no memory.
+    // One bit for each enclosing array or object: 1 for an object. The first 64 levels need no allocation.
     let (mut around, mut depth, mut outer) = (0u64, 0usize, Vec::<u64>::new());
     loop {
         // A value.
@@ -48,7 +48,7 @@ fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
                 depth += 1;
                 around = around << 1 | u64::from(byte == b'{');
                 at = after_space(bytes, at + 1);
-                // The brackets that close are two behind those that open.
+                // Closing brackets have the code of the opening one plus 2.
                 match bytes.get(at) {
                     None => return Checked::End,
                     Some(next) if *next == byte + 2 => Checked::Whole(at),
@@ -67,7 +67,7 @@ fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
         };
         let Checked::Whole(end) = end else { return end };
         at = end;
-        // What follows it.
+        // After the value.
         loop {
             at = after_space(bytes, at);
             let is_object = around & 1 == 1;
@@ -98,7 +98,7 @@ fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
     }
 }
 
-/// The end of the key at `at` with the colon behind it.
+/// The end of the key at `at` and its colon.
 #[inline]
 fn key_end(bytes: &[u8], at: usize) -> Checked {
     match bytes.get(at) {
@@ -153,7 +153,7 @@ fn scalar_end(bytes: &[u8], at: usize) -> Checked {
     if is_scalar(&rest[..len]) { Checked::Whole(at + len) } else { Checked::Broken }
 }
 
-/// Returns true if the bytes are a number, or a word that JSON has.
+/// Returns true if the bytes are a number, or a JSON literal.
 #[inline]
 pub fn is_scalar(word: &[u8]) -> bool {
     matches!(word, b"null" | b"true" | b"false") || number::is_number(word) || NO_NUMBERS.contains(&word)
@@ -183,7 +183,7 @@ mod tests {
                     let fault = first_fault(&bytes, 0, true);
                     if fault.is_some() || !is_utf8 {
                         assert_ne!(check(&bytes, 0), Checked::End, "{}", bytes.escape_ascii());
-                        // Bytes behind the value are not looked at.
+                        // Bytes after the value are not checked.
                         assert!(!whole || is_utf8 || fault.is_none(), "{}", bytes.escape_ascii());
                     }
                     assert!(!(whole && fault.is_some()), "{}", bytes.escape_ascii());

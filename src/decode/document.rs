@@ -1,8 +1,8 @@
-//! Finds the allocations in a document of whatever shape, part by part.
+//! Finds the allocations in a document of any shape, part by part.
 //!
 //! A document is a sequence of JSON values: arrays of allocations, single allocations, stream frames, bare events, one
-//! large object with `Allocs`, or any mixture. [`Place`] says where in that structure a part begins, so that parts can
-//! be read one after the other or, where the place can be guessed, at the same time.
+//! large object with `Allocs`, or any mixture. [`Place`] is the position in that structure where a part starts, so that
+//! parts can be read in sequence or, if the position can be guessed, in parallel.
 
 use super::key_order::Memory;
 use super::walk::Walk;
@@ -10,7 +10,7 @@ use super::walk::Walk;
 pub use super::part::{Content, Head, Item, LARGEST_ALLOCATION, Mode, Part, PlacedFault, Seen};
 pub use super::place::Place;
 
-/// Reads parts of documents. It learns the order of keys, which changes its speed and never its results.
+/// Reads parts of documents. It learns the order of keys, which affects speed but not results.
 #[derive(Debug, Default)]
 pub struct Reader {
     memory: Memory,
@@ -18,16 +18,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that has learnt nothing yet.
+    /// A reader without learned key orders.
     pub fn new(mode: Mode) -> Reader {
         Reader { mode, ..Reader::default() }
     }
 
-    /// Reads `bytes`, which begin at `place`; `is_last` says that the document ends with them. `seen` is asked for each
-    /// allocation whose version can be told early; when it knows the version, the allocation is not read.
+    /// Reads `bytes`, which start at `place`; `is_last` means that the document ends with them. `seen` is called for
+    /// each allocation whose version is recognized early; if the version is known, the allocation is skipped.
     ///
-    /// Where the document was cut into parts shows in nothing but [`Part::elements`]: what a part cannot decide, it
-    /// leaves to the next, and nothing is decided by what happens to be at hand.
+    /// Splitting a document affects only [`Part::elements`]: what a part cannot decide, it leaves to the next, and no
+    /// decision depends on the split.
     pub fn part<'a>(&mut self, place: Place, bytes: &'a [u8], is_last: bool, seen: Option<&mut Seen<'_>>) -> Part<'a> {
         let part = Part { place, ..Part::default() };
         let Reader { memory, mode } = self;

@@ -1,7 +1,7 @@
-//! The fast reader: one pass over the bytes that predicts the next key.
+//! The fast reader: one pass over the bytes with key prediction.
 //!
-//! Nomad writes an object's keys in the same order again and again, so the reader remembers each key as it was written,
-//! white space included, and compares the bytes that follow with it. Only where that fails is the key read.
+//! Nomad always writes an object's keys in the same order, so the reader remembers each key as written, including white
+//! space, and compares it with the next bytes. It parses the key only if they differ.
 
 use std::borrow::Cow;
 
@@ -15,28 +15,28 @@ use super::syntax;
 
 pub use super::key_order::Unknown;
 
-/// A place in the bytes, in front of a value.
+/// A cursor in front of a value.
 #[derive(Debug)]
 pub struct Cursor<'a, 'm> {
     bytes: &'a [u8],
     at: usize,
     memory: &'m mut Memory,
-    /// Whether values that are passed over are checked; otherwise only their structure is looked at.
+    /// Whether skipped values are validated; otherwise only their structure is scanned.
     checks: bool,
 }
 
 impl<'a, 'm> Cursor<'a, 'm> {
-    /// The value that begins at `at` (behind white space).
+    /// A cursor at the value at `at` (after white space).
     pub fn new(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
         Cursor { bytes, at: after_space(bytes, at), memory, checks: false }
     }
 
-    /// As [`Self::new`]; values that are passed over are checked all the same.
+    /// Like [`Self::new`], but validates skipped values.
     pub fn checking(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
         Cursor { checks: true, ..Cursor::new(bytes, at, memory) }
     }
 
-    /// Passes over a value without checking it, since it is read later.
+    /// Skips a value without validating it, since it is read later.
     pub(super) fn pass(&mut self) -> Read<()> {
         match value_end(self.bytes, self.at) {
             Some(end) if end > self.at => {
@@ -48,7 +48,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Checks the value that is all there is.
+    /// Validates the value, which must be the only one.
     pub(super) fn check_all(&mut self) -> Read<()> {
         match self.peek() {
             Some(b'"' | b'{' | b'[') | None => self.skip(),
@@ -57,7 +57,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// The fault of a value that was passed over and is not sound.
+    /// The fault of a skipped value that is invalid.
     #[cold]
     fn unsound(&self) -> Box<Fault> {
         let Some(end) = value_end(self.bytes, self.at).filter(|end| *end > self.at) else {
@@ -73,7 +73,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Where the cursor stands: behind the value once it was read.
+    /// The position of the cursor: after the value once it was read.
     pub fn at(&self) -> usize {
         self.at
     }
@@ -84,7 +84,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Passes over the value that begins at `start`, however far into it reading came.
+    /// Skips the value that starts at `start`, wherever reading stopped inside it.
     pub(super) fn leave(&mut self, start: usize) -> Read<()> {
         self.at = start;
         self.pass()
@@ -100,7 +100,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Box::new(Fault { kind, at: self.at, path: String::new(), what: what.into() })
     }
 
-    /// The fault of something else than `wanted` at the cursor, or of nothing at all.
+    /// The fault of a value of another type than `wanted`, or of a missing value.
     #[cold]
     fn broken(&self, wanted: &str) -> Box<Fault> {
         if self.at >= self.bytes.len() {
@@ -124,18 +124,18 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.wrong(FaultKind::Value, format!("is {found}, not {wanted}"))
     }
 
-    /// The number or word at the cursor.
+    /// The number or literal at the cursor.
     fn scalar(&self) -> &'a [u8] {
         let end = value_end(self.bytes, self.at).unwrap_or(self.bytes.len());
         &self.bytes[self.at..end]
     }
 
-    /// Takes a word such as `null` if it stands here and ends here.
+    /// Consumes a literal such as `null` if it is complete here.
     #[inline]
     fn word(&mut self, word: &[u8]) -> Read<bool> {
         let rest = &self.bytes[self.at..];
         if !rest.starts_with(word) {
-            // The bytes may end within the word.
+            // The bytes may end within the literal.
             return if word.starts_with(rest) && !rest.is_empty() { Err(self.end()) } else { Ok(false) };
         }
         match rest.get(word.len()) {
@@ -162,7 +162,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.escaped_string(start, end).map(Cow::Owned)
     }
 
-    /// The rest of a string in which something needs care at `at`.
+    /// The rest of a string with a special character at `at`.
     #[cold]
     fn escaped_string(&mut self, start: usize, mut at: usize) -> Read<String> {
         let mut text = self.bytes[start..at].to_vec();
@@ -182,7 +182,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Ok(text)
     }
 
-    /// The escape at `at`: its character is added to `text`; the position behind it is returned.
+    /// Decodes the escape at `at` into `text`; returns the position after it.
     fn escape(&self, at: usize, text: &mut Vec<u8>) -> Read<usize> {
         let plain = match *self.bytes.get(at + 1).ok_or_else(|| self.end())? {
             c @ (b'"' | b'\\' | b'/') => c,
@@ -222,7 +222,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
             .ok_or_else(|| self.wrong(FaultKind::Syntax, "holds an escape that JSON does not have"))
     }
 
-    /// Reads a key and the colon behind it; the cursor stands at its quote, afterwards at the value.
+    /// Reads a key and its colon; the cursor moves from its quote to the value.
     fn key(&mut self) -> Read<Cow<'a, str>> {
         if self.peek() != Some(b'"') {
             return Err(self.broken("a key"));
@@ -232,7 +232,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Ok(name)
     }
 
-    /// As [`Self::key`], for a key that is only looked at: one that is no text is `None`.
+    /// Like [`Self::key`], for a key that is only inspected: `None` if it is not valid text.
     pub(super) fn any_key(&mut self) -> Read<Option<Cow<'a, str>>> {
         self.at = after_space(self.bytes, self.at);
         let start = self.at;
@@ -250,13 +250,13 @@ impl<'a, 'm> Cursor<'a, 'm> {
     fn colon(&mut self) -> Read<()> {
         self.at = after_space(self.bytes, self.at);
         if self.peek() != Some(b':') {
-            return Err(self.broken("`:` behind a key"));
+            return Err(self.broken("`:` after a key"));
         }
         self.at = after_space(self.bytes, self.at + 1);
         Ok(())
     }
 
-    /// Takes what stands between two members or elements. `true` when there is another one.
+    /// Consumes the separator between two members or elements. `true` if there is another one.
     #[inline]
     pub(super) fn separator(&mut self, close: u8) -> Read<bool> {
         if self.peek().is_some_and(|byte| byte <= b' ') {
@@ -275,7 +275,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Steps into an object or array; `None` for `null`, `Some(false)` for an empty one.
+    /// Enters an object or array; `None` for `null`, `Some(false)` for an empty one.
     #[inline]
     pub(super) fn open(&mut self, open: u8, close: u8, wanted: &str) -> Read<Option<bool>> {
         if self.peek() != Some(open) {
@@ -293,8 +293,8 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// The next key of an object of Nomad's: as predicted by the slot, or read and remembered. The slot moves on.
-    /// Gives the field with its bit, or `None` for an unknown one.
+    /// The next key of one of Nomad's objects: the one predicted by the slot, or parsed and remembered. Advances the
+    /// slot. Returns the field with its bit, or `None` for an unknown one.
     #[inline]
     fn next_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];

@@ -1,6 +1,6 @@
-//! The keys of Nomad's objects: which are read, which are known and passed over, which are unknown.
+//! The keys of Nomad's objects: those that are read, known ones that are ignored, and unknown ones.
 //!
-//! A key that stands in neither list is counted and named in the ledger, so that a field of a coming Nomad is noticed.
+//! A key in neither list is counted in the ledger, so that new fields of Nomad are noticed.
 
 use super::field::Field;
 
@@ -38,7 +38,7 @@ pub enum AllocationField {
     AllocatedResources,
     Resources,
     TaskStates,
-    /// Only full allocations have it, and nothing of it is kept.
+    /// A field that only full allocations have, and that is ignored.
     FullOnly,
     Known,
 }
@@ -158,7 +158,7 @@ pub enum EventField {
 }
 
 impl EventField {
-    /// The key under which `Details` holds what this old field says (structs.go, `TaskEvent.SetX`).
+    /// The key of `Details` with the meaning of this legacy field (structs.go, `TaskEvent.SetX`).
     pub fn details_key(self) -> Option<&'static str> {
         Some(match self {
             Self::SetupError => "setup_error",

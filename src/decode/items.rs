@@ -1,4 +1,4 @@
-//! Reads the allocations and nodes that the splitter finds, those in events of a stream among them.
+//! Reads the allocations and nodes found by the splitter, including those in stream events.
 
 use std::ops::Range;
 
@@ -21,8 +21,8 @@ struct Payload {
 }
 
 impl<'a> Walk<'a, '_, '_, '_> {
-    /// Reads the object at `at` as the allocation it most likely is; `None` when it is not one after all, or is damaged
-    /// or cut: a survey will say.
+    /// Reads the object at `at` as an allocation, its most likely kind; `None` if it is another kind, damaged or
+    /// truncated, which the scan will determine.
     pub(super) fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
             self.part.items.push(Item { bytes: at..end, content: Content::Seen(number), has_unknown: false });
@@ -33,7 +33,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         let mut cursor = Cursor::checking(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
-        // Of what is long, or has `Allocs`, a survey might think differently.
+        // A long object or one with `Allocs` may be classified otherwise by the scan.
         if let Ok(a) = read
             && is_allocation(&a)
             && end - at <= LONG
@@ -47,10 +47,10 @@ impl<'a> Walk<'a, '_, '_, '_> {
         None
     }
 
-    /// Asks whether this version of an allocation was seen; its number and where it ends.
+    /// Looks up the version of an allocation; returns its number and its end.
     pub(super) fn seen_version(&mut self, at: usize) -> Option<(u32, usize)> {
         let seen = self.seen.as_mut()?;
-        // Looking ahead costs a walk over the bytes; where nothing is known it is given up for this part.
+        // The lookup needs a scan of the bytes; stop it for this part if few versions are known.
         if self.tried >= 64 && self.known * 8 < self.tried {
             return None;
         }
@@ -86,7 +86,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         Some((number, end))
     }
 
-    /// Reads the allocation in `range`, or says why it is rejected.
+    /// Reads the allocation in `range`, or rejects it with a reason.
     pub(super) fn allocation(&mut self, range: Range<usize>, streamed: bool, path: &str) {
         if !streamed
             && let Some((number, end)) = self.seen_version(range.start)
@@ -105,7 +105,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
             }
             Ok(_) => {
                 self.memory.back_to(mark);
-                let what = "is missing: rejected, since the allocation cannot be told apart";
+                let what = "is missing: rejected, since the allocation cannot be identified";
                 self.reject(range.start, format!("{path}.ID"), what.into());
             }
             Err(fault) => {
@@ -123,7 +123,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
                 self.part.items.push(Item { bytes: range, content, has_unknown: false });
             }
             Ok(_) => {
-                let what = "is missing: rejected, since the node cannot be told apart";
+                let what = "is missing: rejected, since the node cannot be identified";
                 self.reject(range.start, format!("{path}.ID"), what.into());
             }
             Err(fault) => {
@@ -133,7 +133,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         }
     }
 
-    /// Reads the value in `range` with the reader of this mode.
+    /// Reads the value in `range` with the reader of the mode.
     pub(super) fn read<T>(
         &mut self,
         range: Range<usize>,
@@ -151,15 +151,15 @@ impl<'a> Walk<'a, '_, '_, '_> {
         fast(&mut Cursor::checking(slice, 0, self.memory)).map_err(shift)
     }
 
-    /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
+    /// Reads a stream frame, a bare event, or an error line of a debug bundle.
     pub(super) fn wrapper(&mut self, range: Range<usize>) {
         let is_heartbeat = self.bytes[after_space(self.bytes, range.start + 1)] == b'}';
         if is_heartbeat && !self.part.place.around.is_empty() {
-            self.part.others += 1; // in a list, `{}` is an allocation without anything
+            self.part.others += 1; // in a list, `{}` is an allocation without fields
         } else {
             self.part.frames += 1;
         }
-        // The parts of a frame are checked as they are read.
+        // The parts of a frame are validated as they are read.
         if self.strict && !self.check(range.clone()) {
             return;
         }
@@ -174,7 +174,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
                         let path = format!(".Events[{index}]");
                         let read = input.object(|input, field| payload(input, field, &path, &mut payloads));
                         if let Err(fault) = read {
-                            // This event is rejected, those around it are not.
+                            // Reject this event only.
                             payloads.truncate(before);
                             faults.push(fault.inside(&path));
                             input.leave(start)?;
@@ -196,19 +196,19 @@ impl<'a> Walk<'a, '_, '_, '_> {
         }
         if let Some(error) = error {
             let said: String = error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-            self.reject(range.start, String::new(), format!("stands for an answer that failed: {said}"));
+            self.reject(range.start, String::new(), format!("is the error of a failed request: {said}"));
         }
         self.part.faults[faults_before..].sort_by_key(|fault| fault.at);
     }
 
-    /// Checks every byte of a value of which nothing is kept; `false` when it is refused.
+    /// Validates every byte of an ignored value; `false` if it is invalid.
     pub(super) fn check(&mut self, range: Range<usize>) -> bool {
         let checked = self.read(range, |cursor| cursor.check_all(), |_| Ok(()));
         checked.map_err(|fault| self.reject(fault.at, fault.path, fault.what)).is_ok()
     }
 }
 
-/// Notes where a payload's allocation or node stands.
+/// Records the range of a payload's allocation or node.
 fn payload(input: &mut Cursor<'_, '_>, field: WrapperField, path: &str, payloads: &mut Vec<Payload>) -> Read<()> {
     if field != WrapperField::Payload {
         return input.skip();

@@ -1,4 +1,4 @@
-//! What a reader keeps from one value to the next: the order in which keys come, and the unknown fields it met.
+//! State that a reader keeps between values: predicted key orders, and the unknown fields so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,47 +10,47 @@ use super::nested_fields::{
 };
 use super::other_fields::{NodeField, WrapperField};
 
-/// A longer key, or a longer run of white space, is not worth predicting.
+/// Longer keys or runs of white space are not predicted.
 const LONGEST_KEY: usize = 256;
-/// More keys than this do not occur in one kind of object.
+/// Maximum number of predicted keys per kind of object.
 const MOST_KEYS: usize = 80;
-/// A longer name of an unknown field is cut.
+/// Maximum length of the name of an unknown field.
 const LONGEST_NAME: usize = 100;
 
-/// How often each unknown field was met, by its place and name.
+/// Number of occurrences of each unknown field, by path and name.
 pub type Unknown = BTreeMap<String, u64>;
 
-/// What a reader keeps.
+/// The state of a reader.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Predictions; they change how fast is read, never what is read.
+    /// Predictions; they affect speed, never results.
     pub orders: Orders,
-    /// Every unknown field in the order in which it was met, so that those of a rejected object can be taken back.
+    /// Unknown fields in order of occurrence, so that those of a rejected object can be removed.
     unknown: Vec<Arc<str>>,
 }
 
 impl Memory {
-    /// Notes that an unknown field was met.
+    /// Records an unknown field.
     pub fn note(&mut self, name: Arc<str>) {
         self.unknown.push(name);
     }
 
-    /// How many unknown fields were met so far.
+    /// How many unknown fields occurred so far.
     pub fn mark(&self) -> usize {
         self.unknown.len()
     }
 
-    /// The unknown fields met since `mark`.
+    /// The unknown fields since `mark`.
     pub fn since(&self, mark: usize) -> &[Arc<str>] {
         self.unknown.get(mark..).unwrap_or_default()
     }
 
-    /// Forgets the unknown fields met since `mark`.
+    /// Removes the unknown fields since `mark`.
     pub fn back_to(&mut self, mark: usize) {
         self.unknown.truncate(mark);
     }
 
-    /// The unknown fields met, counted; none are left.
+    /// Takes the unknown fields, counted.
     pub fn take_unknown(&mut self) -> Unknown {
         let mut counts = Unknown::new();
         for name in self.unknown.drain(..) {
@@ -63,7 +63,7 @@ impl Memory {
     }
 }
 
-/// The name by which an unknown key of this kind of object is counted.
+/// The name under which an unknown key of this kind of object is counted.
 pub fn unknown_name<F: Field>(key: &str) -> Arc<str> {
     match key.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => format!("{}{}…", F::PLACE, &key[..end]).into(),
@@ -71,7 +71,7 @@ pub fn unknown_name<F: Field>(key: &str) -> Arc<str> {
     }
 }
 
-/// The orders of every kind of object.
+/// The key orders of every kind of object.
 #[derive(Debug, Default)]
 #[allow(missing_docs)]
 pub struct Orders {
@@ -91,11 +91,11 @@ pub struct Orders {
 
 /// A kind of object whose keys are predicted.
 pub trait Predicted: Field {
-    /// The order in which this kind's keys were last met.
+    /// The last seen order of this kind's keys.
     fn order(orders: &mut Orders) -> &mut Order<Self>;
 }
 
-/// Says under which name [`Orders`] has the order of a kind of object.
+/// Defines the field of [`Orders`] for a kind of object.
 macro_rules! predicted {
     ($($kind:ident at $order:ident),* $(,)?) => {
         $(impl Predicted for $kind {
@@ -121,17 +121,17 @@ predicted! {
     WrapperField at wrapper,
 }
 
-/// The keys of one kind of object in the order in which they were last met.
+/// The keys of one kind of object in the order last seen.
 #[derive(Debug)]
 pub struct Order<F> {
     keys: Vec<Key<F>>,
 }
 
-/// One key as written, from the first byte behind `{` or `,` to the first byte of the value, white space included.
+/// One key as written, from the first byte after `{` or `,` to the first byte of the value, including white space.
 #[derive(Debug)]
 pub struct Key<F> {
     written: Box<[u8]>,
-    /// Its first 32 bytes as numbers, and which of their bits count: comparing them needs no loop.
+    /// Its first 32 bytes as integers, and a mask of the used bits: compared without a loop.
     head: [u128; 2],
     mask: [u128; 2],
     field: Result<F, Arc<str>>,
@@ -145,21 +145,21 @@ impl<F> Default for Order<F> {
 }
 
 impl<F: Field> Order<F> {
-    /// The key at `slot`, if that is what `rest` begins with.
+    /// The key at `slot`, if `rest` starts with it.
     #[inline]
     pub fn predicted(&self, slot: usize, rest: &[u8]) -> Option<&Key<F>> {
         self.keys.get(slot).filter(|key| key.begins(rest))
     }
 
-    /// Any key with which `rest` begins, and its slot: first those behind `slot`, since some objects leave keys out.
+    /// Any key that `rest` starts with, and its slot: first those after `slot`, since some objects omit keys.
     pub fn found(&self, slot: usize, rest: &[u8]) -> Option<(usize, &Key<F>)> {
         let behind = (slot..self.keys.len()).chain(0..slot.min(self.keys.len()));
         behind.map(|i| (i, &self.keys[i])).find(|(_, key)| key.begins(rest))
     }
 
-    /// Puts a key at `slot`; the slot behind it.
+    /// Stores a key at `slot`; returns the next slot.
     pub fn learn(&mut self, slot: usize, written: &[u8], field: Result<F, Arc<str>>) -> usize {
-        // A name of the data must not be able to grow the memory without end.
+        // Keys in the data must not grow the memory without bound.
         if written.len() > LONGEST_KEY || self.keys.len() >= MOST_KEYS {
             return slot;
         }
@@ -180,8 +180,8 @@ impl<F: Field> Key<F> {
         Key { written: written.into(), head: halves(&head), mask: halves(&mask), field, bit }
     }
 
-    /// Whether `rest` begins with this key and a value directly behind it. White space that the key does not know of
-    /// leads to the slow road, which does.
+    /// Returns true if `rest` starts with this key directly followed by a value. Additional white space falls back to
+    /// the slow path.
     #[inline]
     fn begins(&self, rest: &[u8]) -> bool {
         let len = self.written.len();
@@ -195,7 +195,7 @@ impl<F: Field> Key<F> {
             && (len <= 32 || rest[32..].starts_with(&self.written[32..]))
     }
 
-    /// Bytes from the key's beginning to the value's.
+    /// Bytes from the start of the key to the value.
     #[inline]
     pub fn width(&self) -> usize {
         self.written.len()
@@ -207,7 +207,7 @@ impl<F: Field> Key<F> {
         self.field.as_ref().copied()
     }
 
-    /// The field's bit; 0 for one that may come twice.
+    /// The field's bit; 0 for one that may be repeated.
     #[inline]
     pub fn bit(&self) -> u64 {
         self.bit

@@ -1,18 +1,18 @@
-//! What an object in a document is, told by its keys.
+//! Classifies an object in a document by its keys.
 
 use super::record::Allocation;
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Allocation,
     Node,
-    /// A stream frame, a bare event, or a line in which a debug bundle says what it could not get.
+    /// A stream frame, a bare event, or an error line of a debug bundle.
     Wrapper,
     Other,
 }
 
-/// The keys by which objects are told apart.
+/// The keys that classify objects.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     id: bool,
@@ -26,15 +26,15 @@ pub(super) struct Keys {
     events: bool,
     payload: bool,
     error: bool,
-    /// An array `Allocs`: what `nomad operator snapshot state` writes.
+    /// An array `Allocs`, written by `nomad operator snapshot state`.
     pub allocs: bool,
     count: u32,
-    /// Every key that begins before this place was met.
+    /// Keys that start before this position were seen.
     pub next: usize,
 }
 
 impl Keys {
-    /// Takes note of a key and the first byte of its value.
+    /// Records a key and the first byte of its value.
     pub fn meet(&mut self, name: &str, value: Option<u8>) {
         self.count += 1;
         match name {
@@ -54,7 +54,7 @@ impl Keys {
         }
     }
 
-    /// Whether one of the keys shows that this is no dump of many things.
+    /// Returns true if one of the keys rules out a dump of many things.
     pub fn any_of_ours(&self) -> bool {
         self.id
             || self.task_states
@@ -65,7 +65,7 @@ impl Keys {
             || self.payload
     }
 
-    /// What the object is once all its keys are known.
+    /// The kind of the object, once all its keys are known.
     pub fn kind(&self) -> Kind {
         if self.task_states || self.client_status || (self.id && self.node_id && self.task_group) {
             Kind::Allocation
@@ -79,7 +79,7 @@ impl Keys {
     }
 }
 
-/// Whether a record that was read as an allocation is one: its keys would say so too.
+/// Returns true if a record that was read as an allocation is one by its keys.
 pub(super) fn is_allocation(a: &Allocation<'_>) -> bool {
     a.id.is_some()
         && (!a.task_states.is_empty() || a.client_status.is_some() || (a.node_id.is_some() && a.task_group.is_some()))

@@ -1,7 +1,7 @@
 //! JSON numbers as exact integers.
 //!
-//! Nomad's nanoseconds exceed 2^53, so they are never taken through a float. A float is accepted when that is what
-//! stands there (old `jq`, scripts) and its decimal text is a whole number.
+//! Nomad's nanoseconds exceed 2^53, so they are never converted to floats. Number text with a fraction or exponent
+//! (from old `jq` or scripts) is accepted if its value is an integer.
 
 /// Why a JSON number is not one of our integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -9,7 +9,7 @@ pub enum NotAnInteger {
     /// Not the grammar of RFC 8259, section 6.
     #[error("is not a JSON number")]
     Syntax,
-    /// It has a part behind the point.
+    /// It has a fraction.
     #[error("is not a whole number")]
     Fraction,
     /// It does not fit a signed 64-bit integer.
@@ -17,8 +17,8 @@ pub enum NotAnInteger {
     Range,
 }
 
-/// The number that `text` begins with, if it is one of at most 19 digits and nothing else (which is how Nomad writes
-/// nearly all of them), and how many digits it has. `None` means "ask [`integer`]", never "wrong".
+/// The number at the start of `text`, if it has at most 19 digits and nothing else (as nearly all of Nomad's), and its
+/// number of digits. `None` means "use [`integer`]", not "invalid".
 #[inline]
 pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
     let (mut value, mut len) = (0u64, 0);
@@ -39,26 +39,26 @@ pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
     if len == 0 || (len > 1 && text[0] == b'0') {
         return None;
     }
-    // 19 digits always fit 64 bits, though not always with a sign.
+    // 19 digits always fit an unsigned 64-bit integer, but not always a signed one.
     i64::try_from(value).ok().map(|value| (value, len))
 }
 
-/// The value of eight decimal digits, the first in the lowest byte; `None` if one of the bytes is no digit.
+/// The value of eight decimal digits, the first in the lowest byte; `None` if a byte is not a digit.
 #[inline]
 fn eight_digits(text: u64) -> Option<u64> {
     const HIGH_NIBBLES: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     let digits = text ^ 0x3030_3030_3030_3030;
-    // Digits have left 0 to 9 in each byte: a high nibble is there for no digit, and comes with 6 added to 10 to 15.
+    // Digits leave 0 to 9 in each byte: other bytes have a high nibble, or get one when 6 is added to 10 to 15.
     if (digits | (digits & !HIGH_NIBBLES).wrapping_add(0x0606_0606_0606_0606)) & HIGH_NIBBLES != 0 {
         return None;
     }
-    // Neighbours join to numbers of two, four and eight digits.
+    // Combine adjacent digits to numbers of two, four and eight digits.
     let twos = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
     let fours = (twos * 100 + (twos >> 16)) & 0x0000_FFFF_0000_FFFF;
     Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
 }
 
-/// Whether the text is a JSON number.
+/// Returns true if the text is a JSON number.
 pub fn is_number(text: &[u8]) -> bool {
     integer(text) != Err(NotAnInteger::Syntax)
 }
@@ -66,7 +66,7 @@ pub fn is_number(text: &[u8]) -> bool {
 /// The exact value of a JSON number's text.
 ///
 /// # Errors
-/// When the text is no JSON number, no whole number, or too large.
+/// When the text is not a JSON number, not an integer, or too large.
 pub fn integer(text: &[u8]) -> Result<i64, NotAnInteger> {
     let (negative, rest) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -96,7 +96,7 @@ pub fn integer(text: &[u8]) -> Result<i64, NotAnInteger> {
     scaled(negative, whole, fraction, exponent)
 }
 
-/// The exponent behind `e`, held within ±10,000: beyond that only zero is a whole number that fits.
+/// The exponent after `e`, clamped to ±10,000: beyond that only zero is an integer that fits.
 fn exponent(text: &[u8]) -> Result<i64, NotAnInteger> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -110,10 +110,10 @@ fn exponent(text: &[u8]) -> Result<i64, NotAnInteger> {
     Ok(if negative { -size } else { size })
 }
 
-/// `whole.fraction × 10^exponent`, if it is a whole number that fits.
+/// `whole.fraction × 10^exponent`, if it is an integer that fits.
 fn scaled(negative: bool, whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i64, NotAnInteger> {
     let all = whole.iter().chain(fraction).map(|d| d - b'0');
-    // How many of the digits stand before the point once the exponent has moved it.
+    // How many digits are before the decimal point after applying the exponent.
     let kept = whole.len() as i64 + exponent;
     let mut value = 0i128;
     let mut count = 0i64;

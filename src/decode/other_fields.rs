@@ -1,8 +1,8 @@
-//! The keys of nodes, and of what allocations come wrapped in.
+//! The keys of nodes, and of the wrappers of allocations.
 
 use super::field::Field;
 
-/// Keys of a client node (nomad/structs/structs.go, `Node`, `NodeListStub`); the rest is not counted as unknown.
+/// Keys of a client node (nomad/structs/structs.go, `Node`, `NodeListStub`); the others do not count as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum NodeField {
@@ -47,7 +47,7 @@ impl Field for NodeField {
     }
 }
 
-/// Keys of what allocations come wrapped in: stream frames, their events, payloads, and a debug bundle's error lines.
+/// Keys of the wrappers of allocations: stream frames, their events, payloads, and a debug bundle's error lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum WrapperField {

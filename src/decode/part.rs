@@ -6,88 +6,88 @@ use super::key_order::Unknown;
 use super::place::Place;
 use super::record::{Allocation, Node};
 
-/// An allocation larger than this is not believed to be one; its bytes are passed over.
+/// Maximum size of an allocation in bytes; a larger object is skipped.
 pub const LARGEST_ALLOCATION: usize = 256 << 20;
 
-/// How to read.
+/// Reader mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mode {
     /// Validate every byte with serde_json, and read with it.
     pub strict: bool,
 }
 
-/// Tells whether a version of an allocation was seen, and by which number.
+/// Looks up the version of an allocation; returns its number if it is known.
 pub type Seen<'f> = dyn FnMut(&Head<'_>) -> Option<u32> + 'f;
 
-/// What one part of a document holds.
+/// The content of one part of a document.
 #[derive(Debug, Default)]
 pub struct Part<'a> {
     /// Allocations and nodes in the order of the document.
     pub items: Vec<Item<'a>>,
-    /// What could not be read.
+    /// Faults.
     pub faults: Vec<PlacedFault>,
-    /// How many elements of the outermost list at the part's end were read: since that list began, if it began in
-    /// this part, else since the part began.
+    /// How many elements of the outermost open list were read: since its start if that is in this part, else since the
+    /// start of the part.
     pub elements: u64,
-    /// Whether a list began in this part.
+    /// Whether a list starts in this part.
     pub list_began: bool,
-    /// Values that are neither allocations nor nodes nor wrappers of them.
+    /// Values that are not allocations, nodes or wrappers of them.
     pub others: u64,
-    /// Lists that may hold allocations: arrays, within each other too, and `Allocs` of a dump.
+    /// Lists that may contain allocations: arrays, including nested ones, and `Allocs` of a dump.
     pub lists: u64,
-    /// Those of them that are the `Allocs` of a dump.
+    /// How many of them are the `Allocs` of a dump.
     pub dumps: u64,
-    /// Frames and events of a stream, and its heartbeats where they are no elements of a list.
+    /// Frames and events of a stream, and its heartbeats unless they are elements of a list.
     pub frames: u64,
-    /// Unknown fields, by place and name.
+    /// Unknown fields, by path and name.
     pub unknown: Unknown,
-    /// How many of the part's bytes are done with; the rest begins the next part.
+    /// How many of the part's bytes were processed; the rest starts the next part.
     pub end: usize,
-    /// Where the next part begins.
+    /// The position of the next part.
     pub place: Place,
 }
 
-/// One thing found in a document.
+/// An item found in a document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Item<'a> {
-    /// Its bytes in the part.
+    /// Its byte range in the part.
     pub bytes: Range<usize>,
-    /// What it is.
+    /// Its content.
     pub content: Content<'a>,
-    /// Whether it has fields that Nomad is not known to have.
+    /// Whether it has unknown fields.
     pub has_unknown: bool,
 }
 
-/// What was found.
+/// The content of an item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// An allocation from a list or a read.
     Allocation(Box<Allocation<'a>>),
     /// An allocation from an event stream.
     Streamed(Box<Allocation<'a>>),
-    /// An allocation that the caller has already seen in this version, by the number the caller gave it.
+    /// An allocation version that the caller knows, by the caller's number.
     Seen(u32),
     /// A client node.
     Node(Box<Node<'a>>),
 }
 
-/// A fault with its place in the part.
+/// A fault with its position in the part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedFault {
     /// Byte offset in the part.
     pub at: usize,
-    /// Path of the list around (`""`, `.Allocs`) and the element's number as in [`Part::elements`]; `None` outside of
-    /// lists, and in a list inside another one.
+    /// Path of the enclosing list (`""`, `.Allocs`) and the element's number as in [`Part::elements`]; `None` outside
+    /// of lists, and in nested lists.
     pub array: Option<(String, u64)>,
-    /// Whether that list began in this part, so that the element's number is its true one.
+    /// Whether that list starts in this part, so that the element's number is absolute.
     pub list_began: bool,
     /// Path inside the element.
     pub path: String,
-    /// What is wrong and what follows from it.
+    /// The problem and its consequence.
     pub what: String,
 }
 
-/// What an allocation shows of itself before it is read whole.
+/// The fields of an allocation that identify its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Head<'a> {
     /// `ID` as written, without escapes.

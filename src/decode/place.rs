@@ -1,24 +1,24 @@
-//! Where in a document's structure reading stands.
+//! The position in a document's structure.
 
 use super::scan::Skipper;
 
-/// Where in a document's structure reading stands, between two of its parts.
+/// The position in a document's structure between two parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The arrays and objects around, outermost first; empty between top-level values.
+    /// The enclosing arrays and objects, outermost first; empty between top-level values.
     pub(super) around: Vec<Level>,
-    /// A value that is being passed over and goes on in the next part.
+    /// A value that is being skipped and continues in the next part.
     pub(super) skipping: Option<Skipper>,
-    /// Syntax is broken; nothing is read until a line begins with one of these bytes.
+    /// After broken syntax: nothing is read until a line starts with one of these bytes.
     pub(super) lost: Option<Lost>,
 }
 
-/// One array or object around the place.
+/// An enclosing array or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Level {
     pub role: Role,
     pub is_array: bool,
-    /// The key of the object around a list: `Allocs` or `Nodes`.
+    /// The key of the list in the enclosing object: `Allocs` or `Nodes`.
     pub key: &'static str,
     pub next: Next,
 }
@@ -28,11 +28,11 @@ pub(super) struct Level {
 pub(super) enum Role {
     /// Its elements may be allocations.
     List,
-    /// A large object that may hold lists.
+    /// A large object that may contain lists.
     Dump,
-    /// As `Dump`, and a list was found in it.
+    /// Like `Dump`, with a list found.
     DumpWithList,
-    /// Nothing in it is kept, but `--strict` checks it piece by piece.
+    /// Nothing in it is read, but `--strict` validates it piece by piece.
     PassedOver,
 }
 
@@ -44,24 +44,24 @@ pub(super) enum Next {
     CommaOrClose,
 }
 
-/// How reading finds back after broken syntax.
+/// How to resynchronise after broken syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost {
-    /// Whether a line that begins with `{` will do; after a broken array only `[` does, since the lines that follow
-    /// may be its own elements.
+    /// Whether a line that starts with `{` is accepted; after a broken array only `[` is, since the following lines may
+    /// be its elements.
     pub objects_too: bool,
     pub at_line_start: bool,
 }
 
 impl Place {
-    /// Between two elements of a top-level array, behind the comma: where a part of a large array most likely begins.
+    /// Between two elements of a top-level array, after the comma: the most likely start of a part of a large array.
     pub fn inside_array() -> Place {
         let level = Level { role: Role::List, is_array: true, key: "", next: Next::Value };
         Place { around: vec![level], ..Place::default() }
     }
 
-    /// The path of the list around, without an index: `""` or `.Allocs`. `None` outside of lists, and in a list inside
-    /// another one, whose elements are not numbered.
+    /// The path of the enclosing list, without an index: `""` or `.Allocs`. `None` outside of lists, and in a nested
+    /// list, whose elements are not numbered.
     pub(super) fn list(&self) -> Option<&'static str> {
         let mut lists = self.around.iter().filter(|level| level.role == Role::List);
         let key = match lists.next()?.key {

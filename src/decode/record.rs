@@ -1,11 +1,11 @@
-//! What is read of an allocation, as Nomad wrote it: records that borrow from the bytes they were read from.
+//! The fields read from an allocation, as Nomad wrote them: records that borrow from the input.
 //!
-//! Fields bear Nomad's names. `None` means that the document has no value: the key is absent, `null`, or, for text,
-//! empty (Nomad writes `""` where it has nothing). Nothing is interpreted here; that is the tables' work.
+//! Fields have Nomad's names. `None` means that the document has no value: the key is missing, `null`, or, for text,
+//! empty (Nomad writes `""` for nothing). Values are not interpreted here, but in the tables.
 
 use std::borrow::Cow;
 
-/// Text of a document, borrowed unless it had escapes.
+/// Text of a document, borrowed unless it has escapes.
 pub type Text<'a> = Option<Cow<'a, str>>;
 
 /// One allocation, from a list stub, a full allocation or an event-stream payload
@@ -40,16 +40,16 @@ pub struct Allocation<'a> {
     pub preempted_by_allocation: Text<'a>,
     pub create_index: Option<i64>,
     pub modify_index: Option<i64>,
-    /// Nanoseconds since the epoch, as written (0 is not yet "never" here).
+    /// Nanoseconds since the epoch, as written (0 is not converted to `None` here).
     pub create_time: Option<i64>,
     pub modify_time: Option<i64>,
     /// `AllocatedResources`; `None` when not listed.
     pub allocated: Option<AllocatedResources<'a>>,
-    /// The `Resources` that full allocations carried before Nomad 0.9.
+    /// The legacy `Resources` of full allocations before Nomad 0.9.
     pub resources: Option<Resources>,
     /// The tasks in the order of the document; empty when `TaskStates` is absent, `null` or `{}`.
     pub task_states: Vec<TaskState<'a>>,
-    /// Whether a key was there that only full allocations have.
+    /// Whether it has a key that only full allocations have.
     pub is_full: bool,
 }
 
@@ -132,7 +132,7 @@ pub struct TaskState<'a> {
     pub state: Option<Cow<'a, str>>,
     pub failed: Option<bool>,
     pub restarts: Option<i64>,
-    /// Nanoseconds since the epoch, like the two that follow.
+    /// Nanoseconds since the epoch, like the next two.
     pub last_restart: Option<i64>,
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
@@ -160,7 +160,7 @@ pub struct TaskEvent<'a> {
     /// Nanoseconds.
     pub kill_timeout: Option<i64>,
     pub disk_limit: Option<i64>,
-    /// Old fields that are not empty, by the key under which `Details` holds them.
+    /// Non-empty legacy fields, by their key in `Details`.
     pub legacy: Vec<(&'static str, Cow<'a, str>)>,
 }
 

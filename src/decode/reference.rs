@@ -1,7 +1,7 @@
-//! The reference reader: the same records by way of serde_json, which checks every byte.
+//! The strict reader: the same records via serde_json, which validates every byte.
 //!
-//! `--strict` reads with it, and tests hold the fast reader to it. It is simple, and several times slower: each value
-//! is kept as its text until it is asked for.
+//! `--strict` uses it, and tests compare the fast reader with it. It is simple, and several times slower: each value is
+//! stored as raw text until it is read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,20 +16,20 @@ use super::key_order::{Memory, Predicted, unknown_name};
 use super::number;
 use super::syntax;
 
-/// One value as its text.
+/// One value as raw text.
 #[derive(Debug)]
 pub struct Raw<'a, 'm> {
     value: &'a RawValue,
-    /// The address of the bytes that offsets are counted from.
+    /// The address from which offsets are counted.
     base: usize,
     memory: &'m mut Memory,
 }
 
 impl<'a, 'm> Raw<'a, 'm> {
-    /// The one value that `bytes` hold.
+    /// The only value in `bytes`.
     ///
     /// # Errors
-    /// When they hold no JSON, or more than one value, or are not UTF-8.
+    /// When they are not JSON, have more than one value, or are not UTF-8.
     pub fn new(bytes: &'a [u8], memory: &'m mut Memory) -> Read<Self> {
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let at = e.valid_up_to();
@@ -37,7 +37,7 @@ impl<'a, 'm> Raw<'a, 'm> {
             Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
         })?;
         let value = serde_json::from_str(text).map_err(|e| {
-            // serde_json refuses; the place and the path are told by our own walk over the grammar.
+            // serde_json rejects it; our own grammar check finds the position and the path.
             let what = format!("is not JSON: {e}");
             let told = Box::new(Fault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
             syntax::first_fault(bytes, 0, false).unwrap_or(told)
@@ -61,7 +61,7 @@ impl<'a, 'm> Raw<'a, 'm> {
         self.fault(self.place(), format!("is {found}, not {wanted}"))
     }
 
-    /// Reads `value` with `read`, as this reader, and comes back.
+    /// Reads `value` with `read`, using this reader's state.
     fn within<T>(&mut self, value: &'a RawValue, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         let outer = std::mem::replace(&mut self.value, value);
         let result = read(self);
@@ -69,7 +69,7 @@ impl<'a, 'm> Raw<'a, 'm> {
         result
     }
 
-    /// The members of an object, the keys as they are written; `None` for `null`.
+    /// The raw members of an object; `None` for `null`.
     fn members(&self) -> Read<Option<Vec<(&'a RawValue, &'a RawValue)>>> {
         match self.bytes().first() {
             Some(b'{') => Ok(Some(self.parse::<Members<'a>>("an object")?.0)),
@@ -78,14 +78,14 @@ impl<'a, 'm> Raw<'a, 'm> {
         }
     }
 
-    /// The value as what its first byte says it is. It was found to be JSON when it was taken as text.
+    /// Parses the value according to its first byte. It is known to be valid JSON.
     fn parse<T: Deserialize<'a>>(&self, wanted: &str) -> Read<T> {
         serde_json::from_str(self.value.get()).map_err(|_| self.wrong_type(wanted))
     }
 
-    /// The text of a string, a key or a value.
+    /// The text of a string, as key or value.
     fn text_of(&self, written: &'a RawValue) -> Read<Cow<'a, str>> {
-        // It is JSON and UTF-8, so nothing else can be wrong with it.
+        // It is valid JSON and UTF-8, so only surrogates can be wrong.
         let text: Result<Borrowed<'a>, _> = serde_json::from_str(written.get());
         text.map(|text| text.0).map_err(|_| self.fault(self.offset(written), LONE_SURROGATE))
     }
@@ -179,7 +179,7 @@ impl<'a> Input<'a> for Raw<'a, '_> {
     }
 }
 
-/// Text that borrows where it can; serde's own `Cow` never does.
+/// Text that is borrowed if possible; serde's own `Cow` never is.
 struct Borrowed<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
@@ -201,7 +201,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
     }
 }
 
-/// The members of an object in the order of the text, repeated keys included.
+/// The members of an object in order, including repeated keys.
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

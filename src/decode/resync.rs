@@ -1,4 +1,4 @@
-//! Where reading goes on after broken syntax.
+//! Resynchronises after broken syntax.
 
 use std::iter;
 use std::ops::Range;
@@ -10,15 +10,15 @@ use super::syntax;
 use super::walk::Walk;
 
 impl Walk<'_, '_, '_, '_> {
-    /// Gives up the value at `from`, and the arrays and objects around it, because of broken syntax; where to go on
-    /// looking.
+    /// Gives up the value at `from`, and the enclosing arrays and objects, because of broken syntax; returns where to
+    /// continue searching.
     pub(super) fn lose(&mut self, from: usize, fault: Fault) -> usize {
         if fault.kind == FaultKind::Syntax
             && let Some(next) = self.cut_lines(from, fault.at)
         {
             return next;
         }
-        // What stands in brackets and is no list at all, as lines of a log begin, spoils its line only.
+        // Text in brackets that is not a list, as at the start of log lines, loses only its line.
         let is_remark =
             matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Next::ValueOrClose, .. }])
                 && !matches!(self.bytes.get(from), Some(b'{' | b'['));
@@ -30,7 +30,7 @@ impl Walk<'_, '_, '_, '_> {
         };
         let what = if fault.kind == FaultKind::End { "is larger than 256 MiB" } else { &fault.what };
         self.reject(fault.at, fault.path, format!("{what}: {rest}"));
-        // Where the end of a line is missing, it breaks on the next one, which may be whole.
+        // If the end of a line is missing, the error is in the next line, which may be valid itself.
         let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
         let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
         self.part.place = Place { lost: Some(lost), ..Place::default() };
@@ -41,12 +41,12 @@ impl Walk<'_, '_, '_, '_> {
         self.part.place.around.iter().any(|level| level.is_array)
     }
 
-    /// Where the value at `from` broke at `to`, or the document ended there, only because its line was cut, so that the
-    /// lines behind it were taken for parts of it: tells the lines that were cut, and gives the first that was not.
+    /// If the value at `from` broke at `to`, or the document ended there, only because its line was truncated and the
+    /// following lines were read as parts of it: reports the truncated lines, and returns the first line that was not.
     ///
-    /// A document of lines is told from one of values that span lines by the lines themselves: each from the second on
-    /// begins with a bracket, with no space before it, and the first that is whole holds one value, of a kind that we
-    /// look for, and nothing behind it, no comma either.
+    /// A document of lines is distinguished from multiline values by the lines: each from the second on starts with a
+    /// bracket in its first column, and the first complete one has a single value, of a kind that is searched for, with
+    /// nothing after it, not even a comma.
     pub(super) fn cut_lines(&mut self, from: usize, to: usize) -> Option<usize> {
         let objects_too = !self.in_array();
         let bytes = self.bytes;
@@ -93,7 +93,7 @@ impl Walk<'_, '_, '_, '_> {
         Some(next)
     }
 
-    /// After broken syntax: the next line that begins with a bracket.
+    /// After broken syntax: the next line that starts with a bracket.
     pub(super) fn find_back(&mut self, mut lost: Lost, mut at: usize) -> Option<usize> {
         loop {
             if lost.at_line_start {

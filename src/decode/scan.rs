@@ -1,11 +1,11 @@
-//! Walking over JSON text without looking into it: where a value, a string or white space ends.
+//! Scans JSON text without parsing it: finds the end of a value, a string or white space.
 //!
-//! Values that no table keeps (`Job`, `Metrics`, …) are passed over by counting brackets outside of strings, 64 bytes
-//! at a time: the positions of quotes, backslashes and brackets become bit masks, a prefix XOR over the quotes tells
-//! what lies inside strings, and only a block in which the depth can reach zero is looked at bracket by bracket.
-//! (The idea is that of Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1.)
+//! Ignored values (`Job`, `Metrics`, …) are skipped by counting brackets outside of strings, 64 bytes at a time: the
+//! positions of quotes, backslashes and brackets become bit masks, a prefix XOR over the quotes marks the insides of
+//! strings, and only a block in which the depth can reach zero is scanned bracket by bracket. (After Langdale and
+//! Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1.)
 
-/// How many bytes one step of [`Skipper`] looks at.
+/// How many bytes one step of [`Skipper`] processes.
 const STEP: usize = 64;
 
 /// The first position at or after `at` that is not JSON white space.
@@ -17,8 +17,8 @@ pub fn after_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The first position at or after `at` that cannot be passed over inside a string without care: a quote, a backslash
-/// or a control character; the length of `bytes` when there is none.
+/// The first position at or after `at` of a special character in a string: a quote, a backslash or a control character;
+/// the length of `bytes` if there is none.
 #[inline]
 pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
@@ -57,9 +57,9 @@ pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the value that begins at `at`, found by its structure alone: brackets outside of strings, the closing
-/// quote, or the first character that cannot belong to a number or a word. Nothing inside is checked. `None` when
-/// the bytes end first.
+/// The end of the value at `at`, found by its structure alone: brackets outside of strings, the closing quote, or the
+/// first character that cannot belong to a number or a literal. The inside is not validated. `None` if the bytes end
+/// first.
 #[inline]
 pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
@@ -74,7 +74,7 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Passes over one object or array, however long, and in as many pieces as its bytes come in.
+/// Skips one object or array of any length, in any number of pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skipper {
     depth: u64,
@@ -85,7 +85,7 @@ pub struct Skipper {
 }
 
 impl Skipper {
-    /// Goes on at `from`; the position after the bracket that closes the value, or `None` when it lies further on.
+    /// Continues at `from`; returns the position after the closing bracket, or `None` if it is further on.
     pub fn run(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
         while let Some(chunk) = bytes.get(at..at + STEP).and_then(|c| <&[u8; STEP]>::try_from(c).ok()) {
@@ -98,13 +98,14 @@ impl Skipper {
         if rest.is_empty() {
             return None;
         }
-        // Padding with spaces changes neither depth nor strings; only the escape at the very end needs its true place.
+        // Padding with spaces changes neither depth nor strings; only an escape at the very end needs its exact
+        // position.
         let mut last = [b' '; STEP];
         last[..rest.len()].copy_from_slice(rest);
         self.step(&Masks::of(&last), rest.len()).map(|end| at + end)
     }
 
-    /// One step over `len` bytes; the position after the closing bracket when it is among them.
+    /// Processes `len` bytes; returns the position after the closing bracket if it is among them.
     #[inline]
     fn step(&mut self, masks: &Masks, len: usize) -> Option<usize> {
         let escaped = self.escapes(masks.backslash, len);
@@ -153,7 +154,8 @@ impl Skipper {
     }
 }
 
-/// Each bit says whether all quotes up to it are odd in number: whether its byte lies in a string (or opens one).
+/// Prefix XOR: each bit says whether the number of quotes up to it is odd, that is, whether its byte is in a string (or
+/// opens one).
 #[inline]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -162,7 +164,7 @@ fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Where the bytes that matter are, one bit each.
+/// The positions of the relevant bytes, as bit masks.
 struct Masks {
     quote: u64,
     backslash: u64,
@@ -171,8 +173,8 @@ struct Masks {
 }
 
 impl Masks {
-    /// The crate has no unsafe code, and vector instructions need some: so the bytes are classified in a loop that
-    /// compilers turn into vector instructions by themselves, and the class bits gathered by multiplication.
+    /// Without unsafe code, explicit vector instructions are not available: a loop that compilers vectorise classifies
+    /// the bytes, and a multiplication gathers the class bits.
     #[inline]
     fn of(chunk: &[u8; STEP]) -> Masks {
         let mut classes = [0u8; STEP];
@@ -200,7 +202,7 @@ impl Masks {
 /// The lowest bit of each of the eight bytes, as the lowest eight bits.
 #[inline]
 fn gathered(word: u64) -> u64 {
-    // The bit of byte i, at 8i, meets the factor's 2^(56-7i) at 56+i; no other product comes there or carries there.
+    // The bit of byte i, at 8i, is moved to 56+i by the factor's 2^(56-7i); no other product affects these bits.
     (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
@@ -208,7 +210,7 @@ fn gathered(word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The same question answered byte by byte.
+    /// The same result, computed byte by byte.
     fn plain_skip(bytes: &[u8]) -> Option<usize> {
         let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
         for (i, &b) in bytes.iter().enumerate() {

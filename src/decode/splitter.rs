@@ -1,4 +1,4 @@
-//! Walks through a part of a document: into lists and dumps, to the objects that may be allocations.
+//! Walks through a part of a document, into lists and dumps, to the objects that may be allocations.
 
 use super::fast::Cursor;
 use super::input::{Fault, FaultKind, Read};
@@ -9,11 +9,11 @@ use super::scan::{Skipper, after_space, value_end};
 use super::syntax;
 use super::walk::{LONG, Survey, Walk};
 
-/// Arrays and objects are walked into this deep; nobody's allocations lie deeper.
+/// Maximum nesting of arrays and objects that are searched for allocations.
 const DEEPEST: usize = 1 << 20;
 
 impl Walk<'_, '_, '_, '_> {
-    /// Goes through the part; the number of bytes done with.
+    /// Reads the part; returns the number of bytes processed.
     pub(super) fn run(&mut self) -> usize {
         let mut at = 0;
         loop {
@@ -56,7 +56,8 @@ impl Walk<'_, '_, '_, '_> {
         }
     }
 
-    /// Takes one token or one whole value at `at`; where to go on. `End` means that the bytes do not hold it whole.
+    /// Reads one token or one complete value at `at`; returns where to continue. `End` means that the bytes do not
+    /// contain it completely.
     pub(super) fn step(&mut self, byte: u8, at: usize) -> Read<usize> {
         let Some(level) = self.part.place.around.last().copied() else {
             return match byte {
@@ -88,7 +89,7 @@ impl Walk<'_, '_, '_, '_> {
         }
     }
 
-    /// Steps into the array or object at `at`; once it is closed, it is done with as a value of what is around it.
+    /// Enters the array or object at `at`; once closed, it counts as a value of the enclosing one.
     pub(super) fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
         let around = &mut self.part.place.around;
         if around.len() >= DEEPEST {
@@ -107,7 +108,7 @@ impl Walk<'_, '_, '_, '_> {
         Ok(at + 1)
     }
 
-    /// A member of an object that is walked through: its `Allocs` and `Nodes` are walked into, the rest passed over.
+    /// Reads a member of an object that is walked through: enters `Allocs` and `Nodes`, skips the rest.
     pub(super) fn member(&mut self, at: usize) -> Read<usize> {
         let mut cursor = Cursor::new(self.bytes, at, self.memory);
         let name = cursor.any_key()?;
@@ -132,7 +133,7 @@ impl Walk<'_, '_, '_, '_> {
         self.enter(value, Role::List, key)
     }
 
-    /// A value of which nothing is kept, inside an array or object that is walked through.
+    /// Skips an ignored value inside an array or object that is walked through.
     pub(super) fn pass_over(&mut self, at: usize) -> Read<usize> {
         let opens = matches!(self.bytes.get(at), Some(b'{' | b'['));
         if opens && !self.strict {
@@ -153,7 +154,7 @@ impl Walk<'_, '_, '_, '_> {
         Ok(end)
     }
 
-    /// A number, word or text where an allocation could stand.
+    /// Reads a number, literal or text where an allocation is possible.
     pub(super) fn scalar(&mut self, at: usize) -> Read<usize> {
         let is_text = self.bytes[at] == b'"';
         let end = match value_end(self.bytes, at) {
@@ -177,7 +178,7 @@ impl Walk<'_, '_, '_, '_> {
         Ok(end)
     }
 
-    /// An object where an allocation, or something that holds some, can stand.
+    /// Reads an object where an allocation or a wrapper is possible.
     pub(super) fn object(&mut self, at: usize, is_top: bool) -> Read<usize> {
         if self.expect_allocation
             && !self.strict
@@ -190,7 +191,7 @@ impl Walk<'_, '_, '_, '_> {
             Survey::Whole(kind, end) => (kind, end),
             Survey::Dump => return self.enter(at, Role::Dump, ""),
             Survey::TooLarge => {
-                self.reject(at, String::new(), "is larger than 256 MiB, which no allocation is: passed over".into());
+                self.reject(at, String::new(), "is larger than 256 MiB, the limit of an allocation: skipped".into());
                 self.value_done();
                 self.part.place.skipping = Some(Skipper::default());
                 return Ok(at);

@@ -1,4 +1,4 @@
-//! What an object is, by its keys: an allocation, a node, a wrapper, or a dump of a whole cluster.
+//! Classifies an object by its keys: an allocation, a node, a wrapper, or a dump of a whole cluster.
 
 use super::fast::Cursor;
 use super::input::{FaultKind, Input, Read};
@@ -8,12 +8,12 @@ use super::scan::after_space;
 use super::syntax;
 use super::walk::{LONG, Survey, Walk};
 
-/// What does not end within this many bytes may be a line that was cut: that is found out before it is passed over with
-/// all that follows it, which would be done again for each such line.
+/// A value that does not end within this many bytes may be a truncated line: that is detected before skipping
+/// everything after it, which would be repeated for each such line.
 const NEAR: usize = 64 << 10;
 
 impl Walk<'_, '_, '_, '_> {
-    /// Looks over the keys of the object at `at`: what it is, and where it ends.
+    /// Scans the keys of the object at `at`; returns its kind and its end.
     pub(super) fn survey(&mut self, at: usize, is_top: bool) -> Read<Survey> {
         let near = self.bytes.len().min(at + NEAR);
         let mut keys = Keys::default();
@@ -28,15 +28,15 @@ impl Walk<'_, '_, '_, '_> {
             found = self.keys(self.bytes, at, is_top, &mut keys);
         }
         let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
-        // How far looking had to go; whoever looks at the document in other parts comes as far.
+        // How far the scan had to go, which is independent of the split.
         let far = match &found {
             Ok(Survey::Whole(_, end)) => *end,
             Ok(_) => keys.next,
             Err(_) if ends => self.bytes.len(),
             Err(fault) => fault.at,
         };
-        // Where a line was cut, the lines behind it are passed over as parts of its value, in or out of step with their
-        // quotes: what fails in the end is not where it broke.
+        // If a line was truncated, the following lines are scanned as parts of its value, with or without matching
+        // quotes: the scan fails later than the truncation.
         let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
         if far - at > LONG || fails_later || (ends && self.is_last) {
             let some = &self.bytes[..self.bytes.len().min(at + LONG)];
@@ -52,13 +52,13 @@ impl Walk<'_, '_, '_, '_> {
         }
     }
 
-    /// Whether the line behind that of the value at `at` begins with a bracket, as it does where lines are values.
+    /// Returns true if the line after that of the value at `at` starts with a bracket, as in a document of lines.
     pub(super) fn line_follows(&self, at: usize, near: usize) -> bool {
         let next = memchr::memchr(b'\n', &self.bytes[at..near]).map(|n| after_space(self.bytes, at + n));
         next.is_some_and(|next| next < near && self.bytes[next - 1] == b'\n' && matches!(self.bytes[next], b'{' | b'['))
     }
 
-    /// Meets the keys of the object at `at` until it is known what it is.
+    /// Scans the keys of the object at `at` until its kind is known.
     pub(super) fn keys(&mut self, bytes: &[u8], at: usize, is_top: bool, keys: &mut Keys) -> Read<Survey> {
         let mut cursor = Cursor::new(bytes, at, self.memory);
         keys.next = cursor.at() + 1;
@@ -73,7 +73,7 @@ impl Walk<'_, '_, '_, '_> {
             if is_top && keys.allocs && !keys.any_of_ours() {
                 return Ok(Survey::Dump);
             }
-            // The next key stands behind the value, wherever that ends.
+            // The next key is after the value, wherever that ends.
             keys.next = bytes.len();
             cursor.skip()?;
             goes_on = cursor.separator(b'}')?;
@@ -81,7 +81,7 @@ impl Walk<'_, '_, '_, '_> {
         Ok(Survey::Whole(keys.kind(), cursor.at()))
     }
 
-    /// Whether a whole array or object is of a kind that we look for.
+    /// Returns true if a complete array or object is of a kind that is searched for.
     pub(super) fn is_wanted(&mut self, at: usize) -> bool {
         if self.bytes[at] == b'[' {
             return true;

@@ -1,19 +1,19 @@
-//! JSON's grammar (RFC 8259), byte by byte, to say where a text breaks it and by which path that place is reached.
+//! JSON's grammar (RFC 8259), byte by byte, to find where a text breaks it and the path of that position.
 //!
-//! Too slow to read with; it looks at what is damaged, or larger than anything Nomad writes. It keeps its own stack, so
-//! the depth of a text does not matter.
+//! Too slow for regular reading; used for damaged input, and for values larger than anything Nomad writes. It has its
+//! own stack, so the nesting depth is unlimited.
 
 use super::input::{Fault, FaultKind, key, not_json};
 use super::number;
 use super::scan::{after_space, plain_end, value_end};
 
-/// Numbers that are none, as Go and JavaScript print them; old Nomads put `-Inf` into `Metrics`.
+/// Invalid numbers as printed by Go and JavaScript; old Nomad versions write `-Inf` in `Metrics`.
 pub const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];
-/// A path shows this many steps, then `…`.
+/// A path shows this many steps, followed by `…`.
 const LONGEST_PATH: usize = 16;
 
-/// The first place where the value at `at` breaks JSON's grammar; `None` when it is whole, or when the bytes end first.
-/// Bytes behind the value, and whether text is UTF-8, are not looked at. A lenient walk lets `-Inf` and its like pass.
+/// The first position where the value at `at` breaks JSON's grammar; `None` if it is valid, or the bytes end first.
+/// Bytes after the value, and UTF-8, are not checked. A lenient check accepts `-Inf` and the like.
 pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<Fault>> {
     let mut walk = Walk { bytes, at, around: Vec::new(), lenient };
     match walk.value() {
@@ -27,7 +27,7 @@ pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<Fault>>
 /// The path from the value at `at` to the byte at `place` inside it.
 pub fn path_to(bytes: &[u8], at: usize, place: usize) -> String {
     let mut walk = Walk { bytes: &bytes[..place.min(bytes.len())], at, around: Vec::new(), lenient: true };
-    // Where it stops is what counts, not why.
+    // Only the position where it stops matters, not the reason.
     let _ = walk.value();
     walk.path()
 }
@@ -39,11 +39,11 @@ struct Walk<'b> {
     lenient: bool,
 }
 
-/// An array or object around the place.
+/// An enclosing array or object.
 enum Around {
-    /// With the number of the element.
+    /// With the index of the element.
     Array(usize),
-    /// With the place of the member's key.
+    /// With the position of the member's key.
     Object(usize),
 }
 
@@ -53,7 +53,7 @@ enum Stop {
 }
 
 impl Walk<'_> {
-    /// Goes over one value.
+    /// Checks one value.
     fn value(&mut self) -> Result<(), Stop> {
         loop {
             match self.next()? {
@@ -83,7 +83,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes on behind a value; `false` when it was the outermost one.
+    /// Continues after a value; `false` if it was the outermost one.
     fn goes_on(&mut self) -> Result<bool, Stop> {
         while let Some(around) = self.around.last_mut() {
             let close = match around {
@@ -127,13 +127,13 @@ impl Walk<'_> {
         }
         self.string()?;
         if self.next()? != b':' {
-            return Err(self.broken("`:` behind a key"));
+            return Err(self.broken("`:` after a key"));
         }
         self.at += 1;
         Ok(())
     }
 
-    /// Goes over the string whose opening quote is here.
+    /// Checks the string whose opening quote is here.
     fn string(&mut self) -> Result<(), Stop> {
         let mut at = self.at + 1;
         loop {
@@ -144,7 +144,7 @@ impl Walk<'_> {
                 Some(b'\\') => self.bytes.get(at + 1).ok_or(Stop::End)?,
                 Some(_) => {
                     self.at = at;
-                    return Err(Stop::Broken("is not JSON: a control character stands in text".into()));
+                    return Err(Stop::Broken("is not JSON: control character in a string".into()));
                 }
             };
             let hex = self.bytes.get(at + 2..).unwrap_or_default();
@@ -168,7 +168,7 @@ impl Walk<'_> {
     }
 
     fn scalar(&mut self) -> Result<(), Stop> {
-        // A number or word that the bytes end in may go on behind them.
+        // A number or literal at the end of the bytes may continue after them.
         let end = value_end(self.bytes, self.at).ok_or(Stop::End)?;
         let word = &self.bytes[self.at..end];
         let is_whole = matches!(word, b"null" | b"true" | b"false")

@@ -1,4 +1,4 @@
-//! A part of a document on its way through the reader.
+//! The state of reading a part of a document.
 
 use super::input::{Fault, FaultKind, QUOTED, not_json};
 use super::key_order::Memory;
@@ -6,11 +6,11 @@ use super::kind::Kind;
 use super::part::{LARGEST_ALLOCATION, Part, PlacedFault, Seen};
 use super::place::{Next, Place, Role};
 
-/// What does not end within this many bytes is looked at more closely before more bytes are waited for: most likely it
-/// is a line whose end is missing, or a dump of a whole cluster.
+/// A value that does not end within this many bytes is inspected before more bytes are buffered: most likely it is a
+/// truncated line, or a dump of a whole cluster.
 pub(super) const LONG: usize = 1 << 20;
 
-/// One part on its way through the reader.
+/// The state of reading one part.
 pub(super) struct Walk<'a, 'r, 's, 'f> {
     pub memory: &'r mut Memory,
     /// Validate every byte with serde_json, and read with it.
@@ -18,26 +18,26 @@ pub(super) struct Walk<'a, 'r, 's, 'f> {
     pub bytes: &'a [u8],
     pub is_last: bool,
     pub seen: Option<&'s mut Seen<'f>>,
-    /// How many allocations were looked up in `seen`, and how many of them it knew.
+    /// How many allocations were looked up in `seen`, and how many were known.
     pub tried: u32,
     pub known: u32,
-    /// The last object was an allocation, so the next one most likely is.
+    /// The previous object was an allocation, so the next one most likely is.
     pub expect_allocation: bool,
     pub part: Part<'a>,
 }
 
-/// What a look over an object's keys shows.
+/// The result of scanning an object's keys.
 pub(super) enum Survey {
-    /// What it is, and where it ends.
+    /// Its kind and its end.
     Whole(Kind, usize),
-    /// A large object that may hold lists.
+    /// A large object that may contain lists.
     Dump,
-    /// Too large to be true.
+    /// Larger than an allocation can be.
     TooLarge,
 }
 
 impl Walk<'_, '_, '_, '_> {
-    /// A value of the array or object around is behind us.
+    /// A value of the enclosing array or object is complete.
     pub(super) fn value_done(&mut self) {
         if self.part.place.around.last().is_some_and(|level| level.role == Role::List)
             && self.part.place.list().is_some()
@@ -74,7 +74,7 @@ impl Walk<'_, '_, '_, '_> {
         self.part.place = Place::default();
     }
 
-    /// Whether a fault of the value at `at` can be judged, and told, only with more bytes.
+    /// Returns true if a fault of the value at `at` can only be judged with more bytes.
     pub(super) fn needs_more(&self, at: usize, fault: &Fault) -> bool {
         let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
         is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION

@@ -1,4 +1,4 @@
-//! Documents as blocks of about a MiB, cut where an allocation most likely begins.
+//! Splits documents into blocks of about a MiB, where an allocation most likely starts.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::SyncSender;
@@ -11,47 +11,47 @@ use crate::decode::document::Place;
 use crate::decode::scan::after_space;
 use crate::source::{self, AskedAgain, Found, Input, Origin};
 
-/// Large enough that its turn costs nothing, small enough that its rows, which are some times larger and filled column
-/// by column, stay in a core's cache.
+/// Large enough that the synchronisation per block is negligible; small enough that its rows, which are several times
+/// larger and filled column by column, fit a core's cache.
 const BLOCK: usize = 1 << 20;
 
-/// What goes from the reading thread to the workers, numbered in order of arrival.
+/// A message from the reader to the workers, numbered in order of arrival.
 pub enum Step {
     /// A block of a document.
     Block(Block),
-    /// Something that is no document.
+    /// Something other than a document.
     Other {
         /// Its number.
         number: u64,
-        /// What to say of it.
+        /// The message for the user.
         note: Note,
-        /// The source that holds it, if it is an empty file.
+        /// Its source, if it is an empty file.
         quiet_source: Option<usize>,
     },
 }
 
-/// Some bytes of a document.
+/// A block of a document.
 pub struct Block {
     /// Its number among all steps.
     pub number: u64,
     /// The document.
     pub origin: Arc<Origin>,
-    /// The first one of its document.
+    /// Whether it is the first block of its document.
     pub is_first: bool,
-    /// What is known at the document's end, if this is its last block.
+    /// The end of the document, if this is its last block.
     pub end: Option<End>,
-    /// Where in the document's structure it most likely begins.
+    /// The guessed position in the document's structure.
     pub guess: Place,
-    /// Whether a document came before, so that allocations may have been seen.
+    /// Whether an earlier document exists, so that allocations may be known.
     pub may_be_seen: bool,
-    /// The bytes, of which the first `len` count.
+    /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
-    /// How many bytes count.
+    /// How many bytes are used.
     pub len: usize,
 }
 
 impl Block {
-    /// The bytes that count.
+    /// The used bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
@@ -61,21 +61,21 @@ impl Block {
 pub struct End {
     /// XXH3-128 of all its bytes.
     pub content_hash: u128,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Why it could not be read further, if it could not.
+    /// Why it could not be read further, if so.
     pub problem: Option<Problem>,
 }
 
 /// Why a document could not be read to its end.
 pub struct Problem {
-    /// What happened.
+    /// The error.
     pub what: String,
-    /// All of it is asked for again, so that nothing is lost.
+    /// It will be requested again completely, so nothing is lost.
     pub is_made_good: bool,
 }
 
-/// Reads all inputs and sends their blocks, until nobody receives them any longer.
+/// Reads all inputs and sends their blocks, until the receivers are gone.
 pub fn read(
     inputs: &[Input],
     options: &source::Options,
@@ -125,7 +125,7 @@ fn cut(
     let mut is_first = true;
     loop {
         let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
-        // Grown once and then used again, so that no block is filled with noughts before it is read into.
+        // Grown once and then reused, so that buffers are not zeroed for every block.
         if buffer.len() < carry.len() + BLOCK {
             buffer.resize(carry.len() + BLOCK, 0);
         }
@@ -155,8 +155,8 @@ fn cut(
     }
 }
 
-/// Fills the buffer as far as the stream goes: how far, and at the stream's end what ended it, if not its end.
-#[allow(clippy::option_option)] // `Some(None)` is a plain end
+/// Fills the buffer from the stream. Returns the length, and at the end of the stream the error that ended it, if any.
+#[allow(clippy::option_option)] // `Some(None)` is a normal end
 fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Problem>>) {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -174,10 +174,10 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
     (filled, None)
 }
 
-/// How a document begins: what tells where its allocations begin.
+/// The start of a document, which shows how its allocations start.
 struct Head {
     is_array: bool,
-    /// The opening bracket of an element up to the end of its first key, as written; empty when it cannot be told.
+    /// The opening bracket of an element up to the end of its first key, as written; empty if unknown.
     pattern: Vec<u8>,
 }
 
@@ -198,12 +198,12 @@ impl Head {
         Head { is_array, pattern }
     }
 
-    /// Where a block behind the first most likely begins.
+    /// The guessed position of a block after the first.
     fn guess(&self) -> Place {
         if self.is_array { Place::inside_array() } else { Place::default() }
     }
 
-    /// The last place that looks like the beginning of an element.
+    /// The last position that looks like the start of an element.
     fn split(&self, bytes: &[u8]) -> Option<usize> {
         if self.pattern.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! The end of a document: its sightings, its absences, and its row in the ledger.
+//! The end of a document: its sightings, its absences, and its ledger row.
 
 use super::blocks::End;
 use super::document_state::Facts;
@@ -10,13 +10,13 @@ use crate::tables::sink::{DocumentEnd, Rows};
 use crate::tables::{Shape, Table, column, sightings, snapshots};
 use crate::time::{HOUR, MINUTE};
 
-/// An event so long after the observation shows that a client's clock is ahead, in nanoseconds.
+/// An event this long after the observation shows that a client's clock is fast, in nanoseconds.
 const AHEAD: i64 = MINUTE;
-/// Sightings of a batch: those of a document are made at once, and few of them need little memory.
+/// Sightings per batch: all sightings of a document are created at once, so batches limit the memory.
 const SIGHTINGS: usize = 8 << 10;
 
 impl State<'_> {
-    /// Closes the document: its sightings, and its row in the ledger.
+    /// Closes the document: its sightings, and its ledger row.
     pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Delivery> {
         let document = std::mem::take(&mut self.document);
         let times_rounded = document.is_rounded();
@@ -32,7 +32,7 @@ impl State<'_> {
             self.note(Note::Warning(format!("{name}: {more} more places could not be read")));
         }
         let is_sound = facts.others == 0 && facts.rejected == 0;
-        // One list: two behind or within each other are no answer of Nomad's.
+        // A single list: Nomad never answers with two or nested ones.
         let is_empty_list = is_sound && facts.lists == 1 && facts.frames == 0;
         let is_quiet_stream = is_sound && facts.lists <= 1 && facts.frames > 0;
         if facts.allocations + facts.nodes == 0 && !is_empty_list && !is_quiet_stream {
@@ -47,7 +47,7 @@ impl State<'_> {
             return Ok(Delivery::default());
         }
         self.summary.documents += 1;
-        // Heartbeats and nodes are no answer to which allocations there are; an empty list is.
+        // Heartbeats and nodes are no list of allocations; an empty list is.
         let lists_allocations = facts.allocations > 0 || (is_empty_list && (facts.nodes == 0 || facts.dumps == 1));
         if is_quiet_stream && facts.allocations == 0 {
             self.summary.quiet_sources.insert(document.origin.source);
@@ -61,11 +61,11 @@ impl State<'_> {
         for (field, times) in &facts.unknown {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
-        // Never a client's event time: one clock that is ahead would move the newest observation.
+        // Never a client's event time: one fast clock would shift the newest observation.
         let content = || facts.modified.map(|ns| (ns, ObservedFrom::Content));
         let created = || facts.created.map(|ns| (ns, ObservedFrom::Created));
         let observed = document.origin.observed.or_else(content).or_else(created);
-        // A listing of which something could not be read does not show all there is, nor does a stream.
+        // A listing with rejected parts is incomplete, and so is a stream.
         let is_full = lists_allocations && facts.rejected == 0 && end.problem.is_none();
         let full_listing = document.origin.full_listing.filter(|_| is_full && !facts.shapes.contains(&Shape::Stream));
         let full_listing = full_listing.and_then(|listed| self.kept_listing(listed));
@@ -99,8 +99,8 @@ impl State<'_> {
         self.ledger(row, facts)
     }
 
-    /// The namespace of which the rows of a full listing are kept whole. A lake also has rows of those that a filter leaves
-    /// out, and they must not be taken for vanished.
+    /// The namespace of which a full listing's rows are stored completely. A lake also has rows of allocations that a
+    /// filter excludes, which must not count as vanished.
     fn kept_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {
@@ -111,7 +111,7 @@ impl State<'_> {
         is_whole.then(|| wanted.map_or(listed, str::to_owned))
     }
 
-    /// The batches that a document's end adds.
+    /// The batches of a document's end.
     fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Delivery> {
         let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
         let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
@@ -151,7 +151,7 @@ impl State<'_> {
         Ok(Delivery { rows: batches, end: is_new.then_some(DocumentEnd { identity, row }) })
     }
 
-    /// Remembers what a document shows and when, and looks for client clocks that are ahead of it.
+    /// Records what a document shows and when, and detects client clocks that are ahead of it.
     fn look(&mut self, row: &snapshots::Row, facts: &Facts) {
         for (sight, version) in &facts.streamed {
             let streamed = sight.is_live.then_some(*version);

@@ -1,4 +1,4 @@
-//! The document whose blocks are being taken: where reading stands in it, and what its row in the ledger will say.
+//! The open document: the position in its structure, and its future ledger row.
 
 use tempfile::SpooledTempFile;
 
@@ -9,14 +9,14 @@ use crate::presence::Version;
 use crate::source::{ObservedFrom, Origin};
 use crate::tables::{Shape, mask};
 
-/// The document that is open.
+/// The open document.
 #[derive(Default)]
 pub struct OpenDocument {
-    /// Where the next block begins.
+    /// The position of the next block.
     pub place: Place,
-    /// The end of the last block that was not done with.
+    /// The unprocessed end of the last block.
     pub leftover: Vec<u8>,
-    /// How long that must be before reading it is tried again.
+    /// The length that it must reach before it is parsed again.
     pub wanted: usize,
     pub origin: Origin,
     /// Bytes, lines and array elements before the next block.
@@ -27,30 +27,30 @@ pub struct OpenDocument {
     pub facts: Facts,
 }
 
-/// Whether a document's times went through a float.
+/// Whether a document's times passed through a float.
 #[derive(Default)]
 pub enum Rounding {
-    /// An event time showed that they did not, or the end that they did.
+    /// Decided: by an exact event time, or at the end of the document.
     Known(bool),
-    /// There was no event time yet.
+    /// No event time so far.
     #[default]
     Open,
-    /// All event times so far look as if they did; their parts wait for the answer.
+    /// All event times so far look rounded; their parts are held until that is decided.
     Held(Box<Held>),
 }
 
-/// Parts of a document that wait until it is known whether its times went through a float.
+/// Parts of a document that are held until rounding is decided.
 pub struct Held {
-    /// How many event times there were.
+    /// Number of event times.
     pub times: u64,
-    /// Whether any of them is finer than a microsecond. Whole microseconds tell nothing: a float prints them as they
-    /// are, and the clocks of some clients give no others.
+    /// Whether any of them is finer than a microsecond. Whole microseconds are inconclusive: a float prints them
+    /// unchanged, and some clients' clocks have no finer ones.
     pub any_fine: bool,
     pub bytes: SpooledTempFile,
     pub parts: Vec<(Place, usize)>,
 }
 
-/// What the ledger will say.
+/// The data of the ledger row.
 #[derive(Default)]
 pub struct Facts {
     pub allocations: u64,
@@ -68,13 +68,13 @@ pub struct Facts {
     pub created: Option<i64>,
     pub unknown: Unknown,
     pub new: New,
-    /// What it shows of allocations, streams aside: their sightings wait for observed_at.
+    /// The allocations it shows, except in streams: their sightings need observed_at.
     pub shown: Vec<Sight>,
-    /// What it shows of them as a stream, with the version's time.
+    /// The allocations it shows as a stream, with the version's time.
     pub streamed: Vec<(Sight, Version)>,
 }
 
-/// An allocation as a document shows it.
+/// An allocation as shown by a document.
 pub struct Sight {
     pub alloc: u32,
     pub namespace: u32,
@@ -85,45 +85,45 @@ pub struct Sight {
 }
 
 impl OpenDocument {
-    /// A document of which nothing was read.
+    /// A document of which nothing was read yet.
     pub fn new(origin: Origin) -> OpenDocument {
         let rounding = match origin.observed {
-            // What we asked for ourselves went through nothing.
+            // Our own requests are never rounded.
             Some((_, ObservedFrom::Fetched)) => Rounding::Known(false),
             _ => Rounding::Open,
         };
         OpenDocument { origin, rounding, ..OpenDocument::default() }
     }
 
-    /// Whether the part at hand has to wait.
+    /// Returns true if the current part must be held.
     pub fn is_held(&self) -> bool {
         matches!(self.rounding, Rounding::Held(..))
     }
 
-    /// Whether its times went through a float, as far as is known.
+    /// Returns true if its times are known to be rounded.
     pub fn is_rounded(&self) -> bool {
         matches!(self.rounding, Rounding::Known(true))
     }
 
-    /// Counts rows that it was the first to show.
+    /// Counts rows that it showed first.
     pub fn count_new(&mut self, new: New) {
         self.facts.new.allocations += new.allocations;
         self.facts.new.task_states += new.task_states;
         self.facts.new.task_events += new.task_events;
     }
 
-    /// Moves on behind a part.
+    /// Advances past a part.
     pub fn advance(&mut self, bytes: &[u8], part: &Part<'_>) {
         self.offset += part.end as u64;
         self.lines += memchr::memchr_iter(b'\n', &bytes[..part.end]).count() as u64;
         self.elements += part.elements;
         self.place.clone_from(&part.place);
-        // A value that was not whole is tried again at twice its length, so that reading it costs time in proportion to it.
+        // An incomplete value is parsed again at twice its length, so that the total time is linear.
         self.wanted = if part.end == 0 { (2 * bytes.len()).min(LARGEST_ALLOCATION + 1) } else { 0 };
         self.leftover = bytes[part.end..].to_vec();
     }
 
-    /// Adds a block to the bytes that are not done with, if all of them are too few to try reading again.
+    /// Adds a block to the unprocessed bytes; returns true if they are too few to parse again.
     pub fn waits_for_more(&mut self, bytes: &[u8]) -> bool {
         let waits = !self.leftover.is_empty() && self.leftover.len() + bytes.len() < self.wanted;
         if waits {
@@ -132,7 +132,7 @@ impl OpenDocument {
         waits
     }
 
-    /// A fault as a line for the user: file, byte offset, line, path, what is wrong.
+    /// Formats a fault for the user: file, byte offset, line, path, problem.
     pub fn describe(&self, bytes: &[u8], fault: &PlacedFault) -> String {
         let at = fault.at.min(bytes.len());
         let line = self.lines + memchr::memchr_iter(b'\n', &bytes[..at]).count() as u64 + 1;
@@ -141,7 +141,7 @@ impl OpenDocument {
             None => fault.path.clone(),
         };
         let subject = if path.is_empty() { "the value".to_owned() } else { path };
-        // What is wrong may be quoted, and a key may hold anything.
+        // The problem may quote input, and a key may contain anything: mask it.
         let what = format!("{subject} {}", fault.what);
         format!("{}: byte {}, line {line}: {}", self.origin.name, self.offset + at as u64, mask::text(&what))
     }

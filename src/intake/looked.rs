@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use crate::merge::Merge;
 use crate::presence::{Document, Last, Shown};
 
-/// What documents show, allocations by their numbers in [`Merge`].
+/// What documents show, with allocations by their numbers in [`Merge`].
 #[derive(Debug, Default)]
 pub struct Looked {
-    /// The documents, streams aside.
+    /// The documents, without streams.
     pub documents: BTreeSet<Document>,
-    /// By the number of the allocation; the others were shown by no document.
+    /// By the number of the allocation; `None` if no document showed it.
     allocations: Vec<Option<(u32, Last)>>,
 }
 
 impl Looked {
-    /// Adds what a document shows of an allocation, by their numbers. A source without namespaces says `default`; one that
-    /// names another wins.
+    /// Adds an allocation shown by a document, by numbers. A source without namespaces says `default`; any other name
+    /// wins.
     pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: Last) {
         let place = alloc as usize;
         if self.allocations.len() <= place {
@@ -29,7 +29,7 @@ impl Looked {
         sum.add(last);
     }
 
-    /// All of it by name; nothing is left.
+    /// Takes all of it, by name.
     pub fn take(&mut self, merge: &Merge) -> Shown {
         let Looked { documents, allocations } = std::mem::take(self);
         let numbered = (0u32..).zip(allocations);

@@ -1,4 +1,4 @@
-//! Whether a document's times went through a float, and the parts that wait until that is known.
+//! Decides whether a document's times passed through a float, and holds its parts until then.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -12,14 +12,14 @@ use crate::decode::document::{Mode, Part, Reader};
 use crate::merge::{self, Columns, Rows, Versions};
 use crate::tables::sink;
 
-/// A document with fewer event times is not called rounded: they may end in noughts by chance.
+/// Minimum number of event times to detect rounding: fewer may end in zeros by chance.
 const MIN_TIMES: u64 = 4;
-/// How much of a document whose times look rounded is kept in memory until the rest shows whether they are.
+/// How much of a document whose times look rounded is buffered in memory until that is decided.
 const HELD_IN_MEMORY: usize = 32 << 20;
 
 impl State<'_> {
-    /// Decides whether the document's times went through a float, as far as this part shows it. Returns the rows of
-    /// earlier parts that waited for the answer; if it is still open, this part waits too.
+    /// Decides whether the document's times are rounded, if this part shows it. Returns the rows of earlier held parts;
+    /// if it is still open, this part is held, too.
     pub(super) fn decide_rounding(
         &mut self,
         block: &Block,
@@ -68,7 +68,7 @@ impl State<'_> {
         Ok(Vec::new())
     }
 
-    /// The new rows of the parts that waited. Their faults were told and their contents counted when they came.
+    /// The new rows of the held parts. Their faults were reported and their contents counted on arrival.
     fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<sink::Rows>> {
         let options = self.options;
         let namespace = self.document.origin.listed_namespace().to_owned();

@@ -1,4 +1,4 @@
-//! Steps in order of arrival: whose turn it is, and whose rows are delivered next.
+//! Commits steps in order of arrival, and delivers their rows in the same order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -9,7 +9,7 @@ use crate::error::BoxError;
 use crate::presence::{self, Presence};
 use crate::tables::sink::Sink;
 
-/// What the workers share.
+/// The state shared by the workers.
 pub struct Sequencer<'r> {
     state: Mutex<State<'r>>,
     moved: Condvar,
@@ -32,7 +32,7 @@ impl Output<'_> {
 }
 
 impl<'r> Sequencer<'r> {
-    /// At the beginning of a run.
+    /// The state at the start of a run.
     pub fn new(options: &'r Options, observer: &'r dyn Observer, sink: &'r mut dyn Sink) -> Sequencer<'r> {
         Sequencer {
             state: Mutex::new(State::new(options, observer)),
@@ -43,14 +43,14 @@ impl<'r> Sequencer<'r> {
         }
     }
 
-    /// Waits until it is a step's turn; `None` when the run is over.
+    /// Waits for the turn of a step; `None` when the run is over.
     pub fn wait(&self, number: u64) -> Option<MutexGuard<'_, State<'r>>> {
         let turn = self.state.lock().ok()?;
         let turn = self.moved.wait_while(turn, |state| !self.is_stopped() && state.number != number).ok()?;
         (!self.is_stopped()).then_some(turn)
     }
 
-    /// Gives the turn to the next step; `false` when the run is over.
+    /// Passes the turn to the next step; `false` when the run is over.
     pub fn pass(&self, mut turn: MutexGuard<'_, State<'r>>) -> bool {
         turn.number += 1;
         let is_over = turn.options.strict && turn.summary.rejected > 0;
@@ -62,7 +62,7 @@ impl<'r> Sequencer<'r> {
         !self.is_stopped()
     }
 
-    /// Delivers the rows of a step after those of all steps before it; `false` when the run is over.
+    /// Delivers the rows of a step after those of all previous steps; `false` when the run is over.
     pub fn deliver(&self, number: u64, rows: anyhow::Result<Delivery>) -> bool {
         let Ok(delivery) = self.delivery.lock() else { return false };
         let waited = self.delivered.wait_while(delivery, |d| !self.is_stopped() && d.number != number);
@@ -86,7 +86,7 @@ impl<'r> Sequencer<'r> {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Ends the run for all. Whoever is about to wait holds its lock while it looks, so the word cannot be missed.
+    /// Ends the run. Takes the lock, so that no thread that is about to wait misses it.
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         drop(self.state.lock());
@@ -95,12 +95,12 @@ impl<'r> Sequencer<'r> {
         self.delivered.notify_all();
     }
 
-    /// Ends the run for all when its thread panics.
+    /// Returns a guard that ends the run if its thread panics.
     pub fn guard(&self) -> Guard<'_, 'r> {
         Guard(self)
     }
 
-    /// What the run took in. Delivers what only its end tells.
+    /// Ends the intake: delivers the remaining rows, and returns the totals.
     ///
     /// # Errors
     /// When a batch could not be delivered.

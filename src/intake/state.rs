@@ -1,4 +1,4 @@
-//! What belongs to the worker whose turn it is: the open document, and what has been seen.
+//! The state of the worker whose turn it is: the open document, and the known rows.
 
 use hashbrown::HashSet;
 use std::num::NonZeroI64;
@@ -14,30 +14,30 @@ use crate::source::Origin;
 use crate::tables::sink::{self, DocumentEnd};
 use crate::tables::{Shape, mask};
 
-/// Faults of one document that are told one by one.
+/// How many faults of one document are reported one by one.
 pub(super) const MAX_REPORTED: u64 = 20;
 
-/// What belongs to the worker whose turn it is.
+/// The state of the worker whose turn it is.
 pub struct State<'r> {
-    /// The number of the step whose turn it is.
+    /// The number of the current step.
     pub(super) number: u64,
-    /// The document whose blocks are being taken.
+    /// The open document.
     pub document: OpenDocument,
     pub(super) merge: Merge,
     pub(super) summary: Summary,
     pub(super) options: &'r Options,
     pub(super) observer: &'r dyn Observer,
-    /// Documents with a row in the ledger so far.
+    /// Number of documents with a ledger row so far.
     pub(super) snapshots: i64,
-    /// What documents show of allocations, and when: of the run, or since rows were last made of it.
+    /// What documents show of allocations, and when: of the whole run, or since absences were last delivered.
     pub(super) looked: Looked,
-    /// What rows that were delivered tell, if absences are recorded document by document.
+    /// The presence known from delivered rows, if absences are delivered by document.
     pub(super) presence: Presence,
-    /// Allocations with events that are later than their document.
+    /// Allocations with events later than their document.
     pub(super) ahead: HashSet<u32>,
 }
 
-/// What a step delivers.
+/// The output of a step.
 #[derive(Debug, Default)]
 pub struct Delivery {
     /// New rows, in order.
@@ -46,11 +46,11 @@ pub struct Delivery {
     pub end: Option<DocumentEnd>,
 }
 
-/// The rows of a block that are new, and what the end of its document adds.
+/// The new rows of a block, and those of its document's end.
 pub struct Taken<'a> {
-    /// The number that the document's ledger row has, or would have.
+    /// The number of the document's ledger row, whether or not it gets one.
     pub document: i64,
-    /// Rows that had to wait until the document showed whether its times are exact.
+    /// Rows that were held until rounding was decided.
     pub before: Vec<sink::Rows>,
     /// The block's own rows.
     pub rows: Rows<'a>,
@@ -61,7 +61,7 @@ pub struct Taken<'a> {
 }
 
 impl<'r> State<'r> {
-    /// At the beginning of a run.
+    /// The state at the start of a run.
     pub fn new(options: &'r Options, observer: &'r dyn Observer) -> State<'r> {
         State {
             number: 0,
@@ -79,7 +79,7 @@ impl<'r> State<'r> {
 }
 
 impl State<'_> {
-    /// Says something to the user, and counts it.
+    /// Reports a message, and counts it.
     pub fn note(&mut self, note: Note) {
         match note {
             Note::Rejected(_) => self.summary.rejected += 1,
@@ -89,7 +89,7 @@ impl State<'_> {
         self.observer.note(note);
     }
 
-    /// Says once that clients' clocks are ahead.
+    /// Warns once of fast client clocks.
     pub(super) fn warn_of_clocks(&self) {
         let n = self.ahead.len();
         if n > 0 {
@@ -106,11 +106,10 @@ impl State<'_> {
         self.document = OpenDocument::new(origin.clone());
     }
 
-    /// Takes the part that a block's bytes hold: reports its faults, keeps what is new of its rows and, at its end,
-    /// closes the document.
+    /// Merges a part: reports its faults, keeps its new rows, and closes the document at its end.
     ///
     /// # Errors
-    /// When rows that had to wait cannot be read again.
+    /// When held rows cannot be read again.
     pub fn take<'a>(
         &mut self,
         block: &Block,
@@ -138,7 +137,7 @@ impl State<'_> {
         Ok(Taken { document, before, rows, after, end })
     }
 
-    /// Leaves the new ones among the rows, and counts them.
+    /// Keeps the new rows, and counts them.
     pub(super) fn keep_new<'a>(&mut self, rows: &mut Rows<'a>, columns: &Columns<'a>, versions: &Versions) {
         let snapshot_id = self.snapshots + 1;
         let rounded = self.document.is_rounded();
@@ -152,7 +151,7 @@ impl State<'_> {
         self.summary.new_task_events += new.task_events;
     }
 
-    /// Tells the faults of a part.
+    /// Reports the faults of a part.
     pub(super) fn report(&mut self, bytes: &[u8], part: &Part<'_>) {
         for fault in &part.faults {
             self.document.facts.rejected += 1;
@@ -165,7 +164,7 @@ impl State<'_> {
         }
     }
 
-    /// Counts what a part holds, whether it is new or not.
+    /// Counts the content of a part, new or not.
     pub(super) fn count(&mut self, part: &Part<'_>, rows: &Rows<'_>) {
         let facts = &mut self.document.facts;
         facts.others += part.others;

@@ -1,4 +1,4 @@
-//! What has been seen of a lake: loaded, brought up to date from the lake, and kept for the next ingest.
+//! Loads the deduplication cache of a lake, updates it from the lake, and saves it for the next ingest.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -169,8 +169,8 @@ pub(super) fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is its identity
-/// and its time.
+/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is given
+/// by its identity and its time.
 pub(super) fn look_up<R>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> R) -> anyhow::Result<()>
 where
     R: Iterator<Item = (u128, Option<i64>)>,

@@ -1,4 +1,4 @@
-//! What a check finds wrong with a lake, and what mends it.
+//! Findings of a check, and what fixes them.
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ pub use super::staged::{Ledger, NewRows, StagedRows};
 
 /// Upper limit of document numbers in a batch: `snapshot_id` is the batch number times this, plus the document number.
 pub const DOCUMENTS: i64 = 1_000_000;
-/// Rows of the ledger that are written at a time.
+/// Ledger rows written at a time.
 const LEDGER_ROWS: usize = 8 << 10;
 
 /// The result of an ingest.
@@ -96,7 +96,7 @@ fn begin(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()
     look_at_hours(lake, seen, &staged.shown)
 }
 
-/// The identity and the time of each row of a table among others.
+/// The identity and the time of each row of one table.
 fn keys_of(all: &[Rows], table: Table) -> Box<dyn Iterator<Item = (u128, Option<i64>)> + '_> {
     let of_table = all.iter().filter(move |rows| rows.table == table);
     Box::new(of_table.flat_map(|rows| rows.identities.iter().copied().zip(files::times(rows.table, &rows.batch))))
@@ -104,19 +104,19 @@ fn keys_of(all: &[Rows], table: Table) -> Box<dyn Iterator<Item = (u128, Option<
 
 /// Files of a batch that is not created yet.
 struct Written {
-    /// By the name of the table.
+    /// By table name.
     files: BTreeMap<String, Vec<delta::Add>>,
     added: Added,
     restarts: Restarts,
     new: Chosen,
 }
 
-/// The rows that are in the files of a batch.
+/// The rows in the files of a batch.
 #[derive(Default)]
 struct Chosen {
-    /// By table, for each staged row whether it is.
+    /// For each staged row of a table, whether it is in the files.
     staged: BTreeMap<Table, Vec<bool>>,
-    /// The others: those that record absences, and the ledger's.
+    /// Other rows: absences and ledger rows.
     others: Vec<(Table, u128, Option<i64>)>,
 }
 
@@ -187,7 +187,7 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
     Ok(written)
 }
 
-/// Writes rows; how many.
+/// Writes rows, and returns their number.
 fn add(
     writer: &mut files::Writer<'_>,
     restarts: &mut Restarts,

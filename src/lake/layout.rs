@@ -1,4 +1,4 @@
-//! How the tables of a lake are laid out: partitions, the column of time, and the format that each came with.
+//! The layout of a lake's tables: partitions, time columns, and the format that introduced each table.
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;

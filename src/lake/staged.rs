@@ -1,4 +1,4 @@
-//! Rows of a run that are not known to be in the lake, staged on disk until their batch number is known.
+//! Rows of a run that are not known to be in the lake, stored on disk until their batch number is known.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,11 +37,11 @@ pub struct NewRows<'s> {
     staged: StagedRows,
 }
 
-/// The staged rows of a finished run. The rows are on disk; what decides which of them are written is in memory.
+/// The staged rows of a finished run. The rows are on disk; their identities, times and documents are in memory.
 pub struct StagedRows {
     pub(super) store: Store,
     pub(super) rows: BTreeMap<Table, Index>,
-    /// Of each staged row of `allocation_history`.
+    /// The version of each staged row of `allocation_history`.
     pub(super) versions: Vec<Version>,
     pub(super) documents: Vec<Document>,
     pub(super) ledger: Ledger,
@@ -49,13 +49,13 @@ pub struct StagedRows {
     pub(super) shown: Shown,
 }
 
-/// What is known of the staged rows of a table, in their order.
+/// The keys of a table's staged rows, in order.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub identities: Vec<u128>,
-    /// The time of each, see [`files::time_column`].
+    /// The time of each row, see [`files::time_column`].
     pub times: Vec<Option<i64>>,
-    /// The number of the document that brought it, from 1; 0 for rows that follow from several.
+    /// The number of the document with the row, from 1; 0 for rows derived from several documents.
     pub documents: Vec<u32>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Index {
 pub(super) struct Version {
     /// A hash of the allocation's ID.
     pub allocation: u128,
-    /// When the allocation was created, in nanoseconds since the epoch; `None` when not known.
+    /// When the allocation was created, in nanoseconds since the epoch; `None` if unknown.
     pub created: Option<i64>,
 }
 
@@ -171,7 +171,7 @@ impl Sink for NewRows<'_> {
     }
 }
 
-/// The rows that are wanted.
+/// The wanted rows of a batch.
 pub(super) fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
     if wanted.iter().all(|wanted| *wanted) {
         return Ok(batch.clone());

@@ -1,4 +1,4 @@
-//! Rows of several sources in one store, each once.
+//! Combines the rows of several sources in one store, without duplicates.
 
 use anyhow::Context;
 use arrow::array::{BooleanArray, RecordBatch};
@@ -15,22 +15,22 @@ use crate::tables::sink::{DocumentEnd, Rows, Sink};
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
     writer: Writer,
-    /// The rows that there are: two sources may hold the same row, and each of them alone holds it once.
+    /// The rows so far: two sources may hold the same row; each single source is deduplicated.
     seen: Option<Seen>,
-    /// What a lake's rows say of when allocations were last shown: what listings lack that are read beside a lake depends
-    /// on them, too.
+    /// When allocations were last shown according to a lake's rows, which affects the absences in listings read with
+    /// it.
     presence: Option<Presence>,
 }
 
 impl Combined {
-    /// Begins, for so many lakes and inputs.
+    /// Creates the writer for this number of lakes and inputs.
     pub fn new(writer: Writer, lakes: usize, inputs: usize) -> Combined {
         let seen = (lakes > 0 && lakes + inputs > 1).then(Seen::default);
         let presence = (lakes > 0 && inputs > 0).then(Presence::default);
         Combined { writer, seen, presence }
     }
 
-    /// How documents that are read beside these lakes record absences.
+    /// How documents read together with these lakes record absences.
     pub fn absences(&self) -> Absences {
         if self.presence.is_some() { Absences::Left } else { Absences::AtTheEnd }
     }
@@ -56,7 +56,7 @@ impl Combined {
         self.writer.add(table, batch)
     }
 
-    /// Adds the absences that follow from what the documents show, and closes the tables.
+    /// Adds the absences derived from the documents, and closes the tables.
     ///
     /// # Errors
     /// When anything could not be written, also earlier.

@@ -1,4 +1,4 @@
-//! Documents to a lake: what is new of them, as one batch.
+//! From documents to a lake: commits their new rows as one batch.
 
 use std::path::PathBuf;
 
@@ -11,38 +11,38 @@ use crate::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
 use crate::lake::seen::Seen;
 use crate::source::Input;
 
-/// A lake that is open for writing, with what has been seen of it.
+/// A lake opened for writing, with its deduplication cache.
 pub struct Ingest {
     /// The lake.
     pub lake: Lake,
     seen: Seen,
-    /// The file of what has been seen; `None` where there is no place for it.
+    /// The file of the cache; `None` if there is no directory for it.
     local: Option<PathBuf>,
 }
 
-/// What was taken in of documents, and is not yet in the lake.
+/// Staged rows of documents, not yet in the lake.
 pub struct Staged {
     /// What was read.
     pub summary: Summary,
     rows: StagedRows,
-    /// Where the rows are; it goes when this is dropped.
+    /// The directory of the rows, removed when this is dropped.
     _directory: TempDir,
 }
 
 impl Ingest {
-    /// Opens the lake, makes it if it is not there, and loads what has been seen of it: from a file in `cache`, from the
-    /// lake's copy, or from its tables.
+    /// Opens the lake, creates it if it does not exist, and loads its deduplication cache: from a file in `cache`, from
+    /// the lake's copy, or from its tables.
     ///
     /// # Errors
-    /// When the lake cannot be read or made.
+    /// When the lake cannot be read or created.
     pub fn open(lake: &str, cache: Option<PathBuf>) -> Result<Ingest, Error> {
         Lake::open_or_create(lake).and_then(|lake| Ingest::load(lake, cache)).map_err(Error::of(Error::Lake))
     }
 
-    /// The same for a lake that is there: a missing one is not made.
+    /// Like [`Ingest::open`], but does not create a missing lake.
     ///
     /// # Errors
-    /// As [`Ingest::open`], and when there is no lake.
+    /// As [`Ingest::open`], and when the lake does not exist.
     pub fn open_again(lake: &str, cache: Option<PathBuf>) -> Result<Ingest, Error> {
         Lake::open_to_write(lake).and_then(|lake| Ingest::load(lake, cache)).map_err(Error::of(Error::Lake))
     }
@@ -53,15 +53,15 @@ impl Ingest {
         Ok(Ingest { lake, seen, local })
     }
 
-    /// A directory for [`Ingest::stage`], beside the cache.
+    /// Creates a directory for [`Ingest::stage`], next to the cache.
     ///
     /// # Errors
-    /// When none can be made.
+    /// When it cannot be created.
     pub fn scratch(&self) -> Result<TempDir, Error> {
         ingest::scratch(self.local.as_deref()).map_err(Error::of(Error::Store))
     }
 
-    /// Takes documents in: their rows that are not known to be in the lake, put away in `directory`.
+    /// Reads documents, and stages their rows that are not known to be in the lake in `directory`.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -76,7 +76,7 @@ impl Ingest {
         let store = Error::of(Error::Store);
         let region = &options.region;
         let mut new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
-        // Which absences follow depends on the rows of the lake, too.
+        // Absences also depend on the rows of the lake.
         let options = intake::Options { absences: Absences::Left, ..options.clone() };
         let summary = intake::run(inputs, &options, observer, &mut new);
         let rows = new.finish().map_err(&store)?;
@@ -85,7 +85,7 @@ impl Ingest {
         Ok(Staged { summary, rows, _directory: directory })
     }
 
-    /// Adds what was taken in to the lake.
+    /// Commits staged rows to the lake.
     ///
     /// # Errors
     /// When the lake cannot be read or written. The error says whether anything was committed.
@@ -93,7 +93,7 @@ impl Ingest {
         ingest::commit(&self.lake, &mut self.seen, &staged.rows).map_err(Error::of(Error::Lake))
     }
 
-    /// Keeps what has been seen for the next ingest; a text says what could not be kept.
+    /// Saves the cache for the next ingest; returns a warning if that fails.
     pub fn save_cache(&mut self) -> Option<String> {
         ingest::remember(&self.lake, &mut self.seen, self.local.as_deref())
     }

@@ -1,4 +1,4 @@
-//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate and by whole documents.
+//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate, never in the middle of a document.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl LiveTables {
         LiveTables { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Adds rows; `is_end` says that they end a document.
+    /// Adds rows; `is_end` marks the last ones of a document.
     fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> anyhow::Result<()> {
         let mut state = self.state();
         if state.is_over {

@@ -1,4 +1,4 @@
-//! Whether filter and period leave anything to look at: a condition over nothing would always hold.
+//! Detects a filter and a period that select nothing: a condition on an empty result would always pass.
 
 use anyhow::Context;
 
@@ -9,29 +9,29 @@ use crate::render;
 use crate::store::Store;
 use crate::tables::Table;
 
-/// Why there is nothing to look at.
+/// Why nothing is selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nothing {
-    /// No allocation of any time passes the filter, or none of a lake is in the region.
+    /// No allocation of any time matches the filter, or none in a lake has the region.
     NoMatch,
-    /// No observation lies in the period; the text says why.
+    /// No observation is in the period; the text says why.
     NotObserved(String),
 }
 
 impl Pipeline {
-    /// What of a lake is read.
+    /// The rows of a lake to read.
     pub(super) fn selection(&self, span: Option<i64>) -> lake::read::Wanted {
         let since = span.and(self.period.since);
         lake::read::Wanted { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
     }
 
-    /// Returns true if the number of allocations tells whether the filter matches any.
+    /// Returns true if counting allocations decides whether the filter matches any.
     pub(super) fn counts_allocations(&self) -> bool {
         self.filter.is_restrictive() || (self.lake_region.is_some() && !self.sources.lakes().is_empty())
     }
 
-    /// Why nothing is selected; `None` when something is. The store has `snapshots`, and `allocation_history` where
-    /// [`Pipeline::counts_allocations`] asks for it.
+    /// Why nothing is selected; `None` if something is. The store has `snapshots`, and `allocation_history` if
+    /// [`Pipeline::counts_allocations`].
     pub(super) fn selects_nothing(&self, store: &Store, lakes: &[Lake]) -> Result<Option<Nothing>, Error> {
         let is_empty = || anyhow::Ok(rows(store, Table::AllocationHistory)? == 0);
         if self.counts_allocations()
@@ -44,7 +44,7 @@ impl Pipeline {
         Ok(why.map(Nothing::NotObserved))
     }
 
-    /// Whether a lake has a matching allocation that is older than what is read of it.
+    /// Returns true if a lake has a matching allocation older than the rows read from it.
     fn is_in_a_lake(&self, lakes: &[Lake]) -> anyhow::Result<bool> {
         for lake in lakes {
             let mut found = 0;

@@ -1,4 +1,4 @@
-//! What SOURCE texts mean, found out once: documents or a lake.
+//! Resolves SOURCE texts once, to documents or a lake.
 
 use super::Error;
 use crate::error::Usage;
@@ -6,17 +6,17 @@ use crate::intake::Summary;
 use crate::lake;
 use crate::source::{self, Input};
 
-/// What one SOURCE means.
+/// A resolved SOURCE.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Documents: files, archives, standard input, a live cluster.
+    /// Documents: files, archives, stdin, a live cluster.
     Documents(source::Source),
     /// A lake: rows of stored tables.
     Lake(String),
 }
 
 impl Source {
-    /// The source that a text means, unless it is the address of an agent.
+    /// Parses a source; agents' addresses are handled by the caller.
     pub fn parse(text: &str) -> Source {
         if text != "-" && lake::is_meant(text) {
             Source::Lake(text.to_owned())
@@ -31,7 +31,7 @@ impl Source {
     }
 }
 
-/// All sources of a run, with the files that they mean.
+/// All sources of a run, with their files.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     inputs: Vec<Input>,
@@ -44,12 +44,12 @@ pub struct Sources {
 struct Name {
     /// As the user wrote it, without credentials.
     name: String,
-    /// Whether it means any number of files.
+    /// Whether it may be several files.
     holds_many: bool,
 }
 
 impl Sources {
-    /// The sources that texts mean: files, directories, globs, archives, `-` and lakes.
+    /// Parses sources: files, directories, globs, archives, `-` and lakes.
     ///
     /// # Errors
     /// When a glob is malformed.
@@ -57,7 +57,7 @@ impl Sources {
         Sources::list(texts.into_iter().map(|text| Source::parse(text.as_ref())))
     }
 
-    /// Finds the files that the sources mean.
+    /// Lists the files of the sources.
     ///
     /// # Errors
     /// When a glob is malformed.
@@ -79,7 +79,7 @@ impl Sources {
         Ok(all)
     }
 
-    /// Inputs that are known already, such as the documents in a spool.
+    /// Sources that are known inputs, such as the documents in a spool.
     pub fn of_inputs(inputs: Vec<Input>) -> Sources {
         Sources { inputs, ..Sources::default() }
     }
@@ -94,15 +94,15 @@ impl Sources {
         &self.lakes
     }
 
-    /// Returns true if there are lakes and nothing else.
+    /// Returns true if all sources are lakes.
     pub fn are_lakes(&self) -> bool {
         !self.lakes.is_empty() && self.lakes.len() == self.names.len()
     }
 
-    /// Checks that documents were read as wanted.
+    /// Checks what was read from documents.
     ///
     /// # Errors
-    /// When `strict` is set and anything was rejected, and when a source holds no allocations.
+    /// When `strict` is set and input was rejected, or when a source has no allocations.
     pub fn check(&self, summary: &Summary, strict: bool) -> Result<(), Error> {
         if strict && summary.rejected > 0 {
             return Err(Error::Rejected);
@@ -110,8 +110,8 @@ impl Sources {
         self.without_allocations(summary).map_or(Ok(()), |name| Err(Error::NoAllocations(name)))
     }
 
-    /// The first source in which nothing holds allocations: all of them together, or one that may hold many files. A
-    /// stream in which nothing happened is an answer beside others.
+    /// The first source without allocations: all of them together, or one that may be several files. A stream without
+    /// events is a valid source if another one has allocations.
     fn without_allocations(&self, summary: &Summary) -> Option<String> {
         if summary.documents > 0 || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();

@@ -1,19 +1,19 @@
-//! What was read, in one line.
+//! Summary of what was read, in one line.
 
 use crate::intake::Summary;
 use crate::render;
 use crate::store::Store;
 
-/// Restarts whose events are lost.
+/// Number of lost restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostRestarts {
-    /// Of tasks for which that is known.
+    /// Total over the tasks for which it is known.
     pub restarts: i64,
-    /// Tasks for which it is not.
+    /// Number of tasks for which it is unknown.
     pub unknown_tasks: u64,
 }
 
-/// The lost restarts by the store's `coverage`.
+/// The lost restarts in the store's `coverage`.
 ///
 /// # Errors
 /// When the store has no such view, or it cannot be read.
@@ -23,7 +23,8 @@ pub fn lost_restarts(store: &Store) -> anyhow::Result<LostRestarts> {
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
 
-/// What was read of documents. With `is_filtered`, events that are not new may also have been filtered out.
+/// Summary of what was read from documents. With `is_filtered`, events that are not new may be repeated or filtered
+/// out.
 pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
     let lost = match lost {
         None => String::new(),

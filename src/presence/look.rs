@@ -1,4 +1,4 @@
-//! One allocation in the hour of its last sighting, as new documents show it or lack it.
+//! One allocation in the hour of its last sighting, and new documents that show or lack it.
 
 use std::collections::BTreeSet;
 

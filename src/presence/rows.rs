@@ -1,4 +1,4 @@
-//! Presence from rows of stored tables, and the rows that record it.
+//! Reads presence from rows of stored tables, and writes the rows that record it.
 
 use anyhow::Context;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};

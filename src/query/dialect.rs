@@ -28,7 +28,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// All dialects.
     pub const ALL: [Dialect; 6] =
         [Dialect::Duckdb, Dialect::Spark, Dialect::Trino, Dialect::Clickhouse, Dialect::Bigquery, Dialect::Snowflake];
 }

@@ -1,4 +1,4 @@
-//! Files inside archives, read where they lie.
+//! Reads files inside archives without unpacking them.
 
 use std::io::Read;
 
@@ -6,21 +6,21 @@ use super::bundle::{self, Role};
 use super::content::Walk;
 use super::{Origin, observed};
 
-/// `cli-flags.json` is a few kilobytes.
+/// Maximum size of `cli-flags.json`, which has a few kilobytes.
 const LARGEST_FLAGS: u64 = 4 << 20;
 
-/// Why a link in an archive is passed over.
-pub(super) const LINK: &str = "is a link, which holds nothing itself";
+/// Why a link in an archive is skipped.
+pub(super) const LINK: &str = "is a link";
 
 impl Walk<'_> {
-    /// Remembers that a file in an archive that holds a bundle's flags cannot be read, if it is one.
+    /// If the unreadable file is a bundle's flags, records that they cannot be read.
     pub(super) fn miss_flags(&mut self, path: &str, archive: &Origin) {
         if let Role::CliFlags(root) = bundle::role(path) {
             self.flags.learn(bundle_at(&root, archive), b"");
         }
     }
 
-    /// What is known of a file inside an archive before its content is.
+    /// What is known about a file inside an archive before it is read.
     pub(super) fn inside(&self, archive: &Origin, path: &str) -> Origin {
         let file_name = path.rsplit('/').next();
         Origin {
@@ -36,14 +36,14 @@ impl Walk<'_> {
         }
     }
 
-    /// One file inside an archive.
+    /// Reads one file inside an archive.
     pub(super) fn member(&mut self, stream: Box<dyn Read + '_>, path: &str, archive: &Origin, depth: u32) -> bool {
         let mut origin = self.inside(archive, path);
         match bundle::role(path) {
             Role::Allocations(root) => self.cover(&mut origin, &bundle_at(&root, archive)),
             Role::CliFlags(root) => {
                 let mut text = Vec::new();
-                // What cannot be read whole tells nothing.
+                // Ignore flags that cannot be read completely.
                 if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_err() {
                     text.clear();
                 }
@@ -57,12 +57,12 @@ impl Walk<'_> {
     }
 }
 
-/// The path of a file inside an archive. Only ever a name: nothing is written to where an archive says.
+/// The path of a file inside an archive. Only used as a name: nothing is written to it.
 pub(super) fn path(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_start_matches("./").to_owned()
 }
 
-/// What tells a bundle inside an archive from those at the same path in others.
+/// A key that distinguishes bundles at the same path in different archives.
 pub(super) fn bundle_at(root: &str, archive: &Origin) -> String {
     format!("{}:{root}", archive.name)
 }

@@ -1,4 +1,4 @@
-//! How many bytes the archives of one input may expand to: what ends a zip bomb.
+//! Limits the expansion of archives per input, against zip bombs.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -6,13 +6,12 @@ use std::rc::Rc;
 
 /// Every input may expand to this many bytes: 1 GiB.
 const ALWAYS: u64 = 1 << 30;
-/// An input may expand to this many times its own bytes. Listings of Nomad shrink to a tenth or a hundredth, and deflate
-/// cannot pass 1,032.
+/// An input may expand by this factor. Nomad listings compress by a factor of 10 to 100, and deflate by at most 1,032.
 const RATIO: u64 = 1_000;
 /// No input may expand to more than this: 1 TiB.
 const TOTAL: u64 = 1 << 40;
 
-/// The bytes of one input, and those that they expanded to so far, each layer counted.
+/// The bytes of one input, and the bytes that they expanded to, counted at each layer.
 #[derive(Debug, Clone, Default)]
 pub struct Budget(Rc<Counts>);
 
@@ -24,28 +23,28 @@ struct Counts {
 }
 
 impl Budget {
-    /// The input has so many bytes.
+    /// Sets the size of the input.
     pub fn set_input(&self, bytes: u64) {
         self.0.input.set(bytes);
     }
 
-    /// Counts the bytes of the input as they are read, where their number is not known before.
+    /// Counts the bytes of an input of unknown size as they are read.
     pub fn fed<R: Read>(&self, inner: R) -> Fed<R> {
         Fed { inner, budget: self.clone() }
     }
 
-    /// Counts the bytes of something that is unpacked, and ends it with an error when there are too many.
+    /// Counts decompressed bytes, and fails when there are too many.
     pub fn metered<R: Read>(&self, inner: R) -> Metered<R> {
         Metered { inner, budget: self.clone() }
     }
 
-    /// Returns true if the input expanded to more than it may. Nothing more of it is read.
+    /// Returns true if the input expanded beyond its limit. Nothing more of it is read.
     pub fn is_spent(&self) -> bool {
         let Counts { input, expanded, .. } = &*self.0;
         expanded.get() > input.get().saturating_mul(RATIO).clamp(ALWAYS, TOTAL)
     }
 
-    /// Returns true if the user was told already that the budget is spent, and remembers it.
+    /// Returns true if the excess was already reported, and marks it as reported.
     pub fn is_told(&self) -> bool {
         self.is_spent() && self.0.is_told.replace(true)
     }

@@ -1,36 +1,35 @@
-//! What the layout of a `nomad operator debug` bundle tells of its files.
+//! The layout of a `nomad operator debug` bundle.
 //!
-//! `interval/NNNN/allocations.json` (before Nomad 1.5 `nomad/NNNN/…`) is a listing, `nodes.json` beside it lists the
-//! nodes, `cluster/cli-flags.json` names the namespace; everything else there holds no allocations.
-//! (command/operator_debug.go.)
+//! `interval/NNNN/allocations.json` (before Nomad 1.5 `nomad/NNNN/…`) is a listing, `nodes.json` next to it lists the
+//! nodes, `cluster/cli-flags.json` has the namespace; all other files have no allocations. (command/operator_debug.go.)
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-/// The namespaces that the bundles' `cli-flags.json` name, by the place of the bundle: its path, in an archive behind
-/// the archive's name.
+/// The namespaces in the bundles' `cli-flags.json`, by the path of the bundle, prefixed by the archive's name inside an
+/// archive.
 #[derive(Debug, Default)]
 pub struct Flags {
-    /// `None` where they cannot be read.
+    /// `None` if they cannot be read.
     namespaces: HashMap<String, Option<String>>,
     missed: HashSet<String>,
 }
 
-/// What a path means inside a bundle.
+/// The role of a path inside a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// `interval/NNNN/allocations.json` of the bundle at this path.
     Allocations(String),
     /// `cluster/cli-flags.json` of the bundle at this path.
     CliFlags(String),
-    /// A file that is passed over, and why.
+    /// A file that is skipped, and why.
     PassedOver(&'static str),
-    /// Anything: its content tells.
+    /// Any other file: its content decides.
     Other,
 }
 
-/// What a path with `/` between its parts means inside a bundle.
+/// The role of a path with `/` separators inside a bundle.
 pub fn role(path: &str) -> Role {
     let parts: Vec<&str> = path.split('/').collect();
     let root = |below: usize| parts[..parts.len() - below].join("/");
@@ -54,8 +53,8 @@ fn is_capture(part: &str) -> bool {
 }
 
 impl Flags {
-    /// Remembers the namespace that a bundle's `cli-flags.json` names: `default` where it names none. Where two that
-    /// cannot be told apart name different ones, none of them counts.
+    /// Records the namespace in a bundle's `cli-flags.json`; `default` if it has none. If two bundles with the same key
+    /// differ, the namespace is unknown.
     pub fn learn(&mut self, bundle: String, cli_flags: &[u8]) {
         let flags = serde_json::from_slice::<serde_json::Map<String, Value>>(cli_flags).ok();
         let namespace =
@@ -71,22 +70,22 @@ impl Flags {
         }
     }
 
-    /// Remembers that a bundle has no `cli-flags.json`, as those of old versions. It names no namespace either.
+    /// Records that a bundle has no `cli-flags.json`, like bundles of old versions, and so no namespace.
     pub fn learn_absence(&mut self, bundle: &str) {
         self.namespaces.entry(bundle.to_owned()).or_insert_with(|| Some("default".to_owned()));
     }
 
-    /// Remembers what another walk has learned.
+    /// Adds what another walk recorded.
     pub fn learn_all(&mut self, other: Flags) {
         self.namespaces.extend(other.namespaces);
     }
 
-    /// The namespace that a bundle lists; `None` as long as its flags have not been seen, or if they cannot be read.
+    /// The namespace that a bundle lists; `None` if its flags have not been read yet, or cannot be read.
     pub fn namespace(&self, bundle: &str) -> Option<String> {
         self.namespaces.get(bundle).cloned().flatten()
     }
 
-    /// Whether a bundle's flags are missed for the first time.
+    /// Returns true the first time that a bundle's flags are missing.
     pub fn miss(&mut self, bundle: &str) -> bool {
         self.missed.insert(bundle.to_owned())
     }

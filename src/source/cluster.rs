@@ -1,4 +1,4 @@
-//! A live cluster: its listings as documents, once or for as long as one watches.
+//! A live cluster: its listings as documents, once or repeatedly.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -10,38 +10,38 @@ use crate::nomad::listing::{self, Listing};
 use crate::nomad::{Ask, Client, Fault, Stop, Target, Targets, access};
 use crate::time;
 
-/// How often a listing is asked for when it breaks off.
+/// How often a listing that breaks is requested.
 const TRIES: u32 = 3;
-/// How often the nodes are listed while watching: what is wanted of them changes seldom.
+/// How often the nodes are listed while following the cluster: their relevant fields seldom change.
 const NODES_EVERY: Duration = Duration::from_secs(600);
 
-/// A live cluster, and what to ask it for.
+/// A live cluster, and what to list.
 #[derive(Debug)]
 pub struct Cluster {
-    /// What asks.
+    /// The HTTP client.
     pub client: Client,
-    /// What for.
+    /// What to list.
     pub ask: Ask,
-    /// Whether to go on, and how.
+    /// How to follow the cluster; `None` to list it once.
     pub watching: Option<Watching>,
 }
 
-/// How a cluster is watched.
+/// How to follow a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watching {
-    /// The time between two listings at least.
+    /// Minimum time between two listings.
     pub min_interval: Duration,
-    /// The time between two documents from the event stream at least.
+    /// Minimum time between two documents of stream frames.
     pub frames_every: Duration,
-    /// By the event stream, healed by listings, and not by listings alone.
+    /// With the event stream and listings after gaps, instead of listings only.
     pub by_stream: bool,
 }
 
-/// Why a walk has ended early.
+/// Why a walk ended early.
 pub(super) enum Ended {
-    /// Nobody wants more.
+    /// The consumer wants no more documents.
     Unwanted,
-    /// The cluster does not answer.
+    /// The request failed.
     Fault(Fault),
 }
 
@@ -52,7 +52,7 @@ impl From<Fault> for Ended {
 }
 
 impl Cluster {
-    /// Walks through what the cluster shows until there is no more, or we are told to stop.
+    /// Produces the documents of the cluster until there are no more, or it is cancelled.
     pub(super) fn walk(&self, origin: &Origin, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) -> bool {
         let mut walk = Walk {
             cluster: self,
@@ -81,40 +81,40 @@ impl Cluster {
     }
 }
 
-/// A walk through what a cluster shows.
+/// A walk over the documents of a cluster.
 pub(super) struct Walk<'w, 'v> {
     pub(super) cluster: &'w Cluster,
     pub(super) origin: &'w Origin,
-    /// Told of the bytes that were read.
+    /// Called with the number of bytes read.
     pub(super) read: &'w (dyn Fn(u64) + Sync),
     pub(super) visit: &'w mut Visit<'v>,
-    /// When the last listing was begun.
+    /// When the last listing started.
     pub(super) listed_at: Option<Instant>,
     nodes_at: Option<Instant>,
     pub(super) outage: Outage,
-    /// Whether the servers are known to understand what they are asked for.
+    /// Whether the servers are known to support the namespace and filter.
     is_checked: bool,
-    /// Namespaces of which it was said that the token may not read them.
+    /// Namespaces whose denial was reported.
     denied: BTreeSet<String>,
-    /// Why listings take the place of streams, if that was said.
+    /// Why the cluster is polled instead of streamed, if that was reported.
     pub(super) instead: Option<String>,
 }
 
-/// What came of a round of listings.
+/// The result of a round of listings.
 pub(super) struct Listed {
-    /// The index from which on changes are not in them.
+    /// The index after which changes are not included.
     index: Option<i64>,
-    /// For each namespace whether the token may read it.
+    /// For each namespace, whether the token may read it.
     pub(super) is_readable: Vec<bool>,
-    /// Whether none of the listings broke off.
+    /// Whether all listings were complete.
     pub(super) is_whole: bool,
 }
 
-/// What came of one listing.
+/// The result of one listing.
 enum Look {
-    /// It was shown; with its index.
+    /// It was delivered; with its index.
     Shown(Option<i64>),
-    /// It broke off each time.
+    /// It broke on every attempt.
     Broken,
     /// The token may not read it.
     Denied(Fault),
@@ -125,7 +125,7 @@ impl Walk<'_, '_> {
         self.cluster.client.stop()
     }
 
-    /// Lists with every change if we are watching, once otherwise; no longer than until a moment, if there is one.
+    /// Lists with every change when following the cluster, otherwise once; optionally until a time.
     pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), Ended> {
         loop {
             if let (Some(watching), Some(at)) = (self.cluster.watching, self.listed_at) {
@@ -142,7 +142,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Lists once, and then, if we are watching, waits for a change.
+    /// Lists once, and then waits for a change when following the cluster.
     fn look(&mut self) -> Result<(), Ended> {
         let targets = self.targets()?;
         let listed = self.list(&targets)?;
@@ -152,16 +152,17 @@ impl Walk<'_, '_> {
         let Cluster { client, ask, watching } = self.cluster;
         match (watching, targets.wait_in) {
             (Some(_), Some(namespace)) => match ask.wait(client, &namespace, listed.index.unwrap_or(0)) {
-                // Nomad 0.12 lets a token ask for all only if it reads all; those that it reads have just been listed.
+                // Nomad 0.12 denies `*` to a token that cannot read all namespaces; those that it reads were just
+                // listed.
                 Err(fault) if fault.is_status(403) && targets.list.len() > 1 => Ok(()),
                 waited => Ok(waited?),
             },
-            // No single query waits for all namespaces, so the next look comes when it may.
+            // No single query waits for all namespaces, so list again after the minimum interval.
             _ => Ok(()),
         }
     }
 
-    /// Waits a while if the cluster cannot be asked and that may pass.
+    /// After a transient fault, waits before the next attempt.
     pub(super) fn endure(&mut self, ended: Ended) -> Result<(), Ended> {
         match ended {
             Ended::Fault(fault) if fault.may_pass() => {
@@ -176,12 +177,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Says something that loses nothing.
+    /// Emits a warning.
     pub(super) fn tell(&mut self, what: String) {
         (self.visit)(Found::Told(self.origin.clone(), what));
     }
 
-    /// Takes note that the cluster answers, and says so if it was said that it does not.
+    /// Records that the cluster answers, and reports it if the outage was reported.
     pub(super) fn recovered(&mut self) {
         if let Some(time) = self.outage.end(Instant::now()) {
             let what = format!("answers again after {} s", time.as_secs_f64().ceil());
@@ -189,7 +190,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What to list.
+    /// The listings to request.
     pub(super) fn targets(&mut self) -> Result<Targets, Ended> {
         let Cluster { client, ask, .. } = self.cluster;
         let mut told = telling(self.origin, self.visit, &mut self.outage);
@@ -203,7 +204,7 @@ impl Walk<'_, '_> {
         Ok(targets)
     }
 
-    /// Shows every listing once, and the nodes if they have not been shown for a while.
+    /// Delivers every listing once, and the nodes if they are due.
     pub(super) fn list(&mut self, targets: &Targets) -> Result<Listed, Ended> {
         let began = Instant::now();
         self.listed_at = Some(began);
@@ -228,7 +229,7 @@ impl Walk<'_, '_> {
         Ok(listed)
     }
 
-    /// Shows the listing of a namespace, more than once if it breaks off.
+    /// Delivers the listing of a namespace, with retries if it breaks.
     fn list_one(&mut self, target: &Target) -> Result<Look, Ended> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;
@@ -259,7 +260,7 @@ impl Walk<'_, '_> {
                 return Err(Ended::Unwanted);
             }
             let Some(broke) = stream.broke.take() else { return Ok(Look::Shown(index)) };
-            // Whoever reads the document has said it.
+            // The reader of the document has reported it.
             self.outage.begin(&Fault::Broken(broke), Instant::now());
             client.stop().sleep(PAUSE);
             if client.stop().is_set() {
@@ -269,7 +270,7 @@ impl Walk<'_, '_> {
         Ok(Look::Broken)
     }
 
-    /// Shows the list of nodes. Without it all but classes and data centres is known.
+    /// Delivers the list of nodes. Without it only classes and datacenters are unknown.
     fn list_nodes(&mut self) -> Result<(), Ended> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;
@@ -282,7 +283,7 @@ impl Walk<'_, '_> {
                     fault if fault.is_status(403) => "the token's policies lack node { policy = \"read\" }".to_owned(),
                     fault => fault.to_string(),
                 };
-                self.tell(format!("nodes are not listed, so classes and data centres are not known: {what}"));
+                self.tell(format!("nodes cannot be listed, so classes and datacenters are unknown: {what}"));
                 return Ok(());
             }
         };
@@ -305,7 +306,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Tells of the first fault of an outage; what failed is about to be tried again.
+/// Returns a callback that reports the first fault of an outage before a retry.
 pub(super) fn telling<'t>(
     origin: &'t Origin,
     visit: &'t mut Visit<'_>,
@@ -318,7 +319,7 @@ pub(super) fn telling<'t>(
     }
 }
 
-/// The refusal of every namespace, which were asked for one by one: the policy that is needed names all.
+/// The denial of every single namespace, as one for `*`: the required policy names all.
 fn of_all(fault: Fault) -> Fault {
     match fault {
         Fault::Status { status, text, has_token, .. } => {
@@ -328,14 +329,14 @@ fn of_all(fault: Fault) -> Fault {
     }
 }
 
-/// A stream that may break off and be asked for again.
+/// A stream that may break and be requested again.
 struct Breakable<'b> {
     inner: &'b mut dyn Read,
     read: &'b (dyn Fn(u64) + Sync),
-    /// Whether it is asked for again if it breaks off.
+    /// Whether it is requested again if it breaks.
     is_made_good: bool,
     stop: &'b Stop,
-    /// Why it broke off, if it did.
+    /// Why it broke, if it did.
     broke: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a stream of bytes holds, told by its beginning, and the documents inside it.
+//! Detects the format of a byte stream from its start, and finds the documents inside it.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek, Write};
@@ -11,14 +11,14 @@ use super::bundle::{self, Role};
 use super::kept::{self, About};
 use super::{Counted, EMPTY, Found, Options, Origin, Visit};
 
-/// How many archives may lie inside each other; more is a bomb, not a backup.
+/// Maximum nesting of archives; deeper ones are bombs, not backups.
 const DEEPEST: u32 = 8;
-/// How much is looked at to tell what a stream holds; a tar header is this long.
+/// How many bytes are inspected to detect the format; the length of a tar header.
 const SNIFFED: usize = 512;
-/// Why such JSON cannot be read. PowerShell writes it where `>` keeps what a command prints.
+/// Why such JSON cannot be read. PowerShell writes UTF-16 when output is redirected with `>`.
 const UTF_16: &str = "is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
 
-/// What the first bytes of a stream tell.
+/// The format, detected from the first bytes of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Gzip,
@@ -42,9 +42,9 @@ fn kind(head: &[u8]) -> Kind {
         _ if is_tar_header(head) => Kind::Tar,
         _ => match text.first() {
             Some(b'{' | b'[' | 0x1E) => Kind::Json,
-            // The header of a tar is damaged, or is cut.
+            // A tar whose header is damaged or truncated.
             _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
-            // White space alone, as far as it was looked at: in a long file it may be followed by anything.
+            // Only white space so far: the rest of a long file may be JSON.
             None if head.len() == SNIFFED => Kind::Json,
             None => Kind::Empty,
             Some(_) => Kind::Other,
@@ -52,17 +52,17 @@ fn kind(head: &[u8]) -> Kind {
     }
 }
 
-/// Whether this is the header of a file in a tar: its checksum tells, which is older than the word `ustar`, and which
-/// no text has that has this word in the same place.
+/// Returns true for the header of a file in a tar, by its checksum, which also works for tars older than the `ustar`
+/// magic, and rejects text with that word at the same offset.
 fn is_tar_header(head: &[u8]) -> bool {
     let Some(header) = head.get(..SNIFFED).filter(|header| header[0] != 0) else { return false };
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    // The checksum itself, bytes 148 to 155, counts as blanks.
+    // The checksum field itself, bytes 148 to 155, counts as spaces.
     let expected = sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..]);
     tar::Header::from_byte_slice(header).cksum().is_ok_and(|found| found == expected)
 }
 
-/// A walk through one input. Its functions say whether to go on.
+/// A walk over one input. Its methods return whether to continue.
 pub struct Walk<'w> {
     pub(super) options: &'w Options,
     pub(super) visit: &'w mut Visit<'w>,
@@ -71,24 +71,24 @@ pub struct Walk<'w> {
     pub(super) budget: Budget,
 }
 
-/// Whether the input can be looked through for the flags of bundles, which say what the listings beside them cover.
+/// Whether the input can be searched for the flags of bundles, which determine the coverage of listings.
 pub(super) enum Again {
-    /// It goes by once.
+    /// It is a stream that can be read only once.
     Never,
-    /// It is a file that is named so.
+    /// It is a file with this path.
     File(PathBuf, Origin),
-    /// It has been, or they stand beside it; all of it could be read.
+    /// The flags were searched, or are next to the listing; `is_whole`: everything could be read.
     Done { is_whole: bool },
 }
 
 impl<'w> Walk<'w> {
-    /// Begins, with what is known of bundles.
+    /// Starts a walk with the known flags of bundles.
     pub fn new(options: &'w Options, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> Walk<'w> {
         Walk { options, visit, flags, again: Again::Never, budget: Budget::default() }
     }
 
-    /// Tells of something that could not be read. Once an input has expanded to more than it may, everything around the
-    /// place fails for the same reason, which is told once.
+    /// Reports something that could not be read. Once an input exceeds its expansion limit, everything around fails for
+    /// the same reason, which is reported once.
     pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
         self.budget.is_told() || (self.visit)(Found::Unreadable(origin.clone(), why))
     }
@@ -97,19 +97,19 @@ impl<'w> Walk<'w> {
         (self.visit)(Found::PassedOver(origin.clone(), why.into()))
     }
 
-    /// Walks through an input that goes by once, and whose length is not known.
+    /// Walks over a stream of unknown length.
     pub fn input(&mut self, stream: impl Read, origin: &Origin) -> bool {
         let stream = self.budget.fed(stream);
         self.stream(Box::new(stream), origin, 0)
     }
 
-    /// Walks through a file. Unlike a stream it can be read from its end, as zip wants it, and it has neighbours.
+    /// Walks over a file. Unlike a stream it can be read from its end, as required for zip, and it has neighbours.
     pub fn file(&mut self, mut file: Counted<'_, File>, path: &Path, origin: &Origin) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
         if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
             return self.unreadable(origin, format!("cannot be read: {e}"));
         }
-        // What is no regular file may give its bytes only once.
+        // A pipe or device may be readable only once.
         let Some(len) = path.metadata().ok().filter(fs::Metadata::is_file).map(|found| found.len()) else {
             return self.input(Cursor::new(head).chain(file), origin);
         };
@@ -129,7 +129,7 @@ impl<'w> Walk<'w> {
             let beside = kept::path_beside(path);
             (self.visit)(Found::Told(
                 origin.clone(),
-                format!("{} is left aside, since it cannot be read: {e}", beside.display()),
+                format!("{} is ignored, because it cannot be read: {e}", beside.display()),
             ));
             None
         });
@@ -143,7 +143,7 @@ impl<'w> Walk<'w> {
         }
         match bundle::role(&path.to_string_lossy()) {
             Role::Allocations(root) => {
-                // What is not there says as much as what names no namespace; what cannot be opened says nothing.
+                // A missing flags file means `default`; an unreadable one leaves the namespace unknown.
                 let flags = Path::new(&root).join("cluster/cli-flags.json");
                 let is_whole = match fs::read(&flags) {
                     Ok(text) => {
@@ -161,8 +161,8 @@ impl<'w> Walk<'w> {
         self.known(&head, Box::new(file), &origin, 0)
     }
 
-    /// Settles of which namespace a bundle's `allocations.json` lists every allocation. Where the bundle's flags have
-    /// not been seen that is not known, and nothing is said to have vanished.
+    /// Determines the namespace that a bundle's `allocations.json` lists completely. It is unknown if the bundle's
+    /// flags have not been read, and then nothing counts as vanished.
     pub(super) fn cover(&mut self, origin: &mut Origin, bundle: &str) {
         if origin.full_listing.is_some() {
             return;
@@ -181,24 +181,24 @@ impl<'w> Walk<'w> {
         if origin.full_listing.is_none() && self.flags.miss(bundle) {
             let what = match self.again {
                 Again::Never => {
-                    "comes before its bundle's cluster/cli-flags.json, so it is not known which namespace it lists, \
-                     and it is not taken for a full listing: give the archive as a file, which can be looked through \
+                    "comes before its bundle's cluster/cli-flags.json, so the namespace it lists is unknown, \
+                     and it does not count as a full listing: give the archive as a file, which can be searched \
                      first"
                 }
                 _ => {
-                    "the cluster/cli-flags.json of its bundle cannot be read, so it is not known which namespace it \
-                     lists, and it is not taken for a full listing: --full-listing says that it is one, and \
-                     --namespace of what"
+                    "the cluster/cli-flags.json of its bundle cannot be read, so the namespace it \
+                     lists is unknown, and it does not count as a full listing: use --full-listing if it is one, and \
+                     --namespace for its namespace"
                 }
             };
             (self.visit)(Found::Told(origin.clone(), what.into()));
         }
     }
 
-    /// Walks through a stream that lies in `depth` archives.
+    /// Walks over a stream nested in `depth` archives.
     pub fn stream(&mut self, mut stream: Box<dyn Read + '_>, origin: &Origin, depth: u32) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
-        // What tells what it holds goes on to be read, and fails there.
+        // The error of a detected format occurs again when it is read, and is reported there.
         if let Err(e) = stream.by_ref().take(SNIFFED as u64).read_to_end(&mut head)
             && matches!(kind(&head), Kind::Empty | Kind::Other)
         {
@@ -207,23 +207,23 @@ impl<'w> Walk<'w> {
         self.known(&head, stream, origin, depth)
     }
 
-    /// Walks through a stream of which the beginning was read already.
+    /// Walks over a stream whose first bytes were already read.
     fn known<'s>(&mut self, head: &'s [u8], rest: Box<dyn Read + 's>, origin: &Origin, depth: u32) -> bool {
         let kind = kind(head);
         let mut stream = Cursor::new(head).chain(rest);
         if depth > DEEPEST {
-            return self.unreadable(origin, format!("lies in more than {DEEPEST} archives"));
+            return self.unreadable(origin, format!("is nested in more than {DEEPEST} archives"));
         }
         match kind {
             Kind::Json => {
                 let goes_on = (self.visit)(Found::Document(origin.clone(), &mut stream));
-                // What ended the document is told with it.
+                // The error that ended the document is reported with it.
                 self.budget.is_told();
                 goes_on
             }
             Kind::Utf16 => self.unreadable(origin, UTF_16.into()),
             Kind::Empty => self.passed_over(origin, EMPTY),
-            Kind::Other => self.passed_over(origin, "is neither JSON nor an archive of it"),
+            Kind::Other => self.passed_over(origin, "is neither JSON nor an archive"),
             Kind::Gzip => {
                 let inner = self.budget.metered(MultiGzDecoder::new(stream));
                 self.stream(Box::new(inner), origin, depth + 1)
@@ -234,11 +234,11 @@ impl<'w> Walk<'w> {
                     let inner = self.budget.metered(inner);
                     self.stream(Box::new(inner), origin, depth + 1)
                 }
-                Err(e) => self.unreadable(origin, format!("is no zstd that can be read: {e}")),
+                Err(e) => self.unreadable(origin, format!("is a damaged zstd file: {e}")),
             },
             Kind::Tar => self.tar(&mut stream, origin, depth + 1),
             Kind::Zip => {
-                // Its directory stands at its end, so the archive itself, not what it holds, is put aside.
+                // The central directory is at the end, so the zip itself, not its content, is buffered.
                 let spooled = tempfile::spooled_tempfile(16 << 20);
                 match spool(&mut stream, spooled) {
                     Ok(file) => self.zip(file, origin, depth + 1),
@@ -248,7 +248,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Walks through what `alloclog fetch` wrote: listings, and what is known of each before it.
+    /// Walks over a file of `alloclog fetch`: listings, each preceded by its metadata.
     fn kept(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
         let mut input = BufReader::new(stream);
         let mut about = About::default();
@@ -273,7 +273,7 @@ impl<'w> Walk<'w> {
                     };
                     let goes_on = self.stream(Box::new(&mut frame), &of_listing, depth);
                     if goes_on && io::copy(&mut frame, &mut io::sink()).is_err() {
-                        // It was told of already, and where the next frame begins is not known.
+                        // The error was already reported, and the start of the next frame is unknown.
                         return true;
                     }
                     goes_on
@@ -287,12 +287,12 @@ impl<'w> Walk<'w> {
     }
 }
 
-/// The list of nodes that is kept with a listing.
+/// The origin of the node list stored with a listing.
 fn nodes_of(listing: &Origin) -> Origin {
     Origin { name: format!("{}:nodes", listing.name), is_named: false, is_nodes: true, ..listing.clone() }
 }
 
-/// What the bundles in a file say of themselves, wherever in it that stands, and whether all of it could be read.
+/// Reads the flags of all bundles in a file, and returns whether all of it could be read.
 fn look(path: &Path, origin: &Origin, options: &Options) -> (bundle::Flags, bool) {
     let mut flags = bundle::Flags::default();
     let mut is_whole = true;
@@ -301,7 +301,7 @@ fn look(path: &Path, origin: &Origin, options: &Options) -> (bundle::Flags, bool
         true
     };
     let mut walk = Walk::new(options, &mut listen, &mut flags);
-    // It was opened and begun before; what fails now is not told twice.
+    // Errors here were already reported when the file was first opened.
     let is_read = File::open(path).and_then(|mut file| {
         let mut head = Vec::with_capacity(SNIFFED);
         Read::by_ref(&mut file).take(SNIFFED as u64).read_to_end(&mut head)?;

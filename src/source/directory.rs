@@ -1,4 +1,4 @@
-//! Directories, and the files in them.
+//! Lists directories and the files in them.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Input, Place};
 
-/// Sorted by the bytes of their paths, each once.
+/// Sorts inputs by the bytes of their paths, without duplicates.
 pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
     fn path(input: &Input) -> &[u8] {
         match &input.place {
@@ -28,36 +28,36 @@ fn passed_over(path: PathBuf, why: &'static str) -> Input {
     Input { passed_over: Some(why), ..input(path) }
 }
 
-/// Something of which it is not known what lies there.
+/// A directory that could not be listed.
 pub(super) fn unlisted(path: &Path, e: &io::Error) -> Input {
     Input { problem: Some(format!("cannot be listed: {e}")), ..input(path.to_owned()) }
 }
 
-/// Whether an error says that nothing is there, rather than that it cannot be seen.
+/// Returns true if an error means that the file does not exist, rather than that it is inaccessible.
 pub(super) fn is_absence(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || is_loop(e)
 }
 
-/// A link that leads to itself.
+/// A symbolic link to itself.
 fn is_loop(e: &io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// Something in a directory that is no directory: a file is read, and what else there is is passed over. Nothing is
-/// waited for that nobody named, as a pipe would have it.
+/// An entry of a directory that is not a directory: files are read, others skipped. A pipe that was not named
+/// explicitly must not block.
 pub(super) fn met(path: PathBuf) -> Input {
     match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => Input { size: Some(meta.len()), ..input(path) },
         Ok(meta) if meta.is_dir() => {
-            passed_over(path, "is a link to a directory, which is not entered unless it is named")
+            passed_over(path, "is a link to a directory, which is read only if named explicitly")
         }
         Ok(_) => passed_over(path, "is a pipe, a socket or a device"),
-        Err(e) if is_absence(&e) => passed_over(path, "is a link to nothing"),
+        Err(e) if is_absence(&e) => passed_over(path, "is a dangling link"),
         Err(e) => Input { problem: Some(format!("cannot be opened: {e}")), ..input(path) },
     }
 }
 
-/// The paths of what stands in a directory; an empty path means where we are.
+/// The paths of a directory's entries; an empty path is the current directory.
 pub(super) fn entries(directory: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, io::Error> {
     let here = Path::new(".");
     let place = if directory.as_os_str().is_empty() { here } else { directory };
@@ -68,13 +68,13 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, 
     fs::read_dir(place)?.map(entry).collect()
 }
 
-/// Whether a path's last name is a hidden one.
+/// Returns true if a path's last component is hidden.
 pub(super) fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."))
 }
 
-/// What stands below a directory, hidden names and what is below them left out; directories behind symbolic links are
-/// not entered, so that no walk goes round in circles. What is left out is passed over, and so named once.
+/// The files below a directory, without hidden ones; symbolic links to directories are not followed, to avoid cycles.
+/// Each skipped entry is reported.
 pub(super) fn below(directory: &Path) -> Vec<Input> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
@@ -83,7 +83,7 @@ pub(super) fn below(directory: &Path) -> Vec<Input> {
             Ok(entries) => {
                 for (path, kind) in entries {
                     if is_hidden(&path) {
-                        found.push(passed_over(path, "is hidden, and not looked at unless it is named"));
+                        found.push(passed_over(path, "is hidden, and read only if named explicitly"));
                     } else if kind.is_dir() {
                         open.push(path);
                     } else {

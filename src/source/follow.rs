@@ -1,8 +1,8 @@
-//! A live cluster followed by its event stream, and listed wherever the stream may have missed something.
+//! Follows a live cluster by its event stream, with listings after possible gaps.
 //!
-//! A stream does not say what it has missed: what was dropped while nobody read, what a server forgot with its restart,
-//! namespaces that were made after it was opened, allocations that were collected. A listing shows all of that, so one
-//! stands at the beginning of every stream, and another after whatever a stream cannot tell.
+//! A stream does not report what it missed: events dropped while the reader was slow, events lost when a server
+//! restarted, namespaces created after it was opened, collected allocations. A listing covers all of these, so the
+//! cluster is listed at the start of every stream, and after every possible gap.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -17,61 +17,61 @@ use crate::nomad::stream::{Events, Sign};
 use crate::nomad::{Client, Fault, Namespaces, Stop, Target, Targets};
 use crate::time;
 
-/// How many frames wait while a listing is read. Then the server waits, and in the end cuts the stream.
+/// How many frames are buffered while a listing is read. Beyond that the server waits, and finally closes the stream.
 const WAITING: usize = 512;
-/// How large a document of frames grows.
+/// Maximum size of a document of frames.
 const LARGEST: usize = 4 << 20;
-/// How many streams there may be: a server allows a client a hundred connections.
+/// Maximum number of streams: a server allows a client a hundred connections.
 const STREAMS: usize = 32;
-/// How often is listed when nothing calls for it. The stream does not tell what was collected.
+/// How often the cluster is listed without a gap, because the stream does not report collected allocations.
 const LIST_EVERY: Duration = Duration::from_secs(600);
-/// How long is waited at a time for something to come.
+/// Longest wait before cancellation is checked.
 const HEED: Duration = Duration::from_millis(100);
 
-/// What the thread that reads a stream says.
+/// A message of a thread that reads a stream.
 enum Said {
-    /// The stream shows something.
+    /// An item of the stream.
     Sign(Sign),
-    /// It is over.
+    /// The stream has ended.
     Over(Fault),
 }
 
-/// How far a stream has come.
+/// The state of a stream.
 enum State {
-    /// It was asked for.
+    /// Requested.
     Asked,
-    /// It is permitted.
+    /// Permitted.
     Open,
-    /// It is over, or never began.
+    /// Ended, or refused.
     Over(Fault),
 }
 
-/// What is to be done when a round ends.
+/// What to do at the end of a round.
 enum Next {
-    /// Open the streams where they were left.
+    /// Open the streams again at their last index.
     Again,
-    /// Open them with all that the servers remember.
+    /// Open the streams again with everything that the servers remember.
     Anew,
-    /// List instead.
+    /// Poll instead.
     List(Fault),
 }
 
-/// Frames that make the next document.
+/// The frames of the next document.
 #[derive(Default)]
 struct Frames {
     lines: Vec<u8>,
     index: Option<i64>,
-    /// When the document before was handed on.
+    /// When the previous document was delivered.
     handed_on: Option<Instant>,
 }
 
-/// The newest index that was seen of a namespace.
+/// The newest index seen of each namespace.
 type Indices = BTreeMap<String, i64>;
-/// The namespaces that there were when streams were opened, if they are known.
+/// The namespaces that existed when the streams were opened, if known.
 type Names = Option<Vec<String>>;
 
 impl<'w> Walk<'w, '_> {
-    /// Follows the cluster until we are told to stop.
+    /// Follows the cluster until cancelled.
     pub(super) fn follow(&mut self, watching: Watching) -> Result<(), Ended> {
         thread::scope(|scope| {
             let (mut seen, mut names) = (Indices::new(), Names::None);
@@ -84,13 +84,13 @@ impl<'w> Walk<'w, '_> {
                     break Ok(());
                 }
             };
-            // The threads that still read hear of it, too.
+            // Cancel the threads that still read.
             self.stop().set();
             ended
         })
     }
 
-    /// Opens the streams, lists, and hands on what they show, until one of them ends or others are wanted.
+    /// Opens the streams, lists, and delivers frames, until a stream ends or other streams are needed.
     fn round<'s, 'e>(
         &mut self,
         scope: &'s Scope<'s, 'e>,
@@ -102,10 +102,10 @@ impl<'w> Walk<'w, '_> {
         'w: 's,
         'w: 'e,
     {
-        // A stream that does not last leaves what listing alone would show, and costs no more.
+        // A stream that ends at once costs no more than polling.
         self.stop().sleep(self.may_list_at(watching).saturating_duration_since(Instant::now()));
         let targets = self.targets()?;
-        // The stream before did not carry a namespace that has come since, whatever index it had reached.
+        // The previous stream did not include namespaces created since, at any index.
         if mem::replace(names, targets.names.clone()) != targets.names {
             seen.clear();
         }
@@ -134,7 +134,7 @@ impl<'w> Walk<'w, '_> {
         }
     }
 
-    /// Lists, and hands on what the streams show: what is to be done when that ends.
+    /// Lists, and delivers the frames of the streams; returns what to do next.
     fn listen(
         &mut self,
         watching: Watching,
@@ -144,7 +144,7 @@ impl<'w> Walk<'w, '_> {
         seen: &mut Indices,
     ) -> Result<Next, Ended> {
         let mut states: Vec<State> = targets.list.iter().map(|_| State::Asked).collect();
-        // For each stream whether a listing shows its namespace; nothing before there was one.
+        // For each stream, whether its namespace could be listed; `None` before the first listing.
         let mut is_readable: Option<Vec<bool>> = None;
         let mut list_at = Instant::now();
         let mut look_at = Instant::now() + watching.min_interval;
@@ -156,23 +156,23 @@ impl<'w> Walk<'w, '_> {
                         list_at = list_at.min(self.may_list_at(watching));
                     }
                 }
-                // We are told to stop ourselves, which is no trouble of the stream.
+                // Cancelled by us: not a fault of the stream.
                 Ok((_, Said::Over(Fault::Stopped))) => break,
                 Ok((number, Said::Over(fault))) => {
                     let may_read = is_readable.as_ref().is_none_or(|is_readable| is_readable[number]);
                     if may_read && !is_refusal(&fault) && self.outage.begin(&fault, Instant::now()) {
-                        self.tell(format!("{fault}; opening it again, and listing what it may have missed"));
+                        self.tell(format!("{fault}; reopening it, and listing what it may have missed"));
                     }
                     states[number] = State::Over(fault);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Every stream is over, so nothing comes that wakes us.
+                // Every stream has ended, so no message arrives: sleep instead of waiting.
                 Err(RecvTimeoutError::Disconnected) => self.stop().sleep(HEED),
             }
             let is_asked = states.iter().any(|state| matches!(state, State::Asked));
             if !is_asked && Instant::now() >= list_at && !self.stop().is_set() {
                 if is_readable.is_some() && targets.names.is_none() && self.cluster.ask.namespace == "*" {
-                    // Which namespaces there are by now only another stream tells.
+                    // Only a new stream shows which namespaces exist now.
                     return Ok(Next::Again);
                 }
                 let listed = self.list(targets)?;
@@ -199,7 +199,7 @@ impl<'w> Walk<'w, '_> {
                     self.recovered();
                 }
                 if there.is_some() && there != targets.names {
-                    // A stream carries the namespaces that there were when it was opened.
+                    // A stream includes the namespaces that existed when it was opened.
                     return Ok(Next::Anew);
                 }
             }
@@ -207,14 +207,14 @@ impl<'w> Walk<'w, '_> {
         Ok(Next::Again)
     }
 
-    /// When the next listing may be begun.
+    /// When the next listing may start.
     fn may_list_at(&self, watching: Watching) -> Instant {
         self.listed_at.map_or_else(Instant::now, |at| at + watching.min_interval)
     }
 
-    /// Lists with every change for a while, since there can be no stream.
+    /// Polls for a while, because no stream is possible.
     fn list_instead(&mut self, why: &str) -> Result<(), Ended> {
-        // It is tried again every few minutes, and said once.
+        // Retried every few minutes, but reported once.
         if self.instead.as_deref() != Some(why) {
             self.instead = Some(why.to_owned());
             self.tell(format!("{why}; listing with every change instead, as --watch does"));
@@ -222,7 +222,7 @@ impl<'w> Walk<'w, '_> {
         self.list_until(Some(Instant::now() + LIST_EVERY))
     }
 
-    /// The namespaces that there are, if they count and the token may know of them.
+    /// The existing namespaces, if relevant and visible to the token.
     fn namespaces(&mut self) -> Result<Option<Vec<String>>, Ended> {
         if self.cluster.ask.namespace != "*" {
             return Ok(None);
@@ -235,7 +235,7 @@ impl<'w> Walk<'w, '_> {
         }
     }
 
-    /// Shows the frames that have come as a document.
+    /// Delivers the buffered frames as a document.
     fn hand_on(&mut self, frames: &mut Frames) -> Result<(), Ended> {
         if frames.lines.is_empty() {
             return Ok(());
@@ -257,7 +257,7 @@ impl<'w> Walk<'w, '_> {
 }
 
 impl Frames {
-    /// Adds what a stream shows; whether its index went back, as when a cluster was restored.
+    /// Adds an item of a stream; returns whether its index went back, as after a cluster was restored.
     fn add(&mut self, sign: Sign, target: &Target, seen: &mut Indices) -> bool {
         let Sign::Frame { index, line } = sign else { return false };
         self.lines.extend_from_slice(&line);
@@ -270,7 +270,7 @@ impl Frames {
     }
 }
 
-/// Opens a stream for each namespace, where the one before was left.
+/// Opens a stream for each namespace, at its last index.
 fn open<'s>(
     scope: &'s Scope<'s, '_>,
     client: &'s Client,
@@ -285,40 +285,40 @@ fn open<'s>(
     said
 }
 
-/// Reads a stream to its end, or until nobody listens any longer.
+/// Reads a stream to its end, or until the receiver is gone.
 fn read(client: &Client, namespace: &str, from: Option<i64>, number: usize, say: &SyncSender<(usize, Said)>) {
     let read = || {
         let mut events = Events::open(client, namespace, from)?;
         loop {
-            // A busy stream never waits, and so does not hear that it has to stop.
+            // A busy stream never blocks, so check for cancellation here.
             if say.send((number, Said::Sign(events.wait()?))).is_err() || client.stop().is_set() {
                 return Ok(());
             }
         }
     };
     if let Err(fault) = read() {
-        // If nobody listens, nobody misses it.
+        // Ignore the error if the receiver is gone.
         let _ = say.send((number, Said::Over(fault)));
     }
 }
 
-/// What has come and was not looked at. Once we are told to stop, all that comes: the threads then end by themselves.
+/// The remaining messages. After cancellation, waits for all of them: the threads then end by themselves.
 fn rest(said: &Receiver<(usize, Said)>, stop: &Stop) -> Vec<(usize, Said)> {
     if stop.is_set() { said.iter().collect() } else { said.try_iter().collect() }
 }
 
-/// Whether there is no use in asking for a stream again soon.
+/// Returns true if requesting the stream again soon is pointless.
 fn is_refusal(fault: &Fault) -> bool {
     matches!(fault, Fault::Mute(_) | Fault::NoStream | Fault::NotNomad(_) | Fault::Status { .. }) && !fault.is_passing()
 }
 
-/// Returns true if the stream of a namespace that can be read has ended and may be opened again.
+/// Returns true if the stream of a readable namespace has ended and may be opened again.
 fn is_broken(states: &[State], is_readable: &[bool]) -> bool {
     let is_over = |state: &State| matches!(state, State::Over(fault) if !is_refusal(fault));
     states.iter().zip(is_readable).any(|(state, is_readable)| *is_readable && is_over(state))
 }
 
-/// Why a namespace that can be listed is refused a stream, or none gets one.
+/// Why a namespace that can be listed was refused a stream, or why none got one.
 fn refused<'s>(states: &'s [State], is_readable: &[bool]) -> Option<&'s Fault> {
     let is_any_open = states.iter().any(|state| matches!(state, State::Open));
     states.iter().zip(is_readable).find_map(|(state, is_readable)| match state {

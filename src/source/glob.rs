@@ -1,6 +1,6 @@
-//! Globs that no shell has expanded, matched as a shell would: part by part, so that a part without a wildcard is a
-//! path like any other, links are followed, and a directory that matches is taken like one that is named.
-//! docs/decisions/0011-own-globs.md says why no crate does it.
+//! Globs that the shell did not expand, matched like in a shell: component by component, so that a component without a
+//! wildcard is an ordinary name, links are followed, and a matching directory is read like a named one.
+//! docs/decisions/0011-own-globs.md explains why no crate is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use super::Input;
 use super::directory::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
 use crate::glob::Glob;
 
-/// One part of a glob, between slashes.
+/// A component of a glob, between slashes.
 enum Part {
-    /// A name as it is.
+    /// A literal name.
     Name(String),
-    /// Names that match, hidden ones only if the glob begins like one.
+    /// Names that match; hidden ones only if the glob starts with a dot.
     Like(Glob, bool),
-    /// `**`: the directory, and all below it.
+    /// `**`: the directory, and all directories below it.
     Any,
 }
 
-/// Whether a text that names no file can be a glob.
+/// Returns true if a text that is not a file may be a glob.
 pub fn is_meant(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// The files that a glob means, in the order of their paths' bytes.
+/// The files that match a glob, in byte order of their paths.
 pub fn matching(text: &str) -> Result<Vec<Input>, String> {
     let wrong = |problem: String| format!("{text}: is not a file, and as a glob: {problem}");
     Glob::new(text).map_err(wrong)?;
@@ -60,7 +60,7 @@ fn part(text: &str) -> Result<Part, String> {
     Ok(Part::Name(name))
 }
 
-/// The globs that one with braces stands for: `{a,b/c}.json` is `a.json` and `b/c.json`.
+/// Expands braces: `{a,b/c}.json` to `a.json` and `b/c.json`.
 fn alternatives(text: &str) -> Vec<String> {
     let Some(places) = first_braces(text) else { return vec![text.to_owned()] };
     let (before, after) = (&text[..places[0]], &text[places[places.len() - 1] + 1..]);
@@ -68,7 +68,7 @@ fn alternatives(text: &str) -> Vec<String> {
     between.flat_map(|inside| alternatives(&format!("{before}{inside}{after}"))).collect()
 }
 
-/// Where the first braces open, where commas part them, and where they close.
+/// The positions of the first opening brace, its commas, and its closing brace.
 fn first_braces(text: &str) -> Option<Vec<usize>> {
     let (mut places, mut depth) = (Vec::new(), 0);
     let (mut is_escaped, mut is_class) = (false, false);
@@ -99,7 +99,7 @@ fn first_braces(text: &str) -> Option<Vec<usize>> {
     None
 }
 
-/// Adds what the parts mean below a path.
+/// Adds the matches of the components below a path.
 fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut Vec<Input>) {
     let Some((part, rest)) = parts.split_first() else {
         if is_directory(&path, found) {
@@ -117,7 +117,7 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
     match part {
         Part::Name(name) => {
             let path = path.join(name);
-            // A link to nothing is there, too.
+            // A dangling link matches, too.
             if !rest.is_empty() || fs::symlink_metadata(&path).is_ok() {
                 go_on(path, found);
             }
@@ -152,7 +152,7 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
     }
 }
 
-/// Whether there is a directory; that it cannot be seen is told.
+/// Returns true if a directory exists; reports one that is inaccessible.
 fn is_directory(path: &Path, found: &mut Vec<Input>) -> bool {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match fs::metadata(path) {

@@ -1,7 +1,7 @@
-//! Listings as `alloclog fetch` keeps them: the bytes that Nomad served, and what only the moment of asking can tell.
+//! The file format of `alloclog fetch`: the bytes that Nomad served, with metadata of the request.
 //!
-//! In a compressed file a skippable frame before each listing says it, so that `zstd -dc` gives the listing alone;
-//! another holds the list of nodes. Beside a file that is not compressed, `.meta.json` says both.
+//! In a compressed file the metadata is in a skippable frame before each listing, so that `zstd -dc` prints only the
+//! listing; the list of nodes is in another such frame. For an uncompressed file both are in `.meta.json` next to it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,28 +15,28 @@ use tempfile::SpooledTempFile;
 use super::{ObservedFrom, Options, Origin};
 use crate::time;
 
-/// Skippable frames have sixteen numbers for whoever wants them (RFC 8878, section 3.1.2).
+/// Magic numbers of skippable frames; sixteen are available (RFC 8878, section 3.1.2).
 const ABOUT: [u8; 4] = 0x184D_2A5A_u32.to_le_bytes();
 const NODES: [u8; 4] = 0x184D_2A5B_u32.to_le_bytes();
-/// What is skipped over may be as large as it likes; what is read into memory may not.
+/// Maximum size of a frame that is read into memory; unknown frames of any size are skipped.
 const LARGEST: u32 = 1 << 30;
-/// The ending of the file beside one that is not compressed.
+/// Extension of the metadata file next to an uncompressed file.
 const BESIDE: &str = ".meta.json";
-/// How much of a document stays in memory, compressed, before it has its place.
+/// How much of a document is buffered in memory, compressed, before it goes to a temporary file.
 const IN_MEMORY: usize = 64 << 20;
 
-/// What is known of a listing besides its bytes.
+/// Metadata of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// The version of alloclog that asked.
+    /// The version of alloclog that fetched it.
     pub alloclog: String,
-    /// The agent, without credentials; in a spool the name of the document, which for a stream has its path behind.
+    /// The agent, without credentials; in a spool the name of the document, which for a stream includes the path.
     pub address: String,
-    /// The region that was asked for; empty for the agent's own. Says nothing when it is read.
+    /// The requested region; empty for the agent's own. Not used when reading.
     pub region: String,
     /// When it was observed, RFC 3339.
     pub observed_at: Option<String>,
-    /// The namespace that was asked for.
+    /// The requested namespace.
     pub namespace: Option<String>,
     /// The namespace of which it lists every allocation, `*` for all.
     pub full_listing: Option<String>,
@@ -44,27 +44,27 @@ pub struct About {
     pub nomad_index: Option<i64>,
 }
 
-/// What stands beside a listing that is not compressed.
+/// The content of the metadata file of an uncompressed listing.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beside {
-    /// Of the listing.
+    /// Metadata of the listing.
     #[serde(flatten)]
     pub about: About,
-    /// The nodes, if they are known.
+    /// The nodes, if known.
     pub nodes: Option<Nodes>,
 }
 
-/// A list of nodes and what is known of it.
+/// A list of nodes with its metadata.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Nodes {
-    /// Of the list.
+    /// Metadata of the list.
     pub about: About,
-    /// As it was served.
+    /// The list as served.
     pub list: Box<RawValue>,
 }
 
 impl About {
-    /// What is to be kept of where a document comes from.
+    /// The metadata of a document's origin.
     pub fn of(origin: &Origin, address: String, region: &str) -> About {
         About {
             alloclog: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,7 +77,7 @@ impl About {
         }
     }
 
-    /// Where a document comes from, now that this is known of it. What the user says comes first.
+    /// The origin of a document with this metadata. What the user states takes precedence.
     pub(super) fn origin(self, origin: &Origin, options: &Options) -> Origin {
         let kept = self.observed_at.and_then(|text| time::rfc3339(&text).ok()?);
         let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
@@ -97,12 +97,12 @@ impl Beside {
     }
 }
 
-/// A listing or a list of nodes, compressed, before it is written to its place.
+/// A fetched listing or list of nodes, compressed.
 #[derive(Debug)]
 pub struct Fetched {
-    /// What is known of it.
+    /// Its metadata.
     pub about: About,
-    /// Whether it lists nodes.
+    /// Whether it is a list of nodes.
     pub is_nodes: bool,
     /// Size as served, in bytes.
     pub bytes: u64,
@@ -110,7 +110,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Compresses a document as far as it can be read, and says why it went no further.
+    /// Compresses a document as far as it can be read, and returns the error that ended it.
     ///
     /// # Errors
     /// When the compressed bytes cannot be written.
@@ -148,8 +148,8 @@ pub fn write_packed(out: &mut dyn Write, documents: Vec<Fetched>) -> io::Result<
     Ok(())
 }
 
-/// The one listing among documents, which a file that is not compressed holds, and what stands beside it; `None` when
-/// there are several.
+/// The only listing among documents, for an uncompressed file, and the metadata next to it; `None` if there are
+/// several.
 ///
 /// # Errors
 /// When the list of nodes cannot be read back.
@@ -167,7 +167,7 @@ pub fn plain(documents: Vec<Fetched>) -> io::Result<Option<(Beside, Fetched)>> {
     Ok(Some((Beside { about: listing.about.clone(), nodes: nodes.transpose()? }, listing)))
 }
 
-/// Writes what is known of the listing whose frame comes next.
+/// Writes the metadata of the next listing.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -175,7 +175,7 @@ pub fn write_about(out: &mut dyn Write, about: &About) -> io::Result<()> {
     frame(out, ABOUT, &[&serde_json::to_vec(about)?])
 }
 
-/// Compresses a document as far as it can be read: how many bytes it has, where they went, and why it went no further.
+/// Compresses a document as far as it can be read. Returns its size, the output, and the error that ended it.
 ///
 /// # Errors
 /// When the compressed bytes cannot be written.
@@ -200,7 +200,7 @@ pub fn compress<W: Write>(stream: &mut dyn Read, out: W) -> io::Result<(u64, W, 
     Ok((bytes, coder.finish()?, broke))
 }
 
-/// Writes a list of nodes, compressed already.
+/// Writes a compressed list of nodes.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -216,50 +216,50 @@ fn frame(out: &mut dyn Write, magic: [u8; 4], parts: &[&[u8]]) -> io::Result<()>
     parts.iter().try_for_each(|part| out.write_all(part))
 }
 
-/// The path beside that of a file which is not compressed.
+/// The path of the metadata file of an uncompressed file.
 pub fn path_beside(file: &Path) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(BESIDE);
     name.into()
 }
 
-/// What stands beside a file; nothing if there is no file for it.
+/// Reads the metadata file of a file; `None` if there is none.
 ///
 /// # Errors
-/// When there is one that cannot be read, or that is not ours.
+/// When it cannot be read, or has another format.
 pub(super) fn beside(file: &Path) -> io::Result<Option<Beside>> {
     match fs::read(path_beside(file)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        // A file with a longer name than there can be has none beside it.
+        // A path that is too long does not exist.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Whether a file only says something of another that is there.
+/// Returns true if a file is the metadata file of an existing one.
 pub(super) fn is_about(file: &Path) -> bool {
     let text = file.to_string_lossy();
     text.strip_suffix(BESIDE).is_some_and(|listing| Path::new(listing).is_file())
 }
 
-/// Whether a file begins as one that was kept.
+/// Returns true if a file starts like one of `alloclog fetch`.
 pub(super) fn begins(head: &[u8]) -> bool {
     head.starts_with(&ABOUT)
 }
 
-/// What comes next in a file that was kept.
+/// The next frame of such a file.
 pub(super) enum Next {
     /// Nothing.
     End,
-    /// What is known of the listing that follows.
+    /// The metadata of the next listing.
     About(About),
-    /// The nodes, compressed.
+    /// The compressed nodes.
     Nodes(About, Vec<u8>),
-    /// A frame that is to be read, of which the first four bytes were.
+    /// A data frame, whose first four bytes were read.
     Frame([u8; 4]),
 }
 
-/// Reads what comes next.
+/// Reads the next frame.
 pub(super) fn next(input: &mut dyn Read) -> io::Result<Next> {
     loop {
         let mut magic = Vec::with_capacity(4);

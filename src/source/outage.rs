@@ -1,33 +1,33 @@
-//! Times in which a cluster cannot be asked: what is said of each, and how long to wait.
+//! Outages of a cluster: reporting and back-off.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::nomad::Fault;
 
-/// The first pause before the cluster is asked again; each further one is twice as long.
+/// The first pause before a retry; it doubles with each further one.
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long the cluster must have answered before a fault that was reported is reported again.
+/// After a reported fault, the cluster must answer for this long before the same fault is reported again.
 const LASTING: Duration = Duration::from_secs(60);
-/// How long an outage that follows such a fault sooner may last without a report.
+/// How long such a repeated outage may last before it is reported.
 const UNREPORTED: Duration = Duration::from_secs(10);
 
-/// The state of the connection to a cluster: one outage gets one warning, and one word when it is over.
+/// The state of the connection to a cluster: one warning per outage, and one message at its end.
 #[derive(Debug, Default)]
 pub struct Outage {
-    /// When the outage began; `None` while there is none.
+    /// When the outage began; `None` without one.
     began: Option<Instant>,
     /// Whether this outage was reported.
     is_reported: bool,
-    /// The fault that was reported last, and when its outage, or one like it, was over.
+    /// The fault that was reported last, and when its outage or a similar one ended.
     before: Option<(Fault, Option<Instant>)>,
     pause: Option<Duration>,
 }
 
 impl Outage {
-    /// Takes note of a fault. Returns true if it is to be reported.
+    /// Records a fault. Returns true if it must be reported.
     pub fn begin(&mut self, fault: &Fault, now: Instant) -> bool {
         let began = *self.began.get_or_insert(now);
         if self.is_reported {
@@ -45,7 +45,7 @@ impl Outage {
         true
     }
 
-    /// Takes note that the cluster answers. Returns how long it did not, if that was reported.
+    /// Records an answer. Returns the duration of the outage, if it was reported.
     pub fn end(&mut self, now: Instant) -> Option<Duration> {
         self.pause = None;
         let began = self.began.take()?;
@@ -77,7 +77,7 @@ mod tests {
         assert!(!outage.begin(&silent, at(2)) && !outage.begin(&refused, at(3)));
         assert_eq!(outage.end(at(5)), Some(Duration::from_secs(4)));
         assert_eq!(outage.end(at(6)), None);
-        // Another one soon after is reported if it is of another kind, or lasts.
+        // Another outage soon after is reported if its fault differs, or if it lasts.
         assert!(!outage.begin(&refused, at(20)));
         assert_eq!(outage.end(at(21)), None);
         assert!(!outage.begin(&refused, at(30)) && outage.begin(&refused, at(41)));

@@ -1,4 +1,4 @@
-//! What one SOURCE text means, and the files that it stands for.
+//! Resolves one SOURCE text to files.
 
 use std::fmt;
 use std::fs;
@@ -21,7 +21,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The source that a text means, unless it is the address of an agent.
+    /// Parses a source; agents' addresses are handled by the caller.
     pub fn parse(text: &str) -> Source {
         if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
     }
@@ -38,16 +38,16 @@ impl fmt::Display for Source {
     }
 }
 
-/// The files that one source means.
+/// The files of one source.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
-    /// By path, with their sizes where they are known.
+    /// By path, with their sizes if known.
     pub inputs: Vec<Input>,
-    /// It means any number of files: it is a directory or a glob.
+    /// It may be several files: it is a directory or a glob.
     pub holds_many: bool,
 }
 
-/// The files that the source of this number means.
+/// Lists the files of the source with this number.
 ///
 /// # Errors
 /// When a glob is malformed.
@@ -57,7 +57,7 @@ pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
     Ok(listing)
 }
 
-/// The files that the sources mean, by source and path.
+/// Lists the files of the sources, by source and path.
 ///
 /// # Errors
 /// When a glob is malformed.
@@ -69,7 +69,7 @@ pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
     Ok(inputs)
 }
 
-/// The files that one source means, in the order of their paths' bytes.
+/// The files of one source, in byte order of their paths.
 fn files(source: &Source) -> Result<Listing, String> {
     let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
     let text = match source {

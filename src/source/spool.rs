@@ -1,9 +1,9 @@
-//! A spool: what a live cluster has shown, on the local disk, until a batch of a lake has it.
+//! A spool: documents of a live cluster on the local disk, until a batch in the lake has them.
 //!
-//! A writer has a directory of its own, which it locks. A listing is a file as `alloclog fetch` writes it. Frames of the
-//! event stream are appended to an open file as soon as they arrive, each append a small document of the same format, so
-//! that a writer that is killed loses no append. Sealing joins them into one document. Nothing here depends on what has
-//! been committed: a document that is read again adds no row, since a row is known by its identity.
+//! Each writer has its own locked directory. A listing is a file in the format of `alloclog fetch`. Stream frames are
+//! appended to an open file as they arrive, each append a small document of the same format, so that a killed writer
+//! loses none. Sealing joins them into one document. The spool does not track commits: a document that is read twice
+//! adds no row, since rows are identified by their content.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Cursor, ErrorKind, Read, Write};
@@ -15,22 +15,22 @@ use anyhow::Context;
 use super::kept::{self, About, Next};
 use super::{AskedAgain, Input, Origin, Place};
 
-/// How large the frames of one document grow, in bytes as served.
+/// Maximum size of a document of frames, in bytes as served.
 const LARGEST: u64 = 8 << 20;
-/// The name of the file that is locked.
+/// The name of the lock file.
 const LOCK: &str = "lock";
-/// The ending of documents that are whole.
+/// The extension of complete documents.
 const WHOLE: &str = ".json.zst";
-/// The ending of the file to which frames are appended.
+/// The extension of the file to which frames are appended.
 const OPEN: &str = ".open";
-/// The ending of a file that is being written.
+/// The extension of a file that is being written.
 const UNFINISHED: &str = ".tmp";
 
 /// The spool of one writer.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    /// Locked while we live.
+    /// The lock, held while the spool exists.
     _lock: File,
     state: Mutex<State>,
 }
@@ -47,7 +47,7 @@ struct State {
 struct Open {
     number: u64,
     file: File,
-    /// Bytes as served.
+    /// Its size in bytes as served.
     bytes: u64,
 }
 
@@ -60,13 +60,13 @@ pub struct Waiting {
 }
 
 impl Spool {
-    /// Opens a spool within a directory that several writers share: the first that no running writer has. It takes over
-    /// what writers have left that no longer run.
+    /// Opens a spool in a directory shared by several writers: the first one without a running writer. Takes over the
+    /// documents of writers that no longer run.
     ///
     /// # Errors
     /// When the directory cannot be written.
     pub fn open(base: &Path) -> anyhow::Result<Spool> {
-        let cannot = || format!("{}: the spool cannot be opened", base.display());
+        let cannot = || format!("cannot open the spool in {}", base.display());
         fs::create_dir_all(base).with_context(cannot)?;
         let mut number = 1;
         let (directory, lock) = loop {
@@ -94,7 +94,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Takes the files of writers that no longer run.
+    /// Takes over the files of writers that no longer run.
     fn take_over(&self, base: &Path) -> io::Result<()> {
         for entry in fs::read_dir(base)? {
             let directory = entry?.path();
@@ -113,12 +113,12 @@ impl Spool {
         Ok(())
     }
 
-    /// Where the spool is.
+    /// The directory of the spool.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Puts a document aside. A text says what was wrong if it broke off; one that is asked for again is left out.
+    /// Adds a document. If it broke, returns the error; one that will be requested again is dropped.
     ///
     /// # Errors
     /// When the spool cannot be written.
@@ -133,13 +133,14 @@ impl Spool {
             }
             self.write(about, origin.is_nodes, stream)
         };
-        put().with_context(|| format!("{}: a document cannot be spooled", self.directory.display()))
+        put().with_context(|| format!("cannot write a document to the spool {}", self.directory.display()))
     }
 
     fn write(&self, mut about: About, is_nodes: bool, stream: &mut dyn Read) -> io::Result<Option<String>> {
         let number = self.take_number();
         let unfinished = self.path(number, UNFINISHED);
-        // Whether a listing is complete is known at its end, and stands before it.
+        // The metadata comes first, but whether a listing is complete is known at its end: write the body to a
+        // temporary file.
         let body = tempfile::tempfile_in(&self.directory)?;
         let (_, mut body, broke) = kept::compress(stream, body)?;
         let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
@@ -180,7 +181,7 @@ impl Spool {
                 Open { number, file, bytes: 0 }
             }
         };
-        // One call, so that a kill leaves all of it or none.
+        // One write call, so that a kill leaves all of it or nothing.
         open.file.write_all(&bytes)?;
         open.bytes += lines.len() as u64;
         if open.bytes < LARGEST {
@@ -190,7 +191,7 @@ impl Spool {
         self.join(open.number)
     }
 
-    /// Makes the frames that were appended one document.
+    /// Joins the appended frames into one document.
     ///
     /// # Errors
     /// When the spool cannot be read or written.
@@ -198,7 +199,7 @@ impl Spool {
         match self.state().open.take() {
             Some(open) => self
                 .join(open.number)
-                .with_context(|| format!("{}: frames of the stream cannot be joined", self.directory.display())),
+                .with_context(|| format!("cannot join stream frames in the spool {}", self.directory.display())),
             None => Ok(()),
         }
     }
@@ -219,7 +220,7 @@ impl Spool {
         fs::remove_file(&open)
     }
 
-    /// The documents that wait, in the order in which they came.
+    /// The waiting documents, in order of arrival.
     ///
     /// # Errors
     /// When the spool cannot be read.
@@ -228,16 +229,16 @@ impl Spool {
             let whole = files(&self.directory)?.into_iter().filter(|(_, path)| has_ending(path, WHOLE));
             whole.map(|(_, path)| Ok(Waiting { bytes: fs::metadata(&path)?.len(), path })).collect()
         };
-        list().with_context(|| format!("{}: the spool cannot be read", self.directory.display()))
+        list().with_context(|| format!("cannot read the spool {}", self.directory.display()))
     }
 
-    /// Removes documents that a batch has.
+    /// Removes committed documents.
     ///
     /// # Errors
     /// When they cannot be removed.
     pub fn remove(&self, documents: &[Waiting]) -> anyhow::Result<()> {
         documents.iter().try_for_each(|document| {
-            fs::remove_file(&document.path).with_context(|| format!("{} cannot be removed", document.path.display()))
+            fs::remove_file(&document.path).with_context(|| format!("cannot remove {}", document.path.display()))
         })
     }
 
@@ -257,7 +258,7 @@ impl Spool {
 }
 
 impl Waiting {
-    /// The document as an input, named as it was when it came.
+    /// The document as an input, with its original name.
     pub fn input(&self) -> Input {
         let about = File::open(&self.path).and_then(|file| match kept::next(&mut BufReader::new(file))? {
             Next::About(about) => Ok(about.address),
@@ -268,7 +269,7 @@ impl Waiting {
     }
 }
 
-/// Locks a directory; nothing if a running writer has it.
+/// Locks a directory; `None` if a running writer has the lock.
 fn lock(directory: &Path) -> io::Result<Option<File>> {
     let file = File::create(directory.join(LOCK))?;
     match file.try_lock() {
@@ -295,7 +296,7 @@ fn has_ending(path: &Path, ending: &str) -> bool {
     path.to_string_lossy().ends_with(ending)
 }
 
-/// The frames that were appended to a file, and what is known of them. A last append that is not whole is left out.
+/// The frames appended to a file, with their metadata. A truncated last append is dropped.
 fn appended(path: &Path) -> io::Result<(About, Vec<u8>)> {
     let mut input = BufReader::new(File::open(path)?);
     let (mut whole, mut lines) = (About::default(), Vec::new());

@@ -1,4 +1,4 @@
-//! The files in a tar.
+//! Reads the files in a tar.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
@@ -9,11 +9,11 @@ use super::Origin;
 use super::archive::{self, LINK, path};
 use super::content::Walk;
 
-/// The header of a file in a tar with the long names and attributes before it.
+/// Maximum size of a tar header with its long name and attributes.
 const LARGEST_HEADER: u64 = 1 << 20;
 
-/// Why a sparse file is passed over.
-const SPARSE: &str = "is a sparse file, which is not read (pack it with a tar that is not told to look for holes)";
+/// Why a sparse file is skipped.
+const SPARSE: &str = "is a sparse file, which is not supported (pack it without tar's --sparse)";
 
 impl Walk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
@@ -25,7 +25,7 @@ impl Walk<'_> {
             Err(e) => return self.unreadable(origin, broken(e)),
         };
         loop {
-            // What stands before a file is read into memory whole, its long name and attributes included.
+            // The header, including long name and attributes, is read into memory.
             left.set(LARGEST_HEADER);
             let mut entry = match entries.next() {
                 None => break,
@@ -48,23 +48,23 @@ impl Walk<'_> {
             if !goes_on {
                 return false;
             }
-            // What fails here fails again with the next file, and is told there.
+            // An error here occurs again with the next file, and is reported there.
             let _ = io::copy(&mut entry, &mut io::sink());
         }
         if archive.into_inner().noughts < BLOCK {
-            let why = "is a tar without the mark of its end: it may have been cut; what is there is kept";
+            let why = "is a tar without an end marker: it may be truncated; what is there is kept";
             return self.unreadable(origin, why.into());
         }
         true
     }
 }
 
-/// What an entry of a tar is.
+/// The kind of a tar entry.
 enum What {
     File,
-    /// It holds something that is not read, or leads to something: its path, and why.
+    /// An entry that is skipped: its path, and why.
     Unread(String, &'static str),
-    /// A directory, or what belongs to the archive itself.
+    /// A directory, or metadata of the archive.
     Nothing,
 }
 
@@ -79,7 +79,7 @@ fn what<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> What {
         _ if kind.is_file() || kind.is_contiguous() => {}
         _ => return unread("is neither a file nor a directory"),
     }
-    // A newer way to say that a file has holes: the entry begins with a list of them, its path is a made-up one.
+    // PAX sparse files: the entry starts with a list of holes, and its path is generated.
     let (mut is_sparse, mut name) = (false, None);
     if let Ok(Some(extensions)) = entry.pax_extensions() {
         for extension in extensions.flatten().filter(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")) {
@@ -92,11 +92,10 @@ fn what<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> What {
     if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
 }
 
-/// A tar ends with blocks of noughts (POSIX ustar); one without them may have been cut between two files.
+/// A tar ends with blocks of zeros (POSIX ustar); one without them may have been truncated between two files.
 const BLOCK: usize = 512;
 
-/// A stream of which it is known how many noughts it has ended with so far, as far as a block is filled, and which
-/// ends with an error when no bytes are left to be read.
+/// A stream that counts the zeros at its end, up to one block, and fails when the byte limit is exceeded.
 struct Ended<'l, R> {
     inner: R,
     noughts: usize,
@@ -114,8 +113,8 @@ impl<R: Read> Read for Ended<'_, R> {
     }
 }
 
-/// A file in a tar, which is to be as long as its header says: one that ends earlier is not whole, even if it ends
-/// where a line does.
+/// A file in a tar, which must have the length in its header: a shorter one is truncated, even if it ends at a line
+/// break.
 struct Whole<R> {
     inner: R,
     left: u64,

@@ -1,4 +1,4 @@
-//! The files in a zip.
+//! Reads the files in a zip.
 
 use std::io::{Read, Seek};
 
@@ -12,7 +12,7 @@ use super::archive::{LINK, bundle_at, path};
 use super::bundle::{self, Role};
 use super::content::Walk;
 
-/// How what stands before an entry in a zip begins (APPNOTE.TXT 4.3.7).
+/// Signature of a local file header in a zip (APPNOTE.TXT 4.3.7).
 const ENTRY: &[u8; 4] = b"PK\x03\x04";
 
 impl Walk<'_> {
@@ -21,13 +21,13 @@ impl Walk<'_> {
             Ok(entries) => entries,
             Err(e) => {
                 let problem = format!(
-                    "is a damaged zip, of which nothing is read: its directory, which is at the end, cannot be read ({e}); \
+                    "is a damaged zip, and nothing of it was read: the directory at its end is unreadable ({e}); \
                      copy the file again, or repair it with `zip -FF`"
                 );
                 return self.unreadable(origin, problem);
             }
         };
-        // The flags of bundles come before what they speak of, since the directory says where they are.
+        // Read the flags of bundles before their listings; the central directory allows any order.
         let role = |entry: &ZipFileEntry<'_>| bundle::role(&path(entry.name_raw()));
         let (flags, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| matches!(role(entry), Role::CliFlags(_)));
@@ -42,7 +42,7 @@ impl Walk<'_> {
         others.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth))
     }
 
-    /// An entry of a zip's directory.
+    /// Reads an entry of a zip's central directory.
     fn zipped<R: Read + Seek>(&mut self, entry: ZipFileEntry<'_>, file: &mut R, origin: &Origin, depth: u32) -> bool {
         let path = path(entry.name_raw());
         if entry.is_dir() || self.budget.is_spent() {
@@ -68,16 +68,16 @@ impl Walk<'_> {
     }
 }
 
-/// All entries that a zip's directory names, also those that share a name.
+/// All entries in a zip's central directory, including duplicate names.
 fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static>>> {
     let entries: Vec<ZipFileEntry<'static>> =
         ZipIterable::try_new(&mut *file, Config::default())?.files()?.collect::<ZipResult<_>>()?;
-    // A zip may lie in one whose own directory was cut away: then what it names begins later.
+    // The zip may be nested in another one whose own directory was truncated: then its entries start later.
     let mut begin = [0; 4];
     file.rewind()?;
     file.read_exact(&mut begin)?;
     if begin == *ENTRY && entries.iter().all(|entry| entry.header_start() > 0) {
-        return Err(ZipError::InvalidArchive("its end is that of a zip inside it".into()));
+        return Err(ZipError::InvalidArchive("its end belongs to a nested zip".into()));
     }
     Ok(entries)
 }

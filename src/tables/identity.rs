@@ -244,7 +244,7 @@ mod tests {
             // A timestamp is represented by its exact column.
             let keys = described.iter().filter(|column| column.is_key && column.kind != "timestamp");
             let keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
-            // A row that was just made and one that was read from a lake have the same identity.
+            // A row built from a document and the same row read from a lake have the same identity.
             assert_eq!(keys, columns(table), "{}", table.name());
         }
     }

@@ -1,4 +1,4 @@
-//! Where rows go as documents are read: rows with the document that brought them, and the end of each document.
+//! Receives rows as documents are read: rows with their document, and the end of each document.
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -10,10 +10,10 @@ use crate::error::BoxError;
 /// New rows of one table.
 #[derive(Debug, Clone)]
 pub struct Rows {
-    /// The table, which is not [`Table::Snapshots`].
+    /// The table; never [`Table::Snapshots`].
     pub table: Table,
-    /// The document that brought them: the `snapshot_id` of its ledger row, from 1 in order of arrival. `None` for rows
-    /// that follow from several documents.
+    /// The document of the rows: the `snapshot_id` of its ledger row, from 1 in order of arrival. `None` for rows
+    /// derived from several documents.
     pub document: Option<i64>,
     /// The rows.
     pub batch: RecordBatch,
@@ -22,7 +22,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows without their identities, such as those of a lake.
+    /// Computes the identities of rows, such as those of a lake.
     ///
     /// # Errors
     /// When a column of the identity is missing.
@@ -31,10 +31,10 @@ impl Rows {
         Ok(Rows { table, document: None, batch, identities })
     }
 
-    /// Makes a batch of rows with their identities.
+    /// Builds a batch of rows with their identities.
     ///
     /// # Errors
-    /// Only if a schema and its columns disagree, which is our fault.
+    /// Only through a bug: if a schema and its columns disagree.
     pub fn of<R>(
         table: Table,
         document: Option<i64>,
@@ -47,7 +47,7 @@ impl Rows {
     }
 }
 
-/// The end of a document that gets a row in the ledger: all of its rows have been delivered.
+/// The end of a document with a ledger row: all of its rows have been delivered.
 #[derive(Debug, Clone)]
 pub struct DocumentEnd {
     /// The identity of the ledger row.
@@ -60,7 +60,7 @@ impl DocumentEnd {
     /// The ledger row as a batch of [`Table::Snapshots`].
     ///
     /// # Errors
-    /// Only if the schema and its columns disagree, which is our fault.
+    /// Only through a bug: if the schema and its columns disagree.
     pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
         column::batch(&snapshots::columns(), Table::Snapshots.schema(), [&self.row].into_iter())
     }
@@ -68,7 +68,7 @@ impl DocumentEnd {
 
 /// Receives rows in order of arrival, one call at a time.
 pub trait Sink: Send {
-    /// Adds new rows; those of a document come before its end.
+    /// Adds new rows; the rows of a document come before its end.
     ///
     /// # Errors
     /// When they cannot be written.

@@ -1,4 +1,4 @@
-//! Helpers of the masking: parts of a text replaced, and a text quoted for JSON.
+//! Text helpers of the masking: replacing ranges, and quoting for JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write;

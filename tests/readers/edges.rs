@@ -85,8 +85,8 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("object with a second end", br#"{"a":1}}"#, Broken),
     ("object with a comment", br#"{"a":1/**/}"#, Broken),
     ("object open", br#"{"a":1"#, Broken),
-    ("object open behind a comma", br#"{"a":1,"#, Broken),
-    ("object open behind a key", br#"{"a""#, Broken),
+    ("object open after a comma", br#"{"a":1,"#, Broken),
+    ("object open after a key", br#"{"a""#, Broken),
     ("object with an unclosed key", br#"{"a:1}"#, Broken),
     ("object with garbage behind", br#"{"a":1}#"#, Broken),
     ("object that holds an array closed as an object", br#"{"a":[1}}"#, Broken),
@@ -328,7 +328,9 @@ fn as_a_text_field() {
         let expected = match is {
             Text(text) => Ok((!text.is_empty()).then_some(*text)),
             Null => Ok(None),
-            NoText => Err("holds half of a surrogate pair, which is no character: this allocation is rejected".into()),
+            NoText => {
+                Err("holds half of a surrogate pair, which is not a character: this allocation is rejected".into())
+            }
             Broken => {
                 for outcome in both(&text) {
                     assert!(!outcome.faults.is_empty() && outcome.items.is_empty(), "{name}: {outcome:?}");

@@ -369,7 +369,7 @@ fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
 #[test]
 fn a_time_or_counter_out_of_range_is_refused_by_its_path() {
     let late = "is after the year 2261, the last complete one in 64-bit nanoseconds";
-    let counter = "is no number of restarts that a task can have";
+    let counter = "is not a possible number of restarts";
     let (times, moments) = (["CreateTime", "ModifyTime", "Time", "RescheduleTime"], ["Timestamp", "StartedAt"]);
     let mut tried = 0;
     for (path, _, before, behind) in fields() {
@@ -416,7 +416,7 @@ fn a_repeated_key_that_is_read_is_refused_by_its_path() {
         let told = Told {
             at: 1 + before.len() + 5 + name.len() + 3,
             path: format!("[0]{path}"),
-            what: "belongs to a key that stands here twice: this allocation is rejected".into(),
+            what: "belongs to a repeated key: this allocation is rejected".into(),
         };
         for strict in [false, true] {
             let outcome = read(text.as_bytes(), &[], strict);

@@ -195,7 +195,7 @@ fn half_a_surrogate_pair_is_refused_only_in_fields_that_are_read() {
             assert_eq!(ids(&outcome), ["a", "e"]);
             let paths: Vec<&str> = outcome.faults.iter().map(|fault| fault.path.as_str()).collect();
             assert_eq!(paths, ["[2]", "[3].TaskStates", "[4].ClientStatus"]);
-            let what = "holds half of a surrogate pair, which is no character: this allocation is rejected";
+            let what = "holds half of a surrogate pair, which is not a character: this allocation is rejected";
             assert!(outcome.faults.iter().all(|fault| fault.what == what && text[fault.at..].starts_with('"')));
         }
     }

@@ -48,14 +48,14 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
             "repeated key",
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"ID\":\"b\",\"ClientStatus\":\"x\",\n\"ID\":\"c\"}\n",
             "\"c\"",
-            "line 3: .ID belongs to a key that stands here twice: this allocation is rejected",
+            "line 3: .ID belongs to a repeated key: this allocation is rejected",
             vec!["a"],
         ),
         (
             "no ID",
             "[\n{\"ClientStatus\":\"x\"}]",
             "{\"ClientStatus",
-            "line 2: [0].ID is missing: rejected, since the allocation cannot be told apart",
+            "line 2: [0].ID is missing: rejected, since the allocation cannot be identified",
             vec![],
         ),
         (
@@ -97,14 +97,14 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
             "half a pair",
             r#"{"Index":1,"Events":[{"Payload":{"Allocation":{"ID":"a"}}},{"Payload":{"Allocation":{"ID":"\udead"}}}]}"#,
             "\"\\udead",
-            "line 1: .Events[1].Payload.Allocation.ID holds half of a surrogate pair, which is no character: this allocation is rejected",
+            "line 1: .Events[1].Payload.Allocation.ID holds half of a surrogate pair, which is not a character: this allocation is rejected",
             vec!["a"],
         ),
         (
             "an answer that failed",
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"Error\":\"Unexpected response code: 500\\n(No cluster leader)\"}\n",
             "{\"Error",
-            "line 2: the value stands for an answer that failed: Unexpected response code: 500 (No cluster leader)",
+            "line 2: the value is the error of a failed request: Unexpected response code: 500 (No cluster leader)",
             vec!["a"],
         ),
         (
@@ -133,7 +133,7 @@ fn utf_16_is_reported_with_the_next_step() {
         assert_eq!(said_of("powershell.json", &bytes, false), (vec![said.into()], vec![]));
     }
     let (said, _) = said_of("other.txt", &little("\u{feff}no JSON"), false);
-    assert_eq!(said, ["other.txt: is neither JSON nor an archive of it"]);
+    assert_eq!(said, ["other.txt: is neither JSON nor an archive"]);
 }
 
 #[test]

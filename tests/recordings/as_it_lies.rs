@@ -13,7 +13,7 @@ use super::snapshots::{key_of, truth};
 use super::{recording, unpacked};
 use crate::support::{Row, Taken, take};
 
-const NOT_JSON: &str = "is neither JSON nor an archive of it";
+const NOT_JSON: &str = "is neither JSON nor an archive";
 const NOT_OURS: &str = "is JSON without allocations";
 const EMPTY: &str = "is empty";
 const BUNDLED: &str = "a part of the debug bundle without allocations";

@@ -147,7 +147,7 @@ fn the_command_line_gives_the_rows_of_a_list() {
     assert_eq!((summary.documents, summary.allocations, summary.passed_over, summary.rejected), (2, 2, 1, 0));
     let name = sample("cli/not-found.json").to_string_lossy().into_owned();
     let passed_over = passed_over(&taken);
-    assert_eq!(passed_over.get(&name).map(String::as_str), Some("is neither JSON nor an archive of it"));
+    assert_eq!(passed_over.get(&name).map(String::as_str), Some("is neither JSON nor an archive"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn bundle_reports_why_its_event_stream_is_skipped() {
     assert!(why("cluster/eventstream.json").is_some_and(|why| why.contains("rounded")));
     assert_eq!(why("cluster/namespaces.json"), Some("is JSON without allocations"));
     assert_eq!(why("interval/0000/license.json"), Some("a part of the debug bundle without allocations"));
-    assert_eq!(why("server1.global/monitor.log"), Some("is neither JSON nor an archive of it"));
+    assert_eq!(why("server1.global/monitor.log"), Some("is neither JSON nor an archive"));
     assert_eq!(why("cluster/cli-flags.json"), None);
 }
 

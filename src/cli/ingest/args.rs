@@ -79,7 +79,7 @@ impl Args {
         Ok(Ingest::open(&self.lake, self.cache_directory())?)
     }
 
-    /// Opens a lake that is there, and loads its deduplication cache.
+    /// Opens an existing lake, and loads its deduplication cache.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.

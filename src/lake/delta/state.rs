@@ -1,4 +1,4 @@
-//! A table at a version: its files, what was removed, and what the log says of it.
+//! The state of a table at a version: its files, removed files, and metadata.
 
 use std::collections::BTreeMap;
 

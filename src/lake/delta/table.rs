@@ -1,4 +1,4 @@
-//! What a table is, as its log says it: columns, properties, protocol.
+//! The definition of a table in its log: columns, properties, protocol.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Objects in a local directory: written beside their place, synced, and found again.
+//! Objects in a local directory: written under a temporary name, synced, and listed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
