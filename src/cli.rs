@@ -39,8 +39,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed, nothing written; 2 wrong usage; 3 done, but some input was rejected; 4 a
---fail-if condition holds.";
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was rejected; 4 a --fail-if
+condition holds. After 1, only `ingest` and `lake` may have written something; the message says what.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -44,7 +44,7 @@ pub struct SourceArgs {
     pub region: Option<String>,
     /// When the documents were observed (RFC 3339)
     ///
-    /// Applies to documents that do not say so themselves.
+    /// Takes precedence over the times of files and documents.
     #[arg(long, value_name = "TIME")]
     pub observed_at: Option<time::Moment>,
     /// Treat documents as complete listings: a missing allocation is gone
