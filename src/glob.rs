@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_glob_is_refused() {
+    fn malformed_globs_are_refused() {
         for wrong in ["[", "[a", "[a-", "[!]", "{a", "a}", "\\", "[z-a]", "{a,{b}", "[a\\"] {
             assert!(Glob::new(wrong).is_err(), "{wrong}");
         }

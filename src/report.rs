@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_step_is_one_that_was_taken() {
+    fn the_median_step_is_an_observed_one() {
         let median_step = |series: &[&[i64]]| median_step(series.iter().map(|moments| moments.to_vec()));
         assert_eq!(median_step(&[]), None);
         assert_eq!(median_step(&[&[5], &[6]]), None);

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_and_general_readers_agree_on_every_day() {
+    fn fast_and_general_parsers_agree_on_every_day() {
         for day in (0..106_000).step_by(13) {
             let ns = day * DAY + 3_723 * SECOND + 120_000_000;
             let text = to_rfc3339(ns);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_begins_at_a_moment_or_a_span_before_the_newest() {
+    fn a_period_begins_at_a_time_or_a_duration_before_the_newest() {
         assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(When::At(SECOND)));
         assert_eq!("1970-01-02".parse(), Ok(When::At(DAY)));
         assert_eq!("24h".parse(), Ok(When::Before(DAY)));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_times_that_went_through_a_float() {
+    fn detects_times_that_passed_through_a_float() {
         // Such times are in the samples of Nomad 0.6's API page.
         assert!(looks_like_float(1_495_747_371_795_703_800));
         assert!(!looks_like_float(1_795_458_551_898_620_217));

@@ -3,8 +3,8 @@
 
 usage: duckdb_statistics.py STORED QUERIES OUT VIEW,...
 
-STORED has the stored tables as Parquet; the named views are written to OUT as Parquet. Prints the rows of these
-and the seconds of everything, without the start of Python and DuckDB.
+STORED has the stored tables as Parquet; the named views are written to OUT as Parquet. Prints their row
+counts and the total time in seconds, without the start of Python and DuckDB.
 """
 
 import json

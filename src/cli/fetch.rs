@@ -159,7 +159,7 @@ fn names_a_file(path: &Path) -> bool {
     path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
 }
 
-/// Fetches once and writes the file. Warns of faults that will be retried unless `warned` is set, and sets it then.
+/// Fetches once and writes the file. Unless `warned` is set, warns of faults that will be retried, and sets it.
 fn keep_one(
     args: &Args,
     inputs: &[Input],

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_breaks_is_no_reader_that_went_away() {
+    fn a_broken_connection_is_not_a_closed_pipe() {
         let broken = || io::Error::from(ErrorKind::BrokenPipe);
         assert!(!is_enough(&anyhow::Error::from(broken()).context("cannot write the lake")));
         assert!(is_enough(&anyhow::Error::from(told(broken())).context("table restarts")));

@@ -165,7 +165,7 @@ mod tests {
     use crate::decode::syntax::first_fault;
 
     #[test]
-    fn agrees_with_the_walk_over_the_grammar() {
+    fn agrees_with_a_parser_of_the_grammar() {
         let deep = format!("{}1{}", "[{\"a\":".repeat(150), "}]".repeat(150));
         let texts = [
             r#"{"a":[1,-2.5e3,{"b":"é\n\ud800\"","c":{}},[],null,true],"d":false,"e":-Inf} "#,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_not_broken() {
+    fn truncated_text_is_not_broken() {
         let text = r#"{"a":[1,{"b":"x\u00e9"}],"c":null}"#;
         assert!((0..text.len()).all(|end| check(&text.as_bytes()[..end], 0) == Checked::End));
     }

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_whole_numbers_exactly_however_they_are_written() {
+    fn reads_whole_numbers_exactly_in_any_notation() {
         for (text, value) in [
             ("0", 0),
             ("-0", 0),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_it_is_none() {
+    fn explains_why_it_is_not_a_number() {
         for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "-Inf", "NaN", "0x1", "1_0", "1e1.5"] {
             assert_eq!(integer(text.as_bytes()), Err(NotAnInteger::Syntax), "{text}");
         }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn skips_as_a_byte_by_byte_walk_does_wherever_it_is_cut() {
+    fn skips_like_a_byte_by_byte_scan_at_every_cut() {
         let mut text = String::from(r#"{"a":"}]\"\\","b":[1,{"c":"\\\\\""},[]],"long":""#);
         for i in 0..300 {
             text.push_str(if i % 7 == 0 { r#"\\\""# } else { "x}" });
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_scalars_where_they_can_no_longer_go_on() {
+    fn ends_scalars_at_the_first_byte_that_cannot_continue_them() {
         assert_eq!(value_end(b"-Inf,", 0), Some(4));
         assert_eq!(value_end(b"12 ,", 0), Some(2));
         assert_eq!(value_end(br#""a\"b" "#, 0), Some(6));

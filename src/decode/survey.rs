@@ -8,8 +8,8 @@ use super::scan::after_space;
 use super::syntax;
 use super::walk::{LONG, Survey, Walk};
 
-/// A value that does not end within this many bytes may be a truncated line: that is detected before skipping
-/// everything after it, which would be repeated for each such line.
+/// Length from which a value may be a truncated line. That is checked first, because skipping such a value would scan
+/// the rest of the document once per truncated line.
 const NEAR: usize = 64 << 10;
 
 impl Walk<'_, '_, '_, '_> {

@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_the_place_where_the_text_breaks() {
+    fn reports_the_position_of_the_syntax_error() {
         for (text, at, path) in [
             (r#"{"a":[1,{"b c":tru}]}"#, 15, r#".a[1]["b c"]"#),
             (r#"{"a":1 "b":2}"#, 7, ".a"),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_whole_or_cut_short_is_not_broken() {
+    fn complete_or_truncated_text_is_not_broken() {
         let text = r#" {"a":[1,-2.5e3,{"b":"é\n\ud800\"","c":{}},[],null,true],"d":false} "#;
         for end in 0..=text.len() {
             assert_eq!(
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_path_to_a_place() {
+    fn finds_the_path_of_a_position() {
         let text = r#"{"a":[1,{"b":"xyz"}],"c":2}"#;
         assert_eq!(path_to(text.as_bytes(), 0, 15), ".a[1].b");
         assert_eq!(path_to(text.as_bytes(), 0, 26), ".c");

@@ -99,8 +99,8 @@ impl State<'_> {
         self.ledger(row, facts)
     }
 
-    /// The namespace of which a full listing's rows are stored completely. A lake also has rows of allocations that a
-    /// filter excludes, which must not count as vanished.
+    /// The namespace that the ledger row claims to list fully. A filter narrows it in a lake, which also has rows of
+    /// allocations that the filter excludes: these must not count as vanished.
     fn kept_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_has_its_number() {
+    fn equal_values_have_equal_numbers() {
         let mut parts = Parts::default();
         assert!((0..10_000u32).all(|n| parts.push(n * 3) == n));
         assert!((0..10_000u32).all(|n| parts.get(n) == Some(&(n * 3))));

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_all_grants_all_unless_another_takes_it_back() {
+    fn a_wildcard_rule_grants_everything_unless_another_rule_denies_it() {
         assert!(grants(&[("*", &["list-jobs", "read-job"])]));
         assert!(grants(&[("*", &["read-job"]), ("prod", &["read-job", "submit-job"])]));
         assert!(grants(&[("*", &["list-jobs"]), ("*", &["read-job"])]), "one pattern in two policies adds up");

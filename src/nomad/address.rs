@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_stand_behind_the_prefix_of_a_gateway() {
+    fn paths_follow_the_prefix_of_a_gateway() {
         let url = |text: &str| Address::parse(text).unwrap().url("/v1/nodes").to_string();
         assert_eq!(url("http://[::1]:4646"), "http://[::1]:4646/v1/nodes");
         assert_eq!(url("http://host/nomad/"), "http://host/nomad/v1/nodes");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_an_agent_is_refused() {
+    fn invalid_agent_addresses_are_refused() {
         for text in ["nomad.example:4646", "http://", "unix://api.sock", "http://h/v1/allocations", "http://h?token=x"]
         {
             assert!(Address::parse(text).is_err(), "{text}");

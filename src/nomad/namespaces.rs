@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_is_none_of_those_known_is_refused() {
+    fn an_unknown_namespace_is_refused() {
         let listed = |names: &[&str]| Namespaces::Listed {
             names: names.iter().map(ToString::to_string).collect(),
             has_wildcard: true,

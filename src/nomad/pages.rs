@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_that_come_round_again_are_noticed_and_others_are_not() {
+    fn only_repeated_tokens_are_detected() {
         let mut tokens = Tokens::default();
         assert!((0..100_000).all(|n| !tokens.is_repeated(&n.to_string())));
         for (before, cycle) in [(0, 1), (0, 2), (5, 7), (100, 1), (3, 1000)] {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_become_one_array_wherever_they_are_cut() {
+    fn pages_become_one_array_at_every_cut() {
         for size in 1..12 {
             assert_eq!(joined(&["[{\"a\":[1]},2]", "[[3]]\n", "[ ]", "[\"]\"]"], size), "[{\"a\":[1]},2,[3],\"]\"]");
             assert_eq!(joined(&["[]", " [ 1 ] "], size), "[1 ]");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_breaks_off_is_told() {
+    fn a_truncated_page_is_reported() {
         for page in ["", "[", "[1", "[[1],"] {
             let (mut join, mut out) = (Join::default(), Vec::new());
             join.piece(page.as_bytes(), &mut out);

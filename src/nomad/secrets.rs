@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_go_and_all_else_stays_as_it_is() {
+    fn secrets_are_removed_and_everything_else_is_unchanged() {
         let full = r#"{"ID":"a","SignedIdentities":{"t":"ey"},"Job":{"ID":"j","Payload":"cA==","TaskGroups":[{"Tasks":[{"Name":"Env",
             "Config":{"auth":{"password":"x"}},"Env":{"K":"v"},"Templates":[{"EmbeddedTmpl":"y"}],"KillTimeout":5e9}]}]},
             "TaskStates":{"Env":{"Events":[{"Time":1795458551898620217,"Details":{"Config":"\u003c"}}]}}}"#;

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_cannot_be_asked_says_why() {
+    fn an_invalid_condition_is_explained() {
         for (text, word) in [
             ("lost_restarts > 0", "such as restarts.lost_restarts"),
             ("restarts.lost_restart > 0", "no column \"lost_restart\""),

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_in_the_head_alone() {
+    fn flags_are_only_in_the_head() {
         let sql =
             "-- v: q?\n--\n-- Exported: yes\n-- Columns:\n--   a   int64   Grouped: yes\n\n-- Grouped: yes\nSELECT 1";
         assert!(says(sql, "Exported: yes") && !says(sql, "Grouped: yes"));

@@ -74,7 +74,7 @@ mod tests {
     use crate::query::{By, plan, view};
 
     #[test]
-    fn what_nobody_asked_for_is_kept_until_it_was_read() -> anyhow::Result<()> {
+    fn unrequested_results_are_kept_until_they_were_read() -> anyhow::Result<()> {
         let wanted: Vec<_> = view("coverage").into_iter().chain(view("task_states")).collect();
         let plans = plan::needed(&wanted, &By::default())?;
         let kept = Kept::of(&plans);

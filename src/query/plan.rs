@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_let_go_where_it_is_named_last() {
+    fn a_step_is_released_after_its_last_use() {
         let sql = "WITH a AS (SELECT x FROM task_events), b AS (SELECT a.x FROM a), \
                    c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c ORDER BY x";
         let plan = cut(&VIEWS[0], sql, false).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_groups_one_table_is_known() {
+    fn views_that_only_group_one_table_are_detected() {
         let sql = "WITH a AS (SELECT x, MAX(y) AS y FROM task_events GROUP BY x), b AS (SELECT x FROM a), \
                    c AS (SELECT a.x FROM a JOIN b ON a.x = b.x GROUP BY a.x) \
                    SELECT x, COUNT(*) AS n FROM c GROUP BY x ORDER BY x";
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_comes_behind_all_that_it_needs() {
+    fn a_view_follows_its_dependencies() {
         let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
         assert_eq!(plans.len(), VIEWS.len());
         for (i, plan) in plans.iter().enumerate() {

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_which_tables_and_views_are_read() {
+    fn finds_the_tables_and_views_that_a_query_reads() {
         let question =
             Question::parse("WITH x AS (SELECT * FROM restarts) SELECT * FROM x JOIN task_events USING (task);");
         let question = question.unwrap();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_select_only() {
+    fn accepts_only_one_select() {
         for sql in ["DROP TABLE restarts", "SELECT 1; SELECT 2", "", "SELEC 1", "SELECT * FROM read_csv('x')"] {
             assert!(!problem(sql).is_empty(), "{sql}");
         }

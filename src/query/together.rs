@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_no_other_begins() {
+    fn after_a_failure_no_view_is_started() {
         let plans = plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
         let begun = Mutex::new(0);
         let compute = |_: &Plan| {

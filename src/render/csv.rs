@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_drives_the_terminal() {
+    fn control_characters_are_escaped() {
         for cells in [SAFE, RAW] {
             let shown = Cells { is_for_terminal: true, ..cells };
             assert_eq!(written(shown, "a\x1b]0;b\x07\nc,\u{9b}1m"), "\"a\\u{1b}]0;b\\u{7}\\nc,\\u{9b}1m\"");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spreadsheet_runs_no_text_as_a_formula() {
+    fn formulas_are_prefixed_for_spreadsheets() {
         for given in ["=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", "＋1", "－1", "＠SUM(A1)", "\tx", "\r=1", "\n=1", "\0=1"]
         {
             let safe = written(SAFE, given);

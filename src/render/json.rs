@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_for_a_terminal_has_nothing_that_drives_it() -> io::Result<()> {
+    fn json_for_a_terminal_has_no_control_characters() -> io::Result<()> {
         let text = "{\"a\":\"\u{9b}1m\u{202e}\u{7f}é\"}\n";
         let expected = "{\"a\":\"\\u009b1m\\u202e\\u007fé\"}\n";
         for size in 1..6 {

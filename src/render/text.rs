@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_padded_by_what_is_seen() {
+    fn columns_are_padded_by_display_width() {
         let columns = vec![("task".to_owned(), Side::Left), ("restarts".to_owned(), Side::Right)];
         let rows =
             vec![vec!["wéb".to_owned(), "7".to_owned()], vec!["\x1b[31mdatabase\x1b[0m".to_owned(), "12".to_owned()]];
@@ -196,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_drives_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(one_line("a\x1b[2J\u{202e}b"), "a\\u{1b}[2J\\u{202e}b");
     }
 
     #[test]
-    fn decimals_are_short_but_never_zero_for_something() {
+    fn small_decimals_are_never_shown_as_zero() {
         for (number, text) in [(0.0, "0"), (1.5, "1.5"), (2.0 / 3.0, "0.666667"), (0.00001, "1e-5"), (-120.0, "-120")] {
             assert_eq!(decimal(number), text);
         }

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_full_only_for_all_and_empty_only_for_nothing() {
+    fn a_bar_is_full_only_for_100_percent_and_empty_only_for_0() {
         assert_eq!(bar(0.0, 10.0), "");
         assert_eq!(bar(10.0, 10.0), "████████");
         assert_eq!(bar(999.0, 1000.0), "███████▉");

@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_the_unit_that_reads_best() {
+    fn durations_have_a_readable_unit() {
         for (seconds, text) in [
             (0.0, "0 s"),
             (0.0002, "<1 ms"),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_whole_or_nothing_only_when_it_is() {
+    fn a_share_is_shown_as_0_or_100_percent_only_if_exact() {
         for (part, whole, text) in [
             (0, 0, "-"),
             (5, 5, "100%"),

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_covers_default_unless_its_flags_say_otherwise_or_were_not_seen() {
+    fn a_bundle_covers_default_unless_its_flags_name_another_namespace_or_are_missing() {
         let mut flags = Flags::default();
         flags.learn("a".into(), br#"{"Actual":{"namespace":{"Name":"namespace","Value":"*"}},"Formal":{}}"#);
         flags.learn("b".into(), br#"{"Actual":{},"Formal":{"namespace":{"Value":"x"}}}"#);

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_was_killed_loses_no_append_but_one_that_is_not_whole() {
+    fn a_killed_writer_loses_only_incomplete_appends() {
         let base = tempfile::tempdir().unwrap();
         let spool = Spool::open(base.path()).unwrap();
         for n in 1..=3 {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn writers_do_not_share_a_directory_and_take_over_what_another_has_left() {
+    fn writers_lock_their_directory_and_adopt_abandoned_documents() {
         let base = tempfile::tempdir().unwrap();
         let first = Spool::open(base.path()).unwrap();
         let second = Spool::open(base.path()).unwrap();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_is_asked_for_again_is_left_out() {
+    fn a_listing_that_is_requested_again_is_omitted() {
         struct Broken(bool);
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_few_and_hold_every_row_once_and_in_order() {
+    fn parts_are_few_and_contain_every_row_once_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path());
         let mut growing = Growing::new(&store, [Table::Sightings].into());

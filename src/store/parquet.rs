@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_without_bytes_get_a_place_and_stay_what_they_are() -> anyhow::Result<()> {
+    fn empty_texts_are_stored_unchanged() -> anyhow::Result<()> {
         let empty: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("")]));
         let placed = with_a_place(empty.clone())?;
         assert_eq!(placed.as_string::<i32>(), empty.as_string::<i32>());

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn old_fields_stand_where_details_would_hold_them() {
+    fn deprecated_fields_are_added_to_details() {
         let event = TaskEvent {
             message: Some("Building Task Directory".into()),
             legacy: vec![("driver_error", "no such image".into())],
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_details_holds_already_is_not_said_twice() {
+    fn fields_that_are_in_details_are_not_repeated() {
         let event = TaskEvent {
             message: Some("OOM Killed".into()),
             details: vec![pair("exit_message", "OOM Killed"), pair("driver_error", "x")],

@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_are_those_of_this_version() {
+    fn identity_columns_match_this_version() {
         // Lakes deduplicate by these lists. A change of one requires a new VERSION and a new lake format:
         // docs/design.md, "Changing the format".
         let digests: BTreeMap<&str, String> = Table::ALL
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_that_are_called_keys_are_those_of_the_lists_in_their_order() {
+    fn key_columns_match_the_identity_columns_in_order() {
         for table in Table::ALL {
             let described = table.columns();
             // A timestamp is represented by its exact column.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_text_is_not_an_empty_one_and_texts_do_not_swap_places() {
+    fn missing_empty_and_swapped_texts_have_different_identities() {
         let hashes = [
             text_hash([None, None]),
             text_hash([Some(""), None]),

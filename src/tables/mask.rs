@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_what_opens_doors_and_nothing_else() {
+    fn masks_credentials_and_nothing_else() {
         for (text, expected) in [
             ("no url: user:pw@host?key=1", "no url: user:pw@host?key=1"),
             ("GET https://u:p@h/x failed", "GET https://***@h/x failed"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_may_hold_what_no_url_may() {
+    fn a_password_may_contain_characters_that_are_invalid_in_urls() {
         for password in [
             "pa'ss", "pa\"ss", "pa`ss", "pa\\ss", "pa<ss", "pa>ss", "pa/ss", "pa?ss", "pa#ss", "'", "/x", "\\\"", "a@b",
         ] {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_parameter_goes_on_behind_a_quote() {
+    fn a_secret_parameter_continues_after_a_quote() {
         for (text, expected) in [
             ("http://h?token=abc'def", "http://h?token=***"),
             ("http://h?token=abc\\def&x=1", "http://h?token=***&x=1"),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_word_of_urls_takes_no_time() {
+    fn a_long_word_of_urls_is_masked_quickly() {
         for url in ["://", "a://u:p/", "a://b?c=", "\"a://b\",", "a://b:c\",", "a://b:c@\","] {
             let word = url.repeat(300_000);
             let begun = std::time::Instant::now();

@@ -15,7 +15,7 @@ const COMPARED: usize = 64;
 /// An event with its position.
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
-    /// Where its allocation belongs.
+    /// The columns that locate its allocation.
     pub place: Place<'a>,
     /// The task.
     pub task: &'a str,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_whose_details_differ_are_two_events_in_whichever_window_they_stand() {
+    fn events_that_differ_only_in_details_are_two_events_in_every_window() {
         let event = |text: &'static str| TaskEvent {
             time: Some(1_795_458_600_000_000_001),
             kind: Some("Driver".into()),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_long_window_are_numbered_as_those_of_a_short_one() {
+    fn long_and_short_windows_number_events_alike() {
         let event = |n: usize| TaskEvent { time: Some((n % 7) as i64), ..TaskEvent::default() };
         for count in [COMPARED, COMPARED + 1, 1_000] {
             let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };

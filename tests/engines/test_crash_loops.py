@@ -76,7 +76,7 @@ def test_the_last_restart_may_be_of_the_hour(ask, history):
     assert restarts_last_hour(ask, history) is None
 
 
-def test_lost_restarts_without_a_date_lie_between_the_creation_and_the_newest_observation(ask_one):
+def test_lost_restarts_without_a_date_are_between_the_creation_and_the_newest_observation(ask_one):
     """Versions before Nomad 0.7.1 have no time."""
     for created, surely in (NOW - 600, 40), (NOW - 2 * HOUR, 3):
         history = History()

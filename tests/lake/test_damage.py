@@ -265,7 +265,7 @@ LOST = {"flipped bit": flipped, "eight bytes": overwritten, "truncated file": tr
 
 @pytest.mark.parametrize("damage", LOST.values(), ids=LOST)
 @pytest.mark.parametrize("is_merged", [True, False], ids=["merged", "small"])
-def test_a_damaged_data_file_is_found_and_kept_until_told(lake, growing, truths, damage, is_merged):
+def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(lake, growing, truths, damage, is_merged):
     there, _ = lake.data_files()
     live = [path for path in data_files(lake) if name_of(lake, path) in there]
     path = max(live, key=lambda path: path.stat().st_size) if is_merged else live[-1]
@@ -323,7 +323,7 @@ def test_an_edited_batch_is_found(lake):
     assert "batch 3 was changed: batch 4 records another hash of it" in lake.check(expect=FAILED)
 
 
-def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing):
+def test_tables_without_their_lake_are_not_treated_as_a_new_lake(lake, growing):
     shutil.rmtree(lake.lake / "_alloclog")
     before = lake.files()
     said = lake.ingest(growing[10], expect=FAILED)

@@ -87,7 +87,7 @@ def test_an_engine_sees_the_rows_and_the_new_columns_after_the_upgrade(upgraded,
     assert said(found, found.column_names) == said(truth[table], found.column_names)
 
 
-def test_new_rows_beside_old_ones(program, upgraded, tmp_path, truth):
+def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
     """Rows added after the upgrade have values in the new columns, older rows have null; compaction keeps both."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)

@@ -173,7 +173,7 @@ def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, l
     assert "is whole" in told
 
 
-def test_a_repair_drops_missing_files_only_when_told_to(program, server, listings, truth):
+def test_a_repair_drops_missing_files_only_on_request(program, server, listings, truth):
     for listing in listings[:3]:
         program.ingest(listing)
     before = server.row_counts(program.prefix)

@@ -186,7 +186,7 @@ def names(expression):
     return set(re.findall(r"\balloclog_\w+", promql_parser.parse(expression).prettify()))
 
 
-def test_the_alert_rules_watch_metrics_that_there_are(program, cluster, tmp_path):
+def test_the_alert_rules_use_existing_metrics(program, cluster, tmp_path):
     there = metrics(program, cluster, tmp_path)
     assert there["alloclog_lake_lost_restarts"].samples[0].value == 171
     assert there["alloclog_ingest_last_new_task_events"].samples[0].value == 352

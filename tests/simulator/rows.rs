@@ -1,5 +1,5 @@
-//! The complete rows of the stored tables for one document: every column except those that depend on arrival. From the
-//! simulator's own state, like [`Truth`].
+//! The complete rows of the stored tables for one document: every column except those that depend on arrival. They are
+//! computed from the simulator's own state, like [`Truth`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ pub struct Told {
     /// The same times before truncation to the hour.
     pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
-    /// `None` for a document that is empty and not an empty list.
+    /// `None` for an empty file; an empty list has a ledger row.
     pub ledger: Option<Ledger>,
 }
 
@@ -112,8 +112,7 @@ impl Document {
         }
     }
 
-    /// When it was observed, and the source of that: the user, else the second in its name, else the newest ModifyTime
-    /// in it.
+    /// Its observation time and where that is from: the user, else the time in its name, else its newest ModifyTime.
     fn observed(&self, cluster: &Cluster, told: &[Shown]) -> Option<(i64, &'static str)> {
         if let Some(at) = self.flag {
             return Some((at, "flag"));

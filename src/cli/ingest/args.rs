@@ -30,7 +30,7 @@ committed when the same command runs again. Credentials and endpoints of a bucke
 environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
 AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
 
-// The flags that other commands explain otherwise, since they read lakes, too, and write at the end.
+// Flags with a different help in other commands, which also read lakes and write only at the end.
 const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n\n\
     Files, directories, quoted globs, archives, - for stdin, or the http://, https:// or unix:// address of a Nomad agent.";
 const REGION: &str = "Region of all rows, and region to query [NOMAD_REGION]";

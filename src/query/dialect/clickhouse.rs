@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_a_sign_and_names_are_what_is_written() -> anyhow::Result<()> {
+    fn numbers_are_signed_and_names_are_kept_as_written() -> anyhow::Result<()> {
         assert_eq!(spell("SELECT a.x, b.y AS z FROM t")?, "SELECT a.x AS x, b.y AS z FROM t");
         assert_eq!(
             spell("SELECT f(a.x, 1) AS y FROM t WHERE a.x = 10")?,

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_name_moments() {
+    fn texts_are_parsed_as_times() {
         let at = |text: &str| parse(text).map(|micros| print(micros, "%Y-%m-%d %H:%M:%S.%6f"));
         let wanted = Some("2026-11-23 18:30:00.500000".to_owned());
         for text in [
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn units_begin_where_the_calendar_says() {
+    fn units_begin_at_calendar_boundaries() {
         let moment = parse("2026-11-25T18:31:12.345678Z").unwrap();
         for (unit, begin) in [
             ("millisecond", "2026-11-25 18:31:12.345000"),

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_name_keys() {
+    fn paths_select_keys() {
         assert_eq!(keys("exit_code"), Some(vec!["exit_code".to_owned()]));
         assert_eq!(keys("$.a.\"b.c\""), Some(vec!["a".to_owned(), "b.c".to_owned()]));
         assert_eq!(keys("/a/b"), Some(vec!["a".to_owned(), "b".to_owned()]));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn replacements_name_groups_by_backslash() {
+    fn replacements_refer_to_groups_by_backslash() {
         assert_eq!(replacement(r"\2 $1 \\"), r"${2} $$1 \");
     }
 }

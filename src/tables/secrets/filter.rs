@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_clients_say_all_day_needs_no_second_look() {
+    fn common_messages_pass_the_filter() {
         for text in [
             "Task started by client",
             "Task received by client",
