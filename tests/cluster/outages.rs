@@ -132,7 +132,7 @@ fn the_end_of_a_connection_is_reported_in_our_words() {
 }
 
 #[test]
-fn rounds_are_counted_and_not_their_listings() {
+fn rounds_are_counted_rather_than_their_listings() {
     // With a token for some namespaces, each is listed, one right after the other.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),

@@ -31,7 +31,7 @@ def test_one(ask_one):
 
 
 class TestPrevious:
-    def test_the_others_next_allocation(self, ask_one):
+    def test_by_next_allocation_of_the_old_one(self, ask_one):
         assert ask_one(pair({"next_allocation": "b"}), "reschedules")["previous_alloc_id"] == "a"
 
     def test_the_tracker(self, ask_one):
@@ -110,7 +110,7 @@ class TestLostLater:
         ({"next_allocation": "b"}, {}, None),
         ({"job_version": 2}, {"job_version": 2}, None),
     ])
-    def test_if_it_reported_later_it_was_lost_if_no_other_reason_is_left(self, ask_one, old, new, reason):
+    def test_a_later_report_means_that_it_was_lost_without_another_reason(self, ask_one, old, new, reason):
         history = History()
         history.allocation("a", node_id="n1", modified_at_ns=ns(200), **self.LOST, **old)
         history.allocation("b", node_id="n2", created_at_ns=ns(100), previous_allocation="a", **new)

@@ -169,7 +169,7 @@ class TestNoStart:
         row = self.row(ask_one, text, {"client_status": "running"}, **state)
         assert (row["outcome"], row["basis"], row["started_at"]) == ("unknown", None, None)
 
-    def test_a_placeholder_may_stand_for_a_task_that_ran(self, ask_one):
+    def test_a_placeholder_may_hide_a_task_that_ran(self, ask_one):
         row = self.row(ask_one, "", {"client_status": "complete"}, state=None, placeholder=True, restarts=None, finished_at_ns=ns(7))
         assert (row["outcome"], row["ended_at"]) == ("unknown", None)
 

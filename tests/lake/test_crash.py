@@ -107,7 +107,7 @@ def test_a_later_ingest(lake, growing, truths):
     assert min(is_after[0], is_after[1]) > 5, is_after
 
 
-def test_an_ingest_that_finishes_anothers(lake, growing, truths):
+def test_an_ingest_that_finishes_another_one(lake, growing, truths):
     """An ingest was killed right after its commit; the next one, which finishes it, is killed everywhere, too."""
     lake.ingest(*growing[:6])
     batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))

@@ -123,7 +123,7 @@ def test_the_cache_is_old(lake, growing, truth):
     lake.must_be_whole(truth)
 
 
-def test_the_cache_is_another_lakes(lake, new_lake, growing, truth):
+def test_the_cache_belongs_to_another_lake(lake, new_lake, growing, truth):
     other = new_lake()
     for document in growing:
         other.ingest(document)

@@ -101,7 +101,7 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
             vec!["a"],
         ),
         (
-            "an answer that failed",
+            "a failed request",
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"Error\":\"Unexpected response code: 500\\n(No cluster leader)\"}\n",
             "{\"Error",
             "line 2: the value is the error of a failed request: Unexpected response code: 500 (No cluster leader)",
