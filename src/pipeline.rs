@@ -246,7 +246,7 @@ impl Pipeline {
         }
         let views: BTreeSet<&'static str> = work.views.iter().map(|plan| plan.view.name).collect();
         let counts_lost = !self.sources.inputs().is_empty() && views.contains("coverage");
-        let lost = counts_lost.then(|| lost_restarts(store)).transpose().map_err(Error::of(Error::Store))?;
+        let lost = counts_lost.then(|| lost_restarts(store)).transpose()?;
         let nothing = self.selects_nothing(store, lakes)?;
         Ok(Outcome { summary, views, lost, nothing })
     }

@@ -1,5 +1,6 @@
 //! Summary of what was read, in one line.
 
+use super::Error;
 use crate::intake::Summary;
 use crate::render;
 use crate::store::Store;
@@ -17,8 +18,8 @@ pub struct LostRestarts {
 ///
 /// # Errors
 /// When the store has no such view, or it cannot be read.
-pub fn lost_restarts(store: &Store) -> anyhow::Result<LostRestarts> {
-    let lost = render::int64s(store, "coverage", "lost_restarts")?;
+pub fn lost_restarts(store: &Store) -> Result<LostRestarts, Error> {
+    let lost = render::int64s(store, "coverage", "lost_restarts").map_err(Error::of(Error::Store))?;
     let unknown_tasks = lost.iter().filter(|n| n.is_none()).count() as u64;
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
