@@ -22,7 +22,12 @@ fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
     let agent = Agent::new(move |request| answering.answer(request));
     let run = [&["export", &agent.address, "-o", out, way], &QUICKLY[..]].concat();
     let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
-    replay.wait();
+    // On a busy machine the program reads a stream later than the replay writes it.
+    if way == "--stream" {
+        replay.wait_for_stream();
+    } else {
+        replay.wait();
+    }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
     Ran::of(child.wait_with_output().expect("an end")).ends(0)
 }
