@@ -1,6 +1,7 @@
 //! The command line: one file per command. Data goes to files or stdout, messages to stderr.
 
 mod args;
+mod broken_pipe;
 mod cluster;
 mod console;
 mod exit;
@@ -8,15 +9,14 @@ mod export;
 mod fail_if;
 mod fetch;
 mod gather;
-mod heard;
 mod ingest;
-mod interrupt;
 mod lake;
 mod metrics;
 mod query;
 mod report;
 mod result_file;
 mod schema;
+mod signals;
 mod spooling;
 
 use std::io::{self, Write};
@@ -69,8 +69,8 @@ pub fn main() -> ExitCode {
     };
     let exit = result.unwrap_or_else(|error| {
         // After a signal the handler removes the temporary files, which makes the command fail: wait here until it exits.
-        interrupt::undisturbed(|_| ());
-        if heard::is_enough(&error) {
+        signals::undisturbed(|_| ());
+        if broken_pipe::is_enough(&error) {
             return Exit::Done;
         }
         console::tell("alloclog: ", &format!("{error:#}"));
@@ -111,12 +111,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 
 /// Prints the requested help or version.
 fn told(help: &clap::Error) -> anyhow::Result<Exit> {
-    help.print().and_then(|()| io::stdout().flush()).map_err(heard::told)?;
+    help.print().and_then(|()| io::stdout().flush()).map_err(broken_pipe::told)?;
     Ok(Exit::Done)
 }
 
 fn print(bytes: &[u8]) -> anyhow::Result<Exit> {
-    let mut out = heard::stdout();
+    let mut out = broken_pipe::stdout();
     out.write_all(bytes)?;
     out.flush()?;
     Ok(Exit::Done)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::console::{Console, Loudness};
-use super::interrupt;
+use super::signals;
 use crate::error::Usage;
 use crate::nomad::client::Tls;
 use crate::nomad::{Address, Ask, Client, Connection, Secret, Stop, address};
@@ -108,7 +108,7 @@ impl Args {
     pub fn cluster(&self, address: Address, region: &str, ask: Ask, gently: bool) -> anyhow::Result<Cluster> {
         let stop = Stop::default();
         if gently {
-            interrupt::stop_gently(stop.clone());
+            signals::stop_gently(stop.clone());
         }
         let connection = Connection {
             address,

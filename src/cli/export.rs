@@ -16,7 +16,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
 use super::result_file::ResultTarget;
-use super::{cluster, heard, interrupt, spooling};
+use super::{broken_pipe, cluster, signals, spooling};
 use crate::error::Usage;
 use crate::output::{Exported, Manifest, Output};
 use crate::pipeline::{Pipeline, Sources};
@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let frames_every = args.spool.as_ref().map_or(args.input.source.min_interval, |_| spooling::APPEND_EVERY);
     let sources = args.input.source.sources(frames_every)?;
     let console = Console::new(args.input.loudness(), sources.inputs());
-    interrupt::listen()?;
+    signals::listen()?;
     let Some(directory) = &args.spool else { return write(args, &wanted, sources, &console) };
     // Check that the output can be written before the work.
     if args.output != Path::new("-") {
@@ -145,10 +145,10 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
                 &table.schema(&args.input.by)?,
                 args.format,
                 args.cells(),
-                heard::stdout(),
+                broken_pipe::stdout(),
             )?;
         }
-        heard::stdout().flush()?;
+        broken_pipe::stdout().flush()?;
         return Ok(gathered.exit);
     }
     let output = args.begin()?;
@@ -156,7 +156,7 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
     let gathered = gather(&args.input, &pipeline, &store, console, None)?;
     gathered.expect_something(false, console)?;
     let files = args.write(wanted, &store, &output)?;
-    interrupt::undisturbed(|unfinished| {
+    signals::undisturbed(|unfinished| {
         *unfinished = None;
         output.commit(&args.manifest(files))
     })?;
@@ -207,7 +207,7 @@ fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
 impl Args {
     /// Creates the temporary output directory.
     fn begin(&self) -> anyhow::Result<Output> {
-        interrupt::undisturbed(|unfinished| {
+        signals::undisturbed(|unfinished| {
             let output = Output::begin(&self.output, self.force)?;
             *unfinished = Some(output.temporary().to_owned());
             Ok(output)

@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, bail};
 use super::cluster;
 use super::console::{Console, Loudness};
 use super::exit::Exit;
-use super::interrupt;
 use super::result_file::ResultTarget;
+use super::signals;
 use crate::error::Usage;
 use crate::intake::{Note, Observer};
 use crate::nomad::{Address, Client, Stop, secrets};
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inputs = source::list(&[cluster::source(cluster)]).map_err(|problem| anyhow!(problem))?;
     let console = Console::new(Loudness::of(args.quiet, args.verbose), &inputs);
     cluster::announce(&inputs, &console);
-    interrupt::listen()?;
+    signals::listen()?;
     if is_directory {
         fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     }

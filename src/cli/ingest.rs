@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::console::{Console, Loudness};
 use super::exit::Exit;
 use super::gather::with_end;
-use super::{cluster, interrupt, spooling};
+use super::{cluster, signals, spooling};
 use crate::error::Usage;
 use crate::intake::Observer;
 use crate::lake::ingest::Ledger;
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let inputs = sources.inputs();
     let console = Console::new(args.source.loudness(), inputs);
-    interrupt::listen()?;
+    signals::listen()?;
     if follow_flag.is_some() {
         cluster::announce(inputs, &console);
         return follow::run(args, inputs, &console);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::console::{Console, Loudness};
 use super::exit::Exit;
-use super::{cluster, interrupt, metrics, print};
+use super::{cluster, metrics, print, signals};
 use crate::error::Usage;
 use crate::intake::Observer;
 use crate::lake::check::{self, Mend, Remedy, Report};
@@ -120,7 +120,7 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    interrupt::listen()?;
+    signals::listen()?;
     match &args.command {
         Command::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;

@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
 use super::result_file::{self, ResultTarget};
-use super::{fail_if, interrupt, print};
+use super::{fail_if, print, signals};
 use crate::error::{Refused, Usage};
 use crate::lake::read::USUAL_SPAN;
 use crate::pipeline::Pipeline;
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let sources = args.input.sources()?;
     let console = Console::new(args.input.loudness(), sources.inputs());
-    interrupt::listen()?;
+    signals::listen()?;
     if let Some(file) = output {
         let query = args.query.as_deref().map(Path::new);
         result_file::refuse_input(file, &sources, query.as_slice())?;

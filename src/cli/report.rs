@@ -11,7 +11,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::{boxed, gather};
 use super::result_file::{self, ResultTarget};
-use super::{fail_if, heard, interrupt};
+use super::{broken_pipe, fail_if, signals};
 use crate::intake::Summary;
 use crate::lake::read::USUAL_SPAN;
 use crate::pipeline::{Pipeline, Show};
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
     let sources = args.input.sources()?;
     let console = Console::new(args.input.loudness(), sources.inputs());
-    interrupt::listen()?;
+    signals::listen()?;
     let output = args.output();
     if let Some(file) = output {
         result_file::refuse_input(file, &sources, &[])?;
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary).map_err(boxed)?;
         Term::stdout().clear_screen()?;
-        Ok(heard::stdout().write_all(text.as_bytes())?)
+        Ok(broken_pipe::stdout().write_all(text.as_bytes())?)
     };
     let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
     let gathered = gather(&args.input, &pipeline, &store, &console, show)?;

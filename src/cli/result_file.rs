@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::{heard, interrupt};
+use super::{broken_pipe, signals};
 use crate::error::Usage;
 use crate::output::OutputFile;
 use crate::pipeline::Sources;
@@ -84,7 +84,7 @@ impl ResultTarget {
     /// # Errors
     /// When the target cannot be written.
     pub fn begin(file: Option<&Path>) -> anyhow::Result<ResultTarget> {
-        interrupt::undisturbed(|unfinished| {
+        signals::undisturbed(|unfinished| {
             let directory = || tempfile::tempdir().context("cannot create a temporary directory");
             let place = match file {
                 None => ResultTarget::Standard(directory()?),
@@ -108,7 +108,7 @@ impl ResultTarget {
     pub fn finish(self, write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>) -> anyhow::Result<()> {
         match self {
             ResultTarget::Standard(_) => {
-                let mut out = heard::stdout();
+                let mut out = broken_pipe::stdout();
                 write(&mut out)?;
                 Ok(out.flush()?)
             }
@@ -119,7 +119,7 @@ impl ResultTarget {
             }
             ResultTarget::File(file) => {
                 write(&mut file.create()?)?;
-                interrupt::undisturbed(|unfinished| {
+                signals::undisturbed(|unfinished| {
                     *unfinished = None;
                     file.commit()
                 })

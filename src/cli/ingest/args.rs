@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::cli::args::SourceArgs;
 use crate::cli::console::{Console, Loudness};
-use crate::cli::{cluster, interrupt, metrics};
+use crate::cli::{cluster, metrics, signals};
 use crate::intake::Summary;
 use crate::lake::Lake;
 use crate::lake::ingest::{Added, Ledger};
@@ -98,7 +98,7 @@ impl Args {
         ledger: Ledger,
         console: &Console,
     ) -> anyhow::Result<Staged> {
-        let directory = interrupt::undisturbed(|unfinished| {
+        let directory = signals::undisturbed(|unfinished| {
             let directory = opened.scratch()?;
             *unfinished = Some(directory.path().to_owned());
             anyhow::Ok(directory)
