@@ -14,22 +14,22 @@ mod decode {
     pub mod fast;
     pub mod field;
     pub mod fields;
-    pub mod input;
+    pub mod value_reader;
     mod items;
     pub mod key_order;
-    mod kind;
+    mod classify;
     pub mod nested_fields;
     pub mod number;
     pub mod other_fields;
     mod part;
-    mod place;
+    mod position;
     pub mod record;
-    pub mod reference;
+    pub mod strict;
     mod resync;
-    pub mod scan;
+    pub mod skip;
     mod splitter;
     mod survey;
-    pub mod syntax;
+    pub mod grammar;
     mod walk;
 }
 #[path = "../../tests/readers/property.rs"]

@@ -1,7 +1,6 @@
 //! Maps Nomad's JSON to records: the only place that assigns fields, for both readers.
 
 use super::fields::{AllocationField, EventField, TaskStateField};
-use super::input::{Input, Read, TWICE, key};
 use super::nested_fields::{
     DeploymentField, InnerField, JobField, RescheduleField, ResourcesField, TrackerField, TransitionField,
 };
@@ -10,6 +9,7 @@ use super::record::{
     AllocatedResources, Allocation, DeploymentStatus, DesiredTransition, Lifecycle, Node, RescheduleEvent, Resources,
     TaskEvent, TaskResources, TaskState,
 };
+use super::value_reader::{Input, Read, TWICE, key};
 use crate::time;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ const MANY_NAMES: usize = 32;
 /// Reads one allocation: a list stub, a full one, or the payload of a stream event.
 ///
 /// # Errors
-/// A [`super::input::Fault`] at the first invalid value.
+/// A [`super::value_reader::Fault`] at the first invalid value.
 pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> {
     let mut a = Box::<Allocation<'_>>::default();
     let (mut job_type, mut job_version) = (None, None);
@@ -368,7 +368,7 @@ fn resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Resources>> {
 /// Reads one client node: an entry of a node list, or a full node.
 ///
 /// # Errors
-/// A [`super::input::Fault`] at the first invalid value.
+/// A [`super::value_reader::Fault`] at the first invalid value.
 pub fn node<'a, I: Input<'a>>(input: &mut I) -> Read<Node<'a>> {
     let mut n = Node::default();
     let (mut has_strategy, mut attribute_version) = (None, None);

@@ -2,9 +2,9 @@
 //!
 //! Optimised for speed: the position of an error is found by [`super::syntax`], which is slower.
 
+use super::grammar::NO_NUMBERS;
 use super::number;
-use super::scan::{after_space, plain_end};
-use super::syntax::NO_NUMBERS;
+use super::skip::{after_space, plain_end};
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub fn is_scalar(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::syntax::first_fault;
+    use crate::decode::grammar::first_fault;
 
     #[test]
     fn agrees_with_a_parser_of_the_grammar() {

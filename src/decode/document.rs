@@ -8,7 +8,7 @@ use super::key_order::Memory;
 use super::walk::Walk;
 
 pub use super::part::{Content, Head, Item, LARGEST_ALLOCATION, Mode, Part, PlacedFault, Seen};
-pub use super::place::Place;
+pub use super::position::Place;
 
 /// Reads parts of documents. It learns the order of keys, which affects speed but not results.
 #[derive(Debug, Default)]

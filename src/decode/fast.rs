@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 
 use super::check::{self, Checked};
-use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
+use super::grammar;
 use super::key_order::{Memory, Predicted, unknown_name};
 use super::number;
 use super::record::Text;
-use super::scan::{after_space, plain_end, value_end};
-use super::syntax;
+use super::skip::{after_space, plain_end, value_end};
+use super::value_reader::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
 
 pub use super::key_order::Unknown;
 
@@ -66,10 +66,10 @@ impl<'a, 'm> Cursor<'a, 'm> {
         match std::str::from_utf8(&self.bytes[self.at..end]) {
             Err(e) => {
                 let at = self.at + e.valid_up_to();
-                let path = syntax::path_to(self.bytes, self.at, at);
+                let path = grammar::path_to(self.bytes, self.at, at);
                 Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
             }
-            Ok(_) => syntax::first_fault(self.bytes, self.at, true).unwrap_or_else(|| self.broken("a value")),
+            Ok(_) => grammar::first_fault(self.bytes, self.at, true).unwrap_or_else(|| self.broken("a value")),
         }
     }
 

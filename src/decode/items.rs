@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use super::allocation;
+use super::classify::is_allocation;
 use super::fast::Cursor;
 use super::fields::AllocationField;
-use super::input::{Fault, Input, Read};
-use super::kind::is_allocation;
 use super::other_fields::WrapperField;
 use super::part::{Content, Head, Item};
-use super::reference::Raw;
-use super::scan::after_space;
+use super::skip::after_space;
+use super::strict::Raw;
+use super::value_reader::{Fault, Input, Read};
 use super::walk::{LONG, Walk};
 
 /// An allocation or node in an event of a stream.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::key_order::Unknown;
-use super::place::Place;
+use super::position::Place;
 use super::record::{Allocation, Node};
 
 /// Maximum size of an allocation in bytes; a larger object is skipped.

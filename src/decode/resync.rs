@@ -3,10 +3,10 @@
 use std::iter;
 use std::ops::Range;
 
-use super::input::{Fault, FaultKind};
-use super::place::{Level, Lost, Next, Place};
-use super::scan::{after_space, value_end};
-use super::syntax;
+use super::grammar;
+use super::position::{Level, Lost, Next, Place};
+use super::skip::{after_space, value_end};
+use super::value_reader::{Fault, FaultKind};
 use super::walk::Walk;
 
 impl Walk<'_, '_, '_, '_> {
@@ -85,7 +85,7 @@ impl Walk<'_, '_, '_, '_> {
             return None;
         }
         for line in iter::once(first).chain(others) {
-            let path = syntax::path_to(bytes, line.start, line.end);
+            let path = grammar::path_to(bytes, line.start, line.end);
             let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
             self.reject(line.end, path, what.into());
             self.part.place = Place::default();

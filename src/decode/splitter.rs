@@ -1,12 +1,12 @@
 //! Walks through a part of a document, into lists and dumps, to the objects that may be allocations.
 
+use super::classify::Kind;
 use super::fast::Cursor;
-use super::input::{Fault, FaultKind, Read};
-use super::kind::Kind;
+use super::grammar;
 use super::number;
-use super::place::{Level, Next, Role};
-use super::scan::{Skipper, after_space, value_end};
-use super::syntax;
+use super::position::{Level, Next, Role};
+use super::skip::{Skipper, after_space, value_end};
+use super::value_reader::{Fault, FaultKind, Read};
 use super::walk::{LONG, Survey, Walk};
 
 /// Maximum nesting of arrays and objects that are searched for allocations.
@@ -165,7 +165,7 @@ impl Walk<'_, '_, '_, '_> {
         };
         let whole = &self.bytes[at..end];
         let is_sound = match whole {
-            [b'"', ..] => syntax::first_fault(whole, 0, false).is_none(),
+            [b'"', ..] => grammar::first_fault(whole, 0, false).is_none(),
             b"null" | b"true" | b"false" => true,
             _ => whole.len() <= LONG && number::is_number(whole),
         };

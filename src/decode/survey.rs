@@ -1,11 +1,11 @@
 //! Classifies an object by its keys: an allocation, a node, a wrapper, or a dump of a whole cluster.
 
+use super::classify::{Keys, Kind};
 use super::fast::Cursor;
-use super::input::{FaultKind, Input, Read};
-use super::kind::{Keys, Kind};
+use super::grammar;
 use super::part::LARGEST_ALLOCATION;
-use super::scan::after_space;
-use super::syntax;
+use super::skip::after_space;
+use super::value_reader::{FaultKind, Input, Read};
 use super::walk::{LONG, Survey, Walk};
 
 /// Length from which a value may be a truncated line. That is checked first, because skipping such a value would scan
@@ -20,7 +20,7 @@ impl Walk<'_, '_, '_, '_> {
         let mut found = self.keys(&self.bytes[..near], at, is_top, &mut keys);
         if near < self.bytes.len() && found.is_err() {
             if self.line_follows(at, near)
-                && let Some(fault) = syntax::first_fault(&self.bytes[..self.bytes.len().min(at + LONG)], at, true)
+                && let Some(fault) = grammar::first_fault(&self.bytes[..self.bytes.len().min(at + LONG)], at, true)
             {
                 return Err(fault);
             }
@@ -40,7 +40,7 @@ impl Walk<'_, '_, '_, '_> {
         let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
         if far - at > LONG || fails_later || (ends && self.is_last) {
             let some = &self.bytes[..self.bytes.len().min(at + LONG)];
-            if let Some(fault) = syntax::first_fault(some, at, true) {
+            if let Some(fault) = grammar::first_fault(some, at, true) {
                 return Err(fault);
             }
         }

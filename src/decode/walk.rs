@@ -1,10 +1,10 @@
 //! The state of reading a part of a document.
 
-use super::input::{Fault, FaultKind, QUOTED, not_json};
+use super::classify::Kind;
 use super::key_order::Memory;
-use super::kind::Kind;
 use super::part::{LARGEST_ALLOCATION, Part, PlacedFault, Seen};
-use super::place::{Next, Place, Role};
+use super::position::{Next, Place, Role};
+use super::value_reader::{Fault, FaultKind, QUOTED, not_json};
 
 /// A value that does not end within this many bytes is inspected before more bytes are buffered: most likely it is a
 /// truncated line, or a dump of a whole cluster.

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Note;
 use crate::decode::document::Place;
-use crate::decode::scan::after_space;
+use crate::decode::skip::after_space;
 use crate::source::{self, AskedAgain, Found, Input, Origin};
 
 /// Large enough that the synchronisation per block is negligible; small enough that its rows, which are several times

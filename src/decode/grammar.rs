@@ -3,9 +3,9 @@
 //! Too slow for regular reading; used for damaged input, and for values larger than anything Nomad writes. It has its
 //! own stack, so the nesting depth is unlimited.
 
-use super::input::{Fault, FaultKind, key, not_json};
 use super::number;
-use super::scan::{after_space, plain_end, value_end};
+use super::skip::{after_space, plain_end, value_end};
+use super::value_reader::{Fault, FaultKind, key, not_json};
 
 /// Invalid numbers as printed by Go and JavaScript; old Nomad versions write `-Inf` in `Metrics`.
 pub const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];

@@ -6,7 +6,7 @@ use std::fmt;
 use super::key_order::Predicted;
 use super::record::Text;
 
-/// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::reference::Raw`].
+/// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::strict::Raw`].
 ///
 /// Every reading method returns a [`Fault`] for a value of another type, and for invalid JSON as far as it was
 /// inspected.

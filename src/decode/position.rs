@@ -1,6 +1,6 @@
 //! The position in a document's structure.
 
-use super::scan::Skipper;
+use super::skip::Skipper;
 
 /// The position in a document's structure between two parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::input::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key};
+use super::grammar;
 use super::key_order::{Memory, Predicted, unknown_name};
 use super::number;
-use super::syntax;
+use super::value_reader::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key};
 
 /// One value as raw text.
 #[derive(Debug)]
@@ -33,14 +33,14 @@ impl<'a, 'm> Raw<'a, 'm> {
     pub fn new(bytes: &'a [u8], memory: &'m mut Memory) -> Read<Self> {
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let at = e.valid_up_to();
-            let path = syntax::path_to(bytes, 0, at);
+            let path = grammar::path_to(bytes, 0, at);
             Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
         })?;
         let value = serde_json::from_str(text).map_err(|e| {
             // serde_json rejects it; our own grammar check finds the position and the path.
             let what = format!("is not JSON: {e}");
             let told = Box::new(Fault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
-            syntax::first_fault(bytes, 0, false).unwrap_or(told)
+            grammar::first_fault(bytes, 0, false).unwrap_or(told)
         })?;
         Ok(Raw { value, base: bytes.as_ptr() as usize, memory })
     }
