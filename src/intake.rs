@@ -4,12 +4,12 @@
 //! document's structure. Blocks are then committed in order of arrival: a wrong guess is detected there and corrected
 //! by decoding the block again, so the result does not depend on thread timing.
 
-mod blocks;
+mod chunker;
 mod closing;
 mod document_state;
-mod looked;
 mod rounding;
 mod sequencer;
+mod shown_buffer;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use crate::merge::{self, Columns, Filter, Rows, Versions};
 use crate::presence::Shown;
 use crate::source::{self, Input};
 use crate::tables::sink::Sink;
-use blocks::{Block, Step};
+use chunker::{Block, Step};
 use sequencer::Sequencer;
 use state::{Delivery, State};
 
@@ -147,7 +147,8 @@ pub fn run(
     let sequencer = Sequencer::new(options, observer, sink);
     let versions = Versions::default();
     let has_died = thread::scope(|scope| {
-        let reading = scope.spawn(|| blocks::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
+        let reading =
+            scope.spawn(|| chunker::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();

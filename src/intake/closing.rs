@@ -1,6 +1,6 @@
 //! The end of a document: its sightings, its absences, and its ledger row.
 
-use super::blocks::End;
+use super::chunker::End;
 use super::document_state::Facts;
 use super::state::{Delivery, MAX_REPORTED, State};
 use super::{Absences, Note};

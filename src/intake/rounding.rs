@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
 use super::Note;
-use super::blocks::Block;
+use super::chunker::Block;
 use super::document_state::{Held, Rounding};
 use super::state::State;
 use crate::decode::document::{Mode, Part, Reader};

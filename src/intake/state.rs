@@ -3,9 +3,9 @@
 use hashbrown::HashSet;
 use std::num::NonZeroI64;
 
-use super::blocks::Block;
+use super::chunker::Block;
 use super::document_state::{OpenDocument, Sight};
-use super::looked::Looked;
+use super::shown_buffer::Looked;
 use super::{Note, Observer, Options, Summary};
 use crate::decode::document::Part;
 use crate::merge::{Columns, Merge, Rows, Versions};
