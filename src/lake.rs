@@ -10,22 +10,22 @@
 mod cache;
 pub mod check;
 pub mod compact;
-pub mod delta;
-pub mod files;
+pub mod data_files;
+pub mod dedup_cache;
+pub mod delta_log;
 mod finding;
 pub mod format;
 pub mod info;
 pub mod ingest;
 pub mod labels;
 mod layout;
-pub mod lost;
-pub mod objects;
-pub mod read;
+pub mod lost_restarts;
 pub mod remask;
 mod repair;
 mod replay;
-pub mod seen;
+pub mod scan;
 mod staged;
+pub mod storage;
 pub mod trust;
 pub mod vacuum;
 
@@ -37,9 +37,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::tables::Table;
 use crate::time;
-use delta::{Add, Committed, Head, State};
+use delta_log::{Add, Committed, Head, State};
 use format::{FORMAT, Upgrade};
-use objects::{Created, Objects};
+use storage::{Created, Objects};
 
 /// Name of the object that describes the lake, [`About`].
 const LAKE: &str = "_alloclog/lake.json";
@@ -103,8 +103,8 @@ pub struct Batch {
     /// The format of the lake from this batch on: applying it upgrades every table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrades_to: Option<u32>,
-    /// The hash of the previous batch, see [`files::hash`]; null in the first batch, in format 1, and in a batch that
-    /// upgrades the lake.
+    /// The hash of the previous batch, see [`data_files::hash`]; null in the first batch, in format 1, and in a batch
+    /// that upgrades the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// By table name, the last batch up to this one that commits to the table; a table without an entry had none since
@@ -176,7 +176,7 @@ pub type Heads = BTreeMap<String, Head>;
 /// Returns true if a SOURCE is a lake: a bucket URL, or a directory that holds a lake.
 pub fn is_meant(text: &str) -> bool {
     let directory = text.strip_prefix("file://");
-    objects::is_bucket(text) || directory.is_some() || Path::new(text).join(LAKE).is_file()
+    storage::is_bucket(text) || directory.is_some() || Path::new(text).join(LAKE).is_file()
 }
 
 /// The object name of batch N: a thousand per directory.
@@ -226,7 +226,7 @@ impl Lake {
         };
         let lake = Lake::of(objects, &about)?;
         // The ledger is created last: if it exists, all tables exist and the storage has been probed.
-        if !delta::exists(&lake.objects, Table::Snapshots)? {
+        if !delta_log::exists(&lake.objects, Table::Snapshots)? {
             if !lake.objects.list("_alloclog/batches")?.is_empty() {
                 bail!(Damaged(format!(
                     "lake {}: the log of {} is missing, but there are batches; run `alloclog lake check --repair`",
@@ -234,10 +234,10 @@ impl Lake {
                     Table::Snapshots.name()
                 )));
             }
-            objects::probe(&lake.objects, LAKE, about)?;
+            storage::probe(&lake.objects, LAKE, about)?;
             let format = lake.about.format;
             let mut tables = ORDER.into_iter().filter(|table| format::since(*table) <= format);
-            tables.try_for_each(|table| delta::create_table(&lake.objects, table, format, now_ms()))?;
+            tables.try_for_each(|table| delta_log::create_table(&lake.objects, table, format, now_ms()))?;
         }
         lake.upgrade()?;
         Ok(lake)
@@ -274,7 +274,7 @@ impl Lake {
         let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
         format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.objects))?;
         let damaged = || Damaged(format!("lake {}: {name} is damaged", self.objects));
-        Ok(Some((Batch::parse(&bytes).with_context(damaged)?, files::hash(&bytes))))
+        Ok(Some((Batch::parse(&bytes).with_context(damaged)?, data_files::hash(&bytes))))
     }
 
     /// Reads a batch that the ledger already has.
@@ -358,7 +358,7 @@ impl Lake {
             return Ok(());
         }
         if let Some(format) = batch.upgrades_to.filter(|format| format::since(table) == *format) {
-            delta::create_table(&self.objects, table, format, now_ms())?;
+            delta_log::create_table(&self.objects, table, format, now_ms())?;
         }
         loop {
             let head = self.head(table, heads)?;
@@ -366,7 +366,7 @@ impl Lake {
                 return Ok(());
             }
             let (head, operation, actions) = if batch.upgrades_to.is_some() {
-                let state = delta::state(&self.objects, table)?;
+                let state = delta_log::state(&self.objects, table)?;
                 if state.head.batch >= number {
                     continue;
                 }
@@ -374,7 +374,7 @@ impl Lake {
             } else if batch.replacements(table).is_empty() {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
-                let state = delta::state(&self.objects, table)?;
+                let state = delta_log::state(&self.objects, table)?;
                 if state.head.batch >= number {
                     continue;
                 }
@@ -382,7 +382,7 @@ impl Lake {
                 let operation = if batch.replacements(table).iter().all(is_merge) { "OPTIMIZE" } else { "REPAIR" };
                 (state.head, operation, replay::actions(batch, table, &state.files, now_ms()))
             };
-            let done = delta::commit(&self.objects, table, head, operation, Some(number), actions, now_ms())?;
+            let done = delta_log::commit(&self.objects, table, head, operation, Some(number), actions, now_ms())?;
             if let Committed::Done(head) = done {
                 heads.insert(table.name().to_owned(), head);
                 return Ok(());
@@ -394,7 +394,7 @@ impl Lake {
         if self.is_to_come(table)? {
             return Ok(Head::default());
         }
-        let head = delta::head(&self.objects, table, heads.get(table.name()).copied())?;
+        let head = delta_log::head(&self.objects, table, heads.get(table.name()).copied())?;
         heads.insert(table.name().to_owned(), head);
         Ok(head)
     }
@@ -404,12 +404,12 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be read.
     pub fn state(&self, table: Table) -> anyhow::Result<State> {
-        if self.is_to_come(table)? { Ok(State::default()) } else { delta::state(&self.objects, table) }
+        if self.is_to_come(table)? { Ok(State::default()) } else { delta_log::state(&self.objects, table) }
     }
 
     /// Returns true if the table was introduced after the lake's format and is not created yet.
     fn is_to_come(&self, table: Table) -> anyhow::Result<bool> {
-        Ok(self.about.format < format::since(table) && !delta::exists(&self.objects, table)?)
+        Ok(self.about.format < format::since(table) && !delta_log::exists(&self.objects, table)?)
     }
 
     /// The files of every table, including those of pending batches: all tables at the same batch, even while others
@@ -419,7 +419,7 @@ impl Lake {
     /// When the lake cannot be read.
     pub fn files(&self) -> anyhow::Result<BTreeMap<Table, Vec<Add>>> {
         // A batch is created before any table has it, so the batches listed below cover everything in the tables.
-        let in_all = delta::head(&self.objects, Table::Snapshots, None)?.batch;
+        let in_all = delta_log::head(&self.objects, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
         for table in ORDER {
             states.insert(table, self.state(table)?);
@@ -445,7 +445,7 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be read.
     pub fn unfinished(&self) -> anyhow::Result<Vec<(u64, Batch)>> {
-        self.batches_after(delta::head(&self.objects, Table::Snapshots, None)?.batch)
+        self.batches_after(delta_log::head(&self.objects, Table::Snapshots, None)?.batch)
     }
 
     fn batches_after(&self, mut number: u64) -> anyhow::Result<Vec<(u64, Batch)>> {
@@ -462,7 +462,7 @@ impl Lake {
 /// their files.
 fn refuse_tables_without_lake(objects: &Objects) -> anyhow::Result<()> {
     for table in ORDER {
-        if delta::exists(objects, table)? {
+        if delta_log::exists(objects, table)? {
             bail!(Damaged(format!(
                 "lake {objects}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or use \
                  another place",

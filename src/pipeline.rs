@@ -212,7 +212,7 @@ impl Pipeline {
         for lake in lakes {
             let selection = self.selection(self.lake_span);
             let mut deliver = |table, batch| combined.add_of_lake(table, batch);
-            let found = lake::read::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
+            let found = lake::scan::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
             documents_of_lakes += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
             observer.note(Note::Info(lake_line(lake, &found)));
         }
@@ -270,7 +270,7 @@ impl Observer for CountRejected<'_> {
 }
 
 /// Summary of what was read from a lake, in one line.
-fn lake_line(lake: &Lake, found: &lake::read::Found) -> String {
+fn lake_line(lake: &Lake, found: &lake::scan::Found) -> String {
     let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
     let since = found
         .since

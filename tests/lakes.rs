@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use alloclog::intake::{self, Absences, Options};
 use alloclog::lake::check::{self, Mend, Wrong};
 use alloclog::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
-use alloclog::lake::read::{self, Found, Wanted};
-use alloclog::lake::{Lake, seen::Seen};
+use alloclog::lake::scan::{self, Found, Wanted};
+use alloclog::lake::{Lake, dedup_cache::Seen};
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 
@@ -54,7 +54,7 @@ pub fn ingested(lake: &Lake, document: &Path) -> Added {
 /// The rows of each table in a lake, as sorted text, without columns that depend on arrival.
 pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
     let mut lines = Vec::new();
-    let found = read::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
+    let found = scan::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
         for mut row in support::json(&batch) {
             row.retain(|name, _| {
                 let of_arrival = name.starts_with("new_") || name.starts_with("ingested_at");

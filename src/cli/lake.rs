@@ -12,7 +12,7 @@ use super::{cluster, metrics, print, signals};
 use crate::error::Usage;
 use crate::intake::Observer;
 use crate::lake::check::{self, Mend, Remedy, Report};
-use crate::lake::read::USUAL_SPAN;
+use crate::lake::scan::USUAL_SPAN;
 use crate::lake::{Lake, compact, info, remask, vacuum};
 use crate::pipeline::{LostRestarts, Pipeline, Source, Sources, lost_restarts, plural};
 use crate::query;

@@ -13,7 +13,7 @@ use super::gather::gather;
 use super::result_file::{self, ResultTarget};
 use super::{fail_if, print, signals};
 use crate::error::{Refused, Usage};
-use crate::lake::read::USUAL_SPAN;
+use crate::lake::scan::USUAL_SPAN;
 use crate::pipeline::Pipeline;
 use crate::query::{self, Condition, Question, VIEWS};
 use crate::render::{self, Cells, Format};

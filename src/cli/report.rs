@@ -13,7 +13,7 @@ use super::gather::{boxed, gather};
 use super::result_file::{self, ResultTarget};
 use super::{broken_pipe, fail_if, signals};
 use crate::intake::Summary;
-use crate::lake::read::USUAL_SPAN;
+use crate::lake::scan::USUAL_SPAN;
 use crate::pipeline::{Pipeline, Show};
 use crate::query::Condition;
 use crate::render;

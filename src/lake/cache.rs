@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use super::lost::{self, Counter};
-use super::objects::Objects;
-use super::seen::{self, Seen};
-use super::{Lake, delta, files, labels};
+use super::dedup_cache::{self, Seen};
+use super::lost_restarts::{self, Counter};
+use super::storage::Objects;
+use super::{Lake, data_files, delta_log, labels};
 use crate::presence::{self, Shown};
 use crate::tables::{Table, identity};
 use crate::time::HOUR;
@@ -83,7 +83,7 @@ fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
     // Only a version that still has the same commit is a valid start.
     for table in Table::ALL {
         let head = seen.about.heads.get(table.name()).copied();
-        if !head.is_some_and(|head| delta::is_there(&lake.objects, table, head).unwrap_or(false)) {
+        if !head.is_some_and(|head| delta_log::is_there(&lake.objects, table, head).unwrap_or(false)) {
             seen.about.heads.remove(table.name());
         }
     }
@@ -99,14 +99,14 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
         seen.about.heads = heads;
         return Ok(seen);
     }
-    let now = seen::this_hour();
-    let horizon = |table| (table, now.saturating_sub(seen::remembered_hours(table)));
+    let now = dedup_cache::this_hour();
+    let horizon = |table| (table, now.saturating_sub(dedup_cache::remembered_hours(table)));
     let mut seen = Seen::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
         // From the hour before the horizon: rows within the horizon's hour are covered too.
         let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
-            if files::may_hold(table, &file, first, i64::MAX, false) {
+            if data_files::may_hold(table, &file, first, i64::MAX, false) {
                 each_key(&lake.objects, table, &file, &mut |key| {
                     if key.time.is_some_and(|time| time >= first) {
                         take(&mut seen, table, key, now);
@@ -124,7 +124,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
 /// Saves the cache for the next ingest: on this machine, and hourly in the lake. Failure is harmless; the returned text
 /// is a warning.
 pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<String> {
-    let now = seen::this_hour();
+    let now = dedup_cache::this_hour();
     seen.forget(now);
     let mut copy = || -> anyhow::Result<()> {
         let is_due = seen.about.copied_hour != now;
@@ -151,7 +151,7 @@ pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<St
 /// Applies the batches of other writers, and adds their rows to the cache.
 pub(super) fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
     let last = lake.finish(&mut seen.about.heads)?;
-    let now = seen::this_hour();
+    let now = dedup_cache::this_hour();
     while seen.about.batch < last {
         let number = seen.about.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
@@ -175,7 +175,7 @@ pub(super) fn look_up<R>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> R
 where
     R: Iterator<Item = (u128, Option<i64>)>,
 {
-    let now = seen::this_hour();
+    let now = dedup_cache::this_hour();
     for table in super::ORDER {
         let mut unsure: HashSet<u128> = HashSet::new();
         let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
@@ -193,7 +193,7 @@ where
             continue;
         }
         for file in lake.state(table)?.files.into_values() {
-            if !files::may_hold(table, &file, first, last, without_time) {
+            if !data_files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
             each_key(&lake.objects, table, &file, &mut |key| {
@@ -212,21 +212,21 @@ pub(super) fn look_at_hours(lake: &Lake, seen: &mut Seen, shown: &Shown) -> anyh
     if !hours.is_empty() {
         for (table, _) in presence::READS {
             for file in lake.state(table)?.files.into_values() {
-                let may_hold = |hour: &i64| files::may_hold(table, &file, *hour, *hour + (HOUR - 1), false);
+                let may_hold = |hour: &i64| data_files::may_hold(table, &file, *hour, *hour + (HOUR - 1), false);
                 if hours.iter().any(may_hold) {
                     take_presence(lake, seen, table, &file)?;
                 }
             }
         }
     }
-    seen.presence.need(shown, seen::this_hour());
+    seen.presence.need(shown, dedup_cache::this_hour());
     Ok(())
 }
 
 /// Adds when a file's allocations were last shown to the cache.
-fn take_presence(lake: &Lake, seen: &mut Seen, table: Table, file: &delta::Add) -> anyhow::Result<()> {
+fn take_presence(lake: &Lake, seen: &mut Seen, table: Table, file: &delta_log::Add) -> anyhow::Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
-    files::read(&lake.objects, table, file, Some(columns), &mut |batch| seen.presence.take(table, &batch))
+    data_files::read(&lake.objects, table, file, Some(columns), &mut |batch| seen.presence.take(table, &batch))
 }
 
 /// What the cache keeps of a row of the lake.
@@ -248,12 +248,17 @@ fn take(seen: &mut Seen, table: Table, key: Key<'_>, now: u32) {
 }
 
 /// Calls `each` for each row of a file.
-fn each_key(objects: &Objects, table: Table, file: &delta::Add, each: &mut dyn FnMut(Key<'_>)) -> anyhow::Result<()> {
-    let is_hashed = files::null_count(file, identity::TEXT_HASH) == Some(0);
-    let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(files::time_column(table)).collect();
-    files::read(objects, table, file, Some(&needed), &mut |batch| {
-        let times = files::times(table, &batch);
-        let counters = if table == Table::TaskStateHistory { lost::counters(&batch)? } else { Vec::new() };
+fn each_key(
+    objects: &Objects,
+    table: Table,
+    file: &delta_log::Add,
+    each: &mut dyn FnMut(Key<'_>),
+) -> anyhow::Result<()> {
+    let is_hashed = data_files::null_count(file, identity::TEXT_HASH) == Some(0);
+    let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(data_files::time_column(table)).collect();
+    data_files::read(objects, table, file, Some(&needed), &mut |batch| {
+        let times = data_files::times(table, &batch);
+        let counters = if table == Table::TaskStateHistory { lost_restarts::counters(&batch)? } else { Vec::new() };
         let mut counters = counters.into_iter();
         let labels = if table == Table::AllocationHistory { labels::of(&batch)? } else { Vec::new() };
         let mut labels = labels.into_iter();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 
-use super::delta::salvage::{self, Salvaged};
-use super::delta::{Add, State};
+use super::delta_log::salvage::{self, Salvaged};
+use super::delta_log::{Add, State};
 use super::finding::Bad;
 pub use super::finding::{Mend, Remedy, Report, Wrong};
 use super::replay::Expected;
-use super::{Batch, Damaged, Heads, Lake, ORDER, files, labels, now_ms, repair, trust};
+use super::{Batch, Damaged, Heads, Lake, ORDER, data_files, labels, now_ms, repair, trust};
 use crate::tables::Table;
 
 /// How many row identities are held in memory at a time: a hash set of 72 MB.
@@ -129,7 +129,7 @@ fn check_batches(
     let mut each = |bytes: Option<Vec<u8>>, report: &mut Report| {
         number += 1;
         let name = super::batch_name(number);
-        let hash = bytes.as_deref().map(files::hash);
+        let hash = bytes.as_deref().map(data_files::hash);
         let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok());
         let Some(batch) = batch else {
             let what = if bytes.is_some() { "damaged" } else { "missing" };
@@ -181,7 +181,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
             Some(bytes) if bytes.len() as i64 != add.size => {
                 format!("has {} bytes instead of {}", bytes.len(), add.size)
             }
-            Some(bytes) if add.hash().is_some_and(|hash| hash != files::hash(&bytes)) => {
+            Some(bytes) if add.hash().is_some_and(|hash| hash != data_files::hash(&bytes)) => {
                 "was changed after it was written: its hash differs".to_owned()
             }
             Some(bytes) => return Ok(Found::Bytes(Bytes::from(bytes))),
@@ -194,7 +194,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
 fn check_files(lake: &Lake, table: Table, state: &State, report: &mut Report) -> anyhow::Result<Bad> {
     let mut bad = Bad::default();
     for group in apart(table, state) {
-        let rows: u64 = group.iter().map(|add| files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
+        let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
         let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
         for slice in 0..slices {
             let mut met: HashSet<u128> = HashSet::new();
@@ -234,7 +234,7 @@ fn check_file(
     let keys = table.key_columns();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let (mut rows, mut doubled) = (0u32, Vec::new());
-    let read = files::decode(&lake.objects, table, add, bytes, Some(&keys), &mut |batch| {
+    let read = data_files::decode(&lake.objects, table, add, bytes, Some(&keys), &mut |batch| {
         for id in table.identities(&batch)? {
             if !is_first(id) {
                 doubled.push(rows);
@@ -248,7 +248,7 @@ fn check_file(
         let is_damaged = error.is::<Damaged>() && add.hash().is_none() && !is_foreign(&error);
         let bad = if is_damaged { &mut bad.lost } else { &mut bad.unclear };
         bad.insert(add.path.clone(), format!("{error:#}"));
-    } else if files::row_count(add).is_some_and(|said| said != u64::from(rows)) {
+    } else if data_files::row_count(add).is_some_and(|said| said != u64::from(rows)) {
         bad.unclear.insert(add.path.clone(), format!("{name} has {rows} rows, but the log has another number"));
     } else if !doubled.is_empty() {
         bad.doubled.entry(add.path.clone()).or_default().extend(doubled);
@@ -259,14 +259,14 @@ fn check_file(
 /// Groups of files such that no two groups can share a row: files of one day if the table is partitioned by day, and
 /// within a day files whose times overlap, because a row's identity includes its day and its time.
 fn apart(table: Table, state: &State) -> Vec<Vec<&Add>> {
-    let time = files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
+    let time = data_files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
     let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
-    state.files.values().for_each(|add| days.entry(files::day(add)).or_default().push(add));
+    state.files.values().for_each(|add| days.entry(data_files::day(add)).or_default().push(add));
     let mut groups = Vec::new();
     for adds in days.into_values() {
         let times: HashMap<&str, (i64, i64)> = time
             .map(|time| {
-                adds.iter().filter_map(|add| Some((add.path.as_str(), files::bounds_of_all(add, time)?))).collect()
+                adds.iter().filter_map(|add| Some((add.path.as_str(), data_files::bounds_of_all(add, time)?))).collect()
             })
             .unwrap_or_default();
         if times.len() < adds.len() {
@@ -302,7 +302,7 @@ fn is_foreign(error: &anyhow::Error) -> bool {
 fn tell(table: Table, state: &State, bad: &Bad, report: &mut Report) {
     bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
     for (path, what) in &bad.lost {
-        let rows = state.files.get(path).and_then(files::row_count);
+        let rows = state.files.get(path).and_then(data_files::row_count);
         report.push(what.clone(), Remedy::Drop(table, rows));
     }
     for (path, rows) in &bad.doubled {

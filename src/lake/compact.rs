@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
-use super::delta::{self, Add, State};
-use super::{Batch, Heads, Lake, Replacement, files, now_ms, repair};
+use super::delta_log::{self, Add, State};
+use super::{Batch, Heads, Lake, Replacement, data_files, now_ms, repair};
 use crate::tables::Table;
 use crate::time::DAY;
 
@@ -57,7 +57,7 @@ pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Co
     let now = lake.objects.now_ms()?;
     for table in Table::ALL {
         let merged = compact_table(lake, table, now, &mut done, progress);
-        let cleaned = merged.and_then(|()| delta::clean_log(&lake.objects, table, now));
+        let cleaned = merged.and_then(|()| delta_log::clean_log(&lake.objects, table, now));
         match cleaned {
             Ok(gone) => done.log_files += gone,
             Err(error) => done.failed.push(format!("{}: {error:#}", table.name())),
@@ -124,19 +124,21 @@ fn put(
 /// The decoded size of a file's rows in bytes. If the file does not say, assumes more per row than most rows take.
 fn decoded(table: Table, add: &Add) -> u64 {
     let row = if table == Table::Sightings { 120 } else { 600 };
-    add.decoded().unwrap_or_else(|| files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
+    add.decoded().unwrap_or_else(|| data_files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
 }
 
 /// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file.
 fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
-    let rows = |add: &Add| files::row_count(add).unwrap_or(ROWS);
-    let first = |add: &Add| files::time_column(table).and_then(|time| files::bounds(add, time)).map(|(first, _)| first);
+    let rows = |add: &Add| data_files::row_count(add).unwrap_or(ROWS);
+    let first = |add: &Add| {
+        data_files::time_column(table).and_then(|time| data_files::bounds(add, time)).map(|(first, _)| first)
+    };
     // Each day has a sighting of every live allocation: keep days apart, although the table is not partitioned.
     let day = |add: &Add| match table {
         Table::Sightings => first(add).map(|first| first.div_euclid(DAY)),
-        _ => files::day(add).map(i64::from),
+        _ => data_files::day(add).map(i64::from),
     };
     let mut small: BTreeMap<Option<i64>, Vec<&Add>> = BTreeMap::new();
     for add in state.files.values().filter(|add| rows(add) < ROWS / 2 && decoded(table, add) < DECODED / 2) {
@@ -183,7 +185,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
     let mut removed = Vec::new();
     let mut bytes = 0;
     for add in group {
-        files::read_whole(&lake.objects, table, add, &mut |batch| {
+        data_files::read_whole(&lake.objects, table, add, &mut |batch| {
             bytes += batch.get_array_memory_size() as u64;
             batches.push(batch);
             Ok(())
@@ -194,14 +196,14 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
             break;
         }
     }
-    let all = files::concat(table, batches)?;
+    let all = data_files::concat(table, batches)?;
     let by: Vec<SortColumn> = sorted_by(table)
         .iter()
         .filter_map(|name| all.column_by_name(name))
         .map(|column| SortColumn { values: column.clone(), options: None })
         .collect();
     let order = lexsort_to_indices(&by, None)?;
-    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
     writer.set_columns(&all.schema());
     for from in (0..order.len()).step_by(SLICE) {
         writer.add(&take_record_batch(&all, &order.slice(from, SLICE.min(order.len() - from)))?)?;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::delta::{self, Committed, Head};
+use super::delta_log::{self, Committed, Head};
 pub use super::layout::{FORMAT, since};
 use super::{About, Batch, Heads, LAKE, Lake, now_ms};
 
@@ -91,11 +91,12 @@ impl Lake {
     /// When the lake cannot be read or written.
     pub fn evolve(&self, heads: &mut Heads) -> anyhow::Result<()> {
         for table in super::ORDER {
-            while self.head(table, heads)?.columns != delta::fingerprint(table) {
+            while self.head(table, heads)?.columns != delta_log::fingerprint(table) {
                 let state = self.state(table)?;
-                let mut head = Head { columns: delta::fingerprint(table), ..state.head };
+                let mut head = Head { columns: delta_log::fingerprint(table), ..state.head };
                 if let Some(action) = state.evolve(table) {
-                    let done = delta::commit(&self.objects, table, head, "ADD COLUMNS", None, vec![action], now_ms())?;
+                    let done =
+                        delta_log::commit(&self.objects, table, head, "ADD COLUMNS", None, vec![action], now_ms())?;
                     let Committed::Done(done) = done else { continue };
                     head = done;
                 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Lake, files};
+use super::{Lake, data_files};
 use crate::tables::Table;
 
 /// The content of one table.
@@ -49,8 +49,8 @@ pub fn info(lake: &Lake) -> anyhow::Result<Info> {
     for table in Table::ALL {
         let state = lake.state(table)?;
         let adds = || state.files.values();
-        let spans: Vec<_> = files::time_column(table)
-            .map(|time| adds().filter_map(|add| files::bounds(add, time)).collect())
+        let spans: Vec<_> = data_files::time_column(table)
+            .map(|time| adds().filter_map(|add| data_files::bounds(add, time)).collect())
             .unwrap_or_default();
         tables.push(TableInfo {
             table: table.name(),
@@ -58,7 +58,7 @@ pub fn info(lake: &Lake) -> anyhow::Result<Info> {
             batch: state.head.batch,
             files: state.files.len(),
             bytes: adds().map(|add| add.size).sum(),
-            rows: adds().map(files::row_count).sum(),
+            rows: adds().map(data_files::row_count).sum(),
             span_ns: spans.iter().map(|(first, _)| *first).min().zip(spans.iter().map(|(_, last)| *last).max()),
         });
     }

@@ -7,10 +7,10 @@ use anyhow::{Context, bail};
 use arrow::array::{Int64Array, RecordBatch};
 
 use super::cache::{NOTHING_COMMITTED, catch_up, look_at_hours, look_up};
-use super::lost::{Lost, Restarts};
-use super::seen::{self, Seen};
+use super::dedup_cache::{self, Seen};
+use super::lost_restarts::{Lost, Restarts};
 use super::staged::{COUNTED, keep};
-use super::{Batch, Lake, delta, files, labels};
+use super::{Batch, Lake, data_files, delta_log, labels};
 use crate::presence;
 use crate::store::parquet;
 use crate::tables::sink::Rows;
@@ -62,7 +62,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Resu
         if is_ours {
             lake.finish(&mut seen.about.heads)
                 .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
-            let now = seen::this_hour();
+            let now = dedup_cache::this_hour();
             new.add_to(seen, staged, now);
             labels::note(seen, staged, now);
             restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
@@ -74,7 +74,7 @@ pub fn commit(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Resu
         // Another batch has this number: it may hold the same rows, or be a vacuum that removed these files. In both
         // cases no table will reference them.
         for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
-            let delete = |file: &delta::Add| lake.objects.delete(&file.object(table));
+            let delete = |file: &delta_log::Add| lake.objects.delete(&file.object(table));
             files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
         }
         catch_up(lake, seen).context(NOTHING_COMMITTED)?;
@@ -99,13 +99,13 @@ fn begin(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()
 /// The identity and the time of each row of one table.
 fn keys_of(all: &[Rows], table: Table) -> Box<dyn Iterator<Item = (u128, Option<i64>)> + '_> {
     let of_table = all.iter().filter(move |rows| rows.table == table);
-    Box::new(of_table.flat_map(|rows| rows.identities.iter().copied().zip(files::times(rows.table, &rows.batch))))
+    Box::new(of_table.flat_map(|rows| rows.identities.iter().copied().zip(data_files::times(rows.table, &rows.batch))))
 }
 
 /// Files of a batch that is not created yet.
 struct Written {
     /// By table name.
-    files: BTreeMap<String, Vec<delta::Add>>,
+    files: BTreeMap<String, Vec<delta_log::Add>>,
     added: Added,
     restarts: Restarts,
     new: Chosen,
@@ -133,7 +133,7 @@ impl Chosen {
 
 /// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
 fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], number: u64) -> anyhow::Result<Written> {
-    let now = seen::this_hour();
+    let now = dedup_cache::this_hour();
     let mut written = Written {
         files: BTreeMap::new(),
         added: Added::default(),
@@ -143,7 +143,7 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
     let mut counts = vec![[0i64; 3]; staged.documents.len()];
     // The ledger is last: it counts the rows of the others.
     for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
-        let mut writer = files::Writer::new(&lake.objects, table, super::now_ms());
+        let mut writer = data_files::Writer::new(&lake.objects, table, super::now_ms());
         let counted = COUNTED.iter().position(|other| *other == table);
         // Rows of the run are distinct, but an absence may also be a row of the run.
         let has_facts = facts.iter().any(|rows| rows.table == table);
@@ -175,7 +175,7 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
         }
         for facts in facts.iter().filter(|rows| rows.table == table) {
             let wanted: Vec<bool> = facts.identities.iter().map(|id| is_new(seen, *id)).collect();
-            let times = files::times(table, &facts.batch);
+            let times = data_files::times(table, &facts.batch);
             let new = facts.identities.iter().zip(times).zip(&wanted).filter(|(_, is_wanted)| **is_wanted);
             written.new.others.extend(new.map(|((id, time), _)| (table, *id, time)));
             rows += add(&mut writer, &mut written.restarts, table, &keep(&facts.batch, &wanted)?)?;
@@ -189,7 +189,7 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
 
 /// Writes rows, and returns their number.
 fn add(
-    writer: &mut files::Writer<'_>,
+    writer: &mut data_files::Writer<'_>,
     restarts: &mut Restarts,
     table: Table,
     batch: &RecordBatch,
@@ -201,7 +201,7 @@ fn add(
     Ok(batch.num_rows() as u64)
 }
 
-fn finish(written: &mut Written, table: Table, writer: files::Writer<'_>, rows: u64) -> anyhow::Result<()> {
+fn finish(written: &mut Written, table: Table, writer: data_files::Writer<'_>, rows: u64) -> anyhow::Result<()> {
     let files = writer.finish()?;
     if !files.is_empty() {
         written.files.insert(table.name().to_owned(), files);
@@ -219,8 +219,8 @@ fn write_ledger(
     number: u64,
     written: &mut Written,
 ) -> anyhow::Result<()> {
-    let (now, now_ns) = (seen::this_hour(), time::now());
-    let mut writer = files::Writer::new(&lake.objects, Table::Snapshots, super::now_ms());
+    let (now, now_ns) = (dedup_cache::this_hour(), time::now());
+    let mut writer = data_files::Writer::new(&lake.objects, Table::Snapshots, super::now_ms());
     let columns = snapshots::columns();
     let mut rows = Vec::new();
     let mut all = 0;

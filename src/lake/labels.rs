@@ -10,10 +10,10 @@ use std::fmt;
 use anyhow::{Context, bail};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 
-use super::lost::allocations;
-use super::seen::Seen;
+use super::dedup_cache::Seen;
+use super::lost_restarts::allocations;
 use super::staged::{StagedRows, Version};
-use super::{Lake, files, seen};
+use super::{Lake, data_files, dedup_cache};
 use crate::store::parquet;
 use crate::tables::Table;
 
@@ -43,7 +43,7 @@ pub fn note(seen: &mut Seen, staged: &StagedRows, now: u32) {
 /// # Errors
 /// When the lake cannot be read.
 pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()> {
-    let now = seen::this_hour();
+    let now = dedup_cache::this_hour();
     let mut unsure: HashSet<u128> = HashSet::new();
     let mut first = i64::MAX;
     for Version { allocation, created } in &staged.versions {
@@ -57,15 +57,15 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Res
         return Ok(());
     }
     for file in lake.state(Table::AllocationHistory)?.files.into_values() {
-        let may_hold = files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
+        let may_hold = data_files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
         // A file with only their region cannot contradict it.
-        let is_theirs = files::only_text(&file, "region").is_some_and(|region| region == staged.region);
+        let is_theirs = data_files::only_text(&file, "region").is_some_and(|region| region == staged.region);
         if !may_hold || is_theirs {
             continue;
         }
         let columns = ["region", "alloc_id", "modified_at_ns"];
-        files::read(&lake.objects, Table::AllocationHistory, &file, Some(&columns), &mut |batch| {
-            let times = files::times(Table::AllocationHistory, &batch);
+        data_files::read(&lake.objects, Table::AllocationHistory, &file, Some(&columns), &mut |batch| {
+            let times = data_files::times(Table::AllocationHistory, &batch);
             for ((allocation, region), time) in of(&batch)?.into_iter().zip(times) {
                 if unsure.contains(&allocation) {
                     seen.label(allocation, region, time, now);
@@ -140,7 +140,7 @@ impl fmt::Display for Twice {
 /// When the lake cannot be read.
 pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
     let files: Vec<_> = lake.state(Table::AllocationHistory)?.files.into_values().collect();
-    let regions: BTreeSet<Option<String>> = files.iter().map(|file| files::only_text(file, "region")).collect();
+    let regions: BTreeSet<Option<String>> = files.iter().map(|file| data_files::only_text(file, "region")).collect();
     if regions.len() <= 1 && !regions.contains(&None) {
         return Ok(Vec::new());
     }
@@ -149,7 +149,7 @@ pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
     let mut several: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for file in &files {
         let columns = ["region", "alloc_id"];
-        files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
             let ids = text(&batch, "alloc_id")?;
             for (row, (allocation, region)) in of(&batch)?.into_iter().enumerate() {
                 let known = names.iter().position(|name| name == region);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 
-use super::delta::{self, Add};
-use super::{Batch, Heads, Lake, Replacement, batch_name, files, now_ms, repair};
+use super::delta_log::{self, Add};
+use super::{Batch, Heads, Lake, Replacement, batch_name, data_files, now_ms, repair};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
 /// Rewritten files are committed as a batch at least this often, so that a kill loses little work.
@@ -46,7 +46,7 @@ pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Rem
         let before = done.files;
         remask_table(lake, table, &texts, &mut done, progress)?;
         if done.files > before {
-            delta::checkpoint(&lake.objects, table, now_ms())?;
+            delta_log::checkpoint(&lake.objects, table, now_ms())?;
         }
     }
     for number in 1..=last {
@@ -126,7 +126,7 @@ fn put(
 fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Result<u64> {
     let columns: Vec<&str> = texts.iter().copied().chain([identity::TEXT_HASH]).collect();
     let mut changes = 0;
-    files::read(&lake.objects, table, add, Some(&columns), &mut |batch| {
+    data_files::read(&lake.objects, table, add, Some(&columns), &mut |batch| {
         changes += remasked(table, &batch)?.map_or(0, |(_, changes)| changes);
         Ok(())
     })?;
@@ -135,9 +135,9 @@ fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Resu
 
 /// Writes the remasked rows of a file, in their order.
 fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
-    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
     let mut is_first = true;
-    files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
         if std::mem::take(&mut is_first) {
             writer.set_columns(&batch.schema());
         }
@@ -152,7 +152,7 @@ fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
 fn without_texts(mut batch: Batch) -> Option<Batch> {
     let mut changes = false;
     for add in batch.tables.values_mut().flatten() {
-        let stats = files::stats_without_texts(add);
+        let stats = data_files::stats_without_texts(add);
         if stats != add.stats() {
             changes = true;
             add.stats = Some(stats.to_string());

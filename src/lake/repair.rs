@@ -6,9 +6,9 @@ use anyhow::{Context, bail};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
-use super::delta::{Add, State};
+use super::delta_log::{Add, State};
 use super::finding::{Bad, Mend};
-use super::{Batch, Heads, Lake, Replacement, files, now_ms};
+use super::{Batch, Heads, Lake, Replacement, data_files, now_ms};
 use crate::tables::Table;
 
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
@@ -25,7 +25,7 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
             .map(|path| Replacement {
                 removed: vec![path.clone()],
                 added: Vec::new(),
-                rows_dropped: state.files.get(path).and_then(files::row_count),
+                rows_dropped: state.files.get(path).and_then(data_files::row_count),
             })
             .collect();
         loses_rows |= !of_table.is_empty();
@@ -54,10 +54,10 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
 
 /// Rewrites a file without some of its rows.
 fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
-    let mut writer = files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
     let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
     let mut is_first = true;
-    files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
         if std::mem::take(&mut is_first) {
             writer.set_columns(&batch.schema());
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::delta::{Action, Add};
-use super::{Batch, Replacement, files};
+use super::delta_log::{Action, Add};
+use super::{Batch, Replacement, data_files};
 use crate::tables::Table;
 
 /// The files of a table by path.
@@ -52,7 +52,7 @@ impl Expected {
         }
         for add in batch.files(table) {
             if is_finished {
-                self.rows = self.rows.zip(files::row_count(add)).map(|(rows, more)| rows + more);
+                self.rows = self.rows.zip(data_files::row_count(add)).map(|(rows, more)| rows + more);
             }
             self.files.insert(add.path.clone(), (add.clone(), number));
         }

@@ -8,8 +8,8 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
-use super::seen::{self, Seen};
-use super::{files, lost};
+use super::dedup_cache::{self, Seen};
+use super::{data_files, lost_restarts};
 use crate::error::BoxError;
 use crate::presence::Shown;
 use crate::store::{Store, Writer};
@@ -53,7 +53,7 @@ pub struct StagedRows {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub identities: Vec<u128>,
-    /// The time of each row, see [`files::time_column`].
+    /// The time of each row, see [`data_files::time_column`].
     pub times: Vec<Option<i64>>,
     /// The number of the document with the row, from 1; 0 for rows derived from several documents.
     pub documents: Vec<u32>,
@@ -116,7 +116,7 @@ impl<'s> NewRows<'s> {
             region: region.to_owned(),
             shown: Shown::default(),
         };
-        Ok(NewRows { seen, now: seen::this_hour(), writer, staged })
+        Ok(NewRows { seen, now: dedup_cache::this_hour(), writer, staged })
     }
 
     fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
@@ -127,23 +127,23 @@ impl<'s> NewRows<'s> {
         }
         let is_new: Vec<bool> = identities.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
         if table == Table::TaskStateHistory {
-            let known = lost::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+            let known = lost_restarts::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
             known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.seen.count(task, n, self.now));
         }
         if table == Table::AllocationHistory {
-            let known = lost::allocations(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
+            let known = lost_restarts::allocations(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
             known.for_each(|(allocation, _)| self.seen.meet_allocation(allocation, self.now));
         }
         let kept = keep(&batch, &is_new)?;
         if table == Table::AllocationHistory {
             let created = kept.column_by_name("created_at_ns").context("versions without created_at_ns")?;
             let created = created.as_primitive::<Int64Type>().iter();
-            let versions = lost::allocations(&kept)?.into_iter().zip(created);
+            let versions = lost_restarts::allocations(&kept)?.into_iter().zip(created);
             self.staged.versions.extend(versions.map(|(allocation, created)| Version { allocation, created }));
         }
         let index = self.staged.rows.entry(table).or_default();
         index.identities.extend(identities.into_iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(id, _)| id));
-        index.times.extend(files::times(table, &kept));
+        index.times.extend(data_files::times(table, &kept));
         let document = document.and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
         index.documents.resize(index.identities.len(), document);
         self.writer.add(table, kept)

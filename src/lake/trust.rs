@@ -3,7 +3,7 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 
-use super::{Lake, files};
+use super::{Lake, data_files};
 use crate::tables::Table;
 use crate::time::{self, HOUR};
 
@@ -19,12 +19,12 @@ pub fn untrusted(lake: &Lake) -> anyhow::Result<Vec<String>> {
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
     for file in lake.state(Table::Snapshots)?.files.into_values() {
         // Skip files whose bounds rule it out.
-        let ingested = files::bounds(&file, "ingested_at_ns").map(|(first, _)| first);
-        let observed = files::bounds(&file, "observed_at_ns").map(|(_, last)| last);
+        let ingested = data_files::bounds(&file, "ingested_at_ns").map(|(first, _)| first);
+        let observed = data_files::bounds(&file, "observed_at_ns").map(|(_, last)| last);
         if ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR) {
             continue;
         }
-        files::read(&lake.objects, Table::Snapshots, &file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.objects, Table::Snapshots, &file, Some(&columns), &mut |batch| {
             let number = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
             let sources = batch.column_by_name("source").and_then(|c| c.as_string_opt::<i32>());
             let (Some(observed), Some(ingested)) = (number("observed_at_ns"), number("ingested_at_ns")) else {

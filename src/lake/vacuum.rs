@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, bail};
 
-use super::delta::{self, Add};
-use super::objects::{self, Object};
+use super::delta_log::{self, Add};
 use super::replay::Expected;
+use super::storage::{self, Object};
 use super::{Batch, Damaged, Heads, Lake, now_ms};
 use crate::tables::Table;
 
@@ -25,8 +25,11 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
     let mut heads = Heads::new();
     loop {
         let now = if dry_run { now_ms() } else { lake.objects.now_ms()? };
-        let last =
-            if dry_run { delta::head(&lake.objects, Table::Snapshots, None)?.batch } else { lake.finish(&mut heads)? };
+        let last = if dry_run {
+            delta_log::head(&lake.objects, Table::Snapshots, None)?.batch
+        } else {
+            lake.finish(&mut heads)?
+        };
         lake.look_for_gaps(last, &mut heads)?;
         let unneeded = unneeded(lake, now - older_than_ms)?;
         refuse_live_files(lake, &unneeded)?;
@@ -68,13 +71,13 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
         let log = format!("{}/_", table.name());
         unneeded.extend(objects.into_iter().filter(|object| {
             let is_data = !object.name.starts_with(&log);
-            let is_idle = objects::is_unfinished(&object.name) || (is_data && !needed.contains(&object.name));
+            let is_idle = storage::is_unfinished(&object.name) || (is_data && !needed.contains(&object.name));
             is_idle && object.written_ms < before_ms
         }));
     }
     let ours = lake.objects.list("_alloclog")?.into_iter();
     unneeded.extend(ours.filter(|object| {
-        let is_idle = objects::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
+        let is_idle = storage::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
         is_idle && object.written_ms < before_ms
     }));
     Ok(unneeded)
@@ -89,7 +92,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
         let mut of_table: BTreeSet<&str> = unneeded
             .iter()
             .map(|object| object.name.as_str())
-            .filter(|name| name.starts_with(&below) && !objects::is_unfinished(name))
+            .filter(|name| name.starts_with(&below) && !storage::is_unfinished(name))
             .collect();
         if of_table.is_empty() {
             continue;
@@ -114,7 +117,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
         batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
     let mut expected: BTreeMap<Table, Expected> = suspects.keys().map(|table| (*table, Expected::new())).collect();
     let mut number = 0;
-    let mut all = names.iter().filter(|name| !objects::is_unfinished(name));
+    let mut all = names.iter().filter(|name| !storage::is_unfinished(name));
     lake.objects.get_all(all.clone().cloned(), &mut |bytes| {
         number += 1;
         let name = all.next().map_or("a batch", String::as_str);

@@ -6,7 +6,7 @@ use arrow::compute::filter_record_batch;
 
 use crate::error::BoxError;
 use crate::intake::Absences;
-use crate::lake::seen::Seen;
+use crate::lake::dedup_cache::Seen;
 use crate::presence::{self, Presence, Shown};
 use crate::store::Writer;
 use crate::tables::Table;

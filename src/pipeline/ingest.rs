@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use super::Error;
 use crate::intake::{self, Absences, Observer, Summary};
 use crate::lake::Lake;
+use crate::lake::dedup_cache::Seen;
 use crate::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
-use crate::lake::seen::Seen;
 use crate::source::Input;
 
 /// A lake opened for writing, with its deduplication cache.

@@ -20,9 +20,9 @@ pub enum Nothing {
 
 impl Pipeline {
     /// The rows of a lake to read.
-    pub(super) fn selection(&self, span: Option<i64>) -> lake::read::Wanted {
+    pub(super) fn selection(&self, span: Option<i64>) -> lake::scan::Wanted {
         let since = span.and(self.period.since);
-        lake::read::Wanted { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
+        lake::scan::Wanted { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
     }
 
     /// Returns true if counting allocations decides whether the filter matches any.
@@ -48,7 +48,7 @@ impl Pipeline {
     fn is_in_a_lake(&self, lakes: &[Lake]) -> anyhow::Result<bool> {
         for lake in lakes {
             let mut found = 0;
-            lake::read::rows(lake, &[Table::AllocationHistory], &self.selection(None), &mut |_, batch| {
+            lake::scan::rows(lake, &[Table::AllocationHistory], &self.selection(None), &mut |_, batch| {
                 found += batch.num_rows();
                 Ok(())
             })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use alloclog::lake::check::{Mend, Remedy, Report, check};
 use alloclog::lake::compact::compact;
-use alloclog::lake::read::Wanted;
+use alloclog::lake::scan::Wanted;
 use alloclog::lake::vacuum::vacuum;
 use alloclog::lake::{Heads, Lake, ingest};
 
@@ -168,7 +168,7 @@ fn only_files_that_may_have_wanted_rows_are_read() {
     ingested(&lake, &sample("nomad-0.6"));
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let (_, all) = rows(&lake, &Wanted::default());
-    let week = Wanted { span: Some(alloclog::lake::read::USUAL_SPAN), ..Wanted::default() };
+    let week = Wanted { span: Some(alloclog::lake::scan::USUAL_SPAN), ..Wanted::default() };
     let (lines, some) = rows(&lake, &week);
     assert!(some.files.0 < all.files.0, "{some:?} {all:?}");
     assert!(!lines.iter().any(|line| line.contains("\"event_date\":\"2017")));

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use alloclog::lake::delta::{self, Add};
+use alloclog::lake::delta_log::{self, Add};
 use alloclog::lake::format::{FORMAT, since};
-use alloclog::lake::read::Wanted;
-use alloclog::lake::{Heads, Lake, ORDER, compact, files, remask, vacuum};
+use alloclog::lake::scan::Wanted;
+use alloclog::lake::{Heads, Lake, ORDER, compact, data_files, remask, vacuum};
 use alloclog::tables::Table;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -266,28 +266,28 @@ fn compaction_keeps_columns_of_newer_programs() {
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let expected = said(&lake);
     let table = Table::TaskEvents;
-    let state = delta::state(&lake.objects, table).unwrap();
+    let state = delta_log::state(&lake.objects, table).unwrap();
     let add = state.files.values().next().unwrap();
     let mut batches = Vec::new();
-    files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
         batches.push(widened(&batch));
         Ok(())
     })
     .unwrap();
-    let wide = files::concat(table, batches).unwrap();
-    let mut writer = files::Writer::new(&lake.objects, table, 0);
+    let wide = data_files::concat(table, batches).unwrap();
+    let mut writer = data_files::Writer::new(&lake.objects, table, 0);
     writer.set_columns(&wide.schema());
     writer.add(&wide).unwrap();
     let actions = writer.finish().unwrap().into_iter().map(Add::added).chain([add.removed(0)]).collect();
-    delta::commit(&lake.objects, table, state.head, "WRITE", None, actions, 0).unwrap();
+    delta_log::commit(&lake.objects, table, state.head, "WRITE", None, actions, 0).unwrap();
 
     let before = state.files.len();
     compact::compact(&lake, &mut |_| ()).unwrap();
-    let state = delta::state(&lake.objects, table).unwrap();
+    let state = delta_log::state(&lake.objects, table).unwrap();
     assert!(state.files.len() < before);
     let mut sevens = 0;
     for add in state.files.values() {
-        files::read_whole(&lake.objects, table, add, &mut |batch| {
+        data_files::read_whole(&lake.objects, table, add, &mut |batch| {
             let column = batch.column_by_name("of_a_newer_program").unwrap();
             let column = column.as_any().downcast_ref::<Int32Array>().unwrap();
             sevens += column.iter().flatten().filter(|n| *n == 7).count();

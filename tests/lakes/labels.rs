@@ -6,7 +6,7 @@ use alloclog::intake::{self, Options};
 use alloclog::lake::Lake;
 use alloclog::lake::ingest::{self, Added, Ledger, NewRows};
 use alloclog::lake::labels;
-use alloclog::lake::read::Wanted;
+use alloclog::lake::scan::Wanted;
 use alloclog::source::{self, Source};
 
 use super::{lake, rows, sample, wrong};
@@ -79,9 +79,9 @@ fn check_reports_allocations_with_two_regions() {
     let table = alloclog::tables::Table::AllocationHistory;
     for add in state.files.values() {
         lake.objects.put(&add.object(table), of_other.objects.need(&add.object(table)).unwrap()).unwrap();
-        let head = alloclog::lake::delta::head(&lake.objects, table, None).unwrap();
+        let head = alloclog::lake::delta_log::head(&lake.objects, table, None).unwrap();
         let added = vec![add.clone().added()];
-        alloclog::lake::delta::commit(&lake.objects, table, head, "WRITE", None, added, 0).unwrap();
+        alloclog::lake::delta_log::commit(&lake.objects, table, head, "WRITE", None, added, 0).unwrap();
     }
     let twice = labels::twice(&lake).unwrap();
     assert_eq!(twice.len(), 1);

@@ -1,8 +1,8 @@
 //! The Delta log of a table.
 
-use alloclog::lake::delta::{self, Add, Committed, Head};
+use alloclog::lake::delta_log::{self, Add, Committed, Head};
 use alloclog::lake::format::FORMAT;
-use alloclog::lake::objects::Objects;
+use alloclog::lake::storage::Objects;
 use alloclog::tables::Table;
 
 const TABLE: Table = Table::Sightings;
@@ -10,7 +10,7 @@ const TABLE: Table = Table::Sightings;
 fn table() -> (tempfile::TempDir, Objects) {
     let directory = tempfile::tempdir().unwrap();
     let objects = Objects::at(directory.path().to_str().unwrap()).unwrap();
-    delta::create_table(&objects, TABLE, FORMAT, 1).unwrap();
+    delta_log::create_table(&objects, TABLE, FORMAT, 1).unwrap();
     (directory, objects)
 }
 
@@ -20,17 +20,17 @@ fn add(name: &str) -> Add {
 }
 
 fn commit(objects: &Objects, head: Head, batch: u64, name: &str) -> Committed {
-    delta::commit(objects, TABLE, head, "WRITE", Some(batch), vec![add(name).added()], 1).unwrap()
+    delta_log::commit(objects, TABLE, head, "WRITE", Some(batch), vec![add(name).added()], 1).unwrap()
 }
 
 #[test]
 fn the_second_commit_of_a_version_conflicts() {
     let (_directory, objects) = table();
-    let head = delta::head(&objects, TABLE, None).unwrap();
+    let head = delta_log::head(&objects, TABLE, None).unwrap();
     assert_eq!((head.version, head.batch), (0, 0));
     assert!(matches!(commit(&objects, head, 1, "a"), Committed::Done(Head { version: 1, batch: 1, .. })));
     assert_eq!(commit(&objects, head, 1, "b"), Committed::Conflict);
-    let state = delta::state(&objects, TABLE).unwrap();
+    let state = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((state.head.version, state.head.batch), (1, 1));
     assert_eq!(state.files.into_values().collect::<Vec<_>>(), [add("a")]);
 }
@@ -39,10 +39,10 @@ fn the_second_commit_of_a_version_conflicts() {
 fn a_checkpoint_equals_the_versions_before_it() {
     let (directory, objects) = table();
     for n in 0..250 {
-        let head = delta::head(&objects, TABLE, None).unwrap();
+        let head = delta_log::head(&objects, TABLE, None).unwrap();
         assert_ne!(commit(&objects, head, n + 1, &format!("{n}")), Committed::Conflict);
     }
-    let before = delta::state(&objects, TABLE).unwrap();
+    let before = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((before.head.version, before.head.batch, before.checkpoint), (250, 250, Some(200)));
     assert_eq!(before.files.len(), 250);
     assert_eq!(before.files["3"], add("3"));
@@ -50,17 +50,17 @@ fn a_checkpoint_equals_the_versions_before_it() {
     for version in 0..200 {
         std::fs::remove_file(directory.path().join(format!("sightings/_delta_log/{version:020}.json"))).unwrap();
     }
-    let after = delta::state(&objects, TABLE).unwrap();
+    let after = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((after.head, &after.files), (before.head, &before.files));
     let known = Head { version: 50, batch: 50, ..Head::default() };
-    assert_eq!(delta::head(&objects, TABLE, Some(known)).unwrap(), before.head);
+    assert_eq!(delta_log::head(&objects, TABLE, Some(known)).unwrap(), before.head);
 }
 
 #[test]
 fn a_checkpoint_is_found_without_its_hint() {
     let (directory, objects) = table();
     for n in 0..100 {
-        let head = delta::head(&objects, TABLE, None).unwrap();
+        let head = delta_log::head(&objects, TABLE, None).unwrap();
         commit(&objects, head, n + 1, &format!("{n}"));
     }
     let log = directory.path().join("sightings/_delta_log");
@@ -68,7 +68,7 @@ fn a_checkpoint_is_found_without_its_hint() {
     for version in 0..100 {
         std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
     }
-    let state = delta::state(&objects, TABLE).unwrap();
+    let state = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((state.head.version, state.files.len()), (100, 100));
 }
 
@@ -77,7 +77,7 @@ fn an_unknown_protocol_is_refused() {
     let (directory, objects) = table();
     let upgrade = r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}"#;
     std::fs::write(directory.path().join("sightings/_delta_log/00000000000000000001.json"), upgrade).unwrap();
-    for error in [delta::head(&objects, TABLE, None).unwrap_err(), delta::state(&objects, TABLE).unwrap_err()] {
+    for error in [delta_log::head(&objects, TABLE, None).unwrap_err(), delta_log::state(&objects, TABLE).unwrap_err()] {
         assert!(format!("{error:#}").contains("deletionVectors"), "{error:#}");
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use alloclog::lake::dedup_cache::{Seen, remembered_hours};
 use alloclog::lake::ingest;
-use alloclog::lake::lost::Lost;
-use alloclog::lake::read::Wanted;
-use alloclog::lake::seen::{Seen, remembered_hours};
+use alloclog::lake::lost_restarts::Lost;
+use alloclog::lake::scan::Wanted;
 use alloclog::tables::Table;
 use serde_json::Value;
 

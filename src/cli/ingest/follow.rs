@@ -20,7 +20,7 @@ use crate::cli::exit::{Exit, is_usage};
 use crate::cli::spooling::{Ended, receive};
 use crate::error::Usage;
 use crate::lake::ingest::Ledger;
-use crate::lake::objects::Objects;
+use crate::lake::storage::Objects;
 use crate::pipeline::ingest::Ingest;
 use crate::pipeline::plural;
 use crate::source::spool::{Spool, Waiting};

@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Damaged;
-use super::objects::{Created, Objects};
+use super::storage::{Created, Objects};
 use crate::tables::Table;
 use action::{entered, info, lines};
 use checkpoint::{LastCheckpoint, base, checkpoints, last_checkpoint, read_checkpoint, write_checkpoint};

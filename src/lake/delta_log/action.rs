@@ -98,8 +98,8 @@ pub struct Remove {
 }
 
 impl Add {
-    /// The hash of the file's bytes, see [`crate::lake::files::hash`]; `None` for a file of an older version of this program
-    /// or of another engine.
+    /// The hash of the file's bytes, see [`crate::lake::data_files::hash`]; `None` for a file of an older version of
+    /// this program or of another engine.
     pub fn hash(&self) -> Option<&str> {
         self.tags.as_ref()?.get(HASH_TAG)?.as_deref()
     }

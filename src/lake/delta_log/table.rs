@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{Action, Protocol};
 use crate::lake::layout::{FORMAT, partition_column};
-use crate::lake::objects::Objects;
+use crate::lake::storage::Objects;
 use crate::tables::Table;
 use crate::tables::column::Described;
 

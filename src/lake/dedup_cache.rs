@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::delta::Head;
+use super::delta_log::Head;
 use crate::presence::Presence;
 use crate::tables::{Table, identity};
 use crate::time::{self, HOUR};

@@ -6,8 +6,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
-use super::delta::Add;
-use super::{Lake, files};
+use super::delta_log::Add;
+use super::{Lake, data_files};
 use crate::merge::Filter;
 use crate::tables::{Place, Table};
 use crate::time::{DAY, HOUR, When};
@@ -84,9 +84,9 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Delive
             Table::Nodes => i64::MIN,
             _ => chosen.floor,
         };
-        for file in all.iter().filter(|file| files::may_hold(table, file, floor, i64::MAX, true)) {
+        for file in all.iter().filter(|file| data_files::may_hold(table, file, floor, i64::MAX, true)) {
             found.files.0 += 1;
-            files::read(&lake.objects, table, file, None, &mut |batch| {
+            data_files::read(&lake.objects, table, file, None, &mut |batch| {
                 let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor))?;
                 *rows += batch.num_rows() as u64;
                 if batch.num_rows() == 0 { Ok(()) } else { deliver(table, batch) }
@@ -108,7 +108,7 @@ fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
 fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, floor: i64) -> BooleanArray {
     let regions = text(batch, "region");
     let allocations = text(batch, "alloc_id");
-    let times = files::times(table, batch);
+    let times = data_files::times(table, batch);
     (0..batch.num_rows())
         .map(|row| {
             let in_region = wanted.region.as_deref().is_none_or(|region| value(regions, row) == Some(region));
@@ -127,16 +127,16 @@ fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, fl
 fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
-        let ingested = files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
-        match files::bounds(file, "observed_at_ns") {
+        let ingested = data_files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
+        match data_files::bounds(file, "observed_at_ns") {
             Some((_, last)) if ingested.is_some_and(|ingested| last <= ingested + HOUR) => {
                 newest = newest.max(Some(last));
             }
             _ => {
                 let columns = ["observed_at_ns", "ingested_at_ns"];
-                files::read(&lake.objects, Table::Snapshots, file, Some(&columns), &mut |batch| {
+                data_files::read(&lake.objects, Table::Snapshots, file, Some(&columns), &mut |batch| {
                     let ingested = batch.column_by_name("ingested_at_ns").map(|c| c.as_primitive::<Int64Type>());
-                    for (row, observed) in files::times(Table::Snapshots, &batch).into_iter().enumerate() {
+                    for (row, observed) in data_files::times(Table::Snapshots, &batch).into_iter().enumerate() {
                         let ingested = ingested.filter(|c| c.is_valid(row)).map(|c| c.value(row));
                         let is_trusted = |observed: &i64| ingested.is_none_or(|at| *observed <= at + HOUR);
                         newest = newest.max(observed.filter(is_trusted));
@@ -160,14 +160,14 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
             // Sightings are dated by the hour in which they lie.
             let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
-            let columns: Vec<&str> = ["alloc_id"].into_iter().chain(files::time_column(table)).collect();
+            let columns: Vec<&str> = ["alloc_id"].into_iter().chain(data_files::time_column(table)).collect();
             for file in of(in_tables, table) {
-                if !files::may_hold(table, file, since, i64::MAX, false) {
+                if !data_files::may_hold(table, file, since, i64::MAX, false) {
                     continue;
                 }
-                files::read(&lake.objects, table, file, Some(&columns), &mut |batch| {
+                data_files::read(&lake.objects, table, file, Some(&columns), &mut |batch| {
                     let ids = text(&batch, "alloc_id");
-                    for (row, time) in files::times(table, &batch).into_iter().enumerate() {
+                    for (row, time) in data_files::times(table, &batch).into_iter().enumerate() {
                         match value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
                             Some(id) if !recent.contains(id) => drop(recent.insert(id.into())),
                             _ => {}
@@ -180,7 +180,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
     }
     // Newest files first, until each allocation is found: older files are about others.
     let mut history = of(in_tables, Table::AllocationHistory).to_vec();
-    let last = |file: &Add| files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
+    let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
     let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
     let mut missing: HashSet<Box<str>> = recent.clone();
@@ -189,7 +189,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
             break;
         }
         let columns = ["region", "namespace", "job_id", "alloc_id", "created_at_ns"];
-        files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
             let column = |name| text(&batch, name);
             let (namespaces, jobs, ids) = (column("namespace"), column("job_id"), column("alloc_id"));
             let created = batch.column_by_name("created_at_ns").map(|column| column.as_primitive::<Int64Type>());

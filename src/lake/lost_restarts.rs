@@ -9,7 +9,7 @@ use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
-use super::seen::Seen;
+use super::dedup_cache::Seen;
 use crate::tables::{Table, column};
 
 /// Restart counters and events in the new rows of a lake.

@@ -9,7 +9,7 @@ use super::{
     checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, version_name, version_of,
     write_checkpoint,
 };
-use crate::lake::files;
+use crate::lake::data_files;
 use crate::lake::replay::Expected;
 
 /// The readable part of a log.
@@ -122,7 +122,7 @@ pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) 
     }
     let is_known = |path: &String| expected.files.contains_key(path) || expected.is_gone(path);
     let is_mixed = expected.is_mixed || !there.files.keys().all(is_known);
-    let live: Option<u64> = there.files.values().map(files::row_count).sum();
+    let live: Option<u64> = there.files.values().map(data_files::row_count).sum();
     found.rows_missing = expected.rows.zip(live).map(|(expected, live)| expected.saturating_sub(live));
     for (path, (add, number)) in &expected.files {
         match there.files.get(path) {
@@ -160,7 +160,7 @@ pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) 
 /// omits the text bounds of format 1.
 fn is_same(add: &Add, other: &Add) -> bool {
     add.size == other.size
-        && (other.stats.is_none() || files::stats_without_texts(add) == files::stats_without_texts(other))
+        && (other.stats.is_none() || data_files::stats_without_texts(add) == data_files::stats_without_texts(other))
         && (other.hash().is_none() || add.hash() == other.hash())
         && add.partition_values == other.partition_values
 }

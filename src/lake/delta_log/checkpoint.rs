@@ -16,7 +16,7 @@ use super::action::Action;
 use super::names::{log, version_name};
 use super::state::State;
 use crate::lake::Damaged;
-use crate::lake::objects::Objects;
+use crate::lake::storage::Objects;
 use crate::tables::Table;
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -17,9 +17,9 @@ use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Damaged;
-use super::delta::{Add, DECODED_TAG, HASH_TAG};
+use super::delta_log::{Add, DECODED_TAG, HASH_TAG};
 pub use super::layout::{partition_column, time_column, times};
-use super::objects::Objects;
+use super::storage::Objects;
 use crate::store::parquet::{properties, with_a_place};
 use crate::tables::{Table, is_free_text};
 use crate::time;
