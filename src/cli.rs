@@ -65,19 +65,19 @@ pub fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(wrong) if wrong.use_stderr() => wrong.exit(),
-        Err(help) => told(&help),
+        Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
         // After a signal the handler removes the temporary files, which makes the command fail: wait here until it exits.
-        signals::undisturbed(|_| ());
-        if broken_pipe::is_enough(&error) {
+        signals::with_cleanup_lock(|_| ());
+        if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;
         }
-        console::tell("alloclog: ", &format!("{error:#}"));
+        console::write_line("alloclog: ", &format!("{error:#}"));
         for line in exit::refused(&error).iter().flat_map(|refused| &refused.advice) {
-            console::tell("  ", line);
+            console::write_line("  ", line);
         }
-        Exit::of(&error)
+        Exit::from_error(&error)
     });
     ExitCode::from(exit as u8)
 }
@@ -110,8 +110,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 /// Prints the requested help or version.
-fn told(help: &clap::Error) -> anyhow::Result<Exit> {
-    help.print().and_then(|()| io::stdout().flush()).map_err(broken_pipe::told)?;
+fn print_help(help: &clap::Error) -> anyhow::Result<Exit> {
+    help.print().and_then(|()| io::stdout().flush()).map_err(broken_pipe::mark_reader_closed)?;
     Ok(Exit::Done)
 }
 

@@ -17,21 +17,21 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
-use crate::decode::document::{Head, Mode, Part, Place, Reader, Seen};
+use crate::decode::document::{AllocationPreview, Mode, ParsedPart, Position, Reader, Seen};
 use crate::error::BoxError;
-use crate::merge::{self, Columns, Filter, Rows, Versions};
-use crate::presence::Shown;
+use crate::merge::{self, Columns, Filter, PartRows, Versions};
+use crate::presence::ShownAllocations;
 use crate::source::{self, Input};
 use crate::tables::sink::Sink;
 use chunker::{Block, Step};
 use sequencer::Sequencer;
-use state::{Delivery, State};
+use state::{Delivery, RunState};
 
 /// Options of the intake.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct IntakeOptions {
     /// What the user states about all documents.
-    pub source: source::Options,
+    pub source: source::SourceOptions,
     /// The region given by `--region`.
     pub region: String,
     /// Selects the allocations to keep.
@@ -66,7 +66,7 @@ pub struct Summary {
     /// Repeated documents: same bytes, same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
-    pub passed_over: u64,
+    pub skipped: u64,
     /// Decompressed bytes of all documents.
     pub bytes: u64,
     /// Allocations in all documents.
@@ -86,7 +86,7 @@ pub struct Summary {
     /// Unknown fields, with their counts.
     pub unknown_fields: BTreeMap<String, u64>,
     /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery.
-    pub shown: Shown,
+    pub shown: ShownAllocations,
 }
 
 /// A message for the user, in order of arrival.
@@ -95,7 +95,7 @@ pub enum Note {
     /// Part of the input could not be read; exit code 3, or 1 with `--strict`.
     Rejected(String),
     /// A source without allocations. The flag is true if it was named on the command line.
-    PassedOver(String, bool),
+    Skipped(String, bool),
     /// A warning about a document's reliability.
     Warning(String),
     /// The condition of an earlier warning has ended.
@@ -136,7 +136,7 @@ const MAX_IN_FLIGHT: usize = 32;
 /// When a batch cannot be delivered. Damaged input is not an error: it is reported and counted.
 pub fn run(
     inputs: &[Input],
-    options: &Options,
+    options: &IntakeOptions,
     observer: &dyn Observer,
     sink: &mut dyn Sink,
 ) -> Result<Summary, Error> {
@@ -168,7 +168,7 @@ pub fn run(
 
 /// One worker: takes blocks until there are none left.
 fn work(
-    options: &Options,
+    options: &IntakeOptions,
     receive: &Mutex<Receiver<Step>>,
     pool: &Mutex<Vec<Vec<u8>>>,
     sequencer: &Sequencer<'_>,
@@ -184,16 +184,16 @@ fn work(
         };
         let goes_on = match step {
             Step::Block(block) => {
-                let goes_on = take_block(options, &mut reader, &block, sequencer, versions);
+                let goes_on = process_block(options, &mut reader, &block, sequencer, versions);
                 if let Ok(mut pool) = pool.lock() {
                     pool.push(block.buffer);
                 }
                 goes_on
             }
-            Step::Other { number, note, quiet_source } => sequencer.wait(number).is_some_and(|mut turn| {
+            Step::Other { number, note, quiet_source } => sequencer.wait_for_turn(number).is_some_and(|mut turn| {
                 turn.note(note);
                 turn.summary.quiet_sources.extend(quiet_source);
-                sequencer.pass(turn) && sequencer.deliver(number, Ok(Delivery::default()))
+                sequencer.pass_turn(turn) && sequencer.deliver(number, Ok(Delivery::default()))
             }),
         };
         if !goes_on {
@@ -203,8 +203,8 @@ fn work(
 }
 
 /// Decodes a block from its guessed position, waits for its turn, and merges it; `false` when the run is over.
-fn take_block(
-    options: &Options,
+fn process_block(
+    options: &IntakeOptions,
     reader: &mut Reader,
     block: &Block,
     sequencer: &Sequencer<'_>,
@@ -216,7 +216,7 @@ fn take_block(
         let columns = Columns::new();
         let rows =
             merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
-        let Some(mut turn) = sequencer.wait(block.number) else { return false };
+        let Some(mut turn) = sequencer.wait_for_turn(block.number) else { return false };
         if block.is_first {
             turn.begin(&block.origin);
         }
@@ -226,9 +226,9 @@ fn take_block(
     }
     // The guess was wrong, or the block starts within an allocation. No later block has its turn before this one is
     // done.
-    let Some(mut turn) = sequencer.wait(block.number) else { return false };
+    let Some(mut turn) = sequencer.wait_for_turn(block.number) else { return false };
     if block.end.is_none() && turn.document.waits_for_more(bytes) {
-        return sequencer.pass(turn) && sequencer.deliver(block.number, Ok(Delivery::default()));
+        return sequencer.pass_turn(turn) && sequencer.deliver(block.number, Ok(Delivery::default()));
     }
     let mut joined = std::mem::take(&mut turn.document.leftover);
     joined.extend_from_slice(bytes);
@@ -240,38 +240,37 @@ fn take_block(
 }
 
 fn decode<'a>(
-    options: &Options,
+    options: &IntakeOptions,
     reader: &mut Reader,
     block: &Block,
-    place: &Place,
+    place: &Position,
     bytes: &'a [u8],
     versions: &Versions,
-) -> Part<'a> {
+) -> ParsedPart<'a> {
     let known = block.number.checked_sub(MAX_IN_FLIGHT as u64).map_or(0, |step| versions.known_after(step));
-    let mut seen = |head: &Head<'_>| versions.number(head, known);
+    let mut seen = |head: &AllocationPreview<'_>| versions.number(head, known);
     // Within the first document no version is known; strict mode reads every byte anyway.
     let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
     let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
     // A stream that broke and will be requested again is not truncated.
-    let is_last =
-        block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.is_made_good));
+    let is_last = block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.will_retry));
     reader.part(place.clone(), bytes, is_last, seen)
 }
 
 /// Merges a part in its turn, and delivers its new rows after passing on the turn.
 #[allow(clippy::too_many_arguments)] // one step with all of its inputs
 fn merge_part<'a, 'r>(
-    mut turn: MutexGuard<'_, State<'r>>,
+    mut turn: MutexGuard<'_, RunState<'r>>,
     sequencer: &Sequencer<'r>,
     block: &Block,
     bytes: &[u8],
-    part: &Part<'a>,
-    rows: Rows<'a>,
+    part: &ParsedPart<'a>,
+    rows: PartRows<'a>,
     columns: &Columns<'a>,
     versions: &Versions,
 ) -> bool {
-    let taken = turn.take(block, bytes, part, rows, columns, versions);
-    if !sequencer.pass(turn) {
+    let taken = turn.take_part(block, bytes, part, rows, columns, versions);
+    if !sequencer.pass_turn(turn) {
         return false;
     }
     let rows = taken.and_then(|taken| {

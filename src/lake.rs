@@ -37,11 +37,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::tables::Table;
 use crate::time;
-use delta_log::{Add, Committed, Head, State};
+use delta_log::{Add, Committed, TableHead, TableState};
 use format::{FORMAT, Upgrade};
-use storage::{Created, Objects};
+use storage::{Created, Storage};
 
-/// Name of the object that describes the lake, [`About`].
+/// Name of the object that describes the lake, [`LakeFile`].
 const LAKE: &str = "_alloclog/lake.json";
 /// Order in which a batch is applied to the tables. The ledger is last: if it has a batch, all tables have it.
 pub const ORDER: [Table; 7] = [
@@ -64,14 +64,14 @@ pub struct Damaged(pub String);
 #[derive(Debug)]
 pub struct Lake {
     /// Its object storage.
-    pub objects: Objects,
+    pub storage: Storage,
     /// Its unique ID.
     pub id: String,
-    about: About,
+    about: LakeFile,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct About {
+struct LakeFile {
     /// The layout of the lake; a newer format than [`format::FORMAT`] is refused.
     format: u32,
     id: String,
@@ -171,7 +171,7 @@ impl Batch {
 }
 
 /// The head of each table's log, as last seen, by table name.
-pub type Heads = BTreeMap<String, Head>;
+pub type TableHeads = BTreeMap<String, TableHead>;
 
 /// Returns true if a SOURCE is a lake: a bucket URL, or a directory that holds a lake.
 pub fn is_meant(text: &str) -> bool {
@@ -190,9 +190,9 @@ impl Lake {
     /// # Errors
     /// When it does not exist, or has a newer format.
     pub fn open(text: &str) -> anyhow::Result<Lake> {
-        let objects = Objects::at(text)?;
-        let about = objects.get(LAKE)?.with_context(|| format!("{text}: not a lake ({LAKE} is missing)"))?;
-        Lake::of(objects, &about)
+        let storage = Storage::at(text)?;
+        let about = storage.get(LAKE)?.with_context(|| format!("{text}: not a lake ({LAKE} is missing)"))?;
+        Lake::from_parts(storage, &about)
     }
 
     /// Opens an existing lake for writing, and upgrades an older format.
@@ -211,48 +211,48 @@ impl Lake {
     /// # Errors
     /// When the storage cannot be written, does not support create-if-absent, or holds a newer format.
     pub fn open_or_create(text: &str) -> anyhow::Result<Lake> {
-        let objects = Objects::at(text)?;
-        let about = match objects.get(LAKE)? {
+        let storage = Storage::at(text)?;
+        let about = match storage.get(LAKE)? {
             Some(about) => about,
             None => {
-                refuse_tables_without_lake(&objects)?;
-                let about = About { format: FORMAT, id: unique(), created_ms: now_ms() };
+                refuse_tables_without_lake(&storage)?;
+                let about = LakeFile { format: FORMAT, id: unique(), created_ms: now_ms() };
                 let about = serde_json::to_vec_pretty(&about)?;
-                match objects.create(LAKE, about.clone())? {
+                match storage.create(LAKE, about.clone())? {
                     Created::Ours => about,
                     Created::Taken(theirs) => theirs,
                 }
             }
         };
-        let lake = Lake::of(objects, &about)?;
+        let lake = Lake::from_parts(storage, &about)?;
         // The ledger is created last: if it exists, all tables exist and the storage has been probed.
-        if !delta_log::exists(&lake.objects, Table::Snapshots)? {
-            if !lake.objects.list("_alloclog/batches")?.is_empty() {
+        if !delta_log::exists(&lake.storage, Table::Snapshots)? {
+            if !lake.storage.list("_alloclog/batches")?.is_empty() {
                 bail!(Damaged(format!(
                     "lake {}: the log of {} is missing, but there are batches; run `alloclog lake check --repair`",
-                    lake.objects,
+                    lake.storage,
                     Table::Snapshots.name()
                 )));
             }
-            storage::probe(&lake.objects, LAKE, about)?;
+            storage::probe(&lake.storage, LAKE, about)?;
             let format = lake.about.format;
             let mut tables = ORDER.into_iter().filter(|table| format::since(*table) <= format);
-            tables.try_for_each(|table| delta_log::create_table(&lake.objects, table, format, now_ms()))?;
+            tables.try_for_each(|table| delta_log::create_table(&lake.storage, table, format, now_ms()))?;
         }
         lake.upgrade()?;
         Ok(lake)
     }
 
-    fn of(objects: Objects, about: &[u8]) -> anyhow::Result<Lake> {
-        let about: About =
-            serde_json::from_slice(about).with_context(|| format!("lake {objects}: {LAKE} is damaged"))?;
+    fn from_parts(storage: Storage, about: &[u8]) -> anyhow::Result<Lake> {
+        let about: LakeFile =
+            serde_json::from_slice(about).with_context(|| format!("lake {storage}: {LAKE} is damaged"))?;
         if about.format > FORMAT {
             bail!(
-                "lake {objects} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
+                "lake {storage} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
                 about.format
             );
         }
-        Ok(Lake { objects, id: about.id.clone(), about })
+        Ok(Lake { storage, id: about.id.clone(), about })
     }
 
     /// The format in `lake.json` when the lake was opened.
@@ -271,9 +271,9 @@ impl Lake {
     /// Reads a batch and hashes its bytes.
     fn hashed_batch(&self, number: u64) -> anyhow::Result<Option<(Batch, String)>> {
         let name = batch_name(number);
-        let Some(bytes) = self.objects.get(&name)? else { return Ok(None) };
-        format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.objects))?;
-        let damaged = || Damaged(format!("lake {}: {name} is damaged", self.objects));
+        let Some(bytes) = self.storage.get(&name)? else { return Ok(None) };
+        format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.storage))?;
+        let damaged = || Damaged(format!("lake {}: {name} is damaged", self.storage));
         Ok(Some((Batch::parse(&bytes).with_context(damaged)?, data_files::hash(&bytes))))
     }
 
@@ -281,7 +281,7 @@ impl Lake {
     fn old_batch(&self, number: u64) -> anyhow::Result<(Batch, String)> {
         let missing = || {
             let name = batch_name(number);
-            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check`", self.objects))
+            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check`", self.storage))
         };
         self.hashed_batch(number)?.ok_or_else(|| missing().into())
     }
@@ -306,7 +306,7 @@ impl Lake {
             Some(_) => serde_json::to_vec(&Upgrade::new(batch)),
             None => serde_json::to_vec(&batch),
         };
-        Ok(self.objects.create(&batch_name(number), bytes?)? == Created::Ours)
+        Ok(self.storage.create(&batch_name(number), bytes?)? == Created::Ours)
     }
 
     /// Checks that the tables have the last commits that batches made to them. A log that lost its last versions looks
@@ -314,7 +314,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Damaged`] when a table lacks commits.
-    pub fn look_for_gaps(&self, number: u64, heads: &mut Heads) -> anyhow::Result<()> {
+    pub fn look_for_gaps(&self, number: u64, heads: &mut TableHeads) -> anyhow::Result<()> {
         if number == 0 {
             return Ok(());
         }
@@ -330,9 +330,9 @@ impl Lake {
     }
 
     fn has_gap(&self, table: Table, batch: u64, reached: u64) -> Damaged {
-        let (objects, name) = (&self.objects, table.name());
+        let (storage, name) = (&self.storage, table.name());
         Damaged(format!(
-            "lake {objects}: the log of {name} ends with batch {batch}, though batch {reached} was added to it: versions of it \
+            "lake {storage}: the log of {name} ends with batch {batch}, though batch {reached} was added to it: versions of it \
              are missing; run `alloclog lake check --repair`"
         ))
     }
@@ -341,7 +341,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read or written.
-    pub fn finish(&self, heads: &mut Heads) -> anyhow::Result<u64> {
+    pub fn finish(&self, heads: &mut TableHeads) -> anyhow::Result<u64> {
         let mut number = self.head(Table::Snapshots, heads)?.batch;
         while let Some(batch) = self.batch(number + 1)? {
             number += 1;
@@ -353,12 +353,12 @@ impl Lake {
     }
 
     /// Applies a batch to a table, unless that was done; upgrades the table if the batch says so.
-    fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut Heads) -> anyhow::Result<()> {
+    fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut TableHeads) -> anyhow::Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
         }
         if let Some(format) = batch.upgrades_to.filter(|format| format::since(table) == *format) {
-            delta_log::create_table(&self.objects, table, format, now_ms())?;
+            delta_log::create_table(&self.storage, table, format, now_ms())?;
         }
         loop {
             let head = self.head(table, heads)?;
@@ -366,7 +366,7 @@ impl Lake {
                 return Ok(());
             }
             let (head, operation, actions) = if batch.upgrades_to.is_some() {
-                let state = delta_log::state(&self.objects, table)?;
+                let state = delta_log::state(&self.storage, table)?;
                 if state.head.batch >= number {
                     continue;
                 }
@@ -374,7 +374,7 @@ impl Lake {
             } else if batch.replacements(table).is_empty() {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
-                let state = delta_log::state(&self.objects, table)?;
+                let state = delta_log::state(&self.storage, table)?;
                 if state.head.batch >= number {
                     continue;
                 }
@@ -382,7 +382,7 @@ impl Lake {
                 let operation = if batch.replacements(table).iter().all(is_merge) { "OPTIMIZE" } else { "REPAIR" };
                 (state.head, operation, replay::actions(batch, table, &state.files, now_ms()))
             };
-            let done = delta_log::commit(&self.objects, table, head, operation, Some(number), actions, now_ms())?;
+            let done = delta_log::commit(&self.storage, table, head, operation, Some(number), actions, now_ms())?;
             if let Committed::Done(head) = done {
                 heads.insert(table.name().to_owned(), head);
                 return Ok(());
@@ -390,11 +390,11 @@ impl Lake {
         }
     }
 
-    fn head(&self, table: Table, heads: &mut Heads) -> anyhow::Result<Head> {
+    fn head(&self, table: Table, heads: &mut TableHeads) -> anyhow::Result<TableHead> {
         if self.is_to_come(table)? {
-            return Ok(Head::default());
+            return Ok(TableHead::default());
         }
-        let head = delta_log::head(&self.objects, table, heads.get(table.name()).copied())?;
+        let head = delta_log::head(&self.storage, table, heads.get(table.name()).copied())?;
         heads.insert(table.name().to_owned(), head);
         Ok(head)
     }
@@ -403,13 +403,13 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn state(&self, table: Table) -> anyhow::Result<State> {
-        if self.is_to_come(table)? { Ok(State::default()) } else { delta_log::state(&self.objects, table) }
+    pub fn state(&self, table: Table) -> anyhow::Result<TableState> {
+        if self.is_to_come(table)? { Ok(TableState::default()) } else { delta_log::state(&self.storage, table) }
     }
 
     /// Returns true if the table was introduced after the lake's format and is not created yet.
     fn is_to_come(&self, table: Table) -> anyhow::Result<bool> {
-        Ok(self.about.format < format::since(table) && !delta_log::exists(&self.objects, table)?)
+        Ok(self.about.format < format::since(table) && !delta_log::exists(&self.storage, table)?)
     }
 
     /// The files of every table, including those of pending batches: all tables at the same batch, even while others
@@ -419,7 +419,7 @@ impl Lake {
     /// When the lake cannot be read.
     pub fn files(&self) -> anyhow::Result<BTreeMap<Table, Vec<Add>>> {
         // A batch is created before any table has it, so the batches listed below cover everything in the tables.
-        let in_all = delta_log::head(&self.objects, Table::Snapshots, None)?.batch;
+        let in_all = delta_log::head(&self.storage, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
         for table in ORDER {
             states.insert(table, self.state(table)?);
@@ -432,7 +432,7 @@ impl Lake {
             }
         }
         let batches = self.batches_after(in_all)?;
-        let with_missing = |(table, state): (Table, State)| {
+        let with_missing = |(table, state): (Table, TableState)| {
             let missing = batches.iter().filter(|(number, _)| *number > state.head.batch);
             let missing: Vec<Add> = missing.flat_map(|(_, batch)| batch.files(table)).cloned().collect();
             (table, state.files.into_values().chain(missing).collect())
@@ -445,7 +445,7 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be read.
     pub fn unfinished(&self) -> anyhow::Result<Vec<(u64, Batch)>> {
-        self.batches_after(delta_log::head(&self.objects, Table::Snapshots, None)?.batch)
+        self.batches_after(delta_log::head(&self.storage, Table::Snapshots, None)?.batch)
     }
 
     fn batches_after(&self, mut number: u64) -> anyhow::Result<Vec<(u64, Batch)>> {
@@ -460,11 +460,11 @@ impl Lake {
 
 /// Refuses to create a lake over existing tables: `_alloclog` with their batches was lost, and a new one would not list
 /// their files.
-fn refuse_tables_without_lake(objects: &Objects) -> anyhow::Result<()> {
+fn refuse_tables_without_lake(storage: &Storage) -> anyhow::Result<()> {
     for table in ORDER {
-        if delta_log::exists(objects, table)? {
+        if delta_log::exists(storage, table)? {
             bail!(Damaged(format!(
-                "lake {objects}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or use \
+                "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or use \
                  another place",
                 table.name()
             )));

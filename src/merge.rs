@@ -3,9 +3,9 @@
 //! Two rows with the same identity are the same row. So neither the order of documents nor their repetition changes the
 //! set of rows. Memory holds one hash per row, not the row.
 
-mod met;
-mod names;
-mod parts;
+mod chunked_vec;
+mod interner;
+mod row_set;
 
 use std::num::NonZeroI64;
 use std::sync::RwLock;
@@ -14,16 +14,16 @@ use arrow::error::ArrowError;
 use hashbrown::{HashSet, HashTable};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::decode::document::{Content, Head, Item};
+use crate::decode::document::{AllocationPreview, Item, ItemContent};
 use crate::decode::record::Allocation;
 use crate::glob::Glob;
 use crate::tables::column::{self, Column, identity};
 use crate::tables::sink;
-use crate::tables::{Place, Shape, Table, allocation_history, nodes, task_events, task_state_history};
+use crate::tables::{AllocationKey, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
-use met::Met;
-use names::Names;
-use parts::Parts;
+use chunked_vec::ChunkedVec;
+use interner::Interner;
+use row_set::RowSet;
 
 /// Selects allocations: `--namespace`, `--job` and `--prefix`.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,7 @@ impl Filter {
     }
 
     /// Returns true if the rows of an allocation of this job are kept.
-    pub fn keeps(&self, place: &Place<'_>) -> bool {
+    pub fn keeps(&self, place: &AllocationKey<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
         let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
         let digits =
@@ -55,10 +55,10 @@ impl Filter {
 
 /// The columns of the tables that the merge fills, created once.
 pub struct Columns<'a> {
-    history: Vec<Column<allocation_history::Row<'a>>>,
-    states: Vec<Column<task_state_history::Row<'a>>>,
-    events: Vec<Column<task_events::Row<'a>>>,
-    nodes: Vec<Column<nodes::Row<'a>>>,
+    history: Vec<Column<allocation_history::AllocationRow<'a>>>,
+    states: Vec<Column<task_state_history::TaskStateRow<'a>>>,
+    events: Vec<Column<task_events::TaskEventRow<'a>>>,
+    nodes: Vec<Column<nodes::NodeRow<'a>>>,
 }
 
 impl Columns<'_> {
@@ -95,7 +95,7 @@ impl<R> Default for Keyed<R> {
 
 impl<R> Keyed<R> {
     /// Assigns the rows added since the last call to a version, and computes their identities.
-    fn belong(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
+    fn assign(&mut self, version: usize, columns: &[Column<R>], buffer: &mut Vec<u8>) {
         self.versions.resize(self.rows.len(), version);
         self.identify(columns, buffer);
     }
@@ -121,24 +121,24 @@ impl<R> Keyed<R> {
 
 /// The rows of a part of a document, before deduplication.
 #[derive(Default)]
-pub struct Rows<'a> {
+pub struct PartRows<'a> {
     /// One entry per allocation, in document order.
-    pub versions: Vec<Version<'a>>,
-    history: Keyed<allocation_history::Row<'a>>,
-    states: Keyed<task_state_history::Row<'a>>,
-    events: Keyed<task_events::Row<'a>>,
-    nodes: Keyed<nodes::Row<'a>>,
+    pub versions: Vec<ShownVersion<'a>>,
+    history: Keyed<allocation_history::AllocationRow<'a>>,
+    states: Keyed<task_state_history::TaskStateRow<'a>>,
+    events: Keyed<task_events::TaskEventRow<'a>>,
+    nodes: Keyed<nodes::NodeRow<'a>>,
 }
 
 /// An allocation as one document shows it.
-pub struct Version<'a> {
-    shown: Shown<'a>,
+pub struct ShownVersion<'a> {
+    shown: ShownAs<'a>,
     /// What the merge, the ledger and the sightings need.
-    pub facts: Facts,
+    pub facts: VersionFacts,
 }
 
 /// How a document shows a version.
-enum Shown<'a> {
+enum ShownAs<'a> {
     /// It was parsed: the allocation, its namespace, and the key of the version if it may be skipped next time.
     Read(&'a str, &'a str, Option<u128>),
     /// It was skipped: the number of the known version.
@@ -147,7 +147,7 @@ enum Shown<'a> {
 
 /// What is remembered of an allocation's version.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Facts {
+pub struct VersionFacts {
     /// The allocation's number in [`Merge`].
     pub alloc: u32,
     /// The kind of source that showed it.
@@ -185,42 +185,42 @@ pub fn rows<'a>(
     namespace: &'a str,
     filter: &Filter,
     columns: &Columns<'a>,
-) -> Rows<'a> {
-    let mut made = Rows::default();
+) -> PartRows<'a> {
+    let mut made = PartRows::default();
     let mut buffer = Vec::with_capacity(512);
     for item in items {
         let version = made.versions.len();
         let (a, is_streamed) = match &item.content {
-            Content::Allocation(a) => (a, false),
-            Content::Streamed(a) => (a, true),
-            Content::Seen(number) => {
-                made.versions.push(Version { shown: Shown::Seen(*number), facts: Facts::default() });
+            ItemContent::Allocation(a) => (a, false),
+            ItemContent::Streamed(a) => (a, true),
+            ItemContent::Seen(number) => {
+                made.versions.push(ShownVersion { shown: ShownAs::Seen(*number), facts: VersionFacts::default() });
                 continue;
             }
-            Content::Node(node) => {
-                made.nodes.rows.push(nodes::Row { region, node });
-                made.nodes.belong(version, &columns.nodes, &mut buffer);
+            ItemContent::Node(node) => {
+                made.nodes.rows.push(nodes::NodeRow { region, node });
+                made.nodes.assign(version, &columns.nodes, &mut buffer);
                 continue;
             }
         };
-        let Some(place) = Place::of(region, namespace, a) else { continue };
+        let Some(place) = AllocationKey::from_allocation(region, namespace, a) else { continue };
         let shape = match (is_streamed, a.is_full) {
             (true, _) => Shape::Stream,
             (false, true) => Shape::Full,
             (false, false) => Shape::Stub,
         };
-        let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::known));
+        let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::positive));
         let keeps = filter.keeps(&place);
         let positive = |ns: i64| NonZeroI64::new(ns).filter(|ns| ns.get() > 0);
-        let facts = Facts {
+        let facts = VersionFacts {
             alloc: 0,
             namespace: 0,
             shape,
             // A filtered allocation has no sightings either.
             is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
-            modified: a.modify_time.and_then(time::known).and_then(positive),
-            created: a.create_time.and_then(time::known).and_then(positive),
+            modified: a.modify_time.and_then(time::positive).and_then(positive),
+            created: a.create_time.and_then(time::positive).and_then(positive),
             modify_index: a.modify_index.and_then(positive),
             newest_event: times().max().and_then(positive),
             task_states: a.task_states.len() as u32,
@@ -230,26 +230,28 @@ pub fn rows<'a>(
             any_fine: times().any(|ns| ns % 1_000 != 0),
         };
         let version_key = match (a.modify_index, a.modify_time) {
-            (Some(modify_index), Some(modify_time)) if may_be_known_again(item, a) => Some(version_key(&Head {
-                id: place.alloc_id,
-                modify_index,
-                modify_time,
-                is_full: a.is_full,
-                len: item.bytes.len(),
-            })),
+            (Some(modify_index), Some(modify_time)) if may_skip_next_time(item, a) => {
+                Some(version_key(&AllocationPreview {
+                    id: place.alloc_id,
+                    modify_index,
+                    modify_time,
+                    is_full: a.is_full,
+                    len: item.bytes.len(),
+                }))
+            }
             _ => None,
         };
-        made.versions.push(Version { shown: Shown::Read(place.alloc_id, place.namespace, version_key), facts });
+        made.versions.push(ShownVersion { shown: ShownAs::Read(place.alloc_id, place.namespace, version_key), facts });
         if !keeps {
             continue;
         }
         made.history.rows.push(allocation_history::row(place, a, shape));
-        made.history.belong(version, &columns.history, &mut buffer);
+        made.history.assign(version, &columns.history, &mut buffer);
         task_state_history::rows(place, a, &mut made.states.rows);
-        made.states.belong(version, &columns.states, &mut buffer);
+        made.states.assign(version, &columns.states, &mut buffer);
         for state in &a.task_states {
             task_events::rows(place, state, &mut made.events.rows);
-            made.events.belong(version, &columns.events, &mut buffer);
+            made.events.assign(version, &columns.events, &mut buffer);
         }
     }
     made
@@ -259,13 +261,13 @@ pub fn rows<'a>(
 /// count them. A payload taken out of its event is another kind of row. One without a namespace gets that of its
 /// document. And if the modification time is unchanged by a float64, a document with rounded times looks like an exact
 /// one.
-fn may_be_known_again(item: &Item<'_>, a: &Allocation<'_>) -> bool {
-    let is_streamed = matches!(item.content, Content::Streamed(_));
+fn may_skip_next_time(item: &Item<'_>, a: &Allocation<'_>) -> bool {
+    let is_streamed = matches!(item.content, ItemContent::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
 }
 
 /// The key of an allocation's version: within one region, equal keys mean the same JSON.
-fn version_key(head: &Head<'_>) -> u128 {
+fn version_key(head: &AllocationPreview<'_>) -> u128 {
     let mut bytes = Vec::with_capacity(head.id.len() + 25);
     bytes.extend_from_slice(head.id.as_bytes());
     bytes.extend_from_slice(&head.modify_index.to_le_bytes());
@@ -281,33 +283,33 @@ fn version_key(head: &Head<'_>) -> u128 {
 /// depend on thread timing. So lookups only see versions up to a step of the run that is certainly finished.
 #[derive(Debug, Default)]
 pub struct Versions {
-    known: RwLock<Known>,
+    known: RwLock<VersionTable>,
 }
 
 /// Versions by number, each with its key and facts, and numbers by key.
 #[derive(Debug, Default)]
-struct Known {
-    versions: Parts<(u128, Facts)>,
+struct VersionTable {
+    versions: ChunkedVec<(u128, VersionFacts)>,
     numbers: HashTable<u32>,
     /// Steps that added versions, in order, with the number of versions after each.
     steps: Vec<(u64, u32)>,
 }
 
-impl Known {
+impl VersionTable {
     fn number(&self, key: u128) -> Option<u32> {
         self.numbers.find(key as u64, |number| key_of(&self.versions, *number) == key).copied()
     }
 
-    fn add(&mut self, key: u128, facts: Facts) {
+    fn add(&mut self, key: u128, facts: VersionFacts) {
         if self.number(key).is_none() {
-            let Known { versions, numbers, .. } = self;
+            let VersionTable { versions, numbers, .. } = self;
             let number = versions.push((key, facts));
             numbers.insert_unique(key as u64, number, |number| key_of(versions, *number) as u64);
         }
     }
 }
 
-fn key_of(versions: &Parts<(u128, Facts)>, number: u32) -> u128 {
+fn key_of(versions: &ChunkedVec<(u128, VersionFacts)>, number: u32) -> u128 {
     versions.get(number).map_or(0, |(key, _)| *key)
 }
 
@@ -320,16 +322,16 @@ impl Versions {
     }
 
     /// The number of a version, if it is among the first `first`.
-    pub fn number(&self, head: &Head<'_>, first: u32) -> Option<u32> {
+    pub fn number(&self, head: &AllocationPreview<'_>, first: u32) -> Option<u32> {
         self.known.read().ok()?.number(version_key(head)).filter(|number| *number < first)
     }
 
     /// The facts of a version.
-    pub fn facts(&self, number: u32) -> Option<Facts> {
+    pub fn facts(&self, number: u32) -> Option<VersionFacts> {
         self.known.read().ok()?.versions.get(number).map(|(_, facts)| *facts)
     }
 
-    fn add(&self, versions: impl Iterator<Item = (u128, Facts)>, step: u64) {
+    fn add(&self, versions: impl Iterator<Item = (u128, VersionFacts)>, step: u64) {
         let Ok(mut known) = self.known.write() else { return };
         versions.for_each(|(key, facts)| known.add(key, facts));
         let count = known.versions.len();
@@ -343,12 +345,12 @@ impl Versions {
 #[derive(Debug, Default)]
 pub struct Merge {
     /// Rows of allocations.
-    rows: Met,
+    rows: RowSet,
     nodes: HashSet<u128>,
     documents: HashSet<u128>,
     sightings: HashSet<(u32, i64)>,
-    allocations: Names,
-    namespaces: Names,
+    allocations: Interner,
+    namespaces: Interner,
 }
 
 /// How many rows of a part were new.
@@ -362,11 +364,11 @@ pub struct New {
 
 impl Merge {
     /// Assigns allocation numbers to the versions of a part, and fills in the facts of skipped ones.
-    pub fn number(&mut self, rows: &mut Rows<'_>, versions: &Versions) {
+    pub fn number(&mut self, rows: &mut PartRows<'_>, versions: &Versions) {
         for version in &mut rows.versions {
             match version.shown {
-                Shown::Seen(number) => version.facts = versions.facts(number).unwrap_or_default(),
-                Shown::Read(alloc_id, namespace, _) => {
+                ShownAs::Seen(number) => version.facts = versions.facts(number).unwrap_or_default(),
+                ShownAs::Read(alloc_id, namespace, _) => {
                     version.facts.alloc = self.allocations.number(alloc_id);
                     version.facts.namespace = self.namespaces.number(namespace);
                 }
@@ -376,9 +378,9 @@ impl Merge {
 
     /// Records the versions of a part under its step, so that they are skipped when they occur again. Not for a
     /// document whose times passed through a float64, whose events differ from those of an exact one.
-    pub fn remember(&self, rows: &Rows<'_>, versions: &Versions, step: u64) {
+    pub fn record_versions(&self, rows: &PartRows<'_>, versions: &Versions, step: u64) {
         let read = rows.versions.iter().filter_map(|v| match v.shown {
-            Shown::Read(_, _, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
+            ShownAs::Read(_, _, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
             _ => None,
         });
         versions.add(read, step);
@@ -397,7 +399,7 @@ impl Merge {
     /// Keeps the new rows in `rows`, marked with their document.
     pub fn keep_new<'a>(
         &mut self,
-        rows: &mut Rows<'a>,
+        rows: &mut PartRows<'a>,
         columns: &Columns<'a>,
         snapshot_id: i64,
         times_rounded: bool,
@@ -439,7 +441,7 @@ impl Merge {
 ///
 /// # Errors
 /// Only through a bug: if a schema and its columns disagree.
-pub fn batches<'a>(rows: Rows<'a>, columns: &Columns<'a>, document: i64) -> Result<Vec<sink::Rows>, ArrowError> {
+pub fn batches<'a>(rows: PartRows<'a>, columns: &Columns<'a>, document: i64) -> Result<Vec<sink::Rows>, ArrowError> {
     let batches = [
         batch(Table::TaskEvents, &columns.events, rows.events, document)?,
         batch(Table::AllocationHistory, &columns.history, rows.history, document)?,

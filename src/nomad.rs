@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+pub mod cancel;
 pub mod client;
 pub mod fault;
 pub mod listing;
@@ -12,18 +13,17 @@ pub mod namespaces;
 pub mod pages;
 pub mod secret;
 pub mod secrets;
-pub mod stop;
 pub mod stream;
 
 use std::time::Duration;
 
 pub use address::Address;
+pub use cancel::CancelToken;
 pub use client::{Answer, Client, Connection};
 pub use fault::Fault;
 pub use listing::{Ask, Listing, Target, Targets};
 pub use namespaces::Namespaces;
 pub use secret::Secret;
-pub use stop::Stop;
 
 /// Timeout of connecting.
 pub const CONNECT: Duration = Duration::from_secs(10);

@@ -70,7 +70,7 @@ impl Output {
     /// # Errors
     /// When something exists at the target that may not be replaced, or it cannot be written.
     pub fn begin(target: &Path, force: bool) -> anyhow::Result<Output> {
-        let target = followed(target)?;
+        let target = resolve_link(target)?;
         let shown = target.display();
         if is_mounted(&target) {
             bail!(
@@ -78,7 +78,7 @@ impl Output {
             );
         }
         may_replace(&target, &target, force)?;
-        let (temporary, lock) = beside(&target)?;
+        let (temporary, lock) = make_work_directory(&target)?;
         for directory in ["store", "out"] {
             let cannot = || format!("cannot write {}", target.display());
             fs::create_dir(temporary.path().join(directory)).with_context(cannot)?;
@@ -166,7 +166,7 @@ impl OutputFile {
     /// # Errors
     /// When the target is not a file, or cannot be written.
     pub fn begin(target: &Path) -> anyhow::Result<OutputFile> {
-        let target = followed(target)?;
+        let target = resolve_link(target)?;
         let shown = target.display();
         if target.exists() && !target.is_file() {
             bail!("{shown} is not a file; name a file");
@@ -177,7 +177,7 @@ impl OutputFile {
         if target.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
             bail!("cannot write {shown}: it is read-only");
         }
-        let (temporary, lock) = beside(&target)?;
+        let (temporary, lock) = make_work_directory(&target)?;
         Ok(OutputFile { target, temporary, _lock: lock })
     }
 
@@ -223,7 +223,7 @@ impl OutputFile {
 }
 
 /// The target with links resolved: a link stays, and the file it points to is replaced.
-fn followed(target: &Path) -> anyhow::Result<PathBuf> {
+fn resolve_link(target: &Path) -> anyhow::Result<PathBuf> {
     // Normalize a trailing slash, which would hide that the target is a link.
     let target: PathBuf = target.components().collect();
     if !target.is_symlink() {
@@ -234,7 +234,7 @@ fn followed(target: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Creates a locked temporary directory next to the target.
-fn beside(target: &Path) -> anyhow::Result<(TempDir, File)> {
+fn make_work_directory(target: &Path) -> anyhow::Result<(TempDir, File)> {
     let parent = parent(target);
     let Some(name) = target.file_name() else { bail!("{} is not a file name", target.display()) };
     let prefix = format!(".{}.alloclog-", name.to_string_lossy());
@@ -342,7 +342,7 @@ fn remove_leftovers(parent: &Path, prefix: &str) {
     }
 }
 
-/// Returns true if a name is one created by [`beside`].
+/// Returns true if a name is one created by [`make_work_directory`].
 fn is_ours(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix);
     rest.is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))

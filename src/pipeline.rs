@@ -16,10 +16,10 @@ use crate::error::{BoxError, Refused, Usage};
 use crate::intake::{self, Absences, Note, Observer, Summary};
 use crate::lake::{self, Lake};
 use crate::merge::Filter;
-use crate::query::{self, By, Period, Plan, View, plan};
+use crate::query::{self, GroupBy, Period, Plan, View, plan};
 use crate::source;
 use crate::store::Store;
-use crate::store::growing::Growing;
+use crate::store::segmented::SegmentedWriter;
 use crate::tables::Table;
 use crate::time;
 
@@ -39,13 +39,13 @@ pub struct Pipeline {
     /// Views to compute, besides those that they read.
     pub views: Vec<&'static View>,
     /// The columns by which statistics are grouped.
-    pub by: By,
+    pub by: GroupBy,
     /// The period of the statistics. Stored tables are not restricted to it.
     pub period: Period,
     /// Selects allocations.
     pub filter: Filter,
     /// What the user states about all documents.
-    pub documents: source::Options,
+    pub documents: source::SourceOptions,
     /// The region of rows from documents; empty for none.
     pub region: String,
     /// Read only rows of this region from a lake; `None` for all.
@@ -155,7 +155,7 @@ impl Pipeline {
     ) -> Result<Outcome, Error> {
         let work = self.work()?;
         let counting = CountRejected { observer, rejected: AtomicU64::new(0) };
-        let live = LiveTables::new(Growing::new(store, work.tables.clone()));
+        let live = LiveTables::new(SegmentedWriter::new(store, work.tables.clone()));
         let options = self.intake_options(Absences::ByDocument);
         let mut refresh = |documents: u64| {
             query::run(store, &work.views, self.period).map_err(Error::of(Error::Query))?;
@@ -192,8 +192,8 @@ impl Pipeline {
         self.sources.lakes().iter().map(open).collect()
     }
 
-    fn intake_options(&self, absences: Absences) -> intake::Options {
-        intake::Options {
+    fn intake_options(&self, absences: Absences) -> intake::IntakeOptions {
+        intake::IntakeOptions {
             source: self.documents.clone(),
             region: self.region.clone(),
             filter: self.filter.clone(),
@@ -270,14 +270,14 @@ impl Observer for CountRejected<'_> {
 }
 
 /// Summary of what was read from a lake, in one line.
-fn lake_line(lake: &Lake, found: &lake::scan::Found) -> String {
+fn lake_line(lake: &Lake, found: &lake::scan::ScanSummary) -> String {
     let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
     let since = found
         .since
         .map_or("all of it".to_owned(), |ns| format!("allocations seen since {}", time::to_rfc3339_seconds(ns)));
     format!(
         "lake {}: {since}: {}, from {} of {}",
-        lake.objects,
+        lake.storage,
         plural(events, "task event"),
         found.files.0,
         plural(found.files.1 as u64, "file"),

@@ -6,7 +6,7 @@
 //! last sighting, and [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: later full
 //! listings of its namespace are decided on their own.
 
-mod look;
+mod hour_update;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::time::HOUR;
-use look::Look;
+use hour_update::HourUpdate;
 
 pub use rows::{READS, batches};
 
@@ -44,7 +44,7 @@ pub struct Document {
 
 /// A version shown by a stream: timed by the server's clock, not by the observer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Version {
+pub struct StreamedVersion {
     /// ModifyIndex.
     pub index: Option<i64>,
     /// ModifyTime, in nanoseconds since the epoch.
@@ -53,18 +53,18 @@ pub struct Version {
 
 /// When some documents last showed an allocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Last {
+pub struct LastShown {
     /// The last document that shows it pending, running or unknown.
     pub live: Option<i64>,
     /// The last document that shows it at all.
     pub any: Option<i64>,
     /// The newest non-terminal version in a stream.
-    pub streamed: Option<Version>,
+    pub streamed: Option<StreamedVersion>,
 }
 
-impl Last {
+impl LastShown {
     /// Adds what another document shows.
-    pub fn add(&mut self, other: Last) {
+    pub fn add(&mut self, other: LastShown) {
         self.live = self.live.max(other.live);
         self.any = self.any.max(other.any);
         self.streamed = self.streamed.max(other.streamed);
@@ -78,14 +78,14 @@ impl Last {
 
 /// What some documents of one region show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct ShownAllocations {
     /// The documents that show allocations or list a namespace, without streams.
     pub documents: BTreeSet<Document>,
     /// The allocations by ID, each with its namespace.
-    pub allocations: BTreeMap<Box<str>, (Box<str>, Last)>,
+    pub allocations: BTreeMap<Box<str>, (Box<str>, LastShown)>,
 }
 
-impl Shown {
+impl ShownAllocations {
     /// The hours of the documents and of the stream versions.
     fn hours(&self) -> BTreeSet<i64> {
         let documents = self.documents.iter().map(|document| hour_of(document.at));
@@ -136,12 +136,12 @@ struct Entry {
     /// The latest missing_at without a shown_at.
     missing_since_unknown: Option<i64>,
     /// The newest version in a stream. Not stored in any row.
-    version: Option<Version>,
+    version: Option<StreamedVersion>,
 }
 
 /// What is known about an allocation's last sighting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum LastSighting {
     /// No document showed it, only a stream.
     Nothing,
     /// The exact time.
@@ -178,7 +178,7 @@ impl Document {
 }
 
 impl Hour {
-    fn of(documents: &BTreeSet<Document>, hour: i64, namespace: Option<&str>) -> Hour {
+    fn from_documents(documents: &BTreeSet<Document>, hour: i64, namespace: Option<&str>) -> Hour {
         let first = |at| Document { at, index: None, namespace: None, extent: Extent::Full };
         let mut of = Hour::default();
         for document in documents.range(first(hour)..first(hour + HOUR)) {
@@ -199,19 +199,19 @@ impl Entry {
     }
 
     /// The last sighting, from rows and the documents of its hour.
-    fn last(&self, documents: &Hour) -> Known {
+    fn last(&self, documents: &Hour) -> LastSighting {
         let sure = self.uncut.max(self.shown);
         if let Some(missing) = self.recorded() {
             return match sure {
-                Some(sure) if self.missing >= self.missing_since_unknown => Known::Exactly(sure),
-                _ => Known::Until(documents.last_unknown.max(Some(missing)).unwrap_or(missing)),
+                Some(sure) if self.missing >= self.missing_since_unknown => LastSighting::Exactly(sure),
+                _ => LastSighting::Until(documents.last_unknown.max(Some(missing)).unwrap_or(missing)),
             };
         }
         let base = sure.max(documents.full.last().map(|(at, _)| *at));
         match (base, documents.last_unknown) {
-            (base, Some(unknown)) if base.is_none_or(|base| base < unknown) => Known::Until(unknown),
-            (Some(base), _) => Known::Exactly(base),
-            (None, _) => Known::Nothing,
+            (base, Some(unknown)) if base.is_none_or(|base| base < unknown) => LastSighting::Until(unknown),
+            (Some(base), _) => LastSighting::Exactly(base),
+            (None, _) => LastSighting::Nothing,
         }
     }
 
@@ -244,7 +244,7 @@ impl Region {
 impl Presence {
     /// Adds what documents of a region show, and returns the rows that record it. With `exact`, for tables that get no
     /// further rows, also returns last sightings that the other rows leave open.
-    pub fn add(&mut self, region: &str, shown: &Shown, exact: bool) -> Vec<Fact> {
+    pub fn add(&mut self, region: &str, shown: &ShownAllocations, exact: bool) -> Vec<Fact> {
         let region = self.regions.entry(region.into()).or_default();
         let before = region.documents.clone();
         region.documents.extend(shown.documents.iter().cloned());
@@ -253,7 +253,7 @@ impl Presence {
         let lacking: BTreeSet<Box<str>> =
             lacking.map(|(id, _)| id.clone()).filter(|id| !shown.allocations.contains_key(id)).collect();
         let named = shown.allocations.iter().map(|(id, (namespace, last))| (id, Some(namespace), *last));
-        let lacking = lacking.iter().map(|id| (id, None, Last::default()));
+        let lacking = lacking.iter().map(|id| (id, None, LastShown::default()));
         let mut facts = Vec::new();
         // What the documents of an hour say about a namespace, before and including the added ones.
         let mut known = HashMap::new();
@@ -264,24 +264,24 @@ impl Presence {
             // A source without namespaces says `default`; any other name wins.
             let namespace = namespace.filter(|name| told.is_none() || &***name != "default").or(told).cloned();
             let (before, after) = &*known.entry((hour, namespace.clone())).or_insert_with(|| {
-                let of = |documents| Hour::of(documents, hour, namespace.as_deref());
+                let of = |documents| Hour::from_documents(documents, hour, namespace.as_deref());
                 (of(&before), of(&region.documents))
             });
             let entry = entry.filter(|entry| entry.hour == hour);
-            let look = Look { alloc_id, namespace: namespace.as_deref(), hour, last, entry, before, after };
-            let settled = look.settle(&shown.documents, exact, &mut facts);
+            let look = HourUpdate { alloc_id, namespace: namespace.as_deref(), hour, last, entry, before, after };
+            let settled = look.apply(&shown.documents, exact, &mut facts);
             region.allocations.insert(alloc_id.clone(), Entry { namespace, ..settled });
         }
         facts
     }
 
     /// The hours of these documents and sightings whose rows are not known, in nanoseconds since the epoch.
-    pub fn unknown_hours(&self, shown: &Shown) -> BTreeSet<i64> {
+    pub fn unknown_hours(&self, shown: &ShownAllocations) -> BTreeSet<i64> {
         shown.hours().into_iter().filter(|hour| !self.hours.contains_key(hour)).collect()
     }
 
     /// Records that all rows of the hours of these documents are known, and needed now (in hours since the epoch).
-    pub fn need(&mut self, shown: &Shown, now: u32) {
+    pub fn mark_needed(&mut self, shown: &ShownAllocations, now: u32) {
         self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
     }
 

@@ -7,16 +7,16 @@
 //! A view that others read is computed before them, and written to the store, or kept in memory if it is small and not
 //! a result itself. Otherwise polars would recompute it each time.
 
-mod by;
 mod condition;
 pub mod dialect;
-mod head;
-mod kept;
+mod doc_header;
+mod group_by;
 pub mod plan;
 pub mod question;
 mod rows;
+mod scheduler;
 mod sql;
-mod together;
+mod view_cache;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,20 +34,20 @@ use crate::store::Store;
 use crate::tables::Table;
 use crate::tables::column::Described;
 use crate::time::{self, When};
-pub use by::By;
 pub use condition::Condition;
-pub use head::Head;
-use kept::Kept;
+pub use doc_header::DocHeader;
+pub use group_by::GroupBy;
 pub use plan::Plan;
 pub use question::Question;
 pub use rows::Row;
+use view_cache::ViewCache;
 
 /// A file of `queries/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// Its name in SQL, and the stem of its file.
     pub name: &'static str,
-    /// The file: a header comment (see [`Head`]), and one SELECT.
+    /// The file: a header comment (see [`DocHeader`]), and one SELECT.
     pub sql: &'static str,
 }
 
@@ -71,26 +71,26 @@ impl View {
     /// Parses its header comment.
     ///
     /// # Errors
-    /// When the header does not have the form of [`Head`], which tests rule out.
-    pub fn head(&self) -> anyhow::Result<Head> {
-        Head::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
+    /// When the header does not have the form of [`DocHeader`], which tests rule out.
+    pub fn head(&self) -> anyhow::Result<DocHeader> {
+        DocHeader::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
     /// Returns true if its head says `Grouped: yes`: its rows are groups, which `--by` names.
     pub fn is_grouped(&self) -> bool {
-        head::says(self.sql, "Grouped: yes")
+        doc_header::says(self.sql, "Grouped: yes")
     }
 
     /// Returns true if its head says `Exported: yes`: `export` writes it unless `--table` names others.
     pub fn is_exported(&self) -> bool {
-        head::says(self.sql, "Exported: yes")
+        doc_header::says(self.sql, "Exported: yes")
     }
 
     /// Its columns, grouped by `by`.
     ///
     /// # Errors
     /// As [`View::head`].
-    pub fn columns(&self, by: &By) -> anyhow::Result<Vec<Described>> {
+    pub fn columns(&self, by: &GroupBy) -> anyhow::Result<Vec<Described>> {
         let usual = self.head()?.columns;
         if self.is_grouped() { by.describe(usual) } else { Ok(usual) }
     }
@@ -134,14 +134,14 @@ impl Period {
 /// # Errors
 /// When the engine rejects a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
-    let kept = Kept::of(plans);
-    together::run(plans, AT_A_TIME, |plan| {
+    let kept = ViewCache::for_plans(plans);
+    scheduler::run(plans, AT_A_TIME, |plan| {
         compute(store, &kept, plan, period).with_context(|| format!("cannot compute view {}", plan.view.name))
     })
 }
 
 /// Computes one view, and writes it or keeps it in memory.
-fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::Result<()> {
+fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period) -> anyhow::Result<()> {
     let name = plan.view.name;
     let rows = if name == "period" { period_frame(store, period)? } else { view_frame(store, kept, plan)? };
     kept.computed(plan);
@@ -153,7 +153,7 @@ fn compute(store: &Store, kept: &Kept, plan: &Plan, period: Period) -> anyhow::R
 ///
 /// # Errors
 /// When the query is not supported, or a value cannot be computed: with the reason, and a query that runs.
-pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
+pub fn answer(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
     let now = newest(store)?.map(|ns| ns.div_euclid(1000));
@@ -164,13 +164,13 @@ pub fn ask(store: &Store, question: &Question, name: &str) -> anyhow::Result<()>
 ///
 /// # Errors
 /// When the condition is not supported.
-pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
+pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
     let ask = |text: &str| -> anyhow::Result<DataFrame> {
         let query = question::parse(text)?;
         let found = sql::answer(&query, named(store, [result].into_iter())?, None);
         Ok(found.map_err(|refused| Refused::because(format!("--fail-if '{}': {}", condition.text, refused.problem)))?)
     };
-    let met = rows::of(&ask(&format!("SELECT * FROM {result} WHERE {}", condition.sql))?)?;
+    let met = rows::from_frame(&ask(&format!("SELECT * FROM {result} WHERE {}", condition.sql))?)?;
     let unknown = ask(&format!("SELECT * FROM {result} WHERE ({}) IS NULL", condition.sql))?;
     Ok((met, unknown.height()))
 }
@@ -180,7 +180,7 @@ pub fn met(store: &Store, result: &str, condition: &Condition) -> anyhow::Result
 /// # Errors
 /// When the engine rejects it, or a value has a type that [`Row`] does not support.
 pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
-    rows::of(&frame(store, sql)?)
+    rows::from_frame(&frame(store, sql)?)
 }
 
 /// Writes a frame to the store.
@@ -265,7 +265,7 @@ fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
 }
 
 /// The rows of a view. Its steps are computed in order; a step is dropped after its last use.
-fn view_frame(store: &Store, kept: &Kept, plan: &Plan) -> anyhow::Result<DataFrame> {
+fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> anyhow::Result<DataFrame> {
     let mut context = context(store, plan.reads.iter())?;
     for name in &plan.reads {
         kept.rows(name).into_iter().for_each(|rows| context.register(name, rows.lazy()));

@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::intake::Summary;
-use crate::query::{self, By, Period, Row, View, view};
+use crate::query::{self, GroupBy, Period, Row, View, view};
 use crate::store::Store;
 use crate::tables::Table;
 
 pub use markdown::markdown;
-pub use terminal::{Look, terminal};
+pub use terminal::{Appearance, terminal};
 
 /// The stored tables that a report reads directly.
 pub const TABLES: [Table; 2] = [Table::TaskEvents, Table::Snapshots];
@@ -54,7 +54,7 @@ pub struct Report {
     /// `--until`, as given; null without it.
     pub until: Option<String>,
     /// What was read.
-    pub input: Input,
+    pub input: InputSummary,
     /// How complete the history is.
     pub coverage: Coverage,
     /// Tasks in a crash loop, worst first.
@@ -76,7 +76,7 @@ pub struct Report {
 
 /// The input.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Input {
+pub struct InputSummary {
     /// Number of documents.
     pub documents: u64,
     /// Number of places that could not be read.
@@ -135,9 +135,9 @@ impl Section {
 
 /// Options of a report.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ReportOptions {
     /// The columns to group by.
-    pub by: By,
+    pub by: GroupBy,
     /// The period, shown in the title.
     pub period: Period,
     /// Maximum number of rows per section.
@@ -148,7 +148,7 @@ pub struct Options {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(store: &Store, summary: &Summary, options: &Options) -> anyhow::Result<Report> {
+pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> anyhow::Result<Report> {
     let by: Vec<&'static str> = options.by.columns().collect();
     let key = by.join(", ");
     let section = |sql: &str| Ok::<_, anyhow::Error>(Section::first(query::select(store, sql)?, options.top));
@@ -203,7 +203,7 @@ const COVERAGE: &str = "\
     COALESCE(SUM(uncounted_tasks), 0) AS uncounted_tasks, COALESCE(SUM(vanished_tasks), 0) AS vanished_tasks, \
     MIN(keep_interval_seconds) AS keep_interval_seconds FROM coverage_summary";
 
-fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
+fn input(store: &Store, summary: &Summary) -> anyhow::Result<InputSummary> {
     let counts = one(
         store,
         "SELECT COUNT(*) AS allocations, SUM(CASE WHEN preempted_by IS NULL THEN 0 ELSE 1 END) AS preempted \
@@ -241,7 +241,7 @@ fn input(store: &Store, summary: &Summary) -> anyhow::Result<Input> {
         let of = series.entry((row.text("region"), row.text("namespace"))).or_default();
         of.extend(row.int("observed_at_ns"));
     }
-    Ok(Input {
+    Ok(InputSummary {
         documents: summary.documents,
         rejected: summary.rejected,
         allocations: counts.int("allocations").unwrap_or(0),

@@ -6,13 +6,13 @@
 mod archive;
 mod budget;
 mod bundle;
-mod cluster;
-mod content;
 mod directory;
-mod follow;
+mod event_stream;
+pub mod fetch_file;
 mod glob;
-pub mod kept;
 mod outage;
+mod poll;
+mod sniff;
 mod spec;
 pub mod spool;
 mod tar;
@@ -26,12 +26,12 @@ use std::sync::Arc;
 
 use crate::time;
 
-pub use cluster::{Cluster, Watching};
+pub use poll::{Cluster, Watching};
 pub use spec::{Listing, Source, list, list_one};
 
 /// What the user states about all documents of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct SourceOptions {
     /// `--observed-at`, in nanoseconds since the epoch.
     pub observed_at: Option<i64>,
     /// `--full-listing`: every document with allocations lists all of this namespace, `*` for all.
@@ -69,12 +69,12 @@ impl ObservedFrom {
 /// The error of a stream that broke and will be requested again: what was read is kept, and nothing is lost.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct AskedAgain(pub String);
+pub struct WillRetry(pub String);
 
-impl AskedAgain {
+impl WillRetry {
     /// Returns true if an error of a stream is of this kind.
     pub fn is_in(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<AskedAgain>())
+        error.get_ref().is_some_and(|inner| inner.is::<WillRetry>())
     }
 }
 
@@ -117,11 +117,11 @@ pub enum Found<'r> {
     /// A document, which must be read to its end before the next.
     Document(Origin, &'r mut dyn Read),
     /// A file without allocations, and why.
-    PassedOver(Origin, String),
+    Skipped(Origin, String),
     /// A file that could not be read, and why.
     Unreadable(Origin, String),
     /// A warning about something that loses no data.
-    Told(Origin, String),
+    Warning(Origin, String),
     /// A source that had been reported as unavailable answers again.
     Recovered(Origin, String),
 }
@@ -130,9 +130,9 @@ impl fmt::Debug for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Found::Document(origin, _) => write!(f, "Document({})", origin.name),
-            Found::PassedOver(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
+            Found::Skipped(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
             Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
-            Found::Told(origin, what) => write!(f, "Told({}, {what})", origin.name),
+            Found::Warning(origin, what) => write!(f, "Warning({}, {what})", origin.name),
             Found::Recovered(origin, what) => write!(f, "Recovered({}, {what})", origin.name),
         }
     }
@@ -143,7 +143,7 @@ pub type Visit<'v> = dyn FnMut(Found<'_>) -> bool + 'v;
 
 /// The location of an input's bytes.
 #[derive(Debug, Clone, Default)]
-pub enum Place {
+pub enum Location {
     /// Standard input.
     #[default]
     StandardInput,
@@ -161,7 +161,7 @@ pub struct Input {
     /// Its name in messages.
     pub name: String,
     /// Its location.
-    pub place: Place,
+    pub place: Location,
     /// Its size in bytes, before decompression; `None` if unknown.
     pub size: Option<u64>,
     /// It was named on the command line.
@@ -169,12 +169,12 @@ pub struct Input {
     /// Why it cannot be read, if that is already known.
     pub problem: Option<String>,
     /// Why it is skipped, if it is.
-    pub passed_over: Option<&'static str>,
+    pub skipped: Option<&'static str>,
 }
 
 /// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
 /// files, for progress.
-pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
+pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
     let mut flags = bundle::Flags::default();
     for input in inputs {
         let origin = origin(input, options);
@@ -184,21 +184,21 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
             }
             continue;
         }
-        if let Some(why) = input.passed_over {
-            if !visit(Found::PassedOver(origin, why.into())) {
+        if let Some(why) = input.skipped {
+            if !visit(Found::Skipped(origin, why.into())) {
                 return;
             }
             continue;
         }
         let goes_on = match &input.place {
-            Place::Cluster(cluster) => cluster.walk(&origin, read, visit),
-            Place::StandardInput => {
+            Location::Cluster(cluster) => cluster.walk(&origin, read, visit),
+            Location::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
-                content::Walk::new(options, visit, &mut flags).input(stream, &origin)
+                sniff::InputWalk::new(options, visit, &mut flags).input(stream, &origin)
             }
-            Place::File(path) => match File::open(path) {
+            Location::File(path) => match File::open(path) {
                 Ok(file) => {
-                    content::Walk::new(options, visit, &mut flags).file(Counted { inner: file, read }, path, &origin)
+                    sniff::InputWalk::new(options, visit, &mut flags).file(Counted { inner: file, read }, path, &origin)
                 }
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
@@ -210,10 +210,10 @@ pub fn walk(inputs: &[Input], options: &Options, read: &(dyn Fn(u64) + Sync), vi
 }
 
 /// What is known about an input's document before it is read.
-fn origin(input: &Input, options: &Options) -> Origin {
+fn origin(input: &Input, options: &SourceOptions) -> Origin {
     let file_name = match &input.place {
-        Place::File(path) => path.file_name().map(|n| n.to_string_lossy().into_owned()),
-        Place::StandardInput | Place::Cluster(_) => None,
+        Location::File(path) => path.file_name().map(|n| n.to_string_lossy().into_owned()),
+        Location::StandardInput | Location::Cluster(_) => None,
     };
     Origin {
         source: input.source,
@@ -230,7 +230,7 @@ fn origin(input: &Input, options: &Options) -> Origin {
 
 /// The time of observation from the flag or the file's name. Never the modification time of a file or archive, which
 /// changes with every copy.
-fn observed(options: &Options, file_name: Option<&str>) -> Option<(i64, ObservedFrom)> {
+fn observed(options: &SourceOptions, file_name: Option<&str>) -> Option<(i64, ObservedFrom)> {
     let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
     flag.or_else(|| Some((time::in_file_name(file_name?)?, ObservedFrom::Name)))
 }

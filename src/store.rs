@@ -3,8 +3,8 @@
 //! Batches fill row groups in order of arrival; row groups are encoded on all cores and appended in order, so that the
 //! same rows give the same bytes.
 
-pub mod growing;
 pub mod parquet;
+pub mod segmented;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// When the directory cannot be read.
     pub fn files(&self, name: &str) -> io::Result<Vec<PathBuf>> {
-        let parts = growing::parts(&self.directory)?;
+        let parts = segmented::parts(&self.directory)?;
         let stores = parts.into_iter().map(|part| Store { directory: part }).chain([self.clone()]);
         Ok(stores.map(|store| store.path(name)).filter(|path| path.exists()).collect())
     }
@@ -85,13 +85,13 @@ impl Store {
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn writer(&self, tables: impl IntoIterator<Item = Table>) -> anyhow::Result<Writer> {
+    pub fn writer(&self, tables: impl IntoIterator<Item = Table>) -> anyhow::Result<StoreWriter> {
         let mut open = BTreeMap::new();
         for table in tables {
             let path = self.path(table.name());
             let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
             let groups = RowGroups::new(file, table.schema())?;
-            open.insert(table, Open { file: Arc::new(groups), groups: 0, rows: 0, batches: Vec::new() });
+            open.insert(table, OpenTable { file: Arc::new(groups), groups: 0, rows: 0, batches: Vec::new() });
         }
         let cores = thread::available_parallelism().map_or(2, |n| n.get());
         let (jobs, receive) = sync_channel::<Job>(1);
@@ -103,14 +103,14 @@ impl Store {
                 thread::spawn(move || encode(&receive, &failed))
             })
             .collect();
-        Ok(Writer { open, jobs, encoders, failed })
+        Ok(StoreWriter { open, jobs, encoders, failed })
     }
 }
 
 /// Writes a store's tables.
 #[derive(Debug)]
-pub struct Writer {
-    open: BTreeMap<Table, Open>,
+pub struct StoreWriter {
+    open: BTreeMap<Table, OpenTable>,
     jobs: SyncSender<Job>,
     encoders: Vec<JoinHandle<anyhow::Result<()>>>,
     failed: Arc<AtomicBool>,
@@ -118,7 +118,7 @@ pub struct Writer {
 
 /// A table whose file is being written, with rows that do not fill a row group yet.
 #[derive(Debug)]
-struct Open {
+struct OpenTable {
     file: Arc<RowGroups>,
     groups: u64,
     rows: usize,
@@ -133,7 +133,7 @@ struct Job {
     batches: Vec<RecordBatch>,
 }
 
-impl Open {
+impl OpenTable {
     fn next_job(&mut self) -> Job {
         let job = Job { file: Arc::clone(&self.file), number: self.groups, batches: std::mem::take(&mut self.batches) };
         self.groups += 1;
@@ -157,11 +157,11 @@ fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> anyhow::Result
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Adds rows to a table; rows of other tables than the selected ones are dropped.
     ///
     /// # Errors
-    /// When writing has failed; [`Writer::finish`] returns the cause.
+    /// When writing has failed; [`StoreWriter::finish`] returns the cause.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
         let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
         let mut rest = batch;
@@ -199,7 +199,7 @@ impl Writer {
     }
 }
 
-impl Sink for Writer {
+impl Sink for StoreWriter {
     fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
         Ok(self.add(rows.table, rows.batch)?)
     }

@@ -152,7 +152,7 @@ impl Shape {
 /// The columns that locate an allocation, on every row about it.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)] // the names are the columns'
-pub struct Place<'a> {
+pub struct AllocationKey<'a> {
     pub region: &'a str,
     pub namespace: &'a str,
     pub job_id: Option<&'a str>,
@@ -161,10 +161,10 @@ pub struct Place<'a> {
     pub node_id: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> AllocationKey<'a> {
     /// The location of an allocation; `None` without an ID. `namespace` is that of allocations without one.
-    pub fn of(region: &'a str, namespace: &'a str, a: &'a Allocation<'a>) -> Option<Place<'a>> {
-        Some(Place {
+    pub fn from_allocation(region: &'a str, namespace: &'a str, a: &'a Allocation<'a>) -> Option<AllocationKey<'a>> {
+        Some(AllocationKey {
             region,
             namespace: a.namespace.as_deref().unwrap_or(namespace),
             job_id: a.job_id.as_deref(),

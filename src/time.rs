@@ -21,7 +21,7 @@ pub const DAY: i64 = 24 * HOUR;
 
 /// `ns`, or `None` for 0 and less, which Nomad writes for "never".
 #[inline]
-pub fn known(ns: i64) -> Option<i64> {
+pub fn positive(ns: i64) -> Option<i64> {
     (ns > 0).then_some(ns)
 }
 
@@ -45,7 +45,7 @@ const END: i64 = 9_214_646_400 * SECOND;
 /// # Errors
 /// When it is after the year 2261.
 #[inline]
-pub fn believed(ns: i64) -> Result<i64, NotATime> {
+pub fn check_range(ns: i64) -> Result<i64, NotATime> {
     if ns < END { Ok(ns) } else { Err(NotATime::Range) }
 }
 
@@ -55,13 +55,13 @@ pub fn believed(ns: i64) -> Result<i64, NotATime> {
 /// When the text is not RFC 3339, or the time is after the year 2261.
 pub fn rfc3339(text: &str) -> Result<Option<i64>, NotATime> {
     if let Some(ns) = utc_quickly(text.as_bytes()) {
-        return Ok(known(ns));
+        return Ok(positive(ns));
     }
     let moment = DateTime::parse_from_rfc3339(text).map_err(|_| NotATime::Syntax)?;
     if moment.timestamp() <= 0 {
-        return Ok(known(moment.timestamp_nanos_opt().unwrap_or(0)));
+        return Ok(positive(moment.timestamp_nanos_opt().unwrap_or(0)));
     }
-    believed(moment.timestamp_nanos_opt().ok_or(NotATime::Range)?).map(known)
+    check_range(moment.timestamp_nanos_opt().ok_or(NotATime::Range)?).map(positive)
 }
 
 /// A fast parser for the usual form, `2026-11-23T18:29:16.28257174Z`. `None` means "use chrono", not "invalid".
@@ -195,7 +195,7 @@ fn time_before_z(text: &str) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(number(0..4)? as i32, number(4..6)?, number(6..8)?)?;
     let moment = date.and_hms_opt(number(8..10)?, number(10..12)?, number(12..14)?)?.and_utc();
     let nanos = format!("{fraction:0<9}").parse::<i64>().ok()?;
-    known(moment.timestamp().checked_mul(SECOND)?.checked_add(nanos)?)
+    positive(moment.timestamp().checked_mul(SECOND)?.checked_add(nanos)?)
 }
 
 /// A time given by the user, in nanoseconds since the epoch.

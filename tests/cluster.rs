@@ -20,8 +20,8 @@ use std::time::Duration;
 use agent::{Agent, Over, Reply, Request, pem};
 use socks::Socks;
 
-use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
+use crate::sandbox::{Finished, Sandbox, allocation, sample};
 use crate::support::{Exported, Row};
 
 /// The tables that most tests check.
@@ -70,10 +70,10 @@ fn listed(list: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Agent {
     Agent::new(move |request| if request.path == "/v1/allocations" { list(request) } else { aside(request) })
 }
 
-impl Desk {
+impl Sandbox {
     /// Runs the program with no other Nomad variables than these.
-    fn nomad(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        Ran::of(self.nomad_command(variables, arguments).output().expect("the program starts"))
+    fn nomad(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Finished {
+        Finished::from_output(self.nomad_command(variables, arguments).output().expect("the program starts"))
     }
 
     fn nomad_command(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
@@ -91,7 +91,7 @@ impl Desk {
     /// The rows of an export of the listing as a file, without the ledger.
     fn expected(&self) -> Vec<Row> {
         self.file("expected.json", listing());
-        self.nomad(&[], &["export", "expected.json", "-o", "expected", "--force", "-q"]).ends(0);
+        self.nomad(&[], &["export", "expected.json", "-o", "expected", "--force", "-q"]).exits_with(0);
         Exported::read(&self.path("expected"), "task_events")
     }
 
@@ -106,14 +106,16 @@ impl Desk {
 
 #[test]
 fn a_live_cluster_gives_the_rows_of_its_listing() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
     let at = ["--observed-at", "2026-11-23T18:36:42Z", "--format", "csv"];
-    desk.file("a.json", listing()).file("nodes.json", nodes());
+    sandbox.file("a.json", listing()).file("nodes.json", nodes());
     let tables = ["--table", "task_events,allocation_history,task_state_history,sightings,nodes,starts,coverage"];
-    desk.export(&[&["a.json", "nodes.json", "--full-listing", "-o", "files"], &at[..], &tables].concat()).ends(0);
-    let ran = desk.nomad(&[], &[&["export", &agent.address, "-o", "live"], &at[..], &tables].concat());
-    ran.ends(0).says(&format!("asking {}, namespace *", agent.address)).says("2 documents, ");
-    let (mut files, mut live) = (desk.files("files"), desk.files("live"));
+    sandbox
+        .export(&[&["a.json", "nodes.json", "--full-listing", "-o", "files"], &at[..], &tables].concat())
+        .exits_with(0);
+    let ran = sandbox.nomad(&[], &[&["export", &agent.address, "-o", "live"], &at[..], &tables].concat());
+    ran.exits_with(0).stderr_has(&format!("asking {}, namespace *", agent.address)).stderr_has("2 documents, ");
+    let (mut files, mut live) = (sandbox.files("files"), sandbox.files("live"));
     files.remove("_export.json");
     live.remove("_export.json");
     assert_eq!(files.len(), 7);
@@ -125,7 +127,7 @@ fn a_live_cluster_gives_the_rows_of_its_listing() {
 
 #[test]
 fn the_ledger_records_the_request_and_whether_the_listing_is_full() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
     let with_password = agent.address.replace("http://", "http://ann:hunter2@");
     for (out, arguments, namespace, full) in [
         ("all", vec![], "*", true),
@@ -134,9 +136,9 @@ fn the_ledger_records_the_request_and_whether_the_listing_is_full() {
         ("ids", vec!["--prefix", "2"], "*", false),
     ] {
         let run = [&["export", &with_password, "-o", out, "--table", "snapshots"], &arguments[..]].concat();
-        let ran = desk.nomad(&[], &run).ends(0);
+        let ran = sandbox.nomad(&[], &run).exits_with(0);
         assert!(!ran.err.contains("hunter2"), "{}", ran.err);
-        let row = desk.ledger(out).remove(0);
+        let row = sandbox.ledger(out).remove(0);
         assert_eq!((&row["namespace"], &row["is_full_listing"]), (&namespace.into(), &full.into()), "{out}");
         assert_eq!((&row["nomad_index"], &row["observed_from"]), (&4265.into(), &"fetched".into()));
         assert_eq!(row["source"].as_str(), Some(agent.address.as_str()));
@@ -148,11 +150,11 @@ fn the_ledger_records_the_request_and_whether_the_listing_is_full() {
 
 #[test]
 fn without_a_source_the_cluster_of_the_environment_is_read() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
-    let socket = desk.path("api.sock");
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
+    let socket = sandbox.path("api.sock");
     let task = Agent::over(&Over::Socket(&socket), answer);
     let v6 = Agent::over(&Over::Ipv6, answer);
-    let events = desk.expected();
+    let events = sandbox.expected();
     type Way<'w> = (&'w str, Vec<(&'w str, &'w str)>, Vec<&'w str>);
     let ways: [Way<'_>; 5] = [
         ("addr", vec![("NOMAD_ADDR", &agent.address), ("NOMAD_UNIX_ADDR", "unix:///nowhere")], vec![]),
@@ -162,14 +164,14 @@ fn without_a_source_the_cluster_of_the_environment_is_read() {
         ("v6", vec![], vec![&v6.address]),
     ];
     for (out, variables, arguments) in ways {
-        desk.nomad(&variables, &[&["export", "-o", out], &arguments[..]].concat()).ends(0);
-        assert_eq!(desk.events(out), events, "{out}");
+        sandbox.nomad(&variables, &[&["export", "-o", out], &arguments[..]].concat()).exits_with(0);
+        assert_eq!(sandbox.events(out), events, "{out}");
     }
     let namespaced = [("NOMAD_ADDR", agent.address.as_str()), ("NOMAD_NAMESPACE", "prod"), ("NOMAD_REGION", "eu")];
-    desk.nomad(&namespaced, &["report", "-v"]).ends(0).says("namespace prod");
+    sandbox.nomad(&namespaced, &["report", "-v"]).exits_with(0).stderr_has("namespace prod");
     let asked = agent.asked("/v1/allocations").pop().expect("a request");
     assert_eq!((asked.parameter("namespace"), asked.parameter("region")), ("prod", "eu"));
-    desk.nomad(&[], &["query", "coverage_summary", &agent.address]).ends(0);
+    sandbox.nomad(&[], &["query", "coverage_summary", &agent.address]).exits_with(0);
 }
 
 /// The listing in pages of two, each starting with the last allocation of the previous one.
@@ -185,12 +187,15 @@ fn paged(request: &Request) -> Reply {
 
 #[test]
 fn pages_form_one_document_and_repeats_across_them_are_merged() {
-    let (desk, agent) = (Desk::new(), listed(paged));
-    let events = desk.expected();
-    desk.nomad(&[], &["export", &agent.address, "--per-page", "2", "-o", "out"]).ends(0).says("2 documents, ");
-    assert_eq!(desk.events("out"), events);
+    let (sandbox, agent) = (Sandbox::new(), listed(paged));
+    let events = sandbox.expected();
+    sandbox
+        .nomad(&[], &["export", &agent.address, "--per-page", "2", "-o", "out"])
+        .exits_with(0)
+        .stderr_has("2 documents, ");
+    assert_eq!(sandbox.events("out"), events);
     assert!(agent.asked("/v1/allocations").len() > 5);
-    assert_eq!(desk.ledger("out")[0]["is_full_listing"], true);
+    assert_eq!(sandbox.ledger("out")[0]["is_full_listing"], true);
 }
 
 #[test]
@@ -199,79 +204,82 @@ fn a_listing_with_an_empty_page_is_not_full() {
         "" => Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", "garbled"),
         _ => Reply::recorded("page-bad-token.txt"),
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3).says("so the listing may be incomplete");
-    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
-    assert_eq!(desk.events("out").len(), 1);
+    let sandbox = Sandbox::new();
+    sandbox
+        .nomad(&[], &["export", &agent.address, "-o", "out"])
+        .exits_with(3)
+        .stderr_has("so the listing may be incomplete");
+    assert_eq!(sandbox.ledger("out")[0]["is_full_listing"], false);
+    assert_eq!(sandbox.events("out").len(), 1);
 }
 
 #[test]
 fn a_truncated_body_is_read_up_to_the_last_whole_allocation_and_requested_again() {
-    let desk = Desk::new();
-    let events = desk.expected();
+    let sandbox = Sandbox::new();
+    let events = sandbox.expected();
     let times = AtomicUsize::new(0);
     let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
         0 => Reply::hang_up(),
         1 => Reply::list(9, listing()).cut(50_000),
         _ => Reply::list(9, listing()),
     });
-    let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
-    ran.says("; retrying").says("0 rejected");
-    assert_eq!(desk.events("out").len(), events.len());
-    let full: Vec<_> = desk.ledger("out").iter().map(|row| row["is_full_listing"].clone()).collect();
+    let ran = sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(0);
+    ran.stderr_has("; retrying").stderr_has("0 rejected");
+    assert_eq!(sandbox.events("out").len(), events.len());
+    let full: Vec<_> = sandbox.ledger("out").iter().map(|row| row["is_full_listing"].clone()).collect();
     assert_eq!(full, [false, true, false]);
 
     let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
-    desk.nomad(&[], &["export", &agent.address, "-o", "cut"]).ends(3).says("what came before is kept");
-    let seen = desk.events("cut").len();
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "cut"]).exits_with(3).stderr_has("what came before is kept");
+    let seen = sandbox.events("cut").len();
     assert!(seen > 0 && seen < events.len());
-    assert!(desk.ledger("cut").iter().all(|row| row["is_full_listing"] == false));
+    assert!(sandbox.ledger("cut").iter().all(|row| row["is_full_listing"] == false));
     assert_eq!(agent.asked("/v1/allocations").len(), 3);
 }
 
 #[test]
 fn a_repeated_page_token_ends_the_listing() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let agent = listed(|request| {
         let next = if request.parameter("next_token") == "b" { "c" } else { "b" };
         Reply::list(1, format!("[{}]", allocation("a", "default", "j"))).header("X-Nomad-Nexttoken", next)
     });
-    let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(3);
-    ran.says("the token for the next page of the listing is repeated");
+    let ran = sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(3);
+    ran.stderr_has("the token for the next page of the listing is repeated");
     assert!(agent.asked("/v1/allocations").len() < 40);
-    assert_eq!(desk.events("out").len(), 1);
+    assert_eq!(sandbox.events("out").len(), 1);
 }
 
 #[test]
 fn gzip_and_slow_answers_are_read() {
-    let desk = Desk::new();
-    let events = desk.expected();
+    let sandbox = Sandbox::new();
+    let events = sandbox.expected();
     let agent = listed(|request| {
         assert_eq!(request.header("accept-encoding"), "gzip");
         Reply::list(9, listing()).gzip().slow(Duration::from_millis(150))
     });
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
-    assert_eq!(desk.events("out"), events);
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(0);
+    assert_eq!(sandbox.events("out"), events);
 }
 
 #[test]
 fn a_transient_fault_is_retried() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for fault in ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"] {
         let times = AtomicUsize::new(0);
         let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
             0 => Reply::status(fault, "No cluster leader"),
             _ => Reply::list(9, listing()),
         });
-        let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0);
-        ran.says("; retrying");
+        let ran = sandbox.nomad(&[], &["query", "snapshots", &agent.address]).exits_with(0);
+        ran.stderr_has("; retrying");
         assert_eq!(agent.asked("/v1/allocations").len(), 2, "{fault}");
     }
 }
 
 #[test]
 fn a_fault_names_the_next_step() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let cases: [(&str, Reply, &[&str]); 9] = [
         ("none", Reply::recorded("acl-list-anonymous-star.txt"), &["Permission denied", "NOMAD_TOKEN", "read-job"]),
         (TOKEN, Reply::status("500 Oops", &format!("{TOKEN} makes no sense")), &["*** makes no sense"]),
@@ -290,23 +298,27 @@ fn a_fault_names_the_next_step() {
     for (token, reply, words) in cases {
         let agent = listed(move |_| reply.clone());
         let variables: &[(&str, &str)] = if token == "none" { &[] } else { &[("NOMAD_TOKEN", token)] };
-        let mut ran = desk.nomad(variables, &["export", &agent.address, "-o", "x"]).ends(1);
+        let mut ran = sandbox.nomad(variables, &["export", &agent.address, "-o", "x"]).exits_with(1);
         for word in words {
-            ran = ran.says(word);
+            ran = ran.stderr_has(word);
         }
         assert!(!ran.err.contains(TOKEN), "{}", ran.err);
         assert_eq!(agent.asked("/v1/nodes").len(), 0, "a failed run sends no further requests");
     }
     let agent = listed(|_| Reply::status("500 Internal Server Error", "No cluster leader"));
-    desk.nomad(&[], &["report", &agent.address]).ends(1).says("--stale");
+    sandbox.nomad(&[], &["report", &agent.address]).exits_with(1).stderr_has("--stale");
     assert_eq!(agent.asked("/v1/allocations").len(), 5);
-    desk.nomad(&[], &["report", "http://127.0.0.1:1"]).ends(1).says("connection refused").says("NOMAD_ADDR");
-    desk.nomad(&[], &["report", "http://nomad.invalid:4646"]).ends(1).says("not known to DNS");
-    desk.nomad(&[], &["report", "unix:///nowhere/api.sock"]).ends(1).says("there is no socket");
-    desk.nomad(&[], &["report", "http://h/v1/allocations"]).ends(2).says("SOURCE: ");
-    desk.nomad(&[], &["report", &sample("cluster"), "--stale"]).ends(2).says("--stale");
-    desk.nomad(&[], &["report", "--prefix", "xyz"]).ends(2).says("hexadecimal");
-    assert!(desk.names().is_empty());
+    sandbox
+        .nomad(&[], &["report", "http://127.0.0.1:1"])
+        .exits_with(1)
+        .stderr_has("connection refused")
+        .stderr_has("NOMAD_ADDR");
+    sandbox.nomad(&[], &["report", "http://nomad.invalid:4646"]).exits_with(1).stderr_has("not known to DNS");
+    sandbox.nomad(&[], &["report", "unix:///nowhere/api.sock"]).exits_with(1).stderr_has("there is no socket");
+    sandbox.nomad(&[], &["report", "http://h/v1/allocations"]).exits_with(2).stderr_has("SOURCE: ");
+    sandbox.nomad(&[], &["report", &sample("cluster"), "--stale"]).exits_with(2).stderr_has("--stale");
+    sandbox.nomad(&[], &["report", "--prefix", "xyz"]).exits_with(2).stderr_has("hexadecimal");
+    assert!(sandbox.names().is_empty());
 }
 
 #[test]
@@ -315,25 +327,27 @@ fn without_permission_to_read_nodes_only_their_classes_are_missing() {
         "/v1/nodes" => Reply::recorded("acl-nodes-anonymous.txt"),
         _ => answer(request),
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0).says("node { policy = \"read\" }");
-    assert_eq!(desk.ledger("out").len(), 1);
+    let sandbox = Sandbox::new();
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(0).stderr_has("node { policy = \"read\" }");
+    assert_eq!(sandbox.ledger("out").len(), 1);
 }
 
 #[test]
 fn credentials_are_sent_to_their_agent_only_and_never_printed() {
-    let (desk, other) = (Desk::new(), Agent::new(answer));
+    let (sandbox, other) = (Sandbox::new(), Agent::new(answer));
     let elsewhere = other.address.clone();
     let agent = Agent::new(answer);
-    desk.file("token", format!("{TOKEN}\n"));
+    sandbox.file("token", format!("{TOKEN}\n"));
     let auth = ("NOMAD_HTTP_AUTH", "ann:hunter2:x");
     let url = agent.address.replace("http://", "http://bob:hunter3@");
     for (out, variables, arguments) in [
         ("env", vec![auth, ("NOMAD_TOKEN", TOKEN)], vec!["-v", &agent.address]),
         ("file", vec![auth, ("NOMAD_TOKEN", "not-this")], vec!["-v", "--token-file", "token", url.as_str()]),
     ] {
-        let ran = desk.nomad(&variables, &[&["export", "-o", out, "--format", "csv"], &arguments[..]].concat()).ends(0);
-        let mut written: Vec<u8> = desk.files(out).into_values().flatten().collect();
+        let ran = sandbox
+            .nomad(&variables, &[&["export", "-o", out, "--format", "csv"], &arguments[..]].concat())
+            .exits_with(0);
+        let mut written: Vec<u8> = sandbox.files(out).into_values().flatten().collect();
         written.extend(ran.out.bytes().chain(ran.err.bytes()));
         let written = String::from_utf8_lossy(&written);
         for secret in [TOKEN, "hunter2", "hunter3", "YW5uOmh1bnRlcjI6eA=="] {
@@ -350,8 +364,8 @@ fn credentials_are_sent_to_their_agent_only_and_never_printed() {
     let there = Agent::new(move |request| {
         Reply::status("307 Temporary Redirect", "").header("Location", &format!("{elsewhere}{}", request.target))
     });
-    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &there.address]).ends(1);
-    ran.says("redirects to").says(&other.address);
+    let ran = sandbox.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &there.address]).exits_with(1);
+    ran.stderr_has("redirects to").stderr_has(&other.address);
     assert!(other.requests().is_empty());
 }
 
@@ -363,67 +377,81 @@ fn a_redirect_within_the_agent_is_followed() {
         }
         None => answer(request),
     });
-    Desk::new().nomad(&[("NOMAD_TOKEN", TOKEN)], &["query", "snapshots", &format!("{}/gate", agent.address)]).ends(0);
+    Sandbox::new()
+        .nomad(&[("NOMAD_TOKEN", TOKEN)], &["query", "snapshots", &format!("{}/gate", agent.address)])
+        .exits_with(0);
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.header("x-nomad-token") == TOKEN));
 }
 
 #[test]
 fn a_proxy_is_used_for_other_hosts_only() {
-    let (desk, proxy, agent) = (Desk::new(), Agent::new(answer), Agent::new(answer));
+    let (sandbox, proxy, agent) = (Sandbox::new(), Agent::new(answer), Agent::new(answer));
     let variables = [("HTTP_PROXY", proxy.address.as_str())];
-    desk.nomad(&variables, &["query", "snapshots", &agent.address]).ends(0);
+    sandbox.nomad(&variables, &["query", "snapshots", &agent.address]).exits_with(0);
     assert!(proxy.requests().is_empty());
-    desk.nomad(&variables, &["query", "snapshots", "http://nomad.invalid:4646"]).ends(0);
+    sandbox.nomad(&variables, &["query", "snapshots", "http://nomad.invalid:4646"]).exits_with(0);
     assert!(proxy.requests().iter().all(|request| request.target.starts_with("http://nomad.invalid:4646/v1/")));
-    desk.nomad(&[variables[0], ("NO_PROXY", "nomad.invalid")], &["report", "http://nomad.invalid:4646"]).ends(1);
+    sandbox
+        .nomad(&[variables[0], ("NO_PROXY", "nomad.invalid")], &["report", "http://nomad.invalid:4646"])
+        .exits_with(1);
 }
 
 #[test]
 fn a_socks_proxy_resolves_names() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
     let socks = Socks::to(Some(agent.address.replace("http://", "")));
     let closed = Socks::to(None);
     let snapshots = ["query", "snapshots", "http://nomad.invalid:4646"];
-    desk.nomad(&[("HTTP_PROXY", &socks.address)], &snapshots).ends(0);
+    sandbox.nomad(&[("HTTP_PROXY", &socks.address)], &snapshots).exits_with(0);
     assert!(!agent.asked("/v1/allocations").is_empty());
     assert!(socks.asked().iter().all(|asked| asked == "nomad.invalid:4646"));
-    desk.nomad(&[("HTTP_PROXY", &closed.address)], &snapshots).ends(1).says("the proxy for http://nomad.invalid:4646");
+    sandbox
+        .nomad(&[("HTTP_PROXY", &closed.address)], &snapshots)
+        .exits_with(1)
+        .stderr_has("the proxy for http://nomad.invalid:4646");
     assert!(!closed.asked().is_empty());
 }
 
 #[test]
 fn tls_trusts_the_given_authorities_and_explains_failures() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let (agent, strict) = (Agent::over(&Over::Tls(false), answer), Agent::over(&Over::Tls(true), answer));
     let file = |name: &str| pem(name).to_string_lossy().into_owned();
     let (ca, client, key) = (file("ca.pem"), file("client.pem"), file("client.key.pem"));
-    fs::create_dir(desk.path("authorities")).expect("a directory");
-    fs::copy(&ca, desk.path("authorities/ca.pem")).expect("a file");
+    fs::create_dir(sandbox.path("authorities")).expect("a directory");
+    fs::copy(&ca, sandbox.path("authorities/ca.pem")).expect("a file");
     let localhost = agent.address.replace("127.0.0.1", "localhost");
     let strict = strict.address.replace("127.0.0.1", "localhost");
     // A connection to localhost may try its other addresses first; the agent listens on one.
-    desk.nomad(&[], &["report", &localhost]).ends(1).says("not known here").says("NOMAD_CACERT");
-    desk.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).ends(0);
-    desk.nomad(&[("NOMAD_CACERT", &ca)], &["query", "snapshots", &localhost]).ends(0);
-    desk.nomad(&[("NOMAD_CAPATH", "authorities")], &["query", "snapshots", &localhost]).ends(0);
-    desk.nomad(&[("NOMAD_SKIP_VERIFY", "true")], &["query", "snapshots", &agent.address]).ends(0);
-    desk.nomad(&[("NOMAD_SKIP_VERIFY", "no")], &["report", &agent.address]).ends(1);
-    let ran = desk.nomad(&[], &["report", &agent.address, "--ca-cert", &ca]).ends(1);
-    ran.says("for another name").says("--tls-server-name");
+    sandbox.nomad(&[], &["report", &localhost]).exits_with(1).stderr_has("not known here").stderr_has("NOMAD_CACERT");
+    sandbox.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).exits_with(0);
+    sandbox.nomad(&[("NOMAD_CACERT", &ca)], &["query", "snapshots", &localhost]).exits_with(0);
+    sandbox.nomad(&[("NOMAD_CAPATH", "authorities")], &["query", "snapshots", &localhost]).exits_with(0);
+    sandbox.nomad(&[("NOMAD_SKIP_VERIFY", "true")], &["query", "snapshots", &agent.address]).exits_with(0);
+    sandbox.nomad(&[("NOMAD_SKIP_VERIFY", "no")], &["report", &agent.address]).exits_with(1);
+    let ran = sandbox.nomad(&[], &["report", &agent.address, "--ca-cert", &ca]).exits_with(1);
+    ran.stderr_has("for another name").stderr_has("--tls-server-name");
     let named = ["query", "snapshots", &agent.address, "--ca-cert", &ca, "--tls-server-name", "server.global.nomad"];
-    desk.nomad(&[], &named).ends(0);
+    sandbox.nomad(&[], &named).exits_with(0);
     let host = agent.requests().pop().expect("a request").header("host").to_owned();
     assert!(agent.address.ends_with(&host), "{host}");
 
-    desk.nomad(&[("NOMAD_CACERT", &ca)], &["report", &strict]).ends(1).says("client certificate").says("--client-cert");
+    sandbox
+        .nomad(&[("NOMAD_CACERT", &ca)], &["report", &strict])
+        .exits_with(1)
+        .stderr_has("client certificate")
+        .stderr_has("--client-cert");
     let both = [("NOMAD_CACERT", ca.as_str()), ("NOMAD_CLIENT_CERT", &client), ("NOMAD_CLIENT_KEY", &key)];
-    desk.nomad(&both, &["query", "snapshots", &strict]).ends(0);
-    desk.nomad(&both[..2], &["report", &strict]).ends(1).says("--client-key");
-    desk.nomad(&[("NOMAD_CACERT", "gone.pem")], &["report", &strict]).ends(1).says("cannot read gone.pem");
-    desk.nomad(&[("NOMAD_CACERT", &key)], &["report", &strict]).ends(1).says("client.key.pem");
-    desk.nomad(&[], &["report", &agent.address.replace("https", "http")]).ends(1);
+    sandbox.nomad(&both, &["query", "snapshots", &strict]).exits_with(0);
+    sandbox.nomad(&both[..2], &["report", &strict]).exits_with(1).stderr_has("--client-key");
+    sandbox
+        .nomad(&[("NOMAD_CACERT", "gone.pem")], &["report", &strict])
+        .exits_with(1)
+        .stderr_has("cannot read gone.pem");
+    sandbox.nomad(&[("NOMAD_CACERT", &key)], &["report", &strict]).exits_with(1).stderr_has("client.key.pem");
+    sandbox.nomad(&[], &["report", &agent.address.replace("https", "http")]).exits_with(1);
     let plain = Agent::new(answer).address.replace("http", "https");
-    desk.nomad(&[], &["report", &plain]).ends(1).says("may not speak TLS");
+    sandbox.nomad(&[], &["report", &plain]).exits_with(1).stderr_has("may not speak TLS");
 }
 
 #[test]
@@ -436,10 +464,10 @@ fn a_token_for_some_namespaces_lists_each_of_them_in_full() {
         ("/v1/allocations", _) => Reply::recorded("acl-list-bad-token.txt"),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out"]).ends(0);
-    ran.says("namespace jobs-only: the token may not read");
-    let ledger = desk.ledger("out");
+    let sandbox = Sandbox::new();
+    let ran = sandbox.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out"]).exits_with(0);
+    ran.stderr_has("namespace jobs-only: the token may not read");
+    let ledger = sandbox.ledger("out");
     let row = |n: usize| {
         (ledger[n]["namespace"].clone(), ledger[n]["is_full_listing"].clone(), ledger[n]["nomad_index"].clone())
     };
@@ -449,20 +477,20 @@ fn a_token_for_some_namespaces_lists_each_of_them_in_full() {
 
 #[test]
 fn a_prefix_of_odd_length_is_shortened_in_the_request_and_filtered_locally() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
-    let events = desk.expected();
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
+    let events = sandbox.expected();
     let id = events[0]["alloc_id"].as_str().expect("an ID").to_owned();
-    desk.nomad(&[], &["export", &agent.address, "--prefix", &id[..11], "-o", "out"]).ends(0);
+    sandbox.nomad(&[], &["export", &agent.address, "--prefix", &id[..11], "-o", "out"]).exits_with(0);
     let digits = id.replace('-', "");
     assert_eq!(agent.asked("/v1/allocations")[0].parameter("prefix"), &digits[..10]);
-    let ids: Vec<_> = desk.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
+    let ids: Vec<_> = sandbox.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
     assert!(!ids.is_empty() && ids.iter().all(|other| *other == id.as_str()));
 }
 
 #[test]
 fn a_fetched_file_gives_the_rows_of_the_cluster() {
-    let (desk, agent) = (
-        Desk::new(),
+    let (sandbox, agent) = (
+        Sandbox::new(),
         listed(|request| Reply::list(4265, listing()).slow(Duration::from_millis(request.path.len() as u64))),
     );
     let tables = [
@@ -472,68 +500,72 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
         "task_events,allocation_history,task_state_history,sightings,nodes,coverage,starts",
     ];
     let export = |arguments: &[&str], out: &str| {
-        desk.nomad(&[], &[&["export", "-o", out, "-q"], arguments, &tables].concat()).ends(0);
-        let mut files = desk.files(out);
+        sandbox.nomad(&[], &[&["export", "-o", out, "-q"], arguments, &tables].concat()).exits_with(0);
+        let mut files = sandbox.files(out);
         files.remove("_export.json");
         files
     };
     let at = ["--observed-at", "2026-11-23T18:36:42.5Z"];
     let live = export(&[&[agent.address.as_str()], &at[..]].concat(), "live");
     for (file, kept) in [("now.json.zst", "now.json.zst"), ("plain.json", "plain.json"), ("dumps/", "dumps")] {
-        let ran = desk.nomad(&[], &["fetch", &agent.address, "-o", file]).ends(0);
-        ran.says("namespace *").says("wrote ");
+        let ran = sandbox.nomad(&[], &["fetch", &agent.address, "-o", file]).exits_with(0);
+        ran.stderr_has("namespace *").stderr_has("wrote ");
         assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
         // Without --observed-at, the time is that of the answer, to the nanosecond.
-        desk.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).ends(0);
-        let row = desk.ledger(&format!("{kept}.own")).remove(0);
+        sandbox.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).exits_with(0);
+        let row = sandbox.ledger(&format!("{kept}.own")).remove(0);
         assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
         assert_eq!((&row["namespace"], &row["nomad_index"]), (&"*".into(), &4265.into()), "{file}");
     }
-    assert_eq!(fs::read_to_string(desk.path("plain.json")).expect("a file"), listing());
-    assert!(desk.names().contains(&"plain.json.meta.json".to_owned()));
+    assert_eq!(fs::read_to_string(sandbox.path("plain.json")).expect("a file"), listing());
+    assert!(sandbox.names().contains(&"plain.json.meta.json".to_owned()));
     // A metadata file that is not ours does not prevent reading the file next to it.
-    desk.file("a.json", listing()).file("a.json.meta.json", "{}");
-    desk.nomad(&[], &["export", "a.json", "-o", "a"])
-        .ends(0)
-        .says("a.json.meta.json is ignored, because it cannot be read");
-    let unpacked = zstd::decode_all(&*fs::read(desk.path("now.json.zst")).expect("a file")).expect("zstd");
+    sandbox.file("a.json", listing()).file("a.json.meta.json", "{}");
+    sandbox
+        .nomad(&[], &["export", "a.json", "-o", "a"])
+        .exits_with(0)
+        .stderr_has("a.json.meta.json is ignored, because it cannot be read");
+    let unpacked = zstd::decode_all(&*fs::read(sandbox.path("now.json.zst")).expect("a file")).expect("zstd");
     assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
-    let name = desk.files("dumps").into_keys().next().expect("a file");
-    let row = desk.ledger("dumps.own").remove(0);
+    let name = sandbox.files("dumps").into_keys().next().expect("a file");
+    let row = sandbox.ledger("dumps.own").remove(0);
     let at = alloclog::time::in_file_name(&name);
     assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
     // Next to others in a directory, and inside an archive.
-    fs::create_dir(desk.path("all")).expect("a directory");
+    fs::create_dir(sandbox.path("all")).expect("a directory");
     for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
-        fs::rename(desk.path(file), desk.path("all").join(file)).expect("a file that moves");
+        fs::rename(sandbox.path(file), sandbox.path("all").join(file)).expect("a file that moves");
     }
-    let ran = desk.nomad(&[], &["export", "all", "-o", "all.out"]).ends(0);
-    ran.says("4 documents, ");
+    let ran = sandbox.nomad(&[], &["export", "all", "-o", "all.out"]).exits_with(0);
+    ran.stderr_has("4 documents, ");
 }
 
 #[test]
 fn a_failed_fetch_writes_nothing_and_a_truncated_one_says_so() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let agent = listed(|_| Reply::recorded("acl-list-anonymous-star.txt"));
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(1).says("read-job");
-    assert!(desk.names().is_empty());
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.zst", "--every", "1s"]).ends(2).says("directory");
-    assert!(desk.names().is_empty());
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).exits_with(1).stderr_has("read-job");
+    assert!(sandbox.names().is_empty());
+    sandbox
+        .nomad(&[], &["fetch", &agent.address, "-o", "x.zst", "--every", "1s"])
+        .exits_with(2)
+        .stderr_has("directory");
+    assert!(sandbox.names().is_empty());
     let times = AtomicUsize::new(0);
     let agent = listed(move |_| match times.fetch_add(1, Ordering::SeqCst) {
         0 => Reply::list(9, listing()).cut(50_000),
         _ => Reply::list(9, listing()),
     });
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0).says("retrying");
-    let unpacked = zstd::decode_all(&*fs::read(desk.path("x.json.zst")).expect("a file")).expect("zstd");
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).exits_with(0).stderr_has("retrying");
+    let unpacked = zstd::decode_all(&*fs::read(sandbox.path("x.json.zst")).expect("a file")).expect("zstd");
     assert_eq!(String::from_utf8(unpacked).expect("text"), listing());
     let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "cut.json.zst"]).ends(3);
-    desk.nomad(&[], &["export", "cut.json.zst", "-o", "cut"]).ends(3);
-    assert_eq!(desk.ledger("cut")[0]["is_full_listing"], false);
-    let bytes = fs::read(desk.path("x.json.zst")).expect("a file");
-    desk.file("half.zst", &bytes[..bytes.len() / 2]);
-    desk.nomad(&[], &["export", "half.zst", "-o", "half"]).ends(1).says("rejected: half.zst: ");
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "cut.json.zst"]).exits_with(3);
+    sandbox.nomad(&[], &["export", "cut.json.zst", "-o", "cut"]).exits_with(3);
+    assert_eq!(sandbox.ledger("cut")[0]["is_full_listing"], false);
+    let bytes = fs::read(sandbox.path("x.json.zst")).expect("a file");
+    sandbox.file("half.zst", &bytes[..bytes.len() / 2]);
+    sandbox.nomad(&[], &["export", "half.zst", "-o", "half"]).exits_with(1).stderr_has("rejected: half.zst: ");
 }
 
 #[test]
@@ -544,25 +576,25 @@ fn a_token_for_some_namespaces_fetches_each_of_them() {
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).ends(0);
-    desk.nomad(&[], &["export", "x.json.zst", "-o", "out"]).ends(0).says("3 documents, 2 allocations");
-    let names: Vec<_> = desk.ledger("out").iter().map(|row| row["namespace"].clone()).collect();
+    let sandbox = Sandbox::new();
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json.zst"]).exits_with(0);
+    sandbox.nomad(&[], &["export", "x.json.zst", "-o", "out"]).exits_with(0).stderr_has("3 documents, 2 allocations");
+    let names: Vec<_> = sandbox.ledger("out").iter().map(|row| row["namespace"].clone()).collect();
     assert_eq!(names[..2], ["default", "prod"]);
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(1).says("--namespace");
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).exits_with(1).stderr_has("--namespace");
 }
 
 #[test]
 fn fetching_repeats_until_the_given_time() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
     // The directory is created, with or without a trailing slash in its name.
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "other/", "--every", "300ms", "--for", "300ms"]).ends(0);
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "300ms", "--for", "1s"]).ends(0);
-    assert!(!desk.files("other").is_empty());
-    let files = desk.files("dumps");
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "other/", "--every", "300ms", "--for", "300ms"]).exits_with(0);
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "300ms", "--for", "1s"]).exits_with(0);
+    assert!(!sandbox.files("other").is_empty());
+    let files = sandbox.files("dumps");
     assert!((3..=4).contains(&files.len()), "{:?}", files.keys());
-    desk.nomad(&[], &["export", "dumps", "-o", "out"]).ends(0);
-    assert_eq!(desk.events("out").len(), desk.expected().len());
+    sandbox.nomad(&[], &["export", "dumps", "-o", "out"]).exits_with(0);
+    assert_eq!(sandbox.events("out").len(), sandbox.expected().len());
 }
 
 /// A cluster that changes: each listing has one more allocation. Some requests fail.
@@ -589,27 +621,28 @@ fn changing(request: &Request, times: &AtomicUsize) -> Reply {
 #[test]
 fn watching_ends_on_a_signal_and_writes_everything_it_saw() {
     for signal in ["-INT", "-TERM"] {
-        let desk = Desk::new();
+        let sandbox = Sandbox::new();
         let times = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&times);
         let agent = Agent::new(move |request| changing(request, &counted));
         let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "100ms"];
-        let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
         while times.load(Ordering::SeqCst) < 6 {
             thread::sleep(Duration::from_millis(20));
         }
         let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
         assert!(told.expect("kill runs").success(), "{signal}");
-        let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0);
-        ran.says("something broke").says("retrying until it answers").says("0 rejected");
-        assert!(desk.events("out").len() >= 4);
-        assert!(desk.ledger("out").len() >= 5);
-        assert_eq!(desk.names(), ["out"]);
+        let ran = Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0);
+        ran.stderr_has("something broke").stderr_has("retrying until it answers").stderr_has("0 rejected");
+        assert!(sandbox.events("out").len() >= 4);
+        assert!(sandbox.ledger("out").len() >= 5);
+        assert_eq!(sandbox.names(), ["out"]);
     }
-    let desk = Desk::new();
-    desk.nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
-        .ends(2)
-        .says("--watch needs exactly one SOURCE");
+    let sandbox = Sandbox::new();
+    sandbox
+        .nomad(&[], &["export", &sample("cluster"), "-o", "out", "--watch"])
+        .exits_with(2)
+        .stderr_has("--watch needs exactly one SOURCE");
 }
 
 #[test]
@@ -620,9 +653,9 @@ fn watching_a_recorded_cluster_gives_the_rows_of_its_snapshots() {
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
     files.sort();
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let snapshots = directory.join("*.json").to_string_lossy().into_owned();
-    desk.nomad(&[], &["export", &snapshots, "-o", "files", "-q"]).ends(0);
+    sandbox.nomad(&[], &["export", &snapshots, "-o", "files", "-q"]).exits_with(0);
 
     let times = Arc::new(AtomicUsize::new(0));
     let (counted, count) = (Arc::clone(&times), files.len());
@@ -638,15 +671,15 @@ fn watching_a_recorded_cluster_gives_the_rows_of_its_snapshots() {
         Reply::list(time as i64 + 1, body).gzip()
     });
     let run = ["export", &agent.address, "-o", "out", "--watch", "--min-interval", "1ms", "-q"];
-    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     while times.load(Ordering::SeqCst) < count + 2 {
         thread::sleep(Duration::from_millis(20));
     }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-    Ran::of(child.wait_with_output().expect("an end")).ends(0);
+    Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0);
     let events = |name: &str| {
         let mut rows: Vec<String> =
-            desk.events(name).iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
+            sandbox.events(name).iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
         rows.sort();
         rows
     };
@@ -669,19 +702,22 @@ fn single_allocations_are_saved_in_full_without_their_secrets() {
             Reply::status("404 Not Found", "alloc not found")
         }
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json", "--allocations", &id]).ends(0);
-    let kept = fs::read_to_string(desk.path("x.json")).expect("a file");
+    let sandbox = Sandbox::new();
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json", "--allocations", &id]).exits_with(0);
+    let kept = fs::read_to_string(sandbox.path("x.json")).expect("a file");
     assert!(!kept.contains("a-token") && !kept.contains("\"Env\"") && !kept.contains("\"Config\""), "{kept}");
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "all.json", "--allocations", &id, "--everything"]).ends(0);
-    assert!(fs::read_to_string(desk.path("all.json")).expect("a file").contains("a-token"));
+    sandbox
+        .nomad(&[], &["fetch", &agent.address, "-o", "all.json", "--allocations", &id, "--everything"])
+        .exits_with(0);
+    assert!(fs::read_to_string(sandbox.path("all.json")).expect("a file").contains("a-token"));
     let other = format!("{id},00000000-0000-0000-0000-000000000000");
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "two.zst", "--allocations", &other])
-        .ends(3)
-        .says("alloc not found");
+    sandbox
+        .nomad(&[], &["fetch", &agent.address, "-o", "two.zst", "--allocations", &other])
+        .exits_with(3)
+        .stderr_has("alloc not found");
     let events = |file: &str, out: &str| {
-        desk.nomad(&[], &["export", file, "-o", out, "-q"]).ends(0);
-        desk.events(out)
+        sandbox.nomad(&[], &["export", file, "-o", out, "-q"]).exits_with(0);
+        sandbox.events(out)
     };
     let expected = events(&sample("allocation.json"), "expected");
     assert_eq!(events("x.json", "a"), expected);

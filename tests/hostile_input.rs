@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::desk::{Desk, allocation};
+use crate::sandbox::{Sandbox, allocation};
 use crate::support::Exported;
 
 /// A zstd file that expands to `mebibytes` of white space after `begin`.
@@ -15,20 +15,21 @@ fn bomb(begin: &str, mebibytes: usize) -> Vec<u8> {
 
 #[test]
 fn a_decompression_bomb_ends_at_a_gibibyte_and_earlier_data_is_kept() {
-    let desk = Desk::new();
-    desk.file("bomb.zst", bomb(&format!("[{}", allocation("a", "n", "j")), 1_100))
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("bomb.zst", bomb(&format!("[{}", allocation("a", "n", "j")), 1_100))
         .file("b.json", allocation("b", "n", "j"));
-    let ran = desk.export(&["bomb.zst", "b.json", "-o", "out", "--table", "task_events"]).ends(3);
+    let ran = sandbox.export(&["bomb.zst", "b.json", "-o", "out", "--table", "task_events"]).exits_with(3);
     let told = ran.err.lines().filter(|line| line.contains("expands to more than 1 GiB")).count();
     assert_eq!(told, 1, "{}", ran.err);
-    let rows = Exported::read(&desk.path("out"), "task_events");
+    let rows = Exported::read(&sandbox.path("out"), "task_events");
     let ids: Vec<&str> = rows.iter().filter_map(|row| row["alloc_id"].as_str()).collect();
     assert_eq!(ids, ["a", "b"]);
 }
 
 #[test]
 fn a_decompression_bomb_within_archives_is_reported_once() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let mut archive = tar::Builder::new(Vec::new());
     for name in ["one.json.zst", "two.json.zst", "three.json.zst"] {
         let bytes = bomb("[", 1_100);
@@ -38,14 +39,14 @@ fn a_decompression_bomb_within_archives_is_reported_once() {
         archive.append_data(&mut header, name, bytes.as_slice()).expect("a file that can be archived");
     }
     let tar = archive.into_inner().expect("an archive");
-    desk.file("bomb.tar.zst", zstd::encode_all(tar.as_slice(), 19).expect("bytes that can be compressed"));
-    let ran = desk.export(&["bomb.tar.zst", "-o", "out"]).ends(1);
+    sandbox.file("bomb.tar.zst", zstd::encode_all(tar.as_slice(), 19).expect("bytes that can be compressed"));
+    let ran = sandbox.export(&["bomb.tar.zst", "-o", "out"]).exits_with(1);
     assert_eq!(ran.err.matches("expands to more than 1 GiB").count(), 1, "{}", ran.err);
 }
 
 #[test]
 fn a_long_name_in_a_tar_does_not_fill_the_memory() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::GNULongName);
     header.set_size(64 << 20);
@@ -53,29 +54,32 @@ fn a_long_name_in_a_tar_does_not_fill_the_memory() {
     header.set_cksum();
     let mut bytes = header.as_bytes().to_vec();
     bytes.resize(bytes.len() + (64 << 20), b'x');
-    desk.file("names.tar.zst", zstd::encode_all(bytes.as_slice(), 1).expect("bytes that can be compressed"));
-    desk.export(&["names.tar.zst", "-o", "out"]).ends(1).says("a name or attributes in it are longer than 1 MiB");
+    sandbox.file("names.tar.zst", zstd::encode_all(bytes.as_slice(), 1).expect("bytes that can be compressed"));
+    sandbox
+        .export(&["names.tar.zst", "-o", "out"])
+        .exits_with(1)
+        .stderr_has("a name or attributes in it are longer than 1 MiB");
 }
 
 #[test]
 fn only_one_empty_list_is_an_empty_listing() {
-    let desk = Desk::new();
-    desk.file("empty.json", " [ ] ").file("dump.json", "{\"Allocs\":[]}");
+    let sandbox = Sandbox::new();
+    sandbox.file("empty.json", " [ ] ").file("dump.json", "{\"Allocs\":[]}");
     for name in ["empty.json", "dump.json"] {
-        desk.export(&[name, "-o", "out", "--force"]).ends(0).says("1 document, 0 allocations");
+        sandbox.export(&[name, "-o", "out", "--force"]).exits_with(0).stderr_has("1 document, 0 allocations");
     }
     for text in ["[{}]", "[][]", "[]\n[]", "[[]]", "[[],[]]", "[[{}]]", "[{},{}]", "[1]", "[null]", "[\"\"]"] {
-        desk.file("other.json", text);
+        sandbox.file("other.json", text);
         for flags in [&[][..], &["--full-listing"], &["--strict"]] {
-            let ran = desk.export(&[&["other.json", "-o", "x"], flags].concat()).ends(1);
-            ran.says("other.json: is JSON without allocations");
+            let ran = sandbox.export(&[&["other.json", "-o", "x"], flags].concat()).exits_with(1);
+            ran.stderr_has("other.json: is JSON without allocations");
         }
     }
 }
 
 #[test]
 fn damage_in_ignored_fields_is_reported() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for (metrics, path) in [
         (&br#"{"a":tru}"#[..], ".Metrics.a is not JSON"),
         (br#"{"a":[1,02]}"#, ".Metrics.a[1] is not JSON"),
@@ -86,24 +90,24 @@ fn damage_in_ignored_fields_is_reported() {
     ] {
         let [before, behind] = [r#"[{"ID":"a","Metrics":"#, r#","ClientStatus":"x"},"#];
         let text = [before.as_bytes(), metrics, behind.as_bytes(), allocation("b", "n", "j").as_bytes(), b"]"].concat();
-        desk.file("a.json", text);
-        let ran = desk.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).ends(3);
-        ran.says(&format!("[0]{path}")).says("1 allocation,");
+        sandbox.file("a.json", text);
+        let ran = sandbox.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).exits_with(3);
+        ran.stderr_has(&format!("[0]{path}")).stderr_has("1 allocation,");
     }
     // The values that old Nomad versions write for missing numbers are harmless.
-    desk.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
-    desk.export(&["a.json", "-o", "out", "--force"]).ends(0);
+    sandbox.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
+    sandbox.export(&["a.json", "-o", "out", "--force"]).exits_with(0);
 }
 
 #[test]
 fn globs_match_characters() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for (n, name) in ["täsk", "日本", "task"].into_iter().enumerate() {
-        desk.file(&format!("d/{name}.json"), format!("[{}]", allocation(&n.to_string(), "n", name)));
+        sandbox.file(&format!("d/{name}.json"), format!("[{}]", allocation(&n.to_string(), "n", name)));
     }
     let ids = |arguments: &[&str]| {
-        desk.export(&[arguments, &["-o", "out", "--force", "-q", "--table", "allocations"]].concat()).ends(0);
-        let rows = Exported::read(&desk.path("out"), "allocations");
+        sandbox.export(&[arguments, &["-o", "out", "--force", "-q", "--table", "allocations"]].concat()).exits_with(0);
+        let rows = Exported::read(&sandbox.path("out"), "allocations");
         let mut ids: Vec<_> = rows.iter().filter_map(|row| row["alloc_id"].as_str()).map(str::to_owned).collect();
         ids.sort();
         ids
@@ -114,20 +118,20 @@ fn globs_match_characters() {
     assert_eq!(ids(&["d", "--job", "t?sk"]), ["0", "2"]);
     assert_eq!(ids(&["d", "--job", "[日月]?"]), ["1"]);
     assert_eq!(ids(&["d", "--job", "t[!a]sk"]), ["0"]);
-    desk.export(&["d", "--job", "t[", "-o", "x"]).ends(2).says("--job t[ has a [ without a ]");
-    desk.export(&["d/t[", "-o", "x"]).ends(2).says("as a glob: has a [ without a ]");
+    sandbox.export(&["d", "--job", "t[", "-o", "x"]).exits_with(2).stderr_has("--job t[ has a [ without a ]");
+    sandbox.export(&["d/t[", "-o", "x"]).exits_with(2).stderr_has("as a glob: has a [ without a ]");
 }
 
 /// The masking time is linear in the length of a message: four times the length takes four times as long, not sixteen.
 #[test]
 fn masking_time_is_linear_in_the_message_length() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let elapsed = |mebibytes: usize| -> Duration {
         let message = "all work and no play ".repeat((mebibytes << 20) / 21);
-        desk.file("long.json", format!("[{}]", allocation("a", "n", "j").replace("=cmd", &message)));
+        sandbox.file("long.json", format!("[{}]", allocation("a", "n", "j").replace("=cmd", &message)));
         let run = || {
             let begun = Instant::now();
-            desk.export(&["long.json", "-o", "out", "--force", "--table", "task_events", "-q"]).ends(0);
+            sandbox.export(&["long.json", "-o", "out", "--force", "--table", "task_events", "-q"]).exits_with(0);
             begun.elapsed()
         };
         run().min(run())
@@ -138,21 +142,21 @@ fn masking_time_is_linear_in_the_message_length() {
 
 #[test]
 fn secrets_are_in_no_table_and_no_message() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let secret = "hunter2-AbC";
     let text = allocation("a", "n", "j")
         .replace("=cmd", &format!("run --password {secret}"))
         .replace("\"Details\":{}", &format!(r#""RestartReason":"password={secret}","Details":{{"token":"{secret}"}}"#))
         .replace("\"ClientStatus\"", &format!(r#""DesiredDescription":"Bearer {secret}1","ClientDescription":"https:\\/\\/u:{secret}@h","ClientStatus""#));
-    desk.file(
+    sandbox.file(
         "a.json",
         format!("[{text},{{\"ID\":\"b\",\"ClientStatus\":\"x\",\"TaskStates\":{{\"password={secret}\":1}}}}]"),
     );
-    desk.file("b.json", format!("{{\"Error\":\"Get https://u:{secret}@h: X-Nomad-Token: {secret}\"}}"));
+    sandbox.file("b.json", format!("{{\"Error\":\"Get https://u:{secret}@h: X-Nomad-Token: {secret}\"}}"));
     let all = "task_events,allocation_history,task_state_history,snapshots,allocations,coverage,restarts";
-    let ran = desk.export(&["a.json", "b.json", "-o", "out", "--format", "csv", "--table", all, "-v"]).ends(3);
+    let ran = sandbox.export(&["a.json", "b.json", "-o", "out", "--format", "csv", "--table", all, "-v"]).exits_with(3);
     assert!(!ran.err.contains(secret), "{}", ran.err);
-    for (name, bytes) in desk.files("out") {
+    for (name, bytes) in sandbox.files("out") {
         let text = String::from_utf8(bytes).expect("CSV is text");
         assert!(!text.contains(secret), "{name}: {text}");
         assert!(!matches!(name.as_str(), "task_events.csv" | "allocation_history.csv") || text.contains("***"));

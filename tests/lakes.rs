@@ -10,11 +10,11 @@ mod memory;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Absences, Options};
-use alloclog::lake::check::{self, Mend, Wrong};
-use alloclog::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
-use alloclog::lake::scan::{self, Found, Wanted};
-use alloclog::lake::{Lake, dedup_cache::Seen};
+use alloclog::intake::{self, Absences, IntakeOptions};
+use alloclog::lake::check::{self, Finding, Mend};
+use alloclog::lake::ingest::{self, CommitSummary, Ledger, NewRows, StagedRows};
+use alloclog::lake::scan::{self, ScanFilter, ScanSummary};
+use alloclog::lake::{Lake, dedup_cache::DedupCache};
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
 
@@ -35,24 +35,24 @@ pub fn documents() -> Vec<PathBuf> {
 }
 
 /// The staged rows of one document that are not in the cache.
-pub fn kept(seen: &mut Seen, document: &Path, directory: &Path) -> StagedRows {
-    let mut new = NewRows::new(seen, directory, Ledger::All, "").unwrap();
+pub fn kept(cache: &mut DedupCache, document: &Path, directory: &Path) -> StagedRows {
+    let mut new = NewRows::new(cache, directory, Ledger::All, "").unwrap();
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
-    let options = Options { absences: Absences::Left, ..Options::default() };
+    let options = IntakeOptions { absences: Absences::Left, ..IntakeOptions::default() };
     let summary = intake::run(&inputs, &options, &(), &mut new).unwrap();
     new.finish().unwrap().with_shown(summary.shown)
 }
 
 /// Ingests one document without a local cache.
-pub fn ingested(lake: &Lake, document: &Path) -> Added {
-    let mut seen = ingest::recall(lake, None).unwrap();
+pub fn ingested(lake: &Lake, document: &Path) -> CommitSummary {
+    let mut cache = ingest::load_cache(lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let kept = kept(&mut seen, document, directory.path());
-    ingest::commit(lake, &mut seen, &kept).unwrap()
+    let kept = kept(&mut cache, document, directory.path());
+    ingest::commit(lake, &mut cache, &kept).unwrap()
 }
 
 /// The rows of each table in a lake, as sorted text, without columns that depend on arrival.
-pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
+pub fn rows(lake: &Lake, wanted: &ScanFilter) -> (Vec<String>, ScanSummary) {
     let mut lines = Vec::new();
     let found = scan::rows(lake, &Table::ALL, wanted, &mut |table, batch| {
         for mut row in support::json(&batch) {
@@ -70,7 +70,7 @@ pub fn rows(lake: &Lake, wanted: &Wanted) -> (Vec<String>, Found) {
 }
 
 /// The findings of a check.
-pub fn wrong(lake: &Lake) -> Vec<Wrong> {
+pub fn wrong(lake: &Lake) -> Vec<Finding> {
     check::check(lake, Mend::Nothing, &mut |_| ()).unwrap().wrong
 }
 

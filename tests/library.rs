@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::desk::Desk;
+use crate::sandbox::Sandbox;
 use crate::{example, support};
 
 #[test]
@@ -11,7 +11,7 @@ fn the_example_of_the_library_gives_the_rows_of_the_command() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/cluster");
     let source = source.to_str().unwrap();
     let rows: Vec<_> = example::restarts(source).unwrap().iter().flat_map(support::json).collect();
-    let answer = Desk::new().run(&["query", "restarts", source, "--format", "ndjson"]).ends(0);
+    let answer = Sandbox::new().run(&["query", "restarts", source, "--format", "ndjson"]).exits_with(0);
     let expected: Vec<support::Row> = answer.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(!expected.is_empty());
     assert_eq!(rows, expected);

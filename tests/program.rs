@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::desk::{Desk, Ran, allocation, sample};
+use crate::sandbox::{Finished, Sandbox, allocation, sample};
 use crate::support::{Exported, Row};
 
 fn texts(rows: &[Row], column: &str) -> Vec<String> {
@@ -14,9 +14,14 @@ fn texts(rows: &[Row], column: &str) -> Vec<String> {
 
 #[test]
 fn an_export_holds_tables_and_statistics() {
-    let desk = Desk::new();
-    desk.export(&[&sample("cluster"), "-o", "out"]).ends(0).says(" documents, ").says(" lost").says("0 rejected");
-    let files = desk.files("out");
+    let sandbox = Sandbox::new();
+    sandbox
+        .export(&[&sample("cluster"), "-o", "out"])
+        .exits_with(0)
+        .stderr_has(" documents, ")
+        .stderr_has(" lost")
+        .stderr_has("0 rejected");
+    let files = sandbox.files("out");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     let expected = [
         "_export.json",
@@ -39,19 +44,19 @@ fn an_export_holds_tables_and_statistics() {
         "task_states.parquet",
     ];
     assert_eq!(names, expected);
-    assert!(!Exported::read(&desk.path("out"), "task_events").is_empty());
-    assert!(!Exported::read(&desk.path("out"), "coverage").is_empty());
-    assert_eq!(desk.names(), ["out"]);
+    assert!(!Exported::read(&sandbox.path("out"), "task_events").is_empty());
+    assert!(!Exported::read(&sandbox.path("out"), "coverage").is_empty());
+    assert_eq!(sandbox.names(), ["out"]);
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes_in_every_format() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for format in ["parquet", "csv", "ndjson", "arrow"] {
         for out in ["a", "b"] {
-            desk.export(&[&sample("cluster"), "-o", out, "--force", "-q", "--format", format]).ends(0);
+            sandbox.export(&[&sample("cluster"), "-o", out, "--force", "-q", "--format", format]).exits_with(0);
         }
-        assert!(desk.files("a") == desk.files("b"), "{format}");
+        assert!(sandbox.files("a") == sandbox.files("b"), "{format}");
     }
 }
 
@@ -59,7 +64,7 @@ fn the_same_input_gives_the_same_bytes_in_every_format() {
 /// thread timing. There are more of them than can be in flight at a time.
 #[test]
 fn changed_copies_give_the_same_bytes_on_every_run() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let one = |n: i64| {
         format!(
             r#"{{"ID":"{n:036}","ClientStatus":"running","ModifyIndex":{n},"ModifyTime":{},"TaskStates":{{"t":
@@ -69,18 +74,18 @@ fn changed_copies_give_the_same_bytes_on_every_run() {
         )
     };
     let original = format!("[{}]", (1..=200).map(one).collect::<Vec<_>>().join(","));
-    fs::create_dir(desk.path("dumps")).unwrap();
+    fs::create_dir(sandbox.path("dumps")).unwrap();
     for copy in 0..60 {
         let content = match copy % 4 {
             0 => original.clone(),
             3 => original.replacen("\"Restarts\":0", "\"Restarts\":x", 1 + copy % 3),
             _ => original.replace("Task Setup", &format!("Task {copy:05}")),
         };
-        desk.file(&format!("dumps/{copy:02}.json"), content);
+        sandbox.file(&format!("dumps/{copy:02}.json"), content);
     }
     let export = || {
-        let ran = desk.export(&["dumps", "-o", "out", "--force"]).ends(3);
-        (ran.err, desk.files("out"))
+        let ran = sandbox.export(&["dumps", "-o", "out", "--force"]).exits_with(3);
+        (ran.err, sandbox.files("out"))
     };
     let first = export();
     assert!((0..10).all(|_| export() == first));
@@ -88,121 +93,142 @@ fn changed_copies_give_the_same_bytes_on_every_run() {
 
 #[test]
 fn every_table_can_be_named_and_standard_output_takes_one() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let all =
         "task_events,allocation_history,task_state_history,sightings,snapshots,nodes,allocations,task_states,coverage";
-    desk.export(&[&sample("cluster"), "-o", "out", "--format", "csv", "--table", all]).ends(0);
-    let files = desk.files("out");
+    sandbox.export(&[&sample("cluster"), "-o", "out", "--format", "csv", "--table", all]).exits_with(0);
+    let files = sandbox.files("out");
     assert_eq!(files.len(), 10);
     for table in all.split(',') {
-        let ran = desk.export(&[&sample("cluster"), "-o", "-", "--format", "csv", "--table", table, "-q"]).ends(0);
+        let ran =
+            sandbox.export(&[&sample("cluster"), "-o", "-", "--format", "csv", "--table", table, "-q"]).exits_with(0);
         assert_eq!(ran.out.as_bytes(), files[&format!("{table}.csv")], "{table}");
         assert_eq!(ran.err, "");
     }
-    desk.export(&[&sample("cluster"), "-o", "-"]).ends(2).says("--table");
-    desk.export(&[&sample("cluster"), "-o", "x", "--table", "task_event"]).ends(2).says("did you mean task_events?");
-    assert_eq!(desk.names(), ["out"]);
+    sandbox.export(&[&sample("cluster"), "-o", "-"]).exits_with(2).stderr_has("--table");
+    sandbox
+        .export(&[&sample("cluster"), "-o", "x", "--table", "task_event"])
+        .exits_with(2)
+        .stderr_has("did you mean task_events?");
+    assert_eq!(sandbox.names(), ["out"]);
 }
 
 #[test]
 fn an_empty_list_is_a_result_and_no_document_is_a_failure() {
-    let desk = Desk::new();
-    fs::create_dir(desk.path("empty")).expect("a directory");
-    desk.file("list.json", "[]").file("notes/a.txt", "hello").file("notes/b.json", "{\"a\":1}").file("none.json", "");
-    desk.export(&["list.json", "-o", "out"]).ends(0).says("1 document, 0 allocations");
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("empty")).expect("a directory");
+    sandbox
+        .file("list.json", "[]")
+        .file("notes/a.txt", "hello")
+        .file("notes/b.json", "{\"a\":1}")
+        .file("none.json", "");
+    sandbox.export(&["list.json", "-o", "out"]).exits_with(0).stderr_has("1 document, 0 allocations");
     for nothing in ["empty", "notes", "*.ndjson", "none.json", "notes/b.json"] {
-        desk.export(&[nothing, "-o", "x"]).ends(1).says(nothing);
-        desk.export(&["list.json", nothing, "-o", "y", "--force"]).ends(if nothing.contains(".json") { 0 } else { 1 });
+        sandbox.export(&[nothing, "-o", "x"]).exits_with(1).stderr_has(nothing);
+        sandbox.export(&["list.json", nothing, "-o", "y", "--force"]).exits_with(if nothing.contains(".json") {
+            0
+        } else {
+            1
+        });
     }
-    desk.export(&["notes", "-o", "x"]).ends(1).says("skipped: notes/a.txt: ");
-    assert!(!desk.path("x").exists());
+    sandbox.export(&["notes", "-o", "x"]).exits_with(1).stderr_has("skipped: notes/a.txt: ");
+    assert!(!sandbox.path("x").exists());
 }
 
 #[test]
 fn a_missing_source_is_rejected_and_the_others_are_read() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "default", "j"));
-    desk.export(&["a.json", "gone.json", "-o", "out"]).ends(3).says("rejected: gone.json: cannot be opened");
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
-    desk.export(&["gone.json", "-o", "x"]).ends(1);
-    desk.export(&["a.json", "gone.json", "-o", "x", "--strict"]).ends(1).says("nothing was written");
-    assert!(!desk.path("x").exists());
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "default", "j"));
+    sandbox
+        .export(&["a.json", "gone.json", "-o", "out"])
+        .exits_with(3)
+        .stderr_has("rejected: gone.json: cannot be opened");
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a"]);
+    sandbox.export(&["gone.json", "-o", "x"]).exits_with(1);
+    sandbox.export(&["a.json", "gone.json", "-o", "x", "--strict"]).exits_with(1).stderr_has("nothing was written");
+    assert!(!sandbox.path("x").exists());
 }
 
 #[test]
 fn damage_is_reported_with_file_byte_line_and_path() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let (a, b, c) = (allocation("a", "n", "j"), allocation("b", "n", "j"), allocation("c", "n", "j"));
     let wrong = b.replace("1795458551898620219", "\"soon\"");
-    desk.file("list.json", format!("[{a},\n{wrong},\n{c}]"));
+    sandbox.file("list.json", format!("[{a},\n{wrong},\n{c}]"));
     let byte = a.len() + 3 + wrong.find("\"soon\"").expect("it is there");
-    desk.export(&["list.json", "-o", "out"])
-        .ends(3)
-        .says(&format!("list.json: byte {byte}, line 2: [1].TaskStates.t.Events[0].Time is text, not a number"));
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a", "c"]);
-    desk.file("cut.json", &format!("[{a},{b}")[..a.len() + 40]);
-    desk.export(&["cut.json", "-o", "out", "--force"]).ends(3).says("cut.json: byte ").says("[1] ");
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    sandbox
+        .export(&["list.json", "-o", "out"])
+        .exits_with(3)
+        .stderr_has(&format!("list.json: byte {byte}, line 2: [1].TaskStates.t.Events[0].Time is text, not a number"));
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a", "c"]);
+    sandbox.file("cut.json", &format!("[{a},{b}")[..a.len() + 40]);
+    sandbox
+        .export(&["cut.json", "-o", "out", "--force"])
+        .exits_with(3)
+        .stderr_has("cut.json: byte ")
+        .stderr_has("[1] ");
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a"]);
     for file in ["list.json", "cut.json"] {
-        desk.export(&[file, "-o", "strict", "--strict"]).ends(1).says(file);
+        sandbox.export(&[file, "-o", "strict", "--strict"]).exits_with(1).stderr_has(file);
     }
-    assert!(!desk.path("strict").exists());
+    assert!(!sandbox.path("strict").exists());
 }
 
 #[test]
 fn an_output_is_replaced_only_if_an_export_made_it() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j")).file("b.json", allocation("b", "n", "j"));
-    desk.export(&["a.json", "-o", "out"]).ends(0);
-    desk.export(&["b.json", "-o", "out"]).ends(1).says("--force");
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
-    desk.export(&["b.json", "-o", "out", "--force", "--table", "task_events"]).ends(0);
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["b"]);
-    assert_eq!(desk.files("out").len(), 2, "files of the earlier export are gone");
-    desk.file("out/precious.txt", "x");
-    desk.export(&["a.json", "-o", "out", "--force"]).ends(1).says("precious.txt");
-    desk.file("other/precious.txt", "x");
-    desk.export(&["a.json", "-o", "other", "--force"]).ends(1).says("not an earlier export");
-    desk.export(&["a.json", "-o", "a.json", "--force"]).ends(1).says("is a file");
-    fs::create_dir(desk.path("empty")).expect("a directory");
-    desk.export(&["a.json", "-o", "empty"]).ends(0);
-    assert_eq!(desk.names(), ["a.json", "b.json", "empty", "other", "out"]);
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "n", "j")).file("b.json", allocation("b", "n", "j"));
+    sandbox.export(&["a.json", "-o", "out"]).exits_with(0);
+    sandbox.export(&["b.json", "-o", "out"]).exits_with(1).stderr_has("--force");
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a"]);
+    sandbox.export(&["b.json", "-o", "out", "--force", "--table", "task_events"]).exits_with(0);
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["b"]);
+    assert_eq!(sandbox.files("out").len(), 2, "files of the earlier export are gone");
+    sandbox.file("out/precious.txt", "x");
+    sandbox.export(&["a.json", "-o", "out", "--force"]).exits_with(1).stderr_has("precious.txt");
+    sandbox.file("other/precious.txt", "x");
+    sandbox.export(&["a.json", "-o", "other", "--force"]).exits_with(1).stderr_has("not an earlier export");
+    sandbox.export(&["a.json", "-o", "a.json", "--force"]).exits_with(1).stderr_has("is a file");
+    fs::create_dir(sandbox.path("empty")).expect("a directory");
+    sandbox.export(&["a.json", "-o", "empty"]).exits_with(0);
+    assert_eq!(sandbox.names(), ["a.json", "b.json", "empty", "other", "out"]);
 }
 
 #[test]
 fn an_unwritable_target_fails_before_the_work() {
-    let desk = Desk::new();
-    let ran = desk.export(&["gone.json", "-o", "no/such/place"]).ends(1).says("no/such/place");
+    let sandbox = Sandbox::new();
+    let ran = sandbox.export(&["gone.json", "-o", "no/such/place"]).exits_with(1).stderr_has("no/such/place");
     assert!(!ran.err.contains("gone.json"), "{}", ran.err);
 }
 
 #[test]
 fn leftovers_of_a_killed_export_are_removed_and_those_of_a_running_one_kept() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j"))
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("a.json", allocation("a", "n", "j"))
         .file(".out.alloclog-0123456789DeadXx/store/x", "")
         .file(".out.alloclog-0123456789LiveXx/store/x", "");
-    let lock = fs::File::open(desk.path(".out.alloclog-0123456789LiveXx")).expect("a directory");
+    let lock = fs::File::open(sandbox.path(".out.alloclog-0123456789LiveXx")).expect("a directory");
     lock.lock().expect("a lock");
-    desk.export(&["a.json", "-o", "out"]).ends(0);
-    assert_eq!(desk.names(), [".out.alloclog-0123456789LiveXx", "a.json", "out"]);
+    sandbox.export(&["a.json", "-o", "out"]).exits_with(0);
+    assert_eq!(sandbox.names(), [".out.alloclog-0123456789LiveXx", "a.json", "out"]);
 }
 
 #[test]
 fn user_files_with_similar_names_are_not_leftovers() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let kept = [".out.alloclog-backup/x", ".out.alloclog-mine/x", ".out.alloclog-of_last_november/x"];
-    kept.iter().fold(desk.file("a.json", allocation("a", "n", "j")), |desk, name| desk.file(name, "precious"));
-    desk.export(&["a.json", "-o", "out"]).ends(0);
-    assert!(kept.iter().all(|name| desk.path(name).exists()), "{:?}", desk.names());
+    kept.iter().fold(sandbox.file("a.json", allocation("a", "n", "j")), |sandbox, name| sandbox.file(name, "precious"));
+    sandbox.export(&["a.json", "-o", "out"]).exits_with(0);
+    assert!(kept.iter().all(|name| sandbox.path(name).exists()), "{:?}", sandbox.names());
 }
 
 /// Starts an export of stdin, calls `meanwhile` while it runs, and then writes its input.
-fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
+fn export_while(sandbox: &Sandbox, flags: &[&str], meanwhile: impl FnOnce()) -> Finished {
     let arguments = [&["export", "-"], flags].concat();
-    let piped = desk.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let piped = sandbox.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = piped.expect("the program starts");
-    let working = || desk.names().iter().any(|name| name.contains(".alloclog-"));
+    let working = || sandbox.names().iter().any(|name| name.contains(".alloclog-"));
     while !working() {
         assert!(child.try_wait().expect("a child").is_none(), "it ended before its input");
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -211,99 +237,107 @@ fn export_while(desk: &Desk, flags: &[&str], meanwhile: impl FnOnce()) -> Ran {
     let mut input = child.stdin.take().expect("its input");
     input.write_all(allocation("a", "n", "j").as_bytes()).expect("a pipe");
     drop(input);
-    Ran::of(child.wait_with_output().expect("an end"))
+    Finished::from_output(child.wait_with_output().expect("an end"))
 }
 
 #[test]
 fn a_target_created_during_an_export_is_not_replaced() {
-    let desk = Desk::new();
-    let ran = export_while(&desk, &["-o", "out"], || _ = desk.file("out/thesis.txt", "precious"));
-    ran.ends(1).says("out was created by another program meanwhile");
-    assert_eq!(desk.files("out")["thesis.txt"], b"precious");
-    let ran = export_while(&desk, &["-o", "file"], || _ = desk.file("file", "precious"));
-    ran.ends(1).says("file was created by another program meanwhile");
-    assert_eq!(fs::read(desk.path("file")).expect("a file"), b"precious");
-    desk.file("a.json", allocation("b", "n", "j"));
-    let ran = export_while(&desk, &["-o", "two"], || drop(desk.export(&["a.json", "-o", "two"]).ends(0)));
-    ran.ends(1).says("two was created by another program meanwhile");
-    assert_eq!(texts(&Exported::read(&desk.path("two"), "task_events"), "alloc_id"), ["b"]);
-    assert_eq!(desk.names(), ["a.json", "file", "out", "two"]);
+    let sandbox = Sandbox::new();
+    let ran = export_while(&sandbox, &["-o", "out"], || _ = sandbox.file("out/thesis.txt", "precious"));
+    ran.exits_with(1).stderr_has("out was created by another program meanwhile");
+    assert_eq!(sandbox.files("out")["thesis.txt"], b"precious");
+    let ran = export_while(&sandbox, &["-o", "file"], || _ = sandbox.file("file", "precious"));
+    ran.exits_with(1).stderr_has("file was created by another program meanwhile");
+    assert_eq!(fs::read(sandbox.path("file")).expect("a file"), b"precious");
+    sandbox.file("a.json", allocation("b", "n", "j"));
+    let ran = export_while(&sandbox, &["-o", "two"], || drop(sandbox.export(&["a.json", "-o", "two"]).exits_with(0)));
+    ran.exits_with(1).stderr_has("two was created by another program meanwhile");
+    assert_eq!(texts(&Exported::read(&sandbox.path("two"), "task_events"), "alloc_id"), ["b"]);
+    assert_eq!(sandbox.names(), ["a.json", "file", "out", "two"]);
 }
 
 #[test]
 fn force_checks_the_replaced_directory_again() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("b", "n", "j"));
-    desk.export(&["a.json", "-o", "out"]).ends(0);
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("b", "n", "j"));
+    sandbox.export(&["a.json", "-o", "out"]).exits_with(0);
     let force = ["-o", "out", "--force"];
-    let ran = export_while(&desk, &force, || _ = desk.file("out/thesis.txt", "precious"));
-    ran.ends(1).says("out was changed by another program meanwhile, and is not replaced").says("thesis.txt");
-    assert_eq!(desk.files("out")["thesis.txt"], b"precious");
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["b"]);
-    fs::remove_file(desk.path("out/thesis.txt")).expect("a file");
-    export_while(&desk, &force, || ()).ends(0);
-    assert_eq!(texts(&Exported::read(&desk.path("out"), "task_events"), "alloc_id"), ["a"]);
+    let ran = export_while(&sandbox, &force, || _ = sandbox.file("out/thesis.txt", "precious"));
+    ran.exits_with(1)
+        .stderr_has("out was changed by another program meanwhile, and is not replaced")
+        .stderr_has("thesis.txt");
+    assert_eq!(sandbox.files("out")["thesis.txt"], b"precious");
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["b"]);
+    fs::remove_file(sandbox.path("out/thesis.txt")).expect("a file");
+    export_while(&sandbox, &force, || ()).exits_with(0);
+    assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a"]);
     let new = ["-o", "new", "--force"];
-    export_while(&desk, &new, || _ = desk.file("new", "precious"))
-        .ends(1)
-        .says("new was changed by another program meanwhile");
-    assert_eq!(fs::read(desk.path("new")).expect("a file"), b"precious");
-    assert_eq!(desk.names(), ["a.json", "new", "out"]);
+    export_while(&sandbox, &new, || _ = sandbox.file("new", "precious"))
+        .exits_with(1)
+        .stderr_has("new was changed by another program meanwhile");
+    assert_eq!(fs::read(sandbox.path("new")).expect("a file"), b"precious");
+    assert_eq!(sandbox.names(), ["a.json", "new", "out"]);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_mount_point_is_refused_before_the_work() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for flags in [&["gone.json", "-o", "/proc"][..], &["gone.json", "-o", "/proc/", "--force"]] {
-        let ran = desk.export(flags).ends(1).says("/proc is a mount point").says("/proc/tables");
+        let ran = sandbox.export(flags).exits_with(1).stderr_has("/proc is a mount point").stderr_has("/proc/tables");
         assert!(!ran.err.contains("gone.json"), "{}", ran.err);
     }
 }
 
 #[test]
 fn a_dangling_link_is_reported() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j"));
-    std::os::unix::fs::symlink("gone", desk.path("dangling")).expect("a link");
-    std::os::unix::fs::symlink("loop", desk.path("loop")).expect("a link");
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "n", "j"));
+    std::os::unix::fs::symlink("gone", sandbox.path("dangling")).expect("a link");
+    std::os::unix::fs::symlink("loop", sandbox.path("loop")).expect("a link");
     for link in ["dangling", "loop"] {
-        desk.export(&["a.json", "-o", link]).ends(1).says(&format!("{link} is a dangling link; remove it"));
-        desk.run(&["report", "a.json", "-o", link]).ends(1).says(&format!("{link} is a dangling link"));
+        sandbox
+            .export(&["a.json", "-o", link])
+            .exits_with(1)
+            .stderr_has(&format!("{link} is a dangling link; remove it"));
+        sandbox.run(&["report", "a.json", "-o", link]).exits_with(1).stderr_has(&format!("{link} is a dangling link"));
     }
-    fs::create_dir(desk.path("there")).expect("a directory");
-    std::os::unix::fs::symlink("there", desk.path("link")).expect("a link");
-    desk.export(&["a.json", "-o", "link/"]).ends(0);
-    assert!(desk.path("link").is_symlink() && desk.path("there/task_events.parquet").exists());
+    fs::create_dir(sandbox.path("there")).expect("a directory");
+    std::os::unix::fs::symlink("there", sandbox.path("link")).expect("a link");
+    sandbox.export(&["a.json", "-o", "link/"]).exits_with(0);
+    assert!(sandbox.path("link").is_symlink() && sandbox.path("there/task_events.parquet").exists());
 }
 
 #[test]
 fn an_interrupted_export_leaves_no_files() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let mut child =
-        desk.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
+        sandbox.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!(desk.names().len(), 1, "it works in a directory beside its place");
+    assert_eq!(sandbox.names().len(), 1, "it works in a directory beside its place");
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
     assert!(stopped.success());
     let status = child.wait().expect("an end");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
-    assert_eq!(desk.names(), Vec::<String>::new());
+    assert_eq!(sandbox.names(), Vec::<String>::new());
 }
 
 #[test]
 fn a_repeated_document_counts_once() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let list = format!("[{}]", allocation("a", "n", "j"));
-    desk.file("a.json", &list).file("b.json", &list);
-    desk.export(&["a.json", "b.json", "a.json", "-o", "out"]).ends(0).says("3 task events: 1 new, 2 repeated");
-    assert_eq!(Exported::read(&desk.path("out"), "snapshots").len(), 1);
-    assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
+    sandbox.file("a.json", &list).file("b.json", &list);
+    sandbox
+        .export(&["a.json", "b.json", "a.json", "-o", "out"])
+        .exits_with(0)
+        .stderr_has("3 task events: 1 new, 2 repeated");
+    assert_eq!(Exported::read(&sandbox.path("out"), "snapshots").len(), 1);
+    assert_eq!(Exported::read(&sandbox.path("out"), "task_events").len(), 1);
 }
 
 #[test]
 fn microsecond_clocks_are_not_mistaken_for_floats() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let event = |time: i64| format!(r#"{{"Type":"Received","Time":{time}}}"#);
     let list = |times: [i64; 4]| {
         let events = times.map(event).join(",");
@@ -315,18 +349,18 @@ fn microsecond_clocks_are_not_mistaken_for_floats() {
     let coarse = [start, start + 101_000, start + 202_000, start + 303_000];
     let rounded = coarse.map(|ns| ((ns + 123) as f64).to_string().parse().expect("a whole number"));
     for (times, is_rounded) in [(coarse, false), (rounded, true)] {
-        desk.file("list.json", list(times));
-        desk.export(&["list.json", "-o", "out", "--force"]).ends(0);
-        assert_eq!(Exported::read(&desk.path("out"), "snapshots")[0]["times_rounded"], is_rounded, "{times:?}");
+        sandbox.file("list.json", list(times));
+        sandbox.export(&["list.json", "-o", "out", "--force"]).exits_with(0);
+        assert_eq!(Exported::read(&sandbox.path("out"), "snapshots")[0]["times_rounded"], is_rounded, "{times:?}");
     }
 }
 
 #[test]
 fn filters_apply_to_rows_but_not_to_the_ledger() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let list = [("a", "prod", "web"), ("b", "prod", "api/dispatch-1"), ("c", "dev", "web")];
     let list: Vec<String> = list.map(|(id, namespace, job)| allocation(id, namespace, job)).to_vec();
-    desk.file("list.json", format!("[{}]", list.join(",")));
+    sandbox.file("list.json", format!("[{}]", list.join(",")));
     let tables = "task_events,allocation_history,task_state_history,sightings,snapshots";
     for (flags, expected) in [
         (vec!["--namespace", "prod"], vec!["a", "b"]),
@@ -335,85 +369,88 @@ fn filters_apply_to_rows_but_not_to_the_ledger() {
         (vec!["--job", "api*"], vec!["b"]),
         (vec!["--namespace", "dev", "--job", "api*"], vec![]),
     ] {
-        desk.export(&[&["list.json", "-o", "out", "--force", "--table", tables], flags.as_slice()].concat()).ends(0);
+        sandbox
+            .export(&[&["list.json", "-o", "out", "--force", "--table", tables], flags.as_slice()].concat())
+            .exits_with(0);
         for table in ["task_events", "allocation_history", "task_state_history", "sightings"] {
-            assert_eq!(texts(&Exported::read(&desk.path("out"), table), "alloc_id"), expected, "{flags:?} {table}");
+            assert_eq!(texts(&Exported::read(&sandbox.path("out"), table), "alloc_id"), expected, "{flags:?} {table}");
         }
-        assert_eq!(Exported::read(&desk.path("out"), "snapshots").len(), 1);
+        assert_eq!(Exported::read(&sandbox.path("out"), "snapshots").len(), 1);
     }
-    desk.export(&["list.json", "-o", "x", "--job", "[a"]).ends(2).says("--job");
+    sandbox.export(&["list.json", "-o", "x", "--job", "[a"]).exits_with(2).stderr_has("--job");
 }
 
 #[test]
 fn region_and_observed_at_come_from_the_user() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j"));
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "n", "j"));
     let flags = ["--region", "eu", "--observed-at", "2026-11-23T20:00:00Z", "--full-listing"];
-    desk.export(&[&["a.json", "-o", "out"], flags.as_slice()].concat()).ends(0);
-    let row = &Exported::read(&desk.path("out"), "snapshots")[0];
+    sandbox.export(&[&["a.json", "-o", "out"], flags.as_slice()].concat()).exits_with(0);
+    let row = &Exported::read(&sandbox.path("out"), "snapshots")[0];
     assert_eq!(row["region"], "eu");
     assert_eq!(row["observed_at"], "2026-11-23T20:00:00.000000Z");
     assert_eq!((&row["observed_from"], &row["namespace"]), (&"flag".into(), &"*".into()));
     assert_eq!(row["is_full_listing"], true);
-    desk.export(&["a.json", "-o", "x", "--observed-at", "yesterday"]).ends(2);
+    sandbox.export(&["a.json", "-o", "x", "--observed-at", "yesterday"]).exits_with(2);
 }
 
 #[test]
 fn a_period_applies_to_statistics_only_and_warns_otherwise() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j"));
-    desk.export(&["a.json", "-o", "out", "--since", "24h", "--table", "task_events,coverage"])
-        .ends(0)
-        .says("--since and --until have no effect");
-    assert_eq!(Exported::read(&desk.path("out"), "task_events").len(), 1);
-    desk.export(&["a.json", "-o", "x", "--since", "yesterday"]).ends(2).says("24h");
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "n", "j"));
+    sandbox
+        .export(&["a.json", "-o", "out", "--since", "24h", "--table", "task_events,coverage"])
+        .exits_with(0)
+        .stderr_has("--since and --until have no effect");
+    assert_eq!(Exported::read(&sandbox.path("out"), "task_events").len(), 1);
+    sandbox.export(&["a.json", "-o", "x", "--since", "yesterday"]).exits_with(2).stderr_has("24h");
 }
 
 #[test]
 fn csv_is_safe_for_spreadsheets_unless_raw() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("-a", "@n", "j,\\\"k\\\""));
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("-a", "@n", "j,\\\"k\\\""));
     let flags = ["a.json", "-o", "-", "--table", "task_events", "--format", "csv", "-q"];
-    let safe = desk.export(&flags).ends(0).out;
+    let safe = sandbox.export(&flags).exits_with(0).out;
     assert!(
         safe.lines().nth(1).is_some_and(|l| l.starts_with("\"\",'@n,\"j,\"\"k\"\"\",g,t,'-a,n,1,2026-11-23T")),
         "{safe}"
     );
     assert!(safe.contains(",'=cmd,"), "{safe}");
-    let raw = desk.export(&[&flags[..], &["--csv-raw"]].concat()).ends(0).out;
+    let raw = sandbox.export(&[&flags[..], &["--csv-raw"]].concat()).exits_with(0).out;
     assert_eq!(raw, safe.replace(",'", ","));
 }
 
 #[test]
 fn a_closed_pipe_on_stdout_is_not_a_failure() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let mut command =
-        desk.command(&["export", &sample("cluster"), "-o", "-", "--table", "task_events", "--format", "csv"]);
+        sandbox.command(&["export", &sample("cluster"), "-o", "-", "--table", "task_events", "--format", "csv"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     drop(child.stdout.take());
-    Ran::of(child.wait_with_output().expect("an end")).ends(0);
+    Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0);
 }
 
 #[test]
 fn write_errors_on_stderr_are_ignored() {
-    let desk = Desk::new();
-    desk.file("a.json", allocation("a", "n", "j")).file("b.json", "[{\"ID\":7,\"ClientStatus\":\"x\"}]");
-    let mut child = desk.command(&["export", "a.json", "b.json", "-v", "-o", "closed"]);
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", allocation("a", "n", "j")).file("b.json", "[{\"ID\":7,\"ClientStatus\":\"x\"}]");
+    let mut child = sandbox.command(&["export", "a.json", "b.json", "-v", "-o", "closed"]);
     let mut child = child.stderr(Stdio::piped()).spawn().expect("the program starts");
     drop(child.stderr.take());
     assert_eq!(child.wait().expect("an end").code(), Some(3));
-    assert!(desk.path("closed/task_events.parquet").exists());
-    let mut refused = desk.command(&["export", "a.json", "-o", "closed"]);
+    assert!(sandbox.path("closed/task_events.parquet").exists());
+    let mut refused = sandbox.command(&["export", "a.json", "-o", "closed"]);
     let mut refused = refused.stderr(Stdio::piped()).spawn().expect("the program starts");
     drop(refused.stderr.take());
     assert_eq!(refused.wait().expect("an end").code(), Some(1));
     #[cfg(target_os = "linux")]
     {
         let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full");
-        let status = desk.command(&["export", "a.json", "b.json", "-o", "full"]).stderr(full()).status();
+        let status = sandbox.command(&["export", "a.json", "b.json", "-o", "full"]).stderr(full()).status();
         assert_eq!(status.expect("an end").code(), Some(3));
         for result in [&["schema"][..], &["man"], &["report", "a.json"], &["query", "coverage", "a.json"]] {
-            let status = desk.command(result).stdout(full()).status();
+            let status = sandbox.command(result).stdout(full()).status();
             assert_eq!(status.expect("an end").code(), Some(1), "a result that cannot be written: {result:?}");
         }
     }
@@ -421,22 +458,22 @@ fn write_errors_on_stderr_are_ignored() {
 
 #[test]
 fn control_characters_in_documents_and_names_are_escaped() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let wrong = allocation("a", "n", "j").replace("1795458551898620219", "\"x\"").replace("\"t\":", "\"\\u001b[2J\":");
-    desk.file("a\u{1b}[31m.json", format!("[{wrong},{}]", allocation("b", "n", "j")));
-    let ran = desk.export(&["a\u{1b}[31m.json", "-o", "x"]).ends(3);
+    sandbox.file("a\u{1b}[31m.json", format!("[{wrong},{}]", allocation("b", "n", "j")));
+    let ran = sandbox.export(&["a\u{1b}[31m.json", "-o", "x"]).exits_with(3);
     assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
 }
 
 #[test]
 fn the_schema_documents_every_column_of_every_table() {
-    let desk = Desk::new();
-    let all = desk.run(&["schema"]).ends(0).out;
+    let sandbox = Sandbox::new();
+    let all = sandbox.run(&["schema"]).exits_with(0).out;
     assert!(all.contains("\ntask_state_history (stored table)\n"), "{all}");
-    let one = desk.run(&["schema", "coverage"]).ends(0).out;
+    let one = sandbox.run(&["schema", "coverage"]).exits_with(0).out;
     assert!(one.starts_with("coverage (view, exported by default)\n") && one.contains("lost_restarts"), "{one}");
-    desk.run(&["schema", "nothing"]).ends(2).says("task_events");
-    let markdown = desk.run(&["schema", "--markdown"]).ends(0).out;
+    sandbox.run(&["schema", "nothing"]).exits_with(2).stderr_has("task_events");
+    let markdown = sandbox.run(&["schema", "--markdown"]).exits_with(0).out;
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema.md")).expect("docs/schema.md");
     assert!(page == markdown, "docs/schema.md is out of date: run `alloclog schema --markdown > docs/schema.md`");
@@ -444,13 +481,13 @@ fn the_schema_documents_every_column_of_every_table() {
 
 #[test]
 fn help_completions_and_manual_exist() {
-    let desk = Desk::new();
-    assert!(desk.run(&["export", "--help"]).ends(0).out.contains("alloclog export dumps/ -o tables"));
-    assert!(desk.run(&["--help"]).ends(0).out.contains("Exit codes"));
+    let sandbox = Sandbox::new();
+    assert!(sandbox.run(&["export", "--help"]).exits_with(0).out.contains("alloclog export dumps/ -o tables"));
+    assert!(sandbox.run(&["--help"]).exits_with(0).out.contains("Exit codes"));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(desk.run(&["completions", shell]).ends(0).out.contains("alloclog"), "{shell}");
+        assert!(sandbox.run(&["completions", shell]).exits_with(0).out.contains("alloclog"), "{shell}");
     }
-    assert!(desk.run(&["man"]).ends(0).out.contains(".TH alloclog"));
-    desk.run(&[]).ends(2);
-    desk.run(&["export"]).ends(2);
+    assert!(sandbox.run(&["man"]).exits_with(0).out.contains(".TH alloclog"));
+    sandbox.run(&[]).exits_with(2);
+    sandbox.run(&["export"]).exits_with(2);
 }

@@ -8,7 +8,6 @@
 //! bytes with serde_json, without the program's own code.
 
 mod api_page;
-mod as_it_lies;
 mod coverage;
 mod documents;
 mod expected;
@@ -17,6 +16,7 @@ mod secrets;
 mod snapshots;
 mod sources;
 mod statistics;
+mod whole_recording;
 
 use std::env;
 use std::fs;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::desk::{Desk, allocation, sample};
+use crate::sandbox::{Sandbox, allocation, sample};
 
 /// Compares with the expected output in `tests/reports/`; `ALLOCLOG_UPDATE=1` overwrites it.
 #[track_caller]
@@ -20,44 +20,45 @@ fn is_as_kept(name: &str, text: &str) {
 
 #[test]
 fn the_readmes_command_gives_a_report() {
-    let desk = Desk::new();
-    let ran = desk.run(&["report", &sample("cluster")]).ends(0).says("0 rejected");
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["report", &sample("cluster")]).exits_with(0).stderr_has("0 rejected");
     is_as_kept("terminal.txt", &ran.out);
     assert!(!ran.out.contains('\u{1b}'));
-    assert!(desk.names().is_empty());
+    assert!(sandbox.names().is_empty());
 }
 
 #[test]
 fn markdown_and_json_match_the_expected_output() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for (format, file) in [("markdown", "report.md"), ("json", "report.json")] {
-        let ran = desk.run(&["report", &sample("cluster"), "--format", format, "-q"]).ends(0);
+        let ran = sandbox.run(&["report", &sample("cluster"), "--format", format, "-q"]).exits_with(0);
         is_as_kept(file, &ran.out);
-        desk.run(&["report", &sample("cluster"), "--format", format, "-q", "-o", file]).ends(0);
-        assert_eq!(fs::read_to_string(desk.path(file)).expect("a file"), ran.out);
+        sandbox.run(&["report", &sample("cluster"), "--format", format, "-q", "-o", file]).exits_with(0);
+        assert_eq!(fs::read_to_string(sandbox.path(file)).expect("a file"), ran.out);
     }
-    assert_eq!(desk.names(), ["report.json", "report.md"]);
+    assert_eq!(sandbox.names(), ["report.json", "report.md"]);
 }
 
 #[test]
 fn explain_defines_every_term() {
-    let desk = Desk::new();
-    let ran = desk.run(&["report", &sample("cluster"), "--explain", "-q"]).ends(0);
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["report", &sample("cluster"), "--explain", "-q"]).exits_with(0);
     is_as_kept("explained.txt", &ran.out);
-    let markdown = desk.run(&["report", &sample("cluster"), "--explain", "-q", "--format", "markdown"]).ends(0);
+    let markdown =
+        sandbox.run(&["report", &sample("cluster"), "--explain", "-q", "--format", "markdown"]).exits_with(0);
     assert!(markdown.out.contains("> **Which tasks"), "{}", markdown.out);
 }
 
 #[test]
 fn lines_have_at_most_a_hundred_columns() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let long = "x".repeat(300);
     let wide = allocation("a", &long, &long).replace("\"t\":", &format!("\"{long}\":"));
-    desk.file("wide.json", &wide);
+    sandbox.file("wide.json", &wide);
     for source in ["wide.json".to_owned(), sample("cluster"), sample("debug"), sample("stream.ndjson.zst")] {
         for colour in ["always", "never"] {
             let flags = ["report", &source, "-q", "--top", "100", "--explain", "--color", colour];
-            for line in desk.run(&flags).ends(0).out.lines() {
+            for line in sandbox.run(&flags).exits_with(0).out.lines() {
                 let width = console::measure_text_width(line);
                 assert!(width <= 100, "{source}: {width} columns: {line}");
             }
@@ -67,18 +68,18 @@ fn lines_have_at_most_a_hundred_columns() {
 
 #[test]
 fn colours_are_used_only_when_requested() {
-    let desk = Desk::new();
-    let plain = desk.run(&["report", &sample("cluster"), "-q"]).ends(0).out;
-    let coloured = desk.run(&["report", &sample("cluster"), "-q", "--color", "always"]).ends(0).out;
+    let sandbox = Sandbox::new();
+    let plain = sandbox.run(&["report", &sample("cluster"), "-q"]).exits_with(0).out;
+    let coloured = sandbox.run(&["report", &sample("cluster"), "-q", "--color", "always"]).exits_with(0).out;
     assert!(coloured.contains('\u{1b}'));
     assert_eq!(console::strip_ansi_codes(&coloured), plain);
 }
 
 #[test]
 fn top_limits_the_sections_and_says_so() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let json = |top: &str| -> Value {
-        let ran = desk.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", top]).ends(0);
+        let ran = sandbox.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", top]).exits_with(0);
         serde_json::from_str(&ran.out).expect("JSON")
     };
     let (all, one) = (json("1000"), json("1"));
@@ -88,41 +89,41 @@ fn top_limits_the_sections_and_says_so() {
         assert_eq!(all[section]["of"], rows(&all).len(), "{section}");
         assert_eq!((&one[section]["of"], rows(&one).as_slice()), (&all[section]["of"], &rows(&all)[..1]), "{section}");
     }
-    let text = desk.run(&["report", &sample("cluster"), "-q", "--top", "1"]).ends(0).out;
+    let text = sandbox.run(&["report", &sample("cluster"), "-q", "--top", "1"]).exits_with(0).out;
     assert!(text.contains("; --top shows more"), "{text}");
 }
 
 #[test]
 fn an_empty_list_gives_an_empty_report() {
-    let desk = Desk::new();
-    desk.file("list.json", "[]");
-    let text = desk.run(&["report", "list.json", "-q"]).ends(0).out;
+    let sandbox = Sandbox::new();
+    sandbox.file("list.json", "[]");
+    let text = sandbox.run(&["report", "list.json", "-q"]).exits_with(0).out;
     assert!(text.contains("0 allocations") && text.contains("No restarts.") && text.contains("No failures."), "{text}");
     for format in ["markdown", "json"] {
-        desk.run(&["report", "list.json", "-q", "--format", format]).ends(0);
+        sandbox.run(&["report", "list.json", "-q", "--format", format]).exits_with(0);
     }
 }
 
 #[test]
 fn rejected_input_is_counted_in_the_report() {
-    let desk = Desk::new();
-    desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
-    let ran = desk.run(&["report", "a.json"]).ends(3).says("rejected: a.json");
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
+    let ran = sandbox.run(&["report", "a.json"]).exits_with(3).stderr_has("rejected: a.json");
     assert!(ran.out.contains("1 part of the input could not be read"), "{}", ran.out);
-    desk.run(&["report", "a.json", "--strict"]).ends(1);
+    sandbox.run(&["report", "a.json", "--strict"]).exits_with(1);
 }
 
 #[test]
 fn texts_of_documents_are_escaped_for_terminals_and_markdown() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let job = "<img src=x>|\\u001b[2J*b*";
     let failing = allocation("a", "n", job)
         .replace(r#""Type":"Received""#, r#""Type":"Setup Failure","FailsTask":true"#)
         .replace("=cmd", "<script>\\n|x");
-    desk.file("a.json", failing);
-    let text = desk.run(&["report", "a.json", "-q"]).ends(0).out;
+    sandbox.file("a.json", failing);
+    let text = sandbox.run(&["report", "a.json", "-q"]).exits_with(0).out;
     assert!(!text.contains('\u{1b}') && text.contains("<script>\\n|x"), "{text}");
-    let markdown = desk.run(&["report", "a.json", "-q", "--format", "markdown"]).ends(0).out;
+    let markdown = sandbox.run(&["report", "a.json", "-q", "--format", "markdown"]).exits_with(0).out;
     assert!(
         !markdown.contains("<img") && !markdown.contains("<script>") && markdown.contains("&lt;script&gt;\\\\n\\|x")
     );
@@ -130,37 +131,38 @@ fn texts_of_documents_are_escaped_for_terminals_and_markdown() {
 
 #[test]
 fn a_condition_that_holds_exits_with_4_and_names_its_rows() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let cluster = sample("cluster");
-    let report = |condition: &str| desk.run(&["report", &cluster, "-q", "--fail-if", condition]);
-    let ran = report("restarts.restarts > 0").ends(4).says("--fail-if 'restarts.restarts > 0' holds for ");
+    let report = |condition: &str| sandbox.run(&["report", &cluster, "-q", "--fail-if", condition]);
+    let ran = report("restarts.restarts > 0").exits_with(4).stderr_has("--fail-if 'restarts.restarts > 0' holds for ");
     assert!(ran.err.contains("job_id") && ran.err.contains("restarts "), "{}", ran.err);
     assert!(ran.out.starts_with("alloclog report\n"), "the report is written all the same");
-    report("restarts.restarts > 1000000").ends(0);
-    report("start_latency.p95_seconds > 1e9 and start_latency.tasks >= 20").ends(0);
-    report("reschedules.recovery_seconds < 0").ends(0);
-    report("restarts.restart > 0").ends(2).says("did you mean restarts?");
-    report("restarts > 0").ends(2).says("such as restarts.lost_restarts");
-    report("restarts.job_id").ends(2);
+    report("restarts.restarts > 1000000").exits_with(0);
+    report("start_latency.p95_seconds > 1e9 and start_latency.tasks >= 20").exits_with(0);
+    report("reschedules.recovery_seconds < 0").exits_with(0);
+    report("restarts.restart > 0").exits_with(2).stderr_has("did you mean restarts?");
+    report("restarts > 0").exits_with(2).stderr_has("such as restarts.lost_restarts");
+    report("restarts.job_id").exits_with(2);
     let two = ["report", &cluster, "-q", "--fail-if", "restarts.restarts < 0", "--fail-if", "coverage.events > 0"];
-    desk.run(&two).ends(4).says("coverage.events > 0");
+    sandbox.run(&two).exits_with(4).stderr_has("coverage.events > 0");
 }
 
 #[test]
 fn a_condition_takes_precedence_over_rejected_input_and_nulls_are_counted() {
-    let desk = Desk::new();
-    desk.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
-    desk.run(&["report", "a.json", "-q", "--fail-if", "coverage.events = 1"]).ends(4);
+    let sandbox = Sandbox::new();
+    sandbox.file("a.json", format!("[{},{{\"ID\":\"b\",\"ClientStatus\":5}}]", allocation("a", "n", "j")));
+    sandbox.run(&["report", "a.json", "-q", "--fail-if", "coverage.events = 1"]).exits_with(4);
     let unknown = "starts.started_at_ns > 0";
-    desk.run(&["report", "a.json", "-q", "--fail-if", unknown]).ends(3).says("is unknown for 1 row");
+    sandbox.run(&["report", "a.json", "-q", "--fail-if", unknown]).exits_with(3).stderr_has("is unknown for 1 row");
 }
 
 #[test]
 fn by_selects_the_groups() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let report = |by: &str| -> Value {
-        let ran =
-            desk.run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", "1000", "--by", by]).ends(0);
+        let ran = sandbox
+            .run(&["report", &sample("cluster"), "-q", "--format", "json", "--top", "1000", "--by", by])
+            .exits_with(0);
         serde_json::from_str(&ran.out).expect("JSON")
     };
     let total = |report: &Value, section: &str, column: &str| -> i64 {
@@ -177,26 +179,29 @@ fn by_selects_the_groups() {
             assert!(by.split(',').all(|column| row.get(column).is_some()) && row.get("task_group").is_none(), "{row}");
         }
     }
-    desk.run(&["report", &sample("cluster"), "--by", "alloc_id"]).ends(2).says("node_class");
-    desk.run(&["export", &sample("cluster"), "-o", "out", "--by", "node_name", "--table", "restarts"]).ends(0);
+    sandbox.run(&["report", &sample("cluster"), "--by", "alloc_id"]).exits_with(2).stderr_has("node_class");
+    sandbox.run(&["export", &sample("cluster"), "-o", "out", "--by", "node_name", "--table", "restarts"]).exits_with(0);
     assert!(
-        crate::support::Exported::read(&desk.path("out"), "restarts").iter().all(|row| row.contains_key("node_name"))
+        crate::support::Exported::read(&sandbox.path("out"), "restarts")
+            .iter()
+            .all(|row| row.contains_key("node_name"))
     );
     let idle = ["export", &sample("cluster"), "-o", "x", "--by", "node_name", "--table", "task_events"];
-    desk.run(&idle).ends(0).says("--by has no effect");
+    sandbox.run(&idle).exits_with(0).stderr_has("--by has no effect");
 }
 
 #[test]
 fn a_period_restricts_a_report() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let restarts = |flags: &[&str]| -> Value {
-        let ran = desk.run(&[&["report", &sample("cluster"), "-q", "--format", "json"], flags].concat()).ends(0);
+        let ran =
+            sandbox.run(&[&["report", &sample("cluster"), "-q", "--format", "json"], flags].concat()).exits_with(0);
         let report: Value = serde_json::from_str(&ran.out).expect("JSON");
         report["restarts"]["of"].clone()
     };
     assert_eq!(restarts(&["--until", "2020-01-01T00:00:00Z"]), 0);
     assert_eq!(restarts(&["--since", "2020-01-01T00:00:00Z"]), restarts(&[]));
-    let text = desk.run(&["report", &sample("cluster"), "-q", "--since", "24h"]).ends(0).out;
+    let text = sandbox.run(&["report", &sample("cluster"), "-q", "--since", "24h"]).exits_with(0).out;
     assert!(text.contains("Statistics cover the time since 24h"), "{text}");
 }
 

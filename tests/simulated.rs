@@ -13,11 +13,11 @@ mod compare;
 mod coverage;
 mod cuts;
 mod filters;
-mod looks;
 mod merging;
 mod packed;
 mod presence;
 mod regressions;
+mod snapshot_schedule;
 mod statistics;
 
 use std::fmt::Debug;

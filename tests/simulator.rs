@@ -7,12 +7,11 @@
 //!
 //! Times are nanoseconds since the epoch on the servers' clock, which is assumed to be right.
 
+mod allocation_run;
 mod cluster;
-mod course;
 mod event;
 mod job;
 mod json;
-mod life;
 mod moment;
 mod node;
 pub mod random;
@@ -21,19 +20,20 @@ mod rows;
 mod runner;
 mod scenario;
 mod shapes;
-mod story;
 mod style;
+mod task_history;
+mod task_outcome;
 mod truth;
 mod version;
 
 pub use cluster::{Allocation, Cluster, Config, Replacing};
 pub use event::{Cause, Class};
-pub use life::Lived;
 pub use random::Random;
 pub use render::{BundleLayout, Document};
 pub use rows::{Ledger, Line, Told, line};
-pub use story::Story;
 pub use style::{Encoder, Layout, Objects, Style};
+pub use task_history::Lived;
+pub use task_outcome::TaskOutcome;
 pub use truth::{EventRow, StateTruth, TaskKey, Truth};
 
 /// Nanoseconds in a second.

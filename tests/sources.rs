@@ -8,7 +8,7 @@ use std::process::Stdio;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::desk::{Desk, Ran, allocation};
+use crate::sandbox::{Finished, Sandbox, allocation};
 use crate::support::{Exported, Row};
 
 /// `cli-flags.json` of a bundle that lists the namespace `prod`.
@@ -39,33 +39,33 @@ fn zip_as(options: SimpleFileOptions, files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Exports the ledger and the history of allocations of these sources.
-fn read(desk: &Desk, arguments: &[&str]) -> Ran {
-    desk.export(&[arguments, &["--table", "snapshots,allocation_history", "-o", "out", "--force"]].concat())
+fn read(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    sandbox.export(&[arguments, &["--table", "snapshots,allocation_history", "-o", "out", "--force"]].concat())
 }
 
 /// The same from stdin.
-fn read_piped(desk: &Desk, bytes: &[u8]) -> Ran {
+fn read_piped(sandbox: &Sandbox, bytes: &[u8]) -> Finished {
     let flags = ["export", "-", "--table", "snapshots,allocation_history", "-o", "out", "--force"];
-    let mut command = desk.command(&flags);
+    let mut command = sandbox.command(&flags);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     child.stdin.take().expect("a pipe").write_all(bytes).expect("a reader");
-    Ran::of(child.wait_with_output().expect("an end"))
+    Finished::from_output(child.wait_with_output().expect("an end"))
 }
 
-fn ledger(desk: &Desk) -> Vec<Row> {
-    Exported::read(&desk.path("out"), "snapshots")
+fn ledger(sandbox: &Sandbox) -> Vec<Row> {
+    Exported::read(&sandbox.path("out"), "snapshots")
 }
 
 /// The namespace that each document lists completely.
-fn covered(desk: &Desk) -> Vec<Option<String>> {
+fn covered(sandbox: &Sandbox) -> Vec<Option<String>> {
     let namespace = |row: &Row| row["namespace"].as_str().map(str::to_owned).filter(|_| row["is_full_listing"] == true);
-    ledger(desk).iter().map(namespace).collect()
+    ledger(sandbox).iter().map(namespace).collect()
 }
 
 /// The allocations that were read.
-fn allocations(desk: &Desk) -> Vec<String> {
-    let rows = Exported::read(&desk.path("out"), "allocation_history");
+fn allocations(sandbox: &Sandbox) -> Vec<String> {
+    let rows = Exported::read(&sandbox.path("out"), "allocation_history");
     let mut ids: Vec<String> = rows.iter().filter_map(|row| row["alloc_id"].as_str().map(str::to_owned)).collect();
     ids.sort();
     ids
@@ -73,7 +73,7 @@ fn allocations(desk: &Desk) -> Vec<String> {
 
 #[test]
 fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let listing = allocation("a", "prod", "j");
     let members =
         [("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", PROD.as_bytes())];
@@ -86,48 +86,53 @@ fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
         ("inner.zip", zip(&[("last.tar", &tar(&members)), ("other.tar", &tar(&other)[..10])])),
         ("inner.tar", tar(&[("last.zip", &zip(&members))])),
     ] {
-        desk.file(name, bytes);
-        read(&desk, &[name]);
-        assert_eq!(covered(&desk), prod, "{name}");
+        sandbox.file(name, bytes);
+        read(&sandbox, &[name]);
+        assert_eq!(covered(&sandbox), prod, "{name}");
     }
     // Two bundles of the same name in one archive have separate flags.
     let unflagged = [("b/interval/0000/allocations.json", allocation("b", "x", "j"))];
     let unflagged = unflagged.each_ref().map(|(name, text)| (*name, text.as_bytes()));
-    desk.file("two.tar", tar(&[("prod.tar", &tar(&members)), ("old.tar", &tar(&unflagged))]));
-    read(&desk, &["two.tar"]).ends(0);
-    assert_eq!(covered(&desk), [Some("prod".to_owned()), Some("default".to_owned())]);
+    sandbox.file("two.tar", tar(&[("prod.tar", &tar(&members)), ("old.tar", &tar(&unflagged))]));
+    read(&sandbox, &["two.tar"]).exits_with(0);
+    assert_eq!(covered(&sandbox), [Some("prod".to_owned()), Some("default".to_owned())]);
     // A zip has an index of its files, even if read from a pipe.
-    read_piped(&desk, &zip(&members)).ends(0);
-    assert_eq!(covered(&desk), prod);
+    read_piped(&sandbox, &zip(&members)).exits_with(0);
+    assert_eq!(covered(&sandbox), prod);
     // A tar has none: nothing is assumed.
-    read_piped(&desk, &tar(&members)).ends(0).says("it does not count as a full listing: give the archive as a file");
-    assert_eq!(covered(&desk), [None]);
+    read_piped(&sandbox, &tar(&members))
+        .exits_with(0)
+        .stderr_has("it does not count as a full listing: give the archive as a file");
+    assert_eq!(covered(&sandbox), [None]);
     let flags_first = [members[1], members[0]];
-    read_piped(&desk, &tar(&flags_first)).ends(0);
-    assert_eq!(covered(&desk), prod);
+    read_piped(&sandbox, &tar(&flags_first)).exits_with(0);
+    assert_eq!(covered(&sandbox), prod);
 }
 
 #[test]
 fn a_bundle_with_unreadable_flags_has_no_full_listing() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let listing = allocation("a", "prod", "j");
     let members =
         [("interval/0000/allocations.json", listing.as_bytes()), ("cluster/cli-flags.json", &PROD.as_bytes()[..40])];
-    desk.file("b.tar", tar(&members));
+    sandbox.file("b.tar", tar(&members));
     for (name, bytes) in members {
-        desk.file(&format!("b/{name}"), bytes);
+        sandbox.file(&format!("b/{name}"), bytes);
     }
     // Unpacked, the flags are a damaged document, too.
     for (source, code) in [("b.tar", 0), ("b", 3)] {
-        read(&desk, &[source]).ends(code).says("cli-flags.json of its bundle cannot be read").says("--full-listing");
-        assert_eq!(covered(&desk), [None], "{source}");
-        read(&desk, &[source, "--full-listing", "--namespace", "prod"]).ends(code);
-        assert!(covered(&desk).contains(&Some("prod".to_owned())), "{source}");
+        read(&sandbox, &[source])
+            .exits_with(code)
+            .stderr_has("cli-flags.json of its bundle cannot be read")
+            .stderr_has("--full-listing");
+        assert_eq!(covered(&sandbox), [None], "{source}");
+        read(&sandbox, &[source, "--full-listing", "--namespace", "prod"]).exits_with(code);
+        assert!(covered(&sandbox).contains(&Some("prod".to_owned())), "{source}");
     }
     // If the archive is truncated, the flags may have been in the missing part.
-    desk.file("cut.tar", &tar(&members)[..1600]);
-    read(&desk, &["cut.tar"]).ends(3);
-    assert_eq!(covered(&desk), [None]);
+    sandbox.file("cut.tar", &tar(&members)[..1600]);
+    read(&sandbox, &["cut.tar"]).exits_with(3);
+    assert_eq!(covered(&sandbox), [None]);
 }
 
 /// One node, as a list.
@@ -135,24 +140,26 @@ const NODES: &str = r#"[{"ID":"n","Name":"n","NodeClass":"c","Datacenter":"d","S
 
 #[test]
 fn lists_of_nodes_and_streams_are_not_full_listings_even_with_the_flag() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let frame = |events: &str| format!("{{\"Index\":1,\"Events\":[{events}]}}\n{{}}\n");
     let event = format!(r#"{{"Topic":"Allocation","Payload":{{"Allocation":{}}}}}"#, allocation("b", "x", "j"));
-    desk.file("d/20261123T190000Z.json", format!("[{}]", allocation("a", "x", "j")))
+    sandbox
+        .file("d/20261123T190000Z.json", format!("[{}]", allocation("a", "x", "j")))
         .file("d/20261123T210000Z-nodes.json", NODES)
         .file("d/20261123T220000Z-stream.json", frame(&event))
         .file("d/20261123T230000Z-quiet.json", frame(""));
-    read(&desk, &["d", "--full-listing"]).ends(0);
-    assert_eq!(covered(&desk), [Some("*".to_owned()), None, None, None]);
-    desk.file("empty.json", "[]");
-    read(&desk, &["empty.json", "--full-listing"]).ends(0);
-    assert_eq!(covered(&desk), [Some("*".to_owned())]);
+    read(&sandbox, &["d", "--full-listing"]).exits_with(0);
+    assert_eq!(covered(&sandbox), [Some("*".to_owned()), None, None, None]);
+    sandbox.file("empty.json", "[]");
+    read(&sandbox, &["empty.json", "--full-listing"]).exits_with(0);
+    assert_eq!(covered(&sandbox), [Some("*".to_owned())]);
 }
 
 #[test]
 fn a_directory_or_glob_without_allocations_is_a_failure() {
-    let desk = Desk::new();
-    desk.file("nodes/a.json", NODES)
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("nodes/a.json", NODES)
         .file("beat/a.json", "{}")
         .file("beat/notes.txt", "hello")
         .file("quiet/a.ndjson", "{\"Index\":7,\"Events\":[]}\n{}\n")
@@ -161,41 +168,41 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
         .file("bare/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[]}}"))
         .file("state/a.json", format!("{{\"Nodes\":{NODES},\"Allocs\":[{}]}}", allocation("a", "x", "j")));
     for source in ["nodes", "beat", "quiet", "nothing", "nodes/*.json", "{beat,quiet}/*"] {
-        read(&desk, &[source]).ends(1).says(&format!("{source}: no allocations found"));
+        read(&sandbox, &[source]).exits_with(1).stderr_has(&format!("{source}: no allocations found"));
     }
     for source in ["nodes", "nodes/*.json"] {
-        read(&desk, &["state", source]).ends(1).says(&format!("{source}: no allocations found"));
+        read(&sandbox, &["state", source]).exits_with(1).stderr_has(&format!("{source}: no allocations found"));
     }
     // A stream without events is a valid source next to others.
     for source in ["beat", "quiet", "nothing", "{beat,quiet}/*"] {
-        read(&desk, &["state", source]).ends(0);
-        read(&desk, &[source, "nodes"]).ends(1);
+        read(&sandbox, &["state", source]).exits_with(0);
+        read(&sandbox, &[source, "nodes"]).exits_with(1);
     }
     // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file named
     // explicitly is always read.
     for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]]
     {
-        read(&desk, sources).ends(0);
+        read(&sandbox, sources).exits_with(0);
     }
 }
 
 #[test]
 fn an_empty_directory_is_not_a_lake() {
-    let desk = Desk::new();
-    std::fs::create_dir(desk.path("empty")).expect("a directory");
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("empty")).expect("a directory");
     for flags in [&["--strict"][..], &["--full-listing"], &["--observed-at", "2026-11-23T18:00:00Z"]] {
-        read(&desk, &[&["empty"], flags].concat()).ends(1).says("empty: no allocations found");
+        read(&sandbox, &[&["empty"], flags].concat()).exits_with(1).stderr_has("empty: no allocations found");
     }
 }
 
 #[test]
 fn a_glob_matches_what_a_shell_would_match() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for (n, name) in ["a.json", "b.json", "sub/d.json", "sub/deep/e.json", "x1/x.json", ".h/x.json"].iter().enumerate()
     {
-        desk.file(&format!("g/{name}"), format!("[{}]", allocation(&n.to_string(), "n", "j")));
+        sandbox.file(&format!("g/{name}"), format!("[{}]", allocation(&n.to_string(), "n", "j")));
     }
-    symlink("sub", desk.path("g/link")).expect("a link");
+    symlink("sub", sandbox.path("g/link")).expect("a link");
     for (glob, names) in [
         ("g/*.json", &["g/a.json", "g/b.json"][..]),
         ("./g/*.json", &["./g/a.json", "./g/b.json"]),
@@ -214,27 +221,27 @@ fn a_glob_matches_what_a_shell_would_match() {
         ("g/.*/*.json", &["g/.h/x.json"]),
         ("g/\\a.jso?", &["g/a.json"]),
     ] {
-        read(&desk, &[glob]).ends(0);
+        read(&sandbox, &[glob]).exits_with(0);
         let sources: Vec<String> =
-            ledger(&desk).iter().map(|row| row["source"].as_str().unwrap_or("").into()).collect();
+            ledger(&sandbox).iter().map(|row| row["source"].as_str().unwrap_or("").into()).collect();
         assert_eq!(sources, names, "{glob}");
     }
     for nothing in ["g/*.JSON", "g/a.json/*", "gone/*", "g/*.json/", "g/h*/x.json"] {
-        read(&desk, &[nothing]).ends(1).says(&format!("rejected: {nothing}: no file matches"));
+        read(&sandbox, &[nothing]).exits_with(1).stderr_has(&format!("rejected: {nothing}: no file matches"));
     }
-    read(&desk, &["g/[a"]).ends(2).says("g/[a: is not a file, and as a glob: ");
+    read(&sandbox, &["g/[a"]).exits_with(2).stderr_has("g/[a: is not a file, and as a glob: ");
 }
 
 #[test]
 fn a_glob_reports_a_directory_that_cannot_be_listed() {
-    let desk = Desk::new();
-    desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
-    let locked = desk.path("d/locked");
+    let sandbox = Sandbox::new();
+    sandbox.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
+    let locked = sandbox.path("d/locked");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("rights can be set");
     // Root can list it.
     if fs::read_dir(&locked).is_err() {
         for source in ["d", "d/**/*.json", "d/*"] {
-            read(&desk, &[source]).ends(3).says("rejected: d/locked: cannot be listed");
+            read(&sandbox, &[source]).exits_with(3).stderr_has("rejected: d/locked: cannot be listed");
         }
     }
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).expect("rights can be set");
@@ -242,17 +249,18 @@ fn a_glob_reports_a_directory_that_cannot_be_listed() {
 
 #[test]
 fn skipped_files_of_a_directory_are_reported() {
-    let desk = Desk::new();
-    desk.file("d/a.json", format!("[{}]", allocation("a", "n", "j")))
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("d/a.json", format!("[{}]", allocation("a", "n", "j")))
         .file("d/.hidden.json", "[]")
         .file("d/.git/config", "x")
         .file("d/.git/objects/y", "x")
         .file("elsewhere/b.json", "[]")
         .file("only/.a.json", "[]");
     for (link, to) in [("loop", "."), ("linked", "../elsewhere"), ("dangling", "nowhere"), ("self", "self")] {
-        symlink(to, desk.path("d").join(link)).expect("a link");
+        symlink(to, sandbox.path("d").join(link)).expect("a link");
     }
-    let pipe = std::process::Command::new("mkfifo").arg(desk.path("d/pipe")).status().expect("mkfifo");
+    let pipe = std::process::Command::new("mkfifo").arg(sandbox.path("d/pipe")).status().expect("mkfifo");
     assert!(pipe.success());
     let hidden = "is hidden, and read only if named explicitly";
     let linked = "is a link to a directory, which is read only if named explicitly";
@@ -266,86 +274,86 @@ fn skipped_files_of_a_directory_are_reported() {
         "d/self: is a dangling link".into(),
     ];
     for flags in [&["d"][..], &["d", "-v"]] {
-        let ran = read(&desk, flags).ends(0);
+        let ran = read(&sandbox, flags).exits_with(0);
         let lines = ran.err.lines().filter_map(|line| line.strip_prefix("alloclog: skipped: "));
         let mut lines: Vec<&str> = lines.collect();
         lines.sort_unstable();
         assert_eq!(lines, said, "{flags:?}");
     }
-    let ran = read(&desk, &["d", "-q"]).ends(0);
+    let ran = read(&sandbox, &["d", "-q"]).exits_with(0);
     assert_eq!(ran.err, "");
-    read(&desk, &["only"]).ends(1).says(&format!("skipped: only/.a.json: {hidden}"));
+    read(&sandbox, &["only"]).exits_with(1).stderr_has(&format!("skipped: only/.a.json: {hidden}"));
 }
 
 #[test]
 fn a_zip_without_a_directory_is_rejected_as_damaged() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let bytes = zip(&[("a.json", texts[0].as_bytes()), ("b.json", texts[1].as_bytes())]);
     let directory = memchr::memmem::find(&bytes, b"PK\x01\x02").expect("a directory");
-    desk.file("other.json", format!("[{}]", allocation("c", "n", "j")));
+    sandbox.file("other.json", format!("[{}]", allocation("c", "n", "j")));
     for end in [directory, directory + 60, bytes.len() - 10] {
-        desk.file("cut.zip", &bytes[..end]);
-        read(&desk, &["cut.zip", "other.json"]).ends(3).says("rejected: cut.zip: is a damaged zip");
-        assert_eq!(allocations(&desk), ["c"], "up to {end}");
-        let ran = read_piped(&desk, &bytes[..end]).ends(1);
+        sandbox.file("cut.zip", &bytes[..end]);
+        read(&sandbox, &["cut.zip", "other.json"]).exits_with(3).stderr_has("rejected: cut.zip: is a damaged zip");
+        assert_eq!(allocations(&sandbox), ["c"], "up to {end}");
+        let ran = read_piped(&sandbox, &bytes[..end]).exits_with(1);
         assert!(ran.err.contains("is a damaged zip") && ran.err.contains("zip -FF"), "{}", ran.err);
     }
 }
 
 #[test]
 fn the_end_of_a_nested_zip_is_not_mistaken_for_that_of_the_outer_one() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let inner = zip(&[("a.json", texts[0].as_bytes())]);
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let outer = zip_as(stored, &[("in.zip", &inner), ("b.json", texts[1].as_bytes())]);
-    desk.file("outer.zip", &outer);
-    read(&desk, &["outer.zip"]).ends(0);
-    assert_eq!(allocations(&desk), ["a", "b"]);
-    desk.file("outer.zip", &outer[..outer.len() - 10]);
-    read(&desk, &["outer.zip"]).ends(1).says("outer.zip: is a damaged zip");
+    sandbox.file("outer.zip", &outer);
+    read(&sandbox, &["outer.zip"]).exits_with(0);
+    assert_eq!(allocations(&sandbox), ["a", "b"]);
+    sandbox.file("outer.zip", &outer[..outer.len() - 10]);
+    read(&sandbox, &["outer.zip"]).exits_with(1).stderr_has("outer.zip: is a damaged zip");
 }
 
 #[test]
 fn duplicate_zip_entries_are_read_and_encrypted_ones_reported() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let texts = ["a", "b"].map(|id| format!("[{}]", allocation(id, "n", "j")));
     let bytes = zip(&[("a.json", texts[0].as_bytes()), ("b.json", texts[1].as_bytes())]);
     let places = |what: &[u8]| memchr::memmem::find_iter(&bytes, what).collect::<Vec<usize>>();
     let mut same = bytes.clone();
     places(b"b.json").into_iter().for_each(|at| same[at] = b'a');
-    desk.file("same.zip", &same);
-    read(&desk, &["same.zip"]).ends(0);
-    assert_eq!(allocations(&desk), ["a", "b"]);
+    sandbox.file("same.zip", &same);
+    read(&sandbox, &["same.zip"]).exits_with(0);
+    assert_eq!(allocations(&sandbox), ["a", "b"]);
     let mut encrypted = bytes.clone();
     encrypted[places(b"PK\x03\x04")[0] + 6] |= 1;
     encrypted[places(b"PK\x01\x02")[0] + 8] |= 1;
-    desk.file("encrypted.zip", &encrypted);
-    read(&desk, &["encrypted.zip"]).ends(3).says("rejected: encrypted.zip:a.json: is encrypted");
-    assert_eq!(allocations(&desk), ["b"]);
+    sandbox.file("encrypted.zip", &encrypted);
+    read(&sandbox, &["encrypted.zip"]).exits_with(3).stderr_has("rejected: encrypted.zip:a.json: is encrypted");
+    assert_eq!(allocations(&sandbox), ["b"]);
 }
 
 #[test]
 fn a_document_with_ustar_at_the_tar_offset_is_json() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let text = allocation("a", "n", "mustard");
     let at = text.find("ustard").expect("it is there");
     let text = format!("{}{text}", " ".repeat(257 - at));
     assert_eq!(&text[257..262], "ustar");
-    desk.file("a.json", text);
-    read(&desk, &["a.json"]).ends(0);
-    assert_eq!(allocations(&desk), ["a"]);
+    sandbox.file("a.json", text);
+    read(&sandbox, &["a.json"]).exits_with(0);
+    assert_eq!(allocations(&sandbox), ["a"]);
     // A tar whose first header is damaged is still detected.
     let mut damaged = tar(&[("a.json", b"[]")]);
     damaged[150] = b'x';
-    desk.file("a.tar", damaged);
-    read(&desk, &["a.tar"]).ends(1).says("rejected: a.tar: is a tar that cannot be read further");
+    sandbox.file("a.tar", damaged);
+    read(&sandbox, &["a.tar"]).exits_with(1).stderr_has("rejected: a.tar: is a tar that cannot be read further");
 }
 
 #[test]
 fn an_old_format_tar_is_detected_by_its_checksum() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let text = allocation("a", "n", "j");
     let mut builder = tar::Builder::new(vec![]);
     for (name, bytes) in [("d/", ""), ("[d]/a.json", text.as_str())] {
@@ -357,18 +365,18 @@ fn an_old_format_tar_is_detected_by_its_checksum() {
         header.set_cksum();
         builder.append(&header, bytes.as_bytes()).expect("a file that can be archived");
     }
-    desk.file("old.tar", builder.into_inner().expect("files that can be archived"));
-    read(&desk, &["old.tar"]).ends(0);
-    assert_eq!(allocations(&desk), ["a"]);
+    sandbox.file("old.tar", builder.into_inner().expect("files that can be archived"));
+    read(&sandbox, &["old.tar"]).exits_with(0);
+    assert_eq!(allocations(&sandbox), ["a"]);
     // The name of its first file starts like JSON.
-    desk.file("bracket.tar", &fs::read(desk.path("old.tar")).expect("a file")[512..]);
-    read(&desk, &["bracket.tar"]).ends(0);
-    assert_eq!(allocations(&desk), ["a"]);
+    sandbox.file("bracket.tar", &fs::read(sandbox.path("old.tar")).expect("a file")[512..]);
+    read(&sandbox, &["bracket.tar"]).exits_with(0);
+    assert_eq!(allocations(&sandbox), ["a"]);
 }
 
 #[test]
 fn sparse_files_and_links_in_a_tar_are_reported() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let text = allocation("a", "n", "j");
     let mut builder = tar::Builder::new(vec![]);
     let mut header = tar::Header::new_gnu();
@@ -388,56 +396,56 @@ fn sparse_files_and_links_in_a_tar_are_reported() {
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);
     builder.append_data(&mut header, "a.json", text.as_bytes()).expect("an entry");
-    desk.file("a.tar", builder.into_inner().expect("files that can be archived"));
-    read(&desk, &["a.tar"])
-        .ends(0)
-        .says("skipped: a.tar:old.json: is a sparse file")
-        .says("skipped: a.tar:d/pax.json: is a sparse file")
-        .says("skipped: a.tar:link.json: is a link");
-    assert_eq!(allocations(&desk), ["a"]);
+    sandbox.file("a.tar", builder.into_inner().expect("files that can be archived"));
+    read(&sandbox, &["a.tar"])
+        .exits_with(0)
+        .stderr_has("skipped: a.tar:old.json: is a sparse file")
+        .stderr_has("skipped: a.tar:d/pax.json: is a sparse file")
+        .stderr_has("skipped: a.tar:link.json: is a link");
+    assert_eq!(allocations(&sandbox), ["a"]);
 }
 
 #[test]
 fn a_listing_truncated_at_a_line_by_its_tar_is_not_full() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let lines = ["a", "b"].map(|id| allocation(id, "n", "j") + "\n");
     let listing = lines.concat();
     let bytes = tar(&[("interval/0000/allocations.json", listing.as_bytes())]);
     let begin = memchr::memmem::find(&bytes, listing.as_bytes()).expect("it is there");
-    desk.file("cut.tar", &bytes[..begin + lines[0].len()]);
-    read(&desk, &["cut.tar", "--full-listing"]).ends(3).says("the archive ends within this file");
-    assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
+    sandbox.file("cut.tar", &bytes[..begin + lines[0].len()]);
+    read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3).stderr_has("the archive ends within this file");
+    assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
     // A complete listing is full, wherever the archive ends after it.
-    desk.file("cut.tar", &bytes[..begin + listing.len()]);
-    read(&desk, &["cut.tar", "--full-listing"]).ends(3);
-    assert_eq!(covered(&desk), [Some("*".to_owned())]);
+    sandbox.file("cut.tar", &bytes[..begin + listing.len()]);
+    read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3);
+    assert_eq!(covered(&sandbox), [Some("*".to_owned())]);
 }
 
 #[test]
 fn a_tar_truncated_between_two_files_warns() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let listing = allocation("a", "prod", "j") + "\n";
     let files =
         [("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", PROD.as_bytes())];
     let bytes = tar(&files);
     let flags = memchr::memmem::find(&bytes, b"b/cluster/cli-flags.json").expect("it is there");
-    desk.file("cut.tar", &bytes[..flags]);
-    read(&desk, &["cut.tar"]).ends(3).says("cut.tar: is a tar without an end marker");
+    sandbox.file("cut.tar", &bytes[..flags]);
+    read(&sandbox, &["cut.tar"]).exits_with(3).stderr_has("cut.tar: is a tar without an end marker");
     // Its flags may be in the missing part.
-    assert_eq!((covered(&desk), allocations(&desk)), (vec![None], vec!["a".to_owned()]));
-    desk.file("whole.tar", &bytes);
-    read(&desk, &["whole.tar"]).ends(0);
-    assert_eq!(covered(&desk), [Some("prod".to_owned())]);
+    assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
+    sandbox.file("whole.tar", &bytes);
+    read(&sandbox, &["whole.tar"]).exits_with(0);
+    assert_eq!(covered(&sandbox), [Some("prod".to_owned())]);
 }
 
 #[test]
 fn bundles_with_equal_names_are_independent() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let bundle = |id: &str, flags: &str| {
         let listing = allocation(id, "prod", "j") + "\n";
         tar(&[("b/interval/0000/allocations.json", listing.as_bytes()), ("b/cluster/cli-flags.json", flags.as_bytes())])
     };
-    desk.file("two.tar", tar(&[("b.tar", &bundle("a", r#"{"Actual":{}}"#)), ("b.tar", &bundle("b", PROD))]));
-    read(&desk, &["two.tar"]).ends(0).says("the namespace it lists is unknown");
-    assert_eq!(covered(&desk), [None, None]);
+    sandbox.file("two.tar", tar(&[("b.tar", &bundle("a", r#"{"Actual":{}}"#)), ("b.tar", &bundle("b", PROD))]));
+    read(&sandbox, &["two.tar"]).exits_with(0).stderr_has("the namespace it lists is unknown");
+    assert_eq!(covered(&sandbox), [None, None]);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use alloclog::error::BoxError;
-use alloclog::intake::{self, Note, Observer, Options, Summary};
+use alloclog::intake::{self, IntakeOptions, Note, Observer, Summary};
 use alloclog::render;
 use alloclog::source::{self, Source};
 use alloclog::tables::Table;
@@ -60,7 +60,7 @@ impl Sink for Taken {
 }
 
 /// Reads the sources, as `export` does before it writes anything.
-pub fn take(sources: &[&Path], options: &Options) -> Taken {
+pub fn take(sources: &[&Path], options: &IntakeOptions) -> Taken {
     let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).expect("sources that can be listed");
     let notes = Notes::default();

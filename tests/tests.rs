@@ -3,9 +3,7 @@
 // Failing tests panic, including in helpers outside of `#[test]` functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod answers;
 mod cluster;
-mod desk;
 #[path = "../examples/restarts.rs"]
 #[allow(dead_code)] // its main
 mod example;
@@ -15,12 +13,14 @@ mod layers;
 mod library;
 mod masking;
 mod program;
-mod questions;
+mod query_command;
 mod readers;
 mod recordings;
 mod reports;
 mod result_files;
+mod sandbox;
 mod simulated;
 mod simulator;
 mod sources;
 mod support;
+mod view_store;

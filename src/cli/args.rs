@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use super::cluster;
-use super::console::Loudness;
+use super::console::Verbosity;
 use crate::error::Usage;
 use crate::glob::Glob;
 use crate::intake::{self, Absences};
@@ -15,7 +15,7 @@ use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::pipeline::{Pipeline, Source, Sources};
 use crate::query::dialect::Dialect;
-use crate::query::{By, Period};
+use crate::query::{GroupBy, Period};
 use crate::render::Format;
 use crate::source::{self, Watching};
 use crate::time;
@@ -108,7 +108,7 @@ pub struct StatisticsArgs {
     /// Shares and quantiles are recomputed from the tasks, never averaged. Applies to restarts, failure_summary,
     /// start_latency, start_phases and coverage_summary; the other views have a row per task, allocation or job.
     #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
-    pub by: By,
+    pub by: GroupBy,
 }
 
 impl SourceArgs {
@@ -120,7 +120,7 @@ impl SourceArgs {
         let source = |text: &String| self.parse(text, frames_every);
         let mut sources = self.sources.iter().map(source).collect::<anyhow::Result<Vec<_>>>()?;
         if sources.is_empty() {
-            sources.push(self.cluster(self.cluster.usual_address()?, frames_every)?);
+            sources.push(self.cluster(self.cluster.default_address()?, frames_every)?);
         }
         let is_live = sources.iter().any(Source::is_cluster);
         if let Some(flag) = self.cluster.unused_live_flag().filter(|_| !is_live) {
@@ -154,13 +154,13 @@ impl SourceArgs {
     }
 
     /// The verbosity.
-    pub fn loudness(&self) -> Loudness {
-        Loudness::of(self.quiet, self.verbose)
+    pub fn verbosity(&self) -> Verbosity {
+        Verbosity::from_flags(self.quiet, self.verbose)
     }
 
     /// Intake options without a job filter.
-    pub fn intake_options(&self) -> intake::Options {
-        intake::Options {
+    pub fn intake_options(&self) -> intake::IntakeOptions {
+        intake::IntakeOptions {
             source: self.documents(),
             region: self.region(),
             filter: self.filter(None),
@@ -170,9 +170,9 @@ impl SourceArgs {
     }
 
     /// What the flags state about all documents.
-    fn documents(&self) -> source::Options {
+    fn documents(&self) -> source::SourceOptions {
         let full_listing = self.full_listing.then(|| self.namespace.clone().unwrap_or_else(|| "*".into()));
-        source::Options { observed_at: self.observed_at.map(|m| m.0), full_listing }
+        source::SourceOptions { observed_at: self.observed_at.map(|m| m.0), full_listing }
     }
 
     fn filter(&self, job: Option<Glob>) -> Filter {
@@ -199,7 +199,7 @@ impl SourceArgs {
             let stop = cluster.client.stop().clone();
             thread::spawn(move || {
                 thread::sleep(lasting);
-                stop.set();
+                stop.cancel();
             });
         }
         Ok(Source::Documents(cluster::source(cluster)))
@@ -216,8 +216,8 @@ impl StatisticsArgs {
     }
 
     /// The verbosity.
-    pub fn loudness(&self) -> Loudness {
-        self.source.loudness()
+    pub fn verbosity(&self) -> Verbosity {
+        self.source.verbosity()
     }
 
     /// The pipeline over these sources, without any table or view.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use super::signals;
 use crate::error::Usage;
 use crate::nomad::client::Tls;
-use crate::nomad::{Address, Ask, Client, Connection, Secret, Stop, address};
-use crate::source::{Cluster, Input, Place, Source};
+use crate::nomad::{Address, Ask, CancelToken, Client, Connection, Secret, address};
+use crate::source::{Cluster, Input, Location, Source};
 use crate::time;
 
 /// Connection settings: flags first, then Nomad's environment. The token comes only from NOMAD_TOKEN or a file, because
@@ -90,25 +90,25 @@ impl Args {
     ///
     /// # Errors
     /// When the flag or variable that names it is not an address.
-    pub fn usual_address(&self) -> anyhow::Result<Address> {
+    pub fn default_address(&self) -> anyhow::Result<Address> {
         let flag = self.address.clone().map(|text| ("--address", text));
         let named = flag
             .or_else(|| Some(("NOMAD_ADDR", variable("NOMAD_ADDR")?)))
             .or_else(|| Some(("NOMAD_UNIX_ADDR", variable("NOMAD_UNIX_ADDR")?)))
-            .unwrap_or(("", address::USUAL.to_owned()));
+            .unwrap_or(("", address::DEFAULT_ADDRESS.to_owned()));
         let (from, text) = named;
         Ok(Address::parse(&text).map_err(|problem| Usage(format!("{from}: {problem}")))?)
     }
 
-    /// The cluster at an address; sends nothing yet. With `gently`, requests stop early when the program is
+    /// The cluster at an address; sends nothing yet. With `graceful`, requests stop early when the program is
     /// interrupted.
     ///
     /// # Errors
     /// When a file cannot be read, or the settings contradict each other.
-    pub fn cluster(&self, address: Address, region: &str, ask: Ask, gently: bool) -> anyhow::Result<Cluster> {
-        let stop = Stop::default();
-        if gently {
-            signals::stop_gently(stop.clone());
+    pub fn cluster(&self, address: Address, region: &str, ask: Ask, graceful: bool) -> anyhow::Result<Cluster> {
+        let stop = CancelToken::default();
+        if graceful {
+            signals::stop_gracefully(stop.clone());
         }
         let connection = Connection {
             address,
@@ -116,7 +116,7 @@ impl Args {
             basic: basic(),
             region: region.to_owned(),
             tls: self.tls(),
-            patience: self.timeout,
+            timeout: self.timeout,
         };
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
@@ -207,9 +207,9 @@ pub fn source(cluster: Cluster) -> Source {
 /// Prints which clusters are queried, and for which namespace.
 pub fn announce(inputs: &[Input], console: &Console) {
     for input in inputs {
-        if let Place::Cluster(cluster) = &input.place {
+        if let Location::Cluster(cluster) = &input.place {
             let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
-            console.say_if(Loudness::Usual, &line);
+            console.print_at(Verbosity::Normal, &line);
         }
     }
 }

@@ -16,38 +16,38 @@ const NAMED: usize = 3;
 
 /// Verbosity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loudness {
+pub enum Verbosity {
     /// Errors and rejected input.
     Quiet,
     /// Also a summary and skipped files.
-    Usual,
+    Normal,
     /// Everything.
     Verbose,
 }
 
-impl Loudness {
+impl Verbosity {
     /// The verbosity that `--quiet` and `--verbose` select.
-    pub fn of(quiet: bool, verbose: bool) -> Loudness {
+    pub fn from_flags(quiet: bool, verbose: bool) -> Verbosity {
         match (quiet, verbose) {
-            (true, _) => Loudness::Quiet,
-            (_, true) => Loudness::Verbose,
-            _ => Loudness::Usual,
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
         }
     }
 }
 
 /// Stderr, with a progress bar.
 pub struct Console {
-    loudness: Loudness,
+    verbosity: Verbosity,
     bar: ProgressBar,
     /// Skipped files by reason.
-    passed_over: Mutex<BTreeMap<String, Vec<String>>>,
+    skipped: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl Console {
     /// Shows a progress bar over the bytes of these inputs, if stderr is a terminal.
-    pub fn new(loudness: Loudness, inputs: &[Input]) -> Console {
-        let bar = if loudness > Loudness::Quiet && stderr().is_terminal() {
+    pub fn new(verbosity: Verbosity, inputs: &[Input]) -> Console {
+        let bar = if verbosity > Verbosity::Quiet && stderr().is_terminal() {
             let total = inputs.iter().map(|input| input.size).sum::<Option<u64>>();
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
             let template = match total {
@@ -63,7 +63,7 @@ impl Console {
         } else {
             ProgressBar::hidden()
         };
-        Console { loudness, bar, passed_over: Mutex::new(BTreeMap::new()) }
+        Console { verbosity, bar, skipped: Mutex::new(BTreeMap::new()) }
     }
 
     /// Removes the progress bar.
@@ -72,28 +72,28 @@ impl Console {
     }
 
     /// Prints the skipped files that were collected, at most three per reason unless verbose.
-    pub fn tell_passed_over(&self) {
-        let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-        for (why, names) in &*passed_over {
+    pub fn print_skipped(&self) {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        for (why, names) in &*skipped {
             for name in names.iter().take(NAMED) {
-                self.say_if(Loudness::Usual, &format!("skipped: {name}: {why}"));
+                self.print_at(Verbosity::Normal, &format!("skipped: {name}: {why}"));
             }
             if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                self.say_if(Loudness::Usual, &format!("skipped: {more} more files: {why} (-v lists all)"));
+                self.print_at(Verbosity::Normal, &format!("skipped: {more} more files: {why} (-v lists all)"));
             }
         }
     }
 
     /// Prints a line at this verbosity or a higher one.
-    pub fn say_if(&self, loudness: Loudness, line: &str) {
-        if self.loudness >= loudness {
-            self.say(line);
+    pub fn print_at(&self, verbosity: Verbosity, line: &str) {
+        if self.verbosity >= verbosity {
+            self.print(line);
         }
     }
 
     /// Prints a line at every verbosity.
-    pub fn say(&self, line: &str) {
-        self.bar.suspend(|| tell("alloclog: ", line));
+    pub fn print(&self, line: &str) {
+        self.bar.suspend(|| write_line("alloclog: ", line));
     }
 }
 
@@ -104,16 +104,16 @@ impl Observer for Console {
 
     fn note(&self, note: Note) {
         match note {
-            Note::Rejected(what) => self.say(&format!("rejected: {what}")),
-            Note::Warning(what) => self.say(&format!("warning: {what}")),
-            Note::Recovered(what) | Note::Info(what) => self.say_if(Loudness::Usual, &what),
-            Note::PassedOver(what, is_named) => {
-                if is_named || self.loudness == Loudness::Verbose {
-                    self.say_if(Loudness::Usual, &format!("skipped: {what}"));
+            Note::Rejected(what) => self.print(&format!("rejected: {what}")),
+            Note::Warning(what) => self.print(&format!("warning: {what}")),
+            Note::Recovered(what) | Note::Info(what) => self.print_at(Verbosity::Normal, &what),
+            Note::Skipped(what, is_named) => {
+                if is_named || self.verbosity == Verbosity::Verbose {
+                    self.print_at(Verbosity::Normal, &format!("skipped: {what}"));
                 } else {
                     let (name, why) = what.rsplit_once(": ").unwrap_or((&what, ""));
-                    let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-                    passed_over.entry(why.to_owned()).or_default().push(name.to_owned());
+                    let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+                    skipped.entry(why.to_owned()).or_default().push(name.to_owned());
                 }
             }
         }
@@ -131,6 +131,6 @@ impl Observer for Console {
 }
 
 /// Prints a line on stderr. A write error (closed pipe, full disk) is ignored, so that the work goes on.
-pub fn tell(before: &str, line: &str) {
+pub fn write_line(before: &str, line: &str) {
     let _ = writeln!(stderr(), "{before}{}", one_line(line));
 }

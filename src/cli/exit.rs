@@ -21,7 +21,7 @@ pub enum Exit {
 
 impl Exit {
     /// The exit code of an error.
-    pub fn of(error: &anyhow::Error) -> Exit {
+    pub fn from_error(error: &anyhow::Error) -> Exit {
         if is_usage(error) || refused(error).is_some() { Exit::Usage } else { Exit::Failed }
     }
 }

@@ -20,7 +20,7 @@ use super::{broken_pipe, cluster, signals, spooling};
 use crate::error::Usage;
 use crate::output::{Exported, Manifest, Output};
 use crate::pipeline::{Pipeline, Sources};
-use crate::query::{self, By, View};
+use crate::query::{self, GroupBy, View};
 use crate::render::{self, Cells, Format};
 use crate::store::Store;
 use crate::tables::{Table, column};
@@ -104,7 +104,7 @@ impl Wanted {
         }
     }
 
-    fn schema(&self, by: &By) -> anyhow::Result<SchemaRef> {
+    fn schema(&self, by: &GroupBy) -> anyhow::Result<SchemaRef> {
         Ok(match self {
             Wanted::Stored(table) => table.schema(),
             Wanted::View(view) => column::schema_of(&view.columns(by)?),
@@ -116,7 +116,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = wanted(args)?;
     let frames_every = args.spool.as_ref().map_or(args.input.source.min_interval, |_| spooling::APPEND_EVERY);
     let sources = args.input.source.sources(frames_every)?;
-    let console = Console::new(args.input.loudness(), sources.inputs());
+    let console = Console::new(args.input.verbosity(), sources.inputs());
     signals::listen()?;
     let Some(directory) = &args.spool else { return write(args, &wanted, sources, &console) };
     // Check that the output can be written before the work.
@@ -156,7 +156,7 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
     let gathered = gather(&args.input, &pipeline, &store, console, None)?;
     gathered.expect_something(false, console)?;
     let files = args.write(wanted, &store, &output)?;
-    signals::undisturbed(|unfinished| {
+    signals::with_cleanup_lock(|unfinished| {
         *unfinished = None;
         output.commit(&args.manifest(files))
     })?;
@@ -207,7 +207,7 @@ fn wanted(args: &Args) -> anyhow::Result<Vec<Wanted>> {
 impl Args {
     /// Creates the temporary output directory.
     fn begin(&self) -> anyhow::Result<Output> {
-        signals::undisturbed(|unfinished| {
+        signals::with_cleanup_lock(|unfinished| {
             let output = Output::begin(&self.output, self.force)?;
             *unfinished = Some(output.temporary().to_owned());
             Ok(output)

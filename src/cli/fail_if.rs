@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::console::Console;
 use super::exit::Exit;
 use crate::pipeline::plural;
-use crate::query::{self, By, Condition, Row};
+use crate::query::{self, Condition, GroupBy, Row};
 use crate::store::Store;
 
 /// How many rows that meet a condition are printed.
@@ -27,22 +27,22 @@ pub fn judge<'c>(
     let mut exit = exit;
     for (condition, result) in conditions {
         let text = &condition.text;
-        let (met, unknown) = query::met(store, result, condition)?;
+        let (met, unknown) = query::matching_rows(store, result, condition)?;
         if unknown > 0 {
             let rows = plural(unknown as u64, "row");
-            console.say(&format!("--fail-if '{text}' is unknown for {rows}, because a value is null"));
+            console.print(&format!("--fail-if '{text}' is unknown for {rows}, because a value is null"));
         }
         if met.is_empty() {
             continue;
         }
         exit = Exit::ConditionHolds;
         let rows = plural(met.len() as u64, "row");
-        console.say(&format!("--fail-if '{text}' holds for {rows}:"));
+        console.print(&format!("--fail-if '{text}' holds for {rows}:"));
         for row in met.iter().take(NAMED) {
-            console.say(&format!("  {}", name(row, condition)));
+            console.print(&format!("  {}", name(row, condition)));
         }
         if met.len() > NAMED {
-            console.say(&format!("  and {} more", met.len() - NAMED));
+            console.print(&format!("  and {} more", met.len() - NAMED));
         }
     }
     Ok(exit)
@@ -50,7 +50,7 @@ pub fn judge<'c>(
 
 /// The columns that identify a row, and the values that the condition reads.
 fn name(row: &Row, condition: &Condition) -> String {
-    let is_place = |column: &str| By::COLUMNS.contains(&column) || PLACE.contains(&column);
+    let is_place = |column: &str| GroupBy::COLUMNS.contains(&column) || PLACE.contains(&column);
     let is_shown = |column: &str| is_place(column) || condition.columns.contains(column);
     let shown = row.0.iter().filter(|(column, value)| is_shown(column) && !matches!(value, Value::Null));
     let shown = shown.filter(|(_, value)| value.as_str() != Some(""));

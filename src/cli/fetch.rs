@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 
 use super::cluster;
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use super::exit::Exit;
 use super::result_file::ResultTarget;
 use super::signals;
 use crate::error::Usage;
 use crate::intake::{Note, Observer};
-use crate::nomad::{Address, Client, Stop, secrets};
-use crate::source::kept::{self, About, Fetched};
-use crate::source::{self, AskedAgain, Found, Input, ObservedFrom, Options, Origin};
+use crate::nomad::{Address, CancelToken, Client, secrets};
+use crate::source::fetch_file::{self, FetchMetadata, Fetched};
+use crate::source::{self, Found, Input, ObservedFrom, Origin, SourceOptions, WillRetry};
 use crate::time;
 
 /// Largest allocation accepted; one with its job has a few hundred kilobytes.
@@ -89,7 +89,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let address = match &args.agent {
         Some(text) => Address::parse(text).map_err(|problem| Usage(format!("ADDRESS: {problem}")))?,
-        None => args.cluster.usual_address()?,
+        None => args.cluster.default_address()?,
     };
     let is_directory = args.output.is_dir() || args.output.as_os_str().to_string_lossy().ends_with('/');
     let is_directory = is_directory || (args.every.is_some() && !names_a_file(&args.output));
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let cluster = args.cluster.cluster(address, &args.region, ask, args.every.is_some())?;
     let stop = cluster.client.stop().clone();
     let inputs = source::list(&[cluster::source(cluster)]).map_err(|problem| anyhow!(problem))?;
-    let console = Console::new(Loudness::of(args.quiet, args.verbose), &inputs);
+    let console = Console::new(Verbosity::from_flags(args.quiet, args.verbose), &inputs);
     cluster::announce(&inputs, &console);
     signals::listen()?;
     if is_directory {
@@ -115,7 +115,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Fetches once or repeatedly.
-fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console: &Console) -> anyhow::Result<Exit> {
+fn fetch(
+    args: &Args,
+    inputs: &[Input],
+    is_directory: bool,
+    stop: &CancelToken,
+    console: &Console,
+) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut exit = Exit::Done;
     // Since when the cluster has not answered; the outage and its end are printed once each.
@@ -126,12 +132,12 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
         let kept = keep_one(args, inputs, is_directory, console, &warned);
         let Some(every) = args.every else { return kept };
         match kept {
-            Err(_) if stop.is_set() => {}
+            Err(_) if stop.is_cancelled() => {}
             Err(problem) => {
                 exit = Exit::Rejected;
                 failing.get_or_insert(round);
                 if !warned.get() {
-                    console.say(&format!("{problem:#}; retrying until it answers"));
+                    console.print(&format!("{problem:#}; retrying until it answers"));
                 }
             }
             Ok(kept) => {
@@ -139,7 +145,7 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
                 if let Some(since) = failing.take() {
                     let seconds = since.elapsed().as_secs_f64().ceil();
                     let line = format!("{}: answers again after {seconds} s", inputs[0].name);
-                    console.say_if(Loudness::Usual, &line);
+                    console.print_at(Verbosity::Normal, &line);
                 }
             }
         }
@@ -148,7 +154,7 @@ fn fetch(args: &Args, inputs: &[Input], is_directory: bool, stop: &Stop, console
             return Ok(exit);
         }
         stop.sleep(next);
-        if stop.is_set() {
+        if stop.is_cancelled() {
             return Ok(exit);
         }
     }
@@ -168,7 +174,9 @@ fn keep_one(
     warned: &Cell<bool>,
 ) -> anyhow::Result<Exit> {
     let (documents, exit) = match &inputs[0].place {
-        source::Place::Cluster(cluster) if !args.allocations.is_empty() => full_reads(args, &cluster.client, console)?,
+        source::Location::Cluster(cluster) if !args.allocations.is_empty() => {
+            full_reads(args, &cluster.client, console)?
+        }
         _ => documents(args, inputs, console, warned)?,
     };
     let first = documents.iter().find(|document| !document.is_nodes);
@@ -184,24 +192,24 @@ fn keep_one(
     } else {
         packed(&path, documents)?
     }
-    console.say_if(Loudness::Usual, &format!("wrote {listings} bytes of allocations to {}", path.display()));
+    console.print_at(Verbosity::Normal, &format!("wrote {listings} bytes of allocations to {}", path.display()));
     Ok(exit)
 }
 
 /// Writes a compressed file.
 fn packed(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
-    ResultTarget::begin(Some(path))?.finish(|out| Ok(kept::write_packed(out, documents)?))
+    ResultTarget::begin(Some(path))?.finish(|out| Ok(fetch_file::write_packed(out, documents)?))
 }
 
 /// Writes an uncompressed file, and its metadata next to it.
 fn plain(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
-    let Some((beside, listing)) = kept::plain(documents)? else {
+    let Some((beside, listing)) = fetch_file::plain(documents)? else {
         bail!(
             "the token can read only some namespaces, and an uncompressed .json file holds one listing: choose one with --namespace, or write to a .json.zst file or a directory"
         );
     };
     // Write the metadata first: the listing without it would be read as a partial one.
-    let place = ResultTarget::begin(Some(&kept::path_beside(path)))?;
+    let place = ResultTarget::begin(Some(&fetch_file::sidecar_path(path)))?;
     place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
     ResultTarget::begin(Some(path))?.finish(|out| Ok(listing.write_plain(out)?))
 }
@@ -217,29 +225,29 @@ fn documents(
     let mut exit = Exit::Done;
     let mut problem = None;
     let mut unreadable = None;
-    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
+    source::walk(inputs, &SourceOptions::default(), &|bytes| console.read(bytes), &mut |found| {
         match found {
             Found::Document(origin, stream) => {
-                let about = About::of(&origin, inputs[0].name.clone(), &args.region);
+                let about = FetchMetadata::from_origin(&origin, inputs[0].name.clone(), &args.region);
                 match Fetched::read(about, origin.is_nodes, stream) {
                     Err(e) => problem = Some(e),
                     Ok((mut document, broke)) => {
-                        let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
+                        let will_retry = broke.as_ref().is_some_and(WillRetry::is_in);
                         if let Some(e) = &broke {
                             // Keep an incomplete listing, unless all of it is fetched again.
                             let note = format!("{}: byte {}: {e}", origin.name, document.bytes);
-                            console.note(if is_made_good { Note::Warning(note) } else { Note::Rejected(note) });
+                            console.note(if will_retry { Note::Warning(note) } else { Note::Rejected(note) });
                             document.about.full_listing = None;
                         }
-                        if !is_made_good {
+                        if !will_retry {
                             exit = if broke.is_some() { Exit::Rejected } else { exit };
                             documents.push(document);
                         }
                     }
                 }
             }
-            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
-            Found::Told(origin, what) => {
+            Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
+            Found::Warning(origin, what) => {
                 if !warned.replace(true) {
                     console.note(Note::Warning(format!("{}: {what}", origin.name)));
                 }
@@ -296,7 +304,7 @@ fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result
         return Ok((Vec::new(), exit));
     }
     let origin = Origin { observed, ..Origin::default() };
-    let about = About::of(&origin, client.address().to_string(), &args.region);
+    let about = FetchMetadata::from_origin(&origin, client.address().to_string(), &args.region);
     let (document, _) = Fetched::read(about, false, &mut text.as_slice())?;
     Ok((vec![document], exit))
 }

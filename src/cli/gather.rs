@@ -4,12 +4,12 @@ use anyhow::{anyhow, bail};
 
 use super::args::StatisticsArgs;
 use super::cluster;
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use super::exit::Exit;
 use crate::error::BoxError;
 use crate::intake::Summary;
 use crate::pipeline::{self, Nothing, Outcome, Pipeline, Show, summary_line};
-use crate::query::{self, By};
+use crate::query::{self, GroupBy};
 use crate::store::Store;
 
 /// What was read, and the exit code.
@@ -41,7 +41,7 @@ pub fn gather(
         Some(show) => pipeline.run_live(store, console, args.source.min_interval, show),
     };
     console.done();
-    console.tell_passed_over();
+    console.print_skipped();
     let outcome = result.map_err(|error| with_end(error, "nothing was written"))?;
     if !pipeline.sources.inputs().is_empty() {
         tell_summary(&outcome, pipeline.filter.is_restrictive(), console);
@@ -81,7 +81,7 @@ impl Gathered {
                 )
             }
             Some(why) => {
-                console.say_if(Loudness::Usual, &format!("warning: {why}"));
+                console.print_at(Verbosity::Normal, &format!("warning: {why}"));
                 Ok(())
             }
             None => Ok(()),
@@ -92,10 +92,10 @@ impl Gathered {
 /// Prints what was read from documents.
 fn tell_summary(outcome: &Outcome, is_filtered: bool, console: &Console) {
     let summary = &outcome.summary;
-    console.say_if(Loudness::Usual, &summary_line(summary, is_filtered, outcome.lost));
+    console.print_at(Verbosity::Normal, &summary_line(summary, is_filtered, outcome.lost));
     if !summary.unknown_fields.is_empty() {
         let named: Vec<String> = summary.unknown_fields.iter().map(|(field, n)| format!("{field} ({n})")).collect();
-        console.say_if(Loudness::Verbose, &format!("fields unknown to this version: {}", named.join(", ")));
+        console.print_at(Verbosity::Verbose, &format!("fields unknown to this version: {}", named.join(", ")));
     }
 }
 
@@ -104,13 +104,13 @@ fn warn_of_unused_flags(args: &StatisticsArgs, outcome: &Outcome, console: &Cons
     let has_period = args.since.is_some() || args.until.is_some();
     if has_period && !outcome.views.contains("period") {
         let word = "warning: --since and --until have no effect: they restrict statistics only, and none is requested";
-        console.say_if(Loudness::Usual, word);
+        console.print_at(Verbosity::Normal, word);
     }
     let is_grouped = outcome.views.iter().filter_map(|name| query::view(name)).any(|view| view.is_grouped());
-    if args.by != By::default() && !is_grouped {
+    if args.by != GroupBy::default() && !is_grouped {
         let grouped = query::VIEWS.iter().filter(|view| view.is_grouped()).map(|view| view.name);
         let grouped = grouped.collect::<Vec<_>>().join(", ");
         let word = format!("warning: --by has no effect: it groups {grouped} only, and none is requested");
-        console.say_if(Loudness::Usual, &word);
+        console.print_at(Verbosity::Normal, &word);
     }
 }

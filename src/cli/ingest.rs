@@ -5,7 +5,7 @@ mod follow;
 
 use std::time::Instant;
 
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use super::exit::Exit;
 use super::gather::with_end;
 use super::{cluster, signals, spooling};
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage(format!("{lake} is a lake; ingest reads documents")).into());
     }
     let inputs = sources.inputs();
-    let console = Console::new(args.source.loudness(), inputs);
+    let console = Console::new(args.source.verbosity(), inputs);
     signals::listen()?;
     if follow_flag.is_some() {
         cluster::announce(inputs, &console);
@@ -39,17 +39,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     cluster::announce(inputs, &console);
     let staged = args.stage(&mut opened, inputs, Ledger::All, &console);
     console.done();
-    console.tell_passed_over();
+    console.print_skipped();
     let staged = staged?;
     let summary = &staged.summary;
     sources.check(summary, args.source.strict).map_err(|error| with_end(error, "nothing was ingested"))?;
     console.stage("adding to the lake");
     let added = opened.commit(&staged)?;
     if let Some(word) = opened.save_cache() {
-        console.say_if(Loudness::Usual, &format!("warning: {word}"));
+        console.print_at(Verbosity::Normal, &format!("warning: {word}"));
     }
     console.done();
-    args::tell(&opened.lake, summary, &added, Loudness::Usual, &console);
+    args::tell(&opened.lake, summary, &added, Verbosity::Normal, &console);
     args.write_metrics(&opened.lake, summary, &added, started.elapsed())?;
     Ok(if summary.rejected > 0 { Exit::Rejected } else { Exit::Done })
 }

@@ -6,13 +6,13 @@ use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use super::exit::Exit;
 use super::{cluster, metrics, print, signals};
 use crate::error::Usage;
 use crate::intake::Observer;
-use crate::lake::check::{self, Mend, Remedy, Report};
-use crate::lake::scan::USUAL_SPAN;
+use crate::lake::check::{self, CheckReport, Mend, Remedy};
+use crate::lake::scan::DEFAULT_SPAN;
 use crate::lake::{Lake, compact, info, remask, vacuum};
 use crate::pipeline::{LostRestarts, Pipeline, Source, Sources, lost_restarts, plural};
 use crate::query;
@@ -45,7 +45,7 @@ enum Command {
         common: Common,
         /// Output format
         #[arg(long, value_enum, default_value = "text")]
-        format: Format,
+        format: InfoFormat,
     },
     /// Check a lake for damage; exit code 1 if any is found
     ///
@@ -110,7 +110,7 @@ struct Common {
 
 /// Output format of `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum InfoFormat {
     /// Text for people
     Text,
     /// One JSON object
@@ -124,11 +124,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;
-            let about = About { info: info::info(&lake)?, coverage: coverage(&common.lake)? };
+            let about = InfoOutput { info: info::info(&lake)?, coverage: coverage(&common.lake)? };
             match format {
-                Format::Text => print(text(&lake, &about).as_bytes()),
-                Format::Openmetrics => print(openmetrics(&lake, &about).as_bytes()),
-                Format::Json => print((serde_json::to_string_pretty(&about)? + "\n").as_bytes()),
+                InfoFormat::Text => print(text(&lake, &about).as_bytes()),
+                InfoFormat::Openmetrics => print(openmetrics(&lake, &about).as_bytes()),
+                InfoFormat::Json => print((serde_json::to_string_pretty(&about)? + "\n").as_bytes()),
             }
         }
         Command::Check { common, repair, drop_damaged, dry_run } => {
@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             tell(&report, wanted, *dry_run, &console);
             let left = report.wrong.iter().filter(|wrong| !wrong.remedy.is_in(mend)).count();
             if left == 0 {
-                console.say_if(Loudness::Usual, &verdict(&lake, &report));
+                console.print_at(Verbosity::Normal, &verdict(&lake, &report));
             }
             Ok(if left == 0 { Exit::Done } else { Exit::Failed })
         }
@@ -155,18 +155,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 console.done();
                 let line = format!(
                     "lake {}: {} masked in {}, {} rewritten; vacuum removes the old files when they are seven days old",
-                    lake.objects,
+                    lake.storage,
                     plural(done.texts, "text"),
                     plural(done.files as u64, "file"),
                     plural(done.batches as u64, "batch"),
                 );
-                console.say_if(Loudness::Usual, &line);
+                console.print_at(Verbosity::Normal, &line);
             }
             let done = compact::compact(&lake, &mut |what| console.stage(&format!("merging {what}")))?;
             console.done();
             let mut line = format!(
                 "lake {}: {} merged into {}, {} of the Delta logs removed",
-                lake.objects,
+                lake.storage,
                 plural(done.merged as u64, "file"),
                 done.into,
                 plural(done.log_files as u64, "file"),
@@ -177,8 +177,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                     plural(done.given_up as u64, "group")
                 ));
             }
-            console.say_if(Loudness::Usual, &line);
-            done.failed.iter().for_each(|word| console.say(word));
+            console.print_at(Verbosity::Normal, &line);
+            done.failed.iter().for_each(|word| console.print(word));
             Ok(if done.failed.is_empty() { Exit::Done } else { Exit::Failed })
         }
         Command::Vacuum { common, older_than, dry_run } => {
@@ -196,16 +196,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             let bytes: u64 = gone.iter().map(|object| object.bytes).sum();
             let verb = if *dry_run { "would be removed" } else { "removed" };
-            let line = format!("lake {}: {} {verb}, {bytes} bytes", lake.objects, plural(gone.len() as u64, "file"));
-            console.say_if(Loudness::Usual, &line);
+            let line = format!("lake {}: {} {verb}, {bytes} bytes", lake.storage, plural(gone.len() as u64, "file"));
+            console.print_at(Verbosity::Normal, &line);
             Ok(Exit::Done)
         }
     }
 }
 
 /// Prints the findings, what repairs them, the rows lost in each table, and documents that are not trusted.
-fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
-    report.untrusted.iter().for_each(|what| console.say_if(Loudness::Usual, what));
+fn tell(report: &CheckReport, wanted: Mend, dry_run: bool, console: &Console) {
+    report.untrusted.iter().for_each(|what| console.print_at(Verbosity::Normal, what));
     for wrong in &report.wrong {
         let end = match wrong.remedy {
             Remedy::Nothing => "",
@@ -214,7 +214,7 @@ fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
             Remedy::Repair => " (--repair fixes this without losing a row)",
             Remedy::Drop(..) => " (--repair --drop-damaged drops it)",
         };
-        console.say(&format!("{}{end}", wrong.what));
+        console.print(&format!("{}{end}", wrong.what));
     }
     for table in Table::ALL {
         let lost: Vec<Option<u64>> = report
@@ -239,19 +239,19 @@ fn tell(report: &Report, wanted: Mend, dry_run: bool, console: &Console) {
             (Mend::DropDamaged, true) => "would be dropped",
             _ => "missing or damaged, not dropped",
         };
-        console.say(&format!("{}: {files} with {rows} {verb}", table.name()));
+        console.print(&format!("{}: {files} with {rows} {verb}", table.name()));
     }
 }
 
 /// The message for a lake without findings.
-fn verdict(lake: &Lake, report: &Report) -> String {
+fn verdict(lake: &Lake, report: &CheckReport) -> String {
     if report.unverified.is_empty() {
-        return format!("lake {} is whole", lake.objects);
+        return format!("lake {} is whole", lake.storage);
     }
     let files: Vec<String> = report.unverified.iter().map(|(table, n)| format!("{} {n}", table.name())).collect();
     format!(
         "lake {}: no damage found; files without a hash (older version or another engine) are unverified: {}",
-        lake.objects,
+        lake.storage,
         files.join(", ")
     )
 }
@@ -260,21 +260,21 @@ impl Common {
     /// Opens the lake. With `writes`, upgrades an older format first.
     fn open(&self, writes: bool) -> anyhow::Result<(Lake, Console)> {
         let lake = if writes { Lake::open_to_write(&self.lake) } else { Lake::open(&self.lake) };
-        Ok((lake?, Console::new(Loudness::of(self.quiet, false), &[])))
+        Ok((lake?, Console::new(Verbosity::from_flags(self.quiet, false), &[])))
     }
 }
 
 /// The output of `info`.
 #[derive(Debug, Serialize)]
-struct About {
+struct InfoOutput {
     #[serde(flatten)]
     info: info::Info,
-    coverage: Coverage,
+    coverage: RecentCoverage,
 }
 
 /// Completeness of the tasks seen in the last seven days.
 #[derive(Debug, Serialize)]
-struct Coverage {
+struct RecentCoverage {
     tasks: u64,
     complete: u64,
     lost_restarts: i64,
@@ -282,15 +282,15 @@ struct Coverage {
     uncounted_tasks: u64,
 }
 
-fn coverage(lake: &str) -> anyhow::Result<Coverage> {
+fn coverage(lake: &str) -> anyhow::Result<RecentCoverage> {
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     let store = Store::at(directory.path());
     let sources = Sources::list([Source::Lake(lake.to_owned())])?;
     let views = query::view("coverage").into_iter().collect();
-    Pipeline { sources, views, lake_span: Some(USUAL_SPAN), ..Pipeline::default() }.run(&store, &())?;
+    Pipeline { sources, views, lake_span: Some(DEFAULT_SPAN), ..Pipeline::default() }.run(&store, &())?;
     let LostRestarts { restarts, unknown_tasks } = lost_restarts(&store)?;
     let count = |sql| anyhow::Ok(query::select(&store, sql)?.len() as u64);
-    Ok(Coverage {
+    Ok(RecentCoverage {
         tasks: count("SELECT alloc_id FROM coverage")?,
         complete: count("SELECT alloc_id FROM coverage WHERE complete")?,
         lost_restarts: restarts,
@@ -299,7 +299,7 @@ fn coverage(lake: &str) -> anyhow::Result<Coverage> {
 }
 
 /// The info as gauges.
-fn openmetrics(lake: &Lake, about: &About) -> String {
+fn openmetrics(lake: &Lake, about: &InfoOutput) -> String {
     let (tables, coverage) = (&about.info.tables, &about.coverage);
     let bytes: i64 = tables.iter().map(|table| table.bytes).sum();
     let files: usize = tables.iter().map(|table| table.files).sum();
@@ -327,9 +327,9 @@ fn openmetrics(lake: &Lake, about: &About) -> String {
 }
 
 /// The info as text.
-fn text(lake: &Lake, about: &About) -> String {
+fn text(lake: &Lake, about: &InfoOutput) -> String {
     let (info, coverage) = (&about.info, &about.coverage);
-    let mut text = format!("lake {} ({})\n", lake.objects, info.id);
+    let mut text = format!("lake {} ({})\n", lake.storage, info.id);
     let last = info.last_written_ms.map_or("never".to_owned(), |ms| time::to_rfc3339_seconds(ms * 1_000_000));
     // Writing to a String cannot fail.
     let _ = writeln!(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::intake::Summary;
-use crate::lake::ingest::Added;
+use crate::lake::ingest::CommitSummary;
 use crate::lake::{Lake, now_ms};
 use crate::output::OutputFile;
 
@@ -15,7 +15,7 @@ pub type Gauge<'g> = (&'g str, &'g str, f64);
 
 /// OpenMetrics text of gauges of a lake.
 pub fn text(lake: &Lake, gauges: &[Gauge<'_>]) -> String {
-    let lake = lake.objects.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let lake = lake.storage.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let mut text = String::new();
     for (name, help, value) in gauges {
         // Writing to a String cannot fail.
@@ -26,7 +26,7 @@ pub fn text(lake: &Lake, gauges: &[Gauge<'_>]) -> String {
 }
 
 /// Writes the metrics of an ingest atomically.
-pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &Added, took: Duration) -> anyhow::Result<()> {
+pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &CommitSummary, took: Duration) -> anyhow::Result<()> {
     let rows = |table| added.rows.get(table).copied().unwrap_or_default() as f64;
     let text = text(
         lake,

@@ -13,7 +13,7 @@ use super::gather::gather;
 use super::result_file::{self, ResultTarget};
 use super::{fail_if, print, signals};
 use crate::error::{Refused, Usage};
-use crate::lake::scan::USUAL_SPAN;
+use crate::lake::scan::DEFAULT_SPAN;
 use crate::pipeline::Pipeline;
 use crate::query::{self, Condition, Question, VIEWS};
 use crate::render::{self, Cells, Format};
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("this format is binary and stdout is a terminal; use --format csv, or -o FILE".into()).into());
     }
     let sources = args.input.sources()?;
-    let console = Console::new(args.input.loudness(), sources.inputs());
+    let console = Console::new(args.input.verbosity(), sources.inputs());
     signals::listen()?;
     if let Some(file) = output {
         let query = args.query.as_deref().map(Path::new);
@@ -93,14 +93,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let (tables, views) = (question.tables.clone(), question.views.clone());
     let wanted = args.input.pipeline(sources)?;
-    let pipeline = Pipeline { tables, views, lake_span: Some(USUAL_SPAN), ..wanted };
+    let pipeline = Pipeline { tables, views, lake_span: Some(DEFAULT_SPAN), ..wanted };
     let place = ResultTarget::begin(output)?;
     let store = place.store();
     let gathered = gather(&args.input, &pipeline, &store, &console, None)?;
     if !args.allow_empty {
         gathered.expect_something(!conditions.is_empty(), &console)?;
     }
-    query::ask(&store, &question, ANSWER)?;
+    query::answer(&store, &question, ANSWER)?;
     let schema = render::plain_schema(&store, ANSWER)?;
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     conditions.iter().try_for_each(|condition| condition.check(&columns))?;

@@ -13,11 +13,11 @@ use super::gather::{boxed, gather};
 use super::result_file::{self, ResultTarget};
 use super::{broken_pipe, fail_if, signals};
 use crate::intake::Summary;
-use crate::lake::scan::USUAL_SPAN;
+use crate::lake::scan::DEFAULT_SPAN;
 use crate::pipeline::{Pipeline, Show};
 use crate::query::Condition;
 use crate::render;
-use crate::report::{self, Look, Options};
+use crate::report::{self, Appearance, ReportOptions};
 use crate::store::Store;
 
 /// Maximum line width of a terminal report.
@@ -46,7 +46,7 @@ pub struct Args {
     input: StatisticsArgs,
     /// Output format
     #[arg(long, value_enum, default_value = "terminal")]
-    format: Format,
+    format: ReportFormat,
     /// Write to FILE instead of stdout
     ///
     /// An existing file is replaced once the new one is complete.
@@ -75,7 +75,7 @@ pub struct Args {
 
 /// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ReportFormat {
     /// Text of at most 100 columns
     Terminal,
     /// Markdown
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let by = &args.input.by;
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
     let sources = args.input.sources()?;
-    let console = Console::new(args.input.loudness(), sources.inputs());
+    let console = Console::new(args.input.verbosity(), sources.inputs());
     signals::listen()?;
     let output = args.output();
     if let Some(file) = output {
@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut views = report::views();
     views.extend(conditions.iter().filter_map(|condition| condition.view));
     let wanted = args.input.pipeline(sources)?;
-    let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(USUAL_SPAN), ..wanted };
+    let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), ..wanted };
     let place = ResultTarget::begin(output)?;
     let store = place.store();
     let in_place = args.input.source.follow_flag().is_some() && output.is_none() && io::stdout().is_terminal();
@@ -133,12 +133,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 impl Args {
     /// Renders the report on a store.
     fn text(&self, store: &Store, summary: &Summary) -> anyhow::Result<String> {
-        let options = Options { by: self.input.by.clone(), period: self.input.period(), top: self.top };
+        let options = ReportOptions { by: self.input.by.clone(), period: self.input.period(), top: self.top };
         let report = report::read(store, summary, &options)?;
         Ok(match self.format {
-            Format::Terminal => report::terminal(&report, self.look()),
-            Format::Markdown => report::markdown(&report, self.explain),
-            Format::Json => {
+            ReportFormat::Terminal => report::terminal(&report, self.look()),
+            ReportFormat::Markdown => report::markdown(&report, self.explain),
+            ReportFormat::Json => {
                 let text = serde_json::to_string_pretty(&report)? + "\n";
                 if self.is_for_terminal() { render::json::escaped(&text) } else { text }
             }
@@ -154,7 +154,7 @@ impl Args {
         self.output().is_none() && io::stdout().is_terminal()
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> Appearance {
         let is_terminal = self.is_for_terminal();
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = match self.color {
@@ -165,6 +165,6 @@ impl Args {
         let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
         // Narrower tables are unreadable.
         let width = columns.map_or(WIDTH, |columns| columns.clamp(60, WIDTH));
-        Look { width, colour, explain: self.explain }
+        Appearance { width, colour, explain: self.explain }
     }
 }

@@ -12,7 +12,7 @@ use super::{broken_pipe, signals};
 use crate::error::Usage;
 use crate::output::OutputFile;
 use crate::pipeline::Sources;
-use crate::source::{self, kept};
+use crate::source::{self, fetch_file};
 use crate::store::Store;
 
 /// Names of stdout. It is written to in place and never replaced by another file.
@@ -38,8 +38,8 @@ pub fn is_stream(path: &Path) -> bool {
 pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Result<(), Usage> {
     let refused = |what: &str| Err(Usage(format!("-o {}: {what}; name another file", target.display())));
     let files = sources.inputs().iter().filter_map(|input| match &input.place {
-        source::Place::File(path) => Some(path.as_path()),
-        source::Place::StandardInput | source::Place::Cluster(_) => None,
+        source::Location::File(path) => Some(path.as_path()),
+        source::Location::StandardInput | source::Location::Cluster(_) => None,
     });
     if let Ok(found) = fs::metadata(target) {
         let is_same = |path: &Path| {
@@ -48,7 +48,7 @@ pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Resul
         if found.is_file() && files.clone().chain(others.iter().copied()).any(is_same) {
             return refused("the file is one of the inputs");
         }
-        if found.is_file() && files.clone().any(|path| is_same(&kept::path_beside(path))) {
+        if found.is_file() && files.clone().any(|path| is_same(&fetch_file::sidecar_path(path))) {
             return refused("the file belongs to one of the inputs");
         }
     }
@@ -84,7 +84,7 @@ impl ResultTarget {
     /// # Errors
     /// When the target cannot be written.
     pub fn begin(file: Option<&Path>) -> anyhow::Result<ResultTarget> {
-        signals::undisturbed(|unfinished| {
+        signals::with_cleanup_lock(|unfinished| {
             let directory = || tempfile::tempdir().context("cannot create a temporary directory");
             let place = match file {
                 None => ResultTarget::Standard(directory()?),
@@ -119,7 +119,7 @@ impl ResultTarget {
             }
             ResultTarget::File(file) => {
                 write(&mut file.create()?)?;
-                signals::undisturbed(|unfinished| {
+                signals::with_cleanup_lock(|unfinished| {
                     *unfinished = None;
                     file.commit()
                 })

@@ -53,7 +53,7 @@ struct Documented {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(engine) = args.dialect {
-        let part = if args.refresh { dialect::Part::Refresh } else { dialect::Part::All };
+        let part = if args.refresh { dialect::StatementKind::Refresh } else { dialect::StatementKind::All };
         return print(dialect::statements(engine, &args.lake, part)?.as_bytes());
     }
     let stored = Table::ALL.into_iter().map(|table| Documented {

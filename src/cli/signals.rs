@@ -11,20 +11,20 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::nomad::Stop;
+use crate::nomad::CancelToken;
 
 /// Signals within this time of the first count as one: `timeout` signals both the process and its group.
-const ONE: Duration = Duration::from_secs(1);
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// The directory of unfinished work, if any. Locked while it is created and while it is renamed to the result, so that
 /// an interruption never comes in between.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The flag that the first signal sets, for commands that stop gracefully.
-static GENTLY: Mutex<Option<Stop>> = Mutex::new(None);
+static GRACEFUL_STOP: Mutex<Option<CancelToken>> = Mutex::new(None);
 
 /// Handles SIGINT, SIGTERM and SIGHUP from now on: removes the directory of unfinished work and ends the program. After
-/// [`stop_gently`] the first signal only sets the flag.
+/// [`stop_gracefully`] the first signal only sets the flag.
 ///
 /// # Errors
 /// When signal handlers cannot be installed.
@@ -33,13 +33,13 @@ pub fn listen() -> anyhow::Result<()> {
     thread::spawn(move || {
         let mut stopped_at: Option<Instant> = None;
         for signal in signals.forever() {
-            let gently = GENTLY.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(stop) = gently {
-                stop.set();
+            let graceful = GRACEFUL_STOP.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(stop) = graceful {
+                stop.cancel();
                 stopped_at = Some(Instant::now());
                 continue;
             }
-            if stopped_at.is_some_and(|at| at.elapsed() < ONE) {
+            if stopped_at.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
                 continue;
             }
             let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,11 +54,11 @@ pub fn listen() -> anyhow::Result<()> {
 }
 
 /// Makes the first signal set this flag instead of ending the program.
-pub fn stop_gently(stop: Stop) {
-    *GENTLY.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+pub fn stop_gracefully(stop: CancelToken) {
+    *GRACEFUL_STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
 }
 
 /// Runs `work`, which may change the directory of unfinished work, with the lock held against interruption.
-pub fn undisturbed<T>(work: impl FnOnce(&mut Option<PathBuf>) -> T) -> T {
+pub fn with_cleanup_lock<T>(work: impl FnOnce(&mut Option<PathBuf>) -> T) -> T {
     work(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::console::{Console, Loudness};
+use super::console::{Console, Verbosity};
 use crate::intake::{Note, Observer};
 use crate::pipeline::plural;
-use crate::source::spool::{Spool, Waiting};
-use crate::source::{self, Found, Input, Options};
+use crate::source::spool::{Spool, SpooledDocument};
+use crate::source::{self, Found, Input, SourceOptions};
 
 /// How often stream frames are appended to the spool.
 pub const APPEND_EVERY: Duration = Duration::from_millis(100);
 
 /// Why receiving ended, other than by cancellation.
-pub enum Ended {
+pub enum ReceiveEnd {
     /// The cluster can no longer be followed.
     Cluster(String),
     /// The spool cannot be written.
@@ -23,7 +23,7 @@ pub enum Ended {
 /// What a command without a lake collected from a cluster.
 pub struct Collected {
     spool: Spool,
-    documents: Vec<Waiting>,
+    documents: Vec<SpooledDocument>,
     /// True if following the cluster ended with an error.
     pub is_cut: bool,
 }
@@ -34,29 +34,29 @@ pub struct Collected {
 /// When the directory cannot be written.
 pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow::Result<Collected> {
     let spool = Spool::open(directory)?;
-    let before = spool.waiting()?.len();
+    let before = spool.pending()?.len();
     if before > 0 {
         let line = format!("resuming with {} from {}", plural(before as u64, "document"), directory.display());
-        console.say_if(Loudness::Usual, &line);
+        console.print_at(Verbosity::Normal, &line);
     }
     console.done(); // the total is unknown
     let is_cut = match receive(inputs, &spool, console) {
         Ok(()) => false,
-        Err(Ended::Spool(error)) => return Err(error),
-        Err(Ended::Cluster(why)) => {
+        Err(ReceiveEnd::Spool(error)) => return Err(error),
+        Err(ReceiveEnd::Cluster(why)) => {
             console.note(Note::Rejected(why));
             true
         }
     };
     spool.seal()?;
-    let documents = spool.waiting()?;
+    let documents = spool.pending()?;
     Ok(Collected { spool, documents, is_cut })
 }
 
 impl Collected {
     /// The documents as inputs.
     pub fn inputs(&self) -> Vec<Input> {
-        self.documents.iter().map(Waiting::input).collect()
+        self.documents.iter().map(SpooledDocument::input).collect()
     }
 
     /// Removes the documents.
@@ -69,19 +69,19 @@ impl Collected {
 }
 
 /// Appends the cluster's documents to the spool.
-pub fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), Ended> {
+pub fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), ReceiveEnd> {
     let mut ended = Ok(());
-    source::walk(inputs, &Options::default(), &|bytes| console.read(bytes), &mut |found| {
+    source::walk(inputs, &SourceOptions::default(), &|bytes| console.read(bytes), &mut |found| {
         match found {
-            Found::Document(origin, stream) => match spool.take(&origin, stream) {
+            Found::Document(origin, stream) => match spool.put(&origin, stream) {
                 Ok(None) => {}
                 Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
-                Err(error) => ended = Err(Ended::Spool(error)),
+                Err(error) => ended = Err(ReceiveEnd::Spool(error)),
             },
-            Found::PassedOver(origin, why) => console.note(Note::PassedOver(format!("{}: {why}", origin.name), true)),
-            Found::Told(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
+            Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
+            Found::Warning(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
             Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),
-            Found::Unreadable(origin, why) => ended = Err(Ended::Cluster(format!("{}: {why}", origin.name))),
+            Found::Unreadable(origin, why) => ended = Err(ReceiveEnd::Cluster(format!("{}: {why}", origin.name))),
         }
         ended.is_ok()
     });

@@ -9,7 +9,7 @@ use super::record::{
     AllocatedResources, Allocation, DeploymentStatus, DesiredTransition, Lifecycle, Node, RescheduleEvent, Resources,
     TaskEvent, TaskResources, TaskState,
 };
-use super::value_reader::{Input, Read, TWICE, key};
+use super::value_reader::{Read, TWICE, ValueReader, key};
 use crate::time;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,8 +22,8 @@ const MANY_NAMES: usize = 32;
 /// Reads one allocation: a list stub, a full one, or the payload of a stream event.
 ///
 /// # Errors
-/// A [`super::value_reader::Fault`] at the first invalid value.
-pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> {
+/// A [`super::value_reader::ReadFault`] at the first invalid value.
+pub fn allocation<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> {
     let mut a = Box::<Allocation<'_>>::default();
     let (mut job_type, mut job_version) = (None, None);
     input.object(|input, field| {
@@ -76,9 +76,9 @@ pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> 
                 a.is_full = true;
             }
             AllocationField::TaskStates => {
-                let mut names = Names::default();
+                let mut names = MapKeys::default();
                 input.map(|input, task| {
-                    names.meet(input, &task, a.task_states.iter().map(|s| &s.task))?;
+                    names.record(input, &task, a.task_states.iter().map(|s| &s.task))?;
                     a.task_states.push(task_state(input, task)?);
                     Ok(())
                 })?;
@@ -98,18 +98,18 @@ pub fn allocation<'a, I: Input<'a>>(input: &mut I) -> Read<Box<Allocation<'a>>> 
 
 /// The names in a map whose keys are data.
 #[derive(Default)]
-struct Names<'a> {
+struct MapKeys<'a> {
     many: Option<HashSet<Cow<'a, str>>>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> MapKeys<'a> {
     /// Records a name before its value is read.
     ///
     /// # Errors
     /// When it is repeated; `known` checks that while there are few names.
     #[inline]
     #[allow(clippy::ptr_arg)] // most names are borrowed and stored unchanged
-    fn meet<'k, I: Input<'a>>(
+    fn record<'k, I: ValueReader<'a>>(
         &mut self,
         input: &I,
         name: &Cow<'a, str>,
@@ -127,7 +127,7 @@ impl<'a> Names<'a> {
     }
 }
 
-fn task_state<'a, I: Input<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskState<'a>> {
+fn task_state<'a, I: ValueReader<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskState<'a>> {
     let mut s = TaskState { task, ..TaskState::default() };
     input.object(|input, field| {
         match field {
@@ -154,7 +154,7 @@ fn task_state<'a, I: Input<'a>>(input: &mut I, task: Cow<'a, str>) -> Read<TaskS
     Ok(s)
 }
 
-fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
+fn event<'a, I: ValueReader<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
     let place = input.place();
     let is_object = input.object(|input, field| {
         match field {
@@ -163,9 +163,9 @@ fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
             EventField::Message => e.message = input.text()?,
             EventField::DisplayMessage => e.display_message = input.text()?,
             EventField::Details => {
-                let mut names = Names::default();
+                let mut names = MapKeys::default();
                 input.map(|input, name| {
-                    names.meet(input, &name, e.details.iter().map(|(other, _)| other))?;
+                    names.record(input, &name, e.details.iter().map(|(other, _)| other))?;
                     let value = input.raw_text()?.unwrap_or_default();
                     e.details.push((name, value));
                     Ok(())
@@ -193,7 +193,7 @@ fn event<'a, I: Input<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
 }
 
 /// A restart counter. One restart a second would not reach the limit within a century.
-fn restarts<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+fn restarts<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
     let place = input.place();
     let restarts = input.integer()?;
     match restarts.filter(|n| u32::try_from(*n).is_err()) {
@@ -203,13 +203,13 @@ fn restarts<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
 }
 
 /// A time in nanoseconds since the epoch, as a number.
-fn nanoseconds<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+fn nanoseconds<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
     let place = input.place();
-    input.integer()?.map(time::believed).transpose().map_err(|e| input.fault(place, e.to_string()))
+    input.integer()?.map(time::check_range).transpose().map_err(|e| input.fault(place, e.to_string()))
 }
 
 /// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's encodings of "never".
-fn moment<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
+fn moment<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
     let place = input.place();
     match input.text()? {
         None => Ok(None),
@@ -217,7 +217,7 @@ fn moment<'a, I: Input<'a>>(input: &mut I) -> Read<Option<i64>> {
     }
 }
 
-fn desired_transition<'a, I: Input<'a>>(input: &mut I) -> Read<DesiredTransition> {
+fn desired_transition<'a, I: ValueReader<'a>>(input: &mut I) -> Read<DesiredTransition> {
     let mut t = DesiredTransition::default();
     input.object(|input, field| {
         match field {
@@ -232,7 +232,7 @@ fn desired_transition<'a, I: Input<'a>>(input: &mut I) -> Read<DesiredTransition
     Ok(t)
 }
 
-fn deployment_status<'a, I: Input<'a>>(input: &mut I) -> Read<DeploymentStatus> {
+fn deployment_status<'a, I: ValueReader<'a>>(input: &mut I) -> Read<DeploymentStatus> {
     let mut d = DeploymentStatus::default();
     input.object(|input, field| {
         match field {
@@ -246,7 +246,7 @@ fn deployment_status<'a, I: Input<'a>>(input: &mut I) -> Read<DeploymentStatus> 
     Ok(d)
 }
 
-fn reschedule_events<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Vec<RescheduleEvent<'a>>>> {
+fn reschedule_events<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<Vec<RescheduleEvent<'a>>>> {
     let mut events = Vec::new();
     let is_object = input.object(|input, field| {
         match field {
@@ -273,14 +273,14 @@ fn reschedule_events<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Vec<Resched
     Ok(is_object.then_some(events))
 }
 
-fn allocated_resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<AllocatedResources<'a>>> {
+fn allocated_resources<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<AllocatedResources<'a>>> {
     let mut r = AllocatedResources::default();
     let is_object = input.object(|input, field| {
         match field {
             InnerField::Tasks => {
-                let mut names = Names::default();
+                let mut names = MapKeys::default();
                 input.map(|input, task| {
-                    names.meet(input, &task, r.tasks.iter().map(|t| &t.task))?;
+                    names.record(input, &task, r.tasks.iter().map(|t| &t.task))?;
                     let mut t = TaskResources { task, ..TaskResources::default() };
                     task_resources(input, &mut t)?;
                     r.tasks.push(t);
@@ -288,9 +288,9 @@ fn allocated_resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Allocated
                 })?;
             }
             InnerField::TaskLifecycles => {
-                let (mut names, mut tasks) = (Names::default(), Vec::new());
+                let (mut names, mut tasks) = (MapKeys::default(), Vec::new());
                 input.map(|input, task| {
-                    names.meet(input, &task, tasks.iter())?;
+                    names.record(input, &task, tasks.iter())?;
                     tasks.push(task.clone());
                     let mut l = Lifecycle { task, ..Lifecycle::default() };
                     let is_object = input.object(|input, field| {
@@ -321,7 +321,7 @@ fn allocated_resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Allocated
     Ok(is_object.then_some(r))
 }
 
-fn task_resources<'a, I: Input<'a>>(input: &mut I, t: &mut TaskResources<'a>) -> Read<()> {
+fn task_resources<'a, I: ValueReader<'a>>(input: &mut I, t: &mut TaskResources<'a>) -> Read<()> {
     input.object(|input, field| {
         match field {
             InnerField::Cpu => {
@@ -350,7 +350,7 @@ fn task_resources<'a, I: Input<'a>>(input: &mut I, t: &mut TaskResources<'a>) ->
     Ok(())
 }
 
-fn resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Resources>> {
+fn resources<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<Resources>> {
     let mut r = Resources::default();
     let is_object = input.object(|input, field| {
         match field {
@@ -368,8 +368,8 @@ fn resources<'a, I: Input<'a>>(input: &mut I) -> Read<Option<Resources>> {
 /// Reads one client node: an entry of a node list, or a full node.
 ///
 /// # Errors
-/// A [`super::value_reader::Fault`] at the first invalid value.
-pub fn node<'a, I: Input<'a>>(input: &mut I) -> Read<Node<'a>> {
+/// A [`super::value_reader::ReadFault`] at the first invalid value.
+pub fn node<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Node<'a>> {
     let mut n = Node::default();
     let (mut has_strategy, mut attribute_version) = (None, None);
     input.object(|input, field| {

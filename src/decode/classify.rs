@@ -4,7 +4,7 @@ use super::record::Allocation;
 
 /// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ObjectKind {
     Allocation,
     Node,
     /// A stream frame, a bare event, or an error line of a debug bundle.
@@ -35,7 +35,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Records a key and the first byte of its value.
-    pub fn meet(&mut self, name: &str, value: Option<u8>) {
+    pub fn record(&mut self, name: &str, value: Option<u8>) {
         self.count += 1;
         match name {
             "ID" => self.id = true,
@@ -66,15 +66,15 @@ impl Keys {
     }
 
     /// The kind of the object, once all its keys are known.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ObjectKind {
         if self.task_states || self.client_status || (self.id && self.node_id && self.task_group) {
-            Kind::Allocation
+            ObjectKind::Allocation
         } else if self.id && (self.node || (self.datacenter && self.status)) {
-            Kind::Node
+            ObjectKind::Node
         } else if ((self.payload || self.events) && !self.id) || self.count == 0 || (self.error && self.count == 1) {
-            Kind::Wrapper
+            ObjectKind::Wrapper
         } else {
-            Kind::Other
+            ObjectKind::Other
         }
     }
 }

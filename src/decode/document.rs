@@ -1,19 +1,19 @@
 //! Finds the allocations in a document of any shape, part by part.
 //!
 //! A document is a sequence of JSON values: arrays of allocations, single allocations, stream frames, bare events, one
-//! large object with `Allocs`, or any mixture. [`Place`] is the position in that structure where a part starts, so that
-//! parts can be read in sequence or, if the position can be guessed, in parallel.
+//! large object with `Allocs`, or any mixture. [`Position`] is the position in that structure where a part starts, so
+//! that parts can be read in sequence or, if the position can be guessed, in parallel.
 
-use super::key_order::Memory;
-use super::walk::Walk;
+use super::key_order::KeyMemory;
+use super::walk::PartWalk;
 
-pub use super::part::{Content, Head, Item, LARGEST_ALLOCATION, Mode, Part, PlacedFault, Seen};
-pub use super::position::Place;
+pub use super::part::{AllocationPreview, Item, ItemContent, LARGEST_ALLOCATION, Mode, ParsedPart, PlacedFault, Seen};
+pub use super::position::Position;
 
 /// Reads parts of documents. It learns the order of keys, which affects speed but not results.
 #[derive(Debug, Default)]
 pub struct Reader {
-    memory: Memory,
+    memory: KeyMemory,
     mode: Mode,
 }
 
@@ -26,12 +26,18 @@ impl Reader {
     /// Reads `bytes`, which start at `place`; `is_last` means that the document ends with them. `seen` is called for
     /// each allocation whose version is recognized early; if the version is known, the allocation is skipped.
     ///
-    /// Splitting a document affects only [`Part::elements`]: what a part cannot decide, it leaves to the next, and no
-    /// decision depends on the split.
-    pub fn part<'a>(&mut self, place: Place, bytes: &'a [u8], is_last: bool, seen: Option<&mut Seen<'_>>) -> Part<'a> {
-        let part = Part { place, ..Part::default() };
+    /// Splitting a document affects only [`ParsedPart::elements`]: what a part cannot decide, it leaves to the next,
+    /// and no decision depends on the split.
+    pub fn part<'a>(
+        &mut self,
+        place: Position,
+        bytes: &'a [u8],
+        is_last: bool,
+        seen: Option<&mut Seen<'_>>,
+    ) -> ParsedPart<'a> {
+        let part = ParsedPart { place, ..ParsedPart::default() };
         let Reader { memory, mode } = self;
-        let mut walk = Walk {
+        let mut walk = PartWalk {
             memory,
             strict: mode.strict,
             bytes,

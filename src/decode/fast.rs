@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use super::check::{self, Checked};
 use super::grammar;
-use super::key_order::{Memory, Predicted, unknown_name};
+use super::key_order::{KeyMemory, Predicted, unknown_name};
 use super::number;
 use super::record::Text;
 use super::skip::{after_space, plain_end, value_end};
-use super::value_reader::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key, not_json};
+use super::value_reader::{FaultKind, LONE_SURROGATE, NOT_UTF8, Read, ReadFault, TWICE, ValueReader, key, not_json};
 
 pub use super::key_order::Unknown;
 
@@ -20,19 +20,19 @@ pub use super::key_order::Unknown;
 pub struct Cursor<'a, 'm> {
     bytes: &'a [u8],
     at: usize,
-    memory: &'m mut Memory,
+    memory: &'m mut KeyMemory,
     /// Whether skipped values are validated; otherwise only their structure is scanned.
     checks: bool,
 }
 
 impl<'a, 'm> Cursor<'a, 'm> {
     /// A cursor at the value at `at` (after white space).
-    pub fn new(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
+    pub fn new(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
         Cursor { bytes, at: after_space(bytes, at), memory, checks: false }
     }
 
     /// Like [`Self::new`], but validates skipped values.
-    pub fn checking(bytes: &'a [u8], at: usize, memory: &'m mut Memory) -> Self {
+    pub fn checking(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
         Cursor { checks: true, ..Cursor::new(bytes, at, memory) }
     }
 
@@ -59,7 +59,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
 
     /// The fault of a skipped value that is invalid.
     #[cold]
-    fn unsound(&self) -> Box<Fault> {
+    fn unsound(&self) -> Box<ReadFault> {
         let Some(end) = value_end(self.bytes, self.at).filter(|end| *end > self.at) else {
             return self.broken("a value");
         };
@@ -67,7 +67,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
             Err(e) => {
                 let at = self.at + e.valid_up_to();
                 let path = grammar::path_to(self.bytes, self.at, at);
-                Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
+                Box::new(ReadFault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
             }
             Ok(_) => grammar::first_fault(self.bytes, self.at, true).unwrap_or_else(|| self.broken("a value")),
         }
@@ -91,18 +91,18 @@ impl<'a, 'm> Cursor<'a, 'm> {
     }
 
     #[cold]
-    fn end(&self) -> Box<Fault> {
+    fn end(&self) -> Box<ReadFault> {
         self.wrong(FaultKind::End, "ends before it is whole")
     }
 
     #[cold]
-    fn wrong(&self, kind: FaultKind, what: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { kind, at: self.at, path: String::new(), what: what.into() })
+    fn wrong(&self, kind: FaultKind, what: impl Into<String>) -> Box<ReadFault> {
+        Box::new(ReadFault { kind, at: self.at, path: String::new(), what: what.into() })
     }
 
     /// The fault of a value of another type than `wanted`, or of a missing value.
     #[cold]
-    fn broken(&self, wanted: &str) -> Box<Fault> {
+    fn broken(&self, wanted: &str) -> Box<ReadFault> {
         if self.at >= self.bytes.len() {
             return self.end();
         }
@@ -110,7 +110,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
     }
 
     #[cold]
-    fn unexpected(&self, wanted: &str) -> Box<Fault> {
+    fn unexpected(&self, wanted: &str) -> Box<ReadFault> {
         let found = match self.peek() {
             Some(b'"') => "text",
             Some(b'{') => "an object",
@@ -320,7 +320,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
         self.at = after_space(self.bytes, self.at);
         let name = self.key()?;
-        let field = F::of(&name).ok_or_else(|| unknown_name::<F>(&name));
+        let field = F::from_name(&name).ok_or_else(|| unknown_name::<F>(&name));
         if let Err(name) = &field {
             self.memory.note(name.clone());
         }
@@ -332,12 +332,12 @@ impl<'a, 'm> Cursor<'a, 'm> {
     /// The key at `at` as part of a path.
     #[cold]
     fn name_at(&self, at: usize) -> String {
-        let mut memory = Memory::default();
+        let mut memory = KeyMemory::default();
         Cursor::new(self.bytes, at, &mut memory).key().map(|name| key(&name)).unwrap_or_default()
     }
 }
 
-impl<'a> Input<'a> for Cursor<'a, '_> {
+impl<'a> ValueReader<'a> for Cursor<'a, '_> {
     #[inline]
     fn raw_text(&mut self) -> Read<Option<Cow<'a, str>>> {
         if self.peek() == Some(b'"') {
@@ -490,7 +490,7 @@ impl<'a> Input<'a> for Cursor<'a, '_> {
     }
 
     #[cold]
-    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<ReadFault> {
+        Box::new(ReadFault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
     }
 }

@@ -46,7 +46,7 @@ pub enum AllocationField {
 impl Field for AllocationField {
     const PLACE: &'static str = "";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "ID" => Self::Id,
             "EvalID" => Self::EvalId,
@@ -107,7 +107,7 @@ pub enum TaskStateField {
 impl Field for TaskStateField {
     const PLACE: &'static str = "TaskStates.*.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "State" => Self::State,
             "Failed" => Self::Failed,
@@ -181,7 +181,7 @@ impl EventField {
 impl Field for EventField {
     const PLACE: &'static str = "TaskStates.*.Events.*.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Type" => Self::Type,
             "Time" => Self::Time,

@@ -5,7 +5,7 @@
 
 use super::number;
 use super::skip::{after_space, plain_end, value_end};
-use super::value_reader::{Fault, FaultKind, key, not_json};
+use super::value_reader::{FaultKind, ReadFault, key, not_json};
 
 /// Invalid numbers as printed by Go and JavaScript; old Nomad versions write `-Inf` in `Metrics`.
 pub const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];
@@ -14,25 +14,25 @@ const LONGEST_PATH: usize = 16;
 
 /// The first position where the value at `at` breaks JSON's grammar; `None` if it is valid, or the bytes end first.
 /// Bytes after the value, and UTF-8, are not checked. A lenient check accepts `-Inf` and the like.
-pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<Fault>> {
-    let mut walk = Walk { bytes, at, around: Vec::new(), lenient };
+pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<ReadFault>> {
+    let mut walk = GrammarWalk { bytes, at, around: Vec::new(), lenient };
     match walk.value() {
         Ok(()) | Err(Stop::End) => None,
         Err(Stop::Broken(what)) => {
-            Some(Box::new(Fault { kind: FaultKind::Syntax, at: walk.at, path: walk.path(), what }))
+            Some(Box::new(ReadFault { kind: FaultKind::Syntax, at: walk.at, path: walk.path(), what }))
         }
     }
 }
 
 /// The path from the value at `at` to the byte at `place` inside it.
 pub fn path_to(bytes: &[u8], at: usize, place: usize) -> String {
-    let mut walk = Walk { bytes: &bytes[..place.min(bytes.len())], at, around: Vec::new(), lenient: true };
+    let mut walk = GrammarWalk { bytes: &bytes[..place.min(bytes.len())], at, around: Vec::new(), lenient: true };
     // Only the position where it stops matters, not the reason.
     let _ = walk.value();
     walk.path()
 }
 
-struct Walk<'b> {
+struct GrammarWalk<'b> {
     bytes: &'b [u8],
     at: usize,
     around: Vec<Around>,
@@ -52,7 +52,7 @@ enum Stop {
     Broken(String),
 }
 
-impl Walk<'_> {
+impl GrammarWalk<'_> {
     /// Checks one value.
     fn value(&mut self) -> Result<(), Stop> {
         loop {

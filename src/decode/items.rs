@@ -7,11 +7,11 @@ use super::classify::is_allocation;
 use super::fast::Cursor;
 use super::fields::AllocationField;
 use super::other_fields::WrapperField;
-use super::part::{Content, Head, Item};
+use super::part::{AllocationPreview, Item, ItemContent};
 use super::skip::after_space;
 use super::strict::Raw;
-use super::value_reader::{Fault, Input, Read};
-use super::walk::{LONG, Walk};
+use super::value_reader::{Read, ReadFault, ValueReader};
+use super::walk::{LONG, PartWalk};
 
 /// An allocation or node in an event of a stream.
 struct Payload {
@@ -20,12 +20,12 @@ struct Payload {
     path: String,
 }
 
-impl<'a> Walk<'a, '_, '_, '_> {
+impl<'a> PartWalk<'a, '_, '_, '_> {
     /// Reads the object at `at` as an allocation, its most likely kind; `None` if it is another kind, damaged or
     /// truncated, which the scan will determine.
     pub(super) fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
-            self.part.items.push(Item { bytes: at..end, content: Content::Seen(number), has_unknown: false });
+            self.part.items.push(Item { bytes: at..end, content: ItemContent::Seen(number), has_unknown: false });
             return Some(end);
         }
         let memory = &mut *self.memory;
@@ -40,7 +40,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
             && !memory.since(mark).iter().any(|name| **name == *"Allocs")
         {
             let has_unknown = !memory.since(mark).is_empty();
-            self.part.items.push(Item { bytes: at..end, content: Content::Allocation(a), has_unknown });
+            self.part.items.push(Item { bytes: at..end, content: ItemContent::Allocation(a), has_unknown });
             return Some(end);
         }
         memory.back_to(mark);
@@ -80,7 +80,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         self.tried += 1;
         walked.ok()?;
         let id = id?;
-        let head = Head { id: &id, modify_index: index?, modify_time: time?, is_full, len: end - at };
+        let head = AllocationPreview { id: &id, modify_index: index?, modify_time: time?, is_full, len: end - at };
         let number = seen(&head)?;
         self.known += 1;
         Some((number, end))
@@ -92,14 +92,14 @@ impl<'a> Walk<'a, '_, '_, '_> {
             && let Some((number, end)) = self.seen_version(range.start)
             && end == range.end
         {
-            self.part.items.push(Item { bytes: range, content: Content::Seen(number), has_unknown: false });
+            self.part.items.push(Item { bytes: range, content: ItemContent::Seen(number), has_unknown: false });
             return;
         }
         let mark = self.memory.mark();
         let read = self.read(range.clone(), |i| allocation::allocation(i), |i| allocation::allocation(i));
         match read {
             Ok(a) if a.id.is_some() => {
-                let content = if streamed { Content::Streamed(a) } else { Content::Allocation(a) };
+                let content = if streamed { ItemContent::Streamed(a) } else { ItemContent::Allocation(a) };
                 let has_unknown = !self.memory.since(mark).is_empty();
                 self.part.items.push(Item { bytes: range, content, has_unknown });
             }
@@ -119,7 +119,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
     pub(super) fn node(&mut self, range: Range<usize>, path: &str) {
         match self.read(range.clone(), |i| allocation::node(i), |i| allocation::node(i)) {
             Ok(n) if n.id.is_some() => {
-                let content = Content::Node(Box::new(n));
+                let content = ItemContent::Node(Box::new(n));
                 self.part.items.push(Item { bytes: range, content, has_unknown: false });
             }
             Ok(_) => {
@@ -141,7 +141,7 @@ impl<'a> Walk<'a, '_, '_, '_> {
         reference: impl FnOnce(&mut Raw<'a, '_>) -> Read<T>,
     ) -> Read<T> {
         let slice = &self.bytes[range.clone()];
-        let shift = |mut fault: Box<Fault>| {
+        let shift = |mut fault: Box<ReadFault>| {
             fault.at += range.start;
             fault
         };

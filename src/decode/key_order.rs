@@ -22,14 +22,14 @@ pub type Unknown = BTreeMap<String, u64>;
 
 /// The state of a reader.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct KeyMemory {
     /// Predictions; they affect speed, never results.
-    pub orders: Orders,
+    pub orders: KeyOrders,
     /// Unknown fields in order of occurrence, so that those of a rejected object can be removed.
     unknown: Vec<Arc<str>>,
 }
 
-impl Memory {
+impl KeyMemory {
     /// Records an unknown field.
     pub fn note(&mut self, name: Arc<str>) {
         self.unknown.push(name);
@@ -74,32 +74,32 @@ pub fn unknown_name<F: Field>(key: &str) -> Arc<str> {
 /// The key orders of every kind of object.
 #[derive(Debug, Default)]
 #[allow(missing_docs)]
-pub struct Orders {
-    pub allocation: Order<AllocationField>,
-    pub task_state: Order<TaskStateField>,
-    pub event: Order<EventField>,
-    pub transition: Order<TransitionField>,
-    pub deployment: Order<DeploymentField>,
-    pub tracker: Order<TrackerField>,
-    pub reschedule: Order<RescheduleField>,
-    pub inner: Order<InnerField>,
-    pub job: Order<JobField>,
-    pub resources: Order<ResourcesField>,
-    pub node: Order<NodeField>,
-    pub wrapper: Order<WrapperField>,
+pub struct KeyOrders {
+    pub allocation: KeyOrder<AllocationField>,
+    pub task_state: KeyOrder<TaskStateField>,
+    pub event: KeyOrder<EventField>,
+    pub transition: KeyOrder<TransitionField>,
+    pub deployment: KeyOrder<DeploymentField>,
+    pub tracker: KeyOrder<TrackerField>,
+    pub reschedule: KeyOrder<RescheduleField>,
+    pub inner: KeyOrder<InnerField>,
+    pub job: KeyOrder<JobField>,
+    pub resources: KeyOrder<ResourcesField>,
+    pub node: KeyOrder<NodeField>,
+    pub wrapper: KeyOrder<WrapperField>,
 }
 
 /// A kind of object whose keys are predicted.
 pub trait Predicted: Field {
     /// The last seen order of this kind's keys.
-    fn order(orders: &mut Orders) -> &mut Order<Self>;
+    fn order(orders: &mut KeyOrders) -> &mut KeyOrder<Self>;
 }
 
-/// Defines the field of [`Orders`] for a kind of object.
+/// Defines the field of [`KeyOrders`] for a kind of object.
 macro_rules! predicted {
     ($($kind:ident at $order:ident),* $(,)?) => {
         $(impl Predicted for $kind {
-            fn order(orders: &mut Orders) -> &mut Order<Self> {
+            fn order(orders: &mut KeyOrders) -> &mut KeyOrder<Self> {
                 &mut orders.$order
             }
         })*
@@ -123,7 +123,7 @@ predicted! {
 
 /// The keys of one kind of object in the order last seen.
 #[derive(Debug)]
-pub struct Order<F> {
+pub struct KeyOrder<F> {
     keys: Vec<Key<F>>,
 }
 
@@ -138,13 +138,13 @@ pub struct Key<F> {
     bit: u64,
 }
 
-impl<F> Default for Order<F> {
+impl<F> Default for KeyOrder<F> {
     fn default() -> Self {
-        Order { keys: Vec::new() }
+        KeyOrder { keys: Vec::new() }
     }
 }
 
-impl<F: Field> Order<F> {
+impl<F: Field> KeyOrder<F> {
     /// The key at `slot`, if `rest` starts with it.
     #[inline]
     pub fn predicted(&self, slot: usize, rest: &[u8]) -> Option<&Key<F>> {

@@ -16,7 +16,7 @@ pub enum TransitionField {
 impl Field for TransitionField {
     const PLACE: &'static str = "DesiredTransition.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Migrate" => Self::Migrate,
             "Reschedule" => Self::Reschedule,
@@ -45,7 +45,7 @@ pub enum DeploymentField {
 impl Field for DeploymentField {
     const PLACE: &'static str = "DeploymentStatus.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Healthy" => Self::Healthy,
             "Timestamp" => Self::Timestamp,
@@ -71,7 +71,7 @@ pub enum TrackerField {
 impl Field for TrackerField {
     const PLACE: &'static str = "RescheduleTracker.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Events" => Self::Events,
             "LastReschedule" => Self::Known,
@@ -97,7 +97,7 @@ pub enum RescheduleField {
 impl Field for RescheduleField {
     const PLACE: &'static str = "RescheduleTracker.Events.*.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "RescheduleTime" => Self::RescheduleTime,
             "PrevAllocID" => Self::PrevAllocId,
@@ -133,7 +133,7 @@ pub enum InnerField {
 impl Field for InnerField {
     const PLACE: &'static str = "AllocatedResources.*.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Tasks" => Self::Tasks,
             "TaskLifecycles" => Self::TaskLifecycles,
@@ -167,7 +167,7 @@ pub enum JobField {
 impl Field for JobField {
     const PLACE: &'static str = "Job.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Type" => Self::Type,
             "Version" => Self::Version,
@@ -194,7 +194,7 @@ pub enum ResourcesField {
 impl Field for ResourcesField {
     const PLACE: &'static str = "Resources.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "CPU" => Self::Cpu,
             "MemoryMB" => Self::MemoryMb,

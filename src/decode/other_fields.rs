@@ -24,7 +24,7 @@ pub enum NodeField {
 impl Field for NodeField {
     const PLACE: &'static str = "Node.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "ID" => Self::Id,
             "Name" => Self::Name,
@@ -62,7 +62,7 @@ pub enum WrapperField {
 impl Field for WrapperField {
     const PLACE: &'static str = "Event.";
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "Events" => Self::Events,
             "Payload" => Self::Payload,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::key_order::Unknown;
-use super::position::Place;
+use super::position::Position;
 use super::record::{Allocation, Node};
 
 /// Maximum size of an allocation in bytes; a larger object is skipped.
@@ -17,11 +17,11 @@ pub struct Mode {
 }
 
 /// Looks up the version of an allocation; returns its number if it is known.
-pub type Seen<'f> = dyn FnMut(&Head<'_>) -> Option<u32> + 'f;
+pub type Seen<'f> = dyn FnMut(&AllocationPreview<'_>) -> Option<u32> + 'f;
 
 /// The content of one part of a document.
 #[derive(Debug, Default)]
-pub struct Part<'a> {
+pub struct ParsedPart<'a> {
     /// Allocations and nodes in the order of the document.
     pub items: Vec<Item<'a>>,
     /// Faults.
@@ -44,7 +44,7 @@ pub struct Part<'a> {
     /// How many of the part's bytes were processed; the rest starts the next part.
     pub end: usize,
     /// The position of the next part.
-    pub place: Place,
+    pub place: Position,
 }
 
 /// An item found in a document.
@@ -53,14 +53,14 @@ pub struct Item<'a> {
     /// Its byte range in the part.
     pub bytes: Range<usize>,
     /// Its content.
-    pub content: Content<'a>,
+    pub content: ItemContent<'a>,
     /// Whether it has unknown fields.
     pub has_unknown: bool,
 }
 
 /// The content of an item.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Content<'a> {
+pub enum ItemContent<'a> {
     /// An allocation from a list or a read.
     Allocation(Box<Allocation<'a>>),
     /// An allocation from an event stream.
@@ -76,8 +76,8 @@ pub enum Content<'a> {
 pub struct PlacedFault {
     /// Byte offset in the part.
     pub at: usize,
-    /// Path of the enclosing list (`""`, `.Allocs`) and the element's number as in [`Part::elements`]; `None` outside
-    /// of lists, and in nested lists.
+    /// Path of the enclosing list (`""`, `.Allocs`) and the element's number as in [`ParsedPart::elements`]; `None`
+    /// outside of lists, and in nested lists.
     pub array: Option<(String, u64)>,
     /// Whether that list starts in this part, so that the element's number is absolute.
     pub list_began: bool,
@@ -89,7 +89,7 @@ pub struct PlacedFault {
 
 /// The fields of an allocation that identify its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Head<'a> {
+pub struct AllocationPreview<'a> {
     /// `ID` as written, without escapes.
     pub id: &'a str,
     /// `ModifyIndex`.

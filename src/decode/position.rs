@@ -4,7 +4,7 @@ use super::skip::Skipper;
 
 /// The position in a document's structure between two parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The enclosing arrays and objects, outermost first; empty between top-level values.
     pub(super) around: Vec<Level>,
     /// A value that is being skipped and continues in the next part.
@@ -16,16 +16,16 @@ pub struct Place {
 /// An enclosing array or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Level {
-    pub role: Role,
+    pub role: Container,
     pub is_array: bool,
     /// The key of the list in the enclosing object: `Allocs` or `Nodes`.
     pub key: &'static str,
-    pub next: Next,
+    pub next: Expected,
 }
 
 /// Why an array or object is walked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Container {
     /// Its elements may be allocations.
     List,
     /// A large object that may contain lists.
@@ -33,12 +33,12 @@ pub(super) enum Role {
     /// Like `Dump`, with a list found.
     DumpWithList,
     /// Nothing in it is read, but `--strict` validates it piece by piece.
-    PassedOver,
+    Skipped,
 }
 
 /// What may come next inside an array or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Expected {
     ValueOrClose,
     Value,
     CommaOrClose,
@@ -53,17 +53,17 @@ pub(super) struct Lost {
     pub at_line_start: bool,
 }
 
-impl Place {
+impl Position {
     /// Between two elements of a top-level array, after the comma: the most likely start of a part of a large array.
-    pub fn inside_array() -> Place {
-        let level = Level { role: Role::List, is_array: true, key: "", next: Next::Value };
-        Place { around: vec![level], ..Place::default() }
+    pub fn inside_array() -> Position {
+        let level = Level { role: Container::List, is_array: true, key: "", next: Expected::Value };
+        Position { around: vec![level], ..Position::default() }
     }
 
     /// The path of the enclosing list, without an index: `""` or `.Allocs`. `None` outside of lists, and in a nested
     /// list, whose elements are not numbered.
     pub(super) fn list(&self) -> Option<&'static str> {
-        let mut lists = self.around.iter().filter(|level| level.role == Role::List);
+        let mut lists = self.around.iter().filter(|level| level.role == Container::List);
         let key = match lists.next()?.key {
             "Allocs" => ".Allocs",
             "Nodes" => ".Nodes",

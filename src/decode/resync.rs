@@ -4,15 +4,15 @@ use std::iter;
 use std::ops::Range;
 
 use super::grammar;
-use super::position::{Level, Lost, Next, Place};
+use super::position::{Expected, Level, Lost, Position};
 use super::skip::{after_space, value_end};
-use super::value_reader::{Fault, FaultKind};
-use super::walk::Walk;
+use super::value_reader::{FaultKind, ReadFault};
+use super::walk::PartWalk;
 
-impl Walk<'_, '_, '_, '_> {
+impl PartWalk<'_, '_, '_, '_> {
     /// Gives up the value at `from`, and the enclosing arrays and objects, because of broken syntax; returns where to
     /// continue searching.
-    pub(super) fn lose(&mut self, from: usize, fault: Fault) -> usize {
+    pub(super) fn recover(&mut self, from: usize, fault: ReadFault) -> usize {
         if fault.kind == FaultKind::Syntax
             && let Some(next) = self.cut_lines(from, fault.at)
         {
@@ -20,7 +20,7 @@ impl Walk<'_, '_, '_, '_> {
         }
         // Text in brackets that is not a list, as at the start of log lines, loses only its line.
         let is_remark =
-            matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Next::ValueOrClose, .. }])
+            matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Expected::ValueOrClose, .. }])
                 && !matches!(self.bytes.get(from), Some(b'{' | b'['));
         let in_array = self.in_array() && !is_remark;
         let rest = if in_array {
@@ -33,7 +33,7 @@ impl Walk<'_, '_, '_, '_> {
         // If the end of a line is missing, the error is in the next line, which may be valid itself.
         let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
         let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
-        self.part.place = Place { lost: Some(lost), ..Place::default() };
+        self.part.place = Position { lost: Some(lost), ..Position::default() };
         line.unwrap_or(fault.at)
     }
 
@@ -88,13 +88,13 @@ impl Walk<'_, '_, '_, '_> {
             let path = grammar::path_to(bytes, line.start, line.end);
             let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
             self.reject(line.end, path, what.into());
-            self.part.place = Place::default();
+            self.part.place = Position::default();
         }
         Some(next)
     }
 
     /// After broken syntax: the next line that starts with a bracket.
-    pub(super) fn find_back(&mut self, mut lost: Lost, mut at: usize) -> Option<usize> {
+    pub(super) fn resync(&mut self, mut lost: Lost, mut at: usize) -> Option<usize> {
         loop {
             if lost.at_line_start {
                 match self.bytes.get(at) {

@@ -89,7 +89,7 @@ impl Skipper {
     pub fn run(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
         while let Some(chunk) = bytes.get(at..at + STEP).and_then(|c| <&[u8; STEP]>::try_from(c).ok()) {
-            if let Some(end) = self.step(&Masks::of(chunk), STEP) {
+            if let Some(end) = self.step(&Masks::classify(chunk), STEP) {
                 return Some(at + end);
             }
             at += STEP;
@@ -102,7 +102,7 @@ impl Skipper {
         // position.
         let mut last = [b' '; STEP];
         last[..rest.len()].copy_from_slice(rest);
-        self.step(&Masks::of(&last), rest.len()).map(|end| at + end)
+        self.step(&Masks::classify(&last), rest.len()).map(|end| at + end)
     }
 
     /// Processes `len` bytes; returns the position after the closing bracket if it is among them.
@@ -176,7 +176,7 @@ impl Masks {
     /// Without unsafe code, explicit vector instructions are not available: a loop that compilers vectorise classifies
     /// the bytes, and a multiplication gathers the class bits.
     #[inline]
-    fn of(chunk: &[u8; STEP]) -> Masks {
+    fn classify(chunk: &[u8; STEP]) -> Masks {
         let mut classes = [0u8; STEP];
         for (class, &b) in classes.iter_mut().zip(chunk) {
             // `[` and `{`, `]` and `}` differ in one bit.

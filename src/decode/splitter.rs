@@ -1,24 +1,24 @@
 //! Walks through a part of a document, into lists and dumps, to the objects that may be allocations.
 
-use super::classify::Kind;
+use super::classify::ObjectKind;
 use super::fast::Cursor;
 use super::grammar;
 use super::number;
-use super::position::{Level, Next, Role};
+use super::position::{Container, Expected, Level};
 use super::skip::{Skipper, after_space, value_end};
-use super::value_reader::{Fault, FaultKind, Read};
-use super::walk::{LONG, Survey, Walk};
+use super::value_reader::{FaultKind, Read, ReadFault};
+use super::walk::{LONG, PartWalk, Survey};
 
 /// Maximum nesting of arrays and objects that are searched for allocations.
 const DEEPEST: usize = 1 << 20;
 
-impl Walk<'_, '_, '_, '_> {
+impl PartWalk<'_, '_, '_, '_> {
     /// Reads the part; returns the number of bytes processed.
     pub(super) fn run(&mut self) -> usize {
         let mut at = 0;
         loop {
             if let Some(lost) = self.part.place.lost {
-                match self.find_back(lost, at) {
+                match self.resync(lost, at) {
                     Some(found) => at = found,
                     None => return self.bytes.len(),
                 }
@@ -51,7 +51,7 @@ impl Walk<'_, '_, '_, '_> {
                     at = next;
                 }
                 Err(fault) if self.needs_more(at, &fault) => return at,
-                Err(fault) => at = self.lose(at, *fault),
+                Err(fault) => at = self.recover(at, *fault),
             }
         }
     }
@@ -62,7 +62,7 @@ impl Walk<'_, '_, '_, '_> {
         let Some(level) = self.part.place.around.last().copied() else {
             return match byte {
                 b'{' => self.object(at, true),
-                b'[' => self.enter(at, Role::List, ""),
+                b'[' => self.enter(at, Container::List, ""),
                 0xEF if self.bytes[at..].starts_with(b"\xEF\xBB\xBF") => Ok(at + 3),
                 0x1E => Ok(at + 1), // RFC 7464 puts a record separator before each value
                 _ => self.scalar(at),
@@ -70,41 +70,41 @@ impl Walk<'_, '_, '_, '_> {
         };
         let close = if level.is_array { b']' } else { b'}' };
         match (level.next, byte) {
-            (Next::ValueOrClose | Next::CommaOrClose, b) if b == close => {
+            (Expected::ValueOrClose | Expected::CommaOrClose, b) if b == close => {
                 self.part.place.around.pop();
-                self.part.others += u64::from(level.role == Role::Dump);
+                self.part.others += u64::from(level.role == Container::Dump);
                 self.value_done();
                 Ok(at + 1)
             }
-            (Next::CommaOrClose, b',') => {
-                self.expect(Next::Value);
+            (Expected::CommaOrClose, b',') => {
+                self.expect(Expected::Value);
                 Ok(at + 1)
             }
-            (Next::CommaOrClose, _) => Err(self.broken(at, "`,` or the closing bracket")),
+            (Expected::CommaOrClose, _) => Err(self.broken(at, "`,` or the closing bracket")),
             _ if !level.is_array => self.member(at),
-            _ if level.role == Role::PassedOver => self.pass_over(at),
+            _ if level.role == Container::Skipped => self.pass_over(at),
             (_, b'{') => self.object(at, false),
-            (_, b'[') => self.enter(at, Role::List, ""),
+            (_, b'[') => self.enter(at, Container::List, ""),
             _ => self.scalar(at),
         }
     }
 
     /// Enters the array or object at `at`; once closed, it counts as a value of the enclosing one.
-    pub(super) fn enter(&mut self, at: usize, role: Role, key: &'static str) -> Read<usize> {
+    pub(super) fn enter(&mut self, at: usize, role: Container, key: &'static str) -> Read<usize> {
         let around = &mut self.part.place.around;
         if around.len() >= DEEPEST {
             let what = format!("is nested in more than {DEEPEST} arrays and objects");
-            return Err(Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what }));
+            return Err(Box::new(ReadFault { kind: FaultKind::Syntax, at, path: String::new(), what }));
         }
-        if role == Role::List {
+        if role == Container::List {
             self.part.lists += u64::from(key != "Nodes");
             self.part.dumps += u64::from(key == "Allocs");
-            if around.iter().all(|level| level.role != Role::List) {
+            if around.iter().all(|level| level.role != Container::List) {
                 self.part.elements = 0;
                 self.part.list_began = true;
             }
         }
-        around.push(Level { role, is_array: self.bytes[at] == b'[', key, next: Next::ValueOrClose });
+        around.push(Level { role, is_array: self.bytes[at] == b'[', key, next: Expected::ValueOrClose });
         Ok(at + 1)
     }
 
@@ -114,7 +114,7 @@ impl Walk<'_, '_, '_, '_> {
         let name = cursor.any_key()?;
         let value = cursor.at();
         let level = self.part.place.around.last_mut();
-        let dump = level.filter(|level| level.role != Role::PassedOver && self.bytes.get(value) == Some(&b'['));
+        let dump = level.filter(|level| level.role != Container::Skipped && self.bytes.get(value) == Some(&b'['));
         let list = match (dump, name.as_deref()) {
             (Some(dump), Some("Allocs")) => Some((dump, "Allocs")),
             (Some(dump), Some("Nodes")) => Some((dump, "Nodes")),
@@ -129,8 +129,8 @@ impl Walk<'_, '_, '_, '_> {
             }
             return Ok(end);
         };
-        dump.role = Role::DumpWithList;
-        self.enter(value, Role::List, key)
+        dump.role = Container::DumpWithList;
+        self.enter(value, Container::List, key)
     }
 
     /// Skips an ignored value inside an array or object that is walked through.
@@ -143,7 +143,7 @@ impl Walk<'_, '_, '_, '_> {
         }
         if opens {
             // Piece by piece, so that its length does not matter.
-            return self.enter(at, Role::PassedOver, "");
+            return self.enter(at, Container::Skipped, "");
         }
         let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;
         if end == at {
@@ -189,7 +189,7 @@ impl Walk<'_, '_, '_, '_> {
         }
         let (kind, end) = match self.survey(at, is_top)? {
             Survey::Whole(kind, end) => (kind, end),
-            Survey::Dump => return self.enter(at, Role::Dump, ""),
+            Survey::Dump => return self.enter(at, Container::Dump, ""),
             Survey::TooLarge => {
                 self.reject(at, String::new(), "is larger than 256 MiB, the limit of an allocation: skipped".into());
                 self.value_done();
@@ -197,12 +197,12 @@ impl Walk<'_, '_, '_, '_> {
                 return Ok(at);
             }
         };
-        self.expect_allocation = kind == Kind::Allocation;
+        self.expect_allocation = kind == ObjectKind::Allocation;
         match kind {
-            Kind::Allocation => self.allocation(at..end, false, ""),
-            Kind::Node => self.node(at..end, ""),
-            Kind::Wrapper => self.wrapper(at..end),
-            Kind::Other => {
+            ObjectKind::Allocation => self.allocation(at..end, false, ""),
+            ObjectKind::Node => self.node(at..end, ""),
+            ObjectKind::Wrapper => self.wrapper(at..end),
+            ObjectKind::Other => {
                 self.check(at..end);
                 self.part.others += 1;
             }

@@ -12,9 +12,9 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::grammar;
-use super::key_order::{Memory, Predicted, unknown_name};
+use super::key_order::{KeyMemory, Predicted, unknown_name};
 use super::number;
-use super::value_reader::{Fault, FaultKind, Input, LONE_SURROGATE, NOT_UTF8, Read, TWICE, key};
+use super::value_reader::{FaultKind, LONE_SURROGATE, NOT_UTF8, Read, ReadFault, TWICE, ValueReader, key};
 
 /// One value as raw text.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Raw<'a, 'm> {
     value: &'a RawValue,
     /// The address from which offsets are counted.
     base: usize,
-    memory: &'m mut Memory,
+    memory: &'m mut KeyMemory,
 }
 
 impl<'a, 'm> Raw<'a, 'm> {
@@ -30,16 +30,16 @@ impl<'a, 'm> Raw<'a, 'm> {
     ///
     /// # Errors
     /// When they are not JSON, have more than one value, or are not UTF-8.
-    pub fn new(bytes: &'a [u8], memory: &'m mut Memory) -> Read<Self> {
+    pub fn new(bytes: &'a [u8], memory: &'m mut KeyMemory) -> Read<Self> {
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let at = e.valid_up_to();
             let path = grammar::path_to(bytes, 0, at);
-            Box::new(Fault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
+            Box::new(ReadFault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
         })?;
         let value = serde_json::from_str(text).map_err(|e| {
             // serde_json rejects it; our own grammar check finds the position and the path.
             let what = format!("is not JSON: {e}");
-            let told = Box::new(Fault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
+            let told = Box::new(ReadFault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
             grammar::first_fault(bytes, 0, false).unwrap_or(told)
         })?;
         Ok(Raw { value, base: bytes.as_ptr() as usize, memory })
@@ -50,7 +50,7 @@ impl<'a, 'm> Raw<'a, 'm> {
         self.value.get().as_bytes()
     }
 
-    fn wrong_type(&self, wanted: &str) -> Box<Fault> {
+    fn wrong_type(&self, wanted: &str) -> Box<ReadFault> {
         let found = match self.bytes().first() {
             Some(b'"') => "text",
             Some(b'{') => "an object",
@@ -95,7 +95,7 @@ impl<'a, 'm> Raw<'a, 'm> {
     }
 }
 
-impl<'a> Input<'a> for Raw<'a, '_> {
+impl<'a> ValueReader<'a> for Raw<'a, '_> {
     fn raw_text(&mut self) -> Read<Option<Cow<'a, str>>> {
         match self.bytes().first() {
             Some(b'"') => self.text_of(self.value).map(Some),
@@ -131,7 +131,7 @@ impl<'a> Input<'a> for Raw<'a, '_> {
         let mut met = 0u64;
         for (written, value) in members {
             let name = self.text_of(written)?;
-            let Some(field) = F::of(&name) else {
+            let Some(field) = F::from_name(&name) else {
                 self.memory.note(unknown_name::<F>(&name));
                 continue;
             };
@@ -174,8 +174,8 @@ impl<'a> Input<'a> for Raw<'a, '_> {
         self.offset(self.value)
     }
 
-    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<ReadFault> {
+        Box::new(ReadFault { kind: FaultKind::Value, at, path: String::new(), what: what.into() })
     }
 }
 
@@ -184,8 +184,8 @@ struct Borrowed<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Text<'a> {
+        struct TextVisitor<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for TextVisitor<'a> {
             type Value = Borrowed<'a>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("text")
@@ -197,7 +197,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
                 Ok(Borrowed(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(Text(PhantomData))
+        deserializer.deserialize_str(TextVisitor(PhantomData))
     }
 }
 
@@ -206,8 +206,8 @@ struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Object<'a> {
+        struct ObjectVisitor<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for ObjectVisitor<'a> {
             type Value = Members<'a>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -220,7 +220,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 Ok(Members(members))
             }
         }
-        deserializer.deserialize_map(Object(PhantomData))
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
@@ -229,8 +229,8 @@ struct Elements<'a>(Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Array<'a> {
+        struct ArrayVisitor<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for ArrayVisitor<'a> {
             type Value = Elements<'a>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
@@ -243,6 +243,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
                 Ok(Elements(elements))
             }
         }
-        deserializer.deserialize_seq(Array(PhantomData))
+        deserializer.deserialize_seq(ArrayVisitor(PhantomData))
     }
 }

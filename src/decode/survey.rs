@@ -1,18 +1,18 @@
 //! Classifies an object by its keys: an allocation, a node, a wrapper, or a dump of a whole cluster.
 
-use super::classify::{Keys, Kind};
+use super::classify::{Keys, ObjectKind};
 use super::fast::Cursor;
 use super::grammar;
 use super::part::LARGEST_ALLOCATION;
 use super::skip::after_space;
-use super::value_reader::{FaultKind, Input, Read};
-use super::walk::{LONG, Survey, Walk};
+use super::value_reader::{FaultKind, Read, ValueReader};
+use super::walk::{LONG, PartWalk, Survey};
 
 /// Length from which a value may be a truncated line. That is checked first, because skipping such a value would scan
 /// the rest of the document once per truncated line.
 const NEAR: usize = 64 << 10;
 
-impl Walk<'_, '_, '_, '_> {
+impl PartWalk<'_, '_, '_, '_> {
     /// Scans the keys of the object at `at`; returns its kind and its end.
     pub(super) fn survey(&mut self, at: usize, is_top: bool) -> Read<Survey> {
         let near = self.bytes.len().min(at + NEAR);
@@ -69,7 +69,7 @@ impl Walk<'_, '_, '_, '_> {
                 return Ok(Survey::Dump);
             }
             let name = cursor.any_key()?;
-            keys.meet(name.as_deref().unwrap_or_default(), cursor.peek());
+            keys.record(name.as_deref().unwrap_or_default(), cursor.peek());
             if is_top && keys.allocs && !keys.any_of_ours() {
                 return Ok(Survey::Dump);
             }
@@ -87,7 +87,7 @@ impl Walk<'_, '_, '_, '_> {
             return true;
         }
         match self.keys(self.bytes, at, true, &mut Keys::default()) {
-            Ok(Survey::Whole(kind, _)) => kind != Kind::Other,
+            Ok(Survey::Whole(kind, _)) => kind != ObjectKind::Other,
             Ok(Survey::Dump) => true,
             Ok(Survey::TooLarge) | Err(_) => false,
         }

@@ -8,9 +8,9 @@ use super::record::Text;
 
 /// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::strict::Raw`].
 ///
-/// Every reading method returns a [`Fault`] for a value of another type, and for invalid JSON as far as it was
+/// Every reading method returns a [`ReadFault`] for a value of another type, and for invalid JSON as far as it was
 /// inspected.
-pub trait Input<'a>: Sized {
+pub trait ValueReader<'a>: Sized {
     /// Text; `None` for `null`.
     fn raw_text(&mut self) -> Read<Option<Cow<'a, str>>>;
     /// An exact integer; `None` for `null`.
@@ -31,7 +31,7 @@ pub trait Input<'a>: Sized {
     /// The position of the value.
     fn place(&self) -> usize;
     /// The fault of an invalid value, at a position returned by [`Self::place`] before it was read.
-    fn fault(&self, at: usize, what: impl Into<String>) -> Box<Fault>;
+    fn fault(&self, at: usize, what: impl Into<String>) -> Box<ReadFault>;
 
     /// Text; `None` for `null` and for `""`, which is how Nomad writes "nothing".
     fn text(&mut self) -> Read<Text<'a>> {
@@ -40,11 +40,11 @@ pub trait Input<'a>: Sized {
 }
 
 /// The result of reading.
-pub type Read<T> = Result<T, Box<Fault>>;
+pub type Read<T> = Result<T, Box<ReadFault>>;
 
 /// Something in a document that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ReadFault {
     /// How much of the document it affects.
     pub kind: FaultKind,
     /// Byte offset in the bytes that were read.
@@ -66,7 +66,7 @@ pub enum FaultKind {
     End,
 }
 
-impl Fault {
+impl ReadFault {
     /// The fault with the enclosing object or array added to its path.
     #[must_use]
     pub fn inside(mut self: Box<Self>, place: impl fmt::Display) -> Box<Self> {

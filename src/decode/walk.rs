@@ -1,18 +1,18 @@
 //! The state of reading a part of a document.
 
-use super::classify::Kind;
-use super::key_order::Memory;
-use super::part::{LARGEST_ALLOCATION, Part, PlacedFault, Seen};
-use super::position::{Next, Place, Role};
-use super::value_reader::{Fault, FaultKind, QUOTED, not_json};
+use super::classify::ObjectKind;
+use super::key_order::KeyMemory;
+use super::part::{LARGEST_ALLOCATION, ParsedPart, PlacedFault, Seen};
+use super::position::{Container, Expected, Position};
+use super::value_reader::{FaultKind, QUOTED, ReadFault, not_json};
 
 /// A value that does not end within this many bytes is inspected before more bytes are buffered: most likely it is a
 /// truncated line, or a dump of a whole cluster.
 pub(super) const LONG: usize = 1 << 20;
 
 /// The state of reading one part.
-pub(super) struct Walk<'a, 'r, 's, 'f> {
-    pub memory: &'r mut Memory,
+pub(super) struct PartWalk<'a, 'r, 's, 'f> {
+    pub memory: &'r mut KeyMemory,
     /// Validate every byte with serde_json, and read with it.
     pub strict: bool,
     pub bytes: &'a [u8],
@@ -23,43 +23,43 @@ pub(super) struct Walk<'a, 'r, 's, 'f> {
     pub known: u32,
     /// The previous object was an allocation, so the next one most likely is.
     pub expect_allocation: bool,
-    pub part: Part<'a>,
+    pub part: ParsedPart<'a>,
 }
 
 /// The result of scanning an object's keys.
 pub(super) enum Survey {
     /// Its kind and its end.
-    Whole(Kind, usize),
+    Whole(ObjectKind, usize),
     /// A large object that may contain lists.
     Dump,
     /// Larger than an allocation can be.
     TooLarge,
 }
 
-impl Walk<'_, '_, '_, '_> {
+impl PartWalk<'_, '_, '_, '_> {
     /// A value of the enclosing array or object is complete.
     pub(super) fn value_done(&mut self) {
-        if self.part.place.around.last().is_some_and(|level| level.role == Role::List)
+        if self.part.place.around.last().is_some_and(|level| level.role == Container::List)
             && self.part.place.list().is_some()
         {
             self.part.elements += 1;
         }
-        self.expect(Next::CommaOrClose);
+        self.expect(Expected::CommaOrClose);
     }
 
-    pub(super) fn expect(&mut self, next: Next) {
+    pub(super) fn expect(&mut self, next: Expected) {
         if let Some(level) = self.part.place.around.last_mut() {
             level.next = next;
         }
     }
 
-    pub(super) fn short(&self, at: usize) -> Box<Fault> {
-        Box::new(Fault { kind: FaultKind::End, at, path: String::new(), what: "ends before it is whole".into() })
+    pub(super) fn short(&self, at: usize) -> Box<ReadFault> {
+        Box::new(ReadFault { kind: FaultKind::End, at, path: String::new(), what: "ends before it is whole".into() })
     }
 
-    pub(super) fn broken(&self, at: usize, wanted: &str) -> Box<Fault> {
+    pub(super) fn broken(&self, at: usize, wanted: &str) -> Box<ReadFault> {
         let what = not_json(self.bytes, at, wanted);
-        Box::new(Fault { kind: FaultKind::Syntax, at, path: String::new(), what })
+        Box::new(ReadFault { kind: FaultKind::Syntax, at, path: String::new(), what })
     }
 
     pub(super) fn reject(&mut self, at: usize, path: String, what: String) {
@@ -71,11 +71,11 @@ impl Walk<'_, '_, '_, '_> {
     pub(super) fn truncated(&mut self, at: usize) {
         let what = "is where the document ends, before it is whole: what came before is kept";
         self.reject(at, String::new(), what.into());
-        self.part.place = Place::default();
+        self.part.place = Position::default();
     }
 
     /// Returns true if a fault of the value at `at` can only be judged with more bytes.
-    pub(super) fn needs_more(&self, at: usize, fault: &Fault) -> bool {
+    pub(super) fn needs_more(&self, at: usize, fault: &ReadFault) -> bool {
         let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
         is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION
     }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Note;
-use crate::decode::document::Place;
+use crate::decode::document::Position;
 use crate::decode::skip::after_space;
-use crate::source::{self, AskedAgain, Found, Input, Origin};
+use crate::source::{self, Found, Input, Origin, WillRetry};
 
 /// Large enough that the synchronisation per block is negligible; small enough that its rows, which are several times
 /// larger and filled column by column, fit a core's cache.
@@ -41,7 +41,7 @@ pub struct Block {
     /// The end of the document, if this is its last block.
     pub end: Option<End>,
     /// The guessed position in the document's structure.
-    pub guess: Place,
+    pub guess: Position,
     /// Whether an earlier document exists, so that allocations may be known.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
@@ -72,13 +72,13 @@ pub struct Problem {
     /// The error.
     pub what: String,
     /// It will be requested again completely, so nothing is lost.
-    pub is_made_good: bool,
+    pub will_retry: bool,
 }
 
 /// Reads all inputs and sends their blocks, until the receivers are gone.
 pub fn read(
     inputs: &[Input],
-    options: &source::Options,
+    options: &source::SourceOptions,
     progress: &(dyn Fn(u64) + Sync),
     pool: &Mutex<Vec<Vec<u8>>>,
     send: SyncSender<Step>,
@@ -91,7 +91,7 @@ pub fn read(
     };
     source::walk(inputs, options, progress, &mut |found| {
         let quiet_source = match &found {
-            Found::PassedOver(origin, why) if why == source::EMPTY => Some(origin.source),
+            Found::Skipped(origin, why) if why == source::EMPTY => Some(origin.source),
             _ => None,
         };
         let note = match found {
@@ -99,9 +99,9 @@ pub fn read(
                 documents += 1;
                 return cut(Arc::new(origin), stream, documents > 1, pool, &mut next, &send);
             }
-            Found::PassedOver(origin, why) => Note::PassedOver(format!("{}: {why}", origin.name), origin.is_named),
+            Found::Skipped(origin, why) => Note::Skipped(format!("{}: {why}", origin.name), origin.is_named),
             Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
-            Found::Told(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
+            Found::Warning(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
             Found::Recovered(origin, what) => Note::Recovered(format!("{}: {what}", origin.name)),
         };
         send.send(Step::Other { number: next(), note, quiet_source }).is_ok()
@@ -120,8 +120,8 @@ fn cut(
     let mut hash = Xxh3::new();
     let mut total = 0u64;
     let mut carry: Vec<u8> = Vec::new();
-    let mut head: Option<Head> = None;
-    let mut guess = Place::default();
+    let mut head: Option<DocumentStart> = None;
+    let mut guess = Position::default();
     let mut is_first = true;
     loop {
         let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
@@ -137,7 +137,7 @@ fn cut(
         carry.clear();
         let end = ended.map(|problem| End { content_hash: hash.digest128(), bytes: total, problem });
         let is_last = end.is_some();
-        let head = head.get_or_insert_with(|| Head::of(&buffer[..len]));
+        let head = head.get_or_insert_with(|| DocumentStart::from_bytes(&buffer[..len]));
         if !is_last && let Some(split) = head.split(&buffer[..len]) {
             carry.extend_from_slice(&buffer[split..len]);
             len = split;
@@ -165,9 +165,9 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
             Ok(n) => filled += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => {
-                let is_made_good = AskedAgain::is_in(&e);
+                let will_retry = WillRetry::is_in(&e);
                 let what = format!("cannot be read further: {e}");
-                return (filled, Some(Some(Problem { what, is_made_good })));
+                return (filled, Some(Some(Problem { what, will_retry })));
             }
         }
     }
@@ -175,14 +175,14 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
 }
 
 /// The start of a document, which shows how its allocations start.
-struct Head {
+struct DocumentStart {
     is_array: bool,
     /// The opening bracket of an element up to the end of its first key, as written; empty if unknown.
     pattern: Vec<u8>,
 }
 
-impl Head {
-    fn of(bytes: &[u8]) -> Head {
+impl DocumentStart {
+    fn from_bytes(bytes: &[u8]) -> DocumentStart {
         let mut at = after_space(bytes, if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 });
         let is_array = bytes.get(at) == Some(&b'[');
         if is_array {
@@ -195,12 +195,12 @@ impl Head {
             Some(n) if is_object => bytes[at..quote + n + 2].to_vec(),
             _ => Vec::new(),
         };
-        Head { is_array, pattern }
+        DocumentStart { is_array, pattern }
     }
 
     /// The guessed position of a block after the first.
-    fn guess(&self) -> Place {
-        if self.is_array { Place::inside_array() } else { Place::default() }
+    fn guess(&self) -> Position {
+        if self.is_array { Position::inside_array() } else { Position::default() }
     }
 
     /// The last position that looks like the start of an element.

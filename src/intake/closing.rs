@@ -1,10 +1,10 @@
 //! The end of a document: its sightings, its absences, and its ledger row.
 
 use super::chunker::End;
-use super::document_state::Facts;
-use super::state::{Delivery, MAX_REPORTED, State};
+use super::document_state::DocumentFacts;
+use super::state::{Delivery, MAX_REPORTED, RunState};
 use super::{Absences, Note};
-use crate::presence::{self, Extent, Last};
+use crate::presence::{self, Extent, LastShown};
 use crate::source::{EMPTY, ObservedFrom};
 use crate::tables::sink::{DocumentEnd, Rows};
 use crate::tables::{Shape, Table, column, sightings, snapshots};
@@ -15,7 +15,7 @@ const AHEAD: i64 = MINUTE;
 /// Sightings per batch: all sightings of a document are created at once, so batches limit the memory.
 const SIGHTINGS: usize = 8 << 10;
 
-impl State<'_> {
+impl RunState<'_> {
     /// Closes the document: its sightings, and its ledger row.
     pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Delivery> {
         let document = std::mem::take(&mut self.document);
@@ -24,8 +24,8 @@ impl State<'_> {
         let mut facts = document.facts;
         if let Some(problem) = &end.problem {
             let what = format!("{name}: byte {}: {}: what came before is kept", end.bytes, problem.what);
-            facts.rejected += u64::from(!problem.is_made_good);
-            self.note(if problem.is_made_good { Note::Warning(what) } else { Note::Rejected(what) });
+            facts.rejected += u64::from(!problem.will_retry);
+            self.note(if problem.will_retry { Note::Warning(what) } else { Note::Rejected(what) });
         }
         if facts.rejected > MAX_REPORTED {
             let more = facts.rejected - MAX_REPORTED;
@@ -42,7 +42,7 @@ impl State<'_> {
                     self.summary.quiet_sources.insert(document.origin.source);
                 }
                 let why = if is_empty { EMPTY } else { "is JSON without allocations" };
-                self.note(Note::PassedOver(format!("{name}: {why}"), document.origin.is_named));
+                self.note(Note::Skipped(format!("{name}: {why}"), document.origin.is_named));
             }
             return Ok(Delivery::default());
         }
@@ -68,8 +68,8 @@ impl State<'_> {
         // A listing with rejected parts is incomplete, and so is a stream.
         let is_full = lists_allocations && facts.rejected == 0 && end.problem.is_none();
         let full_listing = document.origin.full_listing.filter(|_| is_full && !facts.shapes.contains(&Shape::Stream));
-        let full_listing = full_listing.and_then(|listed| self.kept_listing(listed));
-        let row = snapshots::Row {
+        let full_listing = full_listing.and_then(|listed| self.complete_listing(listed));
+        let row = snapshots::SnapshotRow {
             region: self.options.region.clone(),
             content_hash: format!("{:032x}", end.content_hash),
             observed_at: observed.map(|(ns, _)| ns),
@@ -96,12 +96,12 @@ impl State<'_> {
             new_task_events: facts.new.task_events as i64,
             ingested_at: None,
         };
-        self.ledger(row, facts)
+        self.ledger_batches(row, facts)
     }
 
     /// The namespace that the ledger row claims to list fully. A filter narrows it in a lake, which also has rows of
     /// allocations that the filter excludes: these must not count as vanished.
-    fn kept_listing(&self, listed: String) -> Option<String> {
+    fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {
             return Some(listed);
@@ -112,7 +112,7 @@ impl State<'_> {
     }
 
     /// The batches of a document's end.
-    fn ledger(&mut self, row: snapshots::Row, facts: Facts) -> anyhow::Result<Delivery> {
+    fn ledger_batches(&mut self, row: snapshots::SnapshotRow, facts: DocumentFacts) -> anyhow::Result<Delivery> {
         let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
         let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
         let listed = |at: i64| facts.shown.iter().map(move |sight| (sight, at));
@@ -126,18 +126,18 @@ impl State<'_> {
                 break;
             }
             let (region, merge) = (&self.options.region, &self.merge);
-            let sighting = |(alloc, namespace, seen_at): &(u32, u32, i64)| sightings::Row {
+            let sighting = |(alloc, namespace, seen_at): &(u32, u32, i64)| sightings::SightingRow {
                 region,
                 alloc_id: merge.alloc_id(*alloc),
                 namespace: merge.namespace(*namespace),
                 seen_at: *seen_at,
             };
-            let rows: Vec<sightings::Row<'_>> = new.iter().map(sighting).collect();
+            let rows: Vec<sightings::SightingRow<'_>> = new.iter().map(sighting).collect();
             batches.push(Rows::of(Table::Sightings, Some(row.snapshot_id), &sightings::columns(), &rows)?);
         }
-        self.look(&row, &facts);
+        self.record_shown(&row, &facts);
         if self.options.absences == Absences::ByDocument {
-            let shown = self.looked.take(&self.merge);
+            let shown = self.shown_buffer.take(&self.merge);
             let new = self.presence.add(&self.options.region, &shown, false);
             batches.extend(presence::batches(&self.options.region, &new)?);
         }
@@ -152,22 +152,27 @@ impl State<'_> {
     }
 
     /// Records what a document shows and when, and detects client clocks that are ahead of it.
-    fn look(&mut self, row: &snapshots::Row, facts: &Facts) {
+    fn record_shown(&mut self, row: &snapshots::SnapshotRow, facts: &DocumentFacts) {
         for (sight, version) in &facts.streamed {
             let streamed = sight.is_live.then_some(*version);
-            self.looked.add(&self.merge, sight.alloc, sight.namespace, Last { streamed, ..Last::default() });
+            self.shown_buffer.add(
+                &self.merge,
+                sight.alloc,
+                sight.namespace,
+                LastShown { streamed, ..LastShown::default() },
+            );
         }
         let Some(at) = row.observed_at else { return };
         let sights = facts.shown.iter().chain(facts.streamed.iter().map(|(sight, _)| sight));
         let ahead = sights.filter(|sight| sight.newest_event.is_some_and(|event| event > at + AHEAD));
         self.ahead.extend(ahead.map(|sight| sight.alloc));
         for sight in &facts.shown {
-            let last = Last { live: sight.is_live.then_some(at), any: Some(at), streamed: None };
-            self.looked.add(&self.merge, sight.alloc, sight.namespace, last);
+            let last = LastShown { live: sight.is_live.then_some(at), any: Some(at), streamed: None };
+            self.shown_buffer.add(&self.merge, sight.alloc, sight.namespace, last);
         }
         let shows = !facts.shown.is_empty() || row.is_full_listing;
         if shows {
-            self.looked.documents.insert(presence::Document {
+            self.shown_buffer.documents.insert(presence::Document {
                 at,
                 index: row.nomad_index,
                 namespace: row.namespace.as_deref().map(Into::into),

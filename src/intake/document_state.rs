@@ -2,10 +2,10 @@
 
 use tempfile::SpooledTempFile;
 
-use crate::decode::document::{LARGEST_ALLOCATION, Part, Place, PlacedFault};
+use crate::decode::document::{LARGEST_ALLOCATION, ParsedPart, PlacedFault, Position};
 use crate::decode::key_order::Unknown;
 use crate::merge::New;
-use crate::presence::Version;
+use crate::presence::StreamedVersion;
 use crate::source::{ObservedFrom, Origin};
 use crate::tables::{Shape, mask};
 
@@ -13,7 +13,7 @@ use crate::tables::{Shape, mask};
 #[derive(Default)]
 pub struct OpenDocument {
     /// The position of the next block.
-    pub place: Place,
+    pub place: Position,
     /// The unprocessed end of the last block.
     pub leftover: Vec<u8>,
     /// The length that it must reach before it is parsed again.
@@ -24,7 +24,7 @@ pub struct OpenDocument {
     pub lines: u64,
     pub elements: u64,
     pub rounding: Rounding,
-    pub facts: Facts,
+    pub facts: DocumentFacts,
 }
 
 /// Whether a document's times passed through a float.
@@ -36,23 +36,23 @@ pub enum Rounding {
     #[default]
     Open,
     /// All event times so far look rounded; their parts are held until that is decided.
-    Held(Box<Held>),
+    Held(Box<HeldParts>),
 }
 
 /// Parts of a document that are held until rounding is decided.
-pub struct Held {
+pub struct HeldParts {
     /// Number of event times.
     pub times: u64,
     /// Whether any of them is finer than a microsecond. Whole microseconds are inconclusive: a float prints them
     /// unchanged, and some clients' clocks have no finer ones.
     pub any_fine: bool,
     pub bytes: SpooledTempFile,
-    pub parts: Vec<(Place, usize)>,
+    pub parts: Vec<(Position, usize)>,
 }
 
 /// The data of the ledger row.
 #[derive(Default)]
-pub struct Facts {
+pub struct DocumentFacts {
     pub allocations: u64,
     pub task_states: u64,
     pub task_events: u64,
@@ -69,13 +69,13 @@ pub struct Facts {
     pub unknown: Unknown,
     pub new: New,
     /// The allocations it shows, except in streams: their sightings need observed_at.
-    pub shown: Vec<Sight>,
+    pub shown: Vec<ShownAllocation>,
     /// The allocations it shows as a stream, with the version's time.
-    pub streamed: Vec<(Sight, Version)>,
+    pub streamed: Vec<(ShownAllocation, StreamedVersion)>,
 }
 
 /// An allocation as shown by a document.
-pub struct Sight {
+pub struct ShownAllocation {
     pub alloc: u32,
     pub namespace: u32,
     /// Whether it was not terminal.
@@ -113,7 +113,7 @@ impl OpenDocument {
     }
 
     /// Advances past a part.
-    pub fn advance(&mut self, bytes: &[u8], part: &Part<'_>) {
+    pub fn advance(&mut self, bytes: &[u8], part: &ParsedPart<'_>) {
         self.offset += part.end as u64;
         self.lines += memchr::memchr_iter(b'\n', &bytes[..part.end]).count() as u64;
         self.elements += part.elements;

@@ -6,10 +6,10 @@ use tempfile::SpooledTempFile;
 
 use super::Note;
 use super::chunker::Block;
-use super::document_state::{Held, Rounding};
-use super::state::State;
-use crate::decode::document::{Mode, Part, Reader};
-use crate::merge::{self, Columns, Rows, Versions};
+use super::document_state::{HeldParts, Rounding};
+use super::state::RunState;
+use crate::decode::document::{Mode, ParsedPart, Reader};
+use crate::merge::{self, Columns, PartRows, Versions};
 use crate::tables::sink;
 
 /// Minimum number of event times to detect rounding: fewer may end in zeros by chance.
@@ -17,15 +17,15 @@ const MIN_TIMES: u64 = 4;
 /// How much of a document whose times look rounded is buffered in memory until that is decided.
 const HELD_IN_MEMORY: usize = 32 << 20;
 
-impl State<'_> {
+impl RunState<'_> {
     /// Decides whether the document's times are rounded, if this part shows it. Returns the rows of earlier held parts;
     /// if it is still open, this part is held, too.
     pub(super) fn decide_rounding(
         &mut self,
         block: &Block,
         bytes: &[u8],
-        part: &Part<'_>,
-        rows: &Rows<'_>,
+        part: &ParsedPart<'_>,
+        rows: &PartRows<'_>,
         versions: &Versions,
     ) -> anyhow::Result<Vec<sink::Rows>> {
         let held = match std::mem::take(&mut self.document.rounding) {
@@ -59,7 +59,7 @@ impl State<'_> {
         }
         let mut held = held.unwrap_or_else(|| {
             let bytes = SpooledTempFile::new(HELD_IN_MEMORY);
-            Box::new(Held { times: 0, any_fine: false, bytes, parts: Vec::new() })
+            Box::new(HeldParts { times: 0, any_fine: false, bytes, parts: Vec::new() })
         });
         (held.times, held.any_fine) = (times, any_fine);
         held.bytes.write_all(&bytes[..part.end])?;
@@ -69,7 +69,7 @@ impl State<'_> {
     }
 
     /// The new rows of the held parts. Their faults were reported and their contents counted on arrival.
-    fn release(&mut self, mut held: Held, versions: &Versions) -> anyhow::Result<Vec<sink::Rows>> {
+    fn release(&mut self, mut held: HeldParts, versions: &Versions) -> anyhow::Result<Vec<sink::Rows>> {
         let options = self.options;
         let namespace = self.document.origin.listed_namespace().to_owned();
         let mut reader = Reader::new(Mode { strict: options.strict });

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-use super::state::{Delivery, State};
-use super::{Absences, Error, Observer, Options, Summary};
+use super::state::{Delivery, RunState};
+use super::{Absences, Error, IntakeOptions, Observer, Summary};
 use crate::error::BoxError;
 use crate::presence::{self, Presence};
 use crate::tables::sink::Sink;
 
 /// The state shared by the workers.
 pub struct Sequencer<'r> {
-    state: Mutex<State<'r>>,
+    state: Mutex<RunState<'r>>,
     moved: Condvar,
     delivery: Mutex<Output<'r>>,
     delivered: Condvar,
@@ -33,9 +33,9 @@ impl Output<'_> {
 
 impl<'r> Sequencer<'r> {
     /// The state at the start of a run.
-    pub fn new(options: &'r Options, observer: &'r dyn Observer, sink: &'r mut dyn Sink) -> Sequencer<'r> {
+    pub fn new(options: &'r IntakeOptions, observer: &'r dyn Observer, sink: &'r mut dyn Sink) -> Sequencer<'r> {
         Sequencer {
-            state: Mutex::new(State::new(options, observer)),
+            state: Mutex::new(RunState::new(options, observer)),
             moved: Condvar::new(),
             delivery: Mutex::new(Output { number: 0, sink, problem: None }),
             delivered: Condvar::new(),
@@ -44,14 +44,14 @@ impl<'r> Sequencer<'r> {
     }
 
     /// Waits for the turn of a step; `None` when the run is over.
-    pub fn wait(&self, number: u64) -> Option<MutexGuard<'_, State<'r>>> {
+    pub fn wait_for_turn(&self, number: u64) -> Option<MutexGuard<'_, RunState<'r>>> {
         let turn = self.state.lock().ok()?;
         let turn = self.moved.wait_while(turn, |state| !self.is_stopped() && state.number != number).ok()?;
         (!self.is_stopped()).then_some(turn)
     }
 
     /// Passes the turn to the next step; `false` when the run is over.
-    pub fn pass(&self, mut turn: MutexGuard<'_, State<'r>>) -> bool {
+    pub fn pass_turn(&self, mut turn: MutexGuard<'_, RunState<'r>>) -> bool {
         turn.number += 1;
         let is_over = turn.options.strict && turn.summary.rejected > 0;
         drop(turn);
@@ -96,8 +96,8 @@ impl<'r> Sequencer<'r> {
     }
 
     /// Returns a guard that ends the run if its thread panics.
-    pub fn guard(&self) -> Guard<'_, 'r> {
-        Guard(self)
+    pub fn guard(&self) -> PanicGuard<'_, 'r> {
+        PanicGuard(self)
     }
 
     /// Ends the intake: delivers the remaining rows, and returns the totals.
@@ -111,7 +111,7 @@ impl<'r> Sequencer<'r> {
         }
         let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
         state.warn_of_clocks();
-        let shown = state.looked.take(&state.merge);
+        let shown = state.shown_buffer.take(&state.merge);
         if state.options.absences == Absences::AtTheEnd {
             let region = &state.options.region;
             let rows = Presence::default().add(region, &shown, true);
@@ -124,9 +124,9 @@ impl<'r> Sequencer<'r> {
 }
 
 /// See [`Sequencer::guard`].
-pub struct Guard<'t, 'r>(&'t Sequencer<'r>);
+pub struct PanicGuard<'t, 'r>(&'t Sequencer<'r>);
 
-impl Drop for Guard<'_, '_> {
+impl Drop for PanicGuard<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.stop();

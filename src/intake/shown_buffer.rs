@@ -3,26 +3,26 @@
 use std::collections::BTreeSet;
 
 use crate::merge::Merge;
-use crate::presence::{Document, Last, Shown};
+use crate::presence::{Document, LastShown, ShownAllocations};
 
 /// What documents show, with allocations by their numbers in [`Merge`].
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct ShownBuffer {
     /// The documents, without streams.
     pub documents: BTreeSet<Document>,
     /// By the number of the allocation; `None` if no document showed it.
-    allocations: Vec<Option<(u32, Last)>>,
+    allocations: Vec<Option<(u32, LastShown)>>,
 }
 
-impl Looked {
+impl ShownBuffer {
     /// Adds an allocation shown by a document, by numbers. A source without namespaces says `default`; any other name
     /// wins.
-    pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: Last) {
+    pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: LastShown) {
         let place = alloc as usize;
         if self.allocations.len() <= place {
             self.allocations.resize(place + 1, None);
         }
-        let (known, sum) = self.allocations[place].get_or_insert((namespace, Last::default()));
+        let (known, sum) = self.allocations[place].get_or_insert((namespace, LastShown::default()));
         if *known != namespace && merge.namespace(*known) == "default" {
             *known = namespace;
         }
@@ -30,13 +30,13 @@ impl Looked {
     }
 
     /// Takes all of it, by name.
-    pub fn take(&mut self, merge: &Merge) -> Shown {
-        let Looked { documents, allocations } = std::mem::take(self);
+    pub fn take(&mut self, merge: &Merge) -> ShownAllocations {
+        let ShownBuffer { documents, allocations } = std::mem::take(self);
         let numbered = (0u32..).zip(allocations);
         let named = numbered.filter_map(|(alloc, known)| {
             let (namespace, last) = known?;
             Some((merge.alloc_id(alloc).into(), (merge.namespace(namespace).into(), last)))
         });
-        Shown { documents, allocations: named.collect() }
+        ShownAllocations { documents, allocations: named.collect() }
     }
 }

@@ -4,12 +4,12 @@ use hashbrown::HashSet;
 use std::num::NonZeroI64;
 
 use super::chunker::Block;
-use super::document_state::{OpenDocument, Sight};
-use super::shown_buffer::Looked;
-use super::{Note, Observer, Options, Summary};
-use crate::decode::document::Part;
-use crate::merge::{Columns, Merge, Rows, Versions};
-use crate::presence::{Presence, Version};
+use super::document_state::{OpenDocument, ShownAllocation};
+use super::shown_buffer::ShownBuffer;
+use super::{IntakeOptions, Note, Observer, Summary};
+use crate::decode::document::ParsedPart;
+use crate::merge::{Columns, Merge, PartRows, Versions};
+use crate::presence::{Presence, StreamedVersion};
 use crate::source::Origin;
 use crate::tables::sink::{self, DocumentEnd};
 use crate::tables::{Shape, mask};
@@ -18,19 +18,19 @@ use crate::tables::{Shape, mask};
 pub(super) const MAX_REPORTED: u64 = 20;
 
 /// The state of the worker whose turn it is.
-pub struct State<'r> {
+pub struct RunState<'r> {
     /// The number of the current step.
     pub(super) number: u64,
     /// The open document.
     pub document: OpenDocument,
     pub(super) merge: Merge,
     pub(super) summary: Summary,
-    pub(super) options: &'r Options,
+    pub(super) options: &'r IntakeOptions,
     pub(super) observer: &'r dyn Observer,
     /// Number of documents with a ledger row so far.
     pub(super) snapshots: i64,
     /// What documents show of allocations, and when: of the whole run, or since absences were last delivered.
-    pub(super) looked: Looked,
+    pub(super) shown_buffer: ShownBuffer,
     /// The presence known from delivered rows, if absences are delivered by document.
     pub(super) presence: Presence,
     /// Allocations with events later than their document.
@@ -47,23 +47,23 @@ pub struct Delivery {
 }
 
 /// The new rows of a block, and those of its document's end.
-pub struct Taken<'a> {
+pub struct BlockRows<'a> {
     /// The number of the document's ledger row, whether or not it gets one.
     pub document: i64,
     /// Rows that were held until rounding was decided.
     pub before: Vec<sink::Rows>,
     /// The block's own rows.
-    pub rows: Rows<'a>,
+    pub rows: PartRows<'a>,
     /// The document's sightings and absences.
     pub after: Vec<sink::Rows>,
     /// The end of the document, if it gets a ledger row.
     pub end: Option<DocumentEnd>,
 }
 
-impl<'r> State<'r> {
+impl<'r> RunState<'r> {
     /// The state at the start of a run.
-    pub fn new(options: &'r Options, observer: &'r dyn Observer) -> State<'r> {
-        State {
+    pub fn new(options: &'r IntakeOptions, observer: &'r dyn Observer) -> RunState<'r> {
+        RunState {
             number: 0,
             document: OpenDocument::default(),
             merge: Merge::default(),
@@ -71,19 +71,19 @@ impl<'r> State<'r> {
             options,
             observer,
             snapshots: 0,
-            looked: Looked::default(),
+            shown_buffer: ShownBuffer::default(),
             presence: Presence::default(),
             ahead: HashSet::default(),
         }
     }
 }
 
-impl State<'_> {
+impl RunState<'_> {
     /// Reports a message, and counts it.
     pub fn note(&mut self, note: Note) {
         match note {
             Note::Rejected(_) => self.summary.rejected += 1,
-            Note::PassedOver(..) => self.summary.passed_over += 1,
+            Note::Skipped(..) => self.summary.skipped += 1,
             Note::Warning(_) | Note::Recovered(_) | Note::Info(_) => {}
         }
         self.observer.note(note);
@@ -110,22 +110,22 @@ impl State<'_> {
     ///
     /// # Errors
     /// When held rows cannot be read again.
-    pub fn take<'a>(
+    pub fn take_part<'a>(
         &mut self,
         block: &Block,
         bytes: &[u8],
-        part: &Part<'a>,
-        mut rows: Rows<'a>,
+        part: &ParsedPart<'a>,
+        mut rows: PartRows<'a>,
         columns: &Columns<'a>,
         versions: &Versions,
-    ) -> anyhow::Result<Taken<'a>> {
+    ) -> anyhow::Result<BlockRows<'a>> {
         let document = self.snapshots + 1;
         self.merge.number(&mut rows, versions);
-        self.report(bytes, part);
+        self.report_faults(bytes, part);
         self.count(part, &rows);
         let before = self.decide_rounding(block, bytes, part, &rows, versions)?;
         if self.document.is_held() {
-            rows = Rows::default();
+            rows = PartRows::default();
         } else {
             self.keep_new(&mut rows, columns, versions);
         }
@@ -134,16 +134,16 @@ impl State<'_> {
             Some(end) => self.close(end)?,
             None => Delivery::default(),
         };
-        Ok(Taken { document, before, rows, after, end })
+        Ok(BlockRows { document, before, rows, after, end })
     }
 
     /// Keeps the new rows, and counts them.
-    pub(super) fn keep_new<'a>(&mut self, rows: &mut Rows<'a>, columns: &Columns<'a>, versions: &Versions) {
+    pub(super) fn keep_new<'a>(&mut self, rows: &mut PartRows<'a>, columns: &Columns<'a>, versions: &Versions) {
         let snapshot_id = self.snapshots + 1;
         let rounded = self.document.is_rounded();
         let new = self.merge.keep_new(rows, columns, snapshot_id, rounded);
         if !rounded {
-            self.merge.remember(rows, versions, self.number);
+            self.merge.record_versions(rows, versions, self.number);
         }
         self.document.count_new(new);
         self.summary.new_allocations += new.allocations;
@@ -152,7 +152,7 @@ impl State<'_> {
     }
 
     /// Reports the faults of a part.
-    pub(super) fn report(&mut self, bytes: &[u8], part: &Part<'_>) {
+    pub(super) fn report_faults(&mut self, bytes: &[u8], part: &ParsedPart<'_>) {
         for fault in &part.faults {
             self.document.facts.rejected += 1;
             if self.document.facts.rejected <= MAX_REPORTED {
@@ -165,7 +165,7 @@ impl State<'_> {
     }
 
     /// Counts the content of a part, new or not.
-    pub(super) fn count(&mut self, part: &Part<'_>, rows: &Rows<'_>) {
+    pub(super) fn count(&mut self, part: &ParsedPart<'_>, rows: &PartRows<'_>) {
         let facts = &mut self.document.facts;
         facts.others += part.others;
         facts.lists += part.lists;
@@ -186,7 +186,7 @@ impl State<'_> {
             if !facts.shapes.contains(&v.shape) {
                 facts.shapes.push(v.shape);
             }
-            let sight = Sight {
+            let sight = ShownAllocation {
                 alloc: v.alloc,
                 namespace: v.namespace,
                 is_live: v.is_live,
@@ -195,7 +195,7 @@ impl State<'_> {
             };
             if v.shape == Shape::Stream {
                 let written = number(v.modified).or(number(v.created));
-                let version = |at| Version { index: number(v.modify_index), at };
+                let version = |at| StreamedVersion { index: number(v.modify_index), at };
                 facts.streamed.extend(written.map(|at| (sight, version(at))));
             } else {
                 facts.shown.push(sight);

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use super::dedup_cache::{self, Seen};
-use super::lost_restarts::{self, Counter};
-use super::storage::Objects;
+use super::dedup_cache::{self, DedupCache};
+use super::lost_restarts::{self, TaskRestarts};
+use super::storage::Storage;
 use super::{Lake, data_files, delta_log, labels};
-use crate::presence::{self, Shown};
+use crate::presence::{self, ShownAllocations};
 use crate::tables::{Table, identity};
 use crate::time::HOUR;
 
@@ -56,87 +56,87 @@ pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn recall(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
-    remembered(lake, local).context(NOTHING_COMMITTED)
+pub fn load_cache(lake: &Lake, local: Option<&Path>) -> anyhow::Result<DedupCache> {
+    find_cache(lake, local).context(NOTHING_COMMITTED)
 }
 
-fn remembered(lake: &Lake, local: Option<&Path>) -> anyhow::Result<Seen> {
+fn find_cache(lake: &Lake, local: Option<&Path>) -> anyhow::Result<DedupCache> {
     let from_local = local.and_then(|path| fs::read(path).ok());
-    if let Some(seen) = from_local.and_then(|bytes| valid(lake, bytes)) {
-        return Ok(seen);
+    if let Some(cache) = from_local.and_then(|bytes| parse_cache(lake, bytes)) {
+        return Ok(cache);
     }
-    for copy in lake.objects.list(COPIES_BELOW)?.iter().rev() {
-        if let Some(seen) = lake.objects.get(&copy.name)?.and_then(|bytes| valid(lake, bytes)) {
-            return Ok(seen);
+    for copy in lake.storage.list(COPIES_BELOW)?.iter().rev() {
+        if let Some(cache) = lake.storage.get(&copy.name)?.and_then(|bytes| parse_cache(lake, bytes)) {
+            return Ok(cache);
         }
     }
     rebuild(lake)
 }
 
 /// Parses a cache file, if it belongs to this lake in its present state, and the batches since can still be read.
-fn valid(lake: &Lake, bytes: Vec<u8>) -> Option<Seen> {
-    let mut seen = Seen::from_bytes(bytes).ok()?;
-    let is_ours = match seen.about.batch {
+fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
+    let mut cache = DedupCache::from_bytes(bytes).ok()?;
+    let is_ours = match cache.header.batch {
         0 => true,
-        number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == seen.about.batch_id),
+        number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == cache.header.batch_id),
     };
     // Only a version that still has the same commit is a valid start.
     for table in Table::ALL {
-        let head = seen.about.heads.get(table.name()).copied();
-        if !head.is_some_and(|head| delta_log::is_there(&lake.objects, table, head).unwrap_or(false)) {
-            seen.about.heads.remove(table.name());
+        let head = cache.header.heads.get(table.name()).copied();
+        if !head.is_some_and(|head| delta_log::is_there(&lake.storage, table, head).unwrap_or(false)) {
+            cache.header.heads.remove(table.name());
         }
     }
-    (is_ours && catch_up(lake, &mut seen).is_ok()).then_some(seen)
+    (is_ours && catch_up(lake, &mut cache).is_ok()).then_some(cache)
 }
 
 /// Builds a cache from the rows of the last days.
-fn rebuild(lake: &Lake) -> anyhow::Result<Seen> {
+fn rebuild(lake: &Lake) -> anyhow::Result<DedupCache> {
     let mut heads = BTreeMap::new();
     let last = lake.finish(&mut heads)?;
     if last == 0 {
-        let mut seen = Seen::default();
-        seen.about.heads = heads;
-        return Ok(seen);
+        let mut cache = DedupCache::default();
+        cache.header.heads = heads;
+        return Ok(cache);
     }
     let now = dedup_cache::this_hour();
     let horizon = |table| (table, now.saturating_sub(dedup_cache::remembered_hours(table)));
-    let mut seen = Seen::after(super::ORDER.map(horizon));
+    let mut cache = DedupCache::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
         // From the hour before the horizon: rows within the horizon's hour are covered too.
         let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
             if data_files::may_hold(table, &file, first, i64::MAX, false) {
-                each_key(&lake.objects, table, &file, &mut |key| {
+                each_key(&lake.storage, table, &file, &mut |key| {
                     if key.time.is_some_and(|time| time >= first) {
-                        take(&mut seen, table, key, now);
+                        absorb(&mut cache, table, key, now);
                     }
                 })?;
             }
         }
     }
-    seen.about.heads = heads;
-    seen.about.batch_id = lake.batch(last)?.map(|batch| batch.id).unwrap_or_default();
-    seen.about.batch = last;
-    Ok(seen)
+    cache.header.heads = heads;
+    cache.header.batch_id = lake.batch(last)?.map(|batch| batch.id).unwrap_or_default();
+    cache.header.batch = last;
+    Ok(cache)
 }
 
 /// Saves the cache for the next ingest: on this machine, and hourly in the lake. Failure is harmless; the returned text
 /// is a warning.
-pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<String> {
+pub fn save_cache(lake: &Lake, cache: &mut DedupCache, local: Option<&Path>) -> Option<String> {
     let now = dedup_cache::this_hour();
-    seen.forget(now);
+    cache.forget(now);
     let mut copy = || -> anyhow::Result<()> {
-        let is_due = seen.about.copied_hour != now;
+        let is_due = cache.header.copied_hour != now;
         if is_due {
-            seen.about.copied_hour = now;
+            cache.header.copied_hour = now;
         }
-        let bytes = seen.to_bytes()?;
+        let bytes = cache.to_bytes()?;
         if is_due {
-            let copies = lake.objects.list(COPIES_BELOW)?;
-            lake.objects.put(&format!("{COPIES_BELOW}/{:012}.parquet", seen.about.batch), bytes.clone())?;
+            let copies = lake.storage.list(COPIES_BELOW)?;
+            lake.storage.put(&format!("{COPIES_BELOW}/{:012}.parquet", cache.header.batch), bytes.clone())?;
             let old = copies.len().saturating_sub(COPIES - 1);
-            copies[..old].iter().try_for_each(|copy| lake.objects.delete(&copy.name))?;
+            copies[..old].iter().try_for_each(|copy| lake.storage.delete(&copy.name))?;
         }
         let Some(path) = local else { return Ok(()) };
         let directory = path.parent().context("no directory for it")?;
@@ -149,29 +149,29 @@ pub fn remember(lake: &Lake, seen: &mut Seen, local: Option<&Path>) -> Option<St
 }
 
 /// Applies the batches of other writers, and adds their rows to the cache.
-pub(super) fn catch_up(lake: &Lake, seen: &mut Seen) -> anyhow::Result<()> {
-    let last = lake.finish(&mut seen.about.heads)?;
+pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> anyhow::Result<()> {
+    let last = lake.finish(&mut cache.header.heads)?;
     let now = dedup_cache::this_hour();
-    while seen.about.batch < last {
-        let number = seen.about.batch + 1;
-        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+    while cache.header.batch < last {
+        let number = cache.header.batch + 1;
+        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.storage))?;
         if batch.rows_lost {
-            bail!("lake {} was repaired meanwhile and lost rows; run this again", lake.objects);
+            bail!("lake {} was repaired meanwhile and lost rows; run this again", lake.storage);
         }
         for table in super::ORDER {
             for file in batch.files(table) {
-                each_key(&lake.objects, table, file, &mut |key| take(seen, table, key, now))?;
-                take_presence(lake, seen, table, file)?;
+                each_key(&lake.storage, table, file, &mut |key| absorb(cache, table, key, now))?;
+                absorb_presence(lake, cache, table, file)?;
             }
         }
-        (seen.about.batch, seen.about.batch_id) = (number, batch.id);
+        (cache.header.batch, cache.header.batch_id) = (number, batch.id);
     }
     Ok(())
 }
 
 /// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is given
 /// by its identity and its time.
-pub(super) fn look_up<R>(lake: &Lake, seen: &mut Seen, rows: impl Fn(Table) -> R) -> anyhow::Result<()>
+pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> anyhow::Result<()>
 where
     R: Iterator<Item = (u128, Option<i64>)>,
 {
@@ -180,7 +180,7 @@ where
         let mut unsure: HashSet<u128> = HashSet::new();
         let (mut first, mut last, mut without_time) = (i64::MAX, i64::MIN, false);
         for (id, time) in rows(table) {
-            if seen.would_know(table, time) || seen.meet(table, id, now) {
+            if cache.covers(table, time) || cache.touch(table, id, now) {
                 continue;
             }
             unsure.insert(id);
@@ -196,9 +196,9 @@ where
             if !data_files::may_hold(table, &file, first, last, without_time) {
                 continue;
             }
-            each_key(&lake.objects, table, &file, &mut |key| {
+            each_key(&lake.storage, table, &file, &mut |key| {
                 if unsure.remove(&key.id) {
-                    take(seen, table, key, now);
+                    absorb(cache, table, key, now);
                 }
             })?;
         }
@@ -207,26 +207,26 @@ where
 }
 
 /// Reads when allocations were last shown in the hours of a run, unless the cache has it.
-pub(super) fn look_at_hours(lake: &Lake, seen: &mut Seen, shown: &Shown) -> anyhow::Result<()> {
-    let hours = seen.presence.unknown_hours(shown);
+pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> anyhow::Result<()> {
+    let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {
         for (table, _) in presence::READS {
             for file in lake.state(table)?.files.into_values() {
                 let may_hold = |hour: &i64| data_files::may_hold(table, &file, *hour, *hour + (HOUR - 1), false);
                 if hours.iter().any(may_hold) {
-                    take_presence(lake, seen, table, &file)?;
+                    absorb_presence(lake, cache, table, &file)?;
                 }
             }
         }
     }
-    seen.presence.need(shown, dedup_cache::this_hour());
+    cache.presence.mark_needed(shown, dedup_cache::this_hour());
     Ok(())
 }
 
 /// Adds when a file's allocations were last shown to the cache.
-fn take_presence(lake: &Lake, seen: &mut Seen, table: Table, file: &delta_log::Add) -> anyhow::Result<()> {
+fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &delta_log::Add) -> anyhow::Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
-    data_files::read(&lake.objects, table, file, Some(columns), &mut |batch| seen.presence.take(table, &batch))
+    data_files::read(&lake.storage, table, file, Some(columns), &mut |batch| cache.presence.add_rows(table, &batch))
 }
 
 /// What the cache keeps of a row of the lake.
@@ -235,32 +235,32 @@ struct Key<'r> {
     /// Its time, in nanoseconds since the epoch.
     time: Option<i64>,
     /// The Restarts counter in a task's state.
-    counter: Option<Counter>,
+    counter: Option<TaskRestarts>,
     /// The allocation it is a version of, and its region.
     label: Option<(u128, &'r str)>,
 }
 
 /// Adds a row of the lake to the cache.
-fn take(seen: &mut Seen, table: Table, key: Key<'_>, now: u32) {
-    seen.add(table, key.id, key.time, now);
-    key.counter.into_iter().for_each(|(task, restarts)| seen.count(task, restarts, now));
-    key.label.into_iter().for_each(|(allocation, region)| seen.label(allocation, region, key.time, now));
+fn absorb(cache: &mut DedupCache, table: Table, key: Key<'_>, now: u32) {
+    cache.add(table, key.id, key.time, now);
+    key.counter.into_iter().for_each(|(task, restarts)| cache.count(task, restarts, now));
+    key.label.into_iter().for_each(|(allocation, region)| cache.label(allocation, region, key.time, now));
 }
 
 /// Calls `each` for each row of a file.
 fn each_key(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     file: &delta_log::Add,
     each: &mut dyn FnMut(Key<'_>),
 ) -> anyhow::Result<()> {
     let is_hashed = data_files::null_count(file, identity::TEXT_HASH) == Some(0);
     let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(data_files::time_column(table)).collect();
-    data_files::read(objects, table, file, Some(&needed), &mut |batch| {
+    data_files::read(storage, table, file, Some(&needed), &mut |batch| {
         let times = data_files::times(table, &batch);
         let counters = if table == Table::TaskStateHistory { lost_restarts::counters(&batch)? } else { Vec::new() };
         let mut counters = counters.into_iter();
-        let labels = if table == Table::AllocationHistory { labels::of(&batch)? } else { Vec::new() };
+        let labels = if table == Table::AllocationHistory { labels::allocation_regions(&batch)? } else { Vec::new() };
         let mut labels = labels.into_iter();
         for (id, time) in table.identities(&batch)?.into_iter().zip(times) {
             each(Key { id, time, counter: counters.next().flatten(), label: labels.next() });

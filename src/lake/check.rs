@@ -8,11 +8,11 @@ use anyhow::bail;
 use bytes::Bytes;
 
 use super::delta_log::salvage::{self, Salvaged};
-use super::delta_log::{Add, State};
+use super::delta_log::{Add, TableState};
 use super::finding::Bad;
-pub use super::finding::{Mend, Remedy, Report, Wrong};
-use super::replay::Expected;
-use super::{Batch, Damaged, Heads, Lake, ORDER, data_files, labels, now_ms, repair, trust};
+pub use super::finding::{CheckReport, Finding, Mend, Remedy};
+use super::replay::ExpectedTable;
+use super::{Batch, Damaged, Lake, ORDER, TableHeads, data_files, labels, now_ms, repair, trust};
 use crate::tables::Table;
 
 /// How many row identities are held in memory at a time: a hash set of 72 MB.
@@ -28,17 +28,17 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
-pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
-    let mut report = Report::default();
+pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<CheckReport> {
+    let mut report = CheckReport::default();
     let (states, is_stuck) = check_logs(lake, mend, &mut report, progress)?;
     let mut bad = BTreeMap::new();
     for (table, state) in states {
         progress(table.name());
         let found = check_files(lake, table, &state, &mut report)?;
-        tell(table, &state, &found, &mut report);
+        report_files(table, &state, &found, &mut report);
         bad.insert(table, (state, found));
     }
-    match labels::twice(lake) {
+    match labels::region_conflicts(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
         // The damage is already in the report.
         Err(error) if error.is::<Damaged>() => {}
@@ -63,16 +63,16 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
 fn check_logs(
     lake: &Lake,
     mend: Mend,
-    report: &mut Report,
+    report: &mut CheckReport,
     progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<(BTreeMap<Table, State>, bool)> {
+) -> anyhow::Result<(BTreeMap<Table, TableState>, bool)> {
     // Read the ledger before the other logs, because batches reach it last; read logs before batches, because a batch
     // exists before any log has it.
     let mut logs = BTreeMap::new();
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
         if !lake.is_to_come(table)? {
-            logs.insert(table, salvage::read(&lake.objects, table)?);
+            logs.insert(table, salvage::read(&lake.storage, table)?);
         }
     }
     let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
@@ -98,18 +98,18 @@ fn check_logs(
         let before = report.wrong.len();
         // A log is rewritten only from a complete set of batches.
         let remedy = if of_batches.is_incomplete { Remedy::Nothing } else { Remedy::Repair };
-        report.wrong.extend(wrong.map(|what| Wrong { what: what.clone(), remedy }));
+        report.wrong.extend(wrong.map(|what| Finding { what: what.clone(), remedy }));
         is_stuck |= report.wrong.len() > before && remedy == Remedy::Nothing;
         if report.wrong.len() > before && remedy.is_in(mend) {
-            if !salvage::mend(&lake.objects, table, lake.format(), &salvaged, &differences, now_ms())? {
-                bail!("lake {}: {} changed during the repair; try again", lake.objects, table.name());
+            if !salvage::mend(&lake.storage, table, lake.format(), &salvaged, &differences, now_ms())? {
+                bail!("lake {}: {} changed during the repair; try again", lake.storage, table.name());
             }
             is_mended = true;
         }
         states.insert(table, differences.applied(&salvaged.state));
     }
     if (is_mended || unfinished > 0) && !is_stuck && finishing.is_in(mend) {
-        lake.finish(&mut Heads::new())?;
+        lake.finish(&mut TableHeads::new())?;
         for (table, state) in &mut states {
             *state = lake.state(*table)?;
         }
@@ -122,18 +122,18 @@ fn check_logs(
 fn check_batches(
     lake: &Lake,
     finished: u64,
-    report: &mut Report,
-) -> anyhow::Result<(BTreeMap<Table, Expected>, usize)> {
-    let mut expected: BTreeMap<Table, Expected> = ORDER.map(|table| (table, Expected::new())).into();
+    report: &mut CheckReport,
+) -> anyhow::Result<(BTreeMap<Table, ExpectedTable>, usize)> {
+    let mut expected: BTreeMap<Table, ExpectedTable> = ORDER.map(|table| (table, ExpectedTable::new())).into();
     let (mut number, mut last, mut is_chained) = (0, None, false);
-    let mut each = |bytes: Option<Vec<u8>>, report: &mut Report| {
+    let mut each = |bytes: Option<Vec<u8>>, report: &mut CheckReport| {
         number += 1;
         let name = super::batch_name(number);
         let hash = bytes.as_deref().map(data_files::hash);
         let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok());
         let Some(batch) = batch else {
             let what = if bytes.is_some() { "damaged" } else { "missing" };
-            report.push(format!("lake {}: {name} is {what}", lake.objects), Remedy::Nothing);
+            report.push(format!("lake {}: {name} is {what}", lake.storage), Remedy::Nothing);
             expected.values_mut().for_each(|expected| expected.is_incomplete = true);
             last = hash;
             return;
@@ -149,12 +149,12 @@ fn check_batches(
             expected.apply(*table, number, &batch, number <= finished);
         }
     };
-    lake.objects.get_all((1..=finished).map(super::batch_name), &mut |bytes| {
+    lake.storage.get_all((1..=finished).map(super::batch_name), &mut |bytes| {
         each(bytes, report);
         Ok(())
     })?;
     let mut unfinished = 0;
-    while let Some(bytes) = lake.objects.get(&super::batch_name(finished + unfinished + 1))? {
+    while let Some(bytes) = lake.storage.get(&super::batch_name(finished + unfinished + 1))? {
         each(Some(bytes), report);
         unfinished += 1;
     }
@@ -162,7 +162,7 @@ fn check_batches(
 }
 
 /// The content of a data file.
-enum Found {
+enum FileState {
     /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
     /// The file is missing or was changed.
@@ -170,13 +170,13 @@ enum Found {
 }
 
 /// Reads a file, twice if it is missing or changed.
-fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
+fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<FileState> {
     let mut lost = String::new();
     for look in 0..2 {
         if look > 0 {
             thread::sleep(SECOND_LOOK);
         }
-        lost = match lake.objects.get(&add.object(table))? {
+        lost = match lake.storage.get(&add.object(table))? {
             None => "is missing".to_owned(),
             Some(bytes) if bytes.len() as i64 != add.size => {
                 format!("has {} bytes instead of {}", bytes.len(), add.size)
@@ -184,16 +184,16 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Found> {
             Some(bytes) if add.hash().is_some_and(|hash| hash != data_files::hash(&bytes)) => {
                 "was changed after it was written: its hash differs".to_owned()
             }
-            Some(bytes) => return Ok(Found::Bytes(Bytes::from(bytes))),
+            Some(bytes) => return Ok(FileState::Bytes(Bytes::from(bytes))),
         };
     }
-    Ok(Found::Lost(lost))
+    Ok(FileState::Lost(lost))
 }
 
 /// Checks all files of a table.
-fn check_files(lake: &Lake, table: Table, state: &State, report: &mut Report) -> anyhow::Result<Bad> {
+fn check_files(lake: &Lake, table: Table, state: &TableState, report: &mut CheckReport) -> anyhow::Result<Bad> {
     let mut bad = Bad::default();
-    for group in apart(table, state) {
+    for group in disjoint_groups(table, state) {
         let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
         let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
         for slice in 0..slices {
@@ -225,8 +225,8 @@ fn check_file(
 ) -> anyhow::Result<()> {
     let name = add.object(table);
     let bytes = match read(lake, table, add)? {
-        Found::Bytes(bytes) => bytes,
-        Found::Lost(why) => {
+        FileState::Bytes(bytes) => bytes,
+        FileState::Lost(why) => {
             bad.lost.insert(add.path.clone(), format!("{name} {why}"));
             return Ok(());
         }
@@ -234,7 +234,7 @@ fn check_file(
     let keys = table.key_columns();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let (mut rows, mut doubled) = (0u32, Vec::new());
-    let read = data_files::decode(&lake.objects, table, add, bytes, Some(&keys), &mut |batch| {
+    let read = data_files::decode(&lake.storage, table, add, bytes, Some(&keys), &mut |batch| {
         for id in table.identities(&batch)? {
             if !is_first(id) {
                 doubled.push(rows);
@@ -258,7 +258,7 @@ fn check_file(
 
 /// Groups of files such that no two groups can share a row: files of one day if the table is partitioned by day, and
 /// within a day files whose times overlap, because a row's identity includes its day and its time.
-fn apart(table: Table, state: &State) -> Vec<Vec<&Add>> {
+fn disjoint_groups(table: Table, state: &TableState) -> Vec<Vec<&Add>> {
     let time = data_files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
     let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
     state.files.values().for_each(|add| days.entry(data_files::day(add)).or_default().push(add));
@@ -299,7 +299,7 @@ fn is_foreign(error: &anyhow::Error) -> bool {
 }
 
 /// Adds the findings on a table's files to the report.
-fn tell(table: Table, state: &State, bad: &Bad, report: &mut Report) {
+fn report_files(table: Table, state: &TableState, bad: &Bad, report: &mut CheckReport) {
     bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
     for (path, what) in &bad.lost {
         let rows = state.files.get(path).and_then(data_files::row_count);

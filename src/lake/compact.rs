@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
-use super::delta_log::{self, Add, State};
-use super::{Batch, Heads, Lake, Replacement, data_files, now_ms, repair};
+use super::delta_log::{self, Add, TableState};
+use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms, repair};
 use crate::tables::Table;
 use crate::time::DAY;
 
@@ -50,14 +50,14 @@ pub struct Compacted {
 /// When the lake cannot be opened for writing.
 pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Compacted> {
     let mut done = Compacted::default();
-    let mut heads = Heads::new();
+    let mut heads = TableHeads::new();
     let last = lake.finish(&mut heads)?;
     lake.look_for_gaps(last, &mut heads)?;
     lake.evolve(&mut heads)?;
-    let now = lake.objects.now_ms()?;
+    let now = lake.storage.now_ms()?;
     for table in Table::ALL {
         let merged = compact_table(lake, table, now, &mut done, progress);
-        let cleaned = merged.and_then(|()| delta_log::clean_log(&lake.objects, table, now));
+        let cleaned = merged.and_then(|()| delta_log::clean_log(&lake.storage, table, now));
         match cleaned {
             Ok(gone) => done.log_files += gone,
             Err(error) => done.failed.push(format!("{}: {error:#}", table.name())),
@@ -128,7 +128,7 @@ fn decoded(table: Table, add: &Add) -> u64 {
 }
 
 /// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file.
-fn groups(table: Table, state: &State, now_ms: i64) -> Vec<Vec<Add>> {
+fn groups(table: Table, state: &TableState, now_ms: i64) -> Vec<Vec<Add>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
     let rows = |add: &Add| data_files::row_count(add).unwrap_or(ROWS);
@@ -185,7 +185,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
     let mut removed = Vec::new();
     let mut bytes = 0;
     for add in group {
-        data_files::read_whole(&lake.objects, table, add, &mut |batch| {
+        data_files::read_whole(&lake.storage, table, add, &mut |batch| {
             bytes += batch.get_array_memory_size() as u64;
             batches.push(batch);
             Ok(())
@@ -203,7 +203,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement
         .map(|column| SortColumn { values: column.clone(), options: None })
         .collect();
     let order = lexsort_to_indices(&by, None)?;
-    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::DataFileWriter::new(&lake.storage, table, now_ms());
     writer.set_columns(&all.schema());
     for from in (0..order.len()).step_by(SLICE) {
         writer.add(&take_record_batch(&all, &order.slice(from, SLICE.min(order.len() - from)))?)?;

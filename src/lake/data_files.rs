@@ -19,8 +19,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Damaged;
 use super::delta_log::{Add, DECODED_TAG, HASH_TAG};
 pub use super::layout::{partition_column, time_column, times};
-use super::storage::Objects;
-use crate::store::parquet::{properties, with_a_place};
+use super::storage::Storage;
+use crate::store::parquet::{ensure_nonempty_buffer, properties};
 use crate::tables::{Table, is_free_text};
 use crate::time;
 
@@ -41,29 +41,30 @@ const GREATEST_TEXT: &str = "\u{10FFFF}";
 const OPEN_FILES: usize = 64;
 
 /// Writes rows of one table as new files of the lake. No table references them before a commit.
-pub struct Writer<'o> {
-    objects: &'o Objects,
+pub struct DataFileWriter<'o> {
+    storage: &'o Storage,
     table: Table,
     /// The columns stored in a file: all except the partition column.
     schema: SchemaRef,
     now_ms: i64,
-    open: BTreeMap<Option<i32>, Open>,
+    open: BTreeMap<Option<i32>, OpenFile>,
     written: Vec<Add>,
 }
 
 /// A file that is being written.
-struct Open {
+struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: u64,
     /// Decoded size of its rows in bytes.
     decoded: u64,
 }
 
-impl<'o> Writer<'o> {
+impl<'o> DataFileWriter<'o> {
     /// Creates a writer.
-    pub fn new(objects: &'o Objects, table: Table, now_ms: i64) -> Writer<'o> {
+    pub fn new(storage: &'o Storage, table: Table, now_ms: i64) -> DataFileWriter<'o> {
         let none = Arc::new(Schema::empty());
-        let mut writer = Writer { objects, table, schema: none, now_ms, open: BTreeMap::new(), written: Vec::new() };
+        let mut writer =
+            DataFileWriter { storage, table, schema: none, now_ms, open: BTreeMap::new(), written: Vec::new() };
         writer.set_columns(&table.schema());
         writer
     }
@@ -100,13 +101,13 @@ impl<'o> Writer<'o> {
         let columns: Option<Vec<ArrayRef>> =
             self.schema.fields().iter().map(|field| batch.column_by_name(field.name()).cloned()).collect();
         let columns = columns.context("rows without a column of their table")?;
-        let columns = columns.into_iter().map(with_a_place).collect::<Result<_, _>>()?;
+        let columns = columns.into_iter().map(ensure_nonempty_buffer).collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         let open = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(vacant) => {
                 let writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties(&self.schema)))?;
-                vacant.insert(Open { writer, rows: 0, decoded: 0 })
+                vacant.insert(OpenFile { writer, rows: 0, decoded: 0 })
             }
         };
         open.writer.write(&batch)?;
@@ -120,8 +121,8 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    fn close(&mut self, day: Option<i32>, open: Open) -> anyhow::Result<()> {
-        let Open { mut writer, decoded, .. } = open;
+    fn close(&mut self, day: Option<i32>, open: OpenFile) -> anyhow::Result<()> {
+        let OpenFile { mut writer, decoded, .. } = open;
         let metadata = writer.finish()?;
         let bytes = std::mem::take(writer.inner_mut());
         let mut partition_values = BTreeMap::new();
@@ -143,7 +144,7 @@ impl<'o> Writer<'o> {
                 (DECODED_TAG.to_owned(), Some(decoded.to_string())),
             ])),
         };
-        self.objects.put(&add.object(self.table), bytes)?;
+        self.storage.put(&add.object(self.table), bytes)?;
         self.written.push(add);
         Ok(())
     }
@@ -321,13 +322,13 @@ pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bo
 /// # Errors
 /// When the file cannot be read.
 pub fn read(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     add: &Add,
     columns: Option<&[&str]>,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    decode(objects, table, add, bytes::Bytes::from(objects.need(&add.object(table))?), columns, each)
+    decode(storage, table, add, bytes::Bytes::from(storage.need(&add.object(table))?), columns, each)
 }
 
 /// Reads the rows from the bytes of a file, like [`read`].
@@ -335,7 +336,7 @@ pub fn read(
 /// # Errors
 /// [`Damaged`] when the bytes are not valid Parquet, and errors of `each`.
 pub fn decode(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     add: &Add,
     bytes: bytes::Bytes,
@@ -344,7 +345,7 @@ pub fn decode(
 ) -> anyhow::Result<()> {
     let is_wanted = |field: &&Arc<Field>| columns.is_none_or(|names| names.contains(&field.name().as_str()));
     let fields: Vec<Arc<Field>> = table.schema().fields().iter().filter(is_wanted).cloned().collect();
-    decode_as(objects, table, add, bytes, &|_| Schema::new(fields.clone()), each)
+    decode_as(storage, table, add, bytes, &|_| Schema::new(fields.clone()), each)
 }
 
 /// Reads the rows of a file with all columns: those of the stored table, then those added by a newer program, which a
@@ -353,13 +354,13 @@ pub fn decode(
 /// # Errors
 /// When the file cannot be read.
 pub fn read_whole(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     add: &Add,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let bytes = bytes::Bytes::from(objects.need(&add.object(table))?);
-    decode_as(objects, table, add, bytes, &|of_file| union(&table.schema(), of_file), each)
+    let bytes = bytes::Bytes::from(storage.need(&add.object(table))?);
+    decode_as(storage, table, add, bytes, &|of_file| union(&table.schema(), of_file), each)
 }
 
 /// The fields of a schema, then those that only the other schema has.
@@ -387,14 +388,14 @@ pub fn concat(table: Table, batches: Vec<RecordBatch>) -> anyhow::Result<RecordB
 }
 
 fn decode_as(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     add: &Add,
     bytes: bytes::Bytes,
     wanted: &dyn Fn(&Schema) -> Schema,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let damaged = || Damaged(format!("lake {objects}: cannot read {} as Parquet", add.object(table)));
+    let damaged = || Damaged(format!("lake {storage}: cannot read {} as Parquet", add.object(table)));
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(damaged)?;
     let schema = Arc::new(wanted(builder.schema()));
     let mask =

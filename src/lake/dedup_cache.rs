@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::delta_log::Head;
+use super::delta_log::TableHead;
 use crate::presence::Presence;
 use crate::tables::{Table, identity};
 use crate::time::{self, HOUR};
@@ -40,25 +40,25 @@ const PAGE: usize = 64 << 10;
 
 /// The cached content of a lake up to a batch.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub struct DedupCache {
     /// Metadata of all tables.
-    pub about: About,
-    tables: BTreeMap<Table, Rows>,
-    counters: Known<Counter>,
+    pub header: CacheHeader,
+    tables: BTreeMap<Table, KnownRows>,
+    counters: ByIdentity<RestartCounter>,
     /// By allocation, see [`super::labels`].
-    labels: Known<Label>,
+    labels: ByIdentity<Label>,
     /// When allocations were last shown, within the hours of recent ingests.
     pub presence: Presence,
 }
 
 /// A map keyed by 128-bit hashes.
-type Known<V> = HashMap<u128, V, BuildHasherDefault<Ready>>;
+type ByIdentity<V> = HashMap<u128, V, BuildHasherDefault<IdentityHasher>>;
 
 /// Hasher for keys that are already hashes.
 #[derive(Debug, Default, Clone, Copy)]
-struct Ready(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Ready {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -71,14 +71,14 @@ impl Hasher for Ready {
 
 /// The position of the cache in the lake's history, and its last copy.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct CacheHeader {
     format: u32,
     /// The last batch whose rows are cached; 0 for none.
     pub batch: u64,
     /// The ID of that batch: a lake restored to an earlier state gives the number to another batch.
     pub batch_id: String,
     /// The head of each table, by name.
-    pub heads: BTreeMap<String, Head>,
+    pub heads: BTreeMap<String, TableHead>,
     /// When the cache was last copied into the lake, in hours since the epoch.
     pub copied_hour: u32,
     /// By table name, the hour up to which rows may be missing; a table without an entry is cached completely.
@@ -90,18 +90,18 @@ pub struct About {
 
 /// The rows of a table by identity.
 #[derive(Debug, Default, Clone)]
-struct Rows {
+struct KnownRows {
     horizon: Option<u32>,
-    met: Known<Mark>,
+    marks: ByIdentity<Mark>,
 }
 
 /// Times of a row, in hours since the epoch.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     /// The hour after the row's time; 0 if unknown.
-    came_about: u32,
+    created: u32,
     /// When an ingest last saw it.
-    met: u32,
+    touched: u32,
 }
 
 /// A record of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
@@ -124,11 +124,11 @@ struct Label {
 
 /// What is cached of a task.
 #[derive(Debug, Clone, Copy)]
-struct Counter {
+struct RestartCounter {
     /// The largest Restarts counter of its states.
     restarts: u32,
     /// When an ingest last saw it, in hours since the epoch.
-    met: u32,
+    touched: u32,
 }
 
 /// The bit of a region by its number.
@@ -151,29 +151,29 @@ pub fn remembered_hours(table: Table) -> u32 {
     if table == Table::Sightings { 3 } else { 72 }
 }
 
-impl Seen {
+impl DedupCache {
     /// An empty cache that covers rows after these hours.
-    pub fn after(horizons: impl IntoIterator<Item = (Table, u32)>) -> Seen {
-        let with = |(table, hour)| (table, Rows { horizon: Some(hour), met: HashMap::default() });
-        Seen { tables: horizons.into_iter().map(with).collect(), ..Seen::default() }
+    pub fn after(horizons: impl IntoIterator<Item = (Table, u32)>) -> DedupCache {
+        let with = |(table, hour)| (table, KnownRows { horizon: Some(hour), marks: HashMap::default() });
+        DedupCache { tables: horizons.into_iter().map(with).collect(), ..DedupCache::default() }
     }
 
     /// Returns true if a row is cached, and marks it as seen now.
-    pub fn meet(&mut self, table: Table, row: u128, now: u32) -> bool {
-        let mark = self.tables.get_mut(&table).and_then(|rows| rows.met.get_mut(&row));
-        mark.map(|mark| mark.met = now).is_some()
+    pub fn touch(&mut self, table: Table, row: u128, now: u32) -> bool {
+        let mark = self.tables.get_mut(&table).and_then(|rows| rows.marks.get_mut(&row));
+        mark.map(|mark| mark.touched = now).is_some()
     }
 
     /// Returns true if an uncached row with this time cannot be in the lake, because it is newer than the horizon.
-    pub fn would_know(&self, table: Table, ns: Option<i64>) -> bool {
+    pub fn covers(&self, table: Table, ns: Option<i64>) -> bool {
         let horizon = self.tables.get(&table).and_then(|rows| rows.horizon);
         horizon.is_none_or(|horizon| hour_after(ns) > horizon)
     }
 
     /// Adds a row.
     pub fn add(&mut self, table: Table, row: u128, ns: Option<i64>, now: u32) {
-        let mark = Mark { came_about: hour_after(ns), met: now };
-        self.tables.entry(table).or_default().met.insert(row, mark);
+        let mark = Mark { created: hour_after(ns), touched: now };
+        self.tables.entry(table).or_default().marks.insert(row, mark);
     }
 
     /// The largest known Restarts counter of a task; `None` if unknown.
@@ -183,40 +183,40 @@ impl Seen {
 
     /// Adds a Restarts counter of a task, seen now.
     pub fn count(&mut self, task: u128, restarts: u32, now: u32) {
-        let counter = self.counters.entry(task).or_insert(Counter { restarts, met: now });
+        let counter = self.counters.entry(task).or_insert(RestartCounter { restarts, touched: now });
         counter.restarts = counter.restarts.max(restarts);
-        counter.met = counter.met.max(now);
+        counter.touched = counter.touched.max(now);
     }
 
     /// Records that an allocation has a region, by a version of it with this time.
     pub fn label(&mut self, allocation: u128, region: &str, ns: Option<i64>, now: u32) {
         let number = self.region(region).unwrap_or_else(|| {
-            self.about.regions.push(region.to_owned());
-            self.about.regions.len() - 1
+            self.header.regions.push(region.to_owned());
+            self.header.regions.len() - 1
         });
-        let mark = Mark { came_about: hour_after(ns), met: now };
+        let mark = Mark { created: hour_after(ns), touched: now };
         let label = self.labels.entry(allocation).or_insert(Label { regions: 0, mark });
         label.regions |= bit(number);
-        label.mark.came_about = label.mark.came_about.max(mark.came_about);
-        label.mark.met = label.mark.met.max(now);
+        label.mark.created = label.mark.created.max(mark.created);
+        label.mark.touched = label.mark.touched.max(now);
     }
 
     /// Marks an allocation as seen now.
-    pub fn meet_allocation(&mut self, allocation: u128, now: u32) {
+    pub fn touch_allocation(&mut self, allocation: u128, now: u32) {
         if let Some(label) = self.labels.get_mut(&allocation) {
-            label.mark.met = now;
+            label.mark.touched = now;
         }
     }
 
     /// The known regions of an allocation; empty if unknown.
     pub fn regions(&self, allocation: u128) -> impl Iterator<Item = &str> {
         let regions = self.labels.get(&allocation).map_or(0, |label| label.regions);
-        let all = self.about.regions.iter().enumerate();
+        let all = self.header.regions.iter().enumerate();
         all.filter(move |(number, _)| regions & bit(*number) != 0).map(|(_, region)| region.as_str())
     }
 
     fn region(&self, region: &str) -> Option<usize> {
-        self.about.regions.iter().position(|other| other == region)
+        self.header.regions.iter().position(|other| other == region)
     }
 
     /// Drops old rows that recent ingests did not see.
@@ -224,10 +224,10 @@ impl Seen {
         for (table, rows) in &mut self.tables {
             let until = now.saturating_sub(remembered_hours(*table));
             let mut newest = None;
-            rows.met.retain(|_, mark| {
-                let stays = mark.came_about > until || mark.met > until;
+            rows.marks.retain(|_, mark| {
+                let stays = mark.created > until || mark.touched > until;
                 if !stays {
-                    newest = newest.max(Some(mark.came_about));
+                    newest = newest.max(Some(mark.created));
                 }
                 stays
             });
@@ -235,10 +235,10 @@ impl Seen {
         }
         self.presence.forget(now.saturating_sub(remembered_hours(Table::Sightings)));
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
-        self.counters.retain(|_, counter| counter.met > until);
+        self.counters.retain(|_, counter| counter.touched > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
         // As long as the version itself: an allocation that is not cached is then new, or older than the horizon.
-        self.labels.retain(|_, label| label.mark.came_about > until || label.mark.met > until);
+        self.labels.retain(|_, label| label.mark.created > until || label.mark.touched > until);
     }
 
     /// The cache file: Parquet, followed by compressed JSON of the presence data, its length, and a checksum.
@@ -246,10 +246,10 @@ impl Seen {
     /// # Errors
     /// Only through a bug.
     pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
-        let mut about = self.about.clone();
-        about.format = FORMAT;
-        let horizon = |(table, rows): (&Table, &Rows)| Some((table.name().to_owned(), rows.horizon?));
-        about.horizons = self.tables.iter().filter_map(horizon).collect();
+        let mut header = self.header.clone();
+        header.format = FORMAT;
+        let horizon = |(table, rows): (&Table, &KnownRows)| Some((table.name().to_owned(), rows.horizon?));
+        header.horizons = self.tables.iter().filter_map(horizon).collect();
         let schema = Arc::new(Schema::new_with_metadata(
             vec![
                 Field::new("table", DataType::UInt8, false),
@@ -261,7 +261,7 @@ impl Seen {
                 // Allocations only.
                 Field::new("regions", DataType::UInt64, true),
             ],
-            std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&about)?)]),
+            std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&header)?)]),
         ));
         // Identities are random and do not compress: only the small columns are compressed.
         let properties = WriterProperties::builder()
@@ -273,22 +273,22 @@ impl Seen {
         let mut all = self.records();
         loop {
             let (mut tables, mut ids) = (UInt8Builder::new(), FixedSizeBinaryBuilder::new(16));
-            let (mut came_about, mut met) = (UInt32Builder::new(), UInt32Builder::new());
+            let (mut created, mut touched) = (UInt32Builder::new(), UInt32Builder::new());
             let (mut restarts, mut regions) = (UInt32Builder::new(), UInt64Builder::new());
             for record in all.by_ref().take(PAGE) {
                 tables
                     .append_value(Table::ALL.iter().position(|table| *table == record.table).unwrap_or_default() as u8);
                 ids.append_value(record.id.to_le_bytes())?;
-                came_about.append_value(record.mark.came_about);
-                met.append_value(record.mark.met);
+                created.append_value(record.mark.created);
+                touched.append_value(record.mark.touched);
                 restarts.append_option(record.restarts);
                 regions.append_option(record.regions);
             }
             let columns: Vec<Arc<dyn Array>> = vec![
                 Arc::new(tables.finish()),
                 Arc::new(ids.finish()),
-                Arc::new(came_about.finish()),
-                Arc::new(met.finish()),
+                Arc::new(created.finish()),
+                Arc::new(touched.finish()),
                 Arc::new(restarts.finish()),
                 Arc::new(regions.finish()),
             ];
@@ -311,7 +311,7 @@ impl Seen {
     /// All records: rows, tasks and allocations.
     fn records(&self) -> impl Iterator<Item = Record> {
         let of_rows = self.tables.iter().flat_map(|(table, rows)| {
-            rows.met.iter().map(|(id, mark)| Record {
+            rows.marks.iter().map(|(id, mark)| Record {
                 table: *table,
                 id: *id,
                 mark: *mark,
@@ -319,10 +319,10 @@ impl Seen {
                 regions: None,
             })
         });
-        let of_task = |(id, counter): (&u128, &Counter)| Record {
+        let of_task = |(id, counter): (&u128, &RestartCounter)| Record {
             table: Table::TaskStateHistory,
             id: *id,
-            mark: Mark { came_about: 0, met: counter.met },
+            mark: Mark { created: 0, touched: counter.touched },
             restarts: Some(counter.restarts),
             regions: None,
         };
@@ -340,7 +340,7 @@ impl Seen {
     ///
     /// # Errors
     /// When it is damaged, or of another version.
-    pub fn from_bytes(mut bytes: Vec<u8>) -> anyhow::Result<Seen> {
+    pub fn from_bytes(mut bytes: Vec<u8>) -> anyhow::Result<DedupCache> {
         let rest = bytes.len().checked_sub(CHECKSUM).context("it is truncated")?;
         let checksum = bytes.split_off(rest);
         ensure!(xxh3_128(&bytes).to_le_bytes().as_slice() == checksum.as_slice(), "it is damaged");
@@ -349,12 +349,12 @@ impl Seen {
         let rest = bytes.len().checked_sub(usize::try_from(length)?).context("it is truncated")?;
         let presence = zstd::decode_all(bytes.split_off(rest).as_slice())?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
-        let about = builder.schema().metadata().get(FORMAT_KEY).context("it has no format")?;
-        let about: About = serde_json::from_str(about)?;
-        ensure!(about.format == FORMAT, "it is of format {}", about.format);
-        let mut tables: BTreeMap<Table, Rows> = BTreeMap::new();
-        let (mut counters, mut labels) = (Known::default(), Known::default());
-        for (name, horizon) in &about.horizons {
+        let header = builder.schema().metadata().get(FORMAT_KEY).context("it has no format")?;
+        let header: CacheHeader = serde_json::from_str(header)?;
+        ensure!(header.format == FORMAT, "it is of format {}", header.format);
+        let mut tables: BTreeMap<Table, KnownRows> = BTreeMap::new();
+        let (mut counters, mut labels) = (ByIdentity::default(), ByIdentity::default());
+        for (name, horizon) in &header.horizons {
             let table = Table::ALL.into_iter().find(|table| table.name() == name);
             tables.entry(table.context("it names an unknown table")?).or_default().horizon = Some(*horizon);
         }
@@ -362,24 +362,24 @@ impl Seen {
             let batch = batch?;
             let numbers = batch.column(0).as_primitive::<UInt8Type>();
             let ids = batch.column(1).as_fixed_size_binary();
-            let came_about = batch.column(2).as_primitive::<UInt32Type>();
-            let met = batch.column(3).as_primitive::<UInt32Type>();
+            let created = batch.column(2).as_primitive::<UInt32Type>();
+            let touched = batch.column(3).as_primitive::<UInt32Type>();
             let restarts = batch.column(4).as_primitive::<UInt32Type>();
             let regions = batch.column(5).as_primitive::<UInt64Type>();
             for row in 0..batch.num_rows() {
                 let table = Table::ALL.get(usize::from(numbers.value(row))).context("it names an unknown table")?;
-                let mark = Mark { came_about: came_about.value(row), met: met.value(row) };
+                let mark = Mark { created: created.value(row), touched: touched.value(row) };
                 let id = u128::from_le_bytes(ids.value(row).try_into()?);
                 if restarts.is_valid(row) {
-                    counters.insert(id, Counter { restarts: restarts.value(row), met: mark.met });
+                    counters.insert(id, RestartCounter { restarts: restarts.value(row), touched: mark.touched });
                 } else if regions.is_valid(row) {
                     labels.insert(id, Label { regions: regions.value(row), mark });
                 } else {
-                    tables.entry(*table).or_default().met.insert(id, mark);
+                    tables.entry(*table).or_default().marks.insert(id, mark);
                 }
             }
         }
         let presence = serde_json::from_slice(&presence)?;
-        Ok(Seen { about, tables, counters, labels, presence })
+        Ok(DedupCache { header, tables, counters, labels, presence })
     }
 }

@@ -1,9 +1,9 @@
 //! The Delta log of one table, as far as a lake needs it: reading, appending, checkpointing.
 //!
 //! Written at protocol reader 1 and writer 2, which every Delta reader supports; read as any writer of these versions
-//! leaves it. A table upgraded from lake format 1 has writer 3, see [`State::upgrade`]. A table that another engine
-//! moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol (delta-io/delta,
-//! PROTOCOL.md).
+//! leaves it. A table upgraded from lake format 1 has writer 3, see [`TableState::upgrade`]. A table that another
+//! engine moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol
+//! (delta-io/delta, PROTOCOL.md).
 
 mod action;
 mod checkpoint;
@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Damaged;
-use super::storage::{Created, Objects};
+use super::storage::{Created, Storage};
 use crate::tables::Table;
 use action::{entered, info, lines};
 use checkpoint::{LastCheckpoint, base, checkpoints, last_checkpoint, read_checkpoint, write_checkpoint};
@@ -24,7 +24,7 @@ use names::{log, version_name, version_of};
 use table::{check_protocol, definition, known_columns, missing_fields};
 
 pub use action::{Action, Add, DECODED_TAG, HASH_TAG, Remove};
-pub use state::{Head, KEPT_MS, State};
+pub use state::{KEPT_MS, TableHead, TableState};
 pub use table::fingerprint;
 
 /// The columns of a checkpoint that make up a state.
@@ -37,7 +37,7 @@ const CHECKPOINT_EVERY: i64 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
     /// Committed; the new head.
-    Done(Head),
+    Done(TableHead),
     /// Another writer committed this version first; read the log again.
     Conflict,
 }
@@ -46,16 +46,16 @@ pub enum Committed {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn exists(objects: &Objects, table: Table) -> anyhow::Result<bool> {
-    Ok(objects.has(&version_name(table, 0))? || last_checkpoint(objects, table)?.is_some())
+pub fn exists(storage: &Storage, table: Table) -> anyhow::Result<bool> {
+    Ok(storage.has(&version_name(table, 0))? || last_checkpoint(storage, table)?.is_some())
 }
 
 /// Returns true if the version of a head still has the same commit.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<bool> {
-    let bytes = objects.get(&version_name(table, head.version))?;
+pub fn is_there(storage: &Storage, table: Table, head: TableHead) -> anyhow::Result<bool> {
+    let bytes = storage.get(&version_name(table, head.version))?;
     Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
 
@@ -63,33 +63,33 @@ pub fn is_there(objects: &Objects, table: Table, head: Head) -> anyhow::Result<b
 ///
 /// # Errors
 /// When the lake cannot be written.
-pub fn create_table(objects: &Objects, table: Table, format: u32, now_ms: i64) -> anyhow::Result<()> {
-    if exists(objects, table)? {
+pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -> anyhow::Result<()> {
+    if exists(storage, table)? {
         return Ok(());
     }
     let mut actions = vec![info("CREATE TABLE", now_ms)];
     actions.extend(definition(table, format, now_ms));
-    objects.create(&version_name(table, 0), lines(&actions)?).map(drop)
+    storage.create(&version_name(table, 0), lines(&actions)?).map(drop)
 }
 
 /// The head of a table, starting from a known earlier head.
 ///
 /// # Errors
 /// When the log cannot be read, has a gap, or requires an unsupported protocol.
-pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Result<Head> {
-    let last = last_checkpoint(objects, table)?;
+pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> anyhow::Result<TableHead> {
+    let last = last_checkpoint(storage, table)?;
     // Versions older than a checkpoint may have been removed, so a missing successor would not prove the end of the
     // log.
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
     let (mut head, mut protocol, mut meta_data) = match (known, last) {
         (Some(known), _) => (known, None, None),
         (None, last) => {
-            let state = base(objects, table, last, &["protocol", "metaData", "txn"])?;
+            let state = base(storage, table, last, &["protocol", "metaData", "txn"])?;
             (state.head, state.protocol, state.meta_data)
         }
     };
     let is_known = known.is_some();
-    let mut next = read_version(objects, table, head.version + 1)?;
+    let mut next = read_version(storage, table, head.version + 1)?;
     while let Some((actions, commit)) = next {
         head.version += 1;
         head.commit = commit;
@@ -98,25 +98,25 @@ pub fn head(objects: &Objects, table: Table, known: Option<Head>) -> anyhow::Res
             protocol = action.protocol.or(protocol);
             meta_data = action.meta_data.or(meta_data);
         }
-        next = read_version(objects, table, head.version + 1)?;
+        next = read_version(storage, table, head.version + 1)?;
         if next.is_none() && !is_known {
-            next = after_the_last(objects, table, head.version)?;
+            next = after_the_last(storage, table, head.version)?;
         }
     }
     if head.version < 0 {
-        bail!(no_log(objects, table));
+        bail!(no_log(storage, table));
     }
-    check_protocol(objects, table, protocol.as_ref())?;
+    check_protocol(storage, table, protocol.as_ref())?;
     if let Some(meta_data) = meta_data {
-        head.columns = known_columns(objects, table, &meta_data)?;
+        head.columns = known_columns(storage, table, &meta_data)?;
     }
     Ok(head)
 }
 
-fn no_log(objects: &Objects, table: Table) -> Damaged {
+fn no_log(storage: &Storage, table: Table) -> Damaged {
     let name = table.name();
     Damaged(format!(
-        "lake {objects}: {name} is not a Delta table, its log is missing: run `alloclog lake check --repair`"
+        "lake {storage}: {name} is not a Delta table, its log is missing: run `alloclog lake check --repair`"
     ))
 }
 
@@ -124,25 +124,25 @@ fn no_log(objects: &Objects, table: Table) -> Damaged {
 ///
 /// # Errors
 /// As [`head`].
-pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
-    let last = last_checkpoint(objects, table)?;
-    let mut state = base(objects, table, last, &CHECKPOINTED)?;
-    let mut next = read_version(objects, table, state.head.version + 1)?;
+pub fn state(storage: &Storage, table: Table) -> anyhow::Result<TableState> {
+    let last = last_checkpoint(storage, table)?;
+    let mut state = base(storage, table, last, &CHECKPOINTED)?;
+    let mut next = read_version(storage, table, state.head.version + 1)?;
     while let Some((actions, commit)) = next {
         state.head.version += 1;
         state.head.commit = commit;
         actions.into_iter().for_each(|action| state.apply(action));
-        next = read_version(objects, table, state.head.version + 1)?;
+        next = read_version(storage, table, state.head.version + 1)?;
         if next.is_none() {
-            next = after_the_last(objects, table, state.head.version)?;
+            next = after_the_last(storage, table, state.head.version)?;
         }
     }
     if state.head.version < 0 {
-        bail!(no_log(objects, table));
+        bail!(no_log(storage, table));
     }
-    check_protocol(objects, table, state.protocol.as_ref())?;
+    check_protocol(storage, table, state.protocol.as_ref())?;
     if let Some(meta_data) = &state.meta_data {
-        state.head.columns = known_columns(objects, table, meta_data)?;
+        state.head.columns = known_columns(storage, table, meta_data)?;
     }
     Ok(state)
 }
@@ -152,28 +152,28 @@ pub fn state(objects: &Objects, table: Table) -> anyhow::Result<State> {
 /// # Errors
 /// When the lake cannot be written.
 pub fn commit(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
-    head: Head,
+    head: TableHead,
     operation: &str,
     batch: Option<u64>,
     actions: Vec<Action>,
     now_ms: i64,
 ) -> anyhow::Result<Committed> {
-    let done = append(objects, table, head, operation, batch, actions, now_ms)?;
+    let done = append(storage, table, head, operation, batch, actions, now_ms)?;
     if let Committed::Done(head) = done
         && head.version % CHECKPOINT_EVERY == 0
     {
-        write_checkpoint(objects, table, &state(objects, table)?, now_ms)?;
+        write_checkpoint(storage, table, &state(storage, table)?, now_ms)?;
     }
     Ok(done)
 }
 
 /// Commits actions as the version after `head`, without a checkpoint.
 fn append(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
-    head: Head,
+    head: TableHead,
     operation: &str,
     batch: Option<u64>,
     actions: Vec<Action>,
@@ -190,18 +190,18 @@ fn append(
     };
     let bytes = lines(&all)?;
     let name = version_name(table, version);
-    if objects.create(&name, bytes.clone())? != Created::Ours {
+    if storage.create(&name, bytes.clone())? != Created::Ours {
         return Ok(Committed::Conflict);
     }
-    Ok(Committed::Done(Head { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes), columns }))
+    Ok(Committed::Done(TableHead { version, batch: batch.unwrap_or(head.batch), commit: xxh3_64(&bytes), columns }))
 }
 
 /// The actions of a version and the hash of its bytes; `None` if the version does not exist yet.
-fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
+fn read_version(storage: &Storage, table: Table, version: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
     let name = version_name(table, version);
-    let Some(bytes) = objects.get(&name)? else { return Ok(None) };
+    let Some(bytes) = storage.get(&name)? else { return Ok(None) };
     let actions = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>();
-    let actions = actions.with_context(|| Damaged(format!("lake {objects}: {name} is damaged")))?;
+    let actions = actions.with_context(|| Damaged(format!("lake {storage}: {name} is damaged")))?;
     Ok(Some((actions, xxh3_64(&bytes))))
 }
 
@@ -209,15 +209,15 @@ fn read_version(objects: &Objects, table: Table, version: i64) -> anyhow::Result
 ///
 /// # Errors
 /// When the log cannot be read, and [`Damaged`] when it has later versions but not this one.
-fn after_the_last(objects: &Objects, table: Table, last: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
-    let later = objects.names_after(&log(table), &version_name(table, last))?;
+fn after_the_last(storage: &Storage, table: Table, last: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
+    let later = storage.names_after(&log(table), &version_name(table, last))?;
     if !later.iter().any(|name| version_of(name).is_some()) {
         return Ok(None);
     }
-    let next = read_version(objects, table, last + 1)?;
+    let next = read_version(storage, table, last + 1)?;
     if next.is_none() {
         bail!(Damaged(format!(
-            "lake {objects}: {} is missing, but later versions exist; run `alloclog lake check --repair`",
+            "lake {storage}: {} is missing, but later versions exist; run `alloclog lake check --repair`",
             version_name(table, last + 1)
         )));
     }
@@ -228,22 +228,22 @@ fn after_the_last(objects: &Objects, table: Table, last: i64) -> anyhow::Result<
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub fn checkpoint(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<()> {
-    write_checkpoint(objects, table, &state(objects, table)?, now_ms)
+pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> anyhow::Result<()> {
+    write_checkpoint(storage, table, &state(storage, table)?, now_ms)
 }
 
 /// Removes versions before the last checkpoint that are older than [`KEPT_MS`] by the store's clock. Returns how many.
 ///
 /// # Errors
 /// When the log cannot be read, or an object cannot be removed.
-pub fn clean_log(objects: &Objects, table: Table, now_ms: i64) -> anyhow::Result<usize> {
-    let Some(last) = last_checkpoint(objects, table)? else { return Ok(0) };
+pub fn clean_log(storage: &Storage, table: Table, now_ms: i64) -> anyhow::Result<usize> {
+    let Some(last) = last_checkpoint(storage, table)? else { return Ok(0) };
     let mut gone = 0;
-    for object in objects.list(&log(table))? {
+    for object in storage.list(&log(table))? {
         let file = object.name.rsplit('/').next().unwrap_or_default();
         let version = file.split('.').next().and_then(|digits| digits.parse::<i64>().ok());
         if version.is_some_and(|version| version < last.version) && object.written_ms < now_ms - KEPT_MS {
-            objects.delete(&object.name)?;
+            storage.delete(&object.name)?;
             gone += 1;
         }
     }

@@ -17,7 +17,7 @@ pub enum Mend {
 
 /// A finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
+pub struct Finding {
     /// The message.
     pub what: String,
     /// What fixes it.
@@ -48,18 +48,18 @@ impl Remedy {
 
 /// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// Findings, in order of batches and tables.
-    pub wrong: Vec<Wrong>,
+    pub wrong: Vec<Finding>,
     /// Data files without findings and without a hash to verify, by table.
     pub unverified: BTreeMap<Table, usize>,
     /// Documents whose time is not trusted. No row is wrong, and nothing fixes them: views exclude what they date.
     pub untrusted: Vec<String>,
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn push(&mut self, what: String, remedy: Remedy) {
-        self.wrong.push(Wrong { what, remedy });
+        self.wrong.push(Finding { what, remedy });
     }
 }
 

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::delta_log::{self, Committed, Head};
+use super::delta_log::{self, Committed, TableHead};
 pub use super::layout::{FORMAT, since};
-use super::{About, Batch, Heads, LAKE, Lake, now_ms};
+use super::{Batch, LAKE, Lake, LakeFile, TableHeads, now_ms};
 
 /// The object of a batch that upgrades a lake: a wrapped batch.
 ///
@@ -63,7 +63,7 @@ impl Lake {
         if self.about.format >= FORMAT {
             return Ok(());
         }
-        let mut heads = Heads::new();
+        let mut heads = TableHeads::new();
         loop {
             // Applies an upgrade batch of another writer.
             let last = self.finish(&mut heads)?;
@@ -73,7 +73,7 @@ impl Lake {
             }
             self.put_batch(last + 1, &Batch { upgrades_to: Some(FORMAT), ..Batch::new(BTreeMap::new()) })?;
         }
-        self.objects.put(LAKE, serde_json::to_vec_pretty(&About { format: FORMAT, ..self.about.clone() })?)
+        self.storage.put(LAKE, serde_json::to_vec_pretty(&LakeFile { format: FORMAT, ..self.about.clone() })?)
     }
 
     fn is_upgraded(&self) -> anyhow::Result<bool> {
@@ -89,14 +89,14 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read or written.
-    pub fn evolve(&self, heads: &mut Heads) -> anyhow::Result<()> {
+    pub fn evolve(&self, heads: &mut TableHeads) -> anyhow::Result<()> {
         for table in super::ORDER {
             while self.head(table, heads)?.columns != delta_log::fingerprint(table) {
                 let state = self.state(table)?;
-                let mut head = Head { columns: delta_log::fingerprint(table), ..state.head };
+                let mut head = TableHead { columns: delta_log::fingerprint(table), ..state.head };
                 if let Some(action) = state.evolve(table) {
                     let done =
-                        delta_log::commit(&self.objects, table, head, "ADD COLUMNS", None, vec![action], now_ms())?;
+                        delta_log::commit(&self.storage, table, head, "ADD COLUMNS", None, vec![action], now_ms())?;
                     let Committed::Done(done) = done else { continue };
                     head = done;
                 }

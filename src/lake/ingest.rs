@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow::array::{Int64Array, RecordBatch};
 
-use super::cache::{NOTHING_COMMITTED, catch_up, look_at_hours, look_up};
-use super::dedup_cache::{self, Seen};
-use super::lost_restarts::{Lost, Restarts};
-use super::staged::{COUNTED, keep};
+use super::cache::{NOTHING_COMMITTED, catch_up, load_presence, look_up_uncovered};
+use super::dedup_cache::{self, DedupCache};
+use super::lost_restarts::{LostRestarts, NewRestarts};
+use super::staged::{COUNTED, filter_rows};
 use super::{Batch, Lake, data_files, delta_log, labels};
 use crate::presence;
 use crate::store::parquet;
@@ -17,7 +17,7 @@ use crate::tables::sink::Rows;
 use crate::tables::{Shape, Table, column, snapshots};
 use crate::time;
 
-pub use super::cache::{recall, remember, scratch};
+pub use super::cache::{load_cache, save_cache, scratch};
 pub use super::staged::{Ledger, NewRows, StagedRows};
 
 /// Upper limit of document numbers in a batch: `snapshot_id` is the batch number times this, plus the document number.
@@ -27,13 +27,13 @@ const LEDGER_ROWS: usize = 8 << 10;
 
 /// The result of an ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Added {
+pub struct CommitSummary {
     /// Its batch; `None` if nothing was new.
     pub batch: Option<u64>,
     /// New rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
     /// Restarts it revealed without delivering their events.
-    pub lost: Lost,
+    pub lost: LostRestarts,
 }
 
 /// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
@@ -41,16 +41,16 @@ pub struct Added {
 /// # Errors
 /// When the lake cannot be read or written. The error says whether nothing was committed, the batch may have been
 /// committed, or it was. Running the ingest again is safe in every case.
-pub fn commit(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<Added> {
-    begin(lake, seen, staged).context(NOTHING_COMMITTED)?;
+pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<CommitSummary> {
+    prepare(lake, cache, staged).context(NOTHING_COMMITTED)?;
     loop {
-        labels::check(lake, seen, staged).context(NOTHING_COMMITTED)?;
-        let number = seen.about.batch + 1;
-        let mut presence = seen.presence.clone();
+        labels::check(lake, cache, staged).context(NOTHING_COMMITTED)?;
+        let number = cache.header.batch + 1;
+        let mut presence = cache.presence.clone();
         let facts = presence.add(&staged.region, &staged.shown, false);
         let facts = presence::batches(&staged.region, &facts)?;
-        look_up(lake, seen, |table| keys_of(&facts, table)).context(NOTHING_COMMITTED)?;
-        let written = write(lake, seen, staged, &facts, number).context(NOTHING_COMMITTED)?;
+        look_up_uncovered(lake, cache, |table| keys_of(&facts, table)).context(NOTHING_COMMITTED)?;
+        let written = write(lake, cache, staged, &facts, number).context(NOTHING_COMMITTED)?;
         let Written { files, mut added, restarts, new } = written;
         if files.is_empty() {
             return Ok(added);
@@ -60,40 +60,40 @@ pub fn commit(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Resu
             format!("batch {number} may have been committed; run this again, no row is added twice")
         })?;
         if is_ours {
-            lake.finish(&mut seen.about.heads)
+            lake.finish(&mut cache.header.heads)
                 .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
             let now = dedup_cache::this_hour();
-            new.add_to(seen, staged, now);
-            labels::note(seen, staged, now);
-            restarts.counters().for_each(|(task, n)| seen.count(task, n, now));
-            seen.presence = presence;
-            (seen.about.batch, seen.about.batch_id) = (number, batch.id);
+            new.add_to(cache, staged, now);
+            labels::note(cache, staged, now);
+            restarts.counters().for_each(|(task, n)| cache.count(task, n, now));
+            cache.presence = presence;
+            (cache.header.batch, cache.header.batch_id) = (number, batch.id);
             added.batch = Some(number);
             return Ok(added);
         }
         // Another batch has this number: it may hold the same rows, or be a vacuum that removed these files. In both
         // cases no table will reference them.
         for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
-            let delete = |file: &delta_log::Add| lake.objects.delete(&file.object(table));
+            let delete = |file: &delta_log::Add| lake.storage.delete(&file.object(table));
             files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
         }
-        catch_up(lake, seen).context(NOTHING_COMMITTED)?;
+        catch_up(lake, cache).context(NOTHING_COMMITTED)?;
     }
 }
 
 /// Adds the rows of other writers to the cache, and looks up rows that it does not cover.
-fn begin(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()> {
+fn prepare(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
     if staged.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
-    catch_up(lake, seen)?;
+    catch_up(lake, cache)?;
     // Find a damaged table before the batch is created: every committed batch must be applied.
-    lake.look_for_gaps(seen.about.batch, &mut seen.about.heads)?;
+    lake.look_for_gaps(cache.header.batch, &mut cache.header.heads)?;
     // Add columns before the files that have them.
-    lake.evolve(&mut seen.about.heads)?;
-    look_up(lake, seen, |table| staged.keys(table))?;
-    labels::look_up(lake, seen, staged)?;
-    look_at_hours(lake, seen, &staged.shown)
+    lake.evolve(&mut cache.header.heads)?;
+    look_up_uncovered(lake, cache, |table| staged.keys(table))?;
+    labels::look_up(lake, cache, staged)?;
+    load_presence(lake, cache, &staged.shown)
 }
 
 /// The identity and the time of each row of one table.
@@ -106,8 +106,8 @@ fn keys_of(all: &[Rows], table: Table) -> Box<dyn Iterator<Item = (u128, Option<
 struct Written {
     /// By table name.
     files: BTreeMap<String, Vec<delta_log::Add>>,
-    added: Added,
-    restarts: Restarts,
+    added: CommitSummary,
+    restarts: NewRestarts,
     new: Chosen,
 }
 
@@ -121,34 +121,41 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn add_to(&self, seen: &mut Seen, staged: &StagedRows, now: u32) {
+    fn add_to(&self, cache: &mut DedupCache, staged: &StagedRows, now: u32) {
         for (table, chosen) in &self.staged {
             for ((id, time), _) in staged.keys(*table).zip(chosen).filter(|(_, is_chosen)| **is_chosen) {
-                seen.add(*table, id, time, now);
+                cache.add(*table, id, time, now);
             }
         }
-        self.others.iter().for_each(|(table, id, time)| seen.add(*table, *id, *time, now));
+        self.others.iter().for_each(|(table, id, time)| cache.add(*table, *id, *time, now));
     }
 }
 
 /// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
-fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], number: u64) -> anyhow::Result<Written> {
+fn write(
+    lake: &Lake,
+    cache: &mut DedupCache,
+    staged: &StagedRows,
+    facts: &[Rows],
+    number: u64,
+) -> anyhow::Result<Written> {
     let now = dedup_cache::this_hour();
     let mut written = Written {
         files: BTreeMap::new(),
-        added: Added::default(),
-        restarts: Restarts::default(),
+        added: CommitSummary::default(),
+        restarts: NewRestarts::default(),
         new: Chosen::default(),
     };
     let mut counts = vec![[0i64; 3]; staged.documents.len()];
     // The ledger is last: it counts the rows of the others.
     for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
-        let mut writer = data_files::Writer::new(&lake.objects, table, super::now_ms());
+        let mut writer = data_files::DataFileWriter::new(&lake.storage, table, super::now_ms());
         let counted = COUNTED.iter().position(|other| *other == table);
         // Rows of the run are distinct, but an absence may also be a row of the run.
         let has_facts = facts.iter().any(|rows| rows.table == table);
         let mut in_batch: HashSet<u128> = HashSet::new();
-        let mut is_new = |seen: &mut Seen, id: u128| !seen.meet(table, id, now) && (!has_facts || in_batch.insert(id));
+        let mut is_new =
+            |cache: &mut DedupCache, id: u128| !cache.touch(table, id, now) && (!has_facts || in_batch.insert(id));
         let mut chosen: Vec<bool> = Vec::new();
         let mut rows = 0;
         if let Some(index) = staged.rows.get(&table) {
@@ -158,7 +165,7 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
                 let range = begin..begin + batch.num_rows();
                 let documents = index.documents.get(range.clone()).context("staged rows that are in no document")?;
                 let identities = index.identities.get(range).context("staged rows without an identity")?;
-                chosen.extend(identities.iter().map(|id| is_new(seen, *id)));
+                chosen.extend(identities.iter().map(|id| is_new(cache, *id)));
                 for (document, _) in documents.iter().zip(&chosen[begin..]).filter(|(_, is_chosen)| **is_chosen) {
                     let of_document = (*document as usize).checked_sub(1).and_then(|place| counts.get_mut(place));
                     if let (Some(counts), Some(counted)) = (of_document, counted) {
@@ -166,31 +173,33 @@ fn write(lake: &Lake, seen: &mut Seen, staged: &StagedRows, facts: &[Rows], numb
                     }
                 }
                 let batch = match table {
-                    Table::AllocationHistory | Table::TaskStateHistory => numbered(&batch, documents, staged, number)?,
+                    Table::AllocationHistory | Table::TaskStateHistory => {
+                        with_snapshot_ids(&batch, documents, staged, number)?
+                    }
                     _ => batch,
                 };
-                rows += add(&mut writer, &mut written.restarts, table, &keep(&batch, &chosen[begin..])?)?;
+                rows += add(&mut writer, &mut written.restarts, table, &filter_rows(&batch, &chosen[begin..])?)?;
             }
             written.new.staged.insert(table, chosen);
         }
         for facts in facts.iter().filter(|rows| rows.table == table) {
-            let wanted: Vec<bool> = facts.identities.iter().map(|id| is_new(seen, *id)).collect();
+            let wanted: Vec<bool> = facts.identities.iter().map(|id| is_new(cache, *id)).collect();
             let times = data_files::times(table, &facts.batch);
             let new = facts.identities.iter().zip(times).zip(&wanted).filter(|(_, is_wanted)| **is_wanted);
             written.new.others.extend(new.map(|((id, time), _)| (table, *id, time)));
-            rows += add(&mut writer, &mut written.restarts, table, &keep(&facts.batch, &wanted)?)?;
+            rows += add(&mut writer, &mut written.restarts, table, &filter_rows(&facts.batch, &wanted)?)?;
         }
         finish(&mut written, table, writer, rows)?;
     }
-    write_ledger(lake, seen, staged, &counts, number, &mut written)?;
-    written.added.lost = written.restarts.lost(seen);
+    write_ledger(lake, cache, staged, &counts, number, &mut written)?;
+    written.added.lost = written.restarts.lost(cache);
     Ok(written)
 }
 
 /// Writes rows, and returns their number.
 fn add(
-    writer: &mut data_files::Writer<'_>,
-    restarts: &mut Restarts,
+    writer: &mut data_files::DataFileWriter<'_>,
+    restarts: &mut NewRestarts,
     table: Table,
     batch: &RecordBatch,
 ) -> anyhow::Result<u64> {
@@ -201,7 +210,12 @@ fn add(
     Ok(batch.num_rows() as u64)
 }
 
-fn finish(written: &mut Written, table: Table, writer: data_files::Writer<'_>, rows: u64) -> anyhow::Result<()> {
+fn finish(
+    written: &mut Written,
+    table: Table,
+    writer: data_files::DataFileWriter<'_>,
+    rows: u64,
+) -> anyhow::Result<()> {
     let files = writer.finish()?;
     if !files.is_empty() {
         written.files.insert(table.name().to_owned(), files);
@@ -213,18 +227,18 @@ fn finish(written: &mut Written, table: Table, writer: data_files::Writer<'_>, r
 /// Writes the ledger rows, except of stream frames without new rows if the ledger skips them.
 fn write_ledger(
     lake: &Lake,
-    seen: &mut Seen,
+    cache: &mut DedupCache,
     staged: &StagedRows,
     counts: &[[i64; 3]],
     number: u64,
     written: &mut Written,
 ) -> anyhow::Result<()> {
     let (now, now_ns) = (dedup_cache::this_hour(), time::now());
-    let mut writer = data_files::Writer::new(&lake.objects, Table::Snapshots, super::now_ms());
+    let mut writer = data_files::DataFileWriter::new(&lake.storage, Table::Snapshots, super::now_ms());
     let columns = snapshots::columns();
     let mut rows = Vec::new();
     let mut all = 0;
-    let mut write = |rows: &mut Vec<snapshots::Row>| -> anyhow::Result<()> {
+    let mut write = |rows: &mut Vec<snapshots::SnapshotRow>| -> anyhow::Result<()> {
         if !rows.is_empty() {
             writer.add(&column::batch(&columns, Table::Snapshots.schema(), rows.iter())?)?;
             all += rows.len() as u64;
@@ -236,11 +250,11 @@ fn write_ledger(
         let Some(row) = &document.row else { continue };
         let is_stream = row.shape == Some(Shape::Stream.name());
         let is_idle = staged.ledger == Ledger::WithoutIdleStreams && is_stream && *counts == [0; 3];
-        if is_idle || seen.meet(Table::Snapshots, document.identity, now) {
+        if is_idle || cache.touch(Table::Snapshots, document.identity, now) {
             continue;
         }
         written.new.others.push((Table::Snapshots, document.identity, row.observed_at));
-        rows.push(snapshots::Row {
+        rows.push(snapshots::SnapshotRow {
             snapshot_id: snapshot_id(number, place),
             new_allocations: counts[0],
             new_task_states: counts[1],
@@ -261,7 +275,12 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
 }
 
 /// Replaces `snapshot_id` by that of the lake; null for a document that has new rows although the ledger has it.
-fn numbered(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> anyhow::Result<RecordBatch> {
+fn with_snapshot_ids(
+    batch: &RecordBatch,
+    documents: &[u32],
+    staged: &StagedRows,
+    number: u64,
+) -> anyhow::Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();
     let place = batch.schema().index_of("snapshot_id")?;

@@ -10,7 +10,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 
-use super::dedup_cache::Seen;
+use super::dedup_cache::DedupCache;
 use super::lost_restarts::allocations;
 use super::staged::{StagedRows, Version};
 use super::{Lake, data_files, dedup_cache};
@@ -26,15 +26,15 @@ fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArra
 ///
 /// # Errors
 /// When a column is missing.
-pub fn of(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
+pub fn allocation_regions(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
     let regions = text(batch, "region")?;
     Ok(allocations(batch)?.into_iter().enumerate().map(|(row, id)| (id, regions.value(row))).collect())
 }
 
 /// Adds the region of an ingest's allocations to the cache.
-pub fn note(seen: &mut Seen, staged: &StagedRows, now: u32) {
+pub fn note(cache: &mut DedupCache, staged: &StagedRows, now: u32) {
     for (version, (_, time)) in staged.versions.iter().zip(staged.keys(Table::AllocationHistory)) {
-        seen.label(version.allocation, &staged.region, time, now);
+        cache.label(version.allocation, &staged.region, time, now);
     }
 }
 
@@ -42,13 +42,13 @@ pub fn note(seen: &mut Seen, staged: &StagedRows, now: u32) {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Result<()> {
+pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
     let now = dedup_cache::this_hour();
     let mut unsure: HashSet<u128> = HashSet::new();
     let mut first = i64::MAX;
     for Version { allocation, created } in &staged.versions {
         // All versions of an allocation are later than its creation.
-        if seen.regions(*allocation).next().is_none() && !seen.would_know(Table::AllocationHistory, *created) {
+        if cache.regions(*allocation).next().is_none() && !cache.covers(Table::AllocationHistory, *created) {
             unsure.insert(*allocation);
             first = first.min(created.unwrap_or(i64::MIN));
         }
@@ -64,11 +64,11 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Res
             continue;
         }
         let columns = ["region", "alloc_id", "modified_at_ns"];
-        data_files::read(&lake.objects, Table::AllocationHistory, &file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.storage, Table::AllocationHistory, &file, Some(&columns), &mut |batch| {
             let times = data_files::times(Table::AllocationHistory, &batch);
-            for ((allocation, region), time) in of(&batch)?.into_iter().zip(times) {
+            for ((allocation, region), time) in allocation_regions(&batch)?.into_iter().zip(times) {
                 if unsure.contains(&allocation) {
-                    seen.label(allocation, region, time, now);
+                    cache.label(allocation, region, time, now);
                 }
             }
             Ok(())
@@ -81,15 +81,15 @@ pub fn look_up(lake: &Lake, seen: &mut Seen, staged: &StagedRows) -> anyhow::Res
 ///
 /// # Errors
 /// When there is one, or the rows of the ingest cannot be read.
-pub fn check(lake: &Lake, seen: &Seen, staged: &StagedRows) -> anyhow::Result<()> {
+pub fn check(lake: &Lake, cache: &DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
     let region = &staged.region;
     for (row, version) in staged.versions.iter().enumerate() {
-        let known: Vec<&str> = seen.regions(version.allocation).collect();
+        let known: Vec<&str> = cache.regions(version.allocation).collect();
         let Some(first) = known.first().filter(|_| !known.contains(&region.as_str())) else { continue };
         bail!(
             "lake {} has allocation {} under region {first:?}, and this run labels it {region:?}. \
              Say --region {first:?}, or correct NOMAD_REGION",
-            lake.objects,
+            lake.storage,
             alloc_id(staged, row)?
         );
     }
@@ -110,7 +110,7 @@ fn alloc_id(staged: &StagedRows, mut row: usize) -> anyhow::Result<String> {
 
 /// Allocations that a lake has under several regions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Twice {
+pub struct RegionConflict {
     /// The regions.
     pub regions: BTreeSet<String>,
     /// How many allocations are under all of them.
@@ -119,7 +119,7 @@ pub struct Twice {
     pub example: String,
 }
 
-impl fmt::Display for Twice {
+impl fmt::Display for RegionConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let regions: Vec<String> = self.regions.iter().map(|region| format!("{region:?}")).collect();
         let (regions, allocations) = (regions.join(" and "), self.allocations);
@@ -138,7 +138,7 @@ impl fmt::Display for Twice {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
+pub fn region_conflicts(lake: &Lake) -> anyhow::Result<Vec<RegionConflict>> {
     let files: Vec<_> = lake.state(Table::AllocationHistory)?.files.into_values().collect();
     let regions: BTreeSet<Option<String>> = files.iter().map(|file| data_files::only_text(file, "region")).collect();
     if regions.len() <= 1 && !regions.contains(&None) {
@@ -149,9 +149,9 @@ pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
     let mut several: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for file in &files {
         let columns = ["region", "alloc_id"];
-        data_files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.storage, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
             let ids = text(&batch, "alloc_id")?;
-            for (row, (allocation, region)) in of(&batch)?.into_iter().enumerate() {
+            for (row, (allocation, region)) in allocation_regions(&batch)?.into_iter().enumerate() {
                 let known = names.iter().position(|name| name == region);
                 let number = known.unwrap_or_else(|| {
                     names.push(region.to_owned());
@@ -165,10 +165,10 @@ pub fn twice(lake: &Lake) -> anyhow::Result<Vec<Twice>> {
             Ok(())
         })?;
     }
-    let mut found: BTreeMap<BTreeSet<u32>, Twice> = BTreeMap::new();
+    let mut found: BTreeMap<BTreeSet<u32>, RegionConflict> = BTreeMap::new();
     for (example, numbers) in several {
         let regions = numbers.iter().map(|number| names[*number as usize].clone()).collect();
-        found.entry(numbers).or_insert(Twice { regions, allocations: 0, example }).allocations += 1;
+        found.entry(numbers).or_insert(RegionConflict { regions, allocations: 0, example }).allocations += 1;
     }
     Ok(found.into_values().collect())
 }

@@ -9,12 +9,12 @@ use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
-use super::dedup_cache::Seen;
+use super::dedup_cache::DedupCache;
 use crate::tables::{Table, column};
 
 /// Restart counters and events in the new rows of a lake.
 #[derive(Debug, Default)]
-pub struct Restarts {
+pub struct NewRestarts {
     /// When allocations were created, in nanoseconds since the epoch.
     created: HashMap<u128, i64>,
     tasks: HashMap<u128, Task>,
@@ -33,7 +33,7 @@ struct Task {
 
 /// Lost restarts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostRestarts {
     /// Restarts whose events neither the lake nor the ingest has.
     pub restarts: u64,
     /// Tasks whose number is unknown: the cache no longer has their last state, or event times were rounded.
@@ -41,13 +41,13 @@ pub struct Lost {
 }
 
 /// A task and its Restarts counter.
-pub type Counter = (u128, u32);
+pub type TaskRestarts = (u128, u32);
 
 /// The counter of each row of `task_state_history`; `None` for a row without one.
 ///
 /// # Errors
 /// When a column is missing.
-pub fn counters(rows: &RecordBatch) -> anyhow::Result<Vec<Option<Counter>>> {
+pub fn counters(rows: &RecordBatch) -> anyhow::Result<Vec<Option<TaskRestarts>>> {
     let restarts = rows.column_by_name("restarts").context("states without restarts")?.as_primitive::<Int64Type>();
     let counter = |(task, restarts): (u128, Option<i64>)| Some((task, u32::try_from(restarts?).ok()?));
     Ok(tasks(rows)?.into_iter().zip(restarts).map(counter).collect())
@@ -63,7 +63,7 @@ pub(super) fn allocations(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id"], rows)?)
 }
 
-impl Restarts {
+impl NewRestarts {
     /// Adds rows that are new to the lake.
     ///
     /// # Errors
@@ -110,14 +110,14 @@ impl Restarts {
     ///
     /// A task with more events than its counter increased delivers restarts lost earlier, or its client lost its state;
     /// the surplus does not offset losses of other tasks.
-    pub fn lost(&self, seen: &Seen) -> Lost {
-        let mut lost = Lost::default();
+    pub fn lost(&self, cache: &DedupCache) -> LostRestarts {
+        let mut lost = LostRestarts::default();
         for (task, told) in &self.tasks {
             let Some(counter) = told.counter else { continue };
             let created = self.created.get(&told.allocation).copied();
             // The cache covers rows younger than its horizon, so a task created since then is new.
-            let is_new = || seen.would_know(Table::TaskStateHistory, created);
-            match seen.restarts(*task).or_else(|| is_new().then_some(0)) {
+            let is_new = || cache.covers(Table::TaskStateHistory, created);
+            match cache.restarts(*task).or_else(|| is_new().then_some(0)) {
                 Some(before) if !told.is_rounded => {
                     lost.restarts += u64::from(counter.saturating_sub(before).saturating_sub(told.events));
                 }
@@ -128,7 +128,7 @@ impl Restarts {
     }
 
     /// The tasks and their counters.
-    pub fn counters(&self) -> impl Iterator<Item = Counter> {
+    pub fn counters(&self) -> impl Iterator<Item = TaskRestarts> {
         self.tasks.iter().filter_map(|(task, told)| Some((*task, told.counter?)))
     }
 }

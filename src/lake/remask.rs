@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 
 use super::delta_log::{self, Add};
-use super::{Batch, Heads, Lake, Replacement, batch_name, data_files, now_ms, repair};
+use super::{Batch, Lake, Replacement, TableHeads, batch_name, data_files, now_ms, repair};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
 /// Rewritten files are committed as a batch at least this often, so that a kill loses little work.
@@ -33,7 +33,7 @@ pub struct Remasked {
 /// When the lake cannot be read or written. What was rewritten before persists.
 pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Remasked> {
     let mut done = Remasked::default();
-    let mut heads = Heads::new();
+    let mut heads = TableHeads::new();
     let last = lake.finish(&mut heads)?;
     lake.look_for_gaps(last, &mut heads)?;
     lake.evolve(&mut heads)?;
@@ -46,18 +46,18 @@ pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Rem
         let before = done.files;
         remask_table(lake, table, &texts, &mut done, progress)?;
         if done.files > before {
-            delta_log::checkpoint(&lake.objects, table, now_ms())?;
+            delta_log::checkpoint(&lake.storage, table, now_ms())?;
         }
     }
     for number in 1..=last {
-        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.objects))?;
+        let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.storage))?;
         // Batches from here on hold no texts, and each records the hash of the one before it.
         if batch.upgrades_to.is_some() || batch.before.is_some() {
             break;
         }
         if let Some(batch) = without_texts(batch) {
             progress(&format!("batch {number}"));
-            lake.objects.put(&batch_name(number), serde_json::to_vec(&batch)?)?;
+            lake.storage.put(&batch_name(number), serde_json::to_vec(&batch)?)?;
             done.batches += 1;
         }
     }
@@ -126,7 +126,7 @@ fn put(
 fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Result<u64> {
     let columns: Vec<&str> = texts.iter().copied().chain([identity::TEXT_HASH]).collect();
     let mut changes = 0;
-    data_files::read(&lake.objects, table, add, Some(&columns), &mut |batch| {
+    data_files::read(&lake.storage, table, add, Some(&columns), &mut |batch| {
         changes += remasked(table, &batch)?.map_or(0, |(_, changes)| changes);
         Ok(())
     })?;
@@ -135,9 +135,9 @@ fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Resu
 
 /// Writes the remasked rows of a file, in their order.
 fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
-    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::DataFileWriter::new(&lake.storage, table, now_ms());
     let mut is_first = true;
-    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.storage, table, add, &mut |batch| {
         if std::mem::take(&mut is_first) {
             writer.set_columns(&batch.schema());
         }

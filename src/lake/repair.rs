@@ -6,16 +6,16 @@ use anyhow::{Context, bail};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
-use super::delta_log::{Add, State};
+use super::delta_log::{Add, TableState};
 use super::finding::{Bad, Mend};
-use super::{Batch, Heads, Lake, Replacement, data_files, now_ms};
+use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms};
 use crate::tables::Table;
 
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
 /// Removes duplicate rows and, if `mend` allows it, lost files from the tables.
-pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: Mend) -> anyhow::Result<()> {
+pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (TableState, Bad)>, mend: Mend) -> anyhow::Result<()> {
     let started_ms = now_ms();
     let mut replaced = BTreeMap::new();
     let mut loses_rows = false;
@@ -47,17 +47,17 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (State, Bad)>, mend: M
     lake.upgrade()?;
     let replaced = put(lake, &batch, started_ms)?;
     if replaced.is_none_or(|replaced| replaced.values().flatten().any(|was_done| !was_done)) {
-        bail!("lake {}: tables changed during the repair; try again", lake.objects);
+        bail!("lake {}: tables changed during the repair; try again", lake.storage);
     }
     Ok(())
 }
 
 /// Rewrites a file without some of its rows.
 fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
-    let mut writer = data_files::Writer::new(&lake.objects, table, now_ms());
+    let mut writer = data_files::DataFileWriter::new(&lake.storage, table, now_ms());
     let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
     let mut is_first = true;
-    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.storage, table, add, &mut |batch| {
         if std::mem::take(&mut is_first) {
             writer.set_columns(&batch.schema());
         }
@@ -79,7 +79,7 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result
 /// # Errors
 /// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.
 pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result<Option<BTreeMap<Table, Vec<bool>>>> {
-    let mut heads = Heads::new();
+    let mut heads = TableHeads::new();
     loop {
         let last = lake.finish(&mut heads)?;
         lake.look_for_gaps(last, &mut heads)?;
@@ -120,5 +120,5 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
 /// Removes the new files of replacements that were not applied.
 fn remove(lake: &Lake, table: Table, replacements: &[Replacement]) -> anyhow::Result<()> {
     let mut added = replacements.iter().flat_map(|replacement| &replacement.added);
-    added.try_for_each(|add| lake.objects.delete(&add.object(table)))
+    added.try_for_each(|add| lake.storage.delete(&add.object(table)))
 }

@@ -9,11 +9,11 @@ use super::{Batch, Replacement, data_files};
 use crate::tables::Table;
 
 /// The files of a table by path.
-type Files = BTreeMap<String, Add>;
+type FilesByPath = BTreeMap<String, Add>;
 
 /// The expected state of a table according to the batches.
 #[derive(Debug, Clone, Default)]
-pub struct Expected {
+pub struct ExpectedTable {
     /// The files that it should have, each with the number of the batch that added or changed it.
     pub files: BTreeMap<String, (Add, u64)>,
     /// The last batch that commits to it; 0 for none.
@@ -30,10 +30,10 @@ pub struct Expected {
     gone: HashSet<u64>,
 }
 
-impl Expected {
+impl ExpectedTable {
     /// The state before the first batch.
-    pub fn new() -> Expected {
-        Expected { rows: Some(0), ..Expected::default() }
+    pub fn new() -> ExpectedTable {
+        ExpectedTable { rows: Some(0), ..ExpectedTable::default() }
     }
 
     /// Returns true if a batch replaced the file of this path.
@@ -78,7 +78,7 @@ impl Expected {
 }
 
 /// The replacements of a batch whose files are all in the table.
-fn possible<'b>(batch: &'b Batch, table: Table, there: &Files) -> Vec<&'b Replacement> {
+fn possible<'b>(batch: &'b Batch, table: Table, there: &FilesByPath) -> Vec<&'b Replacement> {
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     let mut possible = Vec::new();
     for replacement in batch.replacements(table) {
@@ -91,7 +91,7 @@ fn possible<'b>(batch: &'b Batch, table: Table, there: &Files) -> Vec<&'b Replac
 }
 
 /// The Delta actions of a batch on a table that has these files.
-pub fn actions(batch: &Batch, table: Table, there: &Files, now_ms: i64) -> Vec<Action> {
+pub fn actions(batch: &Batch, table: Table, there: &FilesByPath, now_ms: i64) -> Vec<Action> {
     let mut actions: Vec<Action> = batch.files(table).iter().cloned().map(Add::added).collect();
     for replacement in possible(batch, table, there) {
         actions.extend(replacement.removed.iter().filter_map(|path| there.get(path)).map(|add| add.removed(now_ms)));

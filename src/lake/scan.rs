@@ -9,15 +9,15 @@ use arrow::datatypes::Int64Type;
 use super::delta_log::Add;
 use super::{Lake, data_files};
 use crate::merge::Filter;
-use crate::tables::{Place, Table};
+use crate::tables::{AllocationKey, Table};
 use crate::time::{DAY, HOUR, When};
 
 /// How far back a report reads by default.
-pub const USUAL_SPAN: i64 = 7 * DAY;
+pub const DEFAULT_SPAN: i64 = 7 * DAY;
 
 /// Which rows of a lake to read.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct ScanFilter {
     /// Only rows of this region.
     pub region: Option<String>,
     /// Only allocations that match.
@@ -31,7 +31,7 @@ pub struct Wanted {
 
 /// What was read from a lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ScanSummary {
     /// Rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
     /// Data files read, and data files in total.
@@ -45,9 +45,9 @@ pub struct Found {
 /// Where rows go.
 pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + 'd;
 
-type Files = BTreeMap<Table, Vec<Add>>;
+type TableFiles = BTreeMap<Table, Vec<Add>>;
 
-fn of(files: &Files, table: Table) -> &[Add] {
+fn files_of(files: &TableFiles, table: Table) -> &[Add] {
     files.get(&table).map_or(&[], Vec::as_slice)
 }
 
@@ -63,9 +63,15 @@ struct Chosen {
 ///
 /// # Errors
 /// When the lake cannot be read, or a batch cannot be delivered.
-pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Deliver<'_>) -> anyhow::Result<Found> {
+pub fn rows(
+    lake: &Lake,
+    tables: &[Table],
+    wanted: &ScanFilter,
+    deliver: &mut Deliver<'_>,
+) -> anyhow::Result<ScanSummary> {
     let in_tables = lake.files()?;
-    let mut found = Found { newest: newest(lake, of(&in_tables, Table::Snapshots))?, ..Found::default() };
+    let mut found =
+        ScanSummary { newest: newest(lake, files_of(&in_tables, Table::Snapshots))?, ..ScanSummary::default() };
     let before = |span: i64| found.newest.map(|newest| newest.saturating_sub(span));
     let asked = match wanted.since {
         None => None,
@@ -75,7 +81,7 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Delive
     found.since = wanted.span.and_then(before).map(|usual| asked.map_or(usual, |asked| asked.min(usual)));
     let chosen = choose(lake, &in_tables, wanted, found.since)?;
     for table in super::ORDER.into_iter().filter(|table| tables.contains(table)) {
-        let mut all = of(&in_tables, table).to_vec();
+        let mut all = files_of(&in_tables, table).to_vec();
         all.sort_by(|a, b| (a.modification_time, &a.path).cmp(&(b.modification_time, &b.path)));
         found.files.1 += all.len();
         let rows = found.rows.entry(table.name()).or_default();
@@ -86,7 +92,7 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &Wanted, deliver: &mut Delive
         };
         for file in all.iter().filter(|file| data_files::may_hold(table, file, floor, i64::MAX, true)) {
             found.files.0 += 1;
-            data_files::read(&lake.objects, table, file, None, &mut |batch| {
+            data_files::read(&lake.storage, table, file, None, &mut |batch| {
                 let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor))?;
                 *rows += batch.num_rows() as u64;
                 if batch.num_rows() == 0 { Ok(()) } else { deliver(table, batch) }
@@ -105,7 +111,7 @@ fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
 }
 
 /// Which rows of a batch are wanted.
-fn keeps(table: Table, batch: &RecordBatch, wanted: &Wanted, chosen: &Chosen, floor: i64) -> BooleanArray {
+fn keeps(table: Table, batch: &RecordBatch, wanted: &ScanFilter, chosen: &Chosen, floor: i64) -> BooleanArray {
     let regions = text(batch, "region");
     let allocations = text(batch, "alloc_id");
     let times = data_files::times(table, batch);
@@ -134,7 +140,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
             }
             _ => {
                 let columns = ["observed_at_ns", "ingested_at_ns"];
-                data_files::read(&lake.objects, Table::Snapshots, file, Some(&columns), &mut |batch| {
+                data_files::read(&lake.storage, Table::Snapshots, file, Some(&columns), &mut |batch| {
                     let ingested = batch.column_by_name("ingested_at_ns").map(|c| c.as_primitive::<Int64Type>());
                     for (row, observed) in data_files::times(Table::Snapshots, &batch).into_iter().enumerate() {
                         let ingested = ingested.filter(|c| c.is_valid(row)).map(|c| c.value(row));
@@ -150,7 +156,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
 }
 
 /// Selects allocations, and finds how far back their rows reach.
-fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -> anyhow::Result<Chosen> {
+fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Option<i64>) -> anyhow::Result<Chosen> {
     if since.is_none() && !wanted.filter.is_restrictive() {
         return Ok(Chosen { allocations: None, floor: i64::MIN });
     }
@@ -161,11 +167,11 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
             // Sightings are dated by the hour in which they lie.
             let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
             let columns: Vec<&str> = ["alloc_id"].into_iter().chain(data_files::time_column(table)).collect();
-            for file in of(in_tables, table) {
+            for file in files_of(in_tables, table) {
                 if !data_files::may_hold(table, file, since, i64::MAX, false) {
                     continue;
                 }
-                data_files::read(&lake.objects, table, file, Some(&columns), &mut |batch| {
+                data_files::read(&lake.storage, table, file, Some(&columns), &mut |batch| {
                     let ids = text(&batch, "alloc_id");
                     for (row, time) in data_files::times(table, &batch).into_iter().enumerate() {
                         match value(ids, row).filter(|_| time.is_some_and(|time| time >= since)) {
@@ -179,7 +185,7 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
         }
     }
     // Newest files first, until each allocation is found: older files are about others.
-    let mut history = of(in_tables, Table::AllocationHistory).to_vec();
+    let mut history = files_of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
     let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
@@ -189,14 +195,14 @@ fn choose(lake: &Lake, in_tables: &Files, wanted: &Wanted, since: Option<i64>) -
             break;
         }
         let columns = ["region", "namespace", "job_id", "alloc_id", "created_at_ns"];
-        data_files::read(&lake.objects, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.storage, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
             let column = |name| text(&batch, name);
             let (namespaces, jobs, ids) = (column("namespace"), column("job_id"), column("alloc_id"));
             let created = batch.column_by_name("created_at_ns").map(|column| column.as_primitive::<Int64Type>());
             for row in 0..batch.num_rows() {
                 let Some(id) = value(ids, row).filter(|id| since.is_none() || recent.contains(*id)) else { continue };
                 missing.remove(id);
-                let place = Place {
+                let place = AllocationKey {
                     region: "",
                     namespace: value(namespaces, row).unwrap_or("default"),
                     job_id: value(jobs, row),

@@ -8,11 +8,11 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
-use super::dedup_cache::{self, Seen};
+use super::dedup_cache::{self, DedupCache};
 use super::{data_files, lost_restarts};
 use crate::error::BoxError;
-use crate::presence::Shown;
-use crate::store::{Store, Writer};
+use crate::presence::ShownAllocations;
+use crate::store::{Store, StoreWriter};
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use crate::tables::{Table, snapshots};
 
@@ -31,9 +31,9 @@ pub enum Ledger {
 
 /// Collects the rows of a run that are not known to be in the lake.
 pub struct NewRows<'s> {
-    seen: &'s mut Seen,
+    cache: &'s mut DedupCache,
     now: u32,
-    writer: Writer,
+    writer: StoreWriter,
     staged: StagedRows,
 }
 
@@ -43,10 +43,10 @@ pub struct StagedRows {
     pub(super) rows: BTreeMap<Table, Index>,
     /// The version of each staged row of `allocation_history`.
     pub(super) versions: Vec<Version>,
-    pub(super) documents: Vec<Document>,
+    pub(super) documents: Vec<RunDocument>,
     pub(super) ledger: Ledger,
     pub(super) region: String,
-    pub(super) shown: Shown,
+    pub(super) shown: ShownAllocations,
 }
 
 /// The keys of a table's staged rows, in order.
@@ -70,15 +70,15 @@ pub(super) struct Version {
 
 /// A document of the run.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct RunDocument {
     pub identity: u128,
     /// Its ledger row; `None` if the ledger has it.
-    pub row: Option<snapshots::Row>,
+    pub row: Option<snapshots::SnapshotRow>,
 }
 
 impl StagedRows {
     /// Adds which allocations the run's documents show, and when: together with the lake's rows that determines absences.
-    pub fn with_shown(self, shown: Shown) -> StagedRows {
+    pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }
 
@@ -93,7 +93,7 @@ impl StagedRows {
     }
 
     /// The document of a number, unless the ledger has it.
-    pub(super) fn new_document(&self, number: u32) -> Option<&snapshots::Row> {
+    pub(super) fn new_document(&self, number: u32) -> Option<&snapshots::SnapshotRow> {
         let place = usize::try_from(number).ok()?.checked_sub(1)?;
         self.documents.get(place)?.row.as_ref()
     }
@@ -104,7 +104,12 @@ impl<'s> NewRows<'s> {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn new(seen: &'s mut Seen, directory: &Path, ledger: Ledger, region: &str) -> anyhow::Result<NewRows<'s>> {
+    pub fn new(
+        cache: &'s mut DedupCache,
+        directory: &Path,
+        ledger: Ledger,
+        region: &str,
+    ) -> anyhow::Result<NewRows<'s>> {
         let store = Store::at(directory);
         let writer = store.writer(Table::ALL.into_iter().filter(|table| *table != Table::Snapshots))?;
         let staged = StagedRows {
@@ -114,9 +119,9 @@ impl<'s> NewRows<'s> {
             documents: Vec::new(),
             ledger,
             region: region.to_owned(),
-            shown: Shown::default(),
+            shown: ShownAllocations::default(),
         };
-        Ok(NewRows { seen, now: dedup_cache::this_hour(), writer, staged })
+        Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged })
     }
 
     fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
@@ -125,28 +130,28 @@ impl<'s> NewRows<'s> {
         if table == Table::Absences {
             return Ok(());
         }
-        let is_new: Vec<bool> = identities.iter().map(|id| !self.seen.meet(table, *id, self.now)).collect();
+        let is_new: Vec<bool> = identities.iter().map(|id| !self.cache.touch(table, *id, self.now)).collect();
         if table == Table::TaskStateHistory {
             let known = lost_restarts::counters(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
-            known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.seen.count(task, n, self.now));
+            known.filter_map(|(counter, _)| counter).for_each(|(task, n)| self.cache.count(task, n, self.now));
         }
         if table == Table::AllocationHistory {
             let known = lost_restarts::allocations(&batch)?.into_iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
-            known.for_each(|(allocation, _)| self.seen.meet_allocation(allocation, self.now));
+            known.for_each(|(allocation, _)| self.cache.touch_allocation(allocation, self.now));
         }
-        let kept = keep(&batch, &is_new)?;
+        let staged = filter_rows(&batch, &is_new)?;
         if table == Table::AllocationHistory {
-            let created = kept.column_by_name("created_at_ns").context("versions without created_at_ns")?;
+            let created = staged.column_by_name("created_at_ns").context("versions without created_at_ns")?;
             let created = created.as_primitive::<Int64Type>().iter();
-            let versions = lost_restarts::allocations(&kept)?.into_iter().zip(created);
+            let versions = lost_restarts::allocations(&staged)?.into_iter().zip(created);
             self.staged.versions.extend(versions.map(|(allocation, created)| Version { allocation, created }));
         }
         let index = self.staged.rows.entry(table).or_default();
         index.identities.extend(identities.into_iter().zip(&is_new).filter(|(_, is_new)| **is_new).map(|(id, _)| id));
-        index.times.extend(data_files::times(table, &kept));
+        index.times.extend(data_files::times(table, &staged));
         let document = document.and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
         index.documents.resize(index.identities.len(), document);
-        self.writer.add(table, kept)
+        self.writer.add(table, staged)
     }
 
     /// Ends collecting.
@@ -165,14 +170,14 @@ impl Sink for NewRows<'_> {
     }
 
     fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
-        let is_known = self.seen.meet(Table::Snapshots, end.identity, self.now);
-        self.staged.documents.push(Document { identity: end.identity, row: (!is_known).then_some(end.row) });
+        let is_known = self.cache.touch(Table::Snapshots, end.identity, self.now);
+        self.staged.documents.push(RunDocument { identity: end.identity, row: (!is_known).then_some(end.row) });
         Ok(())
     }
 }
 
 /// The wanted rows of a batch.
-pub(super) fn keep(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
+pub(super) fn filter_rows(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
     if wanted.iter().all(|wanted| *wanted) {
         return Ok(batch.clone());
     }

@@ -26,26 +26,26 @@ use super::Damaged;
 use crate::error::Usage;
 use local::{beside, sync_parent, walk};
 
-pub use local::{Object, is_unfinished};
+pub use local::{ObjectInfo, is_unfinished};
 
 /// Delays before retries of a put whose result is unknown, in milliseconds.
 const AGAIN_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
 
-/// How many requests [`Objects::get_all`] sends at a time.
+/// How many requests [`Storage::get_all`] sends at a time.
 const AT_A_TIME: usize = 32;
 
 /// The storage of a lake.
-pub struct Objects {
+pub struct Storage {
     url: String,
-    place: Place,
+    backend: Backend,
 }
 
-enum Place {
+enum Backend {
     Directory(PathBuf),
     Bucket { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Runtime },
 }
 
-/// The result of [`Objects::create`].
+/// The result of [`Storage::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// The object has our bytes: from this put, or from an earlier attempt.
@@ -54,14 +54,14 @@ pub enum Created {
     Taken(Vec<u8>),
 }
 
-impl fmt::Debug for Objects {
+impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Objects({})", self.url)
     }
 }
 
 /// The URL, without credentials.
-impl fmt::Display for Objects {
+impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -74,17 +74,17 @@ pub fn is_bucket(text: &str) -> bool {
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
 
-impl Objects {
+impl Storage {
     /// Opens the storage at a directory, `file://`, `s3://`, `gs://` or `az://`. Credentials, endpoints and the like
     /// come from each cloud's usual environment variables.
     ///
     /// # Errors
     /// When the text is not a valid location.
-    pub fn at(text: &str) -> anyhow::Result<Objects> {
+    pub fn at(text: &str) -> anyhow::Result<Storage> {
         if !is_bucket(text) {
             let directory = directory(text)?;
             let url = directory.to_string_lossy().into_owned();
-            return Ok(Objects { url, place: Place::Directory(directory) });
+            return Ok(Storage { url, backend: Backend::Directory(directory) });
         }
         let url = url::Url::parse(text).map_err(|error| Usage(format!("{text:?} is not a URL: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
@@ -97,14 +97,14 @@ impl Objects {
         let prefix = Key::from_url_path(url.path()).map_err(|error| Usage(format!("{text:?}: {error}")))?;
         let store = bucket(&url).map_err(|error| Usage(format!("{text}: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Objects { url: text.trim_end_matches('/').to_owned(), place: Place::Bucket { store, prefix, runtime } })
+        Ok(Storage { url: text.trim_end_matches('/').to_owned(), backend: Backend::Bucket { store, prefix, runtime } })
     }
 
     /// The local directory, if it is one.
     pub fn directory(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Directory(directory) => Some(directory),
-            Place::Bucket { .. } => None,
+        match &self.backend {
+            Backend::Directory(directory) => Some(directory),
+            Backend::Bucket { .. } => None,
         }
     }
 
@@ -114,13 +114,13 @@ impl Objects {
     /// When the store does not answer, or denies access.
     pub fn get(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let cannot = || format!("lake {self}: cannot read {name}");
-        match &self.place {
-            Place::Directory(directory) => match fs::read(directory.join(name)) {
+        match &self.backend {
+            Backend::Directory(directory) => match fs::read(directory.join(name)) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error).with_context(cannot),
             },
-            Place::Bucket { store, prefix, runtime } => {
+            Backend::Bucket { store, prefix, runtime } => {
                 let got = runtime.block_on(async { store.get(&key(prefix, name)).await?.bytes().await });
                 match got {
                     Ok(bytes) => Ok(Some(bytes.to_vec())),
@@ -134,13 +134,13 @@ impl Objects {
     /// Reads many objects, in order, with several requests at a time; `None` for one that does not exist.
     ///
     /// # Errors
-    /// As [`Objects::get`], and errors of `each`.
+    /// As [`Storage::get`], and errors of `each`.
     pub fn get_all(
         &self,
         names: impl Iterator<Item = String>,
         each: &mut dyn FnMut(Option<Vec<u8>>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let Place::Bucket { store, prefix, runtime } = &self.place else {
+        let Backend::Bucket { store, prefix, runtime } = &self.backend else {
             return names.into_iter().try_for_each(|name| each(self.get(&name)?));
         };
         let get = |name: String| async move {
@@ -162,7 +162,7 @@ impl Objects {
     /// Reads an object that must exist.
     ///
     /// # Errors
-    /// As [`Objects::get`], and [`Damaged`] when it does not exist.
+    /// As [`Storage::get`], and [`Damaged`] when it does not exist.
     pub fn need(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         self.get(name)?.ok_or_else(|| Damaged(format!("lake {self}: {name} is missing")).into())
     }
@@ -170,12 +170,12 @@ impl Objects {
     /// Returns true if an object exists.
     ///
     /// # Errors
-    /// As [`Objects::get`].
+    /// As [`Storage::get`].
     pub fn has(&self, name: &str) -> anyhow::Result<bool> {
         let cannot = || format!("lake {self}: cannot read {name}");
-        match &self.place {
-            Place::Directory(directory) => directory.join(name).try_exists().with_context(cannot),
-            Place::Bucket { store, prefix, runtime } => match runtime.block_on(store.head(&key(prefix, name))) {
+        match &self.backend {
+            Backend::Directory(directory) => directory.join(name).try_exists().with_context(cannot),
+            Backend::Bucket { store, prefix, runtime } => match runtime.block_on(store.head(&key(prefix, name))) {
                 Ok(_) => Ok(true),
                 Err(object_store::Error::NotFound { .. }) => Ok(false),
                 Err(error) => Err(error).with_context(cannot),
@@ -189,14 +189,14 @@ impl Objects {
     /// When the store cannot be written.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         let cannot = || format!("lake {self}: cannot write {name}");
-        match &self.place {
-            Place::Directory(directory) => {
+        match &self.backend {
+            Backend::Directory(directory) => {
                 let path = directory.join(name);
                 let file = beside(&path, &bytes).with_context(cannot)?;
                 file.persist(&path).map_err(|error| error.error).with_context(cannot)?;
                 sync_parent(&path).with_context(cannot)
             }
-            Place::Bucket { store, prefix, runtime } => {
+            Backend::Bucket { store, prefix, runtime } => {
                 runtime.block_on(store.put(&key(prefix, name), PutPayload::from(bytes))).map(drop).with_context(cannot)
             }
         }
@@ -228,8 +228,8 @@ impl Objects {
     /// One conditional put; `false` if the store refuses it.
     fn create_once(&self, name: &str, bytes: &[u8]) -> anyhow::Result<bool> {
         let cannot = || format!("lake {self}: cannot create {name}");
-        match &self.place {
-            Place::Directory(directory) => {
+        match &self.backend {
+            Backend::Directory(directory) => {
                 let path = directory.join(name);
                 let file = beside(&path, bytes).with_context(cannot)?;
                 // A hard link fails if the name exists, on every file system with links.
@@ -239,7 +239,7 @@ impl Objects {
                     Err(error) => Err(error).with_context(cannot),
                 }
             }
-            Place::Bucket { store, prefix, runtime } => {
+            Backend::Bucket { store, prefix, runtime } => {
                 let (key, payload) = (key(prefix, name), PutPayload::from(bytes.to_vec()));
                 let put = || {
                     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -278,12 +278,12 @@ impl Objects {
     /// When the store denies it.
     pub fn delete(&self, name: &str) -> anyhow::Result<()> {
         let cannot = || format!("lake {self}: cannot remove {name}");
-        match &self.place {
-            Place::Directory(directory) => match fs::remove_file(directory.join(name)) {
+        match &self.backend {
+            Backend::Directory(directory) => match fs::remove_file(directory.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(cannot),
                 _ => Ok(()),
             },
-            Place::Bucket { store, prefix, runtime } => match runtime.block_on(store.delete(&key(prefix, name))) {
+            Backend::Bucket { store, prefix, runtime } => match runtime.block_on(store.delete(&key(prefix, name))) {
                 Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error).with_context(cannot),
                 _ => Ok(()),
             },
@@ -294,18 +294,18 @@ impl Objects {
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub fn list(&self, below: &str) -> anyhow::Result<Vec<Object>> {
+    pub fn list(&self, below: &str) -> anyhow::Result<Vec<ObjectInfo>> {
         let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
-        match &self.place {
-            Place::Directory(directory) => {
+        match &self.backend {
+            Backend::Directory(directory) => {
                 walk(directory, &directory.join(below), &mut Vec::new(), &mut found).with_context(cannot)?
             }
-            Place::Bucket { store, prefix, runtime } => {
+            Backend::Bucket { store, prefix, runtime } => {
                 let below = key(prefix, below);
                 let listed: Vec<_> = runtime.block_on(store.list(Some(&below)).try_collect()).with_context(cannot)?;
                 let skip = if prefix.as_ref().is_empty() { 0 } else { prefix.as_ref().len() + 1 };
-                found.extend(listed.into_iter().map(|meta| Object {
+                found.extend(listed.into_iter().map(|meta| ObjectInfo {
                     name: meta.location.as_ref()[skip..].to_owned(),
                     bytes: meta.size,
                     written_ms: meta.last_modified.timestamp_millis(),
@@ -323,8 +323,8 @@ impl Objects {
     pub fn names_after(&self, below: &str, after: &str) -> anyhow::Result<Vec<String>> {
         let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
-        match &self.place {
-            Place::Directory(directory) => {
+        match &self.backend {
+            Backend::Directory(directory) => {
                 let entries = match fs::read_dir(directory.join(below)) {
                     Ok(entries) => entries,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -335,7 +335,7 @@ impl Objects {
                     found.extend(file.to_str().map(|file| format!("{below}/{file}")));
                 }
             }
-            Place::Bucket { store, prefix, runtime } => {
+            Backend::Bucket { store, prefix, runtime } => {
                 let (below, after) = (key(prefix, below), key(prefix, after));
                 let listing = store.list_with_offset(Some(&below), &after);
                 let listed: Vec<_> = runtime.block_on(listing.try_collect()).with_context(cannot)?;
@@ -413,14 +413,14 @@ fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {
     })
 }
 
-/// Refuses a store that ignores the condition of [`Objects::create`]: `name` exists already, with these bytes.
+/// Refuses a store that ignores the condition of [`Storage::create`]: `name` exists already, with these bytes.
 ///
 /// # Errors
 /// When it is overwritten.
-pub fn probe(objects: &Objects, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-    if objects.create_once(name, &bytes)? {
+pub fn probe(storage: &Storage, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+    if storage.create_once(name, &bytes)? {
         bail!(
-            "lake {objects}: this store overwrote an object that was to be created only if absent (it ignores \
+            "lake {storage}: this store overwrote an object that was to be created only if absent (it ignores \
              If-None-Match), so two writers could destroy each other's work; use a store that honours it"
         );
     }

@@ -24,7 +24,7 @@ pub fn untrusted(lake: &Lake) -> anyhow::Result<Vec<String>> {
         if ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR) {
             continue;
         }
-        data_files::read(&lake.objects, Table::Snapshots, &file, Some(&columns), &mut |batch| {
+        data_files::read(&lake.storage, Table::Snapshots, &file, Some(&columns), &mut |batch| {
             let number = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
             let sources = batch.column_by_name("source").and_then(|c| c.as_string_opt::<i32>());
             let (Some(observed), Some(ingested)) = (number("observed_at_ns"), number("ingested_at_ns")) else {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, bail};
 
 use super::delta_log::{self, Add};
-use super::replay::Expected;
-use super::storage::{self, Object};
-use super::{Batch, Damaged, Heads, Lake, now_ms};
+use super::replay::ExpectedTable;
+use super::storage::{self, ObjectInfo};
+use super::{Batch, Damaged, Lake, TableHeads, now_ms};
 use crate::tables::Table;
 
 /// A batch counts as created after a file unless it is older by more than this.
@@ -21,12 +21,12 @@ const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<Vec<Object>> {
-    let mut heads = Heads::new();
+pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<Vec<ObjectInfo>> {
+    let mut heads = TableHeads::new();
     loop {
-        let now = if dry_run { now_ms() } else { lake.objects.now_ms()? };
+        let now = if dry_run { now_ms() } else { lake.storage.now_ms()? };
         let last = if dry_run {
-            delta_log::head(&lake.objects, Table::Snapshots, None)?.batch
+            delta_log::head(&lake.storage, Table::Snapshots, None)?.batch
         } else {
             lake.finish(&mut heads)?
         };
@@ -40,19 +40,19 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
         let put = lake.put_batch(last + 1, &Batch { removed, ..Batch::new(BTreeMap::new()) });
         if put.context("nothing was removed; run this again")? {
             lake.finish(&mut heads)?;
-            unneeded.iter().try_for_each(|object| lake.objects.delete(&object.name))?;
+            unneeded.iter().try_for_each(|object| lake.storage.delete(&object.name))?;
             return Ok(unneeded);
         }
     }
 }
 
-fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
+fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
     // List objects first: files added to the tables meanwhile are not listed, and files removed from them are too
     // young.
     let mut listed = BTreeMap::new();
     for table in Table::ALL {
-        listed.insert(table, lake.objects.list(table.name())?);
+        listed.insert(table, lake.storage.list(table.name())?);
     }
     let in_tables = lake.files()?;
     let unfinished = lake.unfinished()?;
@@ -75,7 +75,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
             is_idle && object.written_ms < before_ms
         }));
     }
-    let ours = lake.objects.list("_alloclog")?.into_iter();
+    let ours = lake.storage.list("_alloclog")?.into_iter();
     unneeded.extend(ours.filter(|object| {
         let is_idle = storage::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
         is_idle && object.written_ms < before_ms
@@ -85,7 +85,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<Object>> {
 
 /// Refuses to remove a file that a batch added and no batch replaced, but that the log does not list: the log is
 /// damaged, and a repair needs the file. Reads only the batches since the oldest of these files.
-fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
+fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> anyhow::Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
         let below = format!("{}/", table.name());
@@ -112,16 +112,17 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
         return Ok(());
     };
     // A batch is written after its files; in a copied lake, the times may be those of the copy.
-    let batches = lake.objects.list("_alloclog/batches")?;
+    let batches = lake.storage.list("_alloclog/batches")?;
     let names: Vec<String> =
         batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
-    let mut expected: BTreeMap<Table, Expected> = suspects.keys().map(|table| (*table, Expected::new())).collect();
+    let mut expected: BTreeMap<Table, ExpectedTable> =
+        suspects.keys().map(|table| (*table, ExpectedTable::new())).collect();
     let mut number = 0;
     let mut all = names.iter().filter(|name| !storage::is_unfinished(name));
-    lake.objects.get_all(all.clone().cloned(), &mut |bytes| {
+    lake.storage.get_all(all.clone().cloned(), &mut |bytes| {
         number += 1;
         let name = all.next().map_or("a batch", String::as_str);
-        let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.objects));
+        let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.storage));
         let batch = Batch::parse(&bytes.unwrap_or_default()).with_context(damaged)?;
         expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true));
         Ok(())
@@ -133,7 +134,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[Object]) -> anyhow::Result<()> {
                 bail!(Damaged(format!(
                     "lake {}: the log of {} does not list {name}, which a batch added: nothing was removed; run \
                      `alloclog lake check --repair`",
-                    lake.objects,
+                    lake.storage,
                     table.name()
                 )));
             }

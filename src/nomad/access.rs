@@ -42,7 +42,7 @@ struct Named {
 /// The answer of `/v1/acl/role/:id`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Role {
+struct AclRole {
     policies: Option<Vec<Named>>,
 }
 
@@ -70,7 +70,7 @@ struct Rule {
 }
 
 /// An answer of the ACL API.
-enum Said<T> {
+enum AclAnswer<T> {
     /// The value.
     This(T),
     /// The cluster has no access rules.
@@ -84,34 +84,40 @@ enum Said<T> {
 ///
 /// # Errors
 /// When the request fails. A denied request proves nothing, and is not an error.
-pub fn reads_every_namespace(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
+pub fn reads_every_namespace(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
     let api = Api { client, stale };
-    let (mut names, roles) = match api.get::<Token>("/v1/acl/token/self", told)? {
-        Said::NoRules => return Ok(true),
+    let (mut names, roles) = match api.get::<Token>("/v1/acl/token/self", on_fault)? {
+        AclAnswer::NoRules => return Ok(true),
         // With ACLs disabled, Nomad returns a token of this name since 1.10.1; earlier versions answer with an error.
-        Said::This(token) if token.accessor_id == "acls-disabled" || token.r#type == "management" => return Ok(true),
-        Said::This(token) => (token.policies.unwrap_or_default(), token.roles.unwrap_or_default()),
-        Said::Nothing(_) => match client.token_kind() {
+        AclAnswer::This(token) if token.accessor_id == "acls-disabled" || token.r#type == "management" => {
+            return Ok(true);
+        }
+        AclAnswer::This(token) => (token.policies.unwrap_or_default(), token.roles.unwrap_or_default()),
+        AclAnswer::Nothing(_) => match client.token_kind() {
             None => (vec!["anonymous".to_owned()], Vec::new()),
             // Nomad lists the policies of a workload identity since 1.11.
-            Some(TokenKind::Identity) => match api.get::<Vec<Named>>("/v1/acl/policies", told)? {
-                Said::NoRules => return Ok(true),
-                Said::This(policies) => (policies.into_iter().map(|policy| policy.name).collect(), Vec::new()),
-                Said::Nothing(_) => return Ok(false),
+            Some(TokenKind::Identity) => match api.get::<Vec<Named>>("/v1/acl/policies", on_fault)? {
+                AclAnswer::NoRules => return Ok(true),
+                AclAnswer::This(policies) => (policies.into_iter().map(|policy| policy.name).collect(), Vec::new()),
+                AclAnswer::Nothing(_) => return Ok(false),
             },
             Some(_) => return Ok(false),
         },
     };
     for role in roles {
-        let Said::This(role) = api.get::<Role>(&format!("/v1/acl/role/{}", role.id), told)? else { return Ok(false) };
+        let AclAnswer::This(role) = api.get::<AclRole>(&format!("/v1/acl/role/{}", role.id), on_fault)? else {
+            return Ok(false);
+        };
         names.extend(role.policies.unwrap_or_default().into_iter().map(|policy| policy.name));
     }
     let mut rules = Vec::new();
     for name in names {
-        match api.get::<Policy>(&format!("/v1/acl/policy/{name}"), told)? {
-            Said::This(Policy { rules: Some(of_policy) }) => rules.extend(of_policy.namespaces.unwrap_or_default()),
+        match api.get::<Policy>(&format!("/v1/acl/policy/{name}"), on_fault)? {
+            AclAnswer::This(Policy { rules: Some(of_policy) }) => {
+                rules.extend(of_policy.namespaces.unwrap_or_default())
+            }
             // A deleted policy grants nothing and denies nothing.
-            Said::Nothing(Fault::Status { status: 404, text, .. }) if text.contains("policy not found") => {}
+            AclAnswer::Nothing(Fault::Status { status: 404, text, .. }) if text.contains("policy not found") => {}
             _ => return Ok(false),
         }
     }
@@ -134,33 +140,33 @@ fn grants_all(rules: &[Rule]) -> bool {
 
 /// Replaces a refusal by its reason, if the token itself is unknown or expired. Nomad answers `Permission denied` for
 /// that, too.
-pub fn explained(client: &Client, stale: bool, fault: Fault) -> Fault {
+pub fn explain_refusal(client: &Client, stale: bool, fault: Fault) -> Fault {
     let is_denial = matches!(&fault, Fault::Status { status: 401 | 403, .. })
         || matches!(&fault, Fault::Status { status: 500, text, .. } if text.contains("Permission denied"));
     let Some(kind) = client.token_kind().filter(|_| is_denial) else { return fault };
     let api = Api { client, stale };
     let unknown = || Fault::Token("this cluster does not know the token".into());
     match (kind, api.get::<Token>("/v1/acl/token/self", &mut |_| {})) {
-        (_, Ok(Said::This(token))) => match token.expired_at() {
+        (_, Ok(AclAnswer::This(token))) => match token.expired_at() {
             Some(at) => Fault::Token(format!("the token expired at {at}")),
             None => fault,
         },
-        (_, Ok(Said::Nothing(Fault::Status { text, .. }))) if text.contains("ACL token expired") => {
+        (_, Ok(AclAnswer::Nothing(Fault::Status { text, .. }))) if text.contains("ACL token expired") => {
             Fault::Token("the token has expired".into())
         }
         // A workload identity is not an ACL token, so that request fails. Since 1.11 Nomad lists its policies if it is
         // valid.
         (TokenKind::Identity, Ok(_)) => match api.get::<Vec<Named>>("/v1/acl/policies", &mut |_| {}) {
-            Ok(Said::Nothing(Fault::Status { status: 403, .. })) => Fault::Token(
+            Ok(AclAnswer::Nothing(Fault::Status { status: 403, .. })) => Fault::Token(
                 "the workload identity is not accepted: it has expired, or its allocation has ended".into(),
             ),
             _ => fault,
         },
-        (TokenKind::Other, Ok(Said::Nothing(_))) => {
+        (TokenKind::Other, Ok(AclAnswer::Nothing(_))) => {
             Fault::Token("the token is neither an ACL token (a UUID) nor a workload identity (a JWT)".into())
         }
         // Any token may read itself; an unknown one gets 404 before Nomad 1.10.1, 403 since.
-        (TokenKind::Acl, Ok(Said::Nothing(Fault::Status { status: 403 | 404, text, .. })))
+        (TokenKind::Acl, Ok(AclAnswer::Nothing(Fault::Status { status: 403 | 404, text, .. })))
             if text.contains("token not found") || text.contains("Permission denied") =>
         {
             unknown()
@@ -187,14 +193,14 @@ struct Api<'c> {
 
 impl Api<'_> {
     /// Requests one object.
-    fn get<T: DeserializeOwned>(&self, path: &str, told: &mut dyn FnMut(&Fault)) -> Result<Said<T>, Fault> {
-        match self.client.ask(path, &[("stale", if self.stale { "true" } else { "" })], told) {
+    fn get<T: DeserializeOwned>(&self, path: &str, on_fault: &mut dyn FnMut(&Fault)) -> Result<AclAnswer<T>, Fault> {
+        match self.client.ask(path, &[("stale", if self.stale { "true" } else { "" })], on_fault) {
             Ok(answer) => {
                 let read = serde_json::from_reader(answer.body.take(SMALL));
-                Ok(read.map_or_else(|e| Said::Nothing(Fault::NotNomad(e.to_string())), Said::This))
+                Ok(read.map_or_else(|e| AclAnswer::Nothing(Fault::NotNomad(e.to_string())), AclAnswer::This))
             }
-            Err(Fault::Status { text, .. }) if text.contains("ACL support disabled") => Ok(Said::NoRules),
-            Err(fault @ Fault::Status { .. }) if !fault.is_passing() => Ok(Said::Nothing(fault)),
+            Err(Fault::Status { text, .. }) if text.contains("ACL support disabled") => Ok(AclAnswer::NoRules),
+            Err(fault @ Fault::Status { .. }) if !fault.is_passing() => Ok(AclAnswer::Nothing(fault)),
             Err(fault) => Err(fault),
         }
     }

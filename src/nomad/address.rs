@@ -8,7 +8,7 @@ use reqwest::Url;
 use super::Secret;
 
 /// The default address of the `nomad` command.
-pub const USUAL: &str = "http://127.0.0.1:4646";
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
 
 /// The schemes of an address.
 const SCHEMES: [&str; 3] = ["http://", "https://", "unix://"];

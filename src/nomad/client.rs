@@ -16,7 +16,7 @@ use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
 use super::secret::TokenKind;
-use super::{Address, CONNECT, Fault, Secret, Stop, fault};
+use super::{Address, CONNECT, CancelToken, Fault, Secret, fault};
 
 /// How long an idle connection is reused. Servers may close idle ones earlier.
 const IDLE: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ pub struct Connection {
     /// Certificates.
     pub tls: Tls,
     /// How long the agent may be silent. It builds the whole answer before it sends the first byte.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// TLS settings.
@@ -73,10 +73,10 @@ pub struct Client {
     token: Option<Secret>,
     server_name: Option<String>,
     region: String,
-    patience: Duration,
+    timeout: Duration,
     http: reqwest::Client,
     runtime: Arc<Runtime>,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl fmt::Debug for Client {
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// When a certificate file cannot be read, or the settings contradict each other.
-    pub fn new(connection: &Connection, stop: Stop) -> anyhow::Result<Client> {
+    pub fn new(connection: &Connection, stop: CancelToken) -> anyhow::Result<Client> {
         let address = connection.address.clone();
         let server_name = connection.tls.server_name.clone().filter(|_| address.is_tls());
         let mut builder = reqwest::Client::builder()
@@ -138,7 +138,7 @@ impl Client {
             if name.parse::<std::net::IpAddr>().is_ok() {
                 bail!("--tls-server-name must be a name, not an IP address");
             }
-            builder = builder.dns_resolver(Arc::new(Elsewhere(host)));
+            builder = builder.dns_resolver(Arc::new(FixedHostResolver(host)));
         }
         if let Some(token) = &connection.token {
             let token = HeaderValue::from_str(token.reveal());
@@ -152,7 +152,7 @@ impl Client {
             basic: connection.basic.clone().or(address.basic().cloned()),
             server_name,
             region: connection.region.clone(),
-            patience: connection.patience,
+            timeout: connection.timeout,
             http: builder.build().map_err(|e| anyhow!("cannot create an HTTP client: {}", innermost(&e)))?,
             runtime: Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?),
             address,
@@ -171,53 +171,53 @@ impl Client {
     }
 
     /// The cancellation flag.
-    pub fn stop(&self) -> &Stop {
+    pub fn stop(&self) -> &CancelToken {
         &self.stop
     }
 
     /// How long the agent may be silent.
-    pub fn patience(&self) -> Duration {
-        self.patience
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// Sends a request, and retries transient faults. Calls `told` with each fault before a retry.
+    /// Sends a request, and retries transient faults. Calls `on_fault` with each fault before a retry.
     ///
     /// # Errors
     /// The last fault.
-    pub fn ask(&self, path: &str, query: &Query<'_>, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
+    pub fn ask(&self, path: &str, query: &Query<'_>, on_fault: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            match self.ask_once(path, query, self.patience) {
+            match self.ask_once(path, query, self.timeout) {
                 Err(fault) if fault.is_passing() => {
-                    told(&fault);
+                    on_fault(&fault);
                     self.stop.sleep(pause);
                     pause *= 2;
                 }
                 result => return result,
             }
         }
-        self.ask_once(path, query, self.patience)
+        self.ask_once(path, query, self.timeout)
     }
 
-    /// Sends a request once. The answer may take `patience`.
+    /// Sends a request once. The answer may take `timeout`.
     ///
     /// # Errors
     /// When there is no answer with status 200.
-    pub fn ask_once(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+    pub fn ask_once(&self, path: &str, query: &Query<'_>, timeout: Duration) -> Result<Answer, Fault> {
         // Only gzip: Nomad's deflate is incompatible with other implementations.
-        self.get(path, query, HeaderValue::from_static("gzip"), patience)
+        self.get(path, query, HeaderValue::from_static("gzip"), timeout)
     }
 
-    /// Sends a request for an endless body. Its first byte may take `patience`.
+    /// Sends a request for an endless body. Its first byte may take `timeout`.
     ///
     /// # Errors
     /// When there is no answer with status 200.
-    pub fn ask_for_stream(&self, path: &str, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+    pub fn ask_for_stream(&self, path: &str, query: &Query<'_>, timeout: Duration) -> Result<Answer, Fault> {
         // Uncompressed: Nomad's compressor would hold back the start of the body until its buffer is full.
-        self.get(path, query, HeaderValue::from_static("identity"), patience)
+        self.get(path, query, HeaderValue::from_static("identity"), timeout)
     }
 
-    fn get(&self, path: &str, query: &Query<'_>, coding: HeaderValue, patience: Duration) -> Result<Answer, Fault> {
+    fn get(&self, path: &str, query: &Query<'_>, coding: HeaderValue, timeout: Duration) -> Result<Answer, Fault> {
         let mut url = self.address.url(path);
         if let Some(name) = &self.server_name {
             // Fails only for an invalid host name, which no certificate can have.
@@ -228,9 +228,9 @@ impl Client {
             url.query_pairs_mut().append_pair("region", &self.region);
         }
         for _ in 0..=REDIRECTS {
-            let response = self.send(url.clone(), coding.clone(), patience)?;
+            let response = self.send(url.clone(), coding.clone(), timeout)?;
             if !response.status().is_redirection() {
-                return self.answer(response, query, patience);
+                return self.answer(response, query, timeout);
             }
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to
@@ -248,16 +248,16 @@ impl Client {
         Err(Fault::NotNomad("too many redirects".into()))
     }
 
-    fn send(&self, url: Url, coding: HeaderValue, patience: Duration) -> Result<Response, Fault> {
+    fn send(&self, url: Url, coding: HeaderValue, timeout: Duration) -> Result<Response, Fault> {
         let mut request = self.http.get(url).headers(self.base.clone()).header(ACCEPT_ENCODING, coding);
         if let Some((user, password)) = &self.basic {
             request = request.basic_auth(user, Some(password.reveal()));
         }
-        let sent = wait(&self.runtime, &self.stop, patience, request.send());
-        sent?.map_err(|e| Fault::of(&e, &self.address))
+        let sent = wait(&self.runtime, &self.stop, timeout, request.send());
+        sent?.map_err(|e| Fault::from_request_error(&e, &self.address))
     }
 
-    fn answer(&self, response: Response, query: &Query<'_>, patience: Duration) -> Result<Answer, Fault> {
+    fn answer(&self, response: Response, query: &Query<'_>, timeout: Duration) -> Result<Answer, Fault> {
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let index = header("x-nomad-index").and_then(|index| index.parse().ok());
@@ -267,8 +267,8 @@ impl Client {
             response,
             chunk: Vec::new(),
             at: 0,
-            patience,
-            later_patience: self.patience,
+            timeout,
+            later_timeout: self.timeout,
             runtime: Arc::clone(&self.runtime),
             stop: self.stop.clone(),
         };
@@ -295,19 +295,19 @@ struct Body {
     chunk: Vec<u8>,
     at: usize,
     /// How long the next chunk may take.
-    patience: Duration,
+    timeout: Duration,
     /// How long later chunks may take.
-    later_patience: Duration,
+    later_timeout: Duration,
     runtime: Arc<Runtime>,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.chunk.len() {
-            let chunk = wait(&self.runtime, &self.stop, self.patience, self.response.chunk());
+            let chunk = wait(&self.runtime, &self.stop, self.timeout, self.response.chunk());
             let chunk = chunk.map_err(io::Error::other)?;
-            self.patience = self.later_patience;
+            self.timeout = self.later_timeout;
             match chunk {
                 Ok(Some(chunk)) => (self.chunk, self.at) = (chunk.into(), 0),
                 Ok(None) => return Ok(0),
@@ -322,15 +322,20 @@ impl Read for Body {
 }
 
 /// Waits for a future, up to a timeout and until cancelled.
-fn wait<T>(runtime: &Runtime, stop: &Stop, patience: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
-    let done = runtime.block_on(async { tokio::time::timeout(patience, stop.unless_set(work)).await });
-    done.map_err(|_| Fault::Silent(patience))?.ok_or(Fault::Stopped)
+fn wait<T>(
+    runtime: &Runtime,
+    stop: &CancelToken,
+    timeout: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let done = runtime.block_on(async { tokio::time::timeout(timeout, stop.unless_set(work)).await });
+    done.map_err(|_| Fault::Timeout(timeout))?.ok_or(Fault::Stopped)
 }
 
 /// Resolves every name to one host (for `--tls-server-name`).
-struct Elsewhere(String);
+struct FixedHostResolver(String);
 
-impl reqwest::dns::Resolve for Elsewhere {
+impl reqwest::dns::Resolve for FixedHostResolver {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let host = self.0.trim_start_matches('[').trim_end_matches(']').to_owned();
         Box::pin(async move {

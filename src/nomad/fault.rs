@@ -32,7 +32,7 @@ pub enum Fault {
     Tls(String),
     /// A timeout.
     #[error("no answer within {0:?}")]
-    Silent(Duration),
+    Timeout(Duration),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -77,7 +77,7 @@ pub enum Fault {
         "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
          proxies in between must not buffer"
     )]
-    Mute(String),
+    NoHeartbeat(String),
     /// The event stream ended, with this message or none.
     #[error("the event stream ended{0}")]
     Ended(String),
@@ -112,7 +112,7 @@ impl Fault {
         self.is_passing()
             || matches!(
                 self,
-                Fault::Silent(_) | Fault::Refused(_) | Fault::NoSocket(_) | Fault::UnknownHost(_) | Fault::Proxy(_)
+                Fault::Timeout(_) | Fault::Refused(_) | Fault::NoSocket(_) | Fault::UnknownHost(_) | Fault::Proxy(_)
             )
             || matches!(self, Fault::Status { status: 500.., .. })
     }
@@ -123,12 +123,12 @@ impl Fault {
     }
 
     /// The fault of an error while reading a body.
-    pub(super) fn of_body(error: io::Error) -> Fault {
+    pub(super) fn from_body_error(error: io::Error) -> Fault {
         error.downcast().unwrap_or_else(|error| Fault::Broken(error.to_string()))
     }
 
     /// The fault of a failed request.
-    pub(super) fn of(error: &reqwest::Error, address: &Address) -> Fault {
+    pub(super) fn from_request_error(error: &reqwest::Error, address: &Address) -> Fault {
         let place = address.to_string();
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
@@ -159,7 +159,7 @@ impl Fault {
             cause = error.source();
         }
         if error.is_timeout() {
-            return Fault::Silent(super::CONNECT);
+            return Fault::Timeout(super::CONNECT);
         }
         Fault::Broken(break_cause(error))
     }

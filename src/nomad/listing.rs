@@ -42,7 +42,7 @@ pub struct Target {
     /// The namespace that the listing covers completely, `*` for all; `None` if it may be incomplete.
     pub full_listing: Option<String>,
     /// Returns true if the user did not name it, so that a refusal is not a fault.
-    pub is_found: bool,
+    pub is_discovered: bool,
     /// Returns true if an empty listing proves that there are no allocations.
     pub may_be_empty: bool,
 }
@@ -67,14 +67,14 @@ impl Ask {
     ///
     /// # Errors
     /// When a request fails.
-    pub fn targets(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Targets, Fault> {
+    pub fn targets(&self, client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Targets, Fault> {
         let is_part = !self.prefix.is_empty() || !self.filter.is_empty();
         // A stale server lacks recent changes, so an allocation missing from its listing may exist.
         let one = |namespace: &str, of: &str, is_sure: bool, names: Option<&[String]>| Targets {
             list: vec![Target {
                 namespace: namespace.to_owned(),
                 full_listing: (is_sure && !is_part && !self.stale).then(|| of.to_owned()),
-                is_found: false,
+                is_discovered: false,
                 may_be_empty: is_sure || is_part,
             }],
             names: names.map(<[String]>::to_vec),
@@ -83,14 +83,14 @@ impl Ask {
         if self.namespace != "*" {
             return Ok(one(&self.namespace, &self.namespace, true, None));
         }
-        let namespaces = Namespaces::ask(client, self.stale, told)?;
+        let namespaces = Namespaces::ask(client, self.stale, on_fault)?;
         let (names, has_wildcard) = match &namespaces {
             Namespaces::None => return Ok(one("*", "*", true, None)),
             Namespaces::OnlyDefault => return Ok(one("default", "*", true, None)),
             Namespaces::Unknown { .. } => (&[][..], false),
             Namespaces::Listed { names, has_wildcard } => (&names[..], *has_wildcard),
         };
-        if has_wildcard && (is_part || access::reads_every_namespace(client, self.stale, told)?) {
+        if has_wildcard && (is_part || access::reads_every_namespace(client, self.stale, on_fault)?) {
             return Ok(one("*", "*", true, Some(names)));
         }
         if names.is_empty() {
@@ -99,7 +99,7 @@ impl Ask {
         let found = |name: &String| Target {
             namespace: name.clone(),
             full_listing: (!is_part && !self.stale).then(|| name.clone()),
-            is_found: true,
+            is_discovered: true,
             may_be_empty: true,
         };
         let wait_in = match names {
@@ -113,8 +113,12 @@ impl Ask {
     ///
     /// # Errors
     /// When it does not exist, or the request fails.
-    pub fn check_namespace(&self, client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<(), Fault> {
-        if self.namespace == "*" { Ok(()) } else { Namespaces::ask(client, self.stale, told)?.check(&self.namespace) }
+    pub fn check_namespace(&self, client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<(), Fault> {
+        if self.namespace == "*" {
+            Ok(())
+        } else {
+            Namespaces::ask(client, self.stale, on_fault)?.check(&self.namespace)
+        }
     }
 
     /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
@@ -126,7 +130,7 @@ impl Ask {
         &self,
         client: &Client,
         targets: &Targets,
-        told: &mut dyn FnMut(&Fault),
+        on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<bool, Fault> {
         if self.filter.is_empty() {
             return Ok(true);
@@ -139,11 +143,11 @@ impl Ask {
                 ("filter", NO_FILTER),
                 ("stale", if self.stale { "true" } else { "" }),
             ];
-            match client.ask(ALLOCATIONS, &query, told) {
+            match client.ask(ALLOCATIONS, &query, on_fault) {
                 Err(Fault::Status { status: 400, .. }) => return Ok(true),
-                Err(fault) if target.is_found && fault.is_status(403) => {}
+                Err(fault) if target.is_discovered && fault.is_status(403) => {}
                 Err(fault) => return Err(fault),
-                Ok(answer) => match glanced(answer)? {
+                Ok(answer) => match check_is_list(answer)? {
                     (_, true) => {}
                     (_, false) => return Err(Fault::NoFilter),
                 },
@@ -168,7 +172,7 @@ impl Ask {
             ("task_states", "false"),
             ("stale", if self.stale { "true" } else { "" }),
         ];
-        client.ask_once(ALLOCATIONS, &query, WAIT_AT_MOST + client.patience()).map(drop)
+        client.ask_once(ALLOCATIONS, &query, WAIT_AT_MOST + client.timeout()).map(drop)
     }
 
     fn page(
@@ -176,7 +180,7 @@ impl Ask {
         client: &Client,
         namespace: &str,
         token: &str,
-        told: &mut dyn FnMut(&Fault),
+        on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Answer, Fault> {
         let per_page = if self.per_page > 0 { self.per_page.to_string() } else { String::new() };
         // Nomad matches whole bytes of an ID only; the row filter removes the surplus.
@@ -191,7 +195,7 @@ impl Ask {
             ("per_page", &per_page),
             ("next_token", token),
         ];
-        client.ask(ALLOCATIONS, &query, told)
+        client.ask(ALLOCATIONS, &query, on_fault)
     }
 }
 
@@ -199,9 +203,9 @@ impl Ask {
 ///
 /// # Errors
 /// When the request fails.
-pub fn nodes(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
-    let answer = client.ask("/v1/nodes", &[("stale", if stale { "true" } else { "" })], told)?;
-    Ok(glanced(answer)?.0)
+pub fn nodes(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -> Result<Answer, Fault> {
+    let answer = client.ask("/v1/nodes", &[("stale", if stale { "true" } else { "" })], on_fault)?;
+    Ok(check_is_list(answer)?.0)
 }
 
 /// A listing that is streamed. An error of the stream means that it is incomplete.
@@ -231,12 +235,12 @@ impl<'c> Listing<'c> {
         client: &'c Client,
         ask: &'c Ask,
         target: &'c Target,
-        told: &mut dyn FnMut(&Fault),
+        on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Listing<'c>, Fault> {
         let namespace = target.namespace.as_str();
-        let answer = ask.page(client, namespace, "", told)?;
+        let answer = ask.page(client, namespace, "", on_fault)?;
         let observed_at = time::now();
-        let (Answer { index, next_token, body }, is_empty) = glanced(answer)?;
+        let (Answer { index, next_token, body }, is_empty) = check_is_list(answer)?;
         if is_empty && !target.may_be_empty {
             return Err(Fault::NothingListed);
         }
@@ -274,7 +278,7 @@ impl<'c> Listing<'c> {
                 broke("the token for the next page of the listing is repeated")
             }
             (_, Some(token)) => {
-                let page = self.ask.page(self.client, self.namespace, &token, &mut |_| {}).and_then(glanced);
+                let page = self.ask.page(self.client, self.namespace, &token, &mut |_| {}).and_then(check_is_list);
                 let (page, _) = page.map_err(io::Error::other)?;
                 (self.body, self.next_token) = (page.body, page.next_token);
                 Ok(Vec::new())
@@ -304,7 +308,7 @@ impl Read for Listing<'_> {
 
 /// Inspects the start of an answer: returns it, and true if it is an empty list. It must be a list; a gateway may
 /// answer with an HTML page.
-fn glanced(answer: Answer) -> Result<(Answer, bool), Fault> {
+fn check_is_list(answer: Answer) -> Result<(Answer, bool), Fault> {
     let Answer { index, next_token, mut body } = answer;
     let mut head = vec![0u8; GLANCE];
     let mut len = 0;

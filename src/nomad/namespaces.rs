@@ -37,12 +37,12 @@ impl Namespaces {
     ///
     /// # Errors
     /// When the request fails. A denied request is not an error.
-    pub fn ask(client: &Client, stale: bool, told: &mut dyn FnMut(&Fault)) -> Result<Namespaces, Fault> {
-        let answer = match client.ask("/v1/namespaces", &[("stale", if stale { "true" } else { "" })], told) {
+    pub fn ask(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -> Result<Namespaces, Fault> {
+        let answer = match client.ask("/v1/namespaces", &[("stale", if stale { "true" } else { "" })], on_fault) {
             Ok(answer) => answer,
             Err(Fault::Status { status: 501, .. }) => return Ok(Namespaces::OnlyDefault),
             Err(fault @ Fault::Status { .. }) if !fault.is_passing() => {
-                let version = version(client, told)?;
+                let version = version(client, on_fault)?;
                 // A gateway may answer 404 as well.
                 if fault.is_status(404) && version.is_some_and(|version| version < [0, 7]) {
                     return Ok(Namespaces::None);
@@ -55,7 +55,7 @@ impl Namespaces {
             serde_json::from_reader(answer.body.take(SMALL)).map_err(|e| Fault::NotNomad(e.to_string()))?;
         // Nomad has this field since 1.3, although it may be null.
         let is_new = listed.iter().any(|namespace| namespace.contains_key("Capabilities"));
-        let has_wildcard = is_new || has_wildcard(version(client, told)?);
+        let has_wildcard = is_new || has_wildcard(version(client, on_fault)?);
         let names = listed.iter().filter_map(|namespace| namespace.get("Name")?.as_str());
         let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort();
@@ -93,7 +93,7 @@ fn has_wildcard(version: Option<[u64; 2]>) -> bool {
 }
 
 /// The agent's version, major and minor; `None` if the token may not read it.
-fn version(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 2]>, Fault> {
+fn version(client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 2]>, Fault> {
     #[derive(Deserialize)]
     struct Agent {
         config: Config,
@@ -103,7 +103,7 @@ fn version(client: &Client, told: &mut dyn FnMut(&Fault)) -> Result<Option<[u64;
     struct Config {
         version: Value,
     }
-    let answer = match client.ask("/v1/agent/self", &[], told) {
+    let answer = match client.ask("/v1/agent/self", &[], on_fault) {
         Ok(answer) => answer,
         Err(fault @ Fault::Status { .. }) if !fault.is_passing() => return Ok(None),
         Err(fault) => return Err(fault),

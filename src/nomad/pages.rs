@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub struct Join {
     /// Position in the current page.
-    place: Place,
+    place: ParserState,
     /// True after the first element.
     any: bool,
     /// A bracket that may be the page's last, and the white space after it.
@@ -12,7 +12,7 @@ pub struct Join {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ParserState {
     /// Before the page's opening bracket.
     #[default]
     Outside,
@@ -38,16 +38,16 @@ pub enum Page {
 impl Join {
     /// Takes a piece of the page, and appends the bytes that are certain to `out`.
     pub fn piece(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
-        while self.place != Place::Inside {
+        while self.place != ParserState::Inside {
             bytes = bytes.trim_ascii_start();
             let Some((first, rest)) = bytes.split_first() else { return };
             match (self.place, first) {
-                (Place::Outside, b'[') => (self.place, bytes) = (Place::Opened, rest),
-                (Place::Opened, b']') => (self.place, bytes) = (Place::Closed, rest),
+                (ParserState::Outside, b'[') => (self.place, bytes) = (ParserState::Opened, rest),
+                (ParserState::Opened, b']') => (self.place, bytes) = (ParserState::Closed, rest),
                 _ => {
                     out.push(if self.any { b',' } else { b'[' });
                     self.any = true;
-                    self.place = Place::Inside;
+                    self.place = ParserState::Inside;
                 }
             }
         }
@@ -70,12 +70,12 @@ impl Join {
     /// Ends a page, and returns its kind.
     pub fn page_end(&mut self) -> Page {
         let page = match self.place {
-            Place::Inside if !self.held.is_empty() => Page::Whole,
-            Place::Closed => Page::Empty,
+            ParserState::Inside if !self.held.is_empty() => Page::Whole,
+            ParserState::Closed => Page::Empty,
             _ => Page::Broken,
         };
         self.held.clear();
-        self.place = Place::Outside;
+        self.place = ParserState::Outside;
         page
     }
 

@@ -15,12 +15,12 @@ const FIRST_SIGN: Duration = Duration::from_secs(10);
 pub struct Events {
     body: BufReader<Box<dyn Read + Send>>,
     /// The first item, read to verify that the stream is permitted.
-    first: Option<Sign>,
+    first: Option<StreamItem>,
 }
 
 /// An item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sign {
+pub enum StreamItem {
     /// A heartbeat, sent every 30 s.
     Heartbeat,
     /// The events of one index.
@@ -43,13 +43,13 @@ impl Events {
     pub fn open(client: &Client, namespace: &str, from: Option<i64>) -> Result<Events, Fault> {
         let from = from.map(|index| index.to_string()).unwrap_or_default();
         let query = [("topic", "Allocation"), ("namespace", namespace), ("index", &from)];
-        let mute = || Fault::Mute(namespace.to_owned());
-        let answer = client.ask_for_stream(EVENTS, &query, FIRST_SIGN.min(client.patience()));
+        let mute = || Fault::NoHeartbeat(namespace.to_owned());
+        let answer = client.ask_for_stream(EVENTS, &query, FIRST_SIGN.min(client.timeout()));
         let answer = answer.map_err(|fault| if fault.is_status(404) { Fault::NoStream } else { fault })?;
         let mut events = Events { body: BufReader::new(answer.body), first: None };
         events.first = match events.sign() {
             Ok(Some(sign)) => Some(sign),
-            Ok(None) | Err(Fault::Silent(_)) => return Err(mute()),
+            Ok(None) | Err(Fault::Timeout(_)) => return Err(mute()),
             Err(fault) => return Err(fault),
         };
         Ok(events)
@@ -59,7 +59,7 @@ impl Events {
     ///
     /// # Errors
     /// When the stream ended, broke, or was silent for longer than a heartbeat interval.
-    pub fn wait(&mut self) -> Result<Sign, Fault> {
+    pub fn wait(&mut self) -> Result<StreamItem, Fault> {
         match self.first.take() {
             Some(sign) => Ok(sign),
             None => self.sign()?.ok_or_else(|| Fault::Ended(String::new())),
@@ -67,7 +67,7 @@ impl Events {
     }
 
     /// The next item; `None` at the end.
-    fn sign(&mut self) -> Result<Option<Sign>, Fault> {
+    fn sign(&mut self) -> Result<Option<StreamItem>, Fault> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Frame {
@@ -76,7 +76,7 @@ impl Events {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if self.body.read_until(b'\n', &mut line).map_err(Fault::of_body)? == 0 {
+            if self.body.read_until(b'\n', &mut line).map_err(Fault::from_body_error)? == 0 {
                 return Ok(None);
             }
             let text = line.trim_ascii();
@@ -84,8 +84,8 @@ impl Events {
                 continue;
             }
             return match serde_json::from_slice(text) {
-                Ok(Frame { index: None }) => Ok(Some(Sign::Heartbeat)),
-                Ok(Frame { index: Some(index) }) => Ok(Some(Sign::Frame { index, line })),
+                Ok(Frame { index: None }) => Ok(Some(StreamItem::Heartbeat)),
+                Ok(Frame { index: Some(index) }) => Ok(Some(StreamItem::Frame { index, line })),
                 // The last line of a broken stream.
                 Err(_) if text.starts_with(b"{") => Err(Fault::Ended(" within a line".into())),
                 Err(_) if text.starts_with(b"<") => Err(Fault::NotNomad("it is a page, not an event stream".into())),

@@ -6,17 +6,17 @@ use arrow::compute::filter_record_batch;
 
 use crate::error::BoxError;
 use crate::intake::Absences;
-use crate::lake::dedup_cache::Seen;
-use crate::presence::{self, Presence, Shown};
-use crate::store::Writer;
+use crate::lake::dedup_cache::DedupCache;
+use crate::presence::{self, Presence, ShownAllocations};
+use crate::store::StoreWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
-    writer: Writer,
+    writer: StoreWriter,
     /// The rows so far: two sources may hold the same row; each single source is deduplicated.
-    seen: Option<Seen>,
+    seen: Option<DedupCache>,
     /// When allocations were last shown according to a lake's rows, which affects the absences in listings read with
     /// it.
     presence: Option<Presence>,
@@ -24,8 +24,8 @@ pub struct Combined {
 
 impl Combined {
     /// Creates the writer for this number of lakes and inputs.
-    pub fn new(writer: Writer, lakes: usize, inputs: usize) -> Combined {
-        let seen = (lakes > 0 && lakes + inputs > 1).then(Seen::default);
+    pub fn new(writer: StoreWriter, lakes: usize, inputs: usize) -> Combined {
+        let seen = (lakes > 0 && lakes + inputs > 1).then(DedupCache::default);
         let presence = (lakes > 0 && inputs > 0).then(Presence::default);
         Combined { writer, seen, presence }
     }
@@ -40,7 +40,7 @@ impl Combined {
     /// # Errors
     /// When they cannot be written.
     pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
-        self.presence.as_mut().map_or(Ok(()), |presence| presence.take(table, &batch))?;
+        self.presence.as_mut().map_or(Ok(()), |presence| presence.add_rows(table, &batch))?;
         match self.seen {
             Some(_) => self.add(Rows::identified(table, batch)?),
             None => self.writer.add(table, batch),
@@ -60,7 +60,7 @@ impl Combined {
     ///
     /// # Errors
     /// When anything could not be written, also earlier.
-    pub fn finish(mut self, region: &str, shown: Option<&Shown>) -> anyhow::Result<()> {
+    pub fn finish(mut self, region: &str, shown: Option<&ShownAllocations>) -> anyhow::Result<()> {
         if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
             let facts = presence.add(region, shown, false);
             presence::batches(region, &facts)?.into_iter().try_for_each(|rows| self.add(rows))?;
@@ -81,10 +81,15 @@ impl Sink for Combined {
 }
 
 /// The rows that no earlier source delivered.
-fn unseen(seen: &mut Seen, table: Table, batch: &RecordBatch, identities: &[u128]) -> anyhow::Result<RecordBatch> {
+fn unseen(
+    seen: &mut DedupCache,
+    table: Table,
+    batch: &RecordBatch,
+    identities: &[u128],
+) -> anyhow::Result<RecordBatch> {
     let mut is_new = Vec::with_capacity(identities.len());
     for row in identities {
-        is_new.push(!seen.meet(table, *row, 0));
+        is_new.push(!seen.touch(table, *row, 0));
         seen.add(table, *row, None, 0);
     }
     Ok(filter_record_batch(batch, &BooleanArray::from(is_new))?)

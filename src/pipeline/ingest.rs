@@ -7,15 +7,15 @@ use tempfile::TempDir;
 use super::Error;
 use crate::intake::{self, Absences, Observer, Summary};
 use crate::lake::Lake;
-use crate::lake::dedup_cache::Seen;
-use crate::lake::ingest::{self, Added, Ledger, NewRows, StagedRows};
+use crate::lake::dedup_cache::DedupCache;
+use crate::lake::ingest::{self, CommitSummary, Ledger, NewRows, StagedRows};
 use crate::source::Input;
 
 /// A lake opened for writing, with its deduplication cache.
 pub struct Ingest {
     /// The lake.
     pub lake: Lake,
-    seen: Seen,
+    seen: DedupCache,
     /// The file of the cache; `None` if there is no directory for it.
     local: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ impl Ingest {
 
     fn load(lake: Lake, cache: Option<PathBuf>) -> anyhow::Result<Ingest> {
         let local = cache.map(|directory| directory.join(&lake.id).join("seen.parquet"));
-        let seen = ingest::recall(&lake, local.as_deref())?;
+        let seen = ingest::load_cache(&lake, local.as_deref())?;
         Ok(Ingest { lake, seen, local })
     }
 
@@ -68,7 +68,7 @@ impl Ingest {
     pub fn stage(
         &mut self,
         inputs: &[Input],
-        options: &intake::Options,
+        options: &intake::IntakeOptions,
         ledger: Ledger,
         directory: TempDir,
         observer: &dyn Observer,
@@ -77,7 +77,7 @@ impl Ingest {
         let region = &options.region;
         let mut new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
         // Absences also depend on the rows of the lake.
-        let options = intake::Options { absences: Absences::Left, ..options.clone() };
+        let options = intake::IntakeOptions { absences: Absences::Left, ..options.clone() };
         let summary = intake::run(inputs, &options, observer, &mut new);
         let rows = new.finish().map_err(&store)?;
         let mut summary = summary?;
@@ -89,12 +89,12 @@ impl Ingest {
     ///
     /// # Errors
     /// When the lake cannot be read or written. The error says whether anything was committed.
-    pub fn commit(&mut self, staged: &Staged) -> Result<Added, Error> {
+    pub fn commit(&mut self, staged: &Staged) -> Result<CommitSummary, Error> {
         ingest::commit(&self.lake, &mut self.seen, &staged.rows).map_err(Error::of(Error::Lake))
     }
 
     /// Saves the cache for the next ingest; returns a warning if that fails.
     pub fn save_cache(&mut self) -> Option<String> {
-        ingest::remember(&self.lake, &mut self.seen, self.local.as_deref())
+        ingest::save_cache(&self.lake, &mut self.seen, self.local.as_deref())
     }
 }

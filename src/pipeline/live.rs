@@ -8,18 +8,18 @@ use arrow::array::RecordBatch;
 
 use super::Error;
 use crate::error::BoxError;
-use crate::store::growing::Growing;
+use crate::store::segmented::SegmentedWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 
 /// Growing tables, shared by the thread that reads and the one that shows.
 pub struct LiveTables {
-    state: Mutex<State>,
+    state: Mutex<LiveState>,
     changed: Condvar,
 }
 
-struct State {
-    rows: Growing,
+struct LiveState {
+    rows: SegmentedWriter,
     documents: u64,
     /// A document is being added.
     is_within: bool,
@@ -30,8 +30,8 @@ struct State {
 }
 
 impl LiveTables {
-    pub fn new(rows: Growing) -> LiveTables {
-        let state = State { rows, documents: 0, is_within: false, is_new: false, is_over: false };
+    pub fn new(rows: SegmentedWriter) -> LiveTables {
+        let state = LiveState { rows, documents: 0, is_within: false, is_new: false, is_over: false };
         LiveTables { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -104,7 +104,7 @@ impl LiveTables {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).rows.seal()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LiveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

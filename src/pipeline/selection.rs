@@ -20,9 +20,9 @@ pub enum Nothing {
 
 impl Pipeline {
     /// The rows of a lake to read.
-    pub(super) fn selection(&self, span: Option<i64>) -> lake::scan::Wanted {
+    pub(super) fn selection(&self, span: Option<i64>) -> lake::scan::ScanFilter {
         let since = span.and(self.period.since);
-        lake::scan::Wanted { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
+        lake::scan::ScanFilter { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
     }
 
     /// Returns true if counting allocations decides whether the filter matches any.
@@ -52,7 +52,7 @@ impl Pipeline {
                 found += batch.num_rows();
                 Ok(())
             })
-            .with_context(|| format!("lake {}", lake.objects))?;
+            .with_context(|| format!("lake {}", lake.storage))?;
             if found > 0 {
                 return Ok(true);
             }

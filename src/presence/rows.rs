@@ -12,7 +12,7 @@ use crate::tables::{Table, absences, sightings};
 /// Rows per batch.
 const ROWS: usize = 8 << 10;
 
-/// The tables that [`Presence::take`] reads, with the columns it needs.
+/// The tables that [`Presence::add_rows`] reads, with the columns it needs.
 pub const READS: [(Table, &[&str]); 3] = [
     (Table::Sightings, &["region", "alloc_id", "seen_at_ns", "namespace"]),
     (Table::Absences, &["region", "alloc_id", "shown_at_ns", "missing_at_ns", "missing_index"]),
@@ -36,16 +36,16 @@ impl Presence {
     ///
     /// # Errors
     /// When a column is missing or has another type.
-    pub fn take(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
+    pub fn add_rows(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
         match table {
-            Table::Sightings => self.take_sightings(rows),
-            Table::Absences => self.take_absences(rows),
-            Table::Snapshots => self.take_documents(rows),
+            Table::Sightings => self.add_sightings(rows),
+            Table::Absences => self.add_absences(rows),
+            Table::Snapshots => self.add_documents(rows),
             _ => Ok(()),
         }
     }
 
-    fn take_sightings(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_sightings(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
         let (regions, ids, seen) = (text(rows, "region")?, text(rows, "alloc_id")?, number(rows, "seen_at_ns")?);
         let namespaces = text(rows, "namespace").ok();
         for row in (0..rows.num_rows()).filter(|row| seen.is_valid(*row)) {
@@ -62,7 +62,7 @@ impl Presence {
         Ok(())
     }
 
-    fn take_absences(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_absences(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
         let (regions, ids) = (text(rows, "region")?, text(rows, "alloc_id")?);
         let (shown, missing) = (number(rows, "shown_at_ns")?, number(rows, "missing_at_ns")?);
         let indexes = number(rows, "missing_index")?;
@@ -77,7 +77,7 @@ impl Presence {
         Ok(())
     }
 
-    fn take_documents(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_documents(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
         let (regions, shapes) = (text(rows, "region")?, text(rows, "shape")?);
         let (observed, indexes) = (number(rows, "observed_at_ns")?, number(rows, "nomad_index")?);
         let (namespaces, allocations) = (text(rows, "namespace")?, number(rows, "allocations")?);
@@ -121,10 +121,10 @@ fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArra
 /// # Errors
 /// Only through a bug: if a schema and its columns disagree.
 pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<Rows>, ArrowError> {
-    let absences: Vec<absences::Row<'_>> = facts
+    let absences: Vec<absences::AbsenceRow<'_>> = facts
         .iter()
         .filter_map(|fact| match fact {
-            Fact::Absence { alloc_id, shown_at, missing_at, missing_index } => Some(absences::Row {
+            Fact::Absence { alloc_id, shown_at, missing_at, missing_index } => Some(absences::AbsenceRow {
                 region,
                 alloc_id,
                 shown_at: *shown_at,
@@ -134,11 +134,11 @@ pub fn batches(region: &str, facts: &[Fact]) -> Result<Vec<Rows>, ArrowError> {
             Fact::Sighting { .. } => None,
         })
         .collect();
-    let sightings: Vec<sightings::Row<'_>> = facts
+    let sightings: Vec<sightings::SightingRow<'_>> = facts
         .iter()
         .filter_map(|fact| match fact {
             Fact::Sighting { alloc_id, namespace, seen_at } => {
-                Some(sightings::Row { region, alloc_id, namespace, seen_at: *seen_at })
+                Some(sightings::SightingRow { region, alloc_id, namespace, seen_at: *seen_at })
             }
             Fact::Absence { .. } => None,
         })

@@ -8,7 +8,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::{By, View, question, sql, view};
+use super::{GroupBy, View, question, sql, view};
 use crate::error::Refused;
 
 /// An SQL expression over the columns of one result.
@@ -41,7 +41,7 @@ impl Condition {
     ///
     /// # Errors
     /// When it is not an expression, a column is unqualified, or the view has no such column.
-    pub fn qualified(text: &str, by: &By) -> Result<Condition, Refused> {
+    pub fn qualified(text: &str, by: &GroupBy) -> Result<Condition, Refused> {
         let condition = parse(text)?;
         let Some(view) = condition.view else {
             return Err(refuse(text, "columns need the statistic as a prefix, such as restarts.lost_restarts".into()));
@@ -78,7 +78,7 @@ fn parse(text: &str) -> Result<Condition, Refused> {
     if rest.token != Token::EOF {
         return Err(no_expression(format!("unexpected {rest} after its end")));
     }
-    let mut reading = Reading::default();
+    let mut reading = ConditionVisitor::default();
     let _ = VisitMut::visit(&mut expr, &mut reading);
     if let Some(problem) = reading.problem {
         return Err(refuse(text, problem));
@@ -103,14 +103,14 @@ fn parse(text: &str) -> Result<Condition, Refused> {
 
 /// Facts collected from an expression, whose columns lose their qualifier on the way.
 #[derive(Default)]
-struct Reading {
+struct ConditionVisitor {
     views: BTreeSet<String>,
     columns: BTreeSet<String>,
     has_bare: bool,
     problem: Option<String>,
 }
 
-impl VisitorMut for Reading {
+impl VisitorMut for ConditionVisitor {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_qualified_condition_names_its_view() {
         let text = "start_latency.p95_seconds > 60 and start_latency.tasks >= 20";
-        let condition = Condition::qualified(text, &By::default()).unwrap();
+        let condition = Condition::qualified(text, &GroupBy::default()).unwrap();
         assert_eq!(condition.view.unwrap().name, "start_latency");
         assert_eq!(condition.sql, "p95_seconds > 60 AND tasks >= 20");
         assert_eq!(condition.columns.into_iter().collect::<Vec<_>>(), ["p95_seconds", "tasks"]);
@@ -176,7 +176,7 @@ mod tests {
             ("restarts.restarts > avg(restarts.restarts)", "is evaluated on one row"),
             ("ROW_NUMBER() OVER (ORDER BY restarts.restarts) > 1", "is evaluated on one row"),
         ] {
-            let refused = Condition::qualified(text, &By::default()).unwrap_err();
+            let refused = Condition::qualified(text, &GroupBy::default()).unwrap_err();
             assert!(refused.problem.contains(word), "{text}: {}", refused.problem);
         }
         assert!(Condition::bare("restarts.restarts > 1").is_err());

@@ -35,7 +35,7 @@ impl Dialect {
 
 /// Which statements to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum StatementKind {
     /// Those that create tables and views.
     All,
     /// Those that recompute the views that are tables.
@@ -46,11 +46,11 @@ pub enum Part {
 ///
 /// # Errors
 /// When a refresh is requested for an engine that needs none, or the head of a view cannot be parsed.
-pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<String> {
+pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> anyhow::Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
     let mut text = String::new();
     match part {
-        Part::All => {
+        StatementKind::All => {
             text.push_str(preface(dialect));
             text.push_str(&define_place(dialect, &lake));
             for table in Table::ALL {
@@ -58,7 +58,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<St
                 text.push('\n');
             }
         }
-        Part::Refresh if materialises(dialect) => {
+        StatementKind::Refresh if materialises(dialect) => {
             text.push_str("-- Recomputes the statistics, each after those that it reads.\n");
             if dialect == Dialect::Snowflake {
                 // Snowflake reads a Delta table as of its last REFRESH.
@@ -67,7 +67,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: Part) -> anyhow::Result<St
                 }
             }
         }
-        Part::Refresh => {
+        StatementKind::Refresh => {
             let word = "--refresh applies to trino, bigquery and snowflake only, where the statistics are tables";
             return Err(Usage(word.into()).into());
         }

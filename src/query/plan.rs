@@ -12,7 +12,7 @@ use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, TableFactor, Visit,
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
-use super::{By, VIEWS, View};
+use super::{GroupBy, VIEWS, View};
 use crate::tables::Table;
 
 /// A view to compute.
@@ -25,12 +25,12 @@ pub struct Plan {
     /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
     /// Its SELECTs, in order; the last one gives its rows.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<SelectStep>,
 }
 
 /// One SELECT of a view: a common table expression, or the final one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct SelectStep {
     /// The name of a common table expression; the final SELECT has the name of the view.
     pub name: String,
     /// Its text.
@@ -45,15 +45,15 @@ pub(super) struct Step {
 ///
 /// # Errors
 /// When its file is not a single SELECT.
-pub fn of(view: &'static View, by: &By) -> anyhow::Result<Plan> {
+pub fn for_view(view: &'static View, by: &GroupBy) -> anyhow::Result<Plan> {
     plan(view, by, true)
 }
 
 /// Plans these views and all views that they need, in a valid order. Views that are not results need no sorted rows.
 ///
 /// # Errors
-/// As [`of`].
-pub fn needed(wanted: &[&'static View], by: &By) -> anyhow::Result<Vec<Plan>> {
+/// As [`for_view`].
+pub fn needed(wanted: &[&'static View], by: &GroupBy) -> anyhow::Result<Vec<Plan>> {
     let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
@@ -73,7 +73,7 @@ pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
     Table::ALL.into_iter().filter(is_read).collect()
 }
 
-fn plan(view: &'static View, by: &By, is_wanted: bool) -> anyhow::Result<Plan> {
+fn plan(view: &'static View, by: &GroupBy, is_wanted: bool) -> anyhow::Result<Plan> {
     let what = || format!("queries/{}.sql", view.name);
     let sql = if view.is_grouped() { &by.edit(view.sql) } else { view.sql };
     cut(view, sql, is_wanted).with_context(what)
@@ -88,7 +88,7 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> 
     }
     let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
     let mut reads = BTreeSet::new();
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<SelectStep> = Vec::new();
     let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
     for (name, query) in named.chain([(view.name.to_owned(), query.clone())]) {
         let named = relations(&query);
@@ -97,7 +97,7 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> 
             step.last_use_of.retain(|earlier| !own.contains(earlier));
         }
         reads.extend(named.into_iter().filter(|name| !own.contains(name)));
-        steps.push(Step { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
+        steps.push(SelectStep { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
     }
     Ok(Plan { view, reads, is_wanted, steps })
 }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_view_follows_its_dependencies() {
-        let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
+        let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &GroupBy::default()).unwrap();
         assert_eq!(plans.len(), VIEWS.len());
         for (i, plan) in plans.iter().enumerate() {
             for name in &plan.reads {

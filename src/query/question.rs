@@ -99,7 +99,7 @@ impl Question {
     /// When it is not a single SELECT over existing tables.
     pub fn parse(sql: &str) -> Result<Question, Refused> {
         let query = parse(sql).map_err(|refused| refused.with_query(EXAMPLE.to_owned()))?;
-        let mut reading = Reading::default();
+        let mut reading = QuestionVisitor::default();
         let _ = query.visit(&mut reading);
         if let Some(problem) = reading.problems.into_iter().next() {
             return Err(problem);
@@ -148,7 +148,7 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 
 /// Facts collected from a query.
 #[derive(Default)]
-struct Reading {
+struct QuestionVisitor {
     /// Names in FROM, in lower case.
     relations: BTreeSet<String>,
     /// The query's own common table expressions.
@@ -156,7 +156,7 @@ struct Reading {
     problems: Vec<Refused>,
 }
 
-impl Visitor for Reading {
+impl Visitor for QuestionVisitor {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {

@@ -44,7 +44,7 @@ impl Serialize for Row {
 }
 
 /// The rows of a frame.
-pub(super) fn of(frame: &DataFrame) -> anyhow::Result<Vec<Row>> {
+pub(super) fn from_frame(frame: &DataFrame) -> anyhow::Result<Vec<Row>> {
     let mut rows = vec![Row::default(); frame.height()];
     for column in frame.columns() {
         for (row, values) in rows.iter_mut().enumerate() {

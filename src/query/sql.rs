@@ -58,7 +58,7 @@ enum Kind {
 
 impl Kind {
     /// The kind of an engine column.
-    fn of(dtype: &DataType) -> anyhow::Result<Kind> {
+    fn from_dtype(dtype: &DataType) -> anyhow::Result<Kind> {
         Ok(match dtype {
             DataType::Null => Kind::Null,
             DataType::Boolean => Kind::Bool,
@@ -141,7 +141,7 @@ impl Typed {
 
 /// A column that a name can resolve to.
 #[derive(Debug, Clone)]
-struct Column {
+struct ScopeColumn {
     /// The name or alias of its table; empty if it has none.
     relation: String,
     /// Its name.
@@ -155,9 +155,9 @@ struct Column {
 
 /// Rows with named columns: a table, a common table expression, the result of a SELECT.
 #[derive(Clone)]
-struct Rows {
+struct Relation {
     frame: LazyFrame,
-    columns: Vec<Column>,
+    columns: Vec<ScopeColumn>,
 }
 
 /// Plans queries over given tables.
@@ -166,7 +166,7 @@ struct Planner {
     /// The newest trusted observation in microseconds since 1970.
     now: Option<i64>,
     /// Common table expressions in scope, the innermost last.
-    ctes: Vec<(String, Rc<Rows>)>,
+    ctes: Vec<(String, Rc<Relation>)>,
     next: usize,
     failures: Failures,
     /// The whole query, for advice.
@@ -260,7 +260,7 @@ impl Planner {
     }
 
     /// Refuses intervals as result columns: formats write them differently.
-    fn check_spans(&self, rows: &Rows) -> anyhow::Result<()> {
+    fn check_spans(&self, rows: &Relation) -> anyhow::Result<()> {
         let Some(span) = rows.columns.iter().find(|column| column.kind == Kind::Span) else { return Ok(()) };
         let problem = format!("column {} is an interval, which formats write differently", span.name);
         let advice = "subtract the `x_at_ns` columns, which gives nanoseconds, or take seconds";
@@ -277,7 +277,7 @@ impl Planner {
     }
 
     /// Plans a query with its common table expressions, order and limit.
-    fn query(&mut self, query: &Query) -> anyhow::Result<Rows> {
+    fn query(&mut self, query: &Query) -> anyhow::Result<Relation> {
         let scope = self.ctes.len();
         if let Some(with) = &query.with {
             if with.recursive {
@@ -307,7 +307,7 @@ impl Planner {
     }
 
     /// Plans a common table expression; one that is read several times is computed now, once.
-    fn cte(&mut self, cte: &Cte, query: &Query) -> anyhow::Result<Rows> {
+    fn cte(&mut self, cte: &Cte, query: &Query) -> anyhow::Result<Relation> {
         let mut rows = self.query(&cte.query)?;
         rename(&mut rows, &cte.alias)?;
         let name = cte.alias.name.value.to_lowercase();
@@ -322,7 +322,7 @@ impl Planner {
         Ok(rows)
     }
 
-    fn limit(&mut self, rows: Rows, query: &Query) -> anyhow::Result<Rows> {
+    fn limit(&mut self, rows: Relation, query: &Query) -> anyhow::Result<Relation> {
         let (limit, offset) = match &query.limit_clause {
             None => (None, None),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
@@ -343,12 +343,12 @@ impl Planner {
             return Ok(rows);
         }
         let frame = rows.frame.slice(i64::from(offset.unwrap_or(0)), limit.unwrap_or(u32::MAX));
-        Ok(Rows { frame, columns: rows.columns })
+        Ok(Relation { frame, columns: rows.columns })
     }
 }
 
 /// Applies a table alias to the columns of some rows.
-fn rename(rows: &mut Rows, alias: &ast::TableAlias) -> anyhow::Result<()> {
+fn rename(rows: &mut Relation, alias: &ast::TableAlias) -> anyhow::Result<()> {
     if alias.columns.len() > rows.columns.len() {
         return Err(refused(format!("{alias} names more columns than there are")));
     }

@@ -16,7 +16,7 @@ const WIDEST: usize = 60;
 
 /// A table of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Text {
+pub struct TextTable {
     /// Titles and alignment of the columns.
     pub columns: Vec<(String, Side)>,
     /// The rows, with one cell per column.
@@ -32,7 +32,7 @@ pub enum Side {
     Right,
 }
 
-impl Text {
+impl TextTable {
     /// The lines of a terminal table: titles, then rows, with two spaces between columns. Cells may contain colour
     /// codes.
     pub fn lines(&self) -> Vec<String> {
@@ -131,13 +131,13 @@ pub fn write_markdown(
 }
 
 /// Formats rows as texts; null is an empty cell.
-fn read(schema: &SchemaRef, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<Text> {
+fn read(schema: &SchemaRef, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<TextTable> {
     let side = |kind: &DataType| {
         let is_number = matches!(kind, DataType::Int64 | DataType::Int32 | DataType::Float64);
         if is_number { Side::Right } else { Side::Left }
     };
     let columns = schema.fields().iter().map(|field| (field.name().clone(), side(field.data_type()))).collect();
-    let mut text = Text { columns, rows: Vec::new() };
+    let mut text = TextTable { columns, rows: Vec::new() };
     for batch in batches {
         let batch = batch?;
         for row in 0..batch.num_rows() {
@@ -185,7 +185,7 @@ mod tests {
         let columns = vec![("task".to_owned(), Side::Left), ("restarts".to_owned(), Side::Right)];
         let rows =
             vec![vec!["wéb".to_owned(), "7".to_owned()], vec!["\x1b[31mdatabase\x1b[0m".to_owned(), "12".to_owned()]];
-        let lines = Text { columns, rows }.lines();
+        let lines = TextTable { columns, rows }.lines();
         assert_eq!(lines, ["task      restarts", "wéb              7", "\x1b[31mdatabase\x1b[0m        12"]);
     }
 

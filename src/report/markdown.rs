@@ -8,7 +8,7 @@ use super::show::{
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
-use crate::render::text::{Side, Text, markdown as escaped};
+use crate::render::text::{Side, TextTable, markdown as escaped};
 
 use Side::{Left, Right};
 
@@ -21,7 +21,7 @@ pub fn markdown(report: &Report, explain: bool) -> String {
     text.extend(period(report).map(|sentence| format!("{sentence}\n\n")));
     text.extend(rejected(report).map(|sentence| format!("**{sentence}**\n\n")));
     let mut statuses =
-        Text { columns: vec![("client status".into(), Left), ("allocations".into(), Right)], rows: vec![] };
+        TextTable { columns: vec![("client status".into(), Left), ("allocations".into(), Right)], rows: vec![] };
     for row in &input.allocations_by_status {
         statuses
             .rows
@@ -57,9 +57,9 @@ pub fn markdown(report: &Report, explain: bool) -> String {
 }
 
 /// A column: its title, its alignment, and its text for a row.
-type Column = (&'static str, Side, fn(&Row) -> String);
+type ReportColumn = (&'static str, Side, fn(&Row) -> String);
 
-const CRASH_LOOPS: [Column; 7] = [
+const CRASH_LOOPS: [ReportColumn; 7] = [
     ("restarts in the last hour", Right, |row| count(row.int("restarts_last_hour"))),
     ("every", Right, |row| maybe_span(row.number("period_seconds"))),
     ("since (UTC)", Left, |row| match (row.get("since_at"), row.get("seen_since_at")) {
@@ -73,7 +73,7 @@ const CRASH_LOOPS: [Column; 7] = [
     ("node", Left, |row| row.text("node_name").map_or_else(|| word(row, "node_id"), str::to_owned)),
 ];
 
-const RESTARTS: [Column; 6] = [
+const RESTARTS: [ReportColumn; 6] = [
     ("restarts", Right, |row| count(row.int("restarts"))),
     ("seen", Right, |row| count(row.int("restarts_seen"))),
     ("lost", Right, |row| count(row.int("lost_restarts"))),
@@ -82,7 +82,7 @@ const RESTARTS: [Column; 6] = [
     ("causes seen", Left, causes),
 ];
 
-const FAILURES: [Column; 7] = [
+const FAILURES: [ReportColumn; 7] = [
     ("failures", Right, |row| count(row.int("failures"))),
     ("class", Left, |row| class(row.text("class"), row.int("exit_code"))),
     ("gave up", Right, |row| count(row.int("gave_up"))),
@@ -92,7 +92,7 @@ const FAILURES: [Column; 7] = [
     ("commonest message", Left, |row| commonest(row).unwrap_or_else(|| "-".to_owned())),
 ];
 
-const STARTS: [Column; 9] = [
+const STARTS: [ReportColumn; 9] = [
     ("tasks", Right, |row| count(row.int("tasks"))),
     ("started", Right, |row| count(row.int("started"))),
     ("waiting", Right, |row| count(row.int("waiting"))),
@@ -104,7 +104,7 @@ const STARTS: [Column; 9] = [
     ("max", Right, |row| maybe_span(row.number("max_seconds"))),
 ];
 
-const PHASES: [Column; 5] = [
+const PHASES: [ReportColumn; 5] = [
     ("phase", Left, |row| word(row, "phase")),
     ("samples", Right, |row| count(row.int("samples"))),
     ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
@@ -112,7 +112,7 @@ const PHASES: [Column; 5] = [
     ("max", Right, |row| maybe_span(row.number("max_seconds"))),
 ];
 
-const JOB_RUNS: [Column; 11] = [
+const JOB_RUNS: [ReportColumn; 11] = [
     ("runs", Right, |row| count(row.int("runs"))),
     ("complete", Right, |row| count(row.int("complete"))),
     ("failed", Right, |row| count(row.int("failed"))),
@@ -126,7 +126,7 @@ const JOB_RUNS: [Column; 11] = [
     ("last success (UTC)", Left, |row| moment(row.get("last_success_at"))),
 ];
 
-const RESCHEDULES: [Column; 4] = [
+const RESCHEDULES: [ReportColumn; 4] = [
     ("reason", Left, |row| word(row, "reason")),
     ("reschedules", Right, |row| count(row.int("reschedules"))),
     ("recovered", Right, |row| count(row.int("recovered"))),
@@ -138,11 +138,11 @@ fn word(row: &Row, column: &str) -> String {
 }
 
 /// The rows of a section, each starting with its group.
-fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns: &[Column]) -> String {
+fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns: &[ReportColumn]) -> String {
     if section.rows.is_empty() {
         return format!("{none}\n");
     }
-    let mut text = Text::default();
+    let mut text = TextTable::default();
     if !place.is_empty() {
         text.columns.push((group_title(report, place), Left));
     }

@@ -10,11 +10,11 @@ use super::show::{
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
-use crate::render::text::{Side, Text, one_line};
+use crate::render::text::{Side, TextTable, one_line};
 
 /// Options of a terminal report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Appearance {
     /// Columns of text.
     pub width: usize,
     /// Whether to use colours.
@@ -24,8 +24,8 @@ pub struct Look {
 }
 
 /// Formats a report as lines of text.
-pub fn terminal(report: &Report, look: Look) -> String {
-    let page = Page { report, look };
+pub fn terminal(report: &Report, look: Appearance) -> String {
+    let page = TerminalPage { report, look };
     let mut lines = page.head();
     for (title, body, views) in [
         ("Coverage", page.coverage(), &["coverage", "coverage_summary"][..]),
@@ -53,12 +53,12 @@ pub fn terminal(report: &Report, look: Look) -> String {
     text
 }
 
-struct Page<'r> {
+struct TerminalPage<'r> {
     report: &'r Report,
-    look: Look,
+    look: Appearance,
 }
 
-impl Page<'_> {
+impl TerminalPage<'_> {
     fn style(&self) -> Style {
         Style::new().force_styling(self.look.colour)
     }
@@ -331,7 +331,7 @@ impl Page<'_> {
         if section.rows.is_empty() {
             return self.wrapped(none);
         }
-        let mut text = Text::default();
+        let mut text = TextTable::default();
         text.columns.extend(columns.iter().map(|(title, side)| ((*title).to_owned(), *side)));
         for row in &section.rows {
             text.rows.push(cells(row).into_iter().map(|cell| self.shortened(cell)).collect());

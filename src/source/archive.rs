@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::bundle::{self, Role};
-use super::content::Walk;
+use super::bundle::{self, PathRole};
+use super::sniff::InputWalk;
 use super::{Origin, observed};
 
 /// Maximum size of `cli-flags.json`, which has a few kilobytes.
@@ -12,10 +12,10 @@ const LARGEST_FLAGS: u64 = 4 << 20;
 /// Why a link in an archive is skipped.
 pub(super) const LINK: &str = "is a link";
 
-impl Walk<'_> {
+impl InputWalk<'_> {
     /// If the unreadable file is a bundle's flags, records that they cannot be read.
     pub(super) fn miss_flags(&mut self, path: &str, archive: &Origin) {
-        if let Role::CliFlags(root) = bundle::role(path) {
+        if let PathRole::CliFlags(root) = bundle::role(path) {
             self.flags.learn(bundle_at(&root, archive), b"");
         }
     }
@@ -40,8 +40,8 @@ impl Walk<'_> {
     pub(super) fn member(&mut self, stream: Box<dyn Read + '_>, path: &str, archive: &Origin, depth: u32) -> bool {
         let mut origin = self.inside(archive, path);
         match bundle::role(path) {
-            Role::Allocations(root) => self.cover(&mut origin, &bundle_at(&root, archive)),
-            Role::CliFlags(root) => {
+            PathRole::Allocations(root) => self.set_full_listing(&mut origin, &bundle_at(&root, archive)),
+            PathRole::CliFlags(root) => {
                 let mut text = Vec::new();
                 // Ignore flags that cannot be read completely.
                 if stream.take(LARGEST_FLAGS).read_to_end(&mut text).is_err() {
@@ -50,8 +50,8 @@ impl Walk<'_> {
                 self.flags.learn(bundle_at(&root, archive), &text);
                 return true;
             }
-            Role::PassedOver(why) => return self.passed_over(&origin, why),
-            Role::Other => {}
+            PathRole::Skipped(why) => return self.skipped(&origin, why),
+            PathRole::Other => {}
         }
         self.stream(stream, &origin, depth)
     }

@@ -29,8 +29,8 @@ impl Budget {
     }
 
     /// Counts the bytes of an input of unknown size as they are read.
-    pub fn fed<R: Read>(&self, inner: R) -> Fed<R> {
-        Fed { inner, budget: self.clone() }
+    pub fn count_input<R: Read>(&self, inner: R) -> CountedInput<R> {
+        CountedInput { inner, budget: self.clone() }
     }
 
     /// Counts decompressed bytes, and fails when there are too many.
@@ -45,18 +45,18 @@ impl Budget {
     }
 
     /// Returns true if the excess was already reported, and marks it as reported.
-    pub fn is_told(&self) -> bool {
+    pub fn is_reported(&self) -> bool {
         self.is_spent() && self.0.is_told.replace(true)
     }
 }
 
-/// See [`Budget::fed`].
-pub struct Fed<R> {
+/// See [`Budget::count_input`].
+pub struct CountedInput<R> {
     inner: R,
     budget: Budget,
 }
 
-impl<R: Read> Read for Fed<R> {
+impl<R: Read> Read for CountedInput<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         let input = &self.budget.0.input;

@@ -18,32 +18,32 @@ pub struct Flags {
 
 /// The role of a path inside a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
+pub enum PathRole {
     /// `interval/NNNN/allocations.json` of the bundle at this path.
     Allocations(String),
     /// `cluster/cli-flags.json` of the bundle at this path.
     CliFlags(String),
     /// A file that is skipped, and why.
-    PassedOver(&'static str),
+    Skipped(&'static str),
     /// Any other file: its content decides.
     Other,
 }
 
 /// The role of a path with `/` separators inside a bundle.
-pub fn role(path: &str) -> Role {
+pub fn role(path: &str) -> PathRole {
     let parts: Vec<&str> = path.split('/').collect();
     let root = |below: usize| parts[..parts.len() - below].join("/");
     match parts.as_slice() {
         [.., "interval" | "nomad", capture, file] if is_capture(capture) => match *file {
-            "allocations.json" => Role::Allocations(root(3)),
-            "nodes.json" => Role::Other,
-            _ => Role::PassedOver("a part of the debug bundle without allocations"),
+            "allocations.json" => PathRole::Allocations(root(3)),
+            "nodes.json" => PathRole::Other,
+            _ => PathRole::Skipped("a part of the debug bundle without allocations"),
         },
-        [.., "cluster", "cli-flags.json"] => Role::CliFlags(root(2)),
-        [.., "cluster", "eventstream.json"] => Role::PassedOver(
+        [.., "cluster", "cli-flags.json"] => PathRole::CliFlags(root(2)),
+        [.., "cluster", "eventstream.json"] => PathRole::Skipped(
             "the debug bundle's event stream went through floats, so its times are rounded; allocations.json beside it is exact",
         ),
-        _ => Role::Other,
+        _ => PathRole::Other,
     }
 }
 
@@ -86,7 +86,7 @@ impl Flags {
     }
 
     /// Returns true the first time that a bundle's flags are missing.
-    pub fn miss(&mut self, bundle: &str) -> bool {
+    pub fn is_first_miss(&mut self, bundle: &str) -> bool {
         self.missed.insert(bundle.to_owned())
     }
 }
@@ -98,18 +98,18 @@ mod tests {
     #[test]
     fn knows_both_layouts() {
         for (path, expected) in [
-            ("b/interval/0003/allocations.json", Role::Allocations("b".into())),
-            ("nomad/0000/allocations.json", Role::Allocations(String::new())),
-            ("x/b/nomad/0000/nodes.json", Role::Other),
-            ("b/cluster/cli-flags.json", Role::CliFlags("b".into())),
-            ("b/cluster/nodes.json", Role::Other),
-            ("interval/3/allocations.json", Role::Other),
-            ("allocations.json", Role::Other),
+            ("b/interval/0003/allocations.json", PathRole::Allocations("b".into())),
+            ("nomad/0000/allocations.json", PathRole::Allocations(String::new())),
+            ("x/b/nomad/0000/nodes.json", PathRole::Other),
+            ("b/cluster/cli-flags.json", PathRole::CliFlags("b".into())),
+            ("b/cluster/nodes.json", PathRole::Other),
+            ("interval/3/allocations.json", PathRole::Other),
+            ("allocations.json", PathRole::Other),
         ] {
             assert_eq!(role(path), expected, "{path}");
         }
-        assert!(matches!(role("b/cluster/eventstream.json"), Role::PassedOver(_)));
-        assert!(matches!(role("b/interval/0000/jobs.json"), Role::PassedOver(_)));
+        assert!(matches!(role("b/cluster/eventstream.json"), PathRole::Skipped(_)));
+        assert!(matches!(role("b/interval/0000/jobs.json"), PathRole::Skipped(_)));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Input, Place};
+use super::{Input, Location};
 
 /// Sorts inputs by the bytes of their paths, without duplicates.
 pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
     fn path(input: &Input) -> &[u8] {
         match &input.place {
-            Place::File(path) => path.as_os_str().as_bytes(),
-            Place::StandardInput | Place::Cluster(_) => input.name.as_bytes(),
+            Location::File(path) => path.as_os_str().as_bytes(),
+            Location::StandardInput | Location::Cluster(_) => input.name.as_bytes(),
         }
     }
     inputs.sort_by(|a, b| path(a).cmp(path(b)));
@@ -21,20 +21,20 @@ pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
 }
 
 pub(super) fn input(path: PathBuf) -> Input {
-    Input { name: path.to_string_lossy().into_owned(), place: Place::File(path), size: Some(0), ..Input::default() }
+    Input { name: path.to_string_lossy().into_owned(), place: Location::File(path), size: Some(0), ..Input::default() }
 }
 
-fn passed_over(path: PathBuf, why: &'static str) -> Input {
-    Input { passed_over: Some(why), ..input(path) }
+fn skipped(path: PathBuf, why: &'static str) -> Input {
+    Input { skipped: Some(why), ..input(path) }
 }
 
 /// A directory that could not be listed.
-pub(super) fn unlisted(path: &Path, e: &io::Error) -> Input {
+pub(super) fn unreadable(path: &Path, e: &io::Error) -> Input {
     Input { problem: Some(format!("cannot be listed: {e}")), ..input(path.to_owned()) }
 }
 
 /// Returns true if an error means that the file does not exist, rather than that it is inaccessible.
-pub(super) fn is_absence(e: &io::Error) -> bool {
+pub(super) fn is_not_found(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || is_loop(e)
 }
 
@@ -45,14 +45,12 @@ fn is_loop(e: &io::Error) -> bool {
 
 /// An entry of a directory that is not a directory: files are read, others skipped. A pipe that was not named
 /// explicitly must not block.
-pub(super) fn met(path: PathBuf) -> Input {
+pub(super) fn file_or_skipped(path: PathBuf) -> Input {
     match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => Input { size: Some(meta.len()), ..input(path) },
-        Ok(meta) if meta.is_dir() => {
-            passed_over(path, "is a link to a directory, which is read only if named explicitly")
-        }
-        Ok(_) => passed_over(path, "is a pipe, a socket or a device"),
-        Err(e) if is_absence(&e) => passed_over(path, "is a dangling link"),
+        Ok(meta) if meta.is_dir() => skipped(path, "is a link to a directory, which is read only if named explicitly"),
+        Ok(_) => skipped(path, "is a pipe, a socket or a device"),
+        Err(e) if is_not_found(&e) => skipped(path, "is a dangling link"),
         Err(e) => Input { problem: Some(format!("cannot be opened: {e}")), ..input(path) },
     }
 }
@@ -75,7 +73,7 @@ pub(super) fn is_hidden(path: &Path) -> bool {
 
 /// The files below a directory, without hidden ones; symbolic links to directories are not followed, to avoid cycles.
 /// Each skipped entry is reported.
-pub(super) fn below(directory: &Path) -> Vec<Input> {
+pub(super) fn walk(directory: &Path) -> Vec<Input> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
@@ -83,15 +81,15 @@ pub(super) fn below(directory: &Path) -> Vec<Input> {
             Ok(entries) => {
                 for (path, kind) in entries {
                     if is_hidden(&path) {
-                        found.push(passed_over(path, "is hidden, and read only if named explicitly"));
+                        found.push(skipped(path, "is hidden, and read only if named explicitly"));
                     } else if kind.is_dir() {
                         open.push(path);
                     } else {
-                        found.push(met(path));
+                        found.push(file_or_skipped(path));
                     }
                 }
             }
-            Err(e) => found.push(unlisted(&directory, &e)),
+            Err(e) => found.push(unreadable(&directory, &e)),
         }
     }
     found

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Input;
-use super::directory::{below, entries, in_order, is_absence, is_hidden, met, unlisted};
+use super::directory::{entries, file_or_skipped, in_order, is_hidden, is_not_found, unreadable, walk};
 use crate::glob::Glob;
 
 /// A component of a glob, between slashes.
-enum Part {
+enum GlobPart {
     /// A literal name.
     Name(String),
     /// Names that match; hidden ones only if the glob starts with a dot.
@@ -32,7 +32,7 @@ pub fn matching(text: &str) -> Result<Vec<Input>, String> {
     for pattern in alternatives(text) {
         let start = if pattern.starts_with('/') { "/" } else { "" };
         let parts = pattern.split('/').filter(|part| !part.is_empty()).map(part);
-        let parts: Vec<Part> = parts.collect::<Result<_, _>>().map_err(wrong)?;
+        let parts: Vec<GlobPart> = parts.collect::<Result<_, _>>().map_err(wrong)?;
         follow(PathBuf::from(start), &parts, pattern.ends_with('/'), &mut found);
     }
     if found.is_empty() {
@@ -42,22 +42,22 @@ pub fn matching(text: &str) -> Result<Vec<Input>, String> {
     Ok(in_order(found))
 }
 
-fn part(text: &str) -> Result<Part, String> {
+fn part(text: &str) -> Result<GlobPart, String> {
     if text == "**" {
-        return Ok(Part::Any);
+        return Ok(GlobPart::Any);
     }
     let (mut name, mut is_escaped) = (String::new(), false);
     for char in text.chars() {
         match char {
             '\\' if !is_escaped => is_escaped = true,
-            '*' | '?' | '[' if !is_escaped => return Ok(Part::Like(Glob::new(text)?, text.starts_with('.'))),
+            '*' | '?' | '[' if !is_escaped => return Ok(GlobPart::Like(Glob::new(text)?, text.starts_with('.'))),
             _ => {
                 name.push(char);
                 is_escaped = false;
             }
         }
     }
-    Ok(Part::Name(name))
+    Ok(GlobPart::Name(name))
 }
 
 /// Expands braces: `{a,b/c}.json` to `a.json` and `b/c.json`.
@@ -100,12 +100,12 @@ fn first_braces(text: &str) -> Option<Vec<usize>> {
 }
 
 /// Adds the matches of the components below a path.
-fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut Vec<Input>) {
+fn follow(path: PathBuf, parts: &[GlobPart], is_directory_meant: bool, found: &mut Vec<Input>) {
     let Some((part, rest)) = parts.split_first() else {
         if is_directory(&path, found) {
-            found.extend(below(&path));
+            found.extend(walk(&path));
         } else if !is_directory_meant {
-            found.push(met(path));
+            found.push(file_or_skipped(path));
         }
         return;
     };
@@ -115,14 +115,14 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
         }
     };
     match part {
-        Part::Name(name) => {
+        GlobPart::Name(name) => {
             let path = path.join(name);
             // A dangling link matches, too.
             if !rest.is_empty() || fs::symlink_metadata(&path).is_ok() {
                 go_on(path, found);
             }
         }
-        Part::Like(glob, takes_hidden) => match entries(&path) {
+        GlobPart::Like(glob, takes_hidden) => match entries(&path) {
             Ok(entries) => {
                 for (path, _) in entries {
                     let is_match = path.file_name().is_some_and(|name| glob.is_match(&name.to_string_lossy()));
@@ -131,11 +131,11 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
                     }
                 }
             }
-            Err(e) if is_absence(&e) => {}
-            Err(e) => found.push(unlisted(&path, &e)),
+            Err(e) if is_not_found(&e) => {}
+            Err(e) => found.push(unreadable(&path, &e)),
         },
-        Part::Any if rest.is_empty() => found.extend(below(&path)),
-        Part::Any => {
+        GlobPart::Any if rest.is_empty() => found.extend(walk(&path)),
+        GlobPart::Any => {
             let mut open = vec![path];
             while let Some(path) = open.pop() {
                 match entries(&path) {
@@ -144,8 +144,8 @@ fn follow(path: PathBuf, parts: &[Part], is_directory_meant: bool, found: &mut V
                         open.extend(directories.map(|(path, _)| path));
                         follow(path, rest, is_directory_meant, found);
                     }
-                    Err(e) if is_absence(&e) => {}
-                    Err(e) => found.push(unlisted(&path, &e)),
+                    Err(e) if is_not_found(&e) => {}
+                    Err(e) => found.push(unreadable(&path, &e)),
                 }
             }
         }
@@ -158,8 +158,8 @@ fn is_directory(path: &Path, found: &mut Vec<Input>) -> bool {
     match fs::metadata(path) {
         Ok(meta) => meta.is_dir(),
         Err(e) => {
-            if !is_absence(&e) {
-                found.push(unlisted(path, &e));
+            if !is_not_found(&e) {
+                found.push(unreadable(path, &e));
             }
             false
         }

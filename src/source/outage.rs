@@ -71,7 +71,7 @@ mod tests {
     fn an_outage_is_reported_once_and_its_end_once() {
         let (mut outage, start) = (Outage::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let (refused, silent) = (Fault::Refused("a".into()), Fault::Silent(PAUSE));
+        let (refused, silent) = (Fault::Refused("a".into()), Fault::Timeout(PAUSE));
         assert_eq!(outage.end(at(0)), None);
         assert!(outage.begin(&refused, at(1)));
         assert!(!outage.begin(&silent, at(2)) && !outage.begin(&refused, at(3)));

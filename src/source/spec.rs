@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cluster::Cluster;
-use super::directory::{below, in_order, input};
-use super::{Input, Place, glob};
+use super::directory::{in_order, input, walk};
+use super::poll::Cluster;
+use super::{Input, Location, glob};
 
 /// One SOURCE.
 #[derive(Debug, Clone)]
@@ -75,14 +75,14 @@ fn files(source: &Source) -> Result<Listing, String> {
     let text = match source {
         Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
         Source::Cluster(cluster) => {
-            let (name, place) = (source.to_string(), Place::Cluster(Arc::clone(cluster)));
+            let (name, place) = (source.to_string(), Location::Cluster(Arc::clone(cluster)));
             return Ok(one(Input { name, place, ..Input::default() }));
         }
         Source::Path(text) => text,
     };
     let path = Path::new(text);
     Ok(match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(below(path)), holds_many: true },
+        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(walk(path)), holds_many: true },
         Ok(meta) => one(Input { size: Some(meta.len()), ..input(path.to_owned()) }),
         Err(_) if glob::is_meant(text) => Listing { inputs: glob::matching(text)?, holds_many: true },
         Err(e) => {

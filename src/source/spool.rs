@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 
-use super::kept::{self, About, Next};
-use super::{AskedAgain, Input, Origin, Place};
+use super::fetch_file::{self, FetchMetadata, Frame};
+use super::{Input, Location, Origin, WillRetry};
 
 /// Maximum size of a document of frames, in bytes as served.
 const LARGEST: u64 = 8 << 20;
@@ -32,19 +32,19 @@ pub struct Spool {
     directory: PathBuf,
     /// The lock, held while the spool exists.
     _lock: File,
-    state: Mutex<State>,
+    state: Mutex<SpoolState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct SpoolState {
     /// The number of the next file.
     next: u64,
     /// The file to which frames are appended.
-    open: Option<Open>,
+    open: Option<OpenFrames>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenFrames {
     number: u64,
     file: File,
     /// Its size in bytes as served.
@@ -53,7 +53,7 @@ struct Open {
 
 /// A document that waits for a batch.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct SpooledDocument {
     path: PathBuf,
     /// Its compressed size.
     pub bytes: u64,
@@ -84,7 +84,7 @@ impl Spool {
                 fs::remove_file(&path).with_context(cannot)?;
             }
         }
-        let spool = Spool { directory, _lock: lock, state: Mutex::new(State { next, open: None }) };
+        let spool = Spool { directory, _lock: lock, state: Mutex::new(SpoolState { next, open: None }) };
         spool.take_over(base).with_context(cannot)?;
         for (number, path) in files(&spool.directory).with_context(cannot)? {
             if has_ending(&path, OPEN) {
@@ -122,9 +122,9 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool cannot be written.
-    pub fn take(&self, origin: &Origin, stream: &mut dyn Read) -> anyhow::Result<Option<String>> {
+    pub fn put(&self, origin: &Origin, stream: &mut dyn Read) -> anyhow::Result<Option<String>> {
         let mut put = || -> io::Result<Option<String>> {
-            let about = About::of(origin, origin.name.clone(), "");
+            let about = FetchMetadata::from_origin(origin, origin.name.clone(), "");
             if origin.is_stream {
                 let mut lines = Vec::new();
                 stream.read_to_end(&mut lines)?;
@@ -136,16 +136,16 @@ impl Spool {
         put().with_context(|| format!("cannot write a document to the spool {}", self.directory.display()))
     }
 
-    fn write(&self, mut about: About, is_nodes: bool, stream: &mut dyn Read) -> io::Result<Option<String>> {
+    fn write(&self, mut about: FetchMetadata, is_nodes: bool, stream: &mut dyn Read) -> io::Result<Option<String>> {
         let number = self.take_number();
         let unfinished = self.path(number, UNFINISHED);
         // The metadata comes first, but whether a listing is complete is known at its end: write the body to a
         // temporary file.
         let body = tempfile::tempfile_in(&self.directory)?;
-        let (_, mut body, broke) = kept::compress(stream, body)?;
-        let is_made_good = broke.as_ref().is_some_and(AskedAgain::is_in);
+        let (_, mut body, broke) = fetch_file::compress(stream, body)?;
+        let will_retry = broke.as_ref().is_some_and(WillRetry::is_in);
         let told = broke.map(|error| format!("cannot be read further: {error}"));
-        if is_made_good {
+        if will_retry {
             return Ok(told);
         }
         if told.is_some() {
@@ -153,11 +153,11 @@ impl Spool {
         }
         io::Seek::rewind(&mut body)?;
         let mut out = BufWriter::new(File::create(&unfinished)?);
-        kept::write_about(&mut out, &about)?;
+        fetch_file::write_metadata(&mut out, &about)?;
         if is_nodes {
             let mut list = Vec::new();
             body.read_to_end(&mut list)?;
-            kept::write_nodes(&mut out, &about, &list)?;
+            fetch_file::write_nodes(&mut out, &about, &list)?;
         } else {
             io::copy(&mut body, &mut out)?;
         }
@@ -167,10 +167,10 @@ impl Spool {
     }
 
     /// Appends frames to the open file.
-    fn append(&self, about: &About, lines: &[u8]) -> io::Result<()> {
+    fn append(&self, about: &FetchMetadata, lines: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::new();
-        kept::write_about(&mut bytes, about)?;
-        let (_, bytes, _) = kept::compress(&mut &*lines, bytes)?;
+        fetch_file::write_metadata(&mut bytes, about)?;
+        let (_, bytes, _) = fetch_file::compress(&mut &*lines, bytes)?;
         let mut state = self.state();
         let mut open = match state.open.take() {
             Some(open) => open,
@@ -178,7 +178,7 @@ impl Spool {
                 let number = state.next;
                 state.next += 1;
                 let file = OpenOptions::new().append(true).create_new(true).open(self.path(number, OPEN))?;
-                Open { number, file, bytes: 0 }
+                OpenFrames { number, file, bytes: 0 }
             }
         };
         // One write call, so that a kill leaves all of it or nothing.
@@ -211,8 +211,8 @@ impl Spool {
             let (about, lines) = appended(&open)?;
             if !lines.is_empty() {
                 let mut out = BufWriter::new(File::create(&unfinished)?);
-                kept::write_about(&mut out, &about)?;
-                let (_, out, _) = kept::compress(&mut lines.as_slice(), out)?;
+                fetch_file::write_metadata(&mut out, &about)?;
+                let (_, out, _) = fetch_file::compress(&mut lines.as_slice(), out)?;
                 out.into_inner()?.sync_data()?;
                 fs::rename(&unfinished, &whole)?;
             }
@@ -224,10 +224,10 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool cannot be read.
-    pub fn waiting(&self) -> anyhow::Result<Vec<Waiting>> {
-        let list = || -> io::Result<Vec<Waiting>> {
+    pub fn pending(&self) -> anyhow::Result<Vec<SpooledDocument>> {
+        let list = || -> io::Result<Vec<SpooledDocument>> {
             let whole = files(&self.directory)?.into_iter().filter(|(_, path)| has_ending(path, WHOLE));
-            whole.map(|(_, path)| Ok(Waiting { bytes: fs::metadata(&path)?.len(), path })).collect()
+            whole.map(|(_, path)| Ok(SpooledDocument { bytes: fs::metadata(&path)?.len(), path })).collect()
         };
         list().with_context(|| format!("cannot read the spool {}", self.directory.display()))
     }
@@ -236,7 +236,7 @@ impl Spool {
     ///
     /// # Errors
     /// When they cannot be removed.
-    pub fn remove(&self, documents: &[Waiting]) -> anyhow::Result<()> {
+    pub fn remove(&self, documents: &[SpooledDocument]) -> anyhow::Result<()> {
         documents.iter().try_for_each(|document| {
             fs::remove_file(&document.path).with_context(|| format!("cannot remove {}", document.path.display()))
         })
@@ -252,20 +252,20 @@ impl Spool {
         self.directory.join(format!("{number:012}{ending}"))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SpoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl SpooledDocument {
     /// The document as an input, with its original name.
     pub fn input(&self) -> Input {
-        let about = File::open(&self.path).and_then(|file| match kept::next(&mut BufReader::new(file))? {
-            Next::About(about) => Ok(about.address),
+        let about = File::open(&self.path).and_then(|file| match fetch_file::read_frame(&mut BufReader::new(file))? {
+            Frame::Metadata(about) => Ok(about.address),
             _ => Err(ErrorKind::InvalidData.into()),
         });
         let name = about.unwrap_or_else(|_| self.path.display().to_string());
-        Input { name, place: Place::File(self.path.clone()), size: Some(self.bytes), ..Input::default() }
+        Input { name, place: Location::File(self.path.clone()), size: Some(self.bytes), ..Input::default() }
     }
 }
 
@@ -297,14 +297,14 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 }
 
 /// The frames appended to a file, with their metadata. A truncated last append is dropped.
-fn appended(path: &Path) -> io::Result<(About, Vec<u8>)> {
+fn appended(path: &Path) -> io::Result<(FetchMetadata, Vec<u8>)> {
     let mut input = BufReader::new(File::open(path)?);
-    let (mut whole, mut lines) = (About::default(), Vec::new());
-    let mut about = About::default();
+    let (mut whole, mut lines) = (FetchMetadata::default(), Vec::new());
+    let mut about = FetchMetadata::default();
     loop {
-        match kept::next(&mut input) {
-            Ok(Next::About(next)) => about = next,
-            Ok(Next::Frame(magic)) => {
+        match fetch_file::read_frame(&mut input) {
+            Ok(Frame::Metadata(next)) => about = next,
+            Ok(Frame::Listing(magic)) => {
                 let mut frame = Vec::new();
                 let decoder = zstd::Decoder::with_buffer(Cursor::new(magic).chain(&mut input))?;
                 if decoder.single_frame().read_to_end(&mut frame).is_err() {
@@ -314,7 +314,7 @@ fn appended(path: &Path) -> io::Result<(About, Vec<u8>)> {
                 whole = about.clone();
                 lines.append(&mut frame);
             }
-            Ok(Next::Nodes(..) | Next::End) | Err(_) => return Ok((whole, lines)),
+            Ok(Frame::Nodes(..) | Frame::End) | Err(_) => return Ok((whole, lines)),
         }
     }
 }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn text(spool: &Spool) -> Vec<String> {
-        let waiting = spool.waiting().unwrap();
+        let waiting = spool.pending().unwrap();
         waiting
             .iter()
             .map(|w| io::read_to_string(zstd::Decoder::new(File::open(&w.path).unwrap()).unwrap()).unwrap())
@@ -343,7 +343,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let spool = Spool::open(base.path()).unwrap();
         for n in 1..=3 {
-            spool.take(&frames(n, n), &mut format!("{{\"Index\":{n}}}\n").as_bytes()).unwrap();
+            spool.put(&frames(n, n), &mut format!("{{\"Index\":{n}}}\n").as_bytes()).unwrap();
         }
         let open = spool.path(1, OPEN);
         drop(spool);
@@ -352,7 +352,7 @@ mod tests {
         let spool = Spool::open(base.path()).unwrap();
         assert_eq!(text(&spool), ["{\"Index\":1}\n{\"Index\":2}\n"]);
         assert!(!open.exists());
-        let input = spool.waiting().unwrap()[0].input();
+        let input = spool.pending().unwrap()[0].input();
         assert_eq!(input.name, "http://a/v1/event/stream");
     }
 
@@ -363,16 +363,16 @@ mod tests {
         let second = Spool::open(base.path()).unwrap();
         assert_ne!(first.directory(), second.directory());
         let listing = Origin { name: "http://a".into(), ..Origin::default() };
-        first.take(&listing, &mut b"[]".as_slice()).unwrap();
-        second.take(&frames(1, 1), &mut b"{\"Index\":1}\n".as_slice()).unwrap();
+        first.put(&listing, &mut b"[]".as_slice()).unwrap();
+        second.put(&frames(1, 1), &mut b"{\"Index\":1}\n".as_slice()).unwrap();
         drop(second);
         let third = Spool::open(base.path()).unwrap();
         assert_eq!(text(&third), ["{\"Index\":1}\n"]);
         drop((first, third));
         let last = Spool::open(base.path()).unwrap();
         assert_eq!(text(&last), ["[]", "{\"Index\":1}\n"]);
-        last.remove(&last.waiting().unwrap()).unwrap();
-        assert!(last.waiting().unwrap().is_empty());
+        last.remove(&last.pending().unwrap()).unwrap();
+        assert!(last.pending().unwrap().is_empty());
     }
 
     #[test]
@@ -380,17 +380,19 @@ mod tests {
         struct Broken(bool);
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(if self.0 { io::Error::other(AskedAgain("reset".into())) } else { io::Error::other("reset") })
+                Err(if self.0 { io::Error::other(WillRetry("reset".into())) } else { io::Error::other("reset") })
             }
         }
         let base = tempfile::tempdir().unwrap();
         let spool = Spool::open(base.path()).unwrap();
         let listing = Origin { full_listing: Some("*".into()), ..Origin::default() };
-        assert!(spool.take(&listing, &mut Broken(true)).unwrap().is_some());
-        assert!(spool.waiting().unwrap().is_empty());
-        assert!(spool.take(&listing, &mut Broken(false)).unwrap().is_some());
-        let path = spool.waiting().unwrap()[0].path.clone();
-        let Ok(Next::About(about)) = kept::next(&mut File::open(path).unwrap()) else { panic!("an About") };
+        assert!(spool.put(&listing, &mut Broken(true)).unwrap().is_some());
+        assert!(spool.pending().unwrap().is_empty());
+        assert!(spool.put(&listing, &mut Broken(false)).unwrap().is_some());
+        let path = spool.pending().unwrap()[0].path.clone();
+        let Ok(Frame::Metadata(about)) = fetch_file::read_frame(&mut File::open(path).unwrap()) else {
+            panic!("an About")
+        };
         assert_eq!(about.full_listing, None);
     }
 }

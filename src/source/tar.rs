@@ -7,7 +7,7 @@ use ::tar::{Archive, Entry};
 
 use super::Origin;
 use super::archive::{self, LINK, path};
-use super::content::Walk;
+use super::sniff::InputWalk;
 
 /// Maximum size of a tar header with its long name and attributes.
 const LARGEST_HEADER: u64 = 1 << 20;
@@ -15,10 +15,10 @@ const LARGEST_HEADER: u64 = 1 << 20;
 /// Why a sparse file is skipped.
 const SPARSE: &str = "is a sparse file, which is not supported (pack it without tar's --sparse)";
 
-impl Walk<'_> {
+impl InputWalk<'_> {
     pub(super) fn tar(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
         let left = Cell::new(u64::MAX);
-        let mut archive = Archive::new(Ended { inner: stream, noughts: 0, left: &left });
+        let mut archive = Archive::new(TrailingZeros { inner: stream, zero_run: 0, left: &left });
         let broken = |e: io::Error| format!("is a tar that cannot be read further: {e}");
         let mut entries = match archive.entries() {
             Ok(entries) => entries,
@@ -34,16 +34,16 @@ impl Walk<'_> {
             };
             left.set(u64::MAX);
             let path = path(&entry.path_bytes());
-            let goes_on = match what(&mut entry, &path) {
-                What::File => {
+            let goes_on = match entry_kind(&mut entry, &path) {
+                EntryKind::File => {
                     let left = entry.size();
-                    self.member(Box::new(Whole { inner: &mut entry, left }), &path, origin, depth)
+                    self.member(Box::new(ExactLength { inner: &mut entry, left }), &path, origin, depth)
                 }
-                What::Unread(path, why) => {
+                EntryKind::Unread(path, why) => {
                     self.miss_flags(&path, origin);
-                    self.passed_over(&self.inside(origin, &path), why)
+                    self.skipped(&self.inside(origin, &path), why)
                 }
-                What::Nothing => true,
+                EntryKind::Nothing => true,
             };
             if !goes_on {
                 return false;
@@ -51,7 +51,7 @@ impl Walk<'_> {
             // An error here occurs again with the next file, and is reported there.
             let _ = io::copy(&mut entry, &mut io::sink());
         }
-        if archive.into_inner().noughts < BLOCK {
+        if archive.into_inner().zero_run < BLOCK {
             let why = "is a tar without an end marker: it may be truncated; what is there is kept";
             return self.unreadable(origin, why.into());
         }
@@ -60,7 +60,7 @@ impl Walk<'_> {
 }
 
 /// The kind of a tar entry.
-enum What {
+enum EntryKind {
     File,
     /// An entry that is skipped: its path, and why.
     Unread(String, &'static str),
@@ -68,13 +68,13 @@ enum What {
     Nothing,
 }
 
-fn what<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> What {
+fn entry_kind<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> EntryKind {
     let kind = entry.header().entry_type();
-    let unread = |why| What::Unread(path.to_owned(), why);
+    let unread = |why| EntryKind::Unread(path.to_owned(), why);
     match kind.as_byte() {
-        b'g' | b'x' | b'D' | b'V' => return What::Nothing,
+        b'g' | b'x' | b'D' | b'V' => return EntryKind::Nothing,
         b'S' => return unread(SPARSE),
-        _ if kind.is_dir() || path.ends_with('/') => return What::Nothing,
+        _ if kind.is_dir() || path.ends_with('/') => return EntryKind::Nothing,
         _ if kind.is_symlink() || kind.is_hard_link() => return unread(LINK),
         _ if kind.is_file() || kind.is_contiguous() => {}
         _ => return unread("is neither a file nor a directory"),
@@ -89,38 +89,38 @@ fn what<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> What {
             }
         }
     }
-    if is_sparse { What::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { What::File }
+    if is_sparse { EntryKind::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { EntryKind::File }
 }
 
 /// A tar ends with blocks of zeros (POSIX ustar); one without them may have been truncated between two files.
 const BLOCK: usize = 512;
 
 /// A stream that counts the zeros at its end, up to one block, and fails when the byte limit is exceeded.
-struct Ended<'l, R> {
+struct TrailingZeros<'l, R> {
     inner: R,
-    noughts: usize,
+    zero_run: usize,
     left: &'l Cell<u64>,
 }
 
-impl<R: Read> Read for Ended<'_, R> {
+impl<R: Read> Read for TrailingZeros<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         let left = self.left.get().checked_sub(n as u64);
         self.left.set(left.ok_or_else(|| io::Error::other("a name or attributes in it are longer than 1 MiB"))?);
-        let noughts = buffer[..n].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
-        self.noughts = if noughts == n { (self.noughts + n).min(BLOCK) } else { noughts };
+        let zero_run = buffer[..n].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
+        self.zero_run = if zero_run == n { (self.zero_run + n).min(BLOCK) } else { zero_run };
         Ok(n)
     }
 }
 
 /// A file in a tar, which must have the length in its header: a shorter one is truncated, even if it ends at a line
 /// break.
-struct Whole<R> {
+struct ExactLength<R> {
     inner: R,
     left: u64,
 }
 
-impl<R: Read> Read for Whole<R> {
+impl<R: Read> Read for ExactLength<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         if n == 0 && self.left > 0 && !buffer.is_empty() {

@@ -9,13 +9,13 @@ use ::zip::unstable::read::ZipIterable;
 
 use super::Origin;
 use super::archive::{LINK, bundle_at, path};
-use super::bundle::{self, Role};
-use super::content::Walk;
+use super::bundle::{self, PathRole};
+use super::sniff::InputWalk;
 
 /// Signature of a local file header in a zip (APPNOTE.TXT 4.3.7).
 const ENTRY: &[u8; 4] = b"PK\x03\x04";
 
-impl Walk<'_> {
+impl InputWalk<'_> {
     pub(super) fn zip<R: Read + Seek>(&mut self, mut file: R, origin: &Origin, depth: u32) -> bool {
         let entries = match directory(&mut file) {
             Ok(entries) => entries,
@@ -30,12 +30,12 @@ impl Walk<'_> {
         // Read the flags of bundles before their listings; the central directory allows any order.
         let role = |entry: &ZipFileEntry<'_>| bundle::role(&path(entry.name_raw()));
         let (flags, others): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| matches!(role(entry), Role::CliFlags(_)));
+            entries.into_iter().partition(|entry| matches!(role(entry), PathRole::CliFlags(_)));
         if !flags.into_iter().all(|entry| self.zipped(entry, &mut file, origin, depth)) {
             return false;
         }
         for entry in &others {
-            if let Role::Allocations(root) = role(entry) {
+            if let PathRole::Allocations(root) = role(entry) {
                 self.flags.learn_absence(&bundle_at(&root, origin));
             }
         }
@@ -50,7 +50,7 @@ impl Walk<'_> {
         }
         if entry.is_symlink() {
             self.miss_flags(&path, origin);
-            return self.passed_over(&self.inside(origin, &path), LINK);
+            return self.skipped(&self.inside(origin, &path), LINK);
         }
         let why = if entry.encrypted() {
             "is encrypted".to_owned()

@@ -84,7 +84,7 @@ impl RowGroups {
         for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
             // As one array: pages may end where an array ends, and batch boundaries must not affect the file.
             let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(i).as_ref()).collect();
-            for leaf in compute_leaves(self.schema.field(i), &with_a_place(concat(&parts)?)?)? {
+            for leaf in compute_leaves(self.schema.field(i), &ensure_nonempty_buffer(concat(&parts)?)?)? {
                 writer.write(&leaf)?;
             }
             chunks.push(writer.close()?);
@@ -119,7 +119,7 @@ impl RowGroups {
 ///
 /// # Errors
 /// Only through a bug.
-pub fn with_a_place(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub fn ensure_nonempty_buffer(column: ArrayRef) -> Result<ArrayRef, ArrowError> {
     let Some(texts) = column.as_string_opt::<i32>().filter(|texts| texts.value_data().is_empty()) else {
         return Ok(column);
     };
@@ -177,7 +177,7 @@ pub fn write(
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties(&schema)))?;
     for batch in batches {
         let (schema, columns, _) = batch?.into_parts();
-        let columns = columns.into_iter().map(with_a_place).collect::<Result<_, _>>()?;
+        let columns = columns.into_iter().map(ensure_nonempty_buffer).collect::<Result<_, _>>()?;
         writer.write(&RecordBatch::try_new(schema, columns)?)?;
     }
     writer.close()?;
@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn empty_texts_are_stored_unchanged() -> anyhow::Result<()> {
         let empty: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("")]));
-        let placed = with_a_place(empty.clone())?;
+        let placed = ensure_nonempty_buffer(empty.clone())?;
         assert_eq!(placed.as_string::<i32>(), empty.as_string::<i32>());
         assert!(!placed.as_string::<i32>().value_data().is_empty());
         let other: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("")]));
-        assert_eq!(&with_a_place(other.clone())?, &other);
+        assert_eq!(&ensure_nonempty_buffer(other.clone())?, &other);
         Ok(())
     }
 }

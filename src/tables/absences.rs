@@ -3,11 +3,11 @@
 //! Sightings are truncated to the hour. Within that hour these rows determine exactly when an allocation was last
 //! shown.
 
-use super::column::{Column, Value, follows, key};
+use super::column::{Column, Value, derived, key};
 
 /// An allocation that a full listing lacks, or its exact last sighting if no listing determines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row<'a> {
+pub struct AbsenceRow<'a> {
     /// The region given by `--region`.
     pub region: &'a str,
     /// The allocation.
@@ -21,7 +21,7 @@ pub struct Row<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<AbsenceRow<'a>>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
@@ -35,7 +35,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "observed_at of a full listing of its namespace that lacks it; null when no listing after shown_at lacks it, and shown_at is known to be its last sighting (never in a lake)",
             Value::Moment(|r| r.missing_at),
         ),
-        follows(
+        derived(
             "missing_index",
             "X-Nomad-Index of that listing; null when not known",
             Value::Int64(|r| r.missing_index),

@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::column::{Column, Value, follows, key};
+use super::column::{Column, Value, derived, key};
 use super::identity::text_hash;
-use super::{Place, Shape, mask};
+use super::{AllocationKey, Shape, mask};
 use crate::decode::record::Allocation;
 use crate::time;
 
 /// One version of an allocation.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
+pub struct AllocationRow<'a> {
     /// Which allocation it is.
-    pub place: Place<'a>,
+    pub place: AllocationKey<'a>,
     /// The kind of source that showed it.
     pub shape: Shape,
     /// The document that showed it first; the merge sets it.
@@ -29,7 +29,7 @@ pub struct Row<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
         key(
@@ -66,7 +66,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key("node_id", "client node ID", Value::Text(|r| r.place.node_id)),
         key("node_name", "client node name; null before Nomad 0.9.2", Value::Text(|r| r.a.node_name.as_deref())),
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
-        follows(
+        derived(
             "desired_description",
             "why the servers want that; secrets masked; null without a reason",
             Value::Text(|r| r.desired_description.as_deref()),
@@ -76,7 +76,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "pending, running, complete, failed, lost or unknown; none of them is final",
             Value::Text(|r| r.a.client_status.as_deref()),
         ),
-        follows(
+        derived(
             "client_description",
             "the client's description of its status; secrets masked",
             Value::Text(|r| r.client_description.as_deref()),
@@ -164,12 +164,12 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
         key(
             "rescheduled_at",
             "time of the tracker's last entry, by the server's clock",
-            Value::Moment(|r| r.last_reschedule()?.reschedule_time.and_then(time::known)),
+            Value::Moment(|r| r.last_reschedule()?.reschedule_time.and_then(time::positive)),
         ),
         key(
             "created_at",
             "CreateTime, by the server's clock",
-            Value::Moment(|r| r.a.create_time.and_then(time::known)),
+            Value::Moment(|r| r.a.create_time.and_then(time::positive)),
         ),
         key(
             "modified_at",
@@ -186,19 +186,19 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             Value::Int64(|r| r.memory_max_mb),
         ),
         key("disk_mb", "ephemeral disk in MiB; null when not listed", Value::Int64(|r| r.disk_mb)),
-        follows("snapshot_id", "the document that showed this version first", Value::Int64(|r| Some(r.snapshot_id))),
+        derived("snapshot_id", "the document that showed this version first", Value::Int64(|r| Some(r.snapshot_id))),
     ]
 }
 
 /// Builds the row of an allocation.
-pub fn row<'a>(place: Place<'a>, a: &'a Allocation<'a>, shape: Shape) -> Row<'a> {
+pub fn row<'a>(place: AllocationKey<'a>, a: &'a Allocation<'a>, shape: Shape) -> AllocationRow<'a> {
     let tasks = a.allocated.as_ref().map(|r| r.tasks.as_slice());
     let sum = |value: fn(&crate::decode::record::TaskResources<'_>) -> Option<i64>| {
         tasks?.iter().filter_map(value).reduce(i64::saturating_add)
     };
     let legacy = a.resources.filter(|_| a.allocated.is_none());
     let texts = [a.desired_description.as_deref(), a.client_description.as_deref()];
-    Row {
+    AllocationRow {
         place,
         shape,
         snapshot_id: 0,
@@ -222,13 +222,13 @@ fn alloc_index(a: &Allocation<'_>) -> Option<i64> {
     rest.strip_prefix(a.task_group.as_deref()?)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-impl Row<'_> {
+impl AllocationRow<'_> {
     fn last_reschedule(&self) -> Option<&crate::decode::record::RescheduleEvent<'_>> {
         self.a.reschedule_events.as_ref()?.last()
     }
 
     /// ModifyTime in nanoseconds since the epoch.
     pub fn modified_at(&self) -> Option<i64> {
-        self.a.modify_time.and_then(time::known)
+        self.a.modify_time.and_then(time::positive)
     }
 }

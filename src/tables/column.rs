@@ -31,7 +31,7 @@ pub enum Role {
     /// Rows with equal key columns are one row.
     Key,
     /// Derived from the key, or describes the first source; never distinguishes rows.
-    Follows,
+    NonKey,
 }
 
 /// The value that fills a column, by type.
@@ -56,8 +56,8 @@ pub fn key<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Col
 }
 
 /// A column that is not part of the row's identity.
-pub fn follows<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Column<R> {
-    Column { name, meaning, role: Role::Follows, value }
+pub fn derived<R>(name: &'static str, meaning: &'static str, value: Value<R>) -> Column<R> {
+    Column { name, meaning, role: Role::NonKey, value }
 }
 
 /// A column of a file, as documented by the schema.
@@ -240,13 +240,13 @@ mod tests {
     use super::*;
 
     /// One nullable value of each type.
-    type Row = (Option<&'static str>, Option<i64>, Option<i32>, Option<bool>, Option<i64>, Option<i32>);
+    type SampleRow = (Option<&'static str>, Option<i64>, Option<i32>, Option<bool>, Option<i64>, Option<i32>);
 
-    fn columns() -> Vec<Column<Row>> {
+    fn columns() -> Vec<Column<SampleRow>> {
         vec![
             key("text", "", Value::Text(|r| r.0)),
             key("large", "", Value::Int64(|r| r.1)),
-            follows("message", "", Value::Text(|r| r.0)),
+            derived("message", "", Value::Text(|r| r.0)),
             key("small", "", Value::Int32(|r| r.2)),
             key("flag", "", Value::Bool(|r| r.3)),
             key("at", "", Value::Moment(|r| r.4)),
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_batch_has_the_identities_of_its_rows() -> Result<(), ArrowError> {
-        let rows: [Row; 5] = [
+        let rows: [SampleRow; 5] = [
             (Some("a"), Some(1), Some(-2), Some(true), Some(1_511_000_000_123_456_789), Some(20_000)),
             (Some("a"), Some(1), Some(-2), Some(false), Some(1_511_000_000_123_456_789), Some(20_000)),
             (Some(""), None, Some(0), None, None, None),

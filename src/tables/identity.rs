@@ -126,21 +126,21 @@ pub fn columns(table: Table) -> &'static [&'static str] {
 }
 
 /// A column of free text, and whether its stored text has passed the first stage of masking.
-struct Text {
+struct FreeText {
     name: &'static str,
     is_masked: bool,
 }
 
 /// The free texts covered by [`TEXT_HASH`], in hashing order. Rows without the hash were written by lake format 1,
 /// which masked `details` and stored the others as served.
-fn texts(table: Table) -> &'static [Text] {
+fn texts(table: Table) -> &'static [FreeText] {
     match table {
         Table::TaskEvents => {
-            &[Text { name: "details", is_masked: true }, Text { name: "restart_reason", is_masked: false }]
+            &[FreeText { name: "details", is_masked: true }, FreeText { name: "restart_reason", is_masked: false }]
         }
         Table::AllocationHistory => &[
-            Text { name: "desired_description", is_masked: false },
-            Text { name: "client_description", is_masked: false },
+            FreeText { name: "desired_description", is_masked: false },
+            FreeText { name: "client_description", is_masked: false },
         ],
         Table::TaskStateHistory | Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes => &[],
     }
@@ -148,7 +148,7 @@ fn texts(table: Table) -> &'static [Text] {
 
 /// The columns that [`identities`] reads: those of the identity and, unless every row has a text hash, the texts.
 pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'static str> {
-    let texts: &'static [Text] = if is_hashed { &[] } else { texts(table) };
+    let texts: &'static [FreeText] = if is_hashed { &[] } else { texts(table) };
     columns(table).iter().copied().chain(texts.iter().map(|text| text.name))
 }
 

@@ -5,7 +5,7 @@ use crate::decode::record::Node;
 
 /// One version of a node.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
+pub struct NodeRow<'a> {
     /// The region given by `--region`.
     pub region: &'a str,
     /// The node.
@@ -13,7 +13,7 @@ pub struct Row<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<NodeRow<'a>>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("node_id", "client node ID", Value::Text(|r| r.node.id.as_deref())),

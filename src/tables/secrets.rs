@@ -65,8 +65,8 @@ struct Pairs(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
             type Value = Pairs;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object of texts")
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Pairs {
                 Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(PairsVisitor)
     }
 }
 
@@ -154,7 +154,7 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
 
 /// Returns true if the text after an unquoted name and a colon is a value rather than prose: an error message says
 /// `failed to derive token: permission denied`, and an image is `registry/auth-token:v1.2`.
-fn is_told(text: &str, name: usize, all: Range<usize>, value: &Value) -> bool {
+fn is_told(text: &str, name: usize, all: Range<usize>, value: &FoundValue) -> bool {
     const COMPLAINTS: [&str; 8] =
         ["unexpected", "invalid", "illegal", "unknown", "expected", "missing", "bad", "unrecognized"];
     let before = text[..name].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
@@ -372,14 +372,14 @@ fn parameters(text: &str, word: Range<usize>, secrets: &mut Vec<Range<usize>>) {
 }
 
 /// The value after a name.
-struct Value {
+struct FoundValue {
     range: Range<usize>,
     is_quoted: bool,
 }
 
 /// Parses the value at a position: the quoted text, or up to the end of the word. In a text that is itself quoted,
 /// quotes are escaped with backslashes. `is_coded` means that `&` is written as `%26`.
-fn value(text: &str, at: usize, is_coded: bool) -> Value {
+fn value(text: &str, at: usize, is_coded: bool) -> FoundValue {
     let bytes = text.as_bytes();
     let slashes = bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
     if let Some(quote @ (b'"' | b'\'' | b'`')) = bytes.get(at + slashes).copied() {
@@ -393,7 +393,7 @@ fn value(text: &str, at: usize, is_coded: bool) -> Value {
                 _ => Some(end - before),
             }
         });
-        return Value { range: start..end.unwrap_or(bytes.len()), is_quoted: true };
+        return FoundValue { range: start..end.unwrap_or(bytes.len()), is_quoted: true };
     }
     let ends = |n: usize| match bytes[n] {
         b'&' | b'"' | b'\'' | b'`' | b';' => true,
@@ -402,7 +402,7 @@ fn value(text: &str, at: usize, is_coded: bool) -> Value {
         byte => byte.is_ascii_whitespace() || byte.is_ascii_control(),
     };
     let end = (at..bytes.len()).find(|n| ends(*n)).unwrap_or(bytes.len());
-    Value { range: trimmed(text, at..end), is_quoted: false }
+    FoundValue { range: trimmed(text, at..end), is_quoted: false }
 }
 
 /// A range without trailing punctuation of a sentence or a list.

@@ -3,11 +3,11 @@
 //! Without it an unchanged allocation and a vanished one would look alike. Within the hour of an allocation's last
 //! sighting, `absences` records which full listings lack it.
 
-use super::column::{Column, Value, follows, key};
+use super::column::{Column, Value, derived, key};
 
 /// One sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row<'a> {
+pub struct SightingRow<'a> {
     /// The region given by `--region`.
     pub region: &'a str,
     /// The allocation.
@@ -20,7 +20,7 @@ pub struct Row<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<SightingRow<'a>>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.region))),
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
@@ -29,7 +29,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "observed_at of a document that shows it not terminal, truncated to the UTC hour; exact while it is pending, and where a listing of that hour lacks it and this later document shows it again",
             Value::Moment(|r| Some(r.seen_at)),
         ),
-        follows(
+        derived(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`; null in rows of a lake of format 1",
             Value::Text(|r| Some(r.namespace)),

@@ -53,7 +53,7 @@ pub struct DocumentEnd {
     /// The identity of the ledger row.
     pub identity: u128,
     /// The ledger row.
-    pub row: snapshots::Row,
+    pub row: snapshots::SnapshotRow,
 }
 
 impl DocumentEnd {

@@ -1,11 +1,11 @@
 //! `snapshots`, the ledger: one row is one document that was read.
 
-use super::column::{Column, Value, follows, key};
+use super::column::{Column, Value, derived, key};
 
 /// One document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // each is described by its column
-pub struct Row {
+pub struct SnapshotRow {
     pub region: String,
     pub content_hash: String,
     pub observed_at: Option<i64>,
@@ -30,7 +30,7 @@ pub struct Row {
 }
 
 /// The columns, in order.
-pub fn columns() -> Vec<Column<Row>> {
+pub fn columns() -> Vec<Column<SnapshotRow>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(&r.region))),
         key(
@@ -39,7 +39,7 @@ pub fn columns() -> Vec<Column<Row>> {
             Value::Text(|r| Some(&r.content_hash)),
         ),
         key("observed_at", "when the document was observed; null when unknown", Value::Moment(|r| r.observed_at)),
-        follows(
+        derived(
             "observed_from",
             "source of observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in it, by the server's clock) or `created` (the newest CreateTime in it, which has no ModifyTime, before Nomad 0.7.1: it was observed then or later)",
             Value::Text(|r| r.observed_from),
@@ -49,64 +49,64 @@ pub fn columns() -> Vec<Column<Row>> {
             "whether it shows every allocation of its namespace, so that a missing one has vanished",
             Value::Bool(|r| Some(r.is_full_listing)),
         ),
-        follows("snapshot_id", "number of the document in order of arrival", Value::Int64(|r| Some(r.snapshot_id))),
-        follows(
+        derived("snapshot_id", "number of the document in order of arrival", Value::Int64(|r| Some(r.snapshot_id))),
+        derived(
             "source",
             "where it came from, as the user wrote it, with the path inside an archive; never a credential",
             Value::Text(|r| Some(&r.source)),
         ),
-        follows(
+        derived(
             "shape",
             "`stub`, `full` or `stream`; `mixed` for several; null for a document without allocations",
             Value::Text(|r| r.shape),
         ),
-        follows(
+        derived(
             "namespace",
             "namespace that it lists, `*` for all; null when not known",
             Value::Text(|r| r.namespace.as_deref()),
         ),
-        follows("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
-        follows(
+        derived("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
+        derived(
             "times_rounded",
             "whether its times passed through a float: four or more event times, all equal to their own shortest float64 print, and not all whole microseconds, like those of a coarse clock",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
-        follows("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),
-        follows("allocations", "allocations in it", Value::Int64(|r| Some(r.allocations))),
-        follows("task_states", "task states in it", Value::Int64(|r| Some(r.task_states))),
-        follows("task_events", "task events in it", Value::Int64(|r| Some(r.task_events))),
-        follows("rejected", "places in it that could not be read", Value::Int64(|r| Some(r.rejected))),
-        follows(
+        derived("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),
+        derived("allocations", "allocations in it", Value::Int64(|r| Some(r.allocations))),
+        derived("task_states", "task states in it", Value::Int64(|r| Some(r.task_states))),
+        derived("task_events", "task events in it", Value::Int64(|r| Some(r.task_events))),
+        derived("rejected", "places in it that could not be read", Value::Int64(|r| Some(r.rejected))),
+        derived(
             "unknown_fields",
             "unknown fields with their counts, as JSON; null when there are none",
             Value::Text(|r| r.unknown_fields.as_deref()),
         ),
-        follows(
+        derived(
             "new_allocations",
             "rows of allocation_history that it showed first",
             Value::Int64(|r| Some(r.new_allocations)),
         ),
-        follows(
+        derived(
             "new_task_states",
             "rows of task_state_history that it showed first",
             Value::Int64(|r| Some(r.new_task_states)),
         ),
-        follows(
+        derived(
             "new_task_events",
             "rows of task_events that it showed first",
             Value::Int64(|r| Some(r.new_task_events)),
         ),
-        follows(
+        derived(
             "absences_recorded",
             "true: allocations missing from a full listing are recorded in absences; null in rows of a lake of format 1",
             Value::Bool(|_| Some(true)),
         ),
-        follows(
+        derived(
             "ingested_at",
             "when it was ingested into a lake; null outside a lake",
             Value::Moment(|r| r.ingested_at),
         ),
-        follows(
+        derived(
             "alloclog_version",
             "version of alloclog that read it",
             Value::Text(|_| Some(env!("CARGO_PKG_VERSION"))),

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::column::{Column, Value, follows, key};
+use super::column::{Column, Value, derived, key};
 use super::identity::text_hash;
-use super::{Place, details, mask};
+use super::{AllocationKey, details, mask};
 use crate::decode::record::{TaskEvent, TaskState};
 use crate::time::{self, DAY};
 
@@ -14,9 +14,9 @@ const COMPARED: usize = 64;
 
 /// An event with its position.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
+pub struct TaskEventRow<'a> {
     /// The columns that locate its allocation.
-    pub place: Place<'a>,
+    pub place: AllocationKey<'a>,
     /// The task.
     pub task: &'a str,
     /// The run of the task that it belongs to.
@@ -41,20 +41,20 @@ pub struct Row<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
     vec![
-        follows("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
-        follows(
+        derived("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
+        derived(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
             Value::Text(|r| Some(r.place.namespace)),
         ),
-        follows("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
-        follows("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
+        derived("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
+        derived("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
         key("task", "task name", Value::Text(|r| Some(r.task))),
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
-        follows("node_id", "client node ID; null when unknown", Value::Text(|r| r.place.node_id)),
-        follows(
+        derived("node_id", "client node ID; null when unknown", Value::Text(|r| r.place.node_id)),
+        derived(
             "attempt",
             "which run of the task this belongs to; 1 is the first run and its setup, and a Restarting belongs to the run it ends; null without a Restarts counter (before Nomad 0.6)",
             Value::Int64(|r| r.attempt),
@@ -94,7 +94,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "whether the kernel killed it for lack of memory; only on Terminated, null elsewhere and before Nomad 0.9",
             Value::Bool(|r| r.oom_killed),
         ),
-        follows(
+        derived(
             "restart_reason",
             "why it is or is not restarted; secrets masked; null where none is given",
             Value::Text(|r| r.restart_reason.as_deref()),
@@ -114,12 +114,12 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "whether event_at is from a document whose times passed through a float",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
-        follows(
+        derived(
             "message",
             "DisplayMessage as served, or the event's own message or error; secrets masked; null when there is none",
             Value::Text(|r| r.message.as_deref()),
         ),
-        follows(
+        derived(
             "details",
             "the Details map as JSON with sorted keys, including legacy fields that it lacks; secrets masked; null when empty",
             Value::Text(|r| r.details.as_deref()),
@@ -129,7 +129,7 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "16-bit hash that represents restart_reason and details in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
             Value::Int32(|r| Some(r.text_hash)),
         ),
-        follows(
+        derived(
             "event_date",
             "UTC day of event_at; null when the event has no time",
             Value::Date(|r| r.event_at.map(|ns| (ns / DAY) as i32)),
@@ -155,7 +155,7 @@ pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
 }
 
 /// Builds the rows of one task's window, in document order.
-pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'a>>) {
+pub fn rows<'a>(place: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &mut Vec<TaskEventRow<'a>>) {
     let first = rows.len();
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
         let mut row = row(place, &state.task, event, attempt);
@@ -176,7 +176,12 @@ pub fn rows<'a>(place: Place<'a>, state: &'a TaskState<'a>, rows: &mut Vec<Row<'
     }
 }
 
-fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: Option<i64>) -> Row<'a> {
+fn row<'a>(
+    place: AllocationKey<'a>,
+    task: &'a str,
+    event: &'a TaskEvent<'a>,
+    attempt: Option<i64>,
+) -> TaskEventRow<'a> {
     let detail = |name: &str| event.details.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
     let is = |kind: &str| event.kind.as_deref() == Some(kind);
     let terminated = is("Terminated");
@@ -204,11 +209,11 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
         };
         masked.unwrap_or(json)
     });
-    Row {
+    TaskEventRow {
         place,
         task,
         attempt,
-        event_at: event.time.and_then(time::known),
+        event_at: event.time.and_then(time::positive),
         ordinal: 0,
         times_rounded: false,
         event,
@@ -233,7 +238,7 @@ fn row<'a>(place: Place<'a>, task: &'a str, event: &'a TaskEvent<'a>, attempt: O
 
 /// Everything except the ordinal that distinguishes two events of one task: the rest of the identity.
 #[derive(PartialEq, Eq, Hash)]
-struct Content<'r> {
+struct EventContent<'r> {
     event_at: Option<i64>,
     event_type: Option<&'r str>,
     fails_task: Option<bool>,
@@ -245,9 +250,9 @@ struct Content<'r> {
     text_hash: i32,
 }
 
-impl Row<'_> {
-    fn content(&self) -> Content<'_> {
-        Content {
+impl TaskEventRow<'_> {
+    fn content(&self) -> EventContent<'_> {
+        EventContent {
             event_at: self.event_at,
             event_type: self.event.kind.as_deref(),
             fails_task: self.fails_task,
@@ -265,8 +270,8 @@ impl Row<'_> {
 mod tests {
     use super::*;
 
-    fn place() -> Place<'static> {
-        Place { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None }
+    fn place() -> AllocationKey<'static> {
+        AllocationKey { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! `task_state_history`: one row is one observed state of a task, with its window of events.
 
-use super::Place;
-use super::column::{Column, Value, follows, key};
+use super::AllocationKey;
+use super::column::{Column, Value, derived, key};
 use super::task_events::attempts;
 use crate::decode::record::{Allocation, TaskState};
 use crate::time;
 
 /// One state of a task.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
+pub struct TaskStateRow<'a> {
     /// Where its allocation belongs.
-    pub place: Place<'a>,
+    pub place: AllocationKey<'a>,
     /// The document that showed it first; the merge sets it.
     pub snapshot_id: i64,
     task: Option<&'a str>,
@@ -21,12 +21,12 @@ pub struct Row<'a> {
     is_placeholder: bool,
     lifecycle_hook: Option<&'a str>,
     sidecar: Option<bool>,
-    window: Option<Window<'a>>,
+    window: Option<EventWindow<'a>>,
 }
 
 /// The window of events of a state.
 #[derive(Debug, Clone)]
-struct Window<'a> {
+struct EventWindow<'a> {
     events: i64,
     restarting: i64,
     first_type: Option<&'a str>,
@@ -37,7 +37,7 @@ struct Window<'a> {
 }
 
 /// The columns, in order.
-pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
+pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
     vec![
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
         key(
@@ -128,23 +128,23 @@ pub fn columns<'a>() -> Vec<Column<Row<'a>>> {
             "time of the last of them in nanoseconds since the epoch",
             Value::Int64(|r| r.window.as_ref()?.last),
         ),
-        follows("snapshot_id", "the document that showed this state first", Value::Int64(|r| Some(r.snapshot_id))),
+        derived("snapshot_id", "the document that showed this state first", Value::Int64(|r| Some(r.snapshot_id))),
     ]
 }
 
 /// Builds the rows of an allocation: its task states, the tasks known only from their resources, or one row without a
 /// task.
-pub fn rows<'a>(place: Place<'a>, a: &'a Allocation<'a>, rows: &mut Vec<Row<'a>>) {
+pub fn rows<'a>(place: AllocationKey<'a>, a: &'a Allocation<'a>, rows: &mut Vec<TaskStateRow<'a>>) {
     let first = rows.len();
     let lifecycle = |task: &str| a.allocated.as_ref()?.lifecycles.iter().find(|l| l.task == task);
     let row = |task: Option<&'a str>, state: Option<&'a TaskState<'a>>| {
         let lifecycle = task.and_then(lifecycle);
-        Row {
+        TaskStateRow {
             place,
             snapshot_id: 0,
             task,
             modify_index: a.modify_index,
-            modified_at: a.modify_time.and_then(time::known),
+            modified_at: a.modify_time.and_then(time::positive),
             state,
             is_placeholder: state.is_some_and(|s| s.state.as_deref() == Some("") && s.events.is_empty()),
             lifecycle_hook: lifecycle.and_then(|l| l.hook.as_deref()),
@@ -163,21 +163,21 @@ pub fn rows<'a>(place: Place<'a>, a: &'a Allocation<'a>, rows: &mut Vec<Row<'a>>
     }
 }
 
-fn window<'a>(state: &'a TaskState<'a>) -> Option<Window<'a>> {
+fn window<'a>(state: &'a TaskState<'a>) -> Option<EventWindow<'a>> {
     let (first, last) = (state.events.first()?, state.events.last()?);
     let attempts = attempts(state);
-    Some(Window {
+    Some(EventWindow {
         events: state.events.len() as i64,
         restarting: state.events.iter().filter(|e| e.kind.as_deref() == Some("Restarting")).count() as i64,
         first_type: first.kind.as_deref(),
         first_attempt: attempts.first().copied().flatten(),
-        first: first.time.and_then(time::known),
+        first: first.time.and_then(time::positive),
         last_attempt: attempts.last().copied().flatten(),
-        last: last.time.and_then(time::known),
+        last: last.time.and_then(time::positive),
     })
 }
 
-impl Row<'_> {
+impl TaskStateRow<'_> {
     fn counter(&self) -> Option<i64> {
         self.state.filter(|_| !self.is_placeholder)?.restarts
     }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::agent::{Agent, Reply};
 use super::replay::Replay;
 use super::{answer, aside};
-use crate::desk::{Desk, allocation, sample};
 use crate::recordings;
+use crate::sandbox::{Sandbox, allocation, sample};
 use crate::simulator::random::Random;
 use crate::support::{Exported, Row};
 
@@ -48,28 +48,28 @@ fn serve(replay: &Arc<Replay>) -> Agent {
 
 /// The program as a service under systemd or Nomad: restarted whenever it ends.
 struct Service<'d> {
-    desk: &'d Desk,
+    sandbox: &'d Sandbox,
     arguments: Vec<String>,
     child: Child,
     said: PathBuf,
 }
 
 impl Service<'_> {
-    fn start<'d>(desk: &'d Desk, name: &str, address: &str, arguments: &[&str]) -> Service<'d> {
+    fn start<'d>(sandbox: &'d Sandbox, name: &str, address: &str, arguments: &[&str]) -> Service<'d> {
         let mut all = vec!["ingest", address, "--lake", name, "--cache"];
         let cache = format!("{name}.cache");
         all.extend([cache.as_str(), "--every", "500ms", "--min-interval", "200ms", "--timeout", "2s"]);
         all.extend(arguments);
         let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let said = desk.path(&format!("{name}.log"));
-        let child = Service::spawn(desk, &arguments, &said);
-        Service { desk, arguments, child, said }
+        let said = sandbox.path(&format!("{name}.log"));
+        let child = Service::spawn(sandbox, &arguments, &said);
+        Service { sandbox, arguments, child, said }
     }
 
-    fn spawn(desk: &Desk, arguments: &[String], said: &Path) -> Child {
+    fn spawn(sandbox: &Sandbox, arguments: &[String], said: &Path) -> Child {
         let log = fs::File::options().create(true).append(true).open(said).expect("a log");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        desk.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
+        sandbox.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
     }
 
     /// Its stderr so far.
@@ -81,7 +81,7 @@ impl Service<'_> {
         // It may have ended by itself.
         let _ = self.child.kill();
         self.child.wait().expect("an end");
-        self.child = Service::spawn(self.desk, &self.arguments, &self.said);
+        self.child = Service::spawn(self.sandbox, &self.arguments, &self.said);
     }
 
     /// Restarts it if it has ended.
@@ -115,23 +115,23 @@ impl Service<'_> {
 
 /// The rows of a table without columns that depend on arrival: the first document, and whether a listing or the stream
 /// showed a version.
-fn rows(desk: &Desk, out: &str, table: &str) -> BTreeSet<String> {
+fn rows(sandbox: &Sandbox, out: &str, table: &str) -> BTreeSet<String> {
     let text = |mut row: Row| {
         for column in ["snapshot_id", "shape"] {
             row.remove(column);
         }
         serde_json::to_string(&row).expect("a row")
     };
-    Exported::read(&desk.path(out), table).into_iter().map(text).collect()
+    Exported::read(&sandbox.path(out), table).into_iter().map(text).collect()
 }
 
 /// Exports a lake, and checks that it is whole and without duplicate rows.
-fn export(desk: &Desk, lake: &str) -> String {
+fn export(sandbox: &Sandbox, lake: &str) -> String {
     let out = format!("{lake}.out");
-    desk.run(&["lake", "check", lake]).ends(0);
-    desk.export(&[lake, "-o", &out, "-q", "--table", &TABLES.join(",")]).ends(0);
+    sandbox.run(&["lake", "check", lake]).exits_with(0);
+    sandbox.export(&[lake, "-o", &out, "-q", "--table", &TABLES.join(",")]).exits_with(0);
     for table in TABLES {
-        let rows = Exported::read(&desk.path(&out), table);
+        let rows = Exported::read(&sandbox.path(&out), table);
         let texts: BTreeSet<String> = rows.iter().map(|row| serde_json::to_string(row).expect("a row")).collect();
         assert_eq!(texts.len(), rows.len(), "{table}");
     }
@@ -139,13 +139,13 @@ fn export(desk: &Desk, lake: &str) -> String {
 }
 
 /// The events of the recording.
-fn truth(desk: &Desk) -> BTreeSet<String> {
-    desk.export(&[&stream().to_string_lossy(), "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    rows(desk, "truth", "task_events")
+fn truth(sandbox: &Sandbox) -> BTreeSet<String> {
+    sandbox.export(&[&stream().to_string_lossy(), "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    rows(sandbox, "truth", "task_events")
 }
 
 /// Returns true if no document waits in the spool.
-fn is_spool_empty(desk: &Desk, lake: &str) -> bool {
+fn is_spool_empty(sandbox: &Sandbox, lake: &str) -> bool {
     fn files(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
@@ -153,7 +153,7 @@ fn is_spool_empty(desk: &Desk, lake: &str) -> bool {
         }
     }
     let mut found = Vec::new();
-    files(&desk.path(&format!("{lake}.cache")), &mut found);
+    files(&sandbox.path(&format!("{lake}.cache")), &mut found);
     found.iter().all(|path| {
         let name = path.to_string_lossy();
         !name.ends_with(".json.zst") && !name.ends_with(".open") && !name.ends_with(".tmp")
@@ -188,24 +188,24 @@ fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Durat
 }
 
 /// Runs a feed through the faults and returns the name of the lake.
-fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
+fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
     eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
     // The lake is a symbolic link that is switched atomically; its other target is a file, so nothing can be read or
     // written.
     let point = |to: &str| {
-        let link = desk.path(&format!("{name}.link"));
-        symlink(desk.path(to), &link).expect("a link");
-        fs::rename(link, desk.path(name)).expect("a link that is turned");
+        let link = sandbox.path(&format!("{name}.link"));
+        symlink(sandbox.path(to), &link).expect("a link");
+        fs::rename(link, sandbox.path(name)).expect("a link that is turned");
     };
     let real = format!("{name}.real");
-    fs::create_dir(desk.path(&real)).expect("a directory");
-    desk.file(&format!("{name}.away"), "");
+    fs::create_dir(sandbox.path(&real)).expect("a directory");
+    sandbox.file(&format!("{name}.away"), "");
     point(&real);
     let replay = Replay::new(&stream(), within(), remembered, &[]);
     let agent = serve(&replay);
     let mut random = Random::new(seed);
     let plan = misfortunes(&mut random, within(), agent_goes);
-    let mut service = Service::start(desk, name, &agent.address, &["--stream"]);
+    let mut service = Service::start(sandbox, name, &agent.address, &["--stream"]);
     let began = Instant::now();
     for (at, misfortune) in plan {
         while began.elapsed() < at {
@@ -222,21 +222,21 @@ fn live(desk: &Desk, name: &str, remembered: usize, agent_goes: bool, seed: u64,
     }
     replay.wait_for_stream();
     service.look();
-    settle(desk, name, all);
+    settle(sandbox, name, all);
     let said = service.stop(0);
     assert!(said.contains("retrying every 500ms"), "the store was never missed:\n{said}");
     assert!(!said.contains("bug in alloclog"), "{said}");
-    assert!(is_spool_empty(desk, name));
-    export(desk, name)
+    assert!(is_spool_empty(sandbox, name));
+    export(sandbox, name)
 }
 
 /// Waits until a lake has this many events, or has received none for a while.
-fn settle(desk: &Desk, lake: &str, all: usize) {
+fn settle(sandbox: &Sandbox, lake: &str, all: usize) {
     let probe = format!("{lake}.probe");
     let (mut before, mut since) = (0, Instant::now());
     loop {
-        let ran = desk.export(&[lake, "-o", &probe, "--force", "-q", "--table", "task_events"]);
-        let events = if ran.code == 0 { rows(desk, &probe, "task_events").len() } else { 0 };
+        let ran = sandbox.export(&[lake, "-o", &probe, "--force", "-q", "--table", "task_events"]);
+        let events = if ran.code == 0 { rows(sandbox, &probe, "task_events").len() } else { 0 };
         if events != before {
             (before, since) = (events, Instant::now());
         }
@@ -247,15 +247,15 @@ fn settle(desk: &Desk, lake: &str, all: usize) {
     }
 }
 
-fn uninterrupted(desk: &Desk, all: usize) -> String {
+fn uninterrupted(sandbox: &Sandbox, all: usize) -> String {
     let replay = Replay::new(&stream(), within(), usize::MAX, &[]);
     let agent = serve(&replay);
-    let service = Service::start(desk, "whole", &agent.address, &["--stream"]);
+    let service = Service::start(sandbox, "whole", &agent.address, &["--stream"]);
     replay.wait_for_stream();
-    settle(desk, "whole", all);
+    settle(sandbox, "whole", all);
     service.stop(0);
-    assert!(is_spool_empty(desk, "whole"));
-    export(desk, "whole")
+    assert!(is_spool_empty(sandbox, "whole"));
+    export(sandbox, "whole")
 }
 
 fn seed() -> u64 {
@@ -265,16 +265,16 @@ fn seed() -> u64 {
 
 #[test]
 fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
-    let (desk, seed) = (Desk::new(), seed());
-    let all = truth(&desk);
+    let (sandbox, seed) = (Sandbox::new(), seed());
+    let all = truth(&sandbox);
     let (whole, broken) = thread::scope(|scope| {
-        let whole = scope.spawn(|| uninterrupted(&desk, all.len()));
-        let broken = live(&desk, "broken", usize::MAX, true, seed, all.len());
+        let whole = scope.spawn(|| uninterrupted(&sandbox, all.len()));
+        let broken = live(&sandbox, "broken", usize::MAX, true, seed, all.len());
         (whole.join().expect("an end"), broken)
     });
-    assert!(rows(&desk, &whole, "task_events") == all);
+    assert!(rows(&sandbox, &whole, "task_events") == all);
     for table in EXACT {
-        let (whole, broken) = (rows(&desk, &whole, table), rows(&desk, &broken, table));
+        let (whole, broken) = (rows(&sandbox, &whole, table), rows(&sandbox, &broken, table));
         let (lost, more) = (whole.difference(&broken).count(), broken.difference(&whole).count());
         assert!(lost + more == 0, "{table}: {lost} of {} are missing, and {more} are too many", whole.len());
     }
@@ -286,14 +286,14 @@ fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
         return; // Ten times faster it is as Nomad is; faster still, a hundred events are over before a process starts.
     }
-    let (desk, seed) = (Desk::new(), seed());
-    let all = truth(&desk);
+    let (sandbox, seed) = (Sandbox::new(), seed());
+    let all = truth(&sandbox);
     let (up, away) = thread::scope(|scope| {
-        let up = scope.spawn(|| live(&desk, "up", 100, false, seed, all.len()));
-        let away = live(&desk, "away", 100, true, seed, all.len());
+        let up = scope.spawn(|| live(&sandbox, "up", 100, false, seed, all.len()));
+        let away = live(&sandbox, "away", 100, true, seed, all.len());
         (up.join().expect("an end"), away)
     });
-    let (up, away) = (rows(&desk, &up, "task_events"), rows(&desk, &away, "task_events"));
+    let (up, away) = (rows(&sandbox, &up, "task_events"), rows(&sandbox, &away, "task_events"));
     let kept = |rows: &BTreeSet<String>| all.intersection(rows).count() as f64 / all.len() as f64;
     eprintln!("agent up: {:.4} of {} events; away three times 20 s: {:.4}", kept(&up), all.len(), kept(&away));
     assert!(up == all);
@@ -302,20 +302,20 @@ fn a_feed_loses_nothing_unless_the_agent_is_down() {
 
 #[test]
 fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(6), usize::MAX, &[]);
     let agent = serve(&replay);
-    let first = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let first = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     // It shares the cache directory, like two processes on one machine.
-    let second = Service::start(&desk, "lake", &agent.address, &["--stream", "--quiet"]);
+    let second = Service::start(&sandbox, "lake", &agent.address, &["--stream", "--quiet"]);
     replay.wait();
     let said = first.stop(0) + &second.stop(0);
-    assert!(is_spool_empty(&desk, "lake"), "{said}");
-    let out = export(&desk, "lake");
+    assert!(is_spool_empty(&sandbox, "lake"), "{said}");
+    let out = export(&sandbox, "lake");
     let recording = sample("stream.ndjson.zst");
-    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
-    let ledger = desk.ledger(&out);
+    sandbox.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    assert!(rows(&sandbox, &out, "task_events") == rows(&sandbox, "truth", "task_events"));
+    let ledger = sandbox.ledger(&out);
     let brings = |row: &&Row| ["new_allocations", "new_task_states", "new_task_events"].iter().any(|n| row[*n] != 0);
     let streamed: Vec<&Row> = ledger.iter().filter(|row| row["shape"] == "stream").collect();
     assert!(!streamed.is_empty() && streamed.iter().all(brings), "{streamed:?}");
@@ -326,11 +326,11 @@ fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
 
 #[test]
 fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
     // It never commits by itself.
-    let mut never = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let mut never = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     let every = never.arguments.iter().position(|argument| argument == "500ms").expect("an argument");
     never.arguments[every] = "1h".into();
     never.kill();
@@ -338,29 +338,29 @@ fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
     never.child.kill().expect("a kill");
     never.child.wait().expect("an end");
     replay.set_away(true);
-    assert!(!is_spool_empty(&desk, "lake"));
+    assert!(!is_spool_empty(&sandbox, "lake"));
     // The agent is down now, so new rows can only come from the spool.
-    never.child = Service::spawn(&desk, &never.arguments, &never.said);
+    never.child = Service::spawn(&sandbox, &never.arguments, &never.said);
     never.wait_for("batch ");
     never.stop(0);
-    assert!(is_spool_empty(&desk, "lake"));
-    let out = export(&desk, "lake");
+    assert!(is_spool_empty(&sandbox, "lake"));
+    let out = export(&sandbox, "lake");
     let recording = sample("stream.ndjson.zst");
-    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
+    sandbox.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    assert!(rows(&sandbox, &out, "task_events") == rows(&sandbox, "truth", "task_events"));
 }
 
 #[test]
 fn lakes_of_the_same_name_in_two_directories_have_separate_spools() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
     let agent = serve(&replay);
-    let cache = desk.path("lake.cache").to_string_lossy().into_owned();
+    let cache = sandbox.path("lake.cache").to_string_lossy().into_owned();
     let run = ["ingest", &agent.address, "--lake", "lake", "--cache", &cache, "--stream", "--every", "1h"];
     let within = |directory: &str, arguments: &[&str]| {
-        fs::create_dir_all(desk.path(directory)).expect("a directory");
-        let mut command = desk.nomad_command(&[], &[&run[..], arguments].concat());
-        command.current_dir(desk.path(directory)).stderr(Stdio::null());
+        fs::create_dir_all(sandbox.path(directory)).expect("a directory");
+        let mut command = sandbox.nomad_command(&[], &[&run[..], arguments].concat());
+        command.current_dir(sandbox.path(directory)).stderr(Stdio::null());
         command
     };
     let mut killed = within("a", &[]).spawn().expect("the program starts");
@@ -369,33 +369,33 @@ fn lakes_of_the_same_name_in_two_directories_have_separate_spools() {
     killed.wait().expect("an end");
     replay.set_away(true);
     assert!(within("b", &["--for", "1s"]).status().expect("the program starts").success());
-    assert!(!is_spool_empty(&desk, "lake"));
+    assert!(!is_spool_empty(&sandbox, "lake"));
     assert!(within("a", &["--for", "1s"]).status().expect("the program starts").success());
-    assert!(is_spool_empty(&desk, "lake"));
+    assert!(is_spool_empty(&sandbox, "lake"));
 }
 
 #[test]
 fn a_feed_waits_for_a_missing_lake_and_does_not_create_it_again() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(4), usize::MAX, &[]);
     let agent = serve(&replay);
-    let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let mut service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     service.wait_for("batch 1");
     // As after an unmount: the directory is there, and empty.
-    fs::rename(desk.path("lake"), desk.path("mount")).expect("a mount that goes");
-    fs::create_dir(desk.path("lake")).expect("a directory");
+    fs::rename(sandbox.path("lake"), sandbox.path("mount")).expect("a mount that goes");
+    fs::create_dir(sandbox.path("lake")).expect("a directory");
     service.wait_for("retrying every 500ms");
     service.kill();
     replay.wait();
-    assert_eq!(desk.files("lake").len(), 0);
+    assert_eq!(sandbox.files("lake").len(), 0);
     service.wait_for("not a lake");
-    fs::remove_dir(desk.path("lake")).expect("an empty directory");
-    fs::rename(desk.path("mount"), desk.path("lake")).expect("a mount that comes");
+    fs::remove_dir(sandbox.path("lake")).expect("an empty directory");
+    fs::rename(sandbox.path("mount"), sandbox.path("lake")).expect("a mount that comes");
     service.wait_for("the lake is writable again");
     service.stop(0);
-    let out = export(&desk, "lake");
-    desk.export(&[&sample("stream.ndjson.zst"), "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    assert!(rows(&desk, &out, "task_events") == rows(&desk, "truth", "task_events"));
+    let out = export(&sandbox, "lake");
+    sandbox.export(&[&sample("stream.ndjson.zst"), "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    assert!(rows(&sandbox, &out, "task_events") == rows(&sandbox, "truth", "task_events"));
 }
 
 /// The stream repeats known versions, so only the listings show that the program is alive.
@@ -419,12 +419,12 @@ fn the_ledger_of_an_idle_cluster_has_listings_only() {
         }
         _ => aside(request),
     });
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     for _ in 0..2 {
         let run = ["ingest", &agent.address, "--lake", "lake", "--cache", "c", "--stream", "--every", "200ms"];
-        desk.nomad(&[], &[&run[..], &["--for", "2s"]].concat()).ends(0);
+        sandbox.nomad(&[], &[&run[..], &["--for", "2s"]].concat()).exits_with(0);
     }
-    let ledger = desk.ledger(&export(&desk, "lake"));
+    let ledger = sandbox.ledger(&export(&sandbox, "lake"));
     assert_eq!(ledger.iter().filter(|row| row["shape"] == "stream").count(), 1, "{ledger:?}");
     let listings: Vec<&Row> = ledger.iter().filter(|row| row["is_full_listing"] == true).collect();
     let new: Vec<bool> = listings.iter().map(|row| row["new_allocations"] != 0).collect();
@@ -433,83 +433,93 @@ fn the_ledger_of_an_idle_cluster_has_listings_only() {
 
 #[test]
 fn a_killed_export_resumes_from_its_spool() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
     let run = ["export", &agent.address, "--stream", "--spool", "seen", "-o", "out", "--min-interval", "200ms"];
-    let mut child = desk.nomad_command(&[], &run).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut child = sandbox.nomad_command(&[], &run).stderr(Stdio::null()).spawn().expect("the program starts");
     replay.wait_for_stream();
     child.kill().expect("a kill");
     child.wait().expect("an end");
-    assert!(!desk.path("out").exists());
+    assert!(!sandbox.path("out").exists());
     replay.set_away(true);
-    let ran = desk.nomad(&[], &[&run[..], &["--for", "1s"]].concat()).ends(0);
-    ran.says("resuming with ");
+    let ran = sandbox.nomad(&[], &[&run[..], &["--for", "1s"]].concat()).exits_with(0);
+    ran.stderr_has("resuming with ");
     let recording = sample("stream.ndjson.zst");
-    desk.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    assert!(rows(&desk, "out", "task_events") == rows(&desk, "truth", "task_events"));
-    let left = fs::read_dir(desk.path("seen/1")).expect("a spool").count();
+    sandbox.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    assert!(rows(&sandbox, "out", "task_events") == rows(&sandbox, "truth", "task_events"));
+    let left = fs::read_dir(sandbox.path("seen/1")).expect("a spool").count();
     assert_eq!(left, 1, "nothing but its lock is left");
 }
 
 #[test]
 fn a_feed_ends_after_the_time_of_for_with_watch_and_stream() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
     let agent = serve(&replay);
     let began = Instant::now();
     let quickly = ["--min-interval", "200ms", "--every", "400ms", "--for", "3s", "--metrics", "a.prom"];
     let run =
         [&["ingest", &agent.address, "--lake", "lake", "--cache", "lake.cache", "--watch"], &quickly[..]].concat();
-    let ran = desk.nomad(&[], &run).ends(0);
+    let ran = sandbox.nomad(&[], &run).exits_with(0);
     assert!(began.elapsed() >= Duration::from_secs(3), "{}", ran.err);
     assert!(ran.err.matches(": batch ").count() > 1, "{}", ran.err);
-    assert!(fs::read_to_string(desk.path("a.prom")).expect("metrics").contains("alloclog_ingest_last_batch"));
-    let out = export(&desk, "lake");
-    assert!(desk.ledger(&out).iter().all(|row| row["shape"] != "stream"));
-    assert!(!rows(&desk, &out, "task_events").is_empty());
+    assert!(fs::read_to_string(sandbox.path("a.prom")).expect("metrics").contains("alloclog_ingest_last_batch"));
+    let out = export(&sandbox, "lake");
+    assert!(sandbox.ledger(&out).iter().all(|row| row["shape"] != "stream"));
+    assert!(!rows(&sandbox, &out, "task_events").is_empty());
 }
 
 #[test]
 fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
-    let desk = Desk::new();
-    desk.file("lake", "a file");
+    let sandbox = Sandbox::new();
+    sandbox.file("lake", "a file");
     let feed = ["ingest", "http://127.0.0.1:1", "--lake", "lake", "--cache", "cache", "--stream"];
-    desk.nomad(&[], &feed).ends(1).says("lake");
+    sandbox.nomad(&[], &feed).exits_with(1).stderr_has("lake");
     for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"], &["--full-listing"]] {
-        desk.nomad(&[], &[&feed[..], flag].concat()).ends(2).says("cannot be used with --stream");
+        sandbox.nomad(&[], &[&feed[..], flag].concat()).exits_with(2).stderr_has("cannot be used with --stream");
     }
     // What a live cluster shows is known, and when.
     for flag in [&["--observed-at", "2026-11-23T18:28:01Z"][..], &["--full-listing"]] {
         for command in [&["report", "--watch"][..], &["export", "-o", "out", "--stream", "--spool", "seen"]] {
-            desk.nomad(&[], &[command, &["http://127.0.0.1:1"], flag].concat()).ends(2).says("cannot be used with --");
+            sandbox
+                .nomad(&[], &[command, &["http://127.0.0.1:1"], flag].concat())
+                .exits_with(2)
+                .stderr_has("cannot be used with --");
         }
     }
-    desk.nomad(&[], &["report", "http://127.0.0.1:1", "--full-listing"])
-        .ends(2)
-        .says("--full-listing is for documents");
-    desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--every", "5s"]).ends(2).says("--every");
-    desk.nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--for", "5s"]).ends(2).says("--for");
+    sandbox
+        .nomad(&[], &["report", "http://127.0.0.1:1", "--full-listing"])
+        .exits_with(2)
+        .stderr_has("--full-listing is for documents");
+    sandbox
+        .nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--every", "5s"])
+        .exits_with(2)
+        .stderr_has("--every");
+    sandbox
+        .nomad(&[], &["ingest", "http://127.0.0.1:1", "--lake", "lake", "--for", "5s"])
+        .exits_with(2)
+        .stderr_has("--for");
 }
 
 /// `timeout` sends SIGTERM to the process and then to its group.
 #[test]
 fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
     let agent = serve(&replay);
-    let service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     service.wait_for("batch 1");
     service.signal("-TERM");
     service.signal("-TERM");
     service.stop(0);
 
     // The last commit never ends: the lake is a pipe without a writer.
-    let mut service = Service::start(&desk, "lake", &agent.address, &["--stream"]);
+    let mut service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     thread::sleep(Duration::from_millis(300));
-    let made = Command::new("mkfifo").arg(desk.path("fifo")).status().expect("mkfifo runs");
+    let made = Command::new("mkfifo").arg(sandbox.path("fifo")).status().expect("mkfifo runs");
     assert!(made.success());
-    fs::rename(desk.path("fifo"), desk.path("lake/_alloclog/lake.json")).expect("a pipe");
+    fs::rename(sandbox.path("fifo"), sandbox.path("lake/_alloclog/lake.json")).expect("a pipe");
     service.kill();
     thread::sleep(Duration::from_millis(500));
     service.signal("-TERM");
@@ -529,7 +539,7 @@ fn memory_does_not_grow_over_hours() {
         return;
     };
     let hours = number("ALLOCLOG_FEED_HOURS").unwrap_or(6);
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     // A replay takes nearly twelve minutes.
     let replay = Replay::again(Path::new(&sample("stream.ndjson.zst")), hours * 5, Duration::from_secs(hours * 5 / 2));
     let agent = serve(&replay);
@@ -537,7 +547,7 @@ fn memory_does_not_grow_over_hours() {
     let run = [&["ingest", &agent.address, "--lake", "lake", "--stream"], &cache[..]].concat();
     let clock = format!("@2026-11-23 18:28:00 x{}", replay.speed());
     let variables = [("LD_PRELOAD", faketime.as_str()), ("FAKETIME", &clock), ("TZ", "UTC")];
-    let mut child = desk.nomad_command(&variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut child = sandbox.nomad_command(&variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     let mut memory = Vec::new();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(hours * 5 / 2) {
@@ -549,8 +559,8 @@ fn memory_does_not_grow_over_hours() {
     assert!(child.wait().expect("an end").success());
     let most = |part: &[u64]| part.iter().max().copied().unwrap_or_default();
     let (early, late) = (most(&memory[memory.len() / 4..memory.len() / 2]), most(&memory[memory.len() / 2..]));
-    let out = export(&desk, "lake");
-    let events = Exported::read(&desk.path(&out), "task_events").len();
+    let out = export(&sandbox, "lake");
+    let events = Exported::read(&sandbox.path(&out), "task_events").len();
     eprintln!(
         "{hours} hours, {events} events: {early} KiB at most in the second quarter, {late} KiB in the second half"
     );
@@ -575,15 +585,15 @@ fn libfaketime() -> Option<String> {
 /// Of a store that does not answer, the reason differs each time by how long it was tried.
 #[test]
 fn an_outage_of_the_store_is_reported_once() {
-    let (desk, agent) = (Desk::new(), Agent::new(answer));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
     let store =
         [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let run = ["ingest", &agent.address, "--lake", "s3://b/x", "--cache", "c", "--watch", "--every", "100ms", "-q"];
-    desk.nomad(&store, &run).ends(1);
+    sandbox.nomad(&store, &run).exits_with(1);
     // As if the lake had been there before.
-    let spool = fs::read_dir(desk.path("c")).expect("a cache").next().expect("a spool").expect("a directory");
+    let spool = fs::read_dir(sandbox.path("c")).expect("a cache").next().expect("a spool").expect("a directory");
     fs::write(spool.path().join("lake"), "").expect("a file");
-    let ran = desk.nomad(&store, &[&run[..], &["--for", "12s"]].concat()).ends(1);
-    let ran = ran.says("uncommitted documents are kept in");
+    let ran = sandbox.nomad(&store, &[&run[..], &["--for", "12s"]].concat()).exits_with(1);
+    let ran = ran.stderr_has("uncommitted documents are kept in");
     assert_eq!(ran.err.matches("retrying every").count(), 1, "{}", ran.err);
 }

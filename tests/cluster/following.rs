@@ -9,19 +9,19 @@ use std::time::Duration;
 use super::agent::{Agent, Ending, Reply, Request};
 use super::replay::{Opened, Replay, Trouble};
 use super::{TOKEN, aside, listed, listing, namespaces};
-use crate::desk::{Desk, Ran, allocation, sample};
 use crate::recordings;
+use crate::sandbox::{Finished, Sandbox, allocation, sample};
 use crate::support::{Exported, Row};
 
 /// Common arguments of the runs.
 const QUICKLY: [&str; 6] = ["--table", "task_events,snapshots,coverage", "--min-interval", "200ms", "--timeout", "1s"];
 
 /// Follows a replay with `--watch` or `--stream` to its end, then sends a signal.
-fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
+fn live(sandbox: &Sandbox, out: &str, replay: &Arc<Replay>, way: &str) -> Finished {
     let answering = Arc::clone(replay);
     let agent = Agent::new(move |request| answering.answer(request));
     let run = [&["export", &agent.address, "-o", out, way], &QUICKLY[..]].concat();
-    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     // On a busy machine the program reads a stream later than the replay writes it.
     if way == "--stream" {
         replay.wait_for_stream();
@@ -29,19 +29,19 @@ fn live(desk: &Desk, out: &str, replay: &Arc<Replay>, way: &str) -> Ran {
         replay.wait();
     }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-    Ran::of(child.wait_with_output().expect("an end")).ends(0)
+    Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0)
 }
 
 /// All events, according to the recorded stream.
-fn truth(desk: &Desk, recording: &Path) -> Vec<String> {
+fn truth(sandbox: &Sandbox, recording: &Path) -> Vec<String> {
     let recording = recording.to_string_lossy();
-    desk.nomad(&[], &["export", &recording, "-o", "truth", "-q", "--table", "task_events"]).ends(0);
-    events(desk, "truth")
+    sandbox.nomad(&[], &["export", &recording, "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
+    events(sandbox, "truth")
 }
 
-fn events(desk: &Desk, out: &str) -> Vec<String> {
+fn events(sandbox: &Sandbox, out: &str) -> Vec<String> {
     let text = |row: &Row| serde_json::to_string(row).expect("a row");
-    let mut rows: Vec<String> = Exported::read(&desk.path(out), "task_events").iter().map(text).collect();
+    let mut rows: Vec<String> = Exported::read(&sandbox.path(out), "task_events").iter().map(text).collect();
     rows.sort();
     rows
 }
@@ -52,11 +52,11 @@ fn hold(rows: &[String], others: &[String]) -> bool {
 }
 
 /// Checks that coverage names exactly the tasks with missing events, and their lost restarts.
-fn check_coverage(desk: &Desk, out: &str) {
+fn check_coverage(sandbox: &Sandbox, out: &str) {
     type Counts = BTreeMap<(String, String), (i64, i64)>;
     let count = |name: &str| {
         let mut counts = Counts::new();
-        for row in Exported::read(&desk.path(name), "task_events") {
+        for row in Exported::read(&sandbox.path(name), "task_events") {
             let text = |column: &str| row[column].as_str().expect("a text").to_owned();
             let (events, restarts) = counts.entry((text("alloc_id"), text("task"))).or_default();
             *events += 1;
@@ -66,7 +66,7 @@ fn check_coverage(desk: &Desk, out: &str) {
     };
     let (seen, all) = (count(out), count("truth"));
     let mut told = 0;
-    for row in Exported::read(&desk.path(out), "coverage") {
+    for row in Exported::read(&sandbox.path(out), "coverage") {
         let text = |column: &str| row[column].as_str().expect("a text").to_owned();
         let key = (text("alloc_id"), text("task"));
         let (events, restarts) = seen.get(&key).copied().unwrap_or_default();
@@ -82,17 +82,17 @@ fn check_coverage(desk: &Desk, out: &str) {
 
 #[test]
 fn a_stream_shows_all_events_including_new_namespaces() {
-    let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
+    let (sandbox, recording) = (Sandbox::new(), sample("stream.ndjson.zst"));
     let replay = Replay::new(Path::new(&recording), Duration::from_secs(4), usize::MAX, &[]);
-    let ran = live(&desk, "out", &replay, "--stream");
-    ran.says("0 rejected");
-    assert!(events(&desk, "out") == truth(&desk, Path::new(&recording)));
-    check_coverage(&desk, "out");
+    let ran = live(&sandbox, "out", &replay, "--stream");
+    ran.stderr_has("0 rejected");
+    assert!(events(&sandbox, "out") == truth(&sandbox, Path::new(&recording)));
+    check_coverage(&sandbox, "out");
     let opened = replay.opened();
     // With each new namespace the server sends all events that it remembers again.
     let whole = Opened { namespace: "*".into(), from: None };
     assert!(opened.len() > 1 && opened.iter().all(|opened| *opened == whole), "{opened:?}");
-    let ledger = desk.ledger("out");
+    let ledger = sandbox.ledger("out");
     let streamed: Vec<_> = ledger.iter().filter(|row| row["shape"] == "stream").collect();
     assert!(streamed.len() > 1 && streamed.iter().all(|row| row["is_full_listing"] == false));
     assert!(streamed[0]["source"].as_str().expect("a text").ends_with("/v1/event/stream"));
@@ -102,14 +102,17 @@ fn a_stream_shows_all_events_including_new_namespaces() {
 
 #[test]
 fn a_broken_stream_resumes_at_its_index() {
-    let (desk, recording) = (Desk::new(), sample("stream.ndjson.zst"));
+    let (sandbox, recording) = (Sandbox::new(), sample("stream.ndjson.zst"));
     let troubles = [(10, Trouble::Cut), (25, Trouble::Reset), (40, Trouble::Silence), (55, Trouble::Dropped)];
     let replay = Replay::new(Path::new(&recording), Duration::from_secs(6), usize::MAX, &troubles);
-    let ran = live(&desk, "out", &replay, "--stream");
-    ran.says("within a line").says("no answer within 1s").says("event dropped from buffer").says("0 rejected");
+    let ran = live(&sandbox, "out", &replay, "--stream");
+    ran.stderr_has("within a line")
+        .stderr_has("no answer within 1s")
+        .stderr_has("event dropped from buffer")
+        .stderr_has("0 rejected");
     assert_eq!(replay.troubles_left(), 0);
-    assert!(events(&desk, "out") == truth(&desk, Path::new(&recording)));
-    check_coverage(&desk, "out");
+    assert!(events(&sandbox, "out") == truth(&sandbox, Path::new(&recording)));
+    check_coverage(&sandbox, "out");
     assert!(replay.opened().iter().any(|opened| opened.from.is_some()), "{:?}", replay.opened());
 }
 
@@ -117,33 +120,39 @@ fn a_broken_stream_resumes_at_its_index() {
 fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     let Some(recording) = recordings::recording() else { return };
     let recording = recording.join("stream.ndjson.zst");
-    let desk = Desk::new();
-    let all = truth(&desk, &recording);
+    let sandbox = Sandbox::new();
+    let all = truth(&sandbox, &recording);
     let within = Duration::from_secs(12);
     let watched = Replay::new(&recording, within, 100, &[]);
-    live(&desk, "watched", &watched, "--watch").says("0 rejected");
+    live(&sandbox, "watched", &watched, "--watch").stderr_has("0 rejected");
 
     let whole = Replay::new(&recording, within, usize::MAX, &[]);
-    live(&desk, "whole", &whole, "--stream").says("0 rejected");
-    assert!(events(&desk, "whole") == all, "{} of {}", events(&desk, "whole").len(), all.len());
+    live(&sandbox, "whole", &whole, "--stream").stderr_has("0 rejected");
+    assert!(events(&sandbox, "whole") == all, "{} of {}", events(&sandbox, "whole").len(), all.len());
 
     // A server that remembers almost nothing, so that every break is a gap.
     let middle = whole.len() / 2;
     let troubles = [(middle / 2, Trouble::Dropped), (middle, Trouble::Silence), (middle + middle / 2, Trouble::Reset)];
     let broken = Replay::new(&recording, within, 3, &troubles);
-    live(&desk, "broken", &broken, "--stream").says("0 rejected");
+    live(&sandbox, "broken", &broken, "--stream").stderr_has("0 rejected");
     assert_eq!(broken.troubles_left(), 0);
-    let (watched, broken) = (events(&desk, "watched"), events(&desk, "broken"));
+    let (watched, broken) = (events(&sandbox, "watched"), events(&sandbox, "broken"));
     assert!(hold(&all, &watched) && hold(&all, &broken));
     assert!(broken.len() < all.len() && broken.len() >= watched.len(), "{} {}", broken.len(), watched.len());
-    check_coverage(&desk, "watched");
-    check_coverage(&desk, "broken");
+    check_coverage(&sandbox, "watched");
+    check_coverage(&sandbox, "broken");
 }
 
 /// Follows an agent until it received these requests, or for some seconds.
-fn follow(desk: &Desk, agent: &Agent, variables: &[(&str, &str)], arguments: &[&str], asked: (&str, usize)) -> Ran {
+fn follow(
+    sandbox: &Sandbox,
+    agent: &Agent,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    asked: (&str, usize),
+) -> Finished {
     let run = [&["export", &agent.address, "-o", "out", "--stream"], &QUICKLY[..], arguments].concat();
-    let child = desk.nomad_command(variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = sandbox.nomad_command(variables, &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     for _ in 0..400 {
         if agent.asked(asked.0).len() >= asked.1 {
             break;
@@ -152,7 +161,7 @@ fn follow(desk: &Desk, agent: &Agent, variables: &[(&str, &str)], arguments: &[&
     }
     std::thread::sleep(Duration::from_millis(300));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    Ran::of(child.wait_with_output().expect("an end"))
+    Finished::from_output(child.wait_with_output().expect("an end"))
 }
 
 #[test]
@@ -175,13 +184,13 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
             "/v1/allocations" => Reply::list(9, listing()),
             _ => aside(request),
         });
-        let desk = Desk::new();
+        let sandbox = Sandbox::new();
         // It lists with every change instead, so nothing is lost.
-        let ran = follow(&desk, &agent, &[], &[], ("/v1/allocations", 6)).ends(0);
-        ran.says(word).says("listing with every change instead, as --watch does");
+        let ran = follow(&sandbox, &agent, &[], &[], ("/v1/allocations", 6)).exits_with(0);
+        ran.stderr_has(word).stderr_has("listing with every change instead, as --watch does");
         assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
         assert_eq!(agent.asked("/v1/event/stream").len(), 1);
-        assert_eq!(desk.events("out").len(), desk.expected().len());
+        assert_eq!(sandbox.events("out").len(), sandbox.expected().len());
     }
     let quiet = Agent::new(|request: &Request| match request.path.as_str() {
         "/v1/event/stream" => Reply::stream(|out| {
@@ -193,8 +202,8 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
         "/v1/allocations" => Reply::list(9, listing()),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    let ran = follow(&desk, &quiet, &[], &[], ("/v1/namespaces", 10)).ends(0);
+    let sandbox = Sandbox::new();
+    let ran = follow(&sandbox, &quiet, &[], &[], ("/v1/namespaces", 10)).exits_with(0);
     assert!(!ran.err.contains("warning"), "{}", ran.err);
     assert_eq!(quiet.asked("/v1/allocations").len(), 1, "nothing calls for another listing");
     assert_eq!(quiet.asked("/v1/event/stream").len(), 1);
@@ -221,17 +230,17 @@ fn a_token_for_some_namespaces_follows_each_of_them() {
         }
         _ => aside(request),
     });
-    let desk = Desk::new();
-    let ran = follow(&desk, &agent, &[("NOMAD_TOKEN", TOKEN)], &[], ("/v1/namespaces", 8)).ends(0);
-    ran.says("namespace jobs-only: the token may not read");
-    let mut ids: Vec<_> = desk.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
+    let sandbox = Sandbox::new();
+    let ran = follow(&sandbox, &agent, &[("NOMAD_TOKEN", TOKEN)], &[], ("/v1/namespaces", 8)).exits_with(0);
+    ran.stderr_has("namespace jobs-only: the token may not read");
+    let mut ids: Vec<_> = sandbox.events("out").iter().map(|row| row["alloc_id"].clone()).collect();
     ids.sort_by_key(ToString::to_string);
     assert_eq!(ids, ["default", "default-later", "prod", "prod-later"]);
     assert_eq!(agent.asked("/v1/event/stream").len(), 3);
 }
 
 #[test]
-fn an_index_that_goes_back_is_followed_by_a_listing() {
+fn a_decreasing_index_triggers_a_listing() {
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/allocations" => Reply::list(9, listing()),
         "/v1/event/stream" => Reply::stream(|out| {
@@ -248,32 +257,33 @@ fn an_index_that_goes_back_is_followed_by_a_listing() {
         }),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    follow(&desk, &agent, &[], &[], ("/v1/allocations", 2)).ends(0);
+    let sandbox = Sandbox::new();
+    follow(&sandbox, &agent, &[], &[], ("/v1/allocations", 2)).exits_with(0);
     assert_eq!(agent.asked("/v1/allocations").len(), 2);
-    assert_eq!(desk.events("out").len(), desk.expected().len() + 3);
+    assert_eq!(sandbox.events("out").len(), sandbox.expected().len() + 3);
 }
 
 #[test]
 fn sources_that_cannot_be_followed_are_refused() {
-    let (desk, agent) = (Desk::new(), listed(|_| Reply::list(9, listing())));
-    let run = |arguments: &[&str]| desk.nomad(&[], &[&["export", "-o", "x"], arguments].concat()).ends(2);
-    run(&[&sample("cluster"), "--stream"]).says("--stream needs exactly one SOURCE");
-    run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""]).says("--filter cannot be used with --stream");
-    run(&[&agent.address, "--stream", "--watch"]).says("cannot be used with");
-    run(&[&agent.address, "--min-interval", "1s"]).says("required");
+    let (sandbox, agent) = (Sandbox::new(), listed(|_| Reply::list(9, listing())));
+    let run = |arguments: &[&str]| sandbox.nomad(&[], &[&["export", "-o", "x"], arguments].concat()).exits_with(2);
+    run(&[&sample("cluster"), "--stream"]).stderr_has("--stream needs exactly one SOURCE");
+    run(&[&agent.address, "--stream", "--filter", "JobID == \"x\""])
+        .stderr_has("--filter cannot be used with --stream");
+    run(&[&agent.address, "--stream", "--watch"]).stderr_has("cannot be used with");
+    run(&[&agent.address, "--min-interval", "1s"]).stderr_has("required");
     // ingest accepts all flags of its help; contradictory ones are refused before the lake is created.
-    let help = desk.nomad(&[], &["ingest", "--help"]).ends(0).out;
+    let help = sandbox.nomad(&[], &["ingest", "--help"]).exits_with(0).out;
     assert!(help.contains("--stream") && help.contains("--watch") && !help.contains("--job"), "{help}");
     let run = ["ingest", &agent.address, "--lake", "x", "--stream", "--strict"];
-    desk.nomad(&[], &run).ends(2).says("cannot be used with --stream");
-    assert!(desk.names().is_empty());
+    sandbox.nomad(&[], &run).exits_with(2).stderr_has("cannot be used with --stream");
+    assert!(sandbox.names().is_empty());
 }
 
 #[test]
 fn a_body_that_is_reset_or_stalls_is_requested_again() {
-    let desk = Desk::new();
-    let expected = desk.expected();
+    let sandbox = Sandbox::new();
+    let expected = sandbox.expected();
     for (first, word) in [
         (Reply::list(9, listing()).reset(50_000), "retrying"),
         (Reply::list(9, listing()).stall(50_000, Duration::from_secs(3)), "no answer within 1s"),
@@ -283,8 +293,9 @@ fn a_body_that_is_reset_or_stalls_is_requested_again() {
             0 => first.clone(),
             _ => Reply::list(9, listing()),
         });
-        let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out", "--force", "--timeout", "1s"]).ends(0);
-        ran.says(word).says("0 rejected");
-        assert_eq!(desk.events("out").len(), expected.len(), "{word}");
+        let ran =
+            sandbox.nomad(&[], &["export", &agent.address, "-o", "out", "--force", "--timeout", "1s"]).exits_with(0);
+        ran.stderr_has(word).stderr_has("0 rejected");
+        assert_eq!(sandbox.events("out").len(), expected.len(), "{word}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::agent::{Agent, Ending, Over, Reply, Request, pem};
 use super::{answer, aside, listed, listing, namespaces};
-use crate::desk::{Desk, Ran, allocation};
+use crate::sandbox::{Finished, Sandbox, allocation};
 
 /// How an unavailable agent fails: completely, or without a leader.
 fn failing(kind: usize) -> Reply {
@@ -67,16 +67,16 @@ fn an_outage_is_reported_once_and_its_end_once() {
     for way in ways {
         for kind in [0, 1] {
             let away = Arc::new(AtomicBool::new(false));
-            let (desk, agent) = (Desk::new(), agent(&away, kind));
+            let (sandbox, agent) = (Sandbox::new(), agent(&away, kind));
             let run = [way, &[agent.address.as_str()]].concat();
-            let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+            let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
             until(&agent, 8);
             away.store(true, Ordering::SeqCst);
             until(&agent, 8);
             away.store(false, Ordering::SeqCst);
             until(&agent, 12);
             Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-            let ran = Ran::of(child.wait_with_output().expect("an end"));
+            let ran = Finished::from_output(child.wait_with_output().expect("an end"));
             let about = ran.err.lines().filter(|line| line.contains(&agent.address) && !line.contains("asking http"));
             let about: Vec<&str> = about.collect();
             let is_end = |line: &&str| line.contains("answers again after ");
@@ -93,15 +93,15 @@ fn a_fault_that_ends_during_the_retries_is_reported_with_its_end() {
         0..3 => Reply::status("503 Service Unavailable", "wait"),
         _ => Reply::list(9, listing()),
     });
-    let desk = Desk::new();
-    let ran = desk.nomad(&[], &["query", "snapshots", &agent.address]).ends(0).says("answers again");
+    let sandbox = Sandbox::new();
+    let ran = sandbox.nomad(&[], &["query", "snapshots", &agent.address]).exits_with(0).stderr_has("answers again");
     assert_eq!(ran.err.matches("; retrying").count(), 1, "{}", ran.err);
-    assert!(!desk.nomad(&[], &["query", "snapshots", &agent.address, "-q"]).ends(0).err.contains("again"));
+    assert!(!sandbox.nomad(&[], &["query", "snapshots", &agent.address, "-q"]).exits_with(0).err.contains("again"));
 }
 
 #[test]
 fn the_end_of_a_connection_is_reported_in_our_words() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let ca = pem("ca.pem").to_string_lossy().into_owned();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -119,7 +119,7 @@ fn the_end_of_a_connection_is_reported_in_our_words() {
     });
     let address = agent.address.replace("127.0.0.1", "localhost");
     let run = ["export", &address, "-o", "out", "--stream", "--min-interval", "100ms", "--ca-cert", &ca];
-    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     for _ in 0..500 {
         if count.load(Ordering::SeqCst) >= 3 {
             break;
@@ -127,7 +127,9 @@ fn the_end_of_a_connection_is_reported_in_our_words() {
         thread::sleep(Duration::from_millis(20));
     }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-    let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0).says("the other side closed it");
+    let ran = Finished::from_output(child.wait_with_output().expect("an end"))
+        .exits_with(0)
+        .stderr_has("the other side closed it");
     assert!(!ran.err.contains("docs.rs") && !ran.err.contains("close_notify"), "{}", ran.err);
 }
 
@@ -140,9 +142,9 @@ fn rounds_are_counted_rather_than_their_listings() {
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "2s"]).ends(0);
-    let ran = desk.nomad(&[], &["report", "dumps", "--format", "json"]).ends(0);
+    let sandbox = Sandbox::new();
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "2s"]).exits_with(0);
+    let ran = sandbox.nomad(&[], &["report", "dumps", "--format", "json"]).exits_with(0);
     let report: serde_json::Value = serde_json::from_str(&ran.out).expect("a report");
     let every = report["input"]["observed_every_seconds"].as_f64().expect("a time");
     assert!((0.9..20.0).contains(&every), "{every}");

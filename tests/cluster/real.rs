@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::desk::{Desk, Ran};
+use crate::sandbox::{Finished, Sandbox};
 use crate::support::Row;
 
 /// Jobs by namespace, number of restarts, and script.
@@ -86,7 +86,7 @@ impl Drop for Nomad {
 
 impl Nomad {
     /// Starts an agent and waits until it is ready; `None` without NOMAD_BIN.
-    fn start(desk: &Desk) -> Option<Nomad> {
+    fn start(sandbox: &Sandbox) -> Option<Nomad> {
         let Some(program) = env::var_os("NOMAD_BIN").map(PathBuf::from) else {
             let word = "\nNOT RUN: a real agent: NOMAD_BIN names no nomad program\n";
             std::io::stderr().write_all(word.as_bytes()).expect("standard error that can be written");
@@ -95,11 +95,11 @@ impl Nomad {
         // Three free ports; the listeners are closed before the agent starts.
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let [http, rpc, serf] = listeners.map(|listener| listener.local_addr().expect("an address").port());
-        desk.file("agent.hcl", configuration(http, rpc, serf));
-        let log = File::create(desk.path("agent.log")).expect("a file");
+        sandbox.file("agent.hcl", configuration(http, rpc, serf));
+        let log = File::create(sandbox.path("agent.log")).expect("a file");
         let agent = Command::new(&program)
             .args(["agent", "-dev", "-bind", "127.0.0.1", "-config", "agent.hcl"])
-            .current_dir(desk.path("."))
+            .current_dir(sandbox.path("."))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
@@ -134,18 +134,18 @@ fn keys(rows: &[Row]) -> BTreeSet<String> {
 
 #[test]
 fn a_real_agent_gives_the_same_rows_by_every_method() {
-    let desk = Desk::new();
-    let Some(nomad) = Nomad::start(&desk) else { return };
+    let sandbox = Sandbox::new();
+    let Some(nomad) = Nomad::start(&sandbox) else { return };
     let tables = ["--table", "task_events,snapshots,coverage"];
     let following = ["--watch", "--stream"].map(|way| {
         let run = [&["export", &nomad.address, "-o", &way[2..], way, "--min-interval", "200ms"], &tables[..]].concat();
-        desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts")
+        sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts")
     });
     thread::sleep(Duration::from_secs(2));
     nomad.asks(&["namespace", "apply", "prod"]);
     for (number, (namespace, restarts, script)) in JOBS.into_iter().enumerate() {
-        desk.file("job.hcl", job(&format!("j{number}"), namespace, restarts, script));
-        let said = nomad.asks(&["job", "run", "-detach", &desk.path("job.hcl").to_string_lossy()]);
+        sandbox.file("job.hcl", job(&format!("j{number}"), namespace, restarts, script));
+        let said = nomad.asks(&["job", "run", "-detach", &sandbox.path("job.hcl").to_string_lossy()]);
         assert!(said.contains("successful"), "{said}");
     }
     nomad.until("end of the jobs", || {
@@ -155,24 +155,24 @@ fn a_real_agent_gives_the_same_rows_by_every_method() {
     thread::sleep(Duration::from_secs(2));
     for child in following {
         Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-        let ran = Ran::of(child.wait_with_output().expect("an end")).ends(0);
+        let ran = Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0);
         assert!(!ran.err.contains("warning"), "{}", ran.err);
     }
-    desk.nomad(&[], &[&["export", &nomad.address, "-o", "live"], &tables[..]].concat()).ends(0);
-    desk.nomad(&[], &["fetch", &nomad.address, "-o", "kept.json.zst"]).ends(0);
-    desk.nomad(&[], &[&["export", "kept.json.zst", "-o", "kept"], &tables[..]].concat()).ends(0);
+    sandbox.nomad(&[], &[&["export", &nomad.address, "-o", "live"], &tables[..]].concat()).exits_with(0);
+    sandbox.nomad(&[], &["fetch", &nomad.address, "-o", "kept.json.zst"]).exits_with(0);
+    sandbox.nomad(&[], &[&["export", "kept.json.zst", "-o", "kept"], &tables[..]].concat()).exits_with(0);
 
-    let events = |name: &str| keys(&desk.events(name));
+    let events = |name: &str| keys(&sandbox.events(name));
     let (live, watched, streamed) = (events("live"), events("watch"), events("stream"));
     assert!(live.len() > 20, "{}", live.len());
     assert_eq!(events("kept"), live);
     assert!(watched.is_superset(&live) && streamed.is_superset(&watched));
     // Nine restarts exceed Nomad's ring; a run that followed from the start has all of them.
-    let coverage = |name: &str| crate::support::Exported::read(&desk.path(name), "coverage");
+    let coverage = |name: &str| crate::support::Exported::read(&sandbox.path(name), "coverage");
     let lost =
         |name: &str| coverage(name).iter().map(|row| row["lost_restarts"].as_i64().expect("a count")).sum::<i64>();
     assert!(lost("live") > 0);
     assert_eq!(lost("stream"), 0);
     assert!(coverage("stream").iter().all(|row| row["complete"] == true));
-    assert!(desk.ledger("stream").iter().any(|row| row["shape"] == "stream"));
+    assert!(sandbox.ledger("stream").iter().any(|row| row["shape"] == "stream"));
 }

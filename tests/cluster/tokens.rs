@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::agent::{Agent, Ending, Reply, Request};
 use super::versions::going_on;
 use super::{TOKEN, answer, aside, listing, namespaces};
-use crate::desk::{Desk, allocation};
+use crate::sandbox::{Sandbox, allocation};
 
 /// The answer of Nomad 2.0.5 without ACLs to every token.
 const RULES_OFF: &str = r#"{"AccessorID":"acls-disabled","SecretID":"","Name":"ACLs disabled token","Type":"client","Policies":null,"Roles":null,"Global":false,"Hash":null,"CreateTime":"0001-01-01T00:00:00Z","ExpirationTime":null,"ExpirationTTL":"","CreateIndex":0,"ModifyIndex":0}"#;
@@ -63,21 +63,21 @@ fn cluster(acl: &[(&str, String)]) -> Agent {
 
 /// Checks that there is one listing, one array in a file, and one stream.
 fn is_one(agent: &Agent, token: &[(&str, &str)]) {
-    let desk = Desk::new();
-    desk.nomad(token, &["export", &agent.address, "-o", "out"]).ends(0);
-    let row = desk.ledger("out").remove(0);
+    let sandbox = Sandbox::new();
+    sandbox.nomad(token, &["export", &agent.address, "-o", "out"]).exits_with(0);
+    let row = sandbox.ledger("out").remove(0);
     assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
     assert_eq!(agent.asked("/v1/allocations").len(), 1);
-    desk.nomad(token, &["fetch", &agent.address, "-o", "x.json"]).ends(0);
-    assert_eq!(std::fs::read_to_string(desk.path("x.json")).expect("a file"), listing());
+    sandbox.nomad(token, &["fetch", &agent.address, "-o", "x.json"]).exits_with(0);
+    assert_eq!(std::fs::read_to_string(sandbox.path("x.json")).expect("a file"), listing());
 }
 
 #[test]
 fn without_acls_there_is_one_listing_and_one_stream() {
     let agent = cluster(&[("token/self", RULES_OFF.to_owned())]);
     is_one(&agent, &[]);
-    let desk = Desk::new();
-    let ran = going_on(&desk, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 8).ends(0);
+    let sandbox = Sandbox::new();
+    let ran = going_on(&sandbox, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 8).exits_with(0);
     assert!(!ran.err.contains("warning"), "{}", ran.err);
     let streams = agent.asked("/v1/event/stream");
     assert_eq!((streams.len(), streams[0].parameter("namespace")), (1, "*"));
@@ -121,10 +121,10 @@ fn with_uncertain_permissions_each_namespace_is_listed() {
         (vec![("token/self", r#"{"Type":"client","Policies":["all"]}"#.to_owned()), ("policy/all", text_only)], TOKEN),
         (vec![], IDENTITY),
     ] {
-        let (desk, agent) = (Desk::new(), cluster(&acl));
-        desk.nomad(&[("NOMAD_TOKEN", token)], &["export", &agent.address, "-o", "out"]).ends(0);
+        let (sandbox, agent) = (Sandbox::new(), cluster(&acl));
+        sandbox.nomad(&[("NOMAD_TOKEN", token)], &["export", &agent.address, "-o", "out"]).exits_with(0);
         assert_eq!(agent.asked("/v1/allocations").len(), 121, "{acl:?}");
-        let ledger = desk.ledger("out");
+        let ledger = sandbox.ledger("out");
         assert!(
             ledger.iter().take(121).all(|row| row["is_full_listing"] == true && row["namespace"] != "*"),
             "{acl:?}"
@@ -142,15 +142,17 @@ fn without_a_leader_only_stale_requests_are_answered() {
         },
         _ => Reply::status("500 Internal Server Error", "No cluster leader"),
     };
-    let (desk, agent) = (Desk::new(), Agent::new(leaderless));
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(leaderless));
     let began = Instant::now();
-    let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out", "--stale"]).ends(0);
+    let ran =
+        sandbox.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "out", "--stale"]).exits_with(0);
     assert!(!ran.err.contains("warning") && began.elapsed() < Duration::from_secs(3), "{}", ran.err);
     // A server without a leader may be stale: an allocation missing there may exist.
-    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
-    desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "one", "--stale", "--namespace", "prod"])
-        .ends(0);
-    desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &agent.address]).ends(1).says("--stale");
+    assert_eq!(sandbox.ledger("out")[0]["is_full_listing"], false);
+    sandbox
+        .nomad(&[("NOMAD_TOKEN", TOKEN)], &["export", &agent.address, "-o", "one", "--stale", "--namespace", "prod"])
+        .exits_with(0);
+    sandbox.nomad(&[("NOMAD_TOKEN", TOKEN)], &["report", &agent.address]).exits_with(1).stderr_has("--stale");
 }
 
 #[test]
@@ -165,14 +167,14 @@ fn a_token_that_may_only_list_jobs_ends_and_names_the_policy() {
             "/v1/event/stream" => Reply::stream(move |_| Ok(ending)),
             _ => aside(request),
         });
-        let desk = Desk::new();
+        let sandbox = Sandbox::new();
         for way in [&[][..], &["--watch"], &["--stream"]] {
             let run = [&["export", &agent.address, "-o", "out"], way].concat();
-            let ran = desk.nomad(&[("NOMAD_TOKEN", TOKEN)], &run).ends(1);
-            ran.says("its policy needs namespace \"*\" { capabilities = [\"read-job\"] }");
+            let ran = sandbox.nomad(&[("NOMAD_TOKEN", TOKEN)], &run).exits_with(1);
+            ran.stderr_has("its policy needs namespace \"*\" { capabilities = [\"read-job\"] }");
         }
         assert!(agent.requests().len() < 40, "{}", agent.requests().len());
-        assert!(desk.names().is_empty());
+        assert!(sandbox.names().is_empty());
     }
 }
 
@@ -187,8 +189,8 @@ fn a_denied_stream_of_one_namespace_does_not_end_the_others() {
         ("/v1/event/stream", _) => Reply::stream(|_| Ok(Ending::Reset)),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    let ran = going_on(&desk, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 12).ends(0);
+    let sandbox = Sandbox::new();
+    let ran = going_on(&sandbox, &agent, &["--stream"], |request| request.path == "/v1/namespaces", 12).exits_with(0);
     assert_eq!(agent.asked("/v1/event/stream").len(), 2);
     assert_eq!(ran.err.matches("namespace jobs-only: the token may not read").count(), 1, "{}", ran.err);
 }
@@ -224,10 +226,10 @@ fn an_unknown_or_expired_token_is_reported_as_such() {
             ("/v1/event/stream", _) => Reply::stream(|_| Ok(Ending::Closed)),
             _ => Reply::recorded("acl-nodes-anonymous.txt"),
         });
-        let desk = Desk::new();
+        let sandbox = Sandbox::new();
         for arguments in [&[][..], &["--namespace", "prod"], &["--watch"], &["--stream"]] {
             let run = [&["export", &agent.address, "-o", "x"], arguments].concat();
-            let ran = desk.nomad(&[("NOMAD_TOKEN", token)], &run).ends(1).says(words);
+            let ran = sandbox.nomad(&[("NOMAD_TOKEN", token)], &run).exits_with(1).stderr_has(words);
             assert!(!ran.err.contains(token), "{}", ran.err);
         }
     }

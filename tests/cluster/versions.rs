@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::agent::{Agent, Reply, Request};
 use super::{aside, listed, listing, namespaces};
-use crate::desk::{Desk, Ran, allocation};
+use crate::sandbox::{Finished, Sandbox, allocation};
 use crate::support::Exported;
 
 /// Nomad 0.9.7 without ACLs: one namespace, and no support for `*`.
@@ -43,9 +43,15 @@ fn version(text: &str) -> Reply {
 }
 
 /// Runs an export that follows the cluster, and stops it after enough requests of a path.
-pub fn going_on(desk: &Desk, agent: &Agent, arguments: &[&str], until: impl Fn(&Request) -> bool, times: usize) -> Ran {
+pub fn going_on(
+    sandbox: &Sandbox,
+    agent: &Agent,
+    arguments: &[&str],
+    until: impl Fn(&Request) -> bool,
+    times: usize,
+) -> Finished {
     let run = [&["export", &agent.address, "-o", "out", "--force", "--min-interval", "100ms"], arguments].concat();
-    let child = desk.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
     for _ in 0..500 {
         if agent.requests().iter().filter(|request| until(request)).count() >= times {
             break;
@@ -53,7 +59,7 @@ pub fn going_on(desk: &Desk, agent: &Agent, arguments: &[&str], until: impl Fn(&
         thread::sleep(Duration::from_millis(20));
     }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
-    Ran::of(child.wait_with_output().expect("an end"))
+    Finished::from_output(child.wait_with_output().expect("an end"))
 }
 
 fn is_wait(request: &Request) -> bool {
@@ -62,30 +68,33 @@ fn is_wait(request: &Request) -> bool {
 
 #[test]
 fn open_source_nomad_before_1_0_has_its_only_namespace_listed_by_name() {
-    let (desk, agent) = (Desk::new(), Agent::new(nomad_0_9));
-    let expected = desk.expected();
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
-    assert_eq!(desk.events("out"), expected);
-    let row = desk.ledger("out").remove(0);
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(nomad_0_9));
+    let expected = sandbox.expected();
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(0);
+    assert_eq!(sandbox.events("out"), expected);
+    let row = sandbox.ledger("out").remove(0);
     assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
     // An empty listing taken as complete would make allocations vanish in a lake.
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") == "default"));
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).ends(0);
-    desk.nomad(&[], &["export", "x.json", "-o", "kept"]).ends(0);
-    assert_eq!(desk.events("kept"), expected);
-    assert_eq!(desk.ledger("kept")[0]["is_full_listing"], true);
-    going_on(&desk, &agent, &["--watch"], is_wait, 2).ends(0);
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).exits_with(0);
+    sandbox.nomad(&[], &["export", "x.json", "-o", "kept"]).exits_with(0);
+    assert_eq!(sandbox.events("kept"), expected);
+    assert_eq!(sandbox.ledger("kept")[0]["is_full_listing"], true);
+    going_on(&sandbox, &agent, &["--watch"], is_wait, 2).exits_with(0);
     assert!(agent.requests().iter().filter(|request| is_wait(request)).all(|r| r.parameter("namespace") == "default"));
 }
 
 #[test]
 fn without_namespaces_one_listing_is_complete() {
-    let (desk, agent) = (Desk::new(), Agent::new(nomad_0_6));
-    desk.nomad(&[], &["export", &agent.address, "-o", "out"]).ends(0);
-    assert_eq!(desk.events("out"), desk.expected());
-    let row = desk.ledger("out").remove(0);
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(nomad_0_6));
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "out"]).exits_with(0);
+    assert_eq!(sandbox.events("out"), sandbox.expected());
+    let row = sandbox.ledger("out").remove(0);
     assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
-    desk.nomad(&[], &["report", &agent.address, "--namespace", "prod"]).ends(1).says("there is no namespace \"prod\"");
+    sandbox
+        .nomad(&[], &["report", &agent.address, "--namespace", "prod"])
+        .exits_with(1)
+        .stderr_has("there is no namespace \"prod\"");
 }
 
 #[test]
@@ -99,13 +108,13 @@ fn without_wildcard_support_each_namespace_is_listed() {
         ("/v1/agent/self", _) => version("0.11.3+ent"),
         _ => aside(request),
     });
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     // No blocking query covers all of them, so they are listed repeatedly.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
-    going_on(&desk, &agent, &["--watch"], is_listing, 6).ends(0);
+    going_on(&sandbox, &agent, &["--watch"], is_listing, 6).exits_with(0);
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") != "*"));
-    assert_eq!(desk.events("out").len(), 2);
-    let ledger = desk.ledger("out");
+    assert_eq!(sandbox.events("out").len(), 2);
+    let ledger = sandbox.ledger("out");
     assert_eq!((&ledger[0]["namespace"], &ledger[0]["is_full_listing"]), (&"default".into(), &true.into()));
     assert_eq!((&ledger[1]["namespace"], &ledger[1]["is_full_listing"]), (&"prod".into(), &true.into()));
 
@@ -118,8 +127,8 @@ fn without_wildcard_support_each_namespace_is_listed() {
         ("/v1/allocations", name) => Reply::list(5, format!("[{}]", allocation(name, name, "j"))),
         _ => aside(request),
     });
-    going_on(&desk, &agent, &["--watch"], is_wait, 3).ends(0);
-    assert_eq!(desk.events("out").len(), 2);
+    going_on(&sandbox, &agent, &["--watch"], is_wait, 3).exits_with(0);
+    assert_eq!(sandbox.events("out").len(), 2);
 
     // A token for all namespaces gets one listing.
     let agent = Agent::new(|request| match request.path.as_str() {
@@ -128,9 +137,9 @@ fn without_wildcard_support_each_namespace_is_listed() {
         "/v1/allocations" => Reply::list(5, listing()),
         _ => aside(request),
     });
-    desk.nomad(&[], &["export", &agent.address, "-o", "new"]).ends(0);
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "new"]).exits_with(0);
     assert_eq!(agent.asked("/v1/allocations").len(), 1);
-    assert_eq!(desk.ledger("new")[0]["is_full_listing"], true);
+    assert_eq!(sandbox.ledger("new")[0]["is_full_listing"], true);
 }
 
 /// Nomad Enterprise 0.7 and 0.8, whose lists do not say in which namespace an allocation is.
@@ -147,29 +156,31 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
         ("/v1/agent/self", _) => version("0.8.7+ent"),
         _ => aside(request),
     });
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     let told = |out: &str| {
-        let row = Exported::read(&desk.path(out), "allocations").remove(0);
+        let row = Exported::read(&sandbox.path(out), "allocations").remove(0);
         (row["namespace"].clone(), row["vanished"].clone())
     };
     // The listings of `default` that follow that of `prod` do not show it.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     let table = ["--table", "allocations"];
-    going_on(&desk, &agent, &["--watch", table[0], table[1]], is_listing, 6).ends(0);
+    going_on(&sandbox, &agent, &["--watch", table[0], table[1]], is_listing, 6).exits_with(0);
     assert_eq!(told("out"), ("prod".into(), false.into()));
-    desk.nomad(&[], &["export", &agent.address, "-o", "named", "--namespace", "prod", table[0], table[1]]).ends(0);
+    sandbox
+        .nomad(&[], &["export", &agent.address, "-o", "named", "--namespace", "prod", table[0], table[1]])
+        .exits_with(0);
     assert_eq!(told("named"), ("prod".into(), false.into()));
 
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "1500ms"]).ends(0);
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "1500ms"]).exits_with(0);
     is_gone.store(true, Ordering::SeqCst);
-    desk.nomad(&[], &["fetch", &agent.address, "-o", "dumps/last.json.zst"]).ends(0);
-    desk.export(&["dumps", "-o", "kept", table[0], table[1]]).ends(0);
+    sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps/last.json.zst"]).exits_with(0);
+    sandbox.export(&["dumps", "-o", "kept", table[0], table[1]]).exits_with(0);
     assert_eq!(told("kept"), ("prod".into(), true.into()));
     // Whatever the order of documents.
-    let mut names: Vec<String> = desk.files("dumps").into_keys().map(|name| format!("dumps/{name}")).collect();
+    let mut names: Vec<String> = sandbox.files("dumps").into_keys().map(|name| format!("dumps/{name}")).collect();
     names.reverse();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    desk.export(&[&names[..], &["-o", "turned"], &table].concat()).ends(0);
+    sandbox.export(&[&names[..], &["-o", "turned"], &table].concat()).exits_with(0);
     assert_eq!(told("turned"), ("prod".into(), true.into()));
 }
 
@@ -180,22 +191,23 @@ fn an_empty_listing_of_all_namespaces_is_trusted_only_with_wildcard_support() {
         "/v1/allocations" => Reply::recorded("0.9.7-list-star.txt"),
         _ => aside(request),
     });
-    let desk = Desk::new();
-    desk.nomad(&[], &["report", &agent.address])
-        .ends(1)
-        .says("nothing is listed for all namespaces")
-        .says("--namespace");
+    let sandbox = Sandbox::new();
+    sandbox
+        .nomad(&[], &["report", &agent.address])
+        .exits_with(1)
+        .stderr_has("nothing is listed for all namespaces")
+        .stderr_has("--namespace");
     // A cluster known to have no namespaces is empty.
     let empty = listed(|_| Reply::list(1, "[]"));
-    desk.nomad(&[], &["export", &empty.address, "-o", "empty"]).ends(0);
-    assert_eq!(desk.ledger("empty")[0]["is_full_listing"], true);
+    sandbox.nomad(&[], &["export", &empty.address, "-o", "empty"]).exits_with(0);
+    assert_eq!(sandbox.ledger("empty")[0]["is_full_listing"], true);
 }
 
 #[test]
 fn an_agent_without_event_streams_is_polled_after_one_warning() {
     for nomad in [nomad_0_9, nomad_0_6] {
-        let (desk, agent) = (Desk::new(), Agent::new(nomad));
-        let ran = going_on(&desk, &agent, &["--stream"], is_wait, 2).ends(0);
+        let (sandbox, agent) = (Sandbox::new(), Agent::new(nomad));
+        let ran = going_on(&sandbox, &agent, &["--stream"], is_wait, 2).exits_with(0);
         assert_eq!(
             ran.err.matches("the agent has no event stream, which Nomad has since 1.0").count(),
             1,
@@ -204,26 +216,26 @@ fn an_agent_without_event_streams_is_polled_after_one_warning() {
         );
         assert_eq!(ran.err.matches("warning").count(), 1, "{}", ran.err);
         assert_eq!((agent.asked("/v1/event/stream").len(), agent.asked("/ui/").len()), (1, 0));
-        assert_eq!(desk.events("out"), desk.expected());
+        assert_eq!(sandbox.events("out"), sandbox.expected());
     }
 }
 
 #[test]
 fn a_filter_that_the_servers_ignore_is_refused() {
-    let (desk, filter) = (Desk::new(), ["--filter", "ClientStatus == \"failed\""]);
+    let (sandbox, filter) = (Sandbox::new(), ["--filter", "ClientStatus == \"failed\""]);
     for nomad in [nomad_0_9, nomad_0_6] {
         let agent = Agent::new(nomad);
-        let ran = desk.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).ends(1);
-        ran.says("the servers ignore --filter, which Nomad knows since 1.3");
+        let ran = sandbox.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).exits_with(1);
+        ran.stderr_has("the servers ignore --filter, which Nomad knows since 1.3");
     }
     let agent = Agent::new(super::answer);
-    desk.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).ends(0);
-    assert_eq!(desk.ledger("out")[0]["is_full_listing"], false);
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "out", filter[0], filter[1]]).exits_with(0);
+    assert_eq!(sandbox.ledger("out")[0]["is_full_listing"], false);
 }
 
 #[test]
 fn an_unknown_namespace_is_reported_with_the_existing_ones() {
-    let desk = Desk::new();
+    let sandbox = Sandbox::new();
     // Nomad lists an unknown namespace as empty.
     let agent = Agent::new(|request| match request.path.as_str() {
         "/v1/allocations" => Reply::recorded("namespace-unknown.txt"),
@@ -234,14 +246,18 @@ fn an_unknown_namespace_is_reported_with_the_existing_ones() {
         for command in ["report", "fetch"] {
             let out: &[&str] = if command == "fetch" { &["-o", "x.json"] } else { &[] };
             let run = [&[command, &agent.address], out, &flag[..]].concat();
-            desk.nomad(&variables, &run)
-                .ends(1)
-                .says("there is no namespace \"prdo\"; the known ones are default, prod, staging");
+            sandbox
+                .nomad(&variables, &run)
+                .exits_with(1)
+                .stderr_has("there is no namespace \"prdo\"; the known ones are default, prod, staging");
         }
     }
-    assert!(desk.names().is_empty());
+    assert!(sandbox.names().is_empty());
     for going_on in ["--watch", "--stream"] {
-        desk.nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "prdo", going_on]).ends(1).says("prdo");
+        sandbox
+            .nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "prdo", going_on])
+            .exits_with(1)
+            .stderr_has("prdo");
     }
-    desk.nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "staging"]).ends(0);
+    sandbox.nomad(&[], &["export", &agent.address, "-o", "x", "--namespace", "staging"]).exits_with(0);
 }

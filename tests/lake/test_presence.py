@@ -69,7 +69,7 @@ def test_full_listings(lake, listings, seed):
     assert compare(views(lake, "views", [lake.lake], "--since", "3650d"), truth) == 0
 
 
-def test_partial_documents_leave_it_open_and_never_wrong(lake, listings):
+def test_partial_documents_leave_presence_unknown_never_wrong(lake, listings):
     truth = views(lake, "truth", listings)
     for listing in reversed(listings):
         lake.ingest(listing)

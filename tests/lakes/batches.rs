@@ -3,24 +3,24 @@
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};
 
-use alloclog::lake::check::{Mend, Remedy, Report, check};
+use alloclog::lake::check::{CheckReport, Mend, Remedy, check};
 use alloclog::lake::compact::compact;
-use alloclog::lake::scan::Wanted;
+use alloclog::lake::scan::ScanFilter;
 use alloclog::lake::vacuum::vacuum;
-use alloclog::lake::{Heads, Lake, ingest};
+use alloclog::lake::{Lake, TableHeads, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
 /// Makes everything in a lake old enough for a vacuum.
 pub fn age(lake: &Lake) {
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
-    for object in lake.objects.list("").unwrap() {
-        let path = lake.objects.directory().unwrap().join(object.name);
+    for object in lake.storage.list("").unwrap() {
+        let path = lake.storage.directory().unwrap().join(object.name);
         File::options().append(true).open(path).unwrap().set_times(FileTimes::new().set_modified(long_ago)).unwrap();
     }
 }
 
-fn checked(lake: &Lake, mend: Mend) -> Report {
+fn checked(lake: &Lake, mend: Mend) -> CheckReport {
     check(lake, mend, &mut |_| ()).unwrap()
 }
 
@@ -33,10 +33,10 @@ fn order_and_repetition_do_not_change_the_rows() {
     for document in documents.iter().rev().chain(&documents) {
         ingested(&backward, document);
     }
-    let (expected, _) = rows(&forward, &Wanted::default());
+    let (expected, _) = rows(&forward, &ScanFilter::default());
     assert!(expected.len() > 500, "{} rows", expected.len());
-    assert_eq!(rows(&backward, &Wanted::default()).0, expected);
-    assert_eq!(checked(&backward, Mend::Nothing), Report::default());
+    assert_eq!(rows(&backward, &ScanFilter::default()).0, expected);
+    assert_eq!(checked(&backward, Mend::Nothing), CheckReport::default());
 }
 
 #[test]
@@ -53,40 +53,40 @@ fn the_loser_of_a_batch_number_writes_only_rows_that_are_still_new() {
     let documents = documents();
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     // Both read the same empty lake, then commit one after the other.
-    let mut seen = [ingest::recall(&lake, None).unwrap(), ingest::recall(&lake, None).unwrap()];
-    let first = kept(&mut seen[0], &documents[0], directories[0].path());
-    let second = kept(&mut seen[1], &documents[0], directories[1].path());
-    assert_eq!(ingest::commit(&lake, &mut seen[0], &first).unwrap().batch, Some(1));
-    assert_eq!(ingest::commit(&lake, &mut seen[1], &second).unwrap().batch, None);
-    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
+    let mut cache = [ingest::load_cache(&lake, None).unwrap(), ingest::load_cache(&lake, None).unwrap()];
+    let first = kept(&mut cache[0], &documents[0], directories[0].path());
+    let second = kept(&mut cache[1], &documents[0], directories[1].path());
+    assert_eq!(ingest::commit(&lake, &mut cache[0], &first).unwrap().batch, Some(1));
+    assert_eq!(ingest::commit(&lake, &mut cache[1], &second).unwrap().batch, None);
+    assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
     let (_other, alone) = super::lake();
     ingested(&alone, &documents[0]);
-    assert_eq!(rows(&lake, &Wanted::default()).0, rows(&alone, &Wanted::default()).0);
+    assert_eq!(rows(&lake, &ScanFilter::default()).0, rows(&alone, &ScanFilter::default()).0);
 }
 
 #[test]
 fn a_pending_batch_is_visible_to_readers_and_then_applied() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
-    let (expected, _) = rows(&lake, &Wanted::default());
+    let (expected, _) = rows(&lake, &ScanFilter::default());
     // As if the writer was killed right after its commit: no table has the batch yet.
-    let root = lake.objects.directory().unwrap();
+    let root = lake.storage.directory().unwrap();
     for table in alloclog::lake::ORDER {
         let _ = fs::remove_file(root.join(table.name()).join("_delta_log/00000000000000000001.json"));
     }
     assert_eq!(lake.unfinished().unwrap().len(), 1);
-    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
-    assert_eq!(lake.finish(&mut Heads::new()).unwrap(), 1);
+    assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);
+    assert_eq!(lake.finish(&mut TableHeads::new()).unwrap(), 1);
     assert!(lake.unfinished().unwrap().is_empty());
-    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+    assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);
 }
 
 #[test]
 fn a_vacuum_removes_unreferenced_files_and_a_suspended_writer_starts_over() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
-    let (expected, _) = rows(&lake, &Wanted::default());
-    let root = lake.objects.directory().unwrap().to_owned();
+    let (expected, _) = rows(&lake, &ScanFilter::default());
+    let root = lake.storage.directory().unwrap().to_owned();
     let orphan = root.join("task_events/event_date=2026-11-23/part-0.zstd.parquet");
     let unfinished = root.join("_alloclog/batches/000000000/.alloclog-x");
     fs::create_dir_all(orphan.parent().unwrap()).unwrap();
@@ -99,26 +99,26 @@ fn a_vacuum_removes_unreferenced_files_and_a_suspended_writer_starts_over() {
     assert!(orphan.exists());
 
     // A writer reads the lake, is suspended, and finds its batch number taken by the vacuum.
-    let mut seen = ingest::recall(&lake, None).unwrap();
+    let mut cache = ingest::load_cache(&lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let kept = kept(&mut seen, &documents()[1], directory.path());
+    let kept = kept(&mut cache, &documents()[1], directory.path());
     assert_eq!(vacuum(&lake, day, false).unwrap(), would);
     assert!(!orphan.exists() && !unfinished.exists());
-    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
-    assert_eq!(ingest::commit(&lake, &mut seen, &kept).unwrap().batch, Some(3));
-    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
+    assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);
+    assert_eq!(ingest::commit(&lake, &mut cache, &kept).unwrap().batch, Some(3));
+    assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
 }
 
 #[test]
 fn compaction_merges_small_files_and_keeps_the_rows() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
-    let (expected, before) = rows(&lake, &Wanted::default());
+    let (expected, before) = rows(&lake, &ScanFilter::default());
     let done = compact(&lake, &mut |_| ()).unwrap();
-    let (after, files) = rows(&lake, &Wanted::default());
+    let (after, files) = rows(&lake, &ScanFilter::default());
     assert_eq!(after, expected);
     assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
-    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
+    assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
     // Merged files stay for running readers, and are removed when they are old.
     age(&lake);
     assert_eq!(vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
@@ -128,37 +128,37 @@ fn compaction_merges_small_files_and_keeps_the_rows() {
 fn damage_is_reported_and_repaired() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
-    let (expected, _) = rows(&lake, &Wanted::default());
-    let mut seen = ingest::recall(&lake, None).unwrap();
-    assert!(ingest::remember(&lake, &mut seen, None).is_none());
-    let root = lake.objects.directory().unwrap();
-    let history = lake.objects.list("allocation_history/part").unwrap();
+    let (expected, _) = rows(&lake, &ScanFilter::default());
+    let mut cache = ingest::load_cache(&lake, None).unwrap();
+    assert!(ingest::save_cache(&lake, &mut cache, None).is_none());
+    let root = lake.storage.directory().unwrap();
+    let history = lake.storage.list("allocation_history/part").unwrap();
     assert!(history.is_empty(), "a prefix is a directory");
-    let file = lake.objects.list("allocation_history").unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
+    let file = lake.storage.list("allocation_history").unwrap().into_iter().find(|o| o.name.ends_with("parquet"));
     let name = file.unwrap().name;
     fs::write(root.join(&name), "no Parquet").unwrap();
     let found = checked(&lake, Mend::Nothing);
     assert!(found.wrong.len() == 1 && found.wrong[0].what.contains(&name), "{found:?}");
     assert!(matches!(found.wrong[0].remedy, Remedy::Drop(_, Some(rows)) if rows > 0), "{found:?}");
     // A repair that must not lose rows leaves it.
-    let before = lake.objects.list("").unwrap();
+    let before = lake.storage.list("").unwrap();
     assert_eq!(checked(&lake, Mend::WithoutLoss), found);
-    assert_eq!(lake.objects.list("").unwrap(), before);
+    assert_eq!(lake.storage.list("").unwrap(), before);
     assert_eq!(checked(&lake, Mend::DropDamaged), found);
-    assert_eq!(checked(&lake, Mend::Nothing), Report::default());
+    assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
     // An ingest whose cache has lost rows adds them again when a source shows them.
-    assert!(rows(&lake, &Wanted::default()).0.len() < expected.len());
+    assert!(rows(&lake, &ScanFilter::default()).0.len() < expected.len());
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
-    assert_eq!(rows(&lake, &Wanted::default()).0, expected);
+    assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);
 }
 
 #[test]
 fn a_lake_of_a_newer_format_is_refused() {
     let (_directory, lake) = lake();
-    let path = lake.objects.directory().unwrap().join("_alloclog/lake.json");
+    let path = lake.storage.directory().unwrap().join("_alloclog/lake.json");
     let text = fs::read_to_string(&path).unwrap().replace("\"format\": 2", "\"format\": 3");
     fs::write(&path, text).unwrap();
-    let error = Lake::open(lake.objects.directory().unwrap().to_str().unwrap()).unwrap_err();
+    let error = Lake::open(lake.storage.directory().unwrap().to_str().unwrap()).unwrap_err();
     assert!(format!("{error:#}").contains("format 3"), "{error:#}");
 }
 
@@ -167,8 +167,8 @@ fn only_files_that_may_have_wanted_rows_are_read() {
     let (_directory, lake) = lake();
     ingested(&lake, &sample("nomad-0.6"));
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
-    let (_, all) = rows(&lake, &Wanted::default());
-    let week = Wanted { span: Some(alloclog::lake::scan::USUAL_SPAN), ..Wanted::default() };
+    let (_, all) = rows(&lake, &ScanFilter::default());
+    let week = ScanFilter { span: Some(alloclog::lake::scan::DEFAULT_SPAN), ..ScanFilter::default() };
     let (lines, some) = rows(&lake, &week);
     assert!(some.files.0 < all.files.0, "{some:?} {all:?}");
     assert!(!lines.iter().any(|line| line.contains("\"event_date\":\"2017")));

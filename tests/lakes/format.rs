@@ -8,8 +8,8 @@ use std::thread;
 
 use alloclog::lake::delta_log::{self, Add};
 use alloclog::lake::format::{FORMAT, since};
-use alloclog::lake::scan::Wanted;
-use alloclog::lake::{Heads, Lake, ORDER, compact, data_files, remask, vacuum};
+use alloclog::lake::scan::ScanFilter;
+use alloclog::lake::{Lake, ORDER, TableHeads, compact, data_files, remask, vacuum};
 use alloclog::tables::Table;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -66,7 +66,7 @@ fn said(lake: &Lake) -> Vec<String> {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
     };
-    let lines = rows(lake, &Wanted::default()).0.into_iter().filter(|line| !is_dated_otherwise(line));
+    let lines = rows(lake, &ScanFilter::default()).0.into_iter().filter(|line| !is_dated_otherwise(line));
     let mut lines: Vec<String> = lines.map(without_hash).collect();
     lines.sort();
     lines
@@ -97,8 +97,8 @@ fn format_of(path: &str) -> u64 {
 
 /// The objects of the lake's batches, oldest first.
 fn batches(lake: &Lake) -> Vec<Vec<u8>> {
-    let names = lake.objects.list("_alloclog/batches").unwrap().into_iter().map(|object| object.name);
-    names.map(|name| lake.objects.need(&name).unwrap()).collect()
+    let names = lake.storage.list("_alloclog/batches").unwrap().into_iter().map(|object| object.name);
+    names.map(|name| lake.storage.need(&name).unwrap()).collect()
 }
 
 /// A batch as programs of format 1 parse it.
@@ -162,9 +162,9 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     let expected = said(&upgraded);
     // In writing order: the batch, the tables, lake.json.
     let is_new =
-        |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.objects.need(name).unwrap());
+        |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.storage.need(name).unwrap());
     let written: Vec<String> =
-        upgraded.objects.list("").unwrap().into_iter().map(|object| object.name).filter(is_new).collect();
+        upgraded.storage.list("").unwrap().into_iter().map(|object| object.name).filter(is_new).collect();
     let place = |name: &String| {
         let of_table = ORDER.iter().position(|table| name.starts_with(&format!("{}/", table.name())));
         if name.contains("/batches/") { 0 } else { of_table.map_or(usize::MAX, |table| table + 1) }
@@ -222,8 +222,8 @@ fn programs_of_format_1_stop_at_the_upgrade() {
     assert!(error.contains("the lake now has format 2: use a newer alloclog"), "{error}");
     // A running compaction reads no further batch, but checks the protocol before each commit: it supports writer 2.
     for table in ORDER.into_iter().filter(|table| since(*table) == 1) {
-        let log = lake.objects.list(&format!("{}/_delta_log", table.name())).unwrap();
-        let last = lake.objects.need(&log.last().unwrap().name).unwrap();
+        let log = lake.storage.list(&format!("{}/_delta_log", table.name())).unwrap();
+        let last = lake.storage.need(&log.last().unwrap().name).unwrap();
         let actions: Vec<Value> = serde_json::Deserializer::from_slice(&last).into_iter().map(Result::unwrap).collect();
         let protocol = actions.iter().find_map(|action| action.get("protocol")).unwrap();
         assert_eq!((&protocol["minReaderVersion"], &protocol["minWriterVersion"]), (&1.into(), &3.into()), "{table:?}");
@@ -235,11 +235,11 @@ fn newer_formats_are_refused_with_a_message() {
     // As this program refuses format 3: by the batch, the table, and lake.json (see `batches`).
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
-    let root = newer.objects.directory().unwrap().to_owned();
-    let number = newer.objects.list("_alloclog/batches").unwrap().len() + 1;
+    let root = newer.storage.directory().unwrap().to_owned();
+    let number = newer.storage.list("_alloclog/batches").unwrap().len() + 1;
     let batch = root.join(format!("_alloclog/batches/000000000/{number:012}.json"));
     fs::write(&batch, r#"{"needs_format":3,"written_ms":"","batch":{"id":7}}"#).unwrap();
-    let error = format!("{:#}", newer.finish(&mut Heads::new()).unwrap_err());
+    let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("the lake has format 3 from this batch on") && error.contains("use a newer one"), "{error}");
     fs::remove_file(&batch).unwrap();
 
@@ -247,7 +247,7 @@ fn newer_formats_are_refused_with_a_message() {
     let first = root.join(ledger).join("_delta_log/00000000000000000000.json");
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, text.replace(r#""alloclog.format":"2""#, r#""alloclog.format":"3""#)).unwrap();
-    let error = format!("{:#}", newer.finish(&mut Heads::new()).unwrap_err());
+    let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("table snapshots has format 3"), "{error}");
 }
 
@@ -266,28 +266,28 @@ fn compaction_keeps_columns_of_newer_programs() {
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     let expected = said(&lake);
     let table = Table::TaskEvents;
-    let state = delta_log::state(&lake.objects, table).unwrap();
+    let state = delta_log::state(&lake.storage, table).unwrap();
     let add = state.files.values().next().unwrap();
     let mut batches = Vec::new();
-    data_files::read_whole(&lake.objects, table, add, &mut |batch| {
+    data_files::read_whole(&lake.storage, table, add, &mut |batch| {
         batches.push(widened(&batch));
         Ok(())
     })
     .unwrap();
     let wide = data_files::concat(table, batches).unwrap();
-    let mut writer = data_files::Writer::new(&lake.objects, table, 0);
+    let mut writer = data_files::DataFileWriter::new(&lake.storage, table, 0);
     writer.set_columns(&wide.schema());
     writer.add(&wide).unwrap();
     let actions = writer.finish().unwrap().into_iter().map(Add::added).chain([add.removed(0)]).collect();
-    delta_log::commit(&lake.objects, table, state.head, "WRITE", None, actions, 0).unwrap();
+    delta_log::commit(&lake.storage, table, state.head, "WRITE", None, actions, 0).unwrap();
 
     let before = state.files.len();
     compact::compact(&lake, &mut |_| ()).unwrap();
-    let state = delta_log::state(&lake.objects, table).unwrap();
+    let state = delta_log::state(&lake.storage, table).unwrap();
     assert!(state.files.len() < before);
     let mut sevens = 0;
     for add in state.files.values() {
-        data_files::read_whole(&lake.objects, table, add, &mut |batch| {
+        data_files::read_whole(&lake.storage, table, add, &mut |batch| {
             let column = batch.column_by_name("of_a_newer_program").unwrap();
             let column = column.as_any().downcast_ref::<Int32Array>().unwrap();
             sevens += column.iter().flatten().filter(|n| *n == 7).count();
@@ -306,8 +306,8 @@ fn remasking_changes_texts_but_no_identity() {
     let before = Lake::open(&path).unwrap();
     assert!(said(&before).iter().any(|line| line.contains(PASSWORD)), "format 1 masked no descriptions");
     let text = |lake: &Lake| -> String {
-        let objects = lake.objects.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
-        objects.map(|object| String::from_utf8(lake.objects.need(&object.name).unwrap()).unwrap()).collect()
+        let objects = lake.storage.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
+        objects.map(|object| String::from_utf8(lake.storage.need(&object.name).unwrap()).unwrap()).collect()
     };
     assert!(text(&before).contains(PASSWORD), "and its batches hold the least and the greatest text of a file");
 

@@ -2,26 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::{self, Options};
+use alloclog::intake::{self, IntakeOptions};
 use alloclog::lake::Lake;
-use alloclog::lake::ingest::{self, Added, Ledger, NewRows};
+use alloclog::lake::ingest::{self, CommitSummary, Ledger, NewRows};
 use alloclog::lake::labels;
-use alloclog::lake::scan::Wanted;
+use alloclog::lake::scan::ScanFilter;
 use alloclog::source::{self, Source};
 
 use super::{lake, rows, sample, wrong};
 
 /// Ingests a document under a region, with the local cache or from the tables alone.
-fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<Added> {
-    let mut seen = ingest::recall(lake, local)?;
+fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<CommitSummary> {
+    let mut cache = ingest::load_cache(lake, local)?;
     let directory = tempfile::tempdir().unwrap();
-    let mut new = NewRows::new(&mut seen, directory.path(), Ledger::All, region)?;
+    let mut new = NewRows::new(&mut cache, directory.path(), Ledger::All, region)?;
     let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
-    let options = Options { region: region.to_owned(), ..Options::default() };
+    let options = IntakeOptions { region: region.to_owned(), ..IntakeOptions::default() };
     intake::run(&inputs, &options, &(), &mut new)?;
     let kept = new.finish()?;
-    let added = ingest::commit(lake, &mut seen, &kept)?;
-    assert_eq!(ingest::remember(lake, &mut seen, local), None);
+    let added = ingest::commit(lake, &mut cache, &kept)?;
+    assert_eq!(ingest::save_cache(lake, &mut cache, local), None);
     Ok(added)
 }
 
@@ -41,19 +41,19 @@ fn another_region_for_a_known_allocation_is_refused_and_nothing_is_written() {
             assert_eq!(under(&lake, &listings[0], first, local).unwrap().batch, Some(1));
             if !remembers {
                 // Remove the copy in the lake, too: only the tables are left.
-                std::fs::remove_dir_all(lake.objects.directory().unwrap().join("_alloclog/seen")).unwrap();
+                std::fs::remove_dir_all(lake.storage.directory().unwrap().join("_alloclog/seen")).unwrap();
             }
-            let names = |lake: &Lake| lake.objects.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
-            let before = (names(&lake), rows(&lake, &Wanted::default()).0);
+            let names = |lake: &Lake| lake.storage.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
+            let before = (names(&lake), rows(&lake, &ScanFilter::default()).0);
             // The same listing, and a later one with other versions of its allocations.
             for listing in &listings[..2] {
                 let error = format!("{:#}", under(&lake, listing, other, local).unwrap_err());
                 assert!(error.contains(&format!("under region {first:?}")), "{error}");
                 assert!(error.contains(&format!("--region {first:?}")), "{error}");
-                assert_eq!((names(&lake), rows(&lake, &Wanted::default()).0), before);
+                assert_eq!((names(&lake), rows(&lake, &ScanFilter::default()).0), before);
             }
             assert_eq!(under(&lake, &listings[1], first, local).unwrap().batch, Some(2));
-            assert_eq!(labels::twice(&lake).unwrap(), []);
+            assert_eq!(labels::region_conflicts(&lake).unwrap(), []);
         }
     }
 }
@@ -64,7 +64,7 @@ fn a_lake_holds_clusters_with_different_regions() {
     under(&lake, &listings()[0], "eu", None).unwrap();
     under(&lake, &sample("nomad-0.6/allocations.json"), "us", None).unwrap();
     under(&lake, &listings()[1], "eu", None).unwrap();
-    assert_eq!(labels::twice(&lake).unwrap(), []);
+    assert_eq!(labels::region_conflicts(&lake).unwrap(), []);
     assert_eq!(wrong(&lake), []);
 }
 
@@ -78,12 +78,12 @@ fn check_reports_allocations_with_two_regions() {
     let state = of_other.state(alloclog::tables::Table::AllocationHistory).unwrap();
     let table = alloclog::tables::Table::AllocationHistory;
     for add in state.files.values() {
-        lake.objects.put(&add.object(table), of_other.objects.need(&add.object(table)).unwrap()).unwrap();
-        let head = alloclog::lake::delta_log::head(&lake.objects, table, None).unwrap();
+        lake.storage.put(&add.object(table), of_other.storage.need(&add.object(table)).unwrap()).unwrap();
+        let head = alloclog::lake::delta_log::head(&lake.storage, table, None).unwrap();
         let added = vec![add.clone().added()];
-        alloclog::lake::delta_log::commit(&lake.objects, table, head, "WRITE", None, added, 0).unwrap();
+        alloclog::lake::delta_log::commit(&lake.storage, table, head, "WRITE", None, added, 0).unwrap();
     }
-    let twice = labels::twice(&lake).unwrap();
+    let twice = labels::region_conflicts(&lake).unwrap();
     assert_eq!(twice.len(), 1);
     assert_eq!(twice[0].regions, ["", "global"].map(str::to_owned).into());
     assert_eq!(twice[0].allocations, 9);

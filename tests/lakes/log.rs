@@ -1,15 +1,15 @@
 //! The Delta log of a table.
 
-use alloclog::lake::delta_log::{self, Add, Committed, Head};
+use alloclog::lake::delta_log::{self, Add, Committed, TableHead};
 use alloclog::lake::format::FORMAT;
-use alloclog::lake::storage::Objects;
+use alloclog::lake::storage::Storage;
 use alloclog::tables::Table;
 
 const TABLE: Table = Table::Sightings;
 
-fn table() -> (tempfile::TempDir, Objects) {
+fn table() -> (tempfile::TempDir, Storage) {
     let directory = tempfile::tempdir().unwrap();
-    let objects = Objects::at(directory.path().to_str().unwrap()).unwrap();
+    let objects = Storage::at(directory.path().to_str().unwrap()).unwrap();
     delta_log::create_table(&objects, TABLE, FORMAT, 1).unwrap();
     (directory, objects)
 }
@@ -19,7 +19,7 @@ fn add(name: &str) -> Add {
     Add { path: name.to_owned(), size: 1, modification_time: 7, stats: Some(stats.to_owned()), ..Add::default() }
 }
 
-fn commit(objects: &Objects, head: Head, batch: u64, name: &str) -> Committed {
+fn commit(objects: &Storage, head: TableHead, batch: u64, name: &str) -> Committed {
     delta_log::commit(objects, TABLE, head, "WRITE", Some(batch), vec![add(name).added()], 1).unwrap()
 }
 
@@ -28,7 +28,7 @@ fn the_second_commit_of_a_version_conflicts() {
     let (_directory, objects) = table();
     let head = delta_log::head(&objects, TABLE, None).unwrap();
     assert_eq!((head.version, head.batch), (0, 0));
-    assert!(matches!(commit(&objects, head, 1, "a"), Committed::Done(Head { version: 1, batch: 1, .. })));
+    assert!(matches!(commit(&objects, head, 1, "a"), Committed::Done(TableHead { version: 1, batch: 1, .. })));
     assert_eq!(commit(&objects, head, 1, "b"), Committed::Conflict);
     let state = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((state.head.version, state.head.batch), (1, 1));
@@ -52,7 +52,7 @@ fn a_checkpoint_equals_the_versions_before_it() {
     }
     let after = delta_log::state(&objects, TABLE).unwrap();
     assert_eq!((after.head, &after.files), (before.head, &before.files));
-    let known = Head { version: 50, batch: 50, ..Head::default() };
+    let known = TableHead { version: 50, batch: 50, ..TableHead::default() };
     assert_eq!(delta_log::head(&objects, TABLE, Some(known)).unwrap(), before.head);
 }
 

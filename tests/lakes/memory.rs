@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use alloclog::lake::dedup_cache::{Seen, remembered_hours};
+use alloclog::lake::dedup_cache::{DedupCache, remembered_hours};
 use alloclog::lake::ingest;
-use alloclog::lake::lost_restarts::Lost;
-use alloclog::lake::scan::Wanted;
+use alloclog::lake::lost_restarts::LostRestarts;
+use alloclog::lake::scan::ScanFilter;
 use alloclog::tables::Table;
 use serde_json::Value;
 
@@ -21,52 +21,52 @@ fn identity(row: u128) -> u128 {
 
 #[test]
 fn the_cache_survives_saving_and_loading() {
-    let mut seen = Seen::after([(Table::TaskEvents, 10)]);
-    seen.about.batch = 7;
-    seen.about.batch_id = "x".into();
+    let mut cache = DedupCache::after([(Table::TaskEvents, 10)]);
+    cache.header.batch = 7;
+    cache.header.batch_id = "x".into();
     for row in 0..200_000u128 {
-        seen.add(Table::TaskEvents, identity(row), Some(20 * HOUR_NS), 20);
+        cache.add(Table::TaskEvents, identity(row), Some(20 * HOUR_NS), 20);
     }
-    seen.add(Table::Nodes, 5, None, 20);
-    seen.count(5, 3, 20);
-    let mut read = Seen::from_bytes(seen.to_bytes().unwrap()).unwrap();
-    assert_eq!((read.about.batch, read.about.batch_id.as_str()), (7, "x"));
-    assert!((0..200_000u128).all(|row| read.meet(Table::TaskEvents, identity(row), 21)));
-    assert!(read.meet(Table::Nodes, 5, 21) && !read.meet(Table::Nodes, 6, 21));
+    cache.add(Table::Nodes, 5, None, 20);
+    cache.count(5, 3, 20);
+    let mut read = DedupCache::from_bytes(cache.to_bytes().unwrap()).unwrap();
+    assert_eq!((read.header.batch, read.header.batch_id.as_str()), (7, "x"));
+    assert!((0..200_000u128).all(|row| read.touch(Table::TaskEvents, identity(row), 21)));
+    assert!(read.touch(Table::Nodes, 5, 21) && !read.touch(Table::Nodes, 6, 21));
     assert_eq!((read.restarts(5), read.restarts(6)), (Some(3), None));
-    assert!(!read.would_know(Table::TaskEvents, Some(9 * HOUR_NS)));
-    assert!(!read.would_know(Table::TaskEvents, None));
-    assert!(read.would_know(Table::TaskEvents, Some(10 * HOUR_NS)));
-    assert!(read.would_know(Table::Sightings, None), "a table without a horizon is known whole");
+    assert!(!read.covers(Table::TaskEvents, Some(9 * HOUR_NS)));
+    assert!(!read.covers(Table::TaskEvents, None));
+    assert!(read.covers(Table::TaskEvents, Some(10 * HOUR_NS)));
+    assert!(read.covers(Table::Sightings, None), "a table without a horizon is known whole");
 }
 
 #[test]
 fn a_damaged_cache_is_an_error() {
-    let bytes = Seen::default().to_bytes().unwrap();
-    assert!(Seen::from_bytes(bytes[..bytes.len() - 1].to_vec()).is_err());
-    assert!(Seen::from_bytes(Vec::new()).is_err());
+    let bytes = DedupCache::default().to_bytes().unwrap();
+    assert!(DedupCache::from_bytes(bytes[..bytes.len() - 1].to_vec()).is_err());
+    assert!(DedupCache::from_bytes(Vec::new()).is_err());
 }
 
 #[test]
 fn old_rows_not_seen_recently_are_dropped_and_the_horizon_moves() {
     let table = Table::TaskEvents;
     let hours = remembered_hours(table);
-    let mut seen = Seen::default();
-    seen.add(table, 1, Some(HOUR_NS), 2); // old, and not seen again
-    seen.add(table, 2, Some(HOUR_NS), 2); // old, and seen again
-    seen.add(table, 3, Some(i64::from(hours) * HOUR_NS), 2); // recent, though last seen long ago
-    assert!(seen.meet(table, 2, hours + 5));
-    seen.count(4, 7, 2);
-    seen.count(4, 6, 3);
-    seen.forget(hours);
-    assert_eq!(seen.restarts(4), Some(7), "the largest, whatever comes later");
-    assert!(seen.meet(table, 1, hours), "nothing is forgotten before its time");
-    seen.forget(2 * hours + 1);
-    assert!(!seen.meet(table, 1, 3 * hours));
-    assert_eq!(seen.restarts(4), None);
-    assert!(seen.meet(table, 2, hours + 5));
-    assert!(!seen.would_know(table, Some(HOUR_NS)));
-    assert!(seen.would_know(table, Some(3 * HOUR_NS * i64::from(hours))));
+    let mut cache = DedupCache::default();
+    cache.add(table, 1, Some(HOUR_NS), 2); // old, and not seen again
+    cache.add(table, 2, Some(HOUR_NS), 2); // old, and seen again
+    cache.add(table, 3, Some(i64::from(hours) * HOUR_NS), 2); // recent, though last seen long ago
+    assert!(cache.touch(table, 2, hours + 5));
+    cache.count(4, 7, 2);
+    cache.count(4, 6, 3);
+    cache.forget(hours);
+    assert_eq!(cache.restarts(4), Some(7), "the largest, whatever comes later");
+    assert!(cache.touch(table, 1, hours), "nothing is forgotten before its time");
+    cache.forget(2 * hours + 1);
+    assert!(!cache.touch(table, 1, 3 * hours));
+    assert_eq!(cache.restarts(4), None);
+    assert!(cache.touch(table, 2, hours + 5));
+    assert!(!cache.covers(table, Some(HOUR_NS)));
+    assert!(cache.covers(table, Some(3 * HOUR_NS * i64::from(hours))));
 }
 
 /// Listings of one cluster in chronological order. Later documents have events that the listings lost.
@@ -77,7 +77,7 @@ fn snapshots() -> impl Iterator<Item = PathBuf> {
 /// The lost restarts of all tasks of a lake.
 fn lost_in_all(lake: &alloclog::lake::Lake) -> i64 {
     let mut tasks: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
-    for line in rows(lake, &Wanted::default()).0 {
+    for line in rows(lake, &ScanFilter::default()).0 {
         let (table, row) = line.split_once(' ').unwrap();
         let row: Value = serde_json::from_str(row).unwrap();
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
@@ -94,12 +94,12 @@ fn lost_in_all(lake: &alloclog::lake::Lake) -> i64 {
 #[test]
 fn each_ingest_reports_the_restarts_lost_since_the_previous_one() {
     let (_directory, lake) = lake();
-    let mut seen = ingest::recall(&lake, None).unwrap();
+    let mut cache = ingest::load_cache(&lake, None).unwrap();
     let mut lost = Vec::new();
     for document in snapshots() {
         let directory = tempfile::tempdir().unwrap();
-        let kept = kept(&mut seen, &document, directory.path());
-        let added = ingest::commit(&lake, &mut seen, &kept).unwrap();
+        let kept = kept(&mut cache, &document, directory.path());
+        let added = ingest::commit(&lake, &mut cache, &kept).unwrap();
         assert_eq!(added.lost.uncounted_tasks, 0);
         lost.push(added.lost.restarts as i64);
     }
@@ -110,7 +110,7 @@ fn each_ingest_reports_the_restarts_lost_since_the_previous_one() {
 #[test]
 fn tasks_no_longer_cached_are_uncounted_instead_of_miscounted() {
     let (_directory, counted) = lake();
-    let mut lost = Lost::default();
+    let mut lost = LostRestarts::default();
     for document in snapshots() {
         // The cache only has the rows of the last days from the tables; the documents are older than that.
         let added = ingested(&counted, &document).lost;

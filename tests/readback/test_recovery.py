@@ -48,7 +48,7 @@ def test_a_restored_lake_gets_rows_that_sources_still_show(program, cluster, lak
     is_whole(program, lake)
 
 
-def test_a_lost_cache_doubles_nothing(program, cluster, lake, whole, tmp_path):
+def test_a_lost_cache_duplicates_nothing(program, cluster, lake, whole, tmp_path):
     shutil.rmtree(tmp_path / "cache")
     ingest(program, lake, tmp_path / "cache", listings(cluster))
     assert events(program, lake) == whole

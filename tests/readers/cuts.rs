@@ -21,7 +21,7 @@ fn in_pieces(name: &str, bytes: &[u8], sizes: &[usize], strict: bool) {
 }
 
 #[test]
-fn every_document_is_read_alike_wherever_it_is_cut() {
+fn every_document_is_read_alike_at_every_cut() {
     for document in documents::all() {
         // Each split reads the whole document: of a long one, use the first kilobytes.
         let bytes = &document.bytes[..document.bytes.len().min(6_000)];
@@ -94,9 +94,9 @@ fn damage_is_reported_alike_wherever_it_is_cut() {
 /// A part of an array read from a guessed start gives the same as when read in sequence.
 #[test]
 fn a_correct_guess_starts_where_the_previous_part_ends() {
-    use alloclog::decode::document::{Mode, Place, Reader};
+    use alloclog::decode::document::{Mode, Position, Reader};
     let text = r#"[{"ID":"a","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#;
     let second = text.find(",{").expect("two elements") + 1;
-    let first = Reader::new(Mode::default()).part(Place::default(), &text.as_bytes()[..second], false, None);
-    assert_eq!((first.end, first.place), (second, Place::inside_array()));
+    let first = Reader::new(Mode::default()).part(Position::default(), &text.as_bytes()[..second], false, None);
+    assert_eq!((first.end, first.place), (second, Position::inside_array()));
 }

@@ -378,9 +378,9 @@ fn kept<'o, T>(
     outcome: &'o Outcome<'_>,
     value: impl FnOnce(&'o alloclog::decode::record::Allocation<'_>) -> T,
 ) -> Result<T, (&'o str, &'o str)> {
-    use alloclog::decode::document::Content;
+    use alloclog::decode::document::ItemContent;
     match (outcome.items.as_slice(), outcome.faults.as_slice()) {
-        ([(_, Content::Allocation(a))], []) => Ok(value(a)),
+        ([(_, ItemContent::Allocation(a))], []) => Ok(value(a)),
         ([], [fault]) => Err((&fault.what, &fault.path)),
         _ => Err(("neither one allocation nor one fault", "")),
     }

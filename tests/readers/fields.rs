@@ -1,6 +1,6 @@
 //! Every field is stored under its name, and a value of a wrong type in any field is refused with its path.
 
-use alloclog::decode::document::Content;
+use alloclog::decode::document::ItemContent;
 use alloclog::decode::record::{
     AllocatedResources, Allocation, DeploymentStatus, DesiredTransition, Lifecycle, Node, RescheduleEvent, Resources,
     TaskEvent, TaskResources, TaskState,
@@ -128,7 +128,7 @@ fn record() -> Allocation<'static> {
     }
 }
 
-fn only<'o, 'a>(outcome: &'o Outcome<'a>) -> &'o Content<'a> {
+fn only<'o, 'a>(outcome: &'o Outcome<'a>) -> &'o ItemContent<'a> {
     assert_eq!((outcome.items.len(), outcome.faults.as_slice()), (1, [].as_slice()));
     &outcome.items[0].1
 }
@@ -137,15 +137,15 @@ fn only<'o, 'a>(outcome: &'o Outcome<'a>) -> &'o Content<'a> {
 fn every_field_is_stored_under_its_name() {
     for strict in [false, true] {
         let stub = read(ALLOCATION.as_bytes(), &[], strict);
-        assert_eq!(only(&stub), &Content::Allocation(Box::new(record())));
+        assert_eq!(only(&stub), &ItemContent::Allocation(Box::new(record())));
         let event = format!(r#"{{"Index":1,"Events":[{{"Payload":{{"Allocation":{ALLOCATION}}}}}]}}"#);
-        assert_eq!(only(&read(event.as_bytes(), &[], strict)), &Content::Streamed(Box::new(record())));
+        assert_eq!(only(&read(event.as_bytes(), &[], strict)), &ItemContent::Streamed(Box::new(record())));
     }
 }
 
 /// An allocation whose details and legacy fields, which are in document order, are sorted.
-fn sorted_inside<'a>(content: &Content<'a>) -> Option<Box<Allocation<'a>>> {
-    let Content::Allocation(a) = content else { return None };
+fn sorted_inside<'a>(content: &ItemContent<'a>) -> Option<Box<Allocation<'a>>> {
+    let ItemContent::Allocation(a) = content else { return None };
     let mut a = a.clone();
     for event in a.task_states.iter_mut().flat_map(|state| &mut state.events) {
         event.details.sort();
@@ -174,7 +174,7 @@ fn the_embedded_job_supplies_type_and_version_missing_in_the_stub() {
     let text = br#"{"ID":"a","ClientStatus":"x","Job":{"Type":"batch","Version":2}}"#;
     for strict in [false, true] {
         let outcome = read(text, &[], strict);
-        let Content::Allocation(a) = only(&outcome) else { unreachable!("it is an allocation") };
+        let ItemContent::Allocation(a) = only(&outcome) else { unreachable!("it is an allocation") };
         assert_eq!((a.job_type.as_deref(), a.job_version, a.is_full), (Some("batch"), Some(2), true));
     }
 }
@@ -202,7 +202,7 @@ fn nodes_of_a_list_and_full_ones() {
     ] {
         let text = format!("[{{{common},{rest}}}]");
         for strict in [false, true] {
-            assert_eq!(only(&read(text.as_bytes(), &[], strict)), &Content::Node(Box::new(node(drain))), "{rest}");
+            assert_eq!(only(&read(text.as_bytes(), &[], strict)), &ItemContent::Node(Box::new(node(drain))), "{rest}");
         }
     }
 }
@@ -321,7 +321,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
 }
 
 #[test]
-fn a_value_of_a_wrong_type_in_any_field_is_refused_by_its_path() {
+fn a_wrong_type_in_any_field_is_rejected_with_its_path() {
     let fields = fields();
     assert!(fields.len() > 90);
     for (path, kind, before, behind) in fields {

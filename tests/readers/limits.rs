@@ -1,6 +1,6 @@
 //! Deep, long, foreign and endless input: no panic, no stack overflow, bounded memory, and the right message.
 
-use alloclog::decode::document::{Content, Mode, Place, Reader};
+use alloclog::decode::document::{ItemContent, Mode, Position, Reader};
 
 use super::closing;
 use super::property::{Outcome, Told, assert_same, read};
@@ -13,10 +13,10 @@ fn both(text: &[u8]) -> [Outcome<'_>; 2] {
 }
 
 fn ids<'o>(outcome: &'o Outcome<'_>) -> Vec<&'o str> {
-    let id = |content: &'o Content<'_>| match content {
-        Content::Allocation(a) | Content::Streamed(a) => a.id.as_deref(),
-        Content::Node(n) => n.id.as_deref(),
-        Content::Seen(_) => None,
+    let id = |content: &'o ItemContent<'_>| match content {
+        ItemContent::Allocation(a) | ItemContent::Streamed(a) => a.id.as_deref(),
+        ItemContent::Node(n) => n.id.as_deref(),
+        ItemContent::Seen(_) => None,
     };
     outcome.items.iter().filter_map(|(_, content)| id(content)).collect()
 }
@@ -105,7 +105,7 @@ fn unclosed_brackets_are_reported_once() {
 }
 
 #[test]
-fn arrays_in_a_million_arrays_are_given_up() {
+fn a_million_nested_arrays_are_rejected() {
     let text = "[".repeat(2 * MIB);
     for outcome in both(text.as_bytes()) {
         let what = "is nested in more than 1048576 arrays and objects: the rest of this array is not read";
@@ -121,7 +121,7 @@ fn a_text_of_fifty_megabytes() {
         r#"[{{"ID":"a","ClientStatus":"x","ClientDescription":"{long}"}},{{"ID":"b","ClientStatus":"x","Name":"{escaped}"}}]"#
     );
     for outcome in both(text.as_bytes()) {
-        let [(_, Content::Allocation(a)), (_, Content::Allocation(b))] = outcome.items.as_slice() else {
+        let [(_, ItemContent::Allocation(a)), (_, ItemContent::Allocation(b))] = outcome.items.as_slice() else {
             unreachable!("there are two allocations")
         };
         assert!(a.client_description.as_deref() == Some(&long), "kept as it stands");
@@ -229,7 +229,7 @@ fn zero_bytes_are_damage_and_the_next_line_is_read() {
 /// faults.
 fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
     let mut reader = Reader::new(Mode { strict });
-    let (mut place, mut left, mut most, mut said) = (Place::default(), Vec::new(), 0, Vec::new());
+    let (mut place, mut left, mut most, mut said) = (Position::default(), Vec::new(), 0, Vec::new());
     for bytes in blocks.chain([Vec::new()]) {
         let is_last = bytes.is_empty();
         left.extend_from_slice(&bytes);
@@ -299,7 +299,7 @@ fn filler(bytes: usize) -> String {
 }
 
 #[test]
-fn long_objects_are_read_alike_wherever_they_are_cut() {
+fn long_objects_are_read_alike_at_every_cut() {
     let long = filler(2 * MIB);
     for text in [
         // A large allocation; one whose identifying keys come after a MiB; one damaged early, or late.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use alloclog::intake::{Note, Options};
+use alloclog::intake::{IntakeOptions, Note};
 use alloclog::tables::Table;
 
 use crate::support::take;
@@ -13,10 +13,10 @@ fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>)
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     fs::write(&path, bytes).expect("a file");
-    let taken = take(&[path.as_path()], &Options { strict, ..Options::default() });
+    let taken = take(&[path.as_path()], &IntakeOptions { strict, ..IntakeOptions::default() });
     let notes = taken.notes.iter().map(|note| match note {
         Note::Rejected(said)
-        | Note::PassedOver(said, _)
+        | Note::Skipped(said, _)
         | Note::Warning(said)
         | Note::Recovered(said)
         | Note::Info(said) => said.clone(),

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::decode::document::{Content, Head, Mode, Place, Reader};
+use super::decode::document::{AllocationPreview, ItemContent, Mode, Position, Reader};
 use super::decode::key_order::Unknown;
 
 /// The result of a document, with positions in the whole document.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outcome<'a> {
     /// Allocations and nodes, with their bytes.
-    pub items: Vec<(Range<usize>, Content<'a>)>,
+    pub items: Vec<(Range<usize>, ItemContent<'a>)>,
     /// The faults.
     pub faults: Vec<Told>,
     /// Number of other values.
@@ -49,12 +49,12 @@ pub fn read<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool) -> Outcome<'a> {
     read_seen(bytes, cuts, strict, None)
 }
 
-type Seen<'s> = Option<&'s mut dyn FnMut(&Head<'_>) -> Option<u32>>;
+type Seen<'s> = Option<&'s mut dyn FnMut(&AllocationPreview<'_>) -> Option<u32>>;
 
 fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'_>) -> Outcome<'a> {
     let mut reader = Reader::new(Mode { strict });
     let mut outcome = Outcome::default();
-    let mut place = Place::default();
+    let mut place = Position::default();
     let (mut from, mut elements) = (0, 0);
     for end in cuts.iter().copied().chain([usize::MAX]) {
         let is_last = end == usize::MAX;
@@ -142,7 +142,8 @@ pub fn check(bytes: &[u8]) {
             assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
             // A damaged frame is refused with all its events, so only elements of lists are certain.
             let sure = |outcome: &Outcome<'_>| -> String {
-                let allocations = outcome.items.iter().filter(|(_, content)| matches!(content, Content::Allocation(_)));
+                let allocations =
+                    outcome.items.iter().filter(|(_, content)| matches!(content, ItemContent::Allocation(_)));
                 format!("{:?}", allocations.filter(|(range, _)| range.end <= place).collect::<Vec<_>>())
             };
             assert_eq!(sure(&fast), sure(&strict), "both readers read the same up to the damage");
@@ -161,11 +162,11 @@ pub fn check(bytes: &[u8]) {
 
 /// Known allocations are skipped, and nothing else changes.
 fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
-    let none = read_seen(bytes, &[], false, Some(&mut |_: &Head<'_>| None));
+    let none = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| None));
     assert_same(&none, fast, "asking changes nothing");
-    let all = read_seen(bytes, &[], false, Some(&mut |_: &Head<'_>| Some(7)));
+    let all = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| Some(7)));
     for (range, content) in &all.items {
-        if matches!(content, Content::Seen(_)) {
+        if matches!(content, ItemContent::Seen(_)) {
             let text = &bytes[range.clone()];
             assert!(text.starts_with(b"{") && text.ends_with(b"}"), "a whole object: {}", text.escape_ascii());
         }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use alloclog::decode::document::{Mode, Place, Reader};
+use alloclog::decode::document::{Mode, Position, Reader};
 
 use super::documents::sample;
 
@@ -13,7 +13,7 @@ const BLOCK: usize = 1 << 20;
 /// Reads a document block by block, and returns the number of allocations.
 fn read(text: &[u8], strict: bool) -> usize {
     let mut reader = Reader::new(Mode { strict });
-    let (mut place, mut from, mut end, mut items) = (Place::default(), 0, 0, 0);
+    let (mut place, mut from, mut end, mut items) = (Position::default(), 0, 0, 0);
     while end < text.len() {
         end = (end + BLOCK).min(text.len());
         let part = reader.part(std::mem::take(&mut place), &text[from..end], end == text.len(), None);

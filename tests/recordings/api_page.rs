@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::tables::Table;
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ fn example(name: &str) -> Value {
 fn taken(document: &Value) -> Taken {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), document.to_string()).expect("a file");
-    let taken = take(&[file.path()], &Options::default());
+    let taken = take(&[file.path()], &IntakeOptions::default());
     assert_eq!(taken.notes, [], "{document}");
     taken
 }
@@ -222,11 +222,11 @@ fn every_event_type_of_the_nomad_0_6_page_is_stored_as_spelled() {
 fn nomad_0_6_list_and_read_give_the_same_events() {
     let (list, read) = (sample("nomad-0.6/allocations.json"), sample("nomad-0.6/allocation.json"));
     for (path, shape) in [(&list, "stub"), (&read, "full")] {
-        let taken = take(&[path], &Options::default());
+        let taken = take(&[path], &IntakeOptions::default());
         Expected::of(&documents::of(path)).check(&taken);
         assert_eq!(taken.table(AllocationHistory)[0]["shape"], shape);
     }
-    let taken = take(&[&list, &read], &Options::default());
+    let taken = take(&[&list, &read], &IntakeOptions::default());
     assert_eq!(taken.notes, []);
     let events: Vec<BTreeMap<&str, &Value>> = taken
         .table(TaskEvents)

@@ -23,7 +23,7 @@ pub struct Expected {
     /// The rows of the other tables, as text without columns that depend on the order of arrival.
     pub rows: BTreeMap<Table, BTreeSet<String>>,
     /// The documents that hold no allocations, by name.
-    pub passed_over: BTreeSet<String>,
+    pub skipped: BTreeSet<String>,
     /// `--full-listing`.
     pub full_listing: Option<String>,
     /// Hashes of allocations that were added, to skip repeats in lists quickly.
@@ -62,7 +62,7 @@ impl Expected {
             }
             ["nodes.json", _, "interval" | "nomad", ..] => {}
             [_, _, "interval" | "nomad", ..] | ["eventstream.json", "cluster", ..] => {
-                self.passed_over.insert(document.name.clone());
+                self.skipped.insert(document.name.clone());
                 return;
             }
             // In an archive it is read for the bundle's namespace.
@@ -89,7 +89,7 @@ impl Expected {
             Found::Other => counts.others += 1,
         });
         if !whole || counts.allocations + counts.nodes == 0 && (counts.others > 0 || counts.lists == 0) {
-            self.passed_over.insert(document.name.clone());
+            self.skipped.insert(document.name.clone());
             return;
         }
         let named = time_in(document.file_name());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use alloclog::intake::{Note, Options};
+use alloclog::intake::{IntakeOptions, Note};
 use alloclog::tables::Table;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,20 +19,20 @@ use crate::support::{Row, Taken, take};
 fn check(names: &[&str]) -> Taken {
     let paths: Vec<_> = names.iter().map(|name| sample(name)).collect();
     let paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
-    let taken = take(&paths, &Options::default());
+    let taken = take(&paths, &IntakeOptions::default());
     let documents: Vec<Document> = paths.iter().flat_map(|path| documents::of(path)).collect();
     let expected = Expected::of(&documents);
     expected.check(&taken);
-    let passed_over: BTreeSet<String> = passed_over(&taken).into_keys().collect();
-    assert_eq!(passed_over, expected.passed_over);
-    assert!(taken.notes.iter().all(|note| matches!(note, Note::PassedOver(..))), "{:#?}", taken.notes);
+    let skipped: BTreeSet<String> = skipped(&taken).into_keys().collect();
+    assert_eq!(skipped, expected.skipped);
+    assert!(taken.notes.iter().all(|note| matches!(note, Note::Skipped(..))), "{:#?}", taken.notes);
     taken
 }
 
 /// What was skipped, and why.
-pub fn passed_over(taken: &Taken) -> BTreeMap<String, String> {
+pub fn skipped(taken: &Taken) -> BTreeMap<String, String> {
     let split = |note: &Note| match note {
-        Note::PassedOver(line, _) => line.split_once(": ").map(|(name, why)| (name.to_owned(), why.to_owned())),
+        Note::Skipped(line, _) => line.split_once(": ").map(|(name, why)| (name.to_owned(), why.to_owned())),
         _ => None,
     };
     taken.notes.iter().filter_map(split).collect()
@@ -65,7 +65,7 @@ fn cluster_gives_the_rows_of_its_documents() {
 
 #[test]
 fn cluster_loses_the_restarts_listed_in_its_readme() {
-    let taken = take(&[&sample("cluster")], &Options::default());
+    let taken = take(&[&sample("cluster")], &IntakeOptions::default());
     for (alloc, counted, shown) in [
         ("77a4f90a", 114, 20),
         ("1bc5f42c", 82, 15),
@@ -92,7 +92,7 @@ fn cluster_loses_the_restarts_listed_in_its_readme() {
 
 #[test]
 fn cluster_shows_a_node_lost_and_found() {
-    let taken = take(&[&sample("cluster")], &Options::default());
+    let taken = take(&[&sample("cluster")], &IntakeOptions::default());
     let statuses = |alloc: &str| -> Vec<String> {
         let mut versions: Vec<(i64, String)> = taken
             .table(Table::AllocationHistory)
@@ -111,7 +111,7 @@ fn cluster_shows_a_node_lost_and_found() {
 #[test]
 fn stream_gives_every_event_that_the_cluster_shows() {
     let stream = check(&["stream.ndjson.zst"]);
-    let cluster = take(&[&sample("cluster")], &Options::default());
+    let cluster = take(&[&sample("cluster")], &IntakeOptions::default());
     let all = events_of(&stream);
     let streamed: BTreeSet<&str> = all.keys().map(|key| key.0.as_str()).collect();
     assert_eq!(streamed.len(), 6);
@@ -144,10 +144,10 @@ fn a_read_keeps_unusual_names() {
 fn the_command_line_gives_the_rows_of_a_list() {
     let taken = check(&["cli/alloc-status.json", "cli/job-allocs.json", "cli/not-found.json"]);
     let summary = &taken.summary;
-    assert_eq!((summary.documents, summary.allocations, summary.passed_over, summary.rejected), (2, 2, 1, 0));
+    assert_eq!((summary.documents, summary.allocations, summary.skipped, summary.rejected), (2, 2, 1, 0));
     let name = sample("cli/not-found.json").to_string_lossy().into_owned();
-    let passed_over = passed_over(&taken);
-    assert_eq!(passed_over.get(&name).map(String::as_str), Some("is neither JSON nor an archive"));
+    let skipped = skipped(&taken);
+    assert_eq!(skipped.get(&name).map(String::as_str), Some("is neither JSON nor an archive"));
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn bundle_in_either_layout_gives_the_same_rows() {
 
 #[test]
 fn bundle_reports_why_its_event_stream_is_skipped() {
-    let taken = take(&[&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz")], &Options::default());
-    let passed_over = passed_over(&taken);
-    let why = |end: &str| passed_over.iter().find(|(name, _)| name.ends_with(end)).map(|(_, why)| why.as_str());
+    let taken = take(&[&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz")], &IntakeOptions::default());
+    let skipped = skipped(&taken);
+    let why = |end: &str| skipped.iter().find(|(name, _)| name.ends_with(end)).map(|(_, why)| why.as_str());
     assert!(why("cluster/eventstream.json").is_some_and(|why| why.contains("rounded")));
     assert_eq!(why("cluster/namespaces.json"), Some("is JSON without allocations"));
     assert_eq!(why("interval/0000/license.json"), Some("a part of the debug bundle without allocations"));
@@ -196,7 +196,8 @@ fn bundle_unpacked_gives_the_same_rows() {
         fs::create_dir_all(path.parent().expect("a path below the directory")).expect("a directory");
         fs::write(path, member.bytes).expect("a file");
     }
-    let (packed, unpacked) = (take(&[&archive], &Options::default()), take(&[directory.path()], &Options::default()));
+    let (packed, unpacked) =
+        (take(&[&archive], &IntakeOptions::default()), take(&[directory.path()], &IntakeOptions::default()));
     for table in Table::ALL {
         assert_eq!(rows(&packed, table), rows(&unpacked, table));
     }
@@ -215,7 +216,7 @@ fn bundle_line_of_a_failed_listing_is_reported() {
         fs::create_dir_all(&path).expect("a directory");
         fs::write(path.join("allocations.json"), text).expect("a file");
     }
-    let taken = take(&[directory.path()], &Options::default());
+    let taken = take(&[directory.path()], &IntakeOptions::default());
     let summary = &taken.summary;
     assert_eq!((summary.documents, summary.allocations, summary.rejected), (1, 12, 1));
     let [Note::Rejected(line)] = taken.notes.as_slice() else { panic!("{:?}", taken.notes) };
@@ -256,7 +257,7 @@ fn the_stream_sample_has_complete_histories() {
     for line in documents::read(&sample).split(|b| *b == b'\n').filter(|line| line.len() > 2) {
         assert!(elements_in(member(line, "Events"), frames[&begin(line)]) > 0);
     }
-    let taken = take(&[&sample], &Options::default());
+    let taken = take(&[&sample], &IntakeOptions::default());
     let given = events_of(&taken);
     let streamed: BTreeSet<&str> = given.keys().map(|key| key.0.as_str()).collect();
     let truth = truth(&recording);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::tables::Table;
 use serde_json::{Deserializer, Value};
 
@@ -97,7 +97,7 @@ fn kept(taken: &Taken) -> String {
 fn check(sources: &[&Path]) -> usize {
     let texts = Texts::of(sources);
     let secret = texts.secret();
-    let kept = kept(&take(sources, &Options::default()));
+    let kept = kept(&take(sources, &IntakeOptions::default()));
     assert!(kept.contains("Task received by client"), "something was kept");
     for text in &secret {
         assert!(!kept.contains(*text), "a job's text was kept: {text}");
@@ -124,14 +124,14 @@ fn signed_identities_are_not_stored() {
     let text = text.replacen('{', r#"{"SignedIdentities":{"t":"eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},"#, 1);
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), text).expect("a file");
-    let taken = take(&[file.path()], &Options::default());
+    let taken = take(&[file.path()], &IntakeOptions::default());
     assert!(taken.table(Table::TaskEvents).len() == 10 && taken.notes.is_empty());
     assert!(!kept(&taken).contains("eyJ"));
 }
 
 #[test]
 fn credentials_in_the_addresses_of_artifacts_are_masked() {
-    let taken = take(&[&sample("cluster")], &Options::default());
+    let taken = take(&[&sample("cluster")], &IntakeOptions::default());
     let kept = kept(&taken);
     assert!(kept.contains("http://***@127.0.0.1:1/x,%22y%22.tgz?sig=***"));
     assert!(!kept.contains("s3cret") && !kept.contains("sig=abc"));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::tables::Table;
 use serde::Deserialize;
 
@@ -206,7 +206,7 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
     let truth = truth(recording);
     let documents: Vec<Document> = chosen.iter().flat_map(|path| documents::of(path)).collect();
     let paths: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
-    let taken = take(&paths, &Options::default());
+    let taken = take(&paths, &IntakeOptions::default());
     assert_eq!(taken.summary.rejected, 0);
     for row in taken.table(Table::TaskEvents) {
         let attempt = truth.attempts.get(&key_of(row)).unwrap_or_else(|| panic!("no such event: {row:?}"));
@@ -231,7 +231,7 @@ fn the_stream_gives_every_event() {
     let Some(recording) = recording() else { return };
     let truth = truth(&recording);
     let path = recording.join("stream.ndjson.zst");
-    let taken = take(&[&path], &Options::default());
+    let taken = take(&[&path], &IntakeOptions::default());
     assert_eq!(taken.notes, []);
     Expected::of(&documents::of(&path)).check(&taken);
     let given: BTreeMap<EventKey, i64> =
@@ -245,7 +245,7 @@ fn the_stream_gives_every_event() {
 fn a_stream_opened_before_a_namespace_lacks_it() {
     let Some(recording) = recording() else { return };
     let path = recording.join("stream-opened-before-namespaces.ndjson.zst");
-    let taken = take(&[&path], &Options::default());
+    let taken = take(&[&path], &IntakeOptions::default());
     Expected::of(&documents::of(&path)).check(&taken);
     let events = taken.table(Table::TaskEvents);
     assert!(events.iter().all(|row| row["namespace"] == "default"));
@@ -294,8 +294,8 @@ fn neither_order_nor_repetition_nor_strictness_changes_a_row() {
     let chosen: Vec<PathBuf> = snapshots(&recording).into_iter().skip(4).step_by(5).collect();
     let there: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
     let back: Vec<&Path> = there.iter().rev().chain(&there).copied().collect();
-    let once = take(&there, &Options::default());
-    let twice = take(&back, &Options { strict: true, ..Options::default() });
+    let once = take(&there, &IntakeOptions::default());
+    let twice = take(&back, &IntakeOptions { strict: true, ..IntakeOptions::default() });
     assert!(rows(&once) == rows(&twice));
     assert_eq!(twice.summary.repeated_documents, chosen.len() as u64);
 }
@@ -305,7 +305,7 @@ fn full_listings_are_marked_in_the_ledger() {
     let Some(recording) = recording() else { return };
     let chosen: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(15).collect();
     let paths: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
-    let mut options = Options::default();
+    let mut options = IntakeOptions::default();
     options.source.full_listing = Some("*".into());
     let taken = take(&paths, &options);
     let mut expected = Expected::default();

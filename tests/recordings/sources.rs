@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::tables::Table;
 
 use super::documents::{self, Document};
@@ -45,7 +45,7 @@ fn listed(recording: &Path) -> &'static Taken {
         let mut paths = snapshots(recording);
         paths.extend(["mid", "end"].map(|when| read.join(when).join("list.json")));
         let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        take(&paths, &Options::default())
+        take(&paths, &IntakeOptions::default())
     })
 }
 
@@ -58,7 +58,7 @@ struct Common {
 
 /// Reads a source and checks that its common rows equal those of the lists.
 fn check(lists: &Taken, recording: &Path, source: &Path) -> Common {
-    let taken = take(&[source], &Options::default());
+    let taken = take(&[source], &IntakeOptions::default());
     assert_eq!(taken.summary.rejected, 0, "{:#?}", taken.notes);
     let (listed, given) = (states(lists), states(&taken));
     let mut common = Common { states: 0, events: 0 };
@@ -109,9 +109,9 @@ fn the_pages_of_a_list_give_the_rows_of_the_list() {
     let Some(recording) = recording() else { return };
     let lists = listed(&recording);
     let pages = recording.join("http-samples/pages-per_page-7.tar.zst");
-    let taken = take(&[&pages], &Options::default());
+    let taken = take(&[&pages], &IntakeOptions::default());
     // Next to each page are its request and headers.
-    assert_eq!((taken.summary.documents, taken.summary.passed_over, taken.summary.rejected), (41, 82, 0));
+    assert_eq!((taken.summary.documents, taken.summary.skipped, taken.summary.rejected), (41, 82, 0));
     let documents = documents::of(&pages).into_iter().filter(|d| d.name.ends_with(".json"));
     Expected::of(&documents.collect::<Vec<Document>>()).check(&taken);
     assert_eq!(check(lists, &recording, &pages), Common { states: 351, events: 2150 });

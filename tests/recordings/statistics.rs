@@ -8,7 +8,7 @@ use alloclog::query::Row;
 
 use super::recording;
 use super::snapshots::snapshots;
-use crate::answers::Answers;
+use crate::view_store::ViewStore;
 
 /// The rows of a statistic by their key.
 type Rows = BTreeMap<Vec<String>, Row>;
@@ -29,7 +29,7 @@ fn truth(recording: &Path) -> &'static BTreeMap<&'static str, Rows> {
 }
 
 fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
-    let answers = Answers::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
+    let answers = ViewStore::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
     let rows = |(name, keys): (&'static str, &[&str])| {
         // Restarts that were not seen are dated by the version that counted them.
         let seen = |row: &Row| name != "restart_log" || row.get("is_seen") == true;
@@ -115,7 +115,7 @@ fn statistics_of_snapshots_equal_those_of_the_stream_or_are_unknown() {
 fn an_allocation_replaced_while_disconnected_and_then_not_needed_is_lost() {
     let Some(recording) = recording() else { return };
     let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
-    let answers = Answers::of(&all.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
+    let answers = ViewStore::of(&all.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
     let history = answers.rows("allocation_history").expect("rows");
     let unknown = history.iter().filter(|version| version.text("client_status") == Some("unknown"));
     let away: BTreeSet<&str> = unknown.filter_map(|version| version.text("alloc_id")).collect();

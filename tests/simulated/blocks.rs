@@ -1,6 +1,6 @@
 //! Documents of many megabytes are read in blocks with guessed starts: guesses must not affect the result.
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 
 use super::compare::{Arrival, check};
 use super::{directory, packed};
@@ -14,7 +14,7 @@ fn check_large(cluster: &Cluster, document: &Document) {
     assert!(document.bytes.len() > 2 * BLOCK, "{} has only {} bytes", document.name, document.bytes.len());
     let directory = directory().expect("a directory");
     let path = packed::save(directory.path(), &document.name, &document.bytes);
-    let taken = take(&[&path], &Options::default());
+    let taken = take(&[&path], &IntakeOptions::default());
     let arrival = Arrival { source: path.display().to_string(), document, rejected: 0 };
     check(cluster, &[arrival], &|_| true, &taken).unwrap_or_else(|problem| panic!("{}: {problem:#}", document.name));
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::compare::{Arrival, arrivals, differ, paths};
-use super::looks::{Case, cases};
+use super::snapshot_schedule::{Case, cases};
 use super::{directory, for_all, packed};
 use crate::simulator::{Cluster, Document, StateTruth, TaskKey, Truth};
 use crate::support::Row;

@@ -2,13 +2,13 @@
 
 use std::io::Read;
 
-use alloclog::intake::{Note, Options};
+use alloclog::intake::{IntakeOptions, Note};
 use anyhow::ensure;
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use serde::de::IgnoredAny;
 
 use super::compare::{Arrival, check};
-use super::looks::{Case, cases};
+use super::snapshot_schedule::{Case, cases};
 use super::{directory, for_all, packed};
 use crate::simulator::{Cluster, Document, Random};
 use crate::support::{Taken, take};
@@ -109,7 +109,7 @@ fn check_tar(
     let is_damaged = if at < USTAR { is_broken } else { !whole || is_broken && at < end };
     let directory = directory()?;
     let path = packed::save(directory.path(), "a.tar", bytes);
-    let mut taken = take(&[&path], &Options::default());
+    let mut taken = take(&[&path], &IntakeOptions::default());
     let is_said = without_note(&mut taken, "is a tar that cannot be read further")
         || at < USTAR && without_note(&mut taken, "cannot be read: ");
     ensure!(is_said == is_damaged, "cut at {at}: {is_said}, {:?}", taken.notes);
@@ -135,7 +135,7 @@ fn a_truncated_zip_gives_its_complete_part() {
             let at = 4 + random.below(zip.len() - 4);
             let directory = directory()?;
             let path = packed::save(directory.path(), "a.zip", &zip[..at]);
-            let mut taken = take(&[&path], &Options::default());
+            let mut taken = take(&[&path], &IntakeOptions::default());
             let is_said = without_note(&mut taken, "is a zip without a directory that can be read");
             ensure!(is_said, "cut at {at}: {:?}", taken.notes);
             if at < begin {
@@ -161,7 +161,7 @@ fn a_truncated_zip_gives_its_complete_part() {
 fn check_cut(cluster: &Cluster, cut: &Document, ending: &str, bytes: &[u8], rejected: usize) -> anyhow::Result<()> {
     let directory = directory()?;
     let path = packed::save(directory.path(), &format!("{}{ending}", cut.name), bytes);
-    let taken = take(&[&path], &Options::default());
+    let taken = take(&[&path], &IntakeOptions::default());
     let arrival = Arrival { source: path.display().to_string(), document: cut, rejected };
     check(cluster, &[arrival], &|_| true, &taken)
 }

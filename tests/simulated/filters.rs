@@ -1,11 +1,11 @@
 //! `--namespace` and `--job` give exactly the rows of matching allocations.
 
 use alloclog::glob::Glob;
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::merge::Filter;
 
 use super::compare::{arrivals, check, paths};
-use super::looks::cases;
+use super::snapshot_schedule::cases;
 use super::{directory, for_all, packed};
 use crate::support::take;
 
@@ -37,7 +37,7 @@ fn filters_keep_exactly_matching_rows() {
         let directory = directory()?;
         let sources = packed::write(&looks, directory.path(), &mut random);
         let named: Vec<_> = sources.iter().collect();
-        let taken = take(&paths(&named), &Options { filter, ..Options::default() });
+        let taken = take(&paths(&named), &IntakeOptions { filter, ..IntakeOptions::default() });
         let jobs = &cluster.jobs;
         let keeps = |allocation: &crate::simulator::Allocation| {
             let job = &jobs[allocation.job];

@@ -1,11 +1,11 @@
 //! Snapshots of any shape and in any order give exactly the rows of the truth.
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::source;
 use anyhow::ensure;
 
 use super::compare::{Tables, arrivals, check, differ, paths, without_arrival};
-use super::looks::{Case, Kind, cases};
+use super::snapshot_schedule::{Case, Kind, cases};
 use super::{directory, for_all, packed};
 use crate::simulator::{Document, Random};
 use crate::support::take;
@@ -30,8 +30,8 @@ fn any_part_of_a_history_in_any_shape_gives_its_rows() {
             named.push(*random.pick(&named));
         }
         random.shuffle(&mut named);
-        let said = source::Options { observed_at, full_listing: full_listing.map(str::to_owned) };
-        let options = Options { strict: random.chance(20), source: said, ..Options::default() };
+        let said = source::SourceOptions { observed_at, full_listing: full_listing.map(str::to_owned) };
+        let options = IntakeOptions { strict: random.chance(20), source: said, ..IntakeOptions::default() };
         let taken = take(&paths(&named), &options);
         check(&cluster, &arrivals(&named), &|_| true, &taken)?;
         // And again in the same order.
@@ -77,7 +77,7 @@ fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::R
         }
         random.shuffle(&mut named);
     }
-    let taken = take(&paths(&named), &Options::default());
+    let taken = take(&paths(&named), &IntakeOptions::default());
     ensure!(taken.summary.rejected == 0, "{:?}", taken.notes);
     without_arrival(&taken)
 }

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use alloclog::error::BoxError;
-use alloclog::intake::{self, Absences, Options};
+use alloclog::intake::{self, Absences, IntakeOptions};
 use alloclog::presence::{self, Presence};
-use alloclog::query::{self, By, Period, VIEWS, plan};
+use alloclog::query::{self, GroupBy, Period, VIEWS, plan};
 use alloclog::source::{self, Source};
 use alloclog::store::Store;
 use alloclog::tables::Table;
@@ -253,7 +253,7 @@ impl Sink for Rows {
     }
 }
 
-fn take(paths: &[PathBuf], options: &Options, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
+fn take(paths: &[PathBuf], options: &IntakeOptions, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
     let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
     Ok(intake::run(&inputs, options, &(), rows)?)
@@ -272,7 +272,7 @@ fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     }
     writer.finish()?;
     let view = VIEWS.iter().find(|view| view.name == "allocations").context("the view")?;
-    query::run(&store, &plan::needed(&[view], &By::default())?, Period::default())?;
+    query::run(&store, &plan::needed(&[view], &GroupBy::default())?, Period::default())?;
     let rows = query::select(&store, "SELECT alloc_id, vanished, last_seen_at_ns FROM allocations")?;
     let said = rows.iter().map(|row| {
         (
@@ -314,7 +314,7 @@ fn a_single_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()>
         let mut paths = case.write(directory.path())?;
         Random::new(7).shuffle(&mut paths);
         let mut rows = Rows::default();
-        take(&paths, &Options { region: case.region.clone(), ..Options::default() }, &mut rows)?;
+        take(&paths, &IntakeOptions { region: case.region.clone(), ..IntakeOptions::default() }, &mut rows)?;
         all.push(rows);
     }
     let [known, of] = compare(&cases, &views(all)?, |_| false)?;
@@ -334,7 +334,8 @@ fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case
             paths.extend_from_within(..paths.len() / 3);
             random.shuffle(&mut paths);
         }
-        let options = Options { region: case.region.clone(), absences: Absences::Left, ..Options::default() };
+        let options =
+            IntakeOptions { region: case.region.clone(), absences: Absences::Left, ..IntakeOptions::default() };
         let (mut rows, mut presence) = (Rows::default(), Presence::default());
         let mut left = paths.as_slice();
         while !left.is_empty() {
@@ -342,7 +343,7 @@ fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case
             left = rest;
             if random.chance(forgets) {
                 presence = Presence::default();
-                rows.batches.iter().try_for_each(|(table, batch)| presence.take(*table, batch))?;
+                rows.batches.iter().try_for_each(|(table, batch)| presence.add_rows(*table, batch))?;
             }
             let summary = take(run, &options, &mut rows)?;
             let facts = presence.add(&case.region, &summary.shown, false);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alloclog::intake::Options;
+use alloclog::intake::IntakeOptions;
 use alloclog::time::looks_like_float;
 
 use super::compare::{Arrival, check};
@@ -21,7 +21,7 @@ fn check_in_order(cluster: &Cluster, documents: &[&Document]) {
     let saved: Vec<(PathBuf, &Document)> =
         all.enumerate().map(|(n, document)| (save((n, document)), document)).collect();
     let paths: Vec<&Path> = saved.iter().map(|(path, _)| path.as_path()).collect();
-    let taken = take(&paths, &Options::default());
+    let taken = take(&paths, &IntakeOptions::default());
     let arrivals: Vec<Arrival<'_>> = saved
         .iter()
         .map(|(path, document)| Arrival { source: path.display().to_string(), document, rejected: 0 })

@@ -9,7 +9,7 @@ mod latency;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use alloclog::query::{By, Period, Row};
+use alloclog::query::{GroupBy, Period, Row};
 use alloclog::time::When;
 use anyhow::{Context, ensure};
 use proptest::collection::vec;
@@ -19,8 +19,8 @@ use proptest::strategy::Strategy;
 
 use self::judge::{Judge, Tally, group};
 use super::{directory, for_all, packed};
-use crate::answers::Answers;
 use crate::simulator::{Cluster, Config, Document, MINUTE, Random, START, Style, Truth};
+use crate::view_store::ViewStore;
 
 /// A cluster, and the part of it in view.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Case {
 }
 
 /// Runs a case and judges the result; nothing if it shows nothing.
-fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &Answers) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &ViewStore) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let cluster = case.cluster();
     let documents = case.documents(&cluster);
     if documents.iter().all(|document| document.shown.is_empty()) {
@@ -87,7 +87,7 @@ fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &Answers) -> anyhow::Result<
     let named = documents.iter().enumerate();
     let saved: Vec<_> =
         named.map(|(n, d)| packed::save(directory.path(), &format!("{n}-{}", d.name), &d.bytes)).collect();
-    let answers = Answers::of(&saved.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())?;
+    let answers = ViewStore::of(&saved.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())?;
     judge(&Truth::of_documents(&cluster, &documents), &answers)
 }
 
@@ -158,7 +158,7 @@ fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
             for tile in cuts.windows(2) {
                 let (since, until) = (tile[0], tile[1]);
                 let period = Period { since: Some(When::At(since)), until: Some(When::At(until)) };
-                answers.again(&CUT, period, &By::default())?;
+                answers.recompute(&CUT, period, &GroupBy::default())?;
                 let within = |at: Option<i64>| at.is_some_and(|at| (since..until).contains(&at));
                 for (name, dates) in DATED {
                     let rows = answers.rows(name)?;
@@ -257,7 +257,7 @@ fn in_any_grouping_counts_add_up_and_quantiles_are_over_all_tasks() {
         with(case, |_, answers| {
             let starts = answers.rows("starts")?;
             let nobody = |_: &Row| vec![];
-            let total = |answers: &Answers| -> anyhow::Result<_> {
+            let total = |answers: &ViewStore| -> anyhow::Result<_> {
                 let mut sums = BTreeMap::new();
                 let tasks = [&RESTARTS[..], &["tasks", "uncounted_tasks"]].concat();
                 add(&mut sums, "restarts", &answers.rows("restarts")?, &tasks, &nobody);
@@ -268,8 +268,8 @@ fn in_any_grouping_counts_add_up_and_quantiles_are_over_all_tasks() {
             };
             let finest = total(answers)?;
             for by in groups.iter().chain(&["region,namespace,job_id,task_group,task"]) {
-                let columns: By = by.parse().map_err(anyhow::Error::msg)?;
-                answers.again(&["restarts", "failure_summary", "start_latency"], Period::default(), &columns)?;
+                let columns: GroupBy = by.parse().map_err(anyhow::Error::msg)?;
+                answers.recompute(&["restarts", "failure_summary", "start_latency"], Period::default(), &columns)?;
                 ensure!(total(answers)? == finest, "by {by} counts do not add up: {:?}", total(answers)?);
                 check_quantiles(&answers.rows("start_latency")?, &starts, by).with_context(|| format!("by {by}"))?;
             }

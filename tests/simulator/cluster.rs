@@ -1,12 +1,12 @@
 //! The cluster: places jobs on nodes over time, replaces what fails, moves or is lost, collects what is finished, and
 //! numbers every change.
 
-use crate::simulator::course::{Plan, Reception};
+use crate::simulator::allocation_run::{Plan, Reception};
 use crate::simulator::job::Job;
-use crate::simulator::life::Life;
 use crate::simulator::node::{Node, Outage, OutageKind};
 use crate::simulator::random::Random;
 use crate::simulator::scenario::{self, Scenario};
+use crate::simulator::task_history::TaskHistory;
 use crate::simulator::version::{Decision, Source, Version, versions};
 use crate::simulator::{MINUTE, SECOND, START};
 
@@ -74,7 +74,7 @@ pub struct Allocation {
     /// Failed predecessors, oldest first: when rescheduled, and its number.
     pub tracker: Vec<(i64, usize)>,
     /// The tasks known to the client; the group may have one more.
-    pub lives: Vec<Life>,
+    pub lives: Vec<TaskHistory>,
     pub versions: Vec<Version>,
     /// When the servers collected it.
     pub collected: Option<i64>,

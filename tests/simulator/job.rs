@@ -1,10 +1,10 @@
 //! Jobs, their groups and tasks. Names are of the awkward kinds that Nomad allows.
 
 use crate::simulator::SECOND;
-use crate::simulator::life::Hook;
 use crate::simulator::random::Random;
 use crate::simulator::runner::Policy;
 use crate::simulator::scenario::Scenario;
+use crate::simulator::task_history::Hook;
 
 /// When a task of a group runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::simulator::cluster::{Allocation, Cluster};
-use crate::simulator::life::State;
 use crate::simulator::moment::civil;
 use crate::simulator::render::{Document, Form, Shown};
+use crate::simulator::task_history::State;
 use crate::simulator::truth::{EventRow, Truth};
 use crate::simulator::version::Version;
 

@@ -4,9 +4,9 @@
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
-use crate::simulator::life::Life;
 use crate::simulator::node::Node;
 use crate::simulator::random::Random;
+use crate::simulator::task_history::TaskHistory;
 
 /// `None` once the script is interrupted (a stop, a failed sibling, the end of the simulation), or the task is dead.
 pub type Going = Option<()>;
@@ -37,7 +37,7 @@ pub struct Policy {
 pub struct Runner<'a> {
     pub node: &'a Node,
     pub policy: Policy,
-    pub life: Life,
+    pub life: TaskHistory,
     pub random: Random,
     /// The time by the servers' clock.
     pub now: i64,
@@ -52,7 +52,7 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// A task about to be received.
-    pub fn new(node: &'a Node, policy: Policy, life: Life, random: Random, now: i64, until: i64) -> Self {
+    pub fn new(node: &'a Node, policy: Policy, life: TaskHistory, random: Random, now: i64, until: i64) -> Self {
         Self { node, policy, life, random, now, until, phase: Phase::Down, planned: vec![], spent: vec![] }
     }
 

@@ -6,11 +6,11 @@ use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
 use crate::simulator::job::Job;
 use crate::simulator::json::{Json, object};
-use crate::simulator::life::{Hook, Life};
 use crate::simulator::moment::{rfc3339, through_float};
 use crate::simulator::node::Node;
 use crate::simulator::random::Random;
 use crate::simulator::style::{Encoder, Never, Style};
+use crate::simulator::task_history::{Hook, TaskHistory};
 use crate::simulator::version::Version;
 
 /// Builds the objects of one document.
@@ -187,7 +187,7 @@ impl<'a> Shaper<'a> {
         self.map(states)
     }
 
-    fn task_state(&mut self, life: &Life, step: usize, v: &Version, zone: i32) -> Json {
+    fn task_state(&mut self, life: &TaskHistory, step: usize, v: &Version, zone: i32) -> Json {
         let step = &life.steps[step];
         let events = life.events[step.window()].iter().map(|lived| self.event(&lived.event)).collect();
         let state = &step.state;

@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
-use crate::simulator::life::{Life, RING};
 use crate::simulator::moment::through_float;
 use crate::simulator::render::{Document, Form, Shown};
+use crate::simulator::task_history::{RING, TaskHistory};
 
 /// One expected row of `task_events`, without `message` (see [`Truth::messages`]).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -276,7 +276,7 @@ impl<'a> Truth<'a> {
     }
 
     /// Which events of a task are in a window.
-    pub(super) fn seen(life: &Life, windows: &[Window]) -> Vec<bool> {
+    pub(super) fn seen(life: &TaskHistory, windows: &[Window]) -> Vec<bool> {
         let mut seen = vec![false; life.events.len()];
         for window in windows {
             seen[window.events.clone()].fill(true);
@@ -306,7 +306,7 @@ fn canonical_details(event: &Event) -> Option<String> {
     (!details.is_empty()).then_some(text)
 }
 
-fn coverage(life: &Life, windows: &[Window], events: i64) -> TaskTruth {
+fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
     let lived = |n: usize| &life.events[n];
     let place = |n: usize| (lived(n).attempt, lived(n).event.time);
     let restarting =

@@ -1,7 +1,7 @@
 //! The versions of an allocation on the servers: each client report or scheduler decision that changes it makes a
 //! version.
 
-use crate::simulator::course::Course;
+use crate::simulator::allocation_run::Course;
 use crate::simulator::node::Node;
 
 /// The author of a version; determines the `Type` of the stream's event and which versions share a Raft index.

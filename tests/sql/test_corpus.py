@@ -24,7 +24,7 @@ def test_the_corpus_is_large_enough():
     assert all(len(texts) >= 10 for texts in of.values()), {file: len(texts) for file, texts in of.items()}
 
 
-def test_none_differs_and_most_are_equal(answers, database):
+def test_no_answer_differs_and_most_are_equal(answers, database):
     equal, refused, different = [], [], []
     for file, question, sql in queries.corpus():
         ours, stderr = answers[sql]

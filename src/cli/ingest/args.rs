@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::args::SourceArgs;
-use crate::cli::console::{Console, Loudness};
+use crate::cli::console::{Console, Verbosity};
 use crate::cli::{cluster, metrics, signals};
 use crate::intake::Summary;
 use crate::lake::Lake;
-use crate::lake::ingest::{Added, Ledger};
+use crate::lake::ingest::{CommitSummary, Ledger};
 use crate::pipeline::ingest::{Ingest, Staged};
 use crate::pipeline::plural;
 use crate::source::Input;
@@ -98,7 +98,7 @@ impl Args {
         ledger: Ledger,
         console: &Console,
     ) -> anyhow::Result<Staged> {
-        let directory = signals::undisturbed(|unfinished| {
+        let directory = signals::with_cleanup_lock(|unfinished| {
             let directory = opened.scratch()?;
             *unfinished = Some(directory.path().to_owned());
             anyhow::Ok(directory)
@@ -121,14 +121,20 @@ impl Args {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_metrics(&self, lake: &Lake, summary: &Summary, added: &Added, took: Duration) -> anyhow::Result<()> {
+    pub fn write_metrics(
+        &self,
+        lake: &Lake,
+        summary: &Summary,
+        added: &CommitSummary,
+        took: Duration,
+    ) -> anyhow::Result<()> {
         let Some(path) = &self.metrics else { return Ok(()) };
         metrics::write(path, lake, summary, added, took).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
 /// Prints the result of an ingest.
-pub fn tell(lake: &Lake, summary: &Summary, added: &Added, loudness: Loudness, console: &Console) {
+pub fn tell(lake: &Lake, summary: &Summary, added: &CommitSummary, verbosity: Verbosity, console: &Console) {
     let new = added.rows.get("task_events").copied().unwrap_or_default();
     let batch = match added.batch {
         Some(number) => format!("batch {number}"),
@@ -136,7 +142,7 @@ pub fn tell(lake: &Lake, summary: &Summary, added: &Added, loudness: Loudness, c
     };
     let line = format!(
         "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} lost, {} rejected",
-        lake.objects,
+        lake.storage,
         plural(summary.documents, "document"),
         plural(summary.allocations, "allocation"),
         plural(summary.task_events, "task event"),
@@ -144,5 +150,5 @@ pub fn tell(lake: &Lake, summary: &Summary, added: &Added, loudness: Loudness, c
         plural(added.lost.restarts, "restart"),
         summary.rejected,
     );
-    console.say_if(loudness, &line);
+    console.print_at(verbosity, &line);
 }

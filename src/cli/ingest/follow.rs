@@ -15,16 +15,16 @@ use anyhow::{Context, anyhow};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::args::{Args, tell};
-use crate::cli::console::{Console, Loudness};
+use crate::cli::console::{Console, Verbosity};
 use crate::cli::exit::{Exit, is_usage};
-use crate::cli::spooling::{Ended, receive};
+use crate::cli::spooling::{ReceiveEnd, receive};
 use crate::error::Usage;
 use crate::lake::ingest::Ledger;
-use crate::lake::storage::Objects;
+use crate::lake::storage::Storage;
 use crate::pipeline::ingest::Ingest;
 use crate::pipeline::plural;
-use crate::source::spool::{Spool, Waiting};
-use crate::source::{Input, Place};
+use crate::source::spool::{Spool, SpooledDocument};
+use crate::source::{Input, Location};
 
 /// How often the committing thread checks whether the receiving one has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -68,13 +68,13 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
             thread::sleep(LOOK);
         }
     });
-    console.tell_passed_over();
+    console.print_skipped();
     let is_left =
         || format!("uncommitted documents are kept in {}: run again to commit them", spool.directory().display());
     last.with_context(is_left)?;
     match ended.map_err(|_| anyhow!("the receiving thread panicked; this is a bug in alloclog"))? {
-        Err(Ended::Spool(error)) => Err(error),
-        Err(Ended::Cluster(why)) => Err(anyhow!("{why}; everything received before that is committed")),
+        Err(ReceiveEnd::Spool(error)) => Err(error),
+        Err(ReceiveEnd::Cluster(why)) => Err(anyhow!("{why}; everything received before that is committed")),
         Ok(()) => Ok(if feed.rejected > 0 { Exit::Rejected } else { Exit::Done }),
     }
 }
@@ -82,8 +82,8 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
 /// Cancels receiving.
 fn stop(inputs: &[Input]) {
     for input in inputs {
-        if let Place::Cluster(cluster) = &input.place {
-            cluster.client.stop().set();
+        if let Location::Cluster(cluster) = &input.place {
+            cluster.client.stop().cancel();
         }
     }
 }
@@ -119,7 +119,7 @@ impl Feed<'_> {
     fn commit(&mut self) -> anyhow::Result<()> {
         self.spool.seal()?;
         loop {
-            let mut documents = self.spool.waiting()?;
+            let mut documents = self.spool.pending()?;
             if documents.is_empty() {
                 return Ok(());
             }
@@ -129,25 +129,25 @@ impl Feed<'_> {
         }
     }
 
-    fn commit_documents(&mut self, documents: &[Waiting]) -> anyhow::Result<()> {
+    fn commit_documents(&mut self, documents: &[SpooledDocument]) -> anyhow::Result<()> {
         let began = Instant::now();
-        let inputs: Vec<Input> = documents.iter().map(Waiting::input).collect();
+        let inputs: Vec<Input> = documents.iter().map(SpooledDocument::input).collect();
         let (args, console) = (self.args, self.console);
         let opened = self.open()?;
         let staged = args.stage(opened, &inputs, Ledger::WithoutIdleStreams, console)?;
         let added = opened.commit(&staged)?;
         if let Some(word) = opened.save_cache() {
-            console.say_if(Loudness::Usual, &format!("warning: {word}"));
+            console.print_at(Verbosity::Normal, &format!("warning: {word}"));
         }
-        let loudness = if added.batch.is_some() { Loudness::Usual } else { Loudness::Verbose };
-        tell(&opened.lake, &staged.summary, &added, loudness, console);
+        let verbosity = if added.batch.is_some() { Verbosity::Normal } else { Verbosity::Verbose };
+        tell(&opened.lake, &staged.summary, &added, verbosity, console);
         // The batch is committed: a failure to write metrics must not keep its documents in the spool.
         if let Err(error) = args.write_metrics(&opened.lake, &staged.summary, &added, began.elapsed()) {
-            console.say(&format!("warning: {error:#}"));
+            console.print(&format!("warning: {error:#}"));
         }
         self.rejected += staged.summary.rejected;
         if !mem::take(&mut self.said).is_empty() {
-            console.say_if(Loudness::Usual, "the lake is writable again");
+            console.print_at(Verbosity::Normal, "the lake is writable again");
         }
         Ok(())
     }
@@ -156,8 +156,8 @@ impl Feed<'_> {
     fn postpone(&mut self, error: &anyhow::Error) {
         let what = format!("{error:#}");
         if self.said.insert(without_digits(&what)) {
-            let held = self.spool.waiting().map_or(0, |waiting| waiting.len());
-            self.console.say(&format!(
+            let held = self.spool.pending().map_or(0, |waiting| waiting.len());
+            self.console.print(&format!(
                 "warning: {what}; retrying every {:?}, with {} waiting in {}",
                 self.args.every,
                 plural(held as u64, "document"),
@@ -173,7 +173,7 @@ fn without_digits(what: &str) -> String {
 }
 
 /// How many of the documents, at least one, fit the next batch.
-fn fitting(documents: &[Waiting]) -> usize {
+fn fitting(documents: &[SpooledDocument]) -> usize {
     let mut bytes = 0;
     let within = documents.iter().take(BATCH.1).take_while(|document| {
         bytes += document.bytes;
@@ -189,7 +189,7 @@ impl Args {
         let place = self
             .cache_directory()
             .context(Usage("no directory for the spool: HOME and XDG_CACHE_HOME are unset; use --cache DIR".into()))?;
-        let objects = Objects::at(&self.lake)?;
+        let objects = Storage::at(&self.lake)?;
         let lake = match objects.directory() {
             Some(directory) => path::absolute(directory)?.to_string_lossy().into_owned(),
             None => objects.to_string(),

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::names::{log, version_name};
-use super::state::State;
+use super::state::TableState;
 use crate::lake::Damaged;
-use crate::lake::storage::Objects;
+use crate::lake::storage::Storage;
 use crate::tables::Table;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,46 +28,46 @@ pub(super) struct LastCheckpoint {
     pub(super) parts: Option<u32>,
 }
 
-pub(super) fn last_checkpoint(objects: &Objects, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
-    let bytes = objects.get(&format!("{}/_last_checkpoint", log(table)))?;
+pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
+    let bytes = storage.get(&format!("{}/_last_checkpoint", log(table)))?;
     // `_last_checkpoint` is a hint, and some stores overwrite it in place: if it is unreadable, list the log.
     if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(Some(last));
     }
-    if objects.has(&version_name(table, 0))? {
+    if storage.has(&version_name(table, 0))? {
         return Ok(None);
     }
-    let last = checkpoints(objects, table)?.pop();
+    let last = checkpoints(storage, table)?.pop();
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
 /// The state where reading a log starts: the last checkpoint; if that is lost, an earlier one, or empty before version
 /// 0.
 pub(super) fn base(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     last: Option<LastCheckpoint>,
     columns: &[&str],
-) -> anyhow::Result<State> {
-    let Some(last) = last else { return Ok(State::empty()) };
-    let lost = match read_checkpoint(objects, table, &last, columns) {
+) -> anyhow::Result<TableState> {
+    let Some(last) = last else { return Ok(TableState::empty()) };
+    let lost = match read_checkpoint(storage, table, &last, columns) {
         Err(error) if error.is::<Damaged>() => error,
         read => return read,
     };
-    for earlier in checkpoints(objects, table)?.into_iter().rev().filter(|version| *version < last.version) {
+    for earlier in checkpoints(storage, table)?.into_iter().rev().filter(|version| *version < last.version) {
         let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
-        match read_checkpoint(objects, table, &earlier, columns) {
+        match read_checkpoint(storage, table, &earlier, columns) {
             Err(error) if error.is::<Damaged>() => {}
             read => return read,
         }
     }
-    if objects.has(&version_name(table, 0))? { Ok(State::empty()) } else { Err(lost) }
+    if storage.has(&version_name(table, 0))? { Ok(TableState::empty()) } else { Err(lost) }
 }
 
 /// The versions of single-file checkpoints, ascending.
-pub(super) fn checkpoints(objects: &Objects, table: Table) -> anyhow::Result<Vec<i64>> {
+pub(super) fn checkpoints(storage: &Storage, table: Table) -> anyhow::Result<Vec<i64>> {
     let version = |name: &str| name.rsplit('/').next()?.strip_suffix(".checkpoint.parquet")?.parse().ok();
-    Ok(objects.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
+    Ok(storage.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
 }
 
 /// The object names of a checkpoint's files.
@@ -80,15 +80,15 @@ pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<Strin
 }
 
 pub(super) fn read_checkpoint(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     last: &LastCheckpoint,
     columns: &[&str],
-) -> anyhow::Result<State> {
-    let mut state = State::default();
+) -> anyhow::Result<TableState> {
+    let mut state = TableState::default();
     for name in checkpoint_names(table, last) {
-        let bytes = objects.need(&name)?;
-        let damaged = || Damaged(format!("lake {objects}: {name} is damaged"));
+        let bytes = storage.need(&name)?;
+        let damaged = || Damaged(format!("lake {storage}: {name} is damaged"));
         for action in parquet_actions(bytes, columns).with_context(damaged)? {
             state.apply(action);
         }
@@ -112,7 +112,7 @@ pub(super) fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Resul
 }
 
 /// Writes a checkpoint of this state.
-pub(super) fn write_checkpoint(objects: &Objects, table: Table, state: &State, now_ms: i64) -> anyhow::Result<()> {
+pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableState, now_ms: i64) -> anyhow::Result<()> {
     let actions = state.actions(now_ms);
     let batch = action_batch(&actions)?;
     let mut bytes = Vec::new();
@@ -121,9 +121,9 @@ pub(super) fn write_checkpoint(objects: &Objects, table: Table, state: &State, n
     writer.close()?;
     let last = LastCheckpoint { version: state.head.version, size: actions.len() as i64, parts: None };
     for name in checkpoint_names(table, &last) {
-        objects.put(&name, bytes.clone())?;
+        storage.put(&name, bytes.clone())?;
     }
-    objects.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
+    storage.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
 }
 
 pub(super) fn action_batch(actions: &[Action]) -> anyhow::Result<RecordBatch> {

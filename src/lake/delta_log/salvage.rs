@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Objects, State, Table, append, check_protocol,
+    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Storage, Table, TableState, append, check_protocol,
     checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, version_name, version_of,
     write_checkpoint,
 };
 use crate::lake::data_files;
-use crate::lake::replay::Expected;
+use crate::lake::replay::ExpectedTable;
 
 /// The readable part of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Salvaged {
     /// The state of the table from the readable part.
-    pub state: State,
+    pub state: TableState,
     /// Findings on the objects of the log.
     pub wrong: Vec<String>,
     /// Missing or damaged versions, with their readable lines.
@@ -35,15 +35,15 @@ struct Gap {
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing.
-pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
-    let mut found = Salvaged { state: State::empty(), ..Salvaged::default() };
-    let hint = last_checkpoint(objects, table)?;
+pub fn read(storage: &Storage, table: Table) -> anyhow::Result<Salvaged> {
+    let mut found = Salvaged { state: TableState::empty(), ..Salvaged::default() };
+    let hint = last_checkpoint(storage, table)?;
     let of_hint = hint.as_ref().map(|last| last.version);
     let earlier =
-        checkpoints(objects, table)?.into_iter().rev().filter(|version| of_hint.is_none_or(|of| *version < of));
+        checkpoints(storage, table)?.into_iter().rev().filter(|version| of_hint.is_none_or(|of| *version < of));
     let earlier: Vec<_> = earlier.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }).collect();
     for checkpoint in hint.into_iter().chain(earlier) {
-        match read_checkpoint(objects, table, &checkpoint, &CHECKPOINTED) {
+        match read_checkpoint(storage, table, &checkpoint, &CHECKPOINTED) {
             Ok(state) => {
                 found.state = state;
                 break;
@@ -55,24 +55,24 @@ pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
             Err(error) => return Err(error),
         }
     }
-    let names = objects.names_after(&log(table), "")?;
+    let names = storage.names_after(&log(table), "")?;
     let versions: Vec<i64> = names.iter().filter_map(|name| version_of(name)).collect();
     let base = found.state.head.version;
     let Some(last) = versions.last().copied().filter(|last| *last > base) else {
         if base < 0 {
-            found.wrong.push(format!("lake {objects}: the log of {} is missing", table.name()));
+            found.wrong.push(format!("lake {storage}: the log of {} is missing", table.name()));
         }
         return Ok(found);
     };
     let first = if base >= 0 { base + 1 } else { versions.first().copied().unwrap_or_default() };
     if base < 0 && first > 0 {
-        found.wrong.push(format!("lake {objects}: {} is missing, and there is no checkpoint", version_name(table, 0)));
+        found.wrong.push(format!("lake {storage}: {} is missing, and there is no checkpoint", version_name(table, 0)));
         found.lacks_beginning = true;
     }
     for version in first..=last {
         let name = version_name(table, version);
-        let Some(bytes) = objects.get(&name)? else {
-            found.wrong.push(format!("lake {objects}: {name} is missing"));
+        let Some(bytes) = storage.get(&name)? else {
+            found.wrong.push(format!("lake {storage}: {name} is missing"));
             found.gaps.insert(version, Gap::default());
             continue;
         };
@@ -81,14 +81,14 @@ pub fn read(objects: &Objects, table: Table) -> anyhow::Result<Salvaged> {
         let is_damaged = read.is_empty() || read.iter().any(Option::is_none);
         let actions: Vec<Action> = read.into_iter().flatten().collect();
         if is_damaged {
-            found.wrong.push(format!("lake {objects}: {name} is damaged"));
+            found.wrong.push(format!("lake {storage}: {name} is damaged"));
             found.gaps.insert(version, Gap { actions: actions.clone(), is_there: true });
         }
         actions.into_iter().for_each(|action| found.state.apply(action));
         found.state.head.commit = xxh3_64(&bytes);
     }
     found.state.head.version = last;
-    check_protocol(objects, table, found.state.protocol.as_ref())?;
+    check_protocol(storage, table, found.state.protocol.as_ref())?;
     Ok(found)
 }
 
@@ -110,7 +110,7 @@ pub struct Differences {
 }
 
 /// Compares a log with the batches; batches up to `finished` must be applied.
-pub fn compare(table: Table, there: &State, expected: &Expected, finished: u64) -> Differences {
+pub fn compare(table: Table, there: &TableState, expected: &ExpectedTable, finished: u64) -> Differences {
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
     let name = table.name();
     if expected.is_incomplete {
@@ -167,7 +167,7 @@ fn is_same(add: &Add, other: &Add) -> bool {
 
 impl Differences {
     /// The state of the table after the repair.
-    pub fn applied(&self, there: &State) -> State {
+    pub fn applied(&self, there: &TableState) -> TableState {
         let mut state = there.clone();
         self.remove.iter().for_each(|add| drop(state.files.remove(&add.path)));
         state.files.extend(self.add.iter().chain(&self.hashed).map(|add| (add.path.clone(), add.clone())));
@@ -182,7 +182,7 @@ impl Differences {
 /// # Errors
 /// When the lake cannot be written.
 pub fn mend(
-    objects: &Objects,
+    storage: &Storage,
     table: Table,
     format: u32,
     salvaged: &Salvaged,
@@ -197,7 +197,7 @@ pub fn mend(
     actions.extend(differences.remove.iter().map(|add| add.removed(now_ms)));
     actions.extend(differences.add.iter().cloned().map(Add::added));
     let batch = Some(differences.batch).filter(|batch| *batch > 0);
-    let Committed::Done(head) = append(objects, table, there.head, "REPAIR", batch, actions.clone(), now_ms)? else {
+    let Committed::Done(head) = append(storage, table, there.head, "REPAIR", batch, actions.clone(), now_ms)? else {
         return Ok(false);
     };
     for (version, gap) in &salvaged.gaps {
@@ -206,14 +206,14 @@ pub fn mend(
             actions.push(info("REPAIR", now_ms));
         }
         let (name, bytes) = (version_name(table, *version), lines(&actions)?);
-        if gap.is_there { objects.put(&name, bytes)? } else { drop(objects.create(&name, bytes)?) }
+        if gap.is_there { storage.put(&name, bytes)? } else { drop(storage.create(&name, bytes)?) }
     }
     if salvaged.lacks_beginning {
         let mut state = there.clone();
         actions.extend(batch.map(|batch| entered(batch, now_ms)));
         actions.into_iter().for_each(|action| state.apply(action));
         (state.head, state.checkpoint) = (head, None);
-        write_checkpoint(objects, table, &state, now_ms)?;
+        write_checkpoint(storage, table, &state, now_ms)?;
     }
     Ok(true)
 }

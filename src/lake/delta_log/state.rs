@@ -15,7 +15,7 @@ pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
 /// The newest known version of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
+pub struct TableHead {
     /// The version.
     pub version: i64,
     /// The last batch applied to the table; 0 for none.
@@ -30,9 +30,9 @@ pub struct Head {
 
 /// The full state of a table at a version.
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub struct TableState {
     /// The version.
-    pub head: Head,
+    pub head: TableHead,
     /// Its files by path.
     pub files: BTreeMap<String, Add>,
     /// Removed files by path.
@@ -44,10 +44,10 @@ pub struct State {
     pub(super) txns: BTreeMap<String, Txn>,
 }
 
-impl State {
+impl TableState {
     /// The state before version 0.
-    pub(super) fn empty() -> State {
-        State { head: Head { version: -1, ..Head::default() }, ..State::default() }
+    pub(super) fn empty() -> TableState {
+        TableState { head: TableHead { version: -1, ..TableHead::default() }, ..TableState::default() }
     }
 
     pub(super) fn apply(&mut self, action: Action) {

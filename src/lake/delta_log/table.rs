@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{Action, Protocol};
 use crate::lake::layout::{FORMAT, partition_column};
-use crate::lake::storage::Objects;
+use crate::lake::storage::Storage;
 use crate::tables::Table;
 use crate::tables::column::Described;
 
@@ -72,21 +72,21 @@ pub fn fingerprint(table: Table) -> u64 {
     xxh3_64(named.join(",").as_bytes())
 }
 
-/// The [`Head::columns`] of a table with this metadata.
+/// The [`TableHead::columns`] of a table with this metadata.
 ///
 /// # Errors
 /// When the table has an unknown format, or constraints that this program cannot check.
-pub(super) fn known_columns(objects: &Objects, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
+pub(super) fn known_columns(storage: &Storage, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
     let format = format_of(meta_data);
     if format > FORMAT {
         bail!(
-            "lake {objects}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
+            "lake {storage}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
             table.name()
         );
     }
     let properties = meta_data["configuration"].as_object().into_iter().flatten();
     if let Some((name, _)) = properties.into_iter().find(|(name, _)| name.starts_with(CONSTRAINT)) {
-        bail!("lake {objects}: table {} has {name}, which alloclog cannot check: drop the constraint", table.name());
+        bail!("lake {storage}: table {} has {name}, which alloclog cannot check: drop the constraint", table.name());
     }
     Ok(if missing_fields(table, meta_data).is_empty() { fingerprint(table) } else { 0 })
 }
@@ -110,7 +110,7 @@ pub(super) fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
     ours
 }
 
-pub(super) fn check_protocol(objects: &Objects, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
+pub(super) fn check_protocol(storage: &Storage, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
     let Some(protocol) = protocol else { return Ok(()) };
     let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
     let foreign: BTreeSet<&str> = features.map(String::as_str).filter(|name| !KNOWN_FEATURES.contains(name)).collect();
@@ -122,7 +122,7 @@ pub(super) fn check_protocol(objects: &Objects, table: Table, protocol: Option<&
         } else {
             foreign.into_iter().collect::<Vec<_>>().join(", ")
         };
-        bail!("lake {objects}: table {} requires an unsupported Delta protocol ({needs})", table.name());
+        bail!("lake {storage}: table {} requires an unsupported Delta protocol ({needs})", table.name());
     }
     Ok(())
 }

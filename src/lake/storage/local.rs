@@ -11,7 +11,7 @@ const UNFINISHED: &str = ".alloclog-";
 
 /// An object's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct ObjectInfo {
     /// Its name within the lake.
     pub name: String,
     /// Its size in bytes.
@@ -65,7 +65,7 @@ pub(super) fn walk(
     root: &Path,
     directory: &Path,
     above: &mut Vec<(u64, u64)>,
-    found: &mut Vec<Object>,
+    found: &mut Vec<ObjectInfo>,
 ) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -92,7 +92,7 @@ pub(super) fn walk(
             }
         } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
             let written = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-            found.push(Object { name: name.to_owned(), bytes: meta.len(), written_ms: written.as_millis() as i64 });
+            found.push(ObjectInfo { name: name.to_owned(), bytes: meta.len(), written_ms: written.as_millis() as i64 });
         }
     }
     above.pop();

@@ -8,7 +8,7 @@ use anyhow::bail;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
 
-use crate::query::{By, VIEWS, View, plan};
+use crate::query::{GroupBy, VIEWS, View, plan};
 
 /// Settings fixed in each view, independent of session and profile. The first three change ClickHouse's defaults to
 /// what other engines do: a name means the column even if the SELECT has an alias of that name; a row without a join
@@ -27,7 +27,7 @@ pub fn define(view: &'static View) -> anyhow::Result<String> {
         columns.push(format!("{} Nullable({})", column.name, kind(column.kind)?));
     }
     let columns = columns.join(", ");
-    let reads = plan::of(view, &By::default())?.reads;
+    let reads = plan::for_view(view, &GroupBy::default())?.reads;
     let others: Vec<&str> = VIEWS.iter().map(|other| other.name).filter(|&name| reads.contains(name)).collect();
     let after = if others.is_empty() { String::new() } else { format!(" DEPENDS ON {}", others.join(", ")) };
     let select = spell(view.sql.trim_end())?;

@@ -121,7 +121,7 @@ impl Select<'_> {
         whole: &ast::Expr,
         inner: &ast::Expr,
     ) -> anyhow::Result<Typed> {
-        let Some(target) = Target::of(target) else {
+        let Some(target) = CastTarget::from_ast(target) else {
             return Err(refused(format!("{whole}: the type {target} is not supported")));
         };
         let reason = |problem: String, instead: String| {
@@ -236,7 +236,7 @@ impl Select<'_> {
 }
 
 /// The target type of a CAST.
-struct Target {
+struct CastTarget {
     kind: Kind,
     name: String,
     /// The minimum and maximum, if narrower than 64 bits.
@@ -245,8 +245,8 @@ struct Target {
     scale: Option<u32>,
 }
 
-impl Target {
-    fn of(target: &ast::DataType) -> Option<Target> {
+impl CastTarget {
+    fn from_ast(target: &ast::DataType) -> Option<CastTarget> {
         use ast::DataType as T;
         let name = target.to_string().to_uppercase();
         let base = name.split('(').next().unwrap_or_default().trim().to_owned();
@@ -286,7 +286,7 @@ impl Target {
             }
             _ => return None,
         };
-        Some(Target { kind, name: base, range, scale })
+        Some(CastTarget { kind, name: base, range, scale })
     }
 }
 

@@ -9,7 +9,7 @@ use super::cast::{article, common, null};
 use super::moment;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Column, Constant, Kind, Planner, Typed, same_name};
+use super::{Constant, Kind, Planner, ScopeColumn, Typed, same_name};
 use crate::error::Refused;
 use crate::query::question::nearest;
 
@@ -140,17 +140,17 @@ impl Select<'_> {
     ///
     /// # Errors
     /// When it is ambiguous.
-    pub fn resolve(&self, parts: &[ast::Ident]) -> anyhow::Result<Option<&Column>> {
+    pub fn resolve(&self, parts: &[ast::Ident]) -> anyhow::Result<Option<&ScopeColumn>> {
         let (relation, name) = match parts {
             [name] => (None, name),
             [relation, name] => (Some(relation), name),
             _ => return Ok(None),
         };
-        let is_meant = |column: &&Column| {
+        let is_meant = |column: &&ScopeColumn| {
             same_name(&column.name, &name.value)
                 && relation.map_or(!column.is_hidden, |relation| same_name(&column.relation, &relation.value))
         };
-        let found: Vec<&Column> = self.columns.iter().filter(is_meant).collect();
+        let found: Vec<&ScopeColumn> = self.columns.iter().filter(is_meant).collect();
         match found.as_slice() {
             [] => Ok(None),
             [column] => Ok(Some(column)),

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use super::cast::common;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Column, Kind, Planner, Rows, rename, same_name};
+use super::{Kind, Planner, Relation, ScopeColumn, rename, same_name};
 
 /// Which unmatched rows a join keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,8 @@ enum Keeps {
 
 impl Planner {
     /// The rows of the FROM clause.
-    pub fn from(&mut self, select: &SelectAst) -> anyhow::Result<Rows> {
-        let mut rows: Option<Rows> = None;
+    pub fn from(&mut self, select: &SelectAst) -> anyhow::Result<Relation> {
+        let mut rows: Option<Relation> = None;
         for item in &select.from {
             let next = self.joined(item)?;
             rows = Some(match rows {
@@ -38,12 +38,12 @@ impl Planner {
             None => {
                 // Without FROM there is one row.
                 let one = DataFrame::new_infer_height(vec![Series::new("#0".into(), [0i64]).into()])?;
-                Ok(Rows { frame: one.lazy(), columns: Vec::new() })
+                Ok(Relation { frame: one.lazy(), columns: Vec::new() })
             }
         }
     }
 
-    fn joined(&mut self, item: &TableWithJoins) -> anyhow::Result<Rows> {
+    fn joined(&mut self, item: &TableWithJoins) -> anyhow::Result<Relation> {
         let mut rows = self.factor(&item.relation)?;
         for join in &item.joins {
             let next = self.factor(&join.relation)?;
@@ -53,7 +53,7 @@ impl Planner {
         Ok(rows)
     }
 
-    fn factor(&mut self, factor: &TableFactor) -> anyhow::Result<Rows> {
+    fn factor(&mut self, factor: &TableFactor) -> anyhow::Result<Relation> {
         let (mut rows, alias) = match factor {
             TableFactor::Table { name, alias, args: None, sample: None, .. } => {
                 let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
@@ -76,7 +76,7 @@ impl Planner {
     }
 
     /// The rows of a table or common table expression, with fresh column names, since it may be read twice.
-    fn table(&mut self, name: &str) -> anyhow::Result<Rows> {
+    fn table(&mut self, name: &str) -> anyhow::Result<Relation> {
         let known = self.ctes.iter().rev().find(|(cte, _)| same_name(cte, name)).map(|(_, rows)| rows.clone());
         if let Some(rows) = known {
             let mut columns = Vec::new();
@@ -84,9 +84,9 @@ impl Planner {
             for column in &rows.columns {
                 let id = self.fresh();
                 items.push(col(column.id.clone()).alias(id.clone()));
-                columns.push(Column { id, relation: name.to_owned(), is_hidden: false, ..column.clone() });
+                columns.push(ScopeColumn { id, relation: name.to_owned(), is_hidden: false, ..column.clone() });
             }
-            return Ok(Rows { frame: rows.frame.clone().select(items), columns });
+            return Ok(Relation { frame: rows.frame.clone().select(items), columns });
         }
         let Some(mut frame) = self.tables.get(&name.to_lowercase()).cloned() else {
             return Err(refused(format!("there is no table {name:?}")));
@@ -97,15 +97,21 @@ impl Planner {
         for (column, dtype) in schema.iter() {
             let id = self.fresh();
             items.push(col(column.clone()).alias(id.clone()));
-            let kind = Kind::of(dtype)?;
+            let kind = Kind::from_dtype(dtype)?;
             let (relation, name) = (name.to_owned(), column.to_string());
-            columns.push(Column { relation, name, id, kind, is_hidden: false });
+            columns.push(ScopeColumn { relation, name, id, kind, is_hidden: false });
         }
-        Ok(Rows { frame: frame.select(items), columns })
+        Ok(Relation { frame: frame.select(items), columns })
     }
 
-    fn join(&mut self, left: Rows, right: Rows, keeps: Keeps, constraint: &JoinConstraint) -> anyhow::Result<Rows> {
-        let mut columns: Vec<Column> = left.columns.iter().chain(&right.columns).cloned().collect();
+    fn join(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        keeps: Keeps,
+        constraint: &JoinConstraint,
+    ) -> anyhow::Result<Relation> {
+        let mut columns: Vec<ScopeColumn> = left.columns.iter().chain(&right.columns).cloned().collect();
         let mut pairs: Vec<(Expr, Expr)> = Vec::new();
         let mut rest: Vec<&ast::Expr> = Vec::new();
         let mut shared: Vec<String> = Vec::new();
@@ -116,7 +122,8 @@ impl Planner {
                 Vec::new()
             }
             JoinConstraint::Natural => {
-                let in_both = |column: &&Column| right.columns.iter().any(|other| same_name(&other.name, &column.name));
+                let in_both =
+                    |column: &&ScopeColumn| right.columns.iter().any(|other| same_name(&other.name, &column.name));
                 shared = left.columns.iter().filter(in_both).map(|column| column.name.clone()).collect();
                 Vec::new()
             }
@@ -129,7 +136,7 @@ impl Planner {
             }
         }
         for name in &shared {
-            let side = |rows: &Rows| {
+            let side = |rows: &Relation| {
                 let found = rows.columns.iter().find(|column| same_name(&column.name, name) && !column.is_hidden);
                 found.cloned().ok_or_else(|| refused(format!("USING ({name}): one side has no such column")))
             };
@@ -145,7 +152,7 @@ impl Planner {
         };
         let frame = self.join_frames(left.frame, right.frame, keeps, pairs, rest, constraint)?;
         let frame = self.share(frame, &shared, &mut columns, left.columns.len(), keeps);
-        Ok(Rows { frame, columns })
+        Ok(Relation { frame, columns })
     }
 
     /// Shows one column per USING name: that of the side whose rows are all kept.
@@ -153,13 +160,13 @@ impl Planner {
         &mut self,
         frame: LazyFrame,
         shared: &[String],
-        columns: &mut Vec<Column>,
+        columns: &mut Vec<ScopeColumn>,
         lefts: usize,
         keeps: Keeps,
     ) -> LazyFrame {
         let mut frame = frame;
         for name in shared {
-            let at = |columns: &[Column], from: usize, to: usize| {
+            let at = |columns: &[ScopeColumn], from: usize, to: usize| {
                 (from..to).find(|at| same_name(&columns[*at].name, name) && !columns[*at].is_hidden)
             };
             let (left, right) = (at(columns, 0, lefts), at(columns, lefts, columns.len()));
@@ -171,7 +178,7 @@ impl Planner {
                     let id = self.fresh();
                     let both = [col(columns[left].id.clone()), col(columns[right].id.clone())];
                     frame = frame.with_columns([coalesce(&both).alias(id.clone())]);
-                    let merged = Column { relation: String::new(), id, ..columns[left].clone() };
+                    let merged = ScopeColumn { relation: String::new(), id, ..columns[left].clone() };
                     columns[left].is_hidden = true;
                     columns[right].is_hidden = true;
                     columns.push(merged);
@@ -182,7 +189,12 @@ impl Planner {
     }
 
     /// The two sides of a condition `left = right`; `None` for any other.
-    fn equality(&mut self, conjunct: &ast::Expr, left: &Rows, right: &Rows) -> anyhow::Result<Option<(Expr, Expr)>> {
+    fn equality(
+        &mut self,
+        conjunct: &ast::Expr,
+        left: &Relation,
+        right: &Relation,
+    ) -> anyhow::Result<Option<(Expr, Expr)>> {
         let ast::Expr::BinaryOp { left: one, op: ast::BinaryOperator::Eq, right: other } = conjunct else {
             return Ok(None);
         };
@@ -320,8 +332,8 @@ pub fn and(left: ast::Expr, right: ast::Expr) -> ast::Expr {
 }
 
 /// Returns true if an expression reads a column of `own`, and none that only `other` has.
-fn names_only(expr: &ast::Expr, own: &Rows, other: &Rows) -> bool {
-    let has = |rows: &Rows, parts: &[ast::Ident]| {
+fn names_only(expr: &ast::Expr, own: &Relation, other: &Relation) -> bool {
+    let has = |rows: &Relation, parts: &[ast::Ident]| {
         rows.columns.iter().any(|column| match parts {
             [name] => same_name(&column.name, &name.value),
             [relation, name] => same_name(&column.relation, &relation.value) && same_name(&column.name, &name.value),
@@ -351,7 +363,7 @@ pub fn names(expr: &ast::Expr) -> Vec<Vec<ast::Ident>> {
 }
 
 /// A column as a join key: integers of any width become 64 bits.
-fn wide(column: &Column) -> Expr {
+fn wide(column: &ScopeColumn) -> Expr {
     let expr = col(column.id.clone());
     if column.kind == Kind::Int { expr.cast(DataType::Int64) } else { expr }
 }

@@ -58,10 +58,10 @@ impl Select<'_> {
 }
 
 /// A LIKE pattern.
-struct Pattern(Vec<Part>);
+struct Pattern(Vec<PatternPart>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     /// `%`
     Any,
     /// `_`
@@ -75,10 +75,10 @@ impl Pattern {
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {
             parts.push(match c {
-                c if Some(c) == escape => Part::Char(chars.next().unwrap_or(c)),
-                '%' => Part::Any,
-                '_' => Part::One,
-                c => Part::Char(c),
+                c if Some(c) == escape => PatternPart::Char(chars.next().unwrap_or(c)),
+                '%' => PatternPart::Any,
+                '_' => PatternPart::One,
+                c => PatternPart::Char(c),
             });
         }
         Pattern(parts)
@@ -92,17 +92,17 @@ impl Pattern {
         let mut back: Option<(usize, usize)> = None;
         loop {
             match self.0.get(part) {
-                Some(Part::Any) => {
+                Some(PatternPart::Any) => {
                     back = Some((at, part));
                     part += 1;
                     continue;
                 }
-                Some(Part::One) if at < text.len() => {
+                Some(PatternPart::One) if at < text.len() => {
                     at += 1;
                     part += 1;
                     continue;
                 }
-                Some(Part::Char(c)) if text.get(at) == Some(c) => {
+                Some(PatternPart::Char(c)) if text.get(at) == Some(c) => {
                     at += 1;
                     part += 1;
                     continue;

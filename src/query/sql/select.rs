@@ -8,8 +8,8 @@ use sqlparser::ast::{
 use super::from::conjuncts;
 use super::group::ordinal;
 use super::refusal::refused;
-use super::sorted::Window;
-use super::{Column, Planner, Rows, Typed, same_name};
+use super::sorted::WindowFunction;
+use super::{Planner, Relation, ScopeColumn, Typed, same_name};
 
 /// A SELECT that is being planned.
 pub struct Select<'p> {
@@ -17,7 +17,7 @@ pub struct Select<'p> {
     /// The rows so far.
     pub frame: LazyFrame,
     /// The columns that names resolve to.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ScopeColumn>,
     /// Named items of the result, to which other clauses may refer.
     pub aliases: Vec<(String, ast::Expr)>,
     /// Conditions under which the value of the current expression is used.
@@ -36,7 +36,7 @@ pub struct Select<'p> {
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
     /// Columns that windows need, and the windows.
     pub window_columns: Vec<Expr>,
-    pub windows: Vec<Window>,
+    pub windows: Vec<WindowFunction>,
     /// WINDOW name AS (…).
     pub named_windows: Vec<(String, ast::WindowSpec)>,
     /// Whether subqueries may be joined to the frame; false in a join condition.
@@ -57,7 +57,7 @@ pub struct Order {
 }
 
 impl<'p> Select<'p> {
-    fn new(planner: &'p mut Planner, rows: Rows) -> Select<'p> {
+    fn new(planner: &'p mut Planner, rows: Relation) -> Select<'p> {
         Select {
             planner,
             frame: rows.frame,
@@ -78,13 +78,13 @@ impl<'p> Select<'p> {
     }
 
     /// A scope for expressions over these columns, without rows.
-    pub fn over(planner: &'p mut Planner, columns: Vec<Column>) -> Select<'p> {
-        let rows = Rows { frame: LazyFrame::default(), columns };
+    pub fn over(planner: &'p mut Planner, columns: Vec<ScopeColumn>) -> Select<'p> {
+        let rows = Relation { frame: LazyFrame::default(), columns };
         Select { can_attach: false, ..Select::new(planner, rows) }
     }
 
     /// Plans a SELECT with its ORDER BY.
-    pub fn plan(planner: &'p mut Planner, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Rows> {
+    pub fn plan(planner: &'p mut Planner, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Relation> {
         check(select)?;
         let rows = planner.from(select)?;
         let mut plan = Select::new(planner, rows);
@@ -271,7 +271,7 @@ impl<'p> Select<'p> {
         order: Vec<Order>,
         is_distinct: bool,
         distinct_on: Option<Vec<Typed>>,
-    ) -> anyhow::Result<Rows> {
+    ) -> anyhow::Result<Relation> {
         let mut columns = Vec::new();
         let mut computed = Vec::new();
         for item in items {
@@ -279,7 +279,7 @@ impl<'p> Select<'p> {
             // Add the columns next to the existing ones, so that a constant has a value for each row.
             computed.push(item.value.expr.alias(id.clone()));
             let (relation, name) = (String::new(), item.name);
-            columns.push(Column { relation, name, id, kind: item.value.kind, is_hidden: false });
+            columns.push(ScopeColumn { relation, name, id, kind: item.value.kind, is_hidden: false });
         }
         let mut sorts = Vec::new();
         let (mut descending, mut nulls_last) = (Vec::new(), Vec::new());
@@ -310,13 +310,13 @@ impl<'p> Select<'p> {
             frame = frame.unique_stable(Some(named(&on)), UniqueKeepStrategy::First);
         }
         let frame = frame.select(items.into_iter().map(col).collect::<Vec<_>>());
-        Ok(Rows { frame, columns })
+        Ok(Relation { frame, columns })
     }
 }
 
 impl Planner {
     /// Sorts rows by names, positions or expressions over their columns.
-    pub fn order(&mut self, rows: Rows, order: Option<&OrderBy>) -> anyhow::Result<Rows> {
+    pub fn order(&mut self, rows: Relation, order: Option<&OrderBy>) -> anyhow::Result<Relation> {
         if order.is_none() {
             return Ok(rows);
         }

@@ -9,11 +9,11 @@ use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier, Values};
 use super::cast::{article, common};
 use super::refusal::refused;
 use super::select::Select;
-use super::{Column, Planner, Rows, Typed};
+use super::{Planner, Relation, ScopeColumn, Typed};
 
 impl Planner {
     /// Plans a query without WITH, ORDER BY and LIMIT.
-    pub fn body(&mut self, body: &SetExpr) -> anyhow::Result<Rows> {
+    pub fn body(&mut self, body: &SetExpr) -> anyhow::Result<Relation> {
         match body {
             SetExpr::Select(select) => Select::plan(self, select, None),
             SetExpr::Query(query) => self.query(query),
@@ -35,14 +35,14 @@ impl Planner {
                     }
                     _ => return Err(refused(format!("{op} ALL is not supported"))),
                 };
-                Ok(Rows { frame, columns: left.columns })
+                Ok(Relation { frame, columns: left.columns })
             }
             other => Err(refused(format!("{other} is not a SELECT"))),
         }
     }
 
     /// Aligns two results: names of the left one, common kinds.
-    fn side_by_side(&mut self, left: Rows, right: Rows, op: &str) -> anyhow::Result<(Rows, Rows)> {
+    fn side_by_side(&mut self, left: Relation, right: Relation, op: &str) -> anyhow::Result<(Relation, Relation)> {
         if left.columns.len() != right.columns.len() {
             let counts = (left.columns.len(), right.columns.len());
             return Err(refused(format!("{op}: one side has {} columns, the other {}", counts.0, counts.1)));
@@ -59,13 +59,13 @@ impl Planner {
             let scope = Select::over(self, Vec::new());
             ours.push(scope.coerce(values.0, kind, op)?.expr.alias(id.clone()));
             theirs.push(scope.coerce(values.1, kind, op)?.expr.alias(id.clone()));
-            columns.push(Column { id, kind, ..one.clone() });
+            columns.push(ScopeColumn { id, kind, ..one.clone() });
         }
-        let right = Rows { frame: right.frame.select(theirs), columns: columns.clone() };
-        Ok((Rows { frame: left.frame.select(ours), columns }, right))
+        let right = Relation { frame: right.frame.select(theirs), columns: columns.clone() };
+        Ok((Relation { frame: left.frame.select(ours), columns }, right))
     }
 
-    fn values(&mut self, values: &Values) -> anyhow::Result<Rows> {
+    fn values(&mut self, values: &Values) -> anyhow::Result<Relation> {
         let mut rows = Vec::new();
         for row in &values.rows {
             let mut scope = Select::over(self, Vec::new());
@@ -80,7 +80,7 @@ impl Planner {
             let id = self.fresh();
             let scope = Select::over(self, Vec::new());
             let (exprs, kind) = scope.alike(rows.iter().map(|row| row[at].clone()).collect(), "VALUES")?;
-            columns.push(Column { relation: String::new(), name: format!("col{at}"), id, kind, is_hidden: false });
+            columns.push(ScopeColumn { relation: String::new(), name: format!("col{at}"), id, kind, is_hidden: false });
             kinds.push(exprs);
         }
         let one = DataFrame::new_infer_height(vec![Series::new("#0".into(), [0i64]).into()])?.lazy();
@@ -89,7 +89,7 @@ impl Planner {
             one.clone().select(items.collect::<Vec<_>>())
         });
         let frame = concat(frames.collect::<Vec<_>>(), UnionArgs::default())?;
-        Ok(Rows { frame, columns })
+        Ok(Relation { frame, columns })
     }
 }
 
@@ -98,7 +98,7 @@ fn distinct(frame: LazyFrame) -> LazyFrame {
 }
 
 /// The distinct rows that are, or are not, in another result; nulls compare equal.
-fn matching(left: LazyFrame, right: LazyFrame, columns: &[Column], how: JoinType) -> LazyFrame {
+fn matching(left: LazyFrame, right: LazyFrame, columns: &[ScopeColumn], how: JoinType) -> LazyFrame {
     let keys: Vec<Expr> = columns.iter().map(|column| col(column.id.clone())).collect();
     let join = left.join_builder().with(right).how(how).left_on(&keys).right_on(&keys).join_nulls(true);
     distinct(join.coalesce(JoinCoalesce::JoinSpecific).maintain_order(MaintainOrderJoin::Left).finish())

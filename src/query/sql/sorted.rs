@@ -9,7 +9,7 @@ use super::select::sort_options;
 
 /// The frame of a window function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
+pub enum FrameBounds {
     /// The whole partition.
     All,
     /// From the start of the partition to this row and its peers.
@@ -26,7 +26,7 @@ pub enum Frame {
 
 /// A function call over a window. Its argument columns are computed before.
 #[derive(Debug, Clone)]
-pub struct Window {
+pub struct WindowFunction {
     pub id: PlSmallStr,
     pub partition: Vec<PlSmallStr>,
     /// Sort columns, each with descending and nulls last.
@@ -46,11 +46,11 @@ pub enum Call {
     /// The value of another row, by offset, and the default if there is no such row.
     Shift(PlSmallStr, i64, Option<PlSmallStr>),
     First(PlSmallStr),
-    Last(PlSmallStr, Frame),
-    Sum(PlSmallStr, Frame),
-    Count(Option<PlSmallStr>, Frame),
-    Most(PlSmallStr, Frame),
-    Least(PlSmallStr, Frame),
+    Last(PlSmallStr, FrameBounds),
+    Sum(PlSmallStr, FrameBounds),
+    Count(Option<PlSmallStr>, FrameBounds),
+    Most(PlSmallStr, FrameBounds),
+    Least(PlSmallStr, FrameBounds),
 }
 
 /// The helper columns that a sorted frame has for a window.
@@ -63,7 +63,7 @@ pub struct Marks {
 
 impl Marks {
     /// Sorts a frame for a window, and numbers its rows, partitions and peer groups.
-    pub fn mark(&self, frame: LazyFrame, window: &Window) -> anyhow::Result<LazyFrame> {
+    pub fn mark(&self, frame: LazyFrame, window: &WindowFunction) -> anyhow::Result<LazyFrame> {
         let mut frame = frame;
         let mut by: Vec<Expr> = window.partition.iter().map(|id| col(id.clone())).collect();
         let (mut descending, mut nulls_last) = (vec![false; by.len()], vec![true; by.len()]);
@@ -158,8 +158,8 @@ impl Marks {
             }
             Call::First(id) => self.within(col(id.clone()).first())?,
             Call::Last(id, frame) => match frame {
-                Frame::ToPeers => self.among_peers(col(id.clone()).last())?,
-                Frame::ToRow => col(id.clone()),
+                FrameBounds::ToPeers => self.among_peers(col(id.clone()).last())?,
+                FrameBounds::ToRow => col(id.clone()),
                 _ => self.within(col(id.clone()).last())?,
             },
             Call::Count(None, frame) => self.total(lit(1i64), *frame)?,
@@ -171,29 +171,29 @@ impl Marks {
     }
 
     /// Gives peers the same value, if the frame starts or ends with peers.
-    pub fn spread(&self, window: &Window) -> Option<anyhow::Result<Expr>> {
+    pub fn spread(&self, window: &WindowFunction) -> Option<anyhow::Result<Expr>> {
         let frame = match &window.call {
             Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
             _ => return None,
         };
         let value = col(window.id.clone());
         let value = match frame {
-            Frame::ToPeers => value.last(),
-            Frame::FromPeers => value.first(),
+            FrameBounds::ToPeers => value.last(),
+            FrameBounds::FromPeers => value.first(),
             _ => return None,
         };
         Some(self.among_peers(value).map(|value| value.alias(window.id.clone())))
     }
 
     /// The sum of non-null values over a frame.
-    fn total(&self, values: Expr, frame: Frame) -> anyhow::Result<Expr> {
+    fn total(&self, values: Expr, frame: FrameBounds) -> anyhow::Result<Expr> {
         // Repeats a constant for each row.
         let values = values + lit(0i64) * col(self.row.clone());
         match frame {
-            Frame::All => self.within(values.sum()),
-            Frame::ToPeers | Frame::ToRow => self.within(values.cum_sum(false)),
-            Frame::FromPeers | Frame::FromRow => self.within(values.cum_sum(true)),
-            Frame::Between(before, after) => {
+            FrameBounds::All => self.within(values.sum()),
+            FrameBounds::ToPeers | FrameBounds::ToRow => self.within(values.cum_sum(false)),
+            FrameBounds::FromPeers | FrameBounds::FromRow => self.within(values.cum_sum(true)),
+            FrameBounds::Between(before, after) => {
                 let shifted = (-after..=before)
                     .map(|rows| self.within(values.clone().shift(lit(rows))).map(|values| values.fill_null(lit(0i64))));
                 let all = shifted.collect::<anyhow::Result<Vec<_>>>()?.into_iter().reduce(|sum, next| sum + next);
@@ -202,19 +202,19 @@ impl Marks {
         }
     }
 
-    fn extreme(&self, values: Expr, frame: Frame, is_max: bool) -> anyhow::Result<Expr> {
+    fn extreme(&self, values: Expr, frame: FrameBounds, is_max: bool) -> anyhow::Result<Expr> {
         let running =
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
-            Frame::All => self.within(if is_max { values.max() } else { values.min() }),
+            FrameBounds::All => self.within(if is_max { values.max() } else { values.min() }),
             // Nulls contribute nothing.
-            Frame::ToPeers | Frame::ToRow => {
+            FrameBounds::ToPeers | FrameBounds::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }
-            Frame::FromPeers | Frame::FromRow => {
+            FrameBounds::FromPeers | FrameBounds::FromRow => {
                 self.within(running(true).fill_null_with_strategy(FillNullStrategy::Backward(None)))
             }
-            Frame::Between(before, after) => {
+            FrameBounds::Between(before, after) => {
                 let shifted = (-after..=before).map(|rows| self.within(values.clone().shift(lit(rows))));
                 let shifted = shifted.collect::<anyhow::Result<Vec<_>>>()?;
                 Ok(if is_max { max_horizontal(shifted)? } else { min_horizontal(shifted)? })

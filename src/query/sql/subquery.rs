@@ -10,7 +10,7 @@ use super::expr::{is_in, negate};
 use super::from::{and, conjuncts, names};
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Column, Kind, Rows, Typed, aggregate, same_name};
+use super::{Kind, Relation, ScopeColumn, Typed, aggregate, same_name};
 
 /// A correlated subquery: its equality keys, and the rest of it.
 struct Correlated {
@@ -149,7 +149,7 @@ impl Select<'_> {
     fn attach_rows<'e>(
         &mut self,
         frame: polars::prelude::LazyFrame,
-        columns: &[Column],
+        columns: &[ScopeColumn],
         outer: impl Iterator<Item = &'e ast::Expr>,
     ) -> anyhow::Result<()> {
         let (mut frame, mut ours, mut theirs) = (frame, Vec::new(), Vec::new());
@@ -175,7 +175,7 @@ impl Select<'_> {
             return Ok(None);
         }
         let columns = self.planner.from(select)?.columns;
-        let has = |columns: &[Column], parts: &[Ident]| {
+        let has = |columns: &[ScopeColumn], parts: &[Ident]| {
             columns.iter().any(|column| match parts {
                 [name] => same_name(&column.name, &name.value),
                 [relation, name] => {
@@ -233,7 +233,7 @@ fn has_groups(select: &SelectAst) -> bool {
     is_grouped || select.having.is_some() || select.qualify.is_some()
 }
 
-fn one_column(rows: &Rows, whole: &ast::Expr) -> anyhow::Result<Column> {
+fn one_column(rows: &Relation, whole: &ast::Expr) -> anyhow::Result<ScopeColumn> {
     match rows.columns.as_slice() {
         [column] => Ok(column.clone()),
         _ => Err(refused(format!("{whole}: the subquery needs one column"))),

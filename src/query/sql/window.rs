@@ -15,7 +15,7 @@ use super::compute;
 use super::function::arguments;
 use super::refusal::{refused, refused_with};
 use super::select::{Select, order_by};
-use super::sorted::{Call, Frame, Marks, Window};
+use super::sorted::{Call, FrameBounds, Marks, WindowFunction};
 use super::{Kind, Typed};
 
 /// The names of window functions.
@@ -69,7 +69,7 @@ impl Select<'_> {
         let add = |plan: &mut Self, call: Call, kind: Kind| {
             let id = plan.planner.fresh();
             let (partition, order) = (partition.clone(), order.clone());
-            plan.windows.push(Window { id: id.clone(), partition, order, call });
+            plan.windows.push(WindowFunction { id: id.clone(), partition, order, call });
             Typed::column(&id, kind)
         };
         match (name, arguments.as_slice()) {
@@ -107,7 +107,7 @@ impl Select<'_> {
                 Ok(add(self, Call::Shift(column, count, default), kind))
             }
             ("first_value" | "first", [value]) => {
-                if !matches!(frame, Frame::All | Frame::ToPeers | Frame::ToRow) {
+                if !matches!(frame, FrameBounds::All | FrameBounds::ToPeers | FrameBounds::ToRow) {
                     return Err(refused(format!("{place}: this frame is not supported")));
                 }
                 let value = self.expr(value)?;
@@ -115,7 +115,7 @@ impl Select<'_> {
                 Ok(add(self, Call::First(column), value.kind))
             }
             ("last_value" | "last", [value]) => {
-                if matches!(frame, Frame::Between(..)) {
+                if matches!(frame, FrameBounds::Between(..)) {
                     return Err(refused(format!("{place}: this frame is not supported")));
                 }
                 let value = self.expr(value)?;
@@ -165,7 +165,7 @@ impl Select<'_> {
                 let value = masked(self.expr(value)?);
                 let kind = value.kind;
                 let is_bool = kind == Kind::Bool;
-                if kind == Kind::Text && frame != Frame::All {
+                if kind == Kind::Text && frame != FrameBounds::All {
                     let advice = "join with the minimum or maximum of each group, or use FIRST_VALUE";
                     return Err(refused_with(format!("{place} is not supported over a bounded frame"), advice, None));
                 }
@@ -241,7 +241,7 @@ impl Select<'_> {
         let mut frame = columns.fold(std::mem::take(&mut self.frame), |frame, column| frame.with_columns([column]));
         let mut windows = std::mem::take(&mut self.windows);
         while let Some(first) = windows.first().cloned() {
-            let (now, later): (Vec<Window>, Vec<Window>) = windows
+            let (now, later): (Vec<WindowFunction>, Vec<WindowFunction>) = windows
                 .into_iter()
                 .partition(|window| window.partition == first.partition && window.order == first.order);
             windows = later;
@@ -271,7 +271,7 @@ fn is_distinct(function: &Function) -> bool {
 }
 
 /// The frame of a window; the SQL default if none is given.
-fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
+fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<FrameBounds> {
     let wrong = || {
         refused_with(
             format!("{whole}: this frame is not supported"),
@@ -280,7 +280,7 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
         )
     };
     let Some(WindowFrame { units, start_bound, end_bound }) = &spec.window_frame else {
-        return Ok(if spec.order_by.is_empty() { Frame::All } else { Frame::ToPeers });
+        return Ok(if spec.order_by.is_empty() { FrameBounds::All } else { FrameBounds::ToPeers });
     };
     let is_range = match units {
         WindowFrameUnits::Rows => false,
@@ -295,18 +295,18 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
     };
     let end = end_bound.as_ref().unwrap_or(&WindowFrameBound::CurrentRow);
     Ok(match (start_bound, end) {
-        (WindowFrameBound::Preceding(None), WindowFrameBound::Following(None)) => Frame::All,
+        (WindowFrameBound::Preceding(None), WindowFrameBound::Following(None)) => FrameBounds::All,
         (WindowFrameBound::Preceding(None), WindowFrameBound::CurrentRow) => match (is_range, spec.order_by.is_empty())
         {
-            (true, true) => Frame::All,
-            (true, false) => Frame::ToPeers,
-            (false, _) => Frame::ToRow,
+            (true, true) => FrameBounds::All,
+            (true, false) => FrameBounds::ToPeers,
+            (false, _) => FrameBounds::ToRow,
         },
         (WindowFrameBound::CurrentRow, WindowFrameBound::Following(None)) => {
             if is_range {
-                Frame::FromPeers
+                FrameBounds::FromPeers
             } else {
-                Frame::FromRow
+                FrameBounds::FromRow
             }
         }
         (start, end) if !is_range => {
@@ -315,7 +315,7 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<Frame> {
             if before < last || before - last > WIDEST {
                 return Err(wrong());
             }
-            Frame::Between(before, -last)
+            FrameBounds::Between(before, -last)
         }
         _ => return Err(wrong()),
     })

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloclog::query::Row;
 use anyhow::{Context, ensure};
 
-use crate::answers::Answers;
-use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, Story, TaskKey, Truth};
+use crate::simulator::{Cause, Class, Cluster, Replacing, StateTruth, TaskKey, TaskOutcome, Truth};
+use crate::view_store::ViewStore;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -17,8 +17,8 @@ pub type Tally = BTreeMap<String, usize>;
 pub struct Judge<'a> {
     cluster: &'a Cluster,
     truth: &'a Truth<'a>,
-    answers: &'a Answers,
-    stories: BTreeMap<TaskKey, Story<'a>>,
+    answers: &'a ViewStore,
+    stories: BTreeMap<TaskKey, TaskOutcome<'a>>,
     states: BTreeMap<TaskKey, StateTruth>,
     /// The tasks known to have a lifecycle hook, by allocation and name.
     hooks: BTreeSet<(String, String)>,
@@ -26,7 +26,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(truth: &'a Truth<'a>, answers: &'a Answers) -> anyhow::Result<Self> {
+    pub fn new(truth: &'a Truth<'a>, answers: &'a ViewStore) -> anyhow::Result<Self> {
         let (stories, states) = (truth.stories(), truth.states());
         let hooks = answers.rows("task_states")?.into_iter().filter(|row| row.text("lifecycle_hook").is_some());
         let hooks = hooks.filter_map(|row| Some((row.text("alloc_id")?.to_owned(), row.text("task")?.to_owned())));
@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
             ensure!(truth[4] > 0 || truth[2] + truth[3] == truth[1], "seen and lost are not all: {row:?}");
             self.count("groups of restarts");
         }
-        let groups: Vec<(Vec<String>, Vec<&Story<'_>>)> = self.groups_of_stories()?;
+        let groups: Vec<(Vec<String>, Vec<&TaskOutcome<'_>>)> = self.groups_of_stories()?;
         let mut counts = 0;
         for (group_key, stories) in groups {
             let is_whole = stories.iter().all(|story| story.is_clear() && story.is_whole());
@@ -169,8 +169,8 @@ impl<'a> Judge<'a> {
     }
 
     /// The stories of each group of tasks.
-    fn groups_of_stories(&self) -> anyhow::Result<Vec<(Vec<String>, Vec<&Story<'a>>)>> {
-        let mut groups: BTreeMap<Vec<String>, Vec<&Story<'a>>> = BTreeMap::new();
+    fn groups_of_stories(&self) -> anyhow::Result<Vec<(Vec<String>, Vec<&TaskOutcome<'a>>)>> {
+        let mut groups: BTreeMap<Vec<String>, Vec<&TaskOutcome<'a>>> = BTreeMap::new();
         for row in self.answers.rows("task_states")? {
             if let Some(story) = self.stories.get(&key(&row)) {
                 groups.entry(group(&row)).or_default().push(story);
@@ -459,10 +459,11 @@ impl<'a> Judge<'a> {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
         let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
-        let timed_out = || stories().flat_map(Story::failures).any(|failure| failure.class == Class::Timeout);
+        let timed_out = || stories().flat_map(TaskOutcome::failures).any(|failure| failure.class == Class::Timeout);
         // An exit with 0 followed by a restart completes nothing, and a prestart task is not the work.
         let ended_well = || {
-            let is_main = |story: &&Story<'_>| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone()));
+            let is_main =
+                |story: &&TaskOutcome<'_>| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone()));
             stories().filter(is_main).any(|story| {
                 let mut last_run = story.events().iter().rev().take_while(|lived| lived.event.kind != "Restarting");
                 let end = last_run.find(|lived| lived.event.kind == "Terminated");
@@ -611,7 +612,7 @@ impl<'a> Judge<'a> {
 }
 
 /// Returns true if everything is in view from the start of its run, or from the trigger of the restart, to an event.
-fn is_explained(story: &Story<'_>, event: usize) -> bool {
+fn is_explained(story: &TaskOutcome<'_>, event: usize) -> bool {
     let tells = |n: &usize| matches!(story.life.events[*n].event.kind, "Started" | "Restart Signaled" | "Restarting");
     let from = (0..event).rev().find(tells).unwrap_or_default();
     (from..event).all(|n| story.seen[n] && story.joins(n + 1))
@@ -681,7 +682,7 @@ pub fn group(row: &Row) -> Vec<String> {
 }
 
 /// A story, event by event, with the events out of view in brackets.
-fn tell(story: &Story<'_>) -> String {
+fn tell(story: &TaskOutcome<'_>) -> String {
     let line = |(lived, seen): (&crate::simulator::Lived, &bool)| {
         let e = &lived.event;
         let text = format!("{} {} {} {:?} {}", lived.attempt, e.time, e.kind, e.meaning, e.display);

@@ -1,34 +1,34 @@
 //! A chunked vector whose values never move.
 
 /// Values per chunk.
-const PART: usize = 4096;
+const CHUNK: usize = 4096;
 
 /// Values, numbered from 0 in order of arrival. A growing `Vec` leaves holes of its former sizes in the heap, which
 /// smaller allocations do not fill.
 #[derive(Debug)]
-pub struct Parts<T> {
+pub struct ChunkedVec<T> {
     parts: Vec<Vec<T>>,
 }
 
-impl<T> Default for Parts<T> {
+impl<T> Default for ChunkedVec<T> {
     fn default() -> Self {
-        Parts { parts: Vec::new() }
+        ChunkedVec { parts: Vec::new() }
     }
 }
 
-impl<T> Parts<T> {
+impl<T> ChunkedVec<T> {
     /// The number of values.
     pub fn len(&self) -> u32 {
-        self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len()) as u32
+        self.parts.last().map_or(0, |last| (self.parts.len() - 1) * CHUNK + last.len()) as u32
     }
 
     /// Adds a value and returns its number.
     pub fn push(&mut self, value: T) -> u32 {
         let number = self.len();
-        match self.parts.last_mut().filter(|last| last.len() < PART) {
+        match self.parts.last_mut().filter(|last| last.len() < CHUNK) {
             Some(last) => last.push(value),
             None => {
-                let mut part = Vec::with_capacity(PART);
+                let mut part = Vec::with_capacity(CHUNK);
                 part.push(value);
                 self.parts.push(part);
             }
@@ -38,12 +38,12 @@ impl<T> Parts<T> {
 
     /// The value of a number.
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.parts.get(number as usize / PART)?.get(number as usize % PART)
+        self.parts.get(number as usize / CHUNK)?.get(number as usize % CHUNK)
     }
 
     /// The value of a number, mutable.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.parts.get_mut(number as usize / PART)?.get_mut(number as usize % PART)
+        self.parts.get_mut(number as usize / CHUNK)?.get_mut(number as usize % CHUNK)
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn equal_values_have_equal_numbers() {
-        let mut parts = Parts::default();
+        let mut parts = ChunkedVec::default();
         assert!((0..10_000u32).all(|n| parts.push(n * 3) == n));
         assert!((0..10_000u32).all(|n| parts.get(n) == Some(&(n * 3))));
         assert_eq!((parts.get(10_000), parts.len()), (None, 10_000));

@@ -4,25 +4,25 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Names per chunk.
-const PART: usize = 4096;
+const CHUNK: usize = 4096;
 
 /// Names, numbered from 0 in order of arrival. Many share one buffer: millions of small allocations between short-lived
 /// ones would fragment the heap.
 #[derive(Debug, Default)]
-pub struct Names {
-    parts: Vec<Part>,
+pub struct Interner {
+    parts: Vec<Chunk>,
     numbers: HashTable<u32>,
 }
 
 /// A chunk of concatenated names.
 #[derive(Debug, Default)]
-struct Part {
+struct Chunk {
     text: String,
     /// The end of each name.
     ends: Vec<usize>,
 }
 
-impl Names {
+impl Interner {
     /// The number of a name; adds it if it is new.
     pub fn number(&mut self, name: &str) -> u32 {
         let hash = xxh3_64(name.as_bytes());
@@ -31,10 +31,10 @@ impl Names {
         }
         let count = self.numbers.len();
         let number = count as u32;
-        if count == self.parts.len() * PART {
-            self.parts.push(Part::default());
+        if count == self.parts.len() * CHUNK {
+            self.parts.push(Chunk::default());
         }
-        let part = &mut self.parts[count / PART];
+        let part = &mut self.parts[count / CHUNK];
         part.text.push_str(name);
         part.ends.push(part.text.len());
         let parts = &self.parts;
@@ -48,11 +48,11 @@ impl Names {
     }
 }
 
-fn place(parts: &[Part], number: u32) -> &str {
-    parts.get(number as usize / PART).and_then(|part| part.name(number as usize % PART)).unwrap_or_default()
+fn place(parts: &[Chunk], number: u32) -> &str {
+    parts.get(number as usize / CHUNK).and_then(|part| part.name(number as usize % CHUNK)).unwrap_or_default()
 }
 
-impl Part {
+impl Chunk {
     fn name(&self, number: usize) -> Option<&str> {
         let begin = if number == 0 { 0 } else { *self.ends.get(number - 1)? };
         self.text.get(begin..*self.ends.get(number)?)
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_name_keeps_its_number() {
-        let mut names = Names::default();
+        let mut names = Interner::default();
         let texts = (0..10_000).map(|n| format!("{}é{n}", "x".repeat(n % 7)));
         let all: Vec<String> = [String::new()].into_iter().chain(texts).collect();
         for round in 0..2 {

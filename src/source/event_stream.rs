@@ -11,10 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Ended, Walk, Watching, telling};
+use super::poll::{ClusterWalk, EarlyEnd, Watching, fault_reporter};
 use super::{Found, ObservedFrom, Origin};
-use crate::nomad::stream::{Events, Sign};
-use crate::nomad::{Client, Fault, Namespaces, Stop, Target, Targets};
+use crate::nomad::stream::{Events, StreamItem};
+use crate::nomad::{CancelToken, Client, Fault, Namespaces, Target, Targets};
 use crate::time;
 
 /// How many frames are buffered while a listing is read. Beyond that the server waits, and finally closes the stream.
@@ -26,18 +26,18 @@ const STREAMS: usize = 32;
 /// How often the cluster is listed without a gap, because the stream does not report collected allocations.
 const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Longest wait before cancellation is checked.
-const HEED: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A message of a thread that reads a stream.
-enum Said {
+enum StreamMessage {
     /// An item of the stream.
-    Sign(Sign),
+    Sign(StreamItem),
     /// The stream has ended.
     Over(Fault),
 }
 
 /// The state of a stream.
-enum State {
+enum StreamState {
     /// Requested.
     Asked,
     /// Permitted.
@@ -47,7 +47,7 @@ enum State {
 }
 
 /// What to do at the end of a round.
-enum Next {
+enum RoundEnd {
     /// Open the streams again at their last index.
     Again,
     /// Open the streams again with everything that the servers remember.
@@ -68,24 +68,24 @@ struct Frames {
 /// The newest index seen of each namespace.
 type Indices = BTreeMap<String, i64>;
 /// The namespaces that existed when the streams were opened, if known.
-type Names = Option<Vec<String>>;
+type NamespaceList = Option<Vec<String>>;
 
-impl<'w> Walk<'w, '_> {
+impl<'w> ClusterWalk<'w, '_> {
     /// Follows the cluster until cancelled.
-    pub(super) fn follow(&mut self, watching: Watching) -> Result<(), Ended> {
+    pub(super) fn follow(&mut self, watching: Watching) -> Result<(), EarlyEnd> {
         thread::scope(|scope| {
-            let (mut seen, mut names) = (Indices::new(), Names::None);
+            let (mut seen, mut names) = (Indices::new(), NamespaceList::None);
             let ended = loop {
                 let round = self.round(scope, watching, &mut seen, &mut names);
-                if let Err(ended) = round.or_else(|ended| self.endure(ended)) {
+                if let Err(ended) = round.or_else(|ended| self.wait_out(ended)) {
                     break Err(ended);
                 }
-                if self.stop().is_set() {
+                if self.stop().is_cancelled() {
                     break Ok(());
                 }
             };
             // Cancel the threads that still read.
-            self.stop().set();
+            self.stop().cancel();
             ended
         })
     }
@@ -96,8 +96,8 @@ impl<'w> Walk<'w, '_> {
         scope: &'s Scope<'s, 'e>,
         watching: Watching,
         seen: &mut Indices,
-        names: &mut Names,
-    ) -> Result<(), Ended>
+        names: &mut NamespaceList,
+    ) -> Result<(), EarlyEnd>
     where
         'w: 's,
         'w: 'e,
@@ -115,22 +115,22 @@ impl<'w> Walk<'w, '_> {
         let said = open(scope, &self.cluster.client, &targets.list, seen);
         let mut frames = Frames::default();
         let next = self.listen(watching, &targets, &said, &mut frames, seen);
-        if !matches!(next, Err(Ended::Unwanted)) {
-            for (number, said) in rest(&said, self.stop()) {
-                if let Said::Sign(sign) = said {
+        if !matches!(next, Err(EarlyEnd::Unwanted)) {
+            for (number, said) in drain(&said, self.stop()) {
+                if let StreamMessage::Sign(sign) = said {
                     frames.add(sign, &targets.list[number], seen);
                 }
             }
-            self.hand_on(&mut frames)?;
+            self.emit_frames(&mut frames)?;
         }
         drop(said);
         match next? {
-            Next::Again => Ok(()),
-            Next::Anew => {
+            RoundEnd::Again => Ok(()),
+            RoundEnd::Anew => {
                 seen.clear();
                 Ok(())
             }
-            Next::List(why) => self.list_instead(&why.to_string()),
+            RoundEnd::List(why) => self.list_instead(&why.to_string()),
         }
     }
 
@@ -139,46 +139,46 @@ impl<'w> Walk<'w, '_> {
         &mut self,
         watching: Watching,
         targets: &Targets,
-        said: &Receiver<(usize, Said)>,
+        said: &Receiver<(usize, StreamMessage)>,
         frames: &mut Frames,
         seen: &mut Indices,
-    ) -> Result<Next, Ended> {
-        let mut states: Vec<State> = targets.list.iter().map(|_| State::Asked).collect();
+    ) -> Result<RoundEnd, EarlyEnd> {
+        let mut states: Vec<StreamState> = targets.list.iter().map(|_| StreamState::Asked).collect();
         // For each stream, whether its namespace could be listed; `None` before the first listing.
         let mut is_readable: Option<Vec<bool>> = None;
         let mut list_at = Instant::now();
         let mut look_at = Instant::now() + watching.min_interval;
-        while !self.stop().is_set() {
-            match said.recv_timeout(HEED) {
-                Ok((number, Said::Sign(sign))) => {
-                    states[number] = State::Open;
+        while !self.stop().is_cancelled() {
+            match said.recv_timeout(POLL_INTERVAL) {
+                Ok((number, StreamMessage::Sign(sign))) => {
+                    states[number] = StreamState::Open;
                     if frames.add(sign, &targets.list[number], seen) {
                         list_at = list_at.min(self.may_list_at(watching));
                     }
                 }
                 // Cancelled by us: not a fault of the stream.
-                Ok((_, Said::Over(Fault::Stopped))) => break,
-                Ok((number, Said::Over(fault))) => {
+                Ok((_, StreamMessage::Over(Fault::Stopped))) => break,
+                Ok((number, StreamMessage::Over(fault))) => {
                     let may_read = is_readable.as_ref().is_none_or(|is_readable| is_readable[number]);
                     if may_read && !is_refusal(&fault) && self.outage.begin(&fault, Instant::now()) {
-                        self.tell(format!("{fault}; reopening it, and listing what it may have missed"));
+                        self.warn(format!("{fault}; reopening it, and listing what it may have missed"));
                     }
-                    states[number] = State::Over(fault);
+                    states[number] = StreamState::Over(fault);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 // Every stream has ended, so no message arrives: sleep instead of waiting.
-                Err(RecvTimeoutError::Disconnected) => self.stop().sleep(HEED),
+                Err(RecvTimeoutError::Disconnected) => self.stop().sleep(POLL_INTERVAL),
             }
-            let is_asked = states.iter().any(|state| matches!(state, State::Asked));
-            if !is_asked && Instant::now() >= list_at && !self.stop().is_set() {
+            let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
+            if !is_asked && Instant::now() >= list_at && !self.stop().is_cancelled() {
                 if is_readable.is_some() && targets.names.is_none() && self.cluster.ask.namespace == "*" {
                     // Only a new stream shows which namespaces exist now.
-                    return Ok(Next::Again);
+                    return Ok(RoundEnd::Again);
                 }
                 let listed = self.list(targets)?;
                 list_at = Instant::now() + LIST_EVERY;
                 if let Some(fault) = refused(&states, &listed.is_readable) {
-                    return Ok(Next::List(fault.clone()));
+                    return Ok(RoundEnd::List(fault.clone()));
                 }
                 if listed.is_whole && !is_broken(&states, &listed.is_readable) {
                     self.instead = None;
@@ -187,10 +187,10 @@ impl<'w> Walk<'w, '_> {
                 is_readable = Some(listed.is_readable);
             }
             if is_readable.as_ref().is_some_and(|is_readable| is_broken(&states, is_readable)) {
-                return Ok(Next::Again);
+                return Ok(RoundEnd::Again);
             }
             if frames.are_due(watching.frames_every) {
-                self.hand_on(frames)?;
+                self.emit_frames(frames)?;
             }
             if Instant::now() >= look_at {
                 look_at = Instant::now() + watching.min_interval;
@@ -200,11 +200,11 @@ impl<'w> Walk<'w, '_> {
                 }
                 if there.is_some() && there != targets.names {
                     // A stream includes the namespaces that existed when it was opened.
-                    return Ok(Next::Anew);
+                    return Ok(RoundEnd::Anew);
                 }
             }
         }
-        Ok(Next::Again)
+        Ok(RoundEnd::Again)
     }
 
     /// When the next listing may start.
@@ -213,21 +213,21 @@ impl<'w> Walk<'w, '_> {
     }
 
     /// Polls for a while, because no stream is possible.
-    fn list_instead(&mut self, why: &str) -> Result<(), Ended> {
+    fn list_instead(&mut self, why: &str) -> Result<(), EarlyEnd> {
         // Retried every few minutes, but reported once.
         if self.instead.as_deref() != Some(why) {
             self.instead = Some(why.to_owned());
-            self.tell(format!("{why}; listing with every change instead, as --watch does"));
+            self.warn(format!("{why}; listing with every change instead, as --watch does"));
         }
         self.list_until(Some(Instant::now() + LIST_EVERY))
     }
 
     /// The existing namespaces, if relevant and visible to the token.
-    fn namespaces(&mut self) -> Result<Option<Vec<String>>, Ended> {
+    fn namespaces(&mut self) -> Result<Option<Vec<String>>, EarlyEnd> {
         if self.cluster.ask.namespace != "*" {
             return Ok(None);
         }
-        let mut told = telling(self.origin, self.visit, &mut self.outage);
+        let mut told = fault_reporter(self.origin, self.visit, &mut self.outage);
         match Namespaces::ask(&self.cluster.client, self.cluster.ask.stale, &mut told) {
             Ok(namespaces) => Ok(namespaces.names().map(<[String]>::to_vec)),
             Err(Fault::Stopped) => Err(Fault::Stopped.into()),
@@ -236,7 +236,7 @@ impl<'w> Walk<'w, '_> {
     }
 
     /// Delivers the buffered frames as a document.
-    fn hand_on(&mut self, frames: &mut Frames) -> Result<(), Ended> {
+    fn emit_frames(&mut self, frames: &mut Frames) -> Result<(), EarlyEnd> {
         if frames.lines.is_empty() {
             return Ok(());
         }
@@ -252,14 +252,14 @@ impl<'w> Walk<'w, '_> {
         };
         let lines = mem::take(&mut frames.lines);
         (self.read)(lines.len() as u64);
-        if (self.visit)(Found::Document(origin, &mut Cursor::new(lines))) { Ok(()) } else { Err(Ended::Unwanted) }
+        if (self.visit)(Found::Document(origin, &mut Cursor::new(lines))) { Ok(()) } else { Err(EarlyEnd::Unwanted) }
     }
 }
 
 impl Frames {
     /// Adds an item of a stream; returns whether its index went back, as after a cluster was restored.
-    fn add(&mut self, sign: Sign, target: &Target, seen: &mut Indices) -> bool {
-        let Sign::Frame { index, line } = sign else { return false };
+    fn add(&mut self, sign: StreamItem, target: &Target, seen: &mut Indices) -> bool {
+        let StreamItem::Frame { index, line } = sign else { return false };
         self.lines.extend_from_slice(&line);
         self.index = self.index.max(Some(index));
         seen.insert(target.namespace.clone(), index).is_some_and(|before| index < before)
@@ -276,7 +276,7 @@ fn open<'s>(
     client: &'s Client,
     targets: &[Target],
     seen: &Indices,
-) -> Receiver<(usize, Said)> {
+) -> Receiver<(usize, StreamMessage)> {
     let (say, said) = sync_channel(WAITING);
     for (number, target) in targets.iter().enumerate() {
         let (say, namespace, from) = (say.clone(), target.namespace.clone(), seen.get(&target.namespace).copied());
@@ -286,43 +286,44 @@ fn open<'s>(
 }
 
 /// Reads a stream to its end, or until the receiver is gone.
-fn read(client: &Client, namespace: &str, from: Option<i64>, number: usize, say: &SyncSender<(usize, Said)>) {
+fn read(client: &Client, namespace: &str, from: Option<i64>, number: usize, say: &SyncSender<(usize, StreamMessage)>) {
     let read = || {
         let mut events = Events::open(client, namespace, from)?;
         loop {
             // A busy stream never blocks, so check for cancellation here.
-            if say.send((number, Said::Sign(events.wait()?))).is_err() || client.stop().is_set() {
+            if say.send((number, StreamMessage::Sign(events.wait()?))).is_err() || client.stop().is_cancelled() {
                 return Ok(());
             }
         }
     };
     if let Err(fault) = read() {
         // Ignore the error if the receiver is gone.
-        let _ = say.send((number, Said::Over(fault)));
+        let _ = say.send((number, StreamMessage::Over(fault)));
     }
 }
 
 /// The remaining messages. After cancellation, waits for all of them: the threads then end by themselves.
-fn rest(said: &Receiver<(usize, Said)>, stop: &Stop) -> Vec<(usize, Said)> {
-    if stop.is_set() { said.iter().collect() } else { said.try_iter().collect() }
+fn drain(said: &Receiver<(usize, StreamMessage)>, stop: &CancelToken) -> Vec<(usize, StreamMessage)> {
+    if stop.is_cancelled() { said.iter().collect() } else { said.try_iter().collect() }
 }
 
 /// Returns true if requesting the stream again soon is pointless.
 fn is_refusal(fault: &Fault) -> bool {
-    matches!(fault, Fault::Mute(_) | Fault::NoStream | Fault::NotNomad(_) | Fault::Status { .. }) && !fault.is_passing()
+    matches!(fault, Fault::NoHeartbeat(_) | Fault::NoStream | Fault::NotNomad(_) | Fault::Status { .. })
+        && !fault.is_passing()
 }
 
 /// Returns true if the stream of a readable namespace has ended and may be opened again.
-fn is_broken(states: &[State], is_readable: &[bool]) -> bool {
-    let is_over = |state: &State| matches!(state, State::Over(fault) if !is_refusal(fault));
+fn is_broken(states: &[StreamState], is_readable: &[bool]) -> bool {
+    let is_over = |state: &StreamState| matches!(state, StreamState::Over(fault) if !is_refusal(fault));
     states.iter().zip(is_readable).any(|(state, is_readable)| *is_readable && is_over(state))
 }
 
 /// Why a namespace that can be listed was refused a stream, or why none got one.
-fn refused<'s>(states: &'s [State], is_readable: &[bool]) -> Option<&'s Fault> {
-    let is_any_open = states.iter().any(|state| matches!(state, State::Open));
+fn refused<'s>(states: &'s [StreamState], is_readable: &[bool]) -> Option<&'s Fault> {
+    let is_any_open = states.iter().any(|state| matches!(state, StreamState::Open));
     states.iter().zip(is_readable).find_map(|(state, is_readable)| match state {
-        State::Over(fault) if is_refusal(fault) && (*is_readable || !is_any_open) => Some(fault),
+        StreamState::Over(fault) if is_refusal(fault) && (*is_readable || !is_any_open) => Some(fault),
         _ => None,
     })
 }

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use super::outage::{Outage, PAUSE};
-use super::{AskedAgain, Found, ObservedFrom, Origin, Visit};
+use super::{Found, ObservedFrom, Origin, Visit, WillRetry};
 use crate::nomad::listing::{self, Listing};
-use crate::nomad::{Ask, Client, Fault, Stop, Target, Targets, access};
+use crate::nomad::{Ask, CancelToken, Client, Fault, Target, Targets, access};
 use crate::time;
 
 /// How often a listing that breaks is requested.
@@ -38,23 +38,23 @@ pub struct Watching {
 }
 
 /// Why a walk ended early.
-pub(super) enum Ended {
+pub(super) enum EarlyEnd {
     /// The consumer wants no more documents.
     Unwanted,
     /// The request failed.
     Fault(Fault),
 }
 
-impl From<Fault> for Ended {
-    fn from(fault: Fault) -> Ended {
-        Ended::Fault(fault)
+impl From<Fault> for EarlyEnd {
+    fn from(fault: Fault) -> EarlyEnd {
+        EarlyEnd::Fault(fault)
     }
 }
 
 impl Cluster {
     /// Produces the documents of the cluster until there are no more, or it is cancelled.
     pub(super) fn walk(&self, origin: &Origin, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) -> bool {
-        let mut walk = Walk {
+        let mut walk = ClusterWalk {
             cluster: self,
             origin,
             read,
@@ -71,10 +71,10 @@ impl Cluster {
             _ => walk.list_until(None),
         };
         match ended {
-            Ok(()) | Err(Ended::Fault(Fault::Stopped)) => true,
-            Err(Ended::Unwanted) => false,
-            Err(Ended::Fault(fault)) => {
-                let fault = access::explained(&self.client, self.ask.stale, fault);
+            Ok(()) | Err(EarlyEnd::Fault(Fault::Stopped)) => true,
+            Err(EarlyEnd::Unwanted) => false,
+            Err(EarlyEnd::Fault(fault)) => {
+                let fault = access::explain_refusal(&self.client, self.ask.stale, fault);
                 visit(Found::Unreadable(origin.clone(), fault.to_string()))
             }
         }
@@ -82,7 +82,7 @@ impl Cluster {
 }
 
 /// A walk over the documents of a cluster.
-pub(super) struct Walk<'w, 'v> {
+pub(super) struct ClusterWalk<'w, 'v> {
     pub(super) cluster: &'w Cluster,
     pub(super) origin: &'w Origin,
     /// Called with the number of bytes read.
@@ -111,7 +111,7 @@ pub(super) struct Listed {
 }
 
 /// The result of one listing.
-enum Look {
+enum ListingOutcome {
     /// It was delivered; with its index.
     Shown(Option<i64>),
     /// It broke on every attempt.
@@ -120,30 +120,30 @@ enum Look {
     Denied(Fault),
 }
 
-impl Walk<'_, '_> {
-    pub(super) fn stop(&self) -> &Stop {
+impl ClusterWalk<'_, '_> {
+    pub(super) fn stop(&self) -> &CancelToken {
         self.cluster.client.stop()
     }
 
     /// Lists with every change when following the cluster, otherwise once; optionally until a time.
-    pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), Ended> {
+    pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), EarlyEnd> {
         loop {
             if let (Some(watching), Some(at)) = (self.cluster.watching, self.listed_at) {
                 self.stop().sleep(watching.min_interval.saturating_sub(at.elapsed()));
             }
-            if self.stop().is_set() || end.is_some_and(|end| Instant::now() >= end) {
+            if self.stop().is_cancelled() || end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(());
             }
-            let looked = self.look();
+            let looked = self.list_and_wait();
             if self.cluster.watching.is_none() {
                 return looked.map(drop);
             }
-            looked.or_else(|ended| self.endure(ended))?;
+            looked.or_else(|ended| self.wait_out(ended))?;
         }
     }
 
     /// Lists once, and then waits for a change when following the cluster.
-    fn look(&mut self) -> Result<(), Ended> {
+    fn list_and_wait(&mut self) -> Result<(), EarlyEnd> {
         let targets = self.targets()?;
         let listed = self.list(&targets)?;
         if listed.is_whole {
@@ -163,11 +163,11 @@ impl Walk<'_, '_> {
     }
 
     /// After a transient fault, waits before the next attempt.
-    pub(super) fn endure(&mut self, ended: Ended) -> Result<(), Ended> {
+    pub(super) fn wait_out(&mut self, ended: EarlyEnd) -> Result<(), EarlyEnd> {
         match ended {
-            Ended::Fault(fault) if fault.may_pass() => {
+            EarlyEnd::Fault(fault) if fault.may_pass() => {
                 if self.outage.begin(&fault, Instant::now()) {
-                    self.tell(format!("{fault}; retrying until it answers"));
+                    self.warn(format!("{fault}; retrying until it answers"));
                 }
                 let pause = self.outage.pause();
                 self.stop().sleep(pause);
@@ -178,8 +178,8 @@ impl Walk<'_, '_> {
     }
 
     /// Emits a warning.
-    pub(super) fn tell(&mut self, what: String) {
-        (self.visit)(Found::Told(self.origin.clone(), what));
+    pub(super) fn warn(&mut self, what: String) {
+        (self.visit)(Found::Warning(self.origin.clone(), what));
     }
 
     /// Records that the cluster answers, and reports it if the outage was reported.
@@ -191,9 +191,9 @@ impl Walk<'_, '_> {
     }
 
     /// The listings to request.
-    pub(super) fn targets(&mut self) -> Result<Targets, Ended> {
+    pub(super) fn targets(&mut self) -> Result<Targets, EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
-        let mut told = telling(self.origin, self.visit, &mut self.outage);
+        let mut told = fault_reporter(self.origin, self.visit, &mut self.outage);
         if !self.is_checked {
             ask.check_namespace(client, &mut told)?;
         }
@@ -205,22 +205,22 @@ impl Walk<'_, '_> {
     }
 
     /// Delivers every listing once, and the nodes if they are due.
-    pub(super) fn list(&mut self, targets: &Targets) -> Result<Listed, Ended> {
+    pub(super) fn list(&mut self, targets: &Targets) -> Result<Listed, EarlyEnd> {
         let began = Instant::now();
         self.listed_at = Some(began);
         let mut listed = Listed { index: None, is_readable: Vec::new(), is_whole: true };
         let mut denial = None;
         for target in &targets.list {
             let look = self.list_one(target)?;
-            listed.is_readable.push(!matches!(look, Look::Denied(_)));
+            listed.is_readable.push(!matches!(look, ListingOutcome::Denied(_)));
             match look {
-                Look::Shown(index) => listed.index = listed.index.or(index),
-                Look::Broken => listed.is_whole = false,
-                Look::Denied(fault) => denial = Some(fault),
+                ListingOutcome::Shown(index) => listed.index = listed.index.or(index),
+                ListingOutcome::Broken => listed.is_whole = false,
+                ListingOutcome::Denied(fault) => denial = Some(fault),
             }
         }
         if let (Some(fault), false) = (denial, listed.is_readable.contains(&true)) {
-            return Err(of_all(fault).into());
+            return Err(widen_refusal(fault).into());
         }
         if self.nodes_at.is_none_or(|at| at.elapsed() >= NODES_EVERY) {
             self.list_nodes()?;
@@ -230,18 +230,18 @@ impl Walk<'_, '_> {
     }
 
     /// Delivers the listing of a namespace, with retries if it breaks.
-    fn list_one(&mut self, target: &Target) -> Result<Look, Ended> {
+    fn list_one(&mut self, target: &Target) -> Result<ListingOutcome, EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;
         for tries_left in (0..TRIES).rev() {
-            let opened = Listing::open(client, ask, target, &mut telling(origin, self.visit, &mut self.outage));
+            let opened = Listing::open(client, ask, target, &mut fault_reporter(origin, self.visit, &mut self.outage));
             let mut listing = match opened {
                 Ok(listing) => listing,
-                Err(fault) if target.is_found && fault.is_status(403) => {
+                Err(fault) if target.is_discovered && fault.is_status(403) => {
                     let why = format!("namespace {}: the token may not read allocations there", target.namespace);
                     let goes_on = !self.denied.insert(target.namespace.clone())
-                        || (self.visit)(Found::PassedOver(origin.clone(), why));
-                    return if goes_on { Ok(Look::Denied(fault)) } else { Err(Ended::Unwanted) };
+                        || (self.visit)(Found::Skipped(origin.clone(), why));
+                    return if goes_on { Ok(ListingOutcome::Denied(fault)) } else { Err(EarlyEnd::Unwanted) };
                 }
                 Err(fault) => return Err(fault.into()),
             };
@@ -253,28 +253,28 @@ impl Walk<'_, '_> {
                 nomad_index: index,
                 ..origin.clone()
             };
-            let is_made_good = tries_left > 0;
+            let will_retry = tries_left > 0;
             let mut stream =
-                Breakable { inner: &mut listing, read: self.read, is_made_good, stop: client.stop(), broke: None };
+                Breakable { inner: &mut listing, read: self.read, will_retry, stop: client.stop(), broke: None };
             if !(self.visit)(Found::Document(of_listing, &mut stream)) {
-                return Err(Ended::Unwanted);
+                return Err(EarlyEnd::Unwanted);
             }
-            let Some(broke) = stream.broke.take() else { return Ok(Look::Shown(index)) };
+            let Some(broke) = stream.broke.take() else { return Ok(ListingOutcome::Shown(index)) };
             // The reader of the document has reported it.
             self.outage.begin(&Fault::Broken(broke), Instant::now());
             client.stop().sleep(PAUSE);
-            if client.stop().is_set() {
+            if client.stop().is_cancelled() {
                 return Err(Fault::Stopped.into());
             }
         }
-        Ok(Look::Broken)
+        Ok(ListingOutcome::Broken)
     }
 
     /// Delivers the list of nodes. Without it only classes and datacenters are unknown.
-    fn list_nodes(&mut self) -> Result<(), Ended> {
+    fn list_nodes(&mut self) -> Result<(), EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;
-        let answer = listing::nodes(client, ask.stale, &mut telling(origin, self.visit, &mut self.outage));
+        let answer = listing::nodes(client, ask.stale, &mut fault_reporter(origin, self.visit, &mut self.outage));
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(Fault::Stopped) => return Err(Fault::Stopped.into()),
@@ -283,7 +283,7 @@ impl Walk<'_, '_> {
                     fault if fault.is_status(403) => "the token's policies lack node { policy = \"read\" }".to_owned(),
                     fault => fault.to_string(),
                 };
-                self.tell(format!("nodes cannot be listed, so classes and datacenters are unknown: {what}"));
+                self.warn(format!("nodes cannot be listed, so classes and datacenters are unknown: {what}"));
                 return Ok(());
             }
         };
@@ -295,32 +295,27 @@ impl Walk<'_, '_> {
             is_nodes: true,
             ..origin.clone()
         };
-        let mut stream = Breakable {
-            inner: &mut answer.body,
-            read: self.read,
-            is_made_good: false,
-            stop: client.stop(),
-            broke: None,
-        };
-        if (self.visit)(Found::Document(of_nodes, &mut stream)) { Ok(()) } else { Err(Ended::Unwanted) }
+        let mut stream =
+            Breakable { inner: &mut answer.body, read: self.read, will_retry: false, stop: client.stop(), broke: None };
+        if (self.visit)(Found::Document(of_nodes, &mut stream)) { Ok(()) } else { Err(EarlyEnd::Unwanted) }
     }
 }
 
 /// Returns a callback that reports the first fault of an outage before a retry.
-pub(super) fn telling<'t>(
+pub(super) fn fault_reporter<'t>(
     origin: &'t Origin,
     visit: &'t mut Visit<'_>,
     outage: &'t mut Outage,
 ) -> impl FnMut(&Fault) + 't {
     |fault| {
         if outage.begin(fault, Instant::now()) {
-            visit(Found::Told(origin.clone(), format!("{fault}; retrying")));
+            visit(Found::Warning(origin.clone(), format!("{fault}; retrying")));
         }
     }
 }
 
 /// The denial of every single namespace, as one for `*`: the required policy names all.
-fn of_all(fault: Fault) -> Fault {
+fn widen_refusal(fault: Fault) -> Fault {
     match fault {
         Fault::Status { status, text, has_token, .. } => {
             Fault::Status { status, text, has_token, namespace: Some("*".into()) }
@@ -334,8 +329,8 @@ struct Breakable<'b> {
     inner: &'b mut dyn Read,
     read: &'b (dyn Fn(u64) + Sync),
     /// Whether it is requested again if it breaks.
-    is_made_good: bool,
-    stop: &'b Stop,
+    will_retry: bool,
+    stop: &'b CancelToken,
     /// Why it broke, if it did.
     broke: Option<String>,
 }
@@ -350,10 +345,10 @@ impl Read for Breakable<'_> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
             Err(e) => {
                 self.broke = Some(e.to_string());
-                if self.stop.is_set() {
-                    return Err(io::Error::other(AskedAgain("stopped".into())));
+                if self.stop.is_cancelled() {
+                    return Err(io::Error::other(WillRetry("stopped".into())));
                 }
-                Err(if self.is_made_good { io::Error::other(AskedAgain(format!("{e}; retrying"))) } else { e })
+                Err(if self.will_retry { io::Error::other(WillRetry(format!("{e}; retrying"))) } else { e })
             }
         }
     }

@@ -4,7 +4,7 @@ use std::iter::successors;
 
 use hashbrown::HashSet;
 
-use super::parts::Parts;
+use super::chunked_vec::ChunkedVec;
 
 /// Hashes per block: a block fills one cache line.
 const HASHES: usize = 7;
@@ -19,12 +19,12 @@ const MANY: u32 = NONE - 1;
 /// slots, and would need more than 64 bits to keep all rows apart. Among a thousand rows of one allocation, two hashes
 /// collide with a probability of 1 in 3e13.
 #[derive(Debug, Default)]
-pub struct Met {
-    blocks: Parts<Block>,
+pub struct RowSet {
+    blocks: ChunkedVec<Block>,
     /// The last block of each allocation, by its number.
     last: Vec<u32>,
     /// Hashes of allocations with many rows.
-    many: HashSet<Row>,
+    many: HashSet<RowHash>,
 }
 
 /// A block of hashes of one allocation.
@@ -39,7 +39,7 @@ struct Block {
 /// A row of an allocation with many. Packed, since padding would be a quarter of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C, packed(4))]
-struct Row {
+struct RowHash {
     alloc: u32,
     hash: u64,
 }
@@ -50,7 +50,7 @@ impl Block {
     }
 }
 
-impl Met {
+impl RowSet {
     /// Returns true if a row was not in the set, and adds it.
     pub fn is_new(&mut self, alloc: u32, hash: u64) -> bool {
         let number = alloc as usize;
@@ -59,7 +59,7 @@ impl Met {
         }
         let last = self.last[number];
         if last == MANY {
-            return self.many.insert(Row { alloc, hash });
+            return self.many.insert(RowHash { alloc, hash });
         }
         if self.blocks(last).any(|block| block.hashes().contains(&hash)) {
             return false;
@@ -73,7 +73,7 @@ impl Met {
             self.last[number] = self.blocks.push(Block { before: last, len: 1, hashes });
         } else {
             let all: Vec<u64> = self.blocks(last).flat_map(Block::hashes).copied().chain([hash]).collect();
-            self.many.extend(all.into_iter().map(|hash| Row { alloc, hash }));
+            self.many.extend(all.into_iter().map(|hash| RowHash { alloc, hash }));
             self.last[number] = MANY;
         }
         true
@@ -94,7 +94,7 @@ mod tests {
     /// Allocations that get all rows at once, and some that get one at intervals, up to many.
     #[test]
     fn a_row_is_new_once() {
-        let (mut met, mut truth) = (Met::default(), HashSet::new());
+        let (mut met, mut truth) = (RowSet::default(), HashSet::new());
         let mut meet = |alloc: u32, row: u64| {
             let hash = row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             assert_eq!(met.is_new(alloc, hash), truth.insert((alloc, hash)), "row {row} of {alloc}");

@@ -8,20 +8,20 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A temporary directory for one test, and the program run in it.
-pub struct Desk {
+pub struct Sandbox {
     directory: TempDir,
 }
 
-impl Desk {
-    pub fn new() -> Desk {
-        Desk { directory: tempfile::tempdir().expect("a temporary directory") }
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        Sandbox { directory: tempfile::tempdir().expect("a temporary directory") }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Desk {
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Sandbox {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, content).expect("a file");
@@ -34,11 +34,11 @@ impl Desk {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().expect("the program starts"))
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        Finished::from_output(self.command(arguments).output().expect("the program starts"))
     }
 
-    pub fn export(&self, arguments: &[&str]) -> Ran {
+    pub fn export(&self, arguments: &[&str]) -> Finished {
         self.run(&[&["export"], arguments].concat())
     }
 
@@ -59,15 +59,15 @@ impl Desk {
     }
 }
 
-pub struct Ran {
+pub struct Finished {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Ran {
-    pub fn of(output: Output) -> Ran {
-        Ran {
+impl Finished {
+    pub fn from_output(output: Output) -> Finished {
+        Finished {
             code: output.status.code().expect("an exit code"),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -75,13 +75,13 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn ends(self, code: i32) -> Ran {
+    pub fn exits_with(self, code: i32) -> Finished {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     #[track_caller]
-    pub fn says(self, word: &str) -> Ran {
+    pub fn stderr_has(self, word: &str) -> Finished {
         assert!(self.err.contains(word), "{word:?} is not in:\n{}", self.err);
         self
     }

@@ -57,11 +57,11 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
-    use crate::query::{By, VIEWS, plan};
+    use crate::query::{GroupBy, VIEWS, plan};
 
     #[test]
-    fn a_view_waits_for_those_that_it_reads() {
-        let plans = plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
+    fn a_view_waits_for_the_views_it_reads() {
+        let plans = plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &GroupBy::default()).unwrap();
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
         for at_a_time in 1..4 {
             let done = Mutex::new(BTreeSet::new());
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn after_a_failure_no_view_is_started() {
-        let plans = plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &By::default()).unwrap();
+        let plans = plan::needed(&VIEWS.iter().collect::<Vec<_>>(), &GroupBy::default()).unwrap();
         let begun = Mutex::new(0);
         let compute = |_: &Plan| {
             *begun.lock().unwrap() += 1;

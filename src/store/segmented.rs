@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use arrow::array::RecordBatch;
 
-use super::{Store, Writer, parquet};
+use super::{Store, StoreWriter, parquet};
 use crate::tables::Table;
 
 /// Prefix of a segment's directory; its zero-padded number follows.
@@ -19,13 +19,13 @@ const PART: &str = "part-";
 
 /// Fills a store segment by segment.
 #[derive(Debug)]
-pub struct Growing {
+pub struct SegmentedWriter {
     store: Store,
     tables: BTreeSet<Table>,
     /// The complete segments, with their rows.
     parts: Vec<(Store, usize)>,
     /// The segment that is being written.
-    open: Option<(Store, Writer, usize)>,
+    open: Option<(Store, StoreWriter, usize)>,
     /// How many segments were started.
     begun: usize,
 }
@@ -43,10 +43,10 @@ pub(super) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-impl Growing {
+impl SegmentedWriter {
     /// An empty store for these tables.
-    pub fn new(store: &Store, tables: BTreeSet<Table>) -> Growing {
-        Growing { store: store.clone(), tables, parts: Vec::new(), open: None, begun: 0 }
+    pub fn new(store: &Store, tables: BTreeSet<Table>) -> SegmentedWriter {
+        SegmentedWriter { store: store.clone(), tables, parts: Vec::new(), open: None, begun: 0 }
     }
 
     /// Adds rows to a table; rows of other tables are dropped.
@@ -87,7 +87,7 @@ impl Growing {
         Ok(())
     }
 
-    fn begin(&mut self) -> anyhow::Result<(Store, Writer, usize)> {
+    fn begin(&mut self) -> anyhow::Result<(Store, StoreWriter, usize)> {
         self.begun += 1;
         let store = self.store.within(&format!("{PART}{:012}", self.begun))?;
         let writer = store.writer(self.tables.iter().copied())?;
@@ -123,7 +123,7 @@ mod tests {
 
     fn batch(moments: std::ops::Range<i64>) -> RecordBatch {
         let rows: Vec<_> = moments
-            .map(|seen_at| sightings::Row { region: "", alloc_id: "a", namespace: "default", seen_at })
+            .map(|seen_at| sightings::SightingRow { region: "", alloc_id: "a", namespace: "default", seen_at })
             .collect();
         column::batch(&sightings::columns(), Table::Sightings.schema(), rows.iter()).unwrap()
     }
@@ -132,7 +132,7 @@ mod tests {
     fn parts_are_few_and_contain_every_row_once_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::at(directory.path());
-        let mut growing = Growing::new(&store, [Table::Sightings].into());
+        let mut growing = SegmentedWriter::new(&store, [Table::Sightings].into());
         let mut most = 0;
         growing.seal().unwrap();
         for n in 0..200 {

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use crate::simulator::cluster::Allocation;
 use crate::simulator::event::{Cause, Class, Meaning};
-use crate::simulator::life::{Life, Lived, State};
+use crate::simulator::task_history::{Lived, State, TaskHistory};
 use crate::simulator::truth::{TaskKey, Truth, Window};
 use crate::simulator::version::Version;
 
 /// One task and its past.
-pub struct Story<'a> {
+pub struct TaskOutcome<'a> {
     pub allocation: &'a Allocation,
-    pub life: &'a Life,
+    pub life: &'a TaskHistory,
     /// The last version in view, and the task's state in it.
     pub version: &'a Version,
     pub state: State,
@@ -60,7 +60,7 @@ pub struct Run {
 
 impl<'a> Truth<'a> {
     /// The story of every task with a window in view.
-    pub fn stories(&self) -> BTreeMap<TaskKey, Story<'a>> {
+    pub fn stories(&self) -> BTreeMap<TaskKey, TaskOutcome<'a>> {
         let last = self.latest();
         let cluster = self.cluster;
         let stories = self.windows().into_iter().map(|((number, life), windows)| {
@@ -74,7 +74,7 @@ impl<'a> Truth<'a> {
             let version = &allocation.versions[last[&number]];
             let own = allocation.lives.iter().position(|other| std::ptr::eq(other, life)).unwrap_or_default();
             let step = version.steps.as_ref().and_then(|steps| steps[own]);
-            let story = Story {
+            let story = TaskOutcome {
                 allocation,
                 life,
                 version,
@@ -90,7 +90,7 @@ impl<'a> Truth<'a> {
 }
 
 impl Counter {
-    fn of(window: &Window, life: &Life) -> Option<Self> {
+    fn of(window: &Window, life: &TaskHistory) -> Option<Self> {
         Some(Self {
             at: window.modified_at,
             restarts: window.restarts?,
@@ -100,7 +100,7 @@ impl Counter {
     }
 }
 
-impl Story<'_> {
+impl TaskOutcome<'_> {
     /// Its events up to its last version in view.
     pub fn events(&self) -> &[Lived] {
         &self.life.events[..self.seen.len()]

@@ -2,46 +2,46 @@
 
 use std::collections::BTreeSet;
 
-use super::{Document, Entry, Extent, Fact, Hour, Known, Last, Version, hour_of};
+use super::{Document, Entry, Extent, Fact, Hour, LastShown, LastSighting, StreamedVersion, hour_of};
 
 /// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
 /// added.
-pub(super) struct Look<'l> {
+pub(super) struct HourUpdate<'l> {
     pub(super) alloc_id: &'l str,
     pub(super) namespace: Option<&'l str>,
     pub(super) hour: i64,
     /// What the new documents show of it.
-    pub(super) last: Last,
+    pub(super) last: LastShown,
     /// What was known of it in this hour.
     pub(super) entry: Option<&'l Entry>,
     pub(super) before: &'l Hour,
     pub(super) after: &'l Hour,
 }
 
-impl Look<'_> {
+impl HourUpdate<'_> {
     /// Returns the entry with the new documents, and adds the rows that record them.
-    pub(super) fn settle(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
+    pub(super) fn apply(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
         let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
         let recorded = entry.recorded();
         let in_hour = |at: &i64| *at >= self.hour;
         entry.version = entry.version.max(self.last.streamed.filter(|version| in_hour(&version.at)));
         let now = self.last.any.filter(in_hour);
-        let known = match (self.entry.map_or(Known::Nothing, |entry| entry.last(self.before)), now) {
-            (Known::Nothing, Some(now)) => Known::Exactly(now),
-            (Known::Exactly(at), Some(now)) => Known::Exactly(at.max(now)),
-            (Known::Until(until), Some(now)) if now >= until => Known::Exactly(now),
+        let known = match (self.entry.map_or(LastSighting::Nothing, |entry| entry.last(self.before)), now) {
+            (LastSighting::Nothing, Some(now)) => LastSighting::Exactly(now),
+            (LastSighting::Exactly(at), Some(now)) => LastSighting::Exactly(at.max(now)),
+            (LastSighting::Until(until), Some(now)) if now >= until => LastSighting::Exactly(now),
             (known, _) => known,
         };
         let sure = entry.uncut.max(entry.shown);
         let (shown_at, missing) = match known {
-            Known::Until(until) => {
+            LastSighting::Until(until) => {
                 let first = self.missing_after(Some(until), entry.version);
                 // An earlier listing that lacks it may or may not be the last one to do so.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
                 (None, if recorded.is_some() { None } else { first.or_else(lacking) })
             }
-            Known::Nothing | Known::Exactly(_) => {
-                let last = if let Known::Exactly(at) = known { Some(at) } else { None };
+            LastSighting::Nothing | LastSighting::Exactly(_) => {
+                let last = if let LastSighting::Exactly(at) = known { Some(at) } else { None };
                 if let Some(live) = self.last.live.filter(|live| recorded.is_some_and(|missing| *live > missing)) {
                     let namespace = self.namespace.unwrap_or("default").into();
                     facts.push(Fact::Sighting { alloc_id: self.alloc_id.into(), namespace, seen_at: live });
@@ -65,7 +65,7 @@ impl Look<'_> {
             facts.push(Fact::Absence { alloc_id, shown_at, missing_at: Some(at), missing_index: index });
         } else if exact && shown_at.is_some_and(|at| self.is_last_live(at)) && entry.recorded().is_none() {
             let told = Entry { version: None, ..entry.clone() }.last(self.after);
-            if shown_at.map(Known::Exactly) != Some(told) {
+            if shown_at.map(LastSighting::Exactly) != Some(told) {
                 entry.add_absence(shown_at, None, None);
                 let alloc_id = self.alloc_id.into();
                 facts.push(Fact::Absence { alloc_id, shown_at, missing_at: None, missing_index: None });
@@ -80,7 +80,7 @@ impl Look<'_> {
     }
 
     /// The first full listing after a time; one that is later than a version, if given.
-    fn missing_after(&self, last: Option<i64>, version: Option<Version>) -> Option<(i64, Option<i64>)> {
+    fn missing_after(&self, last: Option<i64>, version: Option<StreamedVersion>) -> Option<(i64, Option<i64>)> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
         // Without an index, compare the clocks of server and observer. The views decide.
@@ -99,10 +99,10 @@ impl Look<'_> {
 }
 
 /// Returns true if a listing is later than a version in a stream: by index, else by clock.
-fn is_after((at, index): (i64, Option<i64>), version: Option<Version>) -> bool {
+fn is_after((at, index): (i64, Option<i64>), version: Option<StreamedVersion>) -> bool {
     match (version, index) {
         (None, _) => true,
-        (Some(Version { index: Some(version), .. }), Some(index)) => index >= version,
+        (Some(StreamedVersion { index: Some(version), .. }), Some(index)) => index >= version,
         (Some(version), _) => at > version.at,
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! Before the columns there may be these lines, each with `yes`:
 //! - `Exported`: `export` writes the view unless `--table` names others.
-//! - `Grouped`: the rows are groups, which `--by` names. The text names the group only as [`super::by::GROUP`].
+//! - `Grouped`: the rows are groups, which `--by` names. The text names the group only as [`super::group_by::GROUP`].
 
 use anyhow::{Context, bail};
 
@@ -39,7 +39,7 @@ fn comment(sql: &str) -> impl Iterator<Item = &str> {
 
 /// The header of a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct DocHeader {
     /// The question that it answers.
     pub question: String,
     /// What one row is, what is counted and what is excluded, by line.
@@ -48,12 +48,12 @@ pub struct Head {
     pub columns: Vec<Described>,
 }
 
-impl Head {
+impl DocHeader {
     /// Parses the header of a query file.
     ///
     /// # Errors
     /// When it has another form.
-    pub fn parse(sql: &str) -> anyhow::Result<Head> {
+    pub fn parse(sql: &str) -> anyhow::Result<DocHeader> {
         let mut lines = comment(sql);
         let first = lines.next().context("has no header comment")?;
         let (_, question) = first.split_once(": ").context("does not start with `-- name: question`")?;
@@ -80,7 +80,7 @@ impl Head {
             columns.push(Described { name: name.into(), kind, meaning: meaning.trim().into(), is_key: false });
         }
         let definition = definition.join("\n");
-        Ok(Head {
+        Ok(DocHeader {
             question: question.trim().to_owned(),
             definition: definition.trim_matches('\n').lines().map(|line| line.trim().to_owned()).collect(),
             columns,
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn reads_question_definition_and_columns() -> anyhow::Result<()> {
-        let head = Head::parse(
+        let head = DocHeader::parse(
             "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Exported: yes\n-- Columns:\n--   a_at   timestamp   when; null\n\
              --                      for never\n--   b      int64   count\n\nSELECT 1 -- x\n",
         )?;
@@ -110,12 +110,12 @@ mod tests {
         let sql =
             "-- v: q?\n--\n-- Exported: yes\n-- Columns:\n--   a   int64   Grouped: yes\n\n-- Grouped: yes\nSELECT 1";
         assert!(says(sql, "Exported: yes") && !says(sql, "Grouped: yes"));
-        assert!(Head::parse("-- v: q?\n-- Exported: no\n-- Columns:\n").is_err());
+        assert!(DocHeader::parse("-- v: q?\n-- Exported: no\n-- Columns:\n").is_err());
     }
 
     #[test]
     fn refuses_a_type_that_no_table_has() {
-        assert!(Head::parse("-- v: q?\n-- Columns:\n--   a   float   x\n").is_err());
-        assert!(Head::parse("SELECT 1").is_err());
+        assert!(DocHeader::parse("-- v: q?\n-- Columns:\n--   a   float   x\n").is_err());
+        assert!(DocHeader::parse("SELECT 1").is_err());
     }
 }

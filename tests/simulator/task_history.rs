@@ -64,7 +64,7 @@ impl Step {
 
 /// A task and its history.
 #[derive(Debug, Clone)]
-pub struct Life {
+pub struct TaskHistory {
     pub task: String,
     pub hook: Option<Hook>,
     pub events: Vec<Lived>,
@@ -76,7 +76,7 @@ pub struct Life {
     epoch: usize,
 }
 
-impl Life {
+impl TaskHistory {
     pub fn new(task: &str, hook: Option<Hook>) -> Self {
         Self { task: task.into(), hook, events: vec![], steps: vec![], judged: true, epoch: 0 }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use alloclog::intake::{Note, Options};
+use alloclog::intake::{IntakeOptions, Note};
 use alloclog::tables::Table;
 
 use super::documents;
 use super::expected::{EventKey, Expected};
-use super::samples::passed_over;
+use super::samples::skipped;
 use super::snapshots::{key_of, truth};
 use super::{recording, unpacked};
 use crate::support::{Row, Taken, take};
@@ -21,19 +21,19 @@ const ROUNDED: &str = "the debug bundle's event stream went through floats, so i
 
 /// Reads a source and checks every row; documents without allocations are skipped, and nothing is rejected.
 fn check(source: &Path) -> Taken {
-    let taken = take(&[source], &Options::default());
+    let taken = take(&[source], &IntakeOptions::default());
     let expected = Expected::of(&documents::of(source));
     expected.check(&taken);
-    let told: BTreeSet<String> = passed_over(&taken).into_keys().collect();
-    assert_eq!(told, expected.passed_over);
-    assert!(taken.notes.iter().all(|note| matches!(note, Note::PassedOver(_, false))), "{:#?}", taken.notes);
+    let told: BTreeSet<String> = skipped(&taken).into_keys().collect();
+    assert_eq!(told, expected.skipped);
+    assert!(taken.notes.iter().all(|note| matches!(note, Note::Skipped(_, false))), "{:#?}", taken.notes);
     taken
 }
 
 /// The reasons for skipping, with their counts.
 fn reasons(taken: &Taken) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
-    for why in passed_over(taken).into_values() {
+    for why in skipped(taken).into_values() {
         *reasons.entry(why).or_default() += 1;
     }
     reasons
@@ -48,7 +48,7 @@ fn an_archive_of_reads() {
     let Some(recording) = recording() else { return };
     let read = check(&recording.join("read.tar.zst"));
     // Jobs, evaluations, deployments, namespaces and pools; indexes, texts and errors of the command line.
-    assert_eq!((read.summary.documents, read.summary.passed_over), (181, 72));
+    assert_eq!((read.summary.documents, read.summary.skipped), (181, 72));
     assert_eq!(reasons(&read), counted([(NOT_JSON, 10), (NOT_OURS, 60), (EMPTY, 2)]));
 }
 
@@ -56,7 +56,7 @@ fn an_archive_of_reads() {
 fn a_raft_snapshot() {
     let Some(recording) = recording() else { return };
     let taken = check(&recording.join("snapshot-state.json.zst"));
-    assert_eq!((taken.summary.documents, taken.summary.allocations, taken.summary.passed_over), (1, 206, 0));
+    assert_eq!((taken.summary.documents, taken.summary.allocations, taken.summary.skipped), (1, 206, 0));
     assert_eq!(taken.table(Table::Nodes).len(), 3);
 }
 
@@ -103,10 +103,10 @@ fn times_with_an_offset_are_converted_to_utc() {
 #[test]
 fn the_whole_recording_at_once() {
     let Some(recording) = recording() else { return };
-    let taken = take(&[&recording], &Options::default());
+    let taken = take(&[&recording], &IntakeOptions::default());
     let summary = &taken.summary;
     assert_eq!(summary.rejected, 0);
-    assert!(taken.notes.iter().all(|note| matches!(note, Note::PassedOver(_, false))), "{:#?}", taken.notes);
+    assert!(taken.notes.iter().all(|note| matches!(note, Note::Skipped(_, false))), "{:#?}", taken.notes);
     // The stream has every event of its cluster; one answer is from another.
     let truth = truth(&recording);
     let events: BTreeMap<EventKey, &Row> =

@@ -15,14 +15,14 @@ pub struct Case {
     pub jobs: usize,
     /// The frequency of rare events, in percent; 0 for none.
     pub rare: u32,
-    pub looks: Vec<Look>,
+    pub looks: Vec<Observation>,
     /// The seed of file packing, order and the like.
     pub chance: u64,
 }
 
 /// One snapshot of the cluster.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Observation {
     pub kind: Kind,
     /// When, in thousandths of the simulated time.
     pub moment: i64,
@@ -62,7 +62,7 @@ pub fn cases(most: usize) -> impl Strategy<Value = Case> {
     })
 }
 
-fn look() -> impl Strategy<Value = Look> {
+fn look() -> impl Strategy<Value = Observation> {
     let kind = prop_oneof![
         2 => Just(Kind::List),
         1 => Just(Kind::Read),
@@ -79,7 +79,7 @@ fn look() -> impl Strategy<Value = Look> {
     // Often the same time in the same style: the same versions again, or nearly.
     let moment = prop_oneof![1 => 0..=1000i64, 1 => (1..=5i64).prop_map(|n| n * 200)];
     let seed = prop_oneof![1 => any::<u64>(), 1 => 0..3u64];
-    (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Look {
+    (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Observation {
         kind,
         moment,
         is_named,
@@ -106,7 +106,7 @@ impl Case {
     }
 }
 
-impl Look {
+impl Observation {
     /// The documents of the snapshot.
     pub fn documents(&self, cluster: &Cluster) -> Vec<Document> {
         let at = START + (cluster.end() - START) / 1000 * self.moment;

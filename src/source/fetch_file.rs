@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tempfile::SpooledTempFile;
 
-use super::{ObservedFrom, Options, Origin};
+use super::{ObservedFrom, Origin, SourceOptions};
 use crate::time;
 
 /// Magic numbers of skippable frames; sixteen are available (RFC 8878, section 3.1.2).
-const ABOUT: [u8; 4] = 0x184D_2A5A_u32.to_le_bytes();
+const METADATA: [u8; 4] = 0x184D_2A5A_u32.to_le_bytes();
 const NODES: [u8; 4] = 0x184D_2A5B_u32.to_le_bytes();
 /// Maximum size of a frame that is read into memory; unknown frames of any size are skipped.
 const LARGEST: u32 = 1 << 30;
 /// Extension of the metadata file next to an uncompressed file.
-const BESIDE: &str = ".meta.json";
+const SIDECAR_SUFFIX: &str = ".meta.json";
 /// How much of a document is buffered in memory, compressed, before it goes to a temporary file.
 const IN_MEMORY: usize = 64 << 20;
 
 /// Metadata of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct FetchMetadata {
     /// The version of alloclog that fetched it.
     pub alloclog: String,
     /// The agent, without credentials; in a spool the name of the document, which for a stream includes the path.
@@ -46,27 +46,27 @@ pub struct About {
 
 /// The content of the metadata file of an uncompressed listing.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Beside {
+pub struct Sidecar {
     /// Metadata of the listing.
     #[serde(flatten)]
-    pub about: About,
+    pub about: FetchMetadata,
     /// The nodes, if known.
-    pub nodes: Option<Nodes>,
+    pub nodes: Option<NodeList>,
 }
 
 /// A list of nodes with its metadata.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Nodes {
+pub struct NodeList {
     /// Metadata of the list.
-    pub about: About,
+    pub about: FetchMetadata,
     /// The list as served.
     pub list: Box<RawValue>,
 }
 
-impl About {
+impl FetchMetadata {
     /// The metadata of a document's origin.
-    pub fn of(origin: &Origin, address: String, region: &str) -> About {
-        About {
+    pub fn from_origin(origin: &Origin, address: String, region: &str) -> FetchMetadata {
+        FetchMetadata {
             alloclog: env!("CARGO_PKG_VERSION").to_owned(),
             address,
             region: region.to_owned(),
@@ -78,7 +78,7 @@ impl About {
     }
 
     /// The origin of a document with this metadata. What the user states takes precedence.
-    pub(super) fn origin(self, origin: &Origin, options: &Options) -> Origin {
+    pub(super) fn origin(self, origin: &Origin, options: &SourceOptions) -> Origin {
         let kept = self.observed_at.and_then(|text| time::rfc3339(&text).ok()?);
         let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
         Origin {
@@ -91,8 +91,8 @@ impl About {
     }
 }
 
-impl Beside {
-    pub(super) fn origin(&self, origin: &Origin, options: &Options) -> Origin {
+impl Sidecar {
+    pub(super) fn origin(&self, origin: &Origin, options: &SourceOptions) -> Origin {
         self.about.clone().origin(origin, options)
     }
 }
@@ -101,7 +101,7 @@ impl Beside {
 #[derive(Debug)]
 pub struct Fetched {
     /// Its metadata.
-    pub about: About,
+    pub about: FetchMetadata,
     /// Whether it is a list of nodes.
     pub is_nodes: bool,
     /// Size as served, in bytes.
@@ -114,7 +114,11 @@ impl Fetched {
     ///
     /// # Errors
     /// When the compressed bytes cannot be written.
-    pub fn read(about: About, is_nodes: bool, stream: &mut dyn Read) -> io::Result<(Fetched, Option<io::Error>)> {
+    pub fn read(
+        about: FetchMetadata,
+        is_nodes: bool,
+        stream: &mut dyn Read,
+    ) -> io::Result<(Fetched, Option<io::Error>)> {
         let (bytes, compressed, broke) = compress(stream, tempfile::spooled_tempfile(IN_MEMORY))?;
         Ok((Fetched { about, is_nodes, bytes, compressed }, broke))
     }
@@ -141,7 +145,7 @@ pub fn write_packed(out: &mut dyn Write, documents: Vec<Fetched>) -> io::Result<
             document.compressed.read_to_end(&mut list)?;
             write_nodes(out, &document.about, &list)?;
         } else {
-            write_about(out, &document.about)?;
+            write_metadata(out, &document.about)?;
             io::copy(&mut document.compressed, out)?;
         }
     }
@@ -153,7 +157,7 @@ pub fn write_packed(out: &mut dyn Write, documents: Vec<Fetched>) -> io::Result<
 ///
 /// # Errors
 /// When the list of nodes cannot be read back.
-pub fn plain(documents: Vec<Fetched>) -> io::Result<Option<(Beside, Fetched)>> {
+pub fn plain(documents: Vec<Fetched>) -> io::Result<Option<(Sidecar, Fetched)>> {
     let (nodes, mut listings): (Vec<Fetched>, Vec<Fetched>) =
         documents.into_iter().partition(|document| document.is_nodes);
     let (Some(listing), true) = (listings.pop(), listings.is_empty()) else { return Ok(None) };
@@ -162,17 +166,17 @@ pub fn plain(documents: Vec<Fetched>) -> io::Result<Option<(Beside, Fetched)>> {
         let mut list = Vec::new();
         document.write_plain(&mut list)?;
         let list = String::from_utf8(list).map_err(|_| ErrorKind::InvalidData)?;
-        io::Result::Ok(Nodes { about, list: RawValue::from_string(list)? })
+        io::Result::Ok(NodeList { about, list: RawValue::from_string(list)? })
     });
-    Ok(Some((Beside { about: listing.about.clone(), nodes: nodes.transpose()? }, listing)))
+    Ok(Some((Sidecar { about: listing.about.clone(), nodes: nodes.transpose()? }, listing)))
 }
 
 /// Writes the metadata of the next listing.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_about(out: &mut dyn Write, about: &About) -> io::Result<()> {
-    frame(out, ABOUT, &[&serde_json::to_vec(about)?])
+pub fn write_metadata(out: &mut dyn Write, about: &FetchMetadata) -> io::Result<()> {
+    write_frame(out, METADATA, &[&serde_json::to_vec(about)?])
 }
 
 /// Compresses a document as far as it can be read. Returns its size, the output, and the error that ended it.
@@ -204,11 +208,11 @@ pub fn compress<W: Write>(stream: &mut dyn Read, out: W) -> io::Result<(u64, W, 
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_nodes(out: &mut dyn Write, about: &About, compressed: &[u8]) -> io::Result<()> {
-    frame(out, NODES, &[&serde_json::to_vec(about)?, b"\n", compressed])
+pub fn write_nodes(out: &mut dyn Write, about: &FetchMetadata, compressed: &[u8]) -> io::Result<()> {
+    write_frame(out, NODES, &[&serde_json::to_vec(about)?, b"\n", compressed])
 }
 
-fn frame(out: &mut dyn Write, magic: [u8; 4], parts: &[&[u8]]) -> io::Result<()> {
+fn write_frame(out: &mut dyn Write, magic: [u8; 4], parts: &[&[u8]]) -> io::Result<()> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let len = u32::try_from(len).ok().filter(|len| *len <= LARGEST).ok_or(ErrorKind::InvalidInput)?;
     out.write_all(&magic)?;
@@ -217,9 +221,9 @@ fn frame(out: &mut dyn Write, magic: [u8; 4], parts: &[&[u8]]) -> io::Result<()>
 }
 
 /// The path of the metadata file of an uncompressed file.
-pub fn path_beside(file: &Path) -> PathBuf {
+pub fn sidecar_path(file: &Path) -> PathBuf {
     let mut name = OsString::from(file);
-    name.push(BESIDE);
+    name.push(SIDECAR_SUFFIX);
     name.into()
 }
 
@@ -227,8 +231,8 @@ pub fn path_beside(file: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When it cannot be read, or has another format.
-pub(super) fn beside(file: &Path) -> io::Result<Option<Beside>> {
-    match fs::read(path_beside(file)) {
+pub(super) fn read_sidecar(file: &Path) -> io::Result<Option<Sidecar>> {
+    match fs::read(sidecar_path(file)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
         // A path that is too long does not exist.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(None),
@@ -237,43 +241,43 @@ pub(super) fn beside(file: &Path) -> io::Result<Option<Beside>> {
 }
 
 /// Returns true if a file is the metadata file of an existing one.
-pub(super) fn is_about(file: &Path) -> bool {
+pub(super) fn is_sidecar(file: &Path) -> bool {
     let text = file.to_string_lossy();
-    text.strip_suffix(BESIDE).is_some_and(|listing| Path::new(listing).is_file())
+    text.strip_suffix(SIDECAR_SUFFIX).is_some_and(|listing| Path::new(listing).is_file())
 }
 
 /// Returns true if a file starts like one of `alloclog fetch`.
-pub(super) fn begins(head: &[u8]) -> bool {
-    head.starts_with(&ABOUT)
+pub(super) fn is_fetch_file(head: &[u8]) -> bool {
+    head.starts_with(&METADATA)
 }
 
 /// The next frame of such a file.
-pub(super) enum Next {
+pub(super) enum Frame {
     /// Nothing.
     End,
     /// The metadata of the next listing.
-    About(About),
+    Metadata(FetchMetadata),
     /// The compressed nodes.
-    Nodes(About, Vec<u8>),
+    Nodes(FetchMetadata, Vec<u8>),
     /// A data frame, whose first four bytes were read.
-    Frame([u8; 4]),
+    Listing([u8; 4]),
 }
 
 /// Reads the next frame.
-pub(super) fn next(input: &mut dyn Read) -> io::Result<Next> {
+pub(super) fn read_frame(input: &mut dyn Read) -> io::Result<Frame> {
     loop {
         let mut magic = Vec::with_capacity(4);
         input.take(4).read_to_end(&mut magic)?;
         let Ok(magic) = <[u8; 4]>::try_from(magic.as_slice()) else {
-            return if magic.is_empty() { Ok(Next::End) } else { Err(ErrorKind::UnexpectedEof.into()) };
+            return if magic.is_empty() { Ok(Frame::End) } else { Err(ErrorKind::UnexpectedEof.into()) };
         };
         if !matches!(magic, [0x50..=0x5F, 0x2A, 0x4D, 0x18]) {
-            return Ok(Next::Frame(magic));
+            return Ok(Frame::Listing(magic));
         }
         let mut len = [0; 4];
         input.read_exact(&mut len)?;
         let len = u32::from_le_bytes(len);
-        if magic != ABOUT && magic != NODES {
+        if magic != METADATA && magic != NODES {
             io::copy(&mut input.take(len.into()), &mut io::sink())?;
             continue;
         }
@@ -284,11 +288,11 @@ pub(super) fn next(input: &mut dyn Read) -> io::Result<Next> {
         if input.take(len.into()).read_to_end(&mut content)? < len as usize {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        if magic == ABOUT {
-            return Ok(Next::About(serde_json::from_slice(&content)?));
+        if magic == METADATA {
+            return Ok(Frame::Metadata(serde_json::from_slice(&content)?));
         }
         let line = memchr::memchr(b'\n', &content).ok_or(ErrorKind::InvalidData)?;
         let list = content.split_off(line + 1);
-        return Ok(Next::Nodes(serde_json::from_slice(&content)?, list));
+        return Ok(Frame::Nodes(serde_json::from_slice(&content)?, list));
     }
 }

@@ -10,41 +10,41 @@ use crate::tables::column::Described;
 /// file runs on any engine.
 pub const GROUP: &str = "region, namespace, job_id, task_group, task";
 
-/// The columns of a group: at least one, each of [`By::COLUMNS`], without repetition.
+/// The columns of a group: at least one, each of [`GroupBy::COLUMNS`], without repetition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct By(Vec<&'static str>);
+pub struct GroupBy(Vec<&'static str>);
 
-impl Default for By {
-    fn default() -> By {
-        By(By::COLUMNS[..5].to_vec())
+impl Default for GroupBy {
+    fn default() -> GroupBy {
+        GroupBy(GroupBy::COLUMNS[..5].to_vec())
     }
 }
 
-impl FromStr for By {
+impl FromStr for GroupBy {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<By, String> {
+    fn from_str(text: &str) -> Result<GroupBy, String> {
         let mut columns = Vec::new();
         for name in text.split(',').map(str::trim) {
-            let Some(column) = By::COLUMNS.into_iter().find(|column| *column == name) else {
-                return Err(format!("cannot group by {name:?}; the columns are {}", By::COLUMNS.join(", ")));
+            let Some(column) = GroupBy::COLUMNS.into_iter().find(|column| *column == name) else {
+                return Err(format!("cannot group by {name:?}; the columns are {}", GroupBy::COLUMNS.join(", ")));
             };
             if columns.contains(&column) {
                 return Err(format!("{name} is repeated"));
             }
             columns.push(column);
         }
-        Ok(By(columns))
+        Ok(GroupBy(columns))
     }
 }
 
-impl fmt::Display for By {
+impl fmt::Display for GroupBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
     }
 }
 
-impl By {
+impl GroupBy {
     /// The columns to group by: those that every per-task view has.
     pub const COLUMNS: [&str; 11] = [
         "region",
@@ -81,7 +81,7 @@ impl By {
             let own = usual.iter().chain(&known).find(|column| column.name == *name);
             columns.extend(own.cloned());
         }
-        columns.extend(usual.into_iter().filter(|column| !By::COLUMNS[..5].contains(&column.name.as_str())));
+        columns.extend(usual.into_iter().filter(|column| !GroupBy::COLUMNS[..5].contains(&column.name.as_str())));
         Ok(columns)
     }
 }
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn reads_columns_and_refuses_others() {
-        let by = |text: &str| text.parse::<By>().map(|by| by.to_string());
+        let by = |text: &str| text.parse::<GroupBy>().map(|by| by.to_string());
         assert_eq!(by("job_id, node_class").as_deref(), Ok("job_id,node_class"));
-        assert_eq!(by(&By::default().to_string()), Ok("region,namespace,job_id,task_group,task".to_owned()));
+        assert_eq!(by(&GroupBy::default().to_string()), Ok("region,namespace,job_id,task_group,task".to_owned()));
         assert!(by("").is_err() && by("alloc_id").is_err() && by("task,task").is_err());
     }
 }

@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use alloclog::pipeline::{Pipeline, Sources};
-use alloclog::query::{self, By, Period, Row, VIEWS, View, plan};
+use alloclog::query::{self, GroupBy, Period, Row, VIEWS, View, plan};
 use alloclog::store::Store;
 use alloclog::tables::Table;
 use anyhow::Context;
 use tempfile::TempDir;
 
 /// A store with all views computed.
-pub struct Answers {
+pub struct ViewStore {
     store: Store,
     _directory: TempDir,
 }
 
-impl Answers {
+impl ViewStore {
     /// Reads documents, and computes all views without a period.
     pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
@@ -27,9 +27,10 @@ impl Answers {
     }
 
     /// Recomputes some statistics for a period and a grouping.
-    pub fn again(&self, names: &[&str], period: Period, by: &By) -> anyhow::Result<()> {
+    pub fn recompute(&self, names: &[&str], period: Period, by: &GroupBy) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
-        let plans = VIEWS.iter().filter(named).map(|view| plan::of(view, by)).collect::<anyhow::Result<Vec<_>>>()?;
+        let plans =
+            VIEWS.iter().filter(named).map(|view| plan::for_view(view, by)).collect::<anyhow::Result<Vec<_>>>()?;
         query::run(&self.store, &plans, period)
     }
 

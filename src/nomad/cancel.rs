@@ -13,16 +13,16 @@ pub const GRACE: Duration = Duration::from_millis(100);
 
 /// A shared, sticky cancellation flag.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(CancellationToken);
+pub struct CancelToken(CancellationToken);
 
-impl Stop {
+impl CancelToken {
     /// Sets the flag, and wakes whatever waits for it.
-    pub fn set(&self) {
+    pub fn cancel(&self) {
         self.0.cancel();
     }
 
     /// Returns true if the flag is set.
-    pub fn is_set(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
@@ -58,12 +58,12 @@ mod tests {
 
     #[test]
     fn a_set_flag_ends_a_sleep_at_once() {
-        let stop = Stop::default();
+        let stop = CancelToken::default();
         let other = stop.clone();
         let begun = Instant::now();
         thread::scope(|scope| {
             scope.spawn(|| stop.sleep(Duration::from_secs(60)));
-            other.set();
+            other.cancel();
         });
         stop.sleep(Duration::from_secs(60));
         assert!(begun.elapsed() < Duration::from_secs(30));

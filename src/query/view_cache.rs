@@ -12,26 +12,26 @@ const FEW: usize = 64 << 20;
 
 /// The cached views, by name.
 #[derive(Debug)]
-pub struct Kept {
-    views: Mutex<BTreeMap<&'static str, View>>,
+pub struct ViewCache {
+    views: Mutex<BTreeMap<&'static str, CachedView>>,
 }
 
 /// A view that is not a result itself.
 #[derive(Debug)]
-struct View {
+struct CachedView {
     /// Its rows, once computed and if they are small enough.
     rows: Option<DataFrame>,
     /// How many views that read it are not computed yet.
     readers: usize,
 }
 
-impl Kept {
+impl ViewCache {
     /// An empty cache for the views of these plans.
-    pub fn of(plans: &[Plan]) -> Kept {
+    pub fn for_plans(plans: &[Plan]) -> ViewCache {
         let readers = |name: &str| plans.iter().filter(|plan| plan.reads.contains(name)).count();
         let unwanted = plans.iter().filter(|plan| !plan.is_wanted);
-        let views = unwanted.map(|plan| (plan.view.name, View { rows: None, readers: readers(plan.view.name) }));
-        Kept { views: Mutex::new(views.collect()) }
+        let views = unwanted.map(|plan| (plan.view.name, CachedView { rows: None, readers: readers(plan.view.name) }));
+        ViewCache { views: Mutex::new(views.collect()) }
     }
 
     /// Caches the rows of a view if it is small and not a result; returns them otherwise.
@@ -61,7 +61,7 @@ impl Kept {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, View>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, CachedView>> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,13 +71,13 @@ mod tests {
     use polars::prelude::df;
 
     use super::*;
-    use crate::query::{By, plan, view};
+    use crate::query::{GroupBy, plan, view};
 
     #[test]
     fn unrequested_results_are_kept_until_they_were_read() -> anyhow::Result<()> {
         let wanted: Vec<_> = view("coverage").into_iter().chain(view("task_states")).collect();
-        let plans = plan::needed(&wanted, &By::default())?;
-        let kept = Kept::of(&plans);
+        let plans = plan::needed(&wanted, &GroupBy::default())?;
+        let kept = ViewCache::for_plans(&plans);
         let rows = df!("x" => [1i64])?;
         assert_eq!(kept.keep("coverage", rows.clone()), Some(rows.clone()));
         assert_eq!(kept.keep("event_counts", rows.clone()), None);

@@ -4,11 +4,11 @@
 use crate::simulator::SECOND;
 use crate::simulator::event::{Class, Event, Meaning};
 use crate::simulator::job::{Group, Role};
-use crate::simulator::life::Life;
 use crate::simulator::node::{Node, OutageKind};
 use crate::simulator::random::Random;
 use crate::simulator::runner::{Phase, Runner};
 use crate::simulator::scenario::Scenario;
+use crate::simulator::task_history::TaskHistory;
 
 /// When a task ends the others, its number, and the event they get.
 type End = (i64, usize, fn(&str) -> Event);
@@ -60,7 +60,7 @@ pub struct Plan<'a> {
 
 /// The result of a course.
 pub struct Course {
-    pub lives: Vec<Life>,
+    pub lives: Vec<TaskHistory>,
     /// When the last task was dead, if all are.
     pub dead_at: Option<i64>,
     pub ran_too_long: bool,
@@ -82,7 +82,7 @@ impl Plan<'_> {
                 let mut policy = self.group.policy;
                 policy.services = services && task.role != Role::Prestart && task.role != Role::Poststop
                     || task.role == Role::Sidecar;
-                let life = Life::new(task.name, task.role.hook());
+                let life = TaskHistory::new(task.name, task.role.hook());
                 let received = self.received + i as i64 * 31_007;
                 let mut runner = Runner::new(self.node, policy, life, random.fork(), received, until.max(received + 1));
                 runner.planned = self.planned();

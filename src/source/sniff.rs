@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::budget::Budget;
-use super::bundle::{self, Role};
-use super::kept::{self, About};
-use super::{Counted, EMPTY, Found, Options, Origin, Visit};
+use super::bundle::{self, PathRole};
+use super::fetch_file::{self, FetchMetadata};
+use super::{Counted, EMPTY, Found, Origin, SourceOptions, Visit};
 
 /// Maximum nesting of archives; deeper ones are bombs, not backups.
 const DEEPEST: u32 = 8;
@@ -20,7 +20,7 @@ const UTF_16: &str = "is UTF-16, and JSON is UTF-8: convert it, for instance wit
 
 /// The format, detected from the first bytes of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StreamKind {
     Gzip,
     Zstd,
     Zip,
@@ -32,22 +32,22 @@ enum Kind {
     Other,
 }
 
-fn kind(head: &[u8]) -> Kind {
+fn kind(head: &[u8]) -> StreamKind {
     let text = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
     match head {
-        [0x1F, 0x8B, ..] => Kind::Gzip,
-        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Kind::Zstd,
-        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Kind::Zip,
-        [0xFF, 0xFE, b'{' | b'[', 0, ..] | [0xFE, 0xFF, 0, b'{' | b'[', ..] => Kind::Utf16,
-        _ if is_tar_header(head) => Kind::Tar,
+        [0x1F, 0x8B, ..] => StreamKind::Gzip,
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => StreamKind::Zstd,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => StreamKind::Zip,
+        [0xFF, 0xFE, b'{' | b'[', 0, ..] | [0xFE, 0xFF, 0, b'{' | b'[', ..] => StreamKind::Utf16,
+        _ if is_tar_header(head) => StreamKind::Tar,
         _ => match text.first() {
-            Some(b'{' | b'[' | 0x1E) => Kind::Json,
+            Some(b'{' | b'[' | 0x1E) => StreamKind::Json,
             // A tar whose header is damaged or truncated.
-            _ if head.get(257..262) == Some(b"ustar") => Kind::Tar,
+            _ if head.get(257..262) == Some(b"ustar") => StreamKind::Tar,
             // Only white space so far: the rest of a long file may be JSON.
-            None if head.len() == SNIFFED => Kind::Json,
-            None => Kind::Empty,
-            Some(_) => Kind::Other,
+            None if head.len() == SNIFFED => StreamKind::Json,
+            None => StreamKind::Empty,
+            Some(_) => StreamKind::Other,
         },
     }
 }
@@ -63,8 +63,8 @@ fn is_tar_header(head: &[u8]) -> bool {
 }
 
 /// A walk over one input. Its methods return whether to continue.
-pub struct Walk<'w> {
-    pub(super) options: &'w Options,
+pub struct InputWalk<'w> {
+    pub(super) options: &'w SourceOptions,
     pub(super) visit: &'w mut Visit<'w>,
     pub(super) flags: &'w mut bundle::Flags,
     pub(super) again: Again,
@@ -81,25 +81,25 @@ pub(super) enum Again {
     Done { is_whole: bool },
 }
 
-impl<'w> Walk<'w> {
+impl<'w> InputWalk<'w> {
     /// Starts a walk with the known flags of bundles.
-    pub fn new(options: &'w Options, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> Walk<'w> {
-        Walk { options, visit, flags, again: Again::Never, budget: Budget::default() }
+    pub fn new(options: &'w SourceOptions, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> InputWalk<'w> {
+        InputWalk { options, visit, flags, again: Again::Never, budget: Budget::default() }
     }
 
     /// Reports something that could not be read. Once an input exceeds its expansion limit, everything around fails for
     /// the same reason, which is reported once.
     pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
-        self.budget.is_told() || (self.visit)(Found::Unreadable(origin.clone(), why))
+        self.budget.is_reported() || (self.visit)(Found::Unreadable(origin.clone(), why))
     }
 
-    pub(super) fn passed_over(&mut self, origin: &Origin, why: &str) -> bool {
-        (self.visit)(Found::PassedOver(origin.clone(), why.into()))
+    pub(super) fn skipped(&mut self, origin: &Origin, why: &str) -> bool {
+        (self.visit)(Found::Skipped(origin.clone(), why.into()))
     }
 
     /// Walks over a stream of unknown length.
     pub fn input(&mut self, stream: impl Read, origin: &Origin) -> bool {
-        let stream = self.budget.fed(stream);
+        let stream = self.budget.count_input(stream);
         self.stream(Box::new(stream), origin, 0)
     }
 
@@ -115,19 +115,19 @@ impl<'w> Walk<'w> {
         };
         self.budget.set_input(len);
         self.again = Again::File(path.to_owned(), origin.clone());
-        if kind(&head) == Kind::Zip {
+        if kind(&head) == StreamKind::Zip {
             return match file.rewind() {
                 Ok(()) => self.zip(file, origin, 1),
                 Err(e) => self.unreadable(origin, format!("cannot be read: {e}")),
             };
         }
         let mut origin = origin.clone();
-        if kept::is_about(path) && !origin.is_named {
+        if fetch_file::is_sidecar(path) && !origin.is_named {
             return true;
         }
-        let about = kept::beside(path).unwrap_or_else(|e| {
-            let beside = kept::path_beside(path);
-            (self.visit)(Found::Told(
+        let about = fetch_file::read_sidecar(path).unwrap_or_else(|e| {
+            let beside = fetch_file::sidecar_path(path);
+            (self.visit)(Found::Warning(
                 origin.clone(),
                 format!("{} is ignored, because it cannot be read: {e}", beside.display()),
             ));
@@ -135,14 +135,14 @@ impl<'w> Walk<'w> {
         });
         if let Some(about) = about {
             let of_listing = about.origin(&origin, self.options);
-            return self.known(&head, Box::new(file), &of_listing, 0)
+            return self.dispatch(&head, Box::new(file), &of_listing, 0)
                 && about.nodes.is_none_or(|nodes| {
                     let of_nodes = nodes.about.origin(&nodes_of(&origin), self.options);
                     (self.visit)(Found::Document(of_nodes, &mut nodes.list.get().as_bytes()))
                 });
         }
         match bundle::role(&path.to_string_lossy()) {
-            Role::Allocations(root) => {
+            PathRole::Allocations(root) => {
                 // A missing flags file means `default`; an unreadable one leaves the namespace unknown.
                 let flags = Path::new(&root).join("cluster/cli-flags.json");
                 let is_whole = match fs::read(&flags) {
@@ -153,24 +153,24 @@ impl<'w> Walk<'w> {
                     Err(e) => !flags.is_symlink() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
                 };
                 self.again = Again::Done { is_whole };
-                self.cover(&mut origin, &root);
+                self.set_full_listing(&mut origin, &root);
             }
-            Role::PassedOver(why) if !origin.is_named => return self.passed_over(&origin, why),
+            PathRole::Skipped(why) if !origin.is_named => return self.skipped(&origin, why),
             _ => {}
         }
-        self.known(&head, Box::new(file), &origin, 0)
+        self.dispatch(&head, Box::new(file), &origin, 0)
     }
 
     /// Determines the namespace that a bundle's `allocations.json` lists completely. It is unknown if the bundle's
     /// flags have not been read, and then nothing counts as vanished.
-    pub(super) fn cover(&mut self, origin: &mut Origin, bundle: &str) {
+    pub(super) fn set_full_listing(&mut self, origin: &mut Origin, bundle: &str) {
         if origin.full_listing.is_some() {
             return;
         }
         if self.flags.namespace(bundle).is_none()
             && let Again::File(path, of_file) = &self.again
         {
-            let (found, is_whole) = look(path, of_file, self.options);
+            let (found, is_whole) = find_flags(path, of_file, self.options);
             self.flags.learn_all(found);
             self.again = Again::Done { is_whole };
         }
@@ -178,7 +178,7 @@ impl<'w> Walk<'w> {
             self.flags.learn_absence(bundle);
         }
         origin.full_listing = self.flags.namespace(bundle);
-        if origin.full_listing.is_none() && self.flags.miss(bundle) {
+        if origin.full_listing.is_none() && self.flags.is_first_miss(bundle) {
             let what = match self.again {
                 Again::Never => {
                     "comes before its bundle's cluster/cli-flags.json, so the namespace it lists is unknown, \
@@ -191,7 +191,7 @@ impl<'w> Walk<'w> {
                      --namespace for its namespace"
                 }
             };
-            (self.visit)(Found::Told(origin.clone(), what.into()));
+            (self.visit)(Found::Warning(origin.clone(), what.into()));
         }
     }
 
@@ -200,44 +200,44 @@ impl<'w> Walk<'w> {
         let mut head = Vec::with_capacity(SNIFFED);
         // The error of a detected format occurs again when it is read, and is reported there.
         if let Err(e) = stream.by_ref().take(SNIFFED as u64).read_to_end(&mut head)
-            && matches!(kind(&head), Kind::Empty | Kind::Other)
+            && matches!(kind(&head), StreamKind::Empty | StreamKind::Other)
         {
             return self.unreadable(origin, format!("cannot be read: {e}"));
         }
-        self.known(&head, stream, origin, depth)
+        self.dispatch(&head, stream, origin, depth)
     }
 
     /// Walks over a stream whose first bytes were already read.
-    fn known<'s>(&mut self, head: &'s [u8], rest: Box<dyn Read + 's>, origin: &Origin, depth: u32) -> bool {
+    fn dispatch<'s>(&mut self, head: &'s [u8], rest: Box<dyn Read + 's>, origin: &Origin, depth: u32) -> bool {
         let kind = kind(head);
         let mut stream = Cursor::new(head).chain(rest);
         if depth > DEEPEST {
             return self.unreadable(origin, format!("is nested in more than {DEEPEST} archives"));
         }
         match kind {
-            Kind::Json => {
+            StreamKind::Json => {
                 let goes_on = (self.visit)(Found::Document(origin.clone(), &mut stream));
                 // The error that ended the document is reported with it.
-                self.budget.is_told();
+                self.budget.is_reported();
                 goes_on
             }
-            Kind::Utf16 => self.unreadable(origin, UTF_16.into()),
-            Kind::Empty => self.passed_over(origin, EMPTY),
-            Kind::Other => self.passed_over(origin, "is neither JSON nor an archive"),
-            Kind::Gzip => {
+            StreamKind::Utf16 => self.unreadable(origin, UTF_16.into()),
+            StreamKind::Empty => self.skipped(origin, EMPTY),
+            StreamKind::Other => self.skipped(origin, "is neither JSON nor an archive"),
+            StreamKind::Gzip => {
                 let inner = self.budget.metered(MultiGzDecoder::new(stream));
                 self.stream(Box::new(inner), origin, depth + 1)
             }
-            Kind::Zstd if kept::begins(head) => self.kept(&mut stream, origin, depth + 1),
-            Kind::Zstd => match zstd::stream::read::Decoder::new(stream) {
+            StreamKind::Zstd if fetch_file::is_fetch_file(head) => self.fetch_file(&mut stream, origin, depth + 1),
+            StreamKind::Zstd => match zstd::stream::read::Decoder::new(stream) {
                 Ok(inner) => {
                     let inner = self.budget.metered(inner);
                     self.stream(Box::new(inner), origin, depth + 1)
                 }
                 Err(e) => self.unreadable(origin, format!("is a damaged zstd file: {e}")),
             },
-            Kind::Tar => self.tar(&mut stream, origin, depth + 1),
-            Kind::Zip => {
+            StreamKind::Tar => self.tar(&mut stream, origin, depth + 1),
+            StreamKind::Zip => {
                 // The central directory is at the end, so the zip itself, not its content, is buffered.
                 let spooled = tempfile::spooled_tempfile(16 << 20);
                 match spool(&mut stream, spooled) {
@@ -249,22 +249,22 @@ impl<'w> Walk<'w> {
     }
 
     /// Walks over a file of `alloclog fetch`: listings, each preceded by its metadata.
-    fn kept(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
+    fn fetch_file(&mut self, stream: &mut dyn Read, origin: &Origin, depth: u32) -> bool {
         let mut input = BufReader::new(stream);
-        let mut about = About::default();
+        let mut about = FetchMetadata::default();
         let broken = |e: io::Error| format!("cannot be read further: {e}");
         loop {
-            let goes_on = match kept::next(&mut input) {
-                Ok(kept::Next::End) => return true,
-                Ok(kept::Next::About(found)) => {
+            let goes_on = match fetch_file::read_frame(&mut input) {
+                Ok(fetch_file::Frame::End) => return true,
+                Ok(fetch_file::Frame::Metadata(found)) => {
                     about = found;
                     true
                 }
-                Ok(kept::Next::Nodes(of_nodes, list)) => {
+                Ok(fetch_file::Frame::Nodes(of_nodes, list)) => {
                     let of_nodes = of_nodes.origin(&nodes_of(origin), self.options);
                     self.stream(Box::new(list.as_slice()), &of_nodes, depth)
                 }
-                Ok(kept::Next::Frame(magic)) => {
+                Ok(fetch_file::Frame::Listing(magic)) => {
                     let of_listing = std::mem::take(&mut about).origin(origin, self.options);
                     let frame = zstd::stream::read::Decoder::with_buffer(Cursor::new(magic).chain(&mut input));
                     let mut frame = match frame {
@@ -293,24 +293,24 @@ fn nodes_of(listing: &Origin) -> Origin {
 }
 
 /// Reads the flags of all bundles in a file, and returns whether all of it could be read.
-fn look(path: &Path, origin: &Origin, options: &Options) -> (bundle::Flags, bool) {
+fn find_flags(path: &Path, origin: &Origin, options: &SourceOptions) -> (bundle::Flags, bool) {
     let mut flags = bundle::Flags::default();
     let mut is_whole = true;
     let mut listen = |found: Found<'_>| {
         is_whole &= !matches!(found, Found::Unreadable(..));
         true
     };
-    let mut walk = Walk::new(options, &mut listen, &mut flags);
+    let mut walk = InputWalk::new(options, &mut listen, &mut flags);
     // Errors here were already reported when the file was first opened.
     let is_read = File::open(path).and_then(|mut file| {
         let mut head = Vec::with_capacity(SNIFFED);
         Read::by_ref(&mut file).take(SNIFFED as u64).read_to_end(&mut head)?;
         walk.budget.set_input(file.metadata()?.len());
-        if kind(&head) == Kind::Zip {
+        if kind(&head) == StreamKind::Zip {
             file.rewind()?;
             return Ok(walk.zip(file, origin, 1));
         }
-        Ok(walk.known(&head, Box::new(file), origin, 0))
+        Ok(walk.dispatch(&head, Box::new(file), origin, 0))
     });
     (flags, is_whole && is_read.is_ok())
 }
