@@ -220,7 +220,7 @@ fn a_gate_on_an_empty_selection_fails_and_writes_nothing() {
         .file("nodes.json", r#"[{"ID":"n","Name":"client","Datacenter":"dc1","NodeClass":"big"}]"#)
         .file("none.json", "[]");
     for beside in ["nodes.json", "none.json"] {
-        gate(&[beside, "--since", "2027-01-01"]).exits_with(1).stderr_has("observed in the period");
+        gate(&[beside, "--since", "2027-01-01"]).exits_with(1).stderr_has("no observation is in the period");
         gate(&[beside]).exits_with(0);
         std::fs::remove_file(sandbox.path("out.csv")).expect("a file");
     }
