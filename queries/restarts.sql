@@ -1,14 +1,13 @@
 -- restarts: How often were tasks restarted, why, and how much of it was not seen?
 --
 -- One row is one group of tasks.
--- Restarts are those that Nomad counted: of each task its largest Restarts counter, whether or not their events were
--- seen, cut to the period: one that was seen is dated by its event, others as restart_log says. Of a
--- task with a counter they are never fewer than those seen, and where its client lost its state the fewest that there
--- can have been.
--- Causes split restarts_seen. Counted in are tasks whose life reaches into the period, or may, where it is not known
--- when they were last seen; allocations whose tasks are not known are left out. A reschedule makes a new allocation and
--- is no restart. The cause of a restart is told by the newest event before it that ended its run: if a Restart Signaled
--- comes before a Terminated, health, user or change (template, Vault, identity); else by the failure.
+-- A restart is one that Nomad counted: for each task its largest Restarts counter within the period, whether or not the
+-- events were seen. A seen restart has the time of its event, the others that of restart_log. Restarts of a task with a
+-- counter are never fewer than those seen; if its client lost its state, they are the fewest possible.
+-- The columns cause_* divide restarts_seen. Tasks count if their life reaches into the period, or may do so because it
+-- is not known when they were last seen. Allocations whose tasks are not known are left out. A reschedule makes a new
+-- allocation and is not a restart. The cause follows from the newest event before the restart that ended the run. If a
+-- Restart Signaled precedes a Terminated: health, user or change (template, Vault, identity). Else by the failure.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -16,55 +15,59 @@
 --   region                 string     what `--region` says; empty without it; with `--by`, its columns stand here
 --                                     instead of these five
 --   namespace              string     Nomad namespace
---   job_id                 string     job ID; null when no source told
---   task_group             string     task group; null when no source told
+--   job_id                 string     job ID; null if no source shows it
+--   task_group             string     task group; null if no source shows it
 --   task                   string     task name
 --   allocations            int64      allocations
 --   tasks                  int64      tasks
---   restarts               int64      restarts by Nomad's counters, or of a task those seen if these are more; null
---                                     when no task has a counter (before Nomad 0.6)
+--   restarts               int64      restarts by Nomad's counters, or those seen if a task has more of them; null if
+--                                     no task has a counter (before Nomad 0.6)
 --   restarts_seen          int64      restarts whose event was seen
---   lost_restarts          int64      restarts counted whose event was not seen; null when that is known of no task
---   uncounted_tasks        int64      tasks of which that is not known: no counter, or the client lost its state
+--   lost_restarts          int64      counted restarts whose event was not seen; null if that number is known for no
+--                                     task
+--   uncounted_tasks        int64      tasks for which that number is not known: no counter, or the client lost its
+--                                     state
 --   cause_failure          int64      restarts seen after a failed run
 --   cause_clean_exit       int64      restarts seen after an exit with 0
 --   cause_oom              int64      restarts seen after memory ran out
 --   cause_start_failure    int64      restarts seen after the driver, an artifact, a template, a hook or validation
---                                     kept it from starting
---   cause_user             int64      restarts seen that a user asked for
+--                                     kept the task from starting
+--   cause_user             int64      restarts seen that a user requested
 --   cause_change           int64      restarts seen for a change of a template, Vault token or identity
 --   cause_health           int64      restarts seen for a failed health check
---   cause_unknown          int64      restarts seen of which no event tells the cause
+--   cause_unknown          int64      restarts seen without an event that shows the cause
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
---                                     their end, or until they were last seen; null when one of these times is not
---                                     known of one of the tasks (last_seen_at of task_states is null)
---   restarts_per_task_day  double     restarts for each of these days; null when task_days is 0 or null
---   last_restart_at        timestamp  the last restart, seen or lost, by the date that counts
+--                                     their end, or until they were last seen; null if one of these times is not known
+--                                     for a task (last_seen_at of task_states is null)
+--   restarts_per_task_day  double     restarts for each of these days; null if task_days is 0 or null
+--   last_restart_at        timestamp  time of the last restart, seen or lost
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 
-WITH lives AS (
+WITH tasks_with_life AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
-         -- The last document that may have shown it is of the same hour.
+         -- The last document that may show it is of the same hour.
          CASE WHEN s.ended_at_ns IS NULL AND s.last_seen_at_ns IS NULL THEN 3600000000000 ELSE 0 END AS unsure_ns,
          CASE WHEN s.created_at_ns IS NULL THEN 1 ELSE 0 END AS is_begin_unknown,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key
   FROM task_states AS s
   JOIN coverage AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
-), spans AS (
-  -- A divisor has to be a column: polars multiplies by the reciprocal of a constant, which is not exact.
-  SELECT l.*, p.since_ns, p.until_ns, 1000 + CAST(l.from_ns % 1 AS DOUBLE) AS microsecond_ns,
+), tasks_with_period AS (
+  SELECT l.*, p.since_ns, p.until_ns,
          CASE WHEN l.from_ns < p.since_ns THEN p.since_ns ELSE l.from_ns END AS cut_from_ns,
          CASE WHEN l.to_ns > p.until_ns THEN p.until_ns ELSE l.to_ns END AS cut_to_ns
-  FROM lives AS l
+  FROM tasks_with_life AS l
   CROSS JOIN period AS p
-), logged AS (
+), tasks_with_lifetime AS (
+  SELECT *, CASE WHEN cut_to_ns > cut_from_ns THEN cut_to_ns - cut_from_ns ELSE 0 END AS life_ns
+  FROM tasks_with_period
+), restarts_of_period AS (
   SELECT r.*
   FROM restart_log AS r
   CROSS JOIN period AS p
   WHERE COALESCE(r.restarted_at_ns, 0) >= p.since_ns AND COALESCE(r.restarted_at_ns, 0) < p.until_ns
-), counts AS (
+), restarts_by_task AS (
   SELECT region, alloc_id, task,
          SUM(number) AS restarts_counted,
          SUM(CASE WHEN is_seen THEN 1 ELSE 0 END) AS restarts_seen,
@@ -78,14 +81,12 @@ WITH lives AS (
          SUM(CASE WHEN cause = 'health' THEN 1 ELSE 0 END) AS cause_health,
          SUM(CASE WHEN cause = 'unknown' THEN 1 ELSE 0 END) AS cause_unknown,
          MAX(restarted_at) AS last_restarted_at, MAX(restarted_at_ns) AS last_restarted_at_ns
-  FROM logged
+  FROM restarts_of_period
   GROUP BY region, alloc_id, task
 ), counted_tasks AS (
-  -- Whole microseconds, since the nanoseconds of some hundreds of task-years would pass the largest BIGINT.
+  -- Whole microseconds: the nanoseconds of 292 task-years overflow a BIGINT.
   SELECT s.*,
-         CASE WHEN s.cut_to_ns > s.cut_from_ns
-                THEN CAST(FLOOR(CAST(s.cut_to_ns - s.cut_from_ns AS DOUBLE) / s.microsecond_ns) AS BIGINT)
-              ELSE 0 END AS life_us,
+         CAST(ROUND(CAST(s.life_ns - s.life_ns % 1000 AS DOUBLE) / 1000) AS BIGINT) AS life_us,
          CASE WHEN s.is_begin_unknown = 1 OR (s.unsure_ns > 0 AND s.to_ns < s.until_ns) THEN 1
               ELSE 0 END AS is_unsure,
          CASE WHEN s.largest_counter IS NULL THEN 0 ELSE 1 END AS has_counter,
@@ -96,10 +97,10 @@ WITH lives AS (
          c.cause_failure, c.cause_clean_exit, c.cause_oom, c.cause_start_failure, c.cause_user, c.cause_change,
          c.cause_health, c.cause_unknown,
          c.last_restarted_at, c.last_restarted_at_ns
-  FROM spans AS s
-  LEFT JOIN counts AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
+  FROM tasks_with_lifetime AS s
+  LEFT JOIN restarts_by_task AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
   WHERE (s.from_ns < s.until_ns AND s.to_ns + s.unsure_ns >= s.since_ns) OR c.restarts_seen IS NOT NULL
-), totals AS (
+), group_totals AS (
   SELECT region, namespace, job_id, task_group, task,
          COUNT(DISTINCT alloc_key) AS allocations, COUNT(*) AS tasks,
          SUM(restarts_counted) AS restarts, SUM(has_counter) AS with_counter,
@@ -109,7 +110,6 @@ WITH lives AS (
          SUM(COALESCE(cause_user, 0)) AS cause_user, SUM(COALESCE(cause_change, 0)) AS cause_change,
          SUM(COALESCE(cause_health, 0)) AS cause_health, SUM(COALESCE(cause_unknown, 0)) AS cause_unknown,
          SUM(is_unsure) AS unsure_lives, SUM(life_us) AS life_us,
-         86400000000 + CAST(SUM(life_us % 1) AS DOUBLE) AS day_us,
          MAX(last_restarted_at) AS last_restart_at, MAX(last_restarted_at_ns) AS last_restart_at_ns
   FROM counted_tasks
   GROUP BY region, namespace, job_id, task_group, task
@@ -124,9 +124,9 @@ SELECT region, namespace, job_id, task_group, task,
        CAST(cause_oom AS BIGINT) AS cause_oom, CAST(cause_start_failure AS BIGINT) AS cause_start_failure,
        CAST(cause_user AS BIGINT) AS cause_user, CAST(cause_change AS BIGINT) AS cause_change,
        CAST(cause_health AS BIGINT) AS cause_health, CAST(cause_unknown AS BIGINT) AS cause_unknown,
-       CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) / day_us END AS task_days,
+       CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) / 86400000000 END AS task_days,
        CASE WHEN with_counter > 0 AND life_us > 0 AND unsure_lives = 0
-              THEN CAST(restarts AS DOUBLE) / (CAST(life_us AS DOUBLE) / day_us) END AS restarts_per_task_day,
+              THEN CAST(restarts AS DOUBLE) * 86400000000 / CAST(life_us AS DOUBLE) END AS restarts_per_task_day,
        last_restart_at, last_restart_at_ns
-FROM totals
+FROM group_totals
 ORDER BY region, namespace, job_id, task_group, task NULLS LAST
