@@ -15,10 +15,21 @@ use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::pipeline::{Pipeline, Source, Sources};
 use crate::query::dialect::Dialect;
-use crate::query::{GroupBy, Period};
+use crate::query::{GroupBy, Period, VIEWS};
 use crate::render::Format;
 use crate::source::{self, Watching};
 use crate::time;
+
+/// The help of `--by`, with the columns that can make up a group and the views that have groups.
+fn by_help() -> String {
+    let grouped = VIEWS.iter().filter(|view| view.is_grouped()).map(|view| view.name);
+    format!(
+        "Group statistics by these columns\n\nSome of {}.\n\nShares and quantiles are recomputed from the tasks, never \
+         averaged. Applies to {}; the other views have a row per task, allocation or job.",
+        GroupBy::COLUMNS.join(", "),
+        grouped.collect::<Vec<_>>().join(", ")
+    )
+}
 
 /// Sources and how to read them.
 #[derive(Debug, clap::Args)]
@@ -101,13 +112,7 @@ pub struct StatisticsArgs {
     #[arg(long, value_name = "WHEN")]
     pub until: Option<time::When>,
     /// Group statistics by these columns
-    ///
-    /// Some of region, namespace, job_id, task_group, task, job_version, job_type, node_id, node_name, node_class,
-    /// datacenter.
-    ///
-    /// Shares and quantiles are recomputed from the tasks, never averaged. Applies to restarts, failure_summary,
-    /// start_latency, start_phases and coverage_summary; the other views have a row per task, allocation or job.
-    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true)]
+    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true, long_help = by_help())]
     pub by: GroupBy,
 }
 
