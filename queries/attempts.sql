@@ -139,7 +139,7 @@ SELECT j.region, j.namespace, j.job_id, j.task_group, j.task, j.alloc_id, j.job_
        CASE WHEN j.has_terminated = 1 THEN j.exit_code END AS exit_code,
        CASE WHEN j.has_terminated = 1 THEN j.signal END AS signal,
        CASE WHEN j.has_ending = 1 AND j.run_outcome = 'failed' THEN j.class END AS failure_class,
-       ROUND(CAST(j.delay_ns AS DOUBLE) / 1000000000, 9) AS delay_seconds
+       ROUND(CAST(j.delay_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS delay_seconds
 FROM judged_runs AS j
 CROSS JOIN period AS p
 WHERE COALESCE(j.started_at_ns, j.run_ended_at_ns, j.first_ns, 0) >= p.since_ns

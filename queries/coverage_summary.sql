@@ -64,6 +64,6 @@ SELECT region, namespace, job_id, task_group, task,
        CASE WHEN with_counter > 0 THEN CAST(restarts AS BIGINT) END AS restarts,
        CASE WHEN uncounted_tasks < tasks THEN CAST(lost_restarts AS BIGINT) END AS lost_restarts,
        CAST(uncounted_tasks AS BIGINT) AS uncounted_tasks, CAST(vanished_tasks AS BIGINT) AS vanished_tasks,
-       ROUND(CAST(span_ns AS DOUBLE) / 1000000000, 9) AS keep_interval_seconds
+       ROUND(CAST(span_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS keep_interval_seconds
 FROM group_totals
 ORDER BY region, namespace, job_id, task_group, task NULLS LAST

@@ -172,7 +172,8 @@ WITH allocations_with_parent AS (
 )
 SELECT f.region, f.namespace, f.job_id, f.parent_job_id, f.job_type, f.job_version, f.outcome,
        f.created_at, f.created_at_ns, f.finished_at, f.finished_at_ns,
-       ROUND(CAST(f.finished_at_ns - f.created_at_ns AS DOUBLE) / 1000000000, 9) AS duration_seconds,
+       ROUND(CAST(f.finished_at_ns - f.created_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS duration_seconds,
        CAST(f.allocations AS BIGINT) AS allocations,
        CASE WHEN f.is_uncounted = 0 THEN CAST(f.attempts AS BIGINT) END AS attempts
 FROM runs_with_end AS f

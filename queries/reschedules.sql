@@ -112,7 +112,8 @@ SELECT j.region, j.namespace, j.job_id, j.task_group, j.alloc_id, j.job_type, j.
        j.node_id, j.node_name, j.node_class, j.datacenter, j.previous_alloc_id, j.previous_node_id, j.reason,
        j.replaced_at, j.replaced_at_ns,
        ROUND(CAST(j.first_start_ns - CASE WHEN j.last_end_ns < j.replaced_at_ns THEN j.last_end_ns
-                                          ELSE j.replaced_at_ns END AS DOUBLE) / 1000000000, 9) AS recovery_seconds
+                                          ELSE j.replaced_at_ns END AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS recovery_seconds
 FROM judged_replacements AS j
 CROSS JOIN period AS p
 WHERE COALESCE(j.replaced_at_ns, 0) >= p.since_ns AND COALESCE(j.replaced_at_ns, 0) < p.until_ns

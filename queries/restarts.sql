@@ -124,7 +124,7 @@ SELECT region, namespace, job_id, task_group, task,
        CAST(cause_oom AS BIGINT) AS cause_oom, CAST(cause_start_failure AS BIGINT) AS cause_start_failure,
        CAST(cause_user AS BIGINT) AS cause_user, CAST(cause_change AS BIGINT) AS cause_change,
        CAST(cause_health AS BIGINT) AS cause_health, CAST(cause_unknown AS BIGINT) AS cause_unknown,
-       CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) / 86400000000 END AS task_days,
+       CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) * (CAST(1 AS DOUBLE) / 86400000000) END AS task_days,
        CASE WHEN with_counter > 0 AND life_us > 0 AND unsure_lives = 0
               THEN CAST(restarts AS DOUBLE) * 86400000000 / CAST(life_us AS DOUBLE) END AS restarts_per_task_day,
        last_restart_at, last_restart_at_ns

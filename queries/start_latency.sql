@@ -107,11 +107,15 @@ SELECT region, namespace, job_id, task_group, task, measure,
        CAST(failed_before_start AS BIGINT) AS failed_before_start,
        CAST(stopped_before_start AS BIGINT) AS stopped_before_start,
        CAST(unknown AS BIGINT) AS unknown, CAST(waits_unsure AS BIGINT) AS waits_unsure,
-       CASE WHEN p50_ns <= sure_ns THEN ROUND(CAST(p50_ns AS DOUBLE) / 1000000000, 9) END AS p50_seconds,
-       CASE WHEN p90_ns <= sure_ns THEN ROUND(CAST(p90_ns AS DOUBLE) / 1000000000, 9) END AS p90_seconds,
-       CASE WHEN p95_ns <= sure_ns THEN ROUND(CAST(p95_ns AS DOUBLE) / 1000000000, 9) END AS p95_seconds,
-       CASE WHEN p99_ns <= sure_ns THEN ROUND(CAST(p99_ns AS DOUBLE) / 1000000000, 9) END AS p99_seconds,
-       ROUND(CAST(min_ns AS DOUBLE) / 1000000000, 9) AS min_seconds,
-       ROUND(CAST(max_ns AS DOUBLE) / 1000000000, 9) AS max_seconds
+       CASE WHEN p50_ns <= sure_ns THEN ROUND(CAST(p50_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) END
+         AS p50_seconds,
+       CASE WHEN p90_ns <= sure_ns THEN ROUND(CAST(p90_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) END
+         AS p90_seconds,
+       CASE WHEN p95_ns <= sure_ns THEN ROUND(CAST(p95_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) END
+         AS p95_seconds,
+       CASE WHEN p99_ns <= sure_ns THEN ROUND(CAST(p99_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) END
+         AS p99_seconds,
+       ROUND(CAST(min_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS min_seconds,
+       ROUND(CAST(max_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS max_seconds
 FROM group_quantiles
 ORDER BY region, namespace, job_id, task_group, task, measure NULLS LAST

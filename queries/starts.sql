@@ -210,13 +210,18 @@ SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_vers
        started_at_ns,
        healthy_at, healthy_at_ns, ended_at, ended_at_ns, last_seen_at, last_seen_at_ns,
        last_known_at, last_known_at_ns,
-       ROUND(CAST(received_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_received_seconds,
-       ROUND(CAST(setup_at_ns - received_at_ns AS DOUBLE) / 1000000000, 9) AS received_to_setup_seconds,
-       ROUND(CAST(started_at_ns - setup_at_ns AS DOUBLE) / 1000000000, 9) AS setup_to_started_seconds,
-       ROUND(CAST(artifact_ns AS DOUBLE) / 1000000000, 9) AS artifact_seconds,
-       ROUND(CAST(image_ns AS DOUBLE) / 1000000000, 9) AS image_seconds,
-       ROUND(CAST(started_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_started_seconds,
-       ROUND(CAST(healthy_at_ns - created_at_ns AS DOUBLE) / 1000000000, 9) AS created_to_healthy_seconds
+       ROUND(CAST(received_at_ns - created_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS created_to_received_seconds,
+       ROUND(CAST(setup_at_ns - received_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS received_to_setup_seconds,
+       ROUND(CAST(started_at_ns - setup_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS setup_to_started_seconds,
+       ROUND(CAST(artifact_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS artifact_seconds,
+       ROUND(CAST(image_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9) AS image_seconds,
+       ROUND(CAST(started_at_ns - created_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS created_to_started_seconds,
+       ROUND(CAST(healthy_at_ns - created_at_ns AS DOUBLE) * (CAST(1 AS DOUBLE) / 1000000000), 9)
+         AS created_to_healthy_seconds
 FROM starts_of_period
 ORDER BY region NULLS LAST, namespace NULLS LAST, job_id NULLS LAST, task_group NULLS LAST, task NULLS LAST,
          alloc_id NULLS LAST

@@ -112,8 +112,7 @@ def grouped_by(view, columns):
 
 
 def differences(one, other):
-    """The columns in which two rows differ. Doubles may differ in their last digits: polars multiplies by the reciprocal of
-    a constant divisor."""
+    """The columns in which two rows differ. Doubles may differ in their last digits."""
     return {column: (one[column], other[column]) for column in one if not is_same(one[column], other[column])}
 
 
