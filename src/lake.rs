@@ -19,12 +19,14 @@ pub mod info;
 pub mod ingest;
 pub mod labels;
 mod layout;
+mod lean;
 pub mod lost_restarts;
 pub mod remask;
 mod repair;
 mod replay;
 pub mod scan;
 mod staged;
+mod stand_in;
 pub mod storage;
 pub mod trust;
 pub mod vacuum;
@@ -111,6 +113,20 @@ pub struct Batch {
     /// format 2.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<String, u64>,
+    /// Set in a batch that a repair wrote in the place of one that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Rebuilt>,
+}
+
+/// What is known of a lost batch beside the changes that the logs have of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// The hash of the lost batch, which the batch after it has in `before`; null if none came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The names of tables of which the logs no longer say what the lost batch did to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// Files of a table that replace other files.
@@ -139,7 +155,20 @@ impl Batch {
             upgrades_to: None,
             before: None,
             reached: BTreeMap::new(),
+            rebuilt: None,
         }
+    }
+
+    /// Notes in `reached` the tables that it commits to, as batch `number`.
+    fn note_commits(&mut self, number: u64) {
+        let commits: Vec<Table> = ORDER.into_iter().filter(|table| self.commits_to(*table)).collect();
+        self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
+    }
+
+    /// The hash by which the batch after it names this one; `bytes` are those of its object.
+    pub(super) fn hash(&self, bytes: &[u8]) -> String {
+        let lost = self.rebuilt.as_ref().and_then(|rebuilt| rebuilt.hash.clone());
+        lost.unwrap_or_else(|| data_files::hash(bytes))
     }
 
     /// Parses a batch.
@@ -191,8 +220,35 @@ impl Lake {
     /// When it does not exist, or has a newer format.
     pub fn open(text: &str) -> anyhow::Result<Lake> {
         let storage = Storage::at(text)?;
-        let about = storage.get(LAKE)?.with_context(|| format!("{text}: not a lake ({LAKE} is missing)"))?;
+        let Some(about) = storage.get(LAKE)? else {
+            refuse_tables_without_lake(&storage)?;
+            bail!("{text}: not a lake ({LAKE} is missing)");
+        };
         Lake::from_parts(storage, &about)
+    }
+
+    /// Opens a lake to repair it. Where `lake.json` is lost and there are tables, it is written anew, with the format that the
+    /// tables have. Batches that are lost with it are for a check to rebuild; until then an ingest refuses the lake.
+    ///
+    /// # Errors
+    /// As [`Lake::open`], and when the lake cannot be written.
+    pub fn open_to_repair(text: &str) -> anyhow::Result<Lake> {
+        let storage = Storage::at(text)?;
+        if storage.get(LAKE)?.is_none() {
+            let mut format = None;
+            for table in ORDER {
+                if delta_log::exists(&storage, table)? {
+                    // The least: an upgrade may have been under way, and goes on.
+                    let of_table = delta_log::state(&storage, table)?.format();
+                    format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
+                }
+            }
+            if let Some(format) = format {
+                let about = LakeFile { format, id: unique(), created_ms: now_ms() };
+                storage.create(LAKE, serde_json::to_vec_pretty(&about)?)?;
+            }
+        }
+        Lake::open(text)
     }
 
     /// Opens an existing lake for writing, and upgrades an older format.
@@ -273,15 +329,18 @@ impl Lake {
         let name = batch_name(number);
         let Some(bytes) = self.storage.get(&name)? else { return Ok(None) };
         format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.storage))?;
-        let damaged = || Damaged(format!("lake {}: {name} is damaged", self.storage));
-        Ok(Some((Batch::parse(&bytes).with_context(damaged)?, data_files::hash(&bytes))))
+        let damaged =
+            || Damaged(format!("lake {}: {name} is damaged: run `alloclog lake check --repair`", self.storage));
+        let batch = Batch::parse(&bytes).with_context(damaged)?;
+        let hash = batch.hash(&bytes);
+        Ok(Some((batch, hash)))
     }
 
     /// Reads a batch that the ledger already has.
     fn old_batch(&self, number: u64) -> anyhow::Result<(Batch, String)> {
         let missing = || {
             let name = batch_name(number);
-            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check`", self.storage))
+            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check --repair`", self.storage))
         };
         self.hashed_batch(number)?.ok_or_else(|| missing().into())
     }
@@ -299,31 +358,28 @@ impl Lake {
             // The hash chain starts at an upgrade, because remasking may rewrite older batches.
             (batch.before, batch.reached) = (Some(hash).filter(|_| batch.upgrades_to.is_none()), last.reached);
         }
-        let commits = ORDER.into_iter().filter(|table| batch.commits_to(*table));
-        let reached: Vec<_> = commits.map(|table| (table.name().to_owned(), number)).collect();
-        batch.reached.extend(reached);
-        let bytes = match batch.upgrades_to {
-            Some(_) => serde_json::to_vec(&Upgrade::new(batch)),
-            None => serde_json::to_vec(&batch),
-        };
-        Ok(self.storage.create(&batch_name(number), bytes?)? == Created::Ours)
+        batch.note_commits(number);
+        let bytes = format::batch_bytes(batch)?;
+        Ok(self.storage.create(&batch_name(number), bytes)? == Created::Ours)
     }
 
     /// Checks that the tables have the last commits that batches made to them. A log that lost its last versions looks
-    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`.
+    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`, or at a later one
+    /// that exists: a table that has a lost batch would ignore another batch of that number.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Damaged`] when a table lacks commits.
     pub fn look_for_gaps(&self, number: u64, heads: &mut TableHeads) -> anyhow::Result<()> {
-        if number == 0 {
-            return Ok(());
-        }
-        let (batch, _) = self.old_batch(number)?;
+        let last = if number == 0 { BTreeMap::new() } else { self.old_batch(number)?.0.reached };
         for table in ORDER {
-            let reached = batch.reached.get(table.name()).copied().unwrap_or_default();
+            let reached = last.get(table.name()).copied().unwrap_or_default();
             let head = self.head(table, heads)?;
             if head.batch < reached {
                 bail!(self.has_gap(table, head.batch, reached));
+            }
+            if head.batch > number {
+                // Another writer may have put it meanwhile.
+                self.old_batch(number + 1)?;
             }
         }
         Ok(())
@@ -370,7 +426,7 @@ impl Lake {
                 if state.head.batch >= number {
                     continue;
                 }
-                (state.head, "UPGRADE", state.upgrade(table))
+                (state.head, delta_log::UPGRADE, state.upgrade(table))
             } else if batch.replacements(table).is_empty() {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
@@ -432,6 +488,11 @@ impl Lake {
             }
         }
         let batches = self.batches_after(in_all)?;
+        let reached = states.values().map(|state| state.head.batch).max().unwrap_or_default();
+        let last = batches.last().map_or(in_all, |(number, _)| *number);
+        if reached > last {
+            self.old_batch(last + 1)?;
+        }
         let with_missing = |(table, state): (Table, TableState)| {
             let missing = batches.iter().filter(|(number, _)| *number > state.head.batch);
             let missing: Vec<Add> = missing.flat_map(|(_, batch)| batch.files(table)).cloned().collect();
@@ -464,8 +525,8 @@ fn refuse_tables_without_lake(storage: &Storage) -> anyhow::Result<()> {
     for table in ORDER {
         if delta_log::exists(storage, table)? {
             bail!(Damaged(format!(
-                "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or use \
-                 another place",
+                "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or run \
+                 `alloclog lake check --repair`, which rebuilds it from the tables",
                 table.name()
             )));
         }

@@ -1,6 +1,6 @@
 """`kill -9` at random times, for lakes in directories and in buckets: concurrent writers, and the number of kills.
 
-$ALLOCLOG_KILLS sets the minimum number of kills in tests/lake; default three hundred. tests/lake_s3 has a fifth
+$ALLOCLOG_KILLS sets the minimum number of kills in tests/lake; default three hundred. tests/lake_s3 has a seventh
 as many. For thousands of kills:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py

@@ -132,7 +132,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         }
         Command::Check { common, repair, drop_damaged, dry_run } => {
-            let (lake, console) = common.open(false)?;
+            let console = Console::new(Verbosity::from_flags(common.quiet, false), &[]);
+            let is_repair = *repair && !*dry_run;
+            let lake = if is_repair { Lake::open_to_repair(&common.lake) } else { Lake::open(&common.lake) }?;
             let wanted = match (repair, drop_damaged) {
                 (false, _) => Mend::Nothing,
                 (true, false) => Mend::WithoutLoss,
@@ -213,6 +215,8 @@ fn tell(report: &CheckReport, wanted: Mend, dry_run: bool, console: &Console) {
             remedy if remedy.is_in(wanted) => " (repaired)",
             Remedy::Repair => " (--repair fixes this without losing a row)",
             Remedy::Drop(..) => " (--repair --drop-damaged drops it)",
+            Remedy::DropRows(..) => " (--repair --drop-damaged continues without them)",
+            Remedy::DropBatch => " (--repair --drop-damaged replaces it; rows that no table has yet are lost)",
         };
         console.print(&format!("{}{end}", wrong.what));
     }

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::bail;
 use bytes::Bytes;
 
-use super::delta_log::salvage::{self, Salvaged};
 use super::delta_log::{Add, TableState};
 use super::finding::Bad;
 pub use super::finding::{CheckReport, Finding, Mend, Remedy};
-use super::replay::ExpectedTable;
-use super::{Batch, Damaged, Lake, ORDER, TableHeads, data_files, labels, now_ms, repair, trust};
+use super::{Damaged, Lake, data_files, labels, repair, trust};
 use crate::tables::Table;
+use logs::{Logs, Mended};
+
+mod logs;
 
 /// How many row identities are held in memory at a time: a hash set of 72 MB.
 const ROWS_AT_A_TIME: u64 = 2_000_000;
@@ -30,14 +30,15 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 /// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
 pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<CheckReport> {
     let mut report = CheckReport::default();
-    let (states, is_stuck) = check_logs(lake, mend, &mut report, progress)?;
+    let Logs { states, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
     let mut bad = BTreeMap::new();
     for (table, state) in states {
         progress(table.name());
         let found = check_files(lake, table, &state, &mut report)?;
-        report_files(table, &state, &found, &mut report);
         bad.insert(table, (state, found));
     }
+    find_misplaced(&mut bad);
+    bad.iter().for_each(|(table, (state, found))| report_files(*table, state, found, &mut report));
     match labels::region_conflicts(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
         // The damage is already in the report.
@@ -50,144 +51,48 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
         Err(error) => return Err(error),
     }
     // Drop no file before all of them were read.
-    if is_stuck {
-        report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing);
-    } else if mend != Mend::Nothing {
-        repair::take_out(lake, &bad, mend)?;
+    match can_be_mended {
+        Mended::Never => report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing),
+        Mended::WithLoss if mend != Mend::DropDamaged => {
+            let mended = report.wrong.iter_mut().filter(|wrong| wrong.remedy == Remedy::Repair);
+            mended.for_each(|wrong| wrong.remedy = Remedy::Nothing);
+        }
+        _ if mend != Mend::Nothing => repair::take_out(lake, &bad, mend, loses_rows)?,
+        _ => {}
     }
     Ok(report)
-}
-
-/// Compares batches and logs. Returns the tables as they are, or as a repair left them; and true if repair is
-/// impossible because a log is damaged and the batches are incomplete.
-fn check_logs(
-    lake: &Lake,
-    mend: Mend,
-    report: &mut CheckReport,
-    progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<(BTreeMap<Table, TableState>, bool)> {
-    // Read the ledger before the other logs, because batches reach it last; read logs before batches, because a batch
-    // exists before any log has it.
-    let mut logs = BTreeMap::new();
-    for table in ORDER.into_iter().rev() {
-        progress(&format!("the log of {}", table.name()));
-        if !lake.is_to_come(table)? {
-            logs.insert(table, salvage::read(&lake.storage, table)?);
-        }
-    }
-    let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
-    let ledger = logs.get(&Table::Snapshots);
-    let finished = match ledger.filter(|ledger| ledger.wrong.is_empty()) {
-        Some(ledger) => reached(ledger),
-        None => logs.values().map(reached).max().unwrap_or_default(),
-    };
-    progress("batches");
-    let (mut expected, unfinished) = check_batches(lake, finished, report)?;
-    let is_incomplete = expected.values().any(|expected| expected.is_incomplete);
-    let finishing = if is_incomplete { Remedy::Nothing } else { Remedy::Repair };
-    if unfinished > 0 {
-        let what = format!("{unfinished} of the last batches not yet in every table");
-        report.push(what, finishing);
-    }
-    let mut states = BTreeMap::new();
-    let (mut is_mended, mut is_stuck) = (false, false);
-    for (table, salvaged) in logs {
-        let of_batches = expected.remove(&table).unwrap_or_default();
-        let differences = salvage::compare(table, &salvaged.state, &of_batches, finished);
-        let wrong = salvaged.wrong.iter().chain(&differences.wrong);
-        let before = report.wrong.len();
-        // A log is rewritten only from a complete set of batches.
-        let remedy = if of_batches.is_incomplete { Remedy::Nothing } else { Remedy::Repair };
-        report.wrong.extend(wrong.map(|what| Finding { what: what.clone(), remedy }));
-        is_stuck |= report.wrong.len() > before && remedy == Remedy::Nothing;
-        if report.wrong.len() > before && remedy.is_in(mend) {
-            if !salvage::mend(&lake.storage, table, lake.format(), &salvaged, &differences, now_ms())? {
-                bail!("lake {}: {} changed during the repair; try again", lake.storage, table.name());
-            }
-            is_mended = true;
-        }
-        states.insert(table, differences.applied(&salvaged.state));
-    }
-    if (is_mended || unfinished > 0) && !is_stuck && finishing.is_in(mend) {
-        lake.finish(&mut TableHeads::new())?;
-        for (table, state) in &mut states {
-            *state = lake.state(*table)?;
-        }
-    }
-    Ok((states, is_stuck))
-}
-
-/// Reads all batches and checks that their numbers have no gap and each has the hash its successor records. Returns the
-/// expected state of each table, and how many batches come after `finished`, the last one in every table.
-fn check_batches(
-    lake: &Lake,
-    finished: u64,
-    report: &mut CheckReport,
-) -> anyhow::Result<(BTreeMap<Table, ExpectedTable>, usize)> {
-    let mut expected: BTreeMap<Table, ExpectedTable> = ORDER.map(|table| (table, ExpectedTable::new())).into();
-    let (mut number, mut last, mut is_chained) = (0, None, false);
-    let mut each = |bytes: Option<Vec<u8>>, report: &mut CheckReport| {
-        number += 1;
-        let name = super::batch_name(number);
-        let hash = bytes.as_deref().map(data_files::hash);
-        let batch: Option<Batch> = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok());
-        let Some(batch) = batch else {
-            let what = if bytes.is_some() { "damaged" } else { "missing" };
-            report.push(format!("lake {}: {name} is {what}", lake.storage), Remedy::Nothing);
-            expected.values_mut().for_each(|expected| expected.is_incomplete = true);
-            last = hash;
-            return;
-        };
-        if (batch.before.is_some() || is_chained) && last.is_some() && batch.before != last {
-            let what = format!("batch {} was changed: batch {number} records another hash of it", number - 1);
-            report.push(what, Remedy::Nothing);
-            expected.values_mut().for_each(|expected| expected.is_incomplete = true);
-        }
-        is_chained |= batch.before.is_some();
-        last = hash;
-        for (table, expected) in &mut expected {
-            expected.apply(*table, number, &batch, number <= finished);
-        }
-    };
-    lake.storage.get_all((1..=finished).map(super::batch_name), &mut |bytes| {
-        each(bytes, report);
-        Ok(())
-    })?;
-    let mut unfinished = 0;
-    while let Some(bytes) = lake.storage.get(&super::batch_name(finished + unfinished + 1))? {
-        each(Some(bytes), report);
-        unfinished += 1;
-    }
-    Ok((expected, usize::try_from(unfinished)?))
 }
 
 /// The content of a data file.
 enum FileState {
     /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
-    /// The file is missing or was changed.
-    Lost(String),
+    /// The file is missing or was changed; the hash of what is there.
+    Lost(String, Option<String>),
 }
 
 /// Reads a file, twice if it is missing or changed.
 fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<FileState> {
-    let mut lost = String::new();
+    let (mut lost, mut hash) = (String::new(), None);
     for look in 0..2 {
         if look > 0 {
             thread::sleep(SECOND_LOOK);
         }
-        lost = match lake.storage.get(&add.object(table))? {
-            None => "is missing".to_owned(),
-            Some(bytes) if bytes.len() as i64 != add.size => {
-                format!("has {} bytes instead of {}", bytes.len(), add.size)
-            }
-            Some(bytes) if add.hash().is_some_and(|hash| hash != data_files::hash(&bytes)) => {
-                "was changed after it was written: its hash differs".to_owned()
-            }
-            Some(bytes) => return Ok(FileState::Bytes(Bytes::from(bytes))),
+        let Some(bytes) = lake.storage.get(&add.object(table))? else {
+            (lost, hash) = ("is missing".to_owned(), None);
+            continue;
         };
+        let found = add.hash().map(|_| data_files::hash(&bytes));
+        lost = if bytes.len() as i64 != add.size {
+            format!("has {} bytes instead of {}", bytes.len(), add.size)
+        } else if found.as_deref() != add.hash() {
+            "was changed after it was written: its hash differs".to_owned()
+        } else {
+            return Ok(FileState::Bytes(Bytes::from(bytes)));
+        };
+        hash = found;
     }
-    Ok(FileState::Lost(lost))
+    Ok(FileState::Lost(lost, hash))
 }
 
 /// Checks all files of a table.
@@ -226,7 +131,8 @@ fn check_file(
     let name = add.object(table);
     let bytes = match read(lake, table, add)? {
         FileState::Bytes(bytes) => bytes,
-        FileState::Lost(why) => {
+        FileState::Lost(why, hash) => {
+            bad.found.extend(hash.map(|hash| (add.path.clone(), hash)));
             bad.lost.insert(add.path.clone(), format!("{name} {why}"));
             return Ok(());
         }
@@ -298,12 +204,35 @@ fn is_foreign(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Finds the bytes of lost files that are under the name of another lost file, as of two that were swapped.
+fn find_misplaced(bad: &mut BTreeMap<Table, (TableState, Bad)>) {
+    let mut places: HashMap<String, String> = HashMap::new();
+    for (table, (state, bad)) in bad.iter() {
+        for (path, hash) in &bad.found {
+            let place = state.files.get(path).map(|add| add.object(*table));
+            places.extend(place.map(|place| (hash.clone(), place)));
+        }
+    }
+    for (state, bad) in bad.values_mut() {
+        let Bad { lost, misplaced, .. } = bad;
+        lost.retain(|path, _| {
+            let place = state.files.get(path).and_then(Add::hash).and_then(|hash| places.get(hash));
+            misplaced.extend(place.map(|place| (path.clone(), place.clone())));
+            place.is_none()
+        });
+    }
+}
+
 /// Adds the findings on a table's files to the report.
 fn report_files(table: Table, state: &TableState, bad: &Bad, report: &mut CheckReport) {
     bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
     for (path, what) in &bad.lost {
         let rows = state.files.get(path).and_then(data_files::row_count);
         report.push(what.clone(), Remedy::Drop(table, rows));
+    }
+    for (path, place) in &bad.misplaced {
+        let what = format!("{}/{path} has the bytes of another file, or none; its own are in {place}", table.name());
+        report.push(what, Remedy::Repair);
     }
     for (path, rows) in &bad.doubled {
         let what = format!("{}/{path} has {} duplicate rows", table.name(), rows.len());

@@ -7,7 +7,7 @@ use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
 use super::delta_log::{self, Add, TableState};
-use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms, repair};
+use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms, repair};
 use crate::tables::Table;
 use crate::time::DAY;
 
@@ -73,11 +73,11 @@ fn compact_table(
     done: &mut Compacted,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<()> {
-    let state = lake.state(table)?;
+    let groups = groups(table, lake.state(table)?, now);
     let mut waiting = Vec::new();
     let mut started_ms = now_ms();
     let mut failed = None;
-    for group in groups(table, &state, now) {
+    for group in groups {
         progress(&format!("{}: {} files", table.name(), group.len()));
         match merge(lake, table, &group) {
             Ok(replacement) => waiting.push(replacement),
@@ -128,7 +128,7 @@ fn decoded(table: Table, add: &Add) -> u64 {
 }
 
 /// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file.
-fn groups(table: Table, state: &TableState, now_ms: i64) -> Vec<Vec<Add>> {
+fn groups(table: Table, state: TableState, now_ms: i64) -> Vec<Vec<Add>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
     let rows = |add: &Add| data_files::row_count(add).unwrap_or(ROWS);
@@ -140,23 +140,24 @@ fn groups(table: Table, state: &TableState, now_ms: i64) -> Vec<Vec<Add>> {
         Table::Sightings => first(add).map(|first| first.div_euclid(DAY)),
         _ => data_files::day(add).map(i64::from),
     };
-    let mut small: BTreeMap<Option<i64>, Vec<&Add>> = BTreeMap::new();
-    for add in state.files.values().filter(|add| rows(add) < ROWS / 2 && decoded(table, add) < DECODED / 2) {
-        small.entry(day(add)).or_default().push(add);
+    let mut small: BTreeMap<Option<i64>, Vec<Add>> = BTreeMap::new();
+    for mut add in state.files.into_values().filter(|add| rows(add) < ROWS / 2 && decoded(table, add) < DECODED / 2) {
+        lean::make_lean(&mut add, table);
+        small.entry(day(&add)).or_default().push(add);
     }
     let mut groups = Vec::new();
     for (_, mut adds) in small.into_iter().filter(|(day, adds)| adds.len() >= enough(*day)) {
         adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
         let (mut group, mut in_group): (Vec<Add>, _) = (Vec::new(), (0, 0));
         for add in adds {
-            let with = (in_group.0 + rows(add), in_group.1 + decoded(table, add));
+            let with = (in_group.0 + rows(&add), in_group.1 + decoded(table, &add));
             in_group = if with.0 > ROWS || with.1 > DECODED {
                 groups.push(std::mem::take(&mut group));
-                (rows(add), decoded(table, add))
+                (rows(&add), decoded(table, &add))
             } else {
                 with
             };
-            group.push(add.clone());
+            group.push(add);
         }
         groups.push(group);
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Damaged;
-use super::delta_log::{Add, DECODED_TAG, HASH_TAG};
+use super::delta_log::{Add, DECODED_TAG, HASH_TAG, Texts};
 pub use super::layout::{partition_column, time_column, times};
 use super::storage::Storage;
 use crate::store::parquet::{ensure_nonempty_buffer, properties};
@@ -125,12 +125,12 @@ impl<'o> DataFileWriter<'o> {
         let OpenFile { mut writer, decoded, .. } = open;
         let metadata = writer.finish()?;
         let bytes = std::mem::take(writer.inner_mut());
-        let mut partition_values = BTreeMap::new();
+        let mut partition_values = Texts::default();
         let mut path = format!("part-{}.zstd.parquet", super::unique());
         if let Some(parted) = partition_column(self.table) {
             let day = day.map(time::day);
             path = format!("{parted}={}/{path}", day.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__"));
-            partition_values.insert(parted.to_owned(), day);
+            partition_values = [(parted.to_owned(), day)].into_iter().collect();
         }
         let add = Add {
             path,
@@ -139,7 +139,7 @@ impl<'o> DataFileWriter<'o> {
             modification_time: self.now_ms,
             data_change: true,
             stats: Some(stats(&self.schema, &metadata).to_string()),
-            tags: Some(BTreeMap::from([
+            tags: Some(Texts::from_iter([
                 (HASH_TAG.to_owned(), Some(hash(&bytes))),
                 (DECODED_TAG.to_owned(), Some(decoded.to_string())),
             ])),
@@ -171,9 +171,15 @@ pub fn hash(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
+/// The path of a new file of the same partition as the file of this path.
+pub fn renamed(path: &str) -> String {
+    let partition = path.rsplit_once('/').map_or(String::new(), |(partition, _)| format!("{partition}/"));
+    format!("{partition}part-{}.zstd.parquet", super::unique())
+}
+
 /// The UTC day of a file of a table partitioned by day, in days since the epoch; `None` for rows without a day.
 pub fn day(add: &Add) -> Option<i32> {
-    let text = add.partition_values.values().next()?.as_deref()?;
+    let text = add.partition_values.first()?;
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
@@ -212,7 +218,7 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
 
 /// Replaces the bounds of free texts by trivial ones: the log and the batches outlive a file whose texts are remasked.
 /// Without any bounds, delta-rs (1.6) would skip the file for every text filter.
-fn without_texts(mut stats: Value) -> Value {
+pub(super) fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
             // A text above this bound would have to begin with that character.
@@ -328,7 +334,20 @@ pub fn read(
     columns: Option<&[&str]>,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    decode(storage, table, add, bytes::Bytes::from(storage.need(&add.object(table))?), columns, each)
+    decode(storage, table, add, verified(storage, table, add)?, columns, each)
+}
+
+/// The bytes of a file. They are what was written, as far as its hash is known: rows of damaged bytes would be wrong without
+/// a word, and a compaction would give them a new hash.
+fn verified(storage: &Storage, table: Table, add: &Add) -> anyhow::Result<bytes::Bytes> {
+    let name = add.object(table);
+    let bytes = storage.need(&name)?;
+    if add.hash().is_some_and(|written| written != hash(&bytes)) {
+        bail!(Damaged(format!(
+            "lake {storage}: {name} was changed after it was written: its hash differs; run `alloclog lake check`"
+        )));
+    }
+    Ok(bytes.into())
 }
 
 /// Reads the rows from the bytes of a file, like [`read`].
@@ -359,8 +378,7 @@ pub fn read_whole(
     add: &Add,
     each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let bytes = bytes::Bytes::from(storage.need(&add.object(table))?);
-    decode_as(storage, table, add, bytes, &|of_file| union(&table.schema(), of_file), each)
+    decode_as(storage, table, add, verified(storage, table, add)?, &|of_file| union(&table.schema(), of_file), each)
 }
 
 /// The fields of a schema, then those that only the other schema has.

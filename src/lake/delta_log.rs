@@ -11,6 +11,7 @@ mod names;
 pub mod salvage;
 mod state;
 mod table;
+mod texts;
 
 use anyhow::{Context, bail};
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,9 +24,10 @@ use checkpoint::{LastCheckpoint, base, checkpoints, last_checkpoint, read_checkp
 use names::{log, version_name, version_of};
 use table::{check_protocol, definition, known_columns, missing_fields};
 
-pub use action::{Action, Add, DECODED_TAG, HASH_TAG, Remove};
+pub use action::{Action, Add, DECODED_TAG, HASH_TAG, Remove, UPGRADE};
 pub use state::{KEPT_MS, TableHead, TableState};
 pub use table::fingerprint;
+pub use texts::Texts;
 
 /// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];

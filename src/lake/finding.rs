@@ -31,6 +31,10 @@ pub enum Remedy {
     Repair,
     /// Dropping a data file of this table, with this many rows; null if its log does not say.
     Drop(Table, Option<u64>),
+    /// Continuing without this many rows of this table, which no existing file has; null if unknown.
+    DropRows(Table, Option<u64>),
+    /// Replacing a lost batch that not every table has. Rows of it that a table lacks are lost.
+    DropBatch,
     /// Only a backup, or another program.
     Nothing,
 }
@@ -40,7 +44,7 @@ impl Remedy {
     pub fn is_in(self, mend: Mend) -> bool {
         match self {
             Remedy::Repair => mend != Mend::Nothing,
-            Remedy::Drop(..) => mend == Mend::DropDamaged,
+            Remedy::Drop(..) | Remedy::DropRows(..) | Remedy::DropBatch => mend == Mend::DropDamaged,
             Remedy::Nothing => false,
         }
     }
@@ -68,6 +72,10 @@ impl CheckReport {
 pub(super) struct Bad {
     /// Proven to be missing or damaged.
     pub lost: BTreeMap<String, String>,
+    /// The hashes of the actual bytes of those of them that exist.
+    pub found: BTreeMap<String, String>,
+    /// Lost files whose bytes are stored under the name of another lost file: the object of that name.
+    pub misplaced: BTreeMap<String, String>,
     /// Not readable by this program, or contradicting the log, but not proven to be damaged.
     pub unclear: BTreeMap<String, String>,
     /// The row numbers, ascending, of rows that are also in another file or earlier in this one.

@@ -35,6 +35,14 @@ impl Upgrade {
     }
 }
 
+/// The bytes of the object of a batch.
+///
+/// # Errors
+/// When the batch cannot be written as JSON.
+pub(super) fn batch_bytes(batch: Batch) -> serde_json::Result<Vec<u8>> {
+    if batch.upgrades_to.is_some() { serde_json::to_vec(&Upgrade::new(batch)) } else { serde_json::to_vec(&batch) }
+}
+
 /// Refuses a batch object that needs a newer format.
 ///
 /// # Errors

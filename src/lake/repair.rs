@@ -14,9 +14,21 @@ use crate::tables::Table;
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
-/// Removes duplicate rows and, if `mend` allows it, lost files from the tables.
-pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (TableState, Bad)>, mend: Mend) -> anyhow::Result<()> {
+/// Removes duplicate rows and, if `mend` allows it, lost files from the tables, and gives misplaced files names of their own.
+///
+/// A misplaced file is written under a new name, because its own name may hold the only copy of another file.
+pub(super) fn take_out(
+    lake: &Lake,
+    bad: &BTreeMap<Table, (TableState, Bad)>,
+    mend: Mend,
+    loses_rows: bool,
+) -> anyhow::Result<()> {
     let started_ms = now_ms();
+    if loses_rows {
+        // Its own batch: without a replacement it also says that the rows of batches are no longer to be counted.
+        lake.upgrade()?;
+        put(lake, &Batch { rows_lost: true, ..Batch::new(BTreeMap::new()) }, started_ms)?;
+    }
     let mut replaced = BTreeMap::new();
     let mut loses_rows = false;
     for (table, (state, bad)) in bad {
@@ -29,6 +41,23 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, (TableState, Bad)>, me
             })
             .collect();
         loses_rows |= !of_table.is_empty();
+        // With all that is known of the files' columns, which a check does not hold.
+        let whole = if bad.misplaced.is_empty() { TableState::default() } else { lake.state(*table)? };
+        for (path, place) in &bad.misplaced {
+            let add = whole.files.get(path).context("a file that is in no table any longer")?;
+            let bytes = lake.storage.need(place)?;
+            if add.hash() != Some(data_files::hash(&bytes).as_str()) {
+                bail!("lake {}: {place} changed while it was read; try again", lake.storage);
+            }
+            let added = Add {
+                path: data_files::renamed(&add.path),
+                modification_time: now_ms(),
+                data_change: false,
+                ..add.clone()
+            };
+            lake.storage.put(&added.object(*table), bytes)?;
+            of_table.push(Replacement { removed: vec![path.clone()], added: vec![added], rows_dropped: Some(0) });
+        }
         for (path, doubled) in &bad.doubled {
             let add = state.files.get(path).context("a file that is in no table")?;
             of_table.push(without(lake, *table, add, doubled)?);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::delta_log::{Action, Add};
+use super::delta_log::{Action, Add, TableState};
+use super::lean::{self, Detail};
 use super::{Batch, Replacement, data_files};
 use crate::tables::Table;
 
@@ -14,15 +15,16 @@ type FilesByPath = BTreeMap<String, Add>;
 /// The expected state of a table according to the batches.
 #[derive(Debug, Clone, Default)]
 pub struct ExpectedTable {
-    /// The files that it should have, each with the number of the batch that added or changed it.
-    pub files: BTreeMap<String, (Add, u64)>,
+    /// The files that it should have, each with the number of the batch that added or changed it; null for a file of
+    /// which the log says the same.
+    pub files: BTreeMap<String, (Option<Add>, u64)>,
     /// The last batch that commits to it; 0 for none.
     pub batch: u64,
     /// How many rows the batches added, minus dropped ones; null if a file does not say how many it has, or a program
     /// of format 1 dropped rows.
     pub rows: Option<u64>,
     /// Returns true if files were replaced that no batch had added: a program of format 1 or another engine had merged
-    /// files of the table.
+    /// files of the table. Also true if a batch was lost and its changes to the table are unknown.
     pub is_mixed: bool,
     /// Returns true if a batch is unreadable or was changed: the batches must not be followed.
     pub is_incomplete: bool,
@@ -42,10 +44,30 @@ impl ExpectedTable {
     }
 
     /// Applies the next batch. A batch that is not in every table yet may or may not be in this one, so neither its
-    /// files nor the files it replaces are required.
-    pub fn apply(&mut self, table: Table, number: u64, batch: &Batch, is_finished: bool) {
-        if is_finished && batch.rows_lost && batch.replaced.is_empty() {
+    /// files nor the files it replaces are required. `log` is what the table's log says.
+    pub fn apply(
+        &mut self,
+        table: Table,
+        number: u64,
+        batch: &Batch,
+        is_finished: bool,
+        log: Option<(&TableState, Detail)>,
+    ) {
+        let held = |add: &Add| match log {
+            None => Some(add.clone()),
+            Some((state, detail)) => {
+                let add = detail.of(add.clone(), table);
+                let is_same =
+                    |other: &Add| lean::is_same(&add, other) && (other.hash().is_some() || add.hash().is_none());
+                if state.files.get(&add.path).is_some_and(is_same) { None } else { Some(add) }
+            }
+        };
+        if is_finished && batch.rows_lost && batch.replaced.is_empty() && batch.rebuilt.is_none() {
             self.rows = None;
+        }
+        let unknown = batch.rebuilt.as_ref().map_or(&[][..], |rebuilt| &rebuilt.unknown);
+        if unknown.iter().any(|name| name == table.name()) {
+            (self.rows, self.is_mixed) = (None, true);
         }
         if is_finished && batch.commits_to(table) {
             self.batch = number;
@@ -54,7 +76,7 @@ impl ExpectedTable {
             if is_finished {
                 self.rows = self.rows.zip(data_files::row_count(add)).map(|(rows, more)| rows + more);
             }
-            self.files.insert(add.path.clone(), (add.clone(), number));
+            self.files.insert(add.path.clone(), (held(add), number));
         }
         for replacement in batch.replacements(table) {
             // If one of the files had been replaced before, nothing was replaced.
@@ -69,7 +91,7 @@ impl ExpectedTable {
                     *decides = number;
                 }
             }
-            self.files.extend(replacement.added.iter().map(|add| (add.path.clone(), (add.clone(), number))));
+            self.files.extend(replacement.added.iter().map(|add| (add.path.clone(), (held(add), number))));
             if is_finished {
                 self.rows = self.rows.zip(replacement.rows_dropped).map(|(rows, fewer)| rows.saturating_sub(fewer));
             }

@@ -124,11 +124,11 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> anyhow::Result<()>
         let name = all.next().map_or("a batch", String::as_str);
         let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.storage));
         let batch = Batch::parse(&bytes.unwrap_or_default()).with_context(damaged)?;
-        expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true));
+        expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true, None));
         Ok(())
     })?;
     for (table, expected) in &expected {
-        for (add, _) in expected.files.values() {
+        for add in expected.files.values().filter_map(|(add, _)| add.as_ref()) {
             let name = add.object(*table);
             if suspects[table].contains(name.as_str()) {
                 bail!(Damaged(format!(

@@ -219,6 +219,28 @@ def test_a_repair_of_a_log(lake, growing, truths):
     each_point(lake, lambda lake: ("lake", "check", "--repair", lake.lake), after)
 
 
+def test_a_repair_of_swapped_files_and_lost_batches(lake, growing, truths):
+    for document in growing[:6]:
+        lake.ingest(document)
+    one, other = (max((lake.lake / table).rglob("*.zstd.parquet")) for table in ("sightings", "task_state_history"))
+    spare = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(spare)
+    batches = sorted((lake.lake / "_alloclog/batches").rglob("*.json"))
+    for path in (batches[2], batches[-1]):
+        path.unlink()
+    assert lake.check(expect=1).count("--repair fixes this") == 4
+
+    def after(lake):
+        lake.check("--repair")
+        lake.must_be(truths[6])
+        lake.ingest(growing[6])
+        lake.must_be_whole(truths[7])
+        lake.must_leave_nothing()
+
+    each_point(lake, lambda lake: ("lake", "check", "--repair", lake.lake), after)
+
+
 def test_an_upgrade(new_lake):
     """Upgrades a lake of format 1 by an ingest of known documents. See tests/lakes/README.md."""
     tests = Path(__file__).resolve().parents[1]

@@ -290,45 +290,156 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
     assert lake.check() == ""
 
 
-def test_swapped_files_of_two_tables_are_found(lake, truths):
-    one, other = data_files(lake, "sightings")[-1], data_files(lake, "task_state_history")[-1]
-    spare = lake.root / "spare"
-    for source, target in ((one, spare), (other, one), (spare, other)):
-        shutil.move(source, target)
+def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
+    """Rows of them would be wrong without a word, and a merged file would have a hash that vouches for them."""
+    lake = young_lake
+    path = data_files(lake)[-1]
+    overwritten(path)
+    for command in (["export", lake.lake, "-o", "out"], ["lake", "compact", lake.lake]):
+        said = lake.run(*command, expect=FAILED, cwd=lake.root)
+        assert name_of(lake, path) in said and "its hash differs" in said
     said = lake.check(expect=FAILED)
-    assert name_of(lake, one) in said and name_of(lake, other) in said and "drops it" in said
-    assert lake.check("--repair", expect=FAILED)
-    for source, target in ((one, spare), (other, one), (spare, other)):
-        shutil.move(source, target)
-    lake.must_be_whole(truths[10])
+    assert name_of(lake, path) in said and "--repair --drop-damaged drops it" in said
 
 
-def test_a_missing_batch_is_found(lake, growing, truths):
-    for number, path in enumerate(batches(lake), 1):
-        spare = shutil.move(path, lake.root / "spare")
-        said = lake.check(expect=FAILED)
-        assert f"{number:012}.json is missing" in said and "--repair" not in said, said
-        assert f"{number:012}.json is missing" in lake.check("--repair", expect=FAILED)
-        shutil.move(spare, path)
-    # The last one: the next batch has its hash.
-    batches(lake)[-1].unlink()
-    assert "is missing" in lake.ingest(growing[10], expect=FAILED)
+def rotated(*paths):
+    """Moves each file to the name of the next one."""
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip([*paths[1:], paths[0]], contents, strict=True):
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [["sightings", "task_state_history"], ["task_events", "snapshots", "task_events"]],
+    ids=["two", "three"],
+)
+def test_swapped_files_of_two_tables_are_found_and_put_right(lake, growing, truths, tables):
+    there, _ = lake.data_files()
+    live = {table: [path for path in data_files(lake, table) if name_of(lake, path) in there] for table in set(tables)}
+    swapped = [live[table].pop() for table in tables]
+    before = counts(lake)
+    rotated(*swapped)
+    damaged = lake.files()
+    said = lake.check(expect=FAILED)
+    assert all(name_of(lake, path) in said for path in swapped)
+    assert said.count("--repair fixes this without losing a row") == len(tables) and "drop" not in said
+    assert lake.files() == damaged
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.must_be(truths[10])
+    lake.ingest(growing[10])
+    lake.must_be_whole(truths[11])
+    lake.must_leave_nothing()
+
+
+def test_a_copy_of_another_file_mends_only_what_it_holds(lake, truths):
+    """One file holds the bytes of another, and those of the other are gone: the first is lost, the other is not."""
+    there, _ = lake.data_files()
+    one, other = [path for path in data_files(lake, "task_state_history") if name_of(lake, path) in there][-2:]
+    other.rename(one)
+    said = lake.check("--repair", expect=FAILED)
+    (kept,) = [line for line in said.splitlines() if "has the bytes of another file" in line]
+    (lost,) = [line for line in said.splitlines() if "--drop-damaged drops it" in line]
+    assert name_of(lake, other) in kept and "(repaired)" in kept and name_of(lake, one) in lost
+    assert name_of(lake, other) not in lake.check(expect=FAILED)
+
+
+def test_a_missing_or_changed_batch_is_found_and_rebuilt_from_the_logs(lake, growing, truths):
+    numbers = range(1, len(batches(lake)) + 1)
+    # Among them an ingest's, those of the compaction, and the last.
+    for number in (1, 8, 9, 10, numbers[-1]):
+        path = batches(lake)[number - 1]
+        whole = path.read_bytes()
+        for damaged in (None, whole[:-20], whole.replace(b'"numRecords', b'"numrecords').replace(b'"written_ms":1', b'"written_ms":2')):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(damaged)
+            if damaged is None or damaged == whole[:-20]:
+                word = f"{number:012}.json is {'missing' if damaged is None else 'damaged'}"
+            elif number == numbers[-1]:
+                continue  # Nothing tells yet what it was.
+            else:
+                word = f"batch {number} was changed: batch {number + 1} records another hash of it"
+            said = lake.check(expect=FAILED)
+            assert word in said and "--repair fixes this without losing a row" in said, said
+            before = lake.files()
+            assert word in lake.check("--repair", "--dry-run", expect=FAILED)
+            assert lake.files() == before
+            assert word in lake.check("--repair")
+            assert lake.check() == "", word
+        path.write_bytes(whole)
+    assert lake.check() == ""
     lake.must_be(truths[10])
 
 
-def test_an_edited_batch_is_found(lake):
-    """The next batch has the hash of the original."""
-    path = batches(lake)[2]
-    path.write_bytes(path.read_bytes().replace(b'"numRecords', b'"numrecords', 1))
-    assert "batch 3 was changed: batch 4 records another hash of it" in lake.check(expect=FAILED)
-
-
-def test_tables_without_their_lake_are_not_treated_as_a_new_lake(lake, growing):
-    shutil.rmtree(lake.lake / "_alloclog")
-    before = lake.files()
+@pytest.mark.parametrize("which", ["the last", "the last three", "all"])
+def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which):
+    before = counts(lake)
+    for path in {"the last": batches(lake)[-1:], "the last three": batches(lake)[-3:], "all": batches(lake)}[which]:
+        path.unlink()
     said = lake.ingest(growing[10], expect=FAILED)
-    assert "_alloclog/lake.json is missing" in said and "backup" in said
+    assert "is missing" in said and "lake check --repair" in said and "nothing was committed" in said
+    lake.must_be(truths[10])
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.ingest(*growing[:11])
+    lake.must_be_whole(truths[11])
+    # What a log loses after that is written by the rebuilt batches.
+    lost_last_versions(lake)
+    lake.check("--repair")
+    lake.must_be_whole(truths[11])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["missing", "damaged"])
+@pytest.mark.parametrize("reached", [0, 3])
+def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_lake, growing, truths, damage, reached):
+    """As of a writer that was killed after its commit; `reached` tables had got it."""
+    lake = young_lake
+    lake.ingest(growing[5])
+    lake.must_be_whole(truths[6])
+    order = ["task_events", "allocation_history", "task_state_history", "sightings", "absences", "nodes", "snapshots"]
+    lost = batches(lake)[-1]
+    of_table = json.loads(lost.read_text())["reached"]
+    for table in [table for table in order if of_table.get(table) == of_table["snapshots"]][reached:]:
+        versions(lake, table)[-1].unlink()
+    damage(lost)
+    if reached == 0 and not lost.exists():
+        # Nothing is left that could tell of it: the lake as it was before.
+        assert lake.check() == ""
+        lake.must_be(truths[5])
+        return
+    shutil.rmtree(lake.cache)
+    shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
+    before = lake.files()
+    said = lake.ingest(growing[5], expect=FAILED)
+    assert name_of(lake, lost) in said and "lake check --repair" in said
+    said = lake.check("--repair", expect=FAILED)
+    assert name_of(lake, lost) in said and "--repair --drop-damaged replaces it" in said
     assert lake.files() == before
+    lake.check("--repair", "--drop-damaged")
+    assert lake.check() == ""
+    lake.ingest(*growing[:6])
+    lake.must_be(truths[6])
+    assert lake.check() == ""
+
+
+@pytest.mark.parametrize("lost", ["lake.json", "batches", ""], ids=["lake.json", "batches", "all of it"])
+def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing, truths, lost):
+    path = lake.lake / "_alloclog" / lost
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    before, rows = lake.files(), counts(lake)
+    said = lake.ingest(growing[10], expect=FAILED)
+    assert "is missing" in said and "lake check --repair" in said
+    assert lake.files() == before
+    assert "is missing" in lake.check(expect=FAILED)
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == rows
+    lake.ingest(*growing[:11])
+    lake.must_be_whole(truths[11])
 
 
 def test_a_vacuum_removes_no_file_that_a_damaged_log_does_not_name(young_lake, truths):
@@ -356,6 +467,51 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
     assert lake.check() == ""
     assert counts(lake) == before
     lake.must_be(truths[10])
+
+
+def merged_and_removed(lake, table="task_events"):
+    """Another engine merges the files of a table, and removes those that it merged."""
+    path = str(lake.lake / table)
+    deltalake.DeltaTable(path).optimize.compact()
+    deltalake.DeltaTable(path).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+
+
+def test_a_log_of_files_that_another_engine_merged_and_removed(lake, growing, truths):
+    """A repair must not list what was merged and is no longer there."""
+    merged_and_removed(lake)
+    lake.ingest(growing[10])
+    lake.must_be(truths[11])
+    before = counts(lake)
+    # The version of the last ingest, whose file is there.
+    versions(lake)[-1].unlink()
+    said = lake.check(expect=FAILED)
+    assert "the log of task_events" in said and "drop" not in said
+    lake.check("--repair")
+    assert lake.check() == ""
+    assert counts(lake) == before
+    lake.must_be(truths[11])
+
+
+def test_rows_that_only_another_engines_lost_files_have_are_dropped_only_when_told(lake, growing, truths):
+    """The log loses an ingest and a merge after it; the ingest's file was removed, and no log names the merged one."""
+    merged_and_removed(lake)
+    of_merge = len(versions(lake))
+    lake.ingest(growing[10])
+    merged_and_removed(lake)
+    for path in versions(lake)[of_merge:]:
+        path.unlink()
+    before = lake.files()
+    said = lake.check("--repair", expect=FAILED)
+    assert "that no other file has" in said and "--repair --drop-damaged continues without them" in said
+    assert lake.files() == before
+    shutil.rmtree(lake.cache)
+    shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
+    assert "lake check --repair" in lake.ingest(growing[10], expect=FAILED)
+    lake.check("--repair", "--drop-damaged")
+    assert lake.check() == ""
+    lake.ingest(*growing[:11])
+    lake.must_be(truths[11])
+    assert lake.check() == ""
 
 
 def test_a_partition_directory_that_is_a_link_stays(lake, ground, truths):

@@ -120,6 +120,31 @@ def test_missing_permissions_of_another_user(lake, growing, truths):
     lake.must_be_whole(truths[6])
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
+    """Of a lake of another user's, one file is root's alone."""
+    lake.ingest(*growing[:5])
+    public = Path(lake.binary)
+    if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
+        pytest.skip("another user cannot run the program where it lies")
+    for path in [lake.root, *lake.root.parents]:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    for path in [lake.lake, *lake.lake.rglob("*")]:
+        shutil.chown(path, NOBODY)
+    *_, hidden = sorted((lake.lake / "task_events").rglob("*.parquet"))
+    shutil.chown(hidden, 0)
+    hidden.chmod(0o600)
+    lake.environment()
+    shutil.chown(lake.root / "scratch", NOBODY)
+    before = lake.files()
+    for arguments in ([], ["--repair"], ["--repair", "--drop-damaged"]):
+        said = lake.check(*arguments, expect=FAILED, user=NOBODY, group=NOBODY, extra_groups=[])
+        assert "Permission denied" in said and hidden.name in said and "drop" not in said
+        assert lake.files() == before
+    lake.must_be_whole(truths[5])
+
+
 def at(offset):
     """A clock with this offset."""
     if FAKETIME is None:

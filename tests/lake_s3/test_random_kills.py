@@ -11,7 +11,7 @@ from proxy import straight
 from storm import KILLS_OF_TEST, SEEDS, WRITERS, Storm
 
 # An ingest takes longer here than in a directory.
-WANTED = math.ceil(KILLS_OF_TEST / 3)
+WANTED = math.ceil(KILLS_OF_TEST / 5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

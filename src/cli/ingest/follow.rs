@@ -57,7 +57,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
             if has_ended || Instant::now() >= next {
                 next = Instant::now() + args.every;
                 let done = feed.commit();
-                if has_ended || done.as_ref().is_err_and(|error| is_usage(error)) {
+                if has_ended || done.as_ref().is_err_and(is_usage) {
                     stop(inputs);
                     return (receiving.join(), done);
                 }

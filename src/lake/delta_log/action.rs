@@ -1,10 +1,9 @@
 //! The actions of a Delta log: one line of a commit each.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::texts::Texts;
 use crate::tables::Table;
 
 /// The application ID of the transactions that record the last applied batch.
@@ -15,6 +14,9 @@ pub const HASH_TAG: &str = "alloclog.xxh3";
 
 /// Tag of an `add`: the decoded size of the file's rows in bytes.
 pub const DECODED_TAG: &str = "alloclog.decoded";
+
+/// The operation of a commit that upgrades a table to another format.
+pub const UPGRADE: &str = "UPGRADE";
 
 /// One line of a commit. Other actions are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ pub struct Add {
     /// Its path within the table's directory, URL-encoded.
     pub path: String,
     /// The values of the partition columns, as text.
-    pub partition_values: BTreeMap<String, Option<String>>,
+    pub partition_values: Texts,
     /// Its size in bytes.
     pub size: i64,
     /// When it was written, in milliseconds since the epoch.
@@ -75,7 +77,7 @@ pub struct Add {
     pub stats: Option<String>,
     /// Tags by name; see [`HASH_TAG`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<BTreeMap<String, Option<String>>>,
+    pub tags: Option<Texts>,
 }
 
 /// A data file that was removed from a table.
@@ -92,7 +94,7 @@ pub struct Remove {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) extended_file_metadata: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) partition_values: Option<BTreeMap<String, Option<String>>>,
+    pub(super) partition_values: Option<Texts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<i64>,
 }
@@ -101,13 +103,13 @@ impl Add {
     /// The hash of the file's bytes, see [`crate::lake::data_files::hash`]; `None` for a file of an older version of
     /// this program or of another engine.
     pub fn hash(&self) -> Option<&str> {
-        self.tags.as_ref()?.get(HASH_TAG)?.as_deref()
+        self.tags.as_ref()?.get(HASH_TAG)
     }
 
     /// The decoded size of its rows in bytes; `None` for a file of an older version of this program or of another
     /// engine.
     pub fn decoded(&self) -> Option<u64> {
-        self.tags.as_ref()?.get(DECODED_TAG)?.as_deref()?.parse().ok()
+        self.tags.as_ref()?.get(DECODED_TAG)?.parse().ok()
     }
 
     /// The action that removes this file without removing rows.

@@ -19,6 +19,9 @@ use crate::lake::Damaged;
 use crate::lake::storage::Storage;
 use crate::tables::Table;
 
+/// Actions of a checkpoint that are written at a time.
+const ACTIONS_AT_A_TIME: usize = 4_096;
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LastCheckpoint {
@@ -26,6 +29,14 @@ pub(super) struct LastCheckpoint {
     pub(super) size: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<u32>,
+}
+
+impl LastCheckpoint {
+    /// Notes in a state that it was read from this checkpoint.
+    pub(super) fn note_in(&self, state: &mut TableState) {
+        state.head.version = self.version;
+        state.checkpoint = Some(self.version);
+    }
 }
 
 pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
@@ -50,13 +61,13 @@ pub(super) fn base(
     columns: &[&str],
 ) -> anyhow::Result<TableState> {
     let Some(last) = last else { return Ok(TableState::empty()) };
-    let lost = match read_checkpoint(storage, table, &last, columns) {
+    let lost = match checkpointed(storage, table, &last, columns) {
         Err(error) if error.is::<Damaged>() => error,
         read => return read,
     };
     for earlier in checkpoints(storage, table)?.into_iter().rev().filter(|version| *version < last.version) {
         let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
-        match read_checkpoint(storage, table, &earlier, columns) {
+        match checkpointed(storage, table, &earlier, columns) {
             Err(error) if error.is::<Damaged>() => {}
             read => return read,
         }
@@ -79,50 +90,64 @@ pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<Strin
     }
 }
 
-pub(super) fn read_checkpoint(
+/// The state that a checkpoint has.
+fn checkpointed(
     storage: &Storage,
     table: Table,
     last: &LastCheckpoint,
     columns: &[&str],
 ) -> anyhow::Result<TableState> {
     let mut state = TableState::default();
-    for name in checkpoint_names(table, last) {
-        let bytes = storage.need(&name)?;
-        let damaged = || Damaged(format!("lake {storage}: {name} is damaged"));
-        for action in parquet_actions(bytes, columns).with_context(damaged)? {
-            state.apply(action);
-        }
-    }
-    state.head.version = last.version;
-    state.checkpoint = Some(last.version);
+    read_checkpoint(storage, table, last, columns, &mut |action| state.apply(action))?;
+    last.note_in(&mut state);
     Ok(state)
 }
 
-pub(super) fn parquet_actions(bytes: Vec<u8>, columns: &[&str]) -> anyhow::Result<Vec<Action>> {
+/// Reads the actions of a checkpoint.
+pub(super) fn read_checkpoint(
+    storage: &Storage,
+    table: Table,
+    last: &LastCheckpoint,
+    columns: &[&str],
+    each: &mut dyn FnMut(Action),
+) -> anyhow::Result<()> {
+    for name in checkpoint_names(table, last) {
+        let bytes = storage.need(&name)?;
+        let damaged = || Damaged(format!("lake {storage}: {name} is damaged"));
+        parquet_actions(bytes, columns, each).with_context(damaged)?;
+    }
+    Ok(())
+}
+
+fn parquet_actions(bytes: Vec<u8>, columns: &[&str], each: &mut dyn FnMut(Action)) -> anyhow::Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
     let roots = builder.parquet_schema().root_schema().get_fields();
     let wanted: Vec<usize> = (0..roots.len()).filter(|i| columns.contains(&roots[*i].name())).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-    let mut text = LineDelimitedWriter::new(Vec::new());
     for batch in builder.with_projection(mask).build()? {
+        let mut text = LineDelimitedWriter::new(Vec::new());
         text.write(&batch?)?;
+        text.finish()?;
+        for action in serde_json::Deserializer::from_slice(&text.into_inner()).into_iter() {
+            each(action?);
+        }
     }
-    text.finish()?;
-    Ok(serde_json::Deserializer::from_slice(&text.into_inner()).into_iter().collect::<Result<_, _>>()?)
+    Ok(())
 }
 
 /// Writes a checkpoint of this state.
 pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableState, now_ms: i64) -> anyhow::Result<()> {
-    let actions = state.actions(now_ms);
-    let batch = action_batch(&actions)?;
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
-    writer.write(&batch)?;
-    writer.close()?;
-    let last = LastCheckpoint { version: state.head.version, size: actions.len() as i64, parts: None };
-    for name in checkpoint_names(table, &last) {
-        storage.put(&name, bytes.clone())?;
+    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::new(checkpoint_schema()), None)?;
+    let (mut actions, mut size) = (state.actions(now_ms).peekable(), 0);
+    while actions.peek().is_some() {
+        let some: Vec<Action> = actions.by_ref().take(ACTIONS_AT_A_TIME).collect();
+        size += some.len() as i64;
+        writer.write(&action_batch(&some)?)?;
     }
+    writer.close()?;
+    let last = LastCheckpoint { version: state.head.version, size, parts: None };
+    storage.put(&format!("{}/{:020}.checkpoint.parquet", log(table), last.version), bytes)?;
     storage.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
 }
 

@@ -1,15 +1,17 @@
 //! Repair of a damaged Delta log: reads what is readable, compares it with the batches, and rewrites what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::table::format_of;
 use super::{
-    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Storage, Table, TableState, append, check_protocol,
-    checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, version_name, version_of,
-    write_checkpoint,
+    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Storage, Table, TableState, UPGRADE, append,
+    check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, read_version,
+    version_name, version_of, write_checkpoint,
 };
 use crate::lake::data_files;
+use crate::lake::lean::{Detail, is_same};
 use crate::lake::replay::ExpectedTable;
 
 /// The readable part of a log.
@@ -35,7 +37,10 @@ struct Gap {
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing.
-pub fn read(storage: &Storage, table: Table) -> anyhow::Result<Salvaged> {
+pub fn read(storage: &Storage, table: Table, detail: Detail) -> anyhow::Result<Salvaged> {
+    let apply = |state: &mut TableState, action: Action| {
+        state.apply(Action { add: action.add.map(|add| detail.of(add, table)), ..action });
+    };
     let mut found = Salvaged { state: TableState::empty(), ..Salvaged::default() };
     let hint = last_checkpoint(storage, table)?;
     let of_hint = hint.as_ref().map(|last| last.version);
@@ -43,8 +48,10 @@ pub fn read(storage: &Storage, table: Table) -> anyhow::Result<Salvaged> {
         checkpoints(storage, table)?.into_iter().rev().filter(|version| of_hint.is_none_or(|of| *version < of));
     let earlier: Vec<_> = earlier.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }).collect();
     for checkpoint in hint.into_iter().chain(earlier) {
-        match read_checkpoint(storage, table, &checkpoint, &CHECKPOINTED) {
-            Ok(state) => {
+        let mut state = TableState::default();
+        match read_checkpoint(storage, table, &checkpoint, &CHECKPOINTED, &mut |action| apply(&mut state, action)) {
+            Ok(()) => {
+                checkpoint.note_in(&mut state);
                 found.state = state;
                 break;
             }
@@ -84,11 +91,74 @@ pub fn read(storage: &Storage, table: Table) -> anyhow::Result<Salvaged> {
             found.wrong.push(format!("lake {storage}: {name} is damaged"));
             found.gaps.insert(version, Gap { actions: actions.clone(), is_there: true });
         }
-        actions.into_iter().for_each(|action| found.state.apply(action));
+        actions.into_iter().for_each(|action| apply(&mut found.state, action));
         found.state.head.commit = xxh3_64(&bytes);
     }
     found.state.head.version = last;
     check_protocol(storage, table, found.state.protocol.as_ref())?;
+    Ok(found)
+}
+
+/// What one batch did to a table, by its log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Change {
+    /// The files that came.
+    pub added: Vec<Add>,
+    /// The paths of the files that went.
+    pub removed: Vec<String>,
+    /// The format that the table was upgraded to.
+    pub upgraded_to: Option<u32>,
+}
+
+/// What a log says of some batches.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    of_batches: BTreeMap<u64, Change>,
+    /// The last of the first batches of which the log no longer has the versions; `None` if it has no version with a batch.
+    unknown_until: Option<u64>,
+}
+
+impl Changes {
+    /// What a batch did to the table; `None` if the log no longer says it.
+    pub fn of(&self, batch: u64) -> Option<Change> {
+        let found = self.of_batches.get(&batch).cloned();
+        found.or_else(|| self.unknown_until.is_some_and(|until| batch > until).then(Change::default))
+    }
+}
+
+/// Looks up what some batches did to a table.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn changes(storage: &Storage, table: Table, batches: &BTreeSet<u64>) -> anyhow::Result<Changes> {
+    let mut found = Changes::default();
+    let mut last = -1;
+    for name in storage.names_after(&log(table), "")? {
+        let Some(version) = version_of(&name) else { continue };
+        let Some((actions, _)) = read_version(storage, table, version)? else { continue };
+        if version == 0 {
+            found.unknown_until = Some(0);
+        } else if version != last + 1 {
+            found.unknown_until = None;
+        }
+        last = version;
+        let Some(batch) = actions.iter().find_map(Action::batch) else { continue };
+        found.unknown_until.get_or_insert(batch.saturating_sub(1));
+        if !batches.contains(&batch) {
+            continue;
+        }
+        let is_upgrade = actions.iter().any(|action| {
+            let operation = action.commit_info.as_ref().map(|info| &info["operation"]);
+            operation.is_some_and(|operation| operation == UPGRADE)
+        });
+        let change = found.of_batches.entry(batch).or_default();
+        for action in actions {
+            let format = action.meta_data.as_ref().filter(|_| is_upgrade).map(format_of);
+            change.upgraded_to = format.or(change.upgraded_to);
+            change.added.extend(action.add);
+            change.removed.extend(action.remove.map(|remove| remove.path));
+        }
+    }
     Ok(found)
 }
 
@@ -107,10 +177,15 @@ pub struct Differences {
     hashed: Vec<Add>,
     /// The batch that the table must have reached.
     pub batch: u64,
+    /// Returns true if another engine, or a program of format 1, merged files of the table, or a batch was lost.
+    is_mixed: bool,
+    /// Set if files that held rows of the table are in neither the log nor the lake; how many rows, or null if unknown.
+    pub lost: Option<Option<u64>>,
 }
 
 /// Compares a log with the batches; batches up to `finished` must be applied.
-pub fn compare(table: Table, there: &TableState, expected: &ExpectedTable, finished: u64) -> Differences {
+pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> Differences {
+    let there = &salvaged.state;
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
     let name = table.name();
     if expected.is_incomplete {
@@ -122,9 +197,12 @@ pub fn compare(table: Table, there: &TableState, expected: &ExpectedTable, finis
     }
     let is_known = |path: &String| expected.files.contains_key(path) || expected.is_gone(path);
     let is_mixed = expected.is_mixed || !there.files.keys().all(is_known);
+    found.is_mixed = is_mixed;
     let live: Option<u64> = there.files.values().map(data_files::row_count).sum();
     found.rows_missing = expected.rows.zip(live).map(|(expected, live)| expected.saturating_sub(live));
     for (path, (add, number)) in &expected.files {
+        // Of one that the log names as the batch does, nothing more is held.
+        let Some(add) = add else { continue };
         match there.files.get(path) {
             Some(other) if !is_same(add, other) => {
                 found.wrong.push(format!("the log of {name} and batch {number} contradict each other on {path}"));
@@ -132,8 +210,13 @@ pub fn compare(table: Table, there: &TableState, expected: &ExpectedTable, finis
             }
             Some(other) if other.hash().is_none() && add.hash().is_some() => found.hashed.push(add.clone()),
             Some(_) => {}
-            // Another engine may have merged it; the number of rows decides.
-            None if is_mixed && found.rows_missing.is_none_or(|rows| rows == 0) => {}
+            // Another engine may have merged it, which the number of rows tells. Where that is unknown, a log without
+            // damage says so for the batches that it has.
+            None if is_mixed && found.rows_missing == Some(0) => {}
+            None if is_mixed
+                && found.rows_missing.is_none()
+                && salvaged.wrong.is_empty()
+                && *number <= there.head.batch => {}
             None if *number > finished => {}
             None => {
                 if !is_mixed {
@@ -156,19 +239,42 @@ pub fn compare(table: Table, there: &TableState, expected: &ExpectedTable, finis
     found
 }
 
-/// Returns true if a log entry agrees with its batch. Another engine's checkpoint may omit fields, and a remasked batch
-/// omits the text bounds of format 1.
-fn is_same(add: &Add, other: &Add) -> bool {
-    add.size == other.size
-        && (other.stats.is_none() || data_files::stats_without_texts(add) == data_files::stats_without_texts(other))
-        && (other.hash().is_none() || add.hash() == other.hash())
-        && add.partition_values == other.partition_values
-}
-
 impl Differences {
+    /// Leaves out what another engine merged and removed since. Where files are gone that the log should name, and no others
+    /// may have their rows, these rows are lost.
+    ///
+    /// # Errors
+    /// When an object can neither be found nor be said to be absent.
+    pub fn leave_out_what_is_gone(
+        &mut self,
+        storage: &Storage,
+        table: Table,
+        there: &TableState,
+    ) -> anyhow::Result<()> {
+        if !self.is_mixed {
+            return Ok(());
+        }
+        let (mut kept, mut rows, mut is_any_gone) = (Vec::new(), Some(0), false);
+        for add in std::mem::take(&mut self.add) {
+            if there.files.contains_key(&add.path) {
+                kept.push(add);
+            } else if storage.has(&add.object(table))? {
+                rows = rows.zip(data_files::row_count(&add)).map(|(rows, more)| rows + more);
+                kept.push(add);
+            } else {
+                is_any_gone = true;
+            }
+        }
+        self.add = kept;
+        self.lost = match self.rows_missing.zip(rows) {
+            Some((missing, found)) => Some(missing.saturating_sub(found)).filter(|lost| *lost > 0).map(Some),
+            None => is_any_gone.then_some(None),
+        };
+        Ok(())
+    }
+
     /// The state of the table after the repair.
-    pub fn applied(&self, there: &TableState) -> TableState {
-        let mut state = there.clone();
+    pub fn applied(&self, mut state: TableState) -> TableState {
         self.remove.iter().for_each(|add| drop(state.files.remove(&add.path)));
         state.files.extend(self.add.iter().chain(&self.hashed).map(|add| (add.path.clone(), add.clone())));
         state

@@ -113,8 +113,8 @@ impl TableState {
     }
 
     /// The actions of a checkpoint of this state, without removals older than [`KEPT_MS`].
-    pub(super) fn actions(&self, now_ms: i64) -> Vec<Action> {
-        let recent = |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
+    pub(super) fn actions(&self, now_ms: i64) -> impl Iterator<Item = Action> + '_ {
+        let recent = move |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
         let protocol = self.protocol.clone().map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
         let meta = self.meta_data.clone().map(|meta| Action { meta_data: Some(meta), ..Action::default() });
         let txns = self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..Action::default() });
@@ -124,6 +124,6 @@ impl TableState {
             remove: Some(Remove { data_change: false, ..remove.clone() }),
             ..Action::default()
         });
-        protocol.into_iter().chain(meta).chain(txns).chain(adds).chain(removes).collect()
+        protocol.into_iter().chain(meta).chain(txns).chain(adds).chain(removes)
     }
 }

@@ -1,0 +1,222 @@
+//! Whether batches and logs agree, and what mends them.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+
+use super::{CheckReport, Mend, Remedy};
+use crate::lake::delta_log::TableState;
+use crate::lake::delta_log::salvage::{self, Salvaged};
+use crate::lake::lean::{self, Detail};
+use crate::lake::replay::ExpectedTable;
+use crate::lake::{Batch, Lake, ORDER, TableHeads, batch_name, now_ms, stand_in};
+use crate::tables::Table;
+
+/// Whether logs and batches can be mended, without which nothing else is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mended {
+    WithoutLoss,
+    WithLoss,
+    Never,
+}
+
+impl Mended {
+    fn by(remedy: Remedy) -> Mended {
+        match remedy {
+            Remedy::Repair => Mended::WithoutLoss,
+            Remedy::Drop(..) | Remedy::DropRows(..) | Remedy::DropBatch => Mended::WithLoss,
+            Remedy::Nothing => Mended::Never,
+        }
+    }
+
+    /// Returns true if a check that may change so much mends it.
+    fn is_in(self, mend: Mend) -> bool {
+        match self {
+            Mended::WithoutLoss => mend != Mend::Nothing,
+            Mended::WithLoss => mend == Mend::DropDamaged,
+            Mended::Never => false,
+        }
+    }
+}
+
+/// The tables as their logs say, or would say after a repair.
+pub(super) struct Logs {
+    pub states: BTreeMap<Table, TableState>,
+    pub can_be_mended: Mended,
+    /// A log or a batch is to be mended.
+    is_damaged: bool,
+    /// Rows went with what was mended, and no batch says so yet.
+    pub loses_rows: bool,
+}
+
+/// Compares batches and logs, and mends them if `mend` allows all that they need.
+pub(super) fn check(
+    lake: &Lake,
+    mend: Mend,
+    report: &mut CheckReport,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Logs> {
+    let logs = compare(lake, Mend::Nothing, Detail::Lean, report, progress)?;
+    if !logs.is_damaged || !logs.can_be_mended.is_in(mend) {
+        return Ok(logs);
+    }
+    drop(logs);
+    report.wrong.clear();
+    compare(lake, mend, Detail::Full, report, progress)
+}
+
+fn compare(
+    lake: &Lake,
+    mend: Mend,
+    detail: Detail,
+    report: &mut CheckReport,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Logs> {
+    // The ledger before the other logs, since it gets a batch last; logs before batches, since a batch is put before any
+    // log has it.
+    let mut logs = BTreeMap::new();
+    for table in ORDER.into_iter().rev() {
+        progress(&format!("the log of {}", table.name()));
+        if !lake.is_to_come(table)? {
+            logs.insert(table, salvage::read(&lake.storage, table, detail)?);
+        }
+    }
+    let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
+    let last = logs.values().map(reached).max().unwrap_or_default();
+    let finished = logs.get(&Table::Snapshots).filter(|ledger| ledger.wrong.is_empty()).map_or(last, reached);
+    progress("batches");
+    let mut batches = Batches::read(lake, (finished, last), &BTreeMap::new(), (&logs, detail))?;
+    let (mut stand_ins, mut refused) = (BTreeMap::new(), Vec::new());
+    let lost = std::mem::take(&mut batches.lost);
+    if !lost.is_empty() && logs.values().all(|log| log.wrong.is_empty()) {
+        let numbers = lost.iter().map(|(number, (_, hash))| (*number, hash.clone())).collect();
+        (stand_ins, refused) = stand_in::build(lake, &numbers, &batches.expected)?;
+        batches = Batches::read(lake, (finished, last), &stand_ins, (&logs, detail))?;
+    }
+    let mut can_be_mended = Mended::WithoutLoss;
+    let mut push = |what: String, remedy: Remedy| {
+        can_be_mended = can_be_mended.max(Mended::by(remedy));
+        report.push(what, remedy);
+    };
+    for (number, (what, _)) in &lost {
+        let remedy = match stand_ins.contains_key(number) {
+            false => Remedy::Nothing,
+            true if *number > finished => Remedy::DropBatch,
+            true => Remedy::Repair,
+        };
+        push(what.clone(), remedy);
+    }
+    refused.into_iter().for_each(|what| push(what, Remedy::Nothing));
+    let has_all = lost.len() == stand_ins.len();
+    let by_batches = if has_all { Remedy::Repair } else { Remedy::Nothing };
+    if batches.unfinished > 0 {
+        let what = format!("{} of the last batches not yet in every table", batches.unfinished);
+        push(what, by_batches);
+    }
+    let (mut states, mut to_mend, mut loses_rows) = (BTreeMap::new(), Vec::new(), false);
+    for (table, salvaged) in logs {
+        let mut of_batches = batches.expected.remove(&table).unwrap_or_default();
+        of_batches.is_incomplete = !has_all;
+        let mut differences = salvage::compare(table, &salvaged, &of_batches, finished);
+        differences.leave_out_what_is_gone(&lake.storage, table, &salvaged.state)?;
+        // A log is written anew by what the batches say, and by no less.
+        salvaged.wrong.iter().chain(&differences.wrong).for_each(|what| push(what.clone(), by_batches));
+        if let Some(rows) = differences.lost {
+            let rows_text = rows.map_or("rows of unknown number".to_owned(), |rows| format!("{rows} rows"));
+            let what = format!(
+                "{}: files that its log must name are missing, and with them {rows_text} that no other file has",
+                table.name()
+            );
+            push(what, if has_all { Remedy::DropRows(table, rows) } else { Remedy::Nothing });
+            loses_rows = true;
+        }
+        if salvaged.wrong.is_empty() && differences.wrong.is_empty() {
+            states.insert(table, differences.applied(salvaged.state));
+        } else {
+            states.insert(table, differences.applied(salvaged.state.clone()));
+            to_mend.push((table, salvaged, differences));
+        }
+    }
+    let is_damaged = !stand_ins.is_empty() || !to_mend.is_empty() || batches.unfinished > 0;
+    if can_be_mended.is_in(mend) && is_damaged {
+        let numbers = lost.into_iter().map(|(number, (_, hash))| (number, hash)).collect();
+        stand_in::put(lake, &numbers, &stand_ins)?;
+        for (table, salvaged, differences) in &to_mend {
+            if !salvage::mend(&lake.storage, *table, lake.format(), salvaged, differences, now_ms())? {
+                bail!("lake {}: {} changed during the repair; try again", lake.storage, table.name());
+            }
+        }
+        lake.finish(&mut TableHeads::new())?;
+        for (table, state) in &mut states {
+            *state = lake.state(*table)?;
+            state.files.values_mut().for_each(|add| lean::make_lean(add, *table));
+        }
+    }
+    Ok(Logs { states, can_be_mended, is_damaged, loses_rows })
+}
+
+/// What the batches say.
+#[derive(Default)]
+struct Batches {
+    expected: BTreeMap<Table, ExpectedTable>,
+    /// How many come after the last that is in every table.
+    unfinished: u64,
+    /// Those that are missing, damaged, or not what the next one followed: what is wrong, and the hash that the next one has
+    /// of it, if there is a next one and it has one.
+    lost: BTreeMap<u64, (String, Option<Option<String>>)>,
+}
+
+impl Batches {
+    /// Reads all batches: those up to `last`, the last that any table has, and those after it. Batch `finished` is the last
+    /// that is in every table. `stand_ins` are taken in the place of lost ones.
+    fn read(
+        lake: &Lake,
+        (finished, last): (u64, u64),
+        stand_ins: &BTreeMap<u64, Batch>,
+        (logs, detail): (&BTreeMap<Table, Salvaged>, Detail),
+    ) -> anyhow::Result<Batches> {
+        let expected = ORDER.map(|table| (table, ExpectedTable::new())).into();
+        let mut batches = Batches { expected, ..Batches::default() };
+        let (mut number, mut hash, mut is_chained) = (0, None, false);
+        let mut each = |batches: &mut Batches, bytes: Option<Vec<u8>>| {
+            number += 1;
+            let stand_in = stand_ins.get(&number);
+            let read = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok()).filter(|_| stand_in.is_none());
+            if let Some((before, bytes)) = read.as_ref().zip(bytes.as_deref()) {
+                let followed = before.before.clone();
+                if let Some((_, of_next)) = batches.lost.get_mut(&(number - 1)) {
+                    *of_next = Some(followed.clone());
+                } else if (followed.is_some() || is_chained) && hash.is_some() && followed != hash {
+                    let what = format!("batch {} was changed: batch {number} records another hash of it", number - 1);
+                    batches.lost.insert(number - 1, (what, Some(followed.clone())));
+                }
+                is_chained |= followed.is_some();
+                hash = Some(before.hash(bytes));
+            } else {
+                hash = None;
+                if stand_in.is_none() {
+                    let what = if bytes.is_some() { "damaged" } else { "missing" };
+                    let what = format!("lake {}: {} is {what}", lake.storage, batch_name(number));
+                    batches.lost.insert(number, (what, None));
+                }
+            }
+            for (table, expected) in &mut batches.expected {
+                if let Some(batch) = stand_in.or(read.as_ref()) {
+                    let log = logs.get(table).map(|salvaged| (&salvaged.state, detail));
+                    expected.apply(*table, number, batch, number <= finished, log);
+                }
+            }
+            batches.unfinished += u64::from(number > finished);
+        };
+        lake.storage.get_all((1..=last).map(batch_name), &mut |bytes| {
+            each(&mut batches, bytes);
+            Ok(())
+        })?;
+        let mut next = last + 1;
+        while let Some(bytes) = lake.storage.get(&batch_name(next))? {
+            each(&mut batches, Some(bytes));
+            next += 1;
+        }
+        Ok(batches)
+    }
+}

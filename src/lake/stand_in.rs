@@ -1,0 +1,146 @@
+//! Batches that were lost, rebuilt from what the Delta logs have of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+
+use super::delta_log::salvage::{self, Change};
+use super::ingest::DOCUMENTS;
+use super::replay::ExpectedTable;
+use super::storage::Created;
+use super::{Batch, Damaged, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, format};
+use crate::tables::Table;
+
+/// The tables whose new rows the ledger counts, with the column of the count.
+const COUNTED: [(Table, &str); 3] = [
+    (Table::AllocationHistory, "new_allocations"),
+    (Table::TaskStateHistory, "new_task_states"),
+    (Table::TaskEvents, "new_task_events"),
+];
+
+/// The lost batches by number, each with the hash that the batch after it has of it in `before`: null for a batch of
+/// before the chain of hashes, or for an unknown one after which no whole batch follows.
+pub type Lost = BTreeMap<u64, Option<Option<String>>>;
+
+/// Builds a batch for each lost one. The logs must be whole; `expected` is what the other batches say.
+///
+/// Such a batch says that rows were lost: whether the lost one said it is unknown, and a cache that takes them for present
+/// would keep a later ingest from adding them.
+///
+/// None is built where the ledger counts more rows than the logs have of it; then the words say so.
+///
+/// # Errors
+/// When the logs cannot be read.
+pub fn build(
+    lake: &Lake,
+    lost: &Lost,
+    expected: &BTreeMap<Table, ExpectedTable>,
+) -> anyhow::Result<(BTreeMap<u64, Batch>, Vec<String>)> {
+    let numbers: BTreeSet<u64> = lost.keys().copied().collect();
+    let empty = || Batch { rows_lost: true, rebuilt: Some(Rebuilt::default()), ..Batch::new(BTreeMap::new()) };
+    let mut batches: BTreeMap<u64, Batch> = numbers.iter().map(|number| (*number, empty())).collect();
+    for table in ORDER {
+        if lake.is_to_come(table)? {
+            continue;
+        }
+        let changes = salvage::changes(&lake.storage, table, &numbers)?;
+        for (number, batch) in &mut batches {
+            match (changes.of(*number), &mut batch.rebuilt) {
+                (Some(change), _) => fill(batch, table, change, &numbers, expected.get(&table)),
+                (None, Some(rebuilt)) => rebuilt.unknown.push(table.name().to_owned()),
+                (None, None) => {}
+            }
+        }
+    }
+    for (number, hash) in lost {
+        if let Some(rebuilt) = batches.get_mut(number).and_then(|batch| batch.rebuilt.as_mut()) {
+            rebuilt.hash = hash.clone().flatten();
+        }
+    }
+    let mut refused = Vec::new();
+    for number in numbers {
+        let lacks = batches.get(&number).map(|batch| lacking(lake, number, batch)).transpose()?;
+        for table in lacks.unwrap_or_default() {
+            refused.push(format!("the ledger counts more rows of batch {number} than the log of {} has", table.name()));
+            batches.remove(&number);
+        }
+    }
+    Ok((batches, refused))
+}
+
+/// The tables of whose rows a batch has fewer than the ledger counts.
+fn lacking(lake: &Lake, number: u64, batch: &Batch) -> anyhow::Result<Vec<Table>> {
+    let mut counts = [0; COUNTED.len()];
+    let columns: Vec<&str> = ["snapshot_id"].into_iter().chain(COUNTED.map(|(_, column)| column)).collect();
+    for add in batch.files(Table::Snapshots) {
+        let read = data_files::read(&lake.storage, Table::Snapshots, add, Some(&columns), &mut |rows| {
+            let column = |name| rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+            let ids = column("snapshot_id").context("a ledger without snapshot_id")?;
+            let is_of_batch = |id: Option<i64>| id.is_some_and(|id| u64::try_from(id / DOCUMENTS) == Ok(number));
+            for (count, (_, name)) in counts.iter_mut().zip(COUNTED) {
+                let new = column(name).context("a ledger without counts")?;
+                let new = ids.iter().zip(new).filter(|(id, _)| is_of_batch(*id)).filter_map(|(_, new)| new);
+                *count += new.sum::<i64>();
+            }
+            Ok(())
+        });
+        // A file that was merged since may be gone.
+        if let Err(error) = read
+            && !error.is::<Damaged>()
+        {
+            return Err(error);
+        }
+    }
+    let unknown = |table: Table| batch.rebuilt.iter().any(|of| of.unknown.iter().any(|name| name == table.name()));
+    let has = |table: Table| batch.files(table).iter().filter_map(data_files::row_count).sum::<u64>();
+    let tables = COUNTED.into_iter().zip(counts).map(|((table, _), count)| (table, count));
+    Ok(tables
+        .filter(|(table, count)| !unknown(*table) && u64::try_from(*count).is_ok_and(|count| count > has(*table)))
+        .map(|(table, _)| table)
+        .collect())
+}
+
+/// Takes into a batch what it did to a table.
+fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, expected: Option<&ExpectedTable>) {
+    batch.upgrades_to = change.upgraded_to.or(batch.upgrades_to);
+    // A repair of the log may have entered files of other batches with it.
+    let is_of_another = |path: &String| {
+        let deciding = expected.and_then(|expected| expected.files.get(path));
+        deciding.is_some_and(|(_, number)| !lost.contains(number))
+    };
+    let mut added = change.added;
+    added.retain(|add| !is_of_another(&add.path));
+    let name = table.name().to_owned();
+    if !change.removed.is_empty() {
+        let is_merge = !added.is_empty() && added.iter().all(|add| !add.data_change);
+        let rows_dropped = is_merge.then_some(0);
+        batch.replaced.insert(name, vec![Replacement { removed: change.removed, added, rows_dropped }]);
+    } else if !added.is_empty() {
+        batch.tables.insert(name, added);
+    }
+}
+
+/// Puts the batches in the place of the lost ones.
+///
+/// # Errors
+/// When the lake cannot be written, or a lost batch is there after all.
+pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> anyhow::Result<()> {
+    for (number, batch) in batches {
+        let mut batch = batch.clone();
+        if *number > 1 {
+            let (before, hash) = lake.old_batch(number - 1)?;
+            let is_chained = batch.upgrades_to.is_none() && lake.format() > 1 && lost.get(number) != Some(&Some(None));
+            (batch.before, batch.reached) = (Some(hash).filter(|_| is_chained), before.reached);
+        }
+        batch.note_commits(*number);
+        let (name, bytes) = (batch_name(*number), format::batch_bytes(batch)?);
+        if lake.storage.has(&name)? {
+            lake.storage.put(&name, bytes)?;
+        } else if lake.storage.create(&name, bytes)? != Created::Ours {
+            bail!("lake {}: {name} came while it was rebuilt; try again", lake.storage);
+        }
+    }
+    Ok(())
+}
