@@ -90,6 +90,8 @@ const SECRETS: &[(&str, &str)] = &[
     ("--token abc --password def", "--token *** --password ***"),
     ("sh -c \"curl -u user:pw https://h\"", "sh -c \"curl -u user:*** https://h\""),
     ("é password=ü ö", "é password=*** ö"),
+    // The first secret ends with a word that excuses a token, but is masked itself.
+    ("password=hunter2unexpected token: \"}\"", "password=*** token: \"***\""),
 ];
 
 /// Texts that only look like secrets.

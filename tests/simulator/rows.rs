@@ -69,10 +69,11 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !told.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
-        // Neither a stream nor a list of nodes is a listing.
+        // Neither a stream nor a list of nodes is a listing; a dump without allocations is one, though it lists nodes.
         let lists_allocations = match told.first() {
             Some(shown) => shown.form != Form::Streamed,
-            None => self.nodes.is_empty() && text.trim_ascii().starts_with(b"["),
+            None if self.nodes.is_empty() => text.trim_ascii().starts_with(b"["),
+            None => serde_json::from_slice::<Value>(text).is_ok_and(|dump| dump["Allocs"].is_array()),
         };
         let ledger = Ledger {
             observed_at: observed.map(|(at, _)| at),
