@@ -59,8 +59,10 @@ impl LiveTables {
     pub fn refresh(&self, min_interval: Duration, show: &mut dyn FnMut(u64) -> Result<(), Error>) -> Result<(), Error> {
         let mut shown_at: Option<Instant> = None;
         while let Some(documents) = self.wait(shown_at.map(|at| at + min_interval)) {
-            let sealed = self.state().rows.seal().map_err(Error::of(Error::Store));
-            let result = sealed.and_then(|()| show(documents));
+            // No rows may be added while `show` reads the store, so the lock is held until it returns.
+            let mut state = self.state();
+            let result = state.rows.seal().map_err(Error::of(Error::Store)).and_then(|()| show(documents));
+            drop(state);
             if result.is_err() {
                 self.end();
                 return result;
