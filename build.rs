@@ -47,7 +47,7 @@ fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     Ok(order)
 }
 
-/// The views that a file names behind FROM or JOIN. A test compares this with what a parser of SQL finds.
+/// The views that a file names after FROM or JOIN. A test compares this with what a parser of SQL finds.
 fn reads<'t>(sql: &str, texts: &'t BTreeMap<String, String>) -> BTreeSet<&'t str> {
     let code: Vec<&str> = sql.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect();
     let code = code.join(" ");

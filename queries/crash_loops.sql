@@ -12,7 +12,7 @@
 --
 -- Exported: yes
 -- Columns:
---   region              string     what `--region` says; empty without it
+--   region              string     region given by `--region`; empty without it
 --   namespace           string     Nomad namespace
 --   job_id              string     job ID; null if no source shows it
 --   task_group          string     task group; null if no source shows it

@@ -32,7 +32,7 @@
 -- or Not Restarting follows.
 --
 -- Columns:
---   region          string     what `--region` says; empty without it
+--   region          string     region given by `--region`; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   event_no        int64      number of the event within its task

@@ -3,7 +3,7 @@
 -- One row is one task with at least one event in view.
 --
 -- Columns:
---   region         string  what `--region` says; empty without it
+--   region         string  region given by `--region`; empty without it
 --   alloc_id       string  allocation ID, unique within its region
 --   task           string  task name
 --   events         int64   events

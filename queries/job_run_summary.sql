@@ -6,7 +6,7 @@
 --
 -- Exported: yes
 -- Columns:
---   region              string     what `--region` says; empty without it
+--   region              string     region given by `--region`; empty without it
 --   namespace           string     Nomad namespace
 --   parent_job_id       string     job ID without the part from `/dispatch-` or `/periodic-` on
 --   runs                int64      runs

@@ -13,7 +13,7 @@
 --
 -- Exported: yes
 -- Columns:
---   region            string     what `--region` says; empty without it
+--   region            string     region given by `--region`; empty without it
 --   namespace         string     Nomad namespace
 --   job_id            string     job ID of the instance
 --   parent_job_id     string     job that it is an instance of: the part of job_id before `/dispatch-` or `/periodic-`;

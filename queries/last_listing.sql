@@ -6,7 +6,7 @@
 -- the sightings of a running allocation are cut to the hour.
 --
 -- Columns:
---   region              string     what `--region` says; empty without it
+--   region              string     region given by `--region`; empty without it
 --   namespace           string     Nomad namespace
 --   hour_ns             int64      begin of the UTC hour, in nanoseconds since the epoch
 --   last_listing_at     timestamp  the last full listing within that hour; null when there was none

@@ -5,7 +5,7 @@
 -- "Newest" and "now" mean the newest observation here in all views; documents and sightings after it are ignored.
 --
 -- Columns:
---   region          string     what `--region` says; empty without it
+--   region          string     region given by `--region`; empty without it
 --   observed_at     timestamp  the newest trusted observation
 --   observed_at_ns  int64      the same in nanoseconds since the epoch
 --   is_lower_bound  bool       whether that time is only the newest CreateTime of a document without a ModifyTime

@@ -16,7 +16,7 @@
 -- health check may have ended the run.
 --
 -- Columns:
---   region           string     what `--region` says; empty without it
+--   region           string     region given by `--region`; empty without it
 --   alloc_id         string     allocation ID, unique within its region
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts

@@ -15,8 +15,7 @@
 -- Exported: yes
 -- Grouped: yes
 -- Columns:
---   region       string  what `--region` says; empty without it; with `--by`, its columns stand here instead of these
---                        five
+--   region       string  region given by `--region`; empty without it; `--by` replaces these five columns
 --   namespace    string  Nomad namespace
 --   job_id       string  job ID; null if no source shows it
 --   task_group   string  task group; null if no source shows it

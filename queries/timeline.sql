@@ -10,7 +10,7 @@
 -- (Nomad before 1.10.3).
 --
 -- Columns:
---   region          string     what `--region` says; empty without it
+--   region          string     region given by `--region`; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   event_no        int64      number of the event within its task, from 1

@@ -13,7 +13,7 @@
 -- that was set back looks the same.
 --
 -- Columns:
---   region          string     what `--region` says; empty without it
+--   region          string     region given by `--region`; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   window_no       int64      number of the window within its task, from 1

@@ -209,8 +209,8 @@ impl Pipeline {
         let mut combined = Combined::new(writer, lakes.len(), inputs.len());
         let mut documents_of_lakes = 0;
         let wanted: Vec<Table> = work.tables.iter().copied().collect();
+        let selection = self.selection(self.lake_span);
         for lake in lakes {
-            let selection = self.selection(self.lake_span);
             let mut deliver = |table, batch| combined.add_of_lake(table, batch);
             let found = lake::scan::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
             documents_of_lakes += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();

@@ -92,7 +92,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
 
     #[cold]
     fn end(&self) -> Box<ReadFault> {
-        self.wrong(FaultKind::End, "ends before it is whole")
+        self.wrong(FaultKind::End, "ends too early")
     }
 
     #[cold]

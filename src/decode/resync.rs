@@ -86,7 +86,7 @@ impl PartWalk<'_, '_, '_, '_> {
         }
         for line in iter::once(first).chain(others) {
             let path = grammar::path_to(bytes, line.start, line.end);
-            let what = "is not JSON: the line ends before it is whole: reading goes on at the next line";
+            let what = "is not JSON: the line ends inside it; reading continues at the next line";
             self.reject(line.end, path, what.into());
             self.part.place = Position::default();
         }

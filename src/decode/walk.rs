@@ -54,7 +54,7 @@ impl PartWalk<'_, '_, '_, '_> {
     }
 
     pub(super) fn short(&self, at: usize) -> Box<ReadFault> {
-        Box::new(ReadFault { kind: FaultKind::End, at, path: String::new(), what: "ends before it is whole".into() })
+        Box::new(ReadFault { kind: FaultKind::End, at, path: String::new(), what: "ends too early".into() })
     }
 
     pub(super) fn broken(&self, at: usize, wanted: &str) -> Box<ReadFault> {
@@ -69,7 +69,7 @@ impl PartWalk<'_, '_, '_, '_> {
 
     /// The document ends inside a value or array.
     pub(super) fn truncated(&mut self, at: usize) {
-        let what = "is where the document ends, before it is whole: what came before is kept";
+        let what = "is cut off by the end of the document; everything before it is kept";
         self.reject(at, String::new(), what.into());
         self.part.place = Position::default();
     }

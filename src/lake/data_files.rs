@@ -436,7 +436,7 @@ fn retyped(column: &ArrayRef, kind: &DataType) -> anyhow::Result<ArrayRef> {
 }
 
 /// Converts a file's rows to the schema of the stored table: a column added later is null, the partition day comes from
-/// the file's name, and types are ours, whoever wrote the file.
+/// the file's name, and types are those of the schema, whichever engine wrote the file.
 fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> anyhow::Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());

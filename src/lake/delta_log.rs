@@ -149,20 +149,24 @@ pub fn state(storage: &Storage, table: Table) -> anyhow::Result<TableState> {
     Ok(state)
 }
 
-/// Commits actions as the version after `head`, and writes a checkpoint every `CHECKPOINT_EVERY` versions.
+/// A version to be added to a table's log.
+pub struct NewVersion<'v> {
+    /// The version is added after this one.
+    pub head: TableHead,
+    /// What Delta's `commitInfo` calls it.
+    pub operation: &'v str,
+    /// The batch that it applies; `None` if it belongs to no batch.
+    pub batch: Option<u64>,
+    /// What it changes.
+    pub actions: Vec<Action>,
+}
+
+/// Commits a version, and writes a checkpoint every `CHECKPOINT_EVERY` versions.
 ///
 /// # Errors
 /// When the lake cannot be written.
-pub fn commit(
-    storage: &Storage,
-    table: Table,
-    head: TableHead,
-    operation: &str,
-    batch: Option<u64>,
-    actions: Vec<Action>,
-    now_ms: i64,
-) -> anyhow::Result<Committed> {
-    let done = append(storage, table, head, operation, batch, actions, now_ms)?;
+pub fn commit(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> anyhow::Result<Committed> {
+    let done = append(storage, table, new, now_ms)?;
     if let Committed::Done(head) = done
         && head.version % CHECKPOINT_EVERY == 0
     {
@@ -171,16 +175,9 @@ pub fn commit(
     Ok(done)
 }
 
-/// Commits actions as the version after `head`, without a checkpoint.
-fn append(
-    storage: &Storage,
-    table: Table,
-    head: TableHead,
-    operation: &str,
-    batch: Option<u64>,
-    actions: Vec<Action>,
-    now_ms: i64,
-) -> anyhow::Result<Committed> {
+/// Commits a version, without a checkpoint.
+fn append(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> anyhow::Result<Committed> {
+    let NewVersion { head, operation, batch, actions } = new;
     let version = head.version + 1;
     let mut all = vec![info(operation, now_ms)];
     all.extend(batch.map(|batch| entered(batch, now_ms)));

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::delta_log::{self, Committed, TableHead};
+use super::delta_log::{self, Committed, NewVersion, TableHead};
 pub use super::layout::{FORMAT, since};
 use super::{Batch, LAKE, Lake, LakeFile, TableHeads, now_ms};
 
@@ -103,8 +103,8 @@ impl Lake {
                 let state = self.state(table)?;
                 let mut head = TableHead { columns: delta_log::fingerprint(table), ..state.head };
                 if let Some(action) = state.evolve(table) {
-                    let done =
-                        delta_log::commit(&self.storage, table, head, "ADD COLUMNS", None, vec![action], now_ms())?;
+                    let new = NewVersion { head, operation: "ADD COLUMNS", batch: None, actions: vec![action] };
+                    let done = delta_log::commit(&self.storage, table, new, now_ms())?;
                     let Committed::Done(done) = done else { continue };
                     head = done;
                 }

@@ -150,7 +150,7 @@ fn write(
     // The ledger is last: it counts the rows of the others.
     for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
         let mut writer = data_files::DataFileWriter::new(&lake.storage, table, super::now_ms());
-        let counted = COUNTED.iter().position(|other| *other == table);
+        let counted = COUNTED.iter().position(|(other, _)| *other == table);
         // Rows of the run are distinct, but an absence may also be a row of the run.
         let has_facts = facts.iter().any(|rows| rows.table == table);
         let mut in_batch: HashSet<u128> = HashSet::new();

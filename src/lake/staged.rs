@@ -16,8 +16,12 @@ use crate::store::{Store, StoreWriter};
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use crate::tables::{Table, snapshots};
 
-/// The tables whose new rows the ledger counts.
-pub(super) const COUNTED: [Table; 3] = [Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents];
+/// The tables whose new rows the ledger counts, with the column of the count.
+pub(super) const COUNTED: [(Table, &str); 3] = [
+    (Table::AllocationHistory, "new_allocations"),
+    (Table::TaskStateHistory, "new_task_states"),
+    (Table::TaskEvents, "new_task_events"),
+];
 
 /// Which documents get a ledger row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

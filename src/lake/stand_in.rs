@@ -9,16 +9,10 @@ use arrow::datatypes::Int64Type;
 use super::delta_log::salvage::{self, Change};
 use super::ingest::DOCUMENTS;
 use super::replay::ExpectedTable;
+use super::staged::COUNTED;
 use super::storage::Created;
 use super::{Batch, Damaged, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, format};
 use crate::tables::Table;
-
-/// The tables whose new rows the ledger counts, with the column of the count.
-const COUNTED: [(Table, &str); 3] = [
-    (Table::AllocationHistory, "new_allocations"),
-    (Table::TaskStateHistory, "new_task_states"),
-    (Table::TaskEvents, "new_task_events"),
-];
 
 /// The lost batches by number, each with the hash that the batch after it has of it in `before`: null for a batch of
 /// before the chain of hashes, or for an unknown one after which no whole batch follows.

@@ -27,8 +27,8 @@ const RANDOM_CHANGES: usize = 12;
 /// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;
 
-/// A masked word no longer excuses the one behind it (`unexpected token: "}"`), so a text with secrets is searched again;
-/// this often at most, to stay linear.
+/// How often a text is searched. Masking a word can remove the reason for keeping the next one (`unexpected token: "}"`),
+/// so a text with secrets is searched again; the limit keeps the time linear.
 const PASSES: usize = 8;
 
 /// Masks the secrets in `text`, which is the output of the first stage. Masking the result again changes nothing.

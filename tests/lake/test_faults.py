@@ -91,16 +91,21 @@ def test_a_directory_that_is_read_only(lake, growing, truths):
     lake.must_be_whole(truths[6])
 
 
+def let_others_run(lake):
+    """Lets another user run the program and reach the lake; skips the test if the program's directory is private."""
+    public = Path(lake.binary)
+    if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
+        pytest.skip("another user cannot run the program in its directory")
+    for path in [lake.root, *lake.root.parents]:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_missing_permissions_of_another_user(lake, growing, truths):
     """With read permission, everything except writing works. Without it, there is an error instead of an empty lake."""
     lake.ingest(*growing[:5])
-    public = Path(lake.binary)
-    if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
-        pytest.skip("another user cannot run the program where it lies")
-    for path in [lake.root, *lake.root.parents]:
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o011)
+    let_others_run(lake)
     nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     lake.environment()
     shutil.chown(lake.root / "scratch", NOBODY)
@@ -124,12 +129,7 @@ def test_missing_permissions_of_another_user(lake, growing, truths):
 def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
     """Of a lake of another user's, one file is root's alone."""
     lake.ingest(*growing[:5])
-    public = Path(lake.binary)
-    if not all(path.stat().st_mode & 0o001 for path in [public, *public.parents]):
-        pytest.skip("another user cannot run the program where it lies")
-    for path in [lake.root, *lake.root.parents]:
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o011)
+    let_others_run(lake)
     for path in [lake.lake, *lake.lake.rglob("*")]:
         shutil.chown(path, NOBODY)
     *_, hidden = sorted((lake.lake / "task_events").rglob("*.parquet"))

@@ -279,7 +279,8 @@ fn compaction_keeps_columns_of_newer_programs() {
     writer.set_columns(&wide.schema());
     writer.add(&wide).unwrap();
     let actions = writer.finish().unwrap().into_iter().map(Add::added).chain([add.removed(0)]).collect();
-    delta_log::commit(&lake.storage, table, state.head, "WRITE", None, actions, 0).unwrap();
+    let new = delta_log::NewVersion { head: state.head, operation: "WRITE", batch: None, actions };
+    delta_log::commit(&lake.storage, table, new, 0).unwrap();
 
     let before = state.files.len();
     compact::compact(&lake, &mut |_| ()).unwrap();

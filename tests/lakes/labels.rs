@@ -81,7 +81,8 @@ fn check_reports_allocations_with_two_regions() {
         lake.storage.put(&add.object(table), of_other.storage.need(&add.object(table)).unwrap()).unwrap();
         let head = alloclog::lake::delta_log::head(&lake.storage, table, None).unwrap();
         let added = vec![add.clone().added()];
-        alloclog::lake::delta_log::commit(&lake.storage, table, head, "WRITE", None, added, 0).unwrap();
+        let new = alloclog::lake::delta_log::NewVersion { head, operation: "WRITE", batch: None, actions: added };
+        alloclog::lake::delta_log::commit(&lake.storage, table, new, 0).unwrap();
     }
     let twice = labels::region_conflicts(&lake).unwrap();
     assert_eq!(twice.len(), 1);

@@ -20,7 +20,8 @@ fn add(name: &str) -> Add {
 }
 
 fn commit(objects: &Storage, head: TableHead, batch: u64, name: &str) -> Committed {
-    delta_log::commit(objects, TABLE, head, "WRITE", Some(batch), vec![add(name).added()], 1).unwrap()
+    let new = delta_log::NewVersion { head, operation: "WRITE", batch: Some(batch), actions: vec![add(name).added()] };
+    delta_log::commit(objects, TABLE, new, 1).unwrap()
 }
 
 #[test]

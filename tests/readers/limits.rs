@@ -92,14 +92,14 @@ fn unclosed_brackets_are_reported_once() {
         let text = opening.repeat(DEEP);
         for outcome in both(text.as_bytes()) {
             assert_eq!((outcome.faults.len(), outcome.items.len()), (1, 0), "{opening}");
-            assert!(outcome.faults[0].what.contains("is where the document ends"), "{:?}", outcome.faults);
+            assert!(outcome.faults[0].what.contains("is cut off by the end of the document"), "{:?}", outcome.faults);
         }
     }
     let text = format!(r#"[{{"ID":"a","ClientStatus":"x","Metrics":{}"#, "[".repeat(3 * MIB));
     for outcome in both(text.as_bytes()) {
         assert_eq!(
             outcome.faults,
-            [told(1, "[0]", "is where the document ends, before it is whole: what came before is kept")]
+            [told(1, "[0]", "is cut off by the end of the document; everything before it is kept")]
         );
     }
 }

@@ -76,14 +76,14 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
             "cut line",
             "{\"ID\":\"a\",\"ClientStatus\":\"x\"}\n{\"ID\":\"b\",\"ClientStatus\":\n{\"ID\":\"c\",\"ClientStatus\":\"x\"}\n",
             "\n{\"ID\":\"c\"",
-            "line 2: .ClientStatus is not JSON: the line ends before it is whole: reading goes on at the next line",
+            "line 2: .ClientStatus is not JSON: the line ends inside it; reading continues at the next line",
             vec!["a", "c"],
         ),
         (
             "cut download",
             "[{\"ID\":\"a\",\"ClientStatus\":\"x\"},\n{\"ID\":\"b\",\"Clie",
             "{\"ID\":\"b\",\"Clie",
-            "line 2: [1] is where the document ends, before it is whole: what came before is kept",
+            "line 2: [1] is cut off by the end of the document; everything before it is kept",
             vec!["a"],
         ),
         (

@@ -38,8 +38,14 @@ pub struct Told {
 impl Told {
     /// Returns true for invalid JSON, as opposed to an unsupported value.
     pub fn is_damage(&self) -> bool {
-        let words =
-            ["is not JSON", "control character", "escape that JSON", "not UTF-8", "ends before", "document ends"];
+        let words = [
+            "is not JSON",
+            "control character",
+            "escape that JSON",
+            "not UTF-8",
+            "ends too early",
+            "end of the document",
+        ];
         words.iter().any(|word| self.what.contains(word))
     }
 }

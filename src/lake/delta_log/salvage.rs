@@ -6,9 +6,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::table::format_of;
 use super::{
-    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, Storage, Table, TableState, UPGRADE, append,
-    check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, read_version,
-    version_name, version_of, write_checkpoint,
+    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, NewVersion, Storage, Table, TableState, UPGRADE,
+    append, check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint,
+    read_version, version_name, version_of, write_checkpoint,
 };
 use crate::lake::data_files;
 use crate::lake::lean::{Detail, is_same};
@@ -303,7 +303,8 @@ pub fn mend(
     actions.extend(differences.remove.iter().map(|add| add.removed(now_ms)));
     actions.extend(differences.add.iter().cloned().map(Add::added));
     let batch = Some(differences.batch).filter(|batch| *batch > 0);
-    let Committed::Done(head) = append(storage, table, there.head, "REPAIR", batch, actions.clone(), now_ms)? else {
+    let new = NewVersion { head: there.head, operation: "REPAIR", batch, actions: actions.clone() };
+    let Committed::Done(head) = append(storage, table, new, now_ms)? else {
         return Ok(false);
     };
     for (version, gap) in &salvaged.gaps {

@@ -1,0 +1,134 @@
+//! A batch: the object whose creation commits an ingest, a compaction, a repair, a vacuum or an upgrade.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::delta_log::Add;
+use super::format::{self, FORMAT, Upgrade};
+use super::{ORDER, data_files, now_ms, unique};
+use crate::tables::Table;
+
+/// The object name of batch N: a thousand per directory.
+pub(super) fn batch_name(number: u64) -> String {
+    format!("_alloclog/batches/{:09}/{number:012}.json", number / 1_000)
+}
+
+/// The files of one ingest, or an announcement of a vacuum or a repair to later ingests. Created once, never changed or
+/// removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Unique ID; distinguishes batches of two writers that wanted the same number.
+    pub id: String,
+    /// When it was written, by its writer's clock, in milliseconds since the epoch.
+    pub written_ms: i64,
+    /// The version of alloclog that wrote it.
+    pub alloclog_version: String,
+    /// The new files of each table, by table name.
+    #[serde(default)]
+    pub tables: BTreeMap<String, Vec<Add>>,
+    /// Unreferenced objects that a vacuum found and may remove from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// Rows were removed from the tables, so a cache from before this batch may hold rows that the lake lacks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_lost: bool,
+    /// Files that replace other files, by table name: from a compaction or a repair.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced: BTreeMap<String, Vec<Replacement>>,
+    /// The format of the lake from this batch on: applying it upgrades every table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades_to: Option<u32>,
+    /// The hash of the previous batch, see [`data_files::hash`]; null in the first batch, in format 1, and in a batch
+    /// that upgrades the lake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// By table name, the last batch up to this one that commits to the table; a table without an entry had none since
+    /// format 2.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<String, u64>,
+    /// Set in a batch that a repair wrote in the place of one that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Rebuilt>,
+}
+
+/// What is known of a lost batch beside the changes that the logs have of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// The hash of the lost batch, which the batch after it has in `before`; null if none came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The names of tables of which the logs no longer say what the lost batch did to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
+/// Files of a table that replace other files.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The paths of the replaced files. Unless all of them are in the table, nothing is replaced.
+    pub removed: Vec<String>,
+    /// The new files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Add>,
+    /// How many rows from earlier batches are dropped; null if unknown.
+    pub rows_dropped: Option<u64>,
+}
+
+impl Batch {
+    /// A batch that adds these files.
+    pub fn new(tables: BTreeMap<String, Vec<Add>>) -> Batch {
+        Batch {
+            id: unique(),
+            written_ms: now_ms(),
+            alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
+            tables,
+            removed: Vec::new(),
+            rows_lost: false,
+            replaced: BTreeMap::new(),
+            upgrades_to: None,
+            before: None,
+            reached: BTreeMap::new(),
+            rebuilt: None,
+        }
+    }
+
+    /// Notes in `reached` the tables that it commits to, as batch `number`.
+    pub(super) fn note_commits(&mut self, number: u64) {
+        let commits: Vec<Table> = ORDER.into_iter().filter(|table| self.commits_to(*table)).collect();
+        self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
+    }
+
+    /// The hash by which the batch after it names this one; `bytes` are those of its object.
+    pub(super) fn hash(&self, bytes: &[u8]) -> String {
+        let lost = self.rebuilt.as_ref().and_then(|rebuilt| rebuilt.hash.clone());
+        lost.unwrap_or_else(|| data_files::hash(bytes))
+    }
+
+    /// Parses a batch.
+    ///
+    /// # Errors
+    /// When the bytes are not a batch, or the batch has an unknown format.
+    pub fn parse(bytes: &[u8]) -> anyhow::Result<Batch> {
+        match serde_json::from_slice::<Upgrade>(bytes) {
+            Ok(upgrade) if upgrade.needs_format <= FORMAT => Ok(upgrade.batch),
+            _ => format::refuse_newer(bytes).and_then(|()| Ok(serde_json::from_slice::<Batch>(bytes)?)),
+        }
+    }
+
+    /// Its new files of a table.
+    pub fn files(&self, table: Table) -> &[Add] {
+        self.tables.get(table.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Its replacements in a table.
+    pub fn replacements(&self, table: Table) -> &[Replacement] {
+        self.replaced.get(table.name()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns true if the batch commits to a table. Every batch commits to the ledger, even if it adds nothing.
+    pub fn commits_to(&self, table: Table) -> bool {
+        let changes_files = || !self.files(table).is_empty() || !self.replacements(table).is_empty();
+        table == Table::Snapshots || self.upgrades_to.is_some() || changes_files()
+    }
+}
