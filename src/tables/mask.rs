@@ -79,10 +79,12 @@ impl Piece {
     }
 }
 
-/// The position of the next `://` at or after `from`. This runs on nearly every text, and few contain a colon.
+/// The position of the next `://` at or after `from`. This runs on nearly every text, and fewer texts contain a slash
+/// than a colon.
 fn scheme_end(text: &str, from: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
-    memchr::memchr_iter(b':', &bytes[from..]).map(|n| from + n).find(|colon| bytes[*colon..].starts_with(b"://"))
+    let bytes = &text.as_bytes()[from..];
+    let is_scheme = |slash: &usize| *slash > 0 && bytes[slash - 1..].starts_with(b"://");
+    memchr::memchr_iter(b'/', bytes).find(is_scheme).map(|slash| from + slash - 1)
 }
 
 fn word_len(text: &str) -> usize {

@@ -160,7 +160,9 @@ pub fn rows<'a>(place: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &mut V
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
         let mut row = row(place, &state.task, event, attempt);
         if state.events.len() <= COMPARED {
-            row.ordinal = rows[first..].iter().filter(|other| other.content() == row.content()).count() as i32;
+            // Most differ in time.
+            let same_time = rows[first..].iter().filter(|other| other.event_at == row.event_at);
+            row.ordinal = same_time.filter(|other| other.content() == row.content()).count() as i32;
         }
         rows.push(row);
     }

@@ -25,7 +25,7 @@ const SIGNS: [&[&str]; 6] = [
     ],
 ];
 /// A base64 word of this length may be a secret without a sign.
-const LONG: u32 = 24;
+const LONG: usize = 24;
 
 /// The class of a byte: 6 bits, case-insensitive.
 const fn class(byte: u8) -> u32 {
@@ -73,14 +73,22 @@ static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
 /// Returns false if a text certainly holds no secret.
 pub fn may_hold_secret(text: &str) -> bool {
     let map = MAP.as_slice();
-    let (mut three, mut word) = (0u32, 0u32);
-    text.bytes().any(|byte| {
-        let class = u32::from(CLASSES[usize::from(byte)]);
-        three = (three << 6 | class) & 0x3_FFFF;
-        // Letters, digits, `/` and `+` make up the words of base64.
-        word = if class < 36 || matches!(class, 43 | 48) { word + 1 } else { 0 };
-        map[(three >> 6) as usize] >> (three & 63) & 1 == 1 || word >= LONG
-    })
+    let mut three = 0;
+    let has_sign = text.bytes().any(|byte| {
+        three = (three << 6 | u32::from(CLASSES[usize::from(byte)])) & 0x3_FFFF;
+        map[(three >> 6) as usize] >> (three & 63) & 1 == 1
+    });
+    has_sign || has_long_word(text.as_bytes())
+}
+
+/// Returns true for a word of base64 of at least [`LONG`] characters. Such a word covers one of every [`LONG`] positions.
+fn has_long_word(bytes: &[u8]) -> bool {
+    let is_word = |byte: &&u8| CLASSES[usize::from(**byte)] < 36 || matches!(byte, b'/' | b'+');
+    let covered = |at: usize| {
+        let (before, after) = bytes.split_at(at);
+        before.iter().rev().take_while(is_word).count() + after.iter().take_while(is_word).count() >= LONG
+    };
+    (LONG - 1..bytes.len()).step_by(LONG).any(|at| is_word(&&bytes[at]) && covered(at))
 }
 
 #[cfg(test)]
@@ -103,6 +111,17 @@ mod tests {
             "Tasks are running",
         ] {
             assert!(!may_hold_secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_long_wherever_they_are() {
+        for start in 0..60 {
+            for len in [LONG - 1, LONG, 2 * LONG + 1] {
+                let text =
+                    format!("{}{}{}", " ".repeat(start), "z/+1".repeat(20).split_at(len).0, " ".repeat(60 - start));
+                assert_eq!(may_hold_secret(&text), len >= LONG, "{text:?}");
+            }
         }
     }
 }
