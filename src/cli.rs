@@ -18,6 +18,7 @@ mod result_file;
 mod schema;
 mod signals;
 mod spooling;
+mod timeline;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ condition holds. After 1, only `ingest` and `lake` may have written something; t
 #[derive(Debug, Subcommand)]
 enum Command {
     Report(report::Args),
+    Timeline(timeline::Args),
     Export(export::Args),
     Query(query::Args),
     Ingest(ingest::Args),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Report(args) => report::run(&args),
+        Command::Timeline(args) => timeline::run(args),
         Command::Export(args) => export::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Ingest(args) => ingest::run(&args),

@@ -53,6 +53,8 @@ pub struct Pipeline {
     /// Read only allocations from a lake that were seen within this time before its newest observation, in nanoseconds,
     /// or since the start of `period`; `None` for all.
     pub lake_span: Option<i64>,
+    /// With `lake_span`, the time since which allocations from a lake were seen; `None` for the start of `period`.
+    pub lake_since: Option<time::When>,
     /// Validate every byte of a document, and fail on the first error.
     pub strict: bool,
 }

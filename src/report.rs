@@ -6,6 +6,7 @@ mod layout;
 mod markdown;
 mod show;
 mod terminal;
+pub mod timeline;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

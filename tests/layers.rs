@@ -22,7 +22,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("lake", &["error", "merge", "presence", "store", "tables", "time"]),
     ("query", &["error", "store", "tables", "time"]),
     ("render", &["error", "store", "time"]),
-    ("report", &["intake", "query", "render", "store", "tables"]),
+    ("report", &["intake", "query", "render", "store", "tables", "time"]),
     (
         "pipeline",
         &["error", "intake", "lake", "merge", "presence", "query", "render", "source", "store", "tables", "time"],

@@ -23,4 +23,5 @@ mod simulated;
 mod simulator;
 mod sources;
 mod support;
+mod timelines;
 mod view_store;

@@ -21,7 +21,7 @@ pub enum Nothing {
 impl Pipeline {
     /// The rows of a lake to read.
     pub(super) fn selection(&self, span: Option<i64>) -> lake::scan::ScanFilter {
-        let since = span.and(self.period.since);
+        let since = span.and(self.lake_since.or(self.period.since));
         lake::scan::ScanFilter { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
     }
 

@@ -1,0 +1,210 @@
+//! `alloclog timeline`: tells the story of one allocation or of all allocations of a job.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use ::console::Term;
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use super::args::{SourceArgs, StatisticsArgs};
+use super::console::Console;
+use super::exit::Exit;
+use super::gather::gather;
+use super::result_file::{self, ResultTarget};
+use super::signals;
+use crate::error::{Refused, Usage};
+use crate::lake::scan::DEFAULT_SPAN;
+use crate::output::OutputFile;
+use crate::pipeline::Pipeline;
+use crate::query::{GroupBy, Period};
+use crate::render;
+use crate::report::timeline::{self, Found, Look, Target, Timeline};
+use crate::store::Store;
+use crate::time;
+
+/// Line width where stdout is not a terminal.
+const WIDTH: usize = 100;
+
+/// Maximum number of candidates that are listed for an ambiguous name.
+const CANDIDATES: usize = 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  alloclog timeline api                           all allocations of job api, from the live cluster
+  alloclog timeline 4260067f dumps/               one allocation; the beginning of its ID is enough
+  alloclog timeline etl dumps/ --namespace prod   a periodic or parameterized job with its children
+  alloclog timeline 4260067f lake --since 30d     from a lake, further back than 7 days
+  alloclog timeline api dumps/ --format markdown -o api.md
+  alloclog timeline api dumps/ --trace api.json   for https://ui.perfetto.dev
+
+A whole ID takes precedence over the beginning of another one. If several allocations or jobs match,
+they are listed and the exit code is 2.";
+
+/// Tell the story of one allocation, or of a job's allocations
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// ID of an allocation or job, or its beginning
+    #[arg(value_name = "ALLOC|JOB")]
+    target: String,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// From a lake, read allocations that were seen since this time [default: 7d]
+    ///
+    /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
+    /// newest observation. The story of an allocation is never cut.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<time::When>,
+    /// Output format
+    #[arg(long, value_enum, default_value = "terminal")]
+    format: TimelineFormat,
+    /// Write to FILE instead of stdout
+    ///
+    /// An existing file is replaced once the new one is complete.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Also write a trace to FILE, for Perfetto or chrome://tracing
+    ///
+    /// Each task is a track with its attempts, waits and gaps; its events are instants.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Use colours; a NO_COLOR in the environment turns them off
+    #[arg(long, value_enum, default_value = "auto")]
+    color: Color,
+}
+
+/// Output format of a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TimelineFormat {
+    /// Text as wide as the terminal
+    Terminal,
+    /// Markdown
+    Markdown,
+    /// JSON, described by docs/timeline.schema.json
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// Only on a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// How the result is shown.
+struct Shown {
+    format: TimelineFormat,
+    is_for_terminal: bool,
+    look: Look,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let output = result_file::file(args.output.as_deref());
+    let trace = args.trace.as_deref();
+    let is_for_terminal = output.is_none() && io::stdout().is_terminal();
+    let shown = Shown { format: args.format, is_for_terminal, look: look(args.color, is_for_terminal) };
+    // The filters of a statistic that have no flag here select everything.
+    let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by: GroupBy::default() };
+    let sources = input.sources()?;
+    if args.since.is_some() && sources.lakes().is_empty() {
+        return Err(Usage("--since applies to a lake, and no SOURCE is one".into()).into());
+    }
+    let console = Console::new(input.verbosity(), sources.inputs());
+    signals::listen()?;
+    if let Some(file) = output {
+        result_file::refuse_input(file, &sources, &[])?;
+    }
+    if let Some(file) = trace {
+        result_file::refuse_input(file, &sources, &[]).map_err(|Usage(why)| Usage(why.replacen("-o", "--trace", 1)))?;
+        if output == Some(file) {
+            return Err(Usage("-o and --trace name the same file".into()).into());
+        }
+    }
+    let is_lake = !sources.lakes().is_empty();
+    let wanted = input.pipeline(sources)?;
+    let pipeline = Pipeline {
+        tables: timeline::TABLES.into(),
+        views: timeline::views(),
+        period: Period::default(),
+        lake_span: Some(DEFAULT_SPAN),
+        lake_since: args.since,
+        ..wanted
+    };
+    let place = ResultTarget::begin(output)?;
+    let store = place.store();
+    let gathered = gather(&input, &pipeline, &store, &console, None)?;
+    gathered.expect_something(false, &console)?;
+    let target = target(&store, &args.target, is_lake)?;
+    let story = timeline::read(&store, target, gathered.summary.rejected)?;
+    let text = shown.text(&story)?;
+    place.finish(|out| {
+        out.write_all(text.as_bytes())?;
+        trace.map_or(Ok(()), |file| write_trace(file, &story))
+    })?;
+    Ok(gathered.exit)
+}
+
+/// The allocation or job of a name.
+fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
+    match timeline::find(store, name)? {
+        Found::One(target) => Ok(target),
+        Found::Several(mut candidates) => {
+            let problem =
+                format!("{name} is ambiguous; these match, and --namespace, --region or a longer ID chooses one");
+            let more = candidates.len().saturating_sub(CANDIDATES);
+            candidates.truncate(CANDIDATES);
+            if more > 0 {
+                candidates.push(format!("and {more} more"));
+            }
+            Err(Refused { problem, advice: candidates }.into())
+        }
+        Found::Nothing => {
+            let further = if is_lake { "; from a lake, --since 30d looks further back than 7 days" } else { "" };
+            bail!("no allocation or job is called {name} or begins with it{further}; nothing was written")
+        }
+    }
+}
+
+fn look(color: Color, is_terminal: bool) -> Look {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => is_terminal && !is_plain,
+    };
+    let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
+    Look { width: columns.map_or(WIDTH, |columns| columns.clamp(60, 240)), colour }
+}
+
+impl Shown {
+    fn text(&self, story: &Timeline) -> anyhow::Result<String> {
+        Ok(match self.format {
+            TimelineFormat::Terminal => timeline::terminal(story, self.look),
+            TimelineFormat::Markdown => timeline::markdown(story),
+            TimelineFormat::Json => {
+                let text = serde_json::to_string_pretty(story)? + "\n";
+                if self.is_for_terminal { render::json::escaped(&text) } else { text }
+            }
+        })
+    }
+}
+
+/// Writes the trace; a file is replaced once the new one is complete.
+fn write_trace(path: &Path, story: &Timeline) -> anyhow::Result<()> {
+    let text = serde_json::to_string(&timeline::trace(story))? + "\n";
+    let cannot = || format!("cannot write {}", path.display());
+    if result_file::is_stream(path) {
+        return File::options()
+            .write(true)
+            .open(path)
+            .and_then(|mut out| out.write_all(text.as_bytes()))
+            .with_context(cannot);
+    }
+    let file = OutputFile::begin(path)?;
+    file.create()?.write_all(text.as_bytes()).with_context(cannot)?;
+    file.commit()
+}

@@ -1,0 +1,186 @@
+//! Finds the allocation or job that a user names.
+
+use serde::Serialize;
+
+use crate::query::{self, Row};
+use crate::store::Store;
+
+/// What a timeline is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The region; empty without `--region`.
+    pub region: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The job; null for an allocation whose job no source shows.
+    pub job_id: Option<String>,
+    /// The allocation; null for all allocations of the job.
+    pub alloc_id: Option<String>,
+    /// The IDs of the allocations.
+    #[serde(skip)]
+    allocations: Vec<String>,
+}
+
+/// The result of a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// One allocation or job.
+    One(Target),
+    /// Several: a line about each, beginning with its name.
+    Several(Vec<String>),
+    /// None.
+    Nothing,
+}
+
+impl Target {
+    /// The condition that a column has the ID of one of the allocations.
+    pub(super) fn has(&self, column: &str) -> String {
+        let ids = self.allocations.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ");
+        // An empty list is not valid SQL.
+        let ids = if ids.is_empty() { "NULL" } else { &ids };
+        format!("(region = {} AND {column} IN ({ids}))", literal(&self.region))
+    }
+
+    /// The same region with other allocations.
+    pub(super) fn with(&self, allocations: Vec<String>) -> Target {
+        Target { allocations, ..self.clone() }
+    }
+}
+
+/// Finds the allocation or job of a name: an allocation ID, a job ID, the ID of a parent job, or the beginning of an
+/// allocation ID or of a job ID. A whole ID takes precedence over the beginning of another one.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn find(store: &Store, name: &str) -> anyhow::Result<Found> {
+    let text = literal(name);
+    let whole = [allocations(store, &format!("alloc_id = {text}"))?, jobs(store, &text, name)?].concat();
+    if !whole.is_empty() {
+        return choose(store, whole);
+    }
+    // An ID is shown with hyphens, and typed with or without them.
+    let digits: String = name.to_lowercase().chars().filter(|c| *c != '-').collect();
+    let is_id = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let mut begun = Vec::new();
+    if is_id {
+        begun = allocations(store, &format!("STARTS_WITH(REPLACE(alloc_id, '-', ''), {})", literal(&digits)))?;
+    }
+    if !name.is_empty() {
+        begun.extend(named(store, &format!("STARTS_WITH(job_id, {text})"), None)?);
+    }
+    choose(store, begun)
+}
+
+/// A candidate: its row of `allocations`, or its job with the number of its allocations.
+#[derive(Debug, Clone)]
+enum Candidate {
+    Allocation(Row),
+    Job(Target),
+}
+
+fn allocations(store: &Store, condition: &str) -> anyhow::Result<Vec<Candidate>> {
+    let sql = format!(
+        "SELECT region, namespace, job_id, alloc_id, node_id, node_name, client_status FROM allocations \
+         WHERE {condition} ORDER BY alloc_id, region"
+    );
+    Ok(query::select(store, &sql)?.into_iter().map(Candidate::Allocation).collect())
+}
+
+/// The jobs of an ID: each with its own allocations and those of its dispatched and periodic children.
+fn jobs(store: &Store, text: &str, name: &str) -> anyhow::Result<Vec<Candidate>> {
+    let children = query::select(store, &format!("SELECT DISTINCT job_id FROM job_runs WHERE parent_job_id = {text}"))?;
+    let ids = children.iter().filter_map(|row| row.text("job_id")).map(literal);
+    let ids: Vec<String> = std::iter::once(text.to_owned()).chain(ids).collect();
+    named(store, &format!("job_id IN ({})", ids.join(", ")), Some(name))
+}
+
+/// The jobs whose allocations meet a condition; all those of a region and namespace are one job if it has a name.
+fn named(store: &Store, condition: &str, name: Option<&str>) -> anyhow::Result<Vec<Candidate>> {
+    let sql = format!(
+        "SELECT region, namespace, job_id, alloc_id FROM allocations WHERE {condition} \
+         ORDER BY region, namespace, job_id, alloc_id"
+    );
+    let mut jobs: Vec<Target> = Vec::new();
+    for row in query::select(store, &sql)? {
+        let own = |column: &str| row.text(column).unwrap_or_default().to_owned();
+        let job_id = Some(name.map_or_else(|| own("job_id"), str::to_owned));
+        let job = Target {
+            region: own("region"),
+            namespace: own("namespace"),
+            job_id,
+            alloc_id: None,
+            allocations: vec![own("alloc_id")],
+        };
+        let is_same = |last: &&mut Target| {
+            (&last.region, &last.namespace, &last.job_id) == (&job.region, &job.namespace, &job.job_id)
+        };
+        match jobs.last_mut().filter(is_same) {
+            Some(last) => last.allocations.extend(job.allocations),
+            None => jobs.push(job),
+        }
+    }
+    Ok(jobs.into_iter().map(Candidate::Job).collect())
+}
+
+fn choose(store: &Store, mut candidates: Vec<Candidate>) -> anyhow::Result<Found> {
+    if candidates.len() > 1 {
+        return Ok(Found::Several(candidates.iter().map(Candidate::line).collect()));
+    }
+    Ok(match candidates.pop() {
+        None => Found::Nothing,
+        Some(Candidate::Allocation(row)) => {
+            let own = |column: &str| row.text(column).unwrap_or_default().to_owned();
+            Found::One(Target {
+                region: own("region"),
+                namespace: own("namespace"),
+                job_id: row.text("job_id").map(str::to_owned),
+                alloc_id: Some(own("alloc_id")),
+                allocations: vec![own("alloc_id")],
+            })
+        }
+        // The beginning of a parent's name is also the beginning of its children's names.
+        Some(Candidate::Job(job)) => {
+            let name = job.job_id.clone().unwrap_or_default();
+            let whole = jobs(store, &literal(&name), &name)?.into_iter().find_map(|other| match other {
+                Candidate::Job(other) => {
+                    ((&other.region, &other.namespace) == (&job.region, &job.namespace)).then_some(other)
+                }
+                Candidate::Allocation(_) => None,
+            });
+            Found::One(whole.unwrap_or(job))
+        }
+    })
+}
+
+impl Candidate {
+    /// Its name, and what is needed to tell it from the others.
+    fn line(&self) -> String {
+        let place = |region: &str, namespace: &str| {
+            if region.is_empty() {
+                format!("--namespace {namespace}")
+            } else {
+                format!("--region {region} --namespace {namespace}")
+            }
+        };
+        match self {
+            Candidate::Allocation(row) => {
+                let own = |column: &str| row.text(column).unwrap_or("unknown");
+                let node = row.text("node_name").unwrap_or_else(|| own("node_id"));
+                let place = place(row.text("region").unwrap_or_default(), own("namespace"));
+                let (job, status) = (own("job_id"), own("client_status"));
+                format!("{}  {place}: allocation of job {job} on node {node}, {status}", own("alloc_id"))
+            }
+            Candidate::Job(job) => {
+                let name = job.job_id.as_deref().unwrap_or("unknown");
+                let place = place(&job.region, &job.namespace);
+                let allocations = crate::report::show::counted(job.allocations.len() as i64, "allocation");
+                format!("{name}  {place}: job with {allocations}")
+            }
+        }
+    }
+}
+
+/// A text in SQL.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
