@@ -103,10 +103,16 @@ fn every_event_of_the_tables_is_in_one_timeline_and_every_lost_restart_in_a_gap(
     let mut expected: Vec<[String; 5]> =
         rows(&table).iter().map(|row| columns.map(|column| row[column].to_string())).collect();
     expected.sort();
-    let jobs = query(
-        "SELECT DISTINCT namespace, parent_job_id AS job FROM job_runs \
-                      UNION SELECT DISTINCT namespace, job_id AS job FROM allocations WHERE job_type = 'service'",
-    );
+    let jobs = query("SELECT DISTINCT namespace, job_id FROM allocations");
+    let parent = |job: &str| {
+        let cut = job.split_once("/dispatch-").or(job.split_once("/periodic-"));
+        cut.map_or(job, |(of, _)| of).to_owned()
+    };
+    let jobs: BTreeSet<(String, String)> = rows(&jobs)
+        .iter()
+        .map(|row| [&row["namespace"], &row["job_id"]].map(|text| text.as_str().expect("a text")))
+        .map(|[namespace, job]| (namespace.to_owned(), parent(job)))
+        .collect();
     let lost = query("SELECT alloc_id, task, lost_restarts FROM coverage");
     let lost: BTreeMap<[String; 2], &Value> = rows(&lost)
         .iter()
@@ -114,8 +120,7 @@ fn every_event_of_the_tables_is_in_one_timeline_and_every_lost_restart_in_a_gap(
         .collect();
     let mut shown = Vec::new();
     let mut tasks_with_loss = 0;
-    for job in rows(&jobs) {
-        let (name, namespace) = (job["job"].as_str().expect("a job"), job["namespace"].as_str().expect("a namespace"));
+    for (namespace, name) in &jobs {
         let cluster = sample("cluster");
         let flags = ["timeline", name, &cluster, "--namespace", namespace, "-q", "--format", "json"];
         let story = json(&sandbox.run(&flags).exits_with(0));
@@ -133,7 +138,8 @@ fn every_event_of_the_tables_is_in_one_timeline_and_every_lost_restart_in_a_gap(
         }
     }
     shown.sort();
-    assert_eq!(shown, expected);
+    let missing: Vec<_> = expected.iter().filter(|event| !shown.contains(event)).take(3).collect();
+    assert!(shown == expected, "{} shown, {} in the table, missing {missing:?}", shown.len(), expected.len());
     assert!(tasks_with_loss >= 3, "{tasks_with_loss}");
 }
 
@@ -145,8 +151,6 @@ fn the_terminal_shows_each_event_and_each_gap_once() {
     let story = json(&sandbox.run(&[&flags[..], &["--format", "json"]].concat()).exits_with(0));
     let events = events(&story);
     assert!(events.len() > 30);
-    let count = |kind: &str| text.lines().filter(|line| line.contains(&format!(":{kind}"))).count();
-    assert_eq!(count(""), text.lines().filter(|line| line.contains(':')).count());
     for kind in ["Started", "Terminated", "Restarting", "Received"] {
         let expected = events.iter().filter(|event| event[3] == format!("{kind:?}")).count();
         // A line of an event begins with its time and its type.
