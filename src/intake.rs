@@ -85,7 +85,8 @@ pub struct Summary {
     pub rounded_documents: u64,
     /// Unknown fields, with their counts.
     pub unknown_fields: BTreeMap<String, u64>,
-    /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery.
+    /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery. Empty
+    /// with [`Absences::AtTheEnd`].
     pub shown: ShownAllocations,
 }
 

@@ -386,6 +386,12 @@ impl Merge {
         versions.add(read, step);
     }
 
+    /// Frees the memory of the known rows, when no more will come.
+    pub fn forget_rows(&mut self) {
+        self.rows = RowSet::default();
+        self.sightings = HashSet::new();
+    }
+
     /// The ID of an allocation.
     pub fn alloc_id(&self, number: u32) -> &str {
         self.allocations.name(number)

@@ -241,10 +241,43 @@ impl Region {
     }
 }
 
+/// What the documents of each hour say about each namespace, before some were added and with them.
+struct HoursByNamespace<'d> {
+    before: &'d BTreeSet<Document>,
+    after: &'d BTreeSet<Document>,
+    known: HashMap<HourAndNamespace, (Hour, Hour)>,
+}
+
+type HourAndNamespace = (i64, Option<Box<str>>);
+
+impl HoursByNamespace<'_> {
+    fn get(&mut self, hour: i64, namespace: Option<&str>) -> &(Hour, Hour) {
+        self.known.entry((hour, namespace.map(Box::from))).or_insert_with(|| {
+            let of = |documents| Hour::from_documents(documents, hour, namespace);
+            (of(self.before), of(self.after))
+        })
+    }
+}
+
+/// The rows that record what all documents of a run show, for tables that get no further rows. Unlike
+/// [`Presence::add`], also returns last sightings that the other rows leave open, and keeps nothing.
+pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
+    let before = BTreeSet::new();
+    let mut hours = HoursByNamespace { before: &before, after: &shown.documents, known: HashMap::new() };
+    let mut facts = Vec::new();
+    for (alloc_id, (namespace, last)) in &shown.allocations {
+        let Some(hour) = last.hour() else { continue };
+        let (before, after) = hours.get(hour, Some(namespace));
+        let namespace = Some(&**namespace);
+        let update = HourUpdate { alloc_id, namespace, hour, last: *last, entry: None, before, after };
+        update.apply(&shown.documents, true, &mut facts);
+    }
+    facts
+}
+
 impl Presence {
-    /// Adds what documents of a region show, and returns the rows that record it. With `exact`, for tables that get no
-    /// further rows, also returns last sightings that the other rows leave open.
-    pub fn add(&mut self, region: &str, shown: &ShownAllocations, exact: bool) -> Vec<Fact> {
+    /// Adds what documents of a region show, and returns the rows that record it.
+    pub fn add(&mut self, region: &str, shown: &ShownAllocations) -> Vec<Fact> {
         let region = self.regions.entry(region.into()).or_default();
         let before = region.documents.clone();
         region.documents.extend(shown.documents.iter().cloned());
@@ -255,21 +288,17 @@ impl Presence {
         let named = shown.allocations.iter().map(|(id, (namespace, last))| (id, Some(namespace), *last));
         let lacking = lacking.iter().map(|id| (id, None, LastShown::default()));
         let mut facts = Vec::new();
-        // What the documents of an hour say about a namespace, before and including the added ones.
-        let mut known = HashMap::new();
+        let mut hours = HoursByNamespace { before: &before, after: &region.documents, known: HashMap::new() };
         for (alloc_id, namespace, last) in named.chain(lacking) {
             let entry = region.allocations.get(alloc_id);
             let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
             let told = entry.and_then(|entry| entry.namespace.as_ref());
             // A source without namespaces says `default`; any other name wins.
             let namespace = namespace.filter(|name| told.is_none() || &***name != "default").or(told).cloned();
-            let (before, after) = &*known.entry((hour, namespace.clone())).or_insert_with(|| {
-                let of = |documents| Hour::from_documents(documents, hour, namespace.as_deref());
-                (of(&before), of(&region.documents))
-            });
+            let (before, after) = hours.get(hour, namespace.as_deref());
             let entry = entry.filter(|entry| entry.hour == hour);
             let look = HourUpdate { alloc_id, namespace: namespace.as_deref(), hour, last, entry, before, after };
-            let settled = look.apply(&shown.documents, exact, &mut facts);
+            let settled = look.apply(&shown.documents, false, &mut facts);
             region.allocations.insert(alloc_id.clone(), Entry { namespace, ..settled });
         }
         facts

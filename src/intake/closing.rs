@@ -138,7 +138,7 @@ impl RunState<'_> {
         self.record_shown(&row, &facts);
         if self.options.absences == Absences::ByDocument {
             let shown = self.shown_buffer.take(&self.merge);
-            let new = self.presence.add(&self.options.region, &shown, false);
+            let new = self.presence.add(&self.options.region, &shown);
             batches.extend(presence::batches(&self.options.region, &new)?);
         }
         let identity = column::identity(&snapshots::columns(), &row, &mut Vec::new());

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use super::state::{Delivery, RunState};
 use super::{Absences, Error, IntakeOptions, Observer, Summary};
 use crate::error::BoxError;
-use crate::presence::{self, Presence};
+use crate::presence;
 use crate::tables::sink::Sink;
 
 /// The state shared by the workers.
@@ -111,14 +111,16 @@ impl<'r> Sequencer<'r> {
         }
         let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
         state.warn_of_clocks();
+        state.merge.forget_rows();
         let shown = state.shown_buffer.take(&state.merge);
         if state.options.absences == Absences::AtTheEnd {
             let region = &state.options.region;
-            let rows = Presence::default().add(region, &shown, true);
-            let rows = presence::batches(region, &rows).map_err(|error| Error::Write(error.into()))?;
+            let rows = presence::batches(region, &presence::rows_at_the_end(&shown));
+            let rows = rows.map_err(|error| Error::Write(error.into()))?;
             delivery.add(Delivery { rows, end: None }).map_err(Error::Write)?;
+        } else {
+            state.summary.shown = shown;
         }
-        state.summary.shown = shown;
         Ok(state.summary)
     }
 }

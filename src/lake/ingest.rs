@@ -47,7 +47,7 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyho
         labels::check(lake, cache, staged).context(NOTHING_COMMITTED)?;
         let number = cache.header.batch + 1;
         let mut presence = cache.presence.clone();
-        let facts = presence.add(&staged.region, &staged.shown, false);
+        let facts = presence.add(&staged.region, &staged.shown);
         let facts = presence::batches(&staged.region, &facts)?;
         look_up_uncovered(lake, cache, |table| keys_of(&facts, table)).context(NOTHING_COMMITTED)?;
         let written = write(lake, cache, staged, &facts, number).context(NOTHING_COMMITTED)?;

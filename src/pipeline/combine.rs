@@ -62,7 +62,7 @@ impl Combined {
     /// When anything could not be written, also earlier.
     pub fn finish(mut self, region: &str, shown: Option<&ShownAllocations>) -> anyhow::Result<()> {
         if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
-            let facts = presence.add(region, shown, false);
+            let facts = presence.add(region, shown);
             presence::batches(region, &facts)?.into_iter().try_for_each(|rows| self.add(rows))?;
         }
         self.writer.finish().context("cannot write the tables")

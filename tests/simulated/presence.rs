@@ -346,7 +346,7 @@ fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case
                 rows.batches.iter().try_for_each(|(table, batch)| presence.add_rows(*table, batch))?;
             }
             let summary = take(run, &options, &mut rows)?;
-            let facts = presence.add(&case.region, &summary.shown, false);
+            let facts = presence.add(&case.region, &summary.shown);
             for found in presence::batches(&case.region, &facts)? {
                 rows.add(found.table, found.batch)?;
             }
