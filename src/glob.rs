@@ -4,6 +4,8 @@
 
 use regex::Regex;
 
+use crate::error::Usage;
+
 /// A compiled glob: `*` matches any text, `?` one character, `[a-z]` and `[!a-z]` a character class, `{a,b}`
 /// alternatives, and a backslash escapes the next character.
 #[derive(Debug, Clone)]
@@ -14,9 +16,9 @@ impl Glob {
     ///
     /// # Errors
     /// A clause that says what is wrong with the text.
-    pub fn new(text: &str) -> Result<Glob, String> {
+    pub fn new(text: &str) -> Result<Glob, Usage> {
         let pattern = format!(r"(?s)\A(?:{})\z", translated(text)?);
-        Regex::new(&pattern).map(Glob).map_err(|_| "is too large".to_owned())
+        Regex::new(&pattern).map(Glob).map_err(|_| "is too large".into())
     }
 
     /// Returns true if all of `text` matches.

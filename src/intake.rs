@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
 use crate::decode::document::{AllocationPreview, Mode, ParsedPart, Position, Reader, Seen};
-use crate::error::BoxError;
+use crate::error;
 use crate::merge::{self, Columns, Filter, PartRows, Versions};
 use crate::presence::ShownAllocations;
 use crate::source::{self, Input};
@@ -110,7 +110,7 @@ pub enum Note {
 pub enum Error {
     /// Writing the rows failed.
     #[error("cannot write rows")]
-    Write(#[source] BoxError),
+    Write(#[source] error::Error),
     /// A thread stopped without a result, through a bug.
     #[error("reading stopped without a result; this is a bug in alloclog")]
     Stopped,

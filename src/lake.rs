@@ -35,9 +35,9 @@ pub mod vacuum;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Context, Error, Kind, Result};
 use crate::tables::Table;
 use crate::time;
 use batch::batch_name;
@@ -58,12 +58,6 @@ pub const ORDER: [Table; 7] = [
     Table::Nodes,
     Table::Snapshots,
 ];
-
-/// An object of a lake that was read completely and is invalid, or that certainly does not exist. Errors without this
-/// cause leave the content of the lake unknown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Damaged(pub String);
 
 /// An open lake.
 #[derive(Debug)]
@@ -97,11 +91,11 @@ impl Lake {
     ///
     /// # Errors
     /// When it does not exist, or has a newer format.
-    pub fn open(text: &str) -> anyhow::Result<Lake> {
+    pub fn open(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
         let Some(about) = storage.get(LAKE)? else {
             refuse_tables_without_lake(&storage)?;
-            bail!("{text}: not a lake ({LAKE} is missing)");
+            return Err(Error::of(Kind::NotFound, format!("{text}: not a lake ({LAKE} is missing)")));
         };
         Lake::from_parts(storage, &about)
     }
@@ -111,7 +105,7 @@ impl Lake {
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
-    pub fn open_to_repair(text: &str) -> anyhow::Result<Lake> {
+    pub fn open_to_repair(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
         if storage.get(LAKE)?.is_none() {
             let mut format = None;
@@ -134,7 +128,7 @@ impl Lake {
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
-    pub fn open_to_write(text: &str) -> anyhow::Result<Lake> {
+    pub fn open_to_write(text: &str) -> Result<Lake> {
         let lake = Lake::open(text)?;
         lake.upgrade()?;
         Ok(lake)
@@ -145,7 +139,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the storage cannot be written, does not support create-if-absent, or holds a newer format.
-    pub fn open_or_create(text: &str) -> anyhow::Result<Lake> {
+    pub fn open_or_create(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
         let about = match storage.get(LAKE)? {
             Some(about) => about,
@@ -163,7 +157,7 @@ impl Lake {
         // The ledger is created last: if it exists, all tables exist and the storage has been probed.
         if !delta_log::exists(&lake.storage, Table::Snapshots)? {
             if !lake.storage.list("_alloclog/batches")?.is_empty() {
-                bail!(Damaged(format!(
+                return Err(Error::damaged(format!(
                     "lake {}: the log of {} is missing, but there are batches; run `alloclog lake check --repair`",
                     lake.storage,
                     Table::Snapshots.name()
@@ -178,14 +172,17 @@ impl Lake {
         Ok(lake)
     }
 
-    fn from_parts(storage: Storage, about: &[u8]) -> anyhow::Result<Lake> {
+    fn from_parts(storage: Storage, about: &[u8]) -> Result<Lake> {
         let about: LakeFile =
-            serde_json::from_slice(about).with_context(|| format!("lake {storage}: {LAKE} is damaged"))?;
+            serde_json::from_slice(about).or_damaged(|| format!("lake {storage}: {LAKE} is damaged"))?;
         if about.format > FORMAT {
-            bail!(
-                "lake {storage} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
-                about.format
-            );
+            return Err(Error::of(
+                Kind::Unsupported,
+                format!(
+                    "lake {storage} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
+                    about.format
+                ),
+            ));
         }
         Ok(Lake { storage, id: about.id.clone(), about })
     }
@@ -198,30 +195,29 @@ impl Lake {
     /// Reads a batch; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be read, or upgrades the lake to an unknown format, and [`Damaged`] when it is not a batch.
-    pub fn batch(&self, number: u64) -> anyhow::Result<Option<Batch>> {
+    /// When it cannot be read, or upgrades the lake to an unknown format, and [`Kind::Damaged`] when it is not a batch.
+    pub fn batch(&self, number: u64) -> Result<Option<Batch>> {
         Ok(self.hashed_batch(number)?.map(|(batch, _)| batch))
     }
 
     /// Reads a batch and hashes its bytes.
-    fn hashed_batch(&self, number: u64) -> anyhow::Result<Option<(Batch, String)>> {
+    fn hashed_batch(&self, number: u64) -> Result<Option<(Batch, String)>> {
         let name = batch_name(number);
         let Some(bytes) = self.storage.get(&name)? else { return Ok(None) };
         format::refuse_newer(&bytes).with_context(|| format!("lake {}: {name}", self.storage))?;
-        let damaged =
-            || Damaged(format!("lake {}: {name} is damaged: run `alloclog lake check --repair`", self.storage));
-        let batch = Batch::parse(&bytes).with_context(damaged)?;
+        let damaged = || format!("lake {}: {name} is damaged: run `alloclog lake check --repair`", self.storage);
+        let batch = Batch::parse(&bytes).or_damaged(damaged)?;
         let hash = batch.hash(&bytes);
         Ok(Some((batch, hash)))
     }
 
     /// Reads a batch that the ledger already has.
-    fn old_batch(&self, number: u64) -> anyhow::Result<(Batch, String)> {
+    fn old_batch(&self, number: u64) -> Result<(Batch, String)> {
         let missing = || {
             let name = batch_name(number);
-            Damaged(format!("lake {}: {name} is missing: run `alloclog lake check --repair`", self.storage))
+            Error::damaged(format!("lake {}: {name} is missing: run `alloclog lake check --repair`", self.storage))
         };
-        self.hashed_batch(number)?.ok_or_else(|| missing().into())
+        self.hashed_batch(number)?.ok_or_else(missing)
     }
 
     /// Creates a batch under its number, which commits it; returns `false` if the number is taken. Records the hash of
@@ -230,7 +226,7 @@ impl Lake {
     /// # Errors
     /// When the lake cannot be written. The batch may have been created, or may appear later: the next ingest applies
     /// it then.
-    pub fn put_batch(&self, number: u64, batch: &Batch) -> anyhow::Result<bool> {
+    pub fn put_batch(&self, number: u64, batch: &Batch) -> Result<bool> {
         let mut batch = batch.clone();
         if number > 1 {
             let (last, hash) = self.old_batch(number - 1)?;
@@ -247,14 +243,14 @@ impl Lake {
     /// that exists: a table that has a lost batch would ignore another batch of that number.
     ///
     /// # Errors
-    /// When the lake cannot be read, and [`Damaged`] when a table lacks commits.
-    pub fn look_for_gaps(&self, number: u64, heads: &mut TableHeads) -> anyhow::Result<()> {
+    /// When the lake cannot be read, and [`Kind::Damaged`] when a table lacks commits.
+    pub fn look_for_gaps(&self, number: u64, heads: &mut TableHeads) -> Result<()> {
         let last = if number == 0 { BTreeMap::new() } else { self.old_batch(number)?.0.reached };
         for table in ORDER {
             let reached = last.get(table.name()).copied().unwrap_or_default();
             let head = self.head(table, heads)?;
             if head.batch < reached {
-                bail!(self.has_gap(table, head.batch, reached));
+                return Err(self.has_gap(table, head.batch, reached));
             }
             if head.batch > number {
                 // Another writer may have put it meanwhile.
@@ -264,9 +260,9 @@ impl Lake {
         Ok(())
     }
 
-    fn has_gap(&self, table: Table, batch: u64, reached: u64) -> Damaged {
+    fn has_gap(&self, table: Table, batch: u64, reached: u64) -> Error {
         let (storage, name) = (&self.storage, table.name());
-        Damaged(format!(
+        Error::damaged(format!(
             "lake {storage}: the log of {name} ends with batch {batch}, though batch {reached} was added to it: versions of it \
              are missing; run `alloclog lake check --repair`"
         ))
@@ -276,7 +272,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read or written.
-    pub fn finish(&self, heads: &mut TableHeads) -> anyhow::Result<u64> {
+    pub fn finish(&self, heads: &mut TableHeads) -> Result<u64> {
         let mut number = self.head(Table::Snapshots, heads)?.batch;
         while let Some(batch) = self.batch(number + 1)? {
             number += 1;
@@ -288,7 +284,7 @@ impl Lake {
     }
 
     /// Applies a batch to a table, unless that was done; upgrades the table if the batch says so.
-    fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut TableHeads) -> anyhow::Result<()> {
+    fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut TableHeads) -> Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
         }
@@ -325,7 +321,7 @@ impl Lake {
         }
     }
 
-    fn head(&self, table: Table, heads: &mut TableHeads) -> anyhow::Result<TableHead> {
+    fn head(&self, table: Table, heads: &mut TableHeads) -> Result<TableHead> {
         if self.is_to_come(table)? {
             return Ok(TableHead::default());
         }
@@ -338,12 +334,12 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn state(&self, table: Table) -> anyhow::Result<TableState> {
+    pub fn state(&self, table: Table) -> Result<TableState> {
         if self.is_to_come(table)? { Ok(TableState::default()) } else { delta_log::state(&self.storage, table) }
     }
 
     /// Returns true if the table was introduced after the lake's format and is not created yet.
-    fn is_to_come(&self, table: Table) -> anyhow::Result<bool> {
+    fn is_to_come(&self, table: Table) -> Result<bool> {
         Ok(self.about.format < format::since(table) && !delta_log::exists(&self.storage, table)?)
     }
 
@@ -352,7 +348,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn files(&self) -> anyhow::Result<BTreeMap<Table, Vec<Add>>> {
+    pub fn files(&self) -> Result<BTreeMap<Table, Vec<Add>>> {
         // A batch is created before any table has it, so the batches listed below cover everything in the tables.
         let in_all = delta_log::head(&self.storage, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
@@ -363,7 +359,7 @@ impl Lake {
         for (name, reached) in last.iter().flat_map(|batch| &batch.reached) {
             let state = states.iter().find(|(table, _)| table.name() == name);
             if let Some((table, state)) = state.filter(|(_, state)| state.head.batch < *reached) {
-                bail!(self.has_gap(*table, state.head.batch, *reached));
+                return Err(self.has_gap(*table, state.head.batch, *reached));
             }
         }
         let batches = self.batches_after(in_all)?;
@@ -384,11 +380,11 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub fn unfinished(&self) -> anyhow::Result<Vec<(u64, Batch)>> {
+    pub fn unfinished(&self) -> Result<Vec<(u64, Batch)>> {
         self.batches_after(delta_log::head(&self.storage, Table::Snapshots, None)?.batch)
     }
 
-    fn batches_after(&self, mut number: u64) -> anyhow::Result<Vec<(u64, Batch)>> {
+    fn batches_after(&self, mut number: u64) -> Result<Vec<(u64, Batch)>> {
         let mut batches = Vec::new();
         while let Some(batch) = self.batch(number + 1)? {
             number += 1;
@@ -400,10 +396,10 @@ impl Lake {
 
 /// Refuses to create a lake over existing tables: `_alloclog` with their batches was lost, and a new one would not list
 /// their files.
-fn refuse_tables_without_lake(storage: &Storage) -> anyhow::Result<()> {
+fn refuse_tables_without_lake(storage: &Storage) -> Result<()> {
     for table in ORDER {
         if delta_log::exists(storage, table)? {
-            bail!(Damaged(format!(
+            return Err(Error::damaged(format!(
                 "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or run \
                  `alloclog lake check --repair`, which rebuilds it from the tables",
                 table.name()

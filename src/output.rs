@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use crate::error::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -69,7 +69,7 @@ impl Output {
     ///
     /// # Errors
     /// When something exists at the target that may not be replaced, or it cannot be written.
-    pub fn begin(target: &Path, force: bool) -> anyhow::Result<Output> {
+    pub fn begin(target: &Path, force: bool) -> Result<Output> {
         let target = resolve_link(target)?;
         let shown = target.display();
         if is_mounted(&target) {
@@ -106,7 +106,7 @@ impl Output {
     ///
     /// # Errors
     /// When it cannot be written or renamed, or the target was created meanwhile; nothing has changed then.
-    pub fn commit(self, manifest: &Manifest) -> anyhow::Result<()> {
+    pub fn commit(self, manifest: &Manifest) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
         let mut text = serde_json::to_string_pretty(manifest)?;
@@ -127,7 +127,7 @@ impl Output {
 
     /// Swaps `made` with the earlier export, which is removed with the temporary directory. If it is not an export
     /// after all, it is swapped back.
-    fn replace(self, made: &Path) -> anyhow::Result<()> {
+    fn replace(self, made: &Path) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
         let is_exchanged = exchange(made, &self.target).with_context(cannot)?;
@@ -165,7 +165,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When the target is not a file, or cannot be written.
-    pub fn begin(target: &Path) -> anyhow::Result<OutputFile> {
+    pub fn begin(target: &Path) -> Result<OutputFile> {
         let target = resolve_link(target)?;
         let shown = target.display();
         if target.exists() && !target.is_file() {
@@ -190,7 +190,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(&self) -> anyhow::Result<File> {
+    pub fn create(&self) -> Result<File> {
         File::create(self.unfinished()).with_context(|| format!("cannot write {}", self.target.display()))
     }
 
@@ -198,7 +198,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
-    pub fn commit(self) -> anyhow::Result<()> {
+    pub fn commit(self) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
         let made = self.unfinished();
@@ -223,7 +223,7 @@ impl OutputFile {
 }
 
 /// The target with links resolved: a link stays, and the file it points to is replaced.
-fn resolve_link(target: &Path) -> anyhow::Result<PathBuf> {
+fn resolve_link(target: &Path) -> Result<PathBuf> {
     // Normalize a trailing slash, which would hide that the target is a link.
     let target: PathBuf = target.components().collect();
     if !target.is_symlink() {
@@ -234,7 +234,7 @@ fn resolve_link(target: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Creates a locked temporary directory next to the target.
-fn make_work_directory(target: &Path) -> anyhow::Result<(TempDir, File)> {
+fn make_work_directory(target: &Path) -> Result<(TempDir, File)> {
     let parent = parent(target);
     let Some(name) = target.file_name() else { bail!("{} is not a file name", target.display()) };
     let prefix = format!(".{}.alloclog-", name.to_string_lossy());
@@ -298,7 +298,7 @@ fn parent(place: &Path) -> &Path {
 
 /// Checks that the path may be replaced: it does not exist, or is an empty directory, or with `--force` an earlier
 /// export. Errors use `name`, the path given by the user.
-fn may_replace(place: &Path, name: &Path, force: bool) -> anyhow::Result<()> {
+fn may_replace(place: &Path, name: &Path, force: bool) -> Result<()> {
     let shown = name.display();
     if place.is_symlink() {
         bail!("{shown} is a link");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::error::{BoxError, Refused, Usage};
+use crate::error::{self, BoxError, Kind, Refused, Usage};
 use crate::intake::{self, Absences, Note, Observer, Summary};
 use crate::lake::{self, Lake};
 use crate::merge::Filter;
@@ -89,16 +89,16 @@ pub enum Error {
     NoAllocations(String),
     /// A lake cannot be read or written.
     #[error(transparent)]
-    Lake(BoxError),
+    Lake(error::Error),
     /// The documents could not be read.
     #[error(transparent)]
     Intake(#[from] intake::Error),
     /// The store cannot be written or read.
     #[error(transparent)]
-    Store(BoxError),
+    Store(error::Error),
     /// A view cannot be computed.
     #[error(transparent)]
-    Query(BoxError),
+    Query(error::Error),
     /// The caller's `show` failed.
     #[error("cannot show the tables")]
     Show(#[source] BoxError),
@@ -109,14 +109,13 @@ pub enum Error {
 
 impl Error {
     /// Wraps an error of another module: a usage error keeps its kind, any other gets this one.
-    fn of(kind: fn(BoxError) -> Error) -> impl Fn(anyhow::Error) -> Error {
-        move |error| {
-            let text = format!("{error:#}");
-            match error.downcast::<Refused>() {
-                Ok(refused) => Error::Refused(Refused { problem: text, ..refused }),
-                Err(error) if error.is::<Usage>() => Error::Usage(Usage(text)),
-                Err(error) => kind(error.into()),
+    fn of(kind: fn(error::Error) -> Error) -> impl Fn(error::Error) -> Error {
+        move |error| match (error.kind(), error.refused()) {
+            (Kind::Usage, _) => Error::Usage(Usage(format!("{error:#}"))),
+            (_, Some(refused)) => {
+                Error::Refused(Refused { problem: format!("{error:#}"), advice: refused.advice.clone() })
             }
+            _ => kind(error),
         }
     }
 }

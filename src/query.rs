@@ -22,14 +22,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use polars::prelude::{
     DataFrame, DataType, Engine, IntoLazy, LazyFrame, ParquetCompression, ParquetWriter, ScanArgsParquet,
     StatisticsOptions, col,
 };
 use polars::sql::{SQLContext, extract_table_identifiers};
 
-use crate::error::Refused;
+use crate::error::{Context, Refused, Result};
 use crate::store::Store;
 use crate::tables::Table;
 use crate::tables::column::Described;
@@ -72,7 +71,7 @@ impl View {
     ///
     /// # Errors
     /// When the header does not have the form of [`DocHeader`], which tests rule out.
-    pub fn head(&self) -> anyhow::Result<DocHeader> {
+    pub fn head(&self) -> Result<DocHeader> {
         DocHeader::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
@@ -90,7 +89,7 @@ impl View {
     ///
     /// # Errors
     /// As [`View::head`].
-    pub fn columns(&self, by: &GroupBy) -> anyhow::Result<Vec<Described>> {
+    pub fn columns(&self, by: &GroupBy) -> Result<Vec<Described>> {
         let usual = self.head()?.columns;
         if self.is_grouped() { by.describe(usual) } else { Ok(usual) }
     }
@@ -133,7 +132,7 @@ impl Period {
 ///
 /// # Errors
 /// When the engine rejects a view, or the store cannot be read or written.
-pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> {
+pub fn run(store: &Store, plans: &[Plan], period: Period) -> Result<()> {
     let kept = ViewCache::for_plans(plans);
     scheduler::run(plans, AT_A_TIME, |plan| {
         compute(store, &kept, plan, period).with_context(|| format!("cannot compute view {}", plan.view.name))
@@ -141,7 +140,7 @@ pub fn run(store: &Store, plans: &[Plan], period: Period) -> anyhow::Result<()> 
 }
 
 /// Computes one view, and writes it or keeps it in memory.
-fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period) -> anyhow::Result<()> {
+fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period) -> Result<()> {
     let name = plan.view.name;
     let rows = if name == "period" { period_frame(store, period)? } else { view_frame(store, kept, plan)? };
     kept.computed(plan);
@@ -153,7 +152,7 @@ fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period) -> anyh
 ///
 /// # Errors
 /// When the query is not supported, or a value cannot be computed: with the reason, and a query that runs.
-pub fn answer(store: &Store, question: &Question, name: &str) -> anyhow::Result<()> {
+pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
     let now = newest(store)?.map(|ns| ns.div_euclid(1000));
@@ -164,8 +163,8 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> anyhow::Result<
 ///
 /// # Errors
 /// When the condition is not supported.
-pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> anyhow::Result<(Vec<Row>, usize)> {
-    let ask = |text: &str| -> anyhow::Result<DataFrame> {
+pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> Result<(Vec<Row>, usize)> {
+    let ask = |text: &str| -> Result<DataFrame> {
         let query = question::parse(text)?;
         let found = sql::answer(&query, named(store, [result].into_iter())?, None);
         Ok(found.map_err(|refused| Refused::because(format!("--fail-if '{}': {}", condition.text, refused.problem)))?)
@@ -179,12 +178,12 @@ pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> anyh
 ///
 /// # Errors
 /// When the engine rejects it, or a value has a type that [`Row`] does not support.
-pub fn select(store: &Store, sql: &str) -> anyhow::Result<Vec<Row>> {
+pub fn select(store: &Store, sql: &str) -> Result<Vec<Row>> {
     rows::from_frame(&frame(store, sql)?)
 }
 
 /// Writes a frame to the store.
-fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
+fn put(store: &Store, name: &str, frame: &mut DataFrame) -> Result<()> {
     let file = File::create(store.path(name))?;
     // Uncompressed: it is read once or twice and then removed.
     let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
@@ -192,7 +191,7 @@ fn put(store: &Store, name: &str, frame: &mut DataFrame) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
+fn period_frame(store: &Store, period: Period) -> Result<DataFrame> {
     let newest = newest(store)?;
     if period.is_relative() {
         check_newest(store, newest)?;
@@ -201,7 +200,7 @@ fn period_frame(store: &Store, period: Period) -> anyhow::Result<DataFrame> {
 }
 
 /// Refuses to count back from the newest observation if that is only a lower bound, see `queries/observations.sql`.
-fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
+fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     if newest.is_none() {
         return Ok(());
     }
@@ -222,7 +221,7 @@ fn check_newest(store: &Store, newest: Option<i64>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<String>> {
+pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>> {
     let newest = newest(store)?;
     let (since, until) = period.bounds(newest);
     if since >= until {
@@ -251,7 +250,7 @@ pub fn observed_nothing(store: &Store, period: Period) -> anyhow::Result<Option<
 }
 
 /// The newest trusted observation in the store's `snapshots`, in nanoseconds since the epoch.
-fn newest(store: &Store) -> anyhow::Result<Option<i64>> {
+fn newest(store: &Store) -> Result<Option<i64>> {
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
@@ -260,12 +259,12 @@ fn newest(store: &Store) -> anyhow::Result<Option<i64>> {
 }
 
 /// The result of a query over the store's tables and the views computed so far.
-fn frame(store: &Store, sql: &str) -> anyhow::Result<DataFrame> {
+fn frame(store: &Store, sql: &str) -> Result<DataFrame> {
     Ok(context(store, extract_table_identifiers(sql, false, true)?.iter())?.execute(sql)?.collect()?)
 }
 
 /// The rows of a view. Its steps are computed in order; a step is dropped after its last use.
-fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> anyhow::Result<DataFrame> {
+fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame> {
     let mut context = context(store, plan.reads.iter())?;
     for name in &plan.reads {
         kept.rows(name).into_iter().for_each(|rows| context.register(name, rows.lazy()));
@@ -283,7 +282,7 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> anyhow::Result<Da
 }
 
 /// An SQL context with those of these tables and views that are in the store.
-fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow::Result<SQLContext> {
+fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
     for (name, table) in named(store, names.map(String::as_str))? {
@@ -293,7 +292,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> anyhow
 }
 
 /// Those of these tables and views that are in the store.
-fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Result<BTreeMap<String, LazyFrame>> {
+fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {
         let files = store.files(name)?;
@@ -306,7 +305,7 @@ fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> anyhow::Res
 
 /// Scans the files of a table, with timestamps as naive UTC, so that no engine deals with time zones. One scan for all
 /// files: with several, the engine counts rows in a type that this build lacks.
-fn scan(files: &[PathBuf]) -> anyhow::Result<LazyFrame> {
+fn scan(files: &[PathBuf]) -> Result<LazyFrame> {
     let paths = files.iter().map(|path| path.to_string_lossy().as_ref().into()).collect();
     let mut frame = LazyFrame::scan_parquet_files(paths, ScanArgsParquet::default())?;
     let schema = frame.collect_schema()?;

@@ -8,13 +8,12 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::ipc::writer::FileWriter;
 
-use crate::error::Refused;
+use crate::error::{Context, Refused, Result, bail};
 use crate::store::{Store, parquet};
 
 /// Options for writing texts.
@@ -81,7 +80,7 @@ pub fn table(
     format: Format,
     cells: Cells,
     out: impl Write + Send,
-) -> anyhow::Result<u64> {
+) -> Result<u64> {
     let out = BufWriter::with_capacity(1 << 20, out);
     let mut rows = 0;
     let batches = parquet::read(&store.path(name))?.map(|batch| {
@@ -114,7 +113,7 @@ pub fn table(
 ///
 /// # Errors
 /// When it cannot be read, or a column has an unsupported type.
-pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
+pub fn plain_schema(store: &Store, name: &str) -> Result<SchemaRef> {
     let schema = parquet::schema(&store.path(name))?;
     let fields = schema.fields().iter().map(|field| {
         let kind = match field.data_type() {
@@ -145,7 +144,7 @@ pub fn plain_schema(store: &Store, name: &str) -> anyhow::Result<SchemaRef> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn rows(path: &Path) -> anyhow::Result<u64> {
+pub fn rows(path: &Path) -> Result<u64> {
     let metadata = parquet::metadata(path)?;
     Ok(u64::try_from(metadata.file_metadata().num_rows())?)
 }
@@ -154,7 +153,7 @@ pub fn rows(path: &Path) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When it cannot be read, or is not an integer column.
-pub fn int64s(store: &Store, table: &str, column: &str) -> anyhow::Result<Vec<Option<i64>>> {
+pub fn int64s(store: &Store, table: &str, column: &str) -> Result<Vec<Option<i64>>> {
     let mut values = Vec::new();
     for batch in parquet::read(&store.path(table))? {
         let batch = batch?;
@@ -165,14 +164,11 @@ pub fn int64s(store: &Store, table: &str, column: &str) -> anyhow::Result<Vec<Op
 }
 
 /// Casts a batch to `schema`: the engine has its own types for the same values.
-fn typed(batch: &RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
+fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let names = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-    anyhow::ensure!(
-        names(&batch.schema()) == names(schema),
-        "has the columns {:?} instead of {:?}",
-        names(&batch.schema()),
-        names(schema)
-    );
+    if names(&batch.schema()) != names(schema) {
+        bail!("has the columns {:?} instead of {:?}", names(&batch.schema()), names(schema));
+    }
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
         // The engine stores timestamps as naive UTC.
         DataType::Timestamp(unit, Some(zone)) => {

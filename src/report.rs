@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::{Error, Result};
 use crate::intake::Summary;
 use crate::query::{self, GroupBy, Period, Row, View, view};
 use crate::store::Store;
@@ -149,10 +150,10 @@ pub struct ReportOptions {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> anyhow::Result<Report> {
+pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> Result<Report> {
     let by: Vec<&'static str> = options.by.columns().collect();
     let key = by.join(", ");
-    let section = |sql: &str| Ok::<_, anyhow::Error>(Section::first(query::select(store, sql)?, options.top));
+    let section = |sql: &str| Ok::<_, Error>(Section::first(query::select(store, sql)?, options.top));
     let (start_latency, start_phases) = starts(store, &by, options.top)?;
     Ok(Report {
         alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,7 +205,7 @@ const COVERAGE: &str = "\
     COALESCE(SUM(uncounted_tasks), 0) AS uncounted_tasks, COALESCE(SUM(vanished_tasks), 0) AS vanished_tasks, \
     MIN(keep_interval_seconds) AS keep_interval_seconds FROM coverage_summary";
 
-fn input(store: &Store, summary: &Summary) -> anyhow::Result<InputSummary> {
+fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
     let counts = one(
         store,
         "SELECT COUNT(*) AS allocations, SUM(CASE WHEN preempted_by IS NULL THEN 0 ELSE 1 END) AS preempted \
@@ -271,7 +272,7 @@ fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
 
 /// The groups with the slowest first starts by creation, with both measures and all phases. Groups in which too many
 /// tasks have not started come first.
-fn starts(store: &Store, by: &[&str], top: usize) -> anyhow::Result<(Section, Section)> {
+fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> {
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =
         latency.iter().filter(|row| row.text("measure") == Some("created_to_started")).collect();
@@ -306,7 +307,7 @@ fn group(row: &Row, by: &[&str]) -> Vec<Value> {
     by.iter().map(|column| row.get(column).clone()).collect()
 }
 
-fn one(store: &Store, sql: &str) -> anyhow::Result<Row> {
+fn one(store: &Store, sql: &str) -> Result<Row> {
     Ok(query::select(store, sql)?.into_iter().next().unwrap_or_default())
 }
 

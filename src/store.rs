@@ -15,11 +15,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, anyhow};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use crate::error::BoxError;
+use crate::error::{Context, Error, Kind, Result};
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use parquet::RowGroups;
@@ -44,7 +43,7 @@ impl Store {
     ///
     /// # Errors
     /// When the directory cannot be created.
-    fn within(&self, name: &str) -> anyhow::Result<Store> {
+    fn within(&self, name: &str) -> Result<Store> {
         let directory = self.directory.join(name);
         fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         Ok(Store { directory })
@@ -64,15 +63,12 @@ impl Store {
     ///
     /// # Errors
     /// When the store has no such table, or it cannot be read.
-    pub fn batches(
-        &self,
-        name: &str,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<>, BoxError> {
+    pub fn batches(&self, name: &str) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<>> {
         let files = self.files(name)?;
         if files.is_empty() {
-            return Err(format!("the store has no table {name:?}").into());
+            return Err(Error::of(Kind::NotFound, format!("the store has no table {name:?}")));
         }
-        let readers = files.iter().map(|path| parquet::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let readers = files.iter().map(|path| parquet::read(path)).collect::<Result<Vec<_>>>()?;
         Ok(readers.into_iter().flatten())
     }
 
@@ -85,7 +81,7 @@ impl Store {
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn writer(&self, tables: impl IntoIterator<Item = Table>) -> anyhow::Result<StoreWriter> {
+    pub fn writer(&self, tables: impl IntoIterator<Item = Table>) -> Result<StoreWriter> {
         let mut open = BTreeMap::new();
         for table in tables {
             let path = self.path(table.name());
@@ -112,7 +108,7 @@ impl Store {
 pub struct StoreWriter {
     open: BTreeMap<Table, OpenTable>,
     jobs: SyncSender<Job>,
-    encoders: Vec<JoinHandle<anyhow::Result<()>>>,
+    encoders: Vec<JoinHandle<Result<()>>>,
     failed: Arc<AtomicBool>,
 }
 
@@ -143,7 +139,7 @@ impl OpenTable {
 }
 
 /// One encoder thread: takes row groups until there are none left.
-fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> anyhow::Result<()> {
+fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> Result<()> {
     loop {
         let job = match receive.lock().map(|receive| receive.recv()) {
             Ok(Ok(job)) => job,
@@ -162,7 +158,7 @@ impl StoreWriter {
     ///
     /// # Errors
     /// When writing has failed; [`StoreWriter::finish`] returns the cause.
-    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> Result<()> {
         let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
         let mut rest = batch;
         // Row groups are cut by row count alone: batch boundaries must not affect the file.
@@ -171,9 +167,9 @@ impl StoreWriter {
             open.batches.push(rest.slice(0, fits));
             rest = rest.slice(fits, rest.num_rows() - fits);
             if self.failed.load(Ordering::Relaxed) {
-                return Err(anyhow!("writing has stopped"));
+                return Err(Error::new("writing has stopped"));
             }
-            self.jobs.send(open.next_job()).map_err(|_| anyhow!("writing has stopped"))?;
+            self.jobs.send(open.next_job()).map_err(|_| Error::new("writing has stopped"))?;
         }
         if rest.num_rows() > 0 {
             open.rows += rest.num_rows();
@@ -186,25 +182,25 @@ impl StoreWriter {
     ///
     /// # Errors
     /// When anything could not be written, also earlier.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         for open in self.open.values_mut().filter(|open| open.rows > 0) {
             // If the channel is closed, an encoder has failed; its error is returned below.
             let _ = self.jobs.send(open.next_job());
         }
         drop(self.jobs);
         for encoder in self.encoders {
-            encoder.join().map_err(|_| anyhow!("a writer thread panicked; this is a bug in alloclog"))??;
+            encoder.join().map_err(|_| Error::new("a writer thread panicked; this is a bug in alloclog"))??;
         }
         self.open.into_values().try_for_each(|open| open.file.close())
     }
 }
 
 impl Sink for StoreWriter {
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
-        Ok(self.add(rows.table, rows.batch)?)
+    fn rows(&mut self, rows: Rows) -> Result<()> {
+        self.add(rows.table, rows.batch)
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
-        Ok(self.add(Table::Snapshots, end.batch()?)?)
+    fn end_document(&mut self, end: DocumentEnd) -> Result<()> {
+        self.add(Table::Snapshots, end.batch()?)
     }
 }

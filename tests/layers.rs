@@ -8,21 +8,21 @@ use std::path::Path;
 /// From the lowest to the highest: a module, and what it may import.
 const LAYERS: [(&str, &[&str]); 18] = [
     ("error", &[]),
-    ("glob", &[]),
-    ("output", &[]),
+    ("glob", &["error"]),
+    ("output", &["error"]),
     ("time", &[]),
     ("decode", &["time"]),
-    ("nomad", &["time"]),
+    ("nomad", &["error", "time"]),
     ("tables", &["decode", "error", "time"]),
-    ("source", &["glob", "nomad", "time"]),
+    ("source", &["error", "glob", "nomad", "time"]),
     ("merge", &["decode", "glob", "tables", "time"]),
-    ("presence", &["tables", "time"]),
+    ("presence", &["error", "tables", "time"]),
     ("store", &["error", "tables"]),
     ("intake", &["decode", "error", "merge", "presence", "source", "tables", "time"]),
     ("lake", &["error", "merge", "presence", "store", "tables", "time"]),
     ("query", &["error", "store", "tables", "time"]),
     ("render", &["error", "store", "time"]),
-    ("report", &["intake", "query", "render", "store", "tables", "time"]),
+    ("report", &["error", "intake", "query", "render", "store", "tables", "time"]),
     (
         "pipeline",
         &["error", "intake", "lake", "merge", "presence", "query", "render", "source", "store", "tables", "time"],
@@ -90,12 +90,14 @@ fn imports_are_found_in_all_their_forms() {
 }
 
 #[test]
-fn only_the_command_line_knows_clap() {
+fn only_the_command_line_uses_clap_and_anyhow() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = BTreeMap::new();
     read(&root, "", &mut files);
     for (file, text) in files.iter().filter(|(file, _)| top(file) != "cli") {
-        assert!(!text.contains("clap"), "{file} names clap");
+        for word in ["clap", "anyhow"] {
+            assert!(!text.contains(word), "{file} names {word}: a library returns errors that its caller can match");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use alloclog::error::BoxError;
+use alloclog::error;
 use alloclog::intake::{self, IntakeOptions, Note, Observer, Summary};
 use alloclog::render;
 use alloclog::source::{self, Source};
@@ -45,13 +45,13 @@ impl Observer for Notes {
 }
 
 impl Sink for Taken {
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
+    fn rows(&mut self, rows: Rows) -> error::Result<()> {
         assert_eq!(rows.identities, rows.table.identities(&rows.batch)?, "rows of {}", rows.table.name());
         self.rows.entry(rows.table).or_default().extend(json(&rows.batch));
         Ok(())
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+    fn end_document(&mut self, end: DocumentEnd) -> error::Result<()> {
         let batch = end.batch()?;
         assert_eq!(vec![end.identity], Table::Snapshots.identities(&batch)?);
         self.rows.entry(Table::Snapshots).or_default().extend(json(&batch));

@@ -29,14 +29,13 @@ impl ViewStore {
     /// Recomputes some statistics for a period and a grouping.
     pub fn recompute(&self, names: &[&str], period: Period, by: &GroupBy) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
-        let plans =
-            VIEWS.iter().filter(named).map(|view| plan::for_view(view, by)).collect::<anyhow::Result<Vec<_>>>()?;
-        query::run(&self.store, &plans, period)
+        let plans = VIEWS.iter().filter(named).map(|view| plan::for_view(view, by)).collect::<Result<Vec<_>, _>>()?;
+        Ok(query::run(&self.store, &plans, period)?)
     }
 
     /// The rows of a table or view.
     pub fn rows(&self, name: &str) -> anyhow::Result<Vec<Row>> {
-        query::select(&self.store, &format!("SELECT * FROM {name}"))
+        Ok(query::select(&self.store, &format!("SELECT * FROM {name}"))?)
     }
 
     /// The newest observation.

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use crate::error::Error;
+
 /// The reader of stdout closed its end.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader of stdout closed the pipe")]
@@ -32,15 +34,16 @@ pub fn mark_reader_closed(error: io::Error) -> io::Error {
 
 /// Returns true if the error is a broken pipe on stdout.
 pub fn is_reader_closed(error: &anyhow::Error) -> bool {
-    let io = |cause: &'_ (dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<ReaderClosed>())
-    };
-    error.chain().any(io)
+    error.chain().any(|cause| {
+        let io: Option<&io::Error> = cause.downcast_ref().or_else(|| cause.downcast_ref::<Error>()?.cause());
+        io.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<ReaderClosed>())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Context;
 
     #[test]
     fn a_broken_connection_is_not_a_closed_pipe() {
@@ -48,5 +51,8 @@ mod tests {
         assert!(!is_reader_closed(&anyhow::Error::from(broken()).context("cannot write the lake")));
         assert!(is_reader_closed(&anyhow::Error::from(mark_reader_closed(broken())).context("table restarts")));
         assert!(!is_reader_closed(&anyhow::Error::from(mark_reader_closed(ErrorKind::StorageFull.into()))));
+        // As the library returns it.
+        let render = Err::<(), _>(mark_reader_closed(broken())).context("table restarts");
+        assert!(render.is_err_and(|error| is_reader_closed(&error.into())));
     }
 }

@@ -1,6 +1,6 @@
 //! Exit codes, which scripts rely on.
 
-use crate::error::{Refused, Usage};
+use crate::error::{Error, Kind, Refused, Usage};
 use crate::pipeline;
 
 /// The exit code of the program.
@@ -28,13 +28,16 @@ impl Exit {
 
 /// Returns true if the error is a usage error.
 pub fn is_usage(error: &anyhow::Error) -> bool {
-    error.is::<Usage>() || matches!(error.downcast_ref(), Some(pipeline::Error::Usage(_)))
+    error.is::<Usage>()
+        || matches!(error.downcast_ref(), Some(pipeline::Error::Usage(_)))
+        || error.downcast_ref::<Error>().is_some_and(|error| error.kind() == Kind::Usage)
 }
 
 /// The refused query or condition in an error, if any.
 pub fn refused(error: &anyhow::Error) -> Option<&Refused> {
-    error.downcast_ref().or(match error.downcast_ref() {
+    let of_pipeline = || match error.downcast_ref() {
         Some(pipeline::Error::Refused(refused)) => Some(refused),
         _ => None,
-    })
+    };
+    error.downcast_ref().or_else(of_pipeline).or_else(|| error.downcast_ref::<Error>()?.refused())
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 
 use super::cluster;
 use super::console::{Console, Verbosity};
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = args.cluster.ask(args.namespace.as_deref(), &args.prefix);
     let cluster = args.cluster.cluster(address, &args.region, ask, args.every.is_some())?;
     let stop = cluster.client.stop().clone();
-    let inputs = source::list(&[cluster::source(cluster)]).map_err(|problem| anyhow!(problem))?;
+    let inputs = source::list(&[cluster::source(cluster)])?;
     let console = Console::new(Verbosity::from_flags(args.quiet, args.verbose), &inputs);
     cluster::announce(&inputs, &console);
     signals::listen()?;

@@ -64,5 +64,5 @@ pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &CommitSummary,
     );
     let file = OutputFile::begin(path)?;
     file.create()?.write_all(text.as_bytes())?;
-    file.commit()
+    Ok(file.commit()?)
 }

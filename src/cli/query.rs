@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     conditions.iter().try_for_each(|condition| condition.check(&columns))?;
     let cells = Cells { has_formulas: args.csv_raw, is_for_terminal: is_terminal };
     let exit = fail_if::judge(&store, conditions.iter().map(|c| (c, ANSWER)), gathered.exit, &console)?;
-    place.finish(|out| render::table(&store, ANSWER, &schema, args.format, cells, out).map(drop))?;
+    place.finish(|out| Ok(render::table(&store, ANSWER, &schema, args.format, cells, out).map(drop)?))?;
     Ok(exit)
 }
 

@@ -121,7 +121,7 @@ impl ResultTarget {
                 write(&mut file.create()?)?;
                 signals::with_cleanup_lock(|unfinished| {
                     *unfinished = None;
-                    file.commit()
+                    Ok(file.commit()?)
                 })
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::console::{Console, Verbosity};
+use crate::error;
 use crate::intake::{Note, Observer};
 use crate::pipeline::plural;
 use crate::source::spool::{Spool, SpooledDocument};
@@ -17,7 +18,7 @@ pub enum ReceiveEnd {
     /// The cluster can no longer be followed.
     Cluster(String),
     /// The spool cannot be written.
-    Spool(anyhow::Error),
+    Spool(error::Error),
 }
 
 /// What a command without a lake collected from a cluster.
@@ -42,7 +43,7 @@ pub fn collect(inputs: &[Input], directory: &Path, console: &Console) -> anyhow:
     console.done(); // the total is unknown
     let is_cut = match receive(inputs, &spool, console) {
         Ok(()) => false,
-        Err(ReceiveEnd::Spool(error)) => return Err(error),
+        Err(ReceiveEnd::Spool(error)) => return Err(error.into()),
         Err(ReceiveEnd::Cluster(why)) => {
             console.note(Note::Rejected(why));
             true
@@ -64,7 +65,7 @@ impl Collected {
     /// # Errors
     /// When they cannot be removed.
     pub fn remove(&self) -> anyhow::Result<()> {
-        self.spool.remove(&self.documents)
+        Ok(self.spool.remove(&self.documents)?)
     }
 }
 

@@ -206,5 +206,5 @@ fn write_trace(path: &Path, story: &Timeline) -> anyhow::Result<()> {
     }
     let file = OutputFile::begin(path)?;
     file.create()?.write_all(text.as_bytes()).with_context(cannot)?;
-    file.commit()
+    Ok(file.commit()?)
 }

@@ -4,6 +4,7 @@ use super::chunker::End;
 use super::document_state::DocumentFacts;
 use super::state::{Delivery, MAX_REPORTED, RunState};
 use super::{Absences, Note};
+use crate::error::Result;
 use crate::presence::{self, Extent, LastShown};
 use crate::source::{EMPTY, ObservedFrom};
 use crate::tables::sink::{DocumentEnd, Rows};
@@ -17,7 +18,7 @@ const SIGHTINGS: usize = 8 << 10;
 
 impl RunState<'_> {
     /// Closes the document: its sightings, and its ledger row.
-    pub(super) fn close(&mut self, end: &End) -> anyhow::Result<Delivery> {
+    pub(super) fn close(&mut self, end: &End) -> Result<Delivery> {
         let document = std::mem::take(&mut self.document);
         let times_rounded = document.is_rounded();
         let name = document.origin.name.clone();
@@ -112,7 +113,7 @@ impl RunState<'_> {
     }
 
     /// The batches of a document's end.
-    fn ledger_batches(&mut self, row: snapshots::SnapshotRow, facts: DocumentFacts) -> anyhow::Result<Delivery> {
+    fn ledger_batches(&mut self, row: snapshots::SnapshotRow, facts: DocumentFacts) -> Result<Delivery> {
         let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
         let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
         let listed = |at: i64| facts.shown.iter().map(move |sight| (sight, at));

@@ -9,6 +9,7 @@ use super::chunker::Block;
 use super::document_state::{HeldParts, Rounding};
 use super::state::RunState;
 use crate::decode::document::{Mode, ParsedPart, Reader};
+use crate::error::Result;
 use crate::merge::{self, Columns, PartRows, Versions};
 use crate::tables::sink;
 
@@ -27,7 +28,7 @@ impl RunState<'_> {
         part: &ParsedPart<'_>,
         rows: &PartRows<'_>,
         versions: &Versions,
-    ) -> anyhow::Result<Vec<sink::Rows>> {
+    ) -> Result<Vec<sink::Rows>> {
         let held = match std::mem::take(&mut self.document.rounding) {
             Rounding::Known(known) => {
                 self.document.rounding = Rounding::Known(known);
@@ -69,7 +70,7 @@ impl RunState<'_> {
     }
 
     /// The new rows of the held parts. Their faults were reported and their contents counted on arrival.
-    fn release(&mut self, mut held: HeldParts, versions: &Versions) -> anyhow::Result<Vec<sink::Rows>> {
+    fn release(&mut self, mut held: HeldParts, versions: &Versions) -> Result<Vec<sink::Rows>> {
         let options = self.options;
         let namespace = self.document.origin.listed_namespace().to_owned();
         let mut reader = Reader::new(Mode { strict: options.strict });

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::state::{Delivery, RunState};
 use super::{Absences, Error, IntakeOptions, Observer, Summary};
-use crate::error::BoxError;
+use crate::error;
 use crate::presence;
 use crate::tables::sink::Sink;
 
@@ -21,11 +21,11 @@ pub struct Sequencer<'r> {
 struct Output<'r> {
     number: u64,
     sink: &'r mut dyn Sink,
-    problem: Option<BoxError>,
+    problem: Option<error::Error>,
 }
 
 impl Output<'_> {
-    fn add(&mut self, delivery: Delivery) -> Result<(), BoxError> {
+    fn add(&mut self, delivery: Delivery) -> error::Result<()> {
         delivery.rows.into_iter().try_for_each(|rows| self.sink.rows(rows))?;
         delivery.end.map_or(Ok(()), |end| self.sink.end_document(end))
     }
@@ -63,7 +63,7 @@ impl<'r> Sequencer<'r> {
     }
 
     /// Delivers the rows of a step after those of all previous steps; `false` when the run is over.
-    pub fn deliver(&self, number: u64, rows: anyhow::Result<Delivery>) -> bool {
+    pub fn deliver(&self, number: u64, rows: error::Result<Delivery>) -> bool {
         let Ok(delivery) = self.delivery.lock() else { return false };
         let waited = self.delivered.wait_while(delivery, |d| !self.is_stopped() && d.number != number);
         let Ok(mut delivery) = waited else { return false };
@@ -71,7 +71,7 @@ impl<'r> Sequencer<'r> {
             return false;
         }
         delivery.number += 1;
-        let result = rows.map_err(BoxError::from).and_then(|rows| delivery.add(rows));
+        let result = rows.and_then(|rows| delivery.add(rows));
         let failed = result.is_err();
         delivery.problem = result.err();
         drop(delivery);

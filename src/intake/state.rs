@@ -8,6 +8,7 @@ use super::document_state::{OpenDocument, ShownAllocation};
 use super::shown_buffer::ShownBuffer;
 use super::{IntakeOptions, Note, Observer, Summary};
 use crate::decode::document::ParsedPart;
+use crate::error::Result;
 use crate::merge::{Columns, Merge, PartRows, Versions};
 use crate::presence::{Presence, StreamedVersion};
 use crate::source::Origin;
@@ -118,7 +119,7 @@ impl RunState<'_> {
         mut rows: PartRows<'a>,
         columns: &Columns<'a>,
         versions: &Versions,
-    ) -> anyhow::Result<BlockRows<'a>> {
+    ) -> Result<BlockRows<'a>> {
         let document = self.snapshots + 1;
         self.merge.number(&mut rows, versions);
         self.report_faults(bytes, part);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::delta_log::Add;
 use super::format::{self, FORMAT, Upgrade};
 use super::{ORDER, data_files, now_ms, unique};
+use crate::error::Result;
 use crate::tables::Table;
 
 /// The object name of batch N: a thousand per directory.
@@ -109,7 +110,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the bytes are not a batch, or the batch has an unknown format.
-    pub fn parse(bytes: &[u8]) -> anyhow::Result<Batch> {
+    pub fn parse(bytes: &[u8]) -> Result<Batch> {
         match serde_json::from_slice::<Upgrade>(bytes) {
             Ok(upgrade) if upgrade.needs_format <= FORMAT => Ok(upgrade.batch),
             _ => format::refuse_newer(bytes).and_then(|()| Ok(serde_json::from_slice::<Batch>(bytes)?)),

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use tempfile::TempDir;
 
 use super::dedup_cache::{self, DedupCache};
 use super::lost_restarts::{self, TaskRestarts};
 use super::storage::Storage;
 use super::{Lake, data_files, delta_log, labels};
+use crate::error::{Context, Error, Result};
 use crate::presence::{self, ShownAllocations};
 use crate::tables::{Table, identity};
 use crate::time::HOUR;
@@ -36,7 +36,7 @@ pub(super) const NOTHING_COMMITTED: &str = "nothing was committed";
 ///
 /// # Errors
 /// When it cannot be created.
-pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
+pub fn scratch(local: Option<&Path>) -> Result<TempDir> {
     let beside = local.and_then(Path::parent).filter(|directory| fs::create_dir_all(directory).is_ok());
     let directory = beside.map_or_else(std::env::temp_dir, Path::to_owned);
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -56,11 +56,11 @@ pub fn scratch(local: Option<&Path>) -> anyhow::Result<TempDir> {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn load_cache(lake: &Lake, local: Option<&Path>) -> anyhow::Result<DedupCache> {
+pub fn load_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     find_cache(lake, local).context(NOTHING_COMMITTED)
 }
 
-fn find_cache(lake: &Lake, local: Option<&Path>) -> anyhow::Result<DedupCache> {
+fn find_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     let from_local = local.and_then(|path| fs::read(path).ok());
     if let Some(cache) = from_local.and_then(|bytes| parse_cache(lake, bytes)) {
         return Ok(cache);
@@ -91,7 +91,7 @@ fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
 }
 
 /// Builds a cache from the rows of the last days.
-fn rebuild(lake: &Lake) -> anyhow::Result<DedupCache> {
+fn rebuild(lake: &Lake) -> Result<DedupCache> {
     let mut heads = BTreeMap::new();
     let last = lake.finish(&mut heads)?;
     if last == 0 {
@@ -126,7 +126,7 @@ fn rebuild(lake: &Lake) -> anyhow::Result<DedupCache> {
 pub fn save_cache(lake: &Lake, cache: &mut DedupCache, local: Option<&Path>) -> Option<String> {
     let now = dedup_cache::this_hour();
     cache.forget(now);
-    let mut copy = || -> anyhow::Result<()> {
+    let mut copy = || -> Result<()> {
         let is_due = cache.header.copied_hour != now;
         if is_due {
             cache.header.copied_hour = now;
@@ -149,14 +149,17 @@ pub fn save_cache(lake: &Lake, cache: &mut DedupCache, local: Option<&Path>) -> 
 }
 
 /// Applies the batches of other writers, and adds their rows to the cache.
-pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> anyhow::Result<()> {
+pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> Result<()> {
     let last = lake.finish(&mut cache.header.heads)?;
     let now = dedup_cache::this_hour();
     while cache.header.batch < last {
         let number = cache.header.batch + 1;
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.storage))?;
         if batch.rows_lost {
-            bail!("lake {} was repaired meanwhile and lost rows; run this again", lake.storage);
+            return Err(Error::conflict(format!(
+                "lake {} was repaired meanwhile and lost rows; run this again",
+                lake.storage
+            )));
         }
         for table in super::ORDER {
             for file in batch.files(table) {
@@ -171,7 +174,7 @@ pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> anyhow::Result<()
 
 /// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is given
 /// by its identity and its time.
-pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> anyhow::Result<()>
+pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> Result<()>
 where
     R: Iterator<Item = (u128, Option<i64>)>,
 {
@@ -207,7 +210,7 @@ where
 }
 
 /// Reads when allocations were last shown in the hours of a run, unless the cache has it.
-pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> anyhow::Result<()> {
+pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> Result<()> {
     let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {
         for (table, _) in presence::READS {
@@ -224,7 +227,7 @@ pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAl
 }
 
 /// Adds when a file's allocations were last shown to the cache.
-fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &delta_log::Add) -> anyhow::Result<()> {
+fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &delta_log::Add) -> Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
     data_files::read(&lake.storage, table, file, Some(columns), &mut |batch| cache.presence.add_rows(table, &batch))
 }
@@ -248,12 +251,7 @@ fn absorb(cache: &mut DedupCache, table: Table, key: Key<'_>, now: u32) {
 }
 
 /// Calls `each` for each row of a file.
-fn each_key(
-    storage: &Storage,
-    table: Table,
-    file: &delta_log::Add,
-    each: &mut dyn FnMut(Key<'_>),
-) -> anyhow::Result<()> {
+fn each_key(storage: &Storage, table: Table, file: &delta_log::Add, each: &mut dyn FnMut(Key<'_>)) -> Result<()> {
     let is_hashed = data_files::null_count(file, identity::TEXT_HASH) == Some(0);
     let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(data_files::time_column(table)).collect();
     data_files::read(storage, table, file, Some(&needed), &mut |batch| {

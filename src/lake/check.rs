@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::delta_log::{Add, TableState};
 use super::finding::Bad;
 pub use super::finding::{CheckReport, Finding, Mend, Remedy};
-use super::{Damaged, Lake, data_files, labels, repair, trust};
+use super::{Lake, data_files, labels, repair, trust};
+use crate::error::{Error, Result};
 use crate::tables::Table;
 use logs::{Logs, Mended};
 
@@ -28,7 +29,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
-pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow::Result<CheckReport> {
+pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<CheckReport> {
     let mut report = CheckReport::default();
     let Logs { states, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
     let mut bad = BTreeMap::new();
@@ -42,12 +43,12 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> anyhow:
     match labels::region_conflicts(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
         // The damage is already in the report.
-        Err(error) if error.is::<Damaged>() => {}
+        Err(error) if error.is_damaged() => {}
         Err(error) => return Err(error),
     }
     match trust::untrusted(lake) {
         Ok(untrusted) => report.untrusted = untrusted,
-        Err(error) if error.is::<Damaged>() => {}
+        Err(error) if error.is_damaged() => {}
         Err(error) => return Err(error),
     }
     // Drop no file before all of them were read.
@@ -72,7 +73,7 @@ enum FileState {
 }
 
 /// Reads a file, twice if it is missing or changed.
-fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<FileState> {
+fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     let (mut lost, mut hash) = (String::new(), None);
     for look in 0..2 {
         if look > 0 {
@@ -96,7 +97,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<FileState> {
 }
 
 /// Checks all files of a table.
-fn check_files(lake: &Lake, table: Table, state: &TableState, report: &mut CheckReport) -> anyhow::Result<Bad> {
+fn check_files(lake: &Lake, table: Table, state: &TableState, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
     for group in disjoint_groups(table, state) {
         let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
@@ -127,7 +128,7 @@ fn check_file(
     add: &Add,
     is_first: &mut dyn FnMut(u128) -> bool,
     bad: &mut Bad,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let name = add.object(table);
     let bytes = match read(lake, table, add)? {
         FileState::Bytes(bytes) => bytes,
@@ -151,7 +152,7 @@ fn check_file(
     });
     if let Err(error) = read {
         // A file with the right hash, or one that uses a feature this program was built without, is not damaged.
-        let is_damaged = error.is::<Damaged>() && add.hash().is_none() && !is_foreign(&error);
+        let is_damaged = error.is_damaged() && add.hash().is_none() && !is_foreign(&error);
         let bad = if is_damaged { &mut bad.lost } else { &mut bad.unclear };
         bad.insert(add.path.clone(), format!("{error:#}"));
     } else if data_files::row_count(add).is_some_and(|said| said != u64::from(rows)) {
@@ -196,9 +197,9 @@ fn disjoint_groups(table: Table, state: &TableState) -> Vec<Vec<&Add>> {
 }
 
 /// Returns true if a file cannot be read because it uses a feature this program was built without.
-fn is_foreign(error: &anyhow::Error) -> bool {
-    // Skip the first cause: it is our message, which contains the name of the lake.
-    error.chain().skip(1).any(|cause| {
+fn is_foreign(error: &Error) -> bool {
+    // The causes alone: our message contains the name of the lake.
+    error.causes().any(|cause| {
         let text = cause.to_string();
         ["Disabled feature", "NYI", "not yet implemented"].iter().any(|word| text.contains(word))
     })

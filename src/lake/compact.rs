@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::delta_log::{self, Add, TableState};
 use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms, repair};
+use crate::error::Result;
 use crate::tables::Table;
 use crate::time::DAY;
 
@@ -48,7 +49,7 @@ pub struct Compacted {
 ///
 /// # Errors
 /// When the lake cannot be opened for writing.
-pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Compacted> {
+pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Compacted> {
     let mut done = Compacted::default();
     let mut heads = TableHeads::new();
     let last = lake.finish(&mut heads)?;
@@ -72,7 +73,7 @@ fn compact_table(
     now: i64,
     done: &mut Compacted,
     progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let groups = groups(table, lake.state(table)?, now);
     let mut waiting = Vec::new();
     let mut started_ms = now_ms();
@@ -97,13 +98,7 @@ fn compact_table(
 }
 
 /// Commits merged files as a batch.
-fn put(
-    lake: &Lake,
-    table: Table,
-    waiting: Vec<Replacement>,
-    started_ms: i64,
-    done: &mut Compacted,
-) -> anyhow::Result<()> {
+fn put(lake: &Lake, table: Table, waiting: Vec<Replacement>, started_ms: i64, done: &mut Compacted) -> Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
@@ -181,7 +176,7 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
 }
 
 /// Writes the rows of files as new sorted files.
-fn merge(lake: &Lake, table: Table, group: &[Add]) -> anyhow::Result<Replacement> {
+fn merge(lake: &Lake, table: Table, group: &[Add]) -> Result<Replacement> {
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut removed = Vec::new();
     let mut bytes = 0;

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
@@ -16,10 +15,10 @@ use parquet::file::statistics::Statistics;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::Damaged;
 use super::delta_log::{Add, DECODED_TAG, HASH_TAG, Texts};
 pub use super::layout::{partition_column, time_column, times};
 use super::storage::Storage;
+use crate::error::{Context, Error, Result};
 use crate::store::parquet::{ensure_nonempty_buffer, properties};
 use crate::tables::{Table, is_free_text};
 use crate::time;
@@ -80,7 +79,7 @@ impl<'o> DataFileWriter<'o> {
     ///
     /// # Errors
     /// When the lake cannot be written.
-    pub fn add(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let Some(parted) = partition_column(self.table) else {
             return self.add_to(None, batch);
         };
@@ -94,7 +93,7 @@ impl<'o> DataFileWriter<'o> {
         Ok(())
     }
 
-    fn add_to(&mut self, day: Option<i32>, batch: &RecordBatch) -> anyhow::Result<()> {
+    fn add_to(&mut self, day: Option<i32>, batch: &RecordBatch) -> Result<()> {
         if !self.open.contains_key(&day) && self.open.len() >= OPEN_FILES {
             self.close_all()?;
         }
@@ -121,7 +120,7 @@ impl<'o> DataFileWriter<'o> {
         Ok(())
     }
 
-    fn close(&mut self, day: Option<i32>, open: OpenFile) -> anyhow::Result<()> {
+    fn close(&mut self, day: Option<i32>, open: OpenFile) -> Result<()> {
         let OpenFile { mut writer, decoded, .. } = open;
         let metadata = writer.finish()?;
         let bytes = std::mem::take(writer.inner_mut());
@@ -149,7 +148,7 @@ impl<'o> DataFileWriter<'o> {
         Ok(())
     }
 
-    fn close_all(&mut self) -> anyhow::Result<()> {
+    fn close_all(&mut self) -> Result<()> {
         for (day, open) in std::mem::take(&mut self.open) {
             self.close(day, open)?;
         }
@@ -160,7 +159,7 @@ impl<'o> DataFileWriter<'o> {
     ///
     /// # Errors
     /// When the lake cannot be written.
-    pub fn finish(mut self) -> anyhow::Result<Vec<Add>> {
+    pub fn finish(mut self) -> Result<Vec<Add>> {
         self.close_all()?;
         Ok(self.written)
     }
@@ -332,18 +331,18 @@ pub fn read(
     table: Table,
     add: &Add,
     columns: Option<&[&str]>,
-    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     decode(storage, table, add, verified(storage, table, add)?, columns, each)
 }
 
 /// The bytes of a file. They are what was written, as far as its hash is known: rows of damaged bytes would be wrong without
 /// a word, and a compaction would give them a new hash.
-fn verified(storage: &Storage, table: Table, add: &Add) -> anyhow::Result<bytes::Bytes> {
+fn verified(storage: &Storage, table: Table, add: &Add) -> Result<bytes::Bytes> {
     let name = add.object(table);
     let bytes = storage.need(&name)?;
     if add.hash().is_some_and(|written| written != hash(&bytes)) {
-        bail!(Damaged(format!(
+        return Err(Error::damaged(format!(
             "lake {storage}: {name} was changed after it was written: its hash differs; run `alloclog lake check`"
         )));
     }
@@ -353,15 +352,15 @@ fn verified(storage: &Storage, table: Table, add: &Add) -> anyhow::Result<bytes:
 /// Reads the rows from the bytes of a file, like [`read`].
 ///
 /// # Errors
-/// [`Damaged`] when the bytes are not valid Parquet, and errors of `each`.
+/// [`Kind::Damaged`](crate::error::Kind::Damaged) when the bytes are not valid Parquet, and errors of `each`.
 pub fn decode(
     storage: &Storage,
     table: Table,
     add: &Add,
     bytes: bytes::Bytes,
     columns: Option<&[&str]>,
-    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     let is_wanted = |field: &&Arc<Field>| columns.is_none_or(|names| names.contains(&field.name().as_str()));
     let fields: Vec<Arc<Field>> = table.schema().fields().iter().filter(is_wanted).cloned().collect();
     decode_as(storage, table, add, bytes, &|_| Schema::new(fields.clone()), each)
@@ -376,8 +375,8 @@ pub fn read_whole(
     storage: &Storage,
     table: Table,
     add: &Add,
-    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     decode_as(storage, table, add, verified(storage, table, add)?, &|of_file| union(&table.schema(), of_file), each)
 }
 
@@ -391,7 +390,7 @@ fn union(schema: &Schema, other: &Schema) -> Schema {
 ///
 /// # Errors
 /// When a column has different types in them.
-pub fn concat(table: Table, batches: Vec<RecordBatch>) -> anyhow::Result<RecordBatch> {
+pub fn concat(table: Table, batches: Vec<RecordBatch>) -> Result<RecordBatch> {
     let all = batches.iter().fold(table.schema().as_ref().clone(), |all, batch| union(&all, &batch.schema()));
     let schema = Arc::new(all);
     let mut filled = Vec::with_capacity(batches.len());
@@ -411,21 +410,21 @@ fn decode_as(
     add: &Add,
     bytes: bytes::Bytes,
     wanted: &dyn Fn(&Schema) -> Schema,
-    each: &mut dyn FnMut(RecordBatch) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let damaged = || Damaged(format!("lake {storage}: cannot read {} as Parquet", add.object(table)));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(damaged)?;
+    each: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let damaged = || format!("lake {storage}: cannot read {} as Parquet", add.object(table));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).or_damaged(damaged)?;
     let schema = Arc::new(wanted(builder.schema()));
     let mask =
         ProjectionMask::columns(builder.parquet_schema(), schema.fields().iter().map(|field| field.name().as_str()));
-    for batch in builder.with_projection(mask).with_batch_size(16 << 10).build().with_context(damaged)? {
-        each(conform(table, &batch.with_context(damaged)?, schema.clone(), add)?)?;
+    for batch in builder.with_projection(mask).with_batch_size(16 << 10).build().or_damaged(damaged)? {
+        each(conform(table, &batch.or_damaged(damaged)?, schema.clone(), add)?)?;
     }
     Ok(())
 }
 
 /// Casts a column to our type. Timestamps are UTC, whether a file says so or not.
-fn retyped(column: &ArrayRef, kind: &DataType) -> anyhow::Result<ArrayRef> {
+fn retyped(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     if let DataType::Timestamp(unit, Some(_)) = kind {
         let naive = cast(column, &DataType::Timestamp(*unit, None))?;
         let micros =
@@ -437,7 +436,7 @@ fn retyped(column: &ArrayRef, kind: &DataType) -> anyhow::Result<ArrayRef> {
 
 /// Converts a file's rows to the schema of the stored table: a column added later is null, the partition day comes from
 /// the file's name, and types are those of the schema, whichever engine wrote the file.
-fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> anyhow::Result<RecordBatch> {
+fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {

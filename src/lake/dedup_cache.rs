@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
 use arrow::array::{Array, AsArray, FixedSizeBinaryBuilder, RecordBatch, UInt8Builder, UInt32Builder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, UInt8Type, UInt32Type, UInt64Type};
 use hashbrown::HashMap;
@@ -23,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::delta_log::TableHead;
+use crate::error::{Context, Error, Kind, Result};
 use crate::presence::Presence;
 use crate::tables::{Table, identity};
 use crate::time::{self, HOUR};
@@ -245,7 +245,7 @@ impl DedupCache {
     ///
     /// # Errors
     /// Only through a bug.
-    pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut header = self.header.clone();
         header.format = FORMAT;
         let horizon = |(table, rows): (&Table, &KnownRows)| Some((table.name().to_owned(), rows.horizon?));
@@ -340,10 +340,12 @@ impl DedupCache {
     ///
     /// # Errors
     /// When it is damaged, or of another version.
-    pub fn from_bytes(mut bytes: Vec<u8>) -> anyhow::Result<DedupCache> {
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<DedupCache> {
         let rest = bytes.len().checked_sub(CHECKSUM).context("it is truncated")?;
         let checksum = bytes.split_off(rest);
-        ensure!(xxh3_128(&bytes).to_le_bytes().as_slice() == checksum.as_slice(), "it is damaged");
+        if xxh3_128(&bytes).to_le_bytes().as_slice() != checksum.as_slice() {
+            return Err(Error::damaged("it is damaged"));
+        }
         let rest = bytes.len().checked_sub(LENGTH).context("it is truncated")?;
         let length = u64::from_le_bytes(bytes.split_off(rest).as_slice().try_into()?);
         let rest = bytes.len().checked_sub(usize::try_from(length)?).context("it is truncated")?;
@@ -351,7 +353,9 @@ impl DedupCache {
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
         let header = builder.schema().metadata().get(FORMAT_KEY).context("it has no format")?;
         let header: CacheHeader = serde_json::from_str(header)?;
-        ensure!(header.format == FORMAT, "it is of format {}", header.format);
+        if header.format != FORMAT {
+            return Err(Error::of(Kind::Unsupported, format!("it is of format {}", header.format)));
+        }
         let mut tables: BTreeMap<Table, KnownRows> = BTreeMap::new();
         let (mut counters, mut labels) = (ByIdentity::default(), ByIdentity::default());
         for (name, horizon) in &header.horizons {

@@ -13,11 +13,10 @@ mod state;
 mod table;
 mod texts;
 
-use anyhow::{Context, bail};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Damaged;
 use super::storage::{Created, Storage};
+use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 use action::{entered, info, lines};
 use checkpoint::{LastCheckpoint, base, checkpoints, last_checkpoint, read_checkpoint, write_checkpoint};
@@ -48,7 +47,7 @@ pub enum Committed {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn exists(storage: &Storage, table: Table) -> anyhow::Result<bool> {
+pub fn exists(storage: &Storage, table: Table) -> Result<bool> {
     Ok(storage.has(&version_name(table, 0))? || last_checkpoint(storage, table)?.is_some())
 }
 
@@ -56,7 +55,7 @@ pub fn exists(storage: &Storage, table: Table) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn is_there(storage: &Storage, table: Table, head: TableHead) -> anyhow::Result<bool> {
+pub fn is_there(storage: &Storage, table: Table, head: TableHead) -> Result<bool> {
     let bytes = storage.get(&version_name(table, head.version))?;
     Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
@@ -65,7 +64,7 @@ pub fn is_there(storage: &Storage, table: Table, head: TableHead) -> anyhow::Res
 ///
 /// # Errors
 /// When the lake cannot be written.
-pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -> anyhow::Result<()> {
+pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -> Result<()> {
     if exists(storage, table)? {
         return Ok(());
     }
@@ -78,7 +77,7 @@ pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -
 ///
 /// # Errors
 /// When the log cannot be read, has a gap, or requires an unsupported protocol.
-pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> anyhow::Result<TableHead> {
+pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> Result<TableHead> {
     let last = last_checkpoint(storage, table)?;
     // Versions older than a checkpoint may have been removed, so a missing successor would not prove the end of the
     // log.
@@ -106,7 +105,7 @@ pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> anyhow
         }
     }
     if head.version < 0 {
-        bail!(no_log(storage, table));
+        return Err(no_log(storage, table));
     }
     check_protocol(storage, table, protocol.as_ref())?;
     if let Some(meta_data) = meta_data {
@@ -115,9 +114,9 @@ pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> anyhow
     Ok(head)
 }
 
-fn no_log(storage: &Storage, table: Table) -> Damaged {
+fn no_log(storage: &Storage, table: Table) -> Error {
     let name = table.name();
-    Damaged(format!(
+    Error::damaged(format!(
         "lake {storage}: {name} is not a Delta table, its log is missing: run `alloclog lake check --repair`"
     ))
 }
@@ -126,7 +125,7 @@ fn no_log(storage: &Storage, table: Table) -> Damaged {
 ///
 /// # Errors
 /// As [`head`].
-pub fn state(storage: &Storage, table: Table) -> anyhow::Result<TableState> {
+pub fn state(storage: &Storage, table: Table) -> Result<TableState> {
     let last = last_checkpoint(storage, table)?;
     let mut state = base(storage, table, last, &CHECKPOINTED)?;
     let mut next = read_version(storage, table, state.head.version + 1)?;
@@ -140,7 +139,7 @@ pub fn state(storage: &Storage, table: Table) -> anyhow::Result<TableState> {
         }
     }
     if state.head.version < 0 {
-        bail!(no_log(storage, table));
+        return Err(no_log(storage, table));
     }
     check_protocol(storage, table, state.protocol.as_ref())?;
     if let Some(meta_data) = &state.meta_data {
@@ -165,7 +164,7 @@ pub struct NewVersion<'v> {
 ///
 /// # Errors
 /// When the lake cannot be written.
-pub fn commit(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> anyhow::Result<Committed> {
+pub fn commit(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> Result<Committed> {
     let done = append(storage, table, new, now_ms)?;
     if let Committed::Done(head) = done
         && head.version % CHECKPOINT_EVERY == 0
@@ -176,7 +175,7 @@ pub fn commit(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64)
 }
 
 /// Commits a version, without a checkpoint.
-fn append(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> anyhow::Result<Committed> {
+fn append(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> Result<Committed> {
     let NewVersion { head, operation, batch, actions } = new;
     let version = head.version + 1;
     let mut all = vec![info(operation, now_ms)];
@@ -196,26 +195,26 @@ fn append(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64) -> 
 }
 
 /// The actions of a version and the hash of its bytes; `None` if the version does not exist yet.
-fn read_version(storage: &Storage, table: Table, version: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
+fn read_version(storage: &Storage, table: Table, version: i64) -> Result<Option<(Vec<Action>, u64)>> {
     let name = version_name(table, version);
     let Some(bytes) = storage.get(&name)? else { return Ok(None) };
     let actions = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>();
-    let actions = actions.with_context(|| Damaged(format!("lake {storage}: {name} is damaged")))?;
+    let actions = actions.or_damaged(|| format!("lake {storage}: {name} is damaged"))?;
     Ok(Some((actions, xxh3_64(&bytes))))
 }
 
 /// Reads the version after the last one found, in case it was just written.
 ///
 /// # Errors
-/// When the log cannot be read, and [`Damaged`] when it has later versions but not this one.
-fn after_the_last(storage: &Storage, table: Table, last: i64) -> anyhow::Result<Option<(Vec<Action>, u64)>> {
+/// When the log cannot be read, and [`Kind::Damaged`](crate::error::Kind::Damaged) when it has later versions but not this one.
+fn after_the_last(storage: &Storage, table: Table, last: i64) -> Result<Option<(Vec<Action>, u64)>> {
     let later = storage.names_after(&log(table), &version_name(table, last))?;
     if !later.iter().any(|name| version_of(name).is_some()) {
         return Ok(None);
     }
     let next = read_version(storage, table, last + 1)?;
     if next.is_none() {
-        bail!(Damaged(format!(
+        return Err(Error::damaged(format!(
             "lake {storage}: {} is missing, but later versions exist; run `alloclog lake check --repair`",
             version_name(table, last + 1)
         )));
@@ -227,7 +226,7 @@ fn after_the_last(storage: &Storage, table: Table, last: i64) -> anyhow::Result<
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> anyhow::Result<()> {
+pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
     write_checkpoint(storage, table, &state(storage, table)?, now_ms)
 }
 
@@ -235,7 +234,7 @@ pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> anyhow::Resul
 ///
 /// # Errors
 /// When the log cannot be read, or an object cannot be removed.
-pub fn clean_log(storage: &Storage, table: Table, now_ms: i64) -> anyhow::Result<usize> {
+pub fn clean_log(storage: &Storage, table: Table, now_ms: i64) -> Result<usize> {
     let Some(last) = last_checkpoint(storage, table)? else { return Ok(0) };
     let mut gone = 0;
     for object in storage.list(&log(table))? {

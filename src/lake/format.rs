@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::delta_log::{self, Committed, NewVersion, TableHead};
 pub use super::layout::{FORMAT, since};
 use super::{Batch, LAKE, Lake, LakeFile, TableHeads, now_ms};
+use crate::error::{Error, Kind, Result};
 
 /// The object of a batch that upgrades a lake: a wrapped batch.
 ///
@@ -47,16 +47,17 @@ pub(super) fn batch_bytes(batch: Batch) -> serde_json::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it does.
-pub(super) fn refuse_newer(bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn refuse_newer(bytes: &[u8]) -> Result<()> {
     #[derive(Deserialize)]
     struct Needs {
         needs_format: u32,
     }
     match serde_json::from_slice::<Needs>(bytes) {
         Ok(Needs { needs_format }) if needs_format > FORMAT => {
-            bail!(
+            let problem = format!(
                 "the lake has format {needs_format} from this batch on; this alloclog supports formats up to {FORMAT}: use a newer one"
-            )
+            );
+            Err(Error::of(Kind::Unsupported, problem))
         }
         _ => Ok(()),
     }
@@ -67,7 +68,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read or written.
-    pub fn upgrade(&self) -> anyhow::Result<()> {
+    pub fn upgrade(&self) -> Result<()> {
         if self.about.format >= FORMAT {
             return Ok(());
         }
@@ -84,7 +85,7 @@ impl Lake {
         self.storage.put(LAKE, serde_json::to_vec_pretty(&LakeFile { format: FORMAT, ..self.about.clone() })?)
     }
 
-    fn is_upgraded(&self) -> anyhow::Result<bool> {
+    fn is_upgraded(&self) -> Result<bool> {
         for table in super::ORDER {
             if self.state(table)?.format() < FORMAT {
                 return Ok(false);
@@ -97,7 +98,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the lake cannot be read or written.
-    pub fn evolve(&self, heads: &mut TableHeads) -> anyhow::Result<()> {
+    pub fn evolve(&self, heads: &mut TableHeads) -> Result<()> {
         for table in super::ORDER {
             while self.head(table, heads)?.columns != delta_log::fingerprint(table) {
                 let state = self.state(table)?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Lake, data_files};
+use crate::error::Result;
 use crate::tables::Table;
 
 /// The content of one table.
@@ -43,7 +44,7 @@ pub struct Info {
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn info(lake: &Lake) -> anyhow::Result<Info> {
+pub fn info(lake: &Lake) -> Result<Info> {
     let unfinished = lake.unfinished()?;
     let mut tables = Vec::new();
     for table in Table::ALL {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
 use arrow::array::{Int64Array, RecordBatch};
 
 use super::cache::{NOTHING_COMMITTED, catch_up, load_presence, look_up_uncovered};
@@ -11,6 +10,7 @@ use super::dedup_cache::{self, DedupCache};
 use super::lost_restarts::{LostRestarts, NewRestarts};
 use super::staged::{COUNTED, filter_rows};
 use super::{Batch, Lake, data_files, delta_log, labels};
+use crate::error::{Context, Result, bail};
 use crate::presence;
 use crate::store::parquet;
 use crate::tables::sink::Rows;
@@ -41,7 +41,7 @@ pub struct CommitSummary {
 /// # Errors
 /// When the lake cannot be read or written. The error says whether nothing was committed, the batch may have been
 /// committed, or it was. Running the ingest again is safe in every case.
-pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<CommitSummary> {
+pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Result<CommitSummary> {
     prepare(lake, cache, staged).context(NOTHING_COMMITTED)?;
     loop {
         labels::check(lake, cache, staged).context(NOTHING_COMMITTED)?;
@@ -82,7 +82,7 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyho
 }
 
 /// Adds the rows of other writers to the cache, and looks up rows that it does not cover.
-fn prepare(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
+fn prepare(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Result<()> {
     if staged.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
@@ -132,13 +132,7 @@ impl Chosen {
 }
 
 /// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
-fn write(
-    lake: &Lake,
-    cache: &mut DedupCache,
-    staged: &StagedRows,
-    facts: &[Rows],
-    number: u64,
-) -> anyhow::Result<Written> {
+fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows], number: u64) -> Result<Written> {
     let now = dedup_cache::this_hour();
     let mut written = Written {
         files: BTreeMap::new(),
@@ -202,7 +196,7 @@ fn add(
     restarts: &mut NewRestarts,
     table: Table,
     batch: &RecordBatch,
-) -> anyhow::Result<u64> {
+) -> Result<u64> {
     if batch.num_rows() > 0 {
         restarts.add(table, batch)?;
         writer.add(batch)?;
@@ -210,12 +204,7 @@ fn add(
     Ok(batch.num_rows() as u64)
 }
 
-fn finish(
-    written: &mut Written,
-    table: Table,
-    writer: data_files::DataFileWriter<'_>,
-    rows: u64,
-) -> anyhow::Result<()> {
+fn finish(written: &mut Written, table: Table, writer: data_files::DataFileWriter<'_>, rows: u64) -> Result<()> {
     let files = writer.finish()?;
     if !files.is_empty() {
         written.files.insert(table.name().to_owned(), files);
@@ -232,13 +221,13 @@ fn write_ledger(
     counts: &[[i64; 3]],
     number: u64,
     written: &mut Written,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let (now, now_ns) = (dedup_cache::this_hour(), time::now());
     let mut writer = data_files::DataFileWriter::new(&lake.storage, Table::Snapshots, super::now_ms());
     let columns = snapshots::columns();
     let mut rows = Vec::new();
     let mut all = 0;
-    let mut write = |rows: &mut Vec<snapshots::SnapshotRow>| -> anyhow::Result<()> {
+    let mut write = |rows: &mut Vec<snapshots::SnapshotRow>| -> Result<()> {
         if !rows.is_empty() {
             writer.add(&column::batch(&columns, Table::Snapshots.schema(), rows.iter())?)?;
             all += rows.len() as u64;
@@ -275,12 +264,7 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
 }
 
 /// Replaces `snapshot_id` by that of the lake; null for a document that has new rows although the ledger has it.
-fn with_snapshot_ids(
-    batch: &RecordBatch,
-    documents: &[u32],
-    staged: &StagedRows,
-    number: u64,
-) -> anyhow::Result<RecordBatch> {
+fn with_snapshot_ids(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();
     let place = batch.schema().index_of("snapshot_id")?;

@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use anyhow::{Context, bail};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 
 use super::dedup_cache::DedupCache;
 use super::lost_restarts::allocations;
 use super::staged::{StagedRows, Version};
 use super::{Lake, data_files, dedup_cache};
+use crate::error::{Context, Result, bail};
 use crate::store::parquet;
 use crate::tables::Table;
 
-fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
+fn text<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray> {
     let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
     column.with_context(|| format!("rows without {name}"))
 }
@@ -26,7 +26,7 @@ fn text<'b>(batch: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArra
 ///
 /// # Errors
 /// When a column is missing.
-pub fn allocation_regions(batch: &RecordBatch) -> anyhow::Result<Vec<(u128, &str)>> {
+pub fn allocation_regions(batch: &RecordBatch) -> Result<Vec<(u128, &str)>> {
     let regions = text(batch, "region")?;
     Ok(allocations(batch)?.into_iter().enumerate().map(|(row, id)| (id, regions.value(row))).collect())
 }
@@ -42,7 +42,7 @@ pub fn note(cache: &mut DedupCache, staged: &StagedRows, now: u32) {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
+pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Result<()> {
     let now = dedup_cache::this_hour();
     let mut unsure: HashSet<u128> = HashSet::new();
     let mut first = i64::MAX;
@@ -81,7 +81,7 @@ pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> anyh
 ///
 /// # Errors
 /// When there is one, or the rows of the ingest cannot be read.
-pub fn check(lake: &Lake, cache: &DedupCache, staged: &StagedRows) -> anyhow::Result<()> {
+pub fn check(lake: &Lake, cache: &DedupCache, staged: &StagedRows) -> Result<()> {
     let region = &staged.region;
     for (row, version) in staged.versions.iter().enumerate() {
         let known: Vec<&str> = cache.regions(version.allocation).collect();
@@ -97,7 +97,7 @@ pub fn check(lake: &Lake, cache: &DedupCache, staged: &StagedRows) -> anyhow::Re
 }
 
 /// The allocation's ID in a staged row of `allocation_history`.
-fn alloc_id(staged: &StagedRows, mut row: usize) -> anyhow::Result<String> {
+fn alloc_id(staged: &StagedRows, mut row: usize) -> Result<String> {
     for batch in parquet::read(&staged.store.path(Table::AllocationHistory.name()))? {
         let batch = batch?;
         match row.checked_sub(batch.num_rows()) {
@@ -138,7 +138,7 @@ impl fmt::Display for RegionConflict {
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn region_conflicts(lake: &Lake) -> anyhow::Result<Vec<RegionConflict>> {
+pub fn region_conflicts(lake: &Lake) -> Result<Vec<RegionConflict>> {
     let files: Vec<_> = lake.state(Table::AllocationHistory)?.files.into_values().collect();
     let regions: BTreeSet<Option<String>> = files.iter().map(|file| data_files::only_text(file, "region")).collect();
     if regions.len() <= 1 && !regions.contains(&None) {

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use anyhow::Context;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use super::dedup_cache::DedupCache;
+use crate::error::{Context, Result};
 use crate::tables::{Table, column};
 
 /// Restart counters and events in the new rows of a lake.
@@ -47,19 +47,19 @@ pub type TaskRestarts = (u128, u32);
 ///
 /// # Errors
 /// When a column is missing.
-pub fn counters(rows: &RecordBatch) -> anyhow::Result<Vec<Option<TaskRestarts>>> {
+pub fn counters(rows: &RecordBatch) -> Result<Vec<Option<TaskRestarts>>> {
     let restarts = rows.column_by_name("restarts").context("states without restarts")?.as_primitive::<Int64Type>();
     let counter = |(task, restarts): (u128, Option<i64>)| Some((task, u32::try_from(restarts?).ok()?));
     Ok(tasks(rows)?.into_iter().zip(restarts).map(counter).collect())
 }
 
 /// The task of each row, keyed like events: an allocation ID is unique.
-fn tasks(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
+fn tasks(rows: &RecordBatch) -> Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id", "task"], rows)?)
 }
 
 /// A hash for the allocation of each row.
-pub(super) fn allocations(rows: &RecordBatch) -> anyhow::Result<Vec<u128>> {
+pub(super) fn allocations(rows: &RecordBatch) -> Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id"], rows)?)
 }
 
@@ -68,7 +68,7 @@ impl NewRestarts {
     ///
     /// # Errors
     /// When a column is missing.
-    pub fn add(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
+    pub fn add(&mut self, table: Table, rows: &RecordBatch) -> Result<()> {
         let column = |name| rows.column_by_name(name).with_context(|| format!("rows without {name}"));
         match table {
             Table::TaskEvents => {

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context;
-
 use super::delta_log::{self, Add};
 use super::{Batch, Lake, Replacement, TableHeads, batch_name, data_files, now_ms, repair};
+use crate::error::{Context, Result};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
 /// Rewritten files are committed as a batch at least this often, so that a kill loses little work.
@@ -31,7 +30,7 @@ pub struct Remasked {
 ///
 /// # Errors
 /// When the lake cannot be read or written. What was rewritten before persists.
-pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> anyhow::Result<Remasked> {
+pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Remasked> {
     let mut done = Remasked::default();
     let mut heads = TableHeads::new();
     let last = lake.finish(&mut heads)?;
@@ -71,7 +70,7 @@ fn remask_table(
     texts: &[&str],
     done: &mut Remasked,
     progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let mut examined: BTreeSet<String> = BTreeSet::new();
     loop {
         let files = lake.state(table)?.files.into_values();
@@ -107,7 +106,7 @@ fn put(
     rewritten: Vec<(u64, Replacement)>,
     started_ms: i64,
     done: &mut Remasked,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     if rewritten.is_empty() {
         return Ok(());
     }
@@ -123,7 +122,7 @@ fn put(
 }
 
 /// How many texts of a file the current rules mask differently.
-fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Result<u64> {
+fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> Result<u64> {
     let columns: Vec<&str> = texts.iter().copied().chain([identity::TEXT_HASH]).collect();
     let mut changes = 0;
     data_files::read(&lake.storage, table, add, Some(&columns), &mut |batch| {
@@ -134,7 +133,7 @@ fn changes(lake: &Lake, table: Table, add: &Add, texts: &[&str]) -> anyhow::Resu
 }
 
 /// Writes the remasked rows of a file, in their order.
-fn rewrite(lake: &Lake, table: Table, add: &Add) -> anyhow::Result<Vec<Add>> {
+fn rewrite(lake: &Lake, table: Table, add: &Add) -> Result<Vec<Add>> {
     let mut writer = data_files::DataFileWriter::new(&lake.storage, table, now_ms());
     let mut is_first = true;
     data_files::read_whole(&lake.storage, table, add, &mut |batch| {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
 use super::delta_log::{Add, TableState};
 use super::finding::{Bad, Mend};
 use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms};
+use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
@@ -22,7 +22,7 @@ pub(super) fn take_out(
     bad: &BTreeMap<Table, (TableState, Bad)>,
     mend: Mend,
     loses_rows: bool,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
         // Its own batch: without a replacement it also says that the rows of batches are no longer to be counted.
@@ -47,7 +47,10 @@ pub(super) fn take_out(
             let add = whole.files.get(path).context("a file that is in no table any longer")?;
             let bytes = lake.storage.need(place)?;
             if add.hash() != Some(data_files::hash(&bytes).as_str()) {
-                bail!("lake {}: {place} changed while it was read; try again", lake.storage);
+                return Err(Error::conflict(format!(
+                    "lake {}: {place} changed while it was read; try again",
+                    lake.storage
+                )));
             }
             let added = Add {
                 path: data_files::renamed(&add.path),
@@ -76,13 +79,13 @@ pub(super) fn take_out(
     lake.upgrade()?;
     let replaced = put(lake, &batch, started_ms)?;
     if replaced.is_none_or(|replaced| replaced.values().flatten().any(|was_done| !was_done)) {
-        bail!("lake {}: tables changed during the repair; try again", lake.storage);
+        return Err(Error::conflict(format!("lake {}: tables changed during the repair; try again", lake.storage)));
     }
     Ok(())
 }
 
 /// Rewrites a file without some of its rows.
-fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result<Replacement> {
+fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replacement> {
     let mut writer = data_files::DataFileWriter::new(&lake.storage, table, now_ms());
     let (mut row, mut unwanted) = (0u32, rows.iter().peekable());
     let mut is_first = true;
@@ -107,7 +110,7 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> anyhow::Result
 ///
 /// # Errors
 /// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.
-pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result<Option<BTreeMap<Table, Vec<bool>>>> {
+pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> Result<Option<BTreeMap<Table, Vec<bool>>>> {
     let mut heads = TableHeads::new();
     loop {
         let last = lake.finish(&mut heads)?;
@@ -147,7 +150,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> anyhow::Result
 }
 
 /// Removes the new files of replacements that were not applied.
-fn remove(lake: &Lake, table: Table, replacements: &[Replacement]) -> anyhow::Result<()> {
+fn remove(lake: &Lake, table: Table, replacements: &[Replacement]) -> Result<()> {
     let mut added = replacements.iter().flat_map(|replacement| &replacement.added);
     added.try_for_each(|add| lake.storage.delete(&add.object(table)))
 }

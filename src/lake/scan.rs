@@ -8,6 +8,7 @@ use arrow::datatypes::Int64Type;
 
 use super::delta_log::Add;
 use super::{Lake, data_files};
+use crate::error::Result;
 use crate::merge::Filter;
 use crate::tables::{AllocationKey, Table};
 use crate::time::{DAY, HOUR, When};
@@ -43,7 +44,7 @@ pub struct ScanSummary {
 }
 
 /// Where rows go.
-pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> anyhow::Result<()> + 'd;
+pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> Result<()> + 'd;
 
 type TableFiles = BTreeMap<Table, Vec<Add>>;
 
@@ -63,12 +64,7 @@ struct Chosen {
 ///
 /// # Errors
 /// When the lake cannot be read, or a batch cannot be delivered.
-pub fn rows(
-    lake: &Lake,
-    tables: &[Table],
-    wanted: &ScanFilter,
-    deliver: &mut Deliver<'_>,
-) -> anyhow::Result<ScanSummary> {
+pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut Deliver<'_>) -> Result<ScanSummary> {
     let in_tables = lake.files()?;
     let mut found =
         ScanSummary { newest: newest(lake, files_of(&in_tables, Table::Snapshots))?, ..ScanSummary::default() };
@@ -130,7 +126,7 @@ fn keeps(table: Table, batch: &RecordBatch, wanted: &ScanFilter, chosen: &Chosen
 }
 
 /// The newest trusted observation in the ledger: at most an hour later than its ingest.
-fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
+fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
         let ingested = data_files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
@@ -156,7 +152,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> anyhow::Result<Option<i64>> {
 }
 
 /// Selects allocations, and finds how far back their rows reach.
-fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Option<i64>) -> anyhow::Result<Chosen> {
+fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Option<i64>) -> Result<Chosen> {
     if since.is_none() && !wanted.filter.is_restrictive() {
         return Ok(Chosen { allocations: None, floor: i64::MIN });
     }

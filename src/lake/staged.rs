@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::dedup_cache::{self, DedupCache};
 use super::{data_files, lost_restarts};
-use crate::error::BoxError;
+use crate::error::{Context, Result};
 use crate::presence::ShownAllocations;
 use crate::store::{Store, StoreWriter};
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
@@ -108,12 +107,7 @@ impl<'s> NewRows<'s> {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn new(
-        cache: &'s mut DedupCache,
-        directory: &Path,
-        ledger: Ledger,
-        region: &str,
-    ) -> anyhow::Result<NewRows<'s>> {
+    pub fn new(cache: &'s mut DedupCache, directory: &Path, ledger: Ledger, region: &str) -> Result<NewRows<'s>> {
         let store = Store::at(directory);
         let writer = store.writer(Table::ALL.into_iter().filter(|table| *table != Table::Snapshots))?;
         let staged = StagedRows {
@@ -128,7 +122,7 @@ impl<'s> NewRows<'s> {
         Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged })
     }
 
-    fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
+    fn add(&mut self, rows: Rows) -> Result<()> {
         let Rows { table, document, batch, identities } = rows;
         // Absences also depend on the lake's rows, see [`StagedRows::with_shown`].
         if table == Table::Absences {
@@ -162,18 +156,18 @@ impl<'s> NewRows<'s> {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn finish(self) -> anyhow::Result<StagedRows> {
+    pub fn finish(self) -> Result<StagedRows> {
         self.writer.finish()?;
         Ok(self.staged)
     }
 }
 
 impl Sink for NewRows<'_> {
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
-        Ok(self.add(rows)?)
+    fn rows(&mut self, rows: Rows) -> Result<()> {
+        self.add(rows)
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+    fn end_document(&mut self, end: DocumentEnd) -> Result<()> {
         let is_known = self.cache.touch(Table::Snapshots, end.identity, self.now);
         self.staged.documents.push(RunDocument { identity: end.identity, row: (!is_known).then_some(end.row) });
         Ok(())
@@ -181,7 +175,7 @@ impl Sink for NewRows<'_> {
 }
 
 /// The wanted rows of a batch.
-pub(super) fn filter_rows(batch: &RecordBatch, wanted: &[bool]) -> anyhow::Result<RecordBatch> {
+pub(super) fn filter_rows(batch: &RecordBatch, wanted: &[bool]) -> Result<RecordBatch> {
     if wanted.iter().all(|wanted| *wanted) {
         return Ok(batch.clone());
     }

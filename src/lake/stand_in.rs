@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 
@@ -11,7 +10,8 @@ use super::ingest::DOCUMENTS;
 use super::replay::ExpectedTable;
 use super::staged::COUNTED;
 use super::storage::Created;
-use super::{Batch, Damaged, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, format};
+use super::{Batch, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, format};
+use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
 /// The lost batches by number, each with the hash that the batch after it has of it in `before`: null for a batch of
@@ -31,7 +31,7 @@ pub fn build(
     lake: &Lake,
     lost: &Lost,
     expected: &BTreeMap<Table, ExpectedTable>,
-) -> anyhow::Result<(BTreeMap<u64, Batch>, Vec<String>)> {
+) -> Result<(BTreeMap<u64, Batch>, Vec<String>)> {
     let numbers: BTreeSet<u64> = lost.keys().copied().collect();
     let empty = || Batch { rows_lost: true, rebuilt: Some(Rebuilt::default()), ..Batch::new(BTreeMap::new()) };
     let mut batches: BTreeMap<u64, Batch> = numbers.iter().map(|number| (*number, empty())).collect();
@@ -65,7 +65,7 @@ pub fn build(
 }
 
 /// The tables of whose rows a batch has fewer than the ledger counts.
-fn lacking(lake: &Lake, number: u64, batch: &Batch) -> anyhow::Result<Vec<Table>> {
+fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
     let mut counts = [0; COUNTED.len()];
     let columns: Vec<&str> = ["snapshot_id"].into_iter().chain(COUNTED.map(|(_, column)| column)).collect();
     for add in batch.files(Table::Snapshots) {
@@ -82,7 +82,7 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> anyhow::Result<Vec<Table>
         });
         // A file that was merged since may be gone.
         if let Err(error) = read
-            && !error.is::<Damaged>()
+            && !error.is_damaged()
         {
             return Err(error);
         }
@@ -120,7 +120,7 @@ fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, e
 ///
 /// # Errors
 /// When the lake cannot be written, or a lost batch is there after all.
-pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> anyhow::Result<()> {
+pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> Result<()> {
     for (number, batch) in batches {
         let mut batch = batch.clone();
         if *number > 1 {
@@ -133,7 +133,7 @@ pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> anyhow::
         if lake.storage.has(&name)? {
             lake.storage.put(&name, bytes)?;
         } else if lake.storage.create(&name, bytes)? != Created::Ours {
-            bail!("lake {}: {name} came while it was rebuilt; try again", lake.storage);
+            return Err(Error::conflict(format!("lake {}: {name} came while it was rebuilt; try again", lake.storage)));
         }
     }
     Ok(())

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -22,8 +21,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
-use super::Damaged;
-use crate::error::Usage;
+use crate::error::{Context, Error, Result, Usage, bail};
 use local::{beside, sync_parent, walk};
 
 pub use local::{ObjectInfo, is_unfinished};
@@ -80,7 +78,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the text is not a valid location.
-    pub fn at(text: &str) -> anyhow::Result<Storage> {
+    pub fn at(text: &str) -> Result<Storage> {
         if !is_bucket(text) {
             let directory = directory(text)?;
             let url = directory.to_string_lossy().into_owned();
@@ -112,7 +110,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store does not answer, or denies access.
-    pub fn get(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let cannot = || format!("lake {self}: cannot read {name}");
         match &self.backend {
             Backend::Directory(directory) => match fs::read(directory.join(name)) {
@@ -138,8 +136,8 @@ impl Storage {
     pub fn get_all(
         &self,
         names: impl Iterator<Item = String>,
-        each: &mut dyn FnMut(Option<Vec<u8>>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        each: &mut dyn FnMut(Option<Vec<u8>>) -> Result<()>,
+    ) -> Result<()> {
         let Backend::Bucket { store, prefix, runtime } = &self.backend else {
             return names.into_iter().try_for_each(|name| each(self.get(&name)?));
         };
@@ -162,16 +160,16 @@ impl Storage {
     /// Reads an object that must exist.
     ///
     /// # Errors
-    /// As [`Storage::get`], and [`Damaged`] when it does not exist.
-    pub fn need(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        self.get(name)?.ok_or_else(|| Damaged(format!("lake {self}: {name} is missing")).into())
+    /// As [`Storage::get`], and [`Kind::Damaged`](crate::error::Kind::Damaged) when it does not exist.
+    pub fn need(&self, name: &str) -> Result<Vec<u8>> {
+        self.get(name)?.ok_or_else(|| Error::damaged(format!("lake {self}: {name} is missing")))
     }
 
     /// Returns true if an object exists.
     ///
     /// # Errors
     /// As [`Storage::get`].
-    pub fn has(&self, name: &str) -> anyhow::Result<bool> {
+    pub fn has(&self, name: &str) -> Result<bool> {
         let cannot = || format!("lake {self}: cannot read {name}");
         match &self.backend {
             Backend::Directory(directory) => directory.join(name).try_exists().with_context(cannot),
@@ -187,7 +185,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn put(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+    pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let cannot = || format!("lake {self}: cannot write {name}");
         match &self.backend {
             Backend::Directory(directory) => {
@@ -211,7 +209,7 @@ impl Storage {
     /// # Errors
     /// When the store cannot be written or read, or does not support conditional puts. The object may still exist, now
     /// or later.
-    pub fn create(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<Created> {
+    pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<Created> {
         for wait in AGAIN_MS.into_iter().map(Some).chain([None]) {
             if self.create_once(name, &bytes)? {
                 return Ok(Created::Ours);
@@ -226,7 +224,7 @@ impl Storage {
     }
 
     /// One conditional put; `false` if the store refuses it.
-    fn create_once(&self, name: &str, bytes: &[u8]) -> anyhow::Result<bool> {
+    fn create_once(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let cannot = || format!("lake {self}: cannot create {name}");
         match &self.backend {
             Backend::Directory(directory) => {
@@ -276,7 +274,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store denies it.
-    pub fn delete(&self, name: &str) -> anyhow::Result<()> {
+    pub fn delete(&self, name: &str) -> Result<()> {
         let cannot = || format!("lake {self}: cannot remove {name}");
         match &self.backend {
             Backend::Directory(directory) => match fs::remove_file(directory.join(name)) {
@@ -294,7 +292,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub fn list(&self, below: &str) -> anyhow::Result<Vec<ObjectInfo>> {
+    pub fn list(&self, below: &str) -> Result<Vec<ObjectInfo>> {
         let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
         match &self.backend {
@@ -320,7 +318,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub fn names_after(&self, below: &str, after: &str) -> anyhow::Result<Vec<String>> {
+    pub fn names_after(&self, below: &str, after: &str) -> Result<Vec<String>> {
         let cannot = || format!("lake {self}: cannot list {below}");
         let mut found = Vec::new();
         match &self.backend {
@@ -352,7 +350,7 @@ impl Storage {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn now_ms(&self) -> anyhow::Result<i64> {
+    pub fn now_ms(&self) -> Result<i64> {
         let name = format!("_alloclog/clock/{}", super::unique());
         self.put(&name, Vec::new())?;
         let written = self.list("_alloclog/clock")?.into_iter().find(|object| object.name == name);
@@ -367,7 +365,7 @@ fn is_unclear(error: &object_store::Error) -> bool {
 }
 
 /// The directory that a text names: a path, or a `file://` URL of this host, in which `%20` is a space.
-fn directory(text: &str) -> anyhow::Result<PathBuf> {
+fn directory(text: &str) -> Result<PathBuf> {
     let wrong = |why: &str| Usage(format!("{text:?} is not the location of a lake: {why}"));
     let path = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
         let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
@@ -417,7 +415,7 @@ fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {
 ///
 /// # Errors
 /// When it is overwritten.
-pub fn probe(storage: &Storage, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+pub fn probe(storage: &Storage, name: &str, bytes: Vec<u8>) -> Result<()> {
     if storage.create_once(name, &bytes)? {
         bail!(
             "lake {storage}: this store overwrote an object that was to be created only if absent (it ignores \

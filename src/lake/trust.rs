@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 
 use super::{Lake, data_files};
+use crate::error::Result;
 use crate::tables::Table;
 use crate::time::{self, HOUR};
 
@@ -14,7 +15,7 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn untrusted(lake: &Lake) -> anyhow::Result<Vec<String>> {
+pub fn untrusted(lake: &Lake) -> Result<Vec<String>> {
     let mut found: Vec<(i64, i64, String)> = Vec::new();
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
     for file in lake.state(Table::Snapshots)?.files.into_values() {

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail};
-
 use super::delta_log::{self, Add};
 use super::replay::ExpectedTable;
 use super::storage::{self, ObjectInfo};
-use super::{Batch, Damaged, Lake, TableHeads, now_ms};
+use super::{Batch, Lake, TableHeads, now_ms};
+use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
 /// A batch counts as created after a file unless it is older by more than this.
@@ -21,7 +20,7 @@ const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<Vec<ObjectInfo>> {
+pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Result<Vec<ObjectInfo>> {
     let mut heads = TableHeads::new();
     loop {
         let now = if dry_run { now_ms() } else { lake.storage.now_ms()? };
@@ -46,7 +45,7 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> anyhow::Result<
     }
 }
 
-fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<ObjectInfo>> {
+fn unneeded(lake: &Lake, before_ms: i64) -> Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
     // List objects first: files added to the tables meanwhile are not listed, and files removed from them are too
     // young.
@@ -85,7 +84,7 @@ fn unneeded(lake: &Lake, before_ms: i64) -> anyhow::Result<Vec<ObjectInfo>> {
 
 /// Refuses to remove a file that a batch added and no batch replaced, but that the log does not list: the log is
 /// damaged, and a repair needs the file. Reads only the batches since the oldest of these files.
-fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> anyhow::Result<()> {
+fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
         let below = format!("{}/", table.name());
@@ -122,8 +121,8 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> anyhow::Result<()>
     lake.storage.get_all(all.clone().cloned(), &mut |bytes| {
         number += 1;
         let name = all.next().map_or("a batch", String::as_str);
-        let damaged = || Damaged(format!("lake {}: {name} is damaged", lake.storage));
-        let batch = Batch::parse(&bytes.unwrap_or_default()).with_context(damaged)?;
+        let damaged = || format!("lake {}: {name} is damaged", lake.storage);
+        let batch = Batch::parse(&bytes.unwrap_or_default()).or_damaged(damaged)?;
         expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true, None));
         Ok(())
     })?;
@@ -131,7 +130,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> anyhow::Result<()>
         for add in expected.files.values().filter_map(|(add, _)| add.as_ref()) {
             let name = add.object(*table);
             if suspects[table].contains(name.as_str()) {
-                bail!(Damaged(format!(
+                return Err(Error::damaged(format!(
                     "lake {}: the log of {} does not list {name}, which a batch added: nothing was removed; run \
                      `alloclog lake check --repair`",
                     lake.storage,

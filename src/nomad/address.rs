@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::Secret;
+use crate::error::Usage;
 
 /// The default address of the `nomad` command.
 pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
@@ -31,7 +32,7 @@ impl Address {
     ///
     /// # Errors
     /// When the text is not an address. The message does not repeat the text, which may hold a password.
-    pub fn parse(text: &str) -> Result<Address, String> {
+    pub fn parse(text: &str) -> Result<Address, Usage> {
         if !Address::is_meant(text) {
             return Err("an address begins with http://, https:// or unix://".into());
         }
@@ -117,7 +118,7 @@ mod tests {
         assert_eq!(address.basic(), Some(&("%+a".to_owned(), Secret::new("%4"))));
         assert!(!format!("{address:?}").contains("ss@") && !format!("{address:?}").contains("p@ss"));
         let problem = Address::parse("http://ann:hunter2@host:port").unwrap_err();
-        assert!(!problem.contains("hunter2"), "{problem}");
+        assert!(!problem.0.contains("hunter2"), "{problem}");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Certificate, Identity, Response, StatusCode, Url, redirect};
@@ -17,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::secret::TokenKind;
 use super::{Address, CONNECT, CancelToken, Fault, Secret, fault};
+use crate::error::{Context, Error, Result, bail};
 
 /// How long an idle connection is reused. Servers may close idle ones earlier.
 const IDLE: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// When a certificate file cannot be read, or the settings contradict each other.
-    pub fn new(connection: &Connection, stop: CancelToken) -> anyhow::Result<Client> {
+    pub fn new(connection: &Connection, stop: CancelToken) -> Result<Client> {
         let address = connection.address.clone();
         let server_name = connection.tls.server_name.clone().filter(|_| address.is_tls());
         let mut builder = reqwest::Client::builder()
@@ -134,7 +134,10 @@ impl Client {
             let url = address.url("");
             let host = url.host_str().unwrap_or_default().to_owned();
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-            base.insert(HOST, HeaderValue::from_str(&format!("{host}{port}"))?);
+            base.insert(
+                HOST,
+                HeaderValue::from_str(&format!("{host}{port}")).map_err(|error| Error::new(error.to_string()))?,
+            );
             if name.parse::<std::net::IpAddr>().is_ok() {
                 bail!("--tls-server-name must be a name, not an IP address");
             }
@@ -142,7 +145,8 @@ impl Client {
         }
         if let Some(token) = &connection.token {
             let token = HeaderValue::from_str(token.reveal());
-            let mut token = token.map_err(|_| anyhow!("the token contains characters that are invalid in a token"))?;
+            let mut token =
+                token.map_err(|_| Error::new("the token contains characters that are invalid in a token"))?;
             token.set_sensitive(true);
             base.insert(TOKEN, token);
         }
@@ -153,7 +157,9 @@ impl Client {
             server_name,
             region: connection.region.clone(),
             timeout: connection.timeout,
-            http: builder.build().map_err(|e| anyhow!("cannot create an HTTP client: {}", innermost(&e)))?,
+            http: builder
+                .build()
+                .map_err(|e| Error::new(format!("cannot create an HTTP client: {}", innermost(&e))))?,
             runtime: Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?),
             address,
             stop,
@@ -345,7 +351,7 @@ impl reqwest::dns::Resolve for FixedHostResolver {
     }
 }
 
-fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<reqwest::ClientBuilder> {
+fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> Result<reqwest::ClientBuilder> {
     builder = builder.danger_accept_invalid_certs(tls.skip_verify);
     let mut files: Vec<PathBuf> = tls.ca_cert.iter().cloned().collect();
     if let Some(directory) = &tls.ca_path {
@@ -384,12 +390,12 @@ fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> anyhow::Result<re
     }
 }
 
-fn pem(file: &Path) -> anyhow::Result<Vec<u8>> {
+fn pem(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn not_pem(file: &Path, error: &reqwest::Error) -> anyhow::Error {
-    anyhow!("{} is not PEM of the right kind: {}", file.display(), innermost(error))
+fn not_pem(file: &Path, error: &reqwest::Error) -> Error {
+    Error::new(format!("{} is not PEM of the right kind: {}", file.display(), innermost(error)))
 }
 
 /// The message of the innermost cause; the outer ones only say that something failed.

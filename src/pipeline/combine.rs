@@ -1,10 +1,9 @@
 //! Combines the rows of several sources in one store, without duplicates.
 
-use anyhow::Context;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
-use crate::error::BoxError;
+use crate::error::{self, Context};
 use crate::intake::Absences;
 use crate::lake::dedup_cache::DedupCache;
 use crate::presence::{self, Presence, ShownAllocations};
@@ -39,7 +38,7 @@ impl Combined {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
         self.presence.as_mut().map_or(Ok(()), |presence| presence.add_rows(table, &batch))?;
         match self.seen {
             Some(_) => self.add(Rows::identified(table, batch)?),
@@ -47,7 +46,7 @@ impl Combined {
         }
     }
 
-    fn add(&mut self, rows: Rows) -> anyhow::Result<()> {
+    fn add(&mut self, rows: Rows) -> error::Result<()> {
         let Rows { table, batch, identities, .. } = rows;
         let batch = match &mut self.seen {
             Some(seen) => unseen(seen, table, &batch, &identities)?,
@@ -60,7 +59,7 @@ impl Combined {
     ///
     /// # Errors
     /// When anything could not be written, also earlier.
-    pub fn finish(mut self, region: &str, shown: Option<&ShownAllocations>) -> anyhow::Result<()> {
+    pub fn finish(mut self, region: &str, shown: Option<&ShownAllocations>) -> error::Result<()> {
         if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
             let facts = presence.add(region, shown);
             presence::batches(region, &facts)?.into_iter().try_for_each(|rows| self.add(rows))?;
@@ -70,23 +69,18 @@ impl Combined {
 }
 
 impl Sink for Combined {
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
-        Ok(self.add(rows)?)
+    fn rows(&mut self, rows: Rows) -> error::Result<()> {
+        self.add(rows)
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
+    fn end_document(&mut self, end: DocumentEnd) -> error::Result<()> {
         let (table, document) = (Table::Snapshots, Some(end.row.snapshot_id));
-        Ok(self.add(Rows { table, document, batch: end.batch()?, identities: vec![end.identity] })?)
+        self.add(Rows { table, document, batch: end.batch()?, identities: vec![end.identity] })
     }
 }
 
 /// The rows that no earlier source delivered.
-fn unseen(
-    seen: &mut DedupCache,
-    table: Table,
-    batch: &RecordBatch,
-    identities: &[u128],
-) -> anyhow::Result<RecordBatch> {
+fn unseen(seen: &mut DedupCache, table: Table, batch: &RecordBatch, identities: &[u128]) -> error::Result<RecordBatch> {
     let mut is_new = Vec::with_capacity(identities.len());
     for row in identities {
         is_new.push(!seen.touch(table, *row, 0));

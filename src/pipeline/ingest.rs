@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::Error;
+use crate::error;
 use crate::intake::{self, Absences, Observer, Summary};
 use crate::lake::Lake;
 use crate::lake::dedup_cache::DedupCache;
@@ -47,7 +48,7 @@ impl Ingest {
         Lake::open_to_write(lake).and_then(|lake| Ingest::load(lake, cache)).map_err(Error::of(Error::Lake))
     }
 
-    fn load(lake: Lake, cache: Option<PathBuf>) -> anyhow::Result<Ingest> {
+    fn load(lake: Lake, cache: Option<PathBuf>) -> error::Result<Ingest> {
         let local = cache.map(|directory| directory.join(&lake.id).join("seen.parquet"));
         let seen = ingest::load_cache(&lake, local.as_deref())?;
         Ok(Ingest { lake, seen, local })

@@ -3,11 +3,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use arrow::array::RecordBatch;
 
 use super::Error;
-use crate::error::BoxError;
+use crate::error;
 use crate::store::segmented::SegmentedWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
@@ -36,10 +35,10 @@ impl LiveTables {
     }
 
     /// Adds rows; `is_end` marks the last ones of a document.
-    fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> anyhow::Result<()> {
+    fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> error::Result<()> {
         let mut state = self.state();
         if state.is_over {
-            return Err(anyhow!("the refresh loop has ended"));
+            return Err(error::Error::new("the refresh loop has ended"));
         }
         state.rows.add(table, batch)?;
         state.is_within = !is_end;
@@ -102,7 +101,7 @@ impl LiveTables {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(self) -> error::Result<()> {
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).rows.seal()
     }
 
@@ -112,11 +111,11 @@ impl LiveTables {
 }
 
 impl Sink for &LiveTables {
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError> {
-        Ok(self.add(rows.table, rows.batch, false)?)
+    fn rows(&mut self, rows: Rows) -> error::Result<()> {
+        self.add(rows.table, rows.batch, false)
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
-        Ok(self.add(Table::Snapshots, end.batch()?, true)?)
+    fn end_document(&mut self, end: DocumentEnd) -> error::Result<()> {
+        self.add(Table::Snapshots, end.batch()?, true)
     }
 }

@@ -1,8 +1,7 @@
 //! Detects a filter and a period that select nothing: a condition on an empty result would always pass.
 
-use anyhow::Context;
-
 use super::{Error, Pipeline};
+use crate::error::{self, Context};
 use crate::lake::{self, Lake};
 use crate::query;
 use crate::render;
@@ -33,7 +32,7 @@ impl Pipeline {
     /// Why nothing is selected; `None` if something is. The store has `snapshots`, and `allocation_history` if
     /// [`Pipeline::counts_allocations`].
     pub(super) fn selects_nothing(&self, store: &Store, lakes: &[Lake]) -> Result<Option<Nothing>, Error> {
-        let is_empty = || anyhow::Ok(rows(store, Table::AllocationHistory)? == 0);
+        let is_empty = || Ok::<_, error::Error>(rows(store, Table::AllocationHistory)? == 0);
         if self.counts_allocations()
             && is_empty().map_err(Error::of(Error::Store))?
             && !self.is_in_a_lake(lakes).map_err(Error::of(Error::Lake))?
@@ -45,7 +44,7 @@ impl Pipeline {
     }
 
     /// Returns true if a lake has a matching allocation older than the rows read from it.
-    fn is_in_a_lake(&self, lakes: &[Lake]) -> anyhow::Result<bool> {
+    fn is_in_a_lake(&self, lakes: &[Lake]) -> error::Result<bool> {
         for lake in lakes {
             let mut found = 0;
             lake::scan::rows(lake, &[Table::AllocationHistory], &self.selection(None), &mut |_, batch| {
@@ -61,6 +60,6 @@ impl Pipeline {
     }
 }
 
-fn rows(store: &Store, table: Table) -> anyhow::Result<u64> {
+fn rows(store: &Store, table: Table) -> error::Result<u64> {
     store.files(table.name())?.iter().map(|path| render::rows(path)).sum()
 }

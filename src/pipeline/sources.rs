@@ -70,7 +70,7 @@ impl Sources {
                     all.lakes.push(text);
                 }
                 Source::Documents(source) => {
-                    let listing = source::list_one(&source, number).map_err(Usage)?;
+                    let listing = source::list_one(&source, number)?;
                     all.names.push(Name { name: source.to_string(), holds_many: listing.holds_many });
                     all.inputs.extend(listing.inputs);
                 }

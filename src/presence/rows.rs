@@ -1,11 +1,11 @@
 //! Reads presence from rows of stored tables, and writes the rows that record it.
 
-use anyhow::Context;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 
 use super::{Document, Extent, Fact, Presence, hour_of};
+use crate::error::{Context, Result};
 use crate::tables::sink::Rows;
 use crate::tables::{Table, absences, sightings};
 
@@ -36,7 +36,7 @@ impl Presence {
     ///
     /// # Errors
     /// When a column is missing or has another type.
-    pub fn add_rows(&mut self, table: Table, rows: &RecordBatch) -> anyhow::Result<()> {
+    pub fn add_rows(&mut self, table: Table, rows: &RecordBatch) -> Result<()> {
         match table {
             Table::Sightings => self.add_sightings(rows),
             Table::Absences => self.add_absences(rows),
@@ -45,7 +45,7 @@ impl Presence {
         }
     }
 
-    fn add_sightings(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_sightings(&mut self, rows: &RecordBatch) -> Result<()> {
         let (regions, ids, seen) = (text(rows, "region")?, text(rows, "alloc_id")?, number(rows, "seen_at_ns")?);
         let namespaces = text(rows, "namespace").ok();
         for row in (0..rows.num_rows()).filter(|row| seen.is_valid(*row)) {
@@ -62,7 +62,7 @@ impl Presence {
         Ok(())
     }
 
-    fn add_absences(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_absences(&mut self, rows: &RecordBatch) -> Result<()> {
         let (regions, ids) = (text(rows, "region")?, text(rows, "alloc_id")?);
         let (shown, missing) = (number(rows, "shown_at_ns")?, number(rows, "missing_at_ns")?);
         let indexes = number(rows, "missing_index")?;
@@ -77,7 +77,7 @@ impl Presence {
         Ok(())
     }
 
-    fn add_documents(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+    fn add_documents(&mut self, rows: &RecordBatch) -> Result<()> {
         let (regions, shapes) = (text(rows, "region")?, text(rows, "shape")?);
         let (observed, indexes) = (number(rows, "observed_at_ns")?, number(rows, "nomad_index")?);
         let (namespaces, allocations) = (text(rows, "namespace")?, number(rows, "allocations")?);
@@ -101,17 +101,17 @@ impl Presence {
     }
 }
 
-fn text<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b StringArray> {
+fn text<'b>(rows: &'b RecordBatch, name: &str) -> Result<&'b StringArray> {
     let column = rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
     column.with_context(|| format!("rows without {name}"))
 }
 
-fn number<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b Int64Array> {
+fn number<'b>(rows: &'b RecordBatch, name: &str) -> Result<&'b Int64Array> {
     let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
     column.with_context(|| format!("rows without {name}"))
 }
 
-fn flag<'b>(rows: &'b RecordBatch, name: &str) -> anyhow::Result<&'b BooleanArray> {
+fn flag<'b>(rows: &'b RecordBatch, name: &str) -> Result<&'b BooleanArray> {
     let column = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
     column.with_context(|| format!("rows without {name}"))
 }

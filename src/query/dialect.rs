@@ -7,7 +7,7 @@
 mod clickhouse;
 
 use super::{VIEWS, View};
-use crate::error::Usage;
+use crate::error::{Result, Usage};
 use crate::tables::Table;
 
 /// An engine that reads Delta tables.
@@ -46,7 +46,7 @@ pub enum StatementKind {
 ///
 /// # Errors
 /// When a refresh is requested for an engine that needs none, or the head of a view cannot be parsed.
-pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> anyhow::Result<String> {
+pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
     let mut text = String::new();
     match part {
@@ -165,7 +165,7 @@ fn define_table(dialect: Dialect, table: &str, lake: &str) -> String {
 }
 
 /// The statement that creates a view.
-fn define_view(dialect: Dialect, view: &'static View) -> anyhow::Result<String> {
+fn define_view(dialect: Dialect, view: &'static View) -> Result<String> {
     let dataset = match dialect {
         Dialect::Clickhouse => return clickhouse::define(view),
         Dialect::Bigquery => "alloclog.",

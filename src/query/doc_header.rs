@@ -17,8 +17,7 @@
 //! - `Exported`: `export` writes the view unless `--table` names others.
 //! - `Grouped`: the rows are groups, which `--by` names. The text names the group only as [`super::group_by::GROUP`].
 
-use anyhow::{Context, bail};
-
+use crate::error::{Context, Result, bail};
 use crate::tables::column::{Described, KINDS};
 
 /// The lines before the columns that say what the program does with the view.
@@ -53,7 +52,7 @@ impl DocHeader {
     ///
     /// # Errors
     /// When it has another form.
-    pub fn parse(sql: &str) -> anyhow::Result<DocHeader> {
+    pub fn parse(sql: &str) -> Result<DocHeader> {
         let mut lines = comment(sql);
         let first = lines.next().context("has no header comment")?;
         let (_, question) = first.split_once(": ").context("does not start with `-- name: question`")?;
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_question_definition_and_columns() -> anyhow::Result<()> {
+    fn reads_question_definition_and_columns() -> Result<()> {
         let head = DocHeader::parse(
             "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Exported: yes\n-- Columns:\n--   a_at   timestamp   when; null\n\
              --                      for never\n--   b      int64   count\n\nSELECT 1 -- x\n",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::view;
+use crate::error::{Result, Usage};
 use crate::tables::column::Described;
 
 /// How the SQL of a statistic writes its group columns, exactly this text, so that it can be replaced. The unedited
@@ -21,16 +22,19 @@ impl Default for GroupBy {
 }
 
 impl FromStr for GroupBy {
-    type Err = String;
+    type Err = Usage;
 
-    fn from_str(text: &str) -> Result<GroupBy, String> {
+    fn from_str(text: &str) -> Result<GroupBy, Usage> {
         let mut columns = Vec::new();
         for name in text.split(',').map(str::trim) {
             let Some(column) = GroupBy::COLUMNS.into_iter().find(|column| *column == name) else {
-                return Err(format!("cannot group by {name:?}; the columns are {}", GroupBy::COLUMNS.join(", ")));
+                return Err(Usage(format!(
+                    "cannot group by {name:?}; the columns are {}",
+                    GroupBy::COLUMNS.join(", ")
+                )));
             };
             if columns.contains(&column) {
-                return Err(format!("{name} is repeated"));
+                return Err(Usage(format!("{name} is repeated")));
             }
             columns.push(column);
         }
@@ -74,7 +78,7 @@ impl GroupBy {
     ///
     /// # Errors
     /// When the header of `task_states`, which documents all of them, cannot be parsed.
-    pub(super) fn describe(&self, usual: Vec<Described>) -> anyhow::Result<Vec<Described>> {
+    pub(super) fn describe(&self, usual: Vec<Described>) -> Result<Vec<Described>> {
         let known = view("task_states").map(|view| view.head()).transpose()?.map_or_else(Vec::new, |head| head.columns);
         let mut columns: Vec<Described> = Vec::new();
         for name in &self.0 {
@@ -93,7 +97,7 @@ mod tests {
     #[test]
     fn reads_columns_and_refuses_others() {
         let by = |text: &str| text.parse::<GroupBy>().map(|by| by.to_string());
-        assert_eq!(by("job_id, node_class").as_deref(), Ok("job_id,node_class"));
+        assert_eq!(by("job_id, node_class"), Ok("job_id,node_class".to_owned()));
         assert_eq!(by(&GroupBy::default().to_string()), Ok("region,namespace,job_id,task_group,task".to_owned()));
         assert!(by("").is_err() && by("alloc_id").is_err() && by("task,task").is_err());
     }

@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use anyhow::{Context, bail};
 use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, TableFactor, Visit, visit_relations};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
 use super::{GroupBy, VIEWS, View};
+use crate::error::{Context, Result, bail};
 use crate::tables::Table;
 
 /// A view to compute.
@@ -45,7 +45,7 @@ pub(super) struct SelectStep {
 ///
 /// # Errors
 /// When its file is not a single SELECT.
-pub fn for_view(view: &'static View, by: &GroupBy) -> anyhow::Result<Plan> {
+pub fn for_view(view: &'static View, by: &GroupBy) -> Result<Plan> {
     plan(view, by, true)
 }
 
@@ -53,7 +53,7 @@ pub fn for_view(view: &'static View, by: &GroupBy) -> anyhow::Result<Plan> {
 ///
 /// # Errors
 /// As [`for_view`].
-pub fn needed(wanted: &[&'static View], by: &GroupBy) -> anyhow::Result<Vec<Plan>> {
+pub fn needed(wanted: &[&'static View], by: &GroupBy) -> Result<Vec<Plan>> {
     let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
@@ -73,14 +73,14 @@ pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
     Table::ALL.into_iter().filter(is_read).collect()
 }
 
-fn plan(view: &'static View, by: &GroupBy, is_wanted: bool) -> anyhow::Result<Plan> {
+fn plan(view: &'static View, by: &GroupBy, is_wanted: bool) -> Result<Plan> {
     let what = || format!("queries/{}.sql", view.name);
     let sql = if view.is_grouped() { &by.edit(view.sql) } else { view.sql };
     cut(view, sql, is_wanted).with_context(what)
 }
 
 /// Splits a view's SQL into its SELECTs. The row order of a view that is not a result is irrelevant.
-fn cut(view: &'static View, sql: &str, is_wanted: bool) -> anyhow::Result<Plan> {
+fn cut(view: &'static View, sql: &str, is_wanted: bool) -> Result<Plan> {
     let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
     let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
     if !is_wanted {

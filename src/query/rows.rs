@@ -1,10 +1,10 @@
 //! Rows of a result as JSON values, for reports, which show a few of them.
 
-use anyhow::bail;
 use polars::prelude::{AnyValue, DataFrame, TimeUnit};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
+use crate::error::{Result, bail};
 use crate::time;
 
 /// One row of a result, with its columns in order. A timestamp is RFC 3339 text in UTC with six fractional digits.
@@ -44,7 +44,7 @@ impl Serialize for Row {
 }
 
 /// The rows of a frame.
-pub(super) fn from_frame(frame: &DataFrame) -> anyhow::Result<Vec<Row>> {
+pub(super) fn from_frame(frame: &DataFrame) -> Result<Vec<Row>> {
     let mut rows = vec![Row::default(); frame.height()];
     for column in frame.columns() {
         for (row, values) in rows.iter_mut().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn from_frame(frame: &DataFrame) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn value(value: &AnyValue<'_>) -> anyhow::Result<Value> {
+fn value(value: &AnyValue<'_>) -> Result<Value> {
     Ok(match value {
         AnyValue::Null => Value::Null,
         AnyValue::Boolean(b) => Value::from(*b),

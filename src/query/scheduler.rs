@@ -6,19 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use anyhow::anyhow;
-
 use super::Plan;
+use crate::error::{Error, Result};
 
 /// Computes views in order, a limited number at a time, each after those it reads; starts no other after a failure.
 ///
 /// # Errors
 /// The first error of `compute`.
-pub fn run(
-    plans: &[Plan],
-    at_a_time: usize,
-    compute: impl Fn(&Plan) -> anyhow::Result<()> + Sync,
-) -> anyhow::Result<()> {
+pub fn run(plans: &[Plan], at_a_time: usize, compute: impl Fn(&Plan) -> Result<()> + Sync) -> Result<()> {
     let compute = &compute;
     let mut waiting: VecDeque<&Plan> = plans.iter().collect();
     let mut missing: BTreeSet<&str> = plans.iter().map(|plan| plan.view.name).collect();
@@ -34,7 +29,8 @@ pub fn run(
                 running += 1;
                 scope.spawn(move || {
                     let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
-                    let died = |_| Err(anyhow!("the engine panicked in view {}; this is a bug", plan.view.name));
+                    let died =
+                        |_| Err(Error::new(format!("the engine panicked in view {}; this is a bug", plan.view.name)));
                     // The scheduler waits for it as long as anything runs.
                     let _ = done.send((plan.view.name, computed.unwrap_or_else(died)));
                 });
@@ -54,7 +50,7 @@ pub fn run(
 mod tests {
     use std::sync::Mutex;
 
-    use anyhow::bail;
+    use crate::error::bail;
 
     use super::*;
     use crate::query::{GroupBy, VIEWS, plan};

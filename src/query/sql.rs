@@ -34,7 +34,7 @@ use std::rc::Rc;
 use polars::prelude::{DataFrame, DataType, Expr, IntoLazy, LazyFrame, PlSmallStr, TimeUnit, col};
 use sqlparser::ast::{self, Cte, LimitClause, Query, SetExpr, Statement, visit_relations};
 
-use crate::error::Refused;
+use crate::error::{Error, Refused, Result, bail};
 pub use aggregate::is_aggregate;
 use refusal::{Failures, refused, refused_with};
 use select::Select;
@@ -58,7 +58,7 @@ enum Kind {
 
 impl Kind {
     /// The kind of an engine column.
-    fn from_dtype(dtype: &DataType) -> anyhow::Result<Kind> {
+    fn from_dtype(dtype: &DataType) -> Result<Kind> {
         Ok(match dtype {
             DataType::Null => Kind::Null,
             DataType::Boolean => Kind::Bool,
@@ -67,7 +67,7 @@ impl Kind {
             DataType::String => Kind::Text,
             DataType::Datetime(TimeUnit::Microseconds, _) => Kind::Timestamp,
             DataType::Date => Kind::Date,
-            other => anyhow::bail!("a column has the type {other}"),
+            other => bail!("a column has the type {other}"),
         })
     }
 
@@ -196,7 +196,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     let unexpected = || Refused::because("the engine cannot compute this query".to_owned());
     let error = match answered {
         Ok(Ok(frame)) => return Ok(frame),
-        Ok(Err(error)) => error.downcast::<Refused>().unwrap_or_else(|_| unexpected()),
+        Ok(Err(error)) => error.refused().cloned().unwrap_or_else(unexpected),
         Err(_) => unexpected(),
     };
     Err(error.with_query(fallback))
@@ -238,9 +238,9 @@ impl Planner {
     }
 
     /// Computes a frame.
-    fn collect(&self, frame: LazyFrame) -> anyhow::Result<DataFrame> {
+    fn collect(&self, frame: LazyFrame) -> Result<DataFrame> {
         // An error raised by our expressions comes back as an engine error.
-        frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), anyhow::Error::from))
+        frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), Error::from))
     }
 
     /// The whole query with one expression replaced.
@@ -260,7 +260,7 @@ impl Planner {
     }
 
     /// Refuses intervals as result columns: formats write them differently.
-    fn check_spans(&self, rows: &Relation) -> anyhow::Result<()> {
+    fn check_spans(&self, rows: &Relation) -> Result<()> {
         let Some(span) = rows.columns.iter().find(|column| column.kind == Kind::Span) else { return Ok(()) };
         let problem = format!("column {} is an interval, which formats write differently", span.name);
         let advice = "subtract the `x_at_ns` columns, which gives nanoseconds, or take seconds";
@@ -277,7 +277,7 @@ impl Planner {
     }
 
     /// Plans a query with its common table expressions, order and limit.
-    fn query(&mut self, query: &Query) -> anyhow::Result<Relation> {
+    fn query(&mut self, query: &Query) -> Result<Relation> {
         let scope = self.ctes.len();
         if let Some(with) = &query.with {
             if with.recursive {
@@ -307,7 +307,7 @@ impl Planner {
     }
 
     /// Plans a common table expression; one that is read several times is computed now, once.
-    fn cte(&mut self, cte: &Cte, query: &Query) -> anyhow::Result<Relation> {
+    fn cte(&mut self, cte: &Cte, query: &Query) -> Result<Relation> {
         let mut rows = self.query(&cte.query)?;
         rename(&mut rows, &cte.alias)?;
         let name = cte.alias.name.value.to_lowercase();
@@ -322,7 +322,7 @@ impl Planner {
         Ok(rows)
     }
 
-    fn limit(&mut self, rows: Relation, query: &Query) -> anyhow::Result<Relation> {
+    fn limit(&mut self, rows: Relation, query: &Query) -> Result<Relation> {
         let (limit, offset) = match &query.limit_clause {
             None => (None, None),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
@@ -348,7 +348,7 @@ impl Planner {
 }
 
 /// Applies a table alias to the columns of some rows.
-fn rename(rows: &mut Relation, alias: &ast::TableAlias) -> anyhow::Result<()> {
+fn rename(rows: &mut Relation, alias: &ast::TableAlias) -> Result<()> {
     if alias.columns.len() > rows.columns.len() {
         return Err(refused(format!("{alias} names more columns than there are")));
     }

@@ -74,7 +74,7 @@ mod tests {
     use crate::query::{GroupBy, plan, view};
 
     #[test]
-    fn unrequested_results_are_kept_until_they_were_read() -> anyhow::Result<()> {
+    fn unrequested_results_are_kept_until_they_were_read() -> Result<()> {
         let wanted: Vec<_> = view("coverage").into_iter().chain(view("task_states")).collect();
         let plans = plan::needed(&wanted, &GroupBy::default())?;
         let kept = ViewCache::for_plans(&plans);

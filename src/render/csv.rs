@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write;
 
-use anyhow::bail;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -15,6 +14,7 @@ use arrow::datatypes::{
 
 use super::Cells;
 use super::text::one_line;
+use crate::error::{Result, bail};
 use crate::time;
 
 /// The start of a formula: the signs, their full-width forms, and characters that a spreadsheet skips before one
@@ -30,8 +30,8 @@ pub fn write(
     mut out: impl Write,
     schema: &SchemaRef,
     cells: Cells,
-    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
-) -> anyhow::Result<()> {
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
     let header: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     writeln!(out, "{}", header.join(","))?;
     let mut line = String::new();
@@ -55,7 +55,7 @@ pub fn write(
     Ok(())
 }
 
-fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> anyhow::Result<()> {
+fn cell(column: &dyn Array, row: usize, cells: Cells, line: &mut String) -> Result<()> {
     match column.data_type() {
         DataType::Utf8 => text(column.as_string::<i32>().value(row), cells, line),
         DataType::Int64 => write!(line, "{}", column.as_primitive::<Int64Type>().value(row))?,

@@ -11,12 +11,13 @@ use arrow::json::WriterBuilder;
 use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited};
 
 use super::text::is_unseen;
+use crate::error::Result;
 
 /// Writes batches as NDJSON; timestamps are RFC 3339 with six fractional digits.
 ///
 /// # Errors
 /// When a batch is an error or the output cannot be written.
-pub fn write_lines(out: impl Write, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<()> {
+pub fn write_lines(out: impl Write, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
     write::<LineDelimited, _>(out, batches)?.flush()?;
     Ok(())
 }
@@ -25,7 +26,7 @@ pub fn write_lines(out: impl Write, batches: impl Iterator<Item = anyhow::Result
 ///
 /// # Errors
 /// When a batch is an error or the output cannot be written.
-pub fn write_array(out: impl Write, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<()> {
+pub fn write_array(out: impl Write, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
     let mut out = write::<JsonArray, _>(out, batches)?;
     writeln!(out)?;
     out.flush()?;
@@ -79,10 +80,7 @@ impl<W: Write> Write for Escaping<W> {
     }
 }
 
-fn write<F: JsonFormat, W: Write>(
-    out: W,
-    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
-) -> anyhow::Result<W> {
+fn write<F: JsonFormat, W: Write>(out: W, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<W> {
     let builder = WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".into());
     let mut writer = builder.build::<_, F>(out);
     for batch in batches {
@@ -93,7 +91,7 @@ fn write<F: JsonFormat, W: Write>(
 }
 
 /// Removes the time zone from timestamps, which are all UTC: Arrow would need a time zone database to look it up.
-fn naive(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+fn naive(batch: &RecordBatch) -> Result<RecordBatch> {
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {

@@ -9,6 +9,7 @@ use arrow::datatypes::{
 use chrono::DateTime;
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
+use crate::error::Result;
 use crate::time;
 
 /// Maximum width of a cell of a terminal table, in columns; other formats have the full text.
@@ -103,8 +104,8 @@ pub fn markdown(text: &str) -> String {
 pub fn write_table(
     mut out: impl Write,
     schema: &SchemaRef,
-    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
-) -> anyhow::Result<()> {
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
     let mut text = read(schema, batches)?;
     for cell in text.rows.iter_mut().flatten() {
         *cell = truncate_str(&one_line(cell), WIDEST, "…").into_owned();
@@ -123,15 +124,15 @@ pub fn write_table(
 pub fn write_markdown(
     mut out: impl Write,
     schema: &SchemaRef,
-    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
-) -> anyhow::Result<()> {
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
     out.write_all(read(schema, batches)?.markdown().as_bytes())?;
     out.flush()?;
     Ok(())
 }
 
 /// Formats rows as texts; null is an empty cell.
-fn read(schema: &SchemaRef, batches: impl Iterator<Item = anyhow::Result<RecordBatch>>) -> anyhow::Result<TextTable> {
+fn read(schema: &SchemaRef, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<TextTable> {
     let side = |kind: &DataType| {
         let is_number = matches!(kind, DataType::Int64 | DataType::Int32 | DataType::Float64);
         if is_number { Side::Right } else { Side::Left }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::{Error, Result};
 use crate::query::{self, Row, View, view};
 use crate::store::Store;
 use crate::tables::Table;
@@ -137,7 +138,7 @@ pub struct TaskStory {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(store: &Store, target: Target, rejected: u64) -> anyhow::Result<Timeline> {
+pub fn read(store: &Store, target: Target, rejected: u64) -> Result<Timeline> {
     let is_chosen = target.has("alloc_id");
     let select = |sql: &str| query::select(store, &sql.replace("$CHOSEN", &is_chosen));
     let rows = select("SELECT * FROM allocations WHERE $CHOSEN ORDER BY created_at_ns NULLS LAST, alloc_id")?;
@@ -259,14 +260,14 @@ impl TaskRows {
 }
 
 /// The rows of the views about the tasks of each allocation.
-fn tasks(select: &dyn Fn(&str) -> anyhow::Result<Vec<Row>>) -> anyhow::Result<BTreeMap<String, Vec<TaskRows>>> {
+fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, Vec<TaskRows>>> {
     let mut tasks: BTreeMap<(String, Option<String>), TaskRows> = BTreeMap::new();
     let mut each = |sql: &str, put: fn(&mut TaskRows, Row)| {
         for row in select(sql)? {
             let key = (allocation_of(&row), row.text("task").map(str::to_owned));
             put(tasks.entry(key).or_default(), row);
         }
-        anyhow::Ok(())
+        Ok::<_, Error>(())
     };
     each("SELECT * FROM task_states WHERE $CHOSEN", |task, row| task.state = Some(row))?;
     each("SELECT * FROM coverage WHERE $CHOSEN", |task, row| task.coverage = Some(row))?;
@@ -360,7 +361,7 @@ fn neighbour(joins: &Row, alloc_id: &Value, node_id: &Value, known: &[Row]) -> R
     Row(row)
 }
 
-fn newest(store: &Store) -> anyhow::Result<Value> {
+fn newest(store: &Store) -> Result<Value> {
     let sql = format!("SELECT MAX(observed_at) AS newest FROM snapshots WHERE {}", query::TRUSTED);
     Ok(query::select(store, &sql)?.first().map_or(Value::Null, |row| row.get("newest").clone()))
 }

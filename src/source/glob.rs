@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Input;
 use super::directory::{entries, file_or_skipped, in_order, is_hidden, is_not_found, unreadable, walk};
+use crate::error::Usage;
 use crate::glob::Glob;
 
 /// A component of a glob, between slashes.
@@ -25,8 +26,8 @@ pub fn is_meant(text: &str) -> bool {
 }
 
 /// The files that match a glob, in byte order of their paths.
-pub fn matching(text: &str) -> Result<Vec<Input>, String> {
-    let wrong = |problem: String| format!("{text}: is not a file, and as a glob: {problem}");
+pub fn matching(text: &str) -> Result<Vec<Input>, Usage> {
+    let wrong = |problem: Usage| Usage(format!("{text}: is not a file, and as a glob: {problem}"));
     Glob::new(text).map_err(wrong)?;
     let mut found = Vec::new();
     for pattern in alternatives(text) {
@@ -42,7 +43,7 @@ pub fn matching(text: &str) -> Result<Vec<Input>, String> {
     Ok(in_order(found))
 }
 
-fn part(text: &str) -> Result<GlobPart, String> {
+fn part(text: &str) -> Result<GlobPart, Usage> {
     if text == "**" {
         return Ok(GlobPart::Any);
     }

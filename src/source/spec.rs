@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::directory::{in_order, input, walk};
 use super::poll::Cluster;
 use super::{Input, Location, glob};
+use crate::error::Usage;
 
 /// One SOURCE.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// When a glob is malformed.
-pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
+pub fn list_one(source: &Source, number: usize) -> Result<Listing, Usage> {
     let mut listing = files(source)?;
     listing.inputs.iter_mut().for_each(|input| input.source = number);
     Ok(listing)
@@ -61,7 +62,7 @@ pub fn list_one(source: &Source, number: usize) -> Result<Listing, String> {
 ///
 /// # Errors
 /// When a glob is malformed.
-pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
+pub fn list(sources: &[Source]) -> Result<Vec<Input>, Usage> {
     let mut inputs = Vec::new();
     for (number, source) in sources.iter().enumerate() {
         inputs.extend(list_one(source, number)?.inputs);
@@ -70,7 +71,7 @@ pub fn list(sources: &[Source]) -> Result<Vec<Input>, String> {
 }
 
 /// The files of one source, in byte order of their paths.
-fn files(source: &Source) -> Result<Listing, String> {
+fn files(source: &Source) -> Result<Listing, Usage> {
     let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
     let text = match source {
         Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),

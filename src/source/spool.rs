@@ -10,10 +10,9 @@ use std::io::{self, BufReader, BufWriter, Cursor, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
-
 use super::fetch_file::{self, FetchMetadata, Frame};
 use super::{Input, Location, Origin, WillRetry};
+use crate::error::{Context, Result};
 
 /// Maximum size of a document of frames, in bytes as served.
 const LARGEST: u64 = 8 << 20;
@@ -65,7 +64,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the directory cannot be written.
-    pub fn open(base: &Path) -> anyhow::Result<Spool> {
+    pub fn open(base: &Path) -> Result<Spool> {
         let cannot = || format!("cannot open the spool in {}", base.display());
         fs::create_dir_all(base).with_context(cannot)?;
         let mut number = 1;
@@ -122,7 +121,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool cannot be written.
-    pub fn put(&self, origin: &Origin, stream: &mut dyn Read) -> anyhow::Result<Option<String>> {
+    pub fn put(&self, origin: &Origin, stream: &mut dyn Read) -> Result<Option<String>> {
         let mut put = || -> io::Result<Option<String>> {
             let about = FetchMetadata::from_origin(origin, origin.name.clone(), "");
             if origin.is_stream {
@@ -195,7 +194,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool cannot be read or written.
-    pub fn seal(&self) -> anyhow::Result<()> {
+    pub fn seal(&self) -> Result<()> {
         match self.state().open.take() {
             Some(open) => self
                 .join(open.number)
@@ -224,7 +223,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool cannot be read.
-    pub fn pending(&self) -> anyhow::Result<Vec<SpooledDocument>> {
+    pub fn pending(&self) -> Result<Vec<SpooledDocument>> {
         let list = || -> io::Result<Vec<SpooledDocument>> {
             let whole = files(&self.directory)?.into_iter().filter(|(_, path)| has_ending(path, WHOLE));
             whole.map(|(_, path)| Ok(SpooledDocument { bytes: fs::metadata(&path)?.len(), path })).collect()
@@ -236,7 +235,7 @@ impl Spool {
     ///
     /// # Errors
     /// When they cannot be removed.
-    pub fn remove(&self, documents: &[SpooledDocument]) -> anyhow::Result<()> {
+    pub fn remove(&self, documents: &[SpooledDocument]) -> Result<()> {
         documents.iter().try_for_each(|document| {
             fs::remove_file(&document.path).with_context(|| format!("cannot remove {}", document.path.display()))
         })

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
+use crate::error::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::buffer::Buffer;
 use arrow::compute::concat;
@@ -63,7 +63,7 @@ impl RowGroups {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn new(file: File, schema: SchemaRef) -> anyhow::Result<RowGroups> {
+    pub fn new(file: File, schema: SchemaRef) -> Result<RowGroups> {
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties(&schema)))?;
         let (file, columns) = writer.into_serialized_writer()?;
         Ok(RowGroups {
@@ -77,7 +77,7 @@ impl RowGroups {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn add(&self, number: u64, batches: &[RecordBatch]) -> anyhow::Result<()> {
+    pub fn add(&self, number: u64, batches: &[RecordBatch]) -> Result<()> {
         let group = usize::try_from(number)?;
         let mut chunks = Vec::with_capacity(self.schema.fields().len());
         // The columns are flat, so each has one leaf.
@@ -107,7 +107,7 @@ impl RowGroups {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn close(&self) -> anyhow::Result<()> {
+    pub fn close(&self) -> Result<()> {
         let file = self.turn.lock().unwrap_or_else(PoisonError::into_inner).file.take();
         file.map_or(Ok(()), |file| file.close().map(drop).map_err(Into::into))
     }
@@ -134,7 +134,7 @@ const BATCH: usize = 8 << 10;
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
+pub fn read(path: &Path) -> Result<ParquetRecordBatchReader> {
     let builder = builder(path, ArrowReaderOptions::new().with_skip_arrow_metadata(true))?;
     builder.with_batch_size(BATCH).build().with_context(|| unreadable(path))
 }
@@ -143,11 +143,11 @@ pub fn read(path: &Path) -> anyhow::Result<ParquetRecordBatchReader> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn schema(path: &Path) -> anyhow::Result<SchemaRef> {
+pub fn schema(path: &Path) -> Result<SchemaRef> {
     Ok(builder(path, ArrowReaderOptions::new())?.schema().clone())
 }
 
-fn builder(path: &Path, options: ArrowReaderOptions) -> anyhow::Result<ParquetRecordBatchReaderBuilder<File>> {
+fn builder(path: &Path, options: ArrowReaderOptions) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).with_context(|| unreadable(path))?;
     ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).with_context(|| unreadable(path))
 }
@@ -160,7 +160,7 @@ fn unreadable(path: &Path) -> String {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn metadata(path: &Path) -> anyhow::Result<ParquetMetaData> {
+pub fn metadata(path: &Path) -> Result<ParquetMetaData> {
     let file = File::open(path).with_context(|| unreadable(path))?;
     ParquetMetaDataReader::new().parse_and_finish(&file).with_context(|| unreadable(path))
 }
@@ -172,8 +172,8 @@ pub fn metadata(path: &Path) -> anyhow::Result<ParquetMetaData> {
 pub fn write(
     out: impl Write + Send,
     schema: SchemaRef,
-    batches: impl Iterator<Item = anyhow::Result<RecordBatch>>,
-) -> anyhow::Result<()> {
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties(&schema)))?;
     for batch in batches {
         let (schema, columns, _) = batch?.into_parts();
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_texts_are_stored_unchanged() -> anyhow::Result<()> {
+    fn empty_texts_are_stored_unchanged() -> Result<()> {
         let empty: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("")]));
         let placed = ensure_nonempty_buffer(empty.clone())?;
         assert_eq!(placed.as_string::<i32>(), empty.as_string::<i32>());

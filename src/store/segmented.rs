@@ -8,10 +8,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use arrow::array::RecordBatch;
 
 use super::{Store, StoreWriter, parquet};
+use crate::error::{Context, Result};
 use crate::tables::Table;
 
 /// Prefix of a segment's directory; its zero-padded number follows.
@@ -53,7 +53,7 @@ impl SegmentedWriter {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> Result<()> {
         if !self.tables.contains(&table) {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl SegmentedWriter {
     ///
     /// # Errors
     /// When they cannot be written, also earlier.
-    pub fn seal(&mut self) -> anyhow::Result<()> {
+    pub fn seal(&mut self) -> Result<()> {
         let (store, writer, rows) = match self.open.take() {
             Some(open) => open,
             None if self.parts.is_empty() => self.begin()?,
@@ -87,7 +87,7 @@ impl SegmentedWriter {
         Ok(())
     }
 
-    fn begin(&mut self) -> anyhow::Result<(Store, StoreWriter, usize)> {
+    fn begin(&mut self) -> Result<(Store, StoreWriter, usize)> {
         self.begun += 1;
         let store = self.store.within(&format!("{PART}{:012}", self.begun))?;
         let writer = store.writer(self.tables.iter().copied())?;
@@ -95,7 +95,7 @@ impl SegmentedWriter {
     }
 
     /// Merges the last two segments.
-    fn join(&mut self) -> anyhow::Result<()> {
+    fn join(&mut self) -> Result<()> {
         let (joined, mut writer, mut rows) = self.begin()?;
         let old = self.parts.split_off(self.parts.len().saturating_sub(2));
         for (part, part_rows) in &old {

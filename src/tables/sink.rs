@@ -5,7 +5,7 @@ use arrow::error::ArrowError;
 
 use super::snapshots;
 use super::{Table, column};
-use crate::error::BoxError;
+use crate::error;
 
 /// New rows of one table.
 #[derive(Debug, Clone)]
@@ -72,11 +72,11 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// When they cannot be written.
-    fn rows(&mut self, rows: Rows) -> Result<(), BoxError>;
+    fn rows(&mut self, rows: Rows) -> error::Result<()>;
 
     /// Ends a document.
     ///
     /// # Errors
     /// When its ledger row cannot be written.
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError>;
+    fn end_document(&mut self, end: DocumentEnd) -> error::Result<()>;
 }

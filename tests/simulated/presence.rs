@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use alloclog::error::BoxError;
+use alloclog::error;
 use alloclog::intake::{self, Absences, IntakeOptions};
 use alloclog::presence::{self, Presence};
 use alloclog::query::{self, GroupBy, Period, VIEWS, plan};
@@ -232,7 +232,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn add(&mut self, table: Table, batch: RecordBatch) -> anyhow::Result<()> {
+    fn add(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
         let ids = table.identities(&batch)?;
         let new: Vec<bool> = ids.into_iter().map(|id| self.met.insert((table, id))).collect();
         let batch = arrow::compute::filter_record_batch(&batch, &new.into())?;
@@ -244,12 +244,12 @@ impl Rows {
 }
 
 impl Sink for Rows {
-    fn rows(&mut self, rows: sink::Rows) -> Result<(), BoxError> {
-        Ok(self.add(rows.table, rows.batch)?)
+    fn rows(&mut self, rows: sink::Rows) -> error::Result<()> {
+        self.add(rows.table, rows.batch)
     }
 
-    fn end_document(&mut self, end: DocumentEnd) -> Result<(), BoxError> {
-        Ok(self.add(Table::Snapshots, end.batch()?)?)
+    fn end_document(&mut self, end: DocumentEnd) -> error::Result<()> {
+        self.add(Table::Snapshots, end.batch()?)
     }
 }
 

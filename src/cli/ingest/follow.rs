@@ -73,7 +73,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
         || format!("uncommitted documents are kept in {}: run again to commit them", spool.directory().display());
     last.with_context(is_left)?;
     match ended.map_err(|_| anyhow!("the receiving thread panicked; this is a bug in alloclog"))? {
-        Err(ReceiveEnd::Spool(error)) => Err(error),
+        Err(ReceiveEnd::Spool(error)) => Err(error.into()),
         Err(ReceiveEnd::Cluster(why)) => Err(anyhow!("{why}; everything received before that is committed")),
         Ok(()) => Ok(if feed.rejected > 0 { Exit::Rejected } else { Exit::Done }),
     }

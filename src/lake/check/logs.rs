@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
-
 use super::{CheckReport, Mend, Remedy};
+use crate::error::{Error, Result};
 use crate::lake::delta_log::TableState;
 use crate::lake::delta_log::salvage::{self, Salvaged};
 use crate::lake::lean::{self, Detail};
@@ -50,12 +49,7 @@ pub(super) struct Logs {
 }
 
 /// Compares batches and logs, and mends them if `mend` allows all that they need.
-pub(super) fn check(
-    lake: &Lake,
-    mend: Mend,
-    report: &mut CheckReport,
-    progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<Logs> {
+pub(super) fn check(lake: &Lake, mend: Mend, report: &mut CheckReport, progress: &mut dyn FnMut(&str)) -> Result<Logs> {
     let logs = compare(lake, Mend::Nothing, Detail::Lean, report, progress)?;
     if !logs.is_damaged || !logs.can_be_mended.is_in(mend) {
         return Ok(logs);
@@ -71,7 +65,7 @@ fn compare(
     detail: Detail,
     report: &mut CheckReport,
     progress: &mut dyn FnMut(&str),
-) -> anyhow::Result<Logs> {
+) -> Result<Logs> {
     // The ledger before the other logs, since it gets a batch last; logs before batches, since a batch is put before any
     // log has it.
     let mut logs = BTreeMap::new();
@@ -143,7 +137,11 @@ fn compare(
         stand_in::put(lake, &numbers, &stand_ins)?;
         for (table, salvaged, differences) in &to_mend {
             if !salvage::mend(&lake.storage, *table, lake.format(), salvaged, differences, now_ms())? {
-                bail!("lake {}: {} changed during the repair; try again", lake.storage, table.name());
+                return Err(Error::conflict(format!(
+                    "lake {}: {} changed during the repair; try again",
+                    lake.storage,
+                    table.name()
+                )));
             }
         }
         lake.finish(&mut TableHeads::new())?;
@@ -174,7 +172,7 @@ impl Batches {
         (finished, last): (u64, u64),
         stand_ins: &BTreeMap<u64, Batch>,
         (logs, detail): (&BTreeMap<Table, Salvaged>, Detail),
-    ) -> anyhow::Result<Batches> {
+    ) -> Result<Batches> {
         let expected = ORDER.map(|table| (table, ExpectedTable::new())).into();
         let mut batches = Batches { expected, ..Batches::default() };
         let (mut number, mut hash, mut is_chained) = (0, None, false);

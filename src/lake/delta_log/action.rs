@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::texts::Texts;
+use crate::error::Result;
 use crate::tables::Table;
 
 /// The application ID of the transactions that record the last applied batch.
@@ -165,7 +166,7 @@ pub(super) fn entered(batch: u64, now_ms: i64) -> Action {
     Action { txn: Some(txn), ..Action::default() }
 }
 
-pub(super) fn lines(actions: &[Action]) -> anyhow::Result<Vec<u8>> {
+pub(super) fn lines(actions: &[Action]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for action in actions {
         serde_json::to_writer(&mut bytes, action)?;

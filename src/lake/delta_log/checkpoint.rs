@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::action::Action;
 use super::names::{log, version_name};
 use super::state::TableState;
-use crate::lake::Damaged;
+use crate::error::{Context, Result};
 use crate::lake::storage::Storage;
 use crate::tables::Table;
 
@@ -39,7 +38,7 @@ impl LastCheckpoint {
     }
 }
 
-pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> anyhow::Result<Option<LastCheckpoint>> {
+pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<LastCheckpoint>> {
     let bytes = storage.get(&format!("{}/_last_checkpoint", log(table)))?;
     // `_last_checkpoint` is a hint, and some stores overwrite it in place: if it is unreadable, list the log.
     if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
@@ -59,16 +58,16 @@ pub(super) fn base(
     table: Table,
     last: Option<LastCheckpoint>,
     columns: &[&str],
-) -> anyhow::Result<TableState> {
+) -> Result<TableState> {
     let Some(last) = last else { return Ok(TableState::empty()) };
     let lost = match checkpointed(storage, table, &last, columns) {
-        Err(error) if error.is::<Damaged>() => error,
+        Err(error) if error.is_damaged() => error,
         read => return read,
     };
     for earlier in checkpoints(storage, table)?.into_iter().rev().filter(|version| *version < last.version) {
         let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
         match checkpointed(storage, table, &earlier, columns) {
-            Err(error) if error.is::<Damaged>() => {}
+            Err(error) if error.is_damaged() => {}
             read => return read,
         }
     }
@@ -76,7 +75,7 @@ pub(super) fn base(
 }
 
 /// The versions of single-file checkpoints, ascending.
-pub(super) fn checkpoints(storage: &Storage, table: Table) -> anyhow::Result<Vec<i64>> {
+pub(super) fn checkpoints(storage: &Storage, table: Table) -> Result<Vec<i64>> {
     let version = |name: &str| name.rsplit('/').next()?.strip_suffix(".checkpoint.parquet")?.parse().ok();
     Ok(storage.list(&log(table))?.iter().filter_map(|object| version(&object.name)).collect())
 }
@@ -91,12 +90,7 @@ pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<Strin
 }
 
 /// The state that a checkpoint has.
-fn checkpointed(
-    storage: &Storage,
-    table: Table,
-    last: &LastCheckpoint,
-    columns: &[&str],
-) -> anyhow::Result<TableState> {
+fn checkpointed(storage: &Storage, table: Table, last: &LastCheckpoint, columns: &[&str]) -> Result<TableState> {
     let mut state = TableState::default();
     read_checkpoint(storage, table, last, columns, &mut |action| state.apply(action))?;
     last.note_in(&mut state);
@@ -110,16 +104,16 @@ pub(super) fn read_checkpoint(
     last: &LastCheckpoint,
     columns: &[&str],
     each: &mut dyn FnMut(Action),
-) -> anyhow::Result<()> {
+) -> Result<()> {
     for name in checkpoint_names(table, last) {
         let bytes = storage.need(&name)?;
-        let damaged = || Damaged(format!("lake {storage}: {name} is damaged"));
-        parquet_actions(bytes, columns, each).with_context(damaged)?;
+        let damaged = || format!("lake {storage}: {name} is damaged");
+        parquet_actions(bytes, columns, each).or_damaged(damaged)?;
     }
     Ok(())
 }
 
-fn parquet_actions(bytes: Vec<u8>, columns: &[&str], each: &mut dyn FnMut(Action)) -> anyhow::Result<()> {
+fn parquet_actions(bytes: Vec<u8>, columns: &[&str], each: &mut dyn FnMut(Action)) -> Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
     let roots = builder.parquet_schema().root_schema().get_fields();
     let wanted: Vec<usize> = (0..roots.len()).filter(|i| columns.contains(&roots[*i].name())).collect();
@@ -136,7 +130,7 @@ fn parquet_actions(bytes: Vec<u8>, columns: &[&str], each: &mut dyn FnMut(Action
 }
 
 /// Writes a checkpoint of this state.
-pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableState, now_ms: i64) -> anyhow::Result<()> {
+pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableState, now_ms: i64) -> Result<()> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, Arc::new(checkpoint_schema()), None)?;
     let (mut actions, mut size) = (state.actions(now_ms).peekable(), 0);
@@ -151,7 +145,7 @@ pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableSta
     storage.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
 }
 
-pub(super) fn action_batch(actions: &[Action]) -> anyhow::Result<RecordBatch> {
+pub(super) fn action_batch(actions: &[Action]) -> Result<RecordBatch> {
     let mut text = Vec::new();
     for action in actions {
         serde_json::to_writer(&mut text, action)?;

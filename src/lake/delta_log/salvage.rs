@@ -6,10 +6,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::table::format_of;
 use super::{
-    Action, Add, CHECKPOINTED, Committed, Damaged, LastCheckpoint, NewVersion, Storage, Table, TableState, UPGRADE,
-    append, check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint,
-    read_version, version_name, version_of, write_checkpoint,
+    Action, Add, CHECKPOINTED, Committed, LastCheckpoint, NewVersion, Storage, Table, TableState, UPGRADE, append,
+    check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, read_version,
+    version_name, version_of, write_checkpoint,
 };
+use crate::error::Result;
 use crate::lake::data_files;
 use crate::lake::lean::{Detail, is_same};
 use crate::lake::replay::ExpectedTable;
@@ -37,7 +38,7 @@ struct Gap {
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing.
-pub fn read(storage: &Storage, table: Table, detail: Detail) -> anyhow::Result<Salvaged> {
+pub fn read(storage: &Storage, table: Table, detail: Detail) -> Result<Salvaged> {
     let apply = |state: &mut TableState, action: Action| {
         state.apply(Action { add: action.add.map(|add| detail.of(add, table)), ..action });
     };
@@ -55,7 +56,7 @@ pub fn read(storage: &Storage, table: Table, detail: Detail) -> anyhow::Result<S
                 found.state = state;
                 break;
             }
-            Err(error) if error.is::<Damaged>() => {
+            Err(error) if error.is_damaged() => {
                 found.wrong.push(format!("{error:#}"));
                 found.lacks_beginning = true;
             }
@@ -130,7 +131,7 @@ impl Changes {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn changes(storage: &Storage, table: Table, batches: &BTreeSet<u64>) -> anyhow::Result<Changes> {
+pub fn changes(storage: &Storage, table: Table, batches: &BTreeSet<u64>) -> Result<Changes> {
     let mut found = Changes::default();
     let mut last = -1;
     for name in storage.names_after(&log(table), "")? {
@@ -245,12 +246,7 @@ impl Differences {
     ///
     /// # Errors
     /// When an object can neither be found nor be said to be absent.
-    pub fn leave_out_what_is_gone(
-        &mut self,
-        storage: &Storage,
-        table: Table,
-        there: &TableState,
-    ) -> anyhow::Result<()> {
+    pub fn leave_out_what_is_gone(&mut self, storage: &Storage, table: Table, there: &TableState) -> Result<()> {
         if !self.is_mixed {
             return Ok(());
         }
@@ -294,7 +290,7 @@ pub fn mend(
     salvaged: &Salvaged,
     differences: &Differences,
     now_ms: i64,
-) -> anyhow::Result<bool> {
+) -> Result<bool> {
     let there = &salvaged.state;
     let mut actions = Vec::new();
     if there.protocol.is_none() || there.meta_data.is_none() {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{Action, Protocol};
+use crate::error::{Error, Kind, Result, bail};
 use crate::lake::layout::{FORMAT, partition_column};
 use crate::lake::storage::Storage;
 use crate::tables::Table;
@@ -76,13 +76,16 @@ pub fn fingerprint(table: Table) -> u64 {
 ///
 /// # Errors
 /// When the table has an unknown format, or constraints that this program cannot check.
-pub(super) fn known_columns(storage: &Storage, table: Table, meta_data: &Value) -> anyhow::Result<u64> {
+pub(super) fn known_columns(storage: &Storage, table: Table, meta_data: &Value) -> Result<u64> {
     let format = format_of(meta_data);
     if format > FORMAT {
-        bail!(
-            "lake {storage}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
-            table.name()
-        );
+        return Err(Error::of(
+            Kind::Unsupported,
+            format!(
+                "lake {storage}: table {} has format {format}; this alloclog supports formats up to {FORMAT}: use a newer one",
+                table.name()
+            ),
+        ));
     }
     let properties = meta_data["configuration"].as_object().into_iter().flatten();
     if let Some((name, _)) = properties.into_iter().find(|(name, _)| name.starts_with(CONSTRAINT)) {
@@ -110,7 +113,7 @@ pub(super) fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
     ours
 }
 
-pub(super) fn check_protocol(storage: &Storage, table: Table, protocol: Option<&Protocol>) -> anyhow::Result<()> {
+pub(super) fn check_protocol(storage: &Storage, table: Table, protocol: Option<&Protocol>) -> Result<()> {
     let Some(protocol) = protocol else { return Ok(()) };
     let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
     let foreign: BTreeSet<&str> = features.map(String::as_str).filter(|name| !KNOWN_FEATURES.contains(name)).collect();
@@ -122,7 +125,10 @@ pub(super) fn check_protocol(storage: &Storage, table: Table, protocol: Option<&
         } else {
             foreign.into_iter().collect::<Vec<_>>().join(", ")
         };
-        bail!("lake {storage}: table {} requires an unsupported Delta protocol ({needs})", table.name());
+        return Err(Error::of(
+            Kind::Unsupported,
+            format!("lake {storage}: table {} requires an unsupported Delta protocol ({needs})", table.name()),
+        ));
     }
     Ok(())
 }

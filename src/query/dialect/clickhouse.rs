@@ -4,10 +4,10 @@
 //! minutes. Therefore each view is a refreshable materialized view: a table that ClickHouse fills every hour, after
 //! those it reads.
 
-use anyhow::bail;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
 
+use crate::error::{Result, bail};
 use crate::query::{GroupBy, VIEWS, View, plan};
 
 /// Settings fixed in each view, independent of session and profile. The first three change ClickHouse's defaults to
@@ -21,7 +21,7 @@ const SETTINGS: &str = "prefer_column_name_to_alias = 1, join_use_nulls = 1, cas
 ///
 /// # Errors
 /// When the head of the view's file cannot be parsed.
-pub fn define(view: &'static View) -> anyhow::Result<String> {
+pub fn define(view: &'static View) -> Result<String> {
     let mut columns = Vec::new();
     for column in view.head()?.columns {
         columns.push(format!("{} Nullable({})", column.name, kind(column.kind)?));
@@ -40,7 +40,7 @@ pub fn define(view: &'static View) -> anyhow::Result<String> {
 }
 
 /// ClickHouse's name of a type.
-fn kind(kind: &str) -> anyhow::Result<&'static str> {
+fn kind(kind: &str) -> Result<&'static str> {
     Ok(match kind {
         "string" => "String",
         "int64" => "Int64",
@@ -138,12 +138,12 @@ fn tokens(sql: &str) -> Result<Vec<Token>, TokenizerError> {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
+    use crate::error::Context;
 
     use super::*;
 
     #[test]
-    fn every_view_can_be_defined() -> anyhow::Result<()> {
+    fn every_view_can_be_defined() -> Result<()> {
         for view in VIEWS {
             let begin = format!("CREATE OR REPLACE MATERIALIZED VIEW {} REFRESH EVERY 1 HOUR", view.name);
             let definition = define(view)?;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_signed_and_names_are_kept_as_written() -> anyhow::Result<()> {
+    fn numbers_are_signed_and_names_are_kept_as_written() -> Result<()> {
         assert_eq!(spell("SELECT a.x, b.y AS z FROM t")?, "SELECT a.x AS x, b.y AS z FROM t");
         assert_eq!(
             spell("SELECT f(a.x, 1) AS y FROM t WHERE a.x = 10")?,

@@ -15,7 +15,7 @@ use super::function::arguments;
 use super::refusal::{Check, refused, refused_with};
 use super::select::{Select, order_by, sort_options};
 use super::{Constant, Kind, Typed};
-use crate::error::Refused;
+use crate::error::{Refused, Result};
 
 /// The names of the aggregates.
 pub const NAMES: &str = "\
@@ -35,7 +35,7 @@ pub const HALF: i64 = 1 << 32;
 
 impl Select<'_> {
     /// Plans an aggregate: columns computed before grouping, the aggregation, and the value.
-    pub fn aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         if !self.is_grouped {
             let problem = format!("{whole}: an aggregate is not allowed here");
             return Err(refused_with(problem, "write the condition in HAVING, or aggregate in a subquery", None));
@@ -53,7 +53,7 @@ impl Select<'_> {
         Ok(value)
     }
 
-    fn row_aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    fn row_aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         let place = whole.to_string();
         let (distinct, clauses) = match &function.args {
             FunctionArguments::List(list) => {
@@ -244,7 +244,7 @@ impl Select<'_> {
     }
 
     /// Adds a column of floats.
-    fn floats(&mut self, value: Typed, place: &str) -> anyhow::Result<PlSmallStr> {
+    fn floats(&mut self, value: Typed, place: &str) -> Result<PlSmallStr> {
         match value.kind {
             Kind::Null | Kind::Int | Kind::Float => Ok(self.row(value.expr.cast(DataType::Float64))),
             Kind::Timestamp | Kind::Date => {
@@ -262,7 +262,7 @@ impl Select<'_> {
     }
 
     /// A sum: null if all values are null, and an error if it overflows.
-    fn sum(&mut self, value: Typed, distinct: bool, whole: &ast::Expr, x: &ast::Expr) -> anyhow::Result<Typed> {
+    fn sum(&mut self, value: Typed, distinct: bool, whole: &ast::Expr, x: &ast::Expr) -> Result<Typed> {
         let value = match value.kind {
             Kind::Bool => Typed::new(value.expr.cast(DataType::Int64), Kind::Int),
             Kind::Null => Typed::new(null(Kind::Int), Kind::Int),
@@ -305,7 +305,7 @@ impl Select<'_> {
         })
     }
 
-    fn extreme(&mut self, value: Typed, is_max: bool) -> anyhow::Result<Typed> {
+    fn extreme(&mut self, value: Typed, is_max: bool) -> Result<Typed> {
         // The engine has no minimum of booleans per group.
         let is_bool = value.kind == Kind::Bool;
         let id = self.row(if is_bool { value.expr.cast(DataType::Int64) } else { value.expr });
@@ -314,7 +314,7 @@ impl Select<'_> {
         Ok(if is_bool { Typed::new(found.expr.eq(lit(1i64)), Kind::Bool) } else { found })
     }
 
-    fn fraction(&mut self, q: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<f64> {
+    fn fraction(&mut self, q: &ast::Expr, whole: &ast::Expr) -> Result<f64> {
         let q = match self.expr(q)?.constant {
             Some(Constant::Decimal(q)) => Some(q),
             Some(Constant::Int(q)) => Some(q as f64),
@@ -324,14 +324,7 @@ impl Select<'_> {
             .ok_or_else(|| refused(format!("{whole}: the share has to be a constant from 0 to 1")))
     }
 
-    fn quantile(
-        &mut self,
-        value: Typed,
-        q: f64,
-        descending: bool,
-        is_continuous: bool,
-        place: &str,
-    ) -> anyhow::Result<Typed> {
+    fn quantile(&mut self, value: Typed, q: f64, descending: bool, is_continuous: bool, place: &str) -> Result<Typed> {
         if is_continuous {
             let q = if descending { 1.0 - q } else { q };
             let id = self.floats(value, place)?;
@@ -352,7 +345,7 @@ impl Select<'_> {
         &mut self,
         clauses: &[FunctionArgumentClause],
         within: &[OrderByExpr],
-    ) -> anyhow::Result<Vec<(PlSmallStr, Kind, bool, bool)>> {
+    ) -> Result<Vec<(PlSmallStr, Kind, bool, bool)>> {
         let mut exprs: Vec<&OrderByExpr> = within.iter().collect();
         for clause in clauses {
             match clause {

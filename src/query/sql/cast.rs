@@ -8,7 +8,7 @@ use super::moment;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
 use super::{Constant, Kind, Typed};
-use crate::error::Refused;
+use crate::error::{Refused, Result};
 
 /// A null of a kind.
 pub fn null(kind: Kind) -> Expr {
@@ -48,7 +48,7 @@ pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
 
 impl Select<'_> {
     /// An implicit conversion: between integer widths, from days to timestamps, from constant texts.
-    pub fn coerce(&self, value: Typed, kind: Kind, place: &str) -> anyhow::Result<Typed> {
+    pub fn coerce(&self, value: Typed, kind: Kind, place: &str) -> Result<Typed> {
         if value.kind == kind && kind != Kind::Int {
             return Ok(value);
         }
@@ -81,23 +81,23 @@ impl Select<'_> {
     }
 
     /// An integer of 64 bits.
-    pub fn int(&self, value: Typed, place: &str) -> anyhow::Result<Expr> {
+    pub fn int(&self, value: Typed, place: &str) -> Result<Expr> {
         Ok(self.coerce(value, Kind::Int, place)?.expr)
     }
 
     /// A text.
-    pub fn text(&self, value: Typed, place: &str) -> anyhow::Result<Expr> {
+    pub fn text(&self, value: Typed, place: &str) -> Result<Expr> {
         Ok(self.coerce(value, Kind::Text, place)?.expr)
     }
 
     /// Plans a condition.
-    pub fn condition(&mut self, expr: &ast::Expr) -> anyhow::Result<Expr> {
+    pub fn condition(&mut self, expr: &ast::Expr) -> Result<Expr> {
         let value = self.expr(expr)?;
         Ok(self.coerce(value, Kind::Bool, &expr.to_string())?.expr)
     }
 
     /// Converts values to their common kind.
-    pub fn alike(&self, values: Vec<Typed>, place: &str) -> anyhow::Result<(Vec<Expr>, Kind)> {
+    pub fn alike(&self, values: Vec<Typed>, place: &str) -> Result<(Vec<Expr>, Kind)> {
         let mut all = Typed::new(lit(NULL), Kind::Null);
         for value in &values {
             let Some(kind) = common(&all, value) else {
@@ -109,7 +109,7 @@ impl Select<'_> {
                 Typed { kind, constant: constant.filter(|_| all.kind == Kind::Null || all.constant.is_some()), ..all };
         }
         let exprs = values.into_iter().map(|value| Ok(self.coerce(value, all.kind, place)?.expr));
-        Ok((exprs.collect::<anyhow::Result<_>>()?, all.kind))
+        Ok((exprs.collect::<Result<_>>()?, all.kind))
     }
 
     /// Plans CAST or TRY_CAST; `whole` is the expression.
@@ -120,7 +120,7 @@ impl Select<'_> {
         is_try: bool,
         whole: &ast::Expr,
         inner: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let Some(target) = CastTarget::from_ast(target) else {
             return Err(refused(format!("{whole}: the type {target} is not supported")));
         };

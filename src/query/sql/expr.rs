@@ -10,7 +10,7 @@ use super::moment;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Constant, Kind, Planner, ScopeColumn, Typed, same_name};
-use crate::error::Refused;
+use crate::error::{Error, Refused, Result};
 use crate::query::question::nearest;
 
 impl Select<'_> {
@@ -18,7 +18,7 @@ impl Select<'_> {
     ///
     /// # Errors
     /// When it has an unknown name, or is not supported.
-    pub fn expr(&mut self, expr: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn expr(&mut self, expr: &ast::Expr) -> Result<Typed> {
         if self.is_grouped
             && let Some(key) = self.key(expr)
         {
@@ -140,7 +140,7 @@ impl Select<'_> {
     ///
     /// # Errors
     /// When it is ambiguous.
-    pub fn resolve(&self, parts: &[ast::Ident]) -> anyhow::Result<Option<&ScopeColumn>> {
+    pub fn resolve(&self, parts: &[ast::Ident]) -> Result<Option<&ScopeColumn>> {
         let (relation, name) = match parts {
             [name] => (None, name),
             [relation, name] => (Some(relation), name),
@@ -164,7 +164,7 @@ impl Select<'_> {
         }
     }
 
-    fn name(&mut self, parts: &[ast::Ident], expr: &ast::Expr) -> anyhow::Result<Typed> {
+    fn name(&mut self, parts: &[ast::Ident], expr: &ast::Expr) -> Result<Typed> {
         if let Some(column) = self.resolve(parts)? {
             if self.is_grouped {
                 let name = expr.to_string();
@@ -186,7 +186,7 @@ impl Select<'_> {
         Err(self.unknown(parts, expr))
     }
 
-    fn unknown(&self, parts: &[ast::Ident], expr: &ast::Expr) -> anyhow::Error {
+    fn unknown(&self, parts: &[ast::Ident], expr: &ast::Expr) -> Error {
         let name = parts.last().map_or("", |name| name.value.as_str());
         let mut refused = Refused::because(format!("there is no column {expr}"));
         let near = nearest(name, self.columns.iter().map(|column| column.name.as_str()));
@@ -211,12 +211,7 @@ impl Select<'_> {
     }
 
     /// Converts two values to their common kind.
-    pub fn pair(
-        &mut self,
-        left: &ast::Expr,
-        right: &ast::Expr,
-        whole: &ast::Expr,
-    ) -> anyhow::Result<(Expr, Expr, Kind)> {
+    pub fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, whole: &ast::Expr) -> Result<(Expr, Expr, Kind)> {
         let (one, other) = (self.expr(left)?, self.expr(right)?);
         let Some(kind) = common(&one, &other) else {
             let problem = format!("{whole}: {} and {} cannot be compared", article(one.kind), article(other.kind));
@@ -241,14 +236,14 @@ impl Select<'_> {
     }
 
     /// Plans an expression whose value is only used where `guard` holds.
-    pub fn under(&mut self, guard: Expr, expr: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn under(&mut self, guard: Expr, expr: &ast::Expr) -> Result<Typed> {
         self.guards.push(guard);
         let planned = self.expr(expr);
         self.guards.pop();
         planned
     }
 
-    fn in_list(&mut self, inner: &ast::Expr, list: &[ast::Expr], whole: &ast::Expr) -> anyhow::Result<Expr> {
+    fn in_list(&mut self, inner: &ast::Expr, list: &[ast::Expr], whole: &ast::Expr) -> Result<Expr> {
         let mut values = vec![self.expr(inner)?];
         for item in list {
             values.push(self.expr(item)?);
@@ -269,7 +264,7 @@ impl Select<'_> {
         conditions: &[ast::CaseWhen],
         otherwise: Option<&ast::Expr>,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let guards = self.guards.len();
         let (mut tests, mut values) = (Vec::new(), Vec::new());
         for case in conditions {
@@ -301,12 +296,12 @@ impl Select<'_> {
 
 impl Planner {
     /// The values of constants.
-    fn constants(&self, exprs: Vec<Expr>, kind: Kind) -> anyhow::Result<Series> {
+    fn constants(&self, exprs: Vec<Expr>, kind: Kind) -> Result<Series> {
         let one = DataFrame::new_infer_height(vec![Series::new("t".into(), [0i64]).into()])?.lazy();
         let named = exprs.into_iter().enumerate().map(|(n, expr)| expr.alias(n.to_string()));
         let row = self.collect(one.select(named.collect::<Vec<_>>()))?;
         let values = row.columns().iter().map(|column| Ok(column.get(0)?.into_static()));
-        let values: Vec<AnyValue<'static>> = values.collect::<anyhow::Result<_>>()?;
+        let values: Vec<AnyValue<'static>> = values.collect::<Result<_>>()?;
         Ok(Series::from_any_values_and_dtype("list".into(), &values, &kind.dtype(), false)?)
     }
 }
@@ -331,7 +326,7 @@ pub fn negate(expr: Expr, negated: bool) -> Typed {
 }
 
 /// Parses a constant, with an optional sign.
-pub fn constant(value: &Value, sign: &str) -> anyhow::Result<Typed> {
+pub fn constant(value: &Value, sign: &str) -> Result<Typed> {
     if let Some(text) = value.clone().into_string() {
         return Ok(Typed { constant: Some(Constant::Text(text.clone())), ..Typed::new(lit(text), Kind::Text) });
     }

@@ -12,6 +12,7 @@ use super::cast::common;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Kind, Planner, Relation, ScopeColumn, rename, same_name};
+use crate::error::Result;
 
 /// Which unmatched rows a join keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ enum Keeps {
 
 impl Planner {
     /// The rows of the FROM clause.
-    pub fn from(&mut self, select: &SelectAst) -> anyhow::Result<Relation> {
+    pub fn from(&mut self, select: &SelectAst) -> Result<Relation> {
         let mut rows: Option<Relation> = None;
         for item in &select.from {
             let next = self.joined(item)?;
@@ -43,7 +44,7 @@ impl Planner {
         }
     }
 
-    fn joined(&mut self, item: &TableWithJoins) -> anyhow::Result<Relation> {
+    fn joined(&mut self, item: &TableWithJoins) -> Result<Relation> {
         let mut rows = self.factor(&item.relation)?;
         for join in &item.joins {
             let next = self.factor(&join.relation)?;
@@ -53,7 +54,7 @@ impl Planner {
         Ok(rows)
     }
 
-    fn factor(&mut self, factor: &TableFactor) -> anyhow::Result<Relation> {
+    fn factor(&mut self, factor: &TableFactor) -> Result<Relation> {
         let (mut rows, alias) = match factor {
             TableFactor::Table { name, alias, args: None, sample: None, .. } => {
                 let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
@@ -76,7 +77,7 @@ impl Planner {
     }
 
     /// The rows of a table or common table expression, with fresh column names, since it may be read twice.
-    fn table(&mut self, name: &str) -> anyhow::Result<Relation> {
+    fn table(&mut self, name: &str) -> Result<Relation> {
         let known = self.ctes.iter().rev().find(|(cte, _)| same_name(cte, name)).map(|(_, rows)| rows.clone());
         if let Some(rows) = known {
             let mut columns = Vec::new();
@@ -104,13 +105,7 @@ impl Planner {
         Ok(Relation { frame: frame.select(items), columns })
     }
 
-    fn join(
-        &mut self,
-        left: Relation,
-        right: Relation,
-        keeps: Keeps,
-        constraint: &JoinConstraint,
-    ) -> anyhow::Result<Relation> {
+    fn join(&mut self, left: Relation, right: Relation, keeps: Keeps, constraint: &JoinConstraint) -> Result<Relation> {
         let mut columns: Vec<ScopeColumn> = left.columns.iter().chain(&right.columns).cloned().collect();
         let mut pairs: Vec<(Expr, Expr)> = Vec::new();
         let mut rest: Vec<&ast::Expr> = Vec::new();
@@ -189,12 +184,7 @@ impl Planner {
     }
 
     /// The two sides of a condition `left = right`; `None` for any other.
-    fn equality(
-        &mut self,
-        conjunct: &ast::Expr,
-        left: &Relation,
-        right: &Relation,
-    ) -> anyhow::Result<Option<(Expr, Expr)>> {
+    fn equality(&mut self, conjunct: &ast::Expr, left: &Relation, right: &Relation) -> Result<Option<(Expr, Expr)>> {
         let ast::Expr::BinaryOp { left: one, op: ast::BinaryOperator::Eq, right: other } = conjunct else {
             return Ok(None);
         };
@@ -222,7 +212,7 @@ impl Planner {
         pairs: Vec<(Expr, Expr)>,
         rest: Option<Expr>,
         constraint: &JoinConstraint,
-    ) -> anyhow::Result<LazyFrame> {
+    ) -> Result<LazyFrame> {
         let mut keys = (Vec::new(), Vec::new());
         let (mut left, mut right) = (left, right);
         for (one, other) in pairs {
@@ -264,7 +254,7 @@ impl Planner {
         rest: Option<Expr>,
         keys: &(Vec<PlSmallStr>, Vec<PlSmallStr>),
         keeps_left: bool,
-    ) -> anyhow::Result<LazyFrame> {
+    ) -> Result<LazyFrame> {
         let (number, again) = (self.fresh(), self.fresh());
         let kept = if keeps_left { &left } else { &right };
         let kept = kept.clone().with_row_index(number.clone(), None);
@@ -301,7 +291,7 @@ pub fn pair(
     join.coalesce(JoinCoalesce::KeepColumns).maintain_order(order).finish()
 }
 
-fn kind(join: &Join) -> anyhow::Result<(Keeps, &JoinConstraint)> {
+fn kind(join: &Join) -> Result<(Keeps, &JoinConstraint)> {
     use JoinOperator as J;
     Ok(match &join.join_operator {
         J::Join(constraint) | J::Inner(constraint) | J::CrossJoin(constraint) => (Keeps::None, constraint),

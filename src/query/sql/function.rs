@@ -11,7 +11,7 @@ use super::operator::micros;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
 use super::{Constant, Kind, Typed, aggregate, window};
-use crate::error::Refused;
+use crate::error::{Error, Refused, Result};
 use crate::query::question::nearest;
 
 /// The names of all functions, for suggestions.
@@ -28,7 +28,7 @@ const NAMES: &str = "\
 ///
 /// # Errors
 /// When one is named or is `*`.
-pub fn arguments(function: &Function) -> anyhow::Result<Vec<&ast::Expr>> {
+pub fn arguments(function: &Function) -> Result<Vec<&ast::Expr>> {
     let list = match &function.args {
         FunctionArguments::None => return Ok(Vec::new()),
         FunctionArguments::List(list) => list,
@@ -43,7 +43,7 @@ pub fn arguments(function: &Function) -> anyhow::Result<Vec<&ast::Expr>> {
 
 impl Select<'_> {
     /// Plans a call: of a window function, an aggregate, or a scalar function.
-    pub fn function(&mut self, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn function(&mut self, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         let name = function.name.to_string().to_lowercase();
         if function.over.is_some() {
             return self.window(&name, function, whole);
@@ -61,7 +61,7 @@ impl Select<'_> {
         self.call(&name, &arguments, whole)
     }
 
-    fn unknown_function(&self, name: &str, count: usize, whole: &ast::Expr) -> anyhow::Error {
+    fn unknown_function(&self, name: &str, count: usize, whole: &ast::Expr) -> Error {
         let mut refused = Refused::because(format!("{whole}: there is no function {name} of {count} arguments here"));
         let all = [NAMES, aggregate::NAMES, window::NAMES].into_iter().flat_map(str::split_whitespace);
         match nearest(name, all).filter(|near| *near != name) {
@@ -71,7 +71,7 @@ impl Select<'_> {
         refused.into()
     }
 
-    fn call(&mut self, name: &str, a: &[&ast::Expr], whole: &ast::Expr) -> anyhow::Result<Typed> {
+    fn call(&mut self, name: &str, a: &[&ast::Expr], whole: &ast::Expr) -> Result<Typed> {
         let place = whole.to_string();
         let bool_of = |expr| Ok(Typed::new(expr, Kind::Bool));
         let int_of = |expr: Expr| Ok(Typed::new(expr.cast(DataType::Int64), Kind::Int));
@@ -227,12 +227,12 @@ impl Select<'_> {
                 text_of(compute::of_text(self.words(x, &place)?, OfText::Text(Box::new(f))))
             }
             ("concat", [_, ..]) => {
-                let exprs = a.iter().map(|expr| self.printed(expr)).collect::<anyhow::Result<Vec<_>>>()?;
+                let exprs = a.iter().map(|expr| self.printed(expr)).collect::<Result<Vec<_>>>()?;
                 text_of(concat_str(exprs, "", true))
             }
             ("concat_ws", [between, rest @ ..]) if !rest.is_empty() => {
                 let between = self.constant_text(between, whole)?;
-                let exprs = rest.iter().map(|expr| self.printed(expr)).collect::<anyhow::Result<Vec<_>>>()?;
+                let exprs = rest.iter().map(|expr| self.printed(expr)).collect::<Result<Vec<_>>>()?;
                 text_of(concat_str(exprs, &between, true))
             }
             ("strpos" | "instr", [x, part]) => self.position(x, part, whole),
@@ -379,35 +379,35 @@ impl Select<'_> {
     }
 
     /// Refuses a list, which some formats cannot hold.
-    pub fn no_list(&self, x: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn no_list(&self, x: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let instead = format!("STRING_AGG({x}, ', ' ORDER BY {x})");
         let runs = self.planner.instead(whole, &instead);
         Err(refused_with(format!("{whole}: not every format can hold a list"), &format!("write {instead}"), Some(runs)))
     }
 
-    fn all(&mut self, exprs: &[&ast::Expr], place: &str) -> anyhow::Result<(Vec<Expr>, Kind)> {
-        let values = exprs.iter().map(|expr| self.expr(expr)).collect::<anyhow::Result<Vec<_>>>()?;
+    fn all(&mut self, exprs: &[&ast::Expr], place: &str) -> Result<(Vec<Expr>, Kind)> {
+        let values = exprs.iter().map(|expr| self.expr(expr)).collect::<Result<Vec<_>>>()?;
         self.alike(values, place)
     }
 
     /// Plans a text argument.
-    pub fn words(&mut self, expr: &ast::Expr, place: &str) -> anyhow::Result<Expr> {
+    pub fn words(&mut self, expr: &ast::Expr, place: &str) -> Result<Expr> {
         let value = self.expr(expr)?;
         self.text(value, place)
     }
 
     /// Plans an integer argument.
-    pub fn number_of(&mut self, expr: &ast::Expr, place: &str) -> anyhow::Result<Expr> {
+    pub fn number_of(&mut self, expr: &ast::Expr, place: &str) -> Result<Expr> {
         let value = self.expr(expr)?;
         self.int(value, place)
     }
 
-    fn one_float(&mut self, x: &ast::Expr, whole: &ast::Expr, f: fn(f64) -> f64) -> anyhow::Result<Expr> {
+    fn one_float(&mut self, x: &ast::Expr, whole: &ast::Expr, f: fn(f64) -> f64) -> Result<Expr> {
         Ok(compute::float_of_floats(self.float(x, whole)?, lit(0.0), move |x, _| f(x)))
     }
 }
 
-fn extreme(exprs: Vec<Expr>, kind: Kind, is_greatest: bool) -> anyhow::Result<Expr> {
+fn extreme(exprs: Vec<Expr>, kind: Kind, is_greatest: bool) -> Result<Expr> {
     if matches!(kind, Kind::Int | Kind::Float | Kind::Span | Kind::Timestamp | Kind::Date) {
         let expr = if is_greatest { max_horizontal(exprs) } else { min_horizontal(exprs) };
         return Ok(expr?.cast(kind.dtype()));

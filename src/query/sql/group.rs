@@ -8,10 +8,11 @@ use sqlparser::ast::{
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Typed, aggregate, same_name};
+use crate::error::Result;
 
 impl Select<'_> {
     /// The grouping expressions; `None` if rows are not grouped.
-    pub fn groups(&self, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Option<Vec<ast::Expr>>> {
+    pub fn groups(&self, select: &SelectAst, order: Option<&OrderBy>) -> Result<Option<Vec<ast::Expr>>> {
         let mut has_aggregate = HasAggregate::default();
         let _ = select.projection.visit(&mut has_aggregate);
         let _ = select.having.visit(&mut has_aggregate);
@@ -59,7 +60,7 @@ impl Select<'_> {
     }
 
     /// Adds a column for each grouping expression, to which names refer from now on.
-    pub fn begin_groups(&mut self, keys: &[ast::Expr]) -> anyhow::Result<()> {
+    pub fn begin_groups(&mut self, keys: &[ast::Expr]) -> Result<()> {
         for key in keys {
             let value = self.expr(key)?;
             let id = self.planner.fresh();
@@ -111,7 +112,7 @@ impl Select<'_> {
     }
 
     /// Groups the rows; from now on each row is a group.
-    pub fn end_groups(&mut self, having: Option<Expr>) -> anyhow::Result<()> {
+    pub fn end_groups(&mut self, having: Option<Expr>) -> Result<()> {
         // In order: some depend on earlier ones.
         let before = std::mem::take(&mut self.before).into_iter();
         let frame = before.fold(self.frame.clone(), |frame, column| frame.with_columns([column]));
@@ -136,7 +137,7 @@ impl Select<'_> {
     }
 
     /// Joins the columns of a subquery, at most one row of which matches each of ours.
-    pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> anyhow::Result<()> {
+    pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> Result<()> {
         if !self.can_attach {
             return Err(refused("a subquery in the condition of a join is not supported; put it in WHERE"));
         }

@@ -8,6 +8,7 @@ use super::compute::{self, OfText};
 use super::expr::negate;
 use super::refusal::refused;
 use super::select::Select;
+use crate::error::Result;
 
 impl Select<'_> {
     /// Plans LIKE and ILIKE.
@@ -19,7 +20,7 @@ impl Select<'_> {
         negated: bool,
         ignores_case: bool,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let place = whole.to_string();
         let value = self.expr(inner)?;
         let value = self.text(value, &place)?;
@@ -43,7 +44,7 @@ impl Select<'_> {
     }
 
     /// A constant regular expression.
-    pub fn pattern(&mut self, expr: &ast::Expr) -> anyhow::Result<String> {
+    pub fn pattern(&mut self, expr: &ast::Expr) -> Result<String> {
         let value = self.expr(expr)?;
         let Some(pattern) = value.text() else {
             return Err(refused(format!("the pattern {expr} must be a constant text")));

@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, Timelike, Utc
 use sqlparser::ast;
 
 use super::refusal::refused;
+use crate::error::Result;
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -170,7 +171,7 @@ pub fn part(name: &str) -> Option<fn(i64) -> i64> {
 ///
 /// # Errors
 /// When it is not a number of known units.
-pub fn interval(interval: &ast::Interval) -> anyhow::Result<(i64, i64)> {
+pub fn interval(interval: &ast::Interval) -> Result<(i64, i64)> {
     let wrong = || refused(format!("{interval} is not a number of units such as INTERVAL '90 minutes'"));
     let text = match interval.value.as_ref() {
         ast::Expr::Value(value) => match &value.value {

@@ -10,11 +10,11 @@ use super::moment;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
 use super::{Constant, Kind, Typed};
-use crate::error::Refused;
+use crate::error::{Refused, Result};
 
 impl Select<'_> {
     /// Plans a unary operator.
-    pub fn unary(&mut self, op: U, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn unary(&mut self, op: U, inner: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         match op {
             U::Not => Ok(Typed::new(self.condition(inner)?.not(), Kind::Bool)),
             U::Plus => self.number(inner, whole),
@@ -45,7 +45,7 @@ impl Select<'_> {
     }
 
     /// A number.
-    pub fn number(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn number(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let value = self.expr(inner)?;
         match value.kind {
             Kind::Int | Kind::Float => Ok(value),
@@ -55,12 +55,12 @@ impl Select<'_> {
     }
 
     /// A number as a float.
-    pub fn float(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Expr> {
+    pub fn float(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> Result<Expr> {
         Ok(self.number(inner, whole)?.expr.cast(DataType::Float64))
     }
 
     /// Plans a binary operator.
-    pub fn binary(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn binary(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let comparison = match op {
             B::Eq => Some(Operator::Eq),
             B::NotEq => Some(Operator::NotEq),
@@ -105,7 +105,7 @@ impl Select<'_> {
         }
     }
 
-    fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
         let place = whole.to_string();
         // A constant text takes the type of the other operand, if that is a number or a timestamp.
@@ -171,7 +171,7 @@ impl Select<'_> {
         other: Typed,
         whole: &ast::Expr,
         (left, right): (&ast::Expr, &ast::Expr),
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let place = whole.to_string();
         let divides = matches!(op, B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide);
         let instead = if divides { format!("{left} {op} NULLIF({right}, 0)") } else { with_double(whole) };
@@ -194,7 +194,7 @@ impl Select<'_> {
     }
 
     /// Adds or subtracts an interval.
-    fn moved(&self, moment: Typed, span: Typed, back: bool, place: &str) -> anyhow::Result<Typed> {
+    fn moved(&self, moment: Typed, span: Typed, back: bool, place: &str) -> Result<Typed> {
         let moment = self.coerce(moment, Kind::Timestamp, place)?.expr.cast(DataType::Int64);
         let sign = if back { -1 } else { 1 };
         let moved = match span.constant {
@@ -209,7 +209,7 @@ impl Select<'_> {
     }
 
     /// Any value as text.
-    pub fn printed(&mut self, expr: &ast::Expr) -> anyhow::Result<Expr> {
+    pub fn printed(&mut self, expr: &ast::Expr) -> Result<Expr> {
         let value = self.expr(expr)?;
         let target = ast::DataType::Varchar(None);
         let whole = ast::Expr::Cast {

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{Error, Refused};
 use polars::prelude::{PolarsError, polars_err};
-
-use crate::error::Refused;
 
 /// The prefix of a query that runs.
 const RUNS: &str = "a query that runs: ";
@@ -20,12 +19,12 @@ impl Refused {
 }
 
 /// A refusal without a rewritten query.
-pub fn refused(problem: impl Into<String>) -> anyhow::Error {
+pub fn refused(problem: impl Into<String>) -> Error {
     Refused::because(problem.into()).into()
 }
 
 /// A refusal with advice, and the query rewritten accordingly.
-pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> anyhow::Error {
+pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> Error {
     let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
     match runs {
         Some(sql) => refused.with_query(sql).into(),

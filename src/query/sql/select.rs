@@ -10,6 +10,7 @@ use super::group::ordinal;
 use super::refusal::refused;
 use super::sorted::WindowFunction;
 use super::{Planner, Relation, ScopeColumn, Typed, same_name};
+use crate::error::Result;
 
 /// A SELECT that is being planned.
 pub struct Select<'p> {
@@ -84,7 +85,7 @@ impl<'p> Select<'p> {
     }
 
     /// Plans a SELECT with its ORDER BY.
-    pub fn plan(planner: &'p mut Planner, select: &SelectAst, order: Option<&OrderBy>) -> anyhow::Result<Relation> {
+    pub fn plan(planner: &'p mut Planner, select: &SelectAst, order: Option<&OrderBy>) -> Result<Relation> {
         check(select)?;
         let rows = planner.from(select)?;
         let mut plan = Select::new(planner, rows);
@@ -112,9 +113,7 @@ impl<'p> Select<'p> {
         let having = select.having.as_ref().map(|having| plan.condition(having)).transpose()?;
         let qualify = select.qualify.as_ref().map(|qualify| plan.condition(qualify)).transpose()?;
         let distinct_on = match &select.distinct {
-            Some(Distinct::On(exprs)) => {
-                Some(exprs.iter().map(|expr| plan.expr(expr)).collect::<anyhow::Result<Vec<_>>>()?)
-            }
+            Some(Distinct::On(exprs)) => Some(exprs.iter().map(|expr| plan.expr(expr)).collect::<Result<Vec<_>>>()?),
             _ => None,
         };
         let order = plan.order_items(order, &items)?;
@@ -128,7 +127,7 @@ impl<'p> Select<'p> {
     }
 
     /// Filters rows; each operand of an AND is evaluated only on rows that passed the previous ones.
-    fn filter(&mut self, selection: &ast::Expr) -> anyhow::Result<()> {
+    fn filter(&mut self, selection: &ast::Expr) -> Result<()> {
         let mut all: Option<Expr> = None;
         for conjunct in conjuncts(selection) {
             let condition = self.condition(conjunct)?;
@@ -153,7 +152,7 @@ impl<'p> Select<'p> {
     }
 
     /// The columns of the result.
-    fn items(&mut self, select: &SelectAst) -> anyhow::Result<Vec<Item>> {
+    fn items(&mut self, select: &SelectAst) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         for item in &select.projection {
             match item {
@@ -193,7 +192,7 @@ impl<'p> Select<'p> {
         relation: Option<&str>,
         options: &ast::WildcardAdditionalOptions,
         items: &mut Vec<Item>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         if options.opt_replace.is_some() || options.opt_rename.is_some() || options.opt_ilike.is_some() {
             return Err(refused("* REPLACE, RENAME and ILIKE are not supported; name the columns"));
         }
@@ -236,7 +235,7 @@ impl<'p> Select<'p> {
     }
 
     /// The sort keys of the result: a position, an alias, or an expression.
-    fn order_items(&mut self, order: Option<&OrderBy>, items: &[Item]) -> anyhow::Result<Vec<Order>> {
+    fn order_items(&mut self, order: Option<&OrderBy>, items: &[Item]) -> Result<Vec<Order>> {
         let exprs = match order.map(|order| &order.kind) {
             None => return Ok(Vec::new()),
             Some(OrderByKind::Expressions(exprs)) => exprs,
@@ -271,7 +270,7 @@ impl<'p> Select<'p> {
         order: Vec<Order>,
         is_distinct: bool,
         distinct_on: Option<Vec<Typed>>,
-    ) -> anyhow::Result<Relation> {
+    ) -> Result<Relation> {
         let mut columns = Vec::new();
         let mut computed = Vec::new();
         for item in items {
@@ -316,7 +315,7 @@ impl<'p> Select<'p> {
 
 impl Planner {
     /// Sorts rows by names, positions or expressions over their columns.
-    pub fn order(&mut self, rows: Relation, order: Option<&OrderBy>) -> anyhow::Result<Relation> {
+    pub fn order(&mut self, rows: Relation, order: Option<&OrderBy>) -> Result<Relation> {
         if order.is_none() {
             return Ok(rows);
         }
@@ -345,7 +344,7 @@ fn named(ids: &[PlSmallStr]) -> Selector {
     by_name(ids.iter().cloned(), true, false)
 }
 
-fn check(select: &SelectAst) -> anyhow::Result<()> {
+fn check(select: &SelectAst) -> Result<()> {
     let unsupported = [
         ("TOP", select.top.is_some()),
         ("INTO", select.into.is_some()),

@@ -10,10 +10,11 @@ use super::cast::{article, common};
 use super::refusal::refused;
 use super::select::Select;
 use super::{Planner, Relation, ScopeColumn, Typed};
+use crate::error::Result;
 
 impl Planner {
     /// Plans a query without WITH, ORDER BY and LIMIT.
-    pub fn body(&mut self, body: &SetExpr) -> anyhow::Result<Relation> {
+    pub fn body(&mut self, body: &SetExpr) -> Result<Relation> {
         match body {
             SetExpr::Select(select) => Select::plan(self, select, None),
             SetExpr::Query(query) => self.query(query),
@@ -42,7 +43,7 @@ impl Planner {
     }
 
     /// Aligns two results: names of the left one, common kinds.
-    fn side_by_side(&mut self, left: Relation, right: Relation, op: &str) -> anyhow::Result<(Relation, Relation)> {
+    fn side_by_side(&mut self, left: Relation, right: Relation, op: &str) -> Result<(Relation, Relation)> {
         if left.columns.len() != right.columns.len() {
             let counts = (left.columns.len(), right.columns.len());
             return Err(refused(format!("{op}: one side has {} columns, the other {}", counts.0, counts.1)));
@@ -65,11 +66,11 @@ impl Planner {
         Ok((Relation { frame: left.frame.select(ours), columns }, right))
     }
 
-    fn values(&mut self, values: &Values) -> anyhow::Result<Relation> {
+    fn values(&mut self, values: &Values) -> Result<Relation> {
         let mut rows = Vec::new();
         for row in &values.rows {
             let mut scope = Select::over(self, Vec::new());
-            rows.push(row.iter().map(|expr| scope.expr(expr)).collect::<anyhow::Result<Vec<_>>>()?);
+            rows.push(row.iter().map(|expr| scope.expr(expr)).collect::<Result<Vec<_>>>()?);
         }
         let width = rows.first().map_or(0, Vec::len);
         if width == 0 || rows.iter().any(|row| row.len() != width) {

@@ -6,6 +6,7 @@ use polars::prelude::{DataType, Expr, FillNullStrategy, LazyFrame, PlSmallStr, a
 use super::compute;
 use super::refusal::refused;
 use super::select::sort_options;
+use crate::error::Result;
 
 /// The frame of a window function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct Marks {
 
 impl Marks {
     /// Sorts a frame for a window, and numbers its rows, partitions and peer groups.
-    pub fn mark(&self, frame: LazyFrame, window: &WindowFunction) -> anyhow::Result<LazyFrame> {
+    pub fn mark(&self, frame: LazyFrame, window: &WindowFunction) -> Result<LazyFrame> {
         let mut frame = frame;
         let mut by: Vec<Expr> = window.partition.iter().map(|id| col(id.clone())).collect();
         let (mut descending, mut nulls_last) = (vec![false; by.len()], vec![true; by.len()]);
@@ -75,7 +76,7 @@ impl Marks {
         if !by.is_empty() {
             frame = frame.sort_by_exprs(by.clone(), sort_options(descending, nulls_last));
         }
-        let number = |keys: &[Expr]| -> anyhow::Result<Expr> {
+        let number = |keys: &[Expr]| -> Result<Expr> {
             if keys.is_empty() {
                 return Ok(lit(0i64));
             }
@@ -93,30 +94,30 @@ impl Marks {
         ]))
     }
 
-    fn within(&self, expr: Expr) -> anyhow::Result<Expr> {
+    fn within(&self, expr: Expr) -> Result<Expr> {
         Ok(expr.over([col(self.partition.clone())])?)
     }
 
-    fn among_peers(&self, expr: Expr) -> anyhow::Result<Expr> {
+    fn among_peers(&self, expr: Expr) -> Result<Expr> {
         Ok(expr.over([col(self.peers.clone())])?)
     }
 
     /// The number of a row in its partition, from 1.
-    fn number(&self) -> anyhow::Result<Expr> {
+    fn number(&self) -> Result<Expr> {
         Ok(col(self.row.clone()) - self.within(col(self.row.clone()).first())? + lit(1i64))
     }
 
-    fn count(&self) -> anyhow::Result<Expr> {
+    fn count(&self) -> Result<Expr> {
         self.within(len().cast(DataType::Int64))
     }
 
-    fn rank(&self) -> anyhow::Result<Expr> {
+    fn rank(&self) -> Result<Expr> {
         let first = self.among_peers(col(self.row.clone()).first())?;
         Ok(first - self.within(col(self.row.clone()).first())? + lit(1i64))
     }
 
     /// The value of a function for each row, ignoring peers.
-    pub fn value(&self, call: &Call) -> anyhow::Result<Expr> {
+    pub fn value(&self, call: &Call) -> Result<Expr> {
         let float = |expr: Expr| expr.cast(DataType::Float64);
         Ok(match call {
             Call::RowNumber => self.number()?,
@@ -171,7 +172,7 @@ impl Marks {
     }
 
     /// Gives peers the same value, if the frame starts or ends with peers.
-    pub fn spread(&self, window: &WindowFunction) -> Option<anyhow::Result<Expr>> {
+    pub fn spread(&self, window: &WindowFunction) -> Option<Result<Expr>> {
         let frame = match &window.call {
             Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
             _ => return None,
@@ -186,7 +187,7 @@ impl Marks {
     }
 
     /// The sum of non-null values over a frame.
-    fn total(&self, values: Expr, frame: FrameBounds) -> anyhow::Result<Expr> {
+    fn total(&self, values: Expr, frame: FrameBounds) -> Result<Expr> {
         // Repeats a constant for each row.
         let values = values + lit(0i64) * col(self.row.clone());
         match frame {
@@ -196,13 +197,13 @@ impl Marks {
             FrameBounds::Between(before, after) => {
                 let shifted = (-after..=before)
                     .map(|rows| self.within(values.clone().shift(lit(rows))).map(|values| values.fill_null(lit(0i64))));
-                let all = shifted.collect::<anyhow::Result<Vec<_>>>()?.into_iter().reduce(|sum, next| sum + next);
+                let all = shifted.collect::<Result<Vec<_>>>()?.into_iter().reduce(|sum, next| sum + next);
                 all.ok_or_else(|| refused("a window frame without rows is not supported"))
             }
         }
     }
 
-    fn extreme(&self, values: Expr, frame: FrameBounds, is_max: bool) -> anyhow::Result<Expr> {
+    fn extreme(&self, values: Expr, frame: FrameBounds, is_max: bool) -> Result<Expr> {
         let running =
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
@@ -216,7 +217,7 @@ impl Marks {
             }
             FrameBounds::Between(before, after) => {
                 let shifted = (-after..=before).map(|rows| self.within(values.clone().shift(lit(rows))));
-                let shifted = shifted.collect::<anyhow::Result<Vec<_>>>()?;
+                let shifted = shifted.collect::<Result<Vec<_>>>()?;
                 Ok(if is_max { max_horizontal(shifted)? } else { min_horizontal(shifted)? })
             }
         }

@@ -11,6 +11,7 @@ use super::from::{and, conjuncts, names};
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Kind, Relation, ScopeColumn, Typed, aggregate, same_name};
+use crate::error::Result;
 
 /// A correlated subquery: its equality keys, and the rest of it.
 struct Correlated {
@@ -22,7 +23,7 @@ struct Correlated {
 
 impl Select<'_> {
     /// The value of a scalar subquery: null if it has no row.
-    pub fn scalar(&mut self, query: &Query, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn scalar(&mut self, query: &Query, whole: &ast::Expr) -> Result<Typed> {
         if let Some(correlated) = self.correlated(query)? {
             return self.correlated_scalar(correlated, whole);
         }
@@ -45,7 +46,7 @@ impl Select<'_> {
     }
 
     /// Plans EXISTS.
-    pub fn exists(&mut self, query: &Query, negated: bool) -> anyhow::Result<Typed> {
+    pub fn exists(&mut self, query: &Query, negated: bool) -> Result<Typed> {
         match self.correlated(query)? {
             None => {
                 let rows = self.planner.query(query)?;
@@ -60,13 +61,7 @@ impl Select<'_> {
     }
 
     /// Plans IN with a subquery.
-    pub fn in_subquery(
-        &mut self,
-        value: &ast::Expr,
-        query: &Query,
-        negated: bool,
-        whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    pub fn in_subquery(&mut self, value: &ast::Expr, query: &Query, negated: bool, whole: &ast::Expr) -> Result<Typed> {
         if let Some(mut correlated) = self.correlated(query)? {
             if negated {
                 let advice = "write NOT EXISTS with this as a further condition, which also defines the case of nulls";
@@ -96,7 +91,7 @@ impl Select<'_> {
     }
 
     /// A column that says whether a row has matches in a subquery.
-    fn mark(&mut self, correlated: Correlated) -> anyhow::Result<Expr> {
+    fn mark(&mut self, correlated: Correlated) -> Result<Expr> {
         let Correlated { keys, mut select } = correlated;
         if has_groups(&select) {
             return Err(refused("a subquery that groups and names columns outside of it is not supported"));
@@ -111,7 +106,7 @@ impl Select<'_> {
     }
 
     /// The value of a correlated subquery that aggregates the matches of each row.
-    fn correlated_scalar(&mut self, correlated: Correlated, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    fn correlated_scalar(&mut self, correlated: Correlated, whole: &ast::Expr) -> Result<Typed> {
         let Correlated { keys, mut select } = correlated;
         let item = match select.projection.as_slice() {
             [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] => item.clone(),
@@ -151,7 +146,7 @@ impl Select<'_> {
         frame: polars::prelude::LazyFrame,
         columns: &[ScopeColumn],
         outer: impl Iterator<Item = &'e ast::Expr>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         let (mut frame, mut ours, mut theirs) = (frame, Vec::new(), Vec::new());
         for (column, outer) in columns.iter().zip(outer) {
             let (one, other) = (self.expr(outer)?, Typed::column(&column.id, column.kind));
@@ -168,7 +163,7 @@ impl Select<'_> {
     }
 
     /// Splits a correlated subquery; `None` if it is not correlated.
-    fn correlated(&mut self, query: &Query) -> anyhow::Result<Option<Correlated>> {
+    fn correlated(&mut self, query: &Query) -> Result<Option<Correlated>> {
         let SetExpr::Select(select) = query.body.as_ref() else { return Ok(None) };
         let Some(selection) = &select.selection else { return Ok(None) };
         if query.with.is_some() || self.columns.is_empty() {
@@ -233,7 +228,7 @@ fn has_groups(select: &SelectAst) -> bool {
     is_grouped || select.having.is_some() || select.qualify.is_some()
 }
 
-fn one_column(rows: &Relation, whole: &ast::Expr) -> anyhow::Result<ScopeColumn> {
+fn one_column(rows: &Relation, whole: &ast::Expr) -> Result<ScopeColumn> {
     match rows.columns.as_slice() {
         [column] => Ok(column.clone()),
         _ => Err(refused(format!("{whole}: the subquery needs one column"))),

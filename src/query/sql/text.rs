@@ -9,17 +9,18 @@ use super::compute::{self, OfText};
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Kind, Typed};
+use crate::error::Result;
 
 impl Select<'_> {
     /// A constant text argument.
-    pub fn constant_text(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<String> {
+    pub fn constant_text(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<String> {
         let value = self.expr(expr)?;
         let text = value.text().map(str::to_owned);
         text.ok_or_else(|| refused(format!("{whole}: {expr} has to be a constant text")))
     }
 
     /// The position of a text in another, from 1; 0 if absent.
-    pub fn position(&mut self, x: &ast::Expr, part: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn position(&mut self, x: &ast::Expr, part: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let place = whole.to_string();
         let (x, part) = (self.words(x, &place)?, self.words(part, &place)?);
         let found = |text: &str, part: &str| text.find(part).map_or(0, |at| text[..at].chars().count() as i64 + 1);
@@ -33,7 +34,7 @@ impl Select<'_> {
         from: &ast::Expr,
         count: Option<&ast::Expr>,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let place = whole.to_string();
         let mut numbers = vec![self.number_of(from, &place)?];
         if let Some(count) = count {
@@ -51,7 +52,7 @@ impl Select<'_> {
         start: bool,
         end: bool,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let what: Vec<char> = match what {
             None => vec![' '],
             Some(what) => self.constant_text(what, whole)?.chars().collect(),
@@ -72,7 +73,7 @@ impl Select<'_> {
         new: &ast::Expr,
         is_global: bool,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let pattern = self.pattern(pattern)?;
         let new = replacement(&self.constant_text(new, whole)?);
         let text = self.words(x, &whole.to_string())?;
@@ -90,7 +91,7 @@ impl Select<'_> {
         pattern: &ast::Expr,
         group: usize,
         whole: &ast::Expr,
-    ) -> anyhow::Result<Typed> {
+    ) -> Result<Typed> {
         let pattern = self.pattern(pattern)?;
         let text = self.words(x, &whole.to_string())?;
         let found = text.clone().str().extract(lit(pattern), group).fill_null(lit(""));
@@ -98,7 +99,7 @@ impl Select<'_> {
     }
 
     /// The value at a key or path of a JSON text: as text, or as JSON with its quotes.
-    pub fn json(&mut self, x: &ast::Expr, path: &ast::Expr, as_text: bool, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn json(&mut self, x: &ast::Expr, path: &ast::Expr, as_text: bool, whole: &ast::Expr) -> Result<Typed> {
         let path = self.constant_text(path, whole)?;
         let Some(keys) = keys(&path) else {
             let runs = self.planner.instead(whole, &format!("JSON_EXTRACT_STRING({x}, '$.exit_code')"));

@@ -10,16 +10,17 @@ use super::operator::micros;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
 use super::{Kind, Typed};
+use crate::error::Result;
 
 impl Select<'_> {
     /// Plans a timestamp argument.
-    pub fn moment(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn moment(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let value = self.expr(expr)?;
         self.coerce(value, Kind::Timestamp, &whole.to_string())
     }
 
     /// A unit, given as a text or name.
-    pub fn unit(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<Unit> {
+    pub fn unit(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<Unit> {
         let name = match expr {
             // Other engines write DATEDIFF(second, …).
             ast::Expr::Identifier(name) => name.value.clone(),
@@ -32,7 +33,7 @@ impl Select<'_> {
     }
 
     /// A timestamp format.
-    pub fn form(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> anyhow::Result<String> {
+    pub fn form(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<String> {
         let text = self.constant_text(expr, whole)?;
         moment::format(&text).ok_or_else(|| {
             let runs = self.planner.instead(expr, "'%Y-%m-%d %H:%M:%S'");
@@ -42,7 +43,7 @@ impl Select<'_> {
     }
 
     /// A part of a timestamp, or the seconds of a timestamp or interval.
-    pub fn part(&mut self, name: &str, value: Typed, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn part(&mut self, name: &str, value: Typed, whole: &ast::Expr) -> Result<Typed> {
         let place = whole.to_string();
         if name.eq_ignore_ascii_case("epoch") {
             let micros = if value.kind == Kind::Span {
@@ -61,7 +62,7 @@ impl Select<'_> {
     }
 
     /// The newest observation as NOW, and its day.
-    pub fn now(&self) -> anyhow::Result<(Expr, Expr)> {
+    pub fn now(&self) -> Result<(Expr, Expr)> {
         let Some(now) = self.planner.now else {
             return Err(refused("NOW is the newest observation, and there is none"));
         };

@@ -17,6 +17,7 @@ use super::refusal::{refused, refused_with};
 use super::select::{Select, order_by};
 use super::sorted::{Call, FrameBounds, Marks, WindowFunction};
 use super::{Kind, Typed};
+use crate::error::Result;
 
 /// The names of window functions.
 pub const NAMES: &str = "\
@@ -32,7 +33,7 @@ pub fn is_window(name: &str) -> bool {
 
 impl Select<'_> {
     /// Plans a window function.
-    pub fn window(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> anyhow::Result<Typed> {
+    pub fn window(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         let place = whole.to_string();
         if function.filter.is_some() && !aggregate::is_aggregate(name) {
             return Err(refused(format!("{place}: FILTER is for aggregates")));
@@ -202,7 +203,7 @@ impl Select<'_> {
     }
 
     /// The window of an OVER clause.
-    fn spec(&self, function: &Function, whole: &ast::Expr) -> anyhow::Result<WindowSpec> {
+    fn spec(&self, function: &Function, whole: &ast::Expr) -> Result<WindowSpec> {
         let named = |name: &ast::Ident| {
             let found = self.named_windows.iter().find(|(known, _)| super::same_name(known, &name.value));
             found.map(|(_, spec)| spec.clone()).ok_or_else(|| refused(format!("{whole}: there is no window {name}")))
@@ -236,7 +237,7 @@ impl Select<'_> {
     }
 
     /// Computes the window functions, and filters rows by QUALIFY.
-    pub fn compute_windows(&mut self, qualify: Option<Expr>) -> anyhow::Result<()> {
+    pub fn compute_windows(&mut self, qualify: Option<Expr>) -> Result<()> {
         let columns = std::mem::take(&mut self.window_columns).into_iter();
         let mut frame = columns.fold(std::mem::take(&mut self.frame), |frame, column| frame.with_columns([column]));
         let mut windows = std::mem::take(&mut self.windows);
@@ -250,7 +251,7 @@ impl Select<'_> {
             frame = marks.mark(frame, &first)?;
             // Functions of the same window are computed together; some need a second pass for peers.
             let values = now.iter().map(|window| Ok(marks.value(&window.call)?.alias(window.id.clone())));
-            frame = frame.with_columns(values.collect::<anyhow::Result<Vec<_>>>()?);
+            frame = frame.with_columns(values.collect::<Result<Vec<_>>>()?);
             let spread: Vec<Expr> = now.iter().filter_map(|window| marks.spread(window)).collect::<Result<_, _>>()?;
             if !spread.is_empty() {
                 frame = frame.with_columns(spread);
@@ -271,7 +272,7 @@ fn is_distinct(function: &Function) -> bool {
 }
 
 /// The frame of a window; the SQL default if none is given.
-fn frame(spec: &WindowSpec, whole: &ast::Expr) -> anyhow::Result<FrameBounds> {
+fn frame(spec: &WindowSpec, whole: &ast::Expr) -> Result<FrameBounds> {
     let wrong = || {
         refused_with(
             format!("{whole}: this frame is not supported"),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::error::Result;
 use crate::query::{self, Row};
 use crate::store::Store;
 
@@ -52,7 +53,7 @@ impl Target {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn find(store: &Store, name: &str) -> anyhow::Result<Found> {
+pub fn find(store: &Store, name: &str) -> Result<Found> {
     let text = literal(name);
     let whole = [allocations(store, &format!("alloc_id = {text}"))?, jobs(store, &text, name)?].concat();
     if !whole.is_empty() {
@@ -78,7 +79,7 @@ enum Candidate {
     Job(Target),
 }
 
-fn allocations(store: &Store, condition: &str) -> anyhow::Result<Vec<Candidate>> {
+fn allocations(store: &Store, condition: &str) -> Result<Vec<Candidate>> {
     let sql = format!(
         "SELECT region, namespace, job_id, alloc_id, node_id, node_name, client_status FROM allocations \
          WHERE {condition} ORDER BY alloc_id, region"
@@ -87,7 +88,7 @@ fn allocations(store: &Store, condition: &str) -> anyhow::Result<Vec<Candidate>>
 }
 
 /// The jobs of an ID: each with its own allocations and those of its dispatched and periodic children.
-fn jobs(store: &Store, text: &str, name: &str) -> anyhow::Result<Vec<Candidate>> {
+fn jobs(store: &Store, text: &str, name: &str) -> Result<Vec<Candidate>> {
     let children = query::select(store, &format!("SELECT DISTINCT job_id FROM job_runs WHERE parent_job_id = {text}"))?;
     let ids = children.iter().filter_map(|row| row.text("job_id")).map(literal);
     let ids: Vec<String> = std::iter::once(text.to_owned()).chain(ids).collect();
@@ -95,7 +96,7 @@ fn jobs(store: &Store, text: &str, name: &str) -> anyhow::Result<Vec<Candidate>>
 }
 
 /// The jobs whose allocations meet a condition; all those of a region and namespace are one job if it has a name.
-fn named(store: &Store, condition: &str, name: Option<&str>) -> anyhow::Result<Vec<Candidate>> {
+fn named(store: &Store, condition: &str, name: Option<&str>) -> Result<Vec<Candidate>> {
     let sql = format!(
         "SELECT region, namespace, job_id, alloc_id FROM allocations WHERE {condition} \
          ORDER BY region, namespace, job_id, alloc_id"
@@ -122,7 +123,7 @@ fn named(store: &Store, condition: &str, name: Option<&str>) -> anyhow::Result<V
     Ok(jobs.into_iter().map(Candidate::Job).collect())
 }
 
-fn choose(store: &Store, mut candidates: Vec<Candidate>) -> anyhow::Result<Found> {
+fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<Found> {
     if candidates.len() > 1 {
         return Ok(Found::Several(candidates.iter().map(Candidate::line).collect()));
     }
