@@ -25,8 +25,8 @@ const LARGEST: usize = 4 << 20;
 const STREAMS: usize = 32;
 /// How often the cluster is listed without a gap, because the stream does not report collected allocations.
 const LIST_EVERY: Duration = Duration::from_secs(600);
-/// Longest wait before cancellation is checked.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two requests for the list of namespaces.
+const MIN_LOOK: Duration = Duration::from_millis(100);
 
 /// A message of a thread that reads a stream.
 enum StreamMessage {
@@ -147,9 +147,14 @@ impl<'w> ClusterWalk<'w, '_> {
         // For each stream, whether its namespace could be listed; `None` before the first listing.
         let mut is_readable: Option<Vec<bool>> = None;
         let mut list_at = Instant::now();
-        let mut look_at = Instant::now() + watching.min_interval;
+        let look_every = watching.min_interval.max(MIN_LOOK);
+        let mut look_at = Instant::now() + look_every;
         while !self.stop().is_cancelled() {
-            match said.recv_timeout(POLL_INTERVAL) {
+            let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
+            let may_list_at = if is_asked { look_at } else { list_at };
+            let until = look_at.min(may_list_at).min(frames.due_at(watching.frames_every).unwrap_or(look_at));
+            // A cancellation ends the streams, which is a message, too.
+            match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((number, StreamMessage::Sign(sign))) => {
                     states[number] = StreamState::Open;
                     if frames.add(sign, &targets.list[number], seen) {
@@ -167,7 +172,9 @@ impl<'w> ClusterWalk<'w, '_> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 // Every stream has ended, so no message arrives: sleep instead of waiting.
-                Err(RecvTimeoutError::Disconnected) => self.stop().sleep(POLL_INTERVAL),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.stop().sleep(until.saturating_duration_since(Instant::now()));
+                }
             }
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             if !is_asked && Instant::now() >= list_at && !self.stop().is_cancelled() {
@@ -189,11 +196,11 @@ impl<'w> ClusterWalk<'w, '_> {
             if is_readable.as_ref().is_some_and(|is_readable| is_broken(&states, is_readable)) {
                 return Ok(RoundEnd::Again);
             }
-            if frames.are_due(watching.frames_every) {
+            if frames.due_at(watching.frames_every).is_some_and(|at| Instant::now() >= at) {
                 self.emit_frames(frames)?;
             }
             if Instant::now() >= look_at {
-                look_at = Instant::now() + watching.min_interval;
+                look_at = Instant::now() + look_every;
                 let there = self.namespaces()?;
                 if there.is_some() && is_readable.is_some() {
                     self.recovered();
@@ -265,8 +272,10 @@ impl Frames {
         seen.insert(target.namespace.clone(), index).is_some_and(|before| index < before)
     }
 
-    fn are_due(&self, every: Duration) -> bool {
-        !self.lines.is_empty() && (self.lines.len() >= LARGEST || self.handed_on.is_none_or(|at| at.elapsed() >= every))
+    /// When they are to be delivered; `None` if there are none.
+    fn due_at(&self, every: Duration) -> Option<Instant> {
+        let at = self.handed_on.filter(|_| self.lines.len() < LARGEST).map(|at| at + every);
+        (!self.lines.is_empty()).then(|| at.unwrap_or_else(Instant::now))
     }
 }
 

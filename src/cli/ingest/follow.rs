@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::mem;
 use std::path::{self, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,8 +27,6 @@ use crate::pipeline::plural;
 use crate::source::spool::{Spool, SpooledDocument};
 use crate::source::{Input, Location};
 
-/// How often the committing thread checks whether the receiving one has ended.
-const LOOK: Duration = Duration::from_millis(100);
 /// The largest batch, in compressed bytes and in documents; only reached after an outage.
 const BATCH: (u64, usize) = (64 << 20, 1_000);
 /// Marker file beside the spools: the lake has been opened before, so a missing lake is not created again.
@@ -50,22 +49,26 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
     }
     console.done(); // the total is unknown
     let (ended, last) = thread::scope(|scope| {
-        let receiving = scope.spawn(|| receive(inputs, &spool, console));
+        // Nothing is sent: the channel closes when the receiving thread ends, even by a panic.
+        let (running, ended) = channel::<()>();
+        let spool = &spool;
+        let receiving = scope.spawn(move || {
+            let _running = running;
+            receive(inputs, spool, console)
+        });
         let mut next = Instant::now();
         loop {
-            let has_ended = receiving.is_finished();
-            if has_ended || Instant::now() >= next {
-                next = Instant::now() + args.every;
-                let done = feed.commit();
-                if has_ended || done.as_ref().is_err_and(is_usage) {
-                    stop(inputs);
-                    return (receiving.join(), done);
-                }
-                if let Err(error) = done {
-                    feed.postpone(&error);
-                }
+            let waited = ended.recv_timeout(next.saturating_duration_since(Instant::now()));
+            let has_ended = waited == Err(RecvTimeoutError::Disconnected);
+            next = Instant::now() + args.every;
+            let done = feed.commit();
+            if has_ended || done.as_ref().is_err_and(is_usage) {
+                stop(inputs);
+                return (receiving.join(), done);
             }
-            thread::sleep(LOOK);
+            if let Err(error) = done {
+                feed.postpone(&error);
+            }
         }
     });
     console.print_skipped();
