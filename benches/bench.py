@@ -13,6 +13,7 @@ import datetime
 import importlib.metadata
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,12 +25,7 @@ from pathlib import Path
 
 BENCHES = Path(__file__).resolve().parent
 PARTS = ["flatten", "memory", "views", "statistics", "overlap", "help"]
-STORED = "task_events,allocation_history,task_state_history,sightings,snapshots"
-VIEWS = "allocations,task_states,coverage"
-STATISTICS = (
-    f"{VIEWS},coverage_summary,attempts,starts,failures,restarts,failure_summary,start_latency,start_phases,crash_loops,"
-    "job_runs,job_run_summary,reschedules"
-)
+VIEWS = "allocations,task_states,coverage"  # of the bar "the three views"
 
 
 @dataclass
@@ -72,6 +68,7 @@ class Bench:
         self.directory = directory
         self.out = directory / "out"
         self.bars = []  # what, bar, measured, whether it holds
+        self.stored = self.tables("stored table")
 
     def say(self, what):
         print(f"bench: {what}", file=sys.stderr, flush=True)
@@ -98,8 +95,15 @@ class Bench:
                 while file.read(1 << 24):
                     pass
 
-    def export(self, source, tables=STORED, rows=None):
-        """One export of tables as Parquet; the output is removed. `rows` is told how many rows each has."""
+    def tables(self, mark):
+        """The names of the tables whose line in `alloclog schema` has this mark, joined by commas."""
+        _, schema = process([self.options.alloclog, "schema"])
+        heads = re.findall(r"^(\w+) \((.*)\)$", schema, re.MULTILINE)
+        return ",".join(name for name, marks in heads if mark in marks.split(", "))
+
+    def export(self, source, tables=None, rows=None):
+        """One export of tables (all stored ones) as Parquet, then removed. `rows` is told how many rows each has."""
+        tables = tables or self.stored
         shutil.rmtree(self.out, ignore_errors=True)
         run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])
         if "task_events" in tables:
@@ -182,7 +186,7 @@ class Bench:
         results = self.rounds(
             {
                 "stored tables": lambda: self.export(document),
-                "stored tables and views": lambda: self.export(document, f"{STORED},{VIEWS}"),
+                "stored tables and views": lambda: self.export(document, f"{self.stored},{VIEWS}"),
             }
         )
         without, with_views = results.values()
@@ -195,7 +199,9 @@ class Bench:
         """All files of queries/, against DuckDB over the same stored tables: both write the statistics as Parquet."""
         document = self.document("array", self.options.allocs)
         self.warm([document])
-        tables = f"{STORED},nodes"
+        tables = self.stored
+        exported = self.tables("exported by default").split(",")
+        statistics = ",".join(name for name in exported if name not in tables.split(","))
         with tempfile.TemporaryDirectory(dir=self.directory) as kept:
             stored = Path(kept) / "stored"
             process([self.options.alloclog, "export", "-q", document, "-o", stored, "--table", tables])
@@ -204,7 +210,7 @@ class Bench:
             def duckdb():
                 self.out.mkdir()
                 script = BENCHES / "peers" / "duckdb_statistics.py"
-                run, said = process([sys.executable, script, stored, BENCHES.parent / "queries", self.out, STATISTICS])
+                run, said = process([sys.executable, script, stored, BENCHES.parent / "queries", self.out, statistics])
                 shutil.rmtree(self.out)
                 said = json.loads(said)
                 wrong = {name: (count, rows[name]) for name, count in said["rows"].items() if count != rows[name]}
@@ -215,7 +221,7 @@ class Bench:
             results = self.rounds(
                 {
                     "stored tables": lambda: self.export(document, tables),
-                    "stored tables and statistics": lambda: self.export(document, f"{tables},{STATISTICS}", rows),
+                    "stored tables and statistics": lambda: self.export(document, f"{tables},{statistics}", rows),
                     "DuckDB: statistics": duckdb,
                 }
             )
