@@ -2,6 +2,7 @@
 //!
 //! Rows and columns are those of the views; a report only selects which of them to show.
 
+pub mod html;
 mod layout;
 mod markdown;
 mod show;

@@ -12,6 +12,7 @@ mod lakes;
 mod layers;
 mod library;
 mod masking;
+mod pages;
 mod program;
 mod query_command;
 mod readers;

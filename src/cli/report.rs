@@ -17,7 +17,7 @@ use crate::lake::scan::DEFAULT_SPAN;
 use crate::pipeline::{Pipeline, Show};
 use crate::query::Condition;
 use crate::render;
-use crate::report::{self, Appearance, ReportOptions};
+use crate::report::{self, Appearance, ReportOptions, html};
 use crate::store::Store;
 
 /// Maximum line width of a terminal report.
@@ -32,6 +32,7 @@ Examples:
   alloclog report nomad-debug.tar.gz --since 24h
   alloclog report dumps/ --by node_name           by node instead of by task
   alloclog report dumps/ --job 'payments-*' --format markdown -o report.md
+  alloclog report dumps/ --format html -o report.html
   alloclog report dumps/ --fail-if 'restarts.lost_restarts > 0' \\
                          --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
 
@@ -52,9 +53,9 @@ pub struct Args {
     /// An existing file is replaced once the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Maximum number of rows per section
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    top: usize,
+    /// Maximum number of rows per section [default: 10; 100 for html]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
     /// Explain the terms below each section
     #[arg(long)]
     explain: bool,
@@ -82,6 +83,8 @@ enum ReportFormat {
     Markdown,
     /// JSON, described by docs/report.schema.json
     Json,
+    /// One HTML file with charts that needs nothing else
+    Html,
 }
 
 /// When to use colours.
@@ -104,6 +107,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         result_file::refuse_input(file, &sources, &[])?;
     }
     let mut views = report::views();
+    if args.format == ReportFormat::Html {
+        views.extend(html::views());
+    }
     views.extend(conditions.iter().filter_map(|condition| condition.view));
     let wanted = args.input.pipeline(sources)?;
     let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), ..wanted };
@@ -133,16 +139,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 impl Args {
     /// Renders the report on a store.
     fn text(&self, store: &Store, summary: &Summary) -> anyhow::Result<String> {
-        let options = ReportOptions { by: self.input.by.clone(), period: self.input.period(), top: self.top };
+        let options = ReportOptions { by: self.input.by.clone(), period: self.input.period(), top: self.top() };
         let report = report::read(store, summary, &options)?;
         Ok(match self.format {
             ReportFormat::Terminal => report::terminal(&report, self.look()),
             ReportFormat::Markdown => report::markdown(&report, self.explain),
+            ReportFormat::Html => html::report(&report, &html::read(store)?),
             ReportFormat::Json => {
                 let text = serde_json::to_string_pretty(&report)? + "\n";
                 if self.is_for_terminal() { render::json::escaped(&text) } else { text }
             }
         })
+    }
+
+    fn top(&self) -> usize {
+        self.top.unwrap_or(if self.format == ReportFormat::Html { html::TOP } else { 10 })
     }
 
     /// The output file; `None` for stdout.

@@ -20,6 +20,7 @@ use crate::output::OutputFile;
 use crate::pipeline::Pipeline;
 use crate::query::{GroupBy, Period};
 use crate::render;
+use crate::report::html;
 use crate::report::timeline::{self, Found, Look, Target, Timeline};
 use crate::store::Store;
 use crate::time;
@@ -37,6 +38,7 @@ Examples:
   alloclog timeline etl dumps/ --namespace prod   a periodic or parameterized job with its children
   alloclog timeline 4260067f lake --since 30d     from a lake, further back than 7 days
   alloclog timeline api dumps/ --format markdown -o api.md
+  alloclog timeline api dumps/ --format html -o api.html
   alloclog timeline api dumps/ --trace api.json   for https://ui.perfetto.dev
 
 A whole ID takes precedence over the beginning of another one. If several allocations or jobs match,
@@ -84,6 +86,8 @@ enum TimelineFormat {
     Markdown,
     /// JSON, described by docs/timeline.schema.json
     Json,
+    /// One HTML file that needs nothing else
+    Html,
 }
 
 /// When to use colours.
@@ -185,6 +189,7 @@ impl Shown {
         Ok(match self.format {
             TimelineFormat::Terminal => timeline::terminal(story, self.look),
             TimelineFormat::Markdown => timeline::markdown(story),
+            TimelineFormat::Html => html::timeline(story),
             TimelineFormat::Json => {
                 let text = serde_json::to_string_pretty(story)? + "\n";
                 if self.is_for_terminal { render::json::escaped(&text) } else { text }

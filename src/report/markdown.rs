@@ -57,9 +57,9 @@ pub fn markdown(report: &Report, explain: bool) -> String {
 }
 
 /// A column: its title, its alignment, and its text for a row.
-type ReportColumn = (&'static str, Side, fn(&Row) -> String);
+pub(super) type ReportColumn = (&'static str, Side, fn(&Row) -> String);
 
-const CRASH_LOOPS: [ReportColumn; 7] = [
+pub(super) const CRASH_LOOPS: [ReportColumn; 7] = [
     ("restarts in the last hour", Right, |row| count(row.int("restarts_last_hour"))),
     ("every", Right, |row| maybe_span(row.number("period_seconds"))),
     ("since (UTC)", Left, |row| match (row.get("since_at"), row.get("seen_since_at")) {
@@ -73,7 +73,7 @@ const CRASH_LOOPS: [ReportColumn; 7] = [
     ("node", Left, |row| row.text("node_name").map_or_else(|| word(row, "node_id"), str::to_owned)),
 ];
 
-const RESTARTS: [ReportColumn; 6] = [
+pub(super) const RESTARTS: [ReportColumn; 6] = [
     ("restarts", Right, |row| count(row.int("restarts"))),
     ("seen", Right, |row| count(row.int("restarts_seen"))),
     ("lost", Right, |row| count(row.int("lost_restarts"))),
@@ -82,7 +82,7 @@ const RESTARTS: [ReportColumn; 6] = [
     ("causes seen", Left, causes),
 ];
 
-const FAILURES: [ReportColumn; 7] = [
+pub(super) const FAILURES: [ReportColumn; 7] = [
     ("failures", Right, |row| count(row.int("failures"))),
     ("class", Left, |row| class(row.text("class"), row.int("exit_code"))),
     ("gave up", Right, |row| count(row.int("gave_up"))),
@@ -92,7 +92,7 @@ const FAILURES: [ReportColumn; 7] = [
     ("commonest message", Left, |row| commonest(row).unwrap_or_else(|| "-".to_owned())),
 ];
 
-const STARTS: [ReportColumn; 9] = [
+pub(super) const STARTS: [ReportColumn; 9] = [
     ("tasks", Right, |row| count(row.int("tasks"))),
     ("started", Right, |row| count(row.int("started"))),
     ("waiting", Right, |row| count(row.int("waiting"))),
@@ -104,7 +104,7 @@ const STARTS: [ReportColumn; 9] = [
     ("max", Right, |row| maybe_span(row.number("max_seconds"))),
 ];
 
-const PHASES: [ReportColumn; 5] = [
+pub(super) const PHASES: [ReportColumn; 5] = [
     ("phase", Left, |row| word(row, "phase")),
     ("samples", Right, |row| count(row.int("samples"))),
     ("p50", Right, |row| maybe_span(row.number("p50_seconds"))),
@@ -112,7 +112,7 @@ const PHASES: [ReportColumn; 5] = [
     ("max", Right, |row| maybe_span(row.number("max_seconds"))),
 ];
 
-const JOB_RUNS: [ReportColumn; 11] = [
+pub(super) const JOB_RUNS: [ReportColumn; 11] = [
     ("runs", Right, |row| count(row.int("runs"))),
     ("complete", Right, |row| count(row.int("complete"))),
     ("failed", Right, |row| count(row.int("failed"))),
@@ -126,7 +126,7 @@ const JOB_RUNS: [ReportColumn; 11] = [
     ("last success (UTC)", Left, |row| moment(row.get("last_success_at"))),
 ];
 
-const RESCHEDULES: [ReportColumn; 4] = [
+pub(super) const RESCHEDULES: [ReportColumn; 4] = [
     ("reason", Left, |row| word(row, "reason")),
     ("reschedules", Right, |row| count(row.int("reschedules"))),
     ("recovered", Right, |row| count(row.int("recovered"))),
@@ -142,16 +142,30 @@ fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns
     if section.rows.is_empty() {
         return format!("{none}\n");
     }
+    let mut table = text_table(report, &section.rows, place, columns).markdown();
+    let more = left_out(report, section, place);
+    if more > 0 {
+        table.push_str(&format!("\nand {more} more.\n"));
+    }
+    table
+}
+
+/// The rows as texts, each starting with its group.
+pub(super) fn text_table(report: &Report, rows: &[Row], place: &[&str], columns: &[ReportColumn]) -> TextTable {
     let mut text = TextTable::default();
     if !place.is_empty() {
         text.columns.push((group_title(report, place), Left));
     }
     text.columns.extend(columns.iter().map(|(title, side, _)| ((*title).to_owned(), *side)));
-    for row in &section.rows {
+    for row in rows {
         let about = (!place.is_empty()).then(|| group(report, row, place));
         text.rows.push(about.into_iter().chain(columns.iter().map(|(_, _, show)| show(row))).collect());
     }
-    let mut table = text.markdown();
+    text
+}
+
+/// Number of rows, or of groups, that a section does not show.
+pub(super) fn left_out(report: &Report, section: &Section, place: &[&str]) -> usize {
     let groups = |rows: &[Row]| {
         let mut places: Vec<String> = rows.iter().map(|row| group(report, row, place)).collect();
         places.dedup();
@@ -159,10 +173,7 @@ fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns
     };
     let is_of_groups = !place.is_empty() && section.rows.first().is_some_and(|row| row.text("phase").is_some());
     let shown = if is_of_groups { groups(&section.rows) } else { section.rows.len() };
-    if section.of > shown {
-        table.push_str(&format!("\nand {} more.\n", section.of - shown));
-    }
-    table
+    section.of.saturating_sub(shown)
 }
 
 fn explanation(name: &str) -> String {

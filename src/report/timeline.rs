@@ -3,11 +3,12 @@
 //! Every value comes from a view or a stored table. This module selects the rows of the target, and puts each gap before
 //! the event that follows it.
 
-mod entries;
+pub(super) mod entries;
 mod gaps;
 mod lanes;
 mod markdown;
-mod phrases;
+pub(super) mod phrases;
+pub(super) mod tables;
 mod target;
 mod terminal;
 mod trace;
@@ -23,8 +24,10 @@ use crate::store::Store;
 use crate::tables::Table;
 
 pub use gaps::{Gap, GapKind};
+pub(super) use lanes::{Slice, slices};
 pub use markdown::markdown;
 pub use target::{Found, Target, find};
+pub(super) use terminal::description;
 pub use terminal::{Look, terminal};
 pub use trace::trace;
 

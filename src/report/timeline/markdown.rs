@@ -1,52 +1,25 @@
 //! A timeline in Markdown, for a ticket or a mail.
 
 use super::entries::{Entry, entries};
+use super::tables::{NO_DEPLOYMENT, NO_VERSION, deployments, versions};
 use super::terminal::description;
 use super::{AllocationStory, TaskStory, Timeline, phrases};
 use crate::query::Row;
 use crate::render::text::{Side, TextTable, markdown as escaped};
-use crate::report::show::{count, moment};
+use crate::report::show::moment;
 
-use Side::{Left, Right};
+use Side::Left;
 
 /// Formats a timeline in Markdown.
 pub fn markdown(timeline: &Timeline) -> String {
     let mut text = format!("# {}\n\n", escaped(&phrases::title(timeline)));
     text.push_str(&list(&phrases::as_of(timeline)));
     if timeline.target.alloc_id.is_none() {
-        let versions = table(
-            &[("version", Right), ("allocations", Right), ("first seen (UTC)", Left), ("job", Left)],
-            timeline.versions.iter().map(|row| {
-                let job = row.text("job_id").unwrap_or("-").to_owned();
-                vec![
-                    count(row.int("job_version")),
-                    count(row.int("allocations")),
-                    moment(row.get("first_seen_at")),
-                    job,
-                ]
-            }),
-            "No source shows the version of the job.",
-        );
-        text.push_str(&format!("\n## Job versions\n\n{versions}"));
-        let deployments = table(
-            &[
-                ("deployment", Left),
-                ("version", Right),
-                ("allocations", Right),
-                ("healthy", Right),
-                ("unhealthy", Right),
-                ("canaries", Right),
-                ("first created (UTC)", Left),
-            ],
-            timeline.deployments.iter().map(|row| {
-                let counts = ["job_version", "allocations", "healthy", "unhealthy", "canaries"];
-                let id = row.text("deployment_id").unwrap_or("-").to_owned();
-                let counts = counts.iter().map(|column| count(row.int(column)));
-                std::iter::once(id).chain(counts).chain([moment(row.get("created_at"))]).collect()
-            }),
-            "No allocation has a deployment, or no source shows it.",
-        );
-        text.push_str(&format!("\n## Deployments\n\n{deployments}"));
+        for (title, none, table) in
+            [("Job versions", NO_VERSION, versions(timeline)), ("Deployments", NO_DEPLOYMENT, deployments(timeline))]
+        {
+            text.push_str(&format!("\n## {title}\n\n{}", shown(&table, none)));
+        }
     }
     timeline.allocations.iter().for_each(|story| text.push_str(&allocation(story)));
     text.push_str("\n## What is known of the cause\n\n");
@@ -60,7 +33,10 @@ fn list(sentences: &[String]) -> String {
 
 fn table(columns: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>, none: &str) -> String {
     let columns = columns.iter().map(|(title, side)| ((*title).to_owned(), *side)).collect();
-    let table = TextTable { columns, rows: rows.collect() };
+    shown(&TextTable { columns, rows: rows.collect() }, none)
+}
+
+fn shown(table: &TextTable, none: &str) -> String {
     if table.rows.is_empty() { format!("{none}\n") } else { table.markdown() }
 }
 

@@ -38,7 +38,8 @@ pub fn place(allocation: &Row) -> String {
     format!("{id} of group {group} on {}", node(allocation))
 }
 
-fn node(row: &Row) -> String {
+/// The node of a row.
+pub fn node(row: &Row) -> String {
     match (row.text("node_name"), row.text("node_id")) {
         (Some(name), _) => format!("node {name}"),
         (None, Some(id)) => format!("node {}", short(id)),

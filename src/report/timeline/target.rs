@@ -42,6 +42,11 @@ impl Target {
         format!("(region = {} AND {column} IN ({ids}))", literal(&self.region))
     }
 
+    /// Allocations of a region, whatever their jobs.
+    pub(in crate::report) fn of_allocations(region: String, allocations: Vec<String>) -> Target {
+        Target { region, namespace: String::new(), job_id: None, alloc_id: None, allocations }
+    }
+
     /// The same region with other allocations.
     pub(super) fn with(&self, allocations: Vec<String>) -> Target {
         Target { allocations, ..self.clone() }

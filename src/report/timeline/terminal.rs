@@ -4,11 +4,11 @@ use console::{Style, measure_text_width};
 
 use super::entries::{Entry, entries};
 use super::phrases;
+use super::tables::{NO_DEPLOYMENT, NO_VERSION, deployments, versions};
 use super::{AllocationStory, TaskStory, Timeline};
 use crate::query::Row;
-use crate::render::text::{Side, TextTable, one_line};
-use crate::report::layout::short;
-use crate::report::show::{count, moment};
+use crate::render::text::one_line;
+use crate::report::show::moment;
 
 /// Options of a timeline on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,53 +78,10 @@ impl Page {
         if timeline.target.alloc_id.is_some() {
             return;
         }
-        let known = |row: &Row, column: &str| row.text(column).map_or("-".to_owned(), one_line);
-        let columns =
-            |titles: &[(&str, Side)]| titles.iter().map(|(title, side)| ((*title).to_owned(), *side)).collect();
-        let mut versions = TextTable {
-            columns: columns(&[
-                ("version", Side::Right),
-                ("allocations", Side::Right),
-                ("first seen (UTC)", Side::Left),
-                ("job", Side::Left),
-            ]),
-            rows: Vec::new(),
-        };
-        for row in &timeline.versions {
-            versions.rows.push(vec![
-                count(row.int("job_version")),
-                count(row.int("allocations")),
-                moment(row.get("first_seen_at")),
-                known(row, "job_id"),
-            ]);
-        }
-        let mut deployments = TextTable {
-            columns: columns(&[
-                ("deployment", Side::Left),
-                ("version", Side::Right),
-                ("allocations", Side::Right),
-                ("healthy", Side::Right),
-                ("unhealthy", Side::Right),
-                ("canaries", Side::Right),
-                ("first created (UTC)", Side::Left),
-            ]),
-            rows: Vec::new(),
-        };
-        for row in &timeline.deployments {
-            deployments.rows.push(vec![
-                short(&known(row, "deployment_id")),
-                count(row.int("job_version")),
-                count(row.int("allocations")),
-                count(row.int("healthy")),
-                count(row.int("unhealthy")),
-                count(row.int("canaries")),
-                moment(row.get("created_at")),
-            ]);
-        }
-        for (title, none, table) in [
-            ("Job versions", "No source shows the version of the job.", versions),
-            ("Deployments", "No allocation has a deployment, or no source shows it.", deployments),
-        ] {
+        for (title, none, mut table) in
+            [("Job versions", NO_VERSION, versions(timeline)), ("Deployments", NO_DEPLOYMENT, deployments(timeline))]
+        {
+            table.rows.iter_mut().flatten().for_each(|cell| *cell = one_line(cell));
             self.blank();
             self.put(0, title, self.style().bold());
             if table.rows.is_empty() {

@@ -1,0 +1,87 @@
+//! HTML pages: their bytes, and the numbers of their charts. `tests/browser` opens them.
+
+use std::fs;
+use std::path::Path;
+
+use alloclog::pipeline::{Pipeline, Sources};
+use alloclog::query::{self, Row};
+use alloclog::report::{self, html};
+use alloclog::store::Store;
+
+use crate::sandbox::{Sandbox, allocation, sample};
+
+#[test]
+fn pages_of_the_samples_are_as_expected() {
+    let sandbox = Sandbox::new();
+    for (name, arguments) in [("report.html", ["report", ""]), ("timeline.html", ["timeline", "4260067f"])] {
+        let arguments = arguments.iter().filter(|argument| !argument.is_empty()).copied();
+        let cluster = sample("cluster");
+        let flags: Vec<&str> = arguments.chain([cluster.as_str(), "-q", "--format", "html"]).collect();
+        let page = sandbox.run(&flags).exits_with(0).out;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
+        if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
+            fs::write(&path, &page).expect("a file");
+        }
+        let kept = fs::read_to_string(&path).expect("what is kept");
+        assert!(kept == page, "{name} is another; ALLOCLOG_UPDATE=1 keeps it, and git shows the difference");
+        assert!(page.len() < 300_000, "{name}: {} bytes", page.len());
+    }
+}
+
+#[test]
+fn texts_of_documents_are_escaped_in_pages() {
+    let sandbox = Sandbox::new();
+    let evil = "</script><img src=x onerror=a()>\\u202e\\u0007'\\\"&";
+    let hostile = allocation("a", evil, evil).replace("\"t\":", &format!("\"{evil}\":")).replace("=cmd", evil);
+    sandbox.file("a.json", hostile);
+    for target in [&["report"][..], &["timeline", "a"]] {
+        let page = sandbox.run(&[target, &["a.json", "-q", "--format", "html"]].concat()).exits_with(0).out;
+        assert!(!page.contains("<img") && !page.contains(['\u{202e}', '\u{7}']), "{page}");
+        assert_eq!(page.matches("</script>").count(), 1);
+        assert!(page.contains("&lt;/script&gt;&lt;img src=x onerror=a()&gt;\\u{202e}\\u{7}'&quot;&amp;"), "{page}");
+        assert!(page.contains("default-src 'none'"));
+    }
+}
+
+#[test]
+fn charts_show_the_numbers_of_the_views() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path());
+    let mut views = report::views();
+    views.extend(html::views());
+    let sources = Sources::parse([sample("cluster")]).expect("sources");
+    let by = "region".parse().expect("columns");
+    let tables = report::TABLES.into_iter().chain(report::timeline::TABLES).collect();
+    Pipeline { sources, views, by, tables, ..Pipeline::default() }.run(&store, &()).expect("a run");
+    let pictures = html::read(&store).expect("pictures");
+    let select = |sql: &str| -> Vec<Row> { query::select(&store, sql).expect("rows") };
+
+    for curve in &pictures.curves {
+        let rows = select(&format!("SELECT * FROM start_latency WHERE measure = '{}'", curve.measure));
+        let [row] = rows.as_slice() else { panic!("one group") };
+        for (quantile, share) in
+            [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)]
+        {
+            let reached = curve.steps.iter().find(|(_, started)| *started >= share - 1e-9).map(|(at, _)| *at);
+            let expected = row.number(quantile);
+            let is_same = reached.zip(expected).map_or(reached == expected, |(a, b)| (a - b).abs() < 1e-6);
+            assert!(is_same, "{} {quantile}: {reached:?} and {expected:?}", curve.measure);
+        }
+        assert!(!curve.censored.is_empty() && !curve.steps.is_empty());
+    }
+
+    let total = select("SELECT SUM(restarts) AS n FROM restarts");
+    let histogram = pictures.restarts.expect("restarts");
+    let drawn: i64 = histogram.causes.values().flat_map(|bins| bins.values()).sum();
+    assert_eq!(Some(drawn), total[0].int("n"));
+    for cause in ["failure", "oom", "health", "unknown"] {
+        let expected = select(&format!("SELECT SUM(cause_{cause}) AS n FROM restarts"));
+        let drawn: i64 = histogram.causes.get(cause).into_iter().flat_map(|bins| bins.values()).sum();
+        assert_eq!(Some(drawn), expected[0].int("n"), "{cause}");
+    }
+    let failures = select("SELECT SUM(failures) AS n FROM failure_summary");
+    assert_eq!(Some(pictures.failures.iter().map(|(_, n)| n).sum()), failures[0].int("n"));
+    let of_nodes = |column: &str| pictures.nodes.iter().filter_map(|row| row.int(column)).sum::<i64>();
+    assert_eq!(Some(of_nodes("restarts")), total[0].int("n"));
+    assert_eq!(Some(of_nodes("failures")), failures[0].int("n"));
+}
