@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::error::Result;
 use crate::query::{self, Row};
 use crate::report::timeline::{self, Target, Timeline};
 use crate::store::Store;
@@ -75,7 +76,7 @@ pub struct Curve {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(store: &Store) -> anyhow::Result<Pictures> {
+pub fn read(store: &Store) -> Result<Pictures> {
     let period = query::select(store, "SELECT since_ns, until_ns FROM period")?;
     let bound = |column: &str, open: i64| period.first().and_then(|row| row.int(column)).unwrap_or(open);
     let within =
@@ -124,7 +125,7 @@ pub fn read(store: &Store) -> anyhow::Result<Pictures> {
 }
 
 /// Restarts in bins of a round width, which begin at its multiples.
-fn histogram(store: &Store, within: &str) -> anyhow::Result<Option<Histogram>> {
+fn histogram(store: &Store, within: &str) -> Result<Option<Histogram>> {
     let bounds = format!("SELECT MIN(restarted_at_ns) AS a, MAX(restarted_at_ns) AS b FROM restart_log WHERE {within}");
     let bounds = query::select(store, &bounds)?;
     let Some((first, last)) = bounds.first().and_then(|row| row.int("a").zip(row.int("b"))) else { return Ok(None) };
@@ -155,7 +156,7 @@ fn bin_width(span_ns: i64) -> i64 {
 }
 
 /// The estimate of `start_latency`, for all tasks: its spans, and its order of starts before censorings.
-fn curve(store: &Store, measure: &'static str, origin: &str) -> anyhow::Result<Curve> {
+fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     let sql = format!(
         "SELECT outcome, last_seen_at_ns IS NULL AS is_unseen, \
          CASE WHEN outcome = 'started' THEN started_at_ns - {origin} \
@@ -207,7 +208,7 @@ fn thinned(steps: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// The timelines of the tasks with most restarts and failures.
-fn stories(store: &Store) -> anyhow::Result<Vec<Timeline>> {
+fn stories(store: &Store) -> Result<Vec<Timeline>> {
     let sql = format!(
         "SELECT c.region, c.alloc_id, c.task FROM coverage AS c LEFT JOIN \
          (SELECT region, alloc_id, task, COUNT(*) AS failures FROM failures GROUP BY region, alloc_id, task) AS f \
