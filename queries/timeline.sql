@@ -2,12 +2,12 @@
 --
 -- One row is one event of one task.
 -- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
--- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal. Attempts are ignored, and time alone
--- orders a task, in two cases: a source without counters left the attempt of an event unknown; or attempts mean
--- nothing, since the task shows a new life or its lives are mixed (see windows). An event whose time went through a
--- float is left out if the exact one is there. A kill is under way from a Killing until the next Terminated, whatever
--- happens between, or until Received or Task Setup begins anew. A Killing after Not Restarting or Killed has no meaning
--- (Nomad before 1.10.3).
+-- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal, then the other columns, so the order
+-- of rows in task_events has no effect. Attempts are ignored, and time alone orders a task, in two cases: a source
+-- without counters left the attempt of an event unknown; or attempts mean nothing, since the task shows a new life or
+-- its lives are mixed (see windows). An event whose time went through a float is left out if the exact one is there. A
+-- kill is under way from a Killing until the next Terminated, whatever happens between, or until Received or Task Setup
+-- begins anew. A Killing after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -97,10 +97,13 @@ WITH exact_events AS (
                            WHEN 'Killed' THEN 7 WHEN 'Restarting' THEN 8 WHEN 'Not Restarting' THEN 9
                            ELSE 2 END AS type_rank,
          COALESCE(e.details, '') AS details_order,
-         COALESCE(e.exit_code, -1) AS exit_order,
-         COALESCE(e.signal, -1) AS signal_order,
-         COALESCE(e.start_delay_ns, -1) AS delay_order,
-         CASE WHEN e.fails_task THEN 1 ELSE 0 END AS fails_order,
+         COALESCE(e.exit_code, -9223372036854775807) AS exit_order,
+         COALESCE(e.signal, -9223372036854775807) AS signal_order,
+         COALESCE(e.start_delay_ns, -9223372036854775807) AS delay_order,
+         CASE WHEN e.fails_task THEN 2 WHEN NOT e.fails_task THEN 1 ELSE 0 END AS fails_order,
+         CASE WHEN e.oom_killed THEN 2 WHEN NOT e.oom_killed THEN 1 ELSE 0 END AS oom_order,
+         COALESCE(e.restart_reason, '') AS reason_order,
+         COALESCE(e.message, '') AS message_order,
          CASE WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
   FROM events_with_attempts AS e
   LEFT JOIN first_events_after_gap AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
@@ -117,7 +120,8 @@ WITH exact_events AS (
          MIN(place_no) OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns) AS first_no,
          CAST(ROW_NUMBER() OVER (PARTITION BY region, alloc_id, task, place_attempt, place_ns
                                  ORDER BY type_rank, type_name, ordinal, details_order, exit_order, signal_order,
-                                          delay_order, fails_order) AS BIGINT) AS tie_no
+                                          delay_order, fails_order, oom_order, reason_order, message_order,
+                                          head_attempt) AS BIGINT) AS tie_no
   FROM events_by_time
   WHERE events_there > 1
 ), numbered_events AS (

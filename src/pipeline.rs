@@ -16,7 +16,7 @@ use crate::error::{self, BoxError, Kind, Refused, Usage};
 use crate::intake::{self, Absences, Note, Observer, Summary};
 use crate::lake::{self, Lake};
 use crate::merge::Filter;
-use crate::query::{self, GroupBy, Period, Plan, View, plan};
+use crate::query::{self, GroupBy, Method, Period, Plan, View, plan};
 use crate::source;
 use crate::store::Store;
 use crate::store::segmented::SegmentedWriter;
@@ -42,6 +42,8 @@ pub struct Pipeline {
     pub by: GroupBy,
     /// The period of the statistics. Stored tables are not restricted to it.
     pub period: Period,
+    /// How to compute views that have a native twin; the rows are the same.
+    pub method: Method,
     /// Selects allocations.
     pub filter: Filter,
     /// What the user states about all documents.
@@ -159,7 +161,7 @@ impl Pipeline {
         let live = LiveTables::new(SegmentedWriter::new(store, work.tables.clone()));
         let options = self.intake_options(Absences::ByDocument);
         let mut refresh = |documents: u64| {
-            query::run(store, &work.views, self.period).map_err(Error::of(Error::Query))?;
+            query::run(store, &work.views, self.period, self.method).map_err(Error::of(Error::Query))?;
             let rejected = counting.rejected.load(Ordering::Relaxed);
             show(store, &Summary { documents, rejected, ..Summary::default() }).map_err(Error::Show)
         };
@@ -243,7 +245,7 @@ impl Pipeline {
         self.sources.check(&summary, self.strict)?;
         if !work.views.is_empty() {
             observer.stage("computing views");
-            query::run(store, &work.views, self.period).map_err(Error::of(Error::Query))?;
+            query::run(store, &work.views, self.period, self.method).map_err(Error::of(Error::Query))?;
         }
         let views: BTreeSet<&'static str> = work.views.iter().map(|plan| plan.view.name).collect();
         let counts_lost = !self.sources.inputs().is_empty() && views.contains("coverage");

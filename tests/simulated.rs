@@ -19,6 +19,7 @@ mod presence;
 mod regressions;
 mod snapshot_schedule;
 mod statistics;
+mod twins;
 
 use std::fmt::Debug;
 

@@ -25,4 +25,5 @@ mod simulator;
 mod sources;
 mod support;
 mod timelines;
+mod twins;
 mod view_store;

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use alloclog::pipeline::{Pipeline, Sources};
-use alloclog::query::{self, GroupBy, Period, Row, VIEWS, View, plan};
+use alloclog::query::{self, GroupBy, Method, Period, Row, VIEWS, View, plan};
 use alloclog::store::Store;
 use alloclog::tables::Table;
-use anyhow::Context;
+use anyhow::{Context, bail};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use tempfile::TempDir;
+
+use crate::support;
 
 /// A store with all views computed.
 pub struct ViewStore {
@@ -30,12 +34,43 @@ impl ViewStore {
     pub fn recompute(&self, names: &[&str], period: Period, by: &GroupBy) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
         let plans = VIEWS.iter().filter(named).map(|view| plan::for_view(view, by)).collect::<Result<Vec<_>, _>>()?;
-        Ok(query::run(&self.store, &plans, period)?)
+        Ok(query::run(&self.store, &plans, period, Method::default())?)
     }
 
     /// The rows of a table or view.
     pub fn rows(&self, name: &str) -> anyhow::Result<Vec<Row>> {
         Ok(query::select(&self.store, &format!("SELECT * FROM {name}"))?)
+    }
+
+    /// Checks that every view has the same rows when views with a native twin are computed by their SQL: bit for bit and
+    /// in the same order, whether helper views are results themselves or not.
+    pub fn check_twins(&self) -> anyhow::Result<()> {
+        for wanted in [VIEWS.iter().collect::<Vec<_>>(), VIEWS.iter().filter(|view| view.is_exported()).collect()] {
+            let plans = plan::needed(&wanted, &GroupBy::default())?;
+            let computed = |method| -> anyhow::Result<Vec<Option<RecordBatch>>> {
+                query::run(&self.store, &plans, Period::default(), method)?;
+                wanted.iter().map(|view| self.batch(view.name)).collect()
+            };
+            let (native, sql) = (computed(Method::Native)?, computed(Method::Sql)?);
+            for ((view, native), sql) in wanted.iter().zip(native).zip(sql) {
+                // Batches are equal only if names and types of their columns are.
+                if native != sql {
+                    let rows = |batch: Option<RecordBatch>| batch.iter().flat_map(support::json).collect::<Vec<_>>();
+                    let (native, sql) = (rows(native), rows(sql));
+                    let differing: Vec<_> =
+                        native.iter().zip(&sql).filter(|(one, other)| one != other).take(2).collect();
+                    bail!("{}: {} rows, by SQL {}: {differing:#?}", view.name, native.len(), sql.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows of a table or view; `None` if it has none.
+    fn batch(&self, name: &str) -> anyhow::Result<Option<RecordBatch>> {
+        let batches = self.store.batches(name)?.collect::<Result<Vec<_>, _>>()?;
+        let batch = batches.first().map(|first| concat_batches(&first.schema(), &batches)).transpose()?;
+        Ok(batch)
     }
 
     /// The newest observation.

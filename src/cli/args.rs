@@ -15,7 +15,7 @@ use crate::merge::Filter;
 use crate::nomad::Address;
 use crate::pipeline::{Pipeline, Source, Sources};
 use crate::query::dialect::Dialect;
-use crate::query::{GroupBy, Period, VIEWS};
+use crate::query::{GroupBy, Method, Period, VIEWS};
 use crate::render::Format;
 use crate::source::{self, Watching};
 use crate::time;
@@ -114,6 +114,9 @@ pub struct StatisticsArgs {
     /// Group statistics by these columns
     #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true, long_help = by_help())]
     pub by: GroupBy,
+    /// Compute views by their SQL alone, to compare with the native twins
+    #[arg(long = "views", value_name = "native|sql", env = "ALLOCLOG_VIEWS", default_value = "native", hide = true)]
+    pub method: Method,
 }
 
 impl SourceArgs {
@@ -241,6 +244,7 @@ impl StatisticsArgs {
             sources,
             by: self.by.clone(),
             period: self.period(),
+            method: self.method,
             filter: source.filter(job.transpose()?),
             documents: source.documents(),
             region: source.region(),

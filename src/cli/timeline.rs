@@ -18,7 +18,7 @@ use crate::error::{Refused, Usage};
 use crate::lake::scan::DEFAULT_SPAN;
 use crate::output::OutputFile;
 use crate::pipeline::Pipeline;
-use crate::query::{GroupBy, Period};
+use crate::query::{GroupBy, Method, Period};
 use crate::render;
 use crate::report::html;
 use crate::report::timeline::{self, Found, Look, Target, Timeline};
@@ -112,7 +112,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
     let shown = Shown { format: args.format, is_for_terminal, look: look(args.color, is_for_terminal) };
     // The filters of a statistic that have no flag here select everything.
-    let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by: GroupBy::default() };
+    let (by, method) = (GroupBy::default(), Method::default());
+    let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by, method };
     let sources = input.sources()?;
     if args.since.is_some() && sources.lakes().is_empty() {
         return Err(Usage("--since applies to a lake, and no SOURCE is one".into()).into());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use alloclog::error;
 use alloclog::intake::{self, Absences, IntakeOptions};
 use alloclog::presence::{self, Presence};
-use alloclog::query::{self, GroupBy, Period, VIEWS, plan};
+use alloclog::query::{self, GroupBy, Method, Period, VIEWS, plan};
 use alloclog::source::{self, Source};
 use alloclog::store::Store;
 use alloclog::tables::Table;
@@ -272,7 +272,7 @@ fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     }
     writer.finish()?;
     let view = VIEWS.iter().find(|view| view.name == "allocations").context("the view")?;
-    query::run(&store, &plan::needed(&[view], &GroupBy::default())?, Period::default())?;
+    query::run(&store, &plan::needed(&[view], &GroupBy::default())?, Period::default(), Method::default())?;
     let rows = query::select(&store, "SELECT alloc_id, vanished, last_seen_at_ns FROM allocations")?;
     let said = rows.iter().map(|row| {
         (

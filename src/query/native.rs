@@ -1,0 +1,49 @@
+//! Native twins: views that a function computes instead of their SQL.
+//!
+//! A view gets a twin if SQL is the wrong tool for it and it takes a large part of the time. The SQL file remains its
+//! definition: other engines run it, and [`Method::Sql`] does here. Tests compare the rows of both (tests/twins.rs).
+
+mod task_numbers;
+mod timeline;
+
+use std::str::FromStr;
+
+use polars::prelude::DataFrame;
+
+use crate::error::Result;
+
+/// How to compute the views that have a native twin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By the twin.
+    #[default]
+    Native,
+    /// By their SQL, as all other views.
+    Sql,
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Method, String> {
+        match text {
+            "native" => Ok(Method::Native),
+            "sql" => Ok(Method::Sql),
+            _ => Err("expected native or sql".to_owned()),
+        }
+    }
+}
+
+/// Reads columns of a stored table or of a view that is computed already.
+pub(super) type Read<'a> = dyn Fn(&str, &[&str]) -> Result<DataFrame> + 'a;
+
+/// Computes the rows of a view; in the order of its ORDER BY if the last argument is true.
+pub(super) type Twin = fn(&Read<'_>, bool) -> Result<DataFrame>;
+
+/// The twin of a view, if it has one.
+pub(super) fn twin(view: &str) -> Option<Twin> {
+    match view {
+        "timeline" => Some(timeline::rows),
+        _ => None,
+    }
+}
