@@ -106,7 +106,7 @@ def test_charts_and_tables_are_there_with_and_without_scripts(seen):
         if page["page"] in ("sample.html", "hostile.html", "nodes.html"):
             expected = {"coverage-chart", "restarts-chart", "failures-chart", "lanes-chart", "nodes-chart"}
             assert expected | {"curve-created_to_started", "curve-setup_to_started"} == set(charts), page["page"]
-            assert all(parts > 1 for parts in charts.values()), charts
+            assert all(parts > 0 for parts in charts.values()), charts
             assert page["tables"] > 10, page
         if "timeline" in page["page"]:
             assert set(charts) == {"lanes-chart"} and page["tables"] >= 1
