@@ -361,7 +361,9 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         let first = w.events.start;
         full(w) && first > 0 && lived(first).event.kind == "Received" && (0..first).any(|n| !seen[n])
     });
-    let in_order = (1..last).all(|n| place(n - 1) < place(n));
+    // A clock that was set back between two attempts looks like a new life: times must not fall across attempts either.
+    let time = |n: usize| lived(n).event.time;
+    let in_order = (1..last).all(|n| place(n - 1) < place(n) && time(n - 1) <= time(n));
     let proven = windows.windows(2).all(|pair| !full(&pair[1]) || pair[1].events.start < pair[0].events.end);
     let received = in_view().filter(|n| lived(*n).event.kind == "Received").count();
     let plain = !missing
