@@ -90,6 +90,13 @@ const SECRETS: &[(&str, &str)] = &[
     ("--token abc --password def", "--token *** --password ***"),
     ("sh -c \"curl -u user:pw https://h\"", "sh -c \"curl -u user:*** https://h\""),
     ("é password=ü ö", "é password=*** ö"),
+    // Spaces other than ASCII.
+    ("sent Bearer\u{a0}3f2a9c01-aa", "sent Bearer\u{a0}***"),
+    ("Authorization:\u{a0}Basic\u{2003}dXNlcjpwYXNz", "Authorization:\u{a0}Basic\u{2003}***"),
+    ("password:\u{202f}hunter2", "password:\u{202f}***"),
+    ("password\u{3000}=\u{a0}hunter2", "password\u{3000}=\u{a0}***"),
+    ("run\u{a0}--token\u{a0}--password\u{a0}hunter2", "run\u{a0}--token\u{a0}--password\u{a0}***"),
+    ("curl\u{a0}-u\u{a0}user:pw https://h", "curl\u{a0}-u\u{a0}user:*** https://h"),
     // The first secret ends with a word that excuses a token, but is masked itself.
     ("password=hunter2unexpected token: \"}\"", "password=*** token: \"***\""),
 ];
@@ -126,6 +133,8 @@ const HARMLESS: &[&str] = &[
     "com/example/FooBarBazQuxHandlerFactory12x",
     "Basic authentication failed",
     "bearer authentication required",
+    "bearer\u{a0}authentication required",
+    "--token\u{a0}is required",
     "Authorization: denied",
     "design=new, signed=yes, config=a",
     "http://h/%40scope/package",

@@ -260,7 +260,8 @@ fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
         let is_prose = !value.is_quoted && PROSE.iter().any(|word| told.eq_ignore_ascii_case(word));
         let is_secret = !is_prose && !told.starts_with("--") && !is_harmless(told);
         // The next flag may start with the space after this one.
-        from = if is_secret { value.range.end.max(found.end()) } else { found.end() - 1 }.max(from + 1);
+        let space = text[..found.end()].chars().next_back().map_or(1, char::len_utf8);
+        from = if is_secret { value.range.end.max(found.end()) } else { found.end() - space }.max(from + 1);
         if is_secret {
             secrets.push(value.range);
         }

@@ -9,6 +9,10 @@ const NAMES: &str = "passwords?|passwd|passphrase|pwd|secret|token|credentials?|
     (?:api|access|secret|private|encryption|encrypt|account|shared|auth|signing|gossip|session|license|master|storage)\
     [_.-]?key";
 
+/// A blank between a name and its value: a space, a tab, or the UTF-8 bytes of another Unicode space, such as the
+/// no-break space of a copied text.
+const BLANK: &str = r"(?:[ \t]|\xc2\xa0|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xaf]|\xe2\x81\x9f|\xe3\x80\x80)";
+
 #[allow(clippy::expect_used)] // the patterns are constants, and a test compiles each of them
 fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of ours")
@@ -60,32 +64,34 @@ pub static PRIVATE_KEY: LazyLock<Regex> = LazyLock::new(|| compiled(r"(?-u)-----
 
 /// A name of a secret, up to its value.
 pub static NAMED: LazyLock<Regex> = LazyLock::new(|| {
-    compiled(&format!(r#"(?i-u)({NAMES})[0-9]{{0,3}}(\\*["'`]\]?)?[ \t]{{0,4}}(=>|=|:=|:|%3d|%3a)[ \t]{{0,4}}(\[?)"#))
+    compiled(&format!(
+        r#"(?i-u)({NAMES})[0-9]{{0,3}}(\\*["'`]\]?)?{BLANK}{{0,4}}(=>|=|:=|:|%3d|%3a){BLANK}{{0,4}}(\[?)"#
+    ))
 });
 
 /// A flag of a secret; its value is the next word, or the next element of a list.
 pub static FLAG: LazyLock<Regex> = LazyLock::new(|| {
     compiled(&format!(
-        r#"(?i-u)(?:^|[\s"'`\[,(=])--?[a-z0-9_.-]{{0,64}}?(?:{NAMES})[0-9]{{0,3}}(?:[ \t]+|\\*["'`][ \t]{{0,4}},?[ \t]{{1,4}}|\\*["'`],)"#
+        r#"(?i-u)(?:^|[\s"'`\[,(=]|{BLANK})--?[a-z0-9_.-]{{0,64}}?(?:{NAMES})[0-9]{{0,3}}(?:{BLANK}+|\\*["'`]{BLANK}{{0,4}},?{BLANK}{{1,4}}|\\*["'`],)"#
     ))
 });
 
 /// The Authorization header with its scheme.
 pub static AUTHORIZATION: LazyLock<Regex> = LazyLock::new(|| {
-    compiled(
-        r#"(?i-u)authorization\\*["'`]?[ \t]{0,4}[:=][ \t]{0,4}\[?\\*(["'`])?(?:(basic|bearer|token|apikey|digest|negotiate|ntlm|aws4-hmac-sha256)[ \t]+)?"#,
-    )
+    compiled(&format!(
+        r#"(?i-u)authorization\\*["'`]?{BLANK}{{0,4}}[:=]{BLANK}{{0,4}}\[?\\*(["'`])?(?:(basic|bearer|token|apikey|digest|negotiate|ntlm|aws4-hmac-sha256){BLANK}+)?"#,
+    ))
 });
 
 /// Credentials after a scheme without a header.
 pub static SCHEME: LazyLock<Regex> =
-    LazyLock::new(|| compiled(r"(?i-u)\b(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,})"));
+    LazyLock::new(|| compiled(&format!(r"(?i-u)\b(?:bearer|basic){BLANK}+([A-Za-z0-9._~+/=-]{{8,}})")));
 
 /// `curl -u user:`.
 pub static CURL_USER: LazyLock<Regex> = LazyLock::new(|| {
-    compiled(
-        r#"(?i-u)\bcurl\b[^\n]{0,100}?[\s"'](?:-u|--user|--proxy-user)(?:[ \t]+|=|["'],[ \t]{0,4})["']?[^\s:"']{1,64}:"#,
-    )
+    compiled(&format!(
+        r#"(?i-u)\bcurl\b[^\n]{{0,100}}?(?:[\s"']|{BLANK})(?:-u|--user|--proxy-user)(?:{BLANK}+|=|["'],{BLANK}{{0,4}})["']?[^\s:"']{{1,64}}:"#,
+    ))
 });
 
 /// The separator between scheme and host of a URL, as escaped in JSON or in a query.
