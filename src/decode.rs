@@ -1,5 +1,6 @@
 //! Decodes bytes to records: finds the allocations in documents of any shape, with two readers that agree.
 
+pub mod agent_log;
 pub mod allocation;
 mod check;
 mod classify;

@@ -7,6 +7,8 @@
 mod chunker;
 mod closing;
 mod document_state;
+mod log_state;
+mod logs;
 mod rounding;
 mod sequencer;
 mod shown_buffer;
@@ -69,6 +71,14 @@ pub struct Summary {
     pub skipped: u64,
     /// Decompressed bytes of all documents.
     pub bytes: u64,
+    /// Logs of agents with lines of task events.
+    pub logs: u64,
+    /// The numbers of the sources with such logs.
+    pub log_sources: BTreeSet<usize>,
+    /// Lines of task events in all logs.
+    pub log_lines: u64,
+    /// New rows of `log_events`.
+    pub new_log_events: u64,
     /// Allocations in all documents.
     pub allocations: u64,
     /// Task events in all documents.
@@ -186,6 +196,13 @@ fn work(
         let goes_on = match step {
             Step::Block(block) => {
                 let goes_on = process_block(options, &mut reader, &block, sequencer, versions);
+                if let Ok(mut pool) = pool.lock() {
+                    pool.push(block.buffer);
+                }
+                goes_on
+            }
+            Step::Log(block) => {
+                let goes_on = logs::process_block(options, &block, sequencer);
                 if let Ok(mut pool) = pool.lock() {
                     pool.push(block.buffer);
                 }

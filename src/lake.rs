@@ -49,13 +49,14 @@ use storage::{Created, Storage};
 /// Name of the object that describes the lake, [`LakeFile`].
 const LAKE: &str = "_alloclog/lake.json";
 /// Order in which a batch is applied to the tables. The ledger is last: if it has a batch, all tables have it.
-pub const ORDER: [Table; 7] = [
+pub const ORDER: [Table; 8] = [
     Table::TaskEvents,
     Table::AllocationHistory,
     Table::TaskStateHistory,
     Table::Sightings,
     Table::Absences,
     Table::Nodes,
+    Table::LogEvents,
     Table::Snapshots,
 ];
 
@@ -230,8 +231,9 @@ impl Lake {
         let mut batch = batch.clone();
         if number > 1 {
             let (last, hash) = self.old_batch(number - 1)?;
-            // The hash chain starts at an upgrade, because remasking may rewrite older batches.
-            (batch.before, batch.reached) = (Some(hash).filter(|_| batch.upgrades_to.is_none()), last.reached);
+            // The hash chain starts at the first upgrade, because remasking may rewrite older batches.
+            let is_chained = batch.upgrades_to.is_none() || last.before.is_some() || last.upgrades_to.is_some();
+            (batch.before, batch.reached) = (Some(hash).filter(|_| is_chained), last.reached);
         }
         batch.note_commits(number);
         let bytes = format::batch_bytes(batch)?;
@@ -288,7 +290,8 @@ impl Lake {
         if !batch.commits_to(table) {
             return Ok(());
         }
-        if let Some(format) = batch.upgrades_to.filter(|format| format::since(table) == *format) {
+        // The tables of the first format were created with the lake.
+        if let Some(format) = batch.upgrades_to.filter(|_| format::since(table) > 1) {
             delta_log::create_table(&self.storage, table, format, now_ms())?;
         }
         loop {

@@ -43,13 +43,28 @@ impl Filter {
         namespace || self.job.is_some() || self.allocation.is_some()
     }
 
+    /// Returns true if the job or the namespace of an allocation decides whether it is kept: a log does not tell them.
+    pub fn needs_listing(&self) -> bool {
+        self.job.is_some() || self.namespace.as_deref().is_some_and(|namespace| namespace != "*")
+    }
+
+    /// Returns true if rows of this allocation are kept even if no listing shows it.
+    pub fn keeps_unlisted(&self, alloc_id: &str) -> bool {
+        !self.needs_listing() && self.has_prefix(alloc_id)
+    }
+
+    /// Returns true if an allocation's ID starts with the wanted digits, or none are wanted.
+    pub fn has_prefix(&self, alloc_id: &str) -> bool {
+        let digits =
+            |prefix: &String| alloc_id.bytes().filter(|byte| *byte != b'-').take(prefix.len()).eq(prefix.bytes());
+        self.allocation.as_ref().is_none_or(digits)
+    }
+
     /// Returns true if the rows of an allocation of this job are kept.
     pub fn keeps(&self, place: &AllocationKey<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
         let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
-        let digits =
-            |prefix: &String| place.alloc_id.bytes().filter(|byte| *byte != b'-').take(prefix.len()).eq(prefix.bytes());
-        namespace && job() && self.allocation.as_ref().is_none_or(digits)
+        namespace && job() && self.has_prefix(place.alloc_id)
     }
 }
 
@@ -351,6 +366,8 @@ pub struct Merge {
     sightings: HashSet<(u32, i64)>,
     allocations: Interner,
     namespaces: Interner,
+    /// The allocations that the filter keeps, if lines of logs are filtered by them.
+    kept: Option<HashSet<u32>>,
 }
 
 /// How many rows of a part were new.
@@ -363,6 +380,24 @@ pub struct New {
 }
 
 impl Merge {
+    /// The state before the first row. If the filter needs a listing, the allocations that it keeps are remembered for
+    /// the lines of logs.
+    pub fn new(filter: &Filter) -> Merge {
+        Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
+    }
+
+    /// Returns true if a document shows the allocation, and the filter keeps it; only for a filter that needs a listing.
+    pub fn is_kept(&mut self, alloc_id: &str) -> bool {
+        let number = self.allocations.number(alloc_id);
+        self.kept.as_ref().is_some_and(|kept| kept.contains(&number))
+    }
+
+    /// Returns true if a row of `log_events` is new.
+    pub fn log_event(&mut self, alloc_id: &str, identity: u128) -> bool {
+        let number = self.allocations.number(alloc_id);
+        self.rows.is_new(number, identity as u64 ^ Table::LogEvents as u64)
+    }
+
     /// Assigns allocation numbers to the versions of a part, and fills in the facts of skipped ones.
     pub fn number(&mut self, rows: &mut PartRows<'_>, versions: &Versions) {
         for version in &mut rows.versions {
@@ -416,6 +451,9 @@ impl Merge {
             rows.events.identify(&columns.events, &mut Vec::new());
         }
         let versions = &rows.versions;
+        if let Some(kept) = &mut self.kept {
+            kept.extend(rows.history.versions.iter().map(|version| versions[*version].facts.alloc));
+        }
         // Include the table: rows of different tables differ even if their keys are equal.
         let mut is_new = |table: Table, version: usize, identity: u128| {
             self.rows.is_new(versions[version].facts.alloc, identity as u64 ^ table as u64)

@@ -242,7 +242,8 @@ impl Pipeline {
         summary: Summary,
         observer: &dyn Observer,
     ) -> Result<Outcome, Error> {
-        self.sources.check(&summary, self.strict)?;
+        let wants_logs = work.tables.contains(&Table::LogEvents);
+        self.sources.check(&summary, self.strict, wants_logs)?;
         if !work.views.is_empty() {
             observer.stage("computing views");
             query::run(store, &work.views, self.period, self.method).map_err(Error::of(Error::Query))?;

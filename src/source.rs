@@ -3,6 +3,7 @@
 //! The format of a file is detected from its content: gzip, zstd, tar and zip are read at any nesting, without
 //! unpacking to disk; JSON is passed on; other files are skipped and reported.
 
+mod agent_log;
 mod archive;
 mod budget;
 mod bundle;
@@ -109,6 +110,8 @@ impl Origin {
     }
 }
 
+pub use bundle::client_node;
+
 /// Why an empty file is skipped: it may be a recording of a stream without events.
 pub const EMPTY: &str = "is empty";
 
@@ -116,6 +119,8 @@ pub const EMPTY: &str = "is empty";
 pub enum Found<'r> {
     /// A document, which must be read to its end before the next.
     Document(Origin, &'r mut dyn Read),
+    /// The log of an agent, which must be read to its end before the next.
+    Log(Origin, &'r mut dyn Read),
     /// A file without allocations, and why.
     Skipped(Origin, String),
     /// A file that could not be read, and why.
@@ -130,6 +135,7 @@ impl fmt::Debug for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Found::Document(origin, _) => write!(f, "Document({})", origin.name),
+            Found::Log(origin, _) => write!(f, "Log({})", origin.name),
             Found::Skipped(origin, why) => write!(f, "PassedOver({}, {why})", origin.name),
             Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
             Found::Warning(origin, what) => write!(f, "Warning({}, {what})", origin.name),

@@ -5,6 +5,7 @@ pub mod allocation_history;
 pub mod column;
 mod details;
 pub mod identity;
+pub mod log_events;
 pub mod mask;
 pub mod nodes;
 pub mod remask;
@@ -34,11 +35,12 @@ pub enum Table {
     Absences,
     Snapshots,
     Nodes,
+    LogEvents,
 }
 
 impl Table {
     /// All tables, in the order of the documentation.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::TaskEvents,
         Table::AllocationHistory,
         Table::TaskStateHistory,
@@ -46,6 +48,7 @@ impl Table {
         Table::Absences,
         Table::Snapshots,
         Table::Nodes,
+        Table::LogEvents,
     ];
 
     /// Its name in SQL and of its files.
@@ -58,6 +61,7 @@ impl Table {
             Table::Absences => "absences",
             Table::Snapshots => "snapshots",
             Table::Nodes => "nodes",
+            Table::LogEvents => "log_events",
         }
     }
 
@@ -78,6 +82,7 @@ impl Table {
             }
             Table::Snapshots => "one document that was read: the ledger",
             Table::Nodes => "one version of a client node",
+            Table::LogEvents => "one line `Task event` in the log of a Nomad client, which tells of an event",
         }
     }
 
@@ -91,6 +96,7 @@ impl Table {
             Table::Absences => column::describe(&absences::columns()),
             Table::Snapshots => column::describe(&snapshots::columns()),
             Table::Nodes => column::describe(&nodes::columns()),
+            Table::LogEvents => column::describe(&log_events::columns()),
         }
     }
 
@@ -117,13 +123,15 @@ impl Table {
             Table::Absences => column::schema(&absences::columns()),
             Table::Snapshots => column::schema(&snapshots::columns()),
             Table::Nodes => column::schema(&nodes::columns()),
+            Table::LogEvents => column::schema(&log_events::columns()),
         }
     }
 }
 
 /// Returns true if a column holds free text of Nomad, a driver or a user, which may quote a credential.
 pub fn is_free_text(column: &str) -> bool {
-    ["message", "details", "restart_reason", "desired_description", "client_description"].contains(&column)
+    ["message", "details", "restart_reason", "exit_message", "desired_description", "client_description"]
+        .contains(&column)
 }
 
 /// The kind of source that showed an allocation; each lacks fields that the others have.

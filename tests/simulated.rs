@@ -13,6 +13,7 @@ mod compare;
 mod coverage;
 mod cuts;
 mod filters;
+mod logs;
 mod merging;
 mod packed;
 mod presence;

@@ -3,6 +3,7 @@
 // Failing tests panic, including in helpers outside of `#[test]` functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod agent_logs;
 mod cluster;
 #[path = "../examples/restarts.rs"]
 #[allow(dead_code)] // its main

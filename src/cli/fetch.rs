@@ -246,6 +246,8 @@ fn documents(
                     }
                 }
             }
+            // A cluster sends no logs.
+            Found::Log(..) => {}
             Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
             Found::Warning(origin, what) => {
                 if !warned.replace(true) {

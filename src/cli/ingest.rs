@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     console.print_skipped();
     let staged = staged?;
     let summary = &staged.summary;
-    sources.check(summary, args.source.strict).map_err(|error| with_end(error, "nothing was ingested"))?;
+    sources.check(summary, args.source.strict, true).map_err(|error| with_end(error, "nothing was ingested"))?;
     console.stage("adding to the lake");
     let added = opened.commit(&staged)?;
     if let Some(word) = opened.save_cache() {

@@ -79,6 +79,8 @@ pub fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(),
                 Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
                 Err(error) => ended = Err(ReceiveEnd::Spool(error)),
             },
+            // A cluster sends no logs.
+            Found::Log(..) => {}
             Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
             Found::Warning(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
             Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),

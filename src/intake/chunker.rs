@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Note;
+use crate::decode::agent_log;
 use crate::decode::document::Position;
 use crate::decode::skip::after_space;
 use crate::source::{self, Found, Input, Origin, WillRetry};
@@ -15,10 +16,15 @@ use crate::source::{self, Found, Input, Origin, WillRetry};
 /// larger and filled column by column, fit a core's cache.
 const BLOCK: usize = 1 << 20;
 
+/// The longest line of a log that is kept together.
+const LONGEST_LINE: usize = 16 << 20;
+
 /// A message from the reader to the workers, numbered in order of arrival.
 pub enum Step {
     /// A block of a document.
     Block(Block),
+    /// A block of the log of an agent.
+    Log(LogBlock),
     /// Something other than a document.
     Other {
         /// Its number.
@@ -51,6 +57,31 @@ pub struct Block {
 }
 
 impl Block {
+    /// The used bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// A block of a log: whole lines.
+pub struct LogBlock {
+    /// Its number among all steps.
+    pub number: u64,
+    /// The log.
+    pub origin: Arc<Origin>,
+    /// Whether it is the first block of its log.
+    pub is_first: bool,
+    /// Whether it is the last block of its log.
+    pub is_last: bool,
+    /// Why the log could not be read further, if so.
+    pub problem: Option<Problem>,
+    /// The buffer, of which the first `len` bytes are used.
+    pub buffer: Vec<u8>,
+    /// How many bytes are used.
+    pub len: usize,
+}
+
+impl LogBlock {
     /// The used bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
@@ -99,6 +130,7 @@ pub fn read(
                 documents += 1;
                 return cut(Arc::new(origin), stream, documents > 1, pool, &mut next, &send);
             }
+            Found::Log(origin, stream) => return cut_log(Arc::new(origin), stream, pool, &mut next, &send),
             Found::Skipped(origin, why) => Note::Skipped(format!("{}: {why}", origin.name), origin.is_named),
             Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
             Found::Warning(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
@@ -147,6 +179,46 @@ fn cut(
         let block = Block { number: next(), origin, is_first, end, guess, may_be_seen, buffer, len };
         is_first = false;
         if send.send(Step::Block(block)).is_err() {
+            return false;
+        }
+        if is_last {
+            return true;
+        }
+    }
+}
+
+/// Sends one log block by block.
+fn cut_log(
+    origin: Arc<Origin>,
+    stream: &mut dyn Read,
+    pool: &Mutex<Vec<Vec<u8>>>,
+    next: &mut dyn FnMut() -> u64,
+    send: &SyncSender<Step>,
+) -> bool {
+    let mut carry: Vec<u8> = Vec::new();
+    let mut is_first = true;
+    loop {
+        let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        if buffer.len() < carry.len() + BLOCK {
+            buffer.resize(carry.len() + BLOCK, 0);
+        }
+        buffer[..carry.len()].copy_from_slice(&carry);
+        let (read, ended) = fill(stream, &mut buffer[carry.len()..]);
+        let mut len = carry.len() + read;
+        carry.clear();
+        let is_last = ended.is_some();
+        // A line that is longer than a block may be is torn.
+        if !is_last && let Some(split) = agent_log::split(&buffer[..len]).or((len > LONGEST_LINE).then_some(len)) {
+            carry.extend_from_slice(&buffer[split..len]);
+            len = split;
+        } else if !is_last {
+            carry.extend_from_slice(&buffer[..len]);
+            len = 0;
+        }
+        let (origin, problem) = (Arc::clone(&origin), ended.flatten());
+        let block = LogBlock { number: next(), origin, is_first, is_last, problem, buffer, len };
+        is_first = false;
+        if send.send(Step::Log(block)).is_err() {
             return false;
         }
         if is_last {

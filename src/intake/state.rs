@@ -5,6 +5,7 @@ use std::num::NonZeroI64;
 
 use super::chunker::Block;
 use super::document_state::{OpenDocument, ShownAllocation};
+use super::log_state::Logs;
 use super::shown_buffer::ShownBuffer;
 use super::{IntakeOptions, Note, Observer, Summary};
 use crate::decode::document::ParsedPart;
@@ -25,6 +26,8 @@ pub struct RunState<'r> {
     /// The open document.
     pub document: OpenDocument,
     pub(super) merge: Merge,
+    /// The open log, and rows of logs that wait for a listing.
+    pub(super) logs: Logs,
     pub(super) summary: Summary,
     pub(super) options: &'r IntakeOptions,
     pub(super) observer: &'r dyn Observer,
@@ -67,7 +70,8 @@ impl<'r> RunState<'r> {
         RunState {
             number: 0,
             document: OpenDocument::default(),
-            merge: Merge::default(),
+            merge: Merge::new(&options.filter),
+            logs: Logs::default(),
             summary: Summary::default(),
             options,
             observer,

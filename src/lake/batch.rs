@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::delta_log::Add;
-use super::format::{self, FORMAT, Upgrade};
+use super::format::{self, FORMAT, Upgrade, since};
 use super::{ORDER, data_files, now_ms, unique};
 use crate::error::Result;
 use crate::tables::Table;
@@ -130,6 +130,7 @@ impl Batch {
     /// Returns true if the batch commits to a table. Every batch commits to the ledger, even if it adds nothing.
     pub fn commits_to(&self, table: Table) -> bool {
         let changes_files = || !self.files(table).is_empty() || !self.replacements(table).is_empty();
-        table == Table::Snapshots || self.upgrades_to.is_some() || changes_files()
+        let is_upgraded = self.upgrades_to.is_some_and(|format| since(table) <= format);
+        table == Table::Snapshots || is_upgraded || changes_files()
     }
 }

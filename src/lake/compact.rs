@@ -172,6 +172,7 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
         Table::Absences => &["missing_at_ns", "alloc_id"],
         Table::Snapshots => &["observed_at_ns", "snapshot_id"],
         Table::Nodes => &["node_id", "modify_index"],
+        Table::LogEvents => &["alloc_id", "task", "logged_at_ns"],
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::Int64Type;
 use crate::tables::Table;
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The format that introduced a table. A lake of an older format lacks it until the upgrade.
 pub fn since(table: Table) -> u32 {
@@ -18,6 +18,7 @@ pub fn since(table: Table) -> u32 {
         | Table::Nodes
         | Table::Snapshots => 1,
         Table::Absences => 2,
+        Table::LogEvents => 3,
     }
 }
 
@@ -34,6 +35,7 @@ pub fn time_column(table: Table) -> Option<&'static str> {
         Table::Sightings => Some("seen_at_ns"),
         Table::Absences => Some("missing_at_ns"),
         Table::Snapshots => Some("observed_at_ns"),
+        Table::LogEvents => Some("logged_at_ns"),
         Table::Nodes => None,
     }
 }

@@ -101,7 +101,7 @@ impl NewRestarts {
                     task.counter = task.counter.max(Some(restarts));
                 }
             }
-            Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes => {}
+            Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes | Table::LogEvents => {}
         }
         Ok(())
     }

@@ -75,6 +75,7 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut De
         Some(When::Before(span)) => before(span),
     };
     found.since = wanted.span.and_then(before).map(|usual| asked.map_or(usual, |asked| asked.min(usual)));
+    let since = found.since;
     let chosen = choose(lake, &in_tables, wanted, found.since)?;
     for table in super::ORDER.into_iter().filter(|table| tables.contains(table)) {
         let mut all = files_of(&in_tables, table).to_vec();
@@ -84,12 +85,13 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut De
         let floor = match table {
             Table::Snapshots => found.since.unwrap_or(i64::MIN),
             Table::Nodes => i64::MIN,
+            Table::LogEvents => chosen.floor.min(since.unwrap_or(i64::MIN)),
             _ => chosen.floor,
         };
         for file in all.iter().filter(|file| data_files::may_hold(table, file, floor, i64::MAX, true)) {
             found.files.0 += 1;
             data_files::read(&lake.storage, table, file, None, &mut |batch| {
-                let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor))?;
+                let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor, since))?;
                 *rows += batch.num_rows() as u64;
                 if batch.num_rows() == 0 { Ok(()) } else { deliver(table, batch) }
             })?;
@@ -107,7 +109,14 @@ fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
 }
 
 /// Which rows of a batch are wanted.
-fn keeps(table: Table, batch: &RecordBatch, wanted: &ScanFilter, chosen: &Chosen, floor: i64) -> BooleanArray {
+fn keeps(
+    table: Table,
+    batch: &RecordBatch,
+    wanted: &ScanFilter,
+    chosen: &Chosen,
+    floor: i64,
+    since: Option<i64>,
+) -> BooleanArray {
     let regions = text(batch, "region");
     let allocations = text(batch, "alloc_id");
     let times = data_files::times(table, batch);
@@ -115,7 +124,12 @@ fn keeps(table: Table, batch: &RecordBatch, wanted: &ScanFilter, chosen: &Chosen
         .map(|row| {
             let in_region = wanted.region.as_deref().is_none_or(|region| value(regions, row) == Some(region));
             let is_chosen = match (&chosen.allocations, allocations) {
-                (Some(chosen), Some(_)) => value(allocations, row).is_some_and(|id| chosen.contains(id)),
+                (Some(chosen), Some(_)) => value(allocations, row).is_some_and(|id| {
+                    // A log may tell of allocations that no listing showed.
+                    let is_recent = times[row].is_some_and(|time| time >= since.unwrap_or(i64::MIN));
+                    let is_unlisted = || table == Table::LogEvents && is_recent && wanted.filter.keeps_unlisted(id);
+                    chosen.contains(id) || is_unlisted()
+                }),
                 // The ledger is cut by its own time.
                 (_, None) if table == Table::Snapshots => times[row].is_none_or(|time| time >= floor),
                 _ => true,

@@ -99,13 +99,16 @@ impl Sources {
         !self.lakes.is_empty() && self.lakes.len() == self.names.len()
     }
 
-    /// Checks what was read from documents.
+    /// Checks what was read from documents. `logs_suffice`: no allocation is needed beside the logs of agents.
     ///
     /// # Errors
     /// When `strict` is set and input was rejected, or when a source has no allocations.
-    pub fn check(&self, summary: &Summary, strict: bool) -> Result<(), Error> {
+    pub fn check(&self, summary: &Summary, strict: bool, logs_suffice: bool) -> Result<(), Error> {
         if strict && summary.rejected > 0 {
             return Err(Error::Rejected);
+        }
+        if logs_suffice && summary.logs > 0 {
+            return Ok(());
         }
         self.without_allocations(summary).map_or(Ok(()), |name| Err(Error::NoAllocations(name)))
     }
@@ -116,7 +119,8 @@ impl Sources {
         if summary.documents > 0 || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();
             let is_answer = |number: &usize| {
-                summary.listings_by_source.contains_key(number) || (any && summary.quiet_sources.contains(number))
+                summary.listings_by_source.contains_key(number)
+                    || (any && (summary.quiet_sources.contains(number) || summary.log_sources.contains(number)))
             };
             let empty = self.names.iter().enumerate().find(|(number, name)| name.holds_many && !is_answer(number));
             return empty.map(|(_, name)| name.name.clone());

@@ -40,8 +40,12 @@ pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostResta
     let repeated = summary.task_events - summary.new_task_events;
     let repeated =
         if is_filtered { format!("{repeated} repeated or filtered out") } else { format!("{repeated} repeated") };
+    let logs = match summary.log_lines {
+        0 => String::new(),
+        lines => format!(", {} of logs: {} new", plural(lines, "line"), summary.new_log_events),
+    };
     format!(
-        "{}, {}, {}: {} new, {repeated}{lost}, {} rejected",
+        "{}, {}, {}: {} new, {repeated}{lost}{logs}, {} rejected",
         plural(summary.documents, "document"),
         plural(summary.allocations, "allocation"),
         plural(summary.task_events, "task event"),

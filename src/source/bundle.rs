@@ -47,6 +47,14 @@ pub fn role(path: &str) -> PathRole {
     }
 }
 
+/// The ID of the client node in the path of its logs, `client/ID/monitor.log`, inside a bundle; `None` elsewhere.
+pub fn client_node(path: &str) -> Option<&str> {
+    let mut parts = path.rsplit('/').skip(1);
+    let (node, client) = (parts.next()?, parts.next()?);
+    let is_id = node.len() == 36 && node.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    (is_id && (client == "client" || client.ends_with(":client"))).then_some(node)
+}
+
 /// Captures are numbered with four digits.
 fn is_capture(part: &str) -> bool {
     part.len() == 4 && part.bytes().all(|b| b.is_ascii_digit())
@@ -110,6 +118,17 @@ mod tests {
         }
         assert!(matches!(role("b/cluster/eventstream.json"), PathRole::Skipped(_)));
         assert!(matches!(role("b/interval/0000/jobs.json"), PathRole::Skipped(_)));
+    }
+
+    #[test]
+    fn the_path_of_a_log_in_a_bundle_names_its_node() {
+        let node = "20d373dc-dee0-55ce-c110-bb7f4f813e14";
+        for root in ["b.tar.gz:b/client", "client", "b.zip:client"] {
+            assert_eq!(client_node(&format!("{root}/{node}/monitor.log")), Some(node), "{root}");
+        }
+        for path in ["monitor.log", "b/server/x/monitor.log", "b/client/server1.global/monitor.log"] {
+            assert_eq!(client_node(path), None, "{path}");
+        }
     }
 
     #[test]

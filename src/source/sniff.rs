@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::agent_log;
 use super::budget::Budget;
 use super::bundle::{self, PathRole};
 use super::fetch_file::{self, FetchMetadata};
@@ -26,6 +27,8 @@ enum StreamKind {
     Zip,
     Tar,
     Json,
+    /// The log of an agent with `log_json`.
+    JsonLog,
     /// JSON as UTF-16.
     Utf16,
     Empty,
@@ -41,6 +44,7 @@ fn kind(head: &[u8]) -> StreamKind {
         [0xFF, 0xFE, b'{' | b'[', 0, ..] | [0xFE, 0xFF, 0, b'{' | b'[', ..] => StreamKind::Utf16,
         _ if is_tar_header(head) => StreamKind::Tar,
         _ => match text.first() {
+            Some(b'{') if agent_log::is_json(text) => StreamKind::JsonLog,
             Some(b'{' | b'[' | 0x1E) => StreamKind::Json,
             // A tar whose header is damaged or truncated.
             _ if head.get(257..262) == Some(b"ustar") => StreamKind::Tar,
@@ -223,7 +227,16 @@ impl<'w> InputWalk<'w> {
             }
             StreamKind::Utf16 => self.unreadable(origin, UTF_16.into()),
             StreamKind::Empty => self.skipped(origin, EMPTY),
-            StreamKind::Other => self.skipped(origin, "is neither JSON nor an archive"),
+            StreamKind::JsonLog => self.log(&mut stream, origin),
+            StreamKind::Other => {
+                let mut more = Vec::new();
+                // An error here occurs again when the log is read further.
+                let _ = stream.by_ref().take(agent_log::SEARCHED as u64).read_to_end(&mut more);
+                if agent_log::is_log(&more) {
+                    return self.log(&mut Cursor::new(more).chain(stream), origin);
+                }
+                self.skipped(origin, "is neither JSON nor an archive")
+            }
             StreamKind::Gzip => {
                 let inner = self.budget.metered(MultiGzDecoder::new(stream));
                 self.stream(Box::new(inner), origin, depth + 1)
@@ -246,6 +259,13 @@ impl<'w> InputWalk<'w> {
                 }
             }
         }
+    }
+
+    fn log(&mut self, stream: &mut dyn Read, origin: &Origin) -> bool {
+        let goes_on = (self.visit)(Found::Log(origin.clone(), stream));
+        // The error that ended the log is reported with it.
+        self.budget.is_reported();
+        goes_on
     }
 
     /// Walks over a file of `alloclog fetch`: listings, each preceded by its metadata.

@@ -122,6 +122,18 @@ pub fn columns(table: Table) -> &'static [&'static str] {
             "nomad_version",
             "modify_index",
         ],
+        Table::LogEvents => &[
+            "alloc_id",
+            "task",
+            "node_id",
+            "logged_at_ns",
+            "precision_ns",
+            "form",
+            "event_type",
+            "ordinal",
+            "fails_task",
+            TEXT_HASH,
+        ],
     }
 }
 
@@ -142,6 +154,7 @@ fn texts(table: Table) -> &'static [FreeText] {
             FreeText { name: "desired_description", is_masked: false },
             FreeText { name: "client_description", is_masked: false },
         ],
+        Table::LogEvents => &[FreeText { name: "message", is_masked: false }],
         Table::TaskStateHistory | Table::Sightings | Table::Absences | Table::Snapshots | Table::Nodes => &[],
     }
 }
@@ -233,6 +246,7 @@ mod tests {
             ("absences", "729e8ee5d73c2325"),
             ("snapshots", "3d3bff741bf8c225"),
             ("nodes", "663e391a51f51c92"),
+            ("log_events", "d2a1e3dd088e2ac8"),
         ];
         assert_eq!((VERSION, digests), (2, expected.map(|(name, digest)| (name, digest.to_owned())).into()));
     }

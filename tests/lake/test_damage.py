@@ -400,7 +400,7 @@ def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_
     lake = young_lake
     lake.ingest(growing[5])
     lake.must_be_whole(truths[6])
-    order = ["task_events", "allocation_history", "task_state_history", "sightings", "absences", "nodes", "snapshots"]
+    order = ["task_events", "allocation_history", "task_state_history", "sightings", "absences", "nodes", "log_events", "snapshots"]
     lost = batches(lake)[-1]
     of_table = json.loads(lost.read_text())["reached"]
     for table in [table for table in order if of_table.get(table) == of_table["snapshots"]][reached:]:

@@ -36,7 +36,7 @@ def test_a_lake_in_a_bucket(program, listings, truth):
     assert (info["batches"], info["unfinished"]) == (6, 0)
     counts = {name: rows.total() for name, rows in truth[6].items()}
     # No listing is full.
-    assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0} | counts
+    assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0, "log_events": 0} | counts
 
     of_lake, of_sources = reports(program, [program.lake], listings)
     assert of_lake["input"]["task_events"] == counts["task_events"]

@@ -219,7 +219,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
     assert!(batches(&lake).iter().all(|batch| parsed_by_format_1(batch).is_ok()));
     let lake = Lake::open_or_create(&path).unwrap();
     let error = parsed_by_format_1(batches(&lake).last().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("the lake now has format 2: use a newer alloclog"), "{error}");
+    assert!(error.contains("the lake now has format 3: use a newer alloclog"), "{error}");
     // A running compaction reads no further batch, but checks the protocol before each commit: it supports writer 2.
     for table in ORDER.into_iter().filter(|table| since(*table) == 1) {
         let log = lake.storage.list(&format!("{}/_delta_log", table.name())).unwrap();
@@ -232,23 +232,23 @@ fn programs_of_format_1_stop_at_the_upgrade() {
 
 #[test]
 fn newer_formats_are_refused_with_a_message() {
-    // As this program refuses format 3: by the batch, the table, and lake.json (see `batches`).
+    // As this program refuses the next format: by the batch, the table, and lake.json (see `batches`).
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
     let root = newer.storage.directory().unwrap().to_owned();
     let number = newer.storage.list("_alloclog/batches").unwrap().len() + 1;
     let batch = root.join(format!("_alloclog/batches/000000000/{number:012}.json"));
-    fs::write(&batch, r#"{"needs_format":3,"written_ms":"","batch":{"id":7}}"#).unwrap();
+    fs::write(&batch, r#"{"needs_format":4,"written_ms":"","batch":{"id":7}}"#).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
-    assert!(error.contains("the lake has format 3 from this batch on") && error.contains("use a newer one"), "{error}");
+    assert!(error.contains("the lake has format 4 from this batch on") && error.contains("use a newer one"), "{error}");
     fs::remove_file(&batch).unwrap();
 
     let ledger = "snapshots";
     let first = root.join(ledger).join("_delta_log/00000000000000000000.json");
     let text = fs::read_to_string(&first).unwrap();
-    fs::write(&first, text.replace(r#""alloclog.format":"2""#, r#""alloclog.format":"3""#)).unwrap();
+    fs::write(&first, text.replace(r#""alloclog.format":"3""#, r#""alloclog.format":"4""#)).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
-    assert!(error.contains("table snapshots has format 3"), "{error}");
+    assert!(error.contains("table snapshots has format 4"), "{error}");
 }
 
 /// The rows of a file with a column of a newer program.

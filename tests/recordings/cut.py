@@ -28,6 +28,8 @@ ALLOCATIONS = """
 MOMENTS = ["182801", "182831", "183131", "183352", "183642", "184012"]
 # Allocations in the stream sample: complete histories, from the first event to the last.
 STREAMED = "1fb9fa98 2d0f02b9 a781966b b404f8cc f3f5e367 4260067f".split()
+# Allocations in the agents' logs.
+LOGGED = "4260067f 7396ffa1 a781966b".split()
 # Allocations in the raft snapshot.
 IN_RAFT = "1bc5f42c b5d4a202 2d0f02b9".split()
 # Captures in the bundle, and files of each.
@@ -167,6 +169,12 @@ with tarfile.open(fileobj=io.BytesIO(bundle)) as archive, tarfile.open(
             add(old_tar, member, member.name, content)
 write("debug/nomad-debug-2026-11-23-183148Z.tar.gz", gzip.compress(new.getvalue(), 9, mtime=0))
 write("debug/old-layout.tar.gz", gzip.compress(old.getvalue(), 9, mtime=0))
+
+# The lines of task events in the agents' logs, of clients that log as text and as JSON.
+for name, content in contents(unzstd("logs.tar.zst")).items():
+    lines = [line for line in content.splitlines(keepends=True) if b"Task event" in line and any(f"{id}-".encode() in line for id in LOGGED)]
+    if lines:
+        write(f"logs/{name.rsplit('/', 1)[-1]}", b"".join(lines))
 
 # The two examples of the API page.
 examples = re.findall(r"### Sample Response\n\n```json\n(.*?)```", page.read_text(), re.S)

@@ -65,6 +65,13 @@ impl Expected {
                 self.skipped.insert(document.name.clone());
                 return;
             }
+            // Logs are compared in tests/agent_logs; what has no line of a task event is skipped.
+            [name, ..] if name.ends_with(".log") => {
+                if memchr::memmem::find(&document.bytes, b"Task event").is_none() {
+                    self.skipped.insert(document.name.clone());
+                }
+                return;
+            }
             // In an archive it is read for the bundle's namespace.
             ["cli-flags.json", "cluster", ..] if document.name.contains(':') => return,
             _ => {}

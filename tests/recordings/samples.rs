@@ -183,7 +183,7 @@ fn bundle_reports_why_its_event_stream_is_skipped() {
     assert!(why("cluster/eventstream.json").is_some_and(|why| why.contains("rounded")));
     assert_eq!(why("cluster/namespaces.json"), Some("is JSON without allocations"));
     assert_eq!(why("interval/0000/license.json"), Some("a part of the debug bundle without allocations"));
-    assert_eq!(why("server1.global/monitor.log"), Some("is neither JSON nor an archive"));
+    assert_eq!(why("server1.global/monitor.log"), Some("is the log of an agent without task events"));
     assert_eq!(why("cluster/cli-flags.json"), None);
 }
 

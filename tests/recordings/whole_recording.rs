@@ -14,6 +14,7 @@ use super::{recording, unpacked};
 use crate::support::{Row, Taken, take};
 
 const NOT_JSON: &str = "is neither JSON nor an archive";
+const NO_EVENTS: &str = "is the log of an agent without task events";
 const NOT_OURS: &str = "is JSON without allocations";
 const EMPTY: &str = "is empty";
 const BUNDLED: &str = "a part of the debug bundle without allocations";
@@ -66,16 +67,16 @@ fn a_debug_bundle_packed_and_unpacked() {
     let packed = check(&recording.join("debug.tar.gz"));
     // Five captures of allocations and nodes, and the nodes of the cluster.
     assert_eq!((packed.summary.documents, packed.summary.allocations), (11, 1613));
-    assert_eq!(reasons(&packed), counted([(NOT_JSON, 9), (NOT_OURS, 6), (BUNDLED, 50), (ROUNDED, 1)]));
+    assert_eq!(reasons(&packed), counted([(NOT_JSON, 2), (NO_EVENTS, 2), (NOT_OURS, 5), (BUNDLED, 50), (ROUNDED, 1)]));
     let unpacked = check(&unpacked(&recording, "debug.tar.gz"));
     assert_eq!(packed.table(Table::TaskEvents), unpacked.table(Table::TaskEvents));
 }
 
 #[test]
-fn logs_and_http_exchanges_are_skipped() {
+fn logs_of_servers_and_http_exchanges_are_skipped() {
     let Some(recording) = recording() else { return };
     let logs = check(&recording.join("logs.tar.zst"));
-    assert_eq!((logs.summary.documents, reasons(&logs)), (0, counted([(NOT_JSON, 3), (NOT_OURS, 1)])));
+    assert_eq!((logs.summary.documents, reasons(&logs)), (0, counted([(NO_EVENTS, 1)])));
     // The HTTP exchanges include request and headers; two answers and the pages of a list are bare bodies.
     let http = check(&recording.join("http-samples"));
     assert_eq!(http.summary.documents, 2 + 41);

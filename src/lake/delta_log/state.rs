@@ -87,8 +87,8 @@ impl TableState {
         Some(Action { meta_data: Some(meta_data), ..Action::default() })
     }
 
-    /// The actions that upgrade a table to the format of this program: its columns, the format property, and writer
-    /// version 3. A running program of format 1 refuses that version when it next reads the log, before it rewrites
+    /// The actions that upgrade a table to the format of this program: its columns, the format property, and for a table
+    /// of format 1 writer version 3. A running program of format 1 refuses that version when it next reads the log, before it rewrites
     /// files without the new columns. Readers are unaffected. Version 3 adds constraints, and the table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
@@ -104,7 +104,9 @@ impl TableState {
                     features.push(CHECK_CONSTRAINTS.to_owned());
                 }
             }
-            None => protocol.min_writer_version = protocol.min_writer_version.max(3),
+            // Programs of later formats refuse the property.
+            None if self.format() == 1 => protocol.min_writer_version = protocol.min_writer_version.max(3),
+            None => {}
         }
         vec![
             Action { protocol: Some(protocol), ..Action::default() },

@@ -1,0 +1,196 @@
+//! Reads the lines that a Nomad client writes for task events, from its log as text or as JSON.
+//!
+//! Since Nomad 1.5.0 a client writes one INFO line "Task event" for each event that it appends to a task's state
+//! (client/allocrunner/taskrunner/task_runner.go, `appendEvent`). Everything else in a log is skipped.
+
+mod json;
+mod text;
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// The words that every wanted line contains.
+static WORDS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Task event"));
+
+/// The logger that writes these lines.
+const LOGGER: &str = "client.alloc_runner.task_runner";
+
+/// Lines this much before the end of a block may continue in the next one: the longest value of several lines.
+const LONGEST: usize = 256 << 10;
+
+/// How a logger writes its lines: two loggers of one agent write an event at slightly different times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum Form {
+    Text,
+    TextWithLocation,
+    Json,
+    JsonWithLocation,
+}
+
+impl Form {
+    /// Its name in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Text => "text",
+            Form::TextWithLocation => "text+location",
+            Form::Json => "json",
+            Form::JsonWithLocation => "json+location",
+        }
+    }
+}
+
+/// A line that tells of a task event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine<'a> {
+    /// The allocation's ID.
+    pub alloc_id: Cow<'a, str>,
+    /// The task's name.
+    pub task: Cow<'a, str>,
+    /// The event's type.
+    pub event_type: Cow<'a, str>,
+    /// The event's DisplayMessage. In text a control character and its escape look alike.
+    pub message: Cow<'a, str>,
+    /// Whether the event marks the task as failed.
+    pub fails_task: bool,
+    /// When the line was written, by the client's clock, in nanoseconds since the epoch, cut to `precision`.
+    pub logged_at: i64,
+    /// The unit of `logged_at` in nanoseconds.
+    pub precision: i64,
+    /// How it is written.
+    pub form: Form,
+}
+
+/// A line of a task event that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFault {
+    /// The byte where the line begins.
+    pub at: usize,
+    /// Why it cannot be read.
+    pub what: &'static str,
+    /// True for the last line of a log without its end: the agent may be writing it.
+    pub is_tail: bool,
+}
+
+/// What a part of a log contains.
+#[derive(Debug, Default)]
+pub struct LogPart<'a> {
+    /// The lines of task events, in order.
+    pub lines: Vec<LogLine<'a>>,
+    /// The lines that cannot be read.
+    pub faults: Vec<LogFault>,
+}
+
+/// What a line with the words is, and where the next one begins.
+enum Found<'a> {
+    Event(LogLine<'a>),
+    /// A line of something else that contains the words.
+    Other,
+    Torn(&'static str),
+}
+
+/// Why a line is torn.
+const TORN: &str = "is a line of a task event that is damaged or cut off";
+
+/// Reads a part of a log that begins and ends with whole lines. `is_last`: it ends with the log.
+pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
+    let mut part = LogPart::default();
+    let mut from = 0;
+    while let Some(n) = WORDS.find(&bytes[from..]) {
+        let at = from + n;
+        let start = memchr::memrchr(b'\n', &bytes[from..at]).map_or(from, |n| from + n + 1);
+        let (found, next) = line(bytes, start, at);
+        match found {
+            Found::Event(line) => part.lines.push(line),
+            Found::Other => {}
+            Found::Torn(what) => {
+                let is_tail = is_last && next == bytes.len() && bytes.last() != Some(&b'\n');
+                part.faults.push(LogFault { at: start, what, is_tail });
+            }
+        }
+        from = next;
+    }
+    part
+}
+
+/// Where to cut a log so that no line of a task event is torn: the length of the part that can be read; `None` if no
+/// line ends in it.
+pub fn split(bytes: &[u8]) -> Option<usize> {
+    let tail = bytes.len().saturating_sub(LONGEST);
+    let begun = memchr::memmem::rfind(&bytes[tail..], b"Task event").map(|n| tail + n);
+    let start = begun.and_then(|at| memchr::memrchr(b'\n', &bytes[..at])).map(|n| n + 1);
+    start.or_else(|| memchr::memrchr(b'\n', bytes).map(|n| n + 1))
+}
+
+/// Reads the line that begins at `start` and contains the words at `at`.
+fn line(bytes: &[u8], start: usize, at: usize) -> (Found<'_>, usize) {
+    let end = end_of_line(bytes, at);
+    let Ok(text) = std::str::from_utf8(&bytes[start..end]) else { return (Found::Torn(TORN), end) };
+    let text = text.trim_end_matches('\r');
+    if text.starts_with(r#"{"log":"#) {
+        return json::docker(bytes, text, end);
+    }
+    match memchr::memchr(b'{', &bytes[start..at]) {
+        Some(object) if text[object..].starts_with(r#"{"@"#) && is_prefix(&text[..object]) => {
+            (json::line(&text[object..]), end)
+        }
+        _ => text::line(text, at - start, end, &mut Following { bytes, at: end }),
+    }
+}
+
+fn end_of_line(bytes: &[u8], at: usize) -> usize {
+    memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n)
+}
+
+/// Returns true if a text can be what a terminal, journald, syslog or a container runtime puts in front of a line. A
+/// line that quotes another one must not count as it.
+fn is_prefix(text: &str) -> bool {
+    let is_level = |level: &str| text.contains(level);
+    // The lines of a value of several lines begin with `  | `.
+    text.is_empty()
+        || (text.len() <= 256
+            && !text.ends_with("| ")
+            && !text.contains(['"', '{'])
+            && !["[TRACE]", "[DEBUG]", "[INFO]", "[WARN]", "[ERROR]"].into_iter().any(is_level))
+}
+
+/// The lines after a line, for values of several lines.
+struct Following<'a> {
+    bytes: &'a [u8],
+    /// The end of the last line that was read.
+    at: usize,
+}
+
+impl<'a> Following<'a> {
+    /// The next line, without its end; `None` at the end, and for one that is not UTF-8.
+    fn next(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        if start > self.bytes.len() {
+            return None;
+        }
+        let end = end_of_line(self.bytes, start);
+        let line = std::str::from_utf8(&self.bytes[start..end]).ok()?;
+        self.at = end;
+        Some(line.trim_end_matches('\r'))
+    }
+}
+
+/// A time as a log has it, in nanoseconds since the epoch, and its unit in nanoseconds. Text has a zone without a colon.
+fn time(text: &str) -> Option<(i64, i64)> {
+    let zone = text.len().checked_sub(5).filter(|at| matches!(text.as_bytes()[*at], b'+' | b'-'));
+    let without_zone = text.strip_suffix('Z').unwrap_or(text);
+    let at = match zone {
+        Some(at) if !text[at..].contains(':') => {
+            crate::time::rfc3339(&format!("{}:{}", text.get(..at + 3)?, text.get(at + 3..)?))
+        }
+        _ => crate::time::rfc3339(text),
+    };
+    let (_, fraction) = without_zone.split_once('.').unwrap_or((without_zone, ""));
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count().min(9);
+    Some((at.ok()??, 10i64.pow(9 - digits as u32)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Lines of a log with `log_json`, and lines that Docker's json-file driver wraps.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Following, Form, Found, LOGGER, LogLine, TORN, text, time};
+
+/// The fields of a line; hclog names its own with `@`.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "@message")]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "@module")]
+    module: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "@timestamp")]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(rename = "@caller")]
+    caller: Option<IgnoredAny>,
+    #[serde(borrow)]
+    alloc_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    task: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    msg: Option<Cow<'a, str>>,
+    failed: Option<bool>,
+}
+
+/// A line of Docker's json-file driver.
+#[derive(Deserialize)]
+struct Docker<'a> {
+    #[serde(borrow)]
+    log: Cow<'a, str>,
+}
+
+/// Reads the object of a line.
+pub(super) fn line(object: &str) -> Found<'_> {
+    // Without this field, the words are in a value of another line.
+    if !object.contains(r#""@message":"Task event""#) {
+        return Found::Other;
+    }
+    let Ok(fields) = serde_json::from_str::<Fields<'_>>(object) else { return Found::Torn(TORN) };
+    if fields.message.as_deref() != Some("Task event") || fields.module.as_deref() != Some(LOGGER) {
+        return Found::Other;
+    }
+    let form = if fields.caller.is_some() { Form::JsonWithLocation } else { Form::Json };
+    let times = fields.timestamp.as_deref().and_then(time);
+    match (fields.alloc_id, fields.task, fields.kind, fields.msg, fields.failed, times) {
+        (
+            Some(alloc_id),
+            Some(task),
+            Some(event_type),
+            Some(message),
+            Some(fails_task),
+            Some((logged_at, precision)),
+        ) => Found::Event(LogLine { alloc_id, task, event_type, message, fails_task, logged_at, precision, form }),
+        _ => Found::Torn(TORN),
+    }
+}
+
+/// Reads a line that Docker wraps, and the wrapped lines of its value. Each of them is an object of its own.
+pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (Found<'a>, usize) {
+    let Some(first) = unwrapped(wrapped) else { return (Found::Torn(TORN), end) };
+    let first = first.trim_end_matches(['\n', '\r']);
+    if first.starts_with(r#"{"@"#) {
+        return (owned(line(first)), end);
+    }
+    let mut lines = first.to_owned();
+    let mut following = Following { bytes, at: end };
+    let mut ends = vec![(lines.len(), end)];
+    // The value of a line ends with the line that ends the event.
+    while !lines.contains(" failed=") {
+        let Some(next) = following.next().and_then(unwrapped) else { break };
+        if !next.starts_with("  ") {
+            break;
+        }
+        lines.push('\n');
+        lines.push_str(next.trim_end_matches(['\n', '\r']));
+        ends.push((lines.len(), following.at));
+    }
+    let first_end = lines.find('\n').unwrap_or(lines.len());
+    let Some(at) = lines[..first_end].find("Task event") else { return (Found::Other, end) };
+    let (found, read) =
+        text::line(&lines[..first_end], at, first_end, &mut Following { bytes: lines.as_bytes(), at: first_end });
+    let next = ends.iter().find(|(length, _)| *length >= read).map_or(end, |(_, end)| *end);
+    (owned(found), next)
+}
+
+fn unwrapped(line: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Docker<'_>>(line).ok().map(|docker| docker.log)
+}
+
+fn owned<'a>(found: Found<'_>) -> Found<'a> {
+    let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    match found {
+        Found::Event(line) => Found::Event(LogLine {
+            alloc_id: text(line.alloc_id),
+            task: text(line.task),
+            event_type: text(line.event_type),
+            message: text(line.message),
+            fails_task: line.fails_task,
+            logged_at: line.logged_at,
+            precision: line.precision,
+            form: line.form,
+        }),
+        Found::Other => Found::Other,
+        Found::Torn(what) => Found::Torn(what),
+    }
+}

@@ -1,0 +1,203 @@
+//! Lines of a log as hclog writes them as text.
+//!
+//! A value is in quotes if it holds a rune outside `-` to `~`. In quotes, `"` and what is not printable are escaped, a
+//! backslash is not. A value with a newline is written over several lines (go-hclog, `intlogger.go`).
+
+use std::borrow::Cow;
+
+use super::{Following, Form, Found, LOGGER, LogLine, TORN, is_prefix, time};
+
+/// What begins a line of a value of several lines.
+const BAR: &str = "  | ";
+
+/// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several. Returns
+/// the end of the last one.
+pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (Found<'a>, usize) {
+    let (head, words) = line.split_at(at);
+    let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {
+        // Torn within the words or directly after them, if its head is that of such a line.
+        let is_torn = "Task event: alloc_id=".starts_with(words) && read_head(head).is_some();
+        return (if is_torn { Found::Torn(TORN) } else { Found::Other }, end);
+    };
+    let Some(head) = read_head(head) else { return (Found::Other, end) };
+    let Head::Read { prefix, logged_at, precision, form } = head else { return (Found::Torn(TORN), end) };
+    let mut read = || -> Option<(LogLine<'a>, usize)> {
+        let (alloc_id, rest) = value(fields)?;
+        let (task, rest) = value(rest.strip_prefix(" task=")?)?;
+        let (event_type, rest) = value(rest.strip_prefix(" type=")?)?;
+        let (message, failed, end) = match rest.strip_prefix(" msg=") {
+            Some(rest) => {
+                // Nomad quotes what is not printable in the exit message (Go's %q).
+                let (message, failed) = message(rest, event_type == "Terminated")?;
+                (message, failed, end)
+            }
+            None if rest.is_empty() => lines(prefix, following)?,
+            None => return None,
+        };
+        let fails_task = match failed.split(' ').next() {
+            Some("true") => true,
+            Some("false") => false,
+            _ => return None,
+        };
+        if alloc_id.is_empty() {
+            return None;
+        }
+        Some((LogLine { alloc_id, task, event_type, message, fails_task, logged_at, precision, form }, end))
+    };
+    match read() {
+        Some((line, end)) => (Found::Event(line), end),
+        None => (Found::Torn(TORN), end),
+    }
+}
+
+/// What precedes the message of a line.
+enum Head<'a> {
+    Read { prefix: &'a str, logged_at: i64, precision: i64, form: Form },
+    Torn,
+}
+
+/// Reads the head of a line; `None` if it is not that of a task event.
+fn read_head(head: &str) -> Option<Head<'_>> {
+    let head = head.strip_suffix(": ")?.strip_suffix(LOGGER)?;
+    let level = memchr::memrchr(b'[', head.as_bytes())?;
+    let before = head[..level].strip_suffix(' ')?;
+    let location = head[level..].strip_prefix("[INFO] ")?.trim_start_matches(' ');
+    let form = match location {
+        "" => Form::Text,
+        _ if location.ends_with(": ") && location.contains(".go:") && !location.trim_end().contains(' ') => {
+            Form::TextWithLocation
+        }
+        _ => return None,
+    };
+    let at = before.rfind(' ').map_or(0, |n| n + 1);
+    let (prefix, stamp) = before.split_at(at);
+    if !is_prefix(prefix) {
+        return None;
+    }
+    Some(match time(stamp) {
+        Some((logged_at, precision)) => Head::Read { prefix, logged_at, precision, form },
+        None => Head::Torn,
+    })
+}
+
+/// A value as it is written.
+enum Raw<'a> {
+    Plain(&'a str),
+    /// Without its quotes.
+    Quoted(&'a str),
+}
+
+/// A value as it is written, and what follows it.
+fn raw_value(text: &str) -> Option<(Raw<'_>, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(' ').unwrap_or(text.len());
+        return Some((Raw::Plain(&text[..end]), &text[end..]));
+    };
+    let bytes = quoted.as_bytes();
+    let end = memchr::memchr_iter(b'"', bytes).find(|at| *at == 0 || bytes[at - 1] != b'\\')?;
+    Some((Raw::Quoted(&quoted[..end]), &quoted[end + 1..]))
+}
+
+/// A value and what follows it.
+fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    raw_value(text).map(|(raw, rest)| (plain(raw, false), rest))
+}
+
+/// The text of a value. `is_printable`: it held only printable runes, so that hclog escaped nothing but quotes.
+fn plain(raw: Raw<'_>, is_printable: bool) -> Cow<'_, str> {
+    match raw {
+        Raw::Plain(text) => Cow::Borrowed(text),
+        Raw::Quoted(text) if is_printable && text.contains('\\') => Cow::Owned(text.replace("\\\"", "\"")),
+        Raw::Quoted(text) if is_printable => Cow::Borrowed(text),
+        Raw::Quoted(text) => unescaped(text),
+    }
+}
+
+/// The message in a line, and the text of `failed`. A message may end with a backslash, which is not escaped, so the
+/// last field is searched from the end if it does not follow.
+fn message(text: &str, is_printable: bool) -> Option<(Cow<'_, str>, &str)> {
+    if let Some((raw, rest)) = raw_value(text)
+        && let Some(failed) = rest.strip_prefix(" failed=")
+    {
+        return Some((plain(raw, is_printable), failed));
+    }
+    let (raw, failed) = text.rsplit_once("\" failed=")?;
+    Some((plain(Raw::Quoted(raw.strip_prefix('"')?), is_printable), failed))
+}
+
+/// The message in the lines after the first, the text of `failed`, and the end of the last line.
+fn lines<'a>(prefix: &str, following: &mut Following<'a>) -> Option<(Cow<'a, str>, &'a str, usize)> {
+    if content(following.next()?, prefix, "  msg=")? != "" {
+        return None;
+    }
+    let mut message = String::new();
+    let mut is_first = true;
+    loop {
+        let line = following.next()?;
+        if let Some(text) = content(line, prefix, BAR) {
+            if !is_first {
+                message.push('\n');
+            }
+            is_first = false;
+            message.push_str(&unescaped(text));
+        } else {
+            let failed = content(line, prefix, "   failed=")?;
+            return (!is_first).then_some((Cow::Owned(message), failed, following.at));
+        }
+    }
+}
+
+/// What follows `begin` in a line. journald and others put a prefix in front of every line, a terminal only in front of
+/// the first.
+fn content<'a>(line: &'a str, prefix: &str, begin: &str) -> Option<&'a str> {
+    if let Some(rest) = line.strip_prefix(begin) {
+        return Some(rest);
+    }
+    if prefix.trim().is_empty() {
+        return None;
+    }
+    // The time in the prefix may have become longer or shorter by some digits.
+    let nearest = prefix.len().saturating_sub(8);
+    let at = line.get(nearest..)?.find(begin)? + nearest;
+    (at <= prefix.len() + 8).then(|| &line[at + begin.len()..])
+}
+
+/// Undoes hclog's escapes. A newline is never escaped, so `\n` is two characters.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find('\\') else { return Cow::Borrowed(text) };
+    let mut plain = String::with_capacity(text.len());
+    plain.push_str(&text[..first]);
+    let mut rest = &text[first..];
+    while let Some(n) = rest.find('\\') {
+        plain.push_str(&rest[..n]);
+        rest = &rest[n + 1..];
+        let (c, len) = escape(rest).unwrap_or(('\\', 0));
+        plain.push(c);
+        rest = &rest[len..];
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
+/// The character of an escape without its backslash, and the length of the escape; `None` for what hclog does not
+/// write.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let hex = |len: usize| {
+        let digits = text.get(1..=len).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        Some((char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, len + 1))
+    };
+    match text.as_bytes().first()? {
+        b'"' => Some(('"', 1)),
+        b'a' => Some(('\u{7}', 1)),
+        b'b' => Some(('\u{8}', 1)),
+        b'f' => Some(('\u{c}', 1)),
+        b'r' => Some(('\r', 1)),
+        b't' => Some(('\t', 1)),
+        b'v' => Some(('\u{b}', 1)),
+        b'x' => hex(2).filter(|(c, _)| *c < ' '),
+        // Letters and digits are printable, hence never escaped.
+        b'u' => hex(4).filter(|(c, _)| !c.is_alphanumeric()),
+        b'U' => hex(8).filter(|(c, _)| !c.is_alphanumeric()),
+        _ => None,
+    }
+}
