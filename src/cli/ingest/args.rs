@@ -140,8 +140,13 @@ pub fn tell(lake: &Lake, summary: &Summary, added: &CommitSummary, verbosity: Ve
         Some(number) => format!("batch {number}"),
         None => "nothing new".to_owned(),
     };
+    let new_lines = added.rows.get("log_events").copied().unwrap_or_default();
+    let logs = match summary.log_lines {
+        0 => String::new(),
+        lines => format!(", {} of logs: {new_lines} new", plural(lines, "line")),
+    };
     let line = format!(
-        "lake {}: {batch}: {}, {}, {}: {new} new, {} known, {} lost, {} rejected",
+        "lake {}: {batch}: {}, {}, {}: {new} new, {} known{logs}, {} lost, {} rejected",
         lake.storage,
         plural(summary.documents, "document"),
         plural(summary.allocations, "allocation"),
