@@ -380,8 +380,7 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row. If the filter needs a listing, the allocations that it keeps are remembered for
-    /// the lines of logs.
+    /// The state before the first row; a filter that needs a listing has the allocations that it keeps remembered.
     pub fn new(filter: &Filter) -> Merge {
         Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
     }

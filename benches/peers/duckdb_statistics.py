@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every file of queries/ with DuckDB over stored tables, and keeps each view as a table.
+"""Runs the named views, and those that they read, with DuckDB over stored tables, and keeps each view as a table.
 
 usage: duckdb_statistics.py STORED QUERIES OUT VIEW,...
 
@@ -30,6 +30,10 @@ for path in Path(stored).glob("*.parquet"):
 
 texts = {path.stem: path.read_text() for path in sorted(Path(queries).glob("*.sql"))}
 reads = {name: set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", text)) & set(texts) - {name} for name, text in texts.items()}
+needed = wanted.split(",")
+for name in needed:
+    needed += reads[name] - set(needed)
+reads = {name: reads[name] for name in needed}
 while reads:
     for name in [name for name, others in reads.items() if not others & set(reads)]:
         connection.execute(f"CREATE TABLE {name} AS {texts[name]}")
