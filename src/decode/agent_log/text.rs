@@ -127,7 +127,7 @@ fn message(text: &str, is_printable: bool) -> Option<(Cow<'_, str>, &str)> {
 
 /// The message in the lines after the first, the text of `failed`, and the end of the last line.
 fn lines<'a>(prefix: &str, following: &mut Following<'a>) -> Option<(Cow<'a, str>, &'a str, usize)> {
-    if content(following.next()?, prefix, "  msg=")? != "" {
+    if !content(following.next()?, prefix, "  msg=")?.is_empty() {
         return None;
     }
     let mut message = String::new();

@@ -99,14 +99,12 @@ impl TableState {
         meta_data["configuration"][FORMAT_PROPERTY] = FORMAT.to_string().into();
         let mut protocol = self.protocol.clone().unwrap_or_default();
         match &mut protocol.writer_features {
-            Some(features) => {
-                if !features.iter().any(|feature| feature == CHECK_CONSTRAINTS) {
-                    features.push(CHECK_CONSTRAINTS.to_owned());
-                }
+            Some(features) if !features.iter().any(|feature| feature == CHECK_CONSTRAINTS) => {
+                features.push(CHECK_CONSTRAINTS.to_owned());
             }
-            // Programs of later formats refuse the property.
             None if self.format() == 1 => protocol.min_writer_version = protocol.min_writer_version.max(3),
-            None => {}
+            // Programs of later formats refuse the property.
+            _ => {}
         }
         vec![
             Action { protocol: Some(protocol), ..Action::default() },
