@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_match_and_not_bytes() -> Result<(), String> {
+    fn characters_match_and_not_bytes() -> Result<(), Usage> {
         for (glob, matching, other) in [
             ("t?sk*", "täsk", "tsk"),
             ("????", "日本語😀", "日本語"),

@@ -71,6 +71,7 @@ mod tests {
     use polars::prelude::df;
 
     use super::*;
+    use crate::error::Result;
     use crate::query::{GroupBy, plan, view};
 
     #[test]
