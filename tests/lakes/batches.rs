@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use alloclog::lake::check::{CheckReport, Mend, Remedy, check};
 use alloclog::lake::compact::compact;
+use alloclog::lake::format::FORMAT;
 use alloclog::lake::scan::ScanFilter;
 use alloclog::lake::vacuum::vacuum;
 use alloclog::lake::{Lake, TableHeads, ingest};
@@ -156,10 +157,12 @@ fn damage_is_reported_and_repaired() {
 fn a_lake_of_a_newer_format_is_refused() {
     let (_directory, lake) = lake();
     let path = lake.storage.directory().unwrap().join("_alloclog/lake.json");
-    let text = fs::read_to_string(&path).unwrap().replace("\"format\": 2", "\"format\": 3");
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replace(&format!("\"format\": {FORMAT}"), &format!("\"format\": {}", FORMAT + 1));
     fs::write(&path, text).unwrap();
     let error = Lake::open(lake.storage.directory().unwrap().to_str().unwrap()).unwrap_err();
-    assert!(format!("{error:#}").contains("format 3"), "{error:#}");
+    assert!(format!("{error:#}").contains(&format!("format {}", FORMAT + 1)), "{error:#}");
 }
 
 #[test]

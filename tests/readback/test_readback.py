@@ -46,7 +46,7 @@ def exported(program, cluster, tmp_path_factory):
     root = tmp_path_factory.mktemp("exported")
     for format in FORMATS:
         raw = ["--csv-raw"] if format == "csv" else []
-        program.export(cluster, "-o", root / format, "--format", format, *raw)
+        program.export(cluster, cluster.parent / "logs", "-o", root / format, "--format", format, *raw)
     return {format: root / format for format in FORMATS}
 
 

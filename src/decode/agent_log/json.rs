@@ -71,14 +71,18 @@ pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (Foun
     let mut lines = first.to_owned();
     let mut following = Following { bytes, at: end };
     let mut ends = vec![(lines.len(), end)];
-    // The value of a line ends with the line that ends the event.
-    while !lines.contains(" failed=") {
+    // A value of several lines ends with the line of `failed`. Its own lines, with a bar, may contain any text.
+    let mut is_open = !first.contains(" failed=");
+    while is_open {
         let Some(next) = following.next().and_then(unwrapped) else { break };
-        if !next.starts_with("  ") {
+        let next = next.trim_end_matches(['\n', '\r']);
+        let is_value = next.contains(text::BAR) || next.ends_with("  msg=");
+        if !is_value && !next.contains("   failed=") {
             break;
         }
+        is_open = is_value;
         lines.push('\n');
-        lines.push_str(next.trim_end_matches(['\n', '\r']));
+        lines.push_str(next);
         ends.push((lines.len(), following.at));
     }
     let first_end = lines.find('\n').unwrap_or(lines.len());

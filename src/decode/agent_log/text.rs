@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{Following, Form, Found, LOGGER, LogLine, TORN, is_prefix, time};
 
 /// What begins a line of a value of several lines.
-const BAR: &str = "  | ";
+pub(super) const BAR: &str = "  | ";
 
 /// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several. Returns
 /// the end of the last one.
