@@ -73,6 +73,9 @@ fn rows(paths: &[&Path]) -> anyhow::Result<Vec<Row>> {
     Ok(taken.table(Table::LogEvents).to_vec())
 }
 
+/// Allocation, task, type, time, message where text is exact, and whether the task failed.
+type LoggedEvent = (String, String, String, i64, Option<String>, bool);
+
 #[test]
 fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
     for_all(12, cases(1), |case| {
@@ -83,7 +86,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
         for is_json in [false, true] {
             let directory = directory()?;
             let precision = if is_json { 1_000 } else { 1_000_000 };
-            let mut expected: BTreeMap<(String, String, String, i64, Option<String>, bool), i64> = BTreeMap::new();
+            let mut expected: BTreeMap<LoggedEvent, i64> = BTreeMap::new();
             for (number, lines) in nodes.iter().enumerate() {
                 let text = log(&any_logger(is_json, &mut random), lines, &mut random);
                 fs::write(directory.path().join(format!("nomad-{number}.log")), text)?;
