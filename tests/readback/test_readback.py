@@ -211,7 +211,7 @@ def test_parquet_suits_every_reader(exported, table):
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_same_input_gives_the_same_bytes(program, cluster, exported, tmp_path, format):
     raw = ["--csv-raw"] if format == "csv" else []
-    program.export(cluster, "-o", tmp_path / "again", "--format", format, *raw)
+    program.export(cluster, cluster.parent / "logs", "-o", tmp_path / "again", "--format", format, *raw)
     names = sorted(path.name for path in exported[format].iterdir())
     assert names == sorted([*(f"{table}.{format}" for table in TABLES), "_export.json"])
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == names
