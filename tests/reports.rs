@@ -76,6 +76,18 @@ fn colours_are_used_only_when_requested() {
 }
 
 #[test]
+fn texts_of_the_cluster_do_not_control_a_coloured_terminal() {
+    let sandbox = Sandbox::new();
+    for name in ["20261123T182801Z.json", "20261123T184012Z.json"] {
+        let text = std::fs::read_to_string(std::path::Path::new(&sample("cluster")).join(name)).unwrap();
+        sandbox.file(name, text.replace("\"client3\"", "\"\\u001b]0;owned\""));
+    }
+    let flags = ["report", "20261123T182801Z.json", "20261123T184012Z.json", "-q", "--color", "always"];
+    let coloured = sandbox.run(&flags).exits_with(0).out;
+    assert!(coloured.contains("owned") && !coloured.contains("\u{1b}]0;"), "{coloured}");
+}
+
+#[test]
 fn top_limits_the_sections_and_says_so() {
     let sandbox = Sandbox::new();
     let json = |top: &str| -> Value {

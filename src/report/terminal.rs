@@ -137,14 +137,16 @@ impl TerminalPage<'_> {
         ];
         let row = |row: &Row| {
             let node = row.text("node_name").map(str::to_owned).or_else(|| row.text("node_id").map(short));
+            // Texts of the cluster: they may contain control sequences.
+            let shown = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| one_line(&text));
             vec![
                 self.bad(count(row.int("restarts_last_hour"))),
                 maybe_span(row.number("period_seconds")),
                 self.since(row),
                 class(row.text("last_class"), row.int("last_exit_code")),
-                row.text("state").unwrap_or("-").to_owned(),
-                row.text("alloc_id").map_or_else(|| "-".to_owned(), short),
-                node.unwrap_or_else(|| "-".to_owned()),
+                shown(row.text("state").map(str::to_owned)),
+                shown(row.text("alloc_id").map(short)),
+                shown(node),
             ]
         };
         let none = format!(
@@ -361,7 +363,7 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// Shortens a cell, to leave room for the group.
+    /// Shortens a cell, to leave room for the group. A coloured cell contains no text of the cluster that is not escaped.
     fn shortened(&self, cell: String) -> String {
         if self.look.colour && cell.contains('\x1b') {
             return cell;
