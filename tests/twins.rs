@@ -158,20 +158,20 @@ fn event(kind: &str, time: i64, random: &mut Random) -> Value {
     let mut add = |name: &str, value: &str| details.insert(name.to_owned(), json!(value));
     match kind {
         "Terminated" => {
-            add("exit_code", random.pick(&["0", "0", "1", "137"]));
-            add("signal", random.pick(&["0", "0", "9"]));
-            add("oom_killed", random.pick(&["false", "false", "true"]));
+            add("exit_code", random.pick::<&str>(&["0", "0", "1", "137"]));
+            add("signal", random.pick::<&str>(&["0", "0", "9"]));
+            add("oom_killed", random.pick::<&str>(&["false", "false", "true"]));
             if random.chance(30) {
-                add("exit_message", random.pick(&["OOM Killed", "gone"]));
+                add("exit_message", random.pick::<&str>(&["OOM Killed", "gone"]));
             }
         }
         "Restart Signaled" | "Restarting" | "Not Restarting" if random.chance(70) => {
             let reasons =
                 ["healthcheck: check \"x\" unhealthy", "User requested running tasks to restart", "Template x"];
-            add("restart_reason", random.pick(&reasons));
+            add("restart_reason", random.pick::<&str>(&reasons));
         }
         "Driver" => {
-            add("driver_message", random.pick(&["Downloading image", "pulled"]));
+            add("driver_message", random.pick::<&str>(&["Downloading image", "pulled"]));
         }
         "Killing" if random.chance(30) => {
             add("fails_task", "true");
