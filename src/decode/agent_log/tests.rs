@@ -4,8 +4,11 @@ const ID: &str = "931cc65a-dad1-82d8-cc1a-947db2be482c";
 const AT: i64 = 1_795_458_486_976_000_000; // 2026-11-23T18:28:06.976Z
 const HEAD: &str = "2026-11-23T18:28:06.976Z [INFO]  client.alloc_runner.task_runner: Task event: ";
 
-/// The lines of a log as task, type, message and whether the task failed; and its faults.
-fn read(log: &str) -> (Vec<(String, String, String, bool)>, Vec<(usize, bool)>) {
+/// Task, type, message and whether the task failed.
+type ReadLine = (String, String, String, bool);
+
+/// The lines of a log, and its faults.
+fn read(log: &str) -> (Vec<ReadLine>, Vec<(usize, bool)>) {
     let part = part(log.as_bytes(), true);
     assert!(part.lines.iter().all(|line| line.alloc_id == ID), "{log}");
     let lines = part.lines.iter();
