@@ -102,7 +102,7 @@ class Bench:
         return ",".join(name for name, marks in heads if mark in marks.split(", "))
 
     def export(self, source, tables=None, rows=None):
-        """One export of tables (all stored ones) as Parquet, then removed. `rows` is told how many rows each has."""
+        """Exports tables, by default all stored ones, as Parquet, and removes them. Adds the row count of each to `rows`."""
         tables = tables or self.stored
         shutil.rmtree(self.out, ignore_errors=True)
         run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])

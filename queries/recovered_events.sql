@@ -1,17 +1,18 @@
 -- recovered_events: Which task events do logs of agents show, and nothing else?
 --
--- One row is one event that a line of a log tells of, and that task_events does not have.
--- A line and an event of one task are the same if they have the same type, exit code, signal and start delay (only the
--- type, where a source lacks these), and the event comes before its line: each line takes the earliest event that no
--- line before it took. Neighbours that are more than two seconds apart are not compared, since a line follows its event
--- within a second. So each line and each event
--- pairs at most once, and where lines are missing too, an event may stay hidden, but none is invented.
--- One event has several lines if several loggers of an agent wrote it, such as its log and the monitor of a debug
--- bundle: of each form of lines, the times differ a little. Where they differ in number, the form with most lines
--- counts. Lines of one form that are equal but for less than 5 ms count once.
--- A Received is no event if the task is known before it: an agent that restarts writes one for each allocation that it
--- restores. A task of whose events in the time of its lines fewer than half have a line is left out: the times of its
--- log do not fit.
+-- One row is one event that a line of a log reports and task_events lacks.
+-- Pairing decides which lines report an event that task_events has. A line and an event of one task can be a pair if
+-- they have the same type, exit code, signal and start delay (only the type, where a source lacks these), and the event
+-- comes before the line. Each line is paired with the earliest such event that no earlier line was paired with. Where
+-- two neighbours in time are more than two seconds apart, nothing before is paired with anything after, since a client
+-- writes a line within a second of its event. So each line and each event is in one pair at most. Where lines are
+-- missing, too, an event may stay hidden, but none is invented.
+-- An event has several lines if several loggers of an agent wrote it, such as its log file and the monitor of a debug
+-- bundle. Their times differ a little. If the forms of lines differ in number, the form with most lines counts. Equal
+-- lines of one form that are less than 5 ms apart count once.
+-- A Received line is ignored if the task was known before it: an agent that restarts writes one for each allocation
+-- that it restores. If fewer than half of a task's events in the time span of its lines have a line, the task is left
+-- out, since the times of its log do not match.
 -- No other view uses these events yet. The period selects rows by logged_at.
 --
 -- Columns:
@@ -21,19 +22,19 @@
 --   task_group       string     task group; null if no source shows the allocation
 --   alloc_id         string     allocation ID
 --   task             string     task name
---   node_id          string     client node ID; null if neither a source nor the path of a log tells it
---   logged_at        timestamp  when the client wrote the line, by its clock: at most moments after the event
---   logged_at_ns     int64      the same in nanoseconds since the epoch, cut to precision_ns
+--   node_id          string     client node ID; null if neither a source nor the path of a log has it
+--   logged_at        timestamp  when the client wrote the line, by its clock: shortly after the event
+--   logged_at_ns     int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns     int64      unit of logged_at_ns in nanoseconds
 --   event_type       string     Nomad's spelling, an open set
 --   fails_task       bool       whether the event marks the task as failed
---   exit_code        int64      exit code; null but on Terminated
---   signal           int64      number of the signal that ended the process, 0 for none; null but on Terminated
---   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not tell it
+--   exit_code        int64      exit code; null except on Terminated
+--   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
+--   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not contain it
 --   restart_reason   string     why it is or is not restarted; null on other types of events, and where Nomad leaves it
 --                               out of the message, as it does with `Restart within policy`
---   start_delay_ns   int64      wait before the next start in nanoseconds; null but on Restarting
---   kill_timeout_ns  int64      time between the kill signal and SIGKILL in nanoseconds; null if not told
+--   start_delay_ns   int64      wait before the next start in nanoseconds; null except on Restarting
+--   kill_timeout_ns  int64      time between the kill signal and SIGKILL in nanoseconds; null if the message lacks it
 --   message          string     DisplayMessage of the event; secrets masked
 
 WITH lines_with_class AS (

@@ -3,6 +3,7 @@
 mod args;
 mod broken_pipe;
 mod cluster;
+mod color;
 mod console;
 mod exit;
 mod export;

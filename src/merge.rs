@@ -39,11 +39,10 @@ pub struct Filter {
 impl Filter {
     /// Returns true if it may leave allocations out.
     pub fn is_restrictive(&self) -> bool {
-        let namespace = self.namespace.as_deref().is_some_and(|namespace| namespace != "*");
-        namespace || self.job.is_some() || self.allocation.is_some()
+        self.needs_listing() || self.allocation.is_some()
     }
 
-    /// Returns true if the job or the namespace of an allocation decides whether it is kept: a log does not tell them.
+    /// Returns true if the job or the namespace of an allocation decides whether it is kept. Logs contain neither.
     pub fn needs_listing(&self) -> bool {
         self.job.is_some() || self.namespace.as_deref().is_some_and(|namespace| namespace != "*")
     }
@@ -380,7 +379,7 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row; a filter that needs a listing has the allocations that it keeps remembered.
+    /// The state before the first row. If the filter needs a listing, remembers the allocations that it keeps.
     pub fn new(filter: &Filter) -> Merge {
         Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
     }

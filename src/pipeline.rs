@@ -27,7 +27,7 @@ use combine::Combined;
 use live::LiveTables;
 pub use selection::Nothing;
 pub use sources::{Source, Sources};
-pub use summary::{LostRestarts, lost_restarts, plural, summary_line};
+pub use summary::{LostRestarts, log_lines, lost_restarts, plural, summary_line};
 
 /// What to read, and what to compute from it.
 #[derive(Debug, Default)]

@@ -148,7 +148,11 @@ fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method:
     let name = plan.view.name;
     let rows = match native::twin(name).filter(|_| method == Method::Native) {
         _ if name == "period" => period_frame(store, period)?,
-        Some(twin) => twin(&|table, columns| columns_of(store, kept, table, columns), plan.is_wanted)?,
+        Some(twin) => {
+            let rows = twin(&|table, columns| columns_of(store, kept, table, columns), plan.is_wanted)?;
+            let columns = plan.view.columns(&GroupBy::default())?;
+            rows.select(columns.into_iter().map(|column| column.name))?
+        }
         None => view_frame(store, kept, plan)?,
     };
     kept.computed(plan);

@@ -82,7 +82,7 @@ impl Table {
             }
             Table::Snapshots => "one document that was read: the ledger",
             Table::Nodes => "one version of a client node",
-            Table::LogEvents => "one line `Task event` in the log of a Nomad client, which tells of an event",
+            Table::LogEvents => "one line `Task event` in the log of a Nomad client, which reports one event",
         }
     }
 

@@ -230,7 +230,10 @@ fn a_truncated_body_is_read_up_to_the_last_whole_allocation_and_requested_again(
     assert_eq!(full, [false, true, false]);
 
     let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
-    sandbox.nomad(&[], &["export", &agent.address, "-o", "cut"]).exits_with(3).stderr_has("what came before is kept");
+    sandbox
+        .nomad(&[], &["export", &agent.address, "-o", "cut"])
+        .exits_with(3)
+        .stderr_has("everything before it is kept");
     let seen = sandbox.events("cut").len();
     assert!(seen > 0 && seen < events.len());
     assert!(sandbox.ledger("cut").iter().all(|row| row["is_full_listing"] == false));

@@ -1,14 +1,11 @@
 //! HTML pages: their bytes, and the numbers of their charts. `tests/browser` opens them.
 
-use std::fs;
-use std::path::Path;
-
 use alloclog::pipeline::{Pipeline, Sources};
 use alloclog::query::{self, Row};
 use alloclog::report::{self, html};
 use alloclog::store::Store;
 
-use crate::sandbox::{Sandbox, allocation, sample};
+use crate::sandbox::{Sandbox, allocation, is_as_expected, sample};
 
 #[test]
 fn pages_of_the_samples_are_as_expected() {
@@ -18,12 +15,7 @@ fn pages_of_the_samples_are_as_expected() {
         let cluster = sample("cluster");
         let flags: Vec<&str> = arguments.chain([cluster.as_str(), "-q", "--format", "html"]).collect();
         let page = sandbox.run(&flags).exits_with(0).out;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
-        if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
-            fs::write(&path, &page).expect("a file");
-        }
-        let kept = fs::read_to_string(&path).expect("what is kept");
-        assert!(kept == page, "{name} is another; ALLOCLOG_UPDATE=1 keeps it, and git shows the difference");
+        is_as_expected(name, &page);
         assert!(page.len() < 300_000, "{name}: {} bytes", page.len());
     }
 }

@@ -5,24 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, allocation, sample};
-
-/// Compares with the expected output in `tests/reports/`; `ALLOCLOG_UPDATE=1` overwrites it.
-#[track_caller]
-fn is_as_kept(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
-    if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
-        fs::write(&path, text).expect("a file");
-    }
-    let kept = fs::read_to_string(&path).expect("what is kept");
-    assert!(kept == text, "{name} is another; ALLOCLOG_UPDATE=1 keeps it, and git shows the difference:\n{text}");
-}
+use crate::sandbox::{Sandbox, allocation, is_as_expected, sample};
 
 #[test]
 fn the_readmes_command_gives_a_report() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&["report", &sample("cluster")]).exits_with(0).stderr_has("0 rejected");
-    is_as_kept("terminal.txt", &ran.out);
+    is_as_expected("terminal.txt", &ran.out);
     assert!(!ran.out.contains('\u{1b}'));
     assert!(sandbox.names().is_empty());
 }
@@ -32,7 +21,7 @@ fn markdown_and_json_match_the_expected_output() {
     let sandbox = Sandbox::new();
     for (format, file) in [("markdown", "report.md"), ("json", "report.json")] {
         let ran = sandbox.run(&["report", &sample("cluster"), "--format", format, "-q"]).exits_with(0);
-        is_as_kept(file, &ran.out);
+        is_as_expected(file, &ran.out);
         sandbox.run(&["report", &sample("cluster"), "--format", format, "-q", "-o", file]).exits_with(0);
         assert_eq!(fs::read_to_string(sandbox.path(file)).expect("a file"), ran.out);
     }
@@ -43,7 +32,7 @@ fn markdown_and_json_match_the_expected_output() {
 fn explain_defines_every_term() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&["report", &sample("cluster"), "--explain", "-q"]).exits_with(0);
-    is_as_kept("explained.txt", &ran.out);
+    is_as_expected("explained.txt", &ran.out);
     let markdown =
         sandbox.run(&["report", &sample("cluster"), "--explain", "-q", "--format", "markdown"]).exits_with(0);
     assert!(markdown.out.contains("> **Which tasks"), "{}", markdown.out);
@@ -79,7 +68,7 @@ fn colours_are_used_only_when_requested() {
 fn texts_of_the_cluster_do_not_control_a_coloured_terminal() {
     let sandbox = Sandbox::new();
     for name in ["20261123T182801Z.json", "20261123T184012Z.json"] {
-        let text = std::fs::read_to_string(std::path::Path::new(&sample("cluster")).join(name)).unwrap();
+        let text = fs::read_to_string(Path::new(&sample("cluster")).join(name)).unwrap();
         sandbox.file(name, text.replace("\"client3\"", "\"\\u001b]0;owned\""));
     }
     let flags = ["report", "20261123T182801Z.json", "20261123T184012Z.json", "-q", "--color", "always"];

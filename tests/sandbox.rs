@@ -97,3 +97,14 @@ pub fn allocation(id: &str, namespace: &str, job: &str) -> String {
         r#"{{"ID":"{id}","Namespace":"{namespace}","JobID":"{job}","TaskGroup":"g","NodeID":"n","ClientStatus":"running","CreateIndex":1,"ModifyIndex":2,"CreateTime":1795458551898620217,"ModifyTime":1795458551898620218,"TaskStates":{{"t":{{"State":"running","Failed":false,"Restarts":0,"Events":[{{"Type":"Received","Time":1795458551898620219,"DisplayMessage":"=cmd","Details":{{}}}}]}}}}}}"#
     )
 }
+
+/// Compares with the expected output in `tests/reports/`; `ALLOCLOG_UPDATE=1` overwrites it.
+#[track_caller]
+pub fn is_as_expected(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
+    if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
+        fs::write(&path, text).expect("a file");
+    }
+    let expected = fs::read_to_string(&path).expect("the expected output");
+    assert!(expected == text, "{name} differs; ALLOCLOG_UPDATE=1 overwrites it, and git shows the difference:\n{text}");
+}

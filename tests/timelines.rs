@@ -2,22 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::sandbox::{Finished, Sandbox, allocation, sample};
-
-/// Compares with the expected output in `tests/reports/`; `ALLOCLOG_UPDATE=1` overwrites it.
-#[track_caller]
-fn is_as_kept(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
-    if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
-        fs::write(&path, text).expect("a file");
-    }
-    let kept = fs::read_to_string(&path).expect("what is kept");
-    assert!(kept == text, "{name} is another; ALLOCLOG_UPDATE=1 keeps it, and git shows the difference:\n{text}");
-}
+use crate::sandbox::{Finished, Sandbox, allocation, is_as_expected, sample};
 
 fn json(ran: &Finished) -> Value {
     serde_json::from_str(&ran.out).expect("JSON")
@@ -54,7 +42,7 @@ fn a_timeline_of_the_samples_is_as_expected_in_every_format() {
         for (target, name) in [("4260067f", "allocation"), ("oom", "job")] {
             let flags = ["timeline", target, &sample("cluster"), "-q", "--format", format];
             let ran = sandbox.run(&flags).exits_with(0);
-            is_as_kept(&format!("timeline-{name}.{ending}"), &ran.out);
+            is_as_expected(&format!("timeline-{name}.{ending}"), &ran.out);
             sandbox.run(&[&flags[..], &["-o", "out"]].concat()).exits_with(0);
             assert_eq!(fs::read_to_string(sandbox.path("out")).expect("a file"), ran.out);
         }

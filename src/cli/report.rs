@@ -7,6 +7,7 @@ use ::console::Term;
 use clap::ValueEnum;
 
 use super::args::StatisticsArgs;
+use super::color::{self, Color};
 use super::console::Console;
 use super::exit::Exit;
 use super::gather::{boxed, gather};
@@ -16,12 +17,8 @@ use crate::intake::Summary;
 use crate::lake::scan::DEFAULT_SPAN;
 use crate::pipeline::{Pipeline, Show};
 use crate::query::Condition;
-use crate::render;
 use crate::report::{self, Appearance, ReportOptions, html};
 use crate::store::Store;
-
-/// Maximum line width of a terminal report.
-const WIDTH: usize = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,15 +84,6 @@ enum ReportFormat {
     Html,
 }
 
-/// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Color {
-    /// Only on a terminal
-    Auto,
-    Always,
-    Never,
-}
-
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let by = &args.input.by;
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
@@ -145,10 +133,7 @@ impl Args {
             ReportFormat::Terminal => report::terminal(&report, self.look()),
             ReportFormat::Markdown => report::markdown(&report, self.explain),
             ReportFormat::Html => html::report(&report, &html::read(store)?),
-            ReportFormat::Json => {
-                let text = serde_json::to_string_pretty(&report)? + "\n";
-                if self.is_for_terminal() { render::json::escaped(&text) } else { text }
-            }
+            ReportFormat::Json => result_file::json(&report, self.is_for_terminal())?,
         })
     }
 
@@ -167,15 +152,7 @@ impl Args {
 
     fn look(&self) -> Appearance {
         let is_terminal = self.is_for_terminal();
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = match self.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => is_terminal && !is_plain,
-        };
-        let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
-        // Narrower tables are unreadable.
-        let width = columns.map_or(WIDTH, |columns| columns.clamp(60, WIDTH));
+        let (width, colour) = (color::width(is_terminal, color::WIDTH), self.color.is_used(is_terminal));
         Appearance { width, colour, explain: self.explain }
     }
 }

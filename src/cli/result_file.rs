@@ -6,12 +6,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use tempfile::TempDir;
 
 use super::{broken_pipe, signals};
 use crate::error::Usage;
 use crate::output::OutputFile;
 use crate::pipeline::Sources;
+use crate::render;
 use crate::source::{self, fetch_file};
 use crate::store::Store;
 
@@ -65,6 +67,15 @@ fn absolute(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
     parent.join(path.file_name().unwrap_or_default())
+}
+
+/// A result as JSON; control characters are escaped for a terminal.
+///
+/// # Errors
+/// Only through a bug: if it cannot be serialized.
+pub fn json(result: &impl Serialize, is_for_terminal: bool) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(result)? + "\n";
+    Ok(if is_for_terminal { render::json::escaped(&text) } else { text })
 }
 
 /// The target of a result, and the temporary directory of its store. Both are removed on interruption.

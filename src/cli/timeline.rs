@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use ::console::Term;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::args::{SourceArgs, StatisticsArgs};
+use super::color::{self, Color};
 use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
@@ -19,14 +19,13 @@ use crate::lake::scan::DEFAULT_SPAN;
 use crate::output::OutputFile;
 use crate::pipeline::Pipeline;
 use crate::query::{GroupBy, Method, Period};
-use crate::render;
 use crate::report::html;
 use crate::report::timeline::{self, Found, Look, Target, Timeline};
 use crate::store::Store;
 use crate::time;
 
-/// Line width where stdout is not a terminal.
-const WIDTH: usize = 100;
+/// Maximum line width.
+const WIDEST: usize = 240;
 
 /// Maximum number of candidates that are listed for an ambiguous name.
 const CANDIDATES: usize = 20;
@@ -90,15 +89,6 @@ enum TimelineFormat {
     Html,
 }
 
-/// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Color {
-    /// Only on a terminal
-    Auto,
-    Always,
-    Never,
-}
-
 /// How the result is shown.
 struct Shown {
     format: TimelineFormat,
@@ -110,7 +100,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let output = result_file::file(args.output.as_deref());
     let trace = args.trace.as_deref();
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
-    let shown = Shown { format: args.format, is_for_terminal, look: look(args.color, is_for_terminal) };
+    let look = Look { width: color::width(is_for_terminal, WIDEST), colour: args.color.is_used(is_for_terminal) };
+    let shown = Shown { format: args.format, is_for_terminal, look };
     // The filters of a statistic that have no flag here select everything.
     let (by, method) = (GroupBy::default(), Method::default());
     let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by, method };
@@ -174,27 +165,13 @@ fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
     }
 }
 
-fn look(color: Color, is_terminal: bool) -> Look {
-    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => is_terminal && !is_plain,
-    };
-    let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
-    Look { width: columns.map_or(WIDTH, |columns| columns.clamp(60, 240)), colour }
-}
-
 impl Shown {
     fn text(&self, story: &Timeline) -> anyhow::Result<String> {
         Ok(match self.format {
             TimelineFormat::Terminal => timeline::terminal(story, self.look),
             TimelineFormat::Markdown => timeline::markdown(story),
             TimelineFormat::Html => html::timeline(story),
-            TimelineFormat::Json => {
-                let text = serde_json::to_string_pretty(story)? + "\n";
-                if self.is_for_terminal { render::json::escaped(&text) } else { text }
-            }
+            TimelineFormat::Json => result_file::json(story, self.is_for_terminal)?,
         })
     }
 }

@@ -106,6 +106,14 @@ pub struct Problem {
     pub will_retry: bool,
 }
 
+impl Problem {
+    /// The note about an input that could not be read beyond this byte.
+    pub fn note(&self, name: &str, byte: u64) -> Note {
+        let what = format!("{name}: byte {byte}: {}; everything before it is kept", self.what);
+        if self.will_retry { Note::Warning(what) } else { Note::Rejected(what) }
+    }
+}
+
 /// Reads all inputs and sends their blocks, until the receivers are gone.
 pub fn read(
     inputs: &[Input],
@@ -156,17 +164,10 @@ fn cut(
     let mut guess = Position::default();
     let mut is_first = true;
     loop {
-        let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
-        // Grown once and then reused, so that buffers are not zeroed for every block.
-        if buffer.len() < carry.len() + BLOCK {
-            buffer.resize(carry.len() + BLOCK, 0);
-        }
-        buffer[..carry.len()].copy_from_slice(&carry);
-        let (read, ended) = fill(stream, &mut buffer[carry.len()..]);
-        let mut len = carry.len() + read;
-        hash.update(&buffer[carry.len()..len]);
-        total += read as u64;
-        carry.clear();
+        let carried = carry.len();
+        let (buffer, mut len, ended) = next_buffer(stream, &mut carry, pool);
+        hash.update(&buffer[carried..len]);
+        total += (len - carried) as u64;
         let end = ended.map(|problem| End { content_hash: hash.digest128(), bytes: total, problem });
         let is_last = end.is_some();
         let head = head.get_or_insert_with(|| DocumentStart::from_bytes(&buffer[..len]));
@@ -198,16 +199,9 @@ fn cut_log(
     let mut carry: Vec<u8> = Vec::new();
     let mut is_first = true;
     loop {
-        let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
-        if buffer.len() < carry.len() + BLOCK {
-            buffer.resize(carry.len() + BLOCK, 0);
-        }
-        buffer[..carry.len()].copy_from_slice(&carry);
-        let (read, ended) = fill(stream, &mut buffer[carry.len()..]);
-        let mut len = carry.len() + read;
-        carry.clear();
+        let (buffer, mut len, ended) = next_buffer(stream, &mut carry, pool);
         let is_last = ended.is_some();
-        // A line that is longer than a block may be is torn.
+        // A longer line is cut, and then rejected.
         if !is_last && let Some(split) = agent_log::split(&buffer[..len]).or((len > LONGEST_LINE).then_some(len)) {
             carry.extend_from_slice(&buffer[split..len]);
             len = split;
@@ -225,6 +219,26 @@ fn cut_log(
             return true;
         }
     }
+}
+
+/// A buffer with the carried bytes and the next ones of a stream, its length, and the end of the stream as in [`fill`].
+/// Leaves `carry` empty.
+#[allow(clippy::option_option)] // as in `fill`
+fn next_buffer(
+    stream: &mut dyn Read,
+    carry: &mut Vec<u8>,
+    pool: &Mutex<Vec<Vec<u8>>>,
+) -> (Vec<u8>, usize, Option<Option<Problem>>) {
+    let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+    // Grown once and then reused, so that buffers are not zeroed for every block.
+    if buffer.len() < carry.len() + BLOCK {
+        buffer.resize(carry.len() + BLOCK, 0);
+    }
+    buffer[..carry.len()].copy_from_slice(carry);
+    let (read, ended) = fill(stream, &mut buffer[carry.len()..]);
+    let len = carry.len() + read;
+    carry.clear();
+    (buffer, len, ended)
 }
 
 /// Fills the buffer from the stream. Returns the length, and at the end of the stream the error that ended it, if any.

@@ -24,9 +24,8 @@ impl RunState<'_> {
         let name = document.origin.name.clone();
         let mut facts = document.facts;
         if let Some(problem) = &end.problem {
-            let what = format!("{name}: byte {}: {}: what came before is kept", end.bytes, problem.what);
             facts.rejected += u64::from(!problem.will_retry);
-            self.note(if problem.will_retry { Note::Warning(what) } else { Note::Rejected(what) });
+            self.note(problem.note(&name, end.bytes));
         }
         if facts.rejected > MAX_REPORTED {
             let more = facts.rejected - MAX_REPORTED;

@@ -26,8 +26,8 @@ pub struct OpenLog {
 }
 
 impl OpenLog {
-    /// The number of equal lines of the same time before this one. Only neighbours in time count: a log that is given
-    /// twice in one file does not tell of two events.
+    /// The number of equal lines of the same time directly before this one. Only these count, so that a file that
+    /// contains a log twice does not show each event twice.
     pub fn ordinal(&mut self, at: i64, identity: u128) -> i32 {
         if at != self.last_at {
             self.last_at = at;

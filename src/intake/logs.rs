@@ -1,6 +1,6 @@
-//! Logs of agents: their lines of task events become rows of `log_events`.
+//! Turns the "Task event" lines of agents' logs into rows of `log_events`.
 //!
-//! A log is not a document: it has no row in `snapshots`, lists nothing, and says nothing about when it was read.
+//! A log is not a document: it has no row in `snapshots`, lists no allocations, and does not say when it was read.
 
 use std::io::{Seek, SeekFrom};
 
@@ -94,7 +94,7 @@ impl RunState<'_> {
         open.lines += lines;
         let (events, rejected, bytes) = (open.events, open.rejected, open.offset);
         if let Some(problem) = &block.problem {
-            self.note(Note::Rejected(format!("{name}: byte {bytes}: {}: what came before is kept", problem.what)));
+            self.note(problem.note(name, bytes));
         }
         if !block.is_last {
             return;

@@ -40,10 +40,7 @@ pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostResta
     let repeated = summary.task_events - summary.new_task_events;
     let repeated =
         if is_filtered { format!("{repeated} repeated or filtered out") } else { format!("{repeated} repeated") };
-    let logs = match summary.log_lines {
-        0 => String::new(),
-        lines => format!(", {} of logs: {} new", plural(lines, "line"), summary.new_log_events),
-    };
+    let logs = log_lines(summary, summary.new_log_events);
     format!(
         "{}, {}, {}: {} new, {repeated}{lost}{logs}, {} rejected",
         plural(summary.documents, "document"),
@@ -58,4 +55,12 @@ pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostResta
 pub fn plural(n: u64, noun: &str) -> String {
     let ending = if noun.ends_with("ch") { "es" } else { "s" };
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}{ending}") }
+}
+
+/// What was read from logs, for a summary line; empty without logs.
+pub fn log_lines(summary: &Summary, new: u64) -> String {
+    match summary.log_lines {
+        0 => String::new(),
+        lines => format!(", {} of logs: {new} new", plural(lines, "line")),
+    }
 }

@@ -41,7 +41,7 @@ pub fn views() -> Vec<&'static View> {
 /// Formats a report.
 pub fn report(report: &Report, pictures: &Pictures) -> String {
     let tasks = Tasks::of(&pictures.stories);
-    let by: Vec<&str> = report.by.clone();
+    let by = &report.by;
     let part = |title: &str, section: &Section, place: &[&str], columns: &[ReportColumn], none: &str| {
         rows(report, title, section, place, columns, none, &tasks)
     };
@@ -65,14 +65,14 @@ pub fn report(report: &Report, pictures: &Pictures) -> String {
             p { "Restarts whose events are lost are drawn at the time before which they happened." }
             (table("Restarts by cause", &totals("cause", "restarts", charts::causes(histogram)), None))
         }
-        (part("Restarts by group", &report.restarts, &by, &RESTARTS, "No restarts."))
+        (part("Restarts by group", &report.restarts, by, &RESTARTS, "No restarts."))
         (heading("failures"))
         @if !pictures.failures.is_empty() {
             (charts::bars("failures-chart", "Failures by class", &["failures"],
                 &pictures.failures.iter().map(|(class, n)| (class.clone(), vec![*n])).collect::<Vec<_>>()))
             (table("Failures by class", &totals("class", "failures", pictures.failures.iter().map(|(c, n)| (c.as_str(), *n)).collect()), None))
         }
-        (part("Failures by group", &report.failure_summary, &by, &FAILURES, "No failures."))
+        (part("Failures by group", &report.failure_summary, by, &FAILURES, "No failures."))
         (heading("tasks"))
         (tasks.section(pictures.all_tasks))
         (heading("nodes"))
@@ -82,10 +82,10 @@ pub fn report(report: &Report, pictures: &Pictures) -> String {
             @let title = if curve.measure == "created_to_started" { "First starts from the creation of the allocation" } else { "First starts from the setup of the task" };
             h3 { (title) }
             @if curve.tasks == 0 { p { "No task has a known origin." } } @else { (charts::curve(curve, &format!("{title}, all tasks"))) }
-            (part(&format!("{title}, by group"), &measured(report, curve.measure), &by, &STARTS, "No tasks."))
+            (part(&format!("{title}, by group"), &measured(report, curve.measure), by, &STARTS, "No tasks."))
         }
         h3 { "Phases of first starts" }
-        (part("Phases of first starts", &report.start_phases, &by, &PHASES, "None."))
+        (part("Phases of first starts", &report.start_phases, by, &PHASES, "None."))
         (heading("job_runs"))
         (part("Job runs", &report.job_run_summary, &JOB, &JOB_RUNS, "No runs of batch jobs."))
         (heading("reschedules"))

@@ -363,7 +363,7 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// Shortens a cell, to leave room for the group. A coloured cell contains no text of the cluster that is not escaped.
+    /// Shortens a cell, to leave room for the group. A coloured cell is kept: its texts of the cluster are escaped already.
     fn shortened(&self, cell: String) -> String {
         if self.look.colour && cell.contains('\x1b') {
             return cell;

@@ -1,6 +1,6 @@
 //! `log_events`: one row is one line "Task event" in the log of a Nomad client.
 //!
-//! The line tells of an event that `task_events` may have too. What only the API tells is null here.
+//! The event of the line may be in `task_events`, too. What only the API shows is null here.
 
 use std::borrow::Cow;
 
@@ -24,10 +24,10 @@ pub struct LogEventRow<'a> {
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,
     text_hash: i32,
-    told: MessageFacts<'a>,
+    facts: MessageFacts<'a>,
 }
 
-/// What a message tells.
+/// The facts in a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct MessageFacts<'a> {
     exit_code: Option<i64>,
@@ -52,7 +52,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "logged_at",
-            "when the client wrote the line, by its clock: at most moments after the event; cut to precision_ns",
+            "when the client wrote the line, by its clock: shortly after the event; truncated to precision_ns",
             Value::Moment(|r| Some(r.line.logged_at)),
         ),
         key(
@@ -62,7 +62,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "form",
-            "how the line is written: `text` or `json`, with `+location` where it names its place in Nomad's source, as in monitor.log of a debug bundle; each logger of an agent has its own times",
+            "how the line is written: `text` or `json`, with `+location` where it names a line of Nomad's source, as in monitor.log of a debug bundle; each logger of an agent records its own times",
             Value::Text(|r| Some(r.line.form.name())),
         ),
         key("event_type", "Nomad's spelling, an open set", Value::Text(|r| Some(&r.line.event_type))),
@@ -72,36 +72,36 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
             Value::Int32(|r| Some(r.ordinal)),
         ),
         key("fails_task", "whether the event marks the task as failed", Value::Bool(|r| Some(r.line.fails_task))),
-        derived("exit_code", "exit code; null but on Terminated", Value::Int64(|r| r.told.exit_code)),
+        derived("exit_code", "exit code; null except on Terminated", Value::Int64(|r| r.facts.exit_code)),
         derived(
             "signal",
-            "number of the signal that ended the process, 0 for none; null but on Terminated",
-            Value::Int64(|r| r.told.signal),
+            "number of the signal that ended the process, 0 for none; null except on Terminated",
+            Value::Int64(|r| r.facts.signal),
         ),
         derived(
             "oom_killed",
-            "true where Docker's exit message says `OOM Killed`; else null, since a log does not tell it",
-            Value::Bool(|r| r.told.oom_killed),
+            "true where Docker's exit message says `OOM Killed`; else null, since a log does not contain it",
+            Value::Bool(|r| r.facts.oom_killed),
         ),
         derived(
             "exit_message",
-            "what the driver says of the end; secrets masked; null but on Terminated, and for none",
-            Value::Text(|r| r.told.exit_message.as_deref()),
+            "what the driver says of the end; secrets masked; null except on Terminated, and when there is none",
+            Value::Text(|r| r.facts.exit_message.as_deref()),
         ),
         derived(
             "restart_reason",
-            "why it is or is not restarted; secrets masked; null but on Restarting, Not Restarting and Restart Signaled, and where Nomad leaves it out, as it does with `Restart within policy`",
-            Value::Text(|r| r.told.restart_reason.as_deref()),
+            "why it is or is not restarted; secrets masked; null except on Restarting, Not Restarting and Restart Signaled, and where Nomad leaves it out, as it does with `Restart within policy`",
+            Value::Text(|r| r.facts.restart_reason.as_deref()),
         ),
         derived(
             "start_delay_ns",
-            "wait before the next start in nanoseconds; null but on Restarting",
-            Value::Int64(|r| r.told.start_delay),
+            "wait before the next start in nanoseconds; null except on Restarting",
+            Value::Int64(|r| r.facts.start_delay),
         ),
         derived(
             "kill_timeout_ns",
-            "time between the kill signal and SIGKILL in nanoseconds; null but on Killing, and where the message gives a reason instead",
-            Value::Int64(|r| r.told.kill_timeout),
+            "time between the kill signal and SIGKILL in nanoseconds; null except on Killing, and where the message gives a reason instead",
+            Value::Int64(|r| r.facts.kill_timeout),
         ),
         derived(
             "message",
@@ -132,7 +132,7 @@ pub fn row<'a>(
     // Row identities depend only on the first stage of masking.
     let masked = || (mask::text(text), text_hash([Some(mask::credentials(text).as_ref())]));
     let (message, text_hash) = known.0.entry(text).or_insert_with(masked).clone();
-    LogEventRow { region, node_id, ordinal: 0, line, message, text_hash, told: message_facts(&line.event_type, text) }
+    LogEventRow { region, node_id, ordinal: 0, line, message, text_hash, facts: message_facts(&line.event_type, text) }
 }
 
 impl LogEventRow<'_> {
@@ -147,7 +147,7 @@ impl LogEventRow<'_> {
     }
 }
 
-/// What the message of an event tells, as Nomad writes it (`TaskEvent.PopulateEventDisplayMessage`).
+/// Parses the message of an event, as Nomad writes it (`TaskEvent.PopulateEventDisplayMessage`).
 fn message_facts<'a>(event_type: &str, message: &'a str) -> MessageFacts<'a> {
     let none = MessageFacts::default;
     match event_type {
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_tells_what_nomad_put_into_it() {
+    fn messages_are_parsed_as_nomad_writes_them() {
         let told = |event_type: &str, message: &'static str| message_facts(event_type, message);
         let ended = told("Terminated", r#"Exit Code: 137, Signal: 9, Exit Message: "OOM Killed""#);
         assert_eq!((ended.exit_code, ended.signal, ended.oom_killed), (Some(137), Some(9), Some(true)));

@@ -82,7 +82,7 @@ fn a_torn_line_costs_itself_and_is_reported_with_its_place() {
     assert!(done.err.contains("nomad.log: byte 156, line 2: is a line of a task event"), "{}", done.err);
     assert_eq!(Exported::read(&sandbox.path("out"), "log_events").len(), 2);
     sandbox.export(&["nomad.log", "-o", "strict", "--table", "log_events", "--strict"]).exits_with(1);
-    // The last line of a growing log is no damage.
+    // An incomplete last line is not damage: the agent may still be writing it.
     sandbox.file("nomad.log", format!("{first}{torn}"));
     let done = sandbox.export(&["nomad.log", "-o", "growing", "--table", "log_events"]).exits_with(0);
     assert!(done.err.contains("still be writing"), "{}", done.err);
@@ -144,7 +144,7 @@ fn a_log_longer_than_a_block_is_read_whole() {
             (0..20).for_each(|_| log.push_str(&filler));
         }
     }
-    // A line without an end is no line of an event.
+    // A line that never ends is not read as an event.
     log.push_str(&"y".repeat(5 << 20));
     sandbox.file("nomad.log", &log);
     let taken = take(&[&sandbox.path("nomad.log")], &IntakeOptions::default());

@@ -12,7 +12,7 @@ use crate::intake::Summary;
 use crate::lake::Lake;
 use crate::lake::ingest::{CommitSummary, Ledger};
 use crate::pipeline::ingest::{Ingest, Staged};
-use crate::pipeline::plural;
+use crate::pipeline::{log_lines, plural};
 use crate::source::Input;
 
 const EXAMPLES: &str = "\
@@ -141,10 +141,7 @@ pub fn tell(lake: &Lake, summary: &Summary, added: &CommitSummary, verbosity: Ve
         None => "nothing new".to_owned(),
     };
     let new_lines = added.rows.get("log_events").copied().unwrap_or_default();
-    let logs = match summary.log_lines {
-        0 => String::new(),
-        lines => format!(", {} of logs: {new_lines} new", plural(lines, "line")),
-    };
+    let logs = log_lines(summary, new_lines);
     let line = format!(
         "lake {}: {batch}: {}, {}, {}: {new} new, {} known{logs}, {} lost, {} rejected",
         lake.storage,

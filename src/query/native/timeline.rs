@@ -414,29 +414,6 @@ impl Made {
             Column::new("is_blind".into(), self.is_blind),
             Column::new("is_asked".into(), self.is_asked),
         ])?;
-        Ok(frame.select([
-            "region",
-            "alloc_id",
-            "task",
-            "event_no",
-            "attempt",
-            "run",
-            "event_at",
-            "event_at_ns",
-            "event_type",
-            "fails_task",
-            "exit_code",
-            "signal",
-            "oom_killed",
-            "start_delay_ns",
-            "message",
-            "details",
-            "kill_under_way",
-            "is_void",
-            "restart_signal",
-            "is_started",
-            "is_blind",
-            "is_asked",
-        ])?)
+        Ok(frame)
     }
 }

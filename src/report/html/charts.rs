@@ -14,7 +14,7 @@ use crate::time;
 /// Width of a chart in its own units.
 const WIDTH: f64 = 800.0;
 
-/// Colours that are told apart in both themes and by most colour-blind people (Okabe and Ito).
+/// Colours that most people can distinguish in both themes, also if they are colour-blind (Okabe and Ito).
 const COLOURS: [&str; 8] = ["#d55e00", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#b8a800", "#888888"];
 
 /// The place of a restart cause in the colours and patterns.
@@ -102,7 +102,7 @@ pub fn restarts(histogram: &Histogram) -> Markup {
     };
     let sum: i64 = histogram.causes.values().flat_map(|bins| bins.values()).sum();
     let text = format!(
-        "Bars of {}, from {} to {}; {} restarts, at most {most} in one bar. The table below has the numbers by cause.",
+        "Bars of {}, from {} to {}; {} restarts, at most {most} in one bar. The table below has the total of each cause.",
         span(histogram.width_ns as f64 / 1e9),
         time::to_rfc3339_seconds(at(0)),
         time::to_rfc3339_seconds(at(histogram.bins)),
