@@ -30,7 +30,8 @@
 --   fails_task       bool       whether the event marks the task as failed
 --   exit_code        int64      exit code; null except on Terminated
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
---   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not contain it
+--   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not
+--                               contain it
 --   restart_reason   string     why it is or is not restarted; null on other types of events, and where Nomad leaves it
 --                               out of the message, as it does with `Restart within policy`
 --   start_delay_ns   int64      wait before the next start in nanoseconds; null except on Restarting
