@@ -2,7 +2,7 @@
 --
 -- One row is one event that ended a run or a setup, with or without a failure; or a Not Restarting that no earlier
 -- event explains.
--- It is failed if it has a class, which is the first that matches:
+-- The outcome is failed if the event has a class. The class is the first that matches:
 --   oom         a Terminated that says that memory ran out
 --   health      a Terminated after a Restart Signaled by a health check
 --   signal      a Terminated with a signal
@@ -17,19 +17,23 @@
 --   timeout     a Killing for max_run_duration
 --   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
 --               Terminated that ended badly and whose cause may be lost
--- While a kill is under way, the only failures are a Killing that itself fails the task and a timeout; of several
--- Killings of one kill, only the first is one. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main Tasks
--- Dead are never failures.
--- A Terminated without a class has one of these outcomes. stopped: a kill is under way; or it directly follows
--- Reconnected in an allocation that was to stop, and neither Restarting nor Not Restarting follows. With exit code -1,
--- which a cancelled wait gives, it is also stopped if the Started of a start in progress lies between the two. With
--- exit code 0 directly after Reconnected it may as well have completed, and is unknown. restart: after a Restart
--- Signaled by a user or a change. completed: exit code 0. unknown: all others.
--- If the cause of a Terminated may be lost (is_blind), it is stopped if Killed follows, restart if Restarting without a
--- reason follows, and unknown with exit code 0, since a health check may have ended it. For the same reason its failure
--- has class unknown, unless it says that memory ran out. If lives are mixed (see windows), its outcome is unknown,
--- unless it says that memory ran out. If the start of a run is lost, Task hook failed is a failure only if Restarting
--- or Not Restarting follows.
+-- While a kill is under way, only a Killing can be a failure: a timeout, or one that itself fails the task. If one kill
+-- has several of these, only the first is a failure. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main
+-- Tasks Dead are never failures.
+-- A Terminated without a class has the first of these outcomes that matches:
+--   stopped     a kill is under way; or it is a stop after Reconnected, as defined below
+--   restart     a user or a change had signaled a restart
+--   completed   exit code 0
+--   unknown     all others
+-- A stop after Reconnected is a Terminated that directly follows Reconnected, in an allocation with the desired status
+-- stop or evict, without a Restarting or Not Restarting directly after it. If its exit code is 0, it may also have
+-- completed, so its outcome is unknown. If its exit code is -1 (the client cancelled its wait for the process), one
+-- Started may lie between the two events: that of a start in progress.
+-- If the cause of a Terminated may be lost (is_blind), the event directly after it decides: with Killed it is stopped,
+-- with a Restarting without a reason it is restart. Otherwise a health check may have ended the run: the outcome is
+-- unknown with exit code 0; else the class is unknown, unless the event says that memory ran out. If lives are mixed
+-- (see windows), the outcome is unknown, unless the event says that memory ran out.
+-- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it

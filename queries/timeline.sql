@@ -5,9 +5,9 @@
 -- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal, then the other columns, so the order
 -- of rows in task_events has no effect. Attempts are ignored, and time alone orders a task, in two cases: a source
 -- without counters left the attempt of an event unknown; or attempts mean nothing, since the task shows a new life or
--- its lives are mixed (see windows). An event whose time went through a float is left out if the exact one is there. A
--- kill is under way from a Killing until the next Terminated, whatever happens between, or until Received or Task Setup
--- begins anew. A Killing after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
+-- its lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored
+-- with its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. A Killing
+-- after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -29,9 +29,9 @@
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened
 --   is_void         bool       whether it is a Killing without a meaning
---   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated before this event
---                              answered it: health, user or change (template, Vault, identity); null if there is none,
---                              or lives are mixed
+--   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated came between it
+--                              and this event: health, user or change (template, Vault, identity); null if there is
+--                              none, or lives are mixed
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
 --                              the events before it in its run are lost, or lives are mixed
 --   is_blind        bool       whether the event that caused it may be lost: it is a Terminated without a Restart

@@ -101,8 +101,8 @@ impl Lake {
         Lake::from_parts(storage, &about)
     }
 
-    /// Opens a lake to repair it. Where `lake.json` is lost and there are tables, it is written anew, with the format that the
-    /// tables have. Batches that are lost with it are for a check to rebuild; until then an ingest refuses the lake.
+    /// Opens a lake to repair it. If `lake.json` is lost and tables exist, writes it again with the lowest format among
+    /// them. A check rebuilds batches that were lost with it; until then, an ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
@@ -112,7 +112,7 @@ impl Lake {
             let mut format = None;
             for table in ORDER {
                 if delta_log::exists(&storage, table)? {
-                    // The least: an upgrade may have been under way, and goes on.
+                    // The lowest: if an upgrade was interrupted, the next writer continues it.
                     let of_table = delta_log::state(&storage, table)?.format();
                     format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
                 }

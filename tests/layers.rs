@@ -1,4 +1,4 @@
-//! The order of the modules: each imports only from those listed for it, which stand before it, so no circle can arise.
+//! The order of the modules: each imports only those listed for it, which come before it, so no circle can arise.
 //! docs/design.md says what each is for.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ fn modules_import_only_what_is_listed_for_them() {
     for (n, (module, may_import)) in LAYERS.iter().enumerate() {
         let lower: BTreeSet<&str> = LAYERS[..n].iter().map(|(lower, _)| *lower).collect();
         let upward: Vec<_> = may_import.iter().filter(|other| !lower.contains(**other)).collect();
-        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not stand before it");
+        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not come before it");
     }
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
     for (file, imports) in imports() {
@@ -62,14 +62,14 @@ fn modules_import_only_what_is_listed_for_them() {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut imports = imports();
-    // What a module shares with the files inside it stands in its own file.
+    // A module and the files inside it may import each other: its own file has what they share.
     let is_within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with("::"));
     for (file, targets) in &mut imports {
         targets.retain(|target| !is_within(target, file) && !is_within(file, target));
         let recursive = RECURSIVE.iter().find(|module| is_within(file, module));
         targets.retain(|target| recursive.is_none_or(|module| !is_within(target, module)));
     }
-    // What imports nothing that is left is in no circle.
+    // A file is not in a circle if it imports none of the remaining ones. Remove such files until none is left.
     while let Some(done) = imports.iter().find(|(_, targets)| targets.is_empty()).map(|(file, _)| file.clone()) {
         imports.remove(&done);
         for targets in imports.values_mut() {

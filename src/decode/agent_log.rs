@@ -42,7 +42,7 @@ impl Form {
     }
 }
 
-/// A line that tells of a task event.
+/// A line that reports a task event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine<'a> {
     /// The allocation's ID.
@@ -83,7 +83,7 @@ pub struct LogPart<'a> {
     pub faults: Vec<LogFault>,
 }
 
-/// What a line with the words is, and where the next one begins.
+/// The kind of a line that contains the words.
 enum Found<'a> {
     Event(LogLine<'a>),
     /// A line of something else that contains the words.
@@ -91,7 +91,7 @@ enum Found<'a> {
     Torn(&'static str),
 }
 
-/// Why a line is torn.
+/// The fault of a line that is damaged or truncated.
 const TORN: &str = "is a line of a task event that is damaged or cut off";
 
 /// Reads a part of a log that begins and ends with whole lines. `is_last`: it ends with the log.
@@ -115,8 +115,8 @@ pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
     part
 }
 
-/// Where to cut a log so that no line of a task event is torn: the length of the part that can be read; `None` if no
-/// line ends in it.
+/// Where to cut a log so that no line of a task event is divided: the length of the part that can be read; `None` if
+/// no line ends in it.
 pub fn split(bytes: &[u8]) -> Option<usize> {
     let tail = bytes.len().saturating_sub(LONGEST);
     let begun = memchr::memmem::rfind(&bytes[tail..], b"Task event").map(|n| tail + n);

@@ -53,13 +53,13 @@ pub struct Batch {
     pub rebuilt: Option<Rebuilt>,
 }
 
-/// What is known of a lost batch beside the changes that the logs have of it.
+/// What a repair knows about a lost batch, besides the changes that the logs record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rebuilt {
-    /// The hash of the lost batch, which the batch after it has in `before`; null if none came after it.
+    /// The hash of the lost batch, as `before` of the next batch records it; null if there is no next batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// The names of tables of which the logs no longer say what the lost batch did to them.
+    /// The names of the tables whose logs no longer record what the lost batch changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
@@ -94,13 +94,13 @@ impl Batch {
         }
     }
 
-    /// Notes in `reached` the tables that it commits to, as batch `number`.
+    /// Records the tables that it commits to in `reached`, as batch `number`.
     pub(super) fn note_commits(&mut self, number: u64) {
         let commits: Vec<Table> = ORDER.into_iter().filter(|table| self.commits_to(*table)).collect();
         self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
     }
 
-    /// The hash by which the batch after it names this one; `bytes` are those of its object.
+    /// The hash that the next batch records of this one; `bytes` are the content of its object.
     pub(super) fn hash(&self, bytes: &[u8]) -> String {
         let lost = self.rebuilt.as_ref().and_then(|rebuilt| rebuilt.hash.clone());
         lost.unwrap_or_else(|| data_files::hash(bytes))

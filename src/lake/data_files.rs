@@ -336,7 +336,7 @@ pub fn read(
     decode(storage, table, add, verified(storage, table, add)?, columns, each)
 }
 
-/// The bytes of a file. They are what was written, as far as its hash is known: rows of damaged bytes would be wrong without
+/// The bytes of a file. If its hash is known, they are verified: rows of damaged bytes would be wrong without
 /// a word, and a compaction would give them a new hash.
 fn verified(storage: &Storage, table: Table, add: &Add) -> Result<bytes::Bytes> {
     let name = add.object(table);

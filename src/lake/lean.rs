@@ -1,4 +1,4 @@
-//! Data files with as little of their statistics as a check needs.
+//! Reduces the statistics of data files to what a check needs.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::delta_log::Add;
 use super::layout::time_column;
 use crate::tables::{Table, identity};
 
-/// How much of what a log says of its files is held in memory.
+/// How much of a file's log entry is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What a check needs: half a kilobyte a file, and not four.
+    /// What a check needs: half a kilobyte per file instead of four.
     Lean,
-    /// All that is written where a log is mended.
+    /// Everything, as a repair writes it to a log.
     Full,
 }
 
 impl Detail {
-    /// The file as it is held.
+    /// The entry of a file with this detail.
     pub fn of(self, mut add: Add, table: Table) -> Add {
         if self == Detail::Lean {
             make_lean(&mut add, table);
@@ -39,7 +39,7 @@ fn sorted(value: &Value) -> String {
     }
 }
 
-/// Leaves of what is known of a file's columns what a check needs, and a hash that tells the rest from others.
+/// Keeps the statistics that a check needs, and a hash of the others.
 pub fn make_lean(add: &mut Add, table: Table) {
     let Some(text) = add.stats.take() else { return };
     let stats: Value = serde_json::from_str(&text).unwrap_or_default();

@@ -25,7 +25,7 @@ pub(super) fn take_out(
 ) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
-        // Its own batch: without a replacement it also says that the rows of batches are no longer to be counted.
+        // A batch of its own: without a replacement it also means that the rows of batches are not counted from then on.
         lake.upgrade()?;
         put(lake, &Batch { rows_lost: true, ..Batch::new(BTreeMap::new()) }, started_ms)?;
     }
@@ -41,7 +41,7 @@ pub(super) fn take_out(
             })
             .collect();
         loses_rows |= !of_table.is_empty();
-        // With all that is known of the files' columns, which a check does not hold.
+        // Read the full statistics, which a check does not keep.
         let whole = if bad.misplaced.is_empty() { TableState::default() } else { lake.state(*table)? };
         for (path, place) in &bad.misplaced {
             let add = whole.files.get(path).context("a file that is in no table any longer")?;

@@ -1,4 +1,4 @@
-//! Batches that were lost, rebuilt from what the Delta logs have of them.
+//! Rebuilds lost batches from the Delta logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,16 @@ use super::{Batch, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, fo
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// The lost batches by number, each with the hash that the batch after it has of it in `before`: null for a batch of
-/// before the chain of hashes, or for an unknown one after which no whole batch follows.
+/// The lost batches by number, each with the hash that `before` of the next batch records: the outer `None` if the next
+/// batch is unknown too, the inner one if it records no hash.
 pub type Lost = BTreeMap<u64, Option<Option<String>>>;
 
-/// Builds a batch for each lost one. The logs must be whole; `expected` is what the other batches say.
+/// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables by the other batches.
 ///
-/// Such a batch says that rows were lost: whether the lost one said it is unknown, and a cache that takes them for present
-/// would keep a later ingest from adding them.
+/// Each batch says that rows were lost, because the lost batch may have said so. A cache that still had these rows would
+/// keep a later ingest from adding them.
 ///
-/// None is built where the ledger counts more rows than the logs have of it; then the words say so.
+/// A batch is not built if the ledger counts more rows of it than the logs have. Then the second result says why.
 ///
 /// # Errors
 /// When the logs cannot be read.
@@ -64,7 +64,7 @@ pub fn build(
     Ok((batches, refused))
 }
 
-/// The tables of whose rows a batch has fewer than the ledger counts.
+/// The tables of which the ledger counts more rows of a batch than the batch has.
 fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
     let mut counts = [0; COUNTED.len()];
     let columns: Vec<&str> = ["snapshot_id"].into_iter().chain(COUNTED.map(|(_, column)| column)).collect();
@@ -80,7 +80,7 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
             }
             Ok(())
         });
-        // A file that was merged since may be gone.
+        // A file may be missing because a compaction has merged it.
         if let Err(error) = read
             && !error.is_damaged()
         {
@@ -96,10 +96,10 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
         .collect())
 }
 
-/// Takes into a batch what it did to a table.
+/// Adds a table's change to a batch.
 fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, expected: Option<&ExpectedTable>) {
     batch.upgrades_to = change.upgraded_to.or(batch.upgrades_to);
-    // A repair of the log may have entered files of other batches with it.
+    // The same version may add files of other batches, if it is a repair of the log.
     let is_of_another = |path: &String| {
         let deciding = expected.and_then(|expected| expected.files.get(path));
         deciding.is_some_and(|(_, number)| !lost.contains(number))
@@ -116,10 +116,10 @@ fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, e
     }
 }
 
-/// Puts the batches in the place of the lost ones.
+/// Writes the rebuilt batches under the numbers of the lost ones.
 ///
 /// # Errors
-/// When the lake cannot be written, or a lost batch is there after all.
+/// When the lake cannot be written, or an object of a lost batch appeared meanwhile.
 pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> Result<()> {
     for (number, batch) in batches {
         let mut batch = batch.clone();
@@ -133,7 +133,10 @@ pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> Result<(
         if lake.storage.has(&name)? {
             lake.storage.put(&name, bytes)?;
         } else if lake.storage.create(&name, bytes)? != Created::Ours {
-            return Err(Error::conflict(format!("lake {}: {name} came while it was rebuilt; try again", lake.storage)));
+            return Err(Error::conflict(format!(
+                "lake {}: {name} appeared while it was rebuilt; try again",
+                lake.storage
+            )));
         }
     }
     Ok(())

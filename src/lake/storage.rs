@@ -270,7 +270,7 @@ impl Storage {
         }
     }
 
-    /// Removes an object; a missing one is no error.
+    /// Removes an object; a missing one is not an error.
     ///
     /// # Errors
     /// When the store denies it.

@@ -15,7 +15,8 @@
 //!
 //! Before the columns there may be these lines, each with `yes`:
 //! - `Exported`: `export` writes the view unless `--table` names others.
-//! - `Grouped`: the rows are groups, which `--by` names. The text names the group only as [`super::group_by::GROUP`].
+//! - `Grouped`: the rows are groups, which `--by` names. The SQL contains the group columns only in the
+//!   form of [`super::group_by::GROUP`].
 
 use crate::error::{Context, Result, bail};
 use crate::tables::column::{Described, KINDS};
@@ -60,13 +61,13 @@ impl DocHeader {
         let (flags, definition): (Vec<&str>, Vec<&str>) =
             definition.into_iter().partition(|line| line.ends_with(": yes") || line.ends_with(": no"));
         if let Some(unknown) = flags.iter().map(|line| line.trim()).find(|line| !FLAGS.contains(line)) {
-            bail!("its head has the line {unknown:?}; there are {}", FLAGS.join(" and "));
+            bail!("its head has the line {unknown:?}; allowed are {}", FLAGS.join(" and "));
         }
         let mut columns: Vec<Described> = Vec::new();
         for line in lines.map(str::trim_end).filter(|line| !line.is_empty()) {
             let text = line.trim_start();
             if line.len() - text.len() > 6 {
-                let last = columns.last_mut().with_context(|| format!("{text:?} continues no column"))?;
+                let last = columns.last_mut().with_context(|| format!("{text:?} does not continue a column"))?;
                 last.meaning.push(' ');
                 last.meaning.push_str(text);
                 continue;
@@ -74,7 +75,7 @@ impl DocHeader {
             let (name, rest) = text.split_once(' ').with_context(|| format!("column {text:?} has no type"))?;
             let (kind, meaning) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
             let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
-                bail!("column {name} has the type {kind:?}, which is none of {}", KINDS.join(", "));
+                bail!("column {name} has the type {kind:?}; the types are {}", KINDS.join(", "));
             };
             columns.push(Described { name: name.into(), kind, meaning: meaning.trim().into(), is_key: false });
         }

@@ -78,7 +78,7 @@ def test_no_cte_is_named_like_a_table(name):
 
 
 @names
-def test_no_join_condition_holds_a_constant(name):
+def test_no_join_condition_contains_a_constant(name):
     # polars looks a column up on the left side first, whatever its qualifier.
     for condition in re.findall(r"\bON\b(.*?)(?=\n\s*(?:LEFT|JOIN|CROSS|WHERE|GROUP|ORDER|UNION|\))|\n\)|\Z)", engines.VIEWS[name].body, re.S):
         for term in condition.split(" AND "):
@@ -86,16 +86,16 @@ def test_no_join_condition_holds_a_constant(name):
 
 
 @names
-def test_all_columns_of_a_table_are_taken_over_one_join_at_most(name):
+def test_a_table_star_is_used_with_one_join_at_most(name):
     # With two joins, ClickHouse names a column `a.x` if another table has an x, too.
     for select in engines.VIEWS[name].body.split("SELECT"):
         assert not re.search(r"\b\w+\.\*", select) or len(re.findall(r"\bJOIN\b", select)) < 2, select
 
 
 @names
-def test_a_constant_is_no_divisor(name):
-    # polars divides a row alone exactly, and several by multiplying with the reciprocal: the last digit would depend on
-    # how it divides the work. Microseconds are rounded to whole numbers, which is the same either way.
+def test_nothing_is_divided_by_a_constant(name):
+    # polars divides a single row exactly, but multiplies several rows by the reciprocal: the last digit would depend on
+    # how it splits the work. Only microseconds may be divided, because they are rounded to whole numbers.
     body = engines.VIEWS[name].body
     divided = re.findall(r"(\S+) AS DOUBLE\) / (\d+)", body)
     assert len(divided) == len(re.findall(r"/ \d", body))
@@ -104,7 +104,7 @@ def test_a_constant_is_no_divisor(name):
 
 @names
 def test_seconds_are_rounded_to_nanoseconds(name):
-    # Else 15 s would be 15.000000000000002, and more than 15.
+    # Without rounding, 15 s would be 15.000000000000002, which is more than 15.
     body = engines.VIEWS[name].body
     made = body.count("(CAST(1 AS DOUBLE) / 1000000000)")
     assert made == len(re.findall(r"\* \(CAST\(1 AS DOUBLE\) / 1000000000\), 9\)(?: END)?\s+AS \w+_seconds\b", body))

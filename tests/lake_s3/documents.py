@@ -10,7 +10,7 @@ OBSERVED = "%Y%m%dT%H%M%SZ"
 
 
 def parts(listing, directory, size, step):
-    """Documents of `size` allocations each, from every `step`th on: with a step below the size they overlap."""
+    """Documents of `size` allocations each; one starts at every `step`th allocation. If `step` < `size`, they overlap."""
     allocations = json.loads(listing.read_bytes())
     made = []
     for first in range(0, len(allocations), step):

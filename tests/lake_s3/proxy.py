@@ -55,7 +55,7 @@ def at(numbers, wanted, act):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body of an answer go in two writes, and the second must not wait for the first's acknowledgement.
+    # Head and body of an answer are two writes. The second must not wait until the first is acknowledged (Nagle).
     disable_nagle_algorithm = True
 
     def handle_any(self):

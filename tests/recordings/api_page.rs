@@ -1,5 +1,5 @@
-//! The API documentation of Nomad 0.6, from which this project started: every field and event type that it names has
-//! its column, its key in `details`, or a reason why it is not stored.
+//! The API documentation of Nomad 0.6, from which this project started: every field and event type in it has a column,
+//! a key in `details`, or a reason why it is not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,14 +25,14 @@ enum Place {
 use Place::{Column, Details, NotKept};
 use Table::{AllocationHistory, TaskEvents, TaskStateHistory};
 
-/// Every field of the page's two examples; one whose members are not listed includes all of them.
+/// Every field of the page's two examples. An object whose members are not listed stands for all of them.
 const FIELDS: [(&str, Place); 54] = [
     ("ID", Column(AllocationHistory, "alloc_id")),
     ("EvalID", Column(AllocationHistory, "eval_id")),
     ("Name", Column(AllocationHistory, "name")),
     ("NodeID", Column(AllocationHistory, "node_id")),
     ("JobID", Column(AllocationHistory, "job_id")),
-    ("Job", NotKept("what was wanted, not what happened; it may hold secrets")),
+    ("Job", NotKept("the wanted state, not what happened; it may hold secrets")),
     ("Job.Type", Column(AllocationHistory, "job_type")),
     ("TaskGroup", Column(AllocationHistory, "task_group")),
     ("Resources.CPU", Column(AllocationHistory, "cpu_shares")),
@@ -50,7 +50,7 @@ const FIELDS: [(&str, Place); 54] = [
     ("PreviousAllocation", Column(AllocationHistory, "previous_allocation")),
     ("CreateIndex", Column(AllocationHistory, "create_index")),
     ("ModifyIndex", Column(AllocationHistory, "modify_index")),
-    ("AllocModifyIndex", NotKept("not raised by what clients report; ModifyIndex is")),
+    ("AllocModifyIndex", NotKept("clients' reports do not raise it; they raise ModifyIndex")),
     ("CreateTime", Column(AllocationHistory, "created_at_ns")),
     ("TaskStates", Column(TaskStateHistory, "task")),
     ("TaskStates.*.State", Column(TaskStateHistory, "state")),
@@ -119,7 +119,7 @@ fn taken(document: &Value) -> Taken {
     taken
 }
 
-/// The position of a field in the example of a read; an event's field in its second event.
+/// The JSON pointer of a field in the example of a read. A field of events is in the second event.
 fn pointer(field: &str) -> String {
     format!("/{}", field.replace("TaskStates.*", "TaskStates/redis").replace("Events.", "Events/1/").replace('.', "/"))
 }
@@ -152,7 +152,7 @@ fn probe(field: &str, value: &Value) -> Value {
     }
 }
 
-/// The value that the column has for a probe.
+/// The value that a field's column must have if the field has the value `probe`.
 fn held(field: &str, probe: &Value) -> Value {
     if probe == "2017-05-25T21:22:59.5Z" {
         return json!(1_495_747_379_500_000_000_i64);

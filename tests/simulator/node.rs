@@ -10,14 +10,14 @@ pub struct Clock {
     pub skew: i64,
     /// An additional step at that time (by NTP).
     pub stepped: Option<(i64, i64)>,
-    /// Coarseness: Windows clocks may stand still for 15.6 ms.
+    /// The clock's resolution in nanoseconds: Windows clocks may advance in steps of 15.6 ms.
     pub tick: i64,
-    /// The client's offset from UTC in minutes, which some of its times keep.
+    /// The client's offset from UTC in minutes. Some of its times are written in its zone.
     pub zone: i32,
 }
 
 impl Clock {
-    /// The client's time when the servers' clock shows `at`.
+    /// The client's time when it is `at` on the servers' clock.
     pub fn read(&self, at: i64) -> i64 {
         let stepped = self.stepped.map_or(0, |(when, by)| if at >= when { by } else { 0 });
         let shown = at + self.skew + stepped;
@@ -43,7 +43,7 @@ pub struct Outage {
     pub from: i64,
     /// When the servers mark the node down.
     pub noticed: i64,
-    /// When it is back; after the end of the simulation if never.
+    /// When it is back; a time after the end of the simulation if it never is.
     pub back: i64,
 }
 
@@ -58,7 +58,7 @@ pub struct Node {
     pub version: &'static str,
     pub clock: Clock,
     pub outage: Option<Outage>,
-    /// The offset of its ticks within a second.
+    /// Reports are sent at multiples of their interval, plus this offset.
     phase: i64,
     /// The latency of its reports.
     latency: i64,
@@ -94,7 +94,7 @@ impl Node {
         self.version == "1.8.4"
     }
 
-    /// When the servers receive a change of `at`: clients batch status changes for 200 ms, other changes for a second
+    /// When the servers receive a change made at `at`: clients batch status changes for 200 ms, other changes for a second
     /// (client.go, `allocSync`), and report nothing while disconnected.
     pub fn heard(&self, at: i64, urgent: bool) -> i64 {
         let every = if urgent { SECOND / 5 } else { SECOND };

@@ -126,7 +126,7 @@ fn a_message_of_several_lines_is_read_behind_every_prefix() {
         let docker: Vec<String> =
             lines.iter().map(|line| serde_json::json!({"log": format!("{line}\n")}).to_string()).collect();
         assert_eq!(read(&docker.join("\n")), (expected, vec![]), "{docker:?}");
-        // A torn one costs itself, whatever of it is missing.
+        // A truncated value loses only its own event, wherever it is cut.
         let next = format!("{HEAD}alloc_id={ID} task=next type=Started msg=\"Task started by client\" failed=false\n");
         for kept in 1..lines.len() - 1 {
             let (found, faults) = read(&format!("{}\n{next}", lines[..kept].join("\n")));
@@ -137,7 +137,7 @@ fn a_message_of_several_lines_is_read_behind_every_prefix() {
 }
 
 #[test]
-fn a_line_that_quotes_another_one_tells_of_nothing() {
+fn a_line_that_quotes_another_one_is_ignored() {
     let line = format!("{HEAD}alloc_id={ID} task=forged type=Started msg=x failed=true");
     for log in [
         format!("2026-11-23T18:28:06.976Z [WARN]  client: output: {line}\n"),
@@ -153,7 +153,7 @@ fn a_line_that_quotes_another_one_tells_of_nothing() {
 }
 
 #[test]
-fn a_line_cut_anywhere_costs_itself_alone() {
+fn a_truncated_line_loses_only_itself() {
     let text = format!("{HEAD}alloc_id={ID} task=a type=\"Task Setup\" msg=\"Building \\\"x\\\"\" failed=false");
     let json = format!(
         r#"{{"@level":"info","@message":"Task event","@module":"{LOGGER}","@timestamp":"2026-11-23T18:28:06.980999Z","alloc_id":"{ID}","failed":false,"msg":"m","task":"a","type":"T"}}"#
@@ -168,7 +168,7 @@ fn a_line_cut_anywhere_costs_itself_alone() {
             let (found, faults) = read(&format!("{next}{}", &line[..cut]));
             assert_eq!(found.len(), 1, "{}", &line[..cut]);
             assert!(faults.iter().all(|fault| *fault == (next.len(), true)), "{}", &line[..cut]);
-            // A line without its begin is not known to be one.
+            // A line without its beginning cannot be recognised.
             let (found, _) = read(&format!("{}\n{next}", &line[cut..]));
             assert_eq!(found.last().map(|line| line.0.as_str()), Some("next"));
             assert!(cut == 0 || found.len() == 1, "{}", &line[cut..]);
@@ -177,7 +177,7 @@ fn a_line_cut_anywhere_costs_itself_alone() {
 }
 
 #[test]
-fn a_log_is_cut_where_no_line_is_torn() {
+fn a_log_is_cut_between_lines() {
     let line = format!("{HEAD}alloc_id={ID} task=err type=\"Driver Failure\"\n  msg=\n  | a\n  | b\n   failed=false\n");
     let log =
         format!("{line}2026-11-23T18:28:06.977Z [DEBUG] http: x\n{line}2026-11-23T18:28:06.977Z [DEBUG] http: x\n");
@@ -187,7 +187,7 @@ fn a_log_is_cut_where_no_line_is_torn() {
         let Some(cut) = split(&log.as_bytes()[..len]) else { continue };
         let (mut found, faults) = (read(&log[..cut]).0, part(&log.as_bytes()[..cut], false).faults);
         found.extend(read(&log[cut..]).0);
-        // The first line has nothing before it to cut at.
+        // Before the second line of an event, there is no place to cut.
         if cut >= line.len() {
             assert_eq!((found, faults), (whole.0.clone(), vec![]), "{len}");
         }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::{Following, Form, Found, LOGGER, LogLine, TORN, is_prefix, time};
 
-/// What begins a line of a value of several lines.
+/// The prefix of each line of a value that has several lines.
 pub(super) const BAR: &str = "  | ";
 
 /// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several. Returns
@@ -15,7 +15,7 @@ pub(super) const BAR: &str = "  | ";
 pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (Found<'a>, usize) {
     let (head, words) = line.split_at(at);
     let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {
-        // Torn within the words or directly after them, if its head is that of such a line.
+        // The head is that of a task event, and the line ends within the words or directly after them.
         let is_torn = "Task event: alloc_id=".starts_with(words) && read_head(head).is_some();
         return (if is_torn { Found::Torn(TORN) } else { Found::Other }, end);
     };

@@ -1,4 +1,4 @@
-//! Whether batches and logs agree, and what mends them.
+//! Compares the batches with the Delta logs, and repairs both.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::lake::replay::ExpectedTable;
 use crate::lake::{Batch, Lake, ORDER, TableHeads, batch_name, now_ms, stand_in};
 use crate::tables::Table;
 
-/// Whether logs and batches can be mended, without which nothing else is.
+/// Whether logs and batches can be repaired. Unless they can, nothing else is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mended {
     WithoutLoss,
@@ -28,7 +28,7 @@ impl Mended {
         }
     }
 
-    /// Returns true if a check that may change so much mends it.
+    /// Returns true if a check with this permission repairs it.
     fn is_in(self, mend: Mend) -> bool {
         match self {
             Mended::WithoutLoss => mend != Mend::Nothing,
@@ -38,17 +38,17 @@ impl Mended {
     }
 }
 
-/// The tables as their logs say, or would say after a repair.
+/// The state of each table by its log, or by its log after a repair.
 pub(super) struct Logs {
     pub states: BTreeMap<Table, TableState>,
     pub can_be_mended: Mended,
-    /// A log or a batch is to be mended.
+    /// A log or a batch needs a repair.
     is_damaged: bool,
-    /// Rows went with what was mended, and no batch says so yet.
+    /// The repair lost rows, and no batch records that yet.
     pub loses_rows: bool,
 }
 
-/// Compares batches and logs, and mends them if `mend` allows all that they need.
+/// Compares batches and logs, and repairs them if `mend` allows every repair that they need.
 pub(super) fn check(lake: &Lake, mend: Mend, report: &mut CheckReport, progress: &mut dyn FnMut(&str)) -> Result<Logs> {
     let logs = compare(lake, Mend::Nothing, Detail::Lean, report, progress)?;
     if !logs.is_damaged || !logs.can_be_mended.is_in(mend) {
@@ -66,8 +66,8 @@ fn compare(
     report: &mut CheckReport,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Logs> {
-    // The ledger before the other logs, since it gets a batch last; logs before batches, since a batch is put before any
-    // log has it.
+    // Read the ledger before the other logs, because it gets a batch last; and logs before batches, because a batch is
+    // put before any log records it.
     let mut logs = BTreeMap::new();
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
@@ -113,10 +113,10 @@ fn compare(
         of_batches.is_incomplete = !has_all;
         let mut differences = salvage::compare(table, &salvaged, &of_batches, finished);
         differences.leave_out_what_is_gone(&lake.storage, table, &salvaged.state)?;
-        // A log is written anew by what the batches say, and by no less.
+        // A log is rewritten only if every batch is known.
         salvaged.wrong.iter().chain(&differences.wrong).for_each(|what| push(what.clone(), by_batches));
         if let Some(rows) = differences.lost {
-            let rows_text = rows.map_or("rows of unknown number".to_owned(), |rows| format!("{rows} rows"));
+            let rows_text = rows.map_or("an unknown number of rows".to_owned(), |rows| format!("{rows} rows"));
             let what = format!(
                 "{}: files that its log must name are missing, and with them {rows_text} that no other file has",
                 table.name()
@@ -153,20 +153,21 @@ fn compare(
     Ok(Logs { states, can_be_mended, is_damaged, loses_rows })
 }
 
-/// What the batches say.
+/// The content of all batches.
 #[derive(Default)]
 struct Batches {
     expected: BTreeMap<Table, ExpectedTable>,
-    /// How many come after the last that is in every table.
+    /// Number of batches after the last one that is in every table.
     unfinished: u64,
-    /// Those that are missing, damaged, or not what the next one followed: what is wrong, and the hash that the next one has
-    /// of it, if there is a next one and it has one.
+    /// The lost batches by number: missing, damaged, or different from the batch that the next one followed. For each, what
+    /// is wrong, and the hash that the next batch records: the outer `None` if there is no next batch, the inner one if it
+    /// records none.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 
 impl Batches {
-    /// Reads all batches: those up to `last`, the last that any table has, and those after it. Batch `finished` is the last
-    /// that is in every table. `stand_ins` are taken in the place of lost ones.
+    /// Reads all batches, including those after `last`, the last one that any table has. Batch `finished` is the last one
+    /// that is in every table. `stand_ins` replace lost batches.
     fn read(
         lake: &Lake,
         (finished, last): (u64, u64),

@@ -100,34 +100,34 @@ pub fn read(storage: &Storage, table: Table, detail: Detail) -> Result<Salvaged>
     Ok(found)
 }
 
-/// What one batch did to a table, by its log.
+/// The change of a table by one batch, as its log records it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
-    /// The files that came.
+    /// The files that were added.
     pub added: Vec<Add>,
-    /// The paths of the files that went.
+    /// The paths of the files that were removed.
     pub removed: Vec<String>,
     /// The format that the table was upgraded to.
     pub upgraded_to: Option<u32>,
 }
 
-/// What a log says of some batches.
+/// The changes of a table by some batches, as its log records them.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     of_batches: BTreeMap<u64, Change>,
-    /// The last of the first batches of which the log no longer has the versions; `None` if it has no version with a batch.
+    /// The log no longer has the versions of the batches up to this one; `None` if it has no version with a batch.
     unknown_until: Option<u64>,
 }
 
 impl Changes {
-    /// What a batch did to the table; `None` if the log no longer says it.
+    /// The change by a batch; `None` if the log no longer records it.
     pub fn of(&self, batch: u64) -> Option<Change> {
         let found = self.of_batches.get(&batch).cloned();
         found.or_else(|| self.unknown_until.is_some_and(|until| batch > until).then(Change::default))
     }
 }
 
-/// Looks up what some batches did to a table.
+/// Looks up the changes of a table by some batches.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -202,7 +202,7 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
     let live: Option<u64> = there.files.values().map(data_files::row_count).sum();
     found.rows_missing = expected.rows.zip(live).map(|(expected, live)| expected.saturating_sub(live));
     for (path, (add, number)) in &expected.files {
-        // Of one that the log names as the batch does, nothing more is held.
+        // `None`: the log and the batch agree on the file, so its entry was not kept.
         let Some(add) = add else { continue };
         match there.files.get(path) {
             Some(other) if !is_same(add, other) => {
@@ -211,8 +211,8 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
             }
             Some(other) if other.hash().is_none() && add.hash().is_some() => found.hashed.push(add.clone()),
             Some(_) => {}
-            // Another engine may have merged it, which the number of rows tells. Where that is unknown, a log without
-            // damage says so for the batches that it has.
+            // Another engine has merged it, if no rows are missing. If their number is unknown, believe a log without
+            // damage as far as it has batches.
             None if is_mixed && found.rows_missing == Some(0) => {}
             None if is_mixed
                 && found.rows_missing.is_none()
@@ -241,11 +241,11 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
 }
 
 impl Differences {
-    /// Leaves out what another engine merged and removed since. Where files are gone that the log should name, and no others
-    /// may have their rows, these rows are lost.
+    /// Removes from the repair those files that another engine merged and removed. If a missing file's rows are in no other
+    /// file, they are lost.
     ///
     /// # Errors
-    /// When an object can neither be found nor be said to be absent.
+    /// When an object can be neither found nor proven missing.
     pub fn leave_out_what_is_gone(&mut self, storage: &Storage, table: Table, there: &TableState) -> Result<()> {
         if !self.is_mixed {
             return Ok(());

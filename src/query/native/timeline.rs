@@ -27,7 +27,7 @@ const EVENTS: [&str; 14] = [
     "times_rounded",
 ];
 
-/// Those of `windows`.
+/// The columns of `windows` that the view reads.
 const WINDOWS: [&str; 7] = ["window_no", "first_attempt", "first_ns", "begins", "after_gap", "new_life", "lives_mixed"];
 
 /// The rows of the view.

@@ -136,7 +136,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// Joins the columns of a subquery, at most one row of which matches each of ours.
+    /// Joins the columns of a subquery of which at most one row matches each row of the frame.
     pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> Result<()> {
         if !self.can_attach {
             return Err(refused("a subquery in the condition of a join is not supported; put it in WHERE"));

@@ -1,6 +1,6 @@
 //! Window functions: rows are sorted once per window, numbered, and computed within their partition.
 //!
-//! The engine's own window functions ignore the position of nulls, the order of means, and the peers of the default
+//! The engine's own window functions ignore the position of nulls, the ORDER BY of averages, and the peers of the default
 //! frame.
 
 use polars::prelude::{DataType, Expr, PlSmallStr, col, lit, when};

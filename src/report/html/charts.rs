@@ -17,7 +17,7 @@ const WIDTH: f64 = 800.0;
 /// Colours that most people can distinguish in both themes, also if they are colour-blind (Okabe and Ito).
 const COLOURS: [&str; 8] = ["#d55e00", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#b8a800", "#888888"];
 
-/// The place of a restart cause in the colours and patterns.
+/// The index of a restart cause in the colours and patterns.
 const CAUSES: [&str; 9] =
     ["failure", "clean_exit", "oom", "start_failure", "user", "change", "health", "unknown", "lost"];
 

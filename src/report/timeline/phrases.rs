@@ -1,4 +1,4 @@
-//! What a timeline says in words, for every format.
+//! The sentences of a timeline, for every format.
 
 use serde_json::Value;
 

@@ -49,7 +49,7 @@ impl Page {
         self.lines.push(String::new());
     }
 
-    /// Adds a text of strangers, wrapped, with an indent.
+    /// Adds a text from the cluster, escaped and wrapped, with an indent.
     fn put(&mut self, indent: usize, text: &str, style: Style) {
         self.hang(indent, "", text, &style);
     }

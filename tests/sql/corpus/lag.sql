@@ -1,14 +1,14 @@
--- Seconds since the event before
+-- Seconds since the previous event
 SELECT alloc_id, task, event_type, (event_at_ns - LAG(event_at_ns, 1, event_at_ns) OVER (PARTITION BY alloc_id, task ORDER BY event_at_ns, ordinal)) / 1e9 AS seconds FROM task_events ORDER BY alloc_id, task, event_at_ns, ordinal;
--- The event before, or a word
+-- The previous event, with a default
 SELECT alloc_id, task, event_type, LAG(event_type, 1, 'first') OVER (PARTITION BY alloc_id, task ORDER BY event_at_ns, ordinal) AS before FROM task_events ORDER BY alloc_id, task, event_at_ns, ordinal;
--- The event after, or a word
+-- The next event, with a default
 SELECT alloc_id, task, event_type, LEAD(event_type, 1, 'last') OVER (PARTITION BY alloc_id, task ORDER BY event_at_ns, ordinal) AS after FROM task_events ORDER BY alloc_id, task, event_at_ns, ordinal;
--- Two back
+-- Two rows back
 SELECT alloc_id, task, attempt, LAG(attempt, 2, 0) OVER (PARTITION BY alloc_id, task ORDER BY attempt) AS earlier FROM attempts ORDER BY alloc_id, task, attempt;
 -- Without a default
 SELECT alloc_id, task, attempt, LAG(exit_code) OVER (PARTITION BY alloc_id, task ORDER BY attempt) AS before FROM attempts ORDER BY alloc_id, task, attempt;
--- Runs that ended otherwise than the one before
+-- Runs that ended differently from the previous one
 SELECT alloc_id, task, attempt FROM (SELECT alloc_id, task, attempt, outcome, LAG(outcome, 1, outcome) OVER (PARTITION BY alloc_id, task ORDER BY attempt) AS before FROM attempts) AS t WHERE outcome <> before ORDER BY alloc_id, task, attempt;
 -- Rises of the counter between versions
 SELECT alloc_id, task, modify_index, restarts - LAG(restarts, 1, 0) OVER (PARTITION BY alloc_id, task ORDER BY modify_index, modified_at_ns) AS rise FROM task_state_history ORDER BY alloc_id, task, modify_index, rise;
@@ -20,5 +20,5 @@ SELECT alloc_id, task, LAG(created_to_started_seconds, 1, -1.0) OVER (ORDER BY a
 SELECT alloc_id, LAG(memory_mb, 0, -1) OVER (ORDER BY alloc_id) AS same FROM allocations ORDER BY alloc_id;
 -- Descending
 SELECT alloc_id, task, attempt, LAG(attempt, 1, 0) OVER (PARTITION BY alloc_id, task ORDER BY attempt DESC) AS later FROM attempts ORDER BY alloc_id, task, attempt;
--- Sessions of trouble: failures less than a minute apart
+-- Bursts of failures: failures less than a minute apart
 SELECT alloc_id, task, SUM(CASE WHEN gap > 60 THEN 1 ELSE 0 END) + 1 AS sessions FROM (SELECT alloc_id, task, (failed_at_ns - LAG(failed_at_ns, 1, failed_at_ns) OVER (PARTITION BY alloc_id, task ORDER BY failed_at_ns, attempt)) / 1e9 AS gap FROM failures) AS t GROUP BY alloc_id, task ORDER BY alloc_id, task;
