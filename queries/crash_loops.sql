@@ -34,6 +34,9 @@
 --   seen_since_at       timestamp  the first restart that was seen within the hour, by the client's clock; others of
 --                                  the hour may precede it; null when none was seen
 --   seen_since_at_ns    int64      the same in nanoseconds since the epoch
+--   last_restart_at     timestamp  the last restart within the hour, seen or lost, by its time in restart_log; null
+--                                  when none has a time
+--   last_restart_at_ns  int64      the same in nanoseconds since the epoch
 --   last_class          string     class of the task's last failure in view, as in failures; null when there is none
 --   last_exit_code      int64      exit code of that failure; null where none applies
 --   state               string     state of the task when it was last seen: pending, running or dead
@@ -68,6 +71,7 @@ WITH last_hours AS (
          MIN(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS first_at_ns,
          MAX(CASE WHEN is_seen = 1 THEN restarted_at_ns END) AS last_at_ns,
          MIN(CASE WHEN is_seen = 0 THEN not_before_ns END) AS first_lost_ns,
+         MAX(restarted_at) AS last_restart_at, MAX(restarted_at_ns) AS last_restart_at_ns,
          MAX(CASE WHEN is_seen = 1 THEN attempt END) - MIN(CASE WHEN is_seen = 1 THEN attempt END) AS attempts_between
   FROM restarts_of_hour
   GROUP BY region, alloc_id, task
@@ -79,7 +83,8 @@ WITH last_hours AS (
 ), restarted_tasks AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter, s.state,
-         r.first_at, r.first_at_ns, r.first_lost_ns, r.last_at_ns, l.failed_no,
+         r.first_at, r.first_at_ns, r.first_lost_ns, r.last_at_ns, r.last_restart_at, r.last_restart_at_ns,
+         l.failed_no,
          CASE WHEN r.attempts_between > r.seen - 1 THEN r.attempts_between ELSE r.seen - 1 END AS restarts_between,
          CAST(CASE WHEN c.lost_restarts IS NULL THEN r.seen ELSE r.sure END AS BIGINT) AS restarts_last_hour,
          CAST(CASE WHEN c.lost_restarts IS NOT NULL THEN r.possible END AS BIGINT) AS restarts_at_most,
@@ -100,6 +105,7 @@ SELECT l.region, l.namespace, l.job_id, l.task_group, l.task, l.alloc_id, l.job_
        CASE WHEN l.is_begin_lost = 0 THEN l.first_at END AS since_at,
        CASE WHEN l.is_begin_lost = 0 THEN l.first_at_ns END AS since_at_ns,
        l.first_at AS seen_since_at, l.first_at_ns AS seen_since_at_ns,
+       l.last_restart_at, l.last_restart_at_ns,
        e.class AS last_class, e.exit_code AS last_exit_code,
        l.state, CASE WHEN l.is_over = 1 THEN TRUE ELSE FALSE END AS is_over
 FROM dated_tasks AS l

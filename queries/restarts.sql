@@ -38,7 +38,8 @@
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
 --                                     their end, or until they were last seen; null if one of these times is not known
 --                                     for a task (last_seen_at of task_states is null)
---   restarts_per_task_day  double     restarts for each of these days; null if task_days is 0 or null
+--   restarts_per_task_day  double     restarts for each of these days; null if task_days is null, or below an hour: a
+--                                     rate of less time says nothing of a day
 --   last_restart_at        timestamp  time of the last restart, seen or lost
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 
@@ -124,7 +125,7 @@ SELECT region, namespace, job_id, task_group, task,
        CAST(cause_user AS BIGINT) AS cause_user, CAST(cause_change AS BIGINT) AS cause_change,
        CAST(cause_health AS BIGINT) AS cause_health, CAST(cause_unknown AS BIGINT) AS cause_unknown,
        CASE WHEN unsure_lives = 0 THEN CAST(life_us AS DOUBLE) * (CAST(1 AS DOUBLE) / 86400000000) END AS task_days,
-       CASE WHEN with_counter > 0 AND life_us > 0 AND unsure_lives = 0
+       CASE WHEN with_counter > 0 AND life_us >= 3600000000 AND unsure_lives = 0
               THEN CAST(restarts AS DOUBLE) * 86400000000 / CAST(life_us AS DOUBLE) END AS restarts_per_task_day,
        last_restart_at, last_restart_at_ns
 FROM group_totals

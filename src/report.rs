@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::tables::Table;
 
 pub use markdown::markdown;
-pub use terminal::{Appearance, terminal};
+pub use terminal::{Again, Appearance, NARROWEST, terminal};
 
 /// The stored tables that a report reads directly.
 pub const TABLES: [Table; 2] = [Table::TaskEvents, Table::Snapshots];

@@ -240,16 +240,26 @@ impl FromStr for When {
     }
 }
 
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl When {
+    /// The text that parses to this value: a time, or a duration in the largest unit without remainder.
+    pub fn argument(&self) -> String {
         match self {
-            When::At(ns) => f.write_str(&to_rfc3339(*ns)),
+            When::At(ns) => to_rfc3339(*ns),
             When::Before(ns) => {
-                // In the largest unit without remainder: prints 24h as it was given.
                 let units = [(3600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1, "ns")];
                 let (unit, name) = units.into_iter().find(|(unit, _)| ns % unit == 0).unwrap_or((1, "ns"));
-                write!(f, "{}{name} before the newest observation", ns / unit)
+                format!("{}{name}", ns / unit)
             }
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.argument();
+        match self {
+            When::At(_) => f.write_str(&text),
+            When::Before(_) => write!(f, "{text} before the newest observation"),
         }
     }
 }

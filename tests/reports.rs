@@ -5,12 +5,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, allocation, is_as_expected, sample};
+use crate::sandbox::{Finished, Sandbox, allocation, is_as_expected, sample};
+
+/// Runs the program in the repository, for a terminal of this width.
+fn in_the_repository(sandbox: &Sandbox, arguments: &[&str], width: usize) -> Finished {
+    let mut command = sandbox.command(arguments);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("COLUMNS", width.to_string());
+    Finished::from_output(command.output().expect("the program starts")).exits_with(0)
+}
 
 #[test]
 fn the_readmes_command_gives_a_report() {
     let sandbox = Sandbox::new();
-    let ran = sandbox.run(&["report", &sample("cluster")]).exits_with(0).stderr_has("0 rejected");
+    let ran = in_the_repository(&sandbox, &["report", "samples/cluster"], 100).stderr_has("0 rejected");
     is_as_expected("terminal.txt", &ran.out);
     assert!(!ran.out.contains('\u{1b}'));
     assert!(sandbox.names().is_empty());
@@ -31,7 +38,7 @@ fn markdown_and_json_match_the_expected_output() {
 #[test]
 fn explain_defines_every_term() {
     let sandbox = Sandbox::new();
-    let ran = sandbox.run(&["report", &sample("cluster"), "--explain", "-q"]).exits_with(0);
+    let ran = in_the_repository(&sandbox, &["report", "samples/cluster", "--explain", "-q"], 100);
     is_as_expected("explained.txt", &ran.out);
     let markdown =
         sandbox.run(&["report", &sample("cluster"), "--explain", "-q", "--format", "markdown"]).exits_with(0);
@@ -39,20 +46,80 @@ fn explain_defines_every_term() {
 }
 
 #[test]
-fn lines_have_at_most_a_hundred_columns() {
+fn a_narrow_terminal_gets_fewer_columns_and_a_wide_one_whole_names() {
+    let sandbox = Sandbox::new();
+    for width in [60, 80, 200] {
+        let ran = in_the_repository(&sandbox, &["report", "samples/cluster", "-q"], width);
+        is_as_expected(&format!("terminal-{width}.txt"), &ran.out);
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
     let sandbox = Sandbox::new();
     let long = "x".repeat(300);
     let wide = allocation("a", &long, &long).replace("\"t\":", &format!("\"{long}\":"));
     sandbox.file("wide.json", &wide);
-    for source in ["wide.json".to_owned(), sample("cluster"), sample("debug"), sample("stream.ndjson.zst")] {
-        for colour in ["always", "never"] {
-            let flags = ["report", &source, "-q", "--top", "100", "--explain", "--color", colour];
-            for line in sandbox.run(&flags).exits_with(0).out.lines() {
+    let cjk = "作业".repeat(60);
+    sandbox.file("cjk.json", allocation("a", &cjk, &cjk));
+    for source in ["wide.json".to_owned(), "cjk.json".to_owned(), sample("cluster"), sample("stream.ndjson.zst")] {
+        for (columns, colour) in [(60, "always"), (61, "never"), (100, "always"), (240, "never")] {
+            let flags = ["report", &source, "-q", "--top", "100", "--explain", "--color", colour, "--since", "24h"];
+            let output = sandbox.command(&flags).env("COLUMNS", columns.to_string()).output().expect("it starts");
+            for line in Finished::from_output(output).exits_with(0).out.lines() {
                 let width = console::measure_text_width(line);
-                assert!(width <= 100, "{source}: {width} columns: {line}");
+                assert!(width <= columns, "{source}: {width} columns: {line}");
             }
         }
     }
+}
+
+#[test]
+fn the_commands_that_a_report_suggests_run() {
+    let sandbox = Sandbox::new();
+    let text = in_the_repository(&sandbox, &["report", "samples/cluster", "-q", "--since", "24h"], 200).out;
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("→ alloclog ")).collect();
+    assert_eq!(commands.len(), 7, "one for each section:\n{text}");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        let shown = in_the_repository(&sandbox, &[&words[..], &["-q"]].concat(), 100).out;
+        assert!(shown.lines().count() > 1, "{command}:\n{shown}");
+    }
+}
+
+#[test]
+fn a_section_that_a_period_does_not_restrict_says_so() {
+    let sandbox = Sandbox::new();
+    let text = |flags: &[&str]| sandbox.run(&[&["report", &sample("cluster"), "-q"], flags].concat()).exits_with(0).out;
+    let cut = text(&["--since", "1m"]);
+    assert!(cut.contains("\nCrash loops of the last hour\n") && cut.contains("\nCoverage of all time\n"), "{cut}");
+    let whole = text(&[]);
+    assert!(whole.contains("\nCrash loops\n") && whole.contains("\nCoverage\n"), "{whole}");
+}
+
+#[test]
+fn a_rate_is_shown_from_an_hour_of_task_time_on() {
+    let sandbox = Sandbox::new();
+    let listing = |task_seconds: i64| {
+        let created = 1_795_458_551_898_620_217_i64;
+        let restarting =
+            format!(r#"{{"Type":"Restarting","Time":{},"DisplayMessage":"","Details":{{}}}}"#, created + 9);
+        let text = allocation("a", "default", "j")
+            .replace("\"Restarts\":0", "\"Restarts\":1")
+            .replace("\"Events\":[", &format!("\"Events\":[{restarting},"));
+        sandbox.file("a.json", text);
+        let at = format!("@{}", created / 1_000_000_000 + task_seconds);
+        let date = std::process::Command::new("date").args(["-u", "-d", &at, "+%FT%TZ"]).output().expect("date");
+        let at = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+        let ran = sandbox.run(&["report", "a.json", "--full-listing", "--observed-at", &at, "-q"]).exits_with(0);
+        let (_, section) = ran.out.split_once("\nRestarts\n").expect("the section");
+        let row = section.lines().nth(1).expect("a row").to_owned();
+        row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let under = listing(3000);
+    assert!(under.contains(&"-".to_owned()) && under.contains(&"50 min".to_owned()), "{under:?}");
+    let over = listing(7200);
+    assert!(over.contains(&"0.5".to_owned()) && over.contains(&"2.0 h".to_owned()), "{over:?}");
 }
 
 #[test]

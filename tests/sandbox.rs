@@ -30,7 +30,12 @@ impl Sandbox {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alloclog"));
-        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null()).env_remove("NOMAD_REGION");
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .env_remove("NOMAD_REGION")
+            .env_remove("COLUMNS");
         command
     }
 

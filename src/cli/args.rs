@@ -17,6 +17,7 @@ use crate::pipeline::{Pipeline, Source, Sources};
 use crate::query::dialect::Dialect;
 use crate::query::{GroupBy, Method, Period, VIEWS};
 use crate::render::Format;
+use crate::report::Again;
 use crate::source::{self, Watching};
 use crate::time;
 
@@ -257,6 +258,33 @@ impl StatisticsArgs {
     /// The period of the statistics.
     pub fn period(&self) -> Period {
         Period { since: self.since, until: self.until }
+    }
+
+    /// How to read the same input again. An address may contain a password, and stdin cannot be read again: the word
+    /// SOURCE or URL stands for them.
+    pub fn again(&self) -> Again {
+        let source = &self.source;
+        let filters = [
+            ("--region", source.region.clone()),
+            ("--namespace", source.namespace.clone()),
+            ("--job", self.job.clone()),
+            ("--prefix", Some(source.prefix.clone()).filter(|prefix| !prefix.is_empty())),
+            ("--since", self.since.map(|when| when.argument())),
+            ("--until", self.until.map(|when| when.argument())),
+            (
+                "--address",
+                source
+                    .cluster
+                    .address
+                    .as_ref()
+                    .map(|text| if text.contains('@') { "URL".into() } else { text.clone() }),
+            ),
+        ];
+        let name = |text: &String| if text == "-" || text.contains('@') { "SOURCE".to_owned() } else { text.clone() };
+        Again {
+            filters: filters.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect(),
+            sources: source.sources.iter().map(name).collect(),
+        }
     }
 
     /// The given filters, as flags.

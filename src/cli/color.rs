@@ -3,11 +3,13 @@
 use ::console::Term;
 use clap::ValueEnum;
 
-/// Line width where stdout is not a terminal.
-pub const WIDTH: usize = 100;
+use crate::report::NARROWEST;
 
-/// Minimum line width: narrower tables are unreadable.
-const NARROWEST: usize = 60;
+/// Line width where stdout is not a terminal, unless COLUMNS is set.
+const WIDTH: usize = 100;
+
+/// Maximum line width: in wider lines the eye loses its row.
+const WIDEST: usize = 240;
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,8 +32,12 @@ impl Color {
     }
 }
 
-/// The line width of a text, at most `widest`.
-pub fn width(is_terminal: bool, widest: usize) -> usize {
-    let columns = is_terminal.then(|| usize::from(Term::stdout().size().1));
-    columns.map_or(WIDTH, |columns| columns.clamp(NARROWEST, widest))
+/// The line width of a text: that of the terminal, else COLUMNS, else 100; within limits.
+pub fn width(is_terminal: bool) -> usize {
+    let columns = if is_terminal {
+        Some(usize::from(Term::stdout().size().1))
+    } else {
+        std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
+    };
+    columns.unwrap_or(WIDTH).clamp(NARROWEST, WIDEST)
 }

@@ -11,15 +11,12 @@ use crate::intake::{Note, Observer};
 use crate::render::text::one_line;
 use crate::source::Input;
 
-/// How many skipped files below a directory or in an archive are named without `-v`.
-const NAMED: usize = 3;
-
 /// Verbosity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Errors and rejected input.
     Quiet,
-    /// Also a summary and skipped files.
+    /// Also a summary and the number of skipped files.
     Normal,
     /// Everything.
     Verbose,
@@ -40,8 +37,8 @@ impl Verbosity {
 pub struct Console {
     verbosity: Verbosity,
     bar: ProgressBar,
-    /// Skipped files by reason.
-    skipped: Mutex<BTreeMap<String, Vec<String>>>,
+    /// By reason, the first skipped file and the number of them.
+    skipped: Mutex<BTreeMap<String, (String, u64)>>,
 }
 
 impl Console {
@@ -71,17 +68,17 @@ impl Console {
         self.bar.finish_and_clear();
     }
 
-    /// Prints the skipped files that were collected, at most three per reason unless verbose.
+    /// Prints one line on the skipped files of directories and archives: their number, and the first one of the most
+    /// frequent reason.
     pub fn print_skipped(&self) {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        for (why, names) in &*skipped {
-            for name in names.iter().take(NAMED) {
-                self.print_at(Verbosity::Normal, &format!("skipped: {name}: {why}"));
-            }
-            if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                self.print_at(Verbosity::Normal, &format!("skipped: {more} more files: {why} (-v lists all)"));
-            }
-        }
+        let Some((why, (first, _))) = skipped.iter().max_by_key(|(_, (_, number))| *number) else { return };
+        let others = match skipped.values().map(|(_, number)| number).sum::<u64>() - 1 {
+            0 => String::new(),
+            1 => "; and 1 more file (-v names it)".to_owned(),
+            others => format!("; and {others} more files (-v names them)"),
+        };
+        self.print_at(Verbosity::Normal, &format!("skipped: {first}: {why}{others}"));
     }
 
     /// Prints a line at this verbosity or a higher one.
@@ -113,7 +110,7 @@ impl Observer for Console {
                 } else {
                     let (name, why) = what.rsplit_once(": ").unwrap_or((&what, ""));
                     let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-                    skipped.entry(why.to_owned()).or_default().push(name.to_owned());
+                    skipped.entry(why.to_owned()).or_insert_with(|| (name.to_owned(), 0)).1 += 1;
                 }
             }
         }

@@ -74,7 +74,7 @@ pub struct Args {
 /// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ReportFormat {
-    /// Text of at most 100 columns
+    /// Text as wide as the terminal, or COLUMNS, or 100 columns
     Terminal,
     /// Markdown
     Markdown,
@@ -152,7 +152,7 @@ impl Args {
 
     fn look(&self) -> Appearance {
         let is_terminal = self.is_for_terminal();
-        let (width, colour) = (color::width(is_terminal, color::WIDTH), self.color.is_used(is_terminal));
-        Appearance { width, colour, explain: self.explain }
+        let (width, colour) = (color::width(is_terminal), self.color.is_used(is_terminal));
+        Appearance { width, colour, explain: self.explain, again: self.input.again() }
     }
 }

@@ -24,9 +24,6 @@ use crate::report::timeline::{self, Found, Look, Target, Timeline};
 use crate::store::Store;
 use crate::time;
 
-/// Maximum line width.
-const WIDEST: usize = 240;
-
 /// Maximum number of candidates that are listed for an ambiguous name.
 const CANDIDATES: usize = 20;
 
@@ -79,7 +76,7 @@ pub struct Args {
 /// Output format of a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TimelineFormat {
-    /// Text as wide as the terminal
+    /// Text as wide as the terminal, or COLUMNS, or 100 columns
     Terminal,
     /// Markdown
     Markdown,
@@ -100,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let output = result_file::file(args.output.as_deref());
     let trace = args.trace.as_deref();
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
-    let look = Look { width: color::width(is_for_terminal, WIDEST), colour: args.color.is_used(is_for_terminal) };
+    let look = Look { width: color::width(is_for_terminal), colour: args.color.is_used(is_for_terminal) };
     let shown = Shown { format: args.format, is_for_terminal, look };
     // The filters of a statistic that have no flag here select everything.
     let (by, method) = (GroupBy::default(), Method::default());

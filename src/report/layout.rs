@@ -1,23 +1,32 @@
 //! Text layout: folding, truncation, and bars.
 
-use console::measure_text_width;
+use std::collections::BTreeSet;
+
+use console::{measure_text_width, truncate_str};
 
 /// The width of a bar, in columns of text.
 const BAR: usize = 8;
 
-/// Wraps a line at spaces to a width.
+/// Wraps a line at spaces to a width. A word that is wider than that is cut.
 pub fn fold(line: &str, width: usize) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut rest = line.to_owned();
-    while measure_text_width(&rest) > width {
-        let end = rest.char_indices().nth(width + 1).map_or(rest.len(), |(at, _)| at);
-        let Some(cut) = rest[..end].rfind(' ').filter(|cut| *cut > 0) else { break };
-        let next = rest[cut..].trim_start().to_owned();
-        rest.truncate(cut);
-        parts.push(std::mem::replace(&mut rest, next));
+    let mut lines: Vec<String> = Vec::new();
+    let mut taken = 0;
+    for word in line.split(' ') {
+        let word = truncate_str(word, width, "…");
+        let wide = measure_text_width(&word);
+        match lines.last_mut().filter(|_| taken == 0 || taken + 1 + wide <= width) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(&word);
+                taken += 1 + wide;
+            }
+            None => {
+                lines.push(word.into_owned());
+                taken = wide;
+            }
+        }
     }
-    parts.push(rest);
-    parts
+    lines
 }
 
 /// The first characters of an ID, as Nomad's command line shows it.
@@ -25,21 +34,42 @@ pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
-/// The end of a text, which is more specific than its start: the task is last.
-pub fn tail(text: &str, width: usize) -> String {
+/// Names cut in the middle to a width, so that as many as possible of those that differ still differ: what comes first
+/// (the namespace and the job) gets most of the room, unless the ends tell more of the names apart.
+pub fn cut_names(names: &[String], width: usize) -> Vec<String> {
+    const SIXTHS: [usize; 5] = [4, 3, 5, 2, 1];
+    let cut = |sixths: usize| names.iter().map(|name| cut_middle(name, width, sixths)).collect::<Vec<_>>();
+    let mut best: Option<(usize, Vec<String>)> = None;
+    for sixths in SIXTHS {
+        let cut = cut(sixths);
+        let apart = cut.iter().collect::<BTreeSet<_>>().len();
+        if best.as_ref().is_none_or(|(most, _)| apart > *most) {
+            best = Some((apart, cut));
+        }
+    }
+    best.map(|(_, cut)| cut).unwrap_or_default()
+}
+
+/// A text cut in the middle to a width; of what stays, so many sixths are from its beginning.
+fn cut_middle(text: &str, width: usize, sixths: usize) -> String {
     if measure_text_width(text) <= width {
         return text.to_owned();
     }
-    let mut kept: Vec<char> = Vec::new();
-    let mut taken = 1;
-    for c in text.chars().rev() {
-        taken += measure_text_width(c.encode_utf8(&mut [0; 4]));
-        if taken > width {
-            break;
-        }
-        kept.push(c);
-    }
-    std::iter::once('…').chain(kept.into_iter().rev()).collect()
+    let room = width.saturating_sub(1);
+    let first = taken(text.chars(), room * sixths / 6);
+    let last = taken(text.chars().rev(), room - measure_text_width(&first));
+    first.chars().chain(['…']).chain(last.chars().rev()).collect()
+}
+
+/// The first characters that fit a width.
+fn taken(chars: impl Iterator<Item = char>, width: usize) -> String {
+    let mut left = width;
+    let fits = |c: &char| {
+        let fitting = left.checked_sub(measure_text_width(c.encode_utf8(&mut [0; 4])));
+        left = fitting.unwrap_or(left);
+        fitting.is_some()
+    };
+    chars.take_while(fits).collect()
 }
 
 /// A bar proportional to the whole; never empty unless zero.
@@ -68,9 +98,24 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_long_name_is_kept() {
-        assert_eq!(tail("payments/checkout/api/server", 12), "…/api/server");
-        assert_eq!(tail("short", 12), "short");
+    fn names_are_cut_where_they_still_differ() {
+        let cut =
+            |names: &[&str], width| cut_names(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), width);
+        assert_eq!(cut(&["short"], 12), ["short"]);
+        assert_eq!(cut(&["payments/checkout/api/server"], 16), ["payments/c…erver"]);
+        let jobs = ["prod/load/load-1795458518-128360fc/g/work", "prod/load/load-1795458518-33f1a002/g/work"];
+        let cut = cut(&jobs, 24);
+        assert!(cut[0] != cut[1] && cut.iter().all(|name| name.starts_with("prod/") && name.contains('…')), "{cut:?}");
+    }
+
+    #[test]
+    fn wide_characters_count_by_their_display_width() {
+        for width in 2..30 {
+            let name = vec!["default/ünïcode-作业作业/группа/задача".to_owned()];
+            let cut = cut_names(&name, width);
+            assert!(measure_text_width(&cut[0]) <= width, "{width}: {}", cut[0]);
+        }
+        assert_eq!(fold("作业 作业 作业", 9), ["作业 作业", "作业"]);
     }
 
     #[test]

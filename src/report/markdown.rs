@@ -59,7 +59,7 @@ pub fn markdown(report: &Report, explain: bool) -> String {
 /// A column: its title, its alignment, and its text for a row.
 pub(super) type ReportColumn = (&'static str, Side, fn(&Row) -> String);
 
-pub(super) const CRASH_LOOPS: [ReportColumn; 7] = [
+pub(super) const CRASH_LOOPS: [ReportColumn; 8] = [
     ("restarts in the last hour", Right, |row| count(row.int("restarts_last_hour"))),
     ("every", Right, |row| maybe_span(row.number("period_seconds"))),
     ("since (UTC)", Left, |row| match (row.get("since_at"), row.get("seen_since_at")) {
@@ -67,17 +67,19 @@ pub(super) const CRASH_LOOPS: [ReportColumn; 7] = [
         (Value::Null, seen) => format!("seen since {}", moment(seen)),
         (since, _) => moment(since),
     }),
+    ("last (UTC)", Left, |row| moment(row.get("last_restart_at"))),
     ("last failure", Left, |row| class(row.text("last_class"), row.int("last_exit_code"))),
     ("state", Left, |row| word(row, "state")),
     ("allocation", Left, |row| word(row, "alloc_id")),
     ("node", Left, |row| row.text("node_name").map_or_else(|| word(row, "node_id"), str::to_owned)),
 ];
 
-pub(super) const RESTARTS: [ReportColumn; 6] = [
+pub(super) const RESTARTS: [ReportColumn; 7] = [
     ("restarts", Right, |row| count(row.int("restarts"))),
     ("seen", Right, |row| count(row.int("restarts_seen"))),
     ("lost", Right, |row| count(row.int("lost_restarts"))),
     ("a task-day", Right, |row| rate(row.number("restarts_per_task_day"))),
+    ("task time", Right, |row| maybe_span(row.number("task_days").map(|days| days * 86400.0))),
     ("last (UTC)", Left, |row| moment(row.get("last_restart_at"))),
     ("causes seen", Left, causes),
 ];

@@ -1,5 +1,6 @@
 //! Number formats of a report: rounded, but nonzero values never shown as zero.
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::{Report, Section};
@@ -82,6 +83,18 @@ pub fn percent(part: i64, whole: i64) -> String {
 /// A timestamp to the second, from RFC 3339.
 pub fn moment(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
+}
+
+/// How long before the newest observation a time was, such as `3 min ago`. A time after it, by another clock, or one
+/// without an observation is shown as it is.
+pub fn ago(value: &Value, report: &Report) -> String {
+    let time = |value: &Value| value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let (Some(at), Some(newest)) = (time(value), time(&report.input.last_observed_at)) else { return moment(value) };
+    match (newest - at).num_microseconds() {
+        Some(micros) if (0..1_000_000).contains(&micros) => "<1 s ago".to_owned(),
+        Some(micros) if micros > 0 => format!("{} ago", span(micros as f64 / 1e6)),
+        _ => clock(value, report),
+    }
 }
 
 /// A timestamp to the second; without the day if it is that of the last observation.
@@ -184,7 +197,8 @@ pub fn period(report: &Report) -> Option<String> {
     let since = report.since.as_ref().map(|since| format!(" since {since}"));
     let until = report.until.as_ref().map(|until| format!(" until {until}"));
     let is_cut = since.is_some() || until.is_some();
-    is_cut.then(|| format!("Statistics cover the time{}{}.", since.unwrap_or_default(), until.unwrap_or_default()))
+    let cut = format!("{}{}", since.unwrap_or_default(), until.unwrap_or_default());
+    is_cut.then(|| format!("Statistics cover the time{cut}; Coverage covers all time, and Crash loops the last hour."))
 }
 
 /// What could not be read, if anything.

@@ -1,51 +1,64 @@
-//! A report for a terminal: at most 100 columns, with colours and bars.
+//! A report for a terminal, as wide as it is, with colours and bars.
+
+mod again;
+mod fit;
 
 use console::{Style, measure_text_width, truncate_str};
 use serde_json::Value;
 
-use super::layout::{bar, fold, short, tail};
+pub use again::Again;
+use fit::{SectionColumn, fit, left, right};
+
+use super::layout::{bar, fold, short};
 use super::show::{
-    JOB, TASK, causes, class, clock, commonest, count, count_or_blank, counted, coverage, group, group_title,
+    JOB, TASK, ago, causes, class, clock, commonest, count, count_or_blank, counted, coverage, group, group_title,
     maybe_span, measured, moment, period, rate, read, rejected, span, success,
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
-use crate::render::text::{Side, TextTable, one_line};
+use crate::render::text::one_line;
 
 /// Options of a terminal report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appearance {
-    /// Columns of text.
+    /// Columns of text, at least [`NARROWEST`].
     pub width: usize,
     /// Whether to use colours.
     pub colour: bool,
     /// Whether to explain the terms.
     pub explain: bool,
+    /// How to read the same input again.
+    pub again: Again,
 }
+
+/// The smallest width of a report, in columns of text.
+pub const NARROWEST: usize = 60;
 
 /// Formats a report as lines of text.
 pub fn terminal(report: &Report, look: Appearance) -> String {
     let page = TerminalPage { report, look };
+    let has_period = report.since.is_some() || report.until.is_some();
+    let not_cut = |what: &'static str| if has_period { what } else { "" };
     let mut lines = page.head();
-    for (title, body, views) in [
-        ("Coverage", page.coverage(), &["coverage", "coverage_summary"][..]),
-        ("Crash loops", page.crash_loops(), &["crash_loops"][..]),
-        ("Restarts", page.restarts(), &["restarts"][..]),
-        ("Failures", page.failures(), &["failures"][..]),
-        ("First starts", page.starts(), &["start_latency", "start_phases"][..]),
-        ("Job runs", page.job_runs(), &["job_runs"][..]),
-        ("Reschedules", page.reschedules(), &["reschedules"][..]),
+    for (title, note, body, views) in [
+        ("Crash loops", not_cut(" of the last hour"), page.crash_loops(), &["crash_loops"][..]),
+        ("Coverage", not_cut(" of all time"), page.coverage(), &["coverage", "coverage_summary"][..]),
+        ("Restarts", "", page.restarts(), &["restarts"][..]),
+        ("Failures", "", page.failures(), &["failures"][..]),
+        ("First starts", "", page.starts(), &["start_latency", "start_phases"][..]),
+        ("Job runs", "", page.job_runs(), &["job_runs"][..]),
+        ("Reschedules", "", page.reschedules(), &["reschedules"][..]),
     ] {
         lines.push(String::new());
-        lines.push(page.style().bold().apply_to(title).to_string());
+        lines.push(page.style().bold().apply_to(format!("{title}{note}")).to_string());
         lines.extend(body.into_iter().map(|line| format!("  {line}")));
-        if look.explain {
+        if page.look.explain {
             lines.extend(page.explanation(views));
         }
     }
-    if !look.explain {
+    if !page.look.explain {
         lines.push(String::new());
-        let hint = "--explain defines the terms; alloclog query NAME and --format json show all columns.";
+        let hint = "--explain defines the terms; --format json has all columns.";
         lines.push(page.style().dim().apply_to(hint).to_string());
     }
     let mut text = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
@@ -77,11 +90,12 @@ impl TerminalPage<'_> {
         lines.extend(self.wrapped(&(read(self.report) + ".")));
         if !input.last_observed_at.is_null() {
             let (first, last) = (moment(&input.first_observed_at), moment(&input.last_observed_at));
-            let seen =
-                if first == last { format!("Seen at {last} UTC") } else { format!("Seen from {first} to {last} UTC") };
-            let events =
-                format!("{}; events from {} to {}.", seen, moment(&input.first_event_at), moment(&input.last_event_at));
-            lines.extend(self.wrapped(&events));
+            let since = if first == last { String::new() } else { format!(", the first {first}") };
+            let (event, last_event) = (moment(&input.first_event_at), moment(&input.last_event_at));
+            lines.extend(
+                self.wrapped(&format!("Newest observation {last} UTC{since}; \"ago\" counts back from the newest.")),
+            );
+            lines.extend(self.wrapped(&format!("Events from {event} to {last_event}.")));
         }
         let by_status = input.allocations_by_status.iter().map(|row| {
             format!("{} {}", count(row.int("allocations")), row.text("client_status").unwrap_or("of unknown status"))
@@ -113,6 +127,9 @@ impl TerminalPage<'_> {
                 _ => line,
             }));
         }
+        if tasks > complete {
+            lines.extend(self.deeper("coverage", None));
+        }
         lines
     }
 
@@ -127,44 +144,54 @@ impl TerminalPage<'_> {
 
     fn crash_loops(&self) -> Vec<String> {
         let columns = [
-            ("restarts", Side::Right),
-            ("every", Side::Right),
-            ("since", Side::Left),
-            ("last", Side::Left),
-            ("state", Side::Left),
-            ("alloc", Side::Left),
-            ("node", Side::Left),
+            right("restarts", 0),
+            left("last", 0),
+            left("state", 0),
+            left("failure", 1),
+            left("alloc", 2),
+            left("node", 3),
+            right("every", 4),
+            left("since", 5),
         ];
         let row = |row: &Row| {
             let node = row.text("node_name").map(str::to_owned).or_else(|| row.text("node_id").map(short));
-            // Texts of the cluster: they may contain control sequences.
-            let shown = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| one_line(&text));
             vec![
                 self.bad(count(row.int("restarts_last_hour"))),
+                ago(row.get("last_restart_at"), self.report),
+                one_line(row.text("state").unwrap_or("-")),
+                class(row.text("last_class"), row.int("last_exit_code")),
+                one_line(&row.text("alloc_id").map_or_else(|| "-".to_owned(), short)),
+                one_line(&node.unwrap_or_else(|| "-".to_owned())),
                 maybe_span(row.number("period_seconds")),
                 self.since(row),
-                class(row.text("last_class"), row.int("last_exit_code")),
-                shown(row.text("state").map(str::to_owned)),
-                shown(row.text("alloc_id").map(short)),
-                shown(node),
             ]
         };
         let none = format!(
             "No task restarted three times or more in the hour before {}.",
             moment(&self.report.input.last_observed_at)
         );
-        self.table(&self.report.crash_loops, &none, &columns, &TASK, row, "task")
+        let section = &self.report.crash_loops;
+        let mut lines = self.table(section, &none, &columns, &TASK, row, "task");
+        if let Some(worst) = section.rows.first() {
+            let id = worst.text("alloc_id").map(short).filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            lines.extend(self.deeper("attempts", id.map(|id| ("--prefix", id))));
+        }
+        lines
     }
 
     fn restarts(&self) -> Vec<String> {
-        let most = self.report.restarts.rows.first().and_then(|row| row.int("restarts")).unwrap_or(0);
+        let section = &self.report.restarts;
+        let most = section.rows.first().and_then(|row| row.int("restarts")).unwrap_or(0);
+        // Groups of several jobs are compared by their rates; single tasks by their numbers.
+        let rate_rank = if self.report.by.contains(&"task") { 3 } else { 1 };
         let columns = [
-            ("restarts", Side::Right),
-            ("", Side::Left),
-            ("lost", Side::Right),
-            ("/task-day", Side::Right),
-            ("last", Side::Left),
-            ("causes seen", Side::Left),
+            right("restarts", 0),
+            left("", 4),
+            right("lost", 2),
+            left("last", 0),
+            right("per hour", rate_rank),
+            right("of task time", rate_rank),
+            left("causes seen", 2),
         ];
         let row = |row: &Row| {
             let lost = row.int("lost_restarts");
@@ -172,25 +199,30 @@ impl TerminalPage<'_> {
                 count(row.int("restarts")),
                 bar(row.int("restarts").unwrap_or(0) as f64, most as f64),
                 if lost == Some(0) { "0".to_owned() } else { self.doubtful(count(lost)) },
-                rate(row.number("restarts_per_task_day")),
-                clock(row.get("last_restart_at"), self.report),
+                ago(row.get("last_restart_at"), self.report),
+                rate(row.number("restarts_per_task_day").map(|of_a_day| of_a_day / 24.0)),
+                maybe_span(row.number("task_days").map(|days| days * 86400.0)),
                 causes(row),
             ]
         };
-        self.table(&self.report.restarts, "No restarts.", &columns, &self.report.by, row, "group")
+        let mut lines = self.table(section, "No restarts.", &columns, &self.report.by, row, "group");
+        if let Some(worst) = section.rows.first() {
+            lines.extend(self.deeper("attempts", self.job(worst)));
+        }
+        lines
     }
 
     fn failures(&self) -> Vec<String> {
-        let most = self.report.failure_summary.rows.first().and_then(|row| row.int("failures")).unwrap_or(0);
-        let columns = [
-            ("failures", Side::Right),
-            ("", Side::Left),
-            ("gave up", Side::Right),
-            ("tasks", Side::Right),
-            ("last", Side::Left),
-            ("class", Side::Left),
-        ];
         let section = &self.report.failure_summary;
+        let most = section.rows.first().and_then(|row| row.int("failures")).unwrap_or(0);
+        let columns = [
+            right("failures", 0),
+            left("", 4),
+            right("gave up", 2),
+            right("tasks", 3),
+            left("last", 0),
+            left("class", 0),
+        ];
         let row = |row: &Row| {
             let failures = row.int("failures");
             let maybe_oom = if row.int("suspected_oom").unwrap_or(0) > 0 { " OOM?" } else { "" };
@@ -199,12 +231,15 @@ impl TerminalPage<'_> {
                 bar(failures.unwrap_or(0) as f64, most as f64),
                 self.bad(count_or_blank(row.int("gave_up"))),
                 count(row.int("tasks")),
-                clock(row.get("last_at"), self.report),
+                ago(row.get("last_at"), self.report),
                 format!("{}{maybe_oom}", class(row.text("class"), row.int("exit_code"))),
             ]
         };
         let mut lines = self.table(section, "No failures.", &columns, &self.report.by, row, "group");
         self.note_each(&mut lines, section.rows.iter().map(commonest));
+        if let Some(worst) = section.rows.first() {
+            lines.extend(self.deeper("failures", self.job(worst)));
+        }
         lines
     }
 
@@ -212,14 +247,14 @@ impl TerminalPage<'_> {
         let section = measured(self.report, "created_to_started");
         let setups = measured(self.report, "setup_to_started").rows;
         let columns = [
-            ("tasks", Side::Right),
-            ("waiting", Side::Right),
-            ("failed", Side::Right),
-            ("unknown", Side::Right),
-            ("p50", Side::Right),
-            ("p95", Side::Right),
-            ("max", Side::Right),
-            ("setup p95", Side::Right),
+            right("tasks", 1),
+            right("waiting", 1),
+            right("failed", 1),
+            right("unknown", 4),
+            right("p50", 2),
+            right("p95", 0),
+            right("max", 3),
+            right("setup p95", 5),
         ];
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
@@ -244,6 +279,9 @@ impl TerminalPage<'_> {
         };
         let mut lines = self.table(&section, "No tasks.", &columns, &self.report.by, row, "group");
         self.note_each(&mut lines, section.rows.iter().map(|row| self.phases(row)));
+        if let Some(slowest) = section.rows.first() {
+            lines.extend(self.deeper("starts", self.job(slowest)));
+        }
         lines
     }
 
@@ -275,16 +313,16 @@ impl TerminalPage<'_> {
 
     fn job_runs(&self) -> Vec<String> {
         let columns = [
-            ("runs", Side::Right),
-            ("complete", Side::Right),
-            ("failed", Side::Right),
-            ("lost", Side::Right),
-            ("stopped", Side::Right),
-            ("running", Side::Right),
-            ("success", Side::Right),
-            ("p50", Side::Right),
-            ("p95", Side::Right),
-            ("last success", Side::Left),
+            right("runs", 1),
+            right("complete", 3),
+            right("failed", 0),
+            right("lost", 2),
+            right("stopped", 5),
+            right("running", 4),
+            right("success", 1),
+            right("p50", 5),
+            right("p95", 3),
+            left("last success", 2),
         ];
         let row = |row: &Row| {
             vec![
@@ -297,10 +335,15 @@ impl TerminalPage<'_> {
                 success(row),
                 maybe_span(row.number("p50_seconds")),
                 maybe_span(row.number("p95_seconds")),
-                clock(row.get("last_success_at"), self.report),
+                ago(row.get("last_success_at"), self.report),
             ]
         };
-        self.table(&self.report.job_run_summary, "No runs of batch jobs.", &columns, &JOB, row, "job")
+        let section = &self.report.job_run_summary;
+        let mut lines = self.table(section, "No runs of batch jobs.", &columns, &JOB, row, "job");
+        if !section.rows.is_empty() {
+            lines.extend(self.deeper("job_runs", None));
+        }
+        lines
     }
 
     fn reschedules(&self) -> Vec<String> {
@@ -317,15 +360,33 @@ impl TerminalPage<'_> {
             .filter_map(|row| row.number("max_recovery_seconds"))
             .fold(None, |most: Option<f64>, s| Some(most.map_or(s, |most| most.max(s))));
         let longest = longest.map_or_else(String::new, |s| format!("; the work was down for at most {}", span(s)));
-        self.wrapped(&format!("{}: {}{longest}.", counted(total, "allocation"), reasons.collect::<Vec<_>>().join(", ")))
+        let sentence =
+            format!("{}: {}{longest}.", counted(total, "allocation"), reasons.collect::<Vec<_>>().join(", "));
+        self.wrapped(&sentence).into_iter().chain(self.deeper("reschedules", None)).collect()
     }
 
-    /// The rows of a section as a table; the group is in the last column, which takes the remaining width.
+    /// The command that shows a section in more detail, filtered to its worst row; nothing if no form of it fits.
+    fn deeper(&self, view: &str, filter: Option<(&'static str, String)>) -> Option<String> {
+        let commands = [(filter.as_ref(), true), (filter.as_ref(), false), (None, false)]
+            .map(|(filter, is_whole)| format!("→ {}", self.look.again.query(view, filter, is_whole)));
+        let fitting = commands.into_iter().find(|command| measure_text_width(command) <= self.look.width - 2)?;
+        Some(self.style().dim().apply_to(fitting).to_string())
+    }
+
+    /// The filter for a row's job, if its group has one that a glob and a shell can name.
+    fn job(&self, row: &Row) -> Option<(&'static str, String)> {
+        let job = row.text("job_id").filter(|_| self.report.by.contains(&"job_id"))?;
+        let is_plain = one_line(job) == job && !job.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+        is_plain.then(|| ("--job", job.to_owned()))
+    }
+
+    /// The rows of a section as a table with the group in the last column. Texts of the cluster are already escaped in
+    /// `cells`.
     fn table(
         &self,
         section: &Section,
         none: &str,
-        columns: &[(&str, Side)],
+        columns: &[SectionColumn],
         place: &[&str],
         cells: impl Fn(&Row) -> Vec<String>,
         noun: &str,
@@ -333,27 +394,10 @@ impl TerminalPage<'_> {
         if section.rows.is_empty() {
             return self.wrapped(none);
         }
-        let mut text = TextTable::default();
-        text.columns.extend(columns.iter().map(|(title, side)| ((*title).to_owned(), *side)));
-        for row in &section.rows {
-            text.rows.push(cells(row).into_iter().map(|cell| self.shortened(cell)).collect());
-        }
-        let taken: usize = (0..columns.len())
-            .map(|i| {
-                text.rows.iter().map(|row| measure_text_width(&row[i])).chain([columns[i].0.len()]).max().unwrap_or(0)
-                    + 2
-            })
-            .sum();
-        let room = self.look.width.saturating_sub(taken + 2).max(10);
-        text.columns.push((group_title(self.report, place), Side::Left));
-        for (cells, row) in text.rows.iter_mut().zip(&section.rows) {
-            cells.push(tail(&one_line(&group(self.report, row, place)), room));
-        }
-        let title = text.columns.last().map_or(String::new(), |(title, _)| tail(title, room));
-        if let Some(last) = text.columns.last_mut() {
-            last.0 = title;
-        }
-        let mut lines = text.lines();
+        let rows = section.rows.iter().map(cells).collect();
+        let names: Vec<String> = section.rows.iter().map(|row| one_line(&group(self.report, row, place))).collect();
+        let title = group_title(self.report, place);
+        let mut lines = fit(columns, rows, [&title, noun], &names, self.look.width - 2).lines();
         lines[0] = self.style().dim().apply_to(&lines[0]).to_string();
         if section.of > section.rows.len() {
             let more = section.of - section.rows.len();
@@ -363,33 +407,12 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// Shortens a cell, to leave room for the group. A coloured cell is kept: its texts of the cluster are escaped already.
-    fn shortened(&self, cell: String) -> String {
-        if self.look.colour && cell.contains('\x1b') {
-            return cell;
-        }
-        truncate_str(&one_line(&cell), 30, "…").into_owned()
-    }
-
     fn is_same_group(&self, one: &Row, other: &Row) -> bool {
         self.report.by.iter().all(|column| one.get(column) == other.get(column))
     }
 
     fn wrapped(&self, text: &str) -> Vec<String> {
-        let mut lines = vec![String::new()];
-        for word in one_line(text).split(' ') {
-            let width = lines.last().map_or(0, |line| measure_text_width(line));
-            if width > 0 && width + 1 + measure_text_width(word) > self.look.width - 2 {
-                lines.push(String::new());
-            }
-            if let Some(line) = lines.last_mut() {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(&truncate_str(word, self.look.width - 2, "…"));
-            }
-        }
-        lines
+        fold(&one_line(text), self.look.width - 2)
     }
 
     /// The definitions in the headers of views.

@@ -151,7 +151,12 @@ class TestPeriod:
         assert row["task_days"] == pytest.approx(900 / 86400)
         row = ask_one(self.lost(), "restarts", period(500, 9999))
         assert row["task_days"] == pytest.approx(3000 / 86400)
-        assert row["restarts_per_task_day"] == pytest.approx(3 / (3000 / 86400))
+
+    @pytest.mark.parametrize("seconds, rate", [(3599, None), (3600, 72), (7200, 36)])
+    def test_a_rate_needs_an_hour(self, ask_one, seconds, rate):
+        history = self.lost()
+        history.listing(seconds)
+        assert ask_one(history, "restarts")["restarts_per_task_day"] == (rate and pytest.approx(rate))
 
     def test_a_task_that_lived_outside_is_left_out(self, ask):
         assert ask(self.lost(), "restarts", period(3501, 9999)) == []

@@ -21,6 +21,6 @@ SELECT alloc_id, created_at_ns // 1000000000 AS seconds FROM allocations ORDER B
 -- ROUND of halves goes away from zero
 SELECT ROUND(CAST(2.5 AS DOUBLE)) AS a, ROUND(CAST(-2.5 AS DOUBLE)) AS b, ROUND(CAST(0.125 AS DOUBLE), 2) AS c FROM period;
 -- Rounded rates
-SELECT job_id, task, ROUND(restarts_per_task_day, 2) AS rate, CAST(restarts_per_task_day AS BIGINT) AS whole FROM restarts ORDER BY job_id, task;
+SELECT job_id, task, ROUND(restarts / task_days, 2) AS rate, CAST(restarts / task_days AS BIGINT) AS whole FROM restarts ORDER BY job_id, task;
 -- A text to a number
 SELECT CAST('137' AS BIGINT) AS a, CAST('2.5' AS DOUBLE) AS b, TRY_CAST('x' AS BIGINT) AS c FROM period;
