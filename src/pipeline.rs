@@ -180,7 +180,7 @@ impl Pipeline {
     fn work(&self) -> Result<Work, Error> {
         let mut views = plan::needed(&self.views, &self.by).map_err(Error::of(Error::Query))?;
         // The summary prints the number of lost restarts.
-        views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(|plan| plan.is_wanted = true);
+        views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(Plan::want);
         let mut tables = plan::tables(&views);
         tables.extend(&self.tables);
         tables.insert(Table::Snapshots); // spans count back from its newest observation

@@ -21,7 +21,7 @@ mod scheduler;
 mod sql;
 mod view_cache;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -151,7 +151,7 @@ fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method:
         Some(twin) => {
             let rows = twin(&|table, columns| columns_of(store, kept, table, columns), plan.is_wanted)?;
             let columns = plan.view.columns(&GroupBy::default())?;
-            rows.select(columns.into_iter().map(|column| column.name))?
+            rows.select(columns.into_iter().map(|column| column.name).filter(|name| plan.keeps(name)))?
         }
         None => view_frame(store, kept, plan)?,
     };
@@ -286,11 +286,25 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
         // The streaming engine groups by text in half the time and memory. It does not support every join of the other
         // steps, and crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
-        rows = context.execute(&step.sql)?.collect_with_engine(engine)?.unwrap_single();
+        let is_final = step.name == plan.view.name;
+        let mut frame = context.execute(&step.sql)?;
+        if let Some(columns) = if is_final { &plan.kept_columns } else { &plan.columns } {
+            frame = narrow(frame, columns)?;
+        }
+        rows = frame.collect_with_engine(engine)?.unwrap_single();
         step.last_use_of.iter().for_each(|name| context.unregister(name));
         context.register(&step.name, rows.clone().lazy());
     }
     Ok(rows)
+}
+
+/// Drops the columns of a step that nothing names: `SELECT *` would carry them from step to step.
+fn narrow(mut frame: LazyFrame, columns: &BTreeSet<String>) -> Result<LazyFrame> {
+    let schema = frame.collect_schema()?;
+    let named: Vec<_> = schema.iter_names().filter(|name| columns.contains(name.as_str())).cloned().collect();
+    // Of a step without such columns, the rows are counted.
+    let all_or_none = named.is_empty() || named.len() == schema.len();
+    Ok(if all_or_none { frame } else { frame.select(named.into_iter().map(col).collect::<Vec<_>>()) })
 }
 
 /// Columns of a stored table or of a view computed so far.

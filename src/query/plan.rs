@@ -7,7 +7,10 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, TableFactor, Visit, visit_relations};
+use sqlparser::ast::{
+    Expr, GroupByExpr, Query, SelectItem, SetExpr, SetQuantifier, Statement, TableFactor, Visit, visit_expressions,
+    visit_relations,
+};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
@@ -24,8 +27,26 @@ pub struct Plan {
     pub reads: BTreeSet<String>,
     /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
+    /// The names of all columns in its text: other columns of what it reads and of its common table expressions have
+    /// no effect. `None` if they may have one.
+    pub(super) columns: Option<BTreeSet<String>>,
+    /// Of a view that is not a result, the columns that the other plans may read; `None` for all.
+    pub(super) kept_columns: Option<BTreeSet<String>>,
     /// Its SELECTs, in order; the last one gives its rows.
     pub(super) steps: Vec<SelectStep>,
+}
+
+impl Plan {
+    /// Makes the view a result.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
+        self.kept_columns = None;
+    }
+
+    /// Returns true if a column of its rows is part of a result or may be read by another plan.
+    pub(super) fn keeps(&self, column: &str) -> bool {
+        self.kept_columns.as_ref().is_none_or(|kept| kept.contains(column))
+    }
 }
 
 /// One SELECT of a view: a common table expression, or the final one.
@@ -58,13 +79,23 @@ pub fn needed(wanted: &[&'static View], by: &GroupBy) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
         if names.contains(view.name) {
-            let plan = plan(view, by, wanted.contains(&view))?;
+            let mut plan = plan(view, by, wanted.contains(&view))?;
             names.extend(plan.reads.iter().cloned());
+            plan.kept_columns = if plan.is_wanted { None } else { columns_read(view.name, &plans) };
             plans.push(plan);
         }
     }
     plans.reverse();
     Ok(plans)
+}
+
+/// The columns of a view that these plans may read; `None` for all.
+fn columns_read(view: &str, plans: &[Plan]) -> Option<BTreeSet<String>> {
+    let mut columns = BTreeSet::new();
+    for plan in plans.iter().filter(|plan| plan.reads.contains(view)) {
+        columns.extend(plan.columns.as_ref()?.iter().cloned());
+    }
+    Some(columns)
 }
 
 /// The stored tables that these views read directly.
@@ -90,7 +121,11 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> Result<Plan> {
     let mut reads = BTreeSet::new();
     let mut steps: Vec<SelectStep> = Vec::new();
     let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
-    for (name, query) in named.chain([(view.name.to_owned(), query.clone())]) {
+    let selects: Vec<_> = named.chain([(view.name.to_owned(), query.clone())]).collect();
+    let may_need_all =
+        (1..).zip(&selects).any(|(place, (_, query))| needs_all_columns(&query.body, place == selects.len()));
+    let columns = (!may_need_all).then(|| selects.iter().flat_map(|(_, query)| columns(query)).collect());
+    for (name, query) in selects {
         let named = relations(&query);
         let own: Vec<String> = steps.iter().map(|step| step.name.clone()).filter(|own| named.contains(own)).collect();
         for step in &mut steps {
@@ -99,7 +134,37 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> Result<Plan> {
         reads.extend(named.into_iter().filter(|name| !own.contains(name)));
         steps.push(SelectStep { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
     }
-    Ok(Plan { view, reads, is_wanted, steps })
+    Ok(Plan { view, reads, is_wanted, columns, kept_columns: None, steps })
+}
+
+/// Returns true if a column that a query does not name may affect the rows of the view: through `*` in the final
+/// SELECT, or where `*` decides which rows are equal.
+fn needs_all_columns(body: &SetExpr, is_final: bool) -> bool {
+    let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    match body {
+        SetExpr::Select(select) => (is_final || select.distinct.is_some()) && select.projection.iter().any(is_star),
+        SetExpr::SetOperation { set_quantifier, left, right, .. } => {
+            let is_final = is_final || *set_quantifier != SetQuantifier::All;
+            needs_all_columns(left, is_final) || needs_all_columns(right, is_final)
+        }
+        SetExpr::Query(query) => needs_all_columns(&query.body, is_final),
+        _ => true,
+    }
+}
+
+/// The names of the columns in the expressions of a query.
+fn columns(query: &impl Visit) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let _ = visit_expressions(query, |expr| {
+        let name = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        names.extend(name.map(|name| name.value.clone()));
+        ControlFlow::<()>::Continue(())
+    });
+    names
 }
 
 /// Returns true if a query only groups the rows of one table.
@@ -135,6 +200,33 @@ mod tests {
         assert_eq!(steps, wanted.map(|(name, last)| (name, last.to_owned())));
         assert_eq!((plan.steps[1].sql.as_str(), plan.steps[3].sql.as_str()), ("SELECT a.x FROM a", "SELECT * FROM c"));
         assert_eq!(plan.reads.into_iter().collect::<Vec<_>>(), ["coverage", "task_events"]);
+    }
+
+    #[test]
+    fn the_columns_of_a_view_are_those_that_it_names() {
+        let columns = |sql: &str| {
+            let plan = cut(&VIEWS[0], sql, true).unwrap();
+            plan.columns.map(|columns| columns.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        let base = "WITH a AS (SELECT *, x + 1 AS y FROM task_events), b AS (SELECT a.*, MAX(v) OVER (PARTITION BY p) AS m \
+                    FROM a WHERE w > 0)";
+        assert_eq!(columns(&format!("{base} SELECT b.y AS z FROM b ORDER BY o")).as_deref(), Some("o p v w x y"));
+        for all in ["SELECT * FROM b", "SELECT b.* FROM b", "SELECT y FROM a UNION ALL SELECT * FROM b"] {
+            assert_eq!(columns(&format!("{base} {all}")), None, "{all}");
+        }
+        for distinct in ["SELECT DISTINCT * FROM b", "SELECT * FROM b UNION SELECT * FROM a"] {
+            assert_eq!(columns(&format!("{base}, c AS ({distinct}) SELECT y FROM c")), None, "{distinct}");
+        }
+    }
+
+    #[test]
+    fn a_view_that_is_no_result_keeps_the_columns_that_others_read() {
+        let wanted: Vec<_> = crate::query::view("coverage").into_iter().collect();
+        let plans = needed(&wanted, &GroupBy::default()).unwrap();
+        assert!(plans.iter().all(|plan| plan.is_wanted == plan.kept_columns.is_none()));
+        let kept = |view: &str| plans.iter().find(|plan| plan.view.name == view).unwrap().kept_columns.clone().unwrap();
+        assert!(kept("allocations").contains("alloc_id"));
+        assert!(!kept("allocations").contains("client_description"));
     }
 
     #[test]
