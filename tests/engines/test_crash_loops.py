@@ -45,7 +45,7 @@ def test_one(ask_one, history):
     row = ask_one(history, "crash_loops")
     assert (row["task"], row["alloc_id"], row["restarts_last_hour"], row["state"]) == ("app", "a", 4, "pending")
     assert (row["since_at"], row["since_at_ns"], row["period_seconds"]) == (time(NOW - 2000), ns(NOW - 2000), 600)
-    assert (row["last_restart_at"], row["last_restart_at_ns"]) == (time(NOW - 800), ns(NOW - 800))
+    assert (row["last_restart_at"], row["last_restart_at_ns"]) == (time(NOW - 200), ns(NOW - 200))
     assert (row["last_class"], row["last_exit_code"]) == ("exit", 7)
 
 

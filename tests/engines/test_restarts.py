@@ -156,6 +156,7 @@ class TestPeriod:
     def test_a_rate_needs_an_hour(self, ask_one, seconds, rate):
         history = self.lost()
         history.listing(seconds)
+        history.sighting(seconds)
         assert ask_one(history, "restarts")["restarts_per_task_day"] == (rate and pytest.approx(rate))
 
     def test_a_task_that_lived_outside_is_left_out(self, ask):
