@@ -30,6 +30,7 @@ pub mod error;
 pub mod glob;
 pub mod intake;
 pub mod lake;
+pub mod members;
 pub mod merge;
 pub mod nomad;
 pub mod output;

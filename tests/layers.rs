@@ -6,14 +6,15 @@ use std::fs;
 use std::path::Path;
 
 /// From the lowest to the highest: a module, and what it may import.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("error", &[]),
     ("glob", &["error"]),
+    ("members", &[]),
     ("output", &["error"]),
     ("time", &[]),
-    ("decode", &["time"]),
-    ("nomad", &["error", "time"]),
-    ("tables", &["decode", "error", "time"]),
+    ("decode", &["members", "time"]),
+    ("nomad", &["error", "members", "time"]),
+    ("tables", &["decode", "error", "members", "time"]),
     ("source", &["error", "glob", "nomad", "time"]),
     ("merge", &["decode", "glob", "tables", "time"]),
     ("presence", &["error", "tables", "time"]),

@@ -8,13 +8,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::grammar;
 use super::key_order::{KeyMemory, Predicted, unknown_name};
 use super::number;
 use super::value_reader::{FaultKind, LONE_SURROGATE, NOT_UTF8, Read, ReadFault, TWICE, ValueReader, key};
+use crate::members::Members;
 
 /// One value as raw text.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl<'a, 'm> Raw<'a, 'm> {
     /// The raw members of an object; `None` for `null`.
     fn members(&self) -> Read<Option<Vec<(&'a RawValue, &'a RawValue)>>> {
         match self.bytes().first() {
-            Some(b'{') => Ok(Some(self.parse::<Members<'a>>("an object")?.0)),
+            Some(b'{') => Ok(Some(self.parse::<Members<&'a RawValue, &'a RawValue>>("an object")?.0)),
             Some(b'n') => Ok(None),
             _ => Err(self.wrong_type("an object")),
         }
@@ -158,12 +159,12 @@ impl<'a> ValueReader<'a> for Raw<'a, '_> {
     }
 
     fn array(&mut self, mut element: impl FnMut(&mut Self, usize) -> Read<()>) -> Read<bool> {
-        let elements: Elements<'a> = match self.bytes().first() {
+        let elements: Vec<&'a RawValue> = match self.bytes().first() {
             Some(b'[') => self.parse("an array")?,
             Some(b'n') => return Ok(false),
             _ => return Err(self.wrong_type("an array")),
         };
-        for (index, value) in elements.0.into_iter().enumerate() {
+        for (index, value) in elements.into_iter().enumerate() {
             self.within(value, |input| element(input, index))
                 .map_err(|fault| fault.inside(format_args!("[{index}]")))?;
         }
@@ -198,51 +199,5 @@ impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
             }
         }
         deserializer.deserialize_str(TextVisitor(PhantomData))
-    }
-}
-
-/// The members of an object in order, including repeated keys.
-struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for ObjectVisitor<'a> {
-            type Value = Members<'a>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-/// The elements of an array.
-struct Elements<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ArrayVisitor<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for ArrayVisitor<'a> {
-            type Value = Elements<'a>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(value) = seq.next_element()? {
-                    elements.push(value);
-                }
-                Ok(Elements(elements))
-            }
-        }
-        deserializer.deserialize_seq(ArrayVisitor(PhantomData))
     }
 }

@@ -7,7 +7,7 @@ use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
 use super::delta_log::{self, Add, TableState};
-use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms, repair};
+use super::{Batch, Lake, Replacement, data_files, lean, now_ms, repair};
 use crate::error::Result;
 use crate::tables::Table;
 use crate::time::DAY;
@@ -51,10 +51,7 @@ pub struct Compacted {
 /// When the lake cannot be opened for writing.
 pub fn compact(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Compacted> {
     let mut done = Compacted::default();
-    let mut heads = TableHeads::new();
-    let last = lake.finish(&mut heads)?;
-    lake.look_for_gaps(last, &mut heads)?;
-    lake.evolve(&mut heads)?;
+    lake.prepare()?;
     let now = lake.storage.now_ms()?;
     for table in Table::ALL {
         let merged = compact_table(lake, table, now, &mut done, progress);

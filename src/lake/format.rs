@@ -94,6 +94,19 @@ impl Lake {
         Ok(true)
     }
 
+    /// Prepares a change of files: applies pending batches, looks for gaps in the logs, and adds missing columns. Returns the
+    /// number of the last batch.
+    ///
+    /// # Errors
+    /// As [`Lake::finish`], [`Lake::look_for_gaps`] and [`Lake::evolve`].
+    pub fn prepare(&self) -> Result<u64> {
+        let mut heads = TableHeads::new();
+        let last = self.finish(&mut heads)?;
+        self.look_for_gaps(last, &mut heads)?;
+        self.evolve(&mut heads)?;
+        Ok(last)
+    }
+
     /// Adds missing columns of this program to the tables, so that other engines see them.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::delta_log::{self, Add};
-use super::{Batch, Lake, Replacement, TableHeads, batch_name, data_files, now_ms, repair};
+use super::{Batch, Lake, Replacement, batch_name, data_files, now_ms, repair};
 use crate::error::{Context, Result};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
@@ -32,10 +32,7 @@ pub struct Remasked {
 /// When the lake cannot be read or written. What was rewritten before persists.
 pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Remasked> {
     let mut done = Remasked::default();
-    let mut heads = TableHeads::new();
-    let last = lake.finish(&mut heads)?;
-    lake.look_for_gaps(last, &mut heads)?;
-    lake.evolve(&mut heads)?;
+    let last = lake.prepare()?;
     for table in super::ORDER {
         let texts: Vec<String> = table.columns().into_iter().map(|column| column.name).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|name| is_free_text(name)).collect();

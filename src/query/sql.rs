@@ -237,6 +237,18 @@ impl Planner {
         format!("#{}", self.next).into()
     }
 
+    /// Adds an expression to some columns, unless it is a column already; returns its name.
+    fn column(&mut self, columns: &mut Vec<Expr>, expr: Expr) -> PlSmallStr {
+        if let Expr::Column(id) = &expr
+            && id.starts_with('#')
+        {
+            return id.clone();
+        }
+        let id = self.fresh();
+        columns.push(expr.alias(id.clone()));
+        id
+    }
+
     /// Computes a frame.
     fn collect(&self, frame: LazyFrame) -> Result<DataFrame> {
         // An error raised by our expressions comes back as an engine error.

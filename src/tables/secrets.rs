@@ -11,9 +11,8 @@ mod patterns;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-
 use super::text::{quote, replaced};
+use crate::members::Members;
 use filter::may_hold_secret;
 use patterns::{AUTHORIZATION, CURL_USER, FLAG, NAMED, PARAMETER, PRIVATE_KEY, SCHEME, SLASHES, TOKENS, TRIGGER, WORD};
 
@@ -63,7 +62,7 @@ pub fn masked_details(json: &str) -> Cow<'_, str> {
     if !may_hold_secret(json) || !TRIGGER.is_match(json.as_bytes()) {
         return Cow::Borrowed(json);
     }
-    let Ok(Pairs(pairs)) = serde_json::from_str(json) else { return masked(json) };
+    let Ok(Members::<String, String>(pairs)) = serde_json::from_str(json) else { return masked(json) };
     let mut text = String::with_capacity(json.len());
     for (i, (name, value)) in pairs.iter().enumerate() {
         text.push(if i == 0 { '{' } else { ',' });
@@ -74,29 +73,6 @@ pub fn masked_details(json: &str) -> Cow<'_, str> {
     }
     text.push_str(if pairs.is_empty() { "{}" } else { "}" });
     if text == json { Cow::Borrowed(json) } else { Cow::Owned(text) }
-}
-
-/// The members of an object of texts, in order, including repeated names.
-struct Pairs(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor;
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of texts")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(PairsVisitor)
-    }
 }
 
 /// Returns true if a name marks its value as a secret.

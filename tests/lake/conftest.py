@@ -62,14 +62,8 @@ def recorded():
 @pytest.fixture(scope="session")
 def growing(ground):
     """Twelve listings of a small cluster, ten minutes apart."""
-    directory = ground / "growing"
-    directory.mkdir()
     cluster = Cluster(seed=1, alive=12, start=1_795_600_000)
-    listings = []
-    for _ in range(12):
-        listings.append(cluster.write(directory))
-        cluster.pass_time(600, restarts=6, ends=1)
-    return listings
+    return cluster.listings(ground / "growing", count=12, apart=600, restarts=6, ends=1)
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,15 @@ class Cluster:
             a for a in self.allocations if a["ClientStatus"] not in TERMINAL or a["ModifyTime"] > forgotten
         ]
 
+    def listings(self, directory, count, apart, restarts, ends):
+        """Writes this many listings, `apart` seconds apart, with restarts and ends between them; returns their paths."""
+        directory.mkdir()
+        written = []
+        for _ in range(count):
+            written.append(self.write(directory))
+            self.pass_time(apart, restarts, ends)
+        return written
+
     def write(self, directory):
         """Writes a listing of the present state, with the time in its name."""
         self.now = (self.now // 10**9 + 1) * 10**9

@@ -30,13 +30,8 @@ def day(ns):
 @pytest.fixture(scope="module")
 def days(binary, ground):
     """A lake of four days, long ago, with a listing every six hours, and the export of the listings."""
-    directory = ground / "days"
-    directory.mkdir()
     cluster = Cluster(seed=3, alive=6, start=1_795_003_200)
-    listings = []
-    for _ in range(16):
-        listings.append(cluster.write(directory))
-        cluster.pass_time(6 * 3600, restarts=2, ends=1)
+    listings = cluster.listings(ground / "days", count=16, apart=6 * 3600, restarts=2, ends=1)
     lake = LakeDir(binary, ground / "lake-of-days")
     for listing in listings:
         lake.ingest(listing)

@@ -35,6 +35,14 @@ def content(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
+def take(out, files):
+    """Asserts that an export has these files, and removes it."""
+    assert content(out) == files
+    for path in out.iterdir():
+        path.unlink()
+    out.rmdir()
+
+
 @pytest.fixture(scope="session")
 def whole(program, large, tmp_path_factory):
     """The files of an uninterrupted export, and its duration."""
@@ -71,10 +79,7 @@ def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tm
     for code in stopped(program, [large, "-o", out], signal.SIGKILL, took, seed=2):
         killed += code != 0
         if code == 0 or out.exists():
-            assert content(out) == files
-            for path in out.iterdir():
-                path.unlink()
-            out.rmdir()
+            take(out, files)
     assert killed > KILLS / 2
     # Only hidden names are left, and the next export removes them.
     assert all(path.name.startswith(".out.") for path in tmp_path.iterdir())
@@ -107,10 +112,7 @@ def test_an_interrupted_export_leaves_no_files(program, large, whole, tmp_path, 
     for code in stopped(program, [large, "-o", out], how, took, seed=4):
         interrupted += code != 0
         if code == 0 or out.exists():
-            assert content(out) == files
-            for path in out.iterdir():
-                path.unlink()
-            out.rmdir()
+            take(out, files)
         assert not any(tmp_path.iterdir())
         assert not any(program.scratch.iterdir())
     assert interrupted > KILLS / 2

@@ -233,14 +233,7 @@ impl Select<'_> {
 
     /// Adds a column of rows.
     fn row(&mut self, expr: Expr) -> PlSmallStr {
-        if let Expr::Column(id) = &expr
-            && id.starts_with('#')
-        {
-            return id.clone();
-        }
-        let id = self.planner.fresh();
-        self.before.push(expr.alias(id.clone()));
-        id
+        self.planner.column(&mut self.before, expr)
     }
 
     /// Adds a column of floats.

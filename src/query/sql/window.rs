@@ -226,14 +226,7 @@ impl Select<'_> {
 
     /// A column that window functions read.
     fn window_column(&mut self, expr: Expr) -> PlSmallStr {
-        if let Expr::Column(id) = &expr
-            && id.starts_with('#')
-        {
-            return id.clone();
-        }
-        let id = self.planner.fresh();
-        self.window_columns.push(expr.alias(id.clone()));
-        id
+        self.planner.column(&mut self.window_columns, expr)
     }
 
     /// Computes the window functions, and filters rows by QUALIFY.
