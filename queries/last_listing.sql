@@ -16,8 +16,8 @@
 --   recorded_at_ns      int64      the same in nanoseconds since the epoch
 --   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not (of a version before
 --                                  they were), in nanoseconds since the epoch; null when there was none
---   partial_at_ns       int64      the last document within that hour that is no full listing, in nanoseconds since the
---                                  epoch; null when there was none
+--   partial_at_ns       int64      the last document within that hour that is not a full listing, in nanoseconds since
+--                                  the epoch; null when there was none
 --   largest_index       int64      the largest X-Nomad-Index of these full listings; null when none has one
 --   unnumbered_at_ns    int64      the last full listing without an X-Nomad-Index, in nanoseconds since the epoch; null
 --                                  when there was none

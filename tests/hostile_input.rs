@@ -62,7 +62,7 @@ fn a_long_name_in_a_tar_does_not_fill_the_memory() {
 }
 
 #[test]
-fn only_one_empty_list_is_an_empty_listing() {
+fn an_empty_listing_is_exactly_one_empty_list() {
     let sandbox = Sandbox::new();
     sandbox.file("empty.json", " [ ] ").file("dump.json", "{\"Allocs\":[]}");
     for name in ["empty.json", "dump.json"] {

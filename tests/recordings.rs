@@ -39,7 +39,7 @@ fn sample(name: &str) -> PathBuf {
 pub fn recording() -> Option<PathBuf> {
     let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);
     if let Some(path) = &named {
-        assert!(path.is_dir(), "ALLOCLOG_RECORDINGS is no directory: {}", path.display());
+        assert!(path.is_dir(), "ALLOCLOG_RECORDINGS is not a directory: {}", path.display());
     }
     let path = named.unwrap_or_else(|| root().join("../shared/recordings/nomad-2.0"));
     if path.is_dir() {

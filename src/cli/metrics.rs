@@ -40,7 +40,7 @@ pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &CommitSummary,
             ),
             (
                 "ingest_last_lost_restarts",
-                "Restarts counted by Nomad since the previous ingest whose events were lost.",
+                "Restarts since the previous ingest that Nomad counted and whose events were lost.",
                 added.lost.restarts as f64,
             ),
             (

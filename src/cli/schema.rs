@@ -37,7 +37,7 @@ pub struct Args {
 const PREFACE: &str = "\
 # Tables
 
-Every table and column. `alloclog schema --markdown > docs/schema.md` writes this page anew. Key columns make up a row's
+Every table and column. `alloclog schema --markdown > docs/schema.md` writes this page. Key columns make up a row's
 identity. Every column may be null: what a document lacks stays missing. A moment `x_at` is a UTC timestamp in microseconds,
 cut and not rounded, and has a twin `x_at_ns`, exact in nanoseconds since the epoch.
 

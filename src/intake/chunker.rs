@@ -48,7 +48,7 @@ pub struct Block {
     pub end: Option<End>,
     /// The guessed position in the document's structure.
     pub guess: Position,
-    /// Whether an earlier document exists, so that allocations may be known.
+    /// True after the first document: its allocations may be known from an earlier one.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
@@ -221,8 +221,8 @@ fn cut_log(
     }
 }
 
-/// A buffer with the carried bytes and the next ones of a stream, its length, and the end of the stream as in [`fill`].
-/// Leaves `carry` empty.
+/// Fills a buffer with the carried bytes and then the next bytes of a stream. Returns the buffer, its length, and the end
+/// of the stream as in [`fill`]. Leaves `carry` empty.
 #[allow(clippy::option_option)] // as in `fill`
 fn next_buffer(
     stream: &mut dyn Read,

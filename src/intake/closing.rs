@@ -47,7 +47,7 @@ impl RunState<'_> {
             return Ok(Delivery::default());
         }
         self.summary.documents += 1;
-        // Heartbeats and nodes are no list of allocations; an empty list is.
+        // Heartbeats and nodes are not a list of allocations; an empty list is one.
         let lists_allocations = facts.allocations > 0 || (is_empty_list && (facts.nodes == 0 || facts.dumps == 1));
         if is_quiet_stream && facts.allocations == 0 {
             self.summary.quiet_sources.insert(document.origin.source);

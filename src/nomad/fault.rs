@@ -240,7 +240,7 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
             "forbidden{said}: {token} may not read there; its policy needs namespace \"{namespace}\" {{ capabilities = [\"read-job\"] }}"
         ),
         404 if text.starts_with("alloc") => text.to_owned(),
-        404 => format!("not found{said}: that is no Nomad agent, or one too old"),
+        404 => format!("not found{said}: that is not a Nomad agent, or it is too old"),
         429 => {
             format!("too many connections from here{said}: the agent's limits.http_max_conns_per_client allows no more")
         }

@@ -99,7 +99,7 @@ fn escaped(value: &str, quotes: bool) -> String {
             '\t' => write!(text, "\\t"),
             '\u{b}' => write!(text, "\\v"),
             c if c < ' ' => write!(text, "\\x{:02x}", c as u32),
-            // Of what Go does not print, the tests use only these.
+            // The only unprintable characters in the tests.
             '\u{7f}'..='\u{a0}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => {
                 write!(text, "\\u{:04x}", c as u32)
             }

@@ -189,7 +189,7 @@ class TestRestartSignals:
         (f"{PATH}, Restart Signaled: healthcheck: x, Restart Signaled, Terminated 1, Restarting", []),
         # one of another run does not
         (f"{PATH}, Restart Signaled, Restarting, Started, Terminated 1, Restarting", ["exit"]),
-        # a signal is no restart
+        # a signal is not a restart
         (f"{PATH}, Signaling, Terminated 0/1, Restarting", ["signal"]),
     ])
     def test_restart_signal(self, classes, text, expected):

@@ -1,4 +1,4 @@
-"""`recovered_events`: which lines of logs tell of events that nothing else shows."""
+"""`recovered_events`: which lines of logs report events that no other source shows."""
 
 from history import History, event, events, ns
 

@@ -291,7 +291,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
 
 
 def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
-    """Rows of them would be wrong without a word, and a merged file would have a hash that vouches for them."""
+    """Their rows would be wrong without any message, and a merged file would get a valid hash for them."""
     lake = young_lake
     path = data_files(lake)[-1]
     overwritten(path)
@@ -407,7 +407,7 @@ def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_
         versions(lake, table)[-1].unlink()
     damage(lost)
     if reached == 0 and not lost.exists():
-        # Nothing is left that could tell of it: the lake as it was before.
+        # Nothing is left of the batch: the lake is as it was before it.
         assert lake.check() == ""
         lake.must_be(truths[5])
         return

@@ -187,7 +187,7 @@ fn a_log_is_cut_between_lines() {
         let Some(cut) = split(&log.as_bytes()[..len]) else { continue };
         let (mut found, faults) = (read(&log[..cut]).0, part(&log.as_bytes()[..cut], false).faults);
         found.extend(read(&log[cut..]).0);
-        // Before the second line of an event, there is no place to cut.
+        // The first event has no line before it: it can only be cut after its end.
         if cut >= line.len() {
             assert_eq!((found, faults), (whole.0.clone(), vec![]), "{len}");
         }

@@ -33,7 +33,7 @@ pub struct Select<'p> {
     pub aggregates: Vec<Expr>,
     /// Planned aggregates, by their canonical text.
     pub planned: Vec<(String, Typed)>,
-    /// Frames that correlated subqueries join to the groups: their rows, our keys and theirs.
+    /// The frames of correlated subqueries that are joined to the groups, each with the keys of the groups and its own.
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
     /// Columns that windows need, and the windows.
     pub window_columns: Vec<Expr>,

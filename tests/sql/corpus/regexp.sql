@@ -14,7 +14,7 @@ SELECT event_type, COUNT(*) AS n FROM task_events WHERE regexp_matches(message, 
 SELECT DISTINCT regexp_replace(alloc_id, '-.*', '') AS short FROM allocations ORDER BY short;
 -- Messages without paths
 SELECT regexp_replace(message, '/[^ ]*', '…', 'g') AS pattern, COUNT(*) AS n FROM failures GROUP BY pattern ORDER BY pattern;
--- A dollar is no group
+-- A dollar is not a group
 SELECT DISTINCT regexp_replace(task, 'a', '$1') AS t FROM task_states ORDER BY t;
 -- Without regard to case
 SELECT DISTINCT regexp_replace(event_type, '(?i)TASK', 'x') AS t FROM task_events ORDER BY t;
