@@ -63,12 +63,17 @@ impl HourUpdate<'_> {
             entry.add_absence(shown_at, Some(at), index);
             let alloc_id = self.alloc_id.into();
             facts.push(Fact::Absence { alloc_id, shown_at, missing_at: Some(at), missing_index: index });
-        } else if exact && shown_at.is_some_and(|at| self.is_last_live(at)) && entry.recorded().is_none() {
+        }
+        // The views may reject a listing that is not later than the version.
+        let is_rejected = missing.is_some_and(|missing| !is_after(missing, entry.version));
+        if exact && recorded.is_none() && (missing.is_none() || is_rejected) {
             let told = Entry { version: None, ..entry.clone() }.last(self.after);
-            if shown_at.map(LastSighting::Exactly) != Some(told) {
-                entry.add_absence(shown_at, None, None);
+            let last_shown = shown_at.max(entry.version.map(|version| version.at));
+            let is_open = is_rejected || shown_at.map(LastSighting::Exactly) != Some(told);
+            if is_open && last_shown.is_some_and(|at| self.is_last_live(at)) {
+                entry.add_absence(last_shown, None, None);
                 let alloc_id = self.alloc_id.into();
-                facts.push(Fact::Absence { alloc_id, shown_at, missing_at: None, missing_index: None });
+                facts.push(Fact::Absence { alloc_id, shown_at: last_shown, missing_at: None, missing_index: None });
             }
         }
         entry

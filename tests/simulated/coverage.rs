@@ -50,6 +50,28 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
     check(&Case { seed, nodes: 2, jobs: 6, rare: 60, looks: looks.into(), chance })
 }
 
+/// A stream shows versions after the last listing that has the allocation, and a later document of the hour is partial.
+#[test]
+fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_documents() -> anyhow::Result<()> {
+    let looks = [
+        (Kind::List, 387, true, false, 2),
+        (Kind::Any, 564, true, false, 10_861_156_254_429_650_605),
+        (Kind::Events, 200, true, false, 0),
+        (Kind::Frames, 600, false, true, 6_002_192_620_257_841_138),
+        (Kind::Payloads, 671, true, false, 16_775_994_393_180_790_848),
+        (Kind::Frames, 32, true, false, 0),
+    ];
+    let looks = looks.map(|(kind, moment, is_named, is_trimmed, seed)| Observation {
+        kind,
+        moment,
+        is_named,
+        is_trimmed,
+        seed,
+    });
+    let (seed, chance) = (13_029_739_946_734_509_902, 9_540_266_117_476_879_988);
+    check(&Case { seed, nodes: 4, jobs: 5, rare: 12, looks: looks.into(), chance })
+}
+
 fn check(case: &Case) -> anyhow::Result<()> {
     let cluster = case.cluster();
     let looks = exact_looks(case, &cluster);
