@@ -35,6 +35,14 @@ fn an_input_is_never_overwritten() {
         .run(&["report", "dumps/a.json", "-o", "dumps/a.json.meta.json"])
         .exits_with(2)
         .stderr_has("belongs to one of the inputs");
+    sandbox
+        .run(&["ingest", "dumps", "--lake", "unused", "--metrics", "dumps/a.json"])
+        .exits_with(2)
+        .stderr_has("--metrics dumps/a.json: the file is one of the inputs");
+    let mut from_stdin = sandbox.command(&["report", "-", "-o", "dumps/a.json"]);
+    from_stdin.stdin(File::open(sandbox.path("dumps/a.json")).expect("a file"));
+    let ran = Finished::from_output(from_stdin.output().expect("the program starts"));
+    ran.exits_with(2).stderr_has("the file is one of the inputs");
     assert_eq!(fs::read_to_string(sandbox.path("dumps/a.json")).expect("a file"), list);
     sandbox.run(&["ingest", "dumps/b.json", "--lake", "lake"]).exits_with(0);
     for output in ["lake/lake.json", "lake/report.md", "lake/task_events/new.csv"] {

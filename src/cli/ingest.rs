@@ -27,6 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(lake) = sources.lakes().first() {
         return Err(Usage(format!("{lake} is a lake; ingest reads documents")).into());
     }
+    args.refuse_metrics_over(&sources)?;
     let inputs = sources.inputs();
     let console = Console::new(args.source.verbosity(), inputs);
     signals::listen()?;

@@ -41,7 +41,9 @@ pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Resul
     let refused = |what: &str| Err(Usage(format!("-o {}: {what}; name another file", target.display())));
     let files = sources.inputs().iter().filter_map(|input| match &input.place {
         source::Location::File(path) => Some(path.as_path()),
-        source::Location::StandardInput | source::Location::Cluster(_) => None,
+        // A file that the shell opened for stdin.
+        source::Location::StandardInput => Some(Path::new("/dev/stdin")),
+        source::Location::Cluster(_) => None,
     });
     if let Ok(found) = fs::metadata(target) {
         let is_same = |path: &Path| {

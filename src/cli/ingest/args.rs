@@ -7,12 +7,13 @@ use anyhow::Context;
 
 use crate::cli::args::SourceArgs;
 use crate::cli::console::{Console, Verbosity};
-use crate::cli::{cluster, metrics, signals};
+use crate::cli::{cluster, metrics, result_file, signals};
+use crate::error::Usage;
 use crate::intake::Summary;
 use crate::lake::Lake;
 use crate::lake::ingest::{CommitSummary, Ledger};
 use crate::pipeline::ingest::{Ingest, Staged};
-use crate::pipeline::{log_lines, plural};
+use crate::pipeline::{Sources, log_lines, plural};
 use crate::source::Input;
 
 const EXAMPLES: &str = "\
@@ -115,6 +116,16 @@ impl Args {
                 .map(|cache| cache.join("alloclog"))
         };
         self.cache.clone().or_else(of_user)
+    }
+
+    /// Refuses a file of `--metrics` that is also read.
+    ///
+    /// # Errors
+    /// A usage error that names the file.
+    pub fn refuse_metrics_over(&self, sources: &Sources) -> Result<(), Usage> {
+        let Some(path) = &self.metrics else { return Ok(()) };
+        let refused = result_file::refuse_input(path, sources, &[]);
+        refused.map_err(|Usage(why)| Usage(why.replacen("-o", "--metrics", 1)))
     }
 
     /// Writes the metrics of an ingest to the file of `--metrics`.
