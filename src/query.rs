@@ -168,7 +168,27 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
     let now = newest(store)?.map(|ns| ns.div_euclid(1000));
-    put(store, name, &mut sql::answer(&question.query, tables, now)?)
+    let answered = sql::answer(&question.query, tables.clone(), now);
+    put(store, name, &mut answered.map_err(|refused| with_query_that_runs(refused, &tables, now))?)
+}
+
+/// Mistakes of one query that are corrected for the advice.
+const MISTAKES: usize = 8;
+
+/// Replaces the query that a refusal recommends by one that runs: the recommended one corrects the first mistake, and
+/// may have another.
+fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFrame>, now: Option<i64>) -> Refused {
+    for _ in 0..MISTAKES {
+        let Some(Ok(query)) = refused.query().map(question::parse) else { break };
+        match sql::answer(&query, tables.clone(), now) {
+            Ok(_) => break,
+            Err(next) => {
+                let Some(sql) = next.query().map(str::to_owned) else { break };
+                refused = refused.with_other_query(sql);
+            }
+        }
+    }
+    refused
 }
 
 /// The rows of a result that meet a condition, and the number of rows for which a null makes it unknown.

@@ -100,6 +100,30 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
     left.map_many(compute, &[right], field(Kind::Float))
 }
 
+/// A float rounded to this many digits after the point, halves away from zero; one that is too large for that is
+/// unchanged. The double is rounded, not its shortest print: 2.675 is less than a half, and gives 2.67.
+pub fn rounded(x: f64, digits: i64) -> f64 {
+    let unit = 10f64.powi(digits.unsigned_abs().try_into().unwrap_or(i32::MAX));
+    let scaled = if digits < 0 { x / unit } else { x * unit };
+    // What the scaling lost decides about a half.
+    let lost = if digits < 0 { -scaled.mul_add(unit, -x) } else { x.mul_add(unit, -scaled) };
+    let is_less = (scaled - scaled.trunc()).abs() == 0.5 && lost * scaled < 0.0;
+    let whole = if is_less { scaled.trunc() } else { scaled.round() };
+    let rounded = if digits < 0 { whole * unit } else { whole / unit };
+    if rounded.is_finite() { rounded } else { x }
+}
+
+/// An integer rounded to tens, hundreds and so on (`digits` is negative), halves away from zero; `None` if it does not
+/// fit.
+pub fn rounded_int(n: i64, digits: i64) -> Option<i64> {
+    let Some(unit) = digits.unsigned_abs().try_into().ok().and_then(|digits| 10i64.checked_pow(digits)) else {
+        return Some(0);
+    };
+    let part = n % unit;
+    let down = n - part;
+    if part.unsigned_abs() < unit.unsigned_abs() / 2 { Some(down) } else { down.checked_add(unit * n.signum()) }
+}
+
 /// A function of a text; `None` means null.
 type TextFunction<T> = Box<dyn Fn(&str) -> PolarsResult<Option<T>> + Send + Sync>;
 
@@ -196,4 +220,38 @@ pub fn text_of(value: Expr, kind: Kind, f: impl Fn(i64) -> Option<String> + Send
         Ok(StringChunked::from_iter_options(columns[0].name().clone(), texts.into_iter()).into_series().into())
     };
     value.map_many(compute, &[], field(Kind::Text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_are_rounded_by_their_exact_value() {
+        for (x, digits, is) in [
+            (2.675, 2, 2.67),
+            (-2.675, 2, -2.67),
+            (1.005, 2, 1.0),
+            (0.285, 2, 0.28),
+            (0.125, 2, 0.13),
+            (-0.375, 2, -0.38),
+            (15.0, -1, 20.0),
+            (-5.5, -1, -10.0),
+            (1e300, 20, 1e300),
+            (5e-324, 1, 0.0),
+            (1234.5678, 3, 1234.568),
+        ] {
+            assert_eq!(rounded(x, digits), is, "{x} to {digits} digits");
+        }
+    }
+
+    #[test]
+    fn integers_are_rounded_without_a_float() {
+        let at = 1_795_458_486_976_131_544;
+        assert_eq!(rounded_int(at, -3), Some(1_795_458_486_976_132_000));
+        assert_eq!(rounded_int(-at, -3), Some(-1_795_458_486_976_132_000));
+        assert_eq!([15, -15, 14, -14, 0].map(|n| rounded_int(n, -1)), [20, -20, 10, -10, 0].map(Some));
+        assert_eq!([-18, -19, -400].map(|digits| rounded_int(at, digits)), [2_000_000_000_000_000_000, 0, 0].map(Some));
+        assert_eq!([i64::MAX, i64::MIN].map(|n| rounded_int(n, -1)), [None, None]);
+    }
 }

@@ -44,7 +44,7 @@ impl Select<'_> {
             }
             E::Interval(interval) => {
                 let (months, micros) = moment::interval(interval)?;
-                Ok(Typed { constant: Some(Constant::Span(months, micros)), ..Typed::new(lit(micros), Kind::Span) })
+                Ok(self.span(months, micros, expr))
             }
             E::UnaryOp { op, expr: inner } => self.unary(*op, inner, expr),
             E::BinaryOp { left, op, right } => self.binary(left, op, right, expr),
@@ -86,7 +86,7 @@ impl Select<'_> {
                 let value = self.expr(inner)?;
                 let value = self.text(value, &expr.to_string())?;
                 let pattern = self.pattern(pattern)?;
-                Ok(negate(value.str().contains(lit(format!("^(?s:{pattern})$")), true), *negated))
+                Ok(negate(value.str().contains(lit(format!("^(?:{pattern})$")), true), *negated))
             }
             E::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref(), expr)

@@ -6,7 +6,7 @@ use sqlparser::ast::{self, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 
 use super::cast::null;
 use super::compute::{self, OfText};
-use super::moment;
+use super::moment::{self, Unit};
 use super::operator::micros;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
@@ -117,17 +117,18 @@ impl Select<'_> {
                 let Some(digits) = digits.int() else {
                     return Err(refused(format!("{place}: the number of digits has to be a constant")));
                 };
-                match (x.kind, u32::try_from(digits)) {
-                    (Kind::Int, Ok(_)) => Ok(x),
-                    (_, Ok(digits)) => {
-                        float_of(x.expr.cast(DataType::Float64).round(digits, RoundMode::HalfAwayFromZero))
+                match x.kind {
+                    Kind::Int if digits >= 0 => Ok(x),
+                    Kind::Int => {
+                        let reason = Refused::because(format!("{place}: a value does not fit a BIGINT"));
+                        let check = Check::new(&self.planner.failures, reason);
+                        let x = self.guarded(x.expr, Kind::Int);
+                        let f = move |n| compute::rounded_int(n, digits).map(Some).ok_or_else(|| check.fail());
+                        Ok(Typed::new(compute::int_of_int(x, f), Kind::Int))
                     }
-                    (kind, Err(_)) => {
-                        let unit = 10f64.powi(i32::try_from(-digits).unwrap_or(i32::MAX));
-                        let rounded =
-                            (x.expr.cast(DataType::Float64) / lit(unit)).round(0, RoundMode::HalfAwayFromZero);
-                        let rounded = rounded * lit(unit);
-                        if kind == Kind::Int { int_of(rounded) } else { float_of(rounded) }
+                    _ => {
+                        let x = x.expr.cast(DataType::Float64);
+                        float_of(compute::float_of_floats(x, lit(0.0), move |x, _| compute::rounded(x, digits)))
                     }
                 }
             }
@@ -249,8 +250,11 @@ impl Select<'_> {
                 let between = self.constant_text(between, whole)?;
                 let numbers = [self.number_of(n, &place)?];
                 text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, move |text, n| {
-                    let parts: Vec<&str> =
-                        if between.is_empty() { vec![text] } else { text.split(between.as_str()).collect() };
+                    // An empty separator is between any two characters.
+                    let parts: Vec<&str> = match between.as_str() {
+                        "" => text.split("").filter(|part| !part.is_empty()).collect(),
+                        between => text.split(between).collect(),
+                    };
                     let at = if n[0] < 0 { parts.len() as i64 + n[0] } else { n[0] - 1 };
                     usize::try_from(at)
                         .ok()
@@ -318,6 +322,11 @@ impl Select<'_> {
             }
             ("date_diff" | "datediff", [unit, from, to]) => {
                 let unit = self.unit(unit, whole)?;
+                if unit == Unit::Week {
+                    let advice = "count the days: some engines count Mondays, others whole weeks";
+                    let runs = self.planner.instead(whole, &format!("DATE_DIFF('day', {from}, {to}) // 7"));
+                    return Err(refused_with(format!("{place}: weeks are not supported"), advice, Some(runs)));
+                }
                 let (from, to) = (micros(self.moment(from, whole)?), micros(self.moment(to, whole)?));
                 int_of(compute::int_of_ints(from, to, move |from, to| Ok(Some(unit.between(from, to)))))
             }
@@ -333,14 +342,16 @@ impl Select<'_> {
             ("epoch_ms" | "epoch_us" | "epoch_ns", [x]) => {
                 let moment = micros(self.moment(x, whole)?);
                 int_of(match name {
-                    "epoch_ms" => compute::int_of_int(moment, |at| Ok(Some(at.div_euclid(1000)))),
+                    "epoch_ms" => {
+                        compute::int_of_int(moment, |at| Ok(compute::rounded_int(at, -3).map(|at| at / 1000)))
+                    }
                     "epoch_us" => moment,
                     _ => moment * lit(1000i64),
                 })
             }
             ("to_timestamp", [x]) => {
                 let x = self.float(x, whole)?;
-                let micros = compute::int_of_float(x, |seconds| Ok(Some((seconds * 1e6).round() as i64)));
+                let micros = compute::int_of_float(x, |seconds| Ok(Some((seconds * 1e6).round_ties_even() as i64)));
                 Ok(Typed::new(micros.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
             }
             ("make_timestamp", [x]) => {

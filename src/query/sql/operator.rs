@@ -28,10 +28,7 @@ impl Select<'_> {
                 match value.kind {
                     Kind::Float => Ok(Typed::new(lit(-1.0f64) * value.expr, Kind::Float)),
                     Kind::Span => match value.constant {
-                        Some(Constant::Span(months, micros)) => {
-                            let constant = Some(Constant::Span(-months, -micros));
-                            Ok(Typed { constant, ..Typed::new(lit(-micros), Kind::Span) })
-                        }
+                        Some(Constant::Span(months, micros)) => Ok(self.span(-months, -micros, whole)),
                         _ => Ok(Typed::new(lit(-1i64) * value.expr, Kind::Span)),
                     },
                     _ => {
@@ -131,11 +128,9 @@ impl Select<'_> {
             (Kind::Timestamp | Kind::Date, B::Minus, Kind::Timestamp | Kind::Date) => {
                 Ok(Typed::new(micros(one) - micros(other), Kind::Span))
             }
-            (Kind::Span, B::Plus, Kind::Span) => Ok(Typed::new(one.expr + other.expr, Kind::Span)),
-            (Kind::Span, B::Minus, Kind::Span) => Ok(Typed::new(one.expr - other.expr, Kind::Span)),
-            (Kind::Span, B::Multiply, Kind::Int) | (Kind::Int, B::Multiply, Kind::Span) => {
-                Ok(Typed::new(one.expr * other.expr, Kind::Span))
-            }
+            (Kind::Span, B::Plus | B::Minus, Kind::Span)
+            | (Kind::Span, B::Multiply, Kind::Int)
+            | (Kind::Int, B::Multiply, Kind::Span) => self.span_arithmetic(op, one, other, whole),
             (Kind::Int | Kind::Float | Kind::Null, _, Kind::Int | Kind::Float | Kind::Null) => {
                 let is_float = matches!(op, B::Divide) || one.kind == Kind::Float || other.kind == Kind::Float;
                 if one.kind == Kind::Null || other.kind == Kind::Null {
@@ -191,6 +186,48 @@ impl Select<'_> {
         };
         let expr = compute::int_of_ints(l, r, move |l, r| f(l, r).map(Some).ok_or_else(|| check.fail()));
         Ok(Typed::new(expr, Kind::Int))
+    }
+
+    /// A constant interval. Months have no fixed length: one with months can be added to a timestamp or computed with
+    /// constants, and is an error elsewhere.
+    pub fn span(&self, months: i64, micros: i64, whole: &ast::Expr) -> Typed {
+        let mut expr = lit(micros);
+        if months != 0 {
+            let days = format!("INTERVAL '{} days'", months.saturating_mul(30));
+            let advice = vec![format!("write {days}, or add it to a timestamp")];
+            let reason = Refused { problem: format!("{whole}: a month has no fixed length"), advice };
+            let reason = reason.with_query(self.planner.instead(whole, &days));
+            let check = Check::new(&self.planner.failures, reason);
+            expr = compute::int_of_int(expr, move |_| Err(check.fail()));
+        }
+        Typed { constant: Some(Constant::Span(months, micros)), ..Typed::new(expr, Kind::Span) }
+    }
+
+    /// Adds, subtracts or multiplies intervals; fails if the result does not fit 64 bits.
+    fn span_arithmetic(&self, op: &B, one: Typed, other: Typed, whole: &ast::Expr) -> Result<Typed> {
+        let f: fn(i64, i64) -> Option<i64> = match op {
+            B::Plus => i64::checked_add,
+            B::Minus => i64::checked_sub,
+            _ => i64::checked_mul,
+        };
+        let reason = Refused::because(format!("{whole}: an interval is too long"));
+        // A number multiplies both parts.
+        let part = |value: &Typed| match value.constant {
+            Some(Constant::Span(months, micros)) => Some((months, micros)),
+            Some(Constant::Int(n)) => Some((n, n)),
+            _ => None,
+        };
+        if let (Some(one), Some(other)) = (part(&one), part(&other)) {
+            let (Some(months), Some(micros)) = (f(one.0, other.0), f(one.1, other.1)) else {
+                return Err(reason.into());
+            };
+            return Ok(self.span(months, micros, whole));
+        }
+        let check = Check::new(&self.planner.failures, reason);
+        let expr = compute::int_of_ints(one.expr, other.expr, move |one, other| {
+            f(one, other).map(Some).ok_or_else(|| check.fail())
+        });
+        Ok(Typed::new(expr, Kind::Span))
     }
 
     /// Adds or subtracts an interval.

@@ -11,10 +11,21 @@ const RUNS: &str = "a query that runs: ";
 impl Refused {
     /// Adds a query that runs, unless there is one.
     pub fn with_query(mut self, sql: String) -> Refused {
-        if !self.advice.iter().any(|line| line.starts_with(RUNS)) {
+        if self.query().is_none() {
             self.advice.push(format!("{RUNS}{sql}"));
         }
         self
+    }
+
+    /// The query that it recommends.
+    pub fn query(&self) -> Option<&str> {
+        self.advice.iter().find_map(|line| line.strip_prefix(RUNS))
+    }
+
+    /// Replaces the query that it recommends.
+    pub fn with_other_query(mut self, sql: String) -> Refused {
+        self.advice.retain(|line| !line.starts_with(RUNS));
+        self.with_query(sql)
     }
 }
 

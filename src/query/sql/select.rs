@@ -236,14 +236,19 @@ impl<'p> Select<'p> {
 
     /// The sort keys of the result: a position, an alias, or an expression.
     fn order_items(&mut self, order: Option<&OrderBy>, items: &[Item]) -> Result<Vec<Order>> {
+        let by_all = |options| Ok(items.iter().map(|item| order_by(item.value.clone(), options)).collect());
         let exprs = match order.map(|order| &order.kind) {
             None => return Ok(Vec::new()),
             Some(OrderByKind::Expressions(exprs)) => exprs,
-            Some(OrderByKind::All(options)) => {
-                let all = items.iter().map(|item| order_by(item.value.clone(), options));
-                return Ok(all.collect());
-            }
+            Some(OrderByKind::All(options)) => return by_all(options),
         };
+        // The parser takes ALL for a name.
+        if let [OrderByExpr { expr: ast::Expr::Identifier(name), options, .. }] = exprs.as_slice()
+            && name.quote_style.is_none()
+            && same_name(&name.value, "all")
+        {
+            return by_all(options);
+        }
         let mut orders = Vec::new();
         for OrderByExpr { expr, options, .. } in exprs {
             let named = match expr {

@@ -24,3 +24,9 @@ SELECT ROUND(CAST(2.5 AS DOUBLE)) AS a, ROUND(CAST(-2.5 AS DOUBLE)) AS b, ROUND(
 SELECT job_id, task, ROUND(restarts / task_days, 2) AS rate, CAST(restarts / task_days AS BIGINT) AS whole FROM restarts ORDER BY job_id, task;
 -- A text to a number
 SELECT CAST('137' AS BIGINT) AS a, CAST('2.5' AS DOUBLE) AS b, TRY_CAST('x' AS BIGINT) AS c FROM period;
+-- Halves that a double cannot hold are not halves
+SELECT x, ROUND(x, 2) AS hundredths, ROUND(x, 1) AS tenths, ROUND(x, -1) AS tens FROM (VALUES (CAST(2.675 AS DOUBLE)), (CAST(1.005 AS DOUBLE)), (CAST(-0.285 AS DOUBLE)), (CAST(15 AS DOUBLE)), (CAST(1e300 AS DOUBLE))) AS v (x) ORDER BY x;
+-- Times rounded to microseconds and to seconds, exactly
+SELECT event_at_ns, ROUND(event_at_ns, -3) AS micros, ROUND(event_at_ns, -9) AS seconds, ROUND(-event_at_ns, -3) AS before, ROUND(event_at_ns, -19) AS nothing, ROUND(event_at_ns, 3) AS same FROM task_events ORDER BY event_at_ns, alloc_id, ordinal;
+-- Milliseconds and seconds of an event
+SELECT EPOCH_MS(event_at) AS millis, TO_TIMESTAMP(event_at_ns / 1000000000) AS at FROM task_events ORDER BY event_at_ns, alloc_id, ordinal;

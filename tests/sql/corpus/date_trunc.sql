@@ -30,3 +30,9 @@ SELECT STRFTIME(event_at, '%Y-%m-%d %H:%M') AS minute, COUNT(*) AS n FROM task_e
 SELECT alloc_id, DATE_DIFF('second', created_at, modified_at) AS seconds, DATE_DIFF('minute', created_at, modified_at) AS minutes FROM allocations ORDER BY alloc_id;
 -- Seconds between two timestamps
 SELECT alloc_id, EXTRACT(EPOCH FROM (modified_at - created_at)) AS seconds FROM allocations ORDER BY alloc_id;
+-- Two months after the end of January
+SELECT TIMESTAMP '2026-01-31' + 2 * INTERVAL '1 month' AS a, TIMESTAMP '2026-01-31' + (INTERVAL '1 month' + INTERVAL '1 day') AS b, TIMESTAMP '2026-03-31' - INTERVAL '1 month' * 2 AS c, TIMESTAMP '2026-01-31' + (-INTERVAL '1 month') AS d;
+-- Allocations older than a month
+SELECT COUNT(*) AS n FROM allocations WHERE last_known_at - created_at > INTERVAL '1 month';
+-- Weeks between creation and now
+SELECT job_id, DATE_DIFF('week', created_at, NOW()) AS weeks FROM allocations ORDER BY job_id, alloc_id;

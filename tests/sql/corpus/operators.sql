@@ -170,3 +170,11 @@ SELECT alloc_id, modified_at - created_at AS span FROM allocations ORDER BY allo
 SELECT job_id, UNNEST(string_split(job_id, '-')) AS part FROM allocations ORDER BY job_id, part;
 -- A moment as text
 SELECT CAST(created_at AS VARCHAR) AS t FROM allocations ORDER BY t;
+-- Events by type, in the order of all columns
+SELECT event_type, COUNT(*) AS n FROM task_events GROUP BY ALL ORDER BY ALL;
+-- The same, the last first
+SELECT job_id, COUNT(*) AS n FROM failures GROUP BY job_id ORDER BY all DESC;
+-- The letters of a task
+SELECT task, SPLIT_PART(task, '', 1) AS first, SPLIT_PART(task, '', -1) AS last, SPLIT_PART(task, '', 99) AS none FROM restarts ORDER BY task, job_id, namespace;
+-- Two misspelt columns
+SELECT job_idx, tusk FROM restarts WHERE restart > 1 ORDER BY job_idx;

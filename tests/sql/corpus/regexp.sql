@@ -26,3 +26,5 @@ SELECT COUNT(*) AS n FROM task_events WHERE message LIKE '%100!%%' ESCAPE '!';
 SELECT event_type, COUNT(*) AS n FROM task_events WHERE message ILIKE '%exit code%' GROUP BY event_type ORDER BY event_type;
 -- Plain REPLACE
 SELECT DISTINCT REPLACE(event_type, ' ', '_') AS name FROM task_events ORDER BY name;
+-- Messages of one line with an a
+SELECT COUNT(*) AS n FROM task_events WHERE message SIMILAR TO '.*a.*';
