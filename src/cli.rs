@@ -14,6 +14,7 @@ mod ingest;
 mod lake;
 mod metrics;
 mod query;
+mod redaction;
 mod report;
 mod result_file;
 mod schema;

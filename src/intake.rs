@@ -15,6 +15,7 @@ mod shown_buffer;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
@@ -95,6 +96,8 @@ pub struct Summary {
     pub rounded_documents: u64,
     /// Unknown fields, with their counts.
     pub unknown_fields: BTreeMap<String, u64>,
+    /// The keys with which `fetch --redact` replaced the names of allocations; `None` for names that were not replaced.
+    pub redaction: BTreeSet<Option<NonZeroU64>>,
     /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery. Empty
     /// with [`Absences::AtTheEnd`].
     pub shown: ShownAllocations,

@@ -22,6 +22,7 @@ pub mod labels;
 mod layout;
 mod lean;
 pub mod lost_restarts;
+mod redaction;
 pub mod remask;
 mod repair;
 mod replay;

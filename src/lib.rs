@@ -37,6 +37,7 @@ pub mod output;
 pub mod pipeline;
 pub mod presence;
 pub mod query;
+pub mod redact;
 pub mod render;
 pub mod report;
 pub mod source;

@@ -7,7 +7,7 @@ mod chunked_vec;
 mod interner;
 mod row_set;
 
-use std::num::NonZeroI64;
+use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::RwLock;
 
 use arrow::error::ArrowError;
@@ -180,6 +180,8 @@ pub struct VersionFacts {
     pub modify_index: Option<NonZeroI64>,
     /// The newest time of its events, by the client's clock, in nanoseconds since the epoch.
     pub newest_event: Option<NonZeroI64>,
+    /// The key with which its names were replaced.
+    pub redacted: Option<NonZeroU64>,
     /// How many task states it has.
     pub task_states: u32,
     /// How many task events it has.
@@ -237,6 +239,7 @@ pub fn rows<'a>(
             created: a.create_time.and_then(time::positive).and_then(positive),
             modify_index: a.modify_index.and_then(positive),
             newest_event: times().max().and_then(positive),
+            redacted: a.redaction_key(),
             task_states: a.task_states.len() as u32,
             task_events: a.task_states.iter().map(|s| s.events.len() as u32).sum(),
             event_times: times().count() as u32,

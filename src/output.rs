@@ -39,6 +39,9 @@ pub struct Manifest {
     /// The columns of `--by`.
     #[serde(default)]
     pub by: Vec<String>,
+    /// The name of the key of the pseudonyms of `--redact`; missing without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted_with: Option<String>,
     /// The files, in the order of `--table`.
     pub files: Vec<Exported>,
 }

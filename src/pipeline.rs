@@ -8,6 +8,7 @@ mod sources;
 mod summary;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::intake::{self, Absences, Note, Observer, Summary};
 use crate::lake::{self, Lake};
 use crate::merge::Filter;
 use crate::query::{self, GroupBy, Method, Period, Plan, View, plan};
+use crate::redact::Redactor;
 use crate::source;
 use crate::store::Store;
 use crate::store::segmented::SegmentedWriter;
@@ -59,6 +61,8 @@ pub struct Pipeline {
     pub lake_since: Option<time::When>,
     /// Validate every byte of a document, and fail on the first error.
     pub strict: bool,
+    /// Replaces names in the rows of the store by pseudonyms; filters see the names. `None` to keep names.
+    pub redactor: Option<Arc<Redactor>>,
 }
 
 /// What a run read and computed.
@@ -158,7 +162,7 @@ impl Pipeline {
     ) -> Result<Outcome, Error> {
         let work = self.work()?;
         let counting = CountRejected { observer, rejected: AtomicU64::new(0) };
-        let live = LiveTables::new(SegmentedWriter::new(store, work.tables.clone()));
+        let live = LiveTables::new(SegmentedWriter::new(store, work.tables.clone()), self.redactor.clone());
         let options = self.intake_options(Absences::ByDocument);
         let mut refresh = |documents: u64| {
             query::run(store, &work.views, self.period, self.method).map_err(Error::of(Error::Query))?;
@@ -209,7 +213,7 @@ impl Pipeline {
     fn take_in(&self, store: &Store, work: &Work, lakes: &[Lake], observer: &dyn Observer) -> Result<Summary, Error> {
         let inputs = self.sources.inputs();
         let writer = store.writer(work.tables.iter().copied()).map_err(Error::of(Error::Store))?;
-        let mut combined = Combined::new(writer, lakes.len(), inputs.len());
+        let mut combined = Combined::new(writer, self.redactor.clone(), lakes.len(), inputs.len());
         let mut documents_of_lakes = 0;
         let wanted: Vec<Table> = work.tables.iter().copied().collect();
         let selection = self.selection(self.lake_span);

@@ -5,6 +5,7 @@ mod feeding;
 mod following;
 mod outages;
 mod real;
+mod redacted;
 mod replay;
 mod socks;
 mod tokens;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// From the lowest to the highest: a module, and what it may import.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("glob", &["error"]),
     ("members", &[]),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("decode", &["members", "time"]),
     ("nomad", &["error", "members", "time"]),
     ("tables", &["decode", "error", "members", "time"]),
+    ("redact", &["error", "tables"]),
     ("source", &["error", "glob", "nomad", "time"]),
     ("merge", &["decode", "glob", "tables", "time"]),
     ("presence", &["error", "tables", "time"]),
@@ -26,13 +27,16 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("report", &["error", "intake", "query", "render", "store", "tables", "time"]),
     (
         "pipeline",
-        &["error", "intake", "lake", "merge", "presence", "query", "render", "source", "store", "tables", "time"],
+        &[
+            "error", "intake", "lake", "merge", "presence", "query", "redact", "render", "source", "store", "tables",
+            "time",
+        ],
     ),
     (
         "cli",
         &[
-            "error", "glob", "intake", "lake", "merge", "nomad", "output", "pipeline", "query", "render", "report",
-            "source", "store", "tables", "time",
+            "error", "glob", "intake", "lake", "merge", "nomad", "output", "pipeline", "query", "redact", "render",
+            "report", "source", "store", "tables", "time",
         ],
     ),
 ];

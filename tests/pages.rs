@@ -36,6 +36,43 @@ fn texts_of_documents_are_escaped_in_pages() {
 }
 
 #[test]
+fn a_page_explains_its_words_and_says_what_it_leaves_out() {
+    let sandbox = Sandbox::new();
+    let cluster = sample("cluster");
+    let page = |flags: &[&str]| {
+        sandbox.run(&[&["report", &cluster, "-q", "--format", "html"], flags].concat()).exits_with(0).out
+    };
+    let (plain, explained) = (page(&[]), page(&["--explain"]));
+    for question in [
+        "How often were tasks restarted, why",
+        "How long do first starts take, when those that still wait are counted too?",
+    ] {
+        assert!(!plain.contains(question) && explained.contains(question), "{question}");
+    }
+    assert!(plain.contains("The 15 groups with most incomplete histories; "), "{plain}");
+    assert!(plain.contains("The 25 tasks with most restarts and failures; 15 left out."));
+}
+
+#[test]
+fn no_page_is_larger_than_five_megabytes() {
+    let sandbox = Sandbox::new();
+    let long = "&\"x".repeat(1_000).replace('"', "\\\"");
+    let allocations: Vec<String> = (0..400)
+        .map(|n| {
+            allocation(&format!("{n}"), &format!("job{n}{long}"), &long).replace("\"t\":", &format!("\"t{n}{long}\":"))
+        })
+        .collect();
+    sandbox.file("a.json", format!("[{}]", allocations.join(",")));
+    for target in [&["report", "--top", "100000"][..], &["timeline", "job1"]] {
+        let page = sandbox.run(&[target, &["a.json", "-q", "--format", "html"]].concat()).exits_with(0).out;
+        assert!(page.len() < 5_000_000, "{target:?}: {} bytes", page.len());
+        assert!(page.ends_with("</html>\n") && page.contains(" characters more)"), "{target:?}");
+    }
+    let page = sandbox.run(&["report", "--top", "100000", "a.json", "-q", "--format", "html"]).exits_with(0).out;
+    assert!(page.contains("This page would be larger than 5 MB: each table has at most "));
+}
+
+#[test]
 fn charts_show_the_numbers_of_the_views() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -273,26 +274,48 @@ fn a_period_restricts_a_report() {
     assert!(text.contains("Statistics cover the time since 24h"), "{text}");
 }
 
+/// What the commands of a page print now, in place of what the page says, and how many commands there are. With
+/// `--nocapture`, prints each with its duration.
+fn with_outputs(page: &str) -> (String, usize) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut text, mut examples) = (String::new(), 0);
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        text.push_str(line);
+        text.push('\n');
+        let Some(command) = line.strip_prefix("    $ ") else { continue };
+        while lines.next_if(|line| line.starts_with("    ") && !line.starts_with("    $ ")).is_some() {}
+        let script = format!("alloclog() {{ \"$ALLOCLOG\" \"$@\"; }}\n{command}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).current_dir(root).env("ALLOCLOG", env!("CARGO_BIN_EXE_alloclog"));
+        let started = Instant::now();
+        let answered = shell.env_remove("NOMAD_REGION").output().expect("a shell");
+        println!("{:.2} s  {command}", started.elapsed().as_secs_f64());
+        assert!(answered.status.success(), "{command}: {}", String::from_utf8_lossy(&answered.stderr));
+        for line in String::from_utf8_lossy(&answered.stdout).lines() {
+            assert!(!line.is_empty(), "{command}: prints an empty line, which would end the example");
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
+        examples += 1;
+    }
+    (text, examples)
+}
+
+/// `ALLOCLOG_UPDATE=1 cargo test --release --test tests examples_in_the_docs` writes what the commands print now.
 #[test]
 fn the_examples_in_the_docs_match_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (document, least) in [("README.md", 1), ("docs/semantics.md", 8)] {
+    for (document, least) in [("README.md", 1), ("docs/semantics.md", 8), ("docs/symptom-to-cause.md", 12)] {
         let page = fs::read_to_string(root.join(document)).expect(document);
-        let lines: Vec<&str> = page.lines().collect();
-        let mut examples = 0;
-        for (number, command) in
-            lines.iter().enumerate().filter_map(|(i, line)| Some((i, line.strip_prefix("    $ ")?)))
-        {
-            let shown = lines[number + 1..].iter().map_while(|line| line.strip_prefix("    "));
-            let shown: String = shown.map(|line| format!("{line}\n")).collect();
-            let script = format!("alloclog() {{ \"$ALLOCLOG\" \"$@\"; }}\n{command}");
-            let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", &script]).current_dir(root).env("ALLOCLOG", env!("CARGO_BIN_EXE_alloclog"));
-            let answered = shell.env_remove("NOMAD_REGION").output().expect("a shell");
-            assert!(answered.status.success(), "{command}: {}", String::from_utf8_lossy(&answered.stderr));
-            assert_eq!(String::from_utf8_lossy(&answered.stdout), shown, "{command}");
-            examples += 1;
-        }
+        let (expected, examples) = with_outputs(&page);
         assert!(examples >= least, "{document}: {examples}");
+        if std::env::var_os("ALLOCLOG_UPDATE").is_some() {
+            fs::write(root.join(document), &expected).expect(document);
+        } else {
+            let differing = page.lines().zip(expected.lines()).find(|(page, expected)| page != expected);
+            assert!(page == expected, "{document}: {differing:#?}; ALLOCLOG_UPDATE=1 writes what the commands print");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod program;
 mod query_command;
 mod readers;
 mod recordings;
+mod redaction;
 mod reports;
 mod result_files;
 mod sandbox;

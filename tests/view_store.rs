@@ -1,9 +1,11 @@
 //! Runs the library on documents: reads, stores and queries them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use alloclog::pipeline::{Pipeline, Sources};
 use alloclog::query::{self, GroupBy, Method, Period, Row, VIEWS, View, plan};
+use alloclog::redact::Redactor;
 use alloclog::store::Store;
 use alloclog::tables::Table;
 use anyhow::{Context, bail};
@@ -22,11 +24,20 @@ pub struct ViewStore {
 impl ViewStore {
     /// Reads documents, and computes all views without a period.
     pub fn of(paths: &[&Path]) -> anyhow::Result<Self> {
+        Self::read(paths, None)
+    }
+
+    /// The same with pseudonyms instead of names.
+    pub fn redacted(paths: &[&Path], key: &[u8]) -> anyhow::Result<Self> {
+        Self::read(paths, Some(Arc::new(Redactor::new(key))))
+    }
+
+    fn read(paths: &[&Path], redactor: Option<Arc<Redactor>>) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let store = Store::at(directory.path());
         let sources = Sources::parse(paths.iter().map(|path| path.to_string_lossy()))?;
         let (tables, views) = (Table::ALL.into(), VIEWS.iter().collect());
-        Pipeline { sources, tables, views, ..Pipeline::default() }.run(&store, &())?;
+        Pipeline { sources, tables, views, redactor, ..Pipeline::default() }.run(&store, &())?;
         Ok(Self { store, _directory: directory })
     }
 

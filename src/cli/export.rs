@@ -16,11 +16,12 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
 use super::result_file::ResultTarget;
-use super::{broken_pipe, cluster, signals, spooling};
+use super::{broken_pipe, cluster, redaction, signals, spooling};
 use crate::error::Usage;
 use crate::output::{Exported, Manifest, Output};
 use crate::pipeline::{Pipeline, Sources};
 use crate::query::{self, GroupBy, View};
+use crate::redact::{NameKind, Redactor};
 use crate::render::{self, Cells, Format};
 use crate::store::Store;
 use crate::tables::{Table, column};
@@ -55,6 +56,8 @@ and the views that the statistics are built on.";
 pub struct Args {
     #[command(flatten)]
     input: StatisticsArgs,
+    #[command(flatten)]
+    redaction: redaction::Args,
     /// Directory to write; - writes one table to stdout
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -132,7 +135,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Reads the inputs and writes the tables.
 fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) -> anyhow::Result<Exit> {
-    let pipeline = pipeline(wanted, args.input.pipeline(sources)?);
+    let redactor = args.redaction.shared()?;
+    let read = Pipeline { redactor: redactor.clone(), ..args.input.pipeline(sources)? };
+    let pipeline = pipeline(wanted, read);
     if args.output == Path::new("-") {
         let place = ResultTarget::begin(None)?;
         let store = place.store();
@@ -158,7 +163,7 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
     let files = args.write(wanted, &store, &output)?;
     signals::with_cleanup_lock(|unfinished| {
         *unfinished = None;
-        output.commit(&args.manifest(files))
+        output.commit(&args.manifest(files, redactor.as_deref()))
     })?;
     Ok(gathered.exit)
 }
@@ -263,16 +268,20 @@ impl Args {
         Cells { has_formulas: self.csv_raw, is_for_terminal }
     }
 
-    fn manifest(&self, files: Vec<Exported>) -> Manifest {
+    /// The manifest. What the flags name is redacted, too; a glob has no pseudonym.
+    fn manifest(&self, files: Vec<Exported>, redactor: Option<&Redactor>) -> Manifest {
+        let named = |kind, name: &str| redactor.map_or_else(|| name.to_owned(), |redactor| redactor.name(kind, name));
+        let glob = |glob: &String| if redactor.is_some() { "[redacted]".to_owned() } else { glob.clone() };
         Manifest {
             alloclog_version: env!("CARGO_PKG_VERSION").to_owned(),
             format: self.format.ending().to_owned(),
-            region: self.input.source.region(),
-            namespace: self.input.source.namespace.clone(),
-            job: self.input.job.clone(),
+            region: named(NameKind::Region, &self.input.source.region()),
+            namespace: self.input.source.namespace.as_deref().map(|name| named(NameKind::Namespace, name)),
+            job: self.input.job.as_ref().map(glob),
             since: self.input.since.as_ref().map(ToString::to_string),
             until: self.input.until.as_ref().map(ToString::to_string),
             by: self.input.by.columns().map(str::to_owned).collect(),
+            redacted_with: redactor.map(Redactor::key_name),
             files,
         }
     }

@@ -12,10 +12,11 @@ use super::cluster;
 use super::console::{Console, Verbosity};
 use super::exit::Exit;
 use super::result_file::ResultTarget;
-use super::signals;
+use super::{redaction, signals};
 use crate::error::Usage;
 use crate::intake::{Note, Observer};
 use crate::nomad::{Address, CancelToken, Client, secrets};
+use crate::redact::{NameKind, Redactor};
 use crate::source::fetch_file::{self, FetchMetadata, Fetched};
 use crate::source::{self, Found, Input, ObservedFrom, Origin, SourceOptions, WillRetry};
 use crate::time;
@@ -29,6 +30,7 @@ Examples:
   alloclog fetch https://nomad.example:4646 -o dumps/     a file named by UTC time
   alloclog fetch -o dumps/ --every 30s --for 10m          one every 30 seconds, for ten minutes
   alloclog export dumps/ -o tables                        all of them, merged
+  alloclog fetch -o now.json.zst --redact                 to hand on: pseudonyms, and no other texts
 
 Metadata of the request (time, Nomad's index, whether the listing is complete) and the list of nodes
 are stored in the same file, in frames that zstd skips: `zstd -dc now.json.zst` prints only the
@@ -74,8 +76,10 @@ pub struct Args {
     #[arg(long, value_name = "ID,...", value_delimiter = ',', conflicts_with = "prefix")]
     allocations: Vec<String>,
     /// With --allocations, keep possible secrets
-    #[arg(long, requires = "allocations")]
+    #[arg(long, requires = "allocations", conflicts_with = "redact")]
     everything: bool,
+    #[command(flatten)]
+    redaction: redaction::Args,
     /// Print only errors and rejected input
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -105,11 +109,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inputs = source::list(&[cluster::source(cluster)])?;
     let console = Console::new(Verbosity::from_flags(args.quiet, args.verbose), &inputs);
     cluster::announce(&inputs, &console);
+    let redactor = args.redaction.redactor()?;
     signals::listen()?;
     if is_directory {
         fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     }
-    let result = fetch(args, &inputs, is_directory, &stop, &console);
+    let result = fetch(args, &inputs, redactor.as_ref(), is_directory, &stop, &console);
     console.done();
     result
 }
@@ -118,6 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn fetch(
     args: &Args,
     inputs: &[Input],
+    redactor: Option<&Redactor>,
     is_directory: bool,
     stop: &CancelToken,
     console: &Console,
@@ -129,7 +135,7 @@ fn fetch(
     loop {
         let round = Instant::now();
         let warned = Cell::new(failing.is_some());
-        let kept = keep_one(args, inputs, is_directory, console, &warned);
+        let kept = keep_one(args, inputs, redactor, is_directory, console, &warned);
         let Some(every) = args.every else { return kept };
         match kept {
             Err(_) if stop.is_cancelled() => {}
@@ -169,15 +175,20 @@ fn names_a_file(path: &Path) -> bool {
 fn keep_one(
     args: &Args,
     inputs: &[Input],
+    redactor: Option<&Redactor>,
     is_directory: bool,
     console: &Console,
     warned: &Cell<bool>,
 ) -> anyhow::Result<Exit> {
-    let (documents, exit) = match &inputs[0].place {
+    let (documents, mut exit) = match &inputs[0].place {
         source::Location::Cluster(cluster) if !args.allocations.is_empty() => {
             full_reads(args, &cluster.client, console)?
         }
         _ => documents(args, inputs, console, warned)?,
+    };
+    let documents = match redactor {
+        Some(redactor) => redacted(documents, redactor, &mut exit, console)?,
+        None => documents,
     };
     let first = documents.iter().find(|document| !document.is_nodes);
     let Some(first) = first else { bail!("{}: nothing was written", inputs[0].name) };
@@ -194,6 +205,41 @@ fn keep_one(
     }
     console.print_at(Verbosity::Normal, &format!("wrote {listings} bytes of allocations to {}", path.display()));
     Ok(exit)
+}
+
+/// Replaces the names in documents. One that cannot be read to its end is kept as far as it was read.
+fn redacted(
+    documents: Vec<Fetched>,
+    redactor: &Redactor,
+    exit: &mut Exit,
+    console: &Console,
+) -> anyhow::Result<Vec<Fetched>> {
+    let namespace = |name: Option<String>| name.map(|name| redactor.name(NameKind::Namespace, &name));
+    let mut kept = Vec::with_capacity(documents.len());
+    for document in documents {
+        let (about, is_nodes) = (document.about.clone(), document.is_nodes);
+        let address = about.address.clone();
+        let about = FetchMetadata {
+            address: redactor.name(NameKind::Source, &about.address),
+            region: redactor.name(NameKind::Region, &about.region),
+            namespace: namespace(about.namespace),
+            full_listing: namespace(about.full_listing),
+            redacted_with: Some(redactor.key_name()),
+            ..about
+        };
+        let rewrite = document.rewritten(about, |read, out| redactor.document(read, is_nodes, out));
+        let (mut document, problem) = rewrite.context("cannot buffer the redacted listing")?;
+        if let Some(problem) = problem {
+            document.about.full_listing = None;
+            // A broken connection is reported already.
+            if *exit == Exit::Done {
+                console.note(Note::Rejected(format!("{address}: {problem}")));
+                *exit = Exit::Rejected;
+            }
+        }
+        kept.push(document);
+    }
+    Ok(kept)
 }
 
 /// Writes a compressed file.

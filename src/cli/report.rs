@@ -12,7 +12,8 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::{boxed, gather};
 use super::result_file::{self, ResultTarget};
-use super::{broken_pipe, fail_if, signals};
+use super::{broken_pipe, fail_if, redaction, signals};
+use crate::error::Usage;
 use crate::intake::Summary;
 use crate::lake::scan::DEFAULT_SPAN;
 use crate::pipeline::{Pipeline, Show};
@@ -30,6 +31,7 @@ Examples:
   alloclog report dumps/ --by node_name           by node instead of by task
   alloclog report dumps/ --job 'payments-*' --format markdown -o report.md
   alloclog report dumps/ --format html -o report.html
+  alloclog report dumps/ --redact --format html -o report.html    to hand on: pseudonyms instead of names
   alloclog report dumps/ --fail-if 'restarts.lost_restarts > 0' \\
                          --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
 
@@ -42,6 +44,8 @@ null value meets no condition; the number of such rows is printed.";
 pub struct Args {
     #[command(flatten)]
     input: StatisticsArgs,
+    #[command(flatten)]
+    redaction: redaction::Args,
     /// Output format
     #[arg(long, value_enum, default_value = "terminal")]
     format: ReportFormat,
@@ -87,6 +91,11 @@ enum ReportFormat {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let by = &args.input.by;
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
+    if args.redaction.redact && !conditions.is_empty() {
+        let word =
+            "--fail-if cannot be used with --redact: a condition on a name would never hold; run the gate without it";
+        return Err(Usage(word.into()).into());
+    }
     let sources = args.input.sources()?;
     let console = Console::new(args.input.verbosity(), sources.inputs());
     signals::listen()?;
@@ -100,7 +109,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     views.extend(conditions.iter().filter_map(|condition| condition.view));
     let wanted = args.input.pipeline(sources)?;
-    let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), ..wanted };
+    let redactor = args.redaction.shared()?;
+    let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), redactor, ..wanted };
     let place = ResultTarget::begin(output)?;
     let store = place.store();
     let in_place = args.input.source.follow_flag().is_some() && output.is_none() && io::stdout().is_terminal();
@@ -132,7 +142,7 @@ impl Args {
         Ok(match self.format {
             ReportFormat::Terminal => report::terminal(&report, self.look()),
             ReportFormat::Markdown => report::markdown(&report, self.explain),
-            ReportFormat::Html => html::report(&report, &html::read(store)?),
+            ReportFormat::Html => html::report(&report, &html::read(store)?, self.explain),
             ReportFormat::Json => result_file::json(&report, self.is_for_terminal())?,
         })
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -13,12 +14,13 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
 use super::result_file::{self, ResultTarget};
-use super::signals;
+use super::{redaction, signals};
 use crate::error::{Refused, Usage};
 use crate::lake::scan::DEFAULT_SPAN;
 use crate::output::OutputFile;
 use crate::pipeline::Pipeline;
 use crate::query::{GroupBy, Method, Period};
+use crate::redact::{NameKind, Redactor};
 use crate::report::html;
 use crate::report::timeline::{self, Found, Look, Target, Timeline};
 use crate::store::Store;
@@ -49,6 +51,8 @@ pub struct Args {
     target: String,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    redaction: redaction::Args,
     /// From a lake, read allocations that were seen since this time [default: 7d]
     ///
     /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
@@ -119,19 +123,25 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let is_lake = !sources.lakes().is_empty();
     let wanted = input.pipeline(sources)?;
+    let redactor = args.redaction.redactor()?.map(|redactor| Arc::new(redactor.searching(&args.target)));
     let pipeline = Pipeline {
         tables: timeline::TABLES.into(),
         views: timeline::views(),
         period: Period::default(),
         lake_span: Some(DEFAULT_SPAN),
         lake_since: args.since,
+        redactor: redactor.clone(),
         ..wanted
     };
     let place = ResultTarget::begin(output)?;
     let store = place.store();
     let gathered = gather(&input, &pipeline, &store, &console, None)?;
     gathered.expect_something(false, &console)?;
-    let target = target(&store, &args.target, is_lake)?;
+    let name = match &redactor {
+        Some(redactor) => pseudonym(&store, &args.target, redactor)?,
+        None => args.target.clone(),
+    };
+    let target = target(&store, &name, is_lake)?;
     let story = timeline::read(&store, target, gathered.summary.rejected)?;
     let text = shown.text(&story)?;
     place.finish(|out| {
@@ -141,20 +151,40 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(gathered.exit)
 }
 
+/// The pseudonym of the allocation or job that a name, or the beginning of one, names.
+fn pseudonym(store: &Store, name: &str, redactor: &Redactor) -> anyhow::Result<String> {
+    for whole in [redactor.name(NameKind::Job, name), redactor.id(&name.to_lowercase())] {
+        if timeline::find(store, &whole)? != Found::Nothing {
+            return Ok(whole);
+        }
+    }
+    let mut found = redactor.found();
+    match (found.pop_first(), found.is_empty()) {
+        (Some((_, one)), true) => Ok(one),
+        (Some((first, _)), false) => {
+            let candidates = std::iter::once(first).chain(found.into_keys()).collect();
+            Err(ambiguous(name, candidates))
+        }
+        (None, _) => Ok(name.to_owned()),
+    }
+}
+
+/// The error for a name with several candidates.
+fn ambiguous(name: &str, mut candidates: Vec<String>) -> anyhow::Error {
+    let problem = format!("{name} is ambiguous; these match, and --namespace, --region or a longer ID chooses one");
+    let more = candidates.len().saturating_sub(CANDIDATES);
+    candidates.truncate(CANDIDATES);
+    if more > 0 {
+        candidates.push(format!("and {more} more"));
+    }
+    Refused { problem, advice: candidates }.into()
+}
+
 /// The allocation or job of a name.
 fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
     match timeline::find(store, name)? {
         Found::One(target) => Ok(target),
-        Found::Several(mut candidates) => {
-            let problem =
-                format!("{name} is ambiguous; these match, and --namespace, --region or a longer ID chooses one");
-            let more = candidates.len().saturating_sub(CANDIDATES);
-            candidates.truncate(CANDIDATES);
-            if more > 0 {
-                candidates.push(format!("and {more} more"));
-            }
-            Err(Refused { problem, advice: candidates }.into())
-        }
+        Found::Several(candidates) => Err(ambiguous(name, candidates)),
         Found::Nothing => {
             let further = if is_lake { "; from a lake, --since 30d looks further back than 7 days" } else { "" };
             bail!("no allocation or job is called {name} or begins with it{further}; nothing was written")

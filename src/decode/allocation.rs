@@ -83,6 +83,7 @@ pub fn allocation<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Box<Allocation<
                     Ok(())
                 })?;
             }
+            AllocationField::Redacted => a.redacted = input.text()?,
             AllocationField::FullOnly => {
                 a.is_full = true;
                 input.skip()?;

@@ -38,6 +38,8 @@ pub enum AllocationField {
     AllocatedResources,
     Resources,
     TaskStates,
+    /// Our own: the name of the key of `fetch --redact`.
+    Redacted,
     /// A field that only full allocations have, and that is ignored.
     FullOnly,
     Known,
@@ -78,6 +80,7 @@ impl Field for AllocationField {
             "AllocatedResources" => Self::AllocatedResources,
             "Resources" => Self::Resources,
             "TaskStates" => Self::TaskStates,
+            "AlloclogRedacted" => Self::Redacted,
             "AllocModifyIndex" | "AllocStates" | "Metrics" | "NetworkStatus" | "Services" | "SharedResources"
             | "SignedIdentities" | "SigningKeyID" | "TaskResources" => Self::FullOnly,
             "PreemptedAllocations" => Self::Known,

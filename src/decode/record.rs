@@ -4,6 +4,7 @@
 //! empty (Nomad writes `""` for nothing). Values are not interpreted here, but in the tables.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 /// Text of a document, borrowed unless it has escapes.
 pub type Text<'a> = Option<Cow<'a, str>>;
@@ -49,8 +50,19 @@ pub struct Allocation<'a> {
     pub resources: Option<Resources>,
     /// The tasks in the order of the document; empty when `TaskStates` is absent, `null` or `{}`.
     pub task_states: Vec<TaskState<'a>>,
+    /// The name of the key with which `fetch --redact` replaced its names.
+    pub redacted: Text<'a>,
     /// Whether it has a key that only full allocations have.
     pub is_full: bool,
+}
+
+impl Allocation<'_> {
+    /// The number of the key that `redacted` names, 16 hex digits; `None` without one. A name of another form counts as
+    /// a key of its own.
+    pub fn redaction_key(&self) -> Option<NonZeroU64> {
+        let key = |name: &str| u64::from_str_radix(name, 16).ok().and_then(NonZeroU64::new);
+        self.redacted.as_deref().map(|name| key(name).unwrap_or(NonZeroU64::MAX))
+    }
 }
 
 /// `DesiredTransition`: what the servers want of the client besides the desired status.

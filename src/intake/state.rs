@@ -183,6 +183,7 @@ impl RunState<'_> {
         }
         for version in &rows.versions {
             let v = version.facts;
+            self.summary.redaction.insert(v.redacted);
             facts.task_states += u64::from(v.task_states);
             facts.task_events += u64::from(v.task_events);
             let number = |value: Option<NonZeroI64>| value.map(NonZeroI64::get);

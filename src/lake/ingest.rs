@@ -9,7 +9,7 @@ use super::cache::{NOTHING_COMMITTED, catch_up, load_presence, look_up_uncovered
 use super::dedup_cache::{self, DedupCache};
 use super::lost_restarts::{LostRestarts, NewRestarts};
 use super::staged::{COUNTED, filter_rows};
-use super::{Batch, Lake, data_files, delta_log, labels};
+use super::{Batch, Lake, data_files, delta_log, labels, redaction};
 use crate::error::{Context, Result, bail};
 use crate::presence;
 use crate::store::parquet;
@@ -45,6 +45,7 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
     prepare(lake, cache, staged).context(NOTHING_COMMITTED)?;
     loop {
         labels::check(lake, cache, staged).context(NOTHING_COMMITTED)?;
+        redaction::check(lake, cache.header.batch, staged).context(NOTHING_COMMITTED)?;
         let number = cache.header.batch + 1;
         let mut presence = cache.presence.clone();
         let facts = presence.add(&staged.region, &staged.shown);

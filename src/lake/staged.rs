@@ -1,6 +1,7 @@
 //! Rows of a run that are not known to be in the lake, stored on disk until their batch number is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -50,6 +51,8 @@ pub struct StagedRows {
     pub(super) ledger: Ledger,
     pub(super) region: String,
     pub(super) shown: ShownAllocations,
+    /// The keys with which names were replaced; `None` for names that were not replaced.
+    pub(super) redaction: BTreeSet<Option<NonZeroU64>>,
 }
 
 /// The keys of a table's staged rows, in order.
@@ -85,6 +88,15 @@ impl StagedRows {
         StagedRows { shown, ..self }
     }
 
+    /// Adds the keys with which the names of the documents' allocations were replaced. A log has names.
+    pub fn with_redaction(mut self, mut keys: BTreeSet<Option<NonZeroU64>>) -> StagedRows {
+        if self.rows.get(&Table::LogEvents).is_some_and(|index| !index.identities.is_empty()) {
+            keys.insert(None);
+        }
+        self.redaction = keys;
+        self
+    }
+
     /// The identity and the time of each row of a table.
     pub(super) fn keys(&self, table: Table) -> Box<dyn Iterator<Item = (u128, Option<i64>)> + '_> {
         if table == Table::Snapshots {
@@ -118,6 +130,7 @@ impl<'s> NewRows<'s> {
             ledger,
             region: region.to_owned(),
             shown: ShownAllocations::default(),
+            redaction: BTreeSet::new(),
         };
         Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged })
     }

@@ -1,5 +1,7 @@
 //! Combines the rows of several sources in one store, without duplicates.
 
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
@@ -7,6 +9,7 @@ use crate::error::{self, Context};
 use crate::intake::Absences;
 use crate::lake::dedup_cache::DedupCache;
 use crate::presence::{self, Presence, ShownAllocations};
+use crate::redact::Redactor;
 use crate::store::StoreWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
@@ -14,6 +17,8 @@ use crate::tables::sink::{DocumentEnd, Rows, Sink};
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
     writer: StoreWriter,
+    /// Replaces names on the way to the store: everything before that works on the names.
+    redactor: Option<Arc<Redactor>>,
     /// The rows so far: two sources may hold the same row; each single source is deduplicated.
     seen: Option<DedupCache>,
     /// When allocations were last shown according to a lake's rows, which affects the absences in listings read with
@@ -23,10 +28,10 @@ pub struct Combined {
 
 impl Combined {
     /// Creates the writer for this number of lakes and inputs.
-    pub fn new(writer: StoreWriter, lakes: usize, inputs: usize) -> Combined {
+    pub fn new(writer: StoreWriter, redactor: Option<Arc<Redactor>>, lakes: usize, inputs: usize) -> Combined {
         let seen = (lakes > 0 && lakes + inputs > 1).then(DedupCache::default);
         let presence = (lakes > 0 && inputs > 0).then(Presence::default);
-        Combined { writer, seen, presence }
+        Combined { writer, redactor, seen, presence }
     }
 
     /// How documents read together with these lakes record absences.
@@ -42,8 +47,16 @@ impl Combined {
         self.presence.as_mut().map_or(Ok(()), |presence| presence.add_rows(table, &batch))?;
         match self.seen {
             Some(_) => self.add(Rows::identified(table, batch)?),
-            None => self.writer.add(table, batch),
+            None => self.store(table, batch),
         }
+    }
+
+    fn store(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
+        let batch = match &self.redactor {
+            Some(redactor) => redactor.rows(table, &batch)?,
+            None => batch,
+        };
+        self.writer.add(table, batch)
     }
 
     fn add(&mut self, rows: Rows) -> error::Result<()> {
@@ -52,7 +65,7 @@ impl Combined {
             Some(seen) => unseen(seen, table, &batch, &identities)?,
             None => batch,
         };
-        self.writer.add(table, batch)
+        self.store(table, batch)
     }
 
     /// Adds the absences derived from the documents, and closes the tables.

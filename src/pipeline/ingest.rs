@@ -82,7 +82,7 @@ impl Ingest {
         let summary = intake::run(inputs, &options, observer, &mut new);
         let rows = new.finish().map_err(&store)?;
         let mut summary = summary?;
-        let rows = rows.with_shown(std::mem::take(&mut summary.shown));
+        let rows = rows.with_shown(std::mem::take(&mut summary.shown)).with_redaction(summary.redaction.clone());
         Ok(Staged { summary, rows, _directory: directory })
     }
 

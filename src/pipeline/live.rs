@@ -1,12 +1,13 @@
 //! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate, never in the middle of a document.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
 use super::Error;
 use crate::error;
+use crate::redact::Redactor;
 use crate::store::segmented::SegmentedWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
@@ -15,6 +16,8 @@ use crate::tables::sink::{DocumentEnd, Rows, Sink};
 pub struct LiveTables {
     state: Mutex<LiveState>,
     changed: Condvar,
+    /// Replaces names on the way to the store.
+    redactor: Option<Arc<Redactor>>,
 }
 
 struct LiveState {
@@ -29,13 +32,17 @@ struct LiveState {
 }
 
 impl LiveTables {
-    pub fn new(rows: SegmentedWriter) -> LiveTables {
+    pub fn new(rows: SegmentedWriter, redactor: Option<Arc<Redactor>>) -> LiveTables {
         let state = LiveState { rows, documents: 0, is_within: false, is_new: false, is_over: false };
-        LiveTables { state: Mutex::new(state), changed: Condvar::new() }
+        LiveTables { state: Mutex::new(state), changed: Condvar::new(), redactor }
     }
 
     /// Adds rows; `is_end` marks the last ones of a document.
     fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> error::Result<()> {
+        let batch = match &self.redactor {
+            Some(redactor) => redactor.rows(table, &batch)?,
+            None => batch,
+        };
         let mut state = self.state();
         if state.is_over {
             return Err(error::Error::new("the refresh loop has ended"));

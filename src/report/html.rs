@@ -30,6 +30,12 @@ pub use pictures::{Pictures, read};
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
+/// Maximum size of a page in bytes. A page that would be larger shows less, and says so.
+const LARGEST: usize = 5_000_000;
+
+/// Characters of a text on a page; the rest is counted.
+const TEXT: usize = 1_000;
+
 /// Number of rows of a section unless the user says otherwise.
 pub const TOP: usize = 100;
 
@@ -39,14 +45,23 @@ pub fn views() -> Vec<&'static View> {
 }
 
 /// Formats a report.
-pub fn report(report: &Report, pictures: &Pictures) -> String {
+///
+/// `explain` adds the definitions below the headings.
+pub fn report(report: &Report, pictures: &Pictures, explain: bool) -> String {
+    fitting(|most| report_of(report, pictures, explain, most))
+}
+
+fn report_of(report: &Report, pictures: &Pictures, explain: bool, most: usize) -> String {
     let tasks = Tasks::of(&pictures.stories);
     let by = &report.by;
     let part = |title: &str, section: &Section, place: &[&str], columns: &[ReportColumn], none: &str| {
-        rows(report, title, section, place, columns, none, &tasks)
+        let shown = Section { rows: section.rows.iter().take(most).cloned().collect(), ..section.clone() };
+        rows(report, title, &shown, place, columns, none, &tasks)
     };
+    let heading = |id: &str| heading(id, explain);
     let body = html! {
         (head(report))
+        (less(most))
         nav aria-label="Sections" {
             ul {
                 @for (id, title) in SECTIONS { li { a href=(format!("#{id}")) { (title) } } }
@@ -55,8 +70,8 @@ pub fn report(report: &Report, pictures: &Pictures) -> String {
         p id="filter" {}
         (charts::patterns())
         (heading("coverage"))
-        @for sentence in coverage(report) { p { (one_line(&sentence)) } }
-        (coverage_strips(report, &pictures.coverage))
+        @for sentence in coverage(report) { p { (clipped(&sentence)) } }
+        (coverage_strips(report, pictures))
         (heading("crash_loops"))
         (part("Crash loops", &report.crash_loops, &TASK, &CRASH_LOOPS, "No crash loops."))
         (heading("restarts"))
@@ -74,14 +89,14 @@ pub fn report(report: &Report, pictures: &Pictures) -> String {
         }
         (part("Failures by group", &report.failure_summary, by, &FAILURES, "No failures."))
         (heading("tasks"))
-        (tasks.section(pictures.all_tasks))
+        (tasks.section(pictures.all_tasks, most))
         (heading("nodes"))
         (nodes(pictures))
         (heading("starts"))
         @for curve in &pictures.curves {
             @let title = if curve.measure == "created_to_started" { "First starts from the creation of the allocation" } else { "First starts from the setup of the task" };
             h3 { (title) }
-            @if curve.tasks == 0 { p { "No task has a known origin." } } @else { (charts::curve(curve, &format!("{title}, all tasks"))) }
+            @if curve.tasks == 0 { p { "No task has a known origin." } } @else { (charts::curve(curve, &format!("{title}, all tasks"))) (thinned(curve)) }
             (part(&format!("{title}, by group"), &measured(report, curve.measure), by, &STARTS, "No tasks."))
         }
         h3 { "Phases of first starts" }
@@ -97,13 +112,18 @@ pub fn report(report: &Report, pictures: &Pictures) -> String {
 
 /// Formats a timeline.
 pub fn timeline(timeline: &Timeline) -> String {
+    fitting(|most| timeline_of(timeline, most))
+}
+
+fn timeline_of(timeline: &Timeline, most: usize) -> String {
     let stories = std::slice::from_ref(timeline);
-    let title = one_line(&timeline::phrases::title(timeline));
-    let list = |sentences: Vec<String>| html! { ul { @for sentence in sentences { li { (one_line(&sentence)) } } } };
+    let title = clipped(&timeline::phrases::title(timeline));
+    let list = |sentences: Vec<String>| html! { ul { @for sentence in sentences { li { (clipped(&sentence)) } } } };
     let tasks = Tasks::of(stories);
     let body = html! {
         h1 { (title) }
         (list(timeline::phrases::as_of(timeline)))
+        (less(most))
         p id="filter" {}
         (charts::patterns())
         h2 { "What is known of the cause" }
@@ -117,7 +137,7 @@ pub fn timeline(timeline: &Timeline) -> String {
             (table("Deployments", &timeline::tables::deployments(timeline), None))
         }
         h2 { "Tasks" }
-        (tasks.all())
+        (tasks.all(most))
         footer { p { "alloclog " (timeline.alloclog_version) } }
     };
     page(&title, &body)
@@ -135,9 +155,63 @@ const SECTIONS: [(&str, &str); 9] = [
     ("reschedules", "Reschedules"),
 ];
 
-fn heading(id: &str) -> Markup {
+/// The heading of a section, and the definitions of its views.
+fn heading(id: &str, explain: bool) -> Markup {
     let title = SECTIONS.iter().find(|(section, _)| *section == id).map_or(id, |(_, title)| title);
-    html! { h2 id=(id) { (title) } }
+    let views: &[&str] = match id {
+        "coverage" => &["coverage", "coverage_summary"],
+        "failures" => &["failures", "failure_summary"],
+        "tasks" => &["attempts"],
+        "starts" => &["starts", "start_latency", "start_phases"],
+        _ => &[id],
+    };
+    let heads = views.iter().filter_map(|name| view(name)?.head().ok()).filter(|_| explain);
+    html! {
+        h2 id=(id) { (title) }
+        @for head in heads { p { strong { (head.question) } " " (head.definition.join(" ")) } }
+    }
+}
+
+/// The page with as many rows, lines and tasks as fit.
+fn fitting(page: impl Fn(usize) -> String) -> String {
+    let mut text = page(usize::MAX);
+    for most in [1_000, 300, 100, 40, 15, 5, 1] {
+        if text.len() <= LARGEST {
+            break;
+        }
+        text = page(most);
+    }
+    text
+}
+
+/// Says that a page shows less, to stay small enough.
+fn less(most: usize) -> Markup {
+    html! {
+        @if most < usize::MAX {
+            p { strong { "This page would be larger than 5 MB: each table has at most " (counted(most as i64, "row")) ". The other formats have all." } }
+        }
+    }
+}
+
+/// Says what a curve leaves out.
+fn thinned(curve: &pictures::Curve) -> Markup {
+    let parts = [("step", curve.steps.len(), curve.all_steps), ("mark", curve.censored.len(), curve.all_censored)];
+    html! {
+        @for (what, drawn, all) in parts {
+            @if drawn < all { p { (count(Some(drawn as i64))) " of " (counted(all as i64, what)) " are drawn, evenly chosen." } }
+        }
+    }
+}
+
+/// A text of a document in one line, without control characters, and cut if it is long.
+fn clipped(text: &str) -> String {
+    let mut characters = text.char_indices();
+    match characters.nth(TEXT) {
+        None => one_line(text),
+        Some((end, _)) => {
+            format!("{}… ({} more)", one_line(&text[..end]), counted(characters.count() as i64 + 1, "character"))
+        }
+    }
 }
 
 fn page(title: &str, body: &Markup) -> String {
@@ -175,8 +249,8 @@ fn head(report: &Report) -> Markup {
     });
     html! {
         h1 { "alloclog report" }
-        p { (one_line(&summary(report))) ", seen from " (seen.0) " to " (seen.1) " UTC." }
-        p { "Allocations: " (one_line(&statuses.collect::<Vec<_>>().join(", "))) "; " (count(Some(input.preempted_allocations))) " preempted." }
+        p { (clipped(&summary(report))) ", seen from " (seen.0) " to " (seen.1) " UTC." }
+        p { "Allocations: " (clipped(&statuses.collect::<Vec<_>>().join(", "))) "; " (count(Some(input.preempted_allocations))) " preempted." }
         @if let Some(sentence) = period(report) {
             p { (sentence) " Coverage and the tasks below are not restricted." }
         }
@@ -208,7 +282,7 @@ fn rows(
 
 /// A table that can be sorted and filtered if scripts run. `links` are one more column.
 fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>>>) -> Markup {
-    let title = one_line(title);
+    let title = clipped(title);
     html! {
         div class="wide" tabindex="0" role="region" aria-label=(format!("{title}, table")) {
             table {
@@ -216,7 +290,7 @@ fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>
                 thead {
                     tr {
                         @for (column, side) in &text.columns {
-                            th scope="col" class=[(*side == Side::Right).then_some("n")] { (one_line(column)) }
+                            th scope="col" class=[(*side == Side::Right).then_some("n")] { (clipped(column)) }
                         }
                         @if links.is_some() { th scope="col" { "tasks below" } }
                     }
@@ -225,12 +299,12 @@ fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>
                     @for (i, row) in text.rows.iter().enumerate() {
                         tr {
                             @for (cell, (_, side)) in row.iter().zip(&text.columns) {
-                                td class=[(*side == Side::Right).then_some("n")] { (one_line(cell)) }
+                                td class=[(*side == Side::Right).then_some("n")] { (clipped(cell)) }
                             }
                             @if let Some(links) = links {
                                 td {
                                     @for (anchor, name) in links.get(i).into_iter().flatten() {
-                                        a href=(format!("#{anchor}")) { (one_line(name)) } " "
+                                        a href=(format!("#{anchor}")) { (clipped(name)) } " "
                                     }
                                 }
                             }
@@ -251,7 +325,9 @@ fn totals(what: &str, number: &str, rows: Vec<(&str, i64)>) -> TextTable {
     TextTable { columns: columns(&[(what, Side::Left), (number, Side::Right)]), rows }
 }
 
-fn coverage_strips(report: &Report, groups: &[Row]) -> Markup {
+fn coverage_strips(report: &Report, pictures: &Pictures) -> Markup {
+    let groups = &pictures.coverage;
+    let left_out = pictures.all_groups - groups.len() as i64;
     let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
     let strips: Vec<(String, i64, i64)> = groups
         .iter()
@@ -288,7 +364,11 @@ fn coverage_strips(report: &Report, groups: &[Row]) -> Markup {
     }
     html! {
         (charts::strips(&strips))
-        p { "The groups with most incomplete histories." }
+        p {
+            "The " (counted(groups.len() as i64, "group")) " with most incomplete histories"
+            @if left_out > 0 { "; " (count(Some(left_out))) " left out" }
+            "."
+        }
         (table("Coverage by group", &text, None))
     }
 }

@@ -42,6 +42,9 @@ pub struct FetchMetadata {
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
+    /// The name of the key with which `fetch --redact` replaced names; missing if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted_with: Option<String>,
 }
 
 /// The content of the metadata file of an uncompressed listing.
@@ -74,6 +77,7 @@ impl FetchMetadata {
             namespace: origin.namespace.clone(),
             full_listing: origin.full_listing.clone(),
             nomad_index: origin.nomad_index,
+            redacted_with: None,
         }
     }
 
@@ -104,7 +108,7 @@ pub struct Fetched {
     pub about: FetchMetadata,
     /// Whether it is a list of nodes.
     pub is_nodes: bool,
-    /// Size as served, in bytes.
+    /// Size as served or rewritten, in bytes.
     pub bytes: u64,
     compressed: SpooledTempFile,
 }
@@ -123,6 +127,23 @@ impl Fetched {
         Ok((Fetched { about, is_nodes, bytes, compressed }, broke))
     }
 
+    /// The document as `rewrite` writes it from its bytes, and what that returns.
+    ///
+    /// # Errors
+    /// When it cannot be read back or written.
+    pub fn rewritten<T>(
+        mut self,
+        about: FetchMetadata,
+        rewrite: impl FnOnce(&mut dyn Read, &mut dyn Write) -> io::Result<T>,
+    ) -> io::Result<(Fetched, T)> {
+        self.compressed.rewind()?;
+        let mut coder = zstd::Encoder::new(tempfile::spooled_tempfile(IN_MEMORY), zstd::DEFAULT_COMPRESSION_LEVEL)?;
+        let mut out = Counted { out: &mut coder, bytes: 0 };
+        let returned = rewrite(&mut zstd::Decoder::new(self.compressed)?, &mut out)?;
+        let bytes = out.bytes;
+        Ok((Fetched { about, is_nodes: self.is_nodes, bytes, compressed: coder.finish()? }, returned))
+    }
+
     /// Writes the bytes as they were served.
     ///
     /// # Errors
@@ -130,6 +151,24 @@ impl Fetched {
     pub fn write_plain(mut self, out: &mut dyn Write) -> io::Result<()> {
         self.compressed.rewind()?;
         io::copy(&mut zstd::Decoder::new(self.compressed)?, out).map(drop)
+    }
+}
+
+/// Counts the bytes that are written.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(buffer)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -52,6 +52,53 @@ const zoom = () => {
   return { before, after, again: lanes.getAttribute("viewBox") };
 };
 
+// Works with keys alone: sorts a table, and zooms; the focus is visible.
+const keyboard = async (page) => {
+  const result = {};
+  const focus = (selector) => page.evaluate((selector) => {
+    const part = document.querySelector(selector);
+    if (part) part.focus();
+    return Boolean(part) && document.activeElement === part;
+  }, selector);
+  if (await focus("th button")) {
+    await page.keyboard.press("Enter");
+    result.sorted = await page.evaluate(() => document.activeElement.parentNode.getAttribute("aria-sort"));
+    result.outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    await page.keyboard.press("Tab");
+    result.next = await page.evaluate(() => document.activeElement.tagName);
+  }
+  if (await focus(".zoom button")) {
+    const shown = () => page.evaluate(() => document.getElementById("lanes").getAttribute("viewBox"));
+    const before = await shown();
+    await page.keyboard.press("Space");
+    result.zoomed = before !== await shown();
+  }
+  if (await focus("summary")) {
+    const isOpen = () => page.evaluate(() => document.activeElement.parentNode.open);
+    const before = await isOpen();
+    await page.keyboard.press("Enter");
+    result.opened = !before && await isOpen();
+    await page.keyboard.press("Enter");
+  }
+  return result;
+};
+
+// Prints all tasks, and afterwards they are closed again; nothing is cut off at the side.
+const print = async (page) => {
+  const open = () => page.evaluate(() => document.querySelectorAll("details[open]").length);
+  await page.evaluate(() => {
+    addEventListener("beforeprint", () => { window.printed = document.querySelectorAll("details[open]").length; });
+  });
+  const before = await open();
+  const paper = await page.pdf({ format: "A4" });
+  const result = { bytes: paper.length, opened: await page.evaluate(() => window.printed), tasks: await page.evaluate(() => document.querySelectorAll("details").length), restored: before === await open() };
+  await page.emulateMediaType("print");
+  result.hidden = await page.evaluate(() => [...document.querySelectorAll("nav, #filter, .zoom")].every((part) => getComputedStyle(part).display === "none"));
+  result.background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await page.emulateMediaType(null);
+  return result;
+};
+
 const found = [];
 for (const file of pages) {
   for (const [scripts, width, theme] of [[true, 400, "light"], [true, 1600, "dark"], [false, 400, "dark"], [false, 1600, "light"]]) {
@@ -80,6 +127,7 @@ for (const file of pages) {
     if (pictures !== "-") await page.screenshot({ path: join(pictures, `${basename(file)}-${scripts ? "on" : "off"}-${width}-${theme}.png`) });
     if (scripts) {
       Object.assign(result, { sort: await page.evaluate(sort), filter: await page.evaluate(filter, "e"), zoom: await page.evaluate(zoom) });
+      Object.assign(result, { keyboard: await keyboard(page), print: await print(page) });
       await page.evaluate(axe);
       const report = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
       result.axe = report.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200)).join(" | ")}`);

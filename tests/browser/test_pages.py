@@ -125,6 +125,24 @@ def test_tables_can_be_sorted_and_filtered_and_lanes_zoomed(seen):
             assert zoom["before"] == zoom["again"] != zoom["after"], zoom
 
 
+def test_keys_alone_sort_zoom_and_open(seen):
+    for page in seen:
+        if page["scripts"] and page["page"] != "empty.html":
+            keys = page["keyboard"]
+            if "timeline" not in page["page"]:
+                assert keys["sorted"] in ("ascending", "descending") and keys["outline"] != "none", (page["page"], keys)
+            assert keys["zoomed"] and keys["opened"], (page["page"], keys)
+
+
+def test_a_page_prints_all_tasks_on_white(seen):
+    for page in seen:
+        if page["scripts"]:
+            printed = page["print"]
+            assert printed["bytes"] > 5_000 and printed["opened"] == printed["tasks"] and printed["restored"], (page["page"], printed)
+            assert printed["hidden"], page["page"]
+            assert printed["background"] == "rgb(255, 255, 255)", (page["page"], page["theme"], printed)
+
+
 def test_axe_finds_no_violation(seen):
     assert [(page["page"], page["width"], page["theme"], page["axe"]) for page in seen if page.get("axe")] == []
 

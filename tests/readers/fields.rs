@@ -18,7 +18,7 @@ const ALLOCATION: &str = r#"{"ID":"id","EvalID":"eval","Name":"name","Namespace"
 "Timestamp":"1970-01-01T00:00:03Z","Canary":false,"ModifyIndex":9},"FollowupEvalID":"followup",
 "PreviousAllocation":"previous","NextAllocation":"next","RescheduleTracker":{"Events":[{"RescheduleTime":4,
 "PrevAllocID":"before","PrevNodeID":"there","Delay":5}],"LastReschedule":"ok"},"PreemptedAllocations":["x"],
-"PreemptedByAllocation":"preempter","CreateIndex":6,"ModifyIndex":7,"CreateTime":8,"ModifyTime":9,
+"PreemptedByAllocation":"preempter","AlloclogRedacted":"00000000000000a1","CreateIndex":6,"ModifyIndex":7,"CreateTime":8,"ModifyTime":9,
 "AllocatedResources":{"Tasks":{"web":{"Cpu":{"CpuShares":10},"Memory":{"MemoryMB":11,"MemoryMaxMB":12}}},
 "TaskLifecycles":{"web":null,"side":{"Hook":"prestart","Sidecar":true}},"Shared":{"DiskMB":13}},
 "Resources":{"CPU":14,"MemoryMB":15,"MemoryMaxMB":16,"DiskMB":17},"Metrics":{},"TaskStates":{"web":{"State":"",
@@ -124,6 +124,7 @@ fn record() -> Allocation<'static> {
         }),
         resources: Some(Resources { cpu: Some(14), memory_mb: Some(15), memory_max_mb: Some(16), disk_mb: Some(17) }),
         task_states: vec![state],
+        redacted: text("00000000000000a1"),
         is_full: true,
     }
 }

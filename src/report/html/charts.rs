@@ -5,6 +5,7 @@
 
 use maud::{Markup, html};
 
+use super::clipped;
 use super::pictures::{Curve, Histogram};
 use crate::render::text::one_line;
 use crate::report::show::{count, span};
@@ -219,7 +220,7 @@ pub fn curve(curve: &Curve, title: &str) -> Markup {
         "Share of {} tasks that had started by a time; {:.0}% at the end of the curve; {} censored; {} failed before they started and never will.",
         curve.tasks,
         last * 100.0,
-        curve.censored.len(),
+        curve.all_censored,
         curve.failed
     );
     chart(&format!("curve-{}", curve.measure), title, &text, 230.0, &body)
@@ -249,7 +250,7 @@ pub fn lanes(lanes: &[Lane]) -> Markup {
     let x = |ns: i64| (ns - from) as f64 / long * 10_000.0;
     let body = html! {
         @for (i, lane) in lanes.iter().enumerate() {
-            text x=(n(name - 8.0)) y=(n(22.0 * i as f64 + 15.0)) text-anchor="end" { (shortened(&lane.name, 34)) title { (one_line(&lane.name)) } }
+            text x=(n(name - 8.0)) y=(n(22.0 * i as f64 + 15.0)) text-anchor="end" { (shortened(&lane.name, 34)) title { (clipped(&lane.name)) } }
         }
         svg id="lanes" class="lanes" x=(n(name)) y="0" width=(n(inner)) height=(n(height)) viewBox=(format!("0 0 10000 {}", n(height)))
             preserveAspectRatio="none" data-from=(from / 1_000_000) data-until=(until / 1_000_000) {

@@ -34,6 +34,8 @@ pub struct Pictures {
     pub curves: Vec<Curve>,
     /// Coverage by group: the columns of `coverage_summary`, most incomplete tasks first.
     pub coverage: Vec<Row>,
+    /// The number of groups with tasks.
+    pub all_groups: i64,
     /// The timelines of the tasks with most restarts and failures, by region.
     pub stories: Vec<Timeline>,
     /// The number of tasks.
@@ -62,8 +64,12 @@ pub struct Curve {
     pub measure: &'static str,
     /// Steps: seconds, and the share of tasks that have started by then.
     pub steps: Vec<(f64, f64)>,
+    /// The number of steps, of which `steps` has some.
+    pub all_steps: usize,
     /// Censored tasks: those that still wait or were stopped, at the seconds when they were last known to wait.
     pub censored: Vec<f64>,
+    /// The number of censored tasks, of which `censored` has some.
+    pub all_censored: usize,
     /// Tasks that failed before they started: at risk for ever.
     pub failed: i64,
     /// The seconds up to which the curve is known: the least wait of a task that was last seen at an unknown time.
@@ -104,6 +110,7 @@ pub fn read(store: &Store) -> Result<Pictures> {
     )?;
     let coverage = "SELECT * FROM coverage_summary WHERE tasks > 0 \
                     ORDER BY tasks - complete DESC, COALESCE(lost_restarts, 0) DESC, tasks DESC LIMIT 15";
+    let groups = query::select(store, "SELECT COUNT(*) AS n FROM coverage_summary WHERE tasks > 0")?;
     let all = query::select(store, "SELECT COUNT(*) AS tasks FROM coverage")?;
     Ok(Pictures {
         restarts: histogram(store, &within)?,
@@ -119,6 +126,7 @@ pub fn read(store: &Store) -> Result<Pictures> {
         ]
         .into(),
         coverage: query::select(store, coverage)?,
+        all_groups: groups.first().and_then(|row| row.int("n")).unwrap_or(0),
         stories: stories(store)?,
         all_tasks: all.first().and_then(|row| row.int("tasks")).unwrap_or(0),
     })
@@ -192,19 +200,21 @@ fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     }
     Ok(Curve {
         measure,
+        all_steps: steps.len(),
         steps: thinned(steps),
-        censored: censored.into_iter().take(STEPS).collect(),
+        all_censored: censored.len(),
+        censored: thinned(censored),
         failed,
         sure_seconds: sure_ns.map(|ns| ns as f64 / 1e9),
         tasks,
     })
 }
 
-/// At most [`STEPS`] steps: the last one at or below each multiple of a share.
-fn thinned(steps: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    let every = steps.len().div_ceil(STEPS).max(1);
-    let last = steps.len().saturating_sub(1);
-    steps.into_iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last).map(|(_, step)| step).collect()
+/// About [`STEPS`] of the steps or marks, evenly chosen, and the last one.
+fn thinned<T>(all: Vec<T>) -> Vec<T> {
+    let every = all.len().div_ceil(STEPS).max(1);
+    let last = all.len().saturating_sub(1);
+    all.into_iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last).map(|(_, one)| one).collect()
 }
 
 /// The timelines of the tasks with most restarts and failures.

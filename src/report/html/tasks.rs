@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::charts::{self, Lane};
+use super::clipped;
 use crate::query::Row;
-use crate::render::text::one_line;
 use crate::report::layout::short;
 use crate::report::show::{count, counted, moment};
 use crate::report::timeline::entries::{Entry, entries};
@@ -46,8 +46,8 @@ impl<'t> Tasks<'t> {
         found.map(|(anchor, story, _)| (anchor.clone(), short(id(story)))).collect()
     }
 
-    /// The tasks with most restarts and failures, of `all`.
-    pub fn section(&self, all: i64) -> Markup {
+    /// The tasks with most restarts and failures, of `all`; at most `most` lines about each.
+    pub fn section(&self, all: i64, most: usize) -> Markup {
         let left_out = all - self.tasks.len() as i64;
         html! {
             @if self.tasks.is_empty() { p { "No tasks." } } @else {
@@ -56,26 +56,29 @@ impl<'t> Tasks<'t> {
                     @if left_out > 0 { "; " (count(Some(left_out))) " left out" }
                     "."
                 }
-                (self.lanes())
-                @for (anchor, story, task) in &self.tasks { (details(anchor, story, task, LINES)) }
+                (self.lanes(usize::MAX))
+                @for (anchor, story, task) in &self.tasks { (details(anchor, story, task, most.min(LINES))) }
             }
         }
     }
 
-    /// All tasks with all of their events.
-    pub fn all(&self) -> Markup {
+    /// All tasks with all of their events: at most `most` tasks, and as many lines about each.
+    pub fn all(&self, most: usize) -> Markup {
+        let left_out = self.tasks.len().saturating_sub(most);
         html! {
             @if self.tasks.is_empty() { p { "No tasks." } } @else {
-                (self.lanes())
-                @for (anchor, story, task) in &self.tasks { (details(anchor, story, task, usize::MAX)) }
+                @if left_out > 0 { p { (counted(left_out as i64, "task")) " left out." } }
+                (self.lanes(most))
+                @for (anchor, story, task) in self.tasks.iter().take(most) { (details(anchor, story, task, most)) }
             }
         }
     }
 
-    fn lanes(&self) -> Markup {
+    fn lanes(&self, most: usize) -> Markup {
         let lanes = self
             .tasks
             .iter()
+            .take(most)
             .map(|(_, story, task)| Lane { name: name(story, task), slices: slices(task, &story.allocation) });
         charts::lanes(&lanes.collect::<Vec<_>>())
     }
@@ -93,13 +96,13 @@ fn name(story: &AllocationStory, task: &TaskStory) -> String {
 fn details(anchor: &str, story: &AllocationStory, task: &TaskStory, most: usize) -> Markup {
     let entries = entries(task);
     let left_out = entries.len().saturating_sub(most);
-    let name = one_line(&name(story, task));
+    let name = clipped(&name(story, task));
     html! {
         details {
-            summary { strong { (name) } " on " (one_line(&phrases::node(&story.allocation))) ": " (one_line(&phrases::task(task))) }
+            summary { strong { (name) } " on " (clipped(&phrases::node(&story.allocation))) ": " (clipped(&phrases::task(task))) }
             div id=(anchor) {
-                p { "Allocation " code { (one_line(id(story))) } ", namespace " (one_line(story.allocation.text("namespace").unwrap_or("unknown"))) "." }
-                ul { @for fact in phrases::allocation(story) { li { (one_line(&fact)) } } }
+                p { "Allocation " code { (clipped(id(story))) } ", namespace " (clipped(story.allocation.text("namespace").unwrap_or("unknown"))) "." }
+                ul { @for fact in phrases::allocation(story) { li { (clipped(&fact)) } } }
                 @if left_out > 0 { p { (counted(left_out as i64, "earlier line")) " left out; alloclog timeline shows all." } }
                 div class="wide" tabindex="0" role="region" aria-label=(format!("Events of {name}, {anchor}")) {
                     table {
@@ -116,16 +119,16 @@ fn details(anchor: &str, story: &AllocationStory, task: &TaskStory, most: usize)
 fn line(entry: &Entry<'_>) -> Markup {
     match entry {
         Entry::Attempt(row) => {
-            html! { tr class="attempt" { td {} td { "attempt" } td { (one_line(&phrases::attempt(row))) } } }
+            html! { tr class="attempt" { td {} td { "attempt" } td { (clipped(&phrases::attempt(row))) } } }
         }
-        Entry::Gap(gap) => html! { tr class="gap" { td {} td { "missing" } td { (one_line(&phrases::gap(gap))) } } },
+        Entry::Gap(gap) => html! { tr class="gap" { td {} td { "missing" } td { (clipped(&phrases::gap(gap))) } } },
         Entry::Event(event) => {
             let at = event.get("event_at").as_str().map_or_else(
                 || "time unknown".to_owned(),
                 |at| at.get(..23).map_or_else(|| moment(event.get("event_at")), |at| at.replace('T', " ")),
             );
             let kind = event.text("event_type").unwrap_or("no type");
-            html! { tr { td { (at) } td { (one_line(kind)) } td { (one_line(&description(event))) } } }
+            html! { tr { td { (at) } td { (clipped(kind)) } td { (clipped(&description(event))) } } }
         }
     }
 }

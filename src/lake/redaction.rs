@@ -1,0 +1,69 @@
+//! Which names a lake has: those of the cluster, or the pseudonyms of one key.
+//!
+//! Beside each other they would show every allocation twice. The first ingest with allocations decides, by an object that
+//! is created only if it is absent. A lake with batches and without the object has names: it is older than the object.
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+
+use super::Lake;
+use super::staged::StagedRows;
+use super::storage::Created;
+use crate::error::{Context, Result, bail};
+
+/// Name of the object that says which names the lake has, [`RedactionFile`].
+const FILE: &str = "_alloclog/redaction.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RedactionFile {
+    /// The name of the key of the pseudonyms, 16 hex digits; null if the lake has the names of the cluster.
+    redacted_with: Option<String>,
+}
+
+/// Refuses an ingest whose allocations have other names than the lake: names beside pseudonyms, or those of another
+/// key. `batch` is the last batch of the lake.
+///
+/// # Errors
+/// When they have, or the lake cannot be read or written.
+pub fn check(lake: &Lake, batch: u64, staged: &StagedRows) -> Result<()> {
+    let mut keys = staged.redaction.iter();
+    let (key, other) = (keys.next(), keys.next());
+    let Some(key) = key else { return Ok(()) };
+    if other.is_some() {
+        bail!(
+            "these documents have allocations with names and with pseudonyms of `fetch --redact`, or pseudonyms of \
+             several keys: ingest each into a lake of its own"
+        );
+    }
+    let of_run = RedactionFile { redacted_with: key.map(name) };
+    let of_lake = match lake.storage.get(FILE)? {
+        Some(file) => read(lake, &file)?,
+        None if batch > 0 => RedactionFile { redacted_with: None },
+        None => match lake.storage.create(FILE, serde_json::to_vec(&of_run)?)? {
+            Created::Ours => return Ok(()),
+            Created::Taken(theirs) => read(lake, &theirs)?,
+        },
+    };
+    if of_lake == of_run {
+        return Ok(());
+    }
+    let has = |file: &RedactionFile| match &file.redacted_with {
+        Some(key) => format!("pseudonyms of `fetch --redact` (key {key})"),
+        None => "the names of the cluster".to_owned(),
+    };
+    bail!(
+        "lake {} has {}, and these documents have {}: ingest them into a lake of their own",
+        lake.storage,
+        has(&of_lake),
+        has(&of_run)
+    )
+}
+
+fn name(key: NonZeroU64) -> String {
+    format!("{key:016x}")
+}
+
+fn read(lake: &Lake, file: &[u8]) -> Result<RedactionFile> {
+    serde_json::from_slice(file).or_damaged(|| format!("lake {}: {FILE} is damaged", lake.storage))
+}
