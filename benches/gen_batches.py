@@ -10,8 +10,10 @@ The lake is a directory that one ingest has made, of a document that shows an al
 """
 
 import argparse
+import io
 import json
 import pathlib
+import struct
 import uuid
 
 import pyarrow as pa
@@ -30,41 +32,57 @@ TABLES = {
 
 
 class Template:
-    """The first row of a table, and the `add` of the file that holds it."""
+    """The first row of a table as a file, and the `add` of it, with placeholders for what differs between files.
+
+    A placeholder has the length of what takes its place, so the bytes of an uncompressed Parquet file stay valid.
+    """
+
+    NAME, ALLOCATION = "n" * 32, "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+    NS, MICROS, SNAPSHOT = 1_111_222_333_444_555_666, 1_222_333_444_555_666, 1_333_444_555_666
+    SIZE, HASH = 777_888_999, "h" * 32
 
     def __init__(self, lake, table, add):
-        self.directory, self.table, self.time = lake / table, table, TABLES[table]
-        self.add = add
-        path = self.directory / add["path"]
-        self.row = pq.read_table(path, partitioning=None).slice(0, 1)
+        self.directory = lake / table / (add["path"].rsplit("/", 1)[0] if "/" in add["path"] else "")
+        time = TABLES[table]
+        row = pq.read_table(lake / table / add["path"], partitioning=None).slice(0, 1)
         stats = json.loads(add["stats"])
-        self.nulls = {name: self.row[name].null_count for name in stats["nullCount"] if name in self.row.column_names}
-        self.values = {name: stats["minValues"][name] for name in stats["minValues"]}
+        nulls = {name: row[name].null_count for name in stats["nullCount"] if name in row.column_names}
+        values = dict(stats["minValues"])
+        changes = {f"{time}_ns": self.NS, "alloc_id": self.ALLOCATION, "snapshot_id": self.SNAPSHOT}
+        values.update((name, value) for name, value in changes.items() if name in values)
+        for name, value in (changes | {time: self.MICROS}).items():
+            if name in row.column_names:
+                i = row.column_names.index(name)
+                row = row.set_column(i, row.schema.field(i), pa.array([value], row.schema.field(i).type))
+        file = io.BytesIO()
+        pq.write_table(row, file, compression="none", use_dictionary=False)
+        self.content = file.getvalue()
+        stats = {"maxValues": values, "minValues": values, "nullCount": nulls, "numRecords": 1}
+        tags = {"alloclog.xxh3": self.HASH, "alloclog.decoded": "1000"}
+        name = f"part-{self.NAME}.zstd.parquet"
+        path = f"{add['path'].rsplit('/', 1)[0]}/{name}" if "/" in add["path"] else name
+        self.add = json.dumps(add | {"path": path, "size": self.SIZE, "stats": json.dumps(stats), "tags": tags})
 
     def file(self, n, is_written):
-        """The `add` of a file with a row of its own."""
+        """The name of a file with a row of its own, and its `add` as JSON."""
         ns = 1_735_689_600_000_000_000 + (n % (1 << 40)) * MINUTE
-        changes = {f"{self.time}_ns": ns, "alloc_id": str(uuid.UUID(int=n)), "snapshot_id": n}
-        row, values = self.row, dict(self.values)
-        for name, value in changes.items():
-            if name in values:
-                values[name] = value
-        if is_written:
-            for name, value in (changes | {self.time: ns // 1_000}).items():
-                if name in row.column_names:
-                    i = row.column_names.index(name)
-                    row = row.set_column(i, row.schema.field(i), pa.array([value], row.schema.field(i).type))
-        name = f"part-{uuid.UUID(int=n).hex}.zstd.parquet"
-        if "/" in self.add["path"]:
-            name = f"{self.add['path'].rsplit('/', 1)[0]}/{name}"
+        name, allocation = uuid.UUID(int=n).hex, str(uuid.UUID(int=n))
         size, hash = 9_999, "0" * 32
         if is_written:
-            pq.write_table(row, self.directory / name, compression="zstd")
-            content = (self.directory / name).read_bytes()
+            content = self.content.replace(self.ALLOCATION.encode(), allocation.encode())
+            for placeholder, value in ((self.NS, ns), (self.MICROS, ns // 1_000), (self.SNAPSHOT, n)):
+                content = content.replace(struct.pack("<q", placeholder), struct.pack("<q", value))
+            (self.directory / f"part-{name}.zstd.parquet").write_bytes(content)
             size, hash = len(content), xxhash.xxh3_128_hexdigest(content)
-        stats = {"maxValues": values, "minValues": values, "nullCount": self.nulls, "numRecords": 1}
-        tags = {"alloclog.xxh3": hash, "alloclog.decoded": "1000"}
-        return self.add | {"path": name, "size": size, "stats": json.dumps(stats), "tags": tags}
+        add = self.add.replace(self.NAME, name).replace(self.ALLOCATION, allocation).replace(self.HASH, hash)
+        for placeholder, value in ((self.NS, ns), (self.SNAPSHOT, n), (self.SIZE, size)):
+            add = add.replace(str(placeholder), str(value))
+        return path_of(add), add
+
+
+def path_of(add):
+    """The path in the JSON of an `add` that `json.dumps` has written."""
+    return add.split('"path": "', 1)[1].split('"', 1)[0]
 
 
 def main():
@@ -82,36 +100,39 @@ def main():
     live = {name: [] for name in TABLES}
 
     def put(tables, replaced):
+        """Adds a batch: the JSON of the new files, and of the replacements, by table."""
         nonlocal number, hash
         number += 1
         reached.update(dict.fromkeys([*tables, *replaced, "snapshots"], number))
-        batch = {"id": f"{number}", "written_ms": 0, "alloclog_version": "0.1.0", "tables": tables, "replaced": replaced}
-        content = json.dumps(batch | {"before": hash, "reached": reached}).encode()
+        parts = (f'"{field}": {{{", ".join(f"{json.dumps(name)}: [{text}]" for name, text in of_tables.items())}}}'
+                 for field, of_tables in (("tables", tables), ("replaced", replaced)))  # fmt: skip
+        about = {"id": f"{number}", "written_ms": 0, "alloclog_version": "0.1.0", "before": hash, "reached": reached}
+        content = f"{json.dumps(about)[:-1]}, {', '.join(parts)}}}".encode()
         hash = xxhash.xxh3_128_hexdigest(content)
         path = lake / f"_alloclog/batches/{number // 1000:09}/{number:012}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
 
-    def commit(name, actions):
+    def commit(name, add):
         logs[name] += 1
-        lines = [{"txn": {"appId": "alloclog", "version": number}}, *actions]
-        content = "".join(json.dumps(line) + "\n" for line in lines)
+        line = json.dumps({"txn": {"appId": "alloclog", "version": number}})
+        content = f'{line}\n{{"add": {add}}}\n'
         (lake / name / f"_delta_log/{logs[name]:020}.json").write_text(content)
 
     for n in range(1, arguments.batches + 1):
         adds = {name: template.file(n, not arguments.days) for name, template in templates.items()}
-        put({name: [add] for name, add in adds.items()}, {})
-        for name, add in adds.items():
-            live[name].append(add)
+        put({name: add for name, (_, add) in adds.items()}, {})
+        for name, (path, add) in adds.items():
+            live[name].append(path)
             if not arguments.days:
-                commit(name, [{"add": add}])
+                commit(name, add)
         if arguments.days and n % A_DAY == 0:
-            merged = {name: template.file((1 << 40) + n, True) for name, template in templates.items()}
-            gone = {name: [add["path"] for add in adds] for name, adds in live.items()}
-            put({}, {name: [{"removed": gone[name], "added": [merged[name]], "rows_dropped": 0}] for name in TABLES})
+            merged = {name: template.file((1 << 40) + n, True)[1] for name, template in templates.items()}
+            put({}, {name: f'{{"removed": {json.dumps(live[name])}, "added": [{merged[name]}], "rows_dropped": 0}}'
+                     for name in TABLES})  # fmt: skip
             live = {name: [] for name in TABLES}
             for name in TABLES:
-                commit(name, [{"add": merged[name]}])
+                commit(name, merged[name])
     if arguments.days and any(live.values()):
         raise SystemExit(f"--batches must be a multiple of {A_DAY} with --days")
 
