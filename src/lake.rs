@@ -33,7 +33,7 @@ pub mod storage;
 pub mod trust;
 pub mod vacuum;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -304,7 +304,10 @@ impl Lake {
             let (head, operation, actions) = if only_adds {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
-                let state = delta_log::state(&self.storage, table)?;
+                // An upgrade needs no file, and a replacement only those that it names.
+                let removed = batch.replacements(table).iter().flat_map(|replacement| &replacement.removed);
+                let named: HashSet<&str> = removed.map(String::as_str).collect();
+                let state = delta_log::state_of(&self.storage, table, &|path| named.contains(path))?;
                 if state.head.batch >= number {
                     continue;
                 }

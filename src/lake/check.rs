@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::delta_log::{Add, TableState};
+use super::delta_log::salvage::{self, Differences};
+use super::delta_log::{Add, FileChange};
 use super::finding::Bad;
 pub use super::finding::{CheckReport, Finding, Mend, Remedy};
+use super::lean::{Detail, FILES_AT_A_TIME, in_parts, path_key};
 use super::{Lake, data_files, labels, repair, trust};
 use crate::error::{Error, Result};
 use crate::tables::Table;
@@ -31,15 +33,14 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 /// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
 pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<CheckReport> {
     let mut report = CheckReport::default();
-    let Logs { states, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
+    let Logs { differences, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
     let mut bad = BTreeMap::new();
-    for (table, state) in states {
+    for (table, differences) in differences {
         progress(table.name());
-        let found = check_files(lake, table, &state, &mut report)?;
-        bad.insert(table, (state, found));
+        bad.insert(table, check_files(lake, table, &differences, &mut report)?);
     }
     find_misplaced(&mut bad);
-    bad.iter().for_each(|(table, (state, found))| report_files(*table, state, found, &mut report));
+    bad.iter().for_each(|(table, bad)| report_files(*table, bad, &mut report));
     match labels::region_conflicts(lake) {
         Ok(twice) => twice.iter().for_each(|twice| report.push(twice.to_string(), Remedy::Nothing)),
         // The damage is already in the report.
@@ -96,29 +97,92 @@ fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     Ok(FileState::Lost(lost, hash))
 }
 
-/// Checks all files of a table.
-fn check_files(lake: &Lake, table: Table, state: &TableState, report: &mut CheckReport) -> Result<Bad> {
+/// Checks all files of a table, some at a time.
+fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
-    for group in disjoint_groups(table, state) {
-        let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
-        let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
-        for slice in 0..slices {
-            let mut met: HashSet<u128> = HashSet::new();
-            for add in &group {
-                if !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path) {
-                    let mut is_first = |id: u128| id % u128::from(slices) != u128::from(slice) || met.insert(id);
-                    check_file(lake, table, add, &mut is_first, &mut bad)?;
+    let mut unverified = 0;
+    // The files themselves are held if they are few. Of many, a part is read again at a time.
+    let (mut ranges, mut few) = (HashMap::new(), Some(HashMap::new()));
+    each_file(lake, table, differences, &mut |change| {
+        match (change.path().map(path_key), change) {
+            (Some(key), FileChange::Add(add)) => {
+                ranges.insert(key, Range::of(table, &add));
+                if let Some(few) = &mut few {
+                    few.insert(key, Detail::Bare.of(add, table));
                 }
             }
+            (Some(key), _) => {
+                ranges.remove(&key);
+                few.iter_mut().for_each(|few| drop(few.remove(&key)));
+            }
+            (None, _) => (ranges, few) = (HashMap::new(), Some(HashMap::new())),
+        }
+        few = few.take().filter(|few| few.len() <= FILES_AT_A_TIME);
+    })?;
+    for some in in_parts(disjoint_groups(ranges), FILES_AT_A_TIME) {
+        let mut adds = match few.take() {
+            Some(few) => few,
+            None => some_files(lake, table, differences, &some.iter().flatten().copied().collect())?,
+        };
+        for group in some {
+            let mut group: Vec<Add> = group.into_iter().filter_map(|key| adds.remove(&key)).collect();
+            // Of duplicate rows, the one written by another program is removed.
+            group.sort_by(|a, b| (a.hash().is_none(), &a.path).cmp(&(b.hash().is_none(), &b.path)));
+            unverified += check_group(lake, table, &group, &mut bad)?;
         }
     }
     bad.doubled.values_mut().for_each(|rows| rows.sort_unstable());
-    let is_well = |add: &&Add| !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path);
-    let unverified = state.files.values().filter(|add| add.hash().is_none()).filter(is_well).count();
     if unverified > 0 {
         report.unverified.insert(table, unverified);
     }
     Ok(bad)
+}
+
+/// The files of these keys.
+fn some_files(
+    lake: &Lake,
+    table: Table,
+    differences: &Differences,
+    wanted: &HashSet<u64>,
+) -> Result<HashMap<u64, Add>> {
+    let mut files = HashMap::new();
+    each_file(lake, table, differences, &mut |change| match (change.path().map(path_key), change) {
+        (Some(key), FileChange::Add(add)) if wanted.contains(&key) => {
+            files.insert(key, Detail::Bare.of(add, table));
+        }
+        (Some(key), FileChange::Remove(_)) => drop(files.remove(&key)),
+        (None, _) => files.clear(),
+        _ => {}
+    })?;
+    Ok(files)
+}
+
+/// The changes of a table's files: those of its log, then those that a repair of the log would add.
+fn each_file(lake: &Lake, table: Table, differences: &Differences, each: &mut dyn FnMut(FileChange)) -> Result<()> {
+    salvage::read_until(&lake.storage, table, i64::MAX, each)?;
+    differences.changes().for_each(each);
+    Ok(())
+}
+
+/// Checks files that may have rows in common; returns how many without findings have no hash.
+fn check_group(lake: &Lake, table: Table, group: &[Add], bad: &mut Bad) -> Result<usize> {
+    let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
+    let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
+    for slice in 0..slices {
+        let mut met: HashSet<u128> = HashSet::new();
+        for add in group {
+            if !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path) {
+                let mut is_first = |id: u128| id % u128::from(slices) != u128::from(slice) || met.insert(id);
+                check_file(lake, table, add, &mut is_first, bad)?;
+            }
+        }
+    }
+    let is_well = |add: &&Add| !bad.lost.contains_key(&add.path) && !bad.unclear.contains_key(&add.path);
+    let unverified = group.iter().filter(|add| add.hash().is_none()).filter(is_well).count();
+    let has_findings = |add: &&Add| !is_well(add) || bad.doubled.contains_key(&add.path);
+    let found: Vec<Add> = group.iter().filter(has_findings).cloned().collect();
+    bad.files.extend(found.into_iter().map(|add| (add.path.clone(), add)));
+    Ok(unverified)
 }
 
 /// Checks one file; `is_first` returns true for an identity that did not occur before.
@@ -163,36 +227,45 @@ fn check_file(
     Ok(())
 }
 
+/// The first and the last time of a file's rows, if all have one.
+type Times = Option<(i64, i64)>;
+
+/// What decides which files may have rows in common.
+struct Range {
+    day: Option<i32>,
+    times: Times,
+}
+
+impl Range {
+    fn of(table: Table, add: &Add) -> Range {
+        let time = data_files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
+        Range { day: data_files::day(add), times: time.and_then(|time| data_files::bounds_of_all(add, time)) }
+    }
+}
+
 /// Groups of files such that no two groups can share a row: files of one day if the table is partitioned by day, and
-/// within a day files whose times overlap, because a row's identity includes its day and its time.
-fn disjoint_groups(table: Table, state: &TableState) -> Vec<Vec<&Add>> {
-    let time = data_files::time_column(table).filter(|time| table.key_columns().iter().any(|key| key == time));
-    let mut days: BTreeMap<Option<i32>, Vec<&Add>> = BTreeMap::new();
-    state.files.values().for_each(|add| days.entry(data_files::day(add)).or_default().push(add));
-    let mut groups = Vec::new();
-    for adds in days.into_values() {
-        let times: HashMap<&str, (i64, i64)> = time
-            .map(|time| {
-                adds.iter().filter_map(|add| Some((add.path.as_str(), data_files::bounds_of_all(add, time)?))).collect()
-            })
-            .unwrap_or_default();
-        if times.len() < adds.len() {
-            groups.push(adds);
+/// within a day files whose times overlap, because a row's identity includes its day and its time. A file is given by
+/// its [`path_key`].
+fn disjoint_groups(ranges: HashMap<u64, Range>) -> Vec<Vec<u64>> {
+    let mut days: BTreeMap<Option<i32>, Vec<(Times, u64)>> = BTreeMap::new();
+    ranges.into_iter().for_each(|(key, range)| days.entry(range.day).or_default().push((range.times, key)));
+    let mut groups: Vec<Vec<u64>> = Vec::new();
+    for mut files in days.into_values() {
+        files.sort_unstable();
+        if files.iter().any(|(times, _)| times.is_none()) {
+            groups.push(files.into_iter().map(|(_, key)| key).collect());
             continue;
         }
-        let mut adds: Vec<_> = adds.into_iter().map(|add| (times[add.path.as_str()], add)).collect();
-        adds.sort_by_key(|((first, last), add)| (*first, *last, &add.path));
         let mut until = None;
-        for ((first, last), add) in adds {
-            match groups.last_mut().filter(|_| until.is_some_and(|until| first <= until)) {
-                Some(group) => group.push(add),
-                None => groups.push(vec![add]),
+        for (times, key) in files {
+            let (first, last) = times.unzip();
+            match groups.last_mut().filter(|_| until.is_some() && first <= until) {
+                Some(group) => group.push(key),
+                None => groups.push(vec![key]),
             }
-            until = until.max(Some(last));
+            until = until.max(last);
         }
     }
-    // Of duplicate rows, the one written by another program is removed.
-    groups.iter_mut().for_each(|group| group.sort_by_key(|add| (add.hash().is_none(), &add.path)));
     groups
 }
 
@@ -206,18 +279,17 @@ fn is_foreign(error: &Error) -> bool {
 }
 
 /// Finds the bytes of lost files that are under the name of another lost file, as of two that were swapped.
-fn find_misplaced(bad: &mut BTreeMap<Table, (TableState, Bad)>) {
+fn find_misplaced(bad: &mut BTreeMap<Table, Bad>) {
     let mut places: HashMap<String, String> = HashMap::new();
-    for (table, (state, bad)) in bad.iter() {
+    for (table, bad) in bad.iter() {
         for (path, hash) in &bad.found {
-            let place = state.files.get(path).map(|add| add.object(*table));
+            let place = bad.files.get(path).map(|add| add.object(*table));
             places.extend(place.map(|place| (hash.clone(), place)));
         }
     }
-    for (state, bad) in bad.values_mut() {
-        let Bad { lost, misplaced, .. } = bad;
+    for Bad { files, lost, misplaced, .. } in bad.values_mut() {
         lost.retain(|path, _| {
-            let place = state.files.get(path).and_then(Add::hash).and_then(|hash| places.get(hash));
+            let place = files.get(path).and_then(Add::hash).and_then(|hash| places.get(hash));
             misplaced.extend(place.map(|place| (path.clone(), place.clone())));
             place.is_none()
         });
@@ -225,10 +297,10 @@ fn find_misplaced(bad: &mut BTreeMap<Table, (TableState, Bad)>) {
 }
 
 /// Adds the findings on a table's files to the report.
-fn report_files(table: Table, state: &TableState, bad: &Bad, report: &mut CheckReport) {
+fn report_files(table: Table, bad: &Bad, report: &mut CheckReport) {
     bad.unclear.values().for_each(|what| report.push(what.clone(), Remedy::Nothing));
     for (path, what) in &bad.lost {
-        let rows = state.files.get(path).and_then(data_files::row_count);
+        let rows = bad.files.get(path).and_then(data_files::row_count);
         report.push(what.clone(), Remedy::Drop(table, rows));
     }
     for (path, place) in &bad.misplaced {

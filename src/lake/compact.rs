@@ -1,13 +1,14 @@
 //! Compaction: merges the small files of a lake into larger ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use serde::Serialize;
 
-use super::delta_log::{self, Add, TableState};
-use super::{Batch, Lake, Replacement, data_files, lean, now_ms, repair};
+use super::delta_log::{self, Add, FileChange};
+use super::lean::{self, FILES_AT_A_TIME, in_parts, path_key};
+use super::{Batch, Lake, Replacement, data_files, now_ms, repair};
 use crate::error::Result;
 use crate::tables::Table;
 use crate::time::DAY;
@@ -71,7 +72,23 @@ fn compact_table(
     done: &mut Compacted,
     progress: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let groups = groups(table, lake.state(table)?, now);
+    for some in in_parts(groups(lake, table, now)?, FILES_AT_A_TIME) {
+        let mut files = lean::files(&lake.storage, table, &some.iter().flatten().copied().collect())?;
+        let some = some.into_iter().map(|group| group.iter().filter_map(|key| files.remove(key)).collect::<Vec<Add>>());
+        // Another writer may have merged some meanwhile.
+        let some = some.filter(|group| group.len() > 1);
+        merge_groups(lake, table, some.collect(), done, progress)?;
+    }
+    Ok(())
+}
+
+fn merge_groups(
+    lake: &Lake,
+    table: Table,
+    groups: Vec<Vec<Add>>,
+    done: &mut Compacted,
+    progress: &mut dyn FnMut(&str),
+) -> Result<()> {
     let mut waiting = Vec::new();
     let mut started_ms = now_ms();
     let mut failed = None;
@@ -119,42 +136,63 @@ fn decoded(table: Table, add: &Add) -> u64 {
     add.decoded().unwrap_or_else(|| data_files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
 }
 
-/// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file.
-fn groups(table: Table, state: TableState, now_ms: i64) -> Vec<Vec<Add>> {
+/// A file that is to be merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Small {
+    /// The first time of its rows.
+    first: Option<i64>,
+    /// See [`path_key`].
+    key: u64,
+    rows: u64,
+    decoded: u64,
+}
+
+/// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file. A file is
+/// given by its [`path_key`].
+fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
-    let rows = |add: &Add| data_files::row_count(add).unwrap_or(ROWS);
-    let first = |add: &Add| {
-        data_files::time_column(table).and_then(|time| data_files::bounds(add, time)).map(|(first, _)| first)
-    };
-    // Each day has a sighting of every live allocation: keep days apart, although the table is not partitioned.
-    let day = |add: &Add| match table {
-        Table::Sightings => first(add).map(|first| first.div_euclid(DAY)),
-        _ => data_files::day(add).map(i64::from),
-    };
-    let mut small: BTreeMap<Option<i64>, Vec<Add>> = BTreeMap::new();
-    for mut add in state.files.into_values().filter(|add| rows(add) < ROWS / 2 && decoded(table, add) < DECODED / 2) {
-        lean::make_lean(&mut add, table);
-        small.entry(day(&add)).or_default().push(add);
-    }
+    let mut small: HashMap<u64, (Option<i64>, Small)> = HashMap::new();
+    let time = data_files::time_column(table);
+    delta_log::read(&lake.storage, table, &mut |change| match (change.path().map(path_key), change) {
+        (Some(key), FileChange::Add(add)) => {
+            let rows = data_files::row_count(&add).unwrap_or(ROWS);
+            let decoded = decoded(table, &add);
+            if rows >= ROWS / 2 || decoded >= DECODED / 2 {
+                small.remove(&key);
+                return;
+            }
+            let first = time.and_then(|time| data_files::bounds(&add, time)).map(|(first, _)| first);
+            // Each day has a sighting of every live allocation: keep days apart, although the table is not partitioned.
+            let day = match table {
+                Table::Sightings => first.map(|first| first.div_euclid(DAY)),
+                _ => data_files::day(&add).map(i64::from),
+            };
+            small.insert(key, (day, Small { first, key, rows, decoded }));
+        }
+        (Some(key), _) => drop(small.remove(&key)),
+        (None, _) => small.clear(),
+    })?;
+    let mut days: BTreeMap<Option<i64>, Vec<Small>> = BTreeMap::new();
+    small.into_values().for_each(|(day, file)| days.entry(day).or_default().push(file));
     let mut groups = Vec::new();
-    for (_, mut adds) in small.into_iter().filter(|(day, adds)| adds.len() >= enough(*day)) {
-        adds.sort_by_cached_key(|add| (first(add), add.path.clone()));
-        let (mut group, mut in_group): (Vec<Add>, _) = (Vec::new(), (0, 0));
-        for add in adds {
-            let with = (in_group.0 + rows(&add), in_group.1 + decoded(table, &add));
+    for (_, mut files) in days.into_iter().filter(|(day, files)| files.len() >= enough(*day)) {
+        files.sort_unstable();
+        let (mut group, mut in_group): (Vec<u64>, _) = (Vec::new(), (0, 0));
+        for file in files {
+            let with = (in_group.0 + file.rows, in_group.1 + file.decoded);
             in_group = if with.0 > ROWS || with.1 > DECODED {
                 groups.push(std::mem::take(&mut group));
-                (rows(&add), decoded(table, &add))
+                (file.rows, file.decoded)
             } else {
                 with
             };
-            group.push(add);
+            group.push(file.key);
         }
         groups.push(group);
     }
     groups.retain(|group| group.len() > 1);
-    groups
+    Ok(groups)
 }
 
 /// The sort order of a table's merged files: rows that are queried together are stored together.

@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -304,7 +305,13 @@ pub fn null_count(add: &Add, column: &str) -> Option<u64> {
 
 /// How many rows a file has; `None` if unknown.
 pub fn row_count(add: &Add) -> Option<u64> {
-    add.stats()["numRecords"].as_u64()
+    /// The rest is skipped, which is ten times faster.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Rows {
+        num_records: Option<u64>,
+    }
+    serde_json::from_str::<Rows>(add.stats.as_deref()?).ok()?.num_records
 }
 
 /// Returns true if a file may hold rows with a time from `first` to `last`, or with `without_time` rows without one.

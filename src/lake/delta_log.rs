@@ -13,23 +13,29 @@ mod state;
 mod table;
 mod texts;
 
+use std::collections::HashMap;
+
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::lean;
 use super::storage::{Created, Storage};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 use action::{entered, info, lines};
-use checkpoint::{LastCheckpoint, base, checkpoints, last_checkpoint, read_checkpoint, write_checkpoint};
+use checkpoint::{CheckpointWriter, LastCheckpoint, base, checkpoints, last_checkpoint, read_checkpoint};
 use names::{log, version_name, version_of};
 use table::{check_protocol, definition, known_columns, missing_fields};
 
 pub use action::{Action, Add, DECODED_TAG, HASH_TAG, Remove, UPGRADE};
-pub use state::{KEPT_MS, TableHead, TableState};
+pub use state::{FileChange, KEPT_MS, TableHead, TableState};
 pub use table::fingerprint;
 pub use texts::Texts;
 
 /// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
+
+/// With more files, a checkpoint is written while the log is read a second time: each takes up to 8 KB.
+const HELD_CHANGES: usize = 5_000;
 
 /// Versions between two checkpoints.
 const CHECKPOINT_EVERY: i64 = 100;
@@ -85,7 +91,7 @@ pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> Result
     let (mut head, mut protocol, mut meta_data) = match (known, last) {
         (Some(known), _) => (known, None, None),
         (None, last) => {
-            let state = base(storage, table, last, &["protocol", "metaData", "txn"])?;
+            let state = base(storage, table, last, &["protocol", "metaData", "txn"], &mut |_| {})?;
             (state.head, state.protocol, state.meta_data)
         }
     };
@@ -126,13 +132,50 @@ fn no_log(storage: &Storage, table: Table) -> Error {
 /// # Errors
 /// As [`head`].
 pub fn state(storage: &Storage, table: Table) -> Result<TableState> {
-    let last = last_checkpoint(storage, table)?;
-    let mut state = base(storage, table, last, &CHECKPOINTED)?;
-    let mut next = read_version(storage, table, state.head.version + 1)?;
+    state_of(storage, table, &|_| true)
+}
+
+/// As [`state`], but with only those files, there and removed, whose path is wanted.
+///
+/// # Errors
+/// As [`head`].
+pub fn state_of(storage: &Storage, table: Table, is_wanted: &dyn Fn(&str) -> bool) -> Result<TableState> {
+    let mut files = TableState::default();
+    let state = read(storage, table, &mut |change| {
+        if change.path().is_none_or(is_wanted) {
+            files.take(change);
+        }
+    })?;
+    Ok(TableState { files: files.files, removed: files.removed, ..state })
+}
+
+/// Reads the log of a table up to its newest version. The changes of its files go to `files`; the state has none.
+///
+/// # Errors
+/// As [`head`].
+pub fn read(storage: &Storage, table: Table, files: &mut dyn FnMut(FileChange)) -> Result<TableState> {
+    read_from(storage, table, last_checkpoint(storage, table)?, None, files)
+}
+
+/// As [`read`], from a checkpoint and up to a version.
+fn read_from(
+    storage: &Storage,
+    table: Table,
+    last: Option<LastCheckpoint>,
+    until: Option<i64>,
+    files: &mut dyn FnMut(FileChange),
+) -> Result<TableState> {
+    let mut state = base(storage, table, last, &CHECKPOINTED, files)?;
+    let is_end = |version: i64| until.is_some_and(|until| version >= until);
+    let mut next =
+        if is_end(state.head.version) { None } else { read_version(storage, table, state.head.version + 1)? };
     while let Some((actions, commit)) = next {
         state.head.version += 1;
         state.head.commit = commit;
-        actions.into_iter().for_each(|action| state.apply(action));
+        actions.into_iter().for_each(|action| state.apply(action, files));
+        if is_end(state.head.version) {
+            break;
+        }
         next = read_version(storage, table, state.head.version + 1)?;
         if next.is_none() {
             next = after_the_last(storage, table, state.head.version)?;
@@ -169,7 +212,7 @@ pub fn commit(storage: &Storage, table: Table, new: NewVersion<'_>, now_ms: i64)
     if let Committed::Done(head) = done
         && head.version % CHECKPOINT_EVERY == 0
     {
-        write_checkpoint(storage, table, &state(storage, table)?, now_ms)?;
+        checkpoint(storage, table, now_ms)?;
     }
     Ok(done)
 }
@@ -227,7 +270,50 @@ fn after_the_last(storage: &Storage, table: Table, last: i64) -> Result<Option<(
 /// # Errors
 /// When the lake cannot be read or written.
 pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
-    write_checkpoint(storage, table, &state(storage, table)?, now_ms)
+    let last = last_checkpoint(storage, table)?;
+    // The last change of each file by its number, and the changes themselves unless they are too many.
+    let (mut number, mut lasting): (u64, HashMap<u64, u64>) = (0, HashMap::new());
+    let mut held = Some(TableState::default());
+    let state = read_from(storage, table, last.clone(), None, &mut |change| {
+        match change.path().map(lean::path_key) {
+            None => (number, lasting, held) = (0, HashMap::new(), Some(TableState::default())),
+            Some(key) => {
+                number += 1;
+                lasting.insert(key, number);
+            }
+        }
+        held.iter_mut().for_each(|held| held.take(change.clone()));
+        held = held.take().filter(|_| lasting.len() <= HELD_CHANGES);
+    })?;
+    let begin = || -> Result<CheckpointWriter> {
+        let mut writer = CheckpointWriter::new(now_ms)?;
+        state.actions().try_for_each(|action| writer.add(action))?;
+        Ok(writer)
+    };
+    let mut writer = begin();
+    let add = |writer: &mut Result<CheckpointWriter>, change| {
+        if let Ok(adding) = writer
+            && let Err(error) = adding.add_file(change)
+        {
+            *writer = Err(error);
+        }
+    };
+    if let Some(held) = held {
+        let added = held.files.into_values().map(FileChange::Add);
+        added.chain(held.removed.into_values().map(FileChange::Remove)).for_each(|change| add(&mut writer, change));
+    } else {
+        let until = Some(state.head.version);
+        read_from(storage, table, last, until, &mut |change| match change.path().map(lean::path_key) {
+            None => (number, writer) = (0, begin()),
+            Some(key) => {
+                number += 1;
+                if lasting.get(&key) == Some(&number) {
+                    add(&mut writer, change);
+                }
+            }
+        })?;
+    }
+    writer?.finish(storage, table, state.head.version)
 }
 
 /// Removes versions before the last checkpoint that are older than [`KEPT_MS`] by the store's clock. Returns how many.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::delta_log::Add;
 use crate::tables::Table;
 
 /// What a check may repair.
@@ -70,6 +71,8 @@ impl CheckReport {
 /// Findings on a table's files, by path.
 #[derive(Default)]
 pub(super) struct Bad {
+    /// All files with findings.
+    pub files: BTreeMap<String, Add>,
     /// Proven to be missing or damaged.
     pub lost: BTreeMap<String, String>,
     /// The hashes of the actual bytes of those of them that exist.

@@ -6,10 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::rc::Rc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 
 use super::dedup_cache::DedupCache;
+use super::delta_log::{self, FileChange};
+use super::lean::{self, FILES_AT_A_TIME, path_key};
 use super::lost_restarts::allocations;
 use super::staged::{StagedRows, Version};
 use super::{Lake, data_files, dedup_cache};
@@ -134,41 +137,92 @@ impl fmt::Display for RegionConflict {
     }
 }
 
+/// How many allocations are compared at a time.
+const ALLOCATIONS_AT_A_TIME: usize = 2_000_000;
+
 /// Finds allocations that a lake has under several regions.
 ///
 /// # Errors
 /// When the lake cannot be read.
 pub fn region_conflicts(lake: &Lake) -> Result<Vec<RegionConflict>> {
-    let files: Vec<_> = lake.state(Table::AllocationHistory)?.files.into_values().collect();
-    let regions: BTreeSet<Option<String>> = files.iter().map(|file| data_files::only_text(file, "region")).collect();
-    if regions.len() <= 1 && !regions.contains(&None) {
+    let table = Table::AllocationHistory;
+    let mut names: BTreeSet<Rc<str>> = BTreeSet::new();
+    let mut regions: HashMap<u64, Option<Rc<str>>> = HashMap::new();
+    delta_log::read(&lake.storage, table, &mut |change| match (change.path().map(path_key), change) {
+        (Some(key), FileChange::Add(add)) => {
+            let region = data_files::only_text(&add, "region").map(|region| {
+                let name = names.get(region.as_str()).cloned().unwrap_or_else(|| region.into());
+                names.insert(name.clone());
+                name
+            });
+            regions.insert(key, region);
+        }
+        (Some(key), _) => drop(regions.remove(&key)),
+        (None, _) => regions.clear(),
+    })?;
+    let distinct: BTreeSet<&Option<Rc<str>>> = regions.values().collect();
+    if distinct.len() <= 1 && !distinct.contains(&None) {
         return Ok(Vec::new());
     }
-    let mut first: HashMap<u128, u32> = HashMap::new();
-    let mut names: Vec<String> = Vec::new();
-    let mut several: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-    for file in &files {
-        let columns = ["region", "alloc_id"];
-        data_files::read(&lake.storage, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
-            let ids = text(&batch, "alloc_id")?;
-            for (row, (allocation, region)) in allocation_regions(&batch)?.into_iter().enumerate() {
-                let known = names.iter().position(|name| name == region);
-                let number = known.unwrap_or_else(|| {
-                    names.push(region.to_owned());
-                    names.len() - 1
-                }) as u32;
-                let first = *first.entry(allocation).or_insert(number);
-                if first != number {
-                    several.entry(ids.value(row).to_owned()).or_default().extend([first, number]);
+    let files: Vec<u64> = regions.into_keys().collect();
+    let mut parts = 1;
+    loop {
+        match conflicts_by_parts(lake, &files, parts)? {
+            Some(found) => return Ok(found.into_values().collect()),
+            None => parts *= 2,
+        }
+    }
+}
+
+/// The conflicts by regions, found by comparing a part of the allocations at a time, by the remainder of their IDs;
+/// `None` if a part has too many. The files are given by their [`path_key`].
+fn conflicts_by_parts(
+    lake: &Lake,
+    files: &[u64],
+    parts: u128,
+) -> Result<Option<BTreeMap<BTreeSet<String>, RegionConflict>>> {
+    let mut found: BTreeMap<BTreeSet<String>, RegionConflict> = BTreeMap::new();
+    for part in 0..parts {
+        let mut first: HashMap<u128, u32> = HashMap::new();
+        let mut names: Vec<String> = Vec::new();
+        let mut several: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        for some in files.chunks(FILES_AT_A_TIME) {
+            for file in lean::files(&lake.storage, Table::AllocationHistory, &some.iter().copied().collect())?.values()
+            {
+                let columns = ["region", "alloc_id"];
+                data_files::read(&lake.storage, Table::AllocationHistory, file, Some(&columns), &mut |batch| {
+                    let ids = text(&batch, "alloc_id")?;
+                    for (row, (allocation, region)) in allocation_regions(&batch)?.into_iter().enumerate() {
+                        if allocation % parts != part {
+                            continue;
+                        }
+                        let known = names.iter().position(|name| name == region);
+                        let number = known.unwrap_or_else(|| {
+                            names.push(region.to_owned());
+                            names.len() - 1
+                        }) as u32;
+                        let first = *first.entry(allocation).or_insert(number);
+                        if first != number {
+                            several.entry(ids.value(row).to_owned()).or_default().extend([first, number]);
+                        }
+                    }
+                    Ok(())
+                })?;
+                if first.len() > ALLOCATIONS_AT_A_TIME {
+                    return Ok(None);
                 }
             }
-            Ok(())
-        })?;
+        }
+        for (example, numbers) in several {
+            let regions: BTreeSet<String> = numbers.iter().map(|number| names[*number as usize].clone()).collect();
+            let conflict = found.entry(regions.clone()).or_insert(RegionConflict {
+                regions,
+                allocations: 0,
+                example: example.clone(),
+            });
+            conflict.allocations += 1;
+            conflict.example = conflict.example.clone().min(example);
+        }
     }
-    let mut found: BTreeMap<BTreeSet<u32>, RegionConflict> = BTreeMap::new();
-    for (example, numbers) in several {
-        let regions = numbers.iter().map(|number| names[*number as usize].clone()).collect();
-        found.entry(numbers).or_insert(RegionConflict { regions, allocations: 0, example }).allocations += 1;
-    }
-    Ok(found.into_values().collect())
+    Ok(Some(found))
 }

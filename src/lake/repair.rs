@@ -1,11 +1,11 @@
 //! Removes duplicate rows and lost files, as found by a check, from a lake's tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
-use super::delta_log::{Add, TableState};
+use super::delta_log::{self, Add, TableState};
 use super::finding::{Bad, Mend};
 use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms};
 use crate::error::{Context, Error, Result};
@@ -17,12 +17,7 @@ const AT_MOST_MS: i64 = 12 * 3_600_000;
 /// Removes duplicate rows and, if `mend` allows it, lost files from the tables, and gives misplaced files names of their own.
 ///
 /// A misplaced file is written under a new name, because its own name may hold the only copy of another file.
-pub(super) fn take_out(
-    lake: &Lake,
-    bad: &BTreeMap<Table, (TableState, Bad)>,
-    mend: Mend,
-    loses_rows: bool,
-) -> Result<()> {
+pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, loses_rows: bool) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
         // A batch of its own: without a replacement it also means that the rows of batches are not counted from then on.
@@ -31,18 +26,21 @@ pub(super) fn take_out(
     }
     let mut replaced = BTreeMap::new();
     let mut loses_rows = false;
-    for (table, (state, bad)) in bad {
+    for (table, bad) in bad {
         let lost = bad.lost.keys().filter(|_| mend == Mend::DropDamaged);
         let mut of_table: Vec<Replacement> = lost
             .map(|path| Replacement {
                 removed: vec![path.clone()],
                 added: Vec::new(),
-                rows_dropped: state.files.get(path).and_then(data_files::row_count),
+                rows_dropped: bad.files.get(path).and_then(data_files::row_count),
             })
             .collect();
         loses_rows |= !of_table.is_empty();
         // Read the full statistics, which a check does not keep.
-        let whole = if bad.misplaced.is_empty() { TableState::default() } else { lake.state(*table)? };
+        let whole = match bad.misplaced.is_empty() {
+            true => TableState::default(),
+            false => delta_log::state_of(&lake.storage, *table, &|path| bad.misplaced.contains_key(path))?,
+        };
         for (path, place) in &bad.misplaced {
             let add = whole.files.get(path).context("a file that is in no table any longer")?;
             let bytes = lake.storage.need(place)?;
@@ -62,7 +60,7 @@ pub(super) fn take_out(
             of_table.push(Replacement { removed: vec![path.clone()], added: vec![added], rows_dropped: Some(0) });
         }
         for (path, doubled) in &bad.doubled {
-            let add = state.files.get(path).context("a file that is in no table")?;
+            let add = bad.files.get(path).context("a file that is in no table")?;
             of_table.push(without(lake, *table, add, doubled)?);
         }
         if !of_table.is_empty() {
@@ -131,7 +129,12 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> Result<Option<
     }
     let mut all = BTreeMap::new();
     for table in super::ORDER.into_iter().filter(|table| !batch.replacements(*table).is_empty()) {
-        let there = lake.state(table)?;
+        let named = |replacement: &Replacement| {
+            let added = replacement.added.iter().map(|add| add.path.clone());
+            added.chain(replacement.removed.iter().cloned()).collect::<Vec<_>>()
+        };
+        let named: HashSet<String> = batch.replacements(table).iter().flat_map(named).collect();
+        let there = delta_log::state_of(&lake.storage, table, &|path| named.contains(path))?;
         let mut done = Vec::new();
         for replacement in batch.replacements(table) {
             let (gone, came) = (&replacement.removed, &replacement.added);

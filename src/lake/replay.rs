@@ -1,23 +1,40 @@
 //! Replays batches: the files a table should have, and how many rows the batches added.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::delta_log::{Action, Add, TableState};
-use super::lean::{self, Detail};
+use super::delta_log::{Action, Add};
+use super::lean::{Detail, FileDigests, path_key};
 use super::{Batch, Replacement, data_files};
 use crate::tables::Table;
 
 /// The files of a table by path.
 type FilesByPath = BTreeMap<String, Add>;
 
+/// What is held of a file that a batch added.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// Nothing: the log says the same of it.
+    Same,
+    /// Nothing; the log says something else of it, or lacks it.
+    Differs,
+    /// All that the batch says.
+    Whole(Box<Add>),
+}
+
+/// What the batches are compared with as they are read.
+#[derive(Clone, Copy)]
+pub struct Against<'l> {
+    /// The files of the log.
+    pub log: &'l FileDigests,
+    /// The files to hold in this detail, by [`path_key`].
+    pub held: (&'l HashSet<u64>, Detail),
+}
+
 /// The expected state of a table according to the batches.
 #[derive(Debug, Clone, Default)]
 pub struct ExpectedTable {
-    /// The files that it should have, each with the number of the batch that added or changed it; null for a file of
-    /// which the log says the same.
-    pub files: BTreeMap<String, (Option<Add>, u64)>,
+    /// The files that it should have, by [`path_key`], each with the number of the batch that added or changed it.
+    pub files: HashMap<u64, (Held, u64)>,
     /// The last batch that commits to it; 0 for none.
     pub batch: u64,
     /// How many rows the batches added, minus dropped ones; null if a file does not say how many it has, or a program
@@ -28,7 +45,7 @@ pub struct ExpectedTable {
     pub is_mixed: bool,
     /// Returns true if a batch is unreadable or was changed: the batches must not be followed.
     pub is_incomplete: bool,
-    /// Hashes of the paths of replaced files.
+    /// The [`path_key`] of replaced files.
     gone: HashSet<u64>,
 }
 
@@ -40,27 +57,28 @@ impl ExpectedTable {
 
     /// Returns true if a batch replaced the file of this path.
     pub fn is_gone(&self, path: &str) -> bool {
-        self.gone.contains(&xxh3_64(path.as_bytes()))
+        self.gone.contains(&path_key(path))
+    }
+
+    /// Returns true if a batch added the file of this key, replaced or not.
+    pub fn is_known(&self, key: u64) -> bool {
+        self.files.contains_key(&key) || self.gone.contains(&key)
     }
 
     /// Applies the next batch. A batch that is not in every table yet may or may not be in this one, so neither its
-    /// files nor the files it replaces are required. `log` is what the table's log says.
+    /// files nor the files it replaces are required.
     pub fn apply(
         &mut self,
         table: Table,
         number: u64,
         batch: &Batch,
         is_finished: bool,
-        log: Option<(&TableState, Detail)>,
+        Against { log, held: (wanted, detail) }: Against<'_>,
     ) {
-        let held = |add: &Add| match log {
-            None => Some(add.clone()),
-            Some((state, detail)) => {
-                let add = detail.of(add.clone(), table);
-                let is_same =
-                    |other: &Add| lean::is_same(&add, other) && (other.hash().is_some() || add.hash().is_none());
-                if state.files.get(&add.path).is_some_and(is_same) { None } else { Some(add) }
-            }
+        let held = |add: &Add| match log.agrees(add) {
+            true => Held::Same,
+            false if wanted.contains(&path_key(&add.path)) => Held::Whole(Box::new(detail.of(add.clone(), table))),
+            false => Held::Differs,
         };
         if is_finished && batch.rows_lost && batch.replaced.is_empty() && batch.rebuilt.is_none() {
             self.rows = None;
@@ -76,7 +94,7 @@ impl ExpectedTable {
             if is_finished {
                 self.rows = self.rows.zip(data_files::row_count(add)).map(|(rows, more)| rows + more);
             }
-            self.files.insert(add.path.clone(), (held(add), number));
+            self.files.insert(path_key(&add.path), (held(add), number));
         }
         for replacement in batch.replacements(table) {
             // If one of the files had been replaced before, nothing was replaced.
@@ -85,13 +103,13 @@ impl ExpectedTable {
             }
             for path in &replacement.removed {
                 if is_finished {
-                    self.is_mixed |= self.files.remove(path).is_none();
-                    self.gone.insert(xxh3_64(path.as_bytes()));
-                } else if let Some((_, decides)) = self.files.get_mut(path) {
+                    self.is_mixed |= self.files.remove(&path_key(path)).is_none();
+                    self.gone.insert(path_key(path));
+                } else if let Some((_, decides)) = self.files.get_mut(&path_key(path)) {
                     *decides = number;
                 }
             }
-            self.files.extend(replacement.added.iter().map(|add| (add.path.clone(), (held(add), number))));
+            self.files.extend(replacement.added.iter().map(|add| (path_key(&add.path), (held(add), number))));
             if is_finished {
                 self.rows = self.rows.zip(replacement.rows_dropped).map(|(rows, fewer)| rows.saturating_sub(fewer));
             }

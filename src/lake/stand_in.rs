@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 
 use super::delta_log::salvage::{self, Change};
 use super::ingest::DOCUMENTS;
+use super::lean::path_key;
 use super::replay::ExpectedTable;
 use super::staged::COUNTED;
 use super::storage::Created;
@@ -101,7 +102,7 @@ fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, e
     batch.upgrades_to = change.upgraded_to.or(batch.upgrades_to);
     // The same version may add files of other batches, if it is a repair of the log.
     let is_of_another = |path: &String| {
-        let deciding = expected.and_then(|expected| expected.files.get(path));
+        let deciding = expected.and_then(|expected| expected.files.get(&path_key(path)));
         deciding.is_some_and(|(_, number)| !lost.contains(number))
     };
     let mut added = change.added;

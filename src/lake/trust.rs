@@ -1,8 +1,12 @@
 //! Documents in the ledger with untrusted times: they claim to have been observed long after they were ingested.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 
+use super::delta_log::{self, Add, FileChange};
+use super::lean::Detail;
 use super::{Lake, data_files};
 use crate::error::Result;
 use crate::tables::Table;
@@ -18,13 +22,20 @@ const NAMED: usize = 10;
 pub fn untrusted(lake: &Lake) -> Result<Vec<String>> {
     let mut found: Vec<(i64, i64, String)> = Vec::new();
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
-    for file in lake.state(Table::Snapshots)?.files.into_values() {
-        // Skip files whose bounds rule it out.
-        let ingested = data_files::bounds(&file, "ingested_at_ns").map(|(first, _)| first);
-        let observed = data_files::bounds(&file, "observed_at_ns").map(|(_, last)| last);
-        if ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR) {
-            continue;
-        }
+    // Files whose bounds rule it out are not even held.
+    let is_ruled_out = |file: &Add| {
+        let ingested = data_files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
+        let observed = data_files::bounds(file, "observed_at_ns").map(|(_, last)| last);
+        ingested.zip(observed).is_some_and(|(ingested, observed)| observed <= ingested + HOUR)
+    };
+    let mut files = BTreeMap::new();
+    delta_log::read(&lake.storage, Table::Snapshots, &mut |change| match change {
+        FileChange::Restart => files.clear(),
+        FileChange::Add(add) if is_ruled_out(&add) => {}
+        FileChange::Add(add) => drop(files.insert(add.path.clone(), Detail::Bare.of(add, Table::Snapshots))),
+        FileChange::Remove(remove) => drop(files.remove(&remove.path)),
+    })?;
+    for file in files.into_values() {
         data_files::read(&lake.storage, Table::Snapshots, &file, Some(&columns), &mut |batch| {
             let number = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
             let sources = batch.column_by_name("source").and_then(|c| c.as_string_opt::<i32>());

@@ -1,9 +1,10 @@
 //! Vacuum: removes the objects of a lake that no table references any longer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::delta_log::{self, Add};
-use super::replay::ExpectedTable;
+use super::lean::{self, Detail, FileDigests};
+use super::replay::{Against, ExpectedTable};
 use super::storage::{self, ObjectInfo};
 use super::{Batch, Lake, TableHeads, now_ms};
 use crate::error::{Context, Error, Result};
@@ -116,6 +117,8 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
         batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
     let mut expected: BTreeMap<Table, ExpectedTable> =
         suspects.keys().map(|table| (*table, ExpectedTable::new())).collect();
+    let (log, none) = (FileDigests::default(), HashSet::new());
+    let against = Against { log: &log, held: (&none, Detail::Lean) };
     let mut number = 0;
     let mut all = names.iter().filter(|name| !storage::is_unfinished(name));
     lake.storage.get_all(all.clone().cloned(), &mut |bytes| {
@@ -123,20 +126,21 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
         let name = all.next().map_or("a batch", String::as_str);
         let damaged = || format!("lake {}: {name} is damaged", lake.storage);
         let batch = Batch::parse(&bytes.unwrap_or_default()).or_damaged(damaged)?;
-        expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true, None));
+        expected.iter_mut().for_each(|(table, expected)| expected.apply(*table, number, &batch, true, against));
         Ok(())
     })?;
     for (table, expected) in &expected {
-        for add in expected.files.values().filter_map(|(add, _)| add.as_ref()) {
-            let name = add.object(*table);
-            if suspects[table].contains(name.as_str()) {
-                return Err(Error::damaged(format!(
-                    "lake {}: the log of {} does not list {name}, which a batch added: nothing was removed; run \
-                     `alloclog lake check --repair`",
-                    lake.storage,
-                    table.name()
-                )));
-            }
+        let lost = suspects[table].iter().find(|name| {
+            let path = name.strip_prefix(table.name()).and_then(|path| path.strip_prefix('/'));
+            path.is_some_and(|path| expected.files.contains_key(&lean::path_key(path)))
+        });
+        if let Some(name) = lost {
+            return Err(Error::damaged(format!(
+                "lake {}: the log of {} does not list {name}, which a batch added: nothing was removed; run \
+                 `alloclog lake check --repair`",
+                lake.storage,
+                table.name()
+            )));
         }
     }
     Ok(())

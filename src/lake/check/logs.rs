@@ -1,13 +1,12 @@
 //! Compares the batches with the Delta logs, and repairs both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{CheckReport, Mend, Remedy};
 use crate::error::{Error, Result};
-use crate::lake::delta_log::TableState;
-use crate::lake::delta_log::salvage::{self, Salvaged};
-use crate::lake::lean::{self, Detail};
-use crate::lake::replay::ExpectedTable;
+use crate::lake::delta_log::salvage::{self, Differences, Salvaged};
+use crate::lake::lean::Detail;
+use crate::lake::replay::{Against, ExpectedTable};
 use crate::lake::{Batch, Lake, ORDER, TableHeads, batch_name, now_ms, stand_in};
 use crate::tables::Table;
 
@@ -38,9 +37,10 @@ impl Mended {
     }
 }
 
-/// The state of each table by its log, or by its log after a repair.
+/// The differences between the logs and the batches.
 pub(super) struct Logs {
-    pub states: BTreeMap<Table, TableState>,
+    /// What a repair would change in each table; empty after it.
+    pub differences: BTreeMap<Table, Differences>,
     pub can_be_mended: Mended,
     /// A log or a batch needs a repair.
     is_damaged: bool,
@@ -72,20 +72,32 @@ fn compare(
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
         if !lake.is_to_come(table)? {
-            logs.insert(table, salvage::read(&lake.storage, table, detail)?);
+            logs.insert(table, salvage::read(&lake.storage, table)?);
         }
     }
     let reached = |salvaged: &Salvaged| salvaged.state.head.batch;
     let last = logs.values().map(reached).max().unwrap_or_default();
     let finished = logs.get(&Table::Snapshots).filter(|ledger| ledger.wrong.is_empty()).map_or(last, reached);
     progress("batches");
-    let mut batches = Batches::read(lake, (finished, last), &BTreeMap::new(), (&logs, detail))?;
+    let mut held = (BTreeMap::new(), detail);
+    let mut batches = Batches::read(lake, (finished, last), &BTreeMap::new(), &logs, &held)?;
     let (mut stand_ins, mut refused) = (BTreeMap::new(), Vec::new());
     let lost = std::mem::take(&mut batches.lost);
     if !lost.is_empty() && logs.values().all(|log| log.wrong.is_empty()) {
         let numbers = lost.iter().map(|(number, (_, hash))| (*number, hash.clone())).collect();
         (stand_ins, refused) = stand_in::build(lake, &numbers, &batches.expected)?;
-        batches = Batches::read(lake, (finished, last), &stand_ins, (&logs, detail))?;
+        batches = Batches::read(lake, (finished, last), &stand_ins, &logs, &held)?;
+    }
+    let has_all = lost.len() == stand_ins.len();
+    for (table, salvaged) in &mut logs {
+        let Some(expected) = batches.expected.get_mut(table) else { continue };
+        expected.is_incomplete = !has_all;
+        let (of_batches, of_log) = salvage::suspects(salvaged, expected, finished);
+        salvaged.hold(&lake.storage, *table, &of_log, detail)?;
+        held.0.insert(*table, of_batches);
+    }
+    if held.0.values().any(|keys| !keys.is_empty()) {
+        batches = Batches::read(lake, (finished, last), &stand_ins, &logs, &held)?;
     }
     let mut can_be_mended = Mended::WithoutLoss;
     let mut push = |what: String, remedy: Remedy| {
@@ -101,13 +113,12 @@ fn compare(
         push(what.clone(), remedy);
     }
     refused.into_iter().for_each(|what| push(what, Remedy::Nothing));
-    let has_all = lost.len() == stand_ins.len();
     let by_batches = if has_all { Remedy::Repair } else { Remedy::Nothing };
     if batches.unfinished > 0 {
         let what = format!("{} of the last batches not yet in every table", batches.unfinished);
         push(what, by_batches);
     }
-    let (mut states, mut to_mend, mut loses_rows) = (BTreeMap::new(), Vec::new(), false);
+    let (mut all, mut to_mend, mut loses_rows) = (BTreeMap::new(), Vec::new(), false);
     for (table, salvaged) in logs {
         let mut of_batches = batches.expected.remove(&table).unwrap_or_default();
         of_batches.is_incomplete = !has_all;
@@ -124,19 +135,17 @@ fn compare(
             push(what, if has_all { Remedy::DropRows(table, rows) } else { Remedy::Nothing });
             loses_rows = true;
         }
-        if salvaged.wrong.is_empty() && differences.wrong.is_empty() {
-            states.insert(table, differences.applied(salvaged.state));
-        } else {
-            states.insert(table, differences.applied(salvaged.state.clone()));
-            to_mend.push((table, salvaged, differences));
+        if !salvaged.wrong.is_empty() || !differences.wrong.is_empty() {
+            to_mend.push((table, salvaged));
         }
+        all.insert(table, differences);
     }
     let is_damaged = !stand_ins.is_empty() || !to_mend.is_empty() || batches.unfinished > 0;
     if can_be_mended.is_in(mend) && is_damaged {
         let numbers = lost.into_iter().map(|(number, (_, hash))| (number, hash)).collect();
         stand_in::put(lake, &numbers, &stand_ins)?;
-        for (table, salvaged, differences) in &to_mend {
-            if !salvage::mend(&lake.storage, *table, lake.format(), salvaged, differences, now_ms())? {
+        for (table, salvaged) in &to_mend {
+            if !salvage::mend(&lake.storage, *table, lake.format(), salvaged, &all[table], now_ms())? {
                 return Err(Error::conflict(format!(
                     "lake {}: {} changed during the repair; try again",
                     lake.storage,
@@ -145,12 +154,9 @@ fn compare(
             }
         }
         lake.finish(&mut TableHeads::new())?;
-        for (table, state) in &mut states {
-            *state = lake.state(*table)?;
-            state.files.values_mut().for_each(|add| lean::make_lean(add, *table));
-        }
+        all.values_mut().for_each(|differences| *differences = Differences::default());
     }
-    Ok(Logs { states, can_be_mended, is_damaged, loses_rows })
+    Ok(Logs { differences: all, can_be_mended, is_damaged, loses_rows })
 }
 
 /// The content of all batches.
@@ -172,8 +178,10 @@ impl Batches {
         lake: &Lake,
         (finished, last): (u64, u64),
         stand_ins: &BTreeMap<u64, Batch>,
-        (logs, detail): (&BTreeMap<Table, Salvaged>, Detail),
+        logs: &BTreeMap<Table, Salvaged>,
+        (held, detail): &(BTreeMap<Table, HashSet<u64>>, Detail),
     ) -> Result<Batches> {
+        let (no_log, none) = (Salvaged::default(), HashSet::new());
         let expected = ORDER.map(|table| (table, ExpectedTable::new())).into();
         let mut batches = Batches { expected, ..Batches::default() };
         let (mut number, mut hash, mut is_chained) = (0, None, false);
@@ -201,8 +209,9 @@ impl Batches {
             }
             for (table, expected) in &mut batches.expected {
                 if let Some(batch) = stand_in.or(read.as_ref()) {
-                    let log = logs.get(table).map(|salvaged| (&salvaged.state, detail));
-                    expected.apply(*table, number, batch, number <= finished, log);
+                    let log = &logs.get(table).unwrap_or(&no_log).files;
+                    let against = Against { log, held: (held.get(table).unwrap_or(&none), *detail) };
+                    expected.apply(*table, number, batch, number <= finished, against);
                 }
             }
             batches.unfinished += u64::from(number > finished);

@@ -9,11 +9,13 @@ use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use super::action::Action;
+use super::action::{Action, Add, Remove};
 use super::names::{log, version_name};
-use super::state::TableState;
+use super::state::{FileChange, KEPT_MS, TableState};
 use crate::error::{Context, Result};
 use crate::lake::storage::Storage;
 use crate::tables::Table;
@@ -21,7 +23,10 @@ use crate::tables::Table;
 /// Actions of a checkpoint that are written at a time.
 const ACTIONS_AT_A_TIME: usize = 4_096;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// Actions in a row group, which a reader holds whole.
+const ROW_GROUP: usize = 64 << 10;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LastCheckpoint {
     pub(super) version: i64,
@@ -52,25 +57,27 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
 }
 
 /// The state where reading a log starts: the last checkpoint; if that is lost, an earlier one, or empty before version
-/// 0.
+/// 0. The files go to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,
     last: Option<LastCheckpoint>,
     columns: &[&str],
+    files: &mut dyn FnMut(FileChange),
 ) -> Result<TableState> {
     let Some(last) = last else { return Ok(TableState::empty()) };
-    let lost = match checkpointed(storage, table, &last, columns) {
+    let lost = match checkpointed(storage, table, &last, columns, files) {
         Err(error) if error.is_damaged() => error,
         read => return read,
     };
     for earlier in checkpoints(storage, table)?.into_iter().rev().filter(|version| *version < last.version) {
         let earlier = LastCheckpoint { version: earlier, ..LastCheckpoint::default() };
-        match checkpointed(storage, table, &earlier, columns) {
+        match checkpointed(storage, table, &earlier, columns, files) {
             Err(error) if error.is_damaged() => {}
             read => return read,
         }
     }
+    files(FileChange::Restart);
     if storage.has(&version_name(table, 0))? { Ok(TableState::empty()) } else { Err(lost) }
 }
 
@@ -90,9 +97,16 @@ pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<Strin
 }
 
 /// The state that a checkpoint has.
-fn checkpointed(storage: &Storage, table: Table, last: &LastCheckpoint, columns: &[&str]) -> Result<TableState> {
+fn checkpointed(
+    storage: &Storage,
+    table: Table,
+    last: &LastCheckpoint,
+    columns: &[&str],
+    files: &mut dyn FnMut(FileChange),
+) -> Result<TableState> {
+    files(FileChange::Restart);
     let mut state = TableState::default();
-    read_checkpoint(storage, table, last, columns, &mut |action| state.apply(action))?;
+    read_checkpoint(storage, table, last, columns, &mut |action| state.apply(action, files))?;
     last.note_in(&mut state);
     Ok(state)
 }
@@ -129,20 +143,64 @@ fn parquet_actions(bytes: Vec<u8>, columns: &[&str], each: &mut dyn FnMut(Action
     Ok(())
 }
 
-/// Writes a checkpoint of this state.
-pub(super) fn write_checkpoint(storage: &Storage, table: Table, state: &TableState, now_ms: i64) -> Result<()> {
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::new(checkpoint_schema()), None)?;
-    let (mut actions, mut size) = (state.actions(now_ms).peekable(), 0);
-    while actions.peek().is_some() {
-        let some: Vec<Action> = actions.by_ref().take(ACTIONS_AT_A_TIME).collect();
-        size += some.len() as i64;
-        writer.write(&action_batch(&some)?)?;
+/// Writes a checkpoint.
+pub(super) struct CheckpointWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    /// Actions that are not written yet.
+    waiting: Vec<Action>,
+    size: i64,
+    now_ms: i64,
+}
+
+impl CheckpointWriter {
+    /// Begins a checkpoint.
+    pub(super) fn new(now_ms: i64) -> Result<CheckpointWriter> {
+        // Statistics of files are 4 KB of similar text each. Other Delta writers use Snappy, too.
+        let compressed = WriterProperties::builder().set_compression(Compression::SNAPPY);
+        let properties = compressed.set_max_row_group_row_count(Some(ROW_GROUP)).build();
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::new(checkpoint_schema()), Some(properties))?;
+        Ok(CheckpointWriter { writer, waiting: Vec::new(), size: 0, now_ms })
     }
-    writer.close()?;
-    let last = LastCheckpoint { version: state.head.version, size, parts: None };
-    storage.put(&format!("{}/{:020}.checkpoint.parquet", log(table), last.version), bytes)?;
-    storage.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
+
+    /// Adds an action.
+    pub(super) fn add(&mut self, action: Action) -> Result<()> {
+        self.waiting.push(action);
+        if self.waiting.len() < ACTIONS_AT_A_TIME {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Adds the last change of a file, unless it was removed longer ago than [`KEPT_MS`].
+    pub(super) fn add_file(&mut self, change: FileChange) -> Result<()> {
+        // A checkpoint changes no data.
+        match change {
+            FileChange::Restart => Ok(()),
+            FileChange::Add(add) => self.add(Add { data_change: false, ..add }.added()),
+            FileChange::Remove(remove) => {
+                if remove.deletion_timestamp.is_some_and(|at| at <= self.now_ms - KEPT_MS) {
+                    return Ok(());
+                }
+                let remove = Some(Remove { data_change: false, ..remove });
+                self.add(Action { remove, ..Action::default() })
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let some = std::mem::take(&mut self.waiting);
+        self.size += some.len() as i64;
+        Ok(self.writer.write(&action_batch(&some)?)?)
+    }
+
+    /// Stores the checkpoint of a version.
+    pub(super) fn finish(mut self, storage: &Storage, table: Table, version: i64) -> Result<()> {
+        self.write()?;
+        let bytes = self.writer.into_inner()?;
+        let last = LastCheckpoint { version, size: self.size, parts: None };
+        storage.put(&format!("{}/{version:020}.checkpoint.parquet", log(table)), bytes)?;
+        storage.put(&format!("{}/_last_checkpoint", log(table)), serde_json::to_vec(&last)?)
+    }
 }
 
 pub(super) fn action_batch(actions: &[Action]) -> Result<RecordBatch> {

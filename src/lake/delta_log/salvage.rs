@@ -1,25 +1,27 @@
 //! Repair of a damaged Delta log: reads what is readable, compares it with the batches, and rewrites what is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::table::format_of;
 use super::{
-    Action, Add, CHECKPOINTED, Committed, LastCheckpoint, NewVersion, Storage, Table, TableState, UPGRADE, append,
-    check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log, read_checkpoint, read_version,
-    version_name, version_of, write_checkpoint,
+    Action, Add, CHECKPOINTED, CheckpointWriter, Committed, FileChange, LastCheckpoint, NewVersion, Storage, Table,
+    TableState, UPGRADE, append, check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log,
+    read_checkpoint, read_version, version_name, version_of,
 };
 use crate::error::Result;
 use crate::lake::data_files;
-use crate::lake::lean::{Detail, is_same};
-use crate::lake::replay::ExpectedTable;
+use crate::lake::lean::{Detail, FileDigests, is_same, path_key};
+use crate::lake::replay::{ExpectedTable, Held};
 
 /// The readable part of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Salvaged {
-    /// The state of the table from the readable part.
+    /// The state of the table from the readable part, with those files that were [held](Salvaged::hold).
     pub state: TableState,
+    /// All files of the table.
+    pub files: FileDigests,
     /// Findings on the objects of the log.
     pub wrong: Vec<String>,
     /// Missing or damaged versions, with their readable lines.
@@ -38,19 +40,26 @@ struct Gap {
 ///
 /// # Errors
 /// When an object can be neither read nor proven missing.
-pub fn read(storage: &Storage, table: Table, detail: Detail) -> Result<Salvaged> {
-    let apply = |state: &mut TableState, action: Action| {
-        state.apply(Action { add: action.add.map(|add| detail.of(add, table)), ..action });
-    };
+pub fn read(storage: &Storage, table: Table) -> Result<Salvaged> {
+    let mut files = FileDigests::default();
+    let found = read_until(storage, table, i64::MAX, &mut |change| files.take(&change))?;
+    Ok(Salvaged { files, ..found })
+}
+
+/// As [`read`], up to a version, and with the changes of files going to `files`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn FnMut(FileChange)) -> Result<Salvaged> {
     let mut found = Salvaged { state: TableState::empty(), ..Salvaged::default() };
-    let hint = last_checkpoint(storage, table)?;
-    let of_hint = hint.as_ref().map(|last| last.version);
-    let earlier =
-        checkpoints(storage, table)?.into_iter().rev().filter(|version| of_hint.is_none_or(|of| *version < of));
+    let hint = last_checkpoint(storage, table)?.filter(|hint| hint.version <= until);
+    let before = hint.as_ref().map_or(until.saturating_add(1), |last| last.version);
+    let earlier = checkpoints(storage, table)?.into_iter().rev().filter(|version| *version < before);
     let earlier: Vec<_> = earlier.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }).collect();
     for checkpoint in hint.into_iter().chain(earlier) {
         let mut state = TableState::default();
-        match read_checkpoint(storage, table, &checkpoint, &CHECKPOINTED, &mut |action| apply(&mut state, action)) {
+        files(FileChange::Restart);
+        match read_checkpoint(storage, table, &checkpoint, &CHECKPOINTED, &mut |action| state.apply(action, files)) {
             Ok(()) => {
                 checkpoint.note_in(&mut state);
                 found.state = state;
@@ -63,9 +72,13 @@ pub fn read(storage: &Storage, table: Table, detail: Detail) -> Result<Salvaged>
             Err(error) => return Err(error),
         }
     }
-    let names = storage.names_after(&log(table), "")?;
-    let versions: Vec<i64> = names.iter().filter_map(|name| version_of(name)).collect();
     let base = found.state.head.version;
+    if base < 0 {
+        files(FileChange::Restart);
+    }
+    let names = storage.names_after(&log(table), "")?;
+    let versions: Vec<i64> =
+        names.iter().filter_map(|name| version_of(name)).filter(|version| *version <= until).collect();
     let Some(last) = versions.last().copied().filter(|last| *last > base) else {
         if base < 0 {
             found.wrong.push(format!("lake {storage}: the log of {} is missing", table.name()));
@@ -92,12 +105,37 @@ pub fn read(storage: &Storage, table: Table, detail: Detail) -> Result<Salvaged>
             found.wrong.push(format!("lake {storage}: {name} is damaged"));
             found.gaps.insert(version, Gap { actions: actions.clone(), is_there: true });
         }
-        actions.into_iter().for_each(|action| apply(&mut found.state, action));
+        actions.into_iter().for_each(|action| found.state.apply(action, files));
         found.state.head.commit = xxh3_64(&bytes);
     }
     found.state.head.version = last;
     check_protocol(storage, table, found.state.protocol.as_ref())?;
     Ok(found)
+}
+
+impl Salvaged {
+    /// Reads the files of these keys again, and holds them in the state in this detail.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn hold(&mut self, storage: &Storage, table: Table, keys: &HashSet<u64>, detail: Detail) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut held = TableState::default();
+        read_until(storage, table, self.state.head.version, &mut |change| match change {
+            FileChange::Add(add) if keys.contains(&path_key(&add.path)) => {
+                held.take(FileChange::Add(detail.of(add, table)));
+            }
+            FileChange::Remove(remove) if keys.contains(&path_key(&remove.path)) => {
+                held.take(FileChange::Remove(remove));
+            }
+            FileChange::Add(_) | FileChange::Remove(_) => {}
+            FileChange::Restart => held.take(FileChange::Restart),
+        })?;
+        self.state.files = held.files;
+        Ok(())
+    }
 }
 
 /// The change of a table by one batch, as its log records it.
@@ -184,7 +222,45 @@ pub struct Differences {
     pub lost: Option<Option<u64>>,
 }
 
-/// Compares a log with the batches; batches up to `finished` must be applied.
+/// Returns true if another engine, or a program of format 1, merged files of the table.
+fn is_mixed(salvaged: &Salvaged, expected: &ExpectedTable) -> bool {
+    expected.is_mixed || !salvaged.files.keys().all(|key| expected.is_known(key))
+}
+
+/// Rows added by batches that are in no file of the log; null if unknown.
+fn rows_missing(salvaged: &Salvaged, expected: &ExpectedTable) -> Option<u64> {
+    expected.rows.zip(salvaged.files.rows()).map(|(expected, live)| expected.saturating_sub(live))
+}
+
+/// Returns a rule that says of a file that the log lacks, by the number of the batch that added it, if that is right.
+fn may_lack<'s>(salvaged: &'s Salvaged, expected: &ExpectedTable, finished: u64) -> impl Fn(u64) -> bool + use<'s> {
+    let (is_mixed, rows_missing) = (is_mixed(salvaged, expected), rows_missing(salvaged, expected));
+    move |number| {
+        // Another engine may have merged it, which the number of rows tells. Where that is unknown, a log without
+        // damage says so for the batches that it has.
+        let is_merged = is_mixed
+            && rows_missing.map_or(salvaged.wrong.is_empty() && number <= salvaged.state.head.batch, |rows| rows == 0);
+        is_merged || number > finished
+    }
+}
+
+/// The files of which [`compare`] needs all that the batches, and that the log says, by [`path_key`].
+pub fn suspects(salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> (HashSet<u64>, HashSet<u64>) {
+    if expected.is_incomplete {
+        return Default::default();
+    }
+    let may_lack = may_lack(salvaged, expected, finished);
+    let differ = expected.files.iter().filter(|(_, (held, _))| !matches!(held, Held::Same));
+    let of_batches: HashSet<u64> = differ
+        .filter(|(key, (_, number))| salvaged.files.contains(**key) || !may_lack(*number))
+        .map(|(key, _)| *key)
+        .collect();
+    let foreign = salvaged.files.keys().filter(|key| !expected.files.contains_key(key));
+    let of_log = foreign.chain(of_batches.iter().copied()).collect();
+    (of_batches, of_log)
+}
+
+/// Compares a log with the batches; batches up to `finished` must be applied. Both must hold the [`suspects`].
 pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> Differences {
     let there = &salvaged.state;
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
@@ -196,14 +272,15 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
         let (has, of_batches) = (there.head.batch, expected.batch);
         found.wrong.push(format!("the log of {name} ends with batch {has}, but batch {of_batches} was added to it"));
     }
-    let is_known = |path: &String| expected.files.contains_key(path) || expected.is_gone(path);
-    let is_mixed = expected.is_mixed || !there.files.keys().all(is_known);
+    let is_mixed = is_mixed(salvaged, expected);
     found.is_mixed = is_mixed;
-    let live: Option<u64> = there.files.values().map(data_files::row_count).sum();
-    found.rows_missing = expected.rows.zip(live).map(|(expected, live)| expected.saturating_sub(live));
-    for (path, (add, number)) in &expected.files {
-        // `None`: the log and the batch agree on the file, so its entry was not kept.
-        let Some(add) = add else { continue };
+    found.rows_missing = rows_missing(salvaged, expected);
+    let may_lack = may_lack(salvaged, expected, finished);
+    let held = expected.files.values().filter_map(|(held, number)| match held {
+        Held::Whole(add) => Some((&add.path, (add.as_ref(), number))),
+        Held::Same | Held::Differs => None,
+    });
+    for (path, (add, number)) in held.collect::<BTreeMap<_, _>>() {
         match there.files.get(path) {
             Some(other) if !is_same(add, other) => {
                 found.wrong.push(format!("the log of {name} and batch {number} contradict each other on {path}"));
@@ -211,14 +288,7 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
             }
             Some(other) if other.hash().is_none() && add.hash().is_some() => found.hashed.push(add.clone()),
             Some(_) => {}
-            // Another engine has merged it, if no rows are missing. If their number is unknown, believe a log without
-            // damage as far as it has batches.
-            None if is_mixed && found.rows_missing == Some(0) => {}
-            None if is_mixed
-                && found.rows_missing.is_none()
-                && salvaged.wrong.is_empty()
-                && *number <= there.head.batch => {}
-            None if *number > finished => {}
+            None if may_lack(*number) => {}
             None => {
                 if !is_mixed {
                     found.wrong.push(format!("the log of {name} does not list {path} of batch {number}"));
@@ -269,11 +339,10 @@ impl Differences {
         Ok(())
     }
 
-    /// The state of the table after the repair.
-    pub fn applied(&self, mut state: TableState) -> TableState {
-        self.remove.iter().for_each(|add| drop(state.files.remove(&add.path)));
-        state.files.extend(self.add.iter().chain(&self.hashed).map(|add| (add.path.clone(), add.clone())));
-        state
+    /// The changes of the table's files by the repair.
+    pub fn changes(&self) -> impl Iterator<Item = FileChange> {
+        let removed = self.remove.iter().filter_map(|add| add.removed(0).remove).map(FileChange::Remove);
+        removed.chain(self.add.iter().chain(&self.hashed).cloned().map(FileChange::Add))
     }
 }
 
@@ -312,11 +381,16 @@ pub fn mend(
         if gap.is_there { storage.put(&name, bytes)? } else { drop(storage.create(&name, bytes)?) }
     }
     if salvaged.lacks_beginning {
-        let mut state = there.clone();
+        let (mut files, mut state) = (TableState::default(), there.clone());
+        read_until(storage, table, there.head.version, &mut |change| files.take(change))?;
         actions.extend(batch.map(|batch| entered(batch, now_ms)));
-        actions.into_iter().for_each(|action| state.apply(action));
-        (state.head, state.checkpoint) = (head, None);
-        write_checkpoint(storage, table, &state, now_ms)?;
+        actions.into_iter().for_each(|action| state.apply(action, &mut |change| files.take(change)));
+        let mut writer = CheckpointWriter::new(now_ms)?;
+        state.actions().try_for_each(|action| writer.add(action))?;
+        let added = files.files.into_values().map(FileChange::Add);
+        let mut all = added.chain(files.removed.into_values().map(FileChange::Remove));
+        all.try_for_each(|change| writer.add_file(change))?;
+        writer.finish(storage, table, head.version)?;
     }
     Ok(true)
 }

@@ -28,6 +28,28 @@ pub struct TableHead {
     pub columns: u64,
 }
 
+/// A change of a table's files, as its log is read.
+#[derive(Debug, Clone)]
+pub enum FileChange {
+    /// All changes so far are void: the log is read from another checkpoint.
+    Restart,
+    /// A file came.
+    Add(Add),
+    /// A file went.
+    Remove(Remove),
+}
+
+impl FileChange {
+    /// The path of the file.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            FileChange::Restart => None,
+            FileChange::Add(add) => Some(&add.path),
+            FileChange::Remove(remove) => Some(&remove.path),
+        }
+    }
+}
+
 /// The full state of a table at a version.
 #[derive(Debug, Clone, Default)]
 pub struct TableState {
@@ -50,21 +72,38 @@ impl TableState {
         TableState { head: TableHead { version: -1, ..TableHead::default() }, ..TableState::default() }
     }
 
-    pub(super) fn apply(&mut self, action: Action) {
+    /// Applies an action; a change of the table's files goes to `files`.
+    pub(super) fn apply(&mut self, action: Action, files: &mut dyn FnMut(FileChange)) {
         self.head.batch = action.batch().unwrap_or(self.head.batch);
         if let Some(txn) = action.txn {
             self.txns.insert(txn.app_id.clone(), txn);
         }
         if let Some(add) = action.add {
-            self.removed.remove(&add.path);
-            self.files.insert(add.path.clone(), add);
+            files(FileChange::Add(add));
         }
         if let Some(remove) = action.remove {
-            self.files.remove(&remove.path);
-            self.removed.insert(remove.path.clone(), remove);
+            files(FileChange::Remove(remove));
         }
         self.protocol = action.protocol.or(self.protocol.take());
         self.meta_data = action.meta_data.or(self.meta_data.take());
+    }
+
+    /// Applies a change of its files.
+    pub fn take(&mut self, change: FileChange) {
+        match change {
+            FileChange::Restart => {
+                self.files.clear();
+                self.removed.clear();
+            }
+            FileChange::Add(add) => {
+                self.removed.remove(&add.path);
+                self.files.insert(add.path.clone(), add);
+            }
+            FileChange::Remove(remove) => {
+                self.files.remove(&remove.path);
+                self.removed.insert(remove.path.clone(), remove);
+            }
+        }
     }
 
     /// The lake format of the table.
@@ -112,18 +151,11 @@ impl TableState {
         ]
     }
 
-    /// The actions of a checkpoint of this state, without removals older than [`KEPT_MS`].
-    pub(super) fn actions(&self, now_ms: i64) -> impl Iterator<Item = Action> + '_ {
-        let recent = move |remove: &&Remove| remove.deletion_timestamp.is_none_or(|at| at > now_ms - KEPT_MS);
+    /// The actions of a checkpoint of this state, without its files.
+    pub(super) fn actions(&self) -> impl Iterator<Item = Action> + '_ {
         let protocol = self.protocol.clone().map(|protocol| Action { protocol: Some(protocol), ..Action::default() });
         let meta = self.meta_data.clone().map(|meta| Action { meta_data: Some(meta), ..Action::default() });
         let txns = self.txns.values().map(|txn| Action { txn: Some(txn.clone()), ..Action::default() });
-        // A checkpoint changes no data.
-        let adds = self.files.values().map(|add| Add { data_change: false, ..add.clone() }.added());
-        let removes = self.removed.values().filter(recent).map(|remove| Action {
-            remove: Some(Remove { data_change: false, ..remove.clone() }),
-            ..Action::default()
-        });
-        protocol.into_iter().chain(meta).chain(txns).chain(adds).chain(removes)
+        protocol.into_iter().chain(meta).chain(txns)
     }
 }
