@@ -1,10 +1,10 @@
 -- attempts: How did each run of each task go?
 --
 -- One row is one run of a task with at least one event in view. Runs whose events were all lost have no row, and
--- neither have runs of a task whose lives are mixed (see windows). Several starts without a restart, as after a restart
--- of the agent, are one run. A task without attempts has two rows for a run that a gap divides.
--- The period selects rows by the start, else by the end, else by the first event. The outcome follows from the last
--- event that ended the run:
+-- neither have runs of a task whose lives are mixed (see windows), nor runs of which logs show a part (run < 0).
+-- Several starts without a restart, as after a restart of the agent, are one run. A task without attempts has two rows
+-- for a run that a gap divides. The period selects rows by the start, else by the end, else by the first event. The
+-- outcome follows from the last event that ended the run:
 --   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
 --   restart    a user, a template, Vault or an identity requested a restart
@@ -58,7 +58,7 @@ WITH runs AS (
          MAX(CASE WHEN event_type = 'Restarting' THEN event_no ELSE 0 END) AS last_restart_no,
          MAX(event_no) AS last_no
   FROM timeline
-  WHERE run IS NOT NULL
+  WHERE run > 0
   GROUP BY region, alloc_id, task, run
 ), tasks_from_begin AS (
   SELECT DISTINCT region, alloc_id, task

@@ -8,7 +8,8 @@
 -- gaps, no restart was lost, and the allocation is known not to have vanished. It is never complete in these cases: the
 -- task shows a new life (see windows); the stored events from a window's first to its last are not exactly those of the
 -- window (a clock was changed, or the client lost its state); the time of an event comes from a document whose times
--- went through a float; the task has no window. Without a counter (before Nomad 0.6), a complete history also needs
+-- went through a float; the task has no window; lines of logs close a gap, since a missing line can only be excluded if
+-- it is a Restarting. Without a counter (before Nomad 0.6), a complete history also needs
 -- windows of fewer than ten events only, so that none was pushed out.
 --
 -- Exported: yes
@@ -26,13 +27,15 @@
 --   node_class     string  class of that node; null if it has none, or no source lists nodes
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
+--   log_events     int64   of them those that only logs of agents show (recovered_events)
 --   begins         bool    whether its first event is in view; false if no event is, or lives are mixed
 --   gaps           int64   number of windows that do not join the one before, so that events between them may be
---                          missing
+--                          missing; without those that logs close (see log_gaps)
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
---   lost_restarts  int64   counted restarts whose event was not seen; exact, unless the client lost all of its state
---                          while nothing was observed; null without a counter, if the task shows a new life (for
---                          example, its counter falls), or if more are seen than counted (the client lost its state)
+--   lost_restarts  int64   counted restarts whose event no source and no log shows; exact, unless the client lost all
+--                          of its state while nothing was observed; null without a counter, if the task shows a new
+--                          life (for example, its counter falls), or if more are seen than counted (the client lost its
+--                          state)
 --   tail_lost      bool    whether its allocation was not terminal when last seen and then vanished from a full
 --                          listing, so that later events may be missing; null if the stored rows do not show it
 --                          (allocations.vanished)
@@ -72,17 +75,36 @@ WITH windows_by_task AS (
          SUM(CASE WHEN exact_events > 0 THEN exact_events ELSE rounded_events END) AS restarts_seen
   FROM distinct_restarts
   GROUP BY region, alloc_id, task
+), logged_events AS (
+  SELECT r.region, r.alloc_id, r.task,
+         CASE WHEN r.event_type = 'Restarting' AND NOT g.is_tail THEN 1 ELSE 0 END AS is_counted_restart
+  FROM recovered_events AS r
+  JOIN log_gaps AS g ON g.region = r.region AND g.alloc_id = r.alloc_id AND g.task = r.task
+      AND g.window_no = r.window_no
+), logged_events_by_task AS (
+  -- The counter has not counted the restarts after the last window yet.
+  SELECT region, alloc_id, task, COUNT(*) AS log_events, SUM(is_counted_restart) AS restarts_seen
+  FROM logged_events
+  GROUP BY region, alloc_id, task
+), closed_gaps AS (
+  SELECT region, alloc_id, task, COUNT(*) AS closed_gaps
+  FROM log_gaps
+  WHERE is_closed
+  GROUP BY region, alloc_id, task
 ), tasks AS (
   SELECT s.region, s.namespace, s.job_id, s.task_group, s.task, s.alloc_id, s.job_type, s.job_version,
          s.node_id, s.node_name, s.node_class, s.datacenter,
-         COALESCE(e.events, 0) AS events,
+         COALESCE(e.events, 0) + COALESCE(l.log_events, 0) AS events,
+         COALESCE(l.log_events, 0) AS log_events,
          COALESCE(w.begins, 0) = 1 AS begins,
          CAST(COALESCE(w.gaps, 0) AS BIGINT) AS gaps,
          c.restarts,
-         CASE WHEN e.has_rounded THEN COALESCE(r.restarts_seen, 0) ELSE COALESCE(e.restarting, 0) END AS restarts_seen,
+         CASE WHEN e.has_rounded THEN COALESCE(r.restarts_seen, 0) ELSE COALESCE(e.restarting, 0) END
+           + COALESCE(l.restarts_seen, 0) AS restarts_seen,
          COALESCE(w.new_lives, 0) AS new_lives,
          a.vanished AS tail_lost,
-         CASE WHEN w.new_lives = 0 AND w.is_inexact = 0 AND NOT e.has_rounded THEN 1 ELSE 0 END AS is_sound,
+         CASE WHEN w.new_lives = 0 AND w.is_inexact = 0 AND NOT e.has_rounded AND g.closed_gaps IS NULL
+                THEN 1 ELSE 0 END AS is_sound,
          CASE WHEN c.restarts IS NULL AND w.most_events < 10 THEN 1 ELSE 0 END AS is_never_full
   FROM task_states AS s
   JOIN allocations AS a ON a.region = s.region AND a.alloc_id = s.alloc_id
@@ -90,6 +112,8 @@ WITH windows_by_task AS (
   LEFT JOIN counters_by_task AS c ON c.region = s.region AND c.alloc_id = s.alloc_id AND c.task = s.task
   LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
   LEFT JOIN restarts_by_task AS r ON r.region = s.region AND r.alloc_id = s.alloc_id AND r.task = s.task
+  LEFT JOIN logged_events_by_task AS l ON l.region = s.region AND l.alloc_id = s.alloc_id AND l.task = s.task
+  LEFT JOIN closed_gaps AS g ON g.region = s.region AND g.alloc_id = s.alloc_id AND g.task = s.task
   WHERE s.task IS NOT NULL
 ), tasks_with_losses AS (
   SELECT *,
@@ -99,7 +123,8 @@ WITH windows_by_task AS (
 )
 SELECT region, namespace, job_id, task_group, task, alloc_id, job_type, job_version, node_id, node_name, node_class,
        datacenter,
-       events, begins, gaps, restarts, lost_restarts, tail_lost,
+       CAST(events AS BIGINT) AS events, CAST(log_events AS BIGINT) AS log_events, begins, gaps, restarts,
+       lost_restarts, tail_lost,
        CASE WHEN is_sound = 1 AND begins AND gaps = 0 AND (lost_restarts = 0 OR is_never_full = 1)
               AND NOT tail_lost THEN TRUE
             ELSE FALSE END AS complete

@@ -20,6 +20,7 @@
 --   without_events         int64   tasks without an event in view
 --   without_begin          int64   tasks with events in view, but not the first
 --   events                 int64   events
+--   log_events             int64   of them those that only logs of agents show
 --   gaps                   int64   gaps between windows of events
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
 --   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task
@@ -50,6 +51,7 @@ WITH full_window_spans AS (
   SELECT region, namespace, job_id, task_group, task,
          COUNT(DISTINCT alloc_key) AS allocations, COUNT(*) AS tasks, SUM(is_complete) AS complete,
          SUM(is_without_events) AS without_events, SUM(is_without_begin) AS without_begin, SUM(events) AS events,
+         SUM(log_events) AS log_events,
          SUM(gaps) AS gaps, SUM(COALESCE(restarts, 0)) AS restarts, SUM(has_counter) AS with_counter,
          SUM(COALESCE(lost_restarts, 0)) AS lost_restarts, SUM(is_uncounted) AS uncounted_tasks,
          SUM(is_vanished) AS vanished_tasks, MIN(lossy_span_ns) AS span_ns
@@ -59,7 +61,7 @@ WITH full_window_spans AS (
 SELECT region, namespace, job_id, task_group, task,
        CAST(allocations AS BIGINT) AS allocations, CAST(tasks AS BIGINT) AS tasks, CAST(complete AS BIGINT) AS complete,
        CAST(without_events AS BIGINT) AS without_events, CAST(without_begin AS BIGINT) AS without_begin,
-       CAST(events AS BIGINT) AS events, CAST(gaps AS BIGINT) AS gaps,
+       CAST(events AS BIGINT) AS events, CAST(log_events AS BIGINT) AS log_events, CAST(gaps AS BIGINT) AS gaps,
        CASE WHEN with_counter > 0 THEN CAST(restarts AS BIGINT) END AS restarts,
        CASE WHEN uncounted_tasks < tasks THEN CAST(lost_restarts AS BIGINT) END AS lost_restarts,
        CAST(uncounted_tasks AS BIGINT) AS uncounted_tasks, CAST(vanished_tasks AS BIGINT) AS vanished_tasks,

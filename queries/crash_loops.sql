@@ -43,7 +43,7 @@
 --   is_over             bool       whether it is dead, so that the loop has ended
 
 WITH last_hours AS (
-  SELECT region, observed_at_ns - 3600000000000 AS hour_ago_ns
+  SELECT region, observed_at_ns, observed_at_ns - 3600000000000 AS hour_ago_ns
   FROM observations
 ), counters_before_hour AS (
   SELECT h.region, h.alloc_id, h.task, MAX(h.restarts) AS counted
@@ -65,6 +65,8 @@ WITH last_hours AS (
   -- restart ends attempt 1 and raises the counter to 1.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
+    -- A log may be newer than the newest observation.
+    AND (COALESCE(r.origin, 'api') = 'api' OR r.restarted_at_ns <= n.observed_at_ns)
 ), restarts_by_task AS (
   SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,
          MIN(CASE WHEN is_seen = 1 THEN restarted_at END) AS first_at,

@@ -33,6 +33,8 @@
 -- with a Restarting without a reason it is restart. Otherwise a health check may have ended the run: the outcome is
 -- unknown with exit code 0; else the class is unknown, unless the event says that memory ran out. If lives are mixed
 -- (see windows), the outcome is unknown, unless the event says that memory ran out.
+-- The class of a Terminated with exit code 137 and no signal is unknown if only a log shows it: the exec driver
+-- reports so that memory ran out, and a log does not contain oom_killed.
 -- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
 --
 -- Columns:
@@ -47,7 +49,8 @@
 --   event_type      string     Nomad's spelling
 --   outcome         string     failed, stopped, restart, completed or unknown
 --   class           string     class of the failure; null unless failed
---   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit
+--   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit, or of class unknown in a
+--                              log
 --   gave_up         bool       whether the next failure or Not Restarting in its run is a Not Restarting; false unless
 --                              failed
 --   restart_signal  string     reason of a Restart Signaled before it: health, user or change; null without one
@@ -125,7 +128,10 @@ WITH stopped_allocations AS (
          c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'
            OR c.details LIKE '%"message":"OOM Killed"%' AS says_oom,
          (c.details LIKE '%"exit_message":"%' AND c.details NOT LIKE '%"exit_message":""%')
-           OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%') AS has_exit_message
+           OR (c.details LIKE '%"message":"%' AND c.details NOT LIKE '%"message":""%')
+           OR (c.origin = 'log' AND c.message LIKE '%, Exit Message: %') AS has_exit_message,
+         c.origin = 'log' AND NOT COALESCE(c.oom_killed, FALSE) AND c.exit_code = 137 AND c.signal = 0
+           AS is_maybe_oom
   FROM candidates_with_blind_end AS c
   LEFT JOIN hook_ends AS h ON h.region = c.region AND h.alloc_id = c.alloc_id AND h.task = c.task
       AND h.event_no = c.event_no
@@ -149,6 +155,7 @@ WITH stopped_allocations AS (
               WHEN event_type = 'Terminated' AND restart_signal = 'health' THEN 'health'
               WHEN event_type = 'Terminated' AND is_blind AND (signal <> 0 OR exit_code <> 0 OR has_exit_message)
                 THEN 'unknown'
+              WHEN event_type = 'Terminated' AND is_maybe_oom THEN 'unknown'
               WHEN event_type = 'Terminated' AND signal <> 0 THEN 'signal'
               WHEN event_type = 'Terminated' AND exit_code <> 0 THEN 'exit'
               WHEN event_type = 'Terminated' AND exit_code = 0 AND has_exit_message THEN 'driver'
@@ -181,7 +188,7 @@ WITH stopped_allocations AS (
   WHERE failure_class IS NOT NULL OR event_type = 'Not Restarting'
 ), failure_events AS (
   SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type,
-         COALESCE(failure_class, 'unknown') AS class,
+         COALESCE(failure_class, 'unknown') AS class, COALESCE(is_maybe_oom, FALSE) AND NOT is_blind AS is_maybe_oom,
          COALESCE(event_type, '') = 'Not Restarting' OR COALESCE(noted_next, '') = 'Not Restarting' AS gave_up,
          restart_signal, is_blind, exit_code, signal, message
   FROM noted_events
@@ -189,6 +196,7 @@ WITH stopped_allocations AS (
 )
 SELECT region, alloc_id, task, event_no, attempt, run, event_at, event_at_ns, event_type, 'failed' AS outcome, class,
        CASE WHEN class IN ('signal', 'exit') AND (exit_code = 137 OR signal = 9) THEN TRUE
+            WHEN class = 'unknown' AND is_maybe_oom THEN TRUE
             ELSE FALSE END AS suspected_oom,
        gave_up, restart_signal, is_blind, exit_code, signal, message
 FROM failure_events

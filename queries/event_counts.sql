@@ -1,6 +1,6 @@
--- event_counts: How many events of each task are in view?
+-- event_counts: How many events of each task do sources show?
 --
--- One row is one task with at least one event in view.
+-- One row is one task with at least one event in task_events. Events that only logs show do not count.
 --
 -- Columns:
 --   region         string  region given by `--region`; empty without it

@@ -6,14 +6,16 @@
 -- creation, if none does), and before each of these: the first version that counts them, its last_restart_at, and the
 -- first event of the window in which they were lost, which belongs to a later attempt. Their time is the earliest of
 -- these. A time by the client's clock counts only if it lies between the two versions.
--- The numbers of one task sum to its largest counter, and never to less than the seen restarts. If the client lost its
--- state (the task shows a new life, or more restarts are seen than counted), seen and counted restarts cannot be told
--- apart, and there may have been more. In a task without a counter, number is 0.
+-- The numbers of one task sum to its largest counter, plus the restarts that logs show after its last window, and never
+-- to less than the seen restarts. If the client lost its state (the task shows a new life, or more restarts are seen
+-- than counted), seen and counted restarts cannot be told apart, and there may have been more. In a task without a
+-- counter, number is 0.
 -- The cause follows from the newest event before the restart that ended the run. If a Restart Signaled precedes a
 -- Terminated: health, user or change. Else by the failure: oom; start_failure for driver, artifact, template, hook and
 -- validation, unless the event is a Terminated; else failure. clean_exit for a Terminated with exit code 0; else
 -- unknown. If the events directly before that Terminated are lost, the cause is unknown unless memory ran out, since a
--- health check may have ended the run.
+-- health check may have ended the run. It is unknown, too, if only a log shows the Terminated, with exit code 137 and
+-- no signal, since memory may have run out.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -28,25 +30,27 @@
 --                               restart
 --   number           int64      number of counted restarts in this row
 --   is_seen          bool       whether its event was seen
+--   origin           string     `api`, or `log` if only logs of agents show its event; null when it was not seen
 --   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
 --                               was not seen
 
 WITH deciding_events AS (
-  SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, is_blind, exit_code, signal
+  SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, is_blind, exit_code, signal,
+         suspected_oom
   FROM endings
   UNION ALL
   SELECT region, alloc_id, task, run, event_no, event_type, CAST(NULL AS VARCHAR(10)) AS class, restart_signal,
-         FALSE AS is_blind, exit_code, signal
+         FALSE AS is_blind, exit_code, signal, FALSE AS suspected_oom
   FROM timeline
   WHERE event_type = 'Restart Signaled'
 ), events_of_runs AS (
   SELECT region, alloc_id, task, run, event_no, event_no AS deciding_no, attempt, event_at, event_at_ns,
-         0 AS is_restarting
+         'api' AS origin, 0 AS is_restarting
   FROM endings
   UNION ALL
   SELECT region, alloc_id, task, run, event_no,
          CASE WHEN event_type = 'Restart Signaled' THEN event_no ELSE 0 END AS deciding_no,
-         attempt, event_at, event_at_ns, CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
+         attempt, event_at, event_at_ns, origin, CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM timeline
   WHERE event_type IN ('Restart Signaled', 'Restarting')
 ), events_with_decision AS (
@@ -54,13 +58,15 @@ WITH deciding_events AS (
                                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS last_deciding_no
   FROM events_of_runs
 ), seen_restarts AS (
-  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns,
-         CASE WHEN d.event_type IN ('Terminated', 'Restart Signaled') AND d.restart_signal IS NOT NULL
+  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns, r.origin,
+         CASE WHEN r.run IS NULL AND r.origin = 'log' THEN 'unknown'
+              WHEN d.event_type IN ('Terminated', 'Restart Signaled') AND d.restart_signal IS NOT NULL
                 THEN d.restart_signal
               WHEN d.class = 'oom' THEN 'oom'
               WHEN d.is_blind THEN 'unknown'
               WHEN d.class IN ('driver', 'artifact', 'template', 'hook', 'validation')
                 AND d.event_type <> 'Terminated' THEN 'start_failure'
+              WHEN d.class = 'unknown' AND d.suspected_oom THEN 'unknown'
               WHEN d.class IS NOT NULL THEN 'failure'
               WHEN d.event_type = 'Terminated' AND d.exit_code = 0 AND COALESCE(d.signal, 0) = 0 THEN 'clean_exit'
               ELSE 'unknown' END AS cause
@@ -190,12 +196,14 @@ WITH deciding_events AS (
 )
 SELECT s.region, s.alloc_id, s.task, s.attempt, s.event_at AS restarted_at, s.event_at_ns AS restarted_at_ns,
        CAST(NULL AS BIGINT) AS not_before_ns,
-       CAST(CASE WHEN t.restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.cause
+       CAST(CASE WHEN t.restarts IS NULL THEN 0 ELSE 1 END AS BIGINT) AS number, TRUE AS is_seen, s.origin,
+       s.cause
 FROM seen_restarts AS s
 JOIN tasks_with_losses AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
 UNION ALL
 SELECT region, alloc_id, task, CAST(NULL AS BIGINT) AS attempt, restarted_at, restarted_at_ns, not_before_ns,
-       CAST(number AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS cause
+       CAST(number AS BIGINT) AS number, FALSE AS is_seen, CAST(NULL AS VARCHAR(10)) AS origin,
+       CAST(NULL AS VARCHAR(10)) AS cause
 FROM unseen_restarts
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, restarted_at_ns NULLS LAST,
          attempt NULLS LAST, number NULLS LAST, is_seen NULLS LAST, cause NULLS LAST

@@ -19,8 +19,8 @@
 --   task                   string     task name
 --   allocations            int64      allocations
 --   tasks                  int64      tasks
---   restarts               int64      restarts by Nomad's counters, or those seen if a task has more of them; null if
---                                     no task has a counter (before Nomad 0.6)
+--   restarts               int64      restarts by Nomad's counters, with those that logs show after them; or those seen
+--                                     if a task has more of them; null if no task has a counter (before Nomad 0.6)
 --   restarts_seen          int64      restarts whose event was seen
 --   lost_restarts          int64      counted restarts whose event was not seen; null if that number is known for no
 --                                     task

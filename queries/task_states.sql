@@ -95,11 +95,12 @@ SELECT a.region, a.namespace, a.job_id, a.task_group, m.task, a.alloc_id, a.job_
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at END AS ended_at,
        CASE WHEN m.state = 'dead' OR a.client_status IN ('complete', 'failed') THEN m.finished_at_ns END AS ended_at_ns,
        m.lifecycle_hook, m.sidecar, a.created_at, a.created_at_ns, m.modified_at, m.modified_at_ns, m.modify_index,
-       CASE WHEN e.attempts_seen > 0 THEN e.attempts_seen
-            WHEN e.attempts_seen IS NULL THEN 0 END AS attempts_seen,
+       CASE WHEN e.attempts_seen > 0 OR e.attempts_seen IS NULL OR l.attempts > 0
+              THEN COALESCE(e.attempts_seen, 0) + COALESCE(l.attempts, 0) END AS attempts_seen,
        a.last_seen_at, a.last_seen_at_ns, a.last_known_at, a.last_known_at_ns
 FROM allocations AS a
 LEFT JOIN latest_states AS m ON m.region = a.region AND m.alloc_id = a.alloc_id
 LEFT JOIN event_counts AS e ON e.region = m.region AND e.alloc_id = m.alloc_id AND e.task = m.task
+LEFT JOIN log_attempts AS l ON l.region = m.region AND l.alloc_id = m.alloc_id AND l.task = m.task
 ORDER BY a.region NULLS LAST, a.namespace NULLS LAST, a.job_id NULLS LAST, a.task_group NULLS LAST, m.task NULLS LAST,
          a.alloc_id NULLS LAST

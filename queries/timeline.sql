@@ -8,6 +8,9 @@
 -- its lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored
 -- with its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. A Killing
 -- after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
+-- An event that only logs show (origin `log`, see recovered_events) has the time of its line, and its place is by
+-- least_attempt and place_ns; a Killing that is_late is the last there. Events of allocations that no listing showed
+-- are left out.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -16,8 +19,11 @@
 --   event_no        int64      number of the event within its task, from 1
 --   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
 --   run             int64      the same; if attempts are not all known or mean nothing, 1 plus the Restarting events
---                              and gaps before it; null if lives are mixed
---   event_at        timestamp  when it happened, by the client's clock; null when the event has no time
+--                              and gaps before it; null if lives are mixed. Of an event of a log whose attempt is not
+--                              known, minus its least_attempt; null if it is_torn
+--   origin          string     `api`, or `log` if only logs show it
+--   event_at        timestamp  when it happened, by the client's clock; of a log, the time of the line, truncated to
+--                              the unit of the log; null when the event has no time
 --   event_at_ns     int64      the same in nanoseconds since the epoch
 --   event_type      string     Nomad's spelling; null when the event has none
 --   fails_task      bool       whether it marks the task as failed
@@ -31,14 +37,15 @@
 --   is_void         bool       whether it is a Killing without a meaning
 --   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated came between it
 --                              and this event: health, user or change (template, Vault, identity); null if there is
---                              none, or lives are mixed
+--                              none, or run is null
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
---                              the events before it in its run are lost, or lives are mixed
+--                              the events before it in its run are lost, or run is null
 --   is_blind        bool       whether the event that caused it may be lost: it is a Terminated without a Restart
 --                              Signaled before it, and no event between it and the last gap shows that its run had
---                              started; or lives are mixed
+--                              started; the same for one of a log in an open gap, without a Started in its run; or run
+--                              is null
 --   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
---                              requested it
+--                              requested it; never if it is of a log, which leaves out `Restart within policy`
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
@@ -54,12 +61,26 @@ WITH exact_events AS (
   JOIN exact_events AS e ON e.region = r.region AND e.alloc_id = r.alloc_id AND e.task = r.task
       AND e.event_type = r.event_type AND e.float_ns = r.float_ns
 ), distinct_events AS (
-  SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, ordinal, fails_task, exit_code, signal,
-         oom_killed, restart_reason, start_delay_ns, message, details
+  SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, CAST(ordinal AS BIGINT) AS ordinal,
+         fails_task, exit_code, signal, oom_killed, restart_reason, start_delay_ns, message, details, 'api' AS origin,
+         attempt AS place_attempt_known, event_at_ns AS place_ns_known, 0 AS is_late_killing, 0 AS is_log_gap_head,
+         0 AS is_open, 0 AS is_torn
   FROM exact_events
   UNION ALL
-  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns, r.event_type, r.ordinal, r.fails_task,
-         r.exit_code, r.signal, r.oom_killed, r.restart_reason, r.start_delay_ns, r.message, r.details
+  SELECT region, alloc_id, task, attempt, logged_at AS event_at, logged_at_ns AS event_at_ns, event_type,
+         line_no AS ordinal, fails_task, exit_code, signal, oom_killed, restart_reason, start_delay_ns, message,
+         CAST(NULL AS VARCHAR(10)) AS details, 'log' AS origin, least_attempt AS place_attempt_known,
+         place_ns AS place_ns_known, CASE WHEN is_late THEN 1 ELSE 0 END AS is_late_killing,
+         CASE WHEN after_gap THEN 1 ELSE 0 END AS is_log_gap_head,
+         CASE WHEN in_open_gap THEN 1 ELSE 0 END AS is_open,
+         CASE WHEN is_torn THEN 1 ELSE 0 END AS is_torn
+  FROM recovered_events
+  WHERE is_listed
+  UNION ALL
+  SELECT r.region, r.alloc_id, r.task, r.attempt, r.event_at, r.event_at_ns, r.event_type,
+         CAST(r.ordinal AS BIGINT) AS ordinal, r.fails_task, r.exit_code, r.signal, r.oom_killed, r.restart_reason,
+         r.start_delay_ns, r.message, r.details, 'api' AS origin, r.attempt AS place_attempt_known,
+         r.event_at_ns AS place_ns_known, 0 AS is_late_killing, 0 AS is_log_gap_head, 0 AS is_open, 0 AS is_torn
   FROM rounded_events AS r
   LEFT JOIN rounded_twins AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task
       AND t.event_type = r.event_type AND t.float_ns = r.float_ns
@@ -77,25 +98,27 @@ WITH exact_events AS (
 ), tasks_without_attempts AS (
   SELECT DISTINCT region, alloc_id, task
   FROM distinct_events
-  WHERE attempt IS NULL
+  WHERE place_attempt_known IS NULL
 ), events_with_life AS (
   SELECT e.*, f.region IS NOT NULL AS is_fallen, COALESCE(f.is_mixed, 0) AS is_mixed
   FROM distinct_events AS e
   LEFT JOIN tasks_with_new_life AS f ON f.region = e.region AND f.alloc_id = e.alloc_id AND f.task = e.task
 ), events_with_attempts AS (
   SELECT e.*, COALESCE(e.attempt, 0) AS head_attempt, COALESCE(e.event_at_ns, 0) AS head_ns,
+         CASE WHEN e.origin = 'log' AND e.attempt IS NULL THEN 1 ELSE 0 END AS is_uncounted,
          t.region IS NULL AND NOT e.is_fallen AS has_attempts
   FROM events_with_life AS e
   LEFT JOIN tasks_without_attempts AS t ON t.region = e.region AND t.alloc_id = e.alloc_id AND t.task = e.task
 ), events_with_order AS (
   SELECT e.*,
-         CASE WHEN e.has_attempts THEN e.attempt ELSE 0 END AS place_attempt,
-         COALESCE(e.event_at_ns, 0) AS place_ns,
+         CASE WHEN e.has_attempts THEN e.place_attempt_known ELSE 0 END AS place_attempt,
+         COALESCE(e.place_ns_known, 0) AS place_ns,
          COALESCE(e.event_type, '') AS type_name,
-         CASE e.event_type WHEN 'Received' THEN 0 WHEN 'Task Setup' THEN 1 WHEN 'Started' THEN 3
-                           WHEN 'Restart Signaled' THEN 4 WHEN 'Killing' THEN 5 WHEN 'Terminated' THEN 6
-                           WHEN 'Killed' THEN 7 WHEN 'Restarting' THEN 8 WHEN 'Not Restarting' THEN 9
-                           ELSE 2 END AS type_rank,
+         CASE WHEN e.is_late_killing = 1 THEN 10
+              ELSE CASE e.event_type WHEN 'Received' THEN 0 WHEN 'Task Setup' THEN 1 WHEN 'Started' THEN 3
+                                     WHEN 'Restart Signaled' THEN 4 WHEN 'Killing' THEN 5 WHEN 'Terminated' THEN 6
+                                     WHEN 'Killed' THEN 7 WHEN 'Restarting' THEN 8 WHEN 'Not Restarting' THEN 9
+                                     ELSE 2 END END AS type_rank,
          COALESCE(e.details, '') AS details_order,
          COALESCE(e.exit_code, -9223372036854775807) AS exit_order,
          COALESCE(e.signal, -9223372036854775807) AS signal_order,
@@ -104,7 +127,7 @@ WITH exact_events AS (
          CASE WHEN e.oom_killed THEN 2 WHEN NOT e.oom_killed THEN 1 ELSE 0 END AS oom_order,
          COALESCE(e.restart_reason, '') AS reason_order,
          COALESCE(e.message, '') AS message_order,
-         CASE WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
+         CASE WHEN e.origin = 'log' THEN e.is_log_gap_head WHEN g.region IS NULL THEN 0 ELSE 1 END AS is_gap_head
   FROM events_with_attempts AS e
   LEFT JOIN first_events_after_gap AS g ON g.region = e.region AND g.alloc_id = e.alloc_id AND g.task = e.task
       AND g.head_attempt = e.head_attempt AND g.head_ns = e.head_ns
@@ -127,14 +150,14 @@ WITH exact_events AS (
 ), numbered_events AS (
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
          restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
-         is_gap_head, place_no AS event_no,
+         origin, is_uncounted, is_open, is_torn, place_attempt_known, is_gap_head, place_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM events_by_time
   WHERE events_there = 1
   UNION ALL
   SELECT region, alloc_id, task, attempt, event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed,
          restart_reason, start_delay_ns, message, details, has_attempts, is_fallen, is_mixed, type_name,
-         is_gap_head, first_no - 1 + tie_no AS event_no,
+         origin, is_uncounted, is_open, is_torn, place_attempt_known, is_gap_head, first_no - 1 + tie_no AS event_no,
          CASE WHEN event_type = 'Restarting' THEN 1 ELSE 0 END AS is_restarting
   FROM tied_events
 ), events_with_counts AS (
@@ -156,7 +179,9 @@ WITH exact_events AS (
 ), events_with_run AS (
   SELECT *,
          type_name = 'Killing' AND dead_mark % 2 = 1 AS is_void,
-         CAST(CASE WHEN is_mixed = 1 THEN NULL WHEN has_attempts THEN attempt
+         CAST(CASE WHEN is_mixed = 1 OR is_torn = 1 THEN NULL
+                   WHEN is_uncounted = 1 THEN CASE WHEN has_attempts THEN 0 - place_attempt_known END
+                   WHEN has_attempts THEN attempt
                    ELSE 1 - is_restarting + restarts_so_far + gaps_so_far END AS BIGINT) AS run
   FROM events_with_counts
 ), events_with_marks AS (
@@ -178,7 +203,12 @@ WITH exact_events AS (
                   WHEN is_gap_head = 1 THEN 3 * event_no + 2
                   ELSE 0 END)
            OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
-                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS started_mark
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS started_mark,
+         MAX(CASE WHEN type_name = 'Started' THEN 2 * event_no + 1
+                  WHEN type_name = 'Restarting' OR is_gap_head = 1 THEN 2 * event_no
+                  ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY event_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS begun_mark
   FROM events_with_run
 ), events_with_marks_before AS (
   SELECT *,
@@ -186,16 +216,16 @@ WITH exact_events AS (
          LAG(signal_mark) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) AS signal_mark_before
   FROM events_with_marks
 )
-SELECT region, alloc_id, task, event_no, CASE WHEN NOT is_fallen THEN attempt END AS attempt, run,
+SELECT region, alloc_id, task, event_no, CASE WHEN NOT is_fallen THEN attempt END AS attempt, run, origin,
        event_at, event_at_ns, event_type, fails_task, exit_code, signal, oom_killed, start_delay_ns, message,
        CASE WHEN type_name = 'Terminated' THEN details END AS details,
        COALESCE(kill_mark_before, 0) % 2 = 1 AS kill_under_way, is_void,
-       CASE CASE WHEN is_mixed = 1 THEN 0 WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0)
+       CASE CASE WHEN run IS NULL THEN 0 WHEN type_name = 'Terminated' THEN COALESCE(signal_mark_before, 0)
                  ELSE signal_mark END % 4
          WHEN 3 THEN 'health' WHEN 2 THEN 'user' WHEN 1 THEN 'change' END AS restart_signal,
-       CASE WHEN is_mixed = 0 AND started_mark % 3 < 2 THEN started_mark % 3 = 1 END AS is_started,
-       (type_name = 'Terminated' AND started_mark % 3 = 2 AND COALESCE(signal_mark_before, 0) % 4 = 0)
-         OR is_mixed = 1 AS is_blind,
-       type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AS is_asked
+       CASE WHEN run IS NOT NULL AND started_mark % 3 < 2 THEN started_mark % 3 = 1 END AS is_started,
+       (type_name = 'Terminated' AND (started_mark % 3 = 2 OR (is_open = 1 AND begun_mark % 2 = 0))
+         AND COALESCE(signal_mark_before, 0) % 4 = 0) OR run IS NULL AS is_blind,
+       type_name = 'Restarting' AND COALESCE(restart_reason, '') = '' AND origin = 'api' AS is_asked
 FROM events_with_marks_before
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, event_no NULLS LAST

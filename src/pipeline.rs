@@ -93,6 +93,11 @@ pub enum Error {
     /// No allocations in all documents, or in those of this source.
     #[error("{0}: no allocations found")]
     NoAllocations(String),
+    /// No allocations, but so many lines of logs (`84 lines`): they name no job, so the views have no rows.
+    #[error(
+        "{0}: no allocations found, only {1} of logs; read a listing of their allocations, too, or query recovered_events"
+    )]
+    OnlyLogs(String, String),
     /// A lake cannot be read or written.
     #[error(transparent)]
     Lake(error::Error),
@@ -246,7 +251,8 @@ impl Pipeline {
         summary: Summary,
         observer: &dyn Observer,
     ) -> Result<Outcome, Error> {
-        let wants_logs = work.tables.contains(&Table::LogEvents);
+        let wants_logs =
+            self.tables.contains(&Table::LogEvents) || self.views.iter().any(|view| query::is_of_logs(view.name));
         self.sources.check(&summary, self.strict, wants_logs)?;
         if !work.views.is_empty() {
             observer.stage("computing views");

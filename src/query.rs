@@ -13,6 +13,7 @@ mod condition;
 pub mod dialect;
 mod doc_header;
 mod group_by;
+mod logs;
 mod native;
 pub mod plan;
 pub mod question;
@@ -39,6 +40,8 @@ use crate::time::{self, When};
 pub use condition::Condition;
 pub use doc_header::DocHeader;
 pub use group_by::GroupBy;
+use logs::WithoutLogs;
+pub(crate) use logs::is_of_logs;
 pub use native::Method;
 pub use plan::Plan;
 pub use question::Question;
@@ -138,22 +141,27 @@ impl Period {
 /// When the engine rejects a view, or the store cannot be read or written.
 pub fn run(store: &Store, plans: &[Plan], period: Period, method: Method) -> Result<()> {
     let kept = ViewCache::for_plans(plans);
+    let has_logs = method == Method::Sql || has_rows(store, Table::LogEvents)?;
     scheduler::run(plans, AT_A_TIME, |plan| {
-        compute(store, &kept, plan, period, method).with_context(|| format!("cannot compute view {}", plan.view.name))
+        compute(store, &kept, plan, period, method, has_logs)
+            .with_context(|| format!("cannot compute view {}", plan.view.name))
     })
 }
 
-/// Computes one view, and writes it or keeps it in memory.
-fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method: Method) -> Result<()> {
+/// Computes one view, and writes it or keeps it in memory. Without logs, views of logs are not computed.
+fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method: Method, has_logs: bool) -> Result<()> {
     let name = plan.view.name;
-    let rows = match native::twin(name).filter(|_| method == Method::Native) {
+    let twin = native::twin(name).filter(|_| method == Method::Native);
+    let rows = match (logs::without_logs(name).filter(|_| !has_logs), twin) {
         _ if name == "period" => period_frame(store, period)?,
-        Some(twin) => {
+        (Some(WithoutLogs::Empty), _) => logs::empty(plan)?,
+        (Some(WithoutLogs::SameAs(other)), _) if !plan.is_wanted => rows_of(store, kept, other)?.collect()?,
+        (None, Some(twin)) => {
             let rows = twin(&|table, columns| columns_of(store, kept, table, columns), plan.is_wanted)?;
             let columns = plan.view.columns(&GroupBy::default())?;
             rows.select(columns.into_iter().map(|column| column.name).filter(|name| plan.keeps(name)))?
         }
-        None => view_frame(store, kept, plan)?,
+        _ => view_frame(store, kept, plan)?,
     };
     kept.computed(plan);
     kept.keep(name, rows).map_or(Ok(()), |mut rows| put(store, name, &mut rows))
@@ -329,11 +337,22 @@ fn narrow(mut frame: LazyFrame, columns: &BTreeSet<String>) -> Result<LazyFrame>
 
 /// Columns of a stored table or of a view computed so far.
 fn columns_of(store: &Store, kept: &ViewCache, name: &str, columns: &[&str]) -> Result<DataFrame> {
-    let rows = match kept.rows(name) {
-        Some(rows) => rows.lazy(),
-        None => named(store, [name].into_iter())?.remove(name).with_context(|| format!("{name} is not computed"))?,
-    };
-    Ok(rows.select(columns.iter().map(|name| col(*name)).collect::<Vec<_>>()).collect()?)
+    let columns: Vec<_> = columns.iter().map(|name| col(*name)).collect();
+    Ok(rows_of(store, kept, name)?.select(columns).collect()?)
+}
+
+/// A stored table or a view computed so far.
+fn rows_of(store: &Store, kept: &ViewCache, name: &str) -> Result<LazyFrame> {
+    match kept.rows(name) {
+        Some(rows) => Ok(rows.lazy()),
+        None => named(store, [name].into_iter())?.remove(name).with_context(|| format!("{name} is not computed")),
+    }
+}
+
+/// Returns true if a stored table has rows.
+fn has_rows(store: &Store, table: Table) -> Result<bool> {
+    let Some(rows) = named(store, [table.name()].into_iter())?.remove(table.name()) else { return Ok(false) };
+    Ok(rows.limit(1).collect()?.height() > 0)
 }
 
 /// An SQL context with those of these tables and views that are in the store.

@@ -200,7 +200,8 @@ pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> Result
 const COVERAGE: &str = "\
     SELECT COALESCE(SUM(tasks), 0) AS tasks, COALESCE(SUM(complete), 0) AS complete, \
     COALESCE(SUM(without_events), 0) AS without_events, COALESCE(SUM(without_begin), 0) AS without_begin, \
-    COALESCE(SUM(events), 0) AS events, COALESCE(SUM(gaps), 0) AS gaps, \
+    COALESCE(SUM(events), 0) AS events, COALESCE(SUM(log_events), 0) AS log_events, \
+    COALESCE(SUM(gaps), 0) AS gaps, \
     CASE WHEN COUNT(restarts) > 0 THEN SUM(restarts) END AS restarts, \
     CASE WHEN COUNT(lost_restarts) > 0 THEN SUM(lost_restarts) END AS lost_restarts, \
     COALESCE(SUM(uncounted_tasks), 0) AS uncounted_tasks, COALESCE(SUM(vanished_tasks), 0) AS vanished_tasks, \

@@ -1,7 +1,7 @@
 //! Views with a native twin give the same rows as their SQL, and so do all views that read them.
 //!
 //! The random histories are of tasks as no cluster may have: any type follows any other, times tie, fall or are missing,
-//! counters fall or are missing, and some documents went through a float. `ALLOCLOG_CASES=40` tries 10,000 of them:
+//! counters fall or are missing, some documents went through a float, and a log has some of the events. `ALLOCLOG_CASES=40` tries 10,000 of them:
 //!
 //!     ALLOCLOG_CASES=40 cargo test --release --test tests twins
 
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::agent_logs::hclog::{Line, Logger};
 use crate::recordings::recording;
 use crate::simulator::Random;
 use crate::view_store::ViewStore;
@@ -72,9 +73,18 @@ fn twins_of_views_agree_with_their_sql_on_random_histories() {
             let name = format!("20261123T18{:02}01Z.json", 10 + document);
             std::fs::write(directory.path().join(name), Value::from(shown).to_string()).unwrap();
         }
+        if seed % 2 == 0 {
+            let logger = Logger { is_json: seed % 4 == 0, has_location: false, zone: 0, prefix: ("", false) };
+            let mut lines: Vec<Line> = histories.iter().flat_map(|history| history.lines(&mut random)).collect();
+            lines.sort_by_key(|line| line.at);
+            let log: String = lines.iter().map(|line| logger.line(line)).collect();
+            std::fs::write(directory.path().join("nomad.log"), log).unwrap();
+        }
         let checked = ViewStore::of(&[directory.path()]).and_then(|store| {
             let rows = store.rows("timeline")?;
             assert!(rows.len() > TOGETHER, "the documents were read");
+            let logged = rows.iter().filter(|row| row.text("origin") == Some("log")).count();
+            assert!(seed % 2 == 1 || logged > 20, "{logged} events of the log");
             store.check_twins()
         });
         checked.unwrap_or_else(|problem| panic!("seed {seed}: {problem:#}"));
@@ -121,6 +131,24 @@ impl History {
         shown.sort_unstable();
         history.shown = shown;
         history
+    }
+
+    /// The lines of its events in a log, which has all, most or few of them.
+    fn lines(&self, random: &mut Random) -> Vec<Line> {
+        let kept = *random.pick(&[100, 100, 95, 95, 30]);
+        let line = |event: &Value| {
+            let (event_type, at) = (event["Type"].as_str()?.to_owned(), event["Time"].as_i64().filter(|at| *at > 0)?);
+            let detail = |name: &str| event["Details"][name].as_str().unwrap_or("0").to_owned();
+            let message = match event_type.as_str() {
+                "Terminated" => format!("Exit Code: {}, Signal: {}", detail("exit_code"), detail("signal")),
+                "Restarting" => "Task restarting in 1s".to_owned(),
+                "Restart Signaled" | "Not Restarting" => event["Details"]["restart_reason"].as_str()?.to_owned(),
+                _ => "done".to_owned(),
+            };
+            let (alloc_id, fails_task) = (self.alloc_id.clone(), event["FailsTask"] == true);
+            Some(Line { alloc_id, task: "app".to_owned(), event_type, message, fails_task, at: at + 20_000 })
+        };
+        self.events.iter().filter_map(line).filter(|_| random.chance(kept)).collect()
     }
 
     /// The allocation in a document, if that shows it.

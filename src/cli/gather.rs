@@ -58,7 +58,9 @@ pub fn gather(
 /// An error of the pipeline; if the input is at fault, with `end`, which says what happened to the output.
 pub fn with_end(error: pipeline::Error, end: &str) -> anyhow::Error {
     match error {
-        pipeline::Error::Rejected | pipeline::Error::NoAllocations(_) => anyhow!("{error}; {end}"),
+        pipeline::Error::Rejected | pipeline::Error::NoAllocations(_) | pipeline::Error::OnlyLogs(..) => {
+            anyhow!("{error}; {end}")
+        }
         error => error.into(),
     }
 }

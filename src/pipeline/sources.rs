@@ -110,7 +110,11 @@ impl Sources {
         if logs_suffice && summary.logs > 0 {
             return Ok(());
         }
-        self.without_allocations(summary).map_or(Ok(()), |name| Err(Error::NoAllocations(name)))
+        let Some(name) = self.without_allocations(summary) else { return Ok(()) };
+        Err(match summary.log_lines {
+            0 => Error::NoAllocations(name),
+            lines => Error::OnlyLogs(name, super::plural(lines, "line")),
+        })
     }
 
     /// The first source without allocations: all of them together, or one that may be several files. A stream without

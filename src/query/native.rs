@@ -3,6 +3,7 @@
 //! A view gets a twin if SQL is the wrong tool for it and it takes a large part of the time. The SQL file remains its
 //! definition: other engines run it, and [`Method::Sql`] does here. Tests compare the rows of both (tests/twins.rs).
 
+mod logged_events;
 mod task_numbers;
 mod timeline;
 

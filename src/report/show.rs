@@ -253,6 +253,10 @@ pub fn coverage(report: &Report) -> Vec<String> {
         }
         lines.push(line + ".");
     }
+    if int("log_events") > 0 {
+        let (logged, events) = (count(total.int("log_events")), counted(int("events"), "event"));
+        lines.push(format!("Only logs of agents show {logged} of {events}."));
+    }
     if int("uncounted_tasks") > 0 {
         let tasks = counted(int("uncounted_tasks"), "task");
         lines.push(format!("For {tasks} the number of lost restarts is unknown."));

@@ -296,7 +296,7 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
 /// Adds to each row of `attempts` the number of its run in `timeline`. Without a period the view has one row for each run
 /// with events, in order of the run; a row that does not agree with that gets null.
 fn runs(events: &[Row], attempts: Vec<Row>) -> Vec<Row> {
-    let mut numbers: Vec<i64> = events.iter().filter_map(|row| row.int("run")).collect();
+    let mut numbers: Vec<i64> = events.iter().filter_map(|row| row.int("run")).filter(|run| *run > 0).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let is_one_each = numbers.len() == attempts.len();

@@ -3,14 +3,17 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use polars::prelude::{BooleanChunked, Column, DataFrame, IdxCa, Int32Chunked, Int64Chunked, StringChunked};
+use polars::prelude::{
+    BooleanChunked, Column, DataFrame, IdxCa, Int32Chunked, Int64Chunked, IntoColumn, StringChunked,
+};
 
 use super::Read;
+use super::logged_events::LoggedEvents;
 use super::task_numbers::{TaskKeys, TaskNumbers};
 use crate::error::Result;
 
 /// The columns of `task_events` that the view reads, besides those of the key.
-const EVENTS: [&str; 14] = [
+pub(super) const EVENTS: [&str; 14] = [
     "attempt",
     "event_at",
     "event_at_ns",
@@ -37,11 +40,12 @@ const WINDOWS: [&str; 7] = ["window_no", "first_attempt", "first_ns", "begins", 
 pub fn rows(read: &Read<'_>, is_sorted: bool) -> Result<DataFrame> {
     let columns = |names: &[&'static str]| [TaskKeys::COLUMNS.as_slice(), names].concat();
     let mut frame = read("task_events", &columns(&EVENTS))?;
+    let logged = LoggedEvents::append(read, &mut frame)?;
     // Rows are accessed in the order of the tasks.
     frame.rechunk_mut_par();
     let (tasks, task_of_row) = TaskNumbers::of(&frame)?;
     let windows = WindowFacts::of(&read("windows", &columns(&WINDOWS))?, &tasks)?;
-    let events = Events::of(&frame)?;
+    let events = Events::of(&frame, &logged)?;
     let by_task = RowsByTask::new(&task_of_row, tasks.len());
     let mut made = Made::with_capacity(frame.height());
     let order = if is_sorted { tasks.by_key() } else { (0..tasks.len() as u32).collect() };
@@ -52,7 +56,7 @@ pub fn rows(read: &Read<'_>, is_sorted: bool) -> Result<DataFrame> {
         events.drop_rounded_twins(&mut scratch);
         fold(&events, &windows.of_task(task), &mut scratch, &mut made);
     }
-    made.into_frame(&frame)
+    made.into_frame(&frame, &logged)
 }
 
 /// The types of events that have a rank of their own; the order of the variants is the causal order.
@@ -94,11 +98,14 @@ struct Event {
     kind: Kind,
     is_rounded: bool,
     attempt: Option<i64>,
+    /// Its place among the events of its task: the attempt, the time, and whether others at that time precede it.
+    place: (Option<i64>, Option<i64>, bool),
     ns: Option<i64>,
 }
 
-/// The columns of `task_events` that the fold reads.
+/// The columns of `task_events` that the fold reads, with the rows of `recovered_events` appended.
 struct Events<'f> {
+    logged: &'f LoggedEvents,
     attempt: &'f Int64Chunked,
     ns: &'f Int64Chunked,
     event_type: &'f StringChunked,
@@ -115,8 +122,9 @@ struct Events<'f> {
 }
 
 impl<'f> Events<'f> {
-    fn of(frame: &'f DataFrame) -> Result<Events<'f>> {
+    fn of(frame: &'f DataFrame, logged: &'f LoggedEvents) -> Result<Events<'f>> {
         Ok(Events {
+            logged,
             attempt: frame.column("attempt")?.i64()?,
             ns: frame.column("event_at_ns")?.i64()?,
             event_type: frame.column("event_type")?.str()?,
@@ -135,12 +143,15 @@ impl<'f> Events<'f> {
 
     fn get(&self, row: u32) -> Event {
         let at = row as usize;
+        let (attempt, ns) = (self.attempt.get(at), self.ns.get(at));
+        let place = self.logged.get(row).map_or((attempt, ns, false), |line| line.place);
         Event {
             row,
             kind: Kind::parse(self.event_type.get(at)),
             is_rounded: self.times_rounded.get(at) == Some(true),
-            attempt: self.attempt.get(at),
-            ns: self.ns.get(at),
+            attempt,
+            place,
+            ns,
         }
     }
 
@@ -151,7 +162,8 @@ impl<'f> Events<'f> {
             return;
         }
         let twin = |event: &Event| Some((self.event_type.get(event.row as usize)?, through_float(event.ns?)));
-        let exact: HashSet<_> = events.iter().filter(|event| !event.is_rounded).filter_map(twin).collect();
+        let is_exact = |event: &&Event| !event.is_rounded && self.logged.get(event.row).is_none();
+        let exact: HashSet<_> = events.iter().filter(is_exact).filter_map(twin).collect();
         events.retain(|event| !event.is_rounded || twin(event).is_none_or(|twin| !exact.contains(&twin)));
         events.sort_by_key(|event| event.is_rounded);
     }
@@ -289,18 +301,20 @@ enum Start {
 
 /// Sorts the events of a task, and adds their rows.
 fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made: &mut Made) {
-    let has_attempts = !facts.is_fallen && events.iter().all(|event| event.attempt.is_some());
+    let has_attempts = !facts.is_fallen && events.iter().all(|event| event.place.0.is_some());
     let place = |event: &Event| {
-        let attempt = if has_attempts { event.attempt } else { None };
-        (attempt.unwrap_or(0), event.ns.unwrap_or(0), event.kind)
+        let (attempt, ns, is_late) = event.place;
+        (attempt.filter(|_| has_attempts).unwrap_or(0), ns.unwrap_or(0), is_late, event.kind)
     };
     events.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| columns.compare_ties(one, other)));
     let (mut is_dead, mut kill_under_way, mut start) = (false, false, Start::NotYet);
     let (mut restarts, mut gaps) = (0, 0);
-    let (mut signal, mut latest_run) = (None, None);
+    let mut has_begun = false;
+    let mut signals = Signals::default();
     for (event, number) in events.iter().zip(1..) {
         let kind = event.kind;
-        let is_gap_head = facts.is_gap_head(event);
+        let line = columns.logged.get(event.row);
+        let is_gap_head = line.map_or_else(|| facts.is_gap_head(event), |line| line.after_gap);
         let reason = || columns.restart_reason.get(event.row as usize).unwrap_or_default();
         match kind {
             Kind::NotRestarting | Kind::Killed => is_dead = true,
@@ -309,7 +323,12 @@ fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made:
         }
         let is_void = kind == Kind::Killing && is_dead;
         gaps += i64::from(is_gap_head && number > 1);
-        let run = event.attempt.filter(|_| has_attempts).unwrap_or(1 + restarts + gaps);
+        let run = match line {
+            _ if facts.is_mixed => None,
+            Some(line) if line.is_torn => None,
+            Some(line) if event.attempt.is_none() => line.place.0.filter(|_| has_attempts).map(|attempt| -attempt),
+            _ => Some(event.attempt.filter(|_| has_attempts).unwrap_or(1 + restarts + gaps)),
+        };
         restarts += i64::from(kind == Kind::Restarting);
         let was_under_way = kill_under_way;
         match kind {
@@ -317,35 +336,64 @@ fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made:
             Kind::Terminated | Kind::Received | Kind::TaskSetup => kill_under_way = false,
             _ => {}
         }
-        let signal_before = if latest_run == Some(run) { signal } else { None };
-        signal = match kind {
+        let signal_before = run.and_then(|run| signals.of(run));
+        let signal = match kind {
             Kind::Terminated => None,
             Kind::RestartSignaled if reason().starts_with("healthcheck") => Some("health"),
             Kind::RestartSignaled if reason().starts_with("User requested") => Some("user"),
             Kind::RestartSignaled => Some("change"),
             _ => signal_before,
         };
-        latest_run = Some(run);
+        if let Some(run) = run {
+            signals.set(run, signal);
+        }
         match kind {
             Kind::Started => start = Start::Started,
             Kind::Received | Kind::TaskSetup | Kind::Restarting => start = Start::NotYet,
             _ if is_gap_head => start = Start::Lost,
             _ => {}
         }
+        match kind {
+            Kind::Started => has_begun = true,
+            _ if kind == Kind::Restarting || is_gap_head => has_begun = false,
+            _ => {}
+        }
         let is_terminated = kind == Kind::Terminated;
+        let is_start_lost = start == Start::Lost || (line.is_some_and(|line| line.in_open_gap) && !has_begun);
         let shown_signal = if is_terminated { signal_before } else { signal };
         made.rows.push(event.row);
         made.details.push(is_terminated.then_some(event.row));
         made.event_no.push(number);
         made.attempt.push(event.attempt.filter(|_| !facts.is_fallen));
-        made.run.push((!facts.is_mixed).then_some(run));
+        made.run.push(run);
         made.kill_under_way.push(was_under_way);
         made.is_void.push(is_void);
-        made.restart_signal.push(shown_signal.filter(|_| !facts.is_mixed));
-        made.is_started.push((!facts.is_mixed && start != Start::Lost).then_some(start == Start::Started));
-        let is_blind = is_terminated && start == Start::Lost && signal_before.is_none();
-        made.is_blind.push(is_blind || facts.is_mixed);
-        made.is_asked.push(kind == Kind::Restarting && reason().is_empty());
+        made.restart_signal.push(shown_signal.filter(|_| run.is_some()));
+        made.is_started.push((run.is_some() && start != Start::Lost).then_some(start == Start::Started));
+        let is_blind = is_terminated && is_start_lost && signal_before.is_none();
+        made.is_blind.push(is_blind || run.is_none());
+        made.is_asked.push(kind == Kind::Restarting && reason().is_empty() && line.is_none());
+    }
+}
+
+/// The reason of the latest Restart Signaled of each run. Nearly all events belong to the run of the event before them.
+#[derive(Default)]
+struct Signals {
+    latest: Option<(i64, Option<&'static str>)>,
+    earlier: Vec<(i64, Option<&'static str>)>,
+}
+
+impl Signals {
+    fn of(&self, run: i64) -> Option<&'static str> {
+        let is_of_run = |of: &&(i64, Option<&'static str>)| of.0 == run;
+        self.latest.iter().chain(self.earlier.iter().rev()).find(is_of_run).and_then(|(_, signal)| *signal)
+    }
+
+    fn set(&mut self, run: i64, signal: Option<&'static str>) {
+        if let Some(before) = self.latest.replace((run, signal)).filter(|before| before.0 != run && before.1.is_some())
+        {
+            self.earlier.push(before);
+        }
     }
 }
 
@@ -383,8 +431,10 @@ impl Made {
         }
     }
 
-    /// The rows of the view, from those of `task_events`.
-    fn into_frame(self, events: &DataFrame) -> Result<DataFrame> {
+    /// The rows of the view, from those of `task_events` and `recovered_events`.
+    fn into_frame(self, events: &DataFrame, logged: &LoggedEvents) -> Result<DataFrame> {
+        let origin: StringChunked =
+            self.rows.iter().map(|row| Some(if logged.get(*row).is_some() { "log" } else { "api" })).collect();
         let rows = IdxCa::from_vec("row".into(), self.rows);
         let details = events.column("details")?.take(&IdxCa::from_iter(self.details))?;
         let shown = [
@@ -407,6 +457,7 @@ impl Made {
             Column::new("event_no".into(), self.event_no),
             Column::new("attempt".into(), self.attempt),
             Column::new("run".into(), self.run),
+            origin.with_name("origin".into()).into_column(),
             Column::new("kill_under_way".into(), self.kill_under_way),
             Column::new("is_void".into(), self.is_void),
             Column::new("restart_signal".into(), self.restart_signal),

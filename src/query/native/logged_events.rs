@@ -1,0 +1,101 @@
+//! The rows of `recovered_events` behind those of `task_events`, for the twin of `timeline`.
+
+use polars::prelude::{BooleanChunked, ChunkFull, ChunkFullNull, DataFrame, DataType, IntoColumn, StringChunked};
+
+use super::Read;
+use super::task_numbers::TaskKeys;
+use super::timeline::EVENTS;
+use crate::error::Result;
+
+/// What is known of an event that only a log shows, besides the columns that `task_events` has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoggedEvent {
+    /// Its place among the events of its task: the least attempt, the time, and whether others at that time precede it.
+    pub place: (Option<i64>, Option<i64>, bool),
+    /// Whether events directly before it may be missing.
+    pub after_gap: bool,
+    /// Whether other lines of its gap may be missing.
+    pub in_open_gap: bool,
+    /// Whether lines are known to be missing in its gap, in the middle of a log.
+    pub is_torn: bool,
+}
+
+/// The events that only logs show; their rows follow those of `task_events`.
+#[derive(Debug)]
+pub(super) struct LoggedEvents {
+    first_row: usize,
+    events: Vec<LoggedEvent>,
+}
+
+/// The columns of `recovered_events` that the view reads, besides those of the key.
+const LINES: [&str; 19] = [
+    "is_listed",
+    "line_no",
+    "attempt",
+    "least_attempt",
+    "place_ns",
+    "logged_at",
+    "logged_at_ns",
+    "event_type",
+    "fails_task",
+    "exit_code",
+    "signal",
+    "oom_killed",
+    "restart_reason",
+    "start_delay_ns",
+    "message",
+    "after_gap",
+    "in_open_gap",
+    "is_torn",
+    "is_late",
+];
+
+impl LoggedEvents {
+    /// Appends the events of listed allocations to those of `task_events`.
+    ///
+    /// # Errors
+    /// When `recovered_events` cannot be read.
+    pub(super) fn append(read: &Read<'_>, events: &mut DataFrame) -> Result<LoggedEvents> {
+        let first_row = events.height();
+        let lines = read("recovered_events", &[TaskKeys::COLUMNS.as_slice(), &LINES].concat())?;
+        let lines = lines.filter(lines.column("is_listed")?.bool()?)?;
+        if lines.height() == 0 {
+            return Ok(LoggedEvents { first_row, events: Vec::new() });
+        }
+        let mut shown = lines.select(TaskKeys::COLUMNS)?;
+        for name in EVENTS {
+            let column = match name {
+                "event_at" => lines.column("logged_at")?.clone(),
+                "event_at_ns" => lines.column("logged_at_ns")?.clone(),
+                "ordinal" => lines.column("line_no")?.cast(&DataType::Int32)?,
+                "details" => StringChunked::full_null(name.into(), lines.height()).into_column(),
+                "times_rounded" => BooleanChunked::full(name.into(), false, lines.height()).into_column(),
+                same => lines.column(same)?.clone(),
+            };
+            shown.hstack_mut(&[column.with_name(name.into())])?;
+        }
+        events.vstack_mut_owned(shown)?;
+        Ok(LoggedEvents { first_row, events: facts(&lines)? })
+    }
+
+    /// The event of a row; `None` if a source shows it.
+    pub(super) fn get(&self, row: u32) -> Option<&LoggedEvent> {
+        self.events.get((row as usize).checked_sub(self.first_row)?)
+    }
+}
+
+fn facts(lines: &DataFrame) -> Result<Vec<LoggedEvent>> {
+    let (attempts, times) = (lines.column("least_attempt")?.i64()?, lines.column("place_ns")?.i64()?);
+    let (late, after_gap) = (lines.column("is_late")?.bool()?, lines.column("after_gap")?.bool()?);
+    let (in_open_gap, is_torn) = (lines.column("in_open_gap")?.bool()?, lines.column("is_torn")?.bool()?);
+    let fact = |row: usize| {
+        let is = |values: &BooleanChunked| values.get(row) == Some(true);
+        LoggedEvent {
+            place: (attempts.get(row), times.get(row), is(late)),
+            after_gap: is(after_gap),
+            in_open_gap: is(in_open_gap),
+            is_torn: is(is_torn),
+        }
+    };
+    Ok((0..lines.height()).map(fact).collect())
+}
