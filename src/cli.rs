@@ -10,6 +10,7 @@ mod export;
 mod fail_if;
 mod fetch;
 mod gather;
+mod help;
 mod ingest;
 mod lake;
 mod metrics;
@@ -18,14 +19,16 @@ mod redaction;
 mod report;
 mod result_file;
 mod schema;
+mod screen;
 mod signals;
 mod spooling;
 mod timeline;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::Exit;
 
@@ -42,8 +45,9 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was rejected; 4 a --fail-if
-condition holds. After 1, only `ingest` and `lake` may have written something; the message says what.";
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some input was
+rejected; 4 a --fail-if condition holds. After 1, only `ingest` and `lake` may
+have written something; the message says what.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -60,13 +64,22 @@ enum Command {
         /// Shell to generate the script for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print a manual page, or write all of them
+    Man {
+        /// Command whose page to print, such as: report, or lake check
+        command: Vec<String>,
+        /// Write the pages of all commands to DIR
+        ///
+        /// As alloclog.1, alloclog-report.1 and so on. DIR is created if missing.
+        #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Runs the program with its command-line arguments and returns the exit code.
 pub fn main() -> ExitCode {
-    let result = match Cli::try_parse() {
+    let parsed = help::unwrapped(Cli::command()).try_get_matches().and_then(|given| Cli::from_arg_matches(&given));
+    let result = match parsed {
         Ok(cli) => run(cli),
         Err(wrong) if wrong.use_stderr() => wrong.exit(),
         Err(help) => print_help(&help),
@@ -101,16 +114,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             clap_complete::generate(shell, &mut Cli::command(), "alloclog", &mut script);
             print(&script)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            for command in Cli::command().get_subcommands() {
-                let name = format!("alloclog-{}", command.get_name());
-                let command = command.clone().name(&name).display_name(&name);
-                clap_mangen::Man::new(command).render(&mut page)?;
-            }
-            print(&page)
+        Command::Man { output: Some(directory), .. } => {
+            help::write_manual_pages(Cli::command(), &directory)?;
+            Ok(Exit::Done)
         }
+        Command::Man { command, .. } => print(&help::manual_page(Cli::command(), &command)?),
     }
 }
 

@@ -197,11 +197,12 @@ impl OutputFile {
         File::create(self.unfinished()).with_context(|| format!("cannot write {}", self.target.display()))
     }
 
-    /// Renames the file to its target, with the mode and the owner of the file that it replaces.
+    /// Renames the file to its target, with the mode and the owner of the file that it replaces. Another one may be
+    /// created after it.
     ///
     /// # Errors
     /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(&self) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
         let made = self.unfinished();

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod question;
 mod rows;
 mod scheduler;
+mod short_form;
 mod sql;
 mod view_cache;
 
@@ -46,6 +47,7 @@ pub use native::Method;
 pub use plan::Plan;
 pub use question::Question;
 pub use rows::Row;
+pub use short_form::ShortForm;
 use view_cache::ViewCache;
 
 /// A file of `queries/`.
@@ -212,6 +214,14 @@ pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> Resu
     let met = rows::from_frame(&ask(&format!("SELECT * FROM {result} WHERE {}", condition.sql))?)?;
     let unknown = ask(&format!("SELECT * FROM {result} WHERE ({}) IS NULL", condition.sql))?;
     Ok((met, unknown.height()))
+}
+
+/// Writes the rows of a query over one result in the store to the store under another name.
+///
+/// # Errors
+/// When the query is not supported.
+pub fn derive(store: &Store, result: &str, sql: &str, name: &str) -> Result<()> {
+    put(store, name, &mut sql::answer(&question::parse(sql)?, named(store, [result].into_iter())?, None)?)
 }
 
 /// The rows of a query over the tables and views in the store.

@@ -1,7 +1,9 @@
 //! Output formats: one file per format.
 
 mod csv;
+pub mod fit;
 pub mod json;
+pub mod terminal;
 pub mod text;
 
 use std::io::{BufWriter, Write};

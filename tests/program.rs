@@ -468,6 +468,21 @@ fn the_schema_documents_every_column_of_every_table() {
 }
 
 #[test]
+fn examples_in_help_are_not_wrapped_and_completions_know_names() {
+    let sandbox = Sandbox::new();
+    for columns in ["40", "200"] {
+        let help = sandbox.command(&["report", "-h"]).env("COLUMNS", columns).output().expect("the program starts");
+        let help = String::from_utf8(help.stdout).expect("text");
+        let example = "  alloclog report dumps/ --job 'payments-*' --format markdown -o report.md\n";
+        assert!(help.contains(example), "{columns}: {help}");
+    }
+    let script = sandbox.run(&["completions", "bash"]).exits_with(0).out;
+    for word in ["node_name", "job_version", "task_events", "crash_loops"] {
+        assert!(script.contains(word), "{word}");
+    }
+}
+
+#[test]
 fn help_completions_and_manual_exist() {
     let sandbox = Sandbox::new();
     assert!(sandbox.run(&["export", "--help"]).exits_with(0).out.contains("alloclog export dumps/ -o tables"));
@@ -475,7 +490,18 @@ fn help_completions_and_manual_exist() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(sandbox.run(&["completions", shell]).exits_with(0).out.contains("alloclog"), "{shell}");
     }
-    assert!(sandbox.run(&["man"]).exits_with(0).out.contains(".TH alloclog"));
+    assert!(sandbox.run(&["man"]).exits_with(0).out.contains(".TH alloclog 1"));
+    let page = sandbox.run(&["man", "lake", "check"]).exits_with(0).out;
+    assert!(page.contains(".TH alloclog-lake-check 1"), "{page}");
+    sandbox.run(&["man", "lake", "chek"]).exits_with(2).stderr_has("info, check, compact, vacuum");
+    sandbox.run(&["man", "-o", "man/man1"]).exits_with(0);
+    for name in ["alloclog", "alloclog-report", "alloclog-lake", "alloclog-lake-vacuum", "alloclog-man"] {
+        let page = fs::read_to_string(sandbox.path(&format!("man/man1/{name}.1"))).expect("a page");
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+    }
+    let page = fs::read_to_string(sandbox.path("man/man1/alloclog-export.1")).expect("a page");
+    let example = "  alloclog export nomad\\-debug.tar.gz \\-o tables \\-\\-format csv\n";
+    assert!(page.contains(".SH EXAMPLES\n.nf\n") && page.contains(example), "{page}");
     sandbox.run(&[]).exits_with(2);
     sandbox.run(&["export"]).exits_with(2);
 }

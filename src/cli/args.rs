@@ -4,10 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 
 use super::cluster;
 use super::console::Verbosity;
+use super::help;
 use crate::error::Usage;
 use crate::glob::Glob;
 use crate::intake::{self, Absences};
@@ -30,6 +31,11 @@ fn by_help() -> String {
         GroupBy::COLUMNS.join(", "),
         grouped.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// The parser of `--by`, which names the columns for completion.
+fn by_parser() -> impl TypedValueParser<Value = GroupBy> {
+    help::completed(StringValueParser::new().try_map(|text| text.parse::<GroupBy>()), GroupBy::COLUMNS)
 }
 
 /// Sources and how to read them.
@@ -57,15 +63,15 @@ pub struct SourceArgs {
     /// When the documents were observed (RFC 3339)
     ///
     /// Takes precedence over the times of files and documents.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, help_heading = "Input", value_name = "TIME")]
     pub observed_at: Option<time::Moment>,
     /// Treat documents as complete listings: a missing allocation is gone
     ///
     /// They list every allocation (of --namespace, if given). Lists of nodes and streams do not count as listings.
-    #[arg(long)]
+    #[arg(long, help_heading = "Input")]
     pub full_listing: bool,
     /// Validate every byte; write nothing if any input is rejected
-    #[arg(long)]
+    #[arg(long, help_heading = "Input")]
     pub strict: bool,
     /// Print only errors and rejected input
     #[arg(short, long, conflicts_with = "verbose")]
@@ -73,8 +79,6 @@ pub struct SourceArgs {
     /// List every skipped file
     #[arg(short, long)]
     pub verbose: bool,
-    #[command(flatten)]
-    pub cluster: cluster::Args,
     /// Follow the cluster by polling until interrupted, then write
     ///
     /// Lists with every change. Ends by Ctrl-C, SIGTERM or --for.
@@ -93,16 +97,13 @@ pub struct SourceArgs {
     #[arg(long = "for", help_heading = "Live cluster", value_name = "TIME", value_parser = cluster::span,
         requires = "follow")]
     pub lasting: Option<Duration>,
+    #[command(flatten)]
+    pub cluster: cluster::Args,
 }
 
 /// Filters and groups, for commands that show the data.
 #[derive(Debug, clap::Args)]
 pub struct StatisticsArgs {
-    #[command(flatten)]
-    pub source: SourceArgs,
-    /// Read only jobs whose ID matches this glob
-    #[arg(long, value_name = "GLOB")]
-    pub job: Option<String>,
     /// Restrict statistics to this time and later
     ///
     /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
@@ -113,8 +114,14 @@ pub struct StatisticsArgs {
     #[arg(long, value_name = "WHEN")]
     pub until: Option<time::When>,
     /// Group statistics by these columns
-    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true, long_help = by_help())]
+    #[arg(long, value_name = "COLUMN,...", default_value_t, hide_default_value = true, long_help = by_help(),
+        value_parser = by_parser(), hide_possible_values = true)]
     pub by: GroupBy,
+    /// Read only jobs whose ID matches this glob
+    #[arg(long, value_name = "GLOB")]
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Compute views by their SQL alone, to compare with the native twins
     #[arg(long = "views", value_name = "native|sql", env = "ALLOCLOG_VIEWS", default_value = "native", hide = true)]
     pub method: Method,

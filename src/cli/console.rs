@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::screen;
 use crate::intake::{Note, Observer};
 use crate::render::text::one_line;
 use crate::source::Input;
@@ -127,7 +128,11 @@ impl Observer for Console {
     }
 }
 
-/// Prints a line on stderr. A write error (closed pipe, full disk) is ignored, so that the work goes on.
+/// Prints a line on stderr, or keeps it while a report uses the terminal as a screen. A write error (closed pipe, full
+/// disk) is ignored, so that the work goes on.
 pub fn write_line(before: &str, line: &str) {
-    let _ = writeln!(stderr(), "{before}{}", one_line(line));
+    let line = format!("{before}{}", one_line(line));
+    if !screen::keep(&line) {
+        let _ = writeln!(stderr(), "{line}");
+    }
 }

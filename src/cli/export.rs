@@ -15,6 +15,7 @@ use super::args::StatisticsArgs;
 use super::console::Console;
 use super::exit::Exit;
 use super::gather::gather;
+use super::help;
 use super::result_file::ResultTarget;
 use super::{broken_pipe, cluster, redaction, signals, spooling};
 use crate::error::Usage;
@@ -34,19 +35,22 @@ fn default_tables() -> impl Iterator<Item = &'static str> {
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog export dumps/ -o tables                      all dumps below a directory, as Parquet
+  alloclog export dumps/ -o tables           all dumps below it, as Parquet
   alloclog export nomad-debug.tar.gz -o tables --format csv
   alloclog export 'dumps/2026-11-*.json.zst' live.json -o tables --force
-  curl -s \"$NOMAD_ADDR/v1/allocations?namespace=*\" | alloclog export - -o - --table task_events --format ndjson
+  curl -s \"$NOMAD_ADDR/v1/allocations?namespace=*\" |
+      alloclog export - -o - --table task_events --format ndjson
 
-A SOURCE is a file, a directory, a quoted glob, an archive, - for standard input, or the address of
-a Nomad agent; without one, the cluster of NOMAD_ADDR is read. The format is detected from the
-content: lists, full allocations, event streams, debug bundles, raft-snapshot JSON, also inside
-gzip, zstd, tar and zip.
+A SOURCE is a file, a directory, a quoted glob, an archive, - for standard
+input, or the address of a Nomad agent; without one, the cluster of NOMAD_ADDR
+is read. The format is detected from the content: lists, full allocations,
+event streams, debug bundles, raft-snapshot JSON, also inside gzip, zstd, tar
+and zip.
 
-`alloclog schema` explains every table, and `alloclog query --list` every statistic. Not written by
-default are the stored tables allocation_history, task_state_history, sightings, absences and nodes,
-and the views that the statistics are built on.";
+`alloclog schema` explains every table, and `alloclog query --list` every
+statistic. Not written by default are the stored tables allocation_history,
+task_state_history, sightings, absences and nodes, and the views that the
+statistics are built on.";
 
 /// Write tables as Parquet, CSV, NDJSON or Arrow
 ///
@@ -54,31 +58,32 @@ and the views that the statistics are built on.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// Directory to write; - writes one table to stdout
+    #[arg(short, long, help_heading = "Result", value_name = "DIR")]
+    output: PathBuf,
+    /// File format of the tables
+    #[arg(long, help_heading = "Result", value_parser = file_format(), default_value = "parquet")]
+    format: Format,
+    /// Tables and views to write
+    #[arg(long = "table", help_heading = "Result", value_name = "NAME,...", value_delimiter = ',', default_values = default_tables(),
+        value_parser = help::table_names(), hide_possible_values = true)]
+    tables: Vec<String>,
+    /// Replace an earlier export
+    #[arg(long, help_heading = "Result")]
+    force: bool,
+    /// Do not prefix CSV cells that look like formulas with '
+    #[arg(long, help_heading = "Result")]
+    csv_raw: bool,
     #[command(flatten)]
     input: StatisticsArgs,
     #[command(flatten)]
     redaction: redaction::Args,
-    /// Directory to write; - writes one table to stdout
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
-    /// File format of the tables
-    #[arg(long, value_parser = file_format(), default_value = "parquet")]
-    format: Format,
-    /// Tables and views to write
-    #[arg(long = "table", value_name = "NAME,...", value_delimiter = ',', default_values = default_tables())]
-    tables: Vec<String>,
-    /// Replace an earlier export
-    #[arg(long)]
-    force: bool,
     /// Spool received documents in DIR until the tables are written
     ///
     /// With --watch or --stream. Memory does not grow during the run, and a killed run resumes when started again with
     /// the same directory.
     #[arg(long, value_name = "DIR", requires = "follow", help_heading = "Live cluster")]
     spool: Option<PathBuf>,
-    /// Do not prefix CSV cells that look like formulas with '
-    #[arg(long)]
-    csv_raw: bool,
 }
 
 /// The formats for programs; those for people belong to `alloclog query`.

@@ -26,15 +26,16 @@ const LARGEST_ALLOCATION: u64 = 256 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog fetch -o now.json.zst                          the cluster of NOMAD_ADDR, as it is now
-  alloclog fetch https://nomad.example:4646 -o dumps/     a file named by UTC time
-  alloclog fetch -o dumps/ --every 30s --for 10m          one every 30 seconds, for ten minutes
-  alloclog export dumps/ -o tables                        all of them, merged
-  alloclog fetch -o now.json.zst --redact                 to hand on: pseudonyms, and no other texts
+  alloclog fetch -o now.json.zst             the cluster of NOMAD_ADDR
+  alloclog fetch https://nomad.example:4646 -o dumps/     named by UTC time
+  alloclog fetch -o dumps/ --every 30s --for 10m          one every 30 seconds
+  alloclog export dumps/ -o tables           all of them, merged
+  alloclog fetch -o now.json.zst --redact    to hand on: pseudonyms, no texts
 
-Metadata of the request (time, Nomad's index, whether the listing is complete) and the list of nodes
-are stored in the same file, in frames that zstd skips: `zstd -dc now.json.zst` prints only the
-listing. A FILE that ends in .json is not compressed, and has them in FILE.meta.json.";
+Metadata of the request (time, Nomad's index, whether the listing is complete)
+and the list of nodes are stored in the same file, in frames that zstd skips:
+`zstd -dc now.json.zst` prints only the listing. A FILE that ends in .json is
+not compressed, and has them in FILE.meta.json.";
 
 /// Save Nomad's raw listing of allocations to a file
 ///

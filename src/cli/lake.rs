@@ -23,11 +23,11 @@ use crate::time;
 const EXAMPLES: &str = "\
 Examples:
   alloclog lake info s3://bucket/nomad
-  alloclog lake check /var/lib/alloclog            exit code 1 if anything is wrong
-  alloclog lake check lake --repair --dry-run      show repairs and the rows they would lose
-  alloclog lake compact s3://bucket/nomad          daily: merge small files
-  alloclog lake compact lake --remask              apply new masking rules to old rows
-  alloclog lake vacuum s3://bucket/nomad --dry-run what would be removed";
+  alloclog lake check /var/lib/alloclog      exit code 1 if anything is wrong
+  alloclog lake check lake --repair --dry-run       repairs and rows to lose
+  alloclog lake compact s3://bucket/nomad    daily: merge small files
+  alloclog lake compact lake --remask        mask old rows by the new rules
+  alloclog lake vacuum s3://bucket/nomad --dry-run  what would be removed";
 
 /// Show, check and maintain a lake
 #[derive(Debug, clap::Args)]

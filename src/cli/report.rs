@@ -1,9 +1,8 @@
 //! `alloclog report`: shows what happened, worst first, and how complete the data is.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use ::console::Term;
 use clap::ValueEnum;
 
 use super::args::StatisticsArgs;
@@ -12,7 +11,8 @@ use super::console::Console;
 use super::exit::Exit;
 use super::gather::{boxed, gather};
 use super::result_file::{self, ResultTarget};
-use super::{broken_pipe, fail_if, redaction, signals};
+use super::screen::Screen;
+use super::{fail_if, redaction, signals};
 use crate::error::Usage;
 use crate::intake::Summary;
 use crate::lake::scan::DEFAULT_SPAN;
@@ -23,56 +23,58 @@ use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog report                                 the live cluster of NOMAD_ADDR
-  alloclog report --watch                         refreshed with every change, until Ctrl-C
-  alloclog report --stream                        the same by Nomad's event stream
-  alloclog report dumps/                          a directory of dumps
+  alloclog report                            the live cluster of NOMAD_ADDR
+  alloclog report --watch                    refreshed with every change
+  alloclog report --watch --format html -o report.html    FILE kept fresh
+  alloclog report --stream                   the same by Nomad's event stream
+  alloclog report dumps/                     a directory of dumps
   alloclog report nomad-debug.tar.gz --since 24h
-  alloclog report dumps/ --by node_name           by node instead of by task
+  alloclog report dumps/ --by node_name      by node instead of by task
   alloclog report dumps/ --job 'payments-*' --format markdown -o report.md
   alloclog report dumps/ --format html -o report.html
-  alloclog report dumps/ --redact --format html -o report.html    to hand on: pseudonyms instead of names
+  alloclog report dumps/ --redact --format html -o report.html   pseudonyms
   alloclog report dumps/ --fail-if 'restarts.lost_restarts > 0' \\
-                         --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
+      --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
 
-A condition reads the columns of one view, each written VIEW.COLUMN; `alloclog schema` lists them. A
-null value meets no condition; the number of such rows is printed.";
+A condition reads the columns of one view, each written VIEW.COLUMN; `alloclog
+schema` lists them. A null value meets no condition; the number of such rows
+is printed.";
 
 /// Show coverage, crash loops, restarts, failures, starts, job runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    input: StatisticsArgs,
-    #[command(flatten)]
-    redaction: redaction::Args,
     /// Output format
-    #[arg(long, value_enum, default_value = "terminal")]
+    #[arg(long, help_heading = "Result", value_enum, default_value = "terminal")]
     format: ReportFormat,
     /// Write to FILE instead of stdout
     ///
-    /// An existing file is replaced once the new one is complete.
-    #[arg(short, long, value_name = "FILE")]
+    /// An existing file is replaced once the new one is complete; with --watch or --stream, after each change.
+    #[arg(short, long, help_heading = "Result", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Maximum number of rows per section [default: 10; 100 for html]
-    #[arg(long, value_name = "N")]
+    #[arg(long, help_heading = "Result", value_name = "N")]
     top: Option<usize>,
     /// Explain the terms below each section
-    #[arg(long)]
+    #[arg(long, help_heading = "Result")]
     explain: bool,
     /// Use colours; a NO_COLOR in the environment turns them off
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, help_heading = "Result", value_enum, default_value = "auto")]
     color: Color,
     /// Exit with 4 if this SQL condition holds for any row; repeatable
     ///
     /// It reads the columns of one view, written VIEW.COLUMN.
-    #[arg(long, value_name = "CONDITION")]
+    #[arg(long, help_heading = "Result", value_name = "CONDITION")]
     fail_if: Vec<String>,
     /// Accept filters and a period that select nothing
     ///
     /// No warning is printed, and --fail-if is evaluated on the empty result.
-    #[arg(long)]
+    #[arg(long, help_heading = "Result")]
     allow_empty: bool,
+    #[command(flatten)]
+    input: StatisticsArgs,
+    #[command(flatten)]
+    redaction: redaction::Args,
 }
 
 /// Output format of a report.
@@ -113,21 +115,28 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), redactor, ..wanted };
     let place = ResultTarget::begin(output)?;
     let store = place.store();
-    let in_place = args.input.source.follow_flag().is_some() && output.is_none() && io::stdout().is_terminal();
+    let is_followed = args.input.source.follow_flag().is_some();
+    let is_on_screen = is_followed && args.is_for_terminal();
+    if is_on_screen {
+        console.done(); // its progress bar would be drawn over the screen
+    }
+    let screen = is_on_screen.then(Screen::enter).transpose()?;
     let mut show = |store: &Store, summary: &Summary| {
         let text = args.text(store, summary).map_err(boxed)?;
-        Term::stdout().clear_screen()?;
-        Ok(broken_pipe::stdout().write_all(text.as_bytes())?)
+        match &screen {
+            Some(screen) => screen.draw(&text),
+            None => place.refresh(&text),
+        }
+        .map_err(boxed)
     };
-    let show: Option<&mut Show<'_>> = if in_place { Some(&mut show) } else { None };
+    let show: Option<&mut Show<'_>> =
+        if is_followed && (is_on_screen || place.is_file()) { Some(&mut show) } else { None };
     let gathered = gather(&args.input, &pipeline, &store, &console, show)?;
+    drop(screen);
     if !args.allow_empty {
         gathered.expect_something(!conditions.is_empty(), &console)?;
     }
     let text = args.text(&store, &gathered.summary)?;
-    if in_place {
-        Term::stdout().clear_screen()?;
-    }
     let named = conditions.iter().filter_map(|condition| Some((condition, condition.view?.name)));
     let exit = fail_if::judge(&store, named, gathered.exit, &console)?;
     place.finish(|out| Ok(out.write_all(text.as_bytes())?))?;

@@ -114,6 +114,23 @@ impl ResultTarget {
         Store::at(self.directory())
     }
 
+    /// Returns true for a file, which [`ResultTarget::refresh`] replaces.
+    pub fn is_file(&self) -> bool {
+        matches!(self, ResultTarget::File(_))
+    }
+
+    /// Replaces the file by a result so far; does nothing for other targets.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn refresh(&self, text: &str) -> anyhow::Result<()> {
+        let ResultTarget::File(file) = self else { return Ok(()) };
+        signals::with_cleanup_lock(|_| {
+            file.create()?.write_all(text.as_bytes())?;
+            Ok(file.commit()?)
+        })
+    }
+
     /// Writes the result and moves it to its target.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::exit::Exit;
+use super::help;
 use super::print;
 use crate::query::dialect::{self, Dialect};
 use crate::query::{self, VIEWS};
@@ -16,6 +17,7 @@ use crate::tables::column::Described;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Stored table or view, such as task_events or coverage
+    #[arg(value_parser = help::table_names(), hide_possible_values = true)]
     table: Option<String>,
     /// Print Markdown
     #[arg(long)]

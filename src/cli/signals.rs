@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::screen;
 use crate::nomad::CancelToken;
 
 /// Signals within this time of the first count as one: `timeout` signals both the process and its group.
@@ -47,6 +48,7 @@ pub fn listen() -> anyhow::Result<()> {
                 // Other threads may still create files in it: retry a few times.
                 let _ = (0..5).find(|_| fs::remove_dir_all(directory).is_ok());
             }
+            screen::leave_for_signal();
             let _ = emulate_default_handler(signal);
         }
     });

@@ -31,16 +31,16 @@ const CANDIDATES: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog timeline api                           all allocations of job api, from the live cluster
-  alloclog timeline 4260067f dumps/               one allocation; the beginning of its ID is enough
-  alloclog timeline etl dumps/ --namespace prod   a periodic or parameterized job with its children
-  alloclog timeline 4260067f lake --since 30d     from a lake, further back than 7 days
+  alloclog timeline api                      all allocations of job api
+  alloclog timeline 4260067f dumps/          one allocation, by part of its ID
+  alloclog timeline etl dumps/ --namespace prod     a job with its children
+  alloclog timeline 4260067f lake --since 30d       further back than 7 days
   alloclog timeline api dumps/ --format markdown -o api.md
   alloclog timeline api dumps/ --format html -o api.html
-  alloclog timeline api dumps/ --trace api.json   for https://ui.perfetto.dev
+  alloclog timeline api dumps/ --trace api.json     for ui.perfetto.dev
 
-A whole ID takes precedence over the beginning of another one. If several allocations or jobs match,
-they are listed and the exit code is 2.";
+A whole ID takes precedence over the beginning of another one. If several
+allocations or jobs match, they are listed and the exit code is 2.";
 
 /// Tell the story of one allocation, or of a job's allocations
 #[derive(Debug, clap::Args)]
@@ -49,10 +49,6 @@ pub struct Args {
     /// ID of an allocation or job, or its beginning
     #[arg(value_name = "ALLOC|JOB")]
     target: String,
-    #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    redaction: redaction::Args,
     /// From a lake, read allocations that were seen since this time [default: 7d]
     ///
     /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
@@ -60,21 +56,25 @@ pub struct Args {
     #[arg(long, value_name = "WHEN")]
     since: Option<time::When>,
     /// Output format
-    #[arg(long, value_enum, default_value = "terminal")]
+    #[arg(long, help_heading = "Result", value_enum, default_value = "terminal")]
     format: TimelineFormat,
     /// Write to FILE instead of stdout
     ///
     /// An existing file is replaced once the new one is complete.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = "Result", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Also write a trace to FILE, for Perfetto or chrome://tracing
     ///
     /// Each task is a track with its attempts, waits and gaps; its events are instants.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Result", value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Use colours; a NO_COLOR in the environment turns them off
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, help_heading = "Result", value_enum, default_value = "auto")]
     color: Color,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    redaction: redaction::Args,
 }
 
 /// Output format of a timeline.

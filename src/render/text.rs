@@ -77,9 +77,12 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Control characters and marks that change text direction.
+/// Control characters, marks that change text direction, and other characters that a terminal does not show: two names
+/// that look alike would differ by them.
 pub(super) fn is_unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Escapes Markdown syntax.
@@ -106,7 +109,7 @@ pub fn write_table(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<()> {
-    let mut text = read(schema, batches)?;
+    let mut text = read(schema, batches, cell)?;
     for cell in text.rows.iter_mut().flatten() {
         *cell = truncate_str(&one_line(cell), WIDEST, "…").into_owned();
     }
@@ -126,13 +129,17 @@ pub fn write_markdown(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<()> {
-    out.write_all(read(schema, batches)?.markdown().as_bytes())?;
+    out.write_all(read(schema, batches, cell)?.markdown().as_bytes())?;
     out.flush()?;
     Ok(())
 }
 
-/// Formats rows as texts; null is an empty cell.
-fn read(schema: &SchemaRef, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<TextTable> {
+/// Formats rows as texts, by a function from a column and a row.
+pub(super) fn read(
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+    cell: fn(&dyn Array, usize) -> String,
+) -> Result<TextTable> {
     let side = |kind: &DataType| {
         let is_number = matches!(kind, DataType::Int64 | DataType::Int32 | DataType::Float64);
         if is_number { Side::Right } else { Side::Left }
@@ -142,13 +149,14 @@ fn read(schema: &SchemaRef, batches: impl Iterator<Item = Result<RecordBatch>>) 
     for batch in batches {
         let batch = batch?;
         for row in 0..batch.num_rows() {
-            text.rows.push(batch.columns().iter().map(|column| cell(column, row)).collect());
+            text.rows.push(batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect());
         }
     }
     Ok(text)
 }
 
-fn cell(column: &dyn Array, row: usize) -> String {
+/// The text of a value; null is an empty text.
+pub(super) fn cell(column: &dyn Array, row: usize) -> String {
     if column.is_null(row) {
         return String::new();
     }
@@ -170,11 +178,12 @@ fn cell(column: &dyn Array, row: usize) -> String {
 
 /// A number with up to six decimal places, without trailing zeros; with all its digits if six places would show zero.
 fn decimal(number: f64) -> String {
-    if number != 0.0 && number.abs() < 1e-4 {
-        return format!("{number:e}");
-    }
-    let text = format!("{number:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    if number != 0.0 && number.abs() < 1e-4 { number.to_string() } else { trimmed(format!("{number:.6}")) }
+}
+
+/// Decimal places without trailing zeros.
+pub(super) fn trimmed(decimal: String) -> String {
+    decimal.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -199,11 +208,19 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(one_line("a\x1b[2J\u{202e}b"), "a\\u{1b}[2J\\u{202e}b");
+        assert_eq!(one_line("a\u{200b}b\u{feff}é"), "a\\u{200b}b\\u{feff}é");
     }
 
     #[test]
-    fn small_decimals_are_never_shown_as_zero() {
-        for (number, text) in [(0.0, "0"), (1.5, "1.5"), (2.0 / 3.0, "0.666667"), (0.00001, "1e-5"), (-120.0, "-120")] {
+    fn small_decimals_are_never_shown_as_zero_nor_with_an_exponent() {
+        for (number, text) in [
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (2.0 / 3.0, "0.666667"),
+            (0.00001, "0.00001"),
+            (-2.5e-7, "-0.00000025"),
+            (-120.0, "-120"),
+        ] {
             assert_eq!(decimal(number), text);
         }
     }

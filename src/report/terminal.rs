@@ -1,21 +1,20 @@
 //! A report for a terminal, as wide as it is, with colours and bars.
 
 mod again;
-mod fit;
 
 use console::{Style, measure_text_width, truncate_str};
 use serde_json::Value;
 
 pub use again::Again;
-use fit::{SectionColumn, fit, left, right};
 
-use super::layout::{bar, fold, short};
+use super::layout::{bar, short};
 use super::show::{
     JOB, TASK, ago, causes, class, clock, commonest, count, count_or_blank, counted, coverage, group, group_title,
     maybe_span, measured, moment, period, rate, read, rejected, span, success,
 };
 use super::{Report, Section};
 use crate::query::{Row, view};
+use crate::render::fit::{RankedColumn, fit, fold, left, right};
 use crate::render::text::one_line;
 
 /// Options of a terminal report.
@@ -386,7 +385,7 @@ impl TerminalPage<'_> {
         &self,
         section: &Section,
         none: &str,
-        columns: &[SectionColumn],
+        columns: &[RankedColumn<'_>],
         place: &[&str],
         cells: impl Fn(&Row) -> Vec<String>,
         noun: &str,

@@ -1,18 +1,26 @@
-"""`alloclog report --watch` and `--stream` on a terminal: refreshed in place at a limited rate, until Ctrl-C."""
+"""`alloclog report --watch` and `--stream` on a terminal: one screen that is drawn again at a limited rate, until Ctrl-C."""
 
+import fcntl
 import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
+import struct
+import termios
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from program import Program
 
-CLEARED = re.compile(rb"\x1b\[2J")
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+# A whole frame begins at the top left, and its last line ends with this. The first line alone is drawn again each second.
+FRAME = re.compile(rb"\x1b\[H((?:(?!\x1b\[H).)*)\x1b\[K\x1b\[J", re.DOTALL)
+ROWS, COLUMNS = 20, 90
 INTERVAL = 0.7
 
 
@@ -66,40 +74,107 @@ def agent(listing):
     server.shutdown()
 
 
-@pytest.mark.parametrize("way", ["--watch", "--stream"])
-def test_a_report_is_refreshed_in_place_until_interrupted(program, agent, way):
-    ours, theirs = pty.openpty()
-    run = program.start("report", agent, way, "--min-interval", f"{INTERVAL}s", stdout=theirs)
-    os.close(theirs)
-    screen, cleared = b"", []
+class Watched:
+    """`alloclog report` on a terminal of ROWS and COLUMNS, which follows a cluster."""
 
-    def read(refreshes):
-        """Reads until the screen was cleared this many times, or the program has ended."""
-        nonlocal screen
+    def __init__(self, program, *arguments):
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.run = program.start("report", *arguments, "--min-interval", f"{INTERVAL}s", stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.text, self.drawn = b"", []
+
+    def read(self, frames):
+        """Reads until this many frames were drawn, or the program has ended."""
         until = time.monotonic() + 120
-        while len(cleared) < refreshes and time.monotonic() < until:
-            if not select.select([ours], [], [], 0.05)[0]:
+        while len(self.drawn) < frames and time.monotonic() < until:
+            if not select.select([self.ours], [], [], 0.05)[0]:
                 continue
             try:
-                new = os.read(ours, 65536)
+                new = os.read(self.ours, 65536)
             except OSError:  # the program has ended
                 return
             if not new:
                 return
-            cleared.extend(time.monotonic() for _ in CLEARED.findall(new))
-            screen += new
+            self.text += new
+            self.drawn += [time.monotonic()] * (len(self.frames()) - len(self.drawn))
 
-    read(4)
-    refreshed = list(cleared)
-    run.send_signal(signal.SIGINT)
-    read(1000)
-    assert run.wait(60) == 0
-    os.close(ours)
+    def frames(self):
+        """The lines of each frame with a report, without those that only show a message."""
+        texts = [re.sub(rb"\x1b\[[0-9;]*[mK]", b"", text).decode() for text in FRAME.findall(self.text)]
+        frames = [text.split("\r\n") for text in texts]
+        return [frame for n, frame in enumerate(frames) if len(frame) > 1 and (n == 0 or frame[1:] != frames[n - 1][1:])]
 
-    assert len(refreshed) >= 4
-    assert all(later - earlier > INTERVAL * 0.9 for earlier, later in zip(refreshed, refreshed[1:])), refreshed
-    screens = CLEARED.split(screen)[1:]
-    assert len(screens) == len(cleared) > len(refreshed), "it shows all once more at its end"
-    tasks = [int(re.search(rb"(\d+) tasks?\b", text).group(1)) for text in screens]
+    def end(self, *signals):
+        for number in signals:
+            self.run.send_signal(number)
+        self.read(10_000)
+        code = self.run.wait(60)
+        os.close(self.ours)
+        return code
+
+
+@pytest.mark.parametrize("way", ["--watch", "--stream"])
+def test_a_report_owns_the_screen_until_interrupted(program, agent, way):
+    watched = Watched(program, agent, way)
+    watched.read(4)
+    drawn = list(watched.drawn)
+    assert watched.end(signal.SIGINT) == 0
+
+    assert len(drawn) >= 4
+    assert all(later - earlier > INTERVAL * 0.8 for earlier, later in zip(drawn, drawn[1:])), drawn
+    before, screen = watched.text.split(ENTER)
+    screen, after = screen.split(LEAVE)
+    for frame in watched.frames():
+        assert len(frame) <= ROWS and all(len(line) <= COLUMNS for line in frame), frame
+        assert re.fullmatch(r"shown \d+ s ago.*\(Ctrl-C ends\)", frame[0]) and frame[1] == "alloclog report", frame
+    # Nothing scrolls: a line feed follows only lines above the last one.
+    assert b"\n" not in FRAME.sub(b"", screen)
+    after = re.sub(rb"\x1b\[[0-9;]*[a-zA-Z]", b"", after).decode()
+    assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "all of the last report"
+    tasks = [int(re.search(r"(\d+) tasks?\b", "".join(frame)).group(1)) for frame in watched.frames()]
     assert tasks == sorted(tasks) and tasks[0] < tasks[-1], tasks
     assert not any(program.scratch.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_the_program_restores_the_terminal(program, agent, tmp_path, number):
+    program = Program(program.path, tmp_path)  # SIGQUIT leaves temporary files
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    watched = Watched(program, agent, "--watch")
+    watched.read(1)
+    if number != signal.SIGQUIT:
+        # The first one stops gracefully.
+        watched.run.send_signal(number)
+    watched.end(number)
+    assert watched.text.count(ENTER) == watched.text.count(LEAVE) == 1
+    assert watched.text.index(LEAVE) > max(match.end() for match in FRAME.finditer(watched.text))
+    assert watched.text.count(b"\x1b[?25l") == watched.text.count(b"\x1b[?25h") == 1
+
+
+def test_a_stopped_program_gives_the_terminal_back(program, agent):
+    watched = Watched(program, agent, "--watch")
+    watched.read(1)
+    watched.run.send_signal(signal.SIGTSTP)
+    os.waitid(os.P_PID, watched.run.pid, os.WSTOPPED | os.WNOWAIT)
+    watched.run.send_signal(signal.SIGCONT)
+    watched.read(3)
+    assert watched.end(signal.SIGINT) == 0
+    assert watched.text.count(LEAVE) == 2 and watched.text.count(ENTER) >= 2
+
+
+def test_a_file_is_kept_fresh(program, agent, tmp_path):
+    file = tmp_path / "report.json"
+    run = program.start("report", agent, "--watch", "--min-interval", f"{INTERVAL}s", "--format", "json", "-o", file)
+    seen = []
+    until = time.monotonic() + 120
+    while len(seen) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+        if file.exists():
+            allocations = json.loads(file.read_text())["input"]["allocations"]  # never a part of a file
+            seen += [allocations] if allocations not in seen else []
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 0
+    assert len(seen) == 3 and seen == sorted(seen), seen
+    assert json.loads(file.read_text())["input"]["allocations"] >= seen[-1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]

@@ -18,18 +18,20 @@ use crate::source::Input;
 
 const EXAMPLES: &str = "\
 Examples:
-  alloclog ingest --lake /var/lib/alloclog                 the cluster of NOMAD_ADDR, as it is now
-  alloclog ingest --lake s3://bucket/nomad --stream        follow it, and commit a batch every minute
-  alloclog ingest --lake s3://bucket/nomad --region eu     from cron, as often as every minute
-  alloclog ingest dumps/ --lake lake                       a directory of dumps
-  alloclog report lake                                     a lake is a SOURCE for report, query and export
+  alloclog ingest --lake /var/lib/alloclog   the cluster of NOMAD_ADDR
+  alloclog ingest --lake s3://bucket/nomad --stream       follow the cluster
+  alloclog ingest --lake s3://bucket/nomad --region eu    from cron
+  alloclog ingest dumps/ --lake lake         a directory of dumps
+  alloclog report lake                       a lake is a SOURCE elsewhere
 
-An ingest is atomic: it may be killed at any moment, run twice, or run in parallel with others, and
-each row is in the lake once. With --stream or --watch it runs until interrupted, then commits what
-it received. Received documents that are not yet committed stay in the directory of --cache, and are
-committed when the same command runs again. Credentials and endpoints of a bucket come from the
-environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS,
-AZURE_STORAGE_ACCOUNT_NAME and the like). docs/operations.md says how often to run it.";
+An ingest is atomic: it may be killed at any moment, run twice, or run in
+parallel with others, and each row is in the lake once. With --stream or
+--watch it runs until interrupted, then commits what it received. Received
+documents that are not yet committed stay in the directory of --cache, and are
+committed when the same command runs again. Credentials and endpoints of a
+bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like).
+docs/operations.md says how often to run it.";
 
 // Flags with a different help in other commands, which also read lakes and write only at the end.
 const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n\n\
