@@ -241,7 +241,7 @@ fn process_block(
         if block.is_first {
             turn.begin(&block.origin);
         }
-        if turn.document.place == block.guess && turn.document.leftover.is_empty() {
+        if turn.document.position == block.guess && turn.document.leftover.is_empty() {
             return merge_part(turn, sequencer, block, bytes, &part, rows, &columns, versions);
         }
     }
@@ -253,8 +253,8 @@ fn process_block(
     }
     let mut joined = std::mem::take(&mut turn.document.leftover);
     joined.extend_from_slice(bytes);
-    let place = turn.document.place.clone();
-    let part = decode(options, reader, block, &place, &joined, versions);
+    let position = turn.document.position.clone();
+    let part = decode(options, reader, block, &position, &joined, versions);
     let columns = Columns::new();
     let rows = merge::rows(&part.items, &options.region, block.origin.listed_namespace(), &options.filter, &columns);
     merge_part(turn, sequencer, block, &joined, &part, rows, &columns, versions)
@@ -264,7 +264,7 @@ fn decode<'a>(
     options: &IntakeOptions,
     reader: &mut Reader,
     block: &Block,
-    place: &Position,
+    position: &Position,
     bytes: &'a [u8],
     versions: &Versions,
 ) -> ParsedPart<'a> {
@@ -275,7 +275,7 @@ fn decode<'a>(
     let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
     // A stream that broke and will be requested again is not truncated.
     let is_last = block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.will_retry));
-    reader.part(place.clone(), bytes, is_last, seen)
+    reader.part(position.clone(), bytes, is_last, seen)
 }
 
 /// Merges a part in its turn, and delivers its new rows after passing on the turn.

@@ -83,7 +83,7 @@ struct LakeFile {
 pub type TableHeads = BTreeMap<String, TableHead>;
 
 /// Returns true if a SOURCE is a lake: a bucket URL, or a directory that holds a lake.
-pub fn is_meant(text: &str) -> bool {
+pub fn is_lake(text: &str) -> bool {
     let directory = text.strip_prefix("file://");
     storage::is_bucket(text) || directory.is_some() || Path::new(text).join(LAKE).is_file()
 }

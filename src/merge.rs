@@ -60,10 +60,10 @@ impl Filter {
     }
 
     /// Returns true if the rows of an allocation of this job are kept.
-    pub fn keeps(&self, place: &AllocationKey<'_>) -> bool {
-        let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == place.namespace);
-        let job = || self.job.as_ref().is_none_or(|glob| place.job_id.is_some_and(|id| glob.is_match(id)));
-        namespace && job() && self.has_prefix(place.alloc_id)
+    pub fn keeps(&self, allocation_key: &AllocationKey<'_>) -> bool {
+        let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == allocation_key.namespace);
+        let job = || self.job.as_ref().is_none_or(|glob| allocation_key.job_id.is_some_and(|id| glob.is_match(id)));
+        namespace && job() && self.has_prefix(allocation_key.alloc_id)
     }
 }
 
@@ -219,14 +219,14 @@ pub fn rows<'a>(
                 continue;
             }
         };
-        let Some(place) = AllocationKey::from_allocation(region, namespace, a) else { continue };
+        let Some(allocation_key) = AllocationKey::from_allocation(region, namespace, a) else { continue };
         let shape = match (is_streamed, a.is_full) {
             (true, _) => Shape::Stream,
             (false, true) => Shape::Full,
             (false, false) => Shape::Stub,
         };
         let times = || a.task_states.iter().flat_map(|s| &s.events).filter_map(|e| e.time.and_then(time::positive));
-        let keeps = filter.keeps(&place);
+        let keeps = filter.keeps(&allocation_key);
         let positive = |ns: i64| NonZeroI64::new(ns).filter(|ns| ns.get() > 0);
         let facts = VersionFacts {
             alloc: 0,
@@ -249,7 +249,7 @@ pub fn rows<'a>(
         let version_key = match (a.modify_index, a.modify_time) {
             (Some(modify_index), Some(modify_time)) if may_skip_next_time(item, a) => {
                 Some(version_key(&AllocationPreview {
-                    id: place.alloc_id,
+                    id: allocation_key.alloc_id,
                     modify_index,
                     modify_time,
                     is_full: a.is_full,
@@ -258,16 +258,19 @@ pub fn rows<'a>(
             }
             _ => None,
         };
-        made.versions.push(ShownVersion { shown: ShownAs::Read(place.alloc_id, place.namespace, version_key), facts });
+        made.versions.push(ShownVersion {
+            shown: ShownAs::Read(allocation_key.alloc_id, allocation_key.namespace, version_key),
+            facts,
+        });
         if !keeps {
             continue;
         }
-        made.history.rows.push(allocation_history::row(place, a, shape));
+        made.history.rows.push(allocation_history::row(allocation_key, a, shape));
         made.history.assign(version, &columns.history, &mut buffer);
-        task_state_history::rows(place, a, &mut made.states.rows);
+        task_state_history::rows(allocation_key, a, &mut made.states.rows);
         made.states.assign(version, &columns.states, &mut buffer);
         for state in &a.task_states {
-            task_events::rows(place, state, &mut made.events.rows);
+            task_events::rows(allocation_key, state, &mut made.events.rows);
             made.events.assign(version, &columns.events, &mut buffer);
         }
     }

@@ -21,7 +21,7 @@ pub use address::Address;
 pub use cancel::CancelToken;
 pub use client::{Answer, Client, Connection};
 pub use fault::Fault;
-pub use listing::{Ask, Listing, Target, Targets};
+pub use listing::{Ask, Listing, ListingTarget, Targets};
 pub use namespaces::Namespaces;
 pub use secret::Secret;
 

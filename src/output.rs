@@ -280,34 +280,34 @@ fn is_taken(error: &io::Error) -> bool {
 }
 
 /// Returns true if a path is a mount point, which cannot be renamed to.
-fn is_mounted(place: &Path) -> bool {
+fn is_mounted(target: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
         // Also true for a bind mount from the same device.
-        let found = statx(CWD, place, AtFlags::empty(), StatxFlags::empty());
+        let found = statx(CWD, target, AtFlags::empty(), StatxFlags::empty());
         if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
             return true;
         }
     }
     // Skip files: in an overlay (containers), they may be on another device than their directory.
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    place.is_dir() && device(place) != device(parent(place))
+    target.is_dir() && device(target) != device(parent(target))
 }
 
 /// The parent directory.
-fn parent(place: &Path) -> &Path {
-    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn parent(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Checks that the path may be replaced: it does not exist, or is an empty directory, or with `--force` an earlier
 /// export. Errors use `name`, the path given by the user.
-fn may_replace(place: &Path, name: &Path, force: bool) -> Result<()> {
+fn may_replace(target: &Path, name: &Path, force: bool) -> Result<()> {
     let shown = name.display();
-    if place.is_symlink() {
+    if target.is_symlink() {
         bail!("{shown} is a link");
     }
-    let entries = match fs::read_dir(place) {
+    let entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => bail!("{shown} is a file; -o must be a directory"),
@@ -323,7 +323,7 @@ fn may_replace(place: &Path, name: &Path, force: bool) -> Result<()> {
     if !force {
         bail!("{shown} exists; use --force to replace an earlier export");
     }
-    let manifest = fs::read(place.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
+    let manifest = fs::read(target.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice::<Manifest>(&text).ok());
     let Some(manifest) = manifest else {
         bail!("{shown} is not an earlier export (it has no readable {MANIFEST}), so --force does not replace it");
     };

@@ -115,12 +115,12 @@ pub struct Presence {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Region {
     documents: BTreeSet<Document>,
-    allocations: BTreeMap<Box<str>, Entry>,
+    allocations: BTreeMap<Box<str>, LastHour>,
 }
 
 /// What the rows say about an allocation in the hour of its last sighting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct LastHour {
     /// The start of the hour, in nanoseconds since the epoch.
     hour: i64,
     /// Null if no row has it.
@@ -192,7 +192,7 @@ impl Hour {
     }
 }
 
-impl Entry {
+impl LastHour {
     /// The latest missing_at without a later sighting.
     fn recorded(&self) -> Option<i64> {
         self.missing.max(self.missing_since_unknown).filter(|missing| self.uncut.is_none_or(|uncut| uncut < *missing))
@@ -228,14 +228,14 @@ impl Entry {
 
 impl Region {
     /// The entry of an allocation in an hour, unless a later hour of it is known.
-    fn entry(&mut self, alloc_id: &str, hour: i64) -> Option<&mut Entry> {
+    fn entry(&mut self, alloc_id: &str, hour: i64) -> Option<&mut LastHour> {
         if !self.allocations.contains_key(alloc_id) {
-            self.allocations.insert(alloc_id.into(), Entry { hour, ..Entry::default() });
+            self.allocations.insert(alloc_id.into(), LastHour { hour, ..LastHour::default() });
         }
         let entry = self.allocations.get_mut(alloc_id)?;
         if entry.hour < hour {
             let namespace = entry.namespace.take();
-            *entry = Entry { hour, namespace, ..Entry::default() };
+            *entry = LastHour { hour, namespace, ..LastHour::default() };
         }
         (entry.hour == hour).then_some(entry)
     }
@@ -292,14 +292,14 @@ impl Presence {
         for (alloc_id, namespace, last) in named.chain(lacking) {
             let entry = region.allocations.get(alloc_id);
             let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
-            let told = entry.and_then(|entry| entry.namespace.as_ref());
+            let earlier = entry.and_then(|entry| entry.namespace.as_ref());
             // A source without namespaces says `default`; any other name wins.
-            let namespace = namespace.filter(|name| told.is_none() || &***name != "default").or(told).cloned();
+            let namespace = namespace.filter(|name| earlier.is_none() || &***name != "default").or(earlier).cloned();
             let (before, after) = hours.get(hour, namespace.as_deref());
             let entry = entry.filter(|entry| entry.hour == hour);
             let look = HourUpdate { alloc_id, namespace: namespace.as_deref(), hour, last, entry, before, after };
             let settled = look.apply(&shown.documents, false, &mut facts);
-            region.allocations.insert(alloc_id.clone(), Entry { namespace, ..settled });
+            region.allocations.insert(alloc_id.clone(), LastHour { namespace, ..settled });
         }
         facts
     }

@@ -285,11 +285,11 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
     let sorted = |rows: Vec<Row>| {
         let mut placed: Vec<(usize, Row)> = Vec::new();
         for row in rows {
-            let place = groups.iter().position(|wanted| *wanted == group(&row, by));
-            placed.extend(place.map(|place| (place, row)));
+            let index = groups.iter().position(|wanted| *wanted == group(&row, by));
+            placed.extend(index.map(|index| (index, row)));
         }
         // The rows of one group keep the order of the view, too.
-        placed.sort_by_key(|(place, _)| *place);
+        placed.sort_by_key(|(index, _)| *index);
         Section { of, rows: placed.into_iter().map(|(_, row)| row).collect() }
     };
     let phases = query::select(store, "SELECT * FROM start_phases")?;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::time;
 
 pub use poll::{Cluster, Watching};
-pub use spec::{Listing, Source, list, list_one};
+pub use spec::{DocumentSource, SourceFiles, list, list_one};
 
 /// What the user states about all documents of a run.
 #[derive(Debug, Clone, Default)]
@@ -167,7 +167,7 @@ pub struct Input {
     /// Its name in messages.
     pub name: String,
     /// Its location.
-    pub place: Location,
+    pub location: Location,
     /// Its size in bytes, before decompression; `None` if unknown.
     pub size: Option<u64>,
     /// It was named on the command line.
@@ -196,7 +196,7 @@ pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Syn
             }
             continue;
         }
-        let goes_on = match &input.place {
+        let goes_on = match &input.location {
             Location::Cluster(cluster) => cluster.walk(&origin, read, visit),
             Location::StandardInput => {
                 let stream = Counted { inner: io::stdin().lock(), read };
@@ -217,7 +217,7 @@ pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Syn
 
 /// What is known about an input's document before it is read.
 fn origin(input: &Input, options: &SourceOptions) -> Origin {
-    let file_name = match &input.place {
+    let file_name = match &input.location {
         Location::File(path) => path.file_name().map(|n| n.to_string_lossy().into_owned()),
         Location::StandardInput | Location::Cluster(_) => None,
     };

@@ -634,8 +634,8 @@ fn watching_ends_on_a_signal_and_writes_everything_it_saw() {
         while times.load(Ordering::SeqCst) < 6 {
             thread::sleep(Duration::from_millis(20));
         }
-        let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success(), "{signal}");
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(killed.expect("kill runs").success(), "{signal}");
         let ran = Finished::from_output(child.wait_with_output().expect("an end")).exits_with(0);
         ran.stderr_has("something broke").stderr_has("retrying until it answers").stderr_has("0 rejected");
         assert!(sandbox.events("out").len() >= 4);

@@ -20,8 +20,8 @@ fn a_decompression_bomb_ends_at_a_gibibyte_and_earlier_data_is_kept() {
         .file("bomb.zst", bomb(&format!("[{}", allocation("a", "n", "j")), 1_100))
         .file("b.json", allocation("b", "n", "j"));
     let ran = sandbox.export(&["bomb.zst", "b.json", "-o", "out", "--table", "task_events"]).exits_with(3);
-    let told = ran.err.lines().filter(|line| line.contains("expands to more than 1 GiB")).count();
-    assert_eq!(told, 1, "{}", ran.err);
+    let found = ran.err.lines().filter(|line| line.contains("expands to more than 1 GiB")).count();
+    assert_eq!(found, 1, "{}", ran.err);
     let rows = Exported::read(&sandbox.path("out"), "task_events");
     let ids: Vec<&str> = rows.iter().filter_map(|row| row["alloc_id"].as_str()).collect();
     assert_eq!(ids, ["a", "b"]);

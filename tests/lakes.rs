@@ -15,7 +15,7 @@ use alloclog::lake::check::{self, Finding, Mend};
 use alloclog::lake::ingest::{self, CommitSummary, Ledger, NewRows, StagedRows};
 use alloclog::lake::scan::{self, ScanFilter, ScanSummary};
 use alloclog::lake::{Lake, dedup_cache::DedupCache};
-use alloclog::source::{self, Source};
+use alloclog::source::{self, DocumentSource};
 use alloclog::tables::Table;
 
 use crate::support;
@@ -37,7 +37,7 @@ pub fn documents() -> Vec<PathBuf> {
 /// The staged rows of one document that are not in the cache.
 pub fn kept(cache: &mut DedupCache, document: &Path, directory: &Path) -> StagedRows {
     let mut new = NewRows::new(cache, directory, Ledger::All, "").unwrap();
-    let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
+    let inputs = source::list(&[DocumentSource::parse(document.to_str().unwrap())]).unwrap();
     let options = IntakeOptions { absences: Absences::Left, ..IntakeOptions::default() };
     let summary = intake::run(&inputs, &options, &(), &mut new).unwrap();
     new.finish().unwrap().with_shown(summary.shown)

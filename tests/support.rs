@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use alloclog::error;
 use alloclog::intake::{self, IntakeOptions, Note, Observer, Summary};
 use alloclog::render;
-use alloclog::source::{self, Source};
+use alloclog::source::{self, DocumentSource};
 use alloclog::tables::Table;
 use alloclog::tables::sink::{DocumentEnd, Rows, Sink};
 use arrow::array::RecordBatch;
@@ -61,7 +61,8 @@ impl Sink for Taken {
 
 /// Reads the sources, as `export` does before it writes anything.
 pub fn take(sources: &[&Path], options: &IntakeOptions) -> Taken {
-    let sources: Vec<Source> = sources.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
+    let sources: Vec<DocumentSource> =
+        sources.iter().map(|path| DocumentSource::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).expect("sources that can be listed");
     let notes = Notes::default();
     let mut taken = Taken::default();

@@ -200,7 +200,7 @@ impl SourceArgs {
     }
 
     fn parse(&self, text: &str, frames_every: Duration) -> anyhow::Result<Source> {
-        if !Address::is_meant(text) {
+        if !Address::has_scheme(text) {
             return Ok(Source::parse(text));
         }
         self.cluster(Address::parse(text).map_err(|problem| Usage(format!("SOURCE: {problem}")))?, frames_every)

@@ -13,7 +13,7 @@ use super::signals;
 use crate::error::Usage;
 use crate::nomad::client::Tls;
 use crate::nomad::{Address, Ask, CancelToken, Client, Connection, Secret, address};
-use crate::source::{Cluster, Input, Location, Source};
+use crate::source::{Cluster, DocumentSource, Input, Location};
 use crate::time;
 
 /// Connection settings: flags first, then Nomad's environment. The token comes only from NOMAD_TOKEN or a file, because
@@ -200,14 +200,14 @@ fn is_true(text: &str) -> bool {
 }
 
 /// Wraps a cluster as a source.
-pub fn source(cluster: Cluster) -> Source {
-    Source::Cluster(Arc::new(cluster))
+pub fn source(cluster: Cluster) -> DocumentSource {
+    DocumentSource::Cluster(Arc::new(cluster))
 }
 
 /// Prints which clusters are queried, and for which namespace.
 pub fn announce(inputs: &[Input], console: &Console) {
     for input in inputs {
-        if let Location::Cluster(cluster) = &input.place {
+        if let Location::Cluster(cluster) = &input.location {
             let line = format!("asking {}, namespace {}", input.name, cluster.ask.namespace);
             console.print_at(Verbosity::Normal, &line);
         }

@@ -144,8 +144,8 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
     let read = Pipeline { redactor: redactor.clone(), ..args.input.pipeline(sources)? };
     let pipeline = pipeline(wanted, read);
     if args.output == Path::new("-") {
-        let place = ResultTarget::begin(None)?;
-        let store = place.store();
+        let output_target = ResultTarget::begin(None)?;
+        let store = output_target.store();
         let gathered = gather(&args.input, &pipeline, &store, console, None)?;
         gathered.expect_something(false, console)?;
         for table in wanted {

@@ -181,7 +181,7 @@ fn keep_one(
     console: &Console,
     warned: &Cell<bool>,
 ) -> anyhow::Result<Exit> {
-    let (documents, mut exit) = match &inputs[0].place {
+    let (documents, mut exit) = match &inputs[0].location {
         source::Location::Cluster(cluster) if !args.allocations.is_empty() => {
             full_reads(args, &cluster.client, console)?
         }
@@ -256,8 +256,8 @@ fn plain(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
         );
     };
     // Write the metadata first: the listing without it would be read as a partial one.
-    let place = ResultTarget::begin(Some(&fetch_file::sidecar_path(path)))?;
-    place.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
+    let output_target = ResultTarget::begin(Some(&fetch_file::sidecar_path(path)))?;
+    output_target.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
     ResultTarget::begin(Some(path))?.finish(|out| Ok(listing.write_plain(out)?))
 }
 

@@ -34,11 +34,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: LakeCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum LakeCommand {
     /// Show tables, files, bytes, rows, time span and batches
     Info {
         #[command(flatten)]
@@ -122,7 +122,7 @@ enum InfoFormat {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     signals::listen()?;
     match &args.command {
-        Command::Info { common, format } => {
+        LakeCommand::Info { common, format } => {
             let lake = Lake::open(&common.lake)?;
             let about = InfoOutput { info: info::info(&lake)?, coverage: coverage(&common.lake)? };
             match format {
@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 InfoFormat::Json => print((serde_json::to_string_pretty(&about)? + "\n").as_bytes()),
             }
         }
-        Command::Check { common, repair, drop_damaged, dry_run } => {
+        LakeCommand::Check { common, repair, drop_damaged, dry_run } => {
             let console = Console::new(Verbosity::from_flags(common.quiet, false), &[]);
             let is_repair = *repair && !*dry_run;
             let lake = if is_repair { Lake::open_to_repair(&common.lake) } else { Lake::open(&common.lake) }?;
@@ -150,7 +150,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             Ok(if left == 0 { Exit::Done } else { Exit::Failed })
         }
-        Command::Compact { common, remask } => {
+        LakeCommand::Compact { common, remask } => {
             let (lake, console) = common.open(true)?;
             if *remask {
                 let done = remask::remask(&lake, &mut |what| console.stage(&format!("masking {what}")))?;
@@ -183,7 +183,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             done.failed.iter().for_each(|word| console.print(word));
             Ok(if done.failed.is_empty() { Exit::Done } else { Exit::Failed })
         }
-        Command::Vacuum { common, older_than, dry_run } => {
+        LakeCommand::Vacuum { common, older_than, dry_run } => {
             if older_than.as_secs() < 24 * 3_600 {
                 let word = "--older-than must be at least 24h: a younger file may belong to a running ingest";
                 return Err(Usage(word.into()).into());

@@ -117,8 +117,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (tables, views) = (question.tables.clone(), question.views.clone());
     let wanted = args.input.pipeline(sources)?;
     let pipeline = Pipeline { tables, views, lake_span: Some(DEFAULT_SPAN), ..wanted };
-    let place = ResultTarget::begin(output)?;
-    let store = place.store();
+    let output_target = ResultTarget::begin(output)?;
+    let store = output_target.store();
     let gathered = gather(&args.input, &pipeline, &store, &console, None)?;
     if !args.allow_empty {
         gathered.expect_something(!conditions.is_empty(), &console)?;
@@ -137,7 +137,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     shown.iter().try_for_each(|sql| query::derive(&store, ANSWER, sql, SHOWN))?;
     let name = if shown.is_some() { SHOWN } else { ANSWER };
-    place.finish(|out| match form.screen() {
+    output_target.finish(|out| match form.screen() {
         Some(width) => Ok(out.write_all(on_terminal(&store, name, &form, width)?.as_bytes())?),
         None => {
             let schema = render::plain_schema(&store, name)?;

@@ -113,8 +113,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let wanted = args.input.pipeline(sources)?;
     let redactor = args.redaction.shared()?;
     let pipeline = Pipeline { tables: report::TABLES.into(), views, lake_span: Some(DEFAULT_SPAN), redactor, ..wanted };
-    let place = ResultTarget::begin(output)?;
-    let store = place.store();
+    let output_target = ResultTarget::begin(output)?;
+    let store = output_target.store();
     let is_followed = args.input.source.follow_flag().is_some();
     let is_on_screen = is_followed && args.is_for_terminal();
     if is_on_screen {
@@ -125,12 +125,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let text = args.text(store, summary).map_err(boxed)?;
         match &screen {
             Some(screen) => screen.draw(&text),
-            None => place.refresh(&text),
+            None => output_target.refresh(&text),
         }
         .map_err(boxed)
     };
     let show: Option<&mut Show<'_>> =
-        if is_followed && (is_on_screen || place.is_file()) { Some(&mut show) } else { None };
+        if is_followed && (is_on_screen || output_target.is_file()) { Some(&mut show) } else { None };
     let gathered = gather(&args.input, &pipeline, &store, &console, show)?;
     drop(screen);
     if !args.allow_empty {
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let text = args.text(&store, &gathered.summary)?;
     let named = conditions.iter().filter_map(|condition| Some((condition, condition.view?.name)));
     let exit = fail_if::judge(&store, named, gathered.exit, &console)?;
-    place.finish(|out| Ok(out.write_all(text.as_bytes())?))?;
+    output_target.finish(|out| Ok(out.write_all(text.as_bytes())?))?;
     Ok(exit)
 }
 

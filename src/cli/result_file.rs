@@ -39,7 +39,7 @@ pub fn is_stream(path: &Path) -> bool {
 /// A usage error that names the file.
 pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Result<(), Usage> {
     let refused = |what: &str| Err(Usage(format!("-o {}: {what}; name another file", target.display())));
-    let files = sources.inputs().iter().filter_map(|input| match &input.place {
+    let files = sources.inputs().iter().filter_map(|input| match &input.location {
         source::Location::File(path) => Some(path.as_path()),
         // A file that the shell opened for stdin.
         source::Location::StandardInput => Some(Path::new("/dev/stdin")),
@@ -56,8 +56,8 @@ pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Resul
             return refused("the file belongs to one of the inputs");
         }
     }
-    let place = absolute(target);
-    let is_in = |lake: &String| fs::canonicalize(lake).is_ok_and(|lake| place.starts_with(lake));
+    let path = absolute(target);
+    let is_in = |lake: &String| fs::canonicalize(lake).is_ok_and(|lake| path.starts_with(lake));
     if sources.lakes().iter().any(is_in) { refused("the file is in a lake that is read") } else { Ok(()) }
 }
 
@@ -99,13 +99,13 @@ impl ResultTarget {
     pub fn begin(file: Option<&Path>) -> anyhow::Result<ResultTarget> {
         signals::with_cleanup_lock(|unfinished| {
             let directory = || tempfile::tempdir().context("cannot create a temporary directory");
-            let place = match file {
+            let output_target = match file {
                 None => ResultTarget::Standard(directory()?),
                 Some(path) if is_stream(path) => ResultTarget::Stream(path.to_owned(), directory()?),
                 Some(path) => ResultTarget::File(OutputFile::begin(path)?),
             };
-            *unfinished = Some(place.directory().to_owned());
-            Ok(place)
+            *unfinished = Some(output_target.directory().to_owned());
+            Ok(output_target)
         })
     }
 

@@ -22,7 +22,7 @@ use crate::pipeline::Pipeline;
 use crate::query::{GroupBy, Method, Period};
 use crate::redact::{NameKind, Redactor};
 use crate::report::html;
-use crate::report::timeline::{self, Found, Look, Target, Timeline};
+use crate::report::timeline::{self, Look, Target, TargetMatch, Timeline};
 use crate::store::Store;
 use crate::time;
 
@@ -133,8 +133,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         redactor: redactor.clone(),
         ..wanted
     };
-    let place = ResultTarget::begin(output)?;
-    let store = place.store();
+    let output_target = ResultTarget::begin(output)?;
+    let store = output_target.store();
     let gathered = gather(&input, &pipeline, &store, &console, None)?;
     gathered.expect_something(false, &console)?;
     let name = match &redactor {
@@ -144,7 +144,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let target = target(&store, &name, is_lake)?;
     let story = timeline::read(&store, target, gathered.summary.rejected)?;
     let text = shown.text(&story)?;
-    place.finish(|out| {
+    output_target.finish(|out| {
         out.write_all(text.as_bytes())?;
         trace.map_or(Ok(()), |file| write_trace(file, &story))
     })?;
@@ -154,7 +154,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// The pseudonym of the allocation or job that a name, or the beginning of one, names.
 fn pseudonym(store: &Store, name: &str, redactor: &Redactor) -> anyhow::Result<String> {
     for whole in [redactor.name(NameKind::Job, name), redactor.id(&name.to_lowercase())] {
-        if timeline::find(store, &whole)? != Found::Nothing {
+        if timeline::find(store, &whole)? != TargetMatch::Nothing {
             return Ok(whole);
         }
     }
@@ -183,9 +183,9 @@ fn ambiguous(name: &str, mut candidates: Vec<String>) -> anyhow::Error {
 /// The allocation or job of a name.
 fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
     match timeline::find(store, name)? {
-        Found::One(target) => Ok(target),
-        Found::Several(candidates) => Err(ambiguous(name, candidates)),
-        Found::Nothing => {
+        TargetMatch::One(target) => Ok(target),
+        TargetMatch::Several(candidates) => Err(ambiguous(name, candidates)),
+        TargetMatch::Nothing => {
             let further = if is_lake { "; from a lake, --since 30d looks further back than 7 days" } else { "" };
             bail!("no allocation or job is called {name} or begins with it{further}; nothing was written")
         }

@@ -84,7 +84,7 @@ pub struct LogPart<'a> {
 }
 
 /// The kind of a line that contains the words.
-enum Found<'a> {
+enum LineKind<'a> {
     Event(LogLine<'a>),
     /// A line of something else that contains the words.
     Other,
@@ -103,9 +103,9 @@ pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
         let start = memchr::memrchr(b'\n', &bytes[from..at]).map_or(from, |n| from + n + 1);
         let (found, next) = line(bytes, start, at);
         match found {
-            Found::Event(line) => part.lines.push(line),
-            Found::Other => {}
-            Found::Torn(what) => {
+            LineKind::Event(line) => part.lines.push(line),
+            LineKind::Other => {}
+            LineKind::Torn(what) => {
                 let is_tail = is_last && next == bytes.len() && bytes.last() != Some(&b'\n');
                 part.faults.push(LogFault { at: start, what, is_tail });
             }
@@ -125,9 +125,9 @@ pub fn split(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads the line that begins at `start` and contains the words at `at`.
-fn line(bytes: &[u8], start: usize, at: usize) -> (Found<'_>, usize) {
+fn line(bytes: &[u8], start: usize, at: usize) -> (LineKind<'_>, usize) {
     let end = end_of_line(bytes, at);
-    let Ok(text) = std::str::from_utf8(&bytes[start..end]) else { return (Found::Torn(TORN), end) };
+    let Ok(text) = std::str::from_utf8(&bytes[start..end]) else { return (LineKind::Torn(TORN), end) };
     let text = text.trim_end_matches('\r');
     if text.starts_with(r#"{"log":"#) {
         return json::docker(bytes, text, end);

@@ -124,7 +124,7 @@ impl<'a> MapKeys<'a> {
         } else {
             self.many.get_or_insert_with(|| known.cloned().collect()).insert(name.clone())
         };
-        if is_new { Ok(()) } else { Err(input.fault(input.place(), TWICE)) }
+        if is_new { Ok(()) } else { Err(input.fault(input.position(), TWICE)) }
     }
 }
 
@@ -156,7 +156,7 @@ fn task_state<'a, I: ValueReader<'a>>(input: &mut I, task: Cow<'a, str>) -> Read
 }
 
 fn event<'a, I: ValueReader<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<()> {
-    let place = input.place();
+    let position = input.position();
     let is_object = input.object(|input, field| {
         match field {
             EventField::Type => e.kind = input.text()?,
@@ -190,31 +190,31 @@ fn event<'a, I: ValueReader<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<(
         }
         Ok(())
     })?;
-    if is_object { Ok(()) } else { Err(input.fault(place, "is null, not an event")) }
+    if is_object { Ok(()) } else { Err(input.fault(position, "is null, not an event")) }
 }
 
 /// A restart counter. One restart a second would not reach the limit within a century.
 fn restarts<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
-    let place = input.place();
+    let position = input.position();
     let restarts = input.integer()?;
     match restarts.filter(|n| u32::try_from(*n).is_err()) {
         None => Ok(restarts),
-        Some(_) => Err(input.fault(place, "is not a possible number of restarts")),
+        Some(_) => Err(input.fault(position, "is not a possible number of restarts")),
     }
 }
 
 /// A time in nanoseconds since the epoch, as a number.
 fn nanoseconds<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
-    let place = input.place();
-    input.integer()?.map(time::check_range).transpose().map_err(|e| input.fault(place, e.to_string()))
+    let position = input.position();
+    input.integer()?.map(time::check_range).transpose().map_err(|e| input.fault(position, e.to_string()))
 }
 
 /// An RFC 3339 time in nanoseconds since the epoch; `None` for Nomad's encodings of "never".
 fn moment<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
-    let place = input.place();
+    let position = input.position();
     match input.text()? {
         None => Ok(None),
-        Some(text) => time::rfc3339(&text).map_err(|e| input.fault(place, e.to_string())),
+        Some(text) => time::rfc3339(&text).map_err(|e| input.fault(position, e.to_string())),
     }
 }
 
@@ -398,7 +398,7 @@ pub fn node<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Node<'a>> {
                         return input.skip();
                     }
                     if std::mem::replace(&mut was_met, true) {
-                        return Err(input.fault(input.place(), TWICE));
+                        return Err(input.fault(input.position(), TWICE));
                     }
                     attribute_version = input.text()?;
                     Ok(())

@@ -23,19 +23,19 @@ impl Reader {
         Reader { mode, ..Reader::default() }
     }
 
-    /// Reads `bytes`, which start at `place`; `is_last` means that the document ends with them. `seen` is called for
+    /// Reads `bytes`, which start at `position`; `is_last` means that the document ends with them. `seen` is called for
     /// each allocation whose version is recognized early; if the version is known, the allocation is skipped.
     ///
     /// Splitting a document affects only [`ParsedPart::elements`]: what a part cannot decide, it leaves to the next,
     /// and no decision depends on the split.
     pub fn part<'a>(
         &mut self,
-        place: Position,
+        position: Position,
         bytes: &'a [u8],
         is_last: bool,
         seen: Option<&mut Seen<'_>>,
     ) -> ParsedPart<'a> {
-        let part = ParsedPart { place, ..ParsedPart::default() };
+        let part = ParsedPart { position, ..ParsedPart::default() };
         let Reader { memory, mode } = self;
         let mut walk = PartWalk {
             memory,

@@ -485,7 +485,7 @@ impl<'a> ValueReader<'a> for Cursor<'a, '_> {
         }
     }
 
-    fn place(&self) -> usize {
+    fn position(&self) -> usize {
         self.at
     }
 

@@ -154,7 +154,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
     /// Reads a stream frame, a bare event, or an error line of a debug bundle.
     pub(super) fn wrapper(&mut self, range: Range<usize>) {
         let is_heartbeat = self.bytes[after_space(self.bytes, range.start + 1)] == b'}';
-        if is_heartbeat && !self.part.place.around.is_empty() {
+        if is_heartbeat && !self.part.position.around.is_empty() {
             self.part.others += 1; // in a list, `{}` is an allocation without fields
         } else {
             self.part.frames += 1;

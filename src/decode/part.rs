@@ -44,7 +44,7 @@ pub struct ParsedPart<'a> {
     /// How many of the part's bytes were processed; the rest starts the next part.
     pub end: usize,
     /// The position of the next part.
-    pub place: Position,
+    pub position: Position,
 }
 
 /// An item found in a document.

@@ -10,7 +10,7 @@ pub struct Position {
     /// A value that is being skipped and continues in the next part.
     pub(super) skipping: Option<Skipper>,
     /// After broken syntax: nothing is read until a line starts with one of these bytes.
-    pub(super) lost: Option<Lost>,
+    pub(super) lost: Option<ResyncRule>,
 }
 
 /// An enclosing array or object.
@@ -46,7 +46,7 @@ pub(super) enum Expected {
 
 /// How to resynchronise after broken syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lost {
+pub(super) struct ResyncRule {
     /// Whether a line that starts with `{` is accepted; after a broken array only `[` is, since the following lines may
     /// be its elements.
     pub objects_too: bool,

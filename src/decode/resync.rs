@@ -4,7 +4,7 @@ use std::iter;
 use std::ops::Range;
 
 use super::grammar;
-use super::position::{Expected, Level, Lost, Position};
+use super::position::{Expected, Level, Position, ResyncRule};
 use super::skip::{after_space, value_end};
 use super::value_reader::{FaultKind, ReadFault};
 use super::walk::PartWalk;
@@ -19,9 +19,10 @@ impl PartWalk<'_, '_, '_, '_> {
             return next;
         }
         // Text in brackets that is not a list, as at the start of log lines, loses only its line.
-        let is_remark =
-            matches!(self.part.place.around.as_slice(), [Level { is_array: true, next: Expected::ValueOrClose, .. }])
-                && !matches!(self.bytes.get(from), Some(b'{' | b'['));
+        let is_remark = matches!(
+            self.part.position.around.as_slice(),
+            [Level { is_array: true, next: Expected::ValueOrClose, .. }]
+        ) && !matches!(self.bytes.get(from), Some(b'{' | b'['));
         let in_array = self.in_array() && !is_remark;
         let rest = if in_array {
             "the rest of this array is not read"
@@ -32,13 +33,13 @@ impl PartWalk<'_, '_, '_, '_> {
         self.reject(fault.at, fault.path, format!("{what}: {rest}"));
         // If the end of a line is missing, the error is in the next line, which may be valid itself.
         let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
-        let lost = Lost { objects_too: !in_array, at_line_start: line.is_some() };
-        self.part.place = Position { lost: Some(lost), ..Position::default() };
+        let lost = ResyncRule { objects_too: !in_array, at_line_start: line.is_some() };
+        self.part.position = Position { lost: Some(lost), ..Position::default() };
         line.unwrap_or(fault.at)
     }
 
     pub(super) fn in_array(&self) -> bool {
-        self.part.place.around.iter().any(|level| level.is_array)
+        self.part.position.around.iter().any(|level| level.is_array)
     }
 
     /// If the value at `from` broke at `to`, or the document ended there, only because its line was truncated and the
@@ -88,13 +89,13 @@ impl PartWalk<'_, '_, '_, '_> {
             let path = grammar::path_to(bytes, line.start, line.end);
             let what = "is not JSON: the line ends inside it; reading continues at the next line";
             self.reject(line.end, path, what.into());
-            self.part.place = Position::default();
+            self.part.position = Position::default();
         }
         Some(next)
     }
 
     /// After broken syntax: the next line that starts with a bracket.
-    pub(super) fn resync(&mut self, mut lost: Lost, mut at: usize) -> Option<usize> {
+    pub(super) fn resync(&mut self, mut lost: ResyncRule, mut at: usize) -> Option<usize> {
         loop {
             if lost.at_line_start {
                 match self.bytes.get(at) {
@@ -106,14 +107,14 @@ impl PartWalk<'_, '_, '_, '_> {
                         continue;
                     }
                 }
-                self.part.place.lost = None;
+                self.part.position.lost = None;
                 return Some(at);
             }
             let Some(line_end) = memchr::memchr(b'\n', self.bytes.get(at..).unwrap_or_default()) else { break };
             at += line_end + 1;
             lost.at_line_start = true;
         }
-        self.part.place.lost = Some(lost);
+        self.part.position.lost = Some(lost);
         None
     }
 }

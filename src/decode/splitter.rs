@@ -17,26 +17,26 @@ impl PartWalk<'_, '_, '_, '_> {
     pub(super) fn run(&mut self) -> usize {
         let mut at = 0;
         loop {
-            if let Some(lost) = self.part.place.lost {
+            if let Some(lost) = self.part.position.lost {
                 match self.resync(lost, at) {
                     Some(found) => at = found,
                     None => return self.bytes.len(),
                 }
             }
-            if let Some(mut skipper) = self.part.place.skipping {
+            if let Some(mut skipper) = self.part.position.skipping {
                 let Some(end) = skipper.run(self.bytes, at) else {
-                    self.part.place.skipping = Some(skipper);
+                    self.part.position.skipping = Some(skipper);
                     if self.is_last {
                         self.truncated(self.bytes.len());
                     }
                     return self.bytes.len();
                 };
-                self.part.place.skipping = None;
+                self.part.position.skipping = None;
                 at = end;
             }
             at = after_space(self.bytes, at);
             let Some(&byte) = self.bytes.get(at) else {
-                if self.is_last && !self.part.place.around.is_empty() {
+                if self.is_last && !self.part.position.around.is_empty() {
                     self.truncated(self.bytes.len());
                 }
                 return self.bytes.len();
@@ -59,7 +59,7 @@ impl PartWalk<'_, '_, '_, '_> {
     /// Reads one token or one complete value at `at`; returns where to continue. `End` means that the bytes do not
     /// contain it completely.
     pub(super) fn step(&mut self, byte: u8, at: usize) -> Read<usize> {
-        let Some(level) = self.part.place.around.last().copied() else {
+        let Some(level) = self.part.position.around.last().copied() else {
             return match byte {
                 b'{' => self.object(at, true),
                 b'[' => self.enter(at, Container::List, ""),
@@ -71,7 +71,7 @@ impl PartWalk<'_, '_, '_, '_> {
         let close = if level.is_array { b']' } else { b'}' };
         match (level.next, byte) {
             (Expected::ValueOrClose | Expected::CommaOrClose, b) if b == close => {
-                self.part.place.around.pop();
+                self.part.position.around.pop();
                 self.part.others += u64::from(level.role == Container::Dump);
                 self.value_done();
                 Ok(at + 1)
@@ -91,7 +91,7 @@ impl PartWalk<'_, '_, '_, '_> {
 
     /// Enters the array or object at `at`; once closed, it counts as a value of the enclosing one.
     pub(super) fn enter(&mut self, at: usize, role: Container, key: &'static str) -> Read<usize> {
-        let around = &mut self.part.place.around;
+        let around = &mut self.part.position.around;
         if around.len() >= DEEPEST {
             let what = format!("is nested in more than {DEEPEST} arrays and objects");
             return Err(Box::new(ReadFault { kind: FaultKind::Syntax, at, path: String::new(), what }));
@@ -113,7 +113,7 @@ impl PartWalk<'_, '_, '_, '_> {
         let mut cursor = Cursor::new(self.bytes, at, self.memory);
         let name = cursor.any_key()?;
         let value = cursor.at();
-        let level = self.part.place.around.last_mut();
+        let level = self.part.position.around.last_mut();
         let dump = level.filter(|level| level.role != Container::Skipped && self.bytes.get(value) == Some(&b'['));
         let list = match (dump, name.as_deref()) {
             (Some(dump), Some("Allocs")) => Some((dump, "Allocs")),
@@ -138,7 +138,7 @@ impl PartWalk<'_, '_, '_, '_> {
         let opens = matches!(self.bytes.get(at), Some(b'{' | b'['));
         if opens && !self.strict {
             self.value_done();
-            self.part.place.skipping = Some(Skipper::default());
+            self.part.position.skipping = Some(Skipper::default());
             return Ok(at);
         }
         if opens {
@@ -193,7 +193,7 @@ impl PartWalk<'_, '_, '_, '_> {
             Survey::TooLarge => {
                 self.reject(at, String::new(), "is larger than 256 MiB, the limit of an allocation: skipped".into());
                 self.value_done();
-                self.part.place.skipping = Some(Skipper::default());
+                self.part.position.skipping = Some(Skipper::default());
                 return Ok(at);
             }
         };

@@ -40,8 +40,8 @@ impl<'a, 'm> Raw<'a, 'm> {
         let value = serde_json::from_str(text).map_err(|e| {
             // serde_json rejects it; our own grammar check finds the position and the path.
             let what = format!("is not JSON: {e}");
-            let told = Box::new(ReadFault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
-            grammar::first_fault(bytes, 0, false).unwrap_or(told)
+            let unlocated = Box::new(ReadFault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
+            grammar::first_fault(bytes, 0, false).unwrap_or(unlocated)
         })?;
         Ok(Raw { value, base: bytes.as_ptr() as usize, memory })
     }
@@ -59,7 +59,7 @@ impl<'a, 'm> Raw<'a, 'm> {
             Some(b't' | b'f') => "true or false",
             _ => "a number",
         };
-        self.fault(self.place(), format!("is {found}, not {wanted}"))
+        self.fault(self.position(), format!("is {found}, not {wanted}"))
     }
 
     /// Reads `value` with `read`, using this reader's state.
@@ -109,7 +109,7 @@ impl<'a> ValueReader<'a> for Raw<'a, '_> {
         match self.bytes() {
             b"null" => Ok(None),
             text @ [b'-' | b'0'..=b'9', ..] => {
-                number::integer(text).map(Some).map_err(|e| self.fault(self.place(), e.to_string()))
+                number::integer(text).map(Some).map_err(|e| self.fault(self.position(), e.to_string()))
             }
             _ => Err(self.wrong_type("a number")),
         }
@@ -139,7 +139,7 @@ impl<'a> ValueReader<'a> for Raw<'a, '_> {
             let bit = field.bit().unwrap_or(0);
             let read = self.within(value, |input| {
                 if met & bit != 0 {
-                    return Err(input.fault(input.place(), TWICE));
+                    return Err(input.fault(input.position(), TWICE));
                 }
                 met |= bit;
                 member(input, field)
@@ -171,7 +171,7 @@ impl<'a> ValueReader<'a> for Raw<'a, '_> {
         Ok(true)
     }
 
-    fn place(&self) -> usize {
+    fn position(&self) -> usize {
         self.offset(self.value)
     }
 

@@ -29,8 +29,8 @@ pub trait ValueReader<'a>: Sized {
     /// Reads an array: calls `element` for each with its index. `false` for `null`.
     fn array(&mut self, element: impl FnMut(&mut Self, usize) -> Read<()>) -> Read<bool>;
     /// The position of the value.
-    fn place(&self) -> usize;
-    /// The fault of an invalid value, at a position returned by [`Self::place`] before it was read.
+    fn position(&self) -> usize;
+    /// The fault of an invalid value, at a position returned by [`Self::position`] before it was read.
     fn fault(&self, at: usize, what: impl Into<String>) -> Box<ReadFault>;
 
     /// Text; `None` for `null` and for `""`, which is how Nomad writes "nothing".
@@ -69,8 +69,8 @@ pub enum FaultKind {
 impl ReadFault {
     /// The fault with the enclosing object or array added to its path.
     #[must_use]
-    pub fn inside(mut self: Box<Self>, place: impl fmt::Display) -> Box<Self> {
-        self.path = format!("{place}{}", self.path);
+    pub fn inside(mut self: Box<Self>, step: impl fmt::Display) -> Box<Self> {
+        self.path = format!("{step}{}", self.path);
         self
     }
 }

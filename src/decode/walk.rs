@@ -39,8 +39,8 @@ pub(super) enum Survey {
 impl PartWalk<'_, '_, '_, '_> {
     /// A value of the enclosing array or object is complete.
     pub(super) fn value_done(&mut self) {
-        if self.part.place.around.last().is_some_and(|level| level.role == Container::List)
-            && self.part.place.list().is_some()
+        if self.part.position.around.last().is_some_and(|level| level.role == Container::List)
+            && self.part.position.list().is_some()
         {
             self.part.elements += 1;
         }
@@ -48,7 +48,7 @@ impl PartWalk<'_, '_, '_, '_> {
     }
 
     pub(super) fn expect(&mut self, next: Expected) {
-        if let Some(level) = self.part.place.around.last_mut() {
+        if let Some(level) = self.part.position.around.last_mut() {
             level.next = next;
         }
     }
@@ -63,7 +63,7 @@ impl PartWalk<'_, '_, '_, '_> {
     }
 
     pub(super) fn reject(&mut self, at: usize, path: String, what: String) {
-        let array = self.part.place.list().map(|list| (list.to_owned(), self.part.elements));
+        let array = self.part.position.list().map(|list| (list.to_owned(), self.part.elements));
         self.part.faults.push(PlacedFault { at, array, list_began: self.part.list_began, path, what });
     }
 
@@ -71,7 +71,7 @@ impl PartWalk<'_, '_, '_, '_> {
     pub(super) fn truncated(&mut self, at: usize) {
         let what = "is cut off by the end of the document; everything before it is kept";
         self.reject(at, String::new(), what.into());
-        self.part.place = Position::default();
+        self.part.position = Position::default();
     }
 
     /// Returns true if a fault of the value at `at` can only be judged with more bytes.

@@ -13,7 +13,7 @@ use crate::tables::{Shape, mask};
 #[derive(Default)]
 pub struct OpenDocument {
     /// The position of the next block.
-    pub place: Position,
+    pub position: Position,
     /// The unprocessed end of the last block.
     pub leftover: Vec<u8>,
     /// The length that it must reach before it is parsed again.
@@ -117,7 +117,7 @@ impl OpenDocument {
         self.offset += part.end as u64;
         self.lines += memchr::memchr_iter(b'\n', &bytes[..part.end]).count() as u64;
         self.elements += part.elements;
-        self.place.clone_from(&part.place);
+        self.position.clone_from(&part.position);
         // An incomplete value is parsed again at twice its length, so that the total time is linear.
         self.wanted = if part.end == 0 { (2 * bytes.len()).min(LARGEST_ALLOCATION + 1) } else { 0 };
         self.leftover = bytes[part.end..].to_vec();

@@ -64,7 +64,7 @@ impl RunState<'_> {
         });
         (held.times, held.any_fine) = (times, any_fine);
         held.bytes.write_all(&bytes[..part.end])?;
-        held.parts.push((self.document.place.clone(), part.end));
+        held.parts.push((self.document.position.clone(), part.end));
         self.document.rounding = Rounding::Held(held);
         Ok(Vec::new())
     }
@@ -76,10 +76,10 @@ impl RunState<'_> {
         let mut reader = Reader::new(Mode { strict: options.strict });
         let mut batches = Vec::new();
         held.bytes.seek(SeekFrom::Start(0))?;
-        for (place, len) in held.parts {
+        for (position, len) in held.parts {
             let mut bytes = vec![0; len];
             held.bytes.read_exact(&mut bytes)?;
-            let part = reader.part(place, &bytes, false, None);
+            let part = reader.part(position, &bytes, false, None);
             let columns = Columns::new();
             let mut rows = merge::rows(&part.items, &options.region, &namespace, &options.filter, &columns);
             self.merge.number(&mut rows, versions);

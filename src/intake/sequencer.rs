@@ -13,18 +13,18 @@ use crate::tables::sink::Sink;
 pub struct Sequencer<'r> {
     state: Mutex<RunState<'r>>,
     moved: Condvar,
-    delivery: Mutex<Output<'r>>,
+    delivery: Mutex<RowOutput<'r>>,
     delivered: Condvar,
     stopped: AtomicBool,
 }
 
-struct Output<'r> {
+struct RowOutput<'r> {
     number: u64,
     sink: &'r mut dyn Sink,
     problem: Option<error::Error>,
 }
 
-impl Output<'_> {
+impl RowOutput<'_> {
     fn add(&mut self, delivery: Delivery) -> error::Result<()> {
         delivery.rows.into_iter().try_for_each(|rows| self.sink.rows(rows))?;
         delivery.end.map_or(Ok(()), |end| self.sink.end_document(end))
@@ -37,7 +37,7 @@ impl<'r> Sequencer<'r> {
         Sequencer {
             state: Mutex::new(RunState::new(options, observer)),
             moved: Condvar::new(),
-            delivery: Mutex::new(Output { number: 0, sink, problem: None }),
+            delivery: Mutex::new(RowOutput { number: 0, sink, problem: None }),
             delivered: Condvar::new(),
             stopped: AtomicBool::new(false),
         }

@@ -18,11 +18,11 @@ impl ShownBuffer {
     /// Adds an allocation shown by a document, by numbers. A source without namespaces says `default`; any other name
     /// wins.
     pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: LastShown) {
-        let place = alloc as usize;
-        if self.allocations.len() <= place {
-            self.allocations.resize(place + 1, None);
+        let index = alloc as usize;
+        if self.allocations.len() <= index {
+            self.allocations.resize(index + 1, None);
         }
-        let (known, sum) = self.allocations[place].get_or_insert((namespace, LastShown::default()));
+        let (known, sum) = self.allocations[index].get_or_insert((namespace, LastShown::default()));
         if *known != namespace && merge.namespace(*known) == "default" {
             *known = namespace;
         }

@@ -233,7 +233,7 @@ fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &del
 }
 
 /// What the cache keeps of a row of the lake.
-struct Key<'r> {
+struct CachedRow<'r> {
     id: u128,
     /// Its time, in nanoseconds since the epoch.
     time: Option<i64>,
@@ -244,14 +244,14 @@ struct Key<'r> {
 }
 
 /// Adds a row of the lake to the cache.
-fn absorb(cache: &mut DedupCache, table: Table, key: Key<'_>, now: u32) {
+fn absorb(cache: &mut DedupCache, table: Table, key: CachedRow<'_>, now: u32) {
     cache.add(table, key.id, key.time, now);
     key.counter.into_iter().for_each(|(task, restarts)| cache.count(task, restarts, now));
     key.label.into_iter().for_each(|(allocation, region)| cache.label(allocation, region, key.time, now));
 }
 
 /// Calls `each` for each row of a file.
-fn each_key(storage: &Storage, table: Table, file: &delta_log::Add, each: &mut dyn FnMut(Key<'_>)) -> Result<()> {
+fn each_key(storage: &Storage, table: Table, file: &delta_log::Add, each: &mut dyn FnMut(CachedRow<'_>)) -> Result<()> {
     let is_hashed = data_files::null_count(file, identity::TEXT_HASH) == Some(0);
     let needed: Vec<&str> = identity::needed_columns(table, is_hashed).chain(data_files::time_column(table)).collect();
     data_files::read(storage, table, file, Some(&needed), &mut |batch| {
@@ -261,7 +261,7 @@ fn each_key(storage: &Storage, table: Table, file: &delta_log::Add, each: &mut d
         let labels = if table == Table::AllocationHistory { labels::allocation_regions(&batch)? } else { Vec::new() };
         let mut labels = labels.into_iter();
         for (id, time) in table.identities(&batch)?.into_iter().zip(times) {
-            each(Key { id, time, counter: counters.next().flatten(), label: labels.next() });
+            each(CachedRow { id, time, counter: counters.next().flatten(), label: labels.next() });
         }
         Ok(())
     })

@@ -14,7 +14,7 @@ use super::lean::{Detail, FILES_AT_A_TIME, in_parts, path_key};
 use super::{Lake, data_files, labels, repair, trust};
 use crate::error::{Error, Result};
 use crate::tables::Table;
-use logs::{Logs, Mended};
+use logs::{CheckedLogs, Mended};
 
 mod logs;
 
@@ -33,7 +33,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 /// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
 pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<CheckReport> {
     let mut report = CheckReport::default();
-    let Logs { differences, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
+    let CheckedLogs { differences, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
     let mut bad = BTreeMap::new();
     for (table, differences) in differences {
         progress(table.name());
@@ -280,18 +280,18 @@ fn is_foreign(error: &Error) -> bool {
 
 /// Finds the bytes of lost files that are under the name of another lost file, as of two that were swapped.
 fn find_misplaced(bad: &mut BTreeMap<Table, Bad>) {
-    let mut places: HashMap<String, String> = HashMap::new();
+    let mut stored: HashMap<String, String> = HashMap::new();
     for (table, bad) in bad.iter() {
         for (path, hash) in &bad.found {
-            let place = bad.files.get(path).map(|add| add.object(*table));
-            places.extend(place.map(|place| (hash.clone(), place)));
+            let stored_as = bad.files.get(path).map(|add| add.object(*table));
+            stored.extend(stored_as.map(|stored_as| (hash.clone(), stored_as)));
         }
     }
     for Bad { files, lost, misplaced, .. } in bad.values_mut() {
         lost.retain(|path, _| {
-            let place = files.get(path).and_then(Add::hash).and_then(|hash| places.get(hash));
-            misplaced.extend(place.map(|place| (path.clone(), place.clone())));
-            place.is_none()
+            let stored_as = files.get(path).and_then(Add::hash).and_then(|hash| stored.get(hash));
+            misplaced.extend(stored_as.map(|stored_as| (path.clone(), stored_as.clone())));
+            stored_as.is_none()
         });
     }
 }
@@ -303,8 +303,9 @@ fn report_files(table: Table, bad: &Bad, report: &mut CheckReport) {
         let rows = bad.files.get(path).and_then(data_files::row_count);
         report.push(what.clone(), Remedy::Drop(table, rows));
     }
-    for (path, place) in &bad.misplaced {
-        let what = format!("{}/{path} has the bytes of another file, or none; its own are in {place}", table.name());
+    for (path, stored_as) in &bad.misplaced {
+        let what =
+            format!("{}/{path} has the bytes of another file, or none; its own are in {stored_as}", table.name());
         report.push(what, Remedy::Repair);
     }
     for (path, rows) in &bad.doubled {

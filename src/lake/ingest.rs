@@ -7,7 +7,7 @@ use arrow::array::{Int64Array, RecordBatch};
 
 use super::cache::{NOTHING_COMMITTED, catch_up, load_presence, look_up_uncovered};
 use super::dedup_cache::{self, DedupCache};
-use super::lost_restarts::{LostRestarts, NewRestarts};
+use super::lost_restarts::{IngestLosses, NewRestarts};
 use super::staged::{COUNTED, filter_rows};
 use super::{Batch, Lake, data_files, delta_log, labels, redaction};
 use crate::error::{Context, Result, bail};
@@ -33,7 +33,7 @@ pub struct CommitSummary {
     /// New rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
     /// Restarts it revealed without delivering their events.
-    pub lost: LostRestarts,
+    pub lost: IngestLosses,
 }
 
 /// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
@@ -109,19 +109,19 @@ struct Written {
     files: BTreeMap<String, Vec<delta_log::Add>>,
     added: CommitSummary,
     restarts: NewRestarts,
-    new: Chosen,
+    new: WrittenRows,
 }
 
 /// The rows in the files of a batch.
 #[derive(Default)]
-struct Chosen {
+struct WrittenRows {
     /// For each staged row of a table, whether it is in the files.
     staged: BTreeMap<Table, Vec<bool>>,
     /// Other rows: absences and ledger rows.
     others: Vec<(Table, u128, Option<i64>)>,
 }
 
-impl Chosen {
+impl WrittenRows {
     fn add_to(&self, cache: &mut DedupCache, staged: &StagedRows, now: u32) {
         for (table, chosen) in &self.staged {
             for ((id, time), _) in staged.keys(*table).zip(chosen).filter(|(_, is_chosen)| **is_chosen) {
@@ -139,7 +139,7 @@ fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows
         files: BTreeMap::new(),
         added: CommitSummary::default(),
         restarts: NewRestarts::default(),
-        new: Chosen::default(),
+        new: WrittenRows::default(),
     };
     let mut counts = vec![[0i64; 3]; staged.documents.len()];
     // The ledger is last: it counts the rows of the others.
@@ -162,7 +162,7 @@ fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows
                 let identities = index.identities.get(range).context("staged rows without an identity")?;
                 chosen.extend(identities.iter().map(|id| is_new(cache, *id)));
                 for (document, _) in documents.iter().zip(&chosen[begin..]).filter(|(_, is_chosen)| **is_chosen) {
-                    let of_document = (*document as usize).checked_sub(1).and_then(|place| counts.get_mut(place));
+                    let of_document = (*document as usize).checked_sub(1).and_then(|nth| counts.get_mut(nth));
                     if let (Some(counts), Some(counted)) = (of_document, counted) {
                         counts[counted] += 1;
                     }
@@ -236,7 +236,7 @@ fn write_ledger(
         }
         Ok(())
     };
-    for ((place, document), counts) in (1i64..).zip(&staged.documents).zip(counts) {
+    for ((nth, document), counts) in (1i64..).zip(&staged.documents).zip(counts) {
         let Some(row) = &document.row else { continue };
         let is_stream = row.shape == Some(Shape::Stream.name());
         let is_idle = staged.ledger == Ledger::WithoutIdleStreams && is_stream && *counts == [0; 3];
@@ -245,7 +245,7 @@ fn write_ledger(
         }
         written.new.others.push((Table::Snapshots, document.identity, row.observed_at));
         rows.push(snapshots::SnapshotRow {
-            snapshot_id: snapshot_id(number, place),
+            snapshot_id: snapshot_id(number, nth),
             new_allocations: counts[0],
             new_task_states: counts[1],
             new_task_events: counts[2],
@@ -268,8 +268,8 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
 fn with_snapshot_ids(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();
-    let place = batch.schema().index_of("snapshot_id")?;
+    let nth = batch.schema().index_of("snapshot_id")?;
     let mut columns = batch.columns().to_vec();
-    columns[place] = Arc::new(ids);
+    columns[nth] = Arc::new(ids);
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }

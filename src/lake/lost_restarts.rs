@@ -33,7 +33,7 @@ struct Task {
 
 /// Lost restarts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LostRestarts {
+pub struct IngestLosses {
     /// Restarts whose events neither the lake nor the ingest has.
     pub restarts: u64,
     /// Tasks whose number is unknown: the cache no longer has their last state, or event times were rounded.
@@ -110,16 +110,16 @@ impl NewRestarts {
     ///
     /// A task with more events than its counter increased delivers restarts lost earlier, or its client lost its state;
     /// the surplus does not offset losses of other tasks.
-    pub fn lost(&self, cache: &DedupCache) -> LostRestarts {
-        let mut lost = LostRestarts::default();
-        for (task, told) in &self.tasks {
-            let Some(counter) = told.counter else { continue };
-            let created = self.created.get(&told.allocation).copied();
+    pub fn lost(&self, cache: &DedupCache) -> IngestLosses {
+        let mut lost = IngestLosses::default();
+        for (task, counts) in &self.tasks {
+            let Some(counter) = counts.counter else { continue };
+            let created = self.created.get(&counts.allocation).copied();
             // The cache covers rows younger than its horizon, so a task created since then is new.
             let is_new = || cache.covers(Table::TaskStateHistory, created);
             match cache.restarts(*task).or_else(|| is_new().then_some(0)) {
-                Some(before) if !told.is_rounded => {
-                    lost.restarts += u64::from(counter.saturating_sub(before).saturating_sub(told.events));
+                Some(before) if !counts.is_rounded => {
+                    lost.restarts += u64::from(counter.saturating_sub(before).saturating_sub(counts.events));
                 }
                 _ => lost.uncounted_tasks += 1,
             }
@@ -129,6 +129,6 @@ impl NewRestarts {
 
     /// The tasks and their counters.
     pub fn counters(&self) -> impl Iterator<Item = TaskRestarts> {
-        self.tasks.iter().filter_map(|(task, told)| Some((*task, told.counter?)))
+        self.tasks.iter().filter_map(|(task, counts)| Some((*task, counts.counter?)))
     }
 }

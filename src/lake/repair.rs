@@ -41,12 +41,12 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, lose
             true => TableState::default(),
             false => delta_log::state_of(&lake.storage, *table, &|path| bad.misplaced.contains_key(path))?,
         };
-        for (path, place) in &bad.misplaced {
+        for (path, stored_as) in &bad.misplaced {
             let add = whole.files.get(path).context("a file that is in no table any longer")?;
-            let bytes = lake.storage.need(place)?;
+            let bytes = lake.storage.need(stored_as)?;
             if add.hash() != Some(data_files::hash(&bytes).as_str()) {
                 return Err(Error::conflict(format!(
-                    "lake {}: {place} changed while it was read; try again",
+                    "lake {}: {stored_as} changed while it was read; try again",
                     lake.storage
                 )));
             }

@@ -53,7 +53,7 @@ fn files_of(files: &TableFiles, table: Table) -> &[Add] {
 }
 
 /// The selected allocations.
-struct Chosen {
+struct SelectedAllocations {
     /// `None` for all.
     allocations: Option<HashSet<Box<str>>>,
     /// None of their rows is older than this.
@@ -76,7 +76,7 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut De
     };
     found.since = wanted.span.and_then(before).map(|usual| asked.map_or(usual, |asked| asked.min(usual)));
     let since = found.since;
-    let chosen = choose(lake, &in_tables, wanted, found.since)?;
+    let selected = select_allocations(lake, &in_tables, wanted, found.since)?;
     for table in super::ORDER.into_iter().filter(|table| tables.contains(table)) {
         let mut all = files_of(&in_tables, table).to_vec();
         all.sort_by(|a, b| (a.modification_time, &a.path).cmp(&(b.modification_time, &b.path)));
@@ -85,13 +85,13 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut De
         let floor = match table {
             Table::Snapshots => found.since.unwrap_or(i64::MIN),
             Table::Nodes => i64::MIN,
-            Table::LogEvents => chosen.floor.min(since.unwrap_or(i64::MIN)),
-            _ => chosen.floor,
+            Table::LogEvents => selected.floor.min(since.unwrap_or(i64::MIN)),
+            _ => selected.floor,
         };
         for file in all.iter().filter(|file| data_files::may_hold(table, file, floor, i64::MAX, true)) {
             found.files.0 += 1;
             data_files::read(&lake.storage, table, file, None, &mut |batch| {
-                let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &chosen, floor, since))?;
+                let batch = filter_record_batch(&batch, &keeps(table, &batch, wanted, &selected, floor, since))?;
                 *rows += batch.num_rows() as u64;
                 if batch.num_rows() == 0 { Ok(()) } else { deliver(table, batch) }
             })?;
@@ -113,7 +113,7 @@ fn keeps(
     table: Table,
     batch: &RecordBatch,
     wanted: &ScanFilter,
-    chosen: &Chosen,
+    selected: &SelectedAllocations,
     floor: i64,
     since: Option<i64>,
 ) -> BooleanArray {
@@ -123,12 +123,12 @@ fn keeps(
     (0..batch.num_rows())
         .map(|row| {
             let in_region = wanted.region.as_deref().is_none_or(|region| value(regions, row) == Some(region));
-            let is_chosen = match (&chosen.allocations, allocations) {
-                (Some(chosen), Some(_)) => value(allocations, row).is_some_and(|id| {
+            let is_chosen = match (&selected.allocations, allocations) {
+                (Some(selected), Some(_)) => value(allocations, row).is_some_and(|id| {
                     // A log may tell of allocations that no listing showed.
                     let is_recent = times[row].is_some_and(|time| time >= since.unwrap_or(i64::MIN));
                     let is_unlisted = || table == Table::LogEvents && is_recent && wanted.filter.keeps_unlisted(id);
-                    chosen.contains(id) || is_unlisted()
+                    selected.contains(id) || is_unlisted()
                 }),
                 // The ledger is cut by its own time.
                 (_, None) if table == Table::Snapshots => times[row].is_none_or(|time| time >= floor),
@@ -166,9 +166,14 @@ fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
 }
 
 /// Selects allocations, and finds how far back their rows reach.
-fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Option<i64>) -> Result<Chosen> {
+fn select_allocations(
+    lake: &Lake,
+    in_tables: &TableFiles,
+    wanted: &ScanFilter,
+    since: Option<i64>,
+) -> Result<SelectedAllocations> {
     if since.is_none() && !wanted.filter.is_restrictive() {
-        return Ok(Chosen { allocations: None, floor: i64::MIN });
+        return Ok(SelectedAllocations { allocations: None, floor: i64::MIN });
     }
     // Allocations with a row since then.
     let mut recent: HashSet<Box<str>> = HashSet::new();
@@ -198,10 +203,10 @@ fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Optio
     let mut history = files_of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
-    let mut chosen = Chosen { allocations: Some(HashSet::new()), floor: i64::MAX };
+    let mut selected = SelectedAllocations { allocations: Some(HashSet::new()), floor: i64::MAX };
     let mut missing: HashSet<Box<str>> = recent.clone();
     for file in &history {
-        if since.is_some() && missing.is_empty() && last(file) < chosen.floor {
+        if since.is_some() && missing.is_empty() && last(file) < selected.floor {
             break;
         }
         let columns = ["region", "namespace", "job_id", "alloc_id", "created_at_ns"];
@@ -212,7 +217,7 @@ fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Optio
             for row in 0..batch.num_rows() {
                 let Some(id) = value(ids, row).filter(|id| since.is_none() || recent.contains(*id)) else { continue };
                 missing.remove(id);
-                let place = AllocationKey {
+                let allocation_key = AllocationKey {
                     region: "",
                     namespace: value(namespaces, row).unwrap_or("default"),
                     job_id: value(jobs, row),
@@ -220,18 +225,19 @@ fn choose(lake: &Lake, in_tables: &TableFiles, wanted: &ScanFilter, since: Optio
                     alloc_id: id,
                     node_id: None,
                 };
-                if !wanted.filter.keeps(&place) {
+                if !wanted.filter.keeps(&allocation_key) {
                     continue;
                 }
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
                 // A client's clock may lag behind the server's.
-                chosen.floor = chosen.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
-                if let Some(allocations) = chosen.allocations.as_mut().filter(|allocations| !allocations.contains(id)) {
+                selected.floor = selected.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
+                if let Some(allocations) = selected.allocations.as_mut().filter(|allocations| !allocations.contains(id))
+                {
                     allocations.insert(id.into());
                 }
             }
             Ok(())
         })?;
     }
-    Ok(chosen)
+    Ok(selected)
 }

@@ -109,8 +109,8 @@ impl StagedRows {
 
     /// The document of a number, unless the ledger has it.
     pub(super) fn new_document(&self, number: u32) -> Option<&snapshots::SnapshotRow> {
-        let place = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.documents.get(place)?.row.as_ref()
+        let nth = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.documents.get(nth)?.row.as_ref()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::tables::Table;
 
 /// The lost batches by number, each with the hash that `before` of the next batch records: the outer `None` if the next
 /// batch is unknown too, the inner one if it records no hash.
-pub type Lost = BTreeMap<u64, Option<Option<String>>>;
+pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
 /// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables by the other batches.
 ///
@@ -30,7 +30,7 @@ pub type Lost = BTreeMap<u64, Option<Option<String>>>;
 /// When the logs cannot be read.
 pub fn build(
     lake: &Lake,
-    lost: &Lost,
+    lost: &LostBatches,
     expected: &BTreeMap<Table, ExpectedTable>,
 ) -> Result<(BTreeMap<u64, Batch>, Vec<String>)> {
     let numbers: BTreeSet<u64> = lost.keys().copied().collect();
@@ -121,7 +121,7 @@ fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, e
 ///
 /// # Errors
 /// When the lake cannot be written, or an object of a lost batch appeared meanwhile.
-pub fn put(lake: &Lake, lost: &Lost, batches: &BTreeMap<u64, Batch>) -> Result<()> {
+pub fn put(lake: &Lake, lost: &LostBatches, batches: &BTreeMap<u64, Batch>) -> Result<()> {
     for (number, batch) in batches {
         let mut batch = batch.clone();
         if *number > 1 {

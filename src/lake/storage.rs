@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::path::Path as Key;
+use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
@@ -40,7 +40,7 @@ pub struct Storage {
 
 enum Backend {
     Directory(PathBuf),
-    Bucket { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Runtime },
+    Bucket { store: Arc<dyn ObjectStore>, prefix: ObjectPath, runtime: Runtime },
 }
 
 /// The result of [`Storage::create`].
@@ -92,7 +92,7 @@ impl Storage {
         if url.fragment().is_some() {
             return Err(Usage(format!("{text:?}: write # in a lake's URL as %23")).into());
         }
-        let prefix = Key::from_url_path(url.path()).map_err(|error| Usage(format!("{text:?}: {error}")))?;
+        let prefix = ObjectPath::from_url_path(url.path()).map_err(|error| Usage(format!("{text:?}: {error}")))?;
         let store = bucket(&url).map_err(|error| Usage(format!("{text}: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Storage { url: text.trim_end_matches('/').to_owned(), backend: Backend::Bucket { store, prefix, runtime } })
@@ -388,9 +388,9 @@ fn directory(text: &str) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-fn key(prefix: &Key, name: &str) -> Key {
+fn key(prefix: &ObjectPath, name: &str) -> ObjectPath {
     let prefix = prefix.as_ref();
-    Key::from(if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") })
+    ObjectPath::from(if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") })
 }
 
 fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {

@@ -38,17 +38,17 @@ impl Interner {
         part.text.push_str(name);
         part.ends.push(part.text.len());
         let parts = &self.parts;
-        self.numbers.insert_unique(hash, number, |number| xxh3_64(place(parts, *number).as_bytes()));
+        self.numbers.insert_unique(hash, number, |number| xxh3_64(name_in(parts, *number).as_bytes()));
         number
     }
 
     /// The name of a number; empty if unknown.
     pub fn name(&self, number: u32) -> &str {
-        place(&self.parts, number)
+        name_in(&self.parts, number)
     }
 }
 
-fn place(parts: &[Chunk], number: u32) -> &str {
+fn name_in(parts: &[Chunk], number: u32) -> &str {
     parts.get(number as usize / CHUNK).and_then(|part| part.name(number as usize % CHUNK)).unwrap_or_default()
 }
 

@@ -20,7 +20,7 @@ const MANY: u32 = NONE - 1;
 /// collide with a probability of 1 in 3e13.
 #[derive(Debug, Default)]
 pub struct RowSet {
-    blocks: ChunkedVec<Block>,
+    blocks: ChunkedVec<HashBlock>,
     /// The last block of each allocation, by its number.
     last: Vec<u32>,
     /// Hashes of allocations with many rows.
@@ -29,7 +29,7 @@ pub struct RowSet {
 
 /// A block of hashes of one allocation.
 #[derive(Debug)]
-struct Block {
+struct HashBlock {
     /// The previous block.
     before: u32,
     len: u32,
@@ -44,7 +44,7 @@ struct RowHash {
     hash: u64,
 }
 
-impl Block {
+impl HashBlock {
     fn hashes(&self) -> &[u64] {
         self.hashes.get(..self.len as usize).unwrap_or_default()
     }
@@ -70,9 +70,9 @@ impl RowSet {
         } else if self.blocks(last).count() < SEARCHED && self.blocks.len() < MANY {
             let mut hashes = [0; HASHES];
             hashes[0] = hash;
-            self.last[number] = self.blocks.push(Block { before: last, len: 1, hashes });
+            self.last[number] = self.blocks.push(HashBlock { before: last, len: 1, hashes });
         } else {
-            let all: Vec<u64> = self.blocks(last).flat_map(Block::hashes).copied().chain([hash]).collect();
+            let all: Vec<u64> = self.blocks(last).flat_map(HashBlock::hashes).copied().chain([hash]).collect();
             self.many.extend(all.into_iter().map(|hash| RowHash { alloc, hash }));
             self.last[number] = MANY;
         }
@@ -80,7 +80,7 @@ impl RowSet {
     }
 
     /// A block and the previous ones.
-    fn blocks(&self, last: u32) -> impl Iterator<Item = &Block> {
+    fn blocks(&self, last: u32) -> impl Iterator<Item = &HashBlock> {
         successors(self.blocks.get(last), |block| self.blocks.get(block.before))
     }
 }

@@ -16,7 +16,7 @@ use crate::time;
 /// The answer of `/v1/acl/token/self`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Token {
+struct TokenInfo {
     #[serde(rename = "AccessorID")]
     accessor_id: String,
     r#type: String,
@@ -86,7 +86,7 @@ enum AclAnswer<T> {
 /// When the request fails. A denied request proves nothing, and is not an error.
 pub fn reads_every_namespace(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -> Result<bool, Fault> {
     let api = Api { client, stale };
-    let (mut names, roles) = match api.get::<Token>("/v1/acl/token/self", on_fault)? {
+    let (mut names, roles) = match api.get::<TokenInfo>("/v1/acl/token/self", on_fault)? {
         AclAnswer::NoRules => return Ok(true),
         // With ACLs disabled, Nomad returns a token of this name since 1.10.1; earlier versions answer with an error.
         AclAnswer::This(token) if token.accessor_id == "acls-disabled" || token.r#type == "management" => {
@@ -146,7 +146,7 @@ pub fn explain_refusal(client: &Client, stale: bool, fault: Fault) -> Fault {
     let Some(kind) = client.token_kind().filter(|_| is_denial) else { return fault };
     let api = Api { client, stale };
     let unknown = || Fault::Token("this cluster does not know the token".into());
-    match (kind, api.get::<Token>("/v1/acl/token/self", &mut |_| {})) {
+    match (kind, api.get::<TokenInfo>("/v1/acl/token/self", &mut |_| {})) {
         (_, Ok(AclAnswer::This(token))) => match token.expired_at() {
             Some(at) => Fault::Token(format!("the token expired at {at}")),
             None => fault,
@@ -175,7 +175,7 @@ pub fn explain_refusal(client: &Client, stale: bool, fault: Fault) -> Fault {
     }
 }
 
-impl Token {
+impl TokenInfo {
     /// When the token expired, as Nomad writes it; `None` if it has not. Before Nomad 1.10.1 an expired token may still
     /// read itself.
     fn expired_at(&self) -> Option<&str> {

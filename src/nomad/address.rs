@@ -24,7 +24,7 @@ pub struct Address {
 
 impl Address {
     /// Returns true if a text starts with the scheme of an address.
-    pub fn is_meant(text: &str) -> bool {
+    pub fn has_scheme(text: &str) -> bool {
         SCHEMES.iter().any(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)))
     }
 
@@ -33,7 +33,7 @@ impl Address {
     /// # Errors
     /// When the text is not an address. The message does not repeat the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Address, Usage> {
-        if !Address::is_meant(text) {
+        if !Address::has_scheme(text) {
             return Err("an address begins with http://, https:// or unix://".into());
         }
         let unix = SCHEMES[2].len();
@@ -135,7 +135,7 @@ mod tests {
         {
             assert!(Address::parse(text).is_err(), "{text}");
         }
-        assert!(!Address::is_meant("dumps/http:/x") && Address::is_meant("HTTP://x"));
+        assert!(!Address::has_scheme("dumps/http:/x") && Address::has_scheme("HTTP://x"));
     }
 
     #[test]

@@ -129,32 +129,34 @@ impl Fault {
 
     /// The fault of a failed request.
     pub(super) fn from_request_error(error: &reqwest::Error, address: &Address) -> Fault {
-        let place = address.to_string();
+        let address_text = address.to_string();
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<io::Error>() {
                 if let Some(tls) = tls_error(io) {
-                    return Fault::Tls(tls_cause(tls, &place));
+                    return Fault::Tls(tls_cause(tls, &address_text));
                 }
                 match (io.kind(), address.socket()) {
-                    (io::ErrorKind::NotFound, Some(_)) => return Fault::NoSocket(place),
-                    (io::ErrorKind::PermissionDenied, Some(_)) => return Fault::SocketDenied(place),
-                    (io::ErrorKind::ConnectionRefused, _) => return Fault::Refused(place),
+                    (io::ErrorKind::NotFound, Some(_)) => return Fault::NoSocket(address_text),
+                    (io::ErrorKind::PermissionDenied, Some(_)) => return Fault::SocketDenied(address_text),
+                    (io::ErrorKind::ConnectionRefused, _) => return Fault::Refused(address_text),
                     _ => {}
                 }
             }
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-                return Fault::Tls(tls_cause(tls, &place));
+                return Fault::Tls(tls_cause(tls, &address_text));
             }
             let text = error.to_string();
             if text == "dns error" {
-                return Fault::UnknownHost(place);
+                return Fault::UnknownHost(address_text);
             }
             if text.contains("handshake eof") {
-                return Fault::Tls(format!("{place} ends the handshake: it may not speak TLS, and be at http://"));
+                return Fault::Tls(format!(
+                    "{address_text} ends the handshake: it may not speak TLS, and be at http://"
+                ));
             }
             if ["tunnel", "proxy", "SOCKS"].iter().any(|word| text.contains(word)) {
-                return Fault::Proxy(place);
+                return Fault::Proxy(address_text);
             }
             cause = error.source();
         }
@@ -262,14 +264,14 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// Explains a failed handshake, with the next step.
-fn tls_cause(error: &rustls::Error, place: &str) -> String {
+fn tls_cause(error: &rustls::Error, address_text: &str) -> String {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     match error {
         InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the agent's certificate is signed by an authority that is not known here: --ca-cert or NOMAD_CACERT names its file".into()
         }
         InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            format!("the agent's certificate is for another name than that of {place}: --tls-server-name says which, such as server.global.nomad")
+            format!("the agent's certificate is for another name than that of {address_text}: --tls-server-name says which, such as server.global.nomad")
         }
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "the agent's certificate has expired".into()
@@ -284,7 +286,7 @@ fn tls_cause(error: &rustls::Error, place: &str) -> String {
         | AlertDescription::UnknownCA
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown)) => format!("the agent refuses our client certificate: {alert:?}"),
-        InvalidMessage(_) => format!("what answers at {place} does not speak TLS: its address may begin with http://"),
+        InvalidMessage(_) => format!("what answers at {address_text} does not speak TLS: its address may begin with http://"),
         other => other.to_string(),
     }
 }

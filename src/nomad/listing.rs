@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use super::namespaces::Namespaces;
-use super::pages::{Join, Page, Tokens};
+use super::pages::{Join, PageKind, Tokens};
 use super::{Answer, Client, Fault, access};
 use crate::time;
 
@@ -36,7 +36,7 @@ pub struct Ask {
 
 /// A single listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ListingTarget {
     /// The namespace to list, `*` for all.
     pub namespace: String,
     /// The namespace that the listing covers completely, `*` for all; `None` if it may be incomplete.
@@ -51,7 +51,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
     /// The listings.
-    pub list: Vec<Target>,
+    pub list: Vec<ListingTarget>,
     /// The namespaces that the token may see; `None` if irrelevant or unknown.
     pub names: Option<Vec<String>>,
     /// The namespace whose blocking query reports every change; `None` if there is no single one.
@@ -71,7 +71,7 @@ impl Ask {
         let is_part = !self.prefix.is_empty() || !self.filter.is_empty();
         // A stale server lacks recent changes, so an allocation missing from its listing may exist.
         let one = |namespace: &str, of: &str, is_sure: bool, names: Option<&[String]>| Targets {
-            list: vec![Target {
+            list: vec![ListingTarget {
                 namespace: namespace.to_owned(),
                 full_listing: (is_sure && !is_part && !self.stale).then(|| of.to_owned()),
                 is_discovered: false,
@@ -96,7 +96,7 @@ impl Ask {
         if names.is_empty() {
             return Ok(one("*", "*", false, namespaces.names()));
         }
-        let found = |name: &String| Target {
+        let found = |name: &String| ListingTarget {
             namespace: name.clone(),
             full_listing: (!is_part && !self.stale).then(|| name.clone()),
             is_discovered: true,
@@ -234,7 +234,7 @@ impl<'c> Listing<'c> {
     pub fn open(
         client: &'c Client,
         ask: &'c Ask,
-        target: &'c Target,
+        target: &'c ListingTarget,
         on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Listing<'c>, Fault> {
         let namespace = target.namespace.as_str();
@@ -266,10 +266,10 @@ impl<'c> Listing<'c> {
     fn turn(&mut self, join: &mut Join) -> io::Result<Vec<u8>> {
         let broke = |what| Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
         match (join.page_end(), self.next_token.take()) {
-            (Page::Broken, _) => broke("a page of the listing is not whole"),
+            (PageKind::Broken, _) => broke("a page of the listing is not whole"),
             // Nomad reports no error for a page token that it cannot parse: it returns an empty page, like at the end.
             // The same happens if the last allocations were just collected; a retry distinguishes the two.
-            (Page::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
+            (PageKind::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
             (_, None) => {
                 self.is_done = true;
                 Ok(join.end().to_vec())

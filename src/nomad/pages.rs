@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub struct Join {
     /// Position in the current page.
-    place: ParserState,
+    state: ParserState,
     /// True after the first element.
     any: bool,
     /// A bracket that may be the page's last, and the white space after it.
@@ -26,7 +26,7 @@ enum ParserState {
 
 /// The kind of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum PageKind {
     /// An array with elements.
     Whole,
     /// An array without elements.
@@ -38,16 +38,16 @@ pub enum Page {
 impl Join {
     /// Takes a piece of the page, and appends the bytes that are certain to `out`.
     pub fn piece(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
-        while self.place != ParserState::Inside {
+        while self.state != ParserState::Inside {
             bytes = bytes.trim_ascii_start();
             let Some((first, rest)) = bytes.split_first() else { return };
-            match (self.place, first) {
-                (ParserState::Outside, b'[') => (self.place, bytes) = (ParserState::Opened, rest),
-                (ParserState::Opened, b']') => (self.place, bytes) = (ParserState::Closed, rest),
+            match (self.state, first) {
+                (ParserState::Outside, b'[') => (self.state, bytes) = (ParserState::Opened, rest),
+                (ParserState::Opened, b']') => (self.state, bytes) = (ParserState::Closed, rest),
                 _ => {
                     out.push(if self.any { b',' } else { b'[' });
                     self.any = true;
-                    self.place = ParserState::Inside;
+                    self.state = ParserState::Inside;
                 }
             }
         }
@@ -68,14 +68,14 @@ impl Join {
     }
 
     /// Ends a page, and returns its kind.
-    pub fn page_end(&mut self) -> Page {
-        let page = match self.place {
-            ParserState::Inside if !self.held.is_empty() => Page::Whole,
-            ParserState::Closed => Page::Empty,
-            _ => Page::Broken,
+    pub fn page_end(&mut self) -> PageKind {
+        let page = match self.state {
+            ParserState::Inside if !self.held.is_empty() => PageKind::Whole,
+            ParserState::Closed => PageKind::Empty,
+            _ => PageKind::Broken,
         };
         self.held.clear();
-        self.place = ParserState::Outside;
+        self.state = ParserState::Outside;
         page
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let (mut join, mut out) = (Join::default(), Vec::new());
         for page in pages {
             page.as_bytes().chunks(size).for_each(|piece| join.piece(piece, &mut out));
-            assert_ne!(join.page_end(), Page::Broken, "{page}");
+            assert_ne!(join.page_end(), PageKind::Broken, "{page}");
         }
         out.extend_from_slice(join.end());
         String::from_utf8(out).unwrap()
@@ -151,7 +151,7 @@ mod tests {
         for page in ["", "[", "[1", "[[1],"] {
             let (mut join, mut out) = (Join::default(), Vec::new());
             join.piece(page.as_bytes(), &mut out);
-            assert_eq!(join.page_end(), Page::Broken, "{page}");
+            assert_eq!(join.page_end(), PageKind::Broken, "{page}");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::members::Members;
 
 /// An object with raw values.
-type Fields<'a> = Members<String, &'a RawValue>;
+type RawFields<'a> = Members<String, &'a RawValue>;
 
 /// Parts of a job that may hold secrets. A driver's Config may hold a registry password.
 const IN_JOB: [&str; 7] = ["Config", "ConsulToken", "Env", "Payload", "Secrets", "Templates", "VaultToken"];
@@ -17,7 +17,7 @@ const IDENTITIES: &str = "SignedIdentities";
 /// # Errors
 /// When it is not a JSON object.
 pub fn removed(allocation: &[u8]) -> serde_json::Result<String> {
-    let fields: Fields<'_> = serde_json::from_slice(allocation)?;
+    let fields: RawFields<'_> = serde_json::from_slice(allocation)?;
     let kept = fields.0.into_iter().filter(|(name, _)| name != IDENTITIES);
     object(kept, |name, value| if name == "Job" { from_job(value) } else { Ok(value.get().to_owned()) })
 }
@@ -27,7 +27,7 @@ fn from_job(value: &RawValue) -> serde_json::Result<String> {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'{') => {
-            let fields: Fields<'_> = serde_json::from_str(text)?;
+            let fields: RawFields<'_> = serde_json::from_str(text)?;
             object(fields.0.into_iter().filter(|(name, _)| !IN_JOB.contains(&name.as_str())), |_, value| {
                 from_job(value)
             })

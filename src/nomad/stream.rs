@@ -12,7 +12,7 @@ const EVENTS: &str = "/v1/event/stream";
 const FIRST_SIGN: Duration = Duration::from_secs(10);
 
 /// A permitted stream.
-pub struct Events {
+pub struct EventStream {
     body: BufReader<Box<dyn Read + Send>>,
     /// The first item, read to verify that the stream is permitted.
     first: Option<StreamItem>,
@@ -32,7 +32,7 @@ pub enum StreamItem {
     },
 }
 
-impl Events {
+impl EventStream {
     /// Opens the stream of a namespace, `*` for all existing ones. It starts at an index if the server still has it,
     /// else at the oldest event that the server has; without an index, at that event, too.
     ///
@@ -40,13 +40,13 @@ impl Events {
     ///
     /// # Errors
     /// When it is not permitted, or the request fails.
-    pub fn open(client: &Client, namespace: &str, from: Option<i64>) -> Result<Events, Fault> {
+    pub fn open(client: &Client, namespace: &str, from: Option<i64>) -> Result<EventStream, Fault> {
         let from = from.map(|index| index.to_string()).unwrap_or_default();
         let query = [("topic", "Allocation"), ("namespace", namespace), ("index", &from)];
         let mute = || Fault::NoHeartbeat(namespace.to_owned());
         let answer = client.ask_for_stream(EVENTS, &query, FIRST_SIGN.min(client.timeout()));
         let answer = answer.map_err(|fault| if fault.is_status(404) { Fault::NoStream } else { fault })?;
-        let mut events = Events { body: BufReader::new(answer.body), first: None };
+        let mut events = EventStream { body: BufReader::new(answer.body), first: None };
         events.first = match events.sign() {
             Ok(Some(sign)) => Some(sign),
             Ok(None) | Err(Fault::Timeout(_)) => return Err(mute()),
@@ -70,7 +70,7 @@ impl Events {
     fn sign(&mut self) -> Result<Option<StreamItem>, Fault> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Frame {
+        struct FrameIndex {
             index: Option<i64>,
         }
         let mut line = Vec::new();
@@ -84,8 +84,8 @@ impl Events {
                 continue;
             }
             return match serde_json::from_slice(text) {
-                Ok(Frame { index: None }) => Ok(Some(StreamItem::Heartbeat)),
-                Ok(Frame { index: Some(index) }) => Ok(Some(StreamItem::Frame { index, line })),
+                Ok(FrameIndex { index: None }) => Ok(Some(StreamItem::Heartbeat)),
+                Ok(FrameIndex { index: Some(index) }) => Ok(Some(StreamItem::Frame { index, line })),
                 // The last line of a broken stream.
                 Err(_) if text.starts_with(b"{") => Err(Fault::Ended(" within a line".into())),
                 Err(_) if text.starts_with(b"<") => Err(Fault::NotNomad("it is a page, not an event stream".into())),

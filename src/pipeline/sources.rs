@@ -10,7 +10,7 @@ use crate::source::{self, Input};
 #[derive(Debug, Clone)]
 pub enum Source {
     /// Documents: files, archives, stdin, a live cluster.
-    Documents(source::Source),
+    Documents(source::DocumentSource),
     /// A lake: rows of stored tables.
     Lake(String),
 }
@@ -18,16 +18,16 @@ pub enum Source {
 impl Source {
     /// Parses a source; agents' addresses are handled by the caller.
     pub fn parse(text: &str) -> Source {
-        if text != "-" && lake::is_meant(text) {
+        if text != "-" && lake::is_lake(text) {
             Source::Lake(text.to_owned())
         } else {
-            Source::Documents(source::Source::parse(text))
+            Source::Documents(source::DocumentSource::parse(text))
         }
     }
 
     /// Returns true if it is a live cluster.
     pub fn is_cluster(&self) -> bool {
-        matches!(self, Source::Documents(source::Source::Cluster(_)))
+        matches!(self, Source::Documents(source::DocumentSource::Cluster(_)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Document, Entry, Extent, Fact, Hour, LastShown, LastSighting, StreamedVersion, hour_of};
+use super::{Document, Extent, Fact, Hour, LastHour, LastShown, LastSighting, StreamedVersion, hour_of};
 
 /// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
 /// added.
@@ -13,15 +13,15 @@ pub(super) struct HourUpdate<'l> {
     /// What the new documents show of it.
     pub(super) last: LastShown,
     /// What was known of it in this hour.
-    pub(super) entry: Option<&'l Entry>,
+    pub(super) entry: Option<&'l LastHour>,
     pub(super) before: &'l Hour,
     pub(super) after: &'l Hour,
 }
 
 impl HourUpdate<'_> {
     /// Returns the entry with the new documents, and adds the rows that record them.
-    pub(super) fn apply(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> Entry {
-        let mut entry = self.entry.cloned().unwrap_or_else(|| Entry { hour: self.hour, ..Entry::default() });
+    pub(super) fn apply(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> LastHour {
+        let mut entry = self.entry.cloned().unwrap_or_else(|| LastHour { hour: self.hour, ..LastHour::default() });
         let recorded = entry.recorded();
         let in_hour = |at: &i64| *at >= self.hour;
         entry.version = entry.version.max(self.last.streamed.filter(|version| in_hour(&version.at)));
@@ -49,14 +49,14 @@ impl HourUpdate<'_> {
                 }
                 let shown_at = last.or(entry.version.map(|version| version.at));
                 let missing = self.missing_after(last.max(entry.missing_since_unknown.map(|at| at - 1)), entry.version);
-                let told = entry.recorded().zip(entry.missing).map(|(_, at)| (at, entry.missing_index));
-                let is_told = told.is_some_and(|told| {
+                let on_record = entry.recorded().zip(entry.missing).map(|(_, at)| (at, entry.missing_index));
+                let is_on_record = on_record.is_some_and(|on_record| {
                     let is_better = missing.is_some_and(|missing| is_after(missing, entry.version));
                     sure >= shown_at
-                        && Some(told.0) >= entry.missing_since_unknown
-                        && (is_after(told, entry.version) || !is_better)
+                        && Some(on_record.0) >= entry.missing_since_unknown
+                        && (is_after(on_record, entry.version) || !is_better)
                 });
-                (shown_at, missing.filter(|_| !is_told))
+                (shown_at, missing.filter(|_| !is_on_record))
             }
         };
         if let Some((at, index)) = missing {
@@ -67,9 +67,9 @@ impl HourUpdate<'_> {
         // The views may reject a listing that is not later than the version.
         let is_rejected = missing.is_some_and(|missing| !is_after(missing, entry.version));
         if exact && recorded.is_none() && (missing.is_none() || is_rejected) {
-            let told = Entry { version: None, ..entry.clone() }.last(self.after);
+            let on_record = LastHour { version: None, ..entry.clone() }.last(self.after);
             let last_shown = shown_at.max(entry.version.map(|version| version.at));
-            let is_open = is_rejected || shown_at.map(LastSighting::Exactly) != Some(told);
+            let is_open = is_rejected || shown_at.map(LastSighting::Exactly) != Some(on_record);
             if is_open && last_shown.is_some_and(|at| self.is_last_live(at)) {
                 entry.add_absence(last_shown, None, None);
                 let alloc_id = self.alloc_id.into();

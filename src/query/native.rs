@@ -36,10 +36,10 @@ impl FromStr for Method {
 }
 
 /// Reads columns of a stored table or of a view that is computed already.
-pub(super) type Read<'a> = dyn Fn(&str, &[&str]) -> Result<DataFrame> + 'a;
+pub(super) type ReadColumns<'a> = dyn Fn(&str, &[&str]) -> Result<DataFrame> + 'a;
 
 /// Computes the rows of a view, with columns in any order; sorted by its ORDER BY if the last argument is true.
-pub(super) type Twin = fn(&Read<'_>, bool) -> Result<DataFrame>;
+pub(super) type Twin = fn(&ReadColumns<'_>, bool) -> Result<DataFrame>;
 
 /// The twin of a view, if it has one.
 pub(super) fn twin(view: &str) -> Option<Twin> {

@@ -123,7 +123,7 @@ fn cut(view: &'static View, sql: &str, is_wanted: bool) -> Result<Plan> {
     let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
     let selects: Vec<_> = named.chain([(view.name.to_owned(), query.clone())]).collect();
     let may_need_all =
-        (1..).zip(&selects).any(|(place, (_, query))| needs_all_columns(&query.body, place == selects.len()));
+        (1..).zip(&selects).any(|(index, (_, query))| needs_all_columns(&query.body, index == selects.len()));
     let columns = (!may_need_all).then(|| selects.iter().flat_map(|(_, query)| columns(query)).collect());
     for (name, query) in selects {
         let named = relations(&query);
@@ -247,9 +247,9 @@ mod tests {
         assert_eq!(plans.len(), VIEWS.len());
         for (i, plan) in plans.iter().enumerate() {
             for name in &plan.reads {
-                let place = plans[..i].iter().position(|other| other.view.name == name);
+                let index = plans[..i].iter().position(|other| other.view.name == name);
                 let is_stored = Table::ALL.iter().any(|table| table.name() == name);
-                assert!(is_stored || place.is_some(), "{} reads {name}", plan.view.name);
+                assert!(is_stored || index.is_some(), "{} reads {name}", plan.view.name);
             }
         }
     }

@@ -41,7 +41,7 @@ use select::Select;
 
 /// The types of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SqlType {
     /// An untyped NULL.
     Null,
     Bool,
@@ -56,17 +56,17 @@ enum Kind {
     Span,
 }
 
-impl Kind {
+impl SqlType {
     /// The kind of an engine column.
-    fn from_dtype(dtype: &DataType) -> Result<Kind> {
+    fn from_dtype(dtype: &DataType) -> Result<SqlType> {
         Ok(match dtype {
-            DataType::Null => Kind::Null,
-            DataType::Boolean => Kind::Bool,
-            kind if kind.is_integer() => Kind::Int,
-            kind if kind.is_float() => Kind::Float,
-            DataType::String => Kind::Text,
-            DataType::Datetime(TimeUnit::Microseconds, _) => Kind::Timestamp,
-            DataType::Date => Kind::Date,
+            DataType::Null => SqlType::Null,
+            DataType::Boolean => SqlType::Bool,
+            kind if kind.is_integer() => SqlType::Int,
+            kind if kind.is_float() => SqlType::Float,
+            DataType::String => SqlType::Text,
+            DataType::Datetime(TimeUnit::Microseconds, _) => SqlType::Timestamp,
+            DataType::Date => SqlType::Date,
             other => bail!("a column has the type {other}"),
         })
     }
@@ -74,27 +74,27 @@ impl Kind {
     /// The engine's type for computed values of this kind.
     fn dtype(self) -> DataType {
         match self {
-            Kind::Null => DataType::Null,
-            Kind::Bool => DataType::Boolean,
-            Kind::Int | Kind::Span => DataType::Int64,
-            Kind::Float => DataType::Float64,
-            Kind::Text => DataType::String,
-            Kind::Timestamp => DataType::Datetime(TimeUnit::Microseconds, None),
-            Kind::Date => DataType::Date,
+            SqlType::Null => DataType::Null,
+            SqlType::Bool => DataType::Boolean,
+            SqlType::Int | SqlType::Span => DataType::Int64,
+            SqlType::Float => DataType::Float64,
+            SqlType::Text => DataType::String,
+            SqlType::Timestamp => DataType::Datetime(TimeUnit::Microseconds, None),
+            SqlType::Date => DataType::Date,
         }
     }
 
     /// Its name in SQL.
     fn name(self) -> &'static str {
         match self {
-            Kind::Null => "NULL",
-            Kind::Bool => "BOOLEAN",
-            Kind::Int => "BIGINT",
-            Kind::Float => "DOUBLE",
-            Kind::Text => "VARCHAR",
-            Kind::Timestamp => "TIMESTAMP",
-            Kind::Date => "DATE",
-            Kind::Span => "INTERVAL",
+            SqlType::Null => "NULL",
+            SqlType::Bool => "BOOLEAN",
+            SqlType::Int => "BIGINT",
+            SqlType::Float => "DOUBLE",
+            SqlType::Text => "VARCHAR",
+            SqlType::Timestamp => "TIMESTAMP",
+            SqlType::Date => "DATE",
+            SqlType::Span => "INTERVAL",
         }
     }
 }
@@ -114,17 +114,17 @@ enum Constant {
 #[derive(Debug, Clone)]
 struct Typed {
     expr: Expr,
-    kind: Kind,
+    kind: SqlType,
     constant: Option<Constant>,
 }
 
 impl Typed {
-    fn new(expr: Expr, kind: Kind) -> Typed {
+    fn new(expr: Expr, kind: SqlType) -> Typed {
         Typed { expr, kind, constant: None }
     }
 
     /// A column of the frame.
-    fn column(id: &PlSmallStr, kind: Kind) -> Typed {
+    fn column(id: &PlSmallStr, kind: SqlType) -> Typed {
         Typed::new(col(id.clone()), kind)
     }
 
@@ -148,7 +148,7 @@ struct ScopeColumn {
     name: String,
     /// Its name in the frame: unique in the whole query.
     id: PlSmallStr,
-    kind: Kind,
+    kind: SqlType,
     /// True if only a qualified name resolves to it: USING shows the column of one side.
     is_hidden: bool,
 }
@@ -189,7 +189,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
         let named = rows.columns.iter().zip(&names).map(|(column, name)| {
             let value = col(column.id.clone()).alias(name.as_str());
             // An untyped null cannot be written to a file.
-            if column.kind == Kind::Null { value.cast(DataType::String) } else { value }
+            if column.kind == SqlType::Null { value.cast(DataType::String) } else { value }
         });
         planner.collect(rows.frame.select(named.collect::<Vec<_>>()))
     }));
@@ -273,7 +273,7 @@ impl Planner {
 
     /// Refuses intervals as result columns: formats write them differently.
     fn check_spans(&self, rows: &Relation) -> Result<()> {
-        let Some(span) = rows.columns.iter().find(|column| column.kind == Kind::Span) else { return Ok(()) };
+        let Some(span) = rows.columns.iter().find(|column| column.kind == SqlType::Span) else { return Ok(()) };
         let problem = format!("column {} is an interval, which formats write differently", span.name);
         let advice = "subtract the `x_at_ns` columns, which gives nanoseconds, or take seconds";
         let item = match self.whole.body.as_ref() {

@@ -54,9 +54,9 @@ pub fn report(report: &Report, pictures: &Pictures, explain: bool) -> String {
 fn report_of(report: &Report, pictures: &Pictures, explain: bool, most: usize) -> String {
     let tasks = Tasks::of(&pictures.stories);
     let by = &report.by;
-    let part = |title: &str, section: &Section, place: &[&str], columns: &[ReportColumn], none: &str| {
+    let part = |title: &str, section: &Section, group_columns: &[&str], columns: &[ReportColumn], none: &str| {
         let shown = Section { rows: section.rows.iter().take(most).cloned().collect(), ..section.clone() };
-        rows(report, title, &shown, place, columns, none, &tasks)
+        rows(report, title, &shown, group_columns, columns, none, &tasks)
     };
     let heading = |id: &str| heading(id, explain);
     let body = html! {
@@ -263,7 +263,7 @@ fn rows(
     report: &Report,
     title: &str,
     section: &Section,
-    place: &[&str],
+    group_columns: &[&str],
     columns: &[ReportColumn],
     none: &str,
     tasks: &Tasks<'_>,
@@ -271,9 +271,9 @@ fn rows(
     if section.rows.is_empty() {
         return html! { p { (none) } };
     }
-    let text = text_table(report, &section.rows, place, columns);
-    let links: Vec<Vec<(String, String)>> = section.rows.iter().map(|row| tasks.links(row, place)).collect();
-    let more = left_out(report, section, place);
+    let text = text_table(report, &section.rows, group_columns, columns);
+    let links: Vec<Vec<(String, String)>> = section.rows.iter().map(|row| tasks.links(row, group_columns)).collect();
+    let more = left_out(report, section, group_columns);
     html! {
         (table(title, &text, Some(&links).filter(|links| links.iter().any(|row| !row.is_empty()))))
         @if more > 0 { p { "and " (count(Some(more as i64))) " more; --top shows more." } }

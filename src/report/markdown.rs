@@ -140,12 +140,12 @@ fn word(row: &Row, column: &str) -> String {
 }
 
 /// The rows of a section, each starting with its group.
-fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns: &[ReportColumn]) -> String {
+fn table(report: &Report, section: &Section, group_columns: &[&str], none: &str, columns: &[ReportColumn]) -> String {
     if section.rows.is_empty() {
         return format!("{none}\n");
     }
-    let mut table = text_table(report, &section.rows, place, columns).markdown();
-    let more = left_out(report, section, place);
+    let mut table = text_table(report, &section.rows, group_columns, columns).markdown();
+    let more = left_out(report, section, group_columns);
     if more > 0 {
         table.push_str(&format!("\nand {more} more.\n"));
     }
@@ -153,27 +153,27 @@ fn table(report: &Report, section: &Section, place: &[&str], none: &str, columns
 }
 
 /// The rows as texts, each starting with its group.
-pub(super) fn text_table(report: &Report, rows: &[Row], place: &[&str], columns: &[ReportColumn]) -> TextTable {
+pub(super) fn text_table(report: &Report, rows: &[Row], group_columns: &[&str], columns: &[ReportColumn]) -> TextTable {
     let mut text = TextTable::default();
-    if !place.is_empty() {
-        text.columns.push((group_title(report, place), Left));
+    if !group_columns.is_empty() {
+        text.columns.push((group_title(report, group_columns), Left));
     }
     text.columns.extend(columns.iter().map(|(title, side, _)| ((*title).to_owned(), *side)));
     for row in rows {
-        let about = (!place.is_empty()).then(|| group(report, row, place));
+        let about = (!group_columns.is_empty()).then(|| group(report, row, group_columns));
         text.rows.push(about.into_iter().chain(columns.iter().map(|(_, _, show)| show(row))).collect());
     }
     text
 }
 
 /// Number of rows, or of groups, that a section does not show.
-pub(super) fn left_out(report: &Report, section: &Section, place: &[&str]) -> usize {
+pub(super) fn left_out(report: &Report, section: &Section, group_columns: &[&str]) -> usize {
     let groups = |rows: &[Row]| {
-        let mut places: Vec<String> = rows.iter().map(|row| group(report, row, place)).collect();
-        places.dedup();
-        places.len()
+        let mut distinct_groups: Vec<String> = rows.iter().map(|row| group(report, row, group_columns)).collect();
+        distinct_groups.dedup();
+        distinct_groups.len()
     };
-    let is_of_groups = !place.is_empty() && section.rows.first().is_some_and(|row| row.text("phase").is_some());
+    let is_of_groups = !group_columns.is_empty() && section.rows.first().is_some_and(|row| row.text("phase").is_some());
     let shown = if is_of_groups { groups(&section.rows) } else { section.rows.len() };
     section.of.saturating_sub(shown)
 }

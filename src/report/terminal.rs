@@ -386,7 +386,7 @@ impl TerminalPage<'_> {
         section: &Section,
         none: &str,
         columns: &[RankedColumn<'_>],
-        place: &[&str],
+        group_columns: &[&str],
         cells: impl Fn(&Row) -> Vec<String>,
         noun: &str,
     ) -> Vec<String> {
@@ -394,8 +394,9 @@ impl TerminalPage<'_> {
             return self.wrapped(none);
         }
         let rows = section.rows.iter().map(cells).collect();
-        let names: Vec<String> = section.rows.iter().map(|row| one_line(&group(self.report, row, place))).collect();
-        let title = group_title(self.report, place);
+        let names: Vec<String> =
+            section.rows.iter().map(|row| one_line(&group(self.report, row, group_columns))).collect();
+        let title = group_title(self.report, group_columns);
         let mut lines = fit(columns, rows, [&title, noun], &names, self.look.width - 2).lines();
         lines[0] = self.style().dim().apply_to(&lines[0]).to_string();
         if section.of > section.rows.len() {

@@ -26,7 +26,7 @@ use crate::tables::Table;
 pub use gaps::{Gap, GapKind};
 pub(super) use lanes::{Slice, slices};
 pub use markdown::markdown;
-pub use target::{Found, Target, find};
+pub use target::{Target, TargetMatch, find};
 pub(super) use terminal::description;
 pub use terminal::{Look, terminal};
 pub use trace::trace;

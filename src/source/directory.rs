@@ -10,7 +10,7 @@ use super::{Input, Location};
 /// Sorts inputs by the bytes of their paths, without duplicates.
 pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
     fn path(input: &Input) -> &[u8] {
-        match &input.place {
+        match &input.location {
             Location::File(path) => path.as_os_str().as_bytes(),
             Location::StandardInput | Location::Cluster(_) => input.name.as_bytes(),
         }
@@ -21,7 +21,12 @@ pub(super) fn in_order(mut inputs: Vec<Input>) -> Vec<Input> {
 }
 
 pub(super) fn input(path: PathBuf) -> Input {
-    Input { name: path.to_string_lossy().into_owned(), place: Location::File(path), size: Some(0), ..Input::default() }
+    Input {
+        name: path.to_string_lossy().into_owned(),
+        location: Location::File(path),
+        size: Some(0),
+        ..Input::default()
+    }
 }
 
 fn skipped(path: PathBuf, why: &'static str) -> Input {
@@ -58,12 +63,12 @@ pub(super) fn file_or_skipped(path: PathBuf) -> Input {
 /// The paths of a directory's entries; an empty path is the current directory.
 pub(super) fn entries(directory: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, io::Error> {
     let here = Path::new(".");
-    let place = if directory.as_os_str().is_empty() { here } else { directory };
+    let location = if directory.as_os_str().is_empty() { here } else { directory };
     let entry = |entry: io::Result<fs::DirEntry>| {
         let entry = entry?;
         Ok((directory.join(entry.file_name()), entry.file_type()?))
     };
-    fs::read_dir(place)?.map(entry).collect()
+    fs::read_dir(location)?.map(entry).collect()
 }
 
 /// Returns true if a path's last component is hidden.

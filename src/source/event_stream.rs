@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::poll::{ClusterWalk, EarlyEnd, Watching, fault_reporter};
 use super::{Found, ObservedFrom, Origin};
-use crate::nomad::stream::{Events, StreamItem};
-use crate::nomad::{CancelToken, Client, Fault, Namespaces, Target, Targets};
+use crate::nomad::stream::{EventStream, StreamItem};
+use crate::nomad::{CancelToken, Client, Fault, ListingTarget, Namespaces, Targets};
 use crate::time;
 
 /// How many frames are buffered while a listing is read. Beyond that the server waits, and finally closes the stream.
@@ -234,8 +234,8 @@ impl<'w> ClusterWalk<'w, '_> {
         if self.cluster.ask.namespace != "*" {
             return Ok(None);
         }
-        let mut told = fault_reporter(self.origin, self.visit, &mut self.outage);
-        match Namespaces::ask(&self.cluster.client, self.cluster.ask.stale, &mut told) {
+        let mut on_fault = fault_reporter(self.origin, self.visit, &mut self.outage);
+        match Namespaces::ask(&self.cluster.client, self.cluster.ask.stale, &mut on_fault) {
             Ok(namespaces) => Ok(namespaces.names().map(<[String]>::to_vec)),
             Err(Fault::Stopped) => Err(Fault::Stopped.into()),
             Err(_) => Ok(None),
@@ -265,7 +265,7 @@ impl<'w> ClusterWalk<'w, '_> {
 
 impl Frames {
     /// Adds an item of a stream; returns whether its index went back, as after a cluster was restored.
-    fn add(&mut self, sign: StreamItem, target: &Target, seen: &mut Indices) -> bool {
+    fn add(&mut self, sign: StreamItem, target: &ListingTarget, seen: &mut Indices) -> bool {
         let StreamItem::Frame { index, line } = sign else { return false };
         self.lines.extend_from_slice(&line);
         self.index = self.index.max(Some(index));
@@ -283,7 +283,7 @@ impl Frames {
 fn open<'s>(
     scope: &'s Scope<'s, '_>,
     client: &'s Client,
-    targets: &[Target],
+    targets: &[ListingTarget],
     seen: &Indices,
 ) -> Receiver<(usize, StreamMessage)> {
     let (say, said) = sync_channel(WAITING);
@@ -297,7 +297,7 @@ fn open<'s>(
 /// Reads a stream to its end, or until the receiver is gone.
 fn read(client: &Client, namespace: &str, from: Option<i64>, number: usize, say: &SyncSender<(usize, StreamMessage)>) {
     let read = || {
-        let mut events = Events::open(client, namespace, from)?;
+        let mut events = EventStream::open(client, namespace, from)?;
         loop {
             // A busy stream never blocks, so check for cancellation here.
             if say.send((number, StreamMessage::Sign(events.wait()?))).is_err() || client.stop().is_cancelled() {

@@ -21,7 +21,7 @@ enum GlobPart {
 }
 
 /// Returns true if a text that is not a file may be a glob.
-pub fn is_meant(text: &str) -> bool {
+pub fn may_be_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
@@ -63,15 +63,15 @@ fn part(text: &str) -> Result<GlobPart, Usage> {
 
 /// Expands braces: `{a,b/c}.json` to `a.json` and `b/c.json`.
 fn alternatives(text: &str) -> Vec<String> {
-    let Some(places) = first_braces(text) else { return vec![text.to_owned()] };
-    let (before, after) = (&text[..places[0]], &text[places[places.len() - 1] + 1..]);
-    let between = places.windows(2).map(|pair| &text[pair[0] + 1..pair[1]]);
+    let Some(positions) = first_braces(text) else { return vec![text.to_owned()] };
+    let (before, after) = (&text[..positions[0]], &text[positions[positions.len() - 1] + 1..]);
+    let between = positions.windows(2).map(|pair| &text[pair[0] + 1..pair[1]]);
     between.flat_map(|inside| alternatives(&format!("{before}{inside}{after}"))).collect()
 }
 
 /// The positions of the first opening brace, its commas, and its closing brace.
 fn first_braces(text: &str) -> Option<Vec<usize>> {
-    let (mut places, mut depth) = (Vec::new(), 0);
+    let (mut positions, mut depth) = (Vec::new(), 0);
     let (mut is_escaped, mut is_class) = (false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -83,15 +83,15 @@ fn first_braces(text: &str) -> Option<Vec<usize>> {
             b'{' => {
                 depth += 1;
                 if depth == 1 {
-                    places.push(at);
+                    positions.push(at);
                 }
             }
-            b',' if depth == 1 => places.push(at),
+            b',' if depth == 1 => positions.push(at),
             b'}' if depth > 0 => {
                 depth -= 1;
                 if depth == 0 {
-                    places.push(at);
-                    return Some(places);
+                    positions.push(at);
+                    return Some(positions);
                 }
             }
             _ => {}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::outage::{Outage, PAUSE};
 use super::{Found, ObservedFrom, Origin, Visit, WillRetry};
 use crate::nomad::listing::{self, Listing};
-use crate::nomad::{Ask, CancelToken, Client, Fault, Target, Targets, access};
+use crate::nomad::{Ask, CancelToken, Client, Fault, ListingTarget, Targets, access};
 use crate::time;
 
 /// How often a listing that breaks is requested.
@@ -193,13 +193,13 @@ impl ClusterWalk<'_, '_> {
     /// The listings to request.
     pub(super) fn targets(&mut self) -> Result<Targets, EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
-        let mut told = fault_reporter(self.origin, self.visit, &mut self.outage);
+        let mut on_fault = fault_reporter(self.origin, self.visit, &mut self.outage);
         if !self.is_checked {
-            ask.check_namespace(client, &mut told)?;
+            ask.check_namespace(client, &mut on_fault)?;
         }
-        let targets = ask.targets(client, &mut told)?;
+        let targets = ask.targets(client, &mut on_fault)?;
         if !self.is_checked {
-            self.is_checked = ask.check_filter(client, &targets, &mut told)?;
+            self.is_checked = ask.check_filter(client, &targets, &mut on_fault)?;
         }
         Ok(targets)
     }
@@ -230,7 +230,7 @@ impl ClusterWalk<'_, '_> {
     }
 
     /// Delivers the listing of a namespace, with retries if it breaks.
-    fn list_one(&mut self, target: &Target) -> Result<ListingOutcome, EarlyEnd> {
+    fn list_one(&mut self, target: &ListingTarget) -> Result<ListingOutcome, EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;
         for tries_left in (0..TRIES).rev() {

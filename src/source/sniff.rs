@@ -71,12 +71,12 @@ pub struct InputWalk<'w> {
     pub(super) options: &'w SourceOptions,
     pub(super) visit: &'w mut Visit<'w>,
     pub(super) flags: &'w mut bundle::Flags,
-    pub(super) again: Again,
+    pub(super) again: FlagSearch,
     pub(super) budget: Budget,
 }
 
 /// Whether the input can be searched for the flags of bundles, which determine the coverage of listings.
-pub(super) enum Again {
+pub(super) enum FlagSearch {
     /// It is a stream that can be read only once.
     Never,
     /// It is a file with this path.
@@ -88,7 +88,7 @@ pub(super) enum Again {
 impl<'w> InputWalk<'w> {
     /// Starts a walk with the known flags of bundles.
     pub fn new(options: &'w SourceOptions, visit: &'w mut Visit<'w>, flags: &'w mut bundle::Flags) -> InputWalk<'w> {
-        InputWalk { options, visit, flags, again: Again::Never, budget: Budget::default() }
+        InputWalk { options, visit, flags, again: FlagSearch::Never, budget: Budget::default() }
     }
 
     /// Reports something that could not be read. Once an input exceeds its expansion limit, everything around fails for
@@ -118,7 +118,7 @@ impl<'w> InputWalk<'w> {
             return self.input(Cursor::new(head).chain(file), origin);
         };
         self.budget.set_input(len);
-        self.again = Again::File(path.to_owned(), origin.clone());
+        self.again = FlagSearch::File(path.to_owned(), origin.clone());
         if kind(&head) == StreamKind::Zip {
             return match file.rewind() {
                 Ok(()) => self.zip(file, origin, 1),
@@ -156,7 +156,7 @@ impl<'w> InputWalk<'w> {
                     }
                     Err(e) => !flags.is_symlink() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
                 };
-                self.again = Again::Done { is_whole };
+                self.again = FlagSearch::Done { is_whole };
                 self.set_full_listing(&mut origin, &root);
             }
             PathRole::Skipped(why) if !origin.is_named => return self.skipped(&origin, why),
@@ -172,19 +172,19 @@ impl<'w> InputWalk<'w> {
             return;
         }
         if self.flags.namespace(bundle).is_none()
-            && let Again::File(path, of_file) = &self.again
+            && let FlagSearch::File(path, of_file) = &self.again
         {
             let (found, is_whole) = find_flags(path, of_file, self.options);
             self.flags.learn_all(found);
-            self.again = Again::Done { is_whole };
+            self.again = FlagSearch::Done { is_whole };
         }
-        if let Again::Done { is_whole: true } = self.again {
+        if let FlagSearch::Done { is_whole: true } = self.again {
             self.flags.learn_absence(bundle);
         }
         origin.full_listing = self.flags.namespace(bundle);
         if origin.full_listing.is_none() && self.flags.is_first_miss(bundle) {
             let what = match self.again {
-                Again::Never => {
+                FlagSearch::Never => {
                     "comes before its bundle's cluster/cli-flags.json, so the namespace it lists is unknown, \
                      and it does not count as a full listing: give the archive as a file, which can be searched \
                      first"

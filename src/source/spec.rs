@@ -12,7 +12,7 @@ use crate::error::Usage;
 
 /// One SOURCE.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum DocumentSource {
     /// `-`.
     StandardInput,
     /// A file, a directory, or a glob that the shell did not expand.
@@ -21,27 +21,27 @@ pub enum Source {
     Cluster(Arc<Cluster>),
 }
 
-impl Source {
+impl DocumentSource {
     /// Parses a source; agents' addresses are handled by the caller.
-    pub fn parse(text: &str) -> Source {
-        if text == "-" { Source::StandardInput } else { Source::Path(text.to_owned()) }
+    pub fn parse(text: &str) -> DocumentSource {
+        if text == "-" { DocumentSource::StandardInput } else { DocumentSource::Path(text.to_owned()) }
     }
 }
 
 /// As the user wrote it, without credentials.
-impl fmt::Display for Source {
+impl fmt::Display for DocumentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::StandardInput => f.write_str("-"),
-            Source::Path(text) => f.write_str(text),
-            Source::Cluster(cluster) => cluster.client.address().fmt(f),
+            DocumentSource::StandardInput => f.write_str("-"),
+            DocumentSource::Path(text) => f.write_str(text),
+            DocumentSource::Cluster(cluster) => cluster.client.address().fmt(f),
         }
     }
 }
 
 /// The files of one source.
 #[derive(Debug, Clone, Default)]
-pub struct Listing {
+pub struct SourceFiles {
     /// By path, with their sizes if known.
     pub inputs: Vec<Input>,
     /// It may be several files: it is a directory or a glob.
@@ -52,7 +52,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// When a glob is malformed.
-pub fn list_one(source: &Source, number: usize) -> Result<Listing, Usage> {
+pub fn list_one(source: &DocumentSource, number: usize) -> Result<SourceFiles, Usage> {
     let mut listing = files(source)?;
     listing.inputs.iter_mut().for_each(|input| input.source = number);
     Ok(listing)
@@ -62,7 +62,7 @@ pub fn list_one(source: &Source, number: usize) -> Result<Listing, Usage> {
 ///
 /// # Errors
 /// When a glob is malformed.
-pub fn list(sources: &[Source]) -> Result<Vec<Input>, Usage> {
+pub fn list(sources: &[DocumentSource]) -> Result<Vec<Input>, Usage> {
     let mut inputs = Vec::new();
     for (number, source) in sources.iter().enumerate() {
         inputs.extend(list_one(source, number)?.inputs);
@@ -71,21 +71,21 @@ pub fn list(sources: &[Source]) -> Result<Vec<Input>, Usage> {
 }
 
 /// The files of one source, in byte order of their paths.
-fn files(source: &Source) -> Result<Listing, Usage> {
-    let one = |input| Listing { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
+fn files(source: &DocumentSource) -> Result<SourceFiles, Usage> {
+    let one = |input| SourceFiles { inputs: vec![Input { is_named: true, ..input }], holds_many: false };
     let text = match source {
-        Source::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
-        Source::Cluster(cluster) => {
-            let (name, place) = (source.to_string(), Location::Cluster(Arc::clone(cluster)));
-            return Ok(one(Input { name, place, ..Input::default() }));
+        DocumentSource::StandardInput => return Ok(one(Input { name: "-".into(), ..Input::default() })),
+        DocumentSource::Cluster(cluster) => {
+            let (name, location) = (source.to_string(), Location::Cluster(Arc::clone(cluster)));
+            return Ok(one(Input { name, location, ..Input::default() }));
         }
-        Source::Path(text) => text,
+        DocumentSource::Path(text) => text,
     };
     let path = Path::new(text);
     Ok(match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Listing { inputs: in_order(walk(path)), holds_many: true },
+        Ok(meta) if meta.is_dir() => SourceFiles { inputs: in_order(walk(path)), holds_many: true },
         Ok(meta) => one(Input { size: Some(meta.len()), ..input(path.to_owned()) }),
-        Err(_) if glob::is_meant(text) => Listing { inputs: glob::matching(text)?, holds_many: true },
+        Err(_) if glob::may_be_glob(text) => SourceFiles { inputs: glob::matching(text)?, holds_many: true },
         Err(e) => {
             one(Input { name: text.clone(), problem: Some(format!("cannot be opened: {e}")), ..Input::default() })
         }

@@ -143,11 +143,11 @@ impl Spool {
         let body = tempfile::tempfile_in(&self.directory)?;
         let (_, mut body, broke) = fetch_file::compress(stream, body)?;
         let will_retry = broke.as_ref().is_some_and(WillRetry::is_in);
-        let told = broke.map(|error| format!("cannot be read further: {error}"));
+        let failure = broke.map(|error| format!("cannot be read further: {error}"));
         if will_retry {
-            return Ok(told);
+            return Ok(failure);
         }
-        if told.is_some() {
+        if failure.is_some() {
             about.full_listing = None;
         }
         io::Seek::rewind(&mut body)?;
@@ -162,7 +162,7 @@ impl Spool {
         }
         out.into_inner()?.sync_data()?;
         fs::rename(&unfinished, self.path(number, WHOLE))?;
-        Ok(told)
+        Ok(failure)
     }
 
     /// Appends frames to the open file.
@@ -264,7 +264,7 @@ impl SpooledDocument {
             _ => Err(ErrorKind::InvalidData.into()),
         });
         let name = about.unwrap_or_else(|_| self.path.display().to_string());
-        Input { name, place: Location::File(self.path.clone()), size: Some(self.bytes), ..Input::default() }
+        Input { name, location: Location::File(self.path.clone()), size: Some(self.bytes), ..Input::default() }
     }
 }
 

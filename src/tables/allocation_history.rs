@@ -12,7 +12,7 @@ use crate::time;
 #[derive(Debug, Clone)]
 pub struct AllocationRow<'a> {
     /// Which allocation it is.
-    pub place: AllocationKey<'a>,
+    pub allocation: AllocationKey<'a>,
     /// The kind of source that showed it.
     pub shape: Shape,
     /// The document that showed it first; the merge sets it.
@@ -31,15 +31,15 @@ pub struct AllocationRow<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
     vec![
-        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         key(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
-            Value::Text(|r| Some(r.place.namespace)),
+            Value::Text(|r| Some(r.allocation.namespace)),
         ),
-        key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
-        key("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
-        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
+        key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
+        key("task_group", "task group; null where a source lacks it", Value::Text(|r| r.allocation.task_group)),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.allocation.alloc_id))),
         key(
             "shape",
             "kind of source: `stub` (list), `full` (read, node list, raft snapshot) or `stream`; each lacks fields the others have",
@@ -63,7 +63,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
             "deployment it belongs to; null for none and in stubs",
             Value::Text(|r| r.a.deployment_id.as_deref()),
         ),
-        key("node_id", "client node ID", Value::Text(|r| r.place.node_id)),
+        key("node_id", "client node ID", Value::Text(|r| r.allocation.node_id)),
         key("node_name", "client node name; null before Nomad 0.9.2", Value::Text(|r| r.a.node_name.as_deref())),
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
         derived(
@@ -191,7 +191,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
 }
 
 /// Builds the row of an allocation.
-pub fn row<'a>(place: AllocationKey<'a>, a: &'a Allocation<'a>, shape: Shape) -> AllocationRow<'a> {
+pub fn row<'a>(allocation: AllocationKey<'a>, a: &'a Allocation<'a>, shape: Shape) -> AllocationRow<'a> {
     let tasks = a.allocated.as_ref().map(|r| r.tasks.as_slice());
     let sum = |value: fn(&crate::decode::record::TaskResources<'_>) -> Option<i64>| {
         tasks?.iter().filter_map(value).reduce(i64::saturating_add)
@@ -199,7 +199,7 @@ pub fn row<'a>(place: AllocationKey<'a>, a: &'a Allocation<'a>, shape: Shape) ->
     let legacy = a.resources.filter(|_| a.allocated.is_none());
     let texts = [a.desired_description.as_deref(), a.client_description.as_deref()];
     AllocationRow {
-        place,
+        allocation,
         shape,
         snapshot_id: 0,
         a,

@@ -169,9 +169,9 @@ pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'s
 /// identity. 16 bits distinguish two texts of one time in all but 1 of 65,536 cases, and are too few to test a guessed
 /// secret.
 pub fn text_hash<'t>(texts: impl IntoIterator<Item = Option<&'t str>>) -> i32 {
-    let hash = (1u64..).zip(texts).fold(0u64, |hash, (place, text)| {
+    let hash = (1u64..).zip(texts).fold(0u64, |hash, (seed, text)| {
         // A missing text contributes nothing, an empty one does.
-        hash.wrapping_add(text.map_or(0, |text| xxh3_64_with_seed(text.as_bytes(), place)))
+        hash.wrapping_add(text.map_or(0, |text| xxh3_64_with_seed(text.as_bytes(), seed)))
     });
     i32::from((hash >> 48) as u16)
 }

@@ -235,30 +235,30 @@ mod tests {
 
     #[test]
     fn messages_are_parsed_as_nomad_writes_them() {
-        let told = |event_type: &str, message: &'static str| message_facts(event_type, message);
-        let ended = told("Terminated", r#"Exit Code: 137, Signal: 9, Exit Message: "OOM Killed""#);
+        let facts_of = |event_type: &str, message: &'static str| message_facts(event_type, message);
+        let ended = facts_of("Terminated", r#"Exit Code: 137, Signal: 9, Exit Message: "OOM Killed""#);
         assert_eq!((ended.exit_code, ended.signal, ended.oom_killed), (Some(137), Some(9), Some(true)));
-        let ended = told("Terminated", r#"Exit Code: -1, Exit Message: "a \"b\"\\\t\u00e9, Signal: 7""#);
+        let ended = facts_of("Terminated", r#"Exit Code: -1, Exit Message: "a \"b\"\\\t\u00e9, Signal: 7""#);
         assert_eq!((ended.exit_code, ended.signal, ended.oom_killed), (Some(-1), Some(0), None));
         assert_eq!(ended.exit_message.as_deref(), Some("a \"b\"\\\té, Signal: 7"));
-        assert_eq!(told("Terminated", "Exit Code: x"), MessageFacts::default());
-        assert_eq!(told("Terminated", "Exit Code: 1, Exit Message: cut"), MessageFacts::default());
-        assert_eq!(told("Driver", "Exit Code: 1"), MessageFacts::default());
+        assert_eq!(facts_of("Terminated", "Exit Code: x"), MessageFacts::default());
+        assert_eq!(facts_of("Terminated", "Exit Code: 1, Exit Message: cut"), MessageFacts::default());
+        assert_eq!(facts_of("Driver", "Exit Code: 1"), MessageFacts::default());
 
-        let restart = told("Restarting", "Task restarting in 1.183510195s");
+        let restart = facts_of("Restarting", "Task restarting in 1.183510195s");
         assert_eq!(restart.start_delay, Some(1_183_510_195));
         assert_eq!(restart.restart_reason, None);
-        let restart = told("Restarting", "Template with change_mode restart re-rendered - Task restarting in 0s");
+        let restart = facts_of("Restarting", "Template with change_mode restart re-rendered - Task restarting in 0s");
         assert_eq!(restart.start_delay, Some(0));
         assert_eq!(restart.restart_reason.as_deref(), Some("Template with change_mode restart re-rendered"));
         assert_eq!(
-            told("Not Restarting", "Policy allows no restarts").restart_reason.as_deref(),
+            facts_of("Not Restarting", "Policy allows no restarts").restart_reason.as_deref(),
             Some("Policy allows no restarts")
         );
         assert_eq!(
-            told("Killing", "Sent interrupt. Waiting 5s before force killing").kill_timeout,
+            facts_of("Killing", "Sent interrupt. Waiting 5s before force killing").kill_timeout,
             Some(5_000_000_000)
         );
-        assert_eq!(told("Killing", "Sent interrupt").kill_timeout, None);
+        assert_eq!(facts_of("Killing", "Sent interrupt").kill_timeout, None);
     }
 }

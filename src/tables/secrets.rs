@@ -150,8 +150,8 @@ fn is_told(text: &str, name: usize, all: Range<usize>, value: &FoundValue) -> bo
     const COMPLAINTS: [&str; 8] =
         ["unexpected", "invalid", "illegal", "unknown", "expected", "missing", "bad", "unrecognized"];
     let before = text[..name].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    let told = &text[value.range.clone()];
-    if told.len() > LONGEST_WORD {
+    let value_text = &text[value.range.clone()];
+    if value_text.len() > LONGEST_WORD {
         return true;
     }
     if value.is_quoted {
@@ -160,15 +160,15 @@ fn is_told(text: &str, name: usize, all: Range<usize>, value: &FoundValue) -> bo
     }
     let is_close = text.as_bytes()[all.end - 1] == b':';
     let is_version = || {
-        let digits = told.strip_prefix('v').unwrap_or(told);
+        let digits = value_text.strip_prefix('v').unwrap_or(value_text);
         digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.')
     };
     if is_close && (before.ends_with('/') || is_version()) {
         return false;
     }
-    let has = |is: fn(&char) -> bool| told.chars().any(|c| is(&c));
-    let is_path = told.contains('/') && !is_random(told.as_bytes());
-    !is_path && (told.len() >= LONG_VALUE || (has(char::is_ascii_digit) && has(char::is_ascii_alphabetic)))
+    let has = |is: fn(&char) -> bool| value_text.chars().any(|c| is(&c));
+    let is_path = value_text.contains('/') && !is_random(value_text.as_bytes());
+    !is_path && (value_text.len() >= LONG_VALUE || (has(char::is_ascii_digit) && has(char::is_ascii_alphabetic)))
 }
 
 /// Returns true for `PWD`, the working directory.
@@ -232,9 +232,9 @@ fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
     let mut from = 0;
     while let Some(found) = FLAG.find_at(text.as_bytes(), from) {
         let value = value(text, found.end(), false);
-        let told = &text[value.range.clone()];
-        let is_prose = !value.is_quoted && PROSE.iter().any(|word| told.eq_ignore_ascii_case(word));
-        let is_secret = !is_prose && !told.starts_with("--") && !is_harmless(told);
+        let value_text = &text[value.range.clone()];
+        let is_prose = !value.is_quoted && PROSE.iter().any(|word| value_text.eq_ignore_ascii_case(word));
+        let is_secret = !is_prose && !value_text.starts_with("--") && !is_harmless(value_text);
         // The next flag may start with the space after this one.
         let space = text[..found.end()].chars().next_back().map_or(1, char::len_utf8);
         from = if is_secret { value.range.end.max(found.end()) } else { found.end() - space }.max(from + 1);
@@ -270,14 +270,14 @@ fn headers(text: &str, secrets: &mut Vec<Range<usize>>) {
         let len = rest.iter().position(ends).unwrap_or(rest.len());
         let value = trimmed(text, all.end()..all.end() + len);
         from = value.end.max(all.end());
-        let told = &text[value.clone()];
-        if !is_harmless(told) && (scheme.is_some() || is_credential(told)) {
+        let value_text = &text[value.clone()];
+        if !is_harmless(value_text) && (scheme.is_some() || is_credential(value_text)) {
             secrets.push(value);
         }
     }
     for found in SCHEME.captures_iter(bytes).filter_map(|found| found.get(1)) {
-        let told = &text[found.range()];
-        if is_credential(told) {
+        let value_text = &text[found.range()];
+        if is_credential(value_text) {
             secrets.push(found.range());
         }
     }

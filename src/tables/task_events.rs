@@ -16,7 +16,7 @@ const COMPARED: usize = 64;
 #[derive(Debug, Clone)]
 pub struct TaskEventRow<'a> {
     /// The columns that locate its allocation.
-    pub place: AllocationKey<'a>,
+    pub allocation: AllocationKey<'a>,
     /// The task.
     pub task: &'a str,
     /// The run of the task that it belongs to.
@@ -43,17 +43,17 @@ pub struct TaskEventRow<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
     vec![
-        derived("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
+        derived("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         derived(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
-            Value::Text(|r| Some(r.place.namespace)),
+            Value::Text(|r| Some(r.allocation.namespace)),
         ),
-        derived("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
-        derived("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
+        derived("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
+        derived("task_group", "task group; null where a source lacks it", Value::Text(|r| r.allocation.task_group)),
         key("task", "task name", Value::Text(|r| Some(r.task))),
-        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
-        derived("node_id", "client node ID; null when unknown", Value::Text(|r| r.place.node_id)),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.allocation.alloc_id))),
+        derived("node_id", "client node ID; null when unknown", Value::Text(|r| r.allocation.node_id)),
         derived(
             "attempt",
             "which run of the task this belongs to; 1 is the first run and its setup, and a Restarting belongs to the run it ends; null without a Restarts counter (before Nomad 0.6)",
@@ -155,10 +155,10 @@ pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
 }
 
 /// Builds the rows of one task's window, in document order.
-pub fn rows<'a>(place: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &mut Vec<TaskEventRow<'a>>) {
+pub fn rows<'a>(allocation: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &mut Vec<TaskEventRow<'a>>) {
     let first = rows.len();
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
-        let mut row = row(place, &state.task, event, attempt);
+        let mut row = row(allocation, &state.task, event, attempt);
         if state.events.len() <= COMPARED {
             // Most differ in time.
             let same_time = rows[first..].iter().filter(|other| other.event_at == row.event_at);
@@ -179,7 +179,7 @@ pub fn rows<'a>(place: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &mut V
 }
 
 fn row<'a>(
-    place: AllocationKey<'a>,
+    allocation: AllocationKey<'a>,
     task: &'a str,
     event: &'a TaskEvent<'a>,
     attempt: Option<i64>,
@@ -212,7 +212,7 @@ fn row<'a>(
         masked.unwrap_or(json)
     });
     TaskEventRow {
-        place,
+        allocation,
         task,
         attempt,
         event_at: event.time.and_then(time::positive),
@@ -272,7 +272,7 @@ impl TaskEventRow<'_> {
 mod tests {
     use super::*;
 
-    fn place() -> AllocationKey<'static> {
+    fn allocation() -> AllocationKey<'static> {
         AllocationKey { region: "", namespace: "", alloc_id: "", job_id: None, task_group: None, node_id: None }
     }
 
@@ -287,7 +287,7 @@ mod tests {
         let identities = |texts: &[&'static str]| -> Vec<u128> {
             let state = TaskState { events: texts.iter().map(|text| event(text)).collect(), ..TaskState::default() };
             let mut made = Vec::new();
-            rows(place(), &state, &mut made);
+            rows(allocation(), &state, &mut made);
             made.iter().map(|row| super::super::column::identity(&columns(), row, &mut Vec::new())).collect()
         };
         let both = identities(&["pulling", "pulled"]);
@@ -320,7 +320,7 @@ mod tests {
         for count in [COMPARED, COMPARED + 1, 1_000] {
             let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };
             let mut made = Vec::new();
-            rows(place(), &state, &mut made);
+            rows(allocation(), &state, &mut made);
             // Time 0 means no time, but still distinguishes it from the others.
             assert!(made.iter().enumerate().all(|(n, row)| row.ordinal == (n / 7) as i32), "{count}");
         }

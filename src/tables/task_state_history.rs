@@ -10,7 +10,7 @@ use crate::time;
 #[derive(Debug, Clone)]
 pub struct TaskStateRow<'a> {
     /// Where its allocation belongs.
-    pub place: AllocationKey<'a>,
+    pub allocation: AllocationKey<'a>,
     /// The document that showed it first; the merge sets it.
     pub snapshot_id: i64,
     task: Option<&'a str>,
@@ -39,21 +39,21 @@ struct EventWindow<'a> {
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
     vec![
-        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.place.region))),
+        key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         key(
             "namespace",
             "Nomad namespace; where a source has none, the one that was listed, else `default`",
-            Value::Text(|r| Some(r.place.namespace)),
+            Value::Text(|r| Some(r.allocation.namespace)),
         ),
-        key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.place.job_id)),
-        key("task_group", "task group; null where a source lacks it", Value::Text(|r| r.place.task_group)),
+        key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
+        key("task_group", "task group; null where a source lacks it", Value::Text(|r| r.allocation.task_group)),
         key(
             "task",
             "task name; null in the one row of an allocation whose tasks are not known",
             Value::Text(|r| r.task),
         ),
-        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.place.alloc_id))),
-        key("node_id", "client node ID", Value::Text(|r| r.place.node_id)),
+        key("alloc_id", "allocation ID", Value::Text(|r| Some(r.allocation.alloc_id))),
+        key("node_id", "client node ID", Value::Text(|r| r.allocation.node_id)),
         key("modify_index", "raft index of the allocation's version", Value::Int64(|r| r.modify_index)),
         key("modified_at", "ModifyTime of that version, by the server's clock", Value::Moment(|r| r.modified_at)),
         key(
@@ -134,13 +134,13 @@ pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
 
 /// Builds the rows of an allocation: its task states, the tasks known only from their resources, or one row without a
 /// task.
-pub fn rows<'a>(place: AllocationKey<'a>, a: &'a Allocation<'a>, rows: &mut Vec<TaskStateRow<'a>>) {
+pub fn rows<'a>(allocation: AllocationKey<'a>, a: &'a Allocation<'a>, rows: &mut Vec<TaskStateRow<'a>>) {
     let first = rows.len();
     let lifecycle = |task: &str| a.allocated.as_ref()?.lifecycles.iter().find(|l| l.task == task);
     let row = |task: Option<&'a str>, state: Option<&'a TaskState<'a>>| {
         let lifecycle = task.and_then(lifecycle);
         TaskStateRow {
-            place,
+            allocation,
             snapshot_id: 0,
             task,
             modify_index: a.modify_index,

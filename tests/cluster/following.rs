@@ -65,7 +65,7 @@ fn check_coverage(sandbox: &Sandbox, out: &str) {
         counts
     };
     let (seen, all) = (count(out), count("truth"));
-    let mut told = 0;
+    let mut found = 0;
     for row in Exported::read(&sandbox.path(out), "coverage") {
         let text = |column: &str| row[column].as_str().expect("a text").to_owned();
         let key = (text("alloc_id"), text("task"));
@@ -75,9 +75,9 @@ fn check_coverage(sandbox: &Sandbox, out: &str) {
         if row["complete"] == true {
             assert_eq!(events, all_events, "{key:?}");
         }
-        told += 1;
+        found += 1;
     }
-    assert_eq!(told, all.len());
+    assert_eq!(found, all.len());
 }
 
 #[test]

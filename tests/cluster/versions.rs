@@ -157,7 +157,7 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
         _ => aside(request),
     });
     let sandbox = Sandbox::new();
-    let told = |out: &str| {
+    let vanished_from = |out: &str| {
         let row = Exported::read(&sandbox.path(out), "allocations").remove(0);
         (row["namespace"].clone(), row["vanished"].clone())
     };
@@ -165,23 +165,23 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     let table = ["--table", "allocations"];
     going_on(&sandbox, &agent, &["--watch", table[0], table[1]], is_listing, 6).exits_with(0);
-    assert_eq!(told("out"), ("prod".into(), false.into()));
+    assert_eq!(vanished_from("out"), ("prod".into(), false.into()));
     sandbox
         .nomad(&[], &["export", &agent.address, "-o", "named", "--namespace", "prod", table[0], table[1]])
         .exits_with(0);
-    assert_eq!(told("named"), ("prod".into(), false.into()));
+    assert_eq!(vanished_from("named"), ("prod".into(), false.into()));
 
     sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps", "--every", "1s", "--for", "1500ms"]).exits_with(0);
     is_gone.store(true, Ordering::SeqCst);
     sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps/last.json.zst"]).exits_with(0);
     sandbox.export(&["dumps", "-o", "kept", table[0], table[1]]).exits_with(0);
-    assert_eq!(told("kept"), ("prod".into(), true.into()));
+    assert_eq!(vanished_from("kept"), ("prod".into(), true.into()));
     // Whatever the order of documents.
     let mut names: Vec<String> = sandbox.files("dumps").into_keys().map(|name| format!("dumps/{name}")).collect();
     names.reverse();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     sandbox.export(&[&names[..], &["-o", "turned"], &table].concat()).exits_with(0);
-    assert_eq!(told("turned"), ("prod".into(), true.into()));
+    assert_eq!(vanished_from("turned"), ("prod".into(), true.into()));
 }
 
 #[test]

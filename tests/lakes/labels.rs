@@ -7,7 +7,7 @@ use alloclog::lake::Lake;
 use alloclog::lake::ingest::{self, CommitSummary, Ledger, NewRows};
 use alloclog::lake::labels;
 use alloclog::lake::scan::ScanFilter;
-use alloclog::source::{self, Source};
+use alloclog::source::{self, DocumentSource};
 
 use super::{lake, rows, sample, wrong};
 
@@ -16,7 +16,7 @@ fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> an
     let mut cache = ingest::load_cache(lake, local)?;
     let directory = tempfile::tempdir().unwrap();
     let mut new = NewRows::new(&mut cache, directory.path(), Ledger::All, region)?;
-    let inputs = source::list(&[Source::parse(document.to_str().unwrap())]).unwrap();
+    let inputs = source::list(&[DocumentSource::parse(document.to_str().unwrap())]).unwrap();
     let options = IntakeOptions { region: region.to_owned(), ..IntakeOptions::default() };
     intake::run(&inputs, &options, &(), &mut new)?;
     let kept = new.finish()?;

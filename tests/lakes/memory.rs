@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use alloclog::lake::dedup_cache::{DedupCache, remembered_hours};
 use alloclog::lake::ingest;
-use alloclog::lake::lost_restarts::LostRestarts;
+use alloclog::lake::lost_restarts::IngestLosses;
 use alloclog::lake::scan::ScanFilter;
 use alloclog::tables::Table;
 use serde_json::Value;
@@ -110,7 +110,7 @@ fn each_ingest_reports_the_restarts_lost_since_the_previous_one() {
 #[test]
 fn tasks_no_longer_cached_are_uncounted_instead_of_miscounted() {
     let (_directory, counted) = lake();
-    let mut lost = LostRestarts::default();
+    let mut lost = IngestLosses::default();
     for document in snapshots() {
         // The cache only has the rows of the last days from the tables; the documents are older than that.
         let added = ingested(&counted, &document).lost;

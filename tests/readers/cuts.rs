@@ -98,5 +98,5 @@ fn a_correct_guess_starts_where_the_previous_part_ends() {
     let text = r#"[{"ID":"a","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#;
     let second = text.find(",{").expect("two elements") + 1;
     let first = Reader::new(Mode::default()).part(Position::default(), &text.as_bytes()[..second], false, None);
-    assert_eq!((first.end, first.place), (second, Position::inside_array()));
+    assert_eq!((first.end, first.position), (second, Position::inside_array()));
 }

@@ -352,14 +352,14 @@ fn a_wrong_type_in_any_field_is_rejected_with_its_path() {
             };
             for pad in ["", " ", "\n\t"] {
                 let text = format!("[{{}},{before}{pad}{value}{pad}{behind}]");
-                let told = Told {
+                let reported = Told {
                     at: 4 + before.len() + pad.len(),
                     path: format!("[1]{path}"),
                     what: format!("{what}: this allocation is rejected"),
                 };
                 for strict in [false, true] {
                     let outcome = read(text.as_bytes(), &[], strict);
-                    assert_eq!((outcome.faults, outcome.items.len()), (vec![told.clone()], 0), "{text}");
+                    assert_eq!((outcome.faults, outcome.items.len()), (vec![reported.clone()], 0), "{text}");
                 }
             }
         }
@@ -395,14 +395,14 @@ fn a_time_or_counter_out_of_range_is_refused_by_its_path() {
                 assert_eq!((outcome.faults.len(), outcome.items.len()), (0, 1), "{path} {value}");
             }
             for value in refused {
-                let told = Told {
+                let reported = Told {
                     at: 1 + before.len(),
                     path: format!("[0]{path}"),
                     what: format!("{what}: this allocation is rejected"),
                 };
                 let text = format!("[{before}{value}{behind}]");
                 let outcome = read(text.as_bytes(), &[], strict);
-                assert_eq!((outcome.faults, outcome.items.len()), (vec![told], 0), "{path} {value}");
+                assert_eq!((outcome.faults, outcome.items.len()), (vec![reported], 0), "{path} {value}");
             }
         }
     }
@@ -414,14 +414,14 @@ fn a_repeated_key_that_is_read_is_refused_by_its_path() {
     for (path, _, before, behind) in fields() {
         let name = path.rsplit('.').next().expect("a path has parts");
         let text = format!("[{before}null,\"{name}\":null{behind}]");
-        let told = Told {
+        let reported = Told {
             at: 1 + before.len() + 5 + name.len() + 3,
             path: format!("[0]{path}"),
             what: "belongs to a repeated key: this allocation is rejected".into(),
         };
         for strict in [false, true] {
             let outcome = read(text.as_bytes(), &[], strict);
-            assert_eq!((outcome.faults, outcome.items.len()), (vec![told.clone()], 0), "{text}");
+            assert_eq!((outcome.faults, outcome.items.len()), (vec![reported.clone()], 0), "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ fn ids<'o>(outcome: &'o Outcome<'_>) -> Vec<&'o str> {
     outcome.items.iter().filter_map(|(_, content)| id(content)).collect()
 }
 
-fn told(at: usize, path: &str, what: &str) -> Told {
+fn reported(at: usize, path: &str, what: &str) -> Told {
     Told { at, path: path.into(), what: what.into() }
 }
 
@@ -81,7 +81,7 @@ fn a_deep_value_in_a_field_is_a_wrong_type() {
         for outcome in both(text.as_bytes()) {
             assert_eq!(ids(&outcome), ["b"]);
             let what = format!("{what}: this allocation is rejected");
-            assert_eq!(outcome.faults, [told(before.len(), &format!("[0]{path}"), &what)]);
+            assert_eq!(outcome.faults, [reported(before.len(), &format!("[0]{path}"), &what)]);
         }
     }
 }
@@ -99,7 +99,7 @@ fn unclosed_brackets_are_reported_once() {
     for outcome in both(text.as_bytes()) {
         assert_eq!(
             outcome.faults,
-            [told(1, "[0]", "is cut off by the end of the document; everything before it is kept")]
+            [reported(1, "[0]", "is cut off by the end of the document; everything before it is kept")]
         );
     }
 }
@@ -109,7 +109,7 @@ fn a_million_nested_arrays_are_rejected() {
     let text = "[".repeat(2 * MIB);
     for outcome in both(text.as_bytes()) {
         let what = "is nested in more than 1048576 arrays and objects: the rest of this array is not read";
-        assert_eq!(outcome.faults, [told(MIB, "", what)]);
+        assert_eq!(outcome.faults, [reported(MIB, "", what)]);
     }
 }
 
@@ -160,7 +160,7 @@ fn bytes_that_are_not_utf8() {
         let text = put(before, behind);
         let [fast, strict] = both(&text);
         let quote = before.rfind('"').expect("a quote");
-        assert_eq!((ids(&fast), fast.faults.as_slice()), (vec!["b"], [told(quote, path, refused)].as_slice()));
+        assert_eq!((ids(&fast), fast.faults.as_slice()), (vec!["b"], [reported(quote, path, refused)].as_slice()));
         assert_eq!((ids(&strict), strict.faults.len()), (vec!["b"], 1));
         assert_eq!((strict.faults[0].at, strict.faults[0].what.as_str()), (before.len(), refused));
         assert!(strict.faults[0].path.starts_with(path));
@@ -221,7 +221,7 @@ fn zero_bytes_are_damage_and_the_next_line_is_read() {
     for outcome in both(text.as_bytes()) {
         assert_eq!(ids(&outcome), ["a", "b"]);
         let what = r#"is not JSON: found "\0\0\0\0\n{\"ID\":\"" instead of a value: reading goes on at the next line that begins a value"#;
-        assert_eq!(outcome.faults, [told(30, "", what)]);
+        assert_eq!(outcome.faults, [reported(30, "", what)]);
     }
 }
 
@@ -229,14 +229,14 @@ fn zero_bytes_are_damage_and_the_next_line_is_read() {
 /// faults.
 fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
     let mut reader = Reader::new(Mode { strict });
-    let (mut place, mut left, mut most, mut said) = (Position::default(), Vec::new(), 0, Vec::new());
+    let (mut position, mut left, mut most, mut said) = (Position::default(), Vec::new(), 0, Vec::new());
     for bytes in blocks.chain([Vec::new()]) {
         let is_last = bytes.is_empty();
         left.extend_from_slice(&bytes);
-        let part = reader.part(std::mem::take(&mut place), &left, is_last, None);
+        let part = reader.part(std::mem::take(&mut position), &left, is_last, None);
         said.extend(part.faults.iter().map(|fault| fault.what.clone()));
         let end = part.end;
-        place = part.place;
+        position = part.position;
         left.drain(..end);
         most = most.max(left.len());
     }
@@ -415,12 +415,12 @@ fn a_truncated_line_does_not_lose_the_next_one() {
                     let text = lines.join(between) + end;
                     for outcome in both(text.as_bytes()) {
                         assert_eq!(ids(&outcome), wanted, "{text}: {:?}", outcome.faults);
-                        let told: Vec<(&str, usize)> =
+                        let reported: Vec<(&str, usize)> =
                             outcome.faults.iter().map(|fault| (fault.path.as_str(), fault.at)).collect();
                         let cut = format!("{cut}{between}");
                         let ends = text.match_indices(&cut).map(|(at, found)| at + found.len());
                         let ends = ends.map(|end| text[..end].trim_end_matches('\n').len());
-                        assert_eq!(told, ends.map(|end| (*path, end)).collect::<Vec<_>>(), "{text}");
+                        assert_eq!(reported, ends.map(|end| (*path, end)).collect::<Vec<_>>(), "{text}");
                     }
                 }
             }

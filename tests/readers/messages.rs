@@ -117,8 +117,8 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
     ] {
         let at = text.find(place).expect("the place is in the text");
         let said = format!("dump.json: byte {at}, {said}");
-        let (told, read) = said_of("dump.json", text.as_bytes(), false);
-        assert_eq!((told, read), (vec![said], ids.iter().map(|id| (*id).to_owned()).collect()), "{name}");
+        let (reported, read) = said_of("dump.json", text.as_bytes(), false);
+        assert_eq!((reported, read), (vec![said], ids.iter().map(|id| (*id).to_owned()).collect()), "{name}");
     }
 }
 

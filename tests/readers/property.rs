@@ -60,7 +60,7 @@ type Seen<'s> = Option<&'s mut dyn FnMut(&AllocationPreview<'_>) -> Option<u32>>
 fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'_>) -> Outcome<'a> {
     let mut reader = Reader::new(Mode { strict });
     let mut outcome = Outcome::default();
-    let mut place = Position::default();
+    let mut position = Position::default();
     let (mut from, mut elements) = (0, 0);
     for end in cuts.iter().copied().chain([usize::MAX]) {
         let is_last = end == usize::MAX;
@@ -69,7 +69,7 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
             Some(seen) => Some(&mut **seen),
             None => None,
         };
-        let part = reader.part(std::mem::take(&mut place), &bytes[from..end], is_last, seen);
+        let part = reader.part(std::mem::take(&mut position), &bytes[from..end], is_last, seen);
         assert!(part.end <= end - from, "a part does not end behind its bytes");
         assert!(!is_last || part.end == end - from, "the last part leaves nothing");
         for item in part.items {
@@ -94,7 +94,7 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
             *outcome.unknown.entry(name).or_default() += times;
         }
         from += part.end;
-        place = part.place;
+        position = part.position;
     }
     outcome
 }
@@ -111,7 +111,7 @@ pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     });
     match utf8.min(syntax) {
         usize::MAX => Ok(()),
-        place => Err(place),
+        position => Err(position),
     }
 }
 
@@ -142,7 +142,7 @@ pub fn check(bytes: &[u8]) {
             assert_same(&fast, &strict, "both readers read valid JSON alike");
             assert!(!fast.faults.iter().any(Told::is_damage), "valid JSON is not damaged: {:?}", fast.faults);
         }
-        Err(place) => {
+        Err(position) => {
             // Byte order marks and record separators between values are not JSON, but no damage.
             let may_be_sound = bytes.contains(&0x1E) || bytes.windows(3).any(|w| w == b"\xEF\xBB\xBF");
             assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
@@ -150,7 +150,7 @@ pub fn check(bytes: &[u8]) {
             let sure = |outcome: &Outcome<'_>| -> String {
                 let allocations =
                     outcome.items.iter().filter(|(_, content)| matches!(content, ItemContent::Allocation(_)));
-                format!("{:?}", allocations.filter(|(range, _)| range.end <= place).collect::<Vec<_>>())
+                format!("{:?}", allocations.filter(|(range, _)| range.end <= position).collect::<Vec<_>>())
             };
             assert_eq!(sure(&fast), sure(&strict), "both readers read the same up to the damage");
         }

@@ -13,13 +13,13 @@ const BLOCK: usize = 1 << 20;
 /// Reads a document block by block, and returns the number of allocations.
 fn read(text: &[u8], strict: bool) -> usize {
     let mut reader = Reader::new(Mode { strict });
-    let (mut place, mut from, mut end, mut items) = (Position::default(), 0, 0, 0);
+    let (mut position, mut from, mut end, mut items) = (Position::default(), 0, 0, 0);
     while end < text.len() {
         end = (end + BLOCK).min(text.len());
-        let part = reader.part(std::mem::take(&mut place), &text[from..end], end == text.len(), None);
+        let part = reader.part(std::mem::take(&mut position), &text[from..end], end == text.len(), None);
         items += black_box(&part.items).len();
         from += part.end;
-        place = part.place;
+        position = part.position;
     }
     items
 }

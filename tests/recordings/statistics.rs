@@ -52,12 +52,12 @@ struct Said {
 
 /// Checks that the statistics of sources equal those of the stream, or are unknown.
 fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
-    let told = of(sources);
+    let found = of(sources);
     let mut said = Said::default();
     let pairs = |name: &'static str| {
         let known = &truth[name];
         let truth = move |key, row| known.get(key).unwrap_or_else(|| panic!("{name} that the stream lacks: {row:?}"));
-        told[name].iter().map(move |(key, row)| (row, truth(key, row)))
+        found[name].iter().map(move |(key, row)| (row, truth(key, row)))
     };
     for (row, truth) in pairs("restart_log") {
         let cause = row.text("cause");

@@ -25,8 +25,8 @@ fn check(source: &Path) -> Taken {
     let taken = take(&[source], &IntakeOptions::default());
     let expected = Expected::of(&documents::of(source));
     expected.check(&taken);
-    let told: BTreeSet<String> = skipped(&taken).into_keys().collect();
-    assert_eq!(told, expected.skipped);
+    let found: BTreeSet<String> = skipped(&taken).into_keys().collect();
+    assert_eq!(found, expected.skipped);
     assert!(taken.notes.iter().all(|note| matches!(note, Note::Skipped(_, false))), "{:#?}", taken.notes);
     taken
 }

@@ -50,8 +50,8 @@ pub fn check(
     taken: &Taken,
 ) -> anyhow::Result<()> {
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
-    let told: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
-    ensure!(told.len() == rejected, "there are {rejected} places that cannot be read, but {told:?} is said");
+    let reported: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
+    ensure!(reported.len() == rejected, "there are {rejected} places that cannot be read, but {reported:?} is said");
     // The texts that the hash covers are compared directly.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.
@@ -114,11 +114,11 @@ fn expected(cluster: &Cluster, arrivals: &[Arrival<'_>], keeps: &dyn Fn(&Allocat
     let mut add = |table: Table, line: Line| {
         tables.entry(table).or_default().insert(filled(&line));
     };
-    let mut told: HashMap<*const Document, Told> = HashMap::new();
+    let mut reported: HashMap<*const Document, Told> = HashMap::new();
     let (mut events, mut states, mut history) = (BTreeSet::<EventRow>::new(), BTreeSet::new(), BTreeSet::new());
     let (mut ledger, mut sightings) = (BTreeSet::new(), BTreeSet::new());
     for Arrival { source, document, rejected } in arrivals {
-        let rows = told.entry(*document).or_insert_with(|| document.rows(cluster, keeps, *rejected > 0));
+        let rows = reported.entry(*document).or_insert_with(|| document.rows(cluster, keeps, *rejected > 0));
         let Some(facts) = &rows.ledger else { continue };
         let id = ledger.len() as i64 + 1;
         let mut new = [0; 3];

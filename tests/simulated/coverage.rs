@@ -151,23 +151,23 @@ impl<'a> Known<'a> {
         };
         let mut met = BTreeSet::new();
         for document in arrivals.iter().map(|arrival| arrival.document).filter(|document| !document.is_aside) {
-            let told = document.rows(cluster, &|_| true, false);
+            let claimed = document.rows(cluster, &|_| true, false);
             let by_allocation = |rows: &BTreeSet<String>, into: &mut BTreeMap<String, Vec<Row>>| {
                 for row in rows {
                     let row: Row = serde_json::from_str(row).expect("a line of ours");
                     into.entry(row["alloc_id"].as_str().expect("an ID").to_owned()).or_default().push(row);
                 }
             };
-            by_allocation(&told.history, &mut known.history);
-            by_allocation(&told.states, &mut known.states);
-            known.sighted.extend(told.sightings.into_keys().map(|(alloc_id, _)| alloc_id));
-            for (alloc_id, at) in told.exact_sightings {
+            by_allocation(&claimed.history, &mut known.history);
+            by_allocation(&claimed.states, &mut known.states);
+            known.sighted.extend(claimed.sightings.into_keys().map(|(alloc_id, _)| alloc_id));
+            for (alloc_id, at) in claimed.exact_sightings {
                 let last = known.seen.entry(alloc_id).or_insert(at);
                 *last = at.max(*last);
             }
-            let listing = told.ledger.and_then(|facts| facts.namespace.zip(facts.observed_at));
+            let listing = claimed.ledger.and_then(|facts| facts.namespace.zip(facts.observed_at));
             known.listings.extend(listing);
-            for (event, (attempt, _)) in told.events {
+            for (event, (attempt, _)) in claimed.events {
                 let task = (event.alloc_id.clone(), event.task.clone());
                 if event.times_rounded {
                     known.rounded.insert(task.clone());
@@ -193,7 +193,7 @@ impl<'a> Known<'a> {
             match truths.get(&task) {
                 None => ensure!(row["events"] == 0 && !complete, "no window, yet {}", what()),
                 Some(truth) => {
-                    let told = ["events", "restarts", "lost_restarts", "begins", "gaps"].map(|name| &row[name]);
+                    let claimed = ["events", "restarts", "lost_restarts", "begins", "gaps"].map(|name| &row[name]);
                     let true_ones = [
                         json!(truth.events),
                         json!(truth.restarts),
@@ -201,7 +201,7 @@ impl<'a> Known<'a> {
                         json!(truth.begins),
                         json!(truth.gaps),
                     ];
-                    ensure!(told == true_ones.each_ref(), "{true_ones:?}: {}", what());
+                    ensure!(claimed == true_ones.each_ref(), "{true_ones:?}: {}", what());
                     ensure!(!complete || !truth.missing || truth.deceptive, "complete in vain: {}", what());
                     ensure!(!complete || !self.rounded.contains(&task), "complete with rounded times: {}", what());
                     ensure!(complete || !truth.plain || row["tail_lost"] != false, "not complete: {}", what());

@@ -60,7 +60,7 @@ fn any_logger(is_json: bool, random: &mut Random) -> Logger {
 }
 
 /// A row without its time and text: what text and JSON tell alike.
-fn told(row: &Row) -> String {
+fn as_text(row: &Row) -> String {
     let columns =
         ["alloc_id", "task", "event_type", "fails_task", "exit_code", "signal", "start_delay_ns", "kill_timeout_ns"];
     columns.map(|column| row[column].to_string()).join(" ")
@@ -132,9 +132,9 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
             let ordered = |rows: &[Row]| rows.iter().map(|row| format!("{row:?}")).collect::<BTreeSet<_>>();
             let again = rows(&[copies.path(), directory.path(), copies.path()])?;
             ensure!(again.len() == found.len() && ordered(&again) == ordered(&found), "an order changes rows");
-            let mut told: Vec<String> = found.iter().map(told).collect();
-            told.sort();
-            of_form.push(told);
+            let mut as_text: Vec<String> = found.iter().map(as_text).collect();
+            as_text.sort();
+            of_form.push(as_text);
         }
         let [text, json] = of_form.as_slice() else { return Ok(()) };
         let distinct = |rows: &[String]| rows.iter().cloned().collect::<BTreeSet<_>>();

@@ -10,7 +10,7 @@ use alloclog::error;
 use alloclog::intake::{self, Absences, IntakeOptions};
 use alloclog::presence::{self, Presence};
 use alloclog::query::{self, GroupBy, Method, Period, VIEWS, plan};
-use alloclog::source::{self, Source};
+use alloclog::source::{self, DocumentSource};
 use alloclog::store::Store;
 use alloclog::tables::Table;
 use alloclog::tables::sink::{self, DocumentEnd, Sink};
@@ -254,7 +254,8 @@ impl Sink for Rows {
 }
 
 fn take(paths: &[PathBuf], options: &IntakeOptions, rows: &mut Rows) -> anyhow::Result<intake::Summary> {
-    let sources: Vec<Source> = paths.iter().map(|path| Source::parse(&path.to_string_lossy())).collect();
+    let sources: Vec<DocumentSource> =
+        paths.iter().map(|path| DocumentSource::parse(&path.to_string_lossy())).collect();
     let inputs = source::list(&sources).map_err(anyhow::Error::msg)?;
     Ok(intake::run(&inputs, options, &(), rows)?)
 }

@@ -291,9 +291,9 @@ fn check_quantiles(rows: &[Row], starts: &[Row], by: &str) -> anyhow::Result<()>
         for (name, share) in [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)]
         {
             let truth = latency::quantile(&own, origin, share).map(|ns| ns as f64 / 1e9);
-            let told = row.number(name);
-            let near = told.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || told.is_none() && truth.is_none(), "{name} is not {truth:?}: {row:?}");
+            let claimed = row.number(name);
+            let near = claimed.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || claimed.is_none() && truth.is_none(), "{name} is not {truth:?}: {row:?}");
         }
     }
     Ok(())

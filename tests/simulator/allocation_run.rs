@@ -159,13 +159,13 @@ impl Plan<'_> {
         if let Some(outage) = self.node.outage
             && outage.from > self.received
         {
-            let told = outage.back + SECOND / 3;
+            let known_at = outage.back + SECOND / 3;
             let back = outage.back < self.end;
             halts.extend(match outage.kind {
                 _ if !back => Some((Halt::Silence, outage.from, self.end)),
-                OutageKind::Cut => Some((Halt::Lost, told, told)),
-                OutageKind::Frozen => Some((Halt::Lost, outage.from, told)),
-                OutageKind::Tolerated if self.unwanted => Some((Halt::Reconnected, told, told)),
+                OutageKind::Cut => Some((Halt::Lost, known_at, known_at)),
+                OutageKind::Frozen => Some((Halt::Lost, outage.from, known_at)),
+                OutageKind::Tolerated if self.unwanted => Some((Halt::Reconnected, known_at, known_at)),
                 OutageKind::Tolerated => None,
             });
             // An order to stop is not received while the node is away, and irrelevant once it is lost.

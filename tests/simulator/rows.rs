@@ -54,9 +54,9 @@ pub struct Ledger {
 impl Document {
     /// The rows of the allocations that are kept. `rejected`: whether something in it cannot be read.
     pub fn rows(&self, cluster: &Cluster, keeps: &dyn Fn(&Allocation) -> bool, rejected: bool) -> Told {
-        let told = self.marked(cluster);
+        let shown_versions = self.marked(cluster);
         let kept: Vec<Shown> =
-            told.iter().filter(|shown| keeps(&cluster.allocations[shown.allocation])).copied().collect();
+            shown_versions.iter().filter(|shown| keeps(&cluster.allocations[shown.allocation])).copied().collect();
         let truth = Truth::of(cluster, kept.iter().copied());
         let mut messages = truth.messages();
         let events = truth.events().into_iter().map(|row| {
@@ -65,12 +65,12 @@ impl Document {
             let message = messages.remove(&row).unwrap_or_default();
             (row, (attempt, message))
         });
-        let observed = self.observed(cluster, &told);
+        let observed = self.observed(cluster, &shown_versions);
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
-        let holds = !told.is_empty() || !self.nodes.is_empty();
+        let holds = !shown_versions.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
         // Neither a stream nor a list of nodes is a listing; a dump without allocations is one, though it lists nodes.
-        let lists_allocations = match told.first() {
+        let lists_allocations = match shown_versions.first() {
             Some(shown) => shown.form != Form::Streamed,
             None if self.nodes.is_empty() => text.trim_ascii().starts_with(b"["),
             None => serde_json::from_slice::<Value>(text).is_ok_and(|dump| dump["Allocs"].is_array()),
@@ -78,13 +78,13 @@ impl Document {
         let ledger = Ledger {
             observed_at: observed.map(|(at, _)| at),
             observed_from: observed.map(|(_, from)| from),
-            shape: told.first().map(|shown| shown.form.shape()),
+            shape: shown_versions.first().map(|shown| shown.form.shape()),
             namespace: self.listing.filter(|_| !rejected && lists_allocations),
-            times_rounded: told.first().is_some_and(|shown| shown.marked),
-            allocations: told.len(),
-            task_states: told.iter().map(|shown| cluster.states(shown).len()).sum(),
-            task_events: told.iter().map(|shown| shown.event_times(cluster).len()).sum(),
-            unknown_fields: unknown_fields(cluster, &told),
+            times_rounded: shown_versions.first().is_some_and(|shown| shown.marked),
+            allocations: shown_versions.len(),
+            task_states: shown_versions.iter().map(|shown| cluster.states(shown).len()).sum(),
+            task_events: shown_versions.iter().map(|shown| shown.event_times(cluster).len()).sum(),
+            unknown_fields: unknown_fields(cluster, &shown_versions),
         };
         let mut sightings = BTreeMap::new();
         let mut exact_sightings = BTreeSet::new();
@@ -114,20 +114,20 @@ impl Document {
     }
 
     /// Its observation time and where that is from: the user, else the time in its name, else its newest ModifyTime.
-    fn observed(&self, cluster: &Cluster, told: &[Shown]) -> Option<(i64, &'static str)> {
+    fn observed(&self, cluster: &Cluster, shown_versions: &[Shown]) -> Option<(i64, &'static str)> {
         if let Some(at) = self.flag {
             return Some((at, "flag"));
         }
         if self.is_named {
             return Some((self.at - self.at % 1_000_000_000, "name"));
         }
-        Some((told.iter().map(|shown| shown.time(cluster.shown(shown).1.at)).max()?, "content"))
+        Some((shown_versions.iter().map(|shown| shown.time(cluster.shown(shown).1.at)).max()?, "content"))
     }
 }
 
 /// How often future fields are shown.
-fn unknown_fields(cluster: &Cluster, told: &[Shown]) -> BTreeMap<&'static str, usize> {
-    let future: Vec<&Shown> = told.iter().filter(|shown| shown.future).collect();
+fn unknown_fields(cluster: &Cluster, shown_versions: &[Shown]) -> BTreeMap<&'static str, usize> {
+    let future: Vec<&Shown> = shown_versions.iter().filter(|shown| shown.future).collect();
     let events: usize = future.iter().map(|shown| shown.event_times(cluster).len()).sum();
     let fields = [("Future", future.len()), ("TaskStates.*.Events.*.Outlook", events)];
     fields.into_iter().filter(|(_, times)| *times > 0).collect()

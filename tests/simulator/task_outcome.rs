@@ -108,9 +108,9 @@ impl TaskOutcome<'_> {
 
     /// Whether it can be judged from its events: the client kept its state, and its clock the order of events.
     pub fn is_clear(&self) -> bool {
-        let told = self.events().iter().filter(|lived| lived.event.kind != "Driver");
+        let known_at = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
-        self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && told.is_sorted_by_key(place)
+        self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && known_at.is_sorted_by_key(place)
     }
 
     /// Whether all its events are in view, each next to the previous one.
@@ -169,8 +169,8 @@ impl TaskOutcome<'_> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
         let fewer = first.checked_sub(1).map_or(self.allocation.created, |before| self.counters[before].at);
-        let told = counter.last_restart.into_iter().chain([counter.first_event]);
-        let known = told.filter(|at| (fewer..=counter.at).contains(at)).min();
+        let known_at = counter.last_restart.into_iter().chain([counter.first_event]);
+        let known = known_at.filter(|at| (fewer..=counter.at).contains(at)).min();
         Some(known.unwrap_or(counter.at))
     }
 

@@ -85,7 +85,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
 /// Cancels receiving.
 fn stop(inputs: &[Input]) {
     for input in inputs {
-        if let Location::Cluster(cluster) = &input.place {
+        if let Location::Cluster(cluster) = &input.location {
             cluster.client.stop().cancel();
         }
     }
@@ -189,7 +189,7 @@ impl Args {
     /// The spool directory shared by all writers that produce the same rows from the same documents, so that one may
     /// commit what another left.
     fn spool_directory(&self) -> anyhow::Result<PathBuf> {
-        let place = self
+        let spools = self
             .cache_directory()
             .context(Usage("no directory for the spool: HOME and XDG_CACHE_HOME are unset; use --cache DIR".into()))?;
         let objects = Storage::at(&self.lake)?;
@@ -200,6 +200,6 @@ impl Args {
         let namespace = self.source.namespace.as_deref().unwrap_or("*");
         let parts = [&lake, &self.source.region(), namespace, &self.source.prefix];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
-        Ok(place.join(format!("spool-{:016x}", xxh3_64(name.as_bytes()))))
+        Ok(spools.join(format!("spool-{:016x}", xxh3_64(name.as_bytes()))))
     }
 }

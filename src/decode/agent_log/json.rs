@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Following, Form, Found, LOGGER, LogLine, TORN, text, time};
+use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, text, time};
 
 /// The fields of a line; hclog names its own with `@`.
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct LogFields<'a> {
     #[serde(borrow, rename = "@message")]
     message: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "@module")]
@@ -37,14 +37,14 @@ struct Docker<'a> {
 }
 
 /// Reads the object of a line.
-pub(super) fn line(object: &str) -> Found<'_> {
+pub(super) fn line(object: &str) -> LineKind<'_> {
     // Without this field, the words are in a value of another line.
     if !object.contains(r#""@message":"Task event""#) {
-        return Found::Other;
+        return LineKind::Other;
     }
-    let Ok(fields) = serde_json::from_str::<Fields<'_>>(object) else { return Found::Torn(TORN) };
+    let Ok(fields) = serde_json::from_str::<LogFields<'_>>(object) else { return LineKind::Torn(TORN) };
     if fields.message.as_deref() != Some("Task event") || fields.module.as_deref() != Some(LOGGER) {
-        return Found::Other;
+        return LineKind::Other;
     }
     let form = if fields.caller.is_some() { Form::JsonWithLocation } else { Form::Json };
     let times = fields.timestamp.as_deref().and_then(time);
@@ -56,14 +56,14 @@ pub(super) fn line(object: &str) -> Found<'_> {
             Some(message),
             Some(fails_task),
             Some((logged_at, precision)),
-        ) => Found::Event(LogLine { alloc_id, task, event_type, message, fails_task, logged_at, precision, form }),
-        _ => Found::Torn(TORN),
+        ) => LineKind::Event(LogLine { alloc_id, task, event_type, message, fails_task, logged_at, precision, form }),
+        _ => LineKind::Torn(TORN),
     }
 }
 
 /// Reads a line that Docker wraps, and the wrapped lines of its value. Each of them is an object of its own.
-pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (Found<'a>, usize) {
-    let Some(first) = unwrapped(wrapped) else { return (Found::Torn(TORN), end) };
+pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (LineKind<'a>, usize) {
+    let Some(first) = unwrapped(wrapped) else { return (LineKind::Torn(TORN), end) };
     let first = first.trim_end_matches(['\n', '\r']);
     if first.starts_with(r#"{"@"#) {
         return (owned(line(first)), end);
@@ -86,7 +86,7 @@ pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (Foun
         ends.push((lines.len(), following.at));
     }
     let first_end = lines.find('\n').unwrap_or(lines.len());
-    let Some(at) = lines[..first_end].find("Task event") else { return (Found::Other, end) };
+    let Some(at) = lines[..first_end].find("Task event") else { return (LineKind::Other, end) };
     let (found, read) =
         text::line(&lines[..first_end], at, first_end, &mut Following { bytes: lines.as_bytes(), at: first_end });
     let next = ends.iter().find(|(length, _)| *length >= read).map_or(end, |(_, end)| *end);
@@ -97,10 +97,10 @@ fn unwrapped(line: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Docker<'_>>(line).ok().map(|docker| docker.log)
 }
 
-fn owned<'a>(found: Found<'_>) -> Found<'a> {
+fn owned<'a>(found: LineKind<'_>) -> LineKind<'a> {
     let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
     match found {
-        Found::Event(line) => Found::Event(LogLine {
+        LineKind::Event(line) => LineKind::Event(LogLine {
             alloc_id: text(line.alloc_id),
             task: text(line.task),
             event_type: text(line.event_type),
@@ -110,7 +110,7 @@ fn owned<'a>(found: Found<'_>) -> Found<'a> {
             precision: line.precision,
             form: line.form,
         }),
-        Found::Other => Found::Other,
-        Found::Torn(what) => Found::Torn(what),
+        LineKind::Other => LineKind::Other,
+        LineKind::Torn(what) => LineKind::Torn(what),
     }
 }

@@ -5,22 +5,22 @@
 
 use std::borrow::Cow;
 
-use super::{Following, Form, Found, LOGGER, LogLine, TORN, is_prefix, time};
+use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, is_prefix, time};
 
 /// The prefix of each line of a value that has several lines.
 pub(super) const BAR: &str = "  | ";
 
 /// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several. Returns
 /// the end of the last one.
-pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (Found<'a>, usize) {
+pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (LineKind<'a>, usize) {
     let (head, words) = line.split_at(at);
     let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {
         // The head is that of a task event, and the line ends within the words or directly after them.
         let is_torn = "Task event: alloc_id=".starts_with(words) && read_head(head).is_some();
-        return (if is_torn { Found::Torn(TORN) } else { Found::Other }, end);
+        return (if is_torn { LineKind::Torn(TORN) } else { LineKind::Other }, end);
     };
-    let Some(head) = read_head(head) else { return (Found::Other, end) };
-    let Head::Read { prefix, logged_at, precision, form } = head else { return (Found::Torn(TORN), end) };
+    let Some(head) = read_head(head) else { return (LineKind::Other, end) };
+    let Head::Read { prefix, logged_at, precision, form } = head else { return (LineKind::Torn(TORN), end) };
     let mut read = || -> Option<(LogLine<'a>, usize)> {
         let (alloc_id, rest) = value(fields)?;
         let (task, rest) = value(rest.strip_prefix(" task=")?)?;
@@ -45,8 +45,8 @@ pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Fol
         Some((LogLine { alloc_id, task, event_type, message, fails_task, logged_at, precision, form }, end))
     };
     match read() {
-        Some((line, end)) => (Found::Event(line), end),
-        None => (Found::Torn(TORN), end),
+        Some((line, end)) => (LineKind::Event(line), end),
+        None => (LineKind::Torn(TORN), end),
     }
 }
 
@@ -81,21 +81,21 @@ fn read_head(head: &str) -> Option<Head<'_>> {
 }
 
 /// A value as it is written.
-enum Raw<'a> {
+enum WrittenValue<'a> {
     Plain(&'a str),
     /// Without its quotes.
     Quoted(&'a str),
 }
 
 /// A value as it is written, and what follows it.
-fn raw_value(text: &str) -> Option<(Raw<'_>, &str)> {
+fn raw_value(text: &str) -> Option<(WrittenValue<'_>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(' ').unwrap_or(text.len());
-        return Some((Raw::Plain(&text[..end]), &text[end..]));
+        return Some((WrittenValue::Plain(&text[..end]), &text[end..]));
     };
     let bytes = quoted.as_bytes();
     let end = memchr::memchr_iter(b'"', bytes).find(|at| *at == 0 || bytes[at - 1] != b'\\')?;
-    Some((Raw::Quoted(&quoted[..end]), &quoted[end + 1..]))
+    Some((WrittenValue::Quoted(&quoted[..end]), &quoted[end + 1..]))
 }
 
 /// A value and what follows it.
@@ -104,12 +104,12 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
 }
 
 /// The text of a value. `is_printable`: it held only printable runes, so that hclog escaped nothing but quotes.
-fn plain(raw: Raw<'_>, is_printable: bool) -> Cow<'_, str> {
+fn plain(raw: WrittenValue<'_>, is_printable: bool) -> Cow<'_, str> {
     match raw {
-        Raw::Plain(text) => Cow::Borrowed(text),
-        Raw::Quoted(text) if is_printable && text.contains('\\') => Cow::Owned(text.replace("\\\"", "\"")),
-        Raw::Quoted(text) if is_printable => Cow::Borrowed(text),
-        Raw::Quoted(text) => unescaped(text),
+        WrittenValue::Plain(text) => Cow::Borrowed(text),
+        WrittenValue::Quoted(text) if is_printable && text.contains('\\') => Cow::Owned(text.replace("\\\"", "\"")),
+        WrittenValue::Quoted(text) if is_printable => Cow::Borrowed(text),
+        WrittenValue::Quoted(text) => unescaped(text),
     }
 }
 
@@ -122,7 +122,7 @@ fn message(text: &str, is_printable: bool) -> Option<(Cow<'_, str>, &str)> {
         return Some((plain(raw, is_printable), failed));
     }
     let (raw, failed) = text.rsplit_once("\" failed=")?;
-    Some((plain(Raw::Quoted(raw.strip_prefix('"')?), is_printable), failed))
+    Some((plain(WrittenValue::Quoted(raw.strip_prefix('"')?), is_printable), failed))
 }
 
 /// The message in the lines after the first, the text of `failed`, and the end of the last line.

@@ -38,7 +38,7 @@ impl Mended {
 }
 
 /// The differences between the logs and the batches.
-pub(super) struct Logs {
+pub(super) struct CheckedLogs {
     /// What a repair would change in each table; empty after it.
     pub differences: BTreeMap<Table, Differences>,
     pub can_be_mended: Mended,
@@ -49,7 +49,12 @@ pub(super) struct Logs {
 }
 
 /// Compares batches and logs, and repairs them if `mend` allows every repair that they need.
-pub(super) fn check(lake: &Lake, mend: Mend, report: &mut CheckReport, progress: &mut dyn FnMut(&str)) -> Result<Logs> {
+pub(super) fn check(
+    lake: &Lake,
+    mend: Mend,
+    report: &mut CheckReport,
+    progress: &mut dyn FnMut(&str),
+) -> Result<CheckedLogs> {
     let logs = compare(lake, Mend::Nothing, Detail::Lean, report, progress)?;
     if !logs.is_damaged || !logs.can_be_mended.is_in(mend) {
         return Ok(logs);
@@ -65,7 +70,7 @@ fn compare(
     detail: Detail,
     report: &mut CheckReport,
     progress: &mut dyn FnMut(&str),
-) -> Result<Logs> {
+) -> Result<CheckedLogs> {
     // Read the ledger before the other logs, because it gets a batch last; and logs before batches, because a batch is
     // put before any log records it.
     let mut logs = BTreeMap::new();
@@ -156,7 +161,7 @@ fn compare(
         lake.finish(&mut TableHeads::new())?;
         all.values_mut().for_each(|differences| *differences = Differences::default());
     }
-    Ok(Logs { differences: all, can_be_mended, is_damaged, loses_rows })
+    Ok(CheckedLogs { differences: all, can_be_mended, is_damaged, loses_rows })
 }
 
 /// The content of all batches.

@@ -25,13 +25,13 @@ pub struct Salvaged {
     /// Findings on the objects of the log.
     pub wrong: Vec<String>,
     /// Missing or damaged versions, with their readable lines.
-    gaps: BTreeMap<i64, Gap>,
+    gaps: BTreeMap<i64, VersionGap>,
     /// Returns true if a reader that starts at version 0 or at the last checkpoint cannot read the log.
     lacks_beginning: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Gap {
+struct VersionGap {
     actions: Vec<Action>,
     is_there: bool,
 }
@@ -94,7 +94,7 @@ pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn F
         let name = version_name(table, version);
         let Some(bytes) = storage.get(&name)? else {
             found.wrong.push(format!("lake {storage}: {name} is missing"));
-            found.gaps.insert(version, Gap::default());
+            found.gaps.insert(version, VersionGap::default());
             continue;
         };
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
@@ -103,7 +103,7 @@ pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn F
         let actions: Vec<Action> = read.into_iter().flatten().collect();
         if is_damaged {
             found.wrong.push(format!("lake {storage}: {name} is damaged"));
-            found.gaps.insert(version, Gap { actions: actions.clone(), is_there: true });
+            found.gaps.insert(version, VersionGap { actions: actions.clone(), is_there: true });
         }
         actions.into_iter().for_each(|action| found.state.apply(action, files));
         found.state.head.commit = xxh3_64(&bytes);

@@ -66,11 +66,11 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
         sql = sql.replace(&format!("SPLIT_PART(job_id, '/{part}-', 1)"), &split);
     }
     let tokens = tokens(&sql)?;
-    let at = |place: usize| tokens.get(place).map_or("", |token| token.text.as_str());
+    let at = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
     // For each depth of parentheses, true while the list of a SELECT is read.
     let mut in_list = vec![false];
     let mut text = String::with_capacity(2 * sql.len());
-    for (place, token) in tokens.iter().enumerate() {
+    for (index, token) in tokens.iter().enumerate() {
         let word = token.text.as_str();
         match word {
             "(" => in_list.push(false),
@@ -83,14 +83,14 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
             }
             _ => {}
         }
-        let (before, after) = (at(place.wrapping_sub(1)), at(place + 1));
+        let (before, after) = (at(index.wrapping_sub(1)), at(index + 1));
         // The function whose first argument this token is.
-        let call = if before == "(" { at(place.wrapping_sub(2)) } else { "" };
+        let call = if before == "(" { at(index.wrapping_sub(2)) } else { "" };
         let is_listed = in_list.last() == Some(&true)
             && matches!(before, "SELECT" | "DISTINCT" | ",")
             && matches!(after, "," | "FROM");
         text.push_str(&token.space);
-        if word == "COUNT" && after == "(" && at(place + 3) == ")" {
+        if word == "COUNT" && after == "(" && at(index + 3) == ")" {
             text.push_str("SUM");
         } else if call == "COUNT" && after == ")" {
             text.push_str(&if word == "*" { "toInt64(1)".to_owned() } else { format!("toInt64({word} IS NOT NULL)") });
@@ -115,24 +115,24 @@ fn is_name(word: &str) -> bool {
 }
 
 /// A name (qualified or not), keyword, number, string or operator, and the white space and comments before it.
-struct Token {
+struct SqlToken {
     space: String,
     text: String,
 }
 
 /// The tokens of a text; concatenated they are the text.
-fn tokens(sql: &str) -> Result<Vec<Token>, TokenizerError> {
-    let mut tokens: Vec<Token> = Vec::new();
+fn tokens(sql: &str) -> Result<Vec<SqlToken>, TokenizerError> {
+    let mut tokens: Vec<SqlToken> = Vec::new();
     let mut space = String::new();
     for token in Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize()? {
         let text = token.to_string();
         match tokens.last_mut() {
             _ if matches!(token, tokenizer::Token::Whitespace(_)) => space.push_str(&text),
             Some(name) if space.is_empty() && (text == "." || name.text.ends_with('.')) => name.text.push_str(&text),
-            _ => tokens.push(Token { space: std::mem::take(&mut space), text }),
+            _ => tokens.push(SqlToken { space: std::mem::take(&mut space), text }),
         }
     }
-    tokens.push(Token { space, text: String::new() });
+    tokens.push(SqlToken { space, text: String::new() });
     Ok(tokens)
 }
 

@@ -2,7 +2,7 @@
 
 use polars::prelude::{BooleanChunked, ChunkFull, ChunkFullNull, DataFrame, DataType, IntoColumn, StringChunked};
 
-use super::Read;
+use super::ReadColumns;
 use super::task_numbers::TaskKeys;
 use super::timeline::EVENTS;
 use crate::error::Result;
@@ -10,8 +10,8 @@ use crate::error::Result;
 /// What is known of an event that only a log shows, besides the columns that `task_events` has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoggedEvent {
-    /// Its place among the events of its task: the least attempt, the time, and whether others at that time precede it.
-    pub place: (Option<i64>, Option<i64>, bool),
+    /// Its rank among the events of its task: the least attempt, the time, and whether others at that time precede it.
+    pub rank: (Option<i64>, Option<i64>, bool),
     /// Whether events directly before it may be missing.
     pub after_gap: bool,
     /// Whether other lines of its gap may be missing.
@@ -55,7 +55,7 @@ impl LoggedEvents {
     ///
     /// # Errors
     /// When `recovered_events` cannot be read.
-    pub(super) fn append(read: &Read<'_>, events: &mut DataFrame) -> Result<LoggedEvents> {
+    pub(super) fn append(read: &ReadColumns<'_>, events: &mut DataFrame) -> Result<LoggedEvents> {
         let first_row = events.height();
         let lines = read("recovered_events", &[TaskKeys::COLUMNS.as_slice(), &LINES].concat())?;
         let lines = lines.filter(lines.column("is_listed")?.bool()?)?;
@@ -91,7 +91,7 @@ fn facts(lines: &DataFrame) -> Result<Vec<LoggedEvent>> {
     let fact = |row: usize| {
         let is = |values: &BooleanChunked| values.get(row) == Some(true);
         LoggedEvent {
-            place: (attempts.get(row), times.get(row), is(late)),
+            rank: (attempts.get(row), times.get(row), is(late)),
             after_gap: is(after_gap),
             in_open_gap: is(in_open_gap),
             is_torn: is(is_torn),

@@ -8,7 +8,7 @@ use polars::prelude::{DataFrame, StringChunked};
 use crate::error::{Result, bail};
 
 /// Region, allocation ID and task name.
-type Key<'f> = (&'f str, &'f str, &'f str);
+type TaskKey<'f> = (&'f str, &'f str, &'f str);
 
 /// The columns that identify the task of a row.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl<'f> TaskKeys<'f> {
     }
 
     /// The key of a row.
-    pub fn get(&self, row: usize) -> Key<'f> {
+    pub fn get(&self, row: usize) -> TaskKey<'f> {
         let text = |values: &'f StringChunked| values.get(row).unwrap_or_default();
         (text(self.region), text(self.alloc_id), text(self.task))
     }
@@ -87,7 +87,7 @@ impl<'f> TaskNumbers<'f> {
     }
 
     /// The number of a task; `None` if the frame has no row of it.
-    pub fn find(&self, key: Key<'_>) -> Option<u32> {
+    pub fn find(&self, key: TaskKey<'_>) -> Option<u32> {
         let is_equal = |number: &u32| self.key(self.first_rows[*number as usize]) == key;
         self.numbers.find(self.hasher.hash_one(key), is_equal).copied()
     }
@@ -113,7 +113,7 @@ impl<'f> TaskNumbers<'f> {
         number
     }
 
-    fn key(&self, row: u32) -> Key<'f> {
+    fn key(&self, row: u32) -> TaskKey<'f> {
         self.keys.get(row as usize)
     }
 }

@@ -7,7 +7,7 @@ use polars::prelude::{
     BooleanChunked, Column, DataFrame, IdxCa, Int32Chunked, Int64Chunked, IntoColumn, StringChunked,
 };
 
-use super::Read;
+use super::ReadColumns;
 use super::logged_events::LoggedEvents;
 use super::task_numbers::{TaskKeys, TaskNumbers};
 use crate::error::Result;
@@ -37,7 +37,7 @@ const WINDOWS: [&str; 7] = ["window_no", "first_attempt", "first_ns", "begins", 
 ///
 /// # Errors
 /// When an input cannot be read.
-pub fn rows(read: &Read<'_>, is_sorted: bool) -> Result<DataFrame> {
+pub fn rows(read: &ReadColumns<'_>, is_sorted: bool) -> Result<DataFrame> {
     let columns = |names: &[&'static str]| [TaskKeys::COLUMNS.as_slice(), names].concat();
     let mut frame = read("task_events", &columns(&EVENTS))?;
     let logged = LoggedEvents::append(read, &mut frame)?;
@@ -45,7 +45,7 @@ pub fn rows(read: &Read<'_>, is_sorted: bool) -> Result<DataFrame> {
     frame.rechunk_mut_par();
     let (tasks, task_of_row) = TaskNumbers::of(&frame)?;
     let windows = WindowFacts::of(&read("windows", &columns(&WINDOWS))?, &tasks)?;
-    let events = Events::of(&frame, &logged)?;
+    let events = EventColumns::of(&frame, &logged)?;
     let by_task = RowsByTask::new(&task_of_row, tasks.len());
     let mut made = Made::with_capacity(frame.height());
     let order = if is_sorted { tasks.by_key() } else { (0..tasks.len() as u32).collect() };
@@ -61,7 +61,7 @@ pub fn rows(read: &Read<'_>, is_sorted: bool) -> Result<DataFrame> {
 
 /// The types of events that have a rank of their own; the order of the variants is the causal order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum RankedType {
     Received,
     TaskSetup,
     Other,
@@ -74,19 +74,19 @@ enum Kind {
     NotRestarting,
 }
 
-impl Kind {
-    fn parse(text: Option<&str>) -> Kind {
+impl RankedType {
+    fn parse(text: Option<&str>) -> RankedType {
         match text.unwrap_or_default() {
-            "Received" => Kind::Received,
-            "Task Setup" => Kind::TaskSetup,
-            "Started" => Kind::Started,
-            "Restart Signaled" => Kind::RestartSignaled,
-            "Killing" => Kind::Killing,
-            "Terminated" => Kind::Terminated,
-            "Killed" => Kind::Killed,
-            "Restarting" => Kind::Restarting,
-            "Not Restarting" => Kind::NotRestarting,
-            _ => Kind::Other,
+            "Received" => RankedType::Received,
+            "Task Setup" => RankedType::TaskSetup,
+            "Started" => RankedType::Started,
+            "Restart Signaled" => RankedType::RestartSignaled,
+            "Killing" => RankedType::Killing,
+            "Terminated" => RankedType::Terminated,
+            "Killed" => RankedType::Killed,
+            "Restarting" => RankedType::Restarting,
+            "Not Restarting" => RankedType::NotRestarting,
+            _ => RankedType::Other,
         }
     }
 }
@@ -95,16 +95,16 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 struct Event {
     row: u32,
-    kind: Kind,
+    kind: RankedType,
     is_rounded: bool,
     attempt: Option<i64>,
-    /// Its place among the events of its task: the attempt, the time, and whether others at that time precede it.
-    place: (Option<i64>, Option<i64>, bool),
+    /// Its rank among the events of its task: the attempt, the time, and whether others at that time precede it.
+    rank: (Option<i64>, Option<i64>, bool),
     ns: Option<i64>,
 }
 
 /// The columns of `task_events` that the fold reads, with the rows of `recovered_events` appended.
-struct Events<'f> {
+struct EventColumns<'f> {
     logged: &'f LoggedEvents,
     attempt: &'f Int64Chunked,
     ns: &'f Int64Chunked,
@@ -121,9 +121,9 @@ struct Events<'f> {
     times_rounded: &'f BooleanChunked,
 }
 
-impl<'f> Events<'f> {
-    fn of(frame: &'f DataFrame, logged: &'f LoggedEvents) -> Result<Events<'f>> {
-        Ok(Events {
+impl<'f> EventColumns<'f> {
+    fn of(frame: &'f DataFrame, logged: &'f LoggedEvents) -> Result<EventColumns<'f>> {
+        Ok(EventColumns {
             logged,
             attempt: frame.column("attempt")?.i64()?,
             ns: frame.column("event_at_ns")?.i64()?,
@@ -144,13 +144,13 @@ impl<'f> Events<'f> {
     fn get(&self, row: u32) -> Event {
         let at = row as usize;
         let (attempt, ns) = (self.attempt.get(at), self.ns.get(at));
-        let place = self.logged.get(row).map_or((attempt, ns, false), |line| line.place);
+        let rank = self.logged.get(row).map_or((attempt, ns, false), |line| line.rank);
         Event {
             row,
-            kind: Kind::parse(self.event_type.get(at)),
+            kind: RankedType::parse(self.event_type.get(at)),
             is_rounded: self.times_rounded.get(at) == Some(true),
             attempt,
-            place,
+            rank,
             ns,
         }
     }
@@ -212,9 +212,9 @@ impl RowsByTask {
         let mut next = starts.clone();
         let mut rows = vec![0; task_of_row.len()];
         for (row, task) in task_of_row.iter().enumerate() {
-            let place = &mut next[*task as usize];
-            rows[*place] = row as u32;
-            *place += 1;
+            let slot = &mut next[*task as usize];
+            rows[*slot] = row as u32;
+            *slot += 1;
         }
         RowsByTask { rows, starts }
     }
@@ -300,13 +300,13 @@ enum Start {
 }
 
 /// Sorts the events of a task, and adds their rows.
-fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made: &mut Made) {
-    let has_attempts = !facts.is_fallen && events.iter().all(|event| event.place.0.is_some());
-    let place = |event: &Event| {
-        let (attempt, ns, is_late) = event.place;
+fn fold(columns: &EventColumns<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made: &mut Made) {
+    let has_attempts = !facts.is_fallen && events.iter().all(|event| event.rank.0.is_some());
+    let rank_of = |event: &Event| {
+        let (attempt, ns, is_late) = event.rank;
         (attempt.filter(|_| has_attempts).unwrap_or(0), ns.unwrap_or(0), is_late, event.kind)
     };
-    events.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| columns.compare_ties(one, other)));
+    events.sort_by(|one, other| rank_of(one).cmp(&rank_of(other)).then_with(|| columns.compare_ties(one, other)));
     let (mut is_dead, mut kill_under_way, mut start) = (false, false, Start::NotYet);
     let (mut restarts, mut gaps) = (0, 0);
     let mut has_begun = false;
@@ -317,48 +317,50 @@ fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made:
         let is_gap_head = line.map_or_else(|| facts.is_gap_head(event), |line| line.after_gap);
         let reason = || columns.restart_reason.get(event.row as usize).unwrap_or_default();
         match kind {
-            Kind::NotRestarting | Kind::Killed => is_dead = true,
-            Kind::Received | Kind::TaskSetup | Kind::Started | Kind::Restarting => is_dead = false,
+            RankedType::NotRestarting | RankedType::Killed => is_dead = true,
+            RankedType::Received | RankedType::TaskSetup | RankedType::Started | RankedType::Restarting => {
+                is_dead = false
+            }
             _ => {}
         }
-        let is_void = kind == Kind::Killing && is_dead;
+        let is_void = kind == RankedType::Killing && is_dead;
         gaps += i64::from(is_gap_head && number > 1);
         let run = match line {
             _ if facts.is_mixed => None,
             Some(line) if line.is_torn => None,
-            Some(line) if event.attempt.is_none() => line.place.0.filter(|_| has_attempts).map(|attempt| -attempt),
+            Some(line) if event.attempt.is_none() => line.rank.0.filter(|_| has_attempts).map(|attempt| -attempt),
             _ => Some(event.attempt.filter(|_| has_attempts).unwrap_or(1 + restarts + gaps)),
         };
-        restarts += i64::from(kind == Kind::Restarting);
+        restarts += i64::from(kind == RankedType::Restarting);
         let was_under_way = kill_under_way;
         match kind {
-            Kind::Killing if !is_void => kill_under_way = true,
-            Kind::Terminated | Kind::Received | Kind::TaskSetup => kill_under_way = false,
+            RankedType::Killing if !is_void => kill_under_way = true,
+            RankedType::Terminated | RankedType::Received | RankedType::TaskSetup => kill_under_way = false,
             _ => {}
         }
         let signal_before = run.and_then(|run| signals.of(run));
         let signal = match kind {
-            Kind::Terminated => None,
-            Kind::RestartSignaled if reason().starts_with("healthcheck") => Some("health"),
-            Kind::RestartSignaled if reason().starts_with("User requested") => Some("user"),
-            Kind::RestartSignaled => Some("change"),
+            RankedType::Terminated => None,
+            RankedType::RestartSignaled if reason().starts_with("healthcheck") => Some("health"),
+            RankedType::RestartSignaled if reason().starts_with("User requested") => Some("user"),
+            RankedType::RestartSignaled => Some("change"),
             _ => signal_before,
         };
         if let Some(run) = run {
             signals.set(run, signal);
         }
         match kind {
-            Kind::Started => start = Start::Started,
-            Kind::Received | Kind::TaskSetup | Kind::Restarting => start = Start::NotYet,
+            RankedType::Started => start = Start::Started,
+            RankedType::Received | RankedType::TaskSetup | RankedType::Restarting => start = Start::NotYet,
             _ if is_gap_head => start = Start::Lost,
             _ => {}
         }
         match kind {
-            Kind::Started => has_begun = true,
-            _ if kind == Kind::Restarting || is_gap_head => has_begun = false,
+            RankedType::Started => has_begun = true,
+            _ if kind == RankedType::Restarting || is_gap_head => has_begun = false,
             _ => {}
         }
-        let is_terminated = kind == Kind::Terminated;
+        let is_terminated = kind == RankedType::Terminated;
         let is_start_lost = start == Start::Lost || (line.is_some_and(|line| line.in_open_gap) && !has_begun);
         let shown_signal = if is_terminated { signal_before } else { signal };
         made.rows.push(event.row);
@@ -372,7 +374,7 @@ fn fold(columns: &Events<'_>, facts: &TaskFacts<'_>, events: &mut [Event], made:
         made.is_started.push((run.is_some() && start != Start::Lost).then_some(start == Start::Started));
         let is_blind = is_terminated && is_start_lost && signal_before.is_none();
         made.is_blind.push(is_blind || run.is_none());
-        made.is_asked.push(kind == Kind::Restarting && reason().is_empty() && line.is_none());
+        made.is_asked.push(kind == RankedType::Restarting && reason().is_empty() && line.is_none());
     }
 }
 

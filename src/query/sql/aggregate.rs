@@ -14,7 +14,7 @@ use super::compute;
 use super::function::arguments;
 use super::refusal::{Check, refused, refused_with};
 use super::select::{Select, order_by, sort_options};
-use super::{Constant, Kind, Typed};
+use super::{Constant, SqlType, Typed};
 use crate::error::{Refused, Result};
 
 /// The names of the aggregates.
@@ -54,7 +54,7 @@ impl Select<'_> {
     }
 
     fn row_aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         let (distinct, clauses) = match &function.args {
             FunctionArguments::List(list) => {
                 (list.duplicate_treatment == Some(DuplicateTreatment::Distinct), list.clauses.as_slice())
@@ -71,10 +71,10 @@ impl Select<'_> {
         let no_arguments = matches!(&function.args, FunctionArguments::List(list) if list.args.is_empty());
         if name == "count" && (is_star || no_arguments) {
             return Ok(match filter {
-                None => self.group(len().cast(DataType::Int64), Kind::Int),
+                None => self.group(len().cast(DataType::Int64), SqlType::Int),
                 Some(filter) => {
                     let id = self.row(filter.cast(DataType::Int64));
-                    self.group(col(id).sum(), Kind::Int)
+                    self.group(col(id).sum(), SqlType::Int)
                 }
             });
         }
@@ -91,106 +91,106 @@ impl Select<'_> {
                     let value = self.expr(expr)?;
                     fields.push(col(self.row(value.expr)));
                 }
-                return Ok(self.group(as_struct(fields).n_unique().cast(DataType::Int64), Kind::Int));
+                return Ok(self.group(as_struct(fields).n_unique().cast(DataType::Int64), SqlType::Int));
             }
             Some(expr) => Some(masked(self.expr(expr)?)),
             None => None,
         };
         let is_quantile = matches!(name, "percentile_cont" | "percentile_disc");
-        let Some(value) = first else { return Err(refused(format!("{place} needs an argument"))) };
+        let Some(value) = first else { return Err(refused(format!("{expr_text} needs an argument"))) };
         if distinct
             && !matches!(name, "count" | "sum" | "avg" | "min" | "max" | "string_agg" | "group_concat" | "listagg")
         {
-            return Err(refused(format!("{place}: DISTINCT is not supported here")));
+            return Err(refused(format!("{expr_text}: DISTINCT is not supported here")));
         }
         match (name, arguments.as_slice()) {
             ("count", [_]) => {
                 let id = self.row(value.expr);
                 let counted = if distinct { col(id).drop_nulls().n_unique() } else { col(id).count() };
-                Ok(self.group(counted.cast(DataType::Int64), Kind::Int))
+                Ok(self.group(counted.cast(DataType::Int64), SqlType::Int))
             }
             ("approx_count_distinct", [x]) => {
                 let runs = self.planner.instead(whole, &format!("COUNT(DISTINCT {x})"));
-                Err(refused_with(format!("{place} is not exact"), "write COUNT(DISTINCT …)", Some(runs)))
+                Err(refused_with(format!("{expr_text} is not exact"), "write COUNT(DISTINCT …)", Some(runs)))
             }
             ("count_if" | "countif", [_]) => {
-                let value = self.coerce(value, Kind::Bool, &place)?;
+                let value = self.coerce(value, SqlType::Bool, &expr_text)?;
                 let id = self.row(value.expr.fill_null(lit(false)).cast(DataType::Int64));
-                Ok(self.group(col(id).sum(), Kind::Int))
+                Ok(self.group(col(id).sum(), SqlType::Int))
             }
             ("sum", [x]) => self.sum(value, distinct, whole, x),
             ("avg" | "mean", [_]) => {
-                let id = self.floats(value, &place)?;
+                let id = self.floats(value, &expr_text)?;
                 let values = if distinct { col(id).unique() } else { col(id) };
-                Ok(self.group(values.mean(), Kind::Float))
+                Ok(self.group(values.mean(), SqlType::Float))
             }
             ("min", [_]) => self.extreme(value, false),
             ("max", [_]) => self.extreme(value, true),
             ("bool_or", [_]) => {
-                let value = self.coerce(value, Kind::Bool, &place)?;
+                let value = self.coerce(value, SqlType::Bool, &expr_text)?;
                 let id = self.row(value.expr.cast(DataType::Int64));
-                let most = self.group(col(id).max(), Kind::Int);
-                Ok(Typed::new(most.expr.eq(lit(1i64)), Kind::Bool))
+                let most = self.group(col(id).max(), SqlType::Int);
+                Ok(Typed::new(most.expr.eq(lit(1i64)), SqlType::Bool))
             }
             ("bool_and" | "every", [_]) => {
-                let value = self.coerce(value, Kind::Bool, &place)?;
+                let value = self.coerce(value, SqlType::Bool, &expr_text)?;
                 let id = self.row(value.expr.cast(DataType::Int64));
-                let least = self.group(col(id).min(), Kind::Int);
-                Ok(Typed::new(least.expr.eq(lit(1i64)), Kind::Bool))
+                let least = self.group(col(id).min(), SqlType::Int);
+                Ok(Typed::new(least.expr.eq(lit(1i64)), SqlType::Bool))
             }
             ("stddev" | "stddev_samp", [_]) => {
-                let id = self.floats(value, &place)?;
-                Ok(self.group(col(id).std(1), Kind::Float))
+                let id = self.floats(value, &expr_text)?;
+                Ok(self.group(col(id).std(1), SqlType::Float))
             }
             ("stddev_pop", [_]) => {
-                let id = self.floats(value, &place)?;
-                Ok(self.group(col(id).std(0), Kind::Float))
+                let id = self.floats(value, &expr_text)?;
+                Ok(self.group(col(id).std(0), SqlType::Float))
             }
             ("variance" | "var_samp" | "variance_samp", [_]) => {
-                let id = self.floats(value, &place)?;
-                Ok(self.group(col(id).var(1), Kind::Float))
+                let id = self.floats(value, &expr_text)?;
+                Ok(self.group(col(id).var(1), SqlType::Float))
             }
             ("var_pop", [_]) => {
-                let id = self.floats(value, &place)?;
-                Ok(self.group(col(id).var(0), Kind::Float))
+                let id = self.floats(value, &expr_text)?;
+                Ok(self.group(col(id).var(0), SqlType::Float))
             }
-            ("median", [_]) => self.quantile(value, 0.5, false, true, &place),
+            ("median", [_]) => self.quantile(value, 0.5, false, true, &expr_text),
             ("quantile_cont", [_, q]) => {
                 let q = self.fraction(q, whole)?;
-                self.quantile(value, q, false, true, &place)
+                self.quantile(value, q, false, true, &expr_text)
             }
             ("quantile_disc" | "quantile", [_, q]) => {
                 let q = self.fraction(q, whole)?;
-                self.quantile(value, q, false, false, &place)
+                self.quantile(value, q, false, false, &expr_text)
             }
             (_, [q]) if is_quantile => {
                 let q = self.fraction(q, whole)?;
                 let [(id, kind, descending, _)] = order.as_slice() else {
-                    return Err(refused(format!("{place} needs WITHIN GROUP (ORDER BY one expression)")));
+                    return Err(refused(format!("{expr_text} needs WITHIN GROUP (ORDER BY one expression)")));
                 };
                 let value = masked(Typed::column(id, *kind));
-                self.quantile(value, q, *descending, name == "percentile_cont", &place)
+                self.quantile(value, q, *descending, name == "percentile_cont", &expr_text)
             }
             ("string_agg" | "group_concat" | "listagg", [x, rest @ ..]) => {
                 let between = match rest {
                     [] => ",".to_owned(),
                     [between] => self.constant_text(between, whole)?,
-                    _ => return Err(refused(format!("{place} has too many arguments"))),
+                    _ => return Err(refused(format!("{expr_text} has too many arguments"))),
                 };
-                if value.kind != Kind::Text {
+                if value.kind != SqlType::Text {
                     let instead = format!("STRING_AGG(CAST({x} AS VARCHAR), '{between}')");
                     let runs = self.planner.instead(whole, &instead);
-                    return Err(refused_with(format!("{place}: not a text"), "CAST it", Some(runs)));
+                    return Err(refused_with(format!("{expr_text}: not a text"), "CAST it", Some(runs)));
                 }
                 let id = self.row(value.expr);
                 let mut texts = sorted(col(id.clone()), &order).drop_nulls();
                 if distinct {
                     texts = texts.unique_stable();
                 }
-                let joined = self.group(texts.str().join(&between, true), Kind::Text);
-                let count = self.group(col(id).count(), Kind::Int);
-                let expr = when(count.expr.gt(lit(0u32))).then(joined.expr).otherwise(null(Kind::Text));
-                Ok(Typed::new(expr, Kind::Text))
+                let joined = self.group(texts.str().join(&between, true), SqlType::Text);
+                let count = self.group(col(id).count(), SqlType::Int);
+                let expr = when(count.expr.gt(lit(0u32))).then(joined.expr).otherwise(null(SqlType::Text));
+                Ok(Typed::new(expr, SqlType::Text))
             }
             ("any_value", [_]) => {
                 let kind = value.kind;
@@ -201,7 +201,7 @@ impl Select<'_> {
                 if order.is_empty() {
                     let instead = format!("MAX({x})");
                     let runs = self.planner.instead(whole, &instead);
-                    let problem = format!("{place}: rows have no defined order");
+                    let problem = format!("{expr_text}: rows have no defined order");
                     return Err(refused_with(problem, "write ARG_MAX(x, y) for the x of the largest y", Some(runs)));
                 }
                 let kind = value.kind;
@@ -221,13 +221,13 @@ impl Select<'_> {
             }
             ("corr", [_, other]) => {
                 let other = masked(self.expr(other)?);
-                let (x, y) = (self.floats(value, &place)?, self.floats(other, &place)?);
+                let (x, y) = (self.floats(value, &expr_text)?, self.floats(other, &expr_text)?);
                 let known = col(x.clone()).is_not_null().and(col(y.clone()).is_not_null());
                 let (x, y) = (col(x).filter(known.clone()), col(y).filter(known));
-                Ok(self.group(pearson_corr(x, y), Kind::Float))
+                Ok(self.group(pearson_corr(x, y), SqlType::Float))
             }
             ("list" | "array_agg", [x]) => self.no_list(x, whole),
-            _ => Err(refused(format!("{place} is not supported"))),
+            _ => Err(refused(format!("{expr_text} is not supported"))),
         }
     }
 
@@ -237,18 +237,18 @@ impl Select<'_> {
     }
 
     /// Adds a column of floats.
-    fn floats(&mut self, value: Typed, place: &str) -> Result<PlSmallStr> {
+    fn floats(&mut self, value: Typed, expr_text: &str) -> Result<PlSmallStr> {
         match value.kind {
-            Kind::Null | Kind::Int | Kind::Float => Ok(self.row(value.expr.cast(DataType::Float64))),
-            Kind::Timestamp | Kind::Date => {
-                Err(refused(format!("{place}: take the mean of the `x_at_ns` column, which is a number")))
+            SqlType::Null | SqlType::Int | SqlType::Float => Ok(self.row(value.expr.cast(DataType::Float64))),
+            SqlType::Timestamp | SqlType::Date => {
+                Err(refused(format!("{expr_text}: take the mean of the `x_at_ns` column, which is a number")))
             }
-            kind => Err(refused(format!("{place}: {} is not a number", article(kind)))),
+            kind => Err(refused(format!("{expr_text}: {} is not a number", article(kind)))),
         }
     }
 
     /// Adds a column of groups.
-    fn group(&mut self, expr: Expr, kind: Kind) -> Typed {
+    fn group(&mut self, expr: Expr, kind: SqlType) -> Typed {
         let id = self.planner.fresh();
         self.aggregates.push(expr.alias(id.clone()));
         Typed::column(&id, kind)
@@ -257,18 +257,18 @@ impl Select<'_> {
     /// A sum: null if all values are null, and an error if it overflows.
     fn sum(&mut self, value: Typed, distinct: bool, whole: &ast::Expr, x: &ast::Expr) -> Result<Typed> {
         let value = match value.kind {
-            Kind::Bool => Typed::new(value.expr.cast(DataType::Int64), Kind::Int),
-            Kind::Null => Typed::new(null(Kind::Int), Kind::Int),
+            SqlType::Bool => Typed::new(value.expr.cast(DataType::Int64), SqlType::Int),
+            SqlType::Null => Typed::new(null(SqlType::Int), SqlType::Int),
             _ => value,
         };
         let (kind, id) = match value.kind {
-            Kind::Int => (Kind::Int, self.row(value.expr.cast(DataType::Int64))),
-            Kind::Float => (Kind::Float, self.row(value.expr)),
+            SqlType::Int => (SqlType::Int, self.row(value.expr.cast(DataType::Int64))),
+            SqlType::Float => (SqlType::Float, self.row(value.expr)),
             kind => return Err(refused(format!("{whole}: {} cannot be added up", article(kind)))),
         };
-        let count = self.group(col(id.clone()).count(), Kind::Int).expr;
+        let count = self.group(col(id.clone()).count(), SqlType::Int).expr;
         let values = |id: PlSmallStr| if distinct { col(id).drop_nulls().unique() } else { col(id) };
-        let total = if kind == Kind::Float {
+        let total = if kind == SqlType::Float {
             self.group(values(id).sum(), kind).expr
         } else {
             // Distinct values may have equal halves, so split them after removing duplicates.
@@ -277,7 +277,7 @@ impl Select<'_> {
             let high = compute::int_of_int(values, |n| Ok(Some(n.div_euclid(HALF))));
             let (low, high) =
                 if distinct { (low.sum(), high.sum()) } else { (col(self.row(low)).sum(), col(self.row(high)).sum()) };
-            let (low, high) = (self.group(low, Kind::Int).expr, self.group(high, Kind::Int).expr);
+            let (low, high) = (self.group(low, SqlType::Int).expr, self.group(high, SqlType::Int).expr);
             self.joined(low, high, whole, x)
         };
         let expr = when(count.gt(lit(0u32))).then(total).otherwise(null(kind));
@@ -300,11 +300,11 @@ impl Select<'_> {
 
     fn extreme(&mut self, value: Typed, is_max: bool) -> Result<Typed> {
         // The engine has no minimum of booleans per group.
-        let is_bool = value.kind == Kind::Bool;
+        let is_bool = value.kind == SqlType::Bool;
         let id = self.row(if is_bool { value.expr.cast(DataType::Int64) } else { value.expr });
         let chosen = if is_max { col(id).max() } else { col(id).min() };
         let found = self.group(chosen, value.kind);
-        Ok(if is_bool { Typed::new(found.expr.eq(lit(1i64)), Kind::Bool) } else { found })
+        Ok(if is_bool { Typed::new(found.expr.eq(lit(1i64)), SqlType::Bool) } else { found })
     }
 
     fn fraction(&mut self, q: &ast::Expr, whole: &ast::Expr) -> Result<f64> {
@@ -317,11 +317,18 @@ impl Select<'_> {
             .ok_or_else(|| refused(format!("{whole}: the share has to be a constant from 0 to 1")))
     }
 
-    fn quantile(&mut self, value: Typed, q: f64, descending: bool, is_continuous: bool, place: &str) -> Result<Typed> {
+    fn quantile(
+        &mut self,
+        value: Typed,
+        q: f64,
+        descending: bool,
+        is_continuous: bool,
+        expr_text: &str,
+    ) -> Result<Typed> {
         if is_continuous {
             let q = if descending { 1.0 - q } else { q };
-            let id = self.floats(value, place)?;
-            return Ok(self.group(col(id).quantile(lit(q), QuantileMethod::Linear), Kind::Float));
+            let id = self.floats(value, expr_text)?;
+            return Ok(self.group(col(id).quantile(lit(q), QuantileMethod::Linear), SqlType::Float));
         }
         let kind = value.kind;
         let id = self.row(value.expr);
@@ -338,7 +345,7 @@ impl Select<'_> {
         &mut self,
         clauses: &[FunctionArgumentClause],
         within: &[OrderByExpr],
-    ) -> Result<Vec<(PlSmallStr, Kind, bool, bool)>> {
+    ) -> Result<Vec<(PlSmallStr, SqlType, bool, bool)>> {
         let mut exprs: Vec<&OrderByExpr> = within.iter().collect();
         for clause in clauses {
             match clause {
@@ -356,7 +363,7 @@ impl Select<'_> {
     }
 }
 
-fn sorted(values: Expr, order: &[(PlSmallStr, Kind, bool, bool)]) -> Expr {
+fn sorted(values: Expr, order: &[(PlSmallStr, SqlType, bool, bool)]) -> Expr {
     if order.is_empty() {
         return values;
     }

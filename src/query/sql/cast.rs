@@ -7,17 +7,17 @@ use super::compute::{self, OfText};
 use super::moment;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
-use super::{Constant, Kind, Typed};
+use super::{Constant, SqlType, Typed};
 use crate::error::{Refused, Result};
 
 /// A null of a kind.
-pub fn null(kind: Kind) -> Expr {
+pub fn null(kind: SqlType) -> Expr {
     lit(NULL).cast(kind.dtype())
 }
 
 /// A timestamp in microseconds since 1970.
 pub fn timestamp(micros: i64) -> Expr {
-    lit(micros).cast(Kind::Timestamp.dtype())
+    lit(micros).cast(SqlType::Timestamp.dtype())
 }
 
 /// A day in days since 1970.
@@ -26,48 +26,52 @@ pub fn date(days: i32) -> Expr {
 }
 
 /// The kind that holds values of both, if they are compatible.
-pub fn common(one: &Typed, other: &Typed) -> Option<Kind> {
+pub fn common(one: &Typed, other: &Typed) -> Option<SqlType> {
     let is_constant = |value: &Typed| value.text().is_some();
     Some(match (one.kind, other.kind) {
         (a, b) if a == b => a,
-        (Kind::Null, kind) | (kind, Kind::Null) => kind,
-        (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
-        (Kind::Date, Kind::Timestamp) | (Kind::Timestamp, Kind::Date) => Kind::Timestamp,
+        (SqlType::Null, kind) | (kind, SqlType::Null) => kind,
+        (SqlType::Int, SqlType::Float) | (SqlType::Float, SqlType::Int) => SqlType::Float,
+        (SqlType::Date, SqlType::Timestamp) | (SqlType::Timestamp, SqlType::Date) => SqlType::Timestamp,
         // A day combined with a text that has a time is a timestamp.
-        (Kind::Date, Kind::Text) if other.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
-            Kind::Timestamp
+        (SqlType::Date, SqlType::Text) if other.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
+            SqlType::Timestamp
         }
-        (Kind::Text, Kind::Date) if one.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
-            Kind::Timestamp
+        (SqlType::Text, SqlType::Date) if one.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
+            SqlType::Timestamp
         }
-        (kind, Kind::Text) if is_constant(other) => kind,
-        (Kind::Text, kind) if is_constant(one) => kind,
+        (kind, SqlType::Text) if is_constant(other) => kind,
+        (SqlType::Text, kind) if is_constant(one) => kind,
         _ => return None,
     })
 }
 
 impl Select<'_> {
     /// An implicit conversion: between integer widths, from days to timestamps, from constant texts.
-    pub fn coerce(&self, value: Typed, kind: Kind, place: &str) -> Result<Typed> {
-        if value.kind == kind && kind != Kind::Int {
+    pub fn coerce(&self, value: Typed, kind: SqlType, expr_text: &str) -> Result<Typed> {
+        if value.kind == kind && kind != SqlType::Int {
             return Ok(value);
         }
-        let wrong = |problem: String| Err(refused(format!("{place}: {problem}")));
+        let wrong = |problem: String| Err(refused(format!("{expr_text}: {problem}")));
         let text = value.text().map(str::to_owned);
         let expr = match (value.kind, kind) {
-            (Kind::Null, _) => null(kind),
-            (Kind::Int, Kind::Int | Kind::Float) | (Kind::Date, Kind::Timestamp) => value.expr.cast(kind.dtype()),
-            (Kind::Text, _) => {
+            (SqlType::Null, _) => null(kind),
+            (SqlType::Int, SqlType::Int | SqlType::Float) | (SqlType::Date, SqlType::Timestamp) => {
+                value.expr.cast(kind.dtype())
+            }
+            (SqlType::Text, _) => {
                 let Some(text) = text else {
                     return wrong(format!("a text is not {}; CAST it", article(kind)));
                 };
                 let read = match kind {
-                    Kind::Timestamp => moment::parse(&text).map(timestamp),
-                    Kind::Date => moment::parse_date(&text).map(date),
-                    Kind::Int => text.trim().parse::<i64>().ok().map(lit),
-                    Kind::Float => text.trim().parse::<f64>().ok().map(lit),
-                    Kind::Bool => boolean(&text).map(lit),
-                    Kind::Span => moment::span(&text).filter(|(months, _)| *months == 0).map(|(_, micros)| lit(micros)),
+                    SqlType::Timestamp => moment::parse(&text).map(timestamp),
+                    SqlType::Date => moment::parse_date(&text).map(date),
+                    SqlType::Int => text.trim().parse::<i64>().ok().map(lit),
+                    SqlType::Float => text.trim().parse::<f64>().ok().map(lit),
+                    SqlType::Bool => boolean(&text).map(lit),
+                    SqlType::Span => {
+                        moment::span(&text).filter(|(months, _)| *months == 0).map(|(_, micros)| lit(micros))
+                    }
                     _ => None,
                 };
                 match read {
@@ -81,34 +85,38 @@ impl Select<'_> {
     }
 
     /// An integer of 64 bits.
-    pub fn int(&self, value: Typed, place: &str) -> Result<Expr> {
-        Ok(self.coerce(value, Kind::Int, place)?.expr)
+    pub fn int(&self, value: Typed, expr_text: &str) -> Result<Expr> {
+        Ok(self.coerce(value, SqlType::Int, expr_text)?.expr)
     }
 
     /// A text.
-    pub fn text(&self, value: Typed, place: &str) -> Result<Expr> {
-        Ok(self.coerce(value, Kind::Text, place)?.expr)
+    pub fn text(&self, value: Typed, expr_text: &str) -> Result<Expr> {
+        Ok(self.coerce(value, SqlType::Text, expr_text)?.expr)
     }
 
     /// Plans a condition.
     pub fn condition(&mut self, expr: &ast::Expr) -> Result<Expr> {
         let value = self.expr(expr)?;
-        Ok(self.coerce(value, Kind::Bool, &expr.to_string())?.expr)
+        Ok(self.coerce(value, SqlType::Bool, &expr.to_string())?.expr)
     }
 
     /// Converts values to their common kind.
-    pub fn alike(&self, values: Vec<Typed>, place: &str) -> Result<(Vec<Expr>, Kind)> {
-        let mut all = Typed::new(lit(NULL), Kind::Null);
+    pub fn alike(&self, values: Vec<Typed>, expr_text: &str) -> Result<(Vec<Expr>, SqlType)> {
+        let mut all = Typed::new(lit(NULL), SqlType::Null);
         for value in &values {
             let Some(kind) = common(&all, value) else {
                 let (one, other) = (article(all.kind), article(value.kind));
-                return Err(refused(format!("{place}: {one} and {other} are incompatible; CAST one of them")));
+                return Err(refused(format!("{expr_text}: {one} and {other} are incompatible; CAST one of them")));
             };
-            let constant = if kind == Kind::Text || all.kind == Kind::Null { value.constant.clone() } else { None };
-            all =
-                Typed { kind, constant: constant.filter(|_| all.kind == Kind::Null || all.constant.is_some()), ..all };
+            let constant =
+                if kind == SqlType::Text || all.kind == SqlType::Null { value.constant.clone() } else { None };
+            all = Typed {
+                kind,
+                constant: constant.filter(|_| all.kind == SqlType::Null || all.constant.is_some()),
+                ..all
+            };
         }
-        let exprs = values.into_iter().map(|value| Ok(self.coerce(value, all.kind, place)?.expr));
+        let exprs = values.into_iter().map(|value| Ok(self.coerce(value, all.kind, expr_text)?.expr));
         Ok((exprs.collect::<Result<_>>()?, all.kind))
     }
 
@@ -137,8 +145,8 @@ impl Select<'_> {
         let constant = value.text().map(|text| Constant::Text(text.to_owned()));
         let guarded = |value: Typed| self.guarded(value.expr, value.kind);
         let expr = match (value.kind, target.kind) {
-            (Kind::Null, kind) => null(kind),
-            (Kind::Int, Kind::Int) => match target.range {
+            (SqlType::Null, kind) => null(kind),
+            (SqlType::Int, SqlType::Int) => match target.range {
                 None => value.expr.cast(DataType::Int64),
                 Some((least, most)) => compute::int_of_int(guarded(value), move |n| {
                     if (least..=most).contains(&n) {
@@ -150,7 +158,7 @@ impl Select<'_> {
                     }
                 }),
             },
-            (Kind::Float, Kind::Int) => {
+            (SqlType::Float, SqlType::Int) => {
                 let is_decimal = matches!(value.constant, Some(Constant::Decimal(_)));
                 let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
                 compute::int_of_float(guarded(value), move |x| {
@@ -167,16 +175,16 @@ impl Select<'_> {
                     }
                 })
             }
-            (Kind::Int | Kind::Float, Kind::Float) => match target.scale {
+            (SqlType::Int | SqlType::Float, SqlType::Float) => match target.scale {
                 None => value.expr.cast(DataType::Float64),
                 Some(scale) => value.expr.cast(DataType::Float64).round(scale, RoundMode::HalfAwayFromZero),
             },
-            (Kind::Bool, Kind::Int | Kind::Float) | (Kind::Date, Kind::Timestamp) => {
+            (SqlType::Bool, SqlType::Int | SqlType::Float) | (SqlType::Date, SqlType::Timestamp) => {
                 value.expr.cast(target.kind.dtype())
             }
-            (Kind::Int, Kind::Bool) => value.expr.neq(lit(0i64)),
-            (Kind::Timestamp, Kind::Date) => value.expr.cast(DataType::Date),
-            (Kind::Text, Kind::Int) => {
+            (SqlType::Int, SqlType::Bool) => value.expr.neq(lit(0i64)),
+            (SqlType::Timestamp, SqlType::Date) => value.expr.cast(DataType::Date),
+            (SqlType::Text, SqlType::Int) => {
                 let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
                 let read = move |text: &str| {
                     let read = whole_number(text).filter(|n| (least..=most).contains(n));
@@ -184,42 +192,42 @@ impl Select<'_> {
                 };
                 compute::of_text(guarded(value), OfText::Int(Box::new(read)))
             }
-            (Kind::Text, Kind::Float) => {
+            (SqlType::Text, SqlType::Float) => {
                 let read = move |text: &str| {
                     let read = text.trim().parse::<f64>().ok();
                     if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
                 };
                 compute::of_text(guarded(value), OfText::Float(Box::new(read)))
             }
-            (Kind::Text, Kind::Bool) => {
+            (SqlType::Text, SqlType::Bool) => {
                 let read = move |text: &str| {
                     let read = boolean(text);
                     if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
                 };
                 compute::of_text(guarded(value), OfText::Bool(Box::new(read)))
             }
-            (Kind::Text, Kind::Timestamp | Kind::Date) => {
-                let is_day = target.kind == Kind::Date;
+            (SqlType::Text, SqlType::Timestamp | SqlType::Date) => {
+                let is_day = target.kind == SqlType::Date;
                 let read = move |text: &str| {
                     let read = moment::parse(text);
                     if read.is_none() && !is_try { Err(no_value.fail()) } else { Ok(read) }
                 };
                 let micros = compute::of_text(guarded(value), OfText::Int(Box::new(read)));
-                let moment = micros.cast(Kind::Timestamp.dtype());
+                let moment = micros.cast(SqlType::Timestamp.dtype());
                 if is_day { moment.cast(DataType::Date) } else { moment }
             }
-            (Kind::Int, Kind::Text) => compute::text_of(value.expr, Kind::Int, |n| Some(n.to_string())),
-            (Kind::Float, Kind::Text) => value.expr.cast(DataType::String),
-            (Kind::Bool, Kind::Text) => {
+            (SqlType::Int, SqlType::Text) => compute::text_of(value.expr, SqlType::Int, |n| Some(n.to_string())),
+            (SqlType::Float, SqlType::Text) => value.expr.cast(DataType::String),
+            (SqlType::Bool, SqlType::Text) => {
                 let printed = |n| Some(if n == 0 { "false" } else { "true" }.to_owned());
-                compute::text_of(value.expr, Kind::Bool, printed)
+                compute::text_of(value.expr, SqlType::Bool, printed)
             }
-            (Kind::Date, Kind::Text) => {
-                compute::text_of(value.expr.cast(Kind::Timestamp.dtype()), Kind::Timestamp, |micros| {
+            (SqlType::Date, SqlType::Text) => {
+                compute::text_of(value.expr.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp, |micros| {
                     Some(moment::print(micros, "%Y-%m-%d"))
                 })
             }
-            (Kind::Timestamp, Kind::Text) => {
+            (SqlType::Timestamp, SqlType::Text) => {
                 let instead = format!("STRFTIME({inner}, '%Y-%m-%d %H:%M:%S')");
                 let runs = self.planner.instead(whole, &instead);
                 let problem = format!("{whole}: engines format timestamps differently");
@@ -231,13 +239,13 @@ impl Select<'_> {
             }
         };
         let kind = target.kind;
-        Ok(Typed { expr, kind, constant: constant.filter(|_| kind == Kind::Text) })
+        Ok(Typed { expr, kind, constant: constant.filter(|_| kind == SqlType::Text) })
     }
 }
 
 /// The target type of a CAST.
 struct CastTarget {
-    kind: Kind,
+    kind: SqlType,
     name: String,
     /// The minimum and maximum, if narrower than 64 bits.
     range: Option<(i64, i64)>,
@@ -254,18 +262,18 @@ impl CastTarget {
         let kind = match base.as_str() {
             "TINYINT" | "INT1" => {
                 range = Some((i8::MIN.into(), i8::MAX.into()));
-                Kind::Int
+                SqlType::Int
             }
             "SMALLINT" | "INT2" => {
                 range = Some((i16::MIN.into(), i16::MAX.into()));
-                Kind::Int
+                SqlType::Int
             }
             "INT" | "INTEGER" | "INT4" | "SIGNED" => {
                 range = Some((i32::MIN.into(), i32::MAX.into()));
-                Kind::Int
+                SqlType::Int
             }
-            "BIGINT" | "INT8" | "LONG" | "INT64" => Kind::Int,
-            "DOUBLE" | "DOUBLE PRECISION" | "FLOAT8" | "FLOAT64" => Kind::Float,
+            "BIGINT" | "INT8" | "LONG" | "INT64" => SqlType::Int,
+            "DOUBLE" | "DOUBLE PRECISION" | "FLOAT8" | "FLOAT64" => SqlType::Float,
             "DECIMAL" | "NUMERIC" | "DEC" => {
                 scale = Some(match target {
                     T::Decimal(ast::ExactNumberInfo::PrecisionAndScale(_, scale))
@@ -276,13 +284,13 @@ impl CastTarget {
                     }
                     _ => 3,
                 });
-                Kind::Float
+                SqlType::Float
             }
-            "VARCHAR" | "TEXT" | "STRING" | "CHAR" | "CHARACTER VARYING" | "CHARACTER" => Kind::Text,
-            "BOOLEAN" | "BOOL" => Kind::Bool,
-            "DATE" => Kind::Date,
+            "VARCHAR" | "TEXT" | "STRING" | "CHAR" | "CHARACTER VARYING" | "CHARACTER" => SqlType::Text,
+            "BOOLEAN" | "BOOL" => SqlType::Bool,
+            "DATE" => SqlType::Date,
             "TIMESTAMP" | "DATETIME" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" | "TIMESTAMP WITHOUT TIME ZONE" => {
-                Kind::Timestamp
+                SqlType::Timestamp
             }
             _ => return None,
         };
@@ -291,16 +299,16 @@ impl CastTarget {
 }
 
 /// A kind with its article.
-pub fn article(kind: Kind) -> String {
+pub fn article(kind: SqlType) -> String {
     match kind {
-        Kind::Null => "NULL".to_owned(),
-        Kind::Int => "an integer".to_owned(),
-        Kind::Float => "a number".to_owned(),
-        Kind::Text => "a text".to_owned(),
-        Kind::Bool => "a condition".to_owned(),
-        Kind::Timestamp => "a timestamp such as 2026-11-23T18:28:01Z".to_owned(),
-        Kind::Date => "a day such as 2026-11-23".to_owned(),
-        Kind::Span => "an interval such as INTERVAL '90 minutes'".to_owned(),
+        SqlType::Null => "NULL".to_owned(),
+        SqlType::Int => "an integer".to_owned(),
+        SqlType::Float => "a number".to_owned(),
+        SqlType::Text => "a text".to_owned(),
+        SqlType::Bool => "a condition".to_owned(),
+        SqlType::Timestamp => "a timestamp such as 2026-11-23T18:28:01Z".to_owned(),
+        SqlType::Date => "a day such as 2026-11-23".to_owned(),
+        SqlType::Span => "an interval such as INTERVAL '90 minutes'".to_owned(),
     }
 }
 

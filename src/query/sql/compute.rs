@@ -7,7 +7,7 @@ use polars::prelude::{
     PolarsResult, StringChunked,
 };
 
-use super::Kind;
+use super::SqlType;
 
 /// A column of values of one type.
 enum Values {
@@ -47,7 +47,7 @@ fn repeat<'v, T: Copy + 'v>(
     }
 }
 
-fn field(kind: Kind) -> impl Fn(&polars::prelude::Schema, &[Field]) -> PolarsResult<Field> + Send + Sync + 'static {
+fn field(kind: SqlType) -> impl Fn(&polars::prelude::Schema, &[Field]) -> PolarsResult<Field> + Send + Sync + 'static {
     move |_, fields| Ok(Field::new(fields[0].name().clone(), kind.dtype()))
 }
 
@@ -65,7 +65,7 @@ pub fn int_of_ints(
         let values = values.collect::<PolarsResult<Vec<_>>>()?;
         Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
     };
-    left.map_many(compute, &[right], field(Kind::Int))
+    left.map_many(compute, &[right], field(SqlType::Int))
 }
 
 /// An integer from one; null if it is null.
@@ -75,7 +75,7 @@ pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Se
         let values = values.iter().map(|n| n.map_or(Ok(None), &f)).collect::<PolarsResult<Vec<_>>>()?;
         Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
     };
-    value.map_many(compute, &[], field(Kind::Int))
+    value.map_many(compute, &[], field(SqlType::Int))
 }
 
 /// An integer from a float; null if it is null.
@@ -85,7 +85,7 @@ pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + 
         let values = values.iter().map(|n| n.map_or(Ok(None), &f)).collect::<PolarsResult<Vec<_>>>()?;
         Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
     };
-    value.map_many(compute, &[], field(Kind::Int))
+    value.map_many(compute, &[], field(SqlType::Int))
 }
 
 /// A float from two; null if any is null.
@@ -97,7 +97,7 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
         let values: Vec<Option<f64>> = pairs.map(|(l, r)| Some(f(l?, r?))).collect();
         Ok(Float64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
     };
-    left.map_many(compute, &[right], field(Kind::Float))
+    left.map_many(compute, &[right], field(SqlType::Float))
 }
 
 /// A float rounded to this many digits after the point, halves away from zero; one that is too large for that is
@@ -138,10 +138,10 @@ pub enum OfText {
 /// A value from a text; null if it is null.
 pub fn of_text(value: Expr, f: OfText) -> Expr {
     let kind = match f {
-        OfText::Int(_) => Kind::Int,
-        OfText::Float(_) => Kind::Float,
-        OfText::Bool(_) => Kind::Bool,
-        OfText::Text(_) => Kind::Text,
+        OfText::Int(_) => SqlType::Int,
+        OfText::Float(_) => SqlType::Float,
+        OfText::Bool(_) => SqlType::Bool,
+        OfText::Text(_) => SqlType::Text,
     };
     let compute = move |columns: &mut [Column]| {
         let name = columns[0].name().clone();
@@ -189,7 +189,7 @@ pub fn text_of_text_and_ints(
         }
         Ok(StringChunked::from_iter_options(columns[0].name().clone(), values.into_iter()).into_series().into())
     };
-    text.map_many(compute, numbers, field(Kind::Text))
+    text.map_many(compute, numbers, field(SqlType::Text))
 }
 
 /// An integer from two texts; null if any is null.
@@ -201,15 +201,15 @@ pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Sen
         let values: Vec<Option<i64>> = pairs.map(|(l, r)| Some(f(l?, r?))).collect();
         Ok(Int64Chunked::from_slice_options(columns[0].name().clone(), &values).into_series().into())
     };
-    left.map_many(compute, &[right], field(Kind::Int))
+    left.map_many(compute, &[right], field(SqlType::Int))
 }
 
 /// A text from any value; null if it is null.
-pub fn text_of(value: Expr, kind: Kind, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
+pub fn text_of(value: Expr, kind: SqlType, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = match kind {
-            Kind::Float => Values::Float(floats(&columns[0])?),
-            Kind::Text => Values::Text(texts(&columns[0])?),
+            SqlType::Float => Values::Float(floats(&columns[0])?),
+            SqlType::Text => Values::Text(texts(&columns[0])?),
             _ => Values::Int(ints(&columns[0])?),
         };
         let texts: Vec<Option<String>> = match &values {
@@ -219,7 +219,7 @@ pub fn text_of(value: Expr, kind: Kind, f: impl Fn(i64) -> Option<String> + Send
         };
         Ok(StringChunked::from_iter_options(columns[0].name().clone(), texts.into_iter()).into_series().into())
     };
-    value.map_many(compute, &[], field(Kind::Text))
+    value.map_many(compute, &[], field(SqlType::Text))
 }
 
 #[cfg(test)]

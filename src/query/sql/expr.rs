@@ -9,7 +9,7 @@ use super::cast::{article, common, null};
 use super::moment;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Constant, Kind, Planner, ScopeColumn, Typed, same_name};
+use super::{Constant, Planner, ScopeColumn, SqlType, Typed, same_name};
 use crate::error::{Error, Refused, Result};
 use crate::query::question::nearest;
 
@@ -36,8 +36,8 @@ impl Select<'_> {
                     ..constant(&typed.value.value, "")?
                 };
                 let kind = match typed.data_type.to_string().to_uppercase().as_str() {
-                    "DATE" => Kind::Date,
-                    name if name.starts_with("TIMESTAMP") || name == "DATETIME" => Kind::Timestamp,
+                    "DATE" => SqlType::Date,
+                    name if name.starts_with("TIMESTAMP") || name == "DATETIME" => SqlType::Timestamp,
                     _ => return Err(refused(format!("{expr} is not supported; only DATE and TIMESTAMP are"))),
                 };
                 self.coerce(text, kind, &expr.to_string())
@@ -48,21 +48,21 @@ impl Select<'_> {
             }
             E::UnaryOp { op, expr: inner } => self.unary(*op, inner, expr),
             E::BinaryOp { left, op, right } => self.binary(left, op, right, expr),
-            E::IsNull(inner) => Ok(Typed::new(self.expr(inner)?.expr.is_null(), Kind::Bool)),
-            E::IsNotNull(inner) => Ok(Typed::new(self.expr(inner)?.expr.is_not_null(), Kind::Bool)),
-            E::IsTrue(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(false)), Kind::Bool)),
-            E::IsNotTrue(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(false)).not(), Kind::Bool)),
-            E::IsFalse(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(true)).not(), Kind::Bool)),
-            E::IsNotFalse(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(true)), Kind::Bool)),
-            E::IsUnknown(inner) => Ok(Typed::new(self.condition(inner)?.is_null(), Kind::Bool)),
-            E::IsNotUnknown(inner) => Ok(Typed::new(self.condition(inner)?.is_not_null(), Kind::Bool)),
+            E::IsNull(inner) => Ok(Typed::new(self.expr(inner)?.expr.is_null(), SqlType::Bool)),
+            E::IsNotNull(inner) => Ok(Typed::new(self.expr(inner)?.expr.is_not_null(), SqlType::Bool)),
+            E::IsTrue(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(false)), SqlType::Bool)),
+            E::IsNotTrue(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(false)).not(), SqlType::Bool)),
+            E::IsFalse(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(true)).not(), SqlType::Bool)),
+            E::IsNotFalse(inner) => Ok(Typed::new(self.condition(inner)?.fill_null(lit(true)), SqlType::Bool)),
+            E::IsUnknown(inner) => Ok(Typed::new(self.condition(inner)?.is_null(), SqlType::Bool)),
+            E::IsNotUnknown(inner) => Ok(Typed::new(self.condition(inner)?.is_not_null(), SqlType::Bool)),
             E::IsDistinctFrom(left, right) => {
                 let (left, right, _) = self.pair(left, right, expr)?;
-                Ok(Typed::new(left.neq_missing(right), Kind::Bool))
+                Ok(Typed::new(left.neq_missing(right), SqlType::Bool))
             }
             E::IsNotDistinctFrom(left, right) => {
                 let (left, right, _) = self.pair(left, right, expr)?;
-                Ok(Typed::new(left.eq_missing(right), Kind::Bool))
+                Ok(Typed::new(left.eq_missing(right), SqlType::Bool))
             }
             E::Between { expr: inner, negated, low, high } => {
                 let (value, low, _) = self.pair(inner, low, expr)?;
@@ -102,11 +102,11 @@ impl Select<'_> {
             }
             E::Ceil { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
                 let value = self.number(inner, expr)?;
-                Ok(Typed::new(value.expr.cast(DataType::Float64).ceil(), Kind::Float))
+                Ok(Typed::new(value.expr.cast(DataType::Float64).ceil(), SqlType::Float))
             }
             E::Floor { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
                 let value = self.number(inner, expr)?;
-                Ok(Typed::new(value.expr.cast(DataType::Float64).floor(), Kind::Float))
+                Ok(Typed::new(value.expr.cast(DataType::Float64).floor(), SqlType::Float))
             }
             E::Position { expr: part, r#in } => self.position(r#in, part, expr),
             E::Substring { expr: inner, substring_from: Some(from), substring_for, .. } => {
@@ -129,7 +129,7 @@ impl Select<'_> {
                     return Err(refused_with(format!("AT TIME ZONE {zone} is not supported"), advice, Some(runs)));
                 }
                 let value = self.expr(timestamp)?;
-                self.coerce(value, Kind::Timestamp, &expr.to_string())
+                self.coerce(value, SqlType::Timestamp, &expr.to_string())
             }
             E::Function(function) => self.function(function, expr),
             other => Err(refused(format!("{other} is not supported"))),
@@ -211,24 +211,25 @@ impl Select<'_> {
     }
 
     /// Converts two values to their common kind.
-    pub fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, whole: &ast::Expr) -> Result<(Expr, Expr, Kind)> {
+    pub fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, whole: &ast::Expr) -> Result<(Expr, Expr, SqlType)> {
         let (one, other) = (self.expr(left)?, self.expr(right)?);
         let Some(kind) = common(&one, &other) else {
             let problem = format!("{whole}: {} and {} cannot be compared", article(one.kind), article(other.kind));
             let instead = format!("CAST({left} AS VARCHAR) = CAST({right} AS VARCHAR)");
-            let is_moment = [one.kind, other.kind].iter().any(|kind| matches!(kind, Kind::Timestamp | Kind::Span));
+            let is_moment =
+                [one.kind, other.kind].iter().any(|kind| matches!(kind, SqlType::Timestamp | SqlType::Span));
             let runs = (!is_moment).then(|| self.planner.instead(whole, &instead));
             return Err(refused_with(problem, "CAST one of them", runs));
         };
         // Two untyped nulls are compared as booleans, the narrowest type.
-        let kind = if kind == Kind::Null { Kind::Bool } else { kind };
-        let place = whole.to_string();
-        Ok((self.coerce(one, kind, &place)?.expr, self.coerce(other, kind, &place)?.expr, kind))
+        let kind = if kind == SqlType::Null { SqlType::Bool } else { kind };
+        let expr_text = whole.to_string();
+        Ok((self.coerce(one, kind, &expr_text)?.expr, self.coerce(other, kind, &expr_text)?.expr, kind))
     }
 
     /// Replaces the operand of a fallible expression by null where an enclosing condition does not hold: its value is
     /// not used there, and must not raise an error.
-    pub fn guarded(&self, expr: Expr, kind: Kind) -> Expr {
+    pub fn guarded(&self, expr: Expr, kind: SqlType) -> Expr {
         match self.guards.iter().cloned().reduce(Expr::and) {
             None => expr,
             Some(guard) => when(guard).then(expr).otherwise(null(kind)),
@@ -282,7 +283,7 @@ impl Select<'_> {
         }
         let last = match otherwise {
             Some(expr) => self.expr(expr)?,
-            None => Typed::new(lit(NULL), Kind::Null),
+            None => Typed::new(lit(NULL), SqlType::Null),
         };
         self.guards.truncate(guards);
         values.push(last);
@@ -296,7 +297,7 @@ impl Select<'_> {
 
 impl Planner {
     /// The values of constants.
-    fn constants(&self, exprs: Vec<Expr>, kind: Kind) -> Result<Series> {
+    fn constants(&self, exprs: Vec<Expr>, kind: SqlType) -> Result<Series> {
         let one = DataFrame::new_infer_height(vec![Series::new("t".into(), [0i64]).into()])?.lazy();
         let named = exprs.into_iter().enumerate().map(|(n, expr)| expr.alias(n.to_string()));
         let row = self.collect(one.select(named.collect::<Vec<_>>()))?;
@@ -317,18 +318,22 @@ pub fn is_in(value: Expr, list: Series) -> Expr {
         return found.fill_null(lit(false));
     }
     let unknown = if has_null { lit(true) } else { value.is_null() };
-    when(found.clone().fill_null(lit(false))).then(lit(true)).when(unknown).then(null(Kind::Bool)).otherwise(lit(false))
+    when(found.clone().fill_null(lit(false)))
+        .then(lit(true))
+        .when(unknown)
+        .then(null(SqlType::Bool))
+        .otherwise(lit(false))
 }
 
 /// A condition, optionally negated.
 pub fn negate(expr: Expr, negated: bool) -> Typed {
-    Typed::new(if negated { expr.not() } else { expr }, Kind::Bool)
+    Typed::new(if negated { expr.not() } else { expr }, SqlType::Bool)
 }
 
 /// Parses a constant, with an optional sign.
 pub fn constant(value: &Value, sign: &str) -> Result<Typed> {
     if let Some(text) = value.clone().into_string() {
-        return Ok(Typed { constant: Some(Constant::Text(text.clone())), ..Typed::new(lit(text), Kind::Text) });
+        return Ok(Typed { constant: Some(Constant::Text(text.clone())), ..Typed::new(lit(text), SqlType::Text) });
     }
     Ok(match value {
         Value::Number(digits, _) => {
@@ -338,14 +343,14 @@ pub fn constant(value: &Value, sign: &str) -> Result<Typed> {
                 let number: f64 = digits.parse().map_err(|_| wrong())?;
                 let is_decimal = !digits.contains(['e', 'E']);
                 let constant = is_decimal.then_some(Constant::Decimal(number));
-                Typed { constant, ..Typed::new(lit(number), Kind::Float) }
+                Typed { constant, ..Typed::new(lit(number), SqlType::Float) }
             } else {
                 let number: i64 = digits.parse().map_err(|_| wrong())?;
-                Typed { constant: Some(Constant::Int(number)), ..Typed::new(lit(number), Kind::Int) }
+                Typed { constant: Some(Constant::Int(number)), ..Typed::new(lit(number), SqlType::Int) }
             }
         }
-        Value::Boolean(value) => Typed::new(lit(*value), Kind::Bool),
-        Value::Null => Typed::new(lit(NULL), Kind::Null),
+        Value::Boolean(value) => Typed::new(lit(*value), SqlType::Bool),
+        Value::Null => Typed::new(lit(NULL), SqlType::Null),
         other => return Err(refused(format!("{other} is not supported"))),
     })
 }

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use super::cast::common;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Kind, Planner, Relation, ScopeColumn, rename, same_name};
+use super::{Planner, Relation, ScopeColumn, SqlType, rename, same_name};
 use crate::error::Result;
 
 /// Which unmatched rows a join keeps.
@@ -98,7 +98,7 @@ impl Planner {
         for (column, dtype) in schema.iter() {
             let id = self.fresh();
             items.push(col(column.clone()).alias(id.clone()));
-            let kind = Kind::from_dtype(dtype)?;
+            let kind = SqlType::from_dtype(dtype)?;
             let (relation, name) = (name.to_owned(), column.to_string());
             columns.push(ScopeColumn { relation, name, id, kind, is_hidden: false });
         }
@@ -197,10 +197,10 @@ impl Planner {
         };
         let one = Select::over(self, left.columns.clone()).expr(one)?;
         let other = Select::over(self, right.columns.clone()).expr(other)?;
-        let place = conjunct.to_string();
+        let expr_text = conjunct.to_string();
         let Some(kind) = common(&one, &other) else { return Ok(None) };
         let scope = Select::over(self, Vec::new());
-        Ok(Some((scope.coerce(one, kind, &place)?.expr, scope.coerce(other, kind, &place)?.expr)))
+        Ok(Some((scope.coerce(one, kind, &expr_text)?.expr, scope.coerce(other, kind, &expr_text)?.expr)))
     }
 
     /// Joins two frames on equal keys and an additional condition over both.
@@ -355,5 +355,5 @@ pub fn names(expr: &ast::Expr) -> Vec<Vec<ast::Ident>> {
 /// A column as a join key: integers of any width become 64 bits.
 fn wide(column: &ScopeColumn) -> Expr {
     let expr = col(column.id.clone());
-    if column.kind == Kind::Int { expr.cast(DataType::Int64) } else { expr }
+    if column.kind == SqlType::Int { expr.cast(DataType::Int64) } else { expr }
 }

@@ -10,7 +10,7 @@ use super::moment::{self, Unit};
 use super::operator::micros;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
-use super::{Constant, Kind, Typed, aggregate, window};
+use super::{Constant, SqlType, Typed, aggregate, window};
 use crate::error::{Error, Refused, Result};
 use crate::query::question::nearest;
 
@@ -72,27 +72,27 @@ impl Select<'_> {
     }
 
     fn call(&mut self, name: &str, a: &[&ast::Expr], whole: &ast::Expr) -> Result<Typed> {
-        let place = whole.to_string();
-        let bool_of = |expr| Ok(Typed::new(expr, Kind::Bool));
-        let int_of = |expr: Expr| Ok(Typed::new(expr.cast(DataType::Int64), Kind::Int));
-        let float_of = |expr| Ok(Typed::new(expr, Kind::Float));
-        let text_of = |expr| Ok(Typed::new(expr, Kind::Text));
+        let expr_text = whole.to_string();
+        let bool_of = |expr| Ok(Typed::new(expr, SqlType::Bool));
+        let int_of = |expr: Expr| Ok(Typed::new(expr.cast(DataType::Int64), SqlType::Int));
+        let float_of = |expr| Ok(Typed::new(expr, SqlType::Float));
+        let text_of = |expr| Ok(Typed::new(expr, SqlType::Text));
         match (name, a) {
             ("now" | "current_timestamp" | "get_current_timestamp" | "localtimestamp", []) => {
-                Ok(Typed::new(self.now()?.0, Kind::Timestamp))
+                Ok(Typed::new(self.now()?.0, SqlType::Timestamp))
             }
-            ("current_date" | "today", []) => Ok(Typed::new(self.now()?.1, Kind::Date)),
+            ("current_date" | "today", []) => Ok(Typed::new(self.now()?.1, SqlType::Date)),
             ("pi", []) => float_of(lit(std::f64::consts::PI)),
             ("abs", [x]) => {
                 let x = self.number(x, whole)?;
                 match x.kind {
-                    Kind::Float => float_of(x.expr.abs()),
+                    SqlType::Float => float_of(x.expr.abs()),
                     _ => {
-                        let reason = Refused::because(format!("{place}: a value does not fit a BIGINT"));
+                        let reason = Refused::because(format!("{expr_text}: a value does not fit a BIGINT"));
                         let check = Check::new(&self.planner.failures, reason);
-                        let x = self.guarded(x.expr, Kind::Int);
+                        let x = self.guarded(x.expr, SqlType::Int);
                         let f = move |n: i64| n.checked_abs().map(Some).ok_or_else(|| check.fail());
-                        Ok(Typed::new(compute::int_of_int(x, f), Kind::Int))
+                        Ok(Typed::new(compute::int_of_int(x, f), SqlType::Int))
                     }
                 }
             }
@@ -100,7 +100,7 @@ impl Select<'_> {
                 let x = self.float(x, whole)?;
                 let positive = when(x.clone().gt(lit(0.0))).then(lit(1i64));
                 let expr = positive.when(x.clone().lt(lit(0.0))).then(lit(-1i64)).otherwise(lit(0i64));
-                int_of(when(x.is_null()).then(null(Kind::Int)).otherwise(expr))
+                int_of(when(x.is_null()).then(null(SqlType::Int)).otherwise(expr))
             }
             ("ceil" | "ceiling", [x]) => float_of(self.float(x, whole)?.ceil()),
             ("floor", [x]) => float_of(self.float(x, whole)?.floor()),
@@ -108,23 +108,23 @@ impl Select<'_> {
             ("round", [x]) => {
                 let x = self.number(x, whole)?;
                 match x.kind {
-                    Kind::Int => Ok(x),
+                    SqlType::Int => Ok(x),
                     _ => float_of(x.expr.round(0, RoundMode::HalfAwayFromZero)),
                 }
             }
             ("round", [x, digits]) => {
                 let (x, digits) = (self.number(x, whole)?, self.expr(digits)?);
                 let Some(digits) = digits.int() else {
-                    return Err(refused(format!("{place}: the number of digits has to be a constant")));
+                    return Err(refused(format!("{expr_text}: the number of digits has to be a constant")));
                 };
                 match x.kind {
-                    Kind::Int if digits >= 0 => Ok(x),
-                    Kind::Int => {
-                        let reason = Refused::because(format!("{place}: a value does not fit a BIGINT"));
+                    SqlType::Int if digits >= 0 => Ok(x),
+                    SqlType::Int => {
+                        let reason = Refused::because(format!("{expr_text}: a value does not fit a BIGINT"));
                         let check = Check::new(&self.planner.failures, reason);
-                        let x = self.guarded(x.expr, Kind::Int);
+                        let x = self.guarded(x.expr, SqlType::Int);
                         let f = move |n| compute::rounded_int(n, digits).map(Some).ok_or_else(|| check.fail());
-                        Ok(Typed::new(compute::int_of_int(x, f), Kind::Int))
+                        Ok(Typed::new(compute::int_of_int(x, f), SqlType::Int))
                     }
                     _ => {
                         let x = x.expr.cast(DataType::Float64);
@@ -149,7 +149,7 @@ impl Select<'_> {
                 self.expr(&expr)
             }
             ("coalesce", [_, ..]) | ("ifnull" | "nvl", [_, _]) => {
-                let (exprs, kind) = self.all(a, &place)?;
+                let (exprs, kind) = self.all(a, &expr_text)?;
                 Ok(Typed::new(coalesce(&exprs), kind))
             }
             ("nullif", [x, y]) => {
@@ -158,22 +158,22 @@ impl Select<'_> {
                 Ok(Typed::new(when(is_equal).then(null(kind)).otherwise(one), kind))
             }
             ("greatest", [_, ..]) => {
-                let (exprs, kind) = self.all(a, &place)?;
+                let (exprs, kind) = self.all(a, &expr_text)?;
                 Ok(Typed::new(extreme(exprs, kind, true)?, kind))
             }
             ("least", [_, ..]) => {
-                let (exprs, kind) = self.all(a, &place)?;
+                let (exprs, kind) = self.all(a, &expr_text)?;
                 Ok(Typed::new(extreme(exprs, kind, false)?, kind))
             }
             ("if", [test, yes, no]) => {
                 let test = self.condition(test)?.fill_null(lit(false));
-                let (exprs, kind) = self.all(&[yes, no], &place)?;
+                let (exprs, kind) = self.all(&[yes, no], &expr_text)?;
                 Ok(Typed::new(when(test).then(exprs[0].clone()).otherwise(exprs[1].clone()), kind))
             }
-            ("lower" | "lcase", [x]) => text_of(self.words(x, &place)?.str().to_lowercase()),
-            ("upper" | "ucase", [x]) => text_of(self.words(x, &place)?.str().to_uppercase()),
+            ("lower" | "lcase", [x]) => text_of(self.words(x, &expr_text)?.str().to_lowercase()),
+            ("upper" | "ucase", [x]) => text_of(self.words(x, &expr_text)?.str().to_uppercase()),
             ("length" | "len" | "char_length" | "character_length", [x]) => {
-                int_of(self.words(x, &place)?.str().len_chars())
+                int_of(self.words(x, &expr_text)?.str().len_chars())
             }
             ("trim", [x]) => self.trim(x, None, true, true, whole),
             ("ltrim", [x]) => self.trim(x, None, true, false, whole),
@@ -184,16 +184,16 @@ impl Select<'_> {
             ("substr" | "substring", [x, from]) => self.substring(x, from, None, whole),
             ("substr" | "substring", [x, from, count]) => self.substring(x, from, Some(count), whole),
             ("left", [x, n]) => {
-                let numbers = [self.number_of(n, &place)?];
-                text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, |text, n| {
+                let numbers = [self.number_of(n, &expr_text)?];
+                text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, |text, n| {
                     let all = text.chars().count() as i64;
                     let count = if n[0] < 0 { all + n[0] } else { n[0] };
                     text.chars().take(usize::try_from(count).unwrap_or(0)).collect()
                 }))
             }
             ("right", [x, n]) => {
-                let numbers = [self.number_of(n, &place)?];
-                text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, |text, n| {
+                let numbers = [self.number_of(n, &expr_text)?];
+                text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, |text, n| {
                     let all = text.chars().count() as i64;
                     let skip = if n[0] < 0 { -n[0] } else { all - n[0] };
                     text.chars().skip(usize::try_from(skip).unwrap_or(0)).collect()
@@ -201,9 +201,9 @@ impl Select<'_> {
             }
             ("lpad" | "rpad", [x, n, fill]) => {
                 let fill = self.constant_text(fill, whole)?;
-                let numbers = [self.number_of(n, &place)?];
+                let numbers = [self.number_of(n, &expr_text)?];
                 let is_left = name == "lpad";
-                text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, move |text, n| {
+                text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, move |text, n| {
                     let width = usize::try_from(n[0]).unwrap_or(0);
                     let missing = width.saturating_sub(text.chars().count());
                     let padding: String = fill.chars().cycle().take(missing).collect();
@@ -212,20 +212,20 @@ impl Select<'_> {
                 }))
             }
             ("repeat", [x, n]) => {
-                let numbers = [self.number_of(n, &place)?];
-                text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, |text, n| {
+                let numbers = [self.number_of(n, &expr_text)?];
+                text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, |text, n| {
                     text.repeat(usize::try_from(n[0]).unwrap_or(0))
                 }))
             }
             ("reverse", [x]) => {
                 let f = |text: &str| Ok(Some(text.chars().rev().collect()));
-                text_of(compute::of_text(self.words(x, &place)?, OfText::Text(Box::new(f))))
+                text_of(compute::of_text(self.words(x, &expr_text)?, OfText::Text(Box::new(f))))
             }
             ("replace", [x, old, new]) => {
                 let (old, new) = (self.constant_text(old, whole)?, self.constant_text(new, whole)?);
                 let f =
                     move |text: &str| Ok(Some(if old.is_empty() { text.to_owned() } else { text.replace(&old, &new) }));
-                text_of(compute::of_text(self.words(x, &place)?, OfText::Text(Box::new(f))))
+                text_of(compute::of_text(self.words(x, &expr_text)?, OfText::Text(Box::new(f))))
             }
             ("concat", [_, ..]) => {
                 let exprs = a.iter().map(|expr| self.printed(expr)).collect::<Result<Vec<_>>>()?;
@@ -238,18 +238,18 @@ impl Select<'_> {
             }
             ("strpos" | "instr", [x, part]) => self.position(x, part, whole),
             ("starts_with" | "prefix", [x, part]) => {
-                bool_of(self.words(x, &place)?.str().starts_with(self.words(part, &place)?))
+                bool_of(self.words(x, &expr_text)?.str().starts_with(self.words(part, &expr_text)?))
             }
             ("ends_with" | "suffix", [x, part]) => {
-                bool_of(self.words(x, &place)?.str().ends_with(self.words(part, &place)?))
+                bool_of(self.words(x, &expr_text)?.str().ends_with(self.words(part, &expr_text)?))
             }
             ("contains", [x, part]) => {
-                bool_of(self.words(x, &place)?.str().contains_literal(self.words(part, &place)?))
+                bool_of(self.words(x, &expr_text)?.str().contains_literal(self.words(part, &expr_text)?))
             }
             ("split_part", [x, between, n]) => {
                 let between = self.constant_text(between, whole)?;
-                let numbers = [self.number_of(n, &place)?];
-                text_of(compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, move |text, n| {
+                let numbers = [self.number_of(n, &expr_text)?];
+                text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, move |text, n| {
                     // An empty separator is between any two characters.
                     let parts: Vec<&str> = match between.as_str() {
                         "" => text.split("").filter(|part| !part.is_empty()).collect(),
@@ -264,15 +264,15 @@ impl Select<'_> {
             }
             ("regexp_matches", [x, pattern]) => {
                 let pattern = self.pattern(pattern)?;
-                bool_of(self.words(x, &place)?.str().contains(lit(pattern), true))
+                bool_of(self.words(x, &expr_text)?.str().contains(lit(pattern), true))
             }
             ("regexp_full_match", [x, pattern]) => {
                 let pattern = self.pattern(pattern)?;
-                bool_of(self.words(x, &place)?.str().contains(lit(format!("^(?:{pattern})$")), true))
+                bool_of(self.words(x, &expr_text)?.str().contains(lit(format!("^(?:{pattern})$")), true))
             }
             ("regexp_like" | "rlike", [x, pattern]) => {
                 let runs = self.planner.instead(whole, &format!("REGEXP_MATCHES({x}, {pattern})"));
-                Err(refused_with(format!("{place} is not supported"), "write REGEXP_MATCHES", Some(runs)))
+                Err(refused_with(format!("{expr_text} is not supported"), "write REGEXP_MATCHES", Some(runs)))
             }
             ("regexp_replace", [x, pattern, new]) => self.regexp_replace(x, pattern, new, false, whole),
             ("regexp_replace", [x, pattern, new, options]) => {
@@ -280,7 +280,7 @@ impl Select<'_> {
                 if options.chars().any(|option| option != 'g') {
                     let advice = "begin the pattern with (?i) to ignore case";
                     let runs = self.planner.instead(whole, &format!("REGEXP_REPLACE({x}, {pattern}, {new}, 'g')"));
-                    let problem = format!("{place}: only the option 'g' is supported");
+                    let problem = format!("{expr_text}: only the option 'g' is supported");
                     return Err(refused_with(problem, advice, Some(runs)));
                 }
                 self.regexp_replace(x, pattern, new, !options.is_empty(), whole)
@@ -288,7 +288,8 @@ impl Select<'_> {
             ("regexp_extract", [x, pattern]) => self.regexp_extract(x, pattern, 0, whole),
             ("regexp_extract", [x, pattern, group]) => {
                 let group = self.expr(group)?.int().and_then(|n| usize::try_from(n).ok());
-                let group = group.ok_or_else(|| refused(format!("{place}: the group has to be a constant number")))?;
+                let group =
+                    group.ok_or_else(|| refused(format!("{expr_text}: the group has to be a constant number")))?;
                 self.regexp_extract(x, pattern, group, whole)
             }
             ("json_extract_string" | "json_extract_path_text" | "get_json_object", [x, path]) => {
@@ -299,21 +300,21 @@ impl Select<'_> {
                 let unit = self.unit(unit, whole)?;
                 let moment = micros(self.moment(x, whole)?);
                 let begun = compute::int_of_int(moment, move |at| Ok(Some(unit.truncate(at))));
-                Ok(Typed::new(begun.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+                Ok(Typed::new(begun.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
             }
             ("time_bucket", [width, x]) => {
                 let width = self.expr(width)?;
-                let Some(Constant::Span(0, width)) = width.constant.filter(|_| width.kind == Kind::Span) else {
+                let Some(Constant::Span(0, width)) = width.constant.filter(|_| width.kind == SqlType::Span) else {
                     return Err(refused(format!(
-                        "{place}: the width has to be a constant such as INTERVAL '5 minutes'"
+                        "{expr_text}: the width has to be a constant such as INTERVAL '5 minutes'"
                     )));
                 };
                 if width <= 0 {
-                    return Err(refused(format!("{place}: the width has to be positive")));
+                    return Err(refused(format!("{expr_text}: the width has to be positive")));
                 }
                 let moment = micros(self.moment(x, whole)?);
                 let begun = compute::int_of_int(moment, move |at| Ok(Some(moment::bucket(at, width))));
-                Ok(Typed::new(begun.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+                Ok(Typed::new(begun.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
             }
             ("date_part" | "datepart" | "extract", [part, x]) => {
                 let part = self.constant_text(part, whole)?;
@@ -325,7 +326,7 @@ impl Select<'_> {
                 if unit == Unit::Week {
                     let advice = "count the days: some engines count Mondays, others whole weeks";
                     let runs = self.planner.instead(whole, &format!("DATE_DIFF('day', {from}, {to}) // 7"));
-                    return Err(refused_with(format!("{place}: weeks are not supported"), advice, Some(runs)));
+                    return Err(refused_with(format!("{expr_text}: weeks are not supported"), advice, Some(runs)));
                 }
                 let (from, to) = (micros(self.moment(from, whole)?), micros(self.moment(to, whole)?));
                 int_of(compute::int_of_ints(from, to, move |from, to| Ok(Some(unit.between(from, to)))))
@@ -352,29 +353,29 @@ impl Select<'_> {
             ("to_timestamp", [x]) => {
                 let x = self.float(x, whole)?;
                 let micros = compute::int_of_float(x, |seconds| Ok(Some((seconds * 1e6).round_ties_even() as i64)));
-                Ok(Typed::new(micros.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+                Ok(Typed::new(micros.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
             }
             ("make_timestamp", [x]) => {
-                let x = self.number_of(x, &place)?;
-                Ok(Typed::new(x.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+                let x = self.number_of(x, &expr_text)?;
+                Ok(Typed::new(x.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
             }
             ("strftime", [x, form]) => {
                 let form = self.form(form, whole)?;
                 let moment = micros(self.moment(x, whole)?);
-                text_of(compute::text_of(moment, Kind::Timestamp, move |at| Some(moment::print(at, &form))))
+                text_of(compute::text_of(moment, SqlType::Timestamp, move |at| Some(moment::print(at, &form))))
             }
             ("strptime" | "try_strptime", [x, form]) => {
                 let form = self.form(form, whole)?;
-                let reason = Refused::because(format!("{place}: a text does not match the format"));
+                let reason = Refused::because(format!("{expr_text}: a text does not match the format"));
                 let check = Check::new(&self.planner.failures, reason);
                 let is_try = name == "try_strptime";
-                let x = self.words(x, &place)?;
+                let x = self.words(x, &expr_text)?;
                 let read = move |text: &str| {
                     let read = moment::parse_form(text, &form);
                     if read.is_none() && !is_try { Err(check.fail()) } else { Ok(read) }
                 };
-                let micros = compute::of_text(self.guarded(x, Kind::Text), OfText::Int(Box::new(read)));
-                Ok(Typed::new(micros.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+                let micros = compute::of_text(self.guarded(x, SqlType::Text), OfText::Int(Box::new(read)));
+                Ok(Typed::new(micros.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
             }
             (
                 "year" | "quarter" | "month" | "week" | "day" | "hour" | "minute" | "second" | "dayofweek" | "isodow"
@@ -396,21 +397,21 @@ impl Select<'_> {
         Err(refused_with(format!("{whole}: not every format can hold a list"), &format!("write {instead}"), Some(runs)))
     }
 
-    fn all(&mut self, exprs: &[&ast::Expr], place: &str) -> Result<(Vec<Expr>, Kind)> {
+    fn all(&mut self, exprs: &[&ast::Expr], expr_text: &str) -> Result<(Vec<Expr>, SqlType)> {
         let values = exprs.iter().map(|expr| self.expr(expr)).collect::<Result<Vec<_>>>()?;
-        self.alike(values, place)
+        self.alike(values, expr_text)
     }
 
     /// Plans a text argument.
-    pub fn words(&mut self, expr: &ast::Expr, place: &str) -> Result<Expr> {
+    pub fn words(&mut self, expr: &ast::Expr, expr_text: &str) -> Result<Expr> {
         let value = self.expr(expr)?;
-        self.text(value, place)
+        self.text(value, expr_text)
     }
 
     /// Plans an integer argument.
-    pub fn number_of(&mut self, expr: &ast::Expr, place: &str) -> Result<Expr> {
+    pub fn number_of(&mut self, expr: &ast::Expr, expr_text: &str) -> Result<Expr> {
         let value = self.expr(expr)?;
-        self.int(value, place)
+        self.int(value, expr_text)
     }
 
     fn one_float(&mut self, x: &ast::Expr, whole: &ast::Expr, f: fn(f64) -> f64) -> Result<Expr> {
@@ -418,8 +419,8 @@ impl Select<'_> {
     }
 }
 
-fn extreme(exprs: Vec<Expr>, kind: Kind, is_greatest: bool) -> Result<Expr> {
-    if matches!(kind, Kind::Int | Kind::Float | Kind::Span | Kind::Timestamp | Kind::Date) {
+fn extreme(exprs: Vec<Expr>, kind: SqlType, is_greatest: bool) -> Result<Expr> {
+    if matches!(kind, SqlType::Int | SqlType::Float | SqlType::Span | SqlType::Timestamp | SqlType::Date) {
         let expr = if is_greatest { max_horizontal(exprs) } else { min_horizontal(exprs) };
         return Ok(expr?.cast(kind.dtype()));
     }

@@ -21,9 +21,9 @@ impl Select<'_> {
         ignores_case: bool,
         whole: &ast::Expr,
     ) -> Result<Typed> {
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         let value = self.expr(inner)?;
-        let value = self.text(value, &place)?;
+        let value = self.text(value, &expr_text)?;
         let escape = escape.and_then(|value| value.value.clone().into_string()).and_then(|text| text.chars().next());
         let fold = move |text: &str| if ignores_case { text.to_lowercase() } else { text.to_owned() };
         let pattern = self.expr(pattern)?;
@@ -33,7 +33,7 @@ impl Select<'_> {
                 compute::of_text(value, OfText::Bool(Box::new(move |text| Ok(Some(pattern.matches(&fold(text)))))))
             }
             None => {
-                let pattern = self.text(pattern, &place)?;
+                let pattern = self.text(pattern, &expr_text)?;
                 let matches = move |text: &str, pattern: &str| {
                     i64::from(Pattern::new(&fold(pattern), escape).matches(&fold(text)))
                 };

@@ -9,14 +9,14 @@ use super::expr::constant;
 use super::moment;
 use super::refusal::{Check, refused, refused_with};
 use super::select::Select;
-use super::{Constant, Kind, Typed};
+use super::{Constant, SqlType, Typed};
 use crate::error::{Refused, Result};
 
 impl Select<'_> {
     /// Plans a unary operator.
     pub fn unary(&mut self, op: U, inner: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         match op {
-            U::Not => Ok(Typed::new(self.condition(inner)?.not(), Kind::Bool)),
+            U::Not => Ok(Typed::new(self.condition(inner)?.not(), SqlType::Bool)),
             U::Plus => self.number(inner, whole),
             U::Minus => {
                 if let ast::Expr::Value(value) = inner
@@ -26,13 +26,13 @@ impl Select<'_> {
                 }
                 let value = self.expr(inner)?;
                 match value.kind {
-                    Kind::Float => Ok(Typed::new(lit(-1.0f64) * value.expr, Kind::Float)),
-                    Kind::Span => match value.constant {
+                    SqlType::Float => Ok(Typed::new(lit(-1.0f64) * value.expr, SqlType::Float)),
+                    SqlType::Span => match value.constant {
                         Some(Constant::Span(months, micros)) => Ok(self.span(-months, -micros, whole)),
-                        _ => Ok(Typed::new(lit(-1i64) * value.expr, Kind::Span)),
+                        _ => Ok(Typed::new(lit(-1i64) * value.expr, SqlType::Span)),
                     },
                     _ => {
-                        let zero = Typed::new(lit(0i64), Kind::Int);
+                        let zero = Typed::new(lit(0i64), SqlType::Int);
                         self.int_arithmetic(&B::Minus, zero, value, whole, (inner, inner))
                     }
                 }
@@ -45,9 +45,9 @@ impl Select<'_> {
     pub fn number(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let value = self.expr(inner)?;
         match value.kind {
-            Kind::Int | Kind::Float => Ok(value),
-            Kind::Null => Ok(Typed::new(null(Kind::Float), Kind::Float)),
-            _ => self.coerce(value, Kind::Float, &whole.to_string()),
+            SqlType::Int | SqlType::Float => Ok(value),
+            SqlType::Null => Ok(Typed::new(null(SqlType::Float), SqlType::Float)),
+            _ => self.coerce(value, SqlType::Float, &whole.to_string()),
         }
     }
 
@@ -69,27 +69,27 @@ impl Select<'_> {
         };
         if let Some(op) = comparison {
             let (left, right, _) = self.pair(left, right, whole)?;
-            return Ok(Typed::new(polars::prelude::binary_expr(left, op, right), Kind::Bool));
+            return Ok(Typed::new(polars::prelude::binary_expr(left, op, right), SqlType::Bool));
         }
         match op {
             B::And => {
                 let one = self.condition(left)?;
                 let other = self.under(one.clone().fill_null(lit(true)), right)?;
-                let other = self.coerce(other, Kind::Bool, &whole.to_string())?;
-                Ok(Typed::new(one.and(other.expr), Kind::Bool))
+                let other = self.coerce(other, SqlType::Bool, &whole.to_string())?;
+                Ok(Typed::new(one.and(other.expr), SqlType::Bool))
             }
             B::Or => {
                 let one = self.condition(left)?;
                 let other = self.under(one.clone().fill_null(lit(false)).not(), right)?;
-                let other = self.coerce(other, Kind::Bool, &whole.to_string())?;
-                Ok(Typed::new(one.or(other.expr), Kind::Bool))
+                let other = self.coerce(other, SqlType::Bool, &whole.to_string())?;
+                Ok(Typed::new(one.or(other.expr), SqlType::Bool))
             }
             B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide => {
                 self.arithmetic(left, op, right, whole)
             }
             B::StringConcat => {
                 let (left, right) = (self.printed(left)?, self.printed(right)?);
-                Ok(Typed::new(concat_str([left, right], "", false), Kind::Text))
+                Ok(Typed::new(concat_str([left, right], "", false), SqlType::Text))
             }
             B::Arrow | B::LongArrow => self.json(left, right, matches!(op, B::LongArrow), whole),
             B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch => {
@@ -104,37 +104,37 @@ impl Select<'_> {
 
     fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         // A constant text takes the type of the other operand, if that is a number or a timestamp.
-        if one.kind == Kind::Text && other.kind != Kind::Text {
-            one = self.coerce(one, other.kind, &place)?;
-        } else if other.kind == Kind::Text && one.kind != Kind::Text {
-            other = self.coerce(other, one.kind, &place)?;
+        if one.kind == SqlType::Text && other.kind != SqlType::Text {
+            one = self.coerce(one, other.kind, &expr_text)?;
+        } else if other.kind == SqlType::Text && one.kind != SqlType::Text {
+            other = self.coerce(other, one.kind, &expr_text)?;
         }
         match (one.kind, op, other.kind) {
-            (Kind::Timestamp | Kind::Date, B::Plus | B::Minus, Kind::Span) => {
-                self.moved(one, other, matches!(op, B::Minus), &place)
+            (SqlType::Timestamp | SqlType::Date, B::Plus | B::Minus, SqlType::Span) => {
+                self.moved(one, other, matches!(op, B::Minus), &expr_text)
             }
-            (Kind::Span, B::Plus, Kind::Timestamp | Kind::Date) => self.moved(other, one, false, &place),
-            (Kind::Date, B::Minus, Kind::Date) => {
+            (SqlType::Span, B::Plus, SqlType::Timestamp | SqlType::Date) => self.moved(other, one, false, &expr_text),
+            (SqlType::Date, B::Minus, SqlType::Date) => {
                 let days = |value: Typed| value.expr.cast(DataType::Int32).cast(DataType::Int64);
-                Ok(Typed::new(days(one) - days(other), Kind::Int))
+                Ok(Typed::new(days(one) - days(other), SqlType::Int))
             }
-            (Kind::Date, B::Plus | B::Minus, Kind::Int) => {
+            (SqlType::Date, B::Plus | B::Minus, SqlType::Int) => {
                 let days = one.expr.cast(DataType::Int32).cast(DataType::Int64);
                 let moved = if matches!(op, B::Plus) { days + other.expr } else { days - other.expr };
-                Ok(Typed::new(moved.cast(DataType::Int32).cast(DataType::Date), Kind::Date))
+                Ok(Typed::new(moved.cast(DataType::Int32).cast(DataType::Date), SqlType::Date))
             }
-            (Kind::Timestamp | Kind::Date, B::Minus, Kind::Timestamp | Kind::Date) => {
-                Ok(Typed::new(micros(one) - micros(other), Kind::Span))
+            (SqlType::Timestamp | SqlType::Date, B::Minus, SqlType::Timestamp | SqlType::Date) => {
+                Ok(Typed::new(micros(one) - micros(other), SqlType::Span))
             }
-            (Kind::Span, B::Plus | B::Minus, Kind::Span)
-            | (Kind::Span, B::Multiply, Kind::Int)
-            | (Kind::Int, B::Multiply, Kind::Span) => self.span_arithmetic(op, one, other, whole),
-            (Kind::Int | Kind::Float | Kind::Null, _, Kind::Int | Kind::Float | Kind::Null) => {
-                let is_float = matches!(op, B::Divide) || one.kind == Kind::Float || other.kind == Kind::Float;
-                if one.kind == Kind::Null || other.kind == Kind::Null {
-                    let kind = if is_float { Kind::Float } else { Kind::Int };
+            (SqlType::Span, B::Plus | B::Minus, SqlType::Span)
+            | (SqlType::Span, B::Multiply, SqlType::Int)
+            | (SqlType::Int, B::Multiply, SqlType::Span) => self.span_arithmetic(op, one, other, whole),
+            (SqlType::Int | SqlType::Float | SqlType::Null, _, SqlType::Int | SqlType::Float | SqlType::Null) => {
+                let is_float = matches!(op, B::Divide) || one.kind == SqlType::Float || other.kind == SqlType::Float;
+                if one.kind == SqlType::Null || other.kind == SqlType::Null {
+                    let kind = if is_float { SqlType::Float } else { SqlType::Int };
                     return Ok(Typed::new(null(kind), kind));
                 }
                 if !is_float {
@@ -147,12 +147,12 @@ impl Select<'_> {
                     B::Multiply => l * r,
                     B::Divide => compute::float_of_floats(l, r, |l, r| l / r),
                     B::Modulo => compute::float_of_floats(l, r, |l, r| l % r),
-                    _ => return Err(refused(format!("{place}: {op} is for integers"))),
+                    _ => return Err(refused(format!("{expr_text}: {op} is for integers"))),
                 };
-                Ok(Typed::new(expr, Kind::Float))
+                Ok(Typed::new(expr, SqlType::Float))
             }
             (one, _, other) => {
-                let problem = format!("{place}: {op} of {} and {} is not supported", article(one), article(other));
+                let problem = format!("{expr_text}: {op} of {} and {} is not supported", article(one), article(other));
                 Err(refused(problem))
             }
         }
@@ -167,16 +167,16 @@ impl Select<'_> {
         whole: &ast::Expr,
         (left, right): (&ast::Expr, &ast::Expr),
     ) -> Result<Typed> {
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         let divides = matches!(op, B::Modulo | B::DuckIntegerDivide | B::MyIntegerDivide);
         let instead = if divides { format!("{left} {op} NULLIF({right}, 0)") } else { with_double(whole) };
         let runs = self.planner.instead(whole, &instead);
         let advice = vec![format!("write {instead}")];
         let problem = if divides { "a division by zero" } else { "a value does not fit a BIGINT" };
-        let reason = Refused { problem: format!("{place}: {problem}"), advice };
+        let reason = Refused { problem: format!("{expr_text}: {problem}"), advice };
         let check = Check::new(&self.planner.failures, reason.with_query(runs));
-        let (l, r) = (self.int(one, &place)?, self.int(other, &place)?);
-        let l = self.guarded(l, Kind::Int);
+        let (l, r) = (self.int(one, &expr_text)?, self.int(other, &expr_text)?);
+        let l = self.guarded(l, SqlType::Int);
         let f: fn(i64, i64) -> Option<i64> = match op {
             B::Plus => i64::checked_add,
             B::Minus => i64::checked_sub,
@@ -185,7 +185,7 @@ impl Select<'_> {
             _ => i64::checked_div,
         };
         let expr = compute::int_of_ints(l, r, move |l, r| f(l, r).map(Some).ok_or_else(|| check.fail()));
-        Ok(Typed::new(expr, Kind::Int))
+        Ok(Typed::new(expr, SqlType::Int))
     }
 
     /// A constant interval. Months have no fixed length: one with months can be added to a timestamp or computed with
@@ -200,7 +200,7 @@ impl Select<'_> {
             let check = Check::new(&self.planner.failures, reason);
             expr = compute::int_of_int(expr, move |_| Err(check.fail()));
         }
-        Typed { constant: Some(Constant::Span(months, micros)), ..Typed::new(expr, Kind::Span) }
+        Typed { constant: Some(Constant::Span(months, micros)), ..Typed::new(expr, SqlType::Span) }
     }
 
     /// Adds, subtracts or multiplies intervals; fails if the result does not fit 64 bits.
@@ -227,12 +227,12 @@ impl Select<'_> {
         let expr = compute::int_of_ints(one.expr, other.expr, move |one, other| {
             f(one, other).map(Some).ok_or_else(|| check.fail())
         });
-        Ok(Typed::new(expr, Kind::Span))
+        Ok(Typed::new(expr, SqlType::Span))
     }
 
     /// Adds or subtracts an interval.
-    fn moved(&self, moment: Typed, span: Typed, back: bool, place: &str) -> Result<Typed> {
-        let moment = self.coerce(moment, Kind::Timestamp, place)?.expr.cast(DataType::Int64);
+    fn moved(&self, moment: Typed, span: Typed, back: bool, expr_text: &str) -> Result<Typed> {
+        let moment = self.coerce(moment, SqlType::Timestamp, expr_text)?.expr.cast(DataType::Int64);
         let sign = if back { -1 } else { 1 };
         let moved = match span.constant {
             Some(Constant::Span(months, micros)) if months != 0 => {
@@ -242,7 +242,7 @@ impl Select<'_> {
             Some(Constant::Span(_, micros)) => moment + lit(micros * sign),
             _ => moment + lit(sign) * span.expr,
         };
-        Ok(Typed::new(moved.cast(Kind::Timestamp.dtype()), Kind::Timestamp))
+        Ok(Typed::new(moved.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
     }
 
     /// Any value as text.
@@ -256,7 +256,7 @@ impl Select<'_> {
             array: false,
             format: None,
         };
-        if value.kind == Kind::Timestamp {
+        if value.kind == SqlType::Timestamp {
             let instead = format!("STRFTIME({expr}, '%Y-%m-%d %H:%M:%S')");
             let runs = self.planner.instead(expr, &instead);
             let problem = format!("{expr}: engines format timestamps differently");
@@ -268,7 +268,7 @@ impl Select<'_> {
 
 /// A timestamp in microseconds.
 pub fn micros(value: Typed) -> Expr {
-    value.expr.cast(Kind::Timestamp.dtype()).cast(DataType::Int64)
+    value.expr.cast(SqlType::Timestamp.dtype()).cast(DataType::Int64)
 }
 
 /// The expression with its first operand cast to double, so that all of it is computed with doubles.

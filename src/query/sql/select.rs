@@ -45,7 +45,7 @@ pub struct Select<'p> {
 }
 
 /// One column of the result.
-struct Item {
+struct ResultColumn {
     name: String,
     value: Typed,
 }
@@ -152,7 +152,7 @@ impl<'p> Select<'p> {
     }
 
     /// The columns of the result.
-    fn items(&mut self, select: &SelectAst) -> Result<Vec<Item>> {
+    fn items(&mut self, select: &SelectAst) -> Result<Vec<ResultColumn>> {
         let mut items = Vec::new();
         for item in &select.projection {
             match item {
@@ -161,10 +161,10 @@ impl<'p> Select<'p> {
                         ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => self.own_name(expr),
                         other => other.to_string(),
                     };
-                    items.push(Item { name, value: self.expr(expr)? });
+                    items.push(ResultColumn { name, value: self.expr(expr)? });
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    items.push(Item { name: alias.value.clone(), value: self.expr(expr)? });
+                    items.push(ResultColumn { name: alias.value.clone(), value: self.expr(expr)? });
                 }
                 SelectItem::Wildcard(options) => self.wildcard(None, options, &mut items)?,
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -191,7 +191,7 @@ impl<'p> Select<'p> {
         &mut self,
         relation: Option<&str>,
         options: &ast::WildcardAdditionalOptions,
-        items: &mut Vec<Item>,
+        items: &mut Vec<ResultColumn>,
     ) -> Result<()> {
         if options.opt_replace.is_some() || options.opt_rename.is_some() || options.opt_ilike.is_some() {
             return Err(refused("* REPLACE, RENAME and ILIKE are not supported; name the columns"));
@@ -226,7 +226,7 @@ impl<'p> Select<'p> {
             } else {
                 Typed::column(&column.id, column.kind)
             };
-            items.push(Item { name: column.name, value });
+            items.push(ResultColumn { name: column.name, value });
         }
         match relation {
             Some(relation) if !found => Err(refused(format!("there is no table {relation} in FROM"))),
@@ -235,7 +235,7 @@ impl<'p> Select<'p> {
     }
 
     /// The sort keys of the result: a position, an alias, or an expression.
-    fn order_items(&mut self, order: Option<&OrderBy>, items: &[Item]) -> Result<Vec<Order>> {
+    fn order_items(&mut self, order: Option<&OrderBy>, items: &[ResultColumn]) -> Result<Vec<Order>> {
         let by_all = |options| Ok(items.iter().map(|item| order_by(item.value.clone(), options)).collect());
         let exprs = match order.map(|order| &order.kind) {
             None => return Ok(Vec::new()),
@@ -271,7 +271,7 @@ impl<'p> Select<'p> {
     /// Gives the result its columns and its order.
     fn finish(
         self,
-        items: Vec<Item>,
+        items: Vec<ResultColumn>,
         order: Vec<Order>,
         is_distinct: bool,
         distinct_on: Option<Vec<Typed>>,
@@ -328,8 +328,8 @@ impl Planner {
         let mut plan = Select::new(self, rows);
         let items = columns
             .iter()
-            .map(|column| Item { name: column.name.clone(), value: Typed::column(&column.id, column.kind) });
-        let items: Vec<Item> = items.collect();
+            .map(|column| ResultColumn { name: column.name.clone(), value: Typed::column(&column.id, column.kind) });
+        let items: Vec<ResultColumn> = items.collect();
         let order = plan.order_items(order, &items)?;
         plan.finish(items, order, false, None)
     }

@@ -10,7 +10,7 @@ use super::expr::{is_in, negate};
 use super::from::{and, conjuncts, names};
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Kind, Relation, ScopeColumn, Typed, aggregate, same_name};
+use super::{Relation, ScopeColumn, SqlType, Typed, aggregate, same_name};
 use crate::error::Result;
 
 /// A correlated subquery: its equality keys, and the rest of it.
@@ -51,7 +51,7 @@ impl Select<'_> {
             None => {
                 let rows = self.planner.query(query)?;
                 let frame = self.planner.collect(rows.frame.slice(0, 1))?;
-                Ok(Typed::new(lit((frame.height() > 0) != negated), Kind::Bool))
+                Ok(Typed::new(lit((frame.height() > 0) != negated), SqlType::Bool))
             }
             Some(correlated) => {
                 let mark = self.mark(correlated)?;
@@ -73,18 +73,18 @@ impl Select<'_> {
                 return Err(refused(format!("{whole}: the subquery needs one column")));
             };
             correlated.keys.push((item.clone(), value.clone()));
-            return Ok(Typed::new(self.mark(correlated)?, Kind::Bool));
+            return Ok(Typed::new(self.mark(correlated)?, SqlType::Bool));
         }
         let rows = self.planner.query(query)?;
         let column = one_column(&rows, whole)?;
         let value = self.expr(value)?;
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         let list = Typed::column(&column.id, column.kind);
         let Some(kind) = common(&value, &list) else {
-            return Err(refused(format!("{place}: the types are incompatible; CAST one of them")));
+            return Err(refused(format!("{expr_text}: the types are incompatible; CAST one of them")));
         };
-        let value = self.coerce(value, kind, &place)?.expr;
-        let list = self.coerce(list, kind, &place)?.expr.alias("list");
+        let value = self.coerce(value, kind, &expr_text)?.expr;
+        let list = self.coerce(list, kind, &expr_text)?.expr.alias("list");
         let list = self.planner.collect(rows.frame.select([list]))?;
         let list = list.column("list")?.as_materialized_series().unique()?;
         Ok(negate(is_in(value, list), negated))
@@ -150,13 +150,13 @@ impl Select<'_> {
         let (mut frame, mut ours, mut theirs) = (frame, Vec::new(), Vec::new());
         for (column, outer) in columns.iter().zip(outer) {
             let (one, other) = (self.expr(outer)?, Typed::column(&column.id, column.kind));
-            let place = outer.to_string();
+            let expr_text = outer.to_string();
             let Some(kind) = common(&one, &other) else {
-                return Err(refused(format!("{place}: the types are incompatible; CAST one of them")));
+                return Err(refused(format!("{expr_text}: the types are incompatible; CAST one of them")));
             };
-            ours.push(self.coerce(one, kind, &place)?.expr);
+            ours.push(self.coerce(one, kind, &expr_text)?.expr);
             let id = self.planner.fresh();
-            frame = frame.with_columns([self.coerce(other, kind, &place)?.expr.alias(id.clone())]);
+            frame = frame.with_columns([self.coerce(other, kind, &expr_text)?.expr.alias(id.clone())]);
             theirs.push(id);
         }
         self.attach(frame, ours, theirs)

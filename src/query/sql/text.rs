@@ -8,7 +8,7 @@ use super::cast::null;
 use super::compute::{self, OfText};
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Kind, Typed};
+use super::{SqlType, Typed};
 use crate::error::Result;
 
 impl Select<'_> {
@@ -21,10 +21,10 @@ impl Select<'_> {
 
     /// The position of a text in another, from 1; 0 if absent.
     pub fn position(&mut self, x: &ast::Expr, part: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
-        let place = whole.to_string();
-        let (x, part) = (self.words(x, &place)?, self.words(part, &place)?);
+        let expr_text = whole.to_string();
+        let (x, part) = (self.words(x, &expr_text)?, self.words(part, &expr_text)?);
         let found = |text: &str, part: &str| text.find(part).map_or(0, |at| text[..at].chars().count() as i64 + 1);
-        Ok(Typed::new(compute::int_of_texts(x, part, found), Kind::Int))
+        Ok(Typed::new(compute::int_of_texts(x, part, found), SqlType::Int))
     }
 
     /// Characters from a position on, which counts from 1, or from the end if negative.
@@ -35,13 +35,13 @@ impl Select<'_> {
         count: Option<&ast::Expr>,
         whole: &ast::Expr,
     ) -> Result<Typed> {
-        let place = whole.to_string();
-        let mut numbers = vec![self.number_of(from, &place)?];
+        let expr_text = whole.to_string();
+        let mut numbers = vec![self.number_of(from, &expr_text)?];
         if let Some(count) = count {
-            numbers.push(self.number_of(count, &place)?);
+            numbers.push(self.number_of(count, &expr_text)?);
         }
-        let expr = compute::text_of_text_and_ints(self.words(x, &place)?, &numbers, substring);
-        Ok(Typed::new(expr, Kind::Text))
+        let expr = compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, substring);
+        Ok(Typed::new(expr, SqlType::Text))
     }
 
     /// Trims these characters from the ends; spaces by default.
@@ -62,7 +62,7 @@ impl Select<'_> {
             Ok(Some(if end { text.trim_end_matches(what.as_slice()) } else { text }.to_owned()))
         };
         let expr = compute::of_text(self.words(x, &whole.to_string())?, OfText::Text(Box::new(f)));
-        Ok(Typed::new(expr, Kind::Text))
+        Ok(Typed::new(expr, SqlType::Text))
     }
 
     /// Replaces matches of a pattern.
@@ -81,7 +81,7 @@ impl Select<'_> {
         let (pattern, new) = (lit(format!("(?:{pattern})")), lit(new));
         let text = text.str();
         let expr = if is_global { text.replace_all(pattern, new, false) } else { text.replace(pattern, new, false) };
-        Ok(Typed::new(expr, Kind::Text))
+        Ok(Typed::new(expr, SqlType::Text))
     }
 
     /// The first match of a pattern, or a group of it; empty without a match.
@@ -95,7 +95,7 @@ impl Select<'_> {
         let pattern = self.pattern(pattern)?;
         let text = self.words(x, &whole.to_string())?;
         let found = text.clone().str().extract(lit(pattern), group).fill_null(lit(""));
-        Ok(Typed::new(when(text.is_null()).then(null(Kind::Text)).otherwise(found), Kind::Text))
+        Ok(Typed::new(when(text.is_null()).then(null(SqlType::Text)).otherwise(found), SqlType::Text))
     }
 
     /// The value at a key or path of a JSON text: as text, or as JSON with its quotes.
@@ -122,7 +122,7 @@ impl Select<'_> {
             })
         };
         let text = self.words(x, &whole.to_string())?;
-        Ok(Typed::new(compute::of_text(text, OfText::Text(Box::new(f))), Kind::Text))
+        Ok(Typed::new(compute::of_text(text, OfText::Text(Box::new(f))), SqlType::Text))
     }
 }
 

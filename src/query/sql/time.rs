@@ -9,14 +9,14 @@ use super::moment::{self, Unit};
 use super::operator::micros;
 use super::refusal::{refused, refused_with};
 use super::select::Select;
-use super::{Kind, Typed};
+use super::{SqlType, Typed};
 use crate::error::Result;
 
 impl Select<'_> {
     /// Plans a timestamp argument.
     pub fn moment(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let value = self.expr(expr)?;
-        self.coerce(value, Kind::Timestamp, &whole.to_string())
+        self.coerce(value, SqlType::Timestamp, &whole.to_string())
     }
 
     /// A unit, given as a text or name.
@@ -44,21 +44,21 @@ impl Select<'_> {
 
     /// A part of a timestamp, or the seconds of a timestamp or interval.
     pub fn part(&mut self, name: &str, value: Typed, whole: &ast::Expr) -> Result<Typed> {
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         if name.eq_ignore_ascii_case("epoch") {
-            let micros = if value.kind == Kind::Span {
+            let micros = if value.kind == SqlType::Span {
                 value.expr
             } else {
-                micros(self.coerce(value, Kind::Timestamp, &place)?)
+                micros(self.coerce(value, SqlType::Timestamp, &expr_text)?)
             };
             let seconds = compute::float_of_floats(micros, lit(0.0), |micros, _| micros / 1e6);
-            return Ok(Typed::new(seconds, Kind::Float));
+            return Ok(Typed::new(seconds, SqlType::Float));
         }
-        let value = self.coerce(value, Kind::Timestamp, &place)?;
+        let value = self.coerce(value, SqlType::Timestamp, &expr_text)?;
         let Some(part) = moment::part(name) else {
-            return Err(refused(format!("{place}: a timestamp has no part {name:?}")));
+            return Err(refused(format!("{expr_text}: a timestamp has no part {name:?}")));
         };
-        Ok(Typed::new(compute::int_of_int(micros(value), move |at| Ok(Some(part(at)))), Kind::Int))
+        Ok(Typed::new(compute::int_of_int(micros(value), move |at| Ok(Some(part(at)))), SqlType::Int))
     }
 
     /// The newest observation as NOW, and its day.

@@ -16,7 +16,7 @@ use super::function::arguments;
 use super::refusal::{refused, refused_with};
 use super::select::{Select, order_by};
 use super::sorted::{Call, FrameBounds, Marks, WindowFunction};
-use super::{Kind, Typed};
+use super::{SqlType, Typed};
 use crate::error::Result;
 
 /// The names of window functions.
@@ -34,12 +34,12 @@ pub fn is_window(name: &str) -> bool {
 impl Select<'_> {
     /// Plans a window function.
     pub fn window(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
-        let place = whole.to_string();
+        let expr_text = whole.to_string();
         if function.filter.is_some() && !aggregate::is_aggregate(name) {
-            return Err(refused(format!("{place}: FILTER is for aggregates")));
+            return Err(refused(format!("{expr_text}: FILTER is for aggregates")));
         }
         if function.null_treatment.is_some() {
-            return Err(refused(format!("{place}: IGNORE NULLS is not supported")));
+            return Err(refused(format!("{expr_text}: IGNORE NULLS is not supported")));
         }
         let spec = self.spec(function, whole)?;
         let frame = frame(&spec, whole)?;
@@ -67,21 +67,21 @@ impl Select<'_> {
                 Typed::new(when(kept).then(value.expr).otherwise(null(value.kind)), value.kind)
             }
         };
-        let add = |plan: &mut Self, call: Call, kind: Kind| {
+        let add = |plan: &mut Self, call: Call, kind: SqlType| {
             let id = plan.planner.fresh();
             let (partition, order) = (partition.clone(), order.clone());
             plan.windows.push(WindowFunction { id: id.clone(), partition, order, call });
             Typed::column(&id, kind)
         };
         match (name, arguments.as_slice()) {
-            ("row_number", []) => Ok(add(self, Call::RowNumber, Kind::Int)),
-            ("rank", []) => Ok(add(self, Call::Rank, Kind::Int)),
-            ("dense_rank", []) => Ok(add(self, Call::DenseRank, Kind::Int)),
-            ("percent_rank", []) => Ok(add(self, Call::PercentRank, Kind::Float)),
-            ("cume_dist", []) => Ok(add(self, Call::CumeDist, Kind::Float)),
+            ("row_number", []) => Ok(add(self, Call::RowNumber, SqlType::Int)),
+            ("rank", []) => Ok(add(self, Call::Rank, SqlType::Int)),
+            ("dense_rank", []) => Ok(add(self, Call::DenseRank, SqlType::Int)),
+            ("percent_rank", []) => Ok(add(self, Call::PercentRank, SqlType::Float)),
+            ("cume_dist", []) => Ok(add(self, Call::CumeDist, SqlType::Float)),
             ("ntile", [count]) => match self.expr(count)?.int().filter(|count| *count > 0) {
-                Some(count) => Ok(add(self, Call::Ntile(count), Kind::Int)),
-                None => Err(refused(format!("{place}: the number of buckets has to be a constant from 1 on"))),
+                Some(count) => Ok(add(self, Call::Ntile(count), SqlType::Int)),
+                None => Err(refused(format!("{expr_text}: the number of buckets has to be a constant from 1 on"))),
             },
             ("lag" | "lead", [value, rest @ ..]) if rest.len() < 3 => {
                 let value = self.expr(value)?;
@@ -89,7 +89,7 @@ impl Select<'_> {
                     None => 1,
                     Some(count) => match self.expr(count)?.int() {
                         Some(count) => count,
-                        None => return Err(refused(format!("{place}: the number of rows has to be a constant"))),
+                        None => return Err(refused(format!("{expr_text}: the number of rows has to be a constant"))),
                     },
                 };
                 let count = if name == "lag" { count } else { -count };
@@ -102,14 +102,14 @@ impl Select<'_> {
                     let column = self.window_column(value.expr);
                     return Ok(add(self, Call::Shift(column, count, None), value.kind));
                 }
-                let (mut exprs, kind) = self.alike(values, &place)?;
+                let (mut exprs, kind) = self.alike(values, &expr_text)?;
                 let default = exprs.pop().map(|expr| self.window_column(expr));
                 let column = self.window_column(exprs.remove(0));
                 Ok(add(self, Call::Shift(column, count, default), kind))
             }
             ("first_value" | "first", [value]) => {
                 if !matches!(frame, FrameBounds::All | FrameBounds::ToPeers | FrameBounds::ToRow) {
-                    return Err(refused(format!("{place}: this frame is not supported")));
+                    return Err(refused(format!("{expr_text}: this frame is not supported")));
                 }
                 let value = self.expr(value)?;
                 let column = self.window_column(value.expr);
@@ -117,7 +117,7 @@ impl Select<'_> {
             }
             ("last_value" | "last", [value]) => {
                 if matches!(frame, FrameBounds::Between(..)) {
-                    return Err(refused(format!("{place}: this frame is not supported")));
+                    return Err(refused(format!("{expr_text}: this frame is not supported")));
                 }
                 let value = self.expr(value)?;
                 let column = self.window_column(value.expr);
@@ -125,39 +125,39 @@ impl Select<'_> {
             }
             ("count", []) => {
                 let column = filter.clone().map(|filter| {
-                    let kept = when(filter.fill_null(lit(false))).then(lit(1i64)).otherwise(null(Kind::Int));
+                    let kept = when(filter.fill_null(lit(false))).then(lit(1i64)).otherwise(null(SqlType::Int));
                     self.window_column(kept)
                 });
-                Ok(add(self, Call::Count(column, frame), Kind::Int))
+                Ok(add(self, Call::Count(column, frame), SqlType::Int))
             }
             ("count", [value]) if !is_distinct(function) => {
                 let value = masked(self.expr(value)?);
                 let column = self.window_column(value.expr);
-                Ok(add(self, Call::Count(Some(column), frame), Kind::Int))
+                Ok(add(self, Call::Count(Some(column), frame), SqlType::Int))
             }
             ("sum" | "avg" | "mean", [x]) if !is_distinct(function) => {
                 let value = masked(self.expr(x)?);
                 let value = match value.kind {
-                    Kind::Bool if name == "sum" => Typed::new(value.expr.cast(DataType::Int64), Kind::Int),
-                    Kind::Int | Kind::Float | Kind::Null => value,
-                    _ => return Err(refused(format!("{place}: only numbers can be added up"))),
+                    SqlType::Bool if name == "sum" => Typed::new(value.expr.cast(DataType::Int64), SqlType::Int),
+                    SqlType::Int | SqlType::Float | SqlType::Null => value,
+                    _ => return Err(refused(format!("{expr_text}: only numbers can be added up"))),
                 };
                 let column = self.window_column(value.expr.clone());
-                let count = add(self, Call::Count(Some(column), frame), Kind::Int).expr;
-                let is_int = name == "sum" && value.kind != Kind::Float;
+                let count = add(self, Call::Count(Some(column), frame), SqlType::Int).expr;
+                let is_int = name == "sum" && value.kind != SqlType::Float;
                 let total = if is_int {
                     let int = value.expr.cast(DataType::Int64);
                     let low = compute::int_of_int(int.clone(), |n| Ok(Some(n.rem_euclid(HALF))));
                     let high = compute::int_of_int(int, |n| Ok(Some(n.div_euclid(HALF))));
                     let (low, high) = (self.window_column(low), self.window_column(high));
-                    let low = add(self, Call::Sum(low, frame), Kind::Int).expr;
-                    let high = add(self, Call::Sum(high, frame), Kind::Int).expr;
+                    let low = add(self, Call::Sum(low, frame), SqlType::Int).expr;
+                    let high = add(self, Call::Sum(high, frame), SqlType::Int).expr;
                     self.joined(low, high, whole, x)
                 } else {
                     let column = self.window_column(value.expr.cast(DataType::Float64));
-                    add(self, Call::Sum(column, frame), Kind::Float).expr
+                    add(self, Call::Sum(column, frame), SqlType::Float).expr
                 };
-                let kind = if is_int { Kind::Int } else { Kind::Float };
+                let kind = if is_int { SqlType::Int } else { SqlType::Float };
                 let total = if name == "sum" { total } else { total / count.clone().cast(DataType::Float64) };
                 let expr = when(count.gt(lit(0i64))).then(total).otherwise(null(kind));
                 Ok(Typed::new(expr, kind))
@@ -165,18 +165,22 @@ impl Select<'_> {
             ("min" | "max" | "bool_and" | "bool_or" | "every", [value]) => {
                 let value = masked(self.expr(value)?);
                 let kind = value.kind;
-                let is_bool = kind == Kind::Bool;
-                if kind == Kind::Text && frame != FrameBounds::All {
+                let is_bool = kind == SqlType::Bool;
+                if kind == SqlType::Text && frame != FrameBounds::All {
                     let advice = "join with the minimum or maximum of each group, or use FIRST_VALUE";
-                    return Err(refused_with(format!("{place} is not supported over a bounded frame"), advice, None));
+                    return Err(refused_with(
+                        format!("{expr_text} is not supported over a bounded frame"),
+                        advice,
+                        None,
+                    ));
                 }
                 let stored = match kind {
-                    Kind::Bool | Kind::Timestamp | Kind::Date | Kind::Int | Kind::Span => {
+                    SqlType::Bool | SqlType::Timestamp | SqlType::Date | SqlType::Int | SqlType::Span => {
                         value.expr.to_physical().cast(DataType::Int64)
                     }
                     _ => value.expr,
                 };
-                let number = if matches!(kind, Kind::Float | Kind::Text) { kind } else { Kind::Int };
+                let number = if matches!(kind, SqlType::Float | SqlType::Text) { kind } else { SqlType::Int };
                 let column = self.window_column(stored);
                 let call = if matches!(name, "max" | "bool_or") {
                     Call::Most(column, frame)
@@ -186,8 +190,8 @@ impl Select<'_> {
                 let found = add(self, call, number).expr;
                 Ok(Typed::new(
                     match kind {
-                        Kind::Date => found.cast(DataType::Int32).cast(DataType::Date),
-                        Kind::Timestamp => found.cast(kind.dtype()),
+                        SqlType::Date => found.cast(DataType::Int32).cast(DataType::Date),
+                        SqlType::Timestamp => found.cast(kind.dtype()),
                         _ if is_bool => found.eq(lit(1i64)),
                         _ => found,
                     },
@@ -195,7 +199,7 @@ impl Select<'_> {
                 ))
             }
             _ => Err(refused_with(
-                format!("{place}: this function is not supported over a window"),
+                format!("{expr_text}: this function is not supported over a window"),
                 "aggregate in a common table expression, and join",
                 None,
             )),

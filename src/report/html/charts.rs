@@ -66,8 +66,8 @@ pub fn patterns() -> Markup {
 }
 
 fn cause_fill(cause: &str) -> String {
-    let place = CAUSES.iter().position(|known| *known == cause).unwrap_or(7);
-    format!("url(#p{place})")
+    let index = CAUSES.iter().position(|known| *known == cause).unwrap_or(7);
+    format!("url(#p{index})")
 }
 
 /// Restarts over time, stacked by cause.

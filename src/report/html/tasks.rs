@@ -30,8 +30,8 @@ impl<'t> Tasks<'t> {
 
     /// The anchors and short names of the tasks of a row: those that have its values in the columns of its group, and
     /// its allocation, if it names one.
-    pub fn links(&self, row: &Row, place: &[&str]) -> Vec<(String, String)> {
-        if place.is_empty() || place.contains(&"parent_job_id") {
+    pub fn links(&self, row: &Row, group_columns: &[&str]) -> Vec<(String, String)> {
+        if group_columns.is_empty() || group_columns.contains(&"parent_job_id") {
             return Vec::new();
         }
         let has = |story: &AllocationStory, task: &TaskStory, column: &str| match column {
@@ -40,7 +40,7 @@ impl<'t> Tasks<'t> {
         };
         let is_of = |story: &AllocationStory, task: &TaskStory| {
             let id = row.text("alloc_id").is_none_or(|id| story.allocation.text("alloc_id") == Some(id));
-            id && place.iter().all(|column| has(story, task, column))
+            id && group_columns.iter().all(|column| has(story, task, column))
         };
         let found = self.tasks.iter().filter(|(_, story, task)| is_of(story, task));
         found.map(|(anchor, story, _)| (anchor.clone(), short(id(story)))).collect()

@@ -42,9 +42,9 @@ fn shown(table: &TextTable, none: &str) -> String {
 
 fn allocation(story: &AllocationStory) -> String {
     let id = story.allocation.text("alloc_id").unwrap_or("unknown");
-    let place = phrases::place(&story.allocation);
-    let place = place.split_once(' ').map_or("", |(_, rest)| rest);
-    let mut text = format!("\n## Allocation {} {}\n\n", escaped(id), escaped(place));
+    let summary = phrases::summary(&story.allocation);
+    let summary = summary.split_once(' ').map_or("", |(_, rest)| rest);
+    let mut text = format!("\n## Allocation {} {}\n\n", escaped(id), escaped(summary));
     text.push_str(&list(&phrases::allocation(story)));
     let mut before: Option<&Row> = None;
     let changes = story.changes.iter().filter_map(|row| {

@@ -32,7 +32,7 @@ pub fn as_of(timeline: &Timeline) -> Vec<String> {
 }
 
 /// An allocation in a few words: its short ID, group and node.
-pub fn place(allocation: &Row) -> String {
+pub fn summary(allocation: &Row) -> String {
     let id = short(allocation.text("alloc_id").unwrap_or("unknown"));
     let group = allocation.text("task_group").unwrap_or("unknown");
     format!("{id} of group {group} on {}", node(allocation))

@@ -24,7 +24,7 @@ pub struct Target {
 
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum TargetMatch {
     /// One allocation or job.
     One(Target),
     /// Several: a line about each, beginning with its name.
@@ -58,7 +58,7 @@ impl Target {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn find(store: &Store, name: &str) -> Result<Found> {
+pub fn find(store: &Store, name: &str) -> Result<TargetMatch> {
     let text = literal(name);
     let whole = [allocations(store, &format!("alloc_id = {text}"))?, jobs(store, &text, name)?].concat();
     if !whole.is_empty() {
@@ -128,15 +128,15 @@ fn named(store: &Store, condition: &str, name: Option<&str>) -> Result<Vec<Candi
     Ok(jobs.into_iter().map(Candidate::Job).collect())
 }
 
-fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<Found> {
+fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> {
     if candidates.len() > 1 {
-        return Ok(Found::Several(candidates.iter().map(Candidate::line).collect()));
+        return Ok(TargetMatch::Several(candidates.iter().map(Candidate::line).collect()));
     }
     Ok(match candidates.pop() {
-        None => Found::Nothing,
+        None => TargetMatch::Nothing,
         Some(Candidate::Allocation(row)) => {
             let own = |column: &str| row.text(column).unwrap_or_default().to_owned();
-            Found::One(Target {
+            TargetMatch::One(Target {
                 region: own("region"),
                 namespace: own("namespace"),
                 job_id: row.text("job_id").map(str::to_owned),
@@ -153,7 +153,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<Found> {
                 }
                 Candidate::Allocation(_) => None,
             });
-            Found::One(whole.unwrap_or(job))
+            TargetMatch::One(whole.unwrap_or(job))
         }
     })
 }
@@ -161,7 +161,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<Found> {
 impl Candidate {
     /// Its name, and what is needed to tell it from the others.
     fn line(&self) -> String {
-        let place = |region: &str, namespace: &str| {
+        let flags = |region: &str, namespace: &str| {
             if region.is_empty() {
                 format!("--namespace {namespace}")
             } else {
@@ -172,15 +172,15 @@ impl Candidate {
             Candidate::Allocation(row) => {
                 let own = |column: &str| row.text(column).unwrap_or("unknown");
                 let node = row.text("node_name").unwrap_or_else(|| own("node_id"));
-                let place = place(row.text("region").unwrap_or_default(), own("namespace"));
+                let flags = flags(row.text("region").unwrap_or_default(), own("namespace"));
                 let (job, status) = (own("job_id"), own("client_status"));
-                format!("{}  {place}: allocation of job {job} on node {node}, {status}", own("alloc_id"))
+                format!("{}  {flags}: allocation of job {job} on node {node}, {status}", own("alloc_id"))
             }
             Candidate::Job(job) => {
                 let name = job.job_id.as_deref().unwrap_or("unknown");
-                let place = place(&job.region, &job.namespace);
+                let flags = flags(&job.region, &job.namespace);
                 let allocations = crate::report::show::counted(job.allocations.len() as i64, "allocation");
-                format!("{name}  {place}: job with {allocations}")
+                format!("{name}  {flags}: job with {allocations}")
             }
         }
     }

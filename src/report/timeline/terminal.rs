@@ -24,7 +24,7 @@ const TYPE: usize = 16;
 
 /// Formats a timeline as lines of text. Nothing is cut: long texts are wrapped.
 pub fn terminal(timeline: &Timeline, look: Look) -> String {
-    let mut page = Page { look, lines: Vec::new() };
+    let mut page = TextPage { look, lines: Vec::new() };
     page.put(0, &phrases::title(timeline), page.style().bold());
     phrases::as_of(timeline).iter().for_each(|line| page.put(0, line, page.style()));
     page.tables(timeline);
@@ -35,12 +35,12 @@ pub fn terminal(timeline: &Timeline, look: Look) -> String {
     page.lines.join("\n") + "\n"
 }
 
-struct Page {
+struct TextPage {
     look: Look,
     lines: Vec<String>,
 }
 
-impl Page {
+impl TextPage {
     fn style(&self) -> Style {
         Style::new().force_styling(self.look.colour)
     }
@@ -103,9 +103,9 @@ impl Page {
     fn allocation(&mut self, story: &AllocationStory) {
         self.blank();
         let id = story.allocation.text("alloc_id").unwrap_or("unknown");
-        let place = phrases::place(&story.allocation);
-        let place = place.split_once(' ').map_or("", |(_, rest)| rest);
-        self.put(0, &format!("Allocation {id} {place}"), self.style().bold());
+        let summary = phrases::summary(&story.allocation);
+        let summary = summary.split_once(' ').map_or("", |(_, rest)| rest);
+        self.put(0, &format!("Allocation {id} {summary}"), self.style().bold());
         phrases::allocation(story).iter().for_each(|line| self.put(2, line, self.style()));
         let mut before = None;
         for row in &story.changes {

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::lanes::{Slice, slices};
-use super::phrases::place;
+use super::phrases::summary;
 use super::{AllocationStory, TaskStory, Timeline};
 use crate::query::Row;
 use crate::time;
@@ -30,7 +30,7 @@ pub fn trace(timeline: &Timeline) -> Value {
     let origin = times.min().unwrap_or(0);
     let mut events: Vec<Value> = Vec::new();
     for (i, story) in timeline.allocations.iter().enumerate() {
-        events.push(named("process_name", i + 1, 0, &place(&story.allocation)));
+        events.push(named("process_name", i + 1, 0, &summary(&story.allocation)));
     }
     for (process, thread, _, task, slices) in &tracks {
         let task_name = task.task.as_deref().unwrap_or("unknown tasks");

@@ -87,14 +87,14 @@ impl<'a> Judge<'a> {
             let number: i64 = own.iter().filter_map(|row| row.int("number")).sum();
             ensure!(number == story.state.restarts, "{number} restarts, not {}: {key:?}", story.state.restarts);
             let seen = own.iter().filter(|row| row.get("is_seen") == true);
-            let told: BTreeMap<i64, &str> =
+            let claimed: BTreeMap<i64, &str> =
                 seen.filter_map(|row| Some((row.int("restarted_at_ns")?, row.text("cause")?))).collect();
             let restarts = story.restarts().into_iter().filter(|(event, _)| story.seen[*event]);
             let truth: BTreeMap<i64, (usize, Cause)> =
                 restarts.map(|(event, cause)| (story.life.events[event].event.time, (event, cause))).collect();
-            ensure!(told.keys().eq(truth.keys()), "other restarts: {key:?}");
+            ensure!(claimed.keys().eq(truth.keys()), "other restarts: {key:?}");
             let mut counts = vec![];
-            for (at, cause) in told {
+            for (at, cause) in claimed {
                 let (event, truth) = truth[&at];
                 let explained = is_explained(story, event);
                 ensure!(
@@ -147,8 +147,8 @@ impl<'a> Judge<'a> {
         for row in &rows {
             let truth = truths[&group(row)];
             let names = ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks"];
-            let told = names.map(|name| row.int(name).unwrap_or_default());
-            ensure!(told == truth, "{told:?}, not {truth:?}: {row:?}");
+            let claimed = names.map(|name| row.int(name).unwrap_or_default());
+            ensure!(claimed == truth, "{claimed:?}, not {truth:?}: {row:?}");
             ensure!(CAUSES.iter().filter_map(|(_, name)| row.int(&format!("cause_{name}"))).sum::<i64>() == truth[2]);
             ensure!(truth[4] > 0 || truth[2] + truth[3] == truth[1], "seen and lost are not all: {row:?}");
             self.count("groups of restarts");
@@ -186,16 +186,16 @@ impl<'a> Judge<'a> {
             let truths = story.failures();
             let time = |event: usize| (story.life.events[event].event.time, story.life.events[event].event.kind);
             let own = rows.get(&key).map_or(&[][..], Vec::as_slice);
-            let mut told: BTreeMap<(i64, &str), &Row> = BTreeMap::new();
+            let mut claimed: BTreeMap<(i64, &str), &Row> = BTreeMap::new();
             for row in own {
                 let at = row.int("failed_at_ns").context("a time")?;
-                told.insert((at, row.text("event_type").unwrap_or_default()), row);
+                claimed.insert((at, row.text("event_type").unwrap_or_default()), row);
             }
-            ensure!(told.len() == own.len(), "a failure twice: {key:?}");
+            ensure!(claimed.len() == own.len(), "a failure twice: {key:?}");
             let mut counts = vec![];
             for failure in truths.iter().filter(|failure| story.seen[failure.event]) {
                 let lived = &story.life.events[failure.event];
-                let Some(row) = told.remove(&time(failure.event)) else {
+                let Some(row) = claimed.remove(&time(failure.event)) else {
                     // An exit with 0 caused by a health check looks like a clean one without its reason.
                     let hidden = failure.class == Class::Health && !story.joins(failure.event);
                     ensure!(hidden, "{failure:?} is missing: {key:?}\n{}", tell(story));
@@ -221,7 +221,7 @@ impl<'a> Judge<'a> {
                 ensure!(row.int("exit_code").zip(row.int("signal")) == exit, "another exit: {row:?}");
                 counts.push(format!("class {class}"));
             }
-            ensure!(told.is_empty(), "no failures: {told:?}: {key:?}\n{}", tell(story));
+            ensure!(claimed.is_empty(), "no failures: {claimed:?}: {key:?}\n{}", tell(story));
             counts.into_iter().for_each(|what: String| self.count(what));
         }
         Ok(())
@@ -285,10 +285,10 @@ impl<'a> Judge<'a> {
                 ensure!(outcome == run.outcome || may_be_unknown && outcome == "unknown", "outcome: {}", what());
                 counts.push(format!("run {outcome}"));
                 let delay = row.number("delay_seconds").map(|seconds| (seconds * 1e9).round() as i64);
-                let told = [row.int("started_at_ns"), row.int("ended_at_ns"), delay];
+                let claimed = [row.int("started_at_ns"), row.int("ended_at_ns"), delay];
                 let exit = row.int("exit_code").zip(row.int("signal"));
-                for (told, truth) in told.into_iter().zip([run.started, run.ended, run.delay]) {
-                    ensure!(told == truth || !is_whole && told.is_none(), "time: {}", what());
+                for (claimed, truth) in claimed.into_iter().zip([run.started, run.ended, run.delay]) {
+                    ensure!(claimed == truth || !is_whole && claimed.is_none(), "time: {}", what());
                 }
                 ensure!(exit == run.exit || !is_whole && exit.is_none(), "exit: {}", what());
                 let class = row.text("failure_class");
@@ -322,8 +322,8 @@ impl<'a> Judge<'a> {
             for (name, kind) in [("received_at_ns", "Received"), ("setup_at_ns", "Task Setup")] {
                 let truth = story.first(kind).filter(|event| *event < start);
                 let truth = truth.map(|event| story.life.events[event].event.time);
-                let told = row.int(name);
-                ensure!(told == truth || told.is_none() && !story.is_whole(), "not {truth:?}: {}", what());
+                let claimed = row.int(name);
+                ensure!(claimed == truth || claimed.is_none() && !story.is_whole(), "not {truth:?}: {}", what());
             }
             if outcome == "stopped_before_start" && story.is_whole() {
                 let killing = story.first("Killing").map(|event| story.life.events[event].event.time);
@@ -345,26 +345,27 @@ impl<'a> Judge<'a> {
         let coverage = self.truth.tasks();
         for key in self.clear() {
             let story = &self.stories[&key];
-            let told = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
+            let claimed = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
             let most = rows.get(&key).and_then(|rows| rows[0].int("restarts_at_most"));
             // If more are seen than counted, or no counter is in view, only events count.
             let is_counted = coverage[&key].lost_restarts.is_some();
             let mut recent = story.seen_since(hour_ago, is_counted);
             let seen = recent.len() as i64;
             let [by_versions, by_both] = if is_counted { story.unseen_since(hour_ago) } else { [0; 2] };
-            let what = || format!("{told:?} to {most:?}, {seen} seen and {by_versions} not: {key:?}\n{}", tell(story));
+            let what =
+                || format!("{claimed:?} to {most:?}, {seen} seen and {by_versions} not: {key:?}\n{}", tell(story));
             let is_new = story.allocation.created >= hour_ago;
             if is_new || by_versions == 0 {
-                ensure!(told == Some(seen + by_versions).filter(|n| *n >= 3), "{}", what());
+                ensure!(claimed == Some(seen + by_versions).filter(|n| *n >= 3), "{}", what());
             } else {
-                ensure!((seen..=seen + by_versions).contains(&told.unwrap_or(seen.min(2))), "{}", what());
+                ensure!((seen..=seen + by_versions).contains(&claimed.unwrap_or(seen.min(2))), "{}", what());
             }
-            if told.is_some() {
+            if claimed.is_some() {
                 ensure!(most.is_some() == is_counted, "{}", what());
-                ensure!(most.is_none_or(|most| most >= seen + by_both && Some(most) >= told), "{}", what());
+                ensure!(most.is_none_or(|most| most >= seen + by_both && Some(most) >= claimed), "{}", what());
             }
             let age = if is_new { "of the hour" } else { "of an older task" };
-            self.count(format!("{} {age}", if told.is_some() { "loops" } else { "no loops" }));
+            self.count(format!("{} {age}", if claimed.is_some() { "loops" } else { "no loops" }));
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
             // First and last by the client's clock, which may have been set back in between.
@@ -372,9 +373,9 @@ impl<'a> Judge<'a> {
             ensure!(row.int("since_at_ns") == recent.first().copied(), "since when: {row:?}");
             let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
             let period = period.map(|(first, last)| (last - first) as f64 / 1e9 / (recent.len() - 1) as f64);
-            let told = row.number("period_seconds");
-            let near = told.zip(period).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || told.is_none() && period.is_none(), "every {period:?} s: {row:?}");
+            let claimed = row.number("period_seconds");
+            let near = claimed.zip(period).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || claimed.is_none() && period.is_none(), "every {period:?} s: {row:?}");
             let failures = story.failures();
             let last = failures.last().map(|failure| class_name(failure.class));
             ensure!(row.text("last_class") == last, "not {last:?}: {row:?}");
@@ -431,9 +432,9 @@ impl<'a> Judge<'a> {
             ensure!(told_end == ends || hides_end, "not finished at {ends:?}: {row:?}");
             let ends = told_end;
             let took = ends.zip(created).map(|(end, start)| (end - start) as f64 / 1e9);
-            let told = row.number("duration_seconds");
-            let near = told.zip(took).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || told.is_none() && took.is_none(), "took not {took:?} s: {row:?}");
+            let claimed = row.number("duration_seconds");
+            let near = claimed.zip(took).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || claimed.is_none() && took.is_none(), "took not {took:?} s: {row:?}");
             ensure!(row.int("allocations") == Some(allocations.len() as i64), "other allocations: {row:?}");
             let most = |number: usize| {
                 let id = &self.cluster.allocations[number].id;
@@ -493,15 +494,15 @@ impl<'a> Judge<'a> {
 
     /// The history of some allocations, for messages.
     fn told_of(&self, allocations: &[&(usize, usize)]) -> String {
-        let mut told = String::new();
+        let mut claimed = String::new();
         for (number, version) in allocations {
             let id = &self.cluster.allocations[*number].id;
-            told.push_str(&format!("{id}: {}\n", self.verdict(*number, *version)));
+            claimed.push_str(&format!("{id}: {}\n", self.verdict(*number, *version)));
             for ((_, task), story) in self.stories.iter().filter(|((alloc_id, _), _)| alloc_id == id) {
-                told.push_str(&format!("{task}, {}:\n{}\n", story.state.state, tell(story)));
+                claimed.push_str(&format!("{task}, {}:\n{}\n", story.state.state, tell(story)));
             }
         }
-        told
+        claimed
     }
 
     /// Returns true if an allocation that was told to stop lost events of a task's last run, lacks a task's end, or has
@@ -601,9 +602,9 @@ impl<'a> Judge<'a> {
             let end = latest.get(&before).and_then(|version| self.ends(before, *version).into_iter().max());
             let from = end.map_or(allocation.created, |end| end.min(allocation.created));
             let truth = first.map(|first| (first - from) as f64 / 1e9);
-            let told = row.number("recovery_seconds");
-            let near = told.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || told.is_none() && truth.is_none(), "recovered within not {truth:?} s: {row:?}");
+            let claimed = row.number("recovery_seconds");
+            let near = claimed.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
+            ensure!(near || claimed.is_none() && truth.is_none(), "recovered within not {truth:?} s: {row:?}");
         }
         ensure!(expected.is_empty(), "replacements are missing: {expected:?}");
         counts.into_iter().for_each(|what| self.count(what));
