@@ -19,8 +19,8 @@
 --   is_refuted     bool    whether they are more restarts than the counter says
 --   is_joined      bool    whether the log reports the last event before it, or has a `Received` as the first line of
 --                          the task
---   is_counted     bool    whether the attempts of its events are known: as many restarts as the counter says; after
---                          the last window, is_joined
+--   is_counted     bool    whether the attempts of its events are known: as many restarts as the counter says; false
+--                          after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
 --   is_torn        bool    whether lines are missing in it, and neither the begin nor the end of the logs of its node
 --                          explains that
@@ -127,7 +127,7 @@ WITH lines_by_gap AS (
   FROM judged_gaps
 ), gaps_with_count AS (
   SELECT *,
-         CASE WHEN is_tail = 1 THEN is_joined WHEN restarting = restarts THEN 1 ELSE 0 END AS is_counted
+         CASE WHEN is_tail = 0 AND restarting = restarts THEN 1 ELSE 0 END AS is_counted
   FROM counted_gaps
 )
 SELECT region, alloc_id, task, window_no, is_tail = 1 AS is_tail, CAST(restarts AS BIGINT) AS restarts,
@@ -135,6 +135,6 @@ SELECT region, alloc_id, task, window_no, is_tail = 1 AS is_tail, CAST(restarts 
        CASE WHEN restarting > restarts THEN TRUE ELSE FALSE END AS is_refuted,
        is_joined = 1 AS is_joined, is_counted = 1 AS is_counted,
        is_tail = 0 AND is_new_life = 0 AND is_counted = 1 AND is_joined = 1 AND is_next_reported = 1 AS is_closed,
-       is_counted = 0 AND is_cut = 0 AS is_torn
+       is_counted = 0 AND is_cut = 0 AND (is_tail = 0 OR is_joined = 0) AS is_torn
 FROM gaps_with_count
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, window_no NULLS LAST

@@ -295,7 +295,7 @@ fn a_fault_names_the_next_step() {
         ("none", Reply::recorded("acl-taskapi-nopolicy-list-notoken.txt"), &["Unauthorized", "identity"]),
         ("none", Reply::recorded("region-unknown.txt"), &["No path to region", "--region"]),
         ("none", Reply::recorded("filter-syntax-error.txt"), &["failed to read filter expression"]),
-        ("none", Reply::recorded("path-unknown.txt"), &["no Nomad agent"]),
+        ("none", Reply::recorded("path-unknown.txt"), &["not a Nomad agent"]),
         ("none", Reply::recorded("tls-plain-http-to-https.txt"), &["https://"]),
         ("none", Reply::list(1, "<html>log in</html>"), &["the answer is not Nomad's"]),
     ];

@@ -169,7 +169,7 @@ pub fn is_same(add: &Add, other: &Add) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::delta_log::{Remove, Texts};
+    use crate::lake::delta_log::Texts;
 
     fn file(path: &str, rows: u64) -> Add {
         let stats = Some(json!({"numRecords": rows, "minValues": {"event_at_ns": 1}}).to_string());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn gone(path: &str) -> FileChange {
-        FileChange::Remove(Remove { path: path.to_owned(), ..Remove::default() })
+        FileChange::Remove(file(path, 0).removed(0).remove.unwrap())
     }
 
     #[test]

@@ -191,8 +191,8 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     assert!(covered.int("log_events") == Some(lines as i64 - 25) && !is(covered, "complete"));
     let attempts = store.rows("attempts").unwrap();
     let numbers: Vec<_> = attempts.iter().filter(is_api).map(|row| row.int("attempt").unwrap()).collect();
-    // The log goes on after the last listing.
-    assert_eq!(numbers, (1..=20).collect::<Vec<i64>>());
+    // The log goes on after the last listing, but no counter says whether it has every restart there.
+    assert_eq!(numbers, (1..=19).collect::<Vec<i64>>());
     store.check_twins().unwrap();
 }
 

@@ -98,13 +98,13 @@ def test_a_narrow_terminal_leaves_columns_out_and_names_them(on_terminal, cluste
     wide = on_terminal("query", "restarts", cluster, "-q", columns=240)
     assert wide[0].startswith("restarts  lost_restarts  last_restart_at") and "cause_oom" in wide[0], wide[0]
     assert not any("left out" in line for line in wide)
-    *_, last = on_terminal("query", "restarts", cluster, "-q", "--all-columns", columns=100)
-    assert last.endswith("(--format csv has all)")
+    whole = on_terminal("query", "restarts", cluster, "-q", "--all-columns", columns=100)
+    assert " ".join(whole).endswith("(--format csv has all)")
 
 
 def test_few_rows_are_shown_vertically_if_they_are_too_wide(on_terminal, cluster):
     lines = on_terminal("query", "attempts", cluster, "-q", "--all-columns", "--job", "oom", "--prefix", "0")
-    assert len(lines) == 2 and lines[0].startswith("region  "), "a title without rows, and a note"
+    assert lines[0].startswith("region  ") and lines[1].startswith("left out"), "a title without rows, and a note"
     whole = on_terminal("query", "SELECT * FROM attempts LIMIT 2", cluster, "-q")
     assert whole[1].startswith("namespace      "), whole
     assert [line.split(" ")[0] for line in whole[:4]] == ["region", "namespace", "job_id", "task_group"], whole

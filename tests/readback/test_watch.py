@@ -102,7 +102,7 @@ class Watched:
     def frames(self):
         """The lines of each frame with a report, without those that only show a message."""
         texts = [re.sub(rb"\x1b\[[0-9;]*[mK]", b"", text).decode() for text in FRAME.findall(self.text)]
-        frames = [text.split("\r\n") for text in texts]
+        frames = [re.split(r"\r+\n", text) for text in texts]
         return [frame for n, frame in enumerate(frames) if len(frame) > 1 and (n == 0 or frame[1:] != frames[n - 1][1:])]
 
     def end(self, *signals):
