@@ -63,7 +63,8 @@ fn no_page_is_larger_than_five_megabytes() {
         })
         .collect();
     sandbox.file("a.json", format!("[{}]", allocations.join(",")));
-    for target in [&["report", "--top", "100000"][..], &["timeline", "job1"]] {
+    let job = format!("job1{}", "&\"x".repeat(1_000));
+    for target in [&["report", "--top", "100000"][..], &["timeline", &job]] {
         let page = sandbox.run(&[target, &["a.json", "-q", "--format", "html"]].concat()).exits_with(0).out;
         assert!(page.len() < 5_000_000, "{target:?}: {} bytes", page.len());
         assert!(page.ends_with("</html>\n") && page.contains(" characters more)"), "{target:?}");

@@ -17,7 +17,6 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::lean;
 use super::storage::{Created, Storage};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
@@ -47,6 +46,11 @@ pub enum Committed {
     Done(TableHead),
     /// Another writer committed this version first; read the log again.
     Conflict,
+}
+
+/// Stands for the path of a file: a hash, as a path takes 100 bytes.
+pub fn path_key(path: &str) -> u64 {
+    xxh3_64(path.as_bytes())
 }
 
 /// Returns true if the table exists.
@@ -275,7 +279,7 @@ pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
     let (mut number, mut lasting): (u64, HashMap<u64, u64>) = (0, HashMap::new());
     let mut held = Some(TableState::default());
     let state = read_from(storage, table, last.clone(), None, &mut |change| {
-        match change.path().map(lean::path_key) {
+        match change.path().map(path_key) {
             None => (number, lasting, held) = (0, HashMap::new(), Some(TableState::default())),
             Some(key) => {
                 number += 1;
@@ -303,7 +307,7 @@ pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
         added.chain(held.removed.into_values().map(FileChange::Remove)).for_each(|change| add(&mut writer, change));
     } else {
         let until = Some(state.head.version);
-        read_from(storage, table, last, until, &mut |change| match change.path().map(lean::path_key) {
+        read_from(storage, table, last, until, &mut |change| match change.path().map(path_key) {
             None => (number, writer) = (0, begin()),
             Some(key) => {
                 number += 1;

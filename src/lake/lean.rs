@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::data_files;
+pub use super::delta_log::path_key;
 use super::delta_log::{self, Add, FileChange};
 use super::layout::time_column;
 use super::storage::Storage;
@@ -66,11 +67,6 @@ fn make_lean(add: &mut Add, table: Table) {
 
 /// How many files a check or a compaction holds with their paths and hashes, half a kilobyte each.
 pub const FILES_AT_A_TIME: usize = 100_000;
-
-/// Stands for the path of a file: a hash, as a path takes 100 bytes.
-pub fn path_key(path: &str) -> u64 {
-    xxh3_64(path.as_bytes())
-}
 
 /// What a log or a batch says of a file: a hash of it, and the number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

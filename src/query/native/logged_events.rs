@@ -4,7 +4,6 @@ use polars::prelude::{BooleanChunked, ChunkFull, ChunkFullNull, DataFrame, DataT
 
 use super::ReadColumns;
 use super::task_numbers::TaskKeys;
-use super::timeline::EVENTS;
 use crate::error::Result;
 
 /// What is known of an event that only a log shows, besides the columns that `task_events` has.
@@ -51,11 +50,11 @@ const LINES: [&str; 19] = [
 ];
 
 impl LoggedEvents {
-    /// Appends the events of listed allocations to those of `task_events`.
+    /// Appends the events of listed allocations to those of `task_events`, of which these columns were read.
     ///
     /// # Errors
     /// When `recovered_events` cannot be read.
-    pub(super) fn append(read: &ReadColumns<'_>, events: &mut DataFrame) -> Result<LoggedEvents> {
+    pub(super) fn append(read: &ReadColumns<'_>, columns: &[&str], events: &mut DataFrame) -> Result<LoggedEvents> {
         let first_row = events.height();
         let lines = read("recovered_events", &[TaskKeys::COLUMNS.as_slice(), &LINES].concat())?;
         let lines = lines.filter(lines.column("is_listed")?.bool()?)?;
@@ -63,7 +62,7 @@ impl LoggedEvents {
             return Ok(LoggedEvents { first_row, events: Vec::new() });
         }
         let mut shown = lines.select(TaskKeys::COLUMNS)?;
-        for name in EVENTS {
+        for name in columns.iter().copied() {
             let column = match name {
                 "event_at" => lines.column("logged_at")?.clone(),
                 "event_at_ns" => lines.column("logged_at_ns")?.clone(),

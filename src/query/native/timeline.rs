@@ -13,7 +13,7 @@ use super::task_numbers::{TaskKeys, TaskNumbers};
 use crate::error::Result;
 
 /// The columns of `task_events` that the view reads, besides those of the key.
-pub(super) const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 14] = [
     "attempt",
     "event_at",
     "event_at_ns",
@@ -40,7 +40,7 @@ const WINDOWS: [&str; 7] = ["window_no", "first_attempt", "first_ns", "begins", 
 pub fn rows(read: &ReadColumns<'_>, is_sorted: bool) -> Result<DataFrame> {
     let columns = |names: &[&'static str]| [TaskKeys::COLUMNS.as_slice(), names].concat();
     let mut frame = read("task_events", &columns(&EVENTS))?;
-    let logged = LoggedEvents::append(read, &mut frame)?;
+    let logged = LoggedEvents::append(read, &EVENTS, &mut frame)?;
     // Rows are accessed in the order of the tasks.
     frame.rechunk_mut_par();
     let (tasks, task_of_row) = TaskNumbers::of(&frame)?;
