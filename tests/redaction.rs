@@ -55,6 +55,10 @@ fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     let renamed = |(column, value): &(String, Value)| {
         let text = match value {
             Value::String(text) => text,
+            Value::Number(hash) if column == "text_hash" => {
+                let hash = hash.as_i64().map_or(0, |hash| hash as i32);
+                return format!("{column}={}", redactor.map_or(hash, |redactor| redactor.text_hash(hash)));
+            }
             other => return format!("{column}={other}"),
         };
         let text = match (holds(column), redactor) {

@@ -23,7 +23,8 @@ const BEGINNINGS: [&str; 10] = [
 ];
 
 /// The parts of texts by which views decide.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
+    ", Exit Message: ",
     "being migrated",
     "being updated",
     "disconnected client reconnect",
@@ -64,6 +65,7 @@ static NOMADS_OWN: LazyLock<Option<Regex>> = LazyLock::new(|| {
         "All tasks have completed",
         "Failed tasks",
         "No tasks have started",
+        "allocation exceeded max_run_duration",
         "alloc is being migrated",
         "alloc is being updated due to job update",
         "alloc is lost since its node is down",
@@ -97,13 +99,12 @@ impl Redactor {
         if text.is_empty() || NOMADS_OWN.as_ref().is_some_and(|own| own.is_match(text)) {
             return text.to_owned();
         }
-        let exit = EXIT
-            .as_ref()
-            .and_then(|exit| exit.find(text))
-            .map(|found| found.as_str().trim_end_matches(", Exit Message: "));
+        let exit = EXIT.as_ref().and_then(|exit| exit.find(text)).map(|found| found.as_str());
         let beginning = BEGINNINGS.iter().copied().find(|beginning| text.starts_with(beginning));
-        let parts = PARTS.iter().copied().filter(|part| text.contains(part));
-        let mut kept: Vec<Cow<'_, str>> = exit.into_iter().chain(beginning).chain(parts).map(Cow::Borrowed).collect();
+        let behind = text.strip_prefix(exit.unwrap_or_default()).unwrap_or(text);
+        let parts = PARTS.iter().copied().filter(|part| behind.contains(part));
+        let mut kept: Vec<Cow<'_, str>> =
+            exit.map(str::trim_end).into_iter().chain(beginning).chain(parts).map(Cow::Borrowed).collect();
         kept.push(Cow::Owned(format!("[redacted {}]", self.tag(text))));
         kept.join(" ")
     }
@@ -155,7 +156,7 @@ mod tests {
         let secret = [
             ("Template failed: host db1.example", "Template [redacted "),
             ("healthcheck: check \"db1\" unhealthy", "healthcheck [redacted "),
-            ("Exit Code: 1, Exit Message: \"db1 is down\"", "Exit Code: 1 [redacted "),
+            ("Exit Code: 1, Exit Message: \"db1 is down\"", "Exit Code: 1, Exit Message: [redacted "),
             ("alloc not needed since its node is tainted on db1", "node is tainted not needed [redacted "),
             ("db1 is gone", "[redacted "),
             ("Task restarting in 15s\ndb1", "[redacted "),
