@@ -59,7 +59,7 @@ fn no_page_is_larger_than_five_megabytes() {
     let long = "&\"x".repeat(1_000).replace('"', "\\\"");
     let allocations: Vec<String> = (0..400)
         .map(|n| {
-            allocation(&format!("{n}"), &format!("job{n}{long}"), &long).replace("\"t\":", &format!("\"t{n}{long}\":"))
+            allocation(&format!("{n}"), &long, &format!("job{n}{long}")).replace("\"t\":", &format!("\"t{n}{long}\":"))
         })
         .collect();
     sandbox.file("a.json", format!("[{}]", allocations.join(",")));

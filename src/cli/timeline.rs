@@ -187,7 +187,7 @@ fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
         TargetMatch::Several(candidates) => Err(ambiguous(name, candidates)),
         TargetMatch::Nothing => {
             let further = if is_lake { "; from a lake, --since 30d looks further back than 7 days" } else { "" };
-            bail!("no job is called {name}, and no ID of an allocation begins with it{further}; nothing was written")
+            bail!("no allocation or job is called {name} or begins with it{further}; nothing was written")
         }
     }
 }
