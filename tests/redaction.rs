@@ -202,6 +202,8 @@ fn no_name_id_or_text_leaves() {
     }
     outputs.insert("trace".into(), fs::read_to_string(sandbox.path("trace.json")).expect("a trace"));
     for (name, text) in &outputs {
+        // A job of the samples is called as a value of this column.
+        let text = text.replace(r#""origin":"api""#, "").replace(r#""origin": "api""#, "");
         for secret in &secrets {
             // A short name is also a part of words; where it is a whole value, it is in quotes or in a cell.
             let parts = if secret.len() >= 10 {
