@@ -151,7 +151,7 @@ class LakeDir:
 
         def is_ours(name):
             file = name.rsplit("/", 1)[-1]
-            places = ("_alloclog/lake.json", "_alloclog/batches/", "_alloclog/seen/")
+            places = ("_alloclog/lake.json", "_alloclog/redaction.json", "_alloclog/batches/", "_alloclog/seen/")
             return not file.startswith(".") and ("/_delta_log/" in name or name.startswith(places))
 
         return {name for name in rest if not is_ours(name)}
