@@ -95,8 +95,7 @@ impl Lake {
     /// When it does not exist, or has a newer format.
     pub fn open(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
-        let Some(about) = storage.get(LAKE)? else {
-            refuse_tables_without_lake(&storage)?;
+        let Some(about) = lake_file(&storage)? else {
             return Err(Error::of(Kind::NotFound, format!("{text}: not a lake ({LAKE} is missing)")));
         };
         Lake::from_parts(storage, &about)
@@ -143,10 +142,9 @@ impl Lake {
     /// When the storage cannot be written, does not support create-if-absent, or holds a newer format.
     pub fn open_or_create(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
-        let about = match storage.get(LAKE)? {
+        let about = match lake_file(&storage)? {
             Some(about) => about,
             None => {
-                refuse_tables_without_lake(&storage)?;
                 let about = LakeFile { format: FORMAT, id: unique(), created_ms: now_ms() };
                 let about = serde_json::to_vec_pretty(&about)?;
                 match storage.create(LAKE, about.clone())? {
@@ -401,19 +399,29 @@ impl Lake {
     }
 }
 
-/// Refuses to create a lake over existing tables: `_alloclog` with their batches was lost, and a new one would not list
-/// their files.
-fn refuse_tables_without_lake(storage: &Storage) -> Result<()> {
+/// The bytes of `lake.json`; `None` if there is no lake.
+///
+/// # Errors
+/// When there are tables without it: `_alloclog` with their batches was lost, and a new lake would not list their files.
+fn lake_file(storage: &Storage) -> Result<Option<Vec<u8>>> {
+    if let Some(about) = storage.get(LAKE)? {
+        return Ok(Some(about));
+    }
     for table in ORDER {
         if delta_log::exists(storage, table)? {
-            return Err(Error::damaged(format!(
-                "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or run \
-                 `alloclog lake check --repair`, which rebuilds it from the tables",
-                table.name()
-            )));
+            // It is written before the first table: another writer may just have made both.
+            let about = storage.get(LAKE)?;
+            if about.is_none() {
+                return Err(Error::damaged(format!(
+                    "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or run \
+                     `alloclog lake check --repair`, which rebuilds it from the tables",
+                    table.name()
+                )));
+            }
+            return Ok(about);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// This machine's clock, in milliseconds since the epoch.
