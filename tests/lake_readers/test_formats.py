@@ -21,6 +21,8 @@ DOCUMENTS = [
     LAKES / "quoting.json",
     SAMPLES / "stream.ndjson.zst",
 ]
+# Only lakes of format 3 and later have them.
+LOGS = SAMPLES / "logs"
 # Rows of format 1 lack the columns of format 2, such as the namespace of sightings.
 NOT_SAID = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
 
@@ -42,7 +44,7 @@ def said(table, columns):
 
 @pytest.fixture(scope="module")
 def truth(program, tmp_path_factory):
-    return program.export(tmp_path_factory.mktemp("truth"), *DOCUMENTS)
+    return program.export(tmp_path_factory.mktemp("truth"), *DOCUMENTS, LOGS)
 
 
 @pytest.fixture(scope="module", params=FORMATS, ids=lambda path: path.name)
@@ -60,6 +62,8 @@ def upgraded(program, written, tmp_path_factory):
     shutil.copytree(written, lake)
     for document in DOCUMENTS:
         assert "nothing new" in program.ingest(lake, document)[1]
+    has_logs = (written / "log_events").exists()
+    assert ("nothing new" in program.ingest(lake, LOGS)[1]) == has_logs
     return lake
 
 
