@@ -1,5 +1,6 @@
 """`deploy/`, the README and docs/ are correct: files parse, and command lines, metrics and messages exist."""
 
+import itertools
 import os
 import re
 import shlex
@@ -52,8 +53,11 @@ def of_units():
 
 def of_shell(text):
     """The alloclog commands in a line of shell."""
-    for part in re.split(r"&&|\|\||[;|]", text.split("  #")[0]):
-        words = shlex.split(part)
+    lexer = shlex.shlex(text.split("  #")[0], posix=True, punctuation_chars=";|&")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    # Operators within quotes are part of a word.
+    for is_operator, part in itertools.groupby(lexer, lambda word: not word.strip(";|&") and word != ""):
+        words = [] if is_operator else list(part)
         while words and (re.match(r"\w+=", words[0]) or words[0] in ("nohup", "time")):
             words = words[1:]
         if "alloclog" in words[:1] or words[:1] == ["flock"]:
