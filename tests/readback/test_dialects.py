@@ -89,8 +89,10 @@ def test_statistics_that_are_tables_are_made_after_those_that_they_read(program,
 
 
 def test_refreshing_is_for_statistics_that_are_tables(program):
-    for dialect in ("duckdb", "spark", "clickhouse"):
-        program.run("schema", "--dialect", dialect, "--refresh", expect=2)
+    program.run("schema", "--dialect", "clickhouse", "--refresh", expect=2)
+    for dialect in ("duckdb", "spark"):
+        refresh = program.run("schema", "--dialect", dialect, "--refresh").decode()
+        assert refresh.count("CREATE OR REPLACE TABLE") == len(names_of_views(program)) and " VIEW " not in refresh
 
 
 def test_untested_dialects_say_so(program):
