@@ -4,8 +4,8 @@
 -- The counter of the windows around a gap says how many restarts it holds. If lines of logs show more, they contradict
 -- the counter and are left out. The gap is closed if they show exactly that number, and the log reports the last event
 -- before the gap and the first one after it. The gap before the first window also needs a `Received` as its first line.
--- A gap where the client lost its state (new_life) is never closed. A missing line that is not a Restarting cannot be
--- excluded, so a closed gap is no proof that nothing is missing.
+-- A gap where the client lost its state (new_life) is never closed. The counter counts only restarts, so events of other
+-- types may still be missing in a closed gap.
 --
 -- Columns:
 --   region         string  region given by `--region`; empty without it

@@ -399,10 +399,10 @@ impl Lake {
     }
 }
 
-/// The bytes of `lake.json`; `None` if there is no lake.
+/// The bytes of `lake.json`; `None` if no lake was created here.
 ///
 /// # Errors
-/// When there are tables without it: `_alloclog` with their batches was lost, and a new lake would not list their files.
+/// When tables exist without it: `_alloclog` with their batches was lost, and a new lake would not list their files.
 fn lake_file(storage: &Storage) -> Result<Option<Vec<u8>>> {
     if let Some(about) = storage.get(LAKE)? {
         return Ok(Some(about));

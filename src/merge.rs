@@ -6,13 +6,12 @@
 mod chunked_vec;
 mod interner;
 mod row_set;
+mod versions;
 
-use std::num::{NonZeroI64, NonZeroU64};
-use std::sync::RwLock;
+use std::num::NonZeroI64;
 
 use arrow::error::ArrowError;
-use hashbrown::{HashSet, HashTable};
-use xxhash_rust::xxh3::xxh3_128;
+use hashbrown::HashSet;
 
 use crate::decode::document::{AllocationPreview, Item, ItemContent};
 use crate::decode::record::Allocation;
@@ -21,9 +20,11 @@ use crate::tables::column::{self, Column, identity};
 use crate::tables::sink;
 use crate::tables::{AllocationKey, Shape, Table, allocation_history, nodes, task_events, task_state_history};
 use crate::time;
-use chunked_vec::ChunkedVec;
 use interner::Interner;
 use row_set::RowSet;
+use versions::version_key;
+
+pub use versions::{VersionFacts, Versions};
 
 /// Selects allocations: `--namespace`, `--job` and `--prefix`.
 #[derive(Debug, Clone, Default)]
@@ -159,41 +160,6 @@ enum ShownAs<'a> {
     Seen(u32),
 }
 
-/// What is remembered of an allocation's version.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct VersionFacts {
-    /// The allocation's number in [`Merge`].
-    pub alloc: u32,
-    /// The kind of source that showed it.
-    pub shape: Shape,
-    /// True if its client status was not terminal.
-    pub is_live: bool,
-    /// True if its client had not started it.
-    pub is_pending: bool,
-    /// The number of its namespace in [`Merge`].
-    pub namespace: u32,
-    /// ModifyTime, by the server's clock, in nanoseconds since the epoch.
-    pub modified: Option<NonZeroI64>,
-    /// CreateTime, by the server's clock, in nanoseconds since the epoch.
-    pub created: Option<NonZeroI64>,
-    /// ModifyIndex.
-    pub modify_index: Option<NonZeroI64>,
-    /// The newest time of its events, by the client's clock, in nanoseconds since the epoch.
-    pub newest_event: Option<NonZeroI64>,
-    /// The key with which its names were replaced.
-    pub redacted: Option<NonZeroU64>,
-    /// How many task states it has.
-    pub task_states: u32,
-    /// How many task events it has.
-    pub task_events: u32,
-    /// How many of its event times are known.
-    pub event_times: u32,
-    /// True if any of them cannot have passed through a float64.
-    pub any_exact: bool,
-    /// True if any of them is finer than a microsecond, unlike those of a coarse clock.
-    pub any_fine: bool,
-}
-
 /// Builds the rows of a part's items. `namespace` is that of allocations without one.
 pub fn rows<'a>(
     items: &'a [Item<'a>],
@@ -284,81 +250,6 @@ pub fn rows<'a>(
 fn may_skip_next_time(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, ItemContent::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
-}
-
-/// The key of an allocation's version: within one region, equal keys mean the same JSON.
-fn version_key(head: &AllocationPreview<'_>) -> u128 {
-    let mut bytes = Vec::with_capacity(head.id.len() + 25);
-    bytes.extend_from_slice(head.id.as_bytes());
-    bytes.extend_from_slice(&head.modify_index.to_le_bytes());
-    bytes.extend_from_slice(&head.modify_time.to_le_bytes());
-    bytes.extend_from_slice(&(head.len as u64).to_le_bytes());
-    bytes.push(u8::from(head.is_full));
-    xxh3_128(&bytes)
-}
-
-/// The known versions, shared by all cores so that they can skip them.
-///
-/// Two documents may show one version differently, because one was damaged or edited. Which one is parsed must not
-/// depend on thread timing. So lookups only see versions up to a step of the run that is certainly finished.
-#[derive(Debug, Default)]
-pub struct Versions {
-    known: RwLock<VersionTable>,
-}
-
-/// Versions by number, each with its key and facts, and numbers by key.
-#[derive(Debug, Default)]
-struct VersionTable {
-    versions: ChunkedVec<(u128, VersionFacts)>,
-    numbers: HashTable<u32>,
-    /// Steps that added versions, in order, with the number of versions after each.
-    steps: Vec<(u64, u32)>,
-}
-
-impl VersionTable {
-    fn number(&self, key: u128) -> Option<u32> {
-        self.numbers.find(key as u64, |number| key_of(&self.versions, *number) == key).copied()
-    }
-
-    fn add(&mut self, key: u128, facts: VersionFacts) {
-        if self.number(key).is_none() {
-            let VersionTable { versions, numbers, .. } = self;
-            let number = versions.push((key, facts));
-            numbers.insert_unique(key as u64, number, |number| key_of(versions, *number) as u64);
-        }
-    }
-}
-
-fn key_of(versions: &ChunkedVec<(u128, VersionFacts)>, number: u32) -> u128 {
-    versions.get(number).map_or(0, |(key, _)| *key)
-}
-
-impl Versions {
-    /// How many versions were known after a step.
-    pub fn known_after(&self, step: u64) -> u32 {
-        let Ok(known) = self.known.read() else { return 0 };
-        let steps = known.steps.partition_point(|(other, _)| *other <= step);
-        known.steps[..steps].last().map_or(0, |(_, versions)| *versions)
-    }
-
-    /// The number of a version, if it is among the first `first`.
-    pub fn number(&self, head: &AllocationPreview<'_>, first: u32) -> Option<u32> {
-        self.known.read().ok()?.number(version_key(head)).filter(|number| *number < first)
-    }
-
-    /// The facts of a version.
-    pub fn facts(&self, number: u32) -> Option<VersionFacts> {
-        self.known.read().ok()?.versions.get(number).map(|(_, facts)| *facts)
-    }
-
-    fn add(&self, versions: impl Iterator<Item = (u128, VersionFacts)>, step: u64) {
-        let Ok(mut known) = self.known.write() else { return };
-        versions.for_each(|(key, facts)| known.add(key, facts));
-        let count = known.versions.len();
-        if known.steps.last().is_none_or(|(_, before)| *before < count) {
-            known.steps.push((step, count));
-        }
-    }
 }
 
 /// The known rows: one hash each.

@@ -1,7 +1,7 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that the user keeps: without the key nobody
-//! can test a guessed name. Equal names have equal pseudonyms, so every count and every join stays the same. What is
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Only with the key can a
+//! guessed name be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join stays the same. What is
 //! not a name, an ID or a free text (times, numbers, states, types) is kept as it is.
 
 mod document;
@@ -15,6 +15,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ring::hmac;
 use uuid::Uuid;
+
+use crate::tables::beginning_of_id;
 
 /// What a name names. Equal texts of two kinds have different pseudonyms, so that none shows that, for example, a job
 /// has the name of its namespace.
@@ -104,10 +106,8 @@ impl Redactor {
 
     /// The same, which also remembers the allocations and jobs whose names begin with `text`; see [`Redactor::found`].
     pub fn searching(self, text: &str) -> Redactor {
-        let digits: String = text.to_lowercase().chars().filter(|c| *c != '-').collect();
-        let is_id = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
         let search =
-            Search { text: text.to_owned(), digits: is_id.then_some(digits), found: Mutex::new(BTreeMap::new()) };
+            Search { text: text.to_owned(), digits: beginning_of_id(text), found: Mutex::new(BTreeMap::new()) };
         Redactor { search: Some(search), ..self }
     }
 
@@ -227,8 +227,11 @@ impl Search {
             Some(digits) if is_id => name.replace('-', "").starts_with(digits),
             _ => !is_id && !self.text.is_empty() && name.starts_with(&self.text),
         };
+        if !is_found {
+            return;
+        }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_found && !found.contains_key(name) && found.len() < MOST_FOUND {
+        if !found.contains_key(name) && found.len() < MOST_FOUND {
             found.insert(name.to_owned(), pseudonym(name));
         }
     }

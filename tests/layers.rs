@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("decode", &["members", "time"]),
     ("nomad", &["error", "members", "time"]),
     ("tables", &["decode", "error", "members", "time"]),
-    ("redact", &["error", "tables"]),
+    ("redact", &["decode", "error", "tables"]),
     ("source", &["error", "glob", "nomad", "time"]),
     ("merge", &["decode", "glob", "tables", "time"]),
     ("presence", &["error", "tables", "time"]),

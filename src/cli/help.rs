@@ -31,7 +31,7 @@ pub fn unwrapped(command: Command) -> Command {
 /// The manual page of a subcommand, which is named by its words.
 ///
 /// # Errors
-/// When there is no such subcommand.
+/// When no subcommand has this name.
 pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>> {
     // A page would refer to one of `help`.
     let mut command = command.disable_help_subcommand(true);
@@ -41,7 +41,7 @@ pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>
         let known = || found.get_subcommands().map(Command::get_name).collect::<Vec<_>>().join(", ");
         found = found.find_subcommand(word).ok_or_else(|| match known().as_str() {
             "" => Usage(format!("{} has no subcommands", found.get_name())),
-            known => Usage(format!("there is no command {word:?}; there are {known}")),
+            known => Usage(format!("no command is called {word:?}; the commands are {known}")),
         })?;
     }
     page(found.clone())

@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     signals::listen()?;
     if let Some(file) = output {
         let query = args.query.as_deref().map(Path::new);
-        result_file::refuse_input(file, &sources, query.as_slice())?;
+        result_file::refuse_input("-o", file, &sources, query.as_slice())?;
     }
     let (tables, views) = (question.tables.clone(), question.views.clone());
     let wanted = args.input.pipeline(sources)?;

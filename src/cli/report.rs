@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     signals::listen()?;
     let output = args.output();
     if let Some(file) = output {
-        result_file::refuse_input(file, &sources, &[])?;
+        result_file::refuse_input("-o", file, &sources, &[])?;
     }
     let mut views = report::views();
     if args.format == ReportFormat::Html {

@@ -33,12 +33,13 @@ pub fn is_stream(path: &Path) -> bool {
     })
 }
 
-/// Refuses a target that is also read: one of the inputs, its metadata file, one of `others`, or a file in a lake.
+/// Refuses the target of a flag that is also read: one of the inputs, its metadata file, one of `others`, or a file in a
+/// lake.
 ///
 /// # Errors
 /// A usage error that names the file.
-pub fn refuse_input(target: &Path, sources: &Sources, others: &[&Path]) -> Result<(), Usage> {
-    let refused = |what: &str| Err(Usage(format!("-o {}: {what}; name another file", target.display())));
+pub fn refuse_input(flag: &str, target: &Path, sources: &Sources, others: &[&Path]) -> Result<(), Usage> {
+    let refused = |what: &str| Err(Usage(format!("{flag} {}: {what}; name another file", target.display())));
     let files = sources.inputs().iter().filter_map(|input| match &input.location {
         source::Location::File(path) => Some(path.as_path()),
         // A file that the shell opened for stdin.

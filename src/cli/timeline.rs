@@ -113,10 +113,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let console = Console::new(input.verbosity(), sources.inputs());
     signals::listen()?;
     if let Some(file) = output {
-        result_file::refuse_input(file, &sources, &[])?;
+        result_file::refuse_input("-o", file, &sources, &[])?;
     }
     if let Some(file) = trace {
-        result_file::refuse_input(file, &sources, &[]).map_err(|Usage(why)| Usage(why.replacen("-o", "--trace", 1)))?;
+        result_file::refuse_input("--trace", file, &sources, &[])?;
         if output == Some(file) {
             return Err(Usage("-o and --trace name the same file".into()).into());
         }

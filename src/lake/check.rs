@@ -10,7 +10,7 @@ use super::delta_log::salvage::{self, Differences};
 use super::delta_log::{Add, FileChange};
 use super::finding::Bad;
 pub use super::finding::{CheckReport, Finding, Mend, Remedy};
-use super::lean::{Detail, FILES_AT_A_TIME, in_parts, path_key};
+use super::lean::{Detail, FILES_AT_A_TIME, files_after, in_parts, path_key};
 use super::{Lake, data_files, labels, repair, trust};
 use crate::error::{Error, Result};
 use crate::tables::Table;
@@ -122,7 +122,10 @@ fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mu
     for some in in_parts(disjoint_groups(ranges), FILES_AT_A_TIME) {
         let mut adds = match few.take() {
             Some(few) => few,
-            None => some_files(lake, table, differences, &some.iter().flatten().copied().collect())?,
+            None => {
+                let wanted = some.iter().flatten().copied().collect();
+                files_after(|each| each_file(lake, table, differences, each), table, &wanted)?
+            }
         };
         for group in some {
             let mut group: Vec<Add> = group.into_iter().filter_map(|key| adds.remove(&key)).collect();
@@ -136,25 +139,6 @@ fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mu
         report.unverified.insert(table, unverified);
     }
     Ok(bad)
-}
-
-/// The files of these keys.
-fn some_files(
-    lake: &Lake,
-    table: Table,
-    differences: &Differences,
-    wanted: &HashSet<u64>,
-) -> Result<HashMap<u64, Add>> {
-    let mut files = HashMap::new();
-    each_file(lake, table, differences, &mut |change| match (change.path().map(path_key), change) {
-        (Some(key), FileChange::Add(add)) if wanted.contains(&key) => {
-            files.insert(key, Detail::Bare.of(add, table));
-        }
-        (Some(key), FileChange::Remove(_)) => drop(files.remove(&key)),
-        (None, _) => files.clear(),
-        _ => {}
-    })?;
-    Ok(files)
 }
 
 /// The changes of a table's files: those of its log, then those that a repair of the log would add.

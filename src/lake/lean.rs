@@ -125,8 +125,20 @@ impl FileDigests {
 /// # Errors
 /// When the log cannot be read.
 pub fn files(storage: &Storage, table: Table, wanted: &HashSet<u64>) -> Result<HashMap<u64, Add>> {
+    files_after(|each| delta_log::read(storage, table, each).map(drop), table, wanted)
+}
+
+/// The files of these keys after the changes that `read` passes on, without most of their statistics.
+///
+/// # Errors
+/// Those of `read`.
+pub fn files_after(
+    read: impl FnOnce(&mut dyn FnMut(FileChange)) -> Result<()>,
+    table: Table,
+    wanted: &HashSet<u64>,
+) -> Result<HashMap<u64, Add>> {
     let mut found = HashMap::new();
-    delta_log::read(storage, table, &mut |change| match (change.path().map(path_key), change) {
+    read(&mut |change| match (change.path().map(path_key), change) {
         (Some(key), FileChange::Add(add)) if wanted.contains(&key) => {
             found.insert(key, Detail::Bare.of(add, table));
         }

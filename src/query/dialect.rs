@@ -1,8 +1,8 @@
 //! SQL statements that register a lake's tables and the views over them in another engine.
 //!
 //! The views are the files of `queries/`, which keep to the SQL that engines share. Types and functions that an engine
-//! spells differently are replaced. An engine that inlines views cannot plan views as deep as these: there each view is
-//! a table, created after those it reads and recomputed to refresh it.
+//! spells differently are replaced. Engines inline views, and cannot plan any that are nested this deep. So each view is a
+//! table, created after those it reads and recomputed to refresh it.
 
 mod clickhouse;
 
@@ -58,7 +58,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<S
                 text.push('\n');
             }
         }
-        StatementKind::Refresh if materialises(dialect) => {
+        StatementKind::Refresh if needs_refresh(dialect) => {
             text.push_str("-- Recomputes the statistics, each after those that it reads.\n");
             if dialect == Dialect::Snowflake {
                 // Snowflake reads a Delta table as of its last REFRESH.
@@ -79,9 +79,8 @@ pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<S
     Ok(text)
 }
 
-/// Returns true if the views are tables that need an explicit refresh: the engine inlines views, and needs minutes to plan
-/// those that are nested this deep, or fails.
-fn materialises(dialect: Dialect) -> bool {
+/// Returns true if the statements of `--refresh` recompute the tables; ClickHouse does it by itself.
+fn needs_refresh(dialect: Dialect) -> bool {
     dialect != Dialect::Clickhouse
 }
 
@@ -179,9 +178,8 @@ fn define_view(dialect: Dialect, view: &'static View) -> Result<String> {
         Dialect::Duckdb | Dialect::Spark | Dialect::Trino | Dialect::Snowflake => "",
     };
     let sql = spell(dialect, view.sql.trim_end());
-    let kind = if materialises(dialect) { "TABLE" } else { "VIEW" };
-    let format = if kind == "TABLE" && dialect == Dialect::Spark { " USING DELTA" } else { "" };
-    Ok(format!("CREATE OR REPLACE {kind} {dataset}{}{format} AS\n{};\n", view.name, sql.trim_end_matches(';')))
+    let format = if dialect == Dialect::Spark { " USING DELTA" } else { "" };
+    Ok(format!("CREATE OR REPLACE TABLE {dataset}{}{format} AS\n{};\n", view.name, sql.trim_end_matches(';')))
 }
 
 /// A view's SQL in the dialect of an engine.

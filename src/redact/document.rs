@@ -9,6 +9,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Value};
 
 use super::{NameKind, Redactor};
+use crate::decode::field::Field;
+use crate::decode::fields::EventField;
 
 /// The field of an allocation that names the key of its pseudonyms. The decoder reads it, so that a lake can tell
 /// redacted allocations from others however the document was cut or converted.
@@ -25,22 +27,6 @@ const FULL_ONLY: [&str; 9] = [
     "SignedIdentities",
     "SigningKeyID",
     "TaskResources",
-];
-
-/// Event fields before Nomad 0.7.1 that are texts.
-const LEGACY: [&str; 12] = [
-    "DownloadError",
-    "DriverError",
-    "DriverMessage",
-    "FailedSibling",
-    "GenericSource",
-    "KillError",
-    "KillReason",
-    "SetupError",
-    "TaskSignal",
-    "TaskSignalReason",
-    "ValidationError",
-    "VaultError",
 ];
 
 type Object = Map<String, Value>;
@@ -157,7 +143,9 @@ impl Redactor {
                 }
                 _ => Value::Null,
             },
-            legacy if LEGACY.contains(&legacy) => text(value, |text| self.text(text)),
+            legacy if EventField::from_name(legacy).is_some_and(|field| field.details_key().is_some()) => {
+                text(value, |text| self.text(text))
+            }
             _ => return None,
         })
     }
@@ -217,11 +205,9 @@ fn array(value: Value, each: impl Fn(Value) -> Value) -> Value {
 
 fn object(value: Value, each: impl Fn(&str, Value) -> Option<Value>) -> Value {
     match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((each(&name, value)?, name)))
-            .map(|(v, n)| (n, v))
-            .collect(),
+        Value::Object(fields) => {
+            fields.into_iter().filter_map(|(name, value)| each(&name, value).map(|value| (name, value))).collect()
+        }
         _ => Value::Null,
     }
 }

@@ -223,7 +223,8 @@ def test_the_same_input_gives_the_same_bytes(program, cluster, exported, tmp_pat
 @pytest.mark.parametrize("table", ["task_events", "coverage"])
 def test_standard_output_gets_what_the_file_gets(program, cluster, exported, table, format):
     raw = ["--csv-raw"] if format == "csv" else []
-    written = program.export(cluster, "-o", "-", "--format", format, *raw, tables=[table])
+    sources = (cluster, cluster.parent / "logs")
+    written = program.export(*sources, "-o", "-", "--format", format, *raw, tables=[table])
     assert written == (exported[format] / f"{table}.{format}").read_bytes()
 
 

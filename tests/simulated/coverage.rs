@@ -39,15 +39,8 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
         (Kind::Cli, 342, true, false, 984_492_405_317_127_636),
         (Kind::Events, 849, false, false, 4_342_114_485_031_835_754),
     ];
-    let looks = looks.map(|(kind, moment, is_named, is_trimmed, seed)| Observation {
-        kind,
-        moment,
-        is_named,
-        is_trimmed,
-        seed,
-    });
     let (seed, chance) = (15_143_906_905_937_372_236, 4_670_257_107_790_761_089);
-    check(&Case { seed, nodes: 2, jobs: 6, rare: 60, looks: looks.into(), chance })
+    check(&Case { seed, nodes: 2, jobs: 6, rare: 60, looks: observations(&looks), chance })
 }
 
 /// A stream shows versions after the last listing that has the allocation, and a later document of the hour is partial.
@@ -61,15 +54,20 @@ fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_d
         (Kind::Payloads, 671, true, false, 16_775_994_393_180_790_848),
         (Kind::Frames, 32, true, false, 0),
     ];
-    let looks = looks.map(|(kind, moment, is_named, is_trimmed, seed)| Observation {
-        kind,
-        moment,
-        is_named,
-        is_trimmed,
-        seed,
-    });
     let (seed, chance) = (13_029_739_946_734_509_902, 9_540_266_117_476_879_988);
-    check(&Case { seed, nodes: 4, jobs: 5, rare: 12, looks: looks.into(), chance })
+    check(&Case { seed, nodes: 4, jobs: 5, rare: 12, looks: observations(&looks), chance })
+}
+
+/// The observations of a case that was found by chance.
+fn observations(looks: &[(Kind, i64, bool, bool, u64)]) -> Vec<Observation> {
+    let observation = |(kind, moment, is_named, is_trimmed, seed): &(Kind, i64, bool, bool, u64)| Observation {
+        kind: *kind,
+        moment: *moment,
+        is_named: *is_named,
+        is_trimmed: *is_trimmed,
+        seed: *seed,
+    };
+    looks.iter().map(observation).collect()
 }
 
 fn check(case: &Case) -> anyhow::Result<()> {

@@ -126,8 +126,7 @@ impl Args {
     /// A usage error that names the file.
     pub fn refuse_metrics_over(&self, sources: &Sources) -> Result<(), Usage> {
         let Some(path) = &self.metrics else { return Ok(()) };
-        let refused = result_file::refuse_input(path, sources, &[]);
-        refused.map_err(|Usage(why)| Usage(why.replacen("-o", "--metrics", 1)))
+        result_file::refuse_input("--metrics", path, sources, &[])
     }
 
     /// Writes the metrics of an ingest to the file of `--metrics`.

@@ -171,8 +171,8 @@ struct Batches {
     /// Number of batches after the last one that is in every table.
     unfinished: u64,
     /// The lost batches by number: missing, damaged, or different from the batch that the next one followed. For each, what
-    /// is wrong, and the hash that the next batch records: the outer `None` if there is no next batch, the inner one if it
-    /// records none.
+    /// is wrong, and the hash that the next batch records: the outer `None` if it was the last batch, the inner one if the
+    /// next batch records no hash.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::query::{self, Row};
 use crate::store::Store;
+use crate::tables::beginning_of_id;
 
 /// What a timeline is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,11 +65,8 @@ pub fn find(store: &Store, name: &str) -> Result<TargetMatch> {
     if !whole.is_empty() {
         return choose(store, whole);
     }
-    // An ID is shown with hyphens, and typed with or without them.
-    let digits: String = name.to_lowercase().chars().filter(|c| *c != '-').collect();
-    let is_id = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
     let mut begun = Vec::new();
-    if is_id {
+    if let Some(digits) = beginning_of_id(name) {
         begun = allocations(store, &format!("STARTS_WITH(REPLACE(alloc_id, '-', ''), {})", literal(&digits)))?;
     }
     if !name.is_empty() {
