@@ -13,7 +13,7 @@ use crate::tables::Shape;
 /// What is remembered of an allocation's version.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VersionFacts {
-    /// The allocation's number in [`Merge`].
+    /// The allocation's number in [`Merge`](super::Merge).
     pub alloc: u32,
     /// The kind of source that showed it.
     pub shape: Shape,
@@ -21,7 +21,7 @@ pub struct VersionFacts {
     pub is_live: bool,
     /// True if its client had not started it.
     pub is_pending: bool,
-    /// The number of its namespace in [`Merge`].
+    /// The number of its namespace in [`Merge`](super::Merge).
     pub namespace: u32,
     /// ModifyTime, by the server's clock, in nanoseconds since the epoch.
     pub modified: Option<NonZeroI64>,
