@@ -1,10 +1,10 @@
 -- log_gaps: Which gaps between the windows of a task do lines of logs fill, and which do they close?
 --
--- One row is one gap before a window, or the time after the last window, of a task that a log names.
--- The counter of the windows around a gap says how many restarts it holds. If lines of logs show more, they contradict
--- the counter and are left out. The gap is closed if they show exactly that number, and the log reports the last event
--- before the gap and the first one after it. The gap before the first window also needs a `Received` as its first line.
--- A gap where the client lost its state (new_life) is never closed. The counter counts only restarts, so events of other
+-- One row is one gap before a window, or the time after the last window, of a task that a log names. The counter of
+-- the windows around a gap says how many restarts it holds. If lines of logs show more, they contradict the counter
+-- and are left out. The gap is closed if they show exactly that number, and the log reports the last event before the
+-- gap and the first one after it. The gap before the first window also needs a `Received` as its first line. A gap
+-- where the client lost its state (new_life) is never closed. The counter counts only restarts, so events of other
 -- types may still be missing in a closed gap.
 --
 -- Columns:
