@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 2,
     /// Done, but some input was rejected; stderr says what and why.
     Rejected = 3,
-    /// Done, and a condition of `--fail-if` holds; takes precedence over [`Exit::Rejected`].
+    /// Done, and a condition of `--fail-if` holds (see `fail_if.rs`); takes precedence over [`Exit::Rejected`].
     ConditionHolds = 4,
 }
 
