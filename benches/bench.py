@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Measures alloclog and compares it with programs that only flatten. Prints Markdown for docs/performance.md.
+"""Measures alloclog and compares it with programs that only flatten the JSON into rows.
+
+Prints Markdown for docs/performance.md.
 
 Programs take turns, so that a slow moment of the machine affects all of them. The best round counts for time, the worst
 for memory. The time of alloclog is that of the whole process; that of the others is of their statement alone, without

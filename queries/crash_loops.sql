@@ -3,12 +3,12 @@
 -- One row is one task that certainly restarted three times or more within the hour before the newest observation of its
 -- region.
 -- Restarts are counted by Nomad's counter, so lost events do not hide them (see restart_log). A seen restart counts if
--- its event is within the hour and no version that is an hour old or more already counts it; the client's clock may be
--- ahead. Restarts that were not seen count if all of them certainly happened within the hour. A rise of the counter
--- since a version that is older than the hour may lie before it, and so counts in restarts_at_most only. Restarts that
--- were not seen and have no date (a version before Nomad 0.7.1 has no time) happened before the newest observation. For
--- a task without a counter, or whose client lost its state, the events of the hour count. The period does not apply.
--- Dead tasks come last.
+-- its event is within the hour, unless the counter of a version from before the hour already includes it (the client's
+-- clock may be ahead). Restarts that were not seen count if all of them certainly happened within the hour. If the
+-- last version before a rise of the counter is older than the hour, the rise may have happened before the hour, so it
+-- counts in restarts_at_most only. Restarts that were not seen and have no date (Nomad before 0.7.1 gives versions no
+-- time) happened before the newest observation. For a task without a counter, or whose client lost its state, the
+-- events of the hour count. The period does not apply. Dead tasks come last.
 --
 -- Exported: yes
 -- Columns:

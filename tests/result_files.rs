@@ -83,7 +83,7 @@ fn names_of_stdout_and_devices_are_written_in_place() {
         let report = sandbox.run(&["report", "a.json", "-o", name]).exits_with(0).out;
         assert_eq!(report, sandbox.run(&["report", "a.json"]).out, "{name}");
     }
-    // Appended to, if the shell appends.
+    // The file is appended to if the shell opened it so.
     let appended = File::options().append(true).open(sandbox.path("b.csv")).expect("a file");
     let mut command = sandbox.command(&[&query[..], &["-o", "/dev/stdout", "-q"]].concat());
     Finished::from_output(command.stdout(appended).output().expect("the program starts")).exits_with(0);

@@ -51,7 +51,7 @@ fn a_timeline_of_the_samples_is_as_expected_in_every_format() {
 
 #[test]
 fn every_event_of_an_event_stream_is_shown_exactly_once() {
-    // What the stream itself says, read without alloclog.
+    // The events of the stream, read without alloclog.
     let stream = fs::File::open(sample("stream.ndjson.zst")).expect("a file");
     let text = std::io::read_to_string(zstd::Decoder::new(stream).expect("zstd")).expect("text");
     let mut truth: BTreeMap<String, BTreeSet<[String; 4]>> = BTreeMap::new();

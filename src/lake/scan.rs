@@ -1,4 +1,4 @@
-//! A lake as a source: reads rows of its stored tables from the files that may hold what is wanted.
+//! A lake as a source: reads the wanted rows of its stored tables, from the files that may contain them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,10 +23,10 @@ pub struct ScanFilter {
     pub region: Option<String>,
     /// Only allocations that match.
     pub filter: Filter,
-    /// Only allocations that were seen, changed or had an event within this time before the newest observation in the
-    /// lake, in nanoseconds, each with all of its rows; `None` for all.
+    /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all of the lake.
+    /// Selects allocations that were seen, changed or had an event in the period, each with all of its rows.
     pub span: Option<i64>,
-    /// An earlier start, if given; ignored without a span.
+    /// An earlier start of that period, if given; ignored without a span.
     pub since: Option<When>,
 }
 
@@ -125,12 +125,12 @@ fn keeps(
             let in_region = wanted.region.as_deref().is_none_or(|region| value(regions, row) == Some(region));
             let is_chosen = match (&selected.allocations, allocations) {
                 (Some(selected), Some(_)) => value(allocations, row).is_some_and(|id| {
-                    // A log may tell of allocations that no listing showed.
+                    // A log may have events of allocations that no listing showed.
                     let is_recent = times[row].is_some_and(|time| time >= since.unwrap_or(i64::MIN));
                     let is_unlisted = || table == Table::LogEvents && is_recent && wanted.filter.keeps_unlisted(id);
                     selected.contains(id) || is_unlisted()
                 }),
-                // The ledger is cut by its own time.
+                // The ledger has no allocations: its rows are selected by their time.
                 (_, None) if table == Table::Snapshots => times[row].is_none_or(|time| time >= floor),
                 _ => true,
             };
@@ -165,7 +165,7 @@ fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
     Ok(newest)
 }
 
-/// Selects allocations, and finds how far back their rows reach.
+/// Selects allocations, and finds a time before all of their rows.
 fn select_allocations(
     lake: &Lake,
     in_tables: &TableFiles,
@@ -179,7 +179,7 @@ fn select_allocations(
     let mut recent: HashSet<Box<str>> = HashSet::new();
     if let Some(since) = since {
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
-            // Sightings are dated by the hour in which they lie.
+            // The time of a sighting is cut to the hour.
             let since = if table == Table::Sightings { since.saturating_sub(HOUR) } else { since };
             let columns: Vec<&str> = ["alloc_id"].into_iter().chain(data_files::time_column(table)).collect();
             for file in files_of(in_tables, table) {
@@ -199,7 +199,7 @@ fn select_allocations(
             }
         }
     }
-    // Newest files first, until each allocation is found: older files are about others.
+    // Newest files first. Once every allocation is found, files that are older than all of them are skipped.
     let mut history = files_of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));

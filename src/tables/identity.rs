@@ -166,8 +166,8 @@ pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'s
 }
 
 /// A hash of texts after the first stage of masking. That stage never changes, so later rules do not change a row's
-/// identity. 16 bits distinguish two texts of one time in all but 1 of 65,536 cases, and are too few to test a guessed
-/// secret.
+/// identity. Two different texts with the same time have the same 16 bits in 1 of 65,536 cases. 16 bits are too few to
+/// confirm a guessed secret.
 pub fn text_hash<'t>(texts: impl IntoIterator<Item = Option<&'t str>>) -> i32 {
     let hash = (1u64..).zip(texts).fold(0u64, |hash, (seed, text)| {
         // A missing text contributes nothing, an empty one does.
@@ -255,7 +255,7 @@ mod tests {
     fn key_columns_match_the_identity_columns_in_order() {
         for table in Table::ALL {
             let described = table.columns();
-            // A timestamp is represented by its exact column.
+            // The identity has the `_ns` column of a timestamp, which is exact.
             let keys = described.iter().filter(|column| column.is_key && column.kind != "timestamp");
             let keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
             // A row built from a document and the same row read from a lake have the same identity.

@@ -58,7 +58,7 @@ def test_changing_fields_come_from_the_newest_version_null_or_not(ask_one, histo
 
 
 def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, history):
-    # The command line omits the transitions that the list has.
+    # Full output of the `nomad` command lacks the desired transition, which the list has.
     history.allocation(index=20, desired_migrate=True)
     history.allocation(index=20, shape="full", deployment_healthy=True, deployment_healthy_at_ns=ns(60), canary=False)
     row = ask_one(history, "allocations")
@@ -162,7 +162,10 @@ class TestNodes:
 
 
 class TestLastSeen:
-    """The latest of sightings and modified_at and, for a live one, of the full listings in the hour of the last sighting."""
+    """The latest of all sightings and modified_at.
+
+    For a live allocation, full listings in the hour of the last sighting count, too.
+    """
 
     def last_seen(self, ask_one, history):
         row = ask_one(history, "allocations")
@@ -383,7 +386,7 @@ class TestVanished:
 
 
 class TestTrust:
-    """The time of a lake's document that claims to be long after its ingest is ignored."""
+    """The time of a document is ignored if it is long after the document's ingest."""
 
     def test_sightings_after_the_newest_observation_are_ignored(self, ask_one, history):
         history.allocation()

@@ -150,7 +150,7 @@ def test_the_lake_is_restored_to_an_earlier_state(lake, growing, truth):
 
 @pytest.mark.parametrize("others", [1, 3, 6])
 def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth, others):
-    """Its batches and versions have the numbers in the cache, but other content."""
+    """Its new batches and versions have numbers that the cache knows, and other content."""
     for document in growing[:4]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
@@ -167,7 +167,7 @@ def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth,
 
 
 def test_the_lake_is_restored_to_before_a_compaction(lake, growing, truth):
-    """The cache has the batch, and versions of the tables that were replaced by others."""
+    """The cache has a batch and versions of the tables that the restored lake replaced by others."""
     for document in growing[:9]:
         lake.ingest(document)
     earlier = lake.copy("earlier")

@@ -22,8 +22,11 @@ NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "j
 
 @dataclass
 class Past:
-    """A lake, its documents in order, and its tables: the export of the documents, and for
-    `absences`, which are less precise in a lake, the export of the lake."""
+    """A lake, its documents in order, and its tables.
+
+    The tables come from an export of the documents. Only `absences`, which are less precise in a lake, come from an
+    export of the lake.
+    """
 
     lake: Path
     documents: list

@@ -1,4 +1,7 @@
-"""Azure's condition for creating an object, against Azurite, which $AZURITE_BIN names; scripts/test installs it."""
+"""Conditional creation of objects in Azure Blob Storage, tested against Azurite.
+
+$AZURITE_BIN is the path of its azurite-blob; scripts/test installs it.
+"""
 
 import json
 import os
