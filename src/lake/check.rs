@@ -262,7 +262,7 @@ fn is_foreign(error: &Error) -> bool {
     })
 }
 
-/// Finds the bytes of lost files that are under the name of another lost file, as of two that were swapped.
+/// Finds lost files whose bytes are stored under the name of another lost file, such as two files that were swapped.
 fn find_misplaced(bad: &mut BTreeMap<Table, Bad>) {
     let mut stored: HashMap<String, String> = HashMap::new();
     for (table, bad) in bad.iter() {

@@ -23,7 +23,7 @@ pub struct ScanFilter {
     pub region: Option<String>,
     /// Only allocations that match.
     pub filter: Filter,
-    /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all of the lake.
+    /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all time.
     /// Selects allocations that were seen, changed or had an event in the period, each with all of its rows.
     pub span: Option<i64>,
     /// An earlier start of that period, if given; ignored without a span.
