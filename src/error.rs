@@ -1,4 +1,4 @@
-//! The error of every module: a cause, the context in which it arose, and its kind, by which a caller decides.
+//! The error of every module: a cause, the context in which it arose, and its kind, which tells a caller how to react.
 
 use std::array::TryFromSliceError;
 use std::error::Error as StdError;
@@ -149,7 +149,7 @@ impl StdError for Error {
     }
 }
 
-/// Adds to an error what could not be done, or makes an error of a missing value.
+/// Adds what could not be done to an error, or turns a missing value into an error.
 pub trait Context<T> {
     /// Adds a context; the kind stays.
     ///

@@ -62,7 +62,7 @@ pub struct Args {
     /// Allocations per page of a listing; 0 for one page
     #[arg(long, value_name = "N", default_value_t = 5000)]
     per_page: u32,
-    /// Longest silence of the agent
+    /// Fail a request after this long without data from the agent
     ///
     /// Nomad builds a whole answer before it sends the first byte, and sends an event stream a heartbeat every 30s.
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
@@ -89,7 +89,7 @@ impl Args {
     /// The agent to use when no SOURCE names one.
     ///
     /// # Errors
-    /// When the flag or variable that names it is not an address.
+    /// When the flag or variable that gives the address is not one.
     pub fn default_address(&self) -> anyhow::Result<Address> {
         let flag = self.address.clone().map(|text| ("--address", text));
         let named = flag

@@ -1,7 +1,7 @@
 //! Help texts, manual pages and completions of the command line.
 //!
-//! clap wraps the text after the options at the width of the terminal, which breaks examples. Here it is printed as it is
-//! written.
+//! clap wraps the text after the options at the width of the terminal, which breaks examples. This module prints it
+//! unchanged.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -28,12 +28,12 @@ pub fn unwrapped(command: Command) -> Command {
     }
 }
 
-/// The manual page of a subcommand, which is named by its words.
+/// The manual page of a subcommand; `words` are its name, such as `lake compact`.
 ///
 /// # Errors
 /// When no subcommand has this name.
 pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>> {
-    // A page would refer to one of `help`.
+    // Otherwise the page refers to a manual page of `help`, which is not written.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut found = &command;
@@ -53,7 +53,7 @@ pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>
 /// When a file cannot be written.
 pub fn write_manual_pages(command: Command, directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    // A page would refer to one of `help`.
+    // Otherwise the page refers to a manual page of `help`, which is not written.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut left = vec![command];

@@ -52,7 +52,7 @@ pub struct Args {
     /// From a lake, read allocations that were seen since this time [default: 7d]
     ///
     /// A time such as 2026-11-23T18:28:01Z, a day such as 2026-11-23 (from midnight UTC), or 24h, 30m, 7d before the
-    /// newest observation. The story of an allocation is never cut.
+    /// newest observation. Every selected allocation is shown completely.
     #[arg(long, value_name = "WHEN")]
     since: Option<time::When>,
     /// Output format
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
     let look = Look { width: color::width(is_for_terminal), colour: args.color.is_used(is_for_terminal) };
     let shown = Shown { format: args.format, is_for_terminal, look };
-    // The filters of a statistic that have no flag here select everything.
+    // Filters without a flag in this command select everything.
     let (by, method) = (GroupBy::default(), Method::default());
     let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by, method };
     let sources = input.sources()?;
@@ -151,7 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(gathered.exit)
 }
 
-/// The pseudonym of the allocation or job that a name, or the beginning of one, names.
+/// The pseudonym of the allocation or job whose name or ID is `name` or begins with it.
 fn pseudonym(store: &Store, name: &str, redactor: &Redactor) -> anyhow::Result<String> {
     for whole in [redactor.name(NameKind::Job, name), redactor.id(&name.to_lowercase())] {
         if timeline::find(store, &whole)? != TargetMatch::Nothing {

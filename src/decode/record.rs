@@ -50,7 +50,7 @@ pub struct Allocation<'a> {
     pub resources: Option<Resources>,
     /// The tasks in the order of the document; empty when `TaskStates` is absent, `null` or `{}`.
     pub task_states: Vec<TaskState<'a>>,
-    /// The name of the key with which `fetch --redact` replaced its names.
+    /// Name of the key of the pseudonyms, if `fetch --redact` wrote the allocation.
     pub redacted: Text<'a>,
     /// Whether it has a key that only full allocations have.
     pub is_full: bool,
@@ -65,7 +65,7 @@ impl Allocation<'_> {
     }
 }
 
-/// `DesiredTransition`: what the servers want of the client besides the desired status.
+/// `DesiredTransition`: what the servers want the client to do besides reaching the desired status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct DesiredTransition {

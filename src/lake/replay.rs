@@ -10,12 +10,12 @@ use crate::tables::Table;
 /// The files of a table by path.
 type FilesByPath = BTreeMap<String, Add>;
 
-/// What is held of a file that a batch added.
+/// What is kept in memory of a file that a batch added.
 #[derive(Debug, Clone)]
 pub enum Held {
-    /// Nothing: the log says the same of it.
+    /// Nothing: the log has the same entry.
     Same,
-    /// Nothing; the log says something else of it, or lacks it.
+    /// Nothing, but the log has another entry for it, or none.
     Differs,
     /// All that the batch says.
     Whole(Box<Add>),
@@ -26,7 +26,7 @@ pub enum Held {
 pub struct Against<'l> {
     /// The files of the log.
     pub log: &'l FileDigests,
-    /// The files to hold in this detail, by [`path_key`].
+    /// The files to keep in memory, by [`path_key`], and how much of each.
     pub held: (&'l HashSet<u64>, Detail),
 }
 
@@ -40,10 +40,10 @@ pub struct ExpectedTable {
     /// How many rows the batches added, minus dropped ones; null if a file does not say how many it has, or a program
     /// of format 1 dropped rows.
     pub rows: Option<u64>,
-    /// Returns true if files were replaced that no batch had added: a program of format 1 or another engine had merged
+    /// Whether files were replaced that no batch had added, because a program of format 1 or another engine had merged
     /// files of the table. Also true if a batch was lost and its changes to the table are unknown.
     pub is_mixed: bool,
-    /// Returns true if a batch is unreadable or was changed: the batches must not be followed.
+    /// Whether a batch is unreadable or was changed, so that the batches do not determine the files.
     pub is_incomplete: bool,
     /// The [`path_key`] of replaced files.
     gone: HashSet<u64>,
@@ -97,7 +97,7 @@ impl ExpectedTable {
             self.files.insert(path_key(&add.path), (held(add), number));
         }
         for replacement in batch.replacements(table) {
-            // If one of the files had been replaced before, nothing was replaced.
+            // A replacement has no effect if an earlier one replaced one of its files.
             if replacement.removed.iter().any(|path| self.is_gone(path)) {
                 continue;
             }

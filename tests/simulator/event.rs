@@ -1,4 +1,4 @@
-//! One task event as a Nomad client appends it, with its meaning, which no document has.
+//! One task event as a Nomad client appends it, with its meaning, which documents do not contain.
 //!
 //! Texts and the keys of `Details` follow nomad/structs/structs.go (`TaskEvent` and its setters,
 //! `PopulateEventDisplayMessage`) and recordings of Nomad 2.0.5.
@@ -43,7 +43,7 @@ pub enum Meaning {
     Note,
     /// It ended an attempt or a setup with a failure.
     Failure(Class),
-    /// The cause of the restart of this `Restarting`.
+    /// The cause of the restart that this `Restarting` announces.
     Restart(Cause),
 }
 
