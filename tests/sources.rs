@@ -264,7 +264,7 @@ fn skipped_files_of_a_directory_are_reported() {
     assert!(pipe.success());
     let hidden = "is hidden, and read only if named explicitly";
     let linked = "is a link to a directory, which is read only if named explicitly";
-    let said = [
+    let expected = [
         format!("d/.git: {hidden}"),
         format!("d/.hidden.json: {hidden}"),
         "d/dangling: is a dangling link".into(),
@@ -280,11 +280,11 @@ fn skipped_files_of_a_directory_are_reported() {
         lines.sort_unstable();
         lines
     };
-    assert_eq!(skipped(&["d", "-v"]), said);
+    assert_eq!(skipped(&["d", "-v"]), expected);
     // One line with the number, and an example of the most frequent reason.
     let [line] = &skipped(&["d"])[..] else { panic!("one line") };
     assert!(
-        line.ends_with("; and 6 more files (-v names them)") && said.iter().any(|one| line.starts_with(one)),
+        line.ends_with("; and 6 more files (-v names them)") && expected.iter().any(|one| line.starts_with(one)),
         "{line}"
     );
     let ran = read(&sandbox, &["d", "-q"]).exits_with(0);

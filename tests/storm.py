@@ -29,11 +29,11 @@ SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
 def was_killed(child, after):
     """Kills a program after some seconds; returns whether it was still running. Otherwise asserts that it succeeded."""
     try:
-        _, said = child.communicate(timeout=after)
+        _, stderr = child.communicate(timeout=after)
     except subprocess.TimeoutExpired:
         child.kill()
-        _, said = child.communicate()
-    assert child.returncode in (0, -signal.SIGKILL), said.decode()
+        _, stderr = child.communicate()
+    assert child.returncode in (0, -signal.SIGKILL), stderr.decode()
     return child.returncode != 0
 
 

@@ -34,7 +34,7 @@ impl Taken {
     }
 }
 
-/// Keeps what is said.
+/// Collects the notes.
 #[derive(Default)]
 struct Notes(Mutex<Vec<Note>>);
 

@@ -84,7 +84,7 @@ impl Truth {
     }
 
     /// How many events of listed allocations the sources show, how many the logs recover besides, and how many there
-    /// are. Panics if a recovered event is not one of the missing ones, with its time; or if a history is said to be
+    /// are. Panics if a recovered event is not one of the missing ones, with its time, or if a history is said to be
     /// complete and is not.
     fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();

@@ -45,17 +45,17 @@ def events(text, start=0.0, step=1.0):
     message of any other."""
     made = []
     for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
-        said = EVENT.fullmatch(part)
-        columns = {"fails_task": True} if said["fails"] else {}
-        if said["exit"]:
-            columns |= {"exit_code": int(said["exit"]), "signal": int(said["signal"] or 0), "oom_killed": bool(said["oom"])}
-        if said["text"] and said["kind"] in ("Restart Signaled", "Restarting"):
-            columns |= {"restart_reason": said["text"]}
-        elif said["text"] and said["kind"] == "Terminated":
-            columns |= {"details": json.dumps({"exit_code": said["exit"], "exit_message": said["text"]}, separators=(",", ":"))}
-        elif said["text"]:
-            columns |= {"message": said["text"]}
-        made.append(event(said["kind"], start + step * number, **columns))
+        parsed = EVENT.fullmatch(part)
+        columns = {"fails_task": True} if parsed["fails"] else {}
+        if parsed["exit"]:
+            columns |= {"exit_code": int(parsed["exit"]), "signal": int(parsed["signal"] or 0), "oom_killed": bool(parsed["oom"])}
+        if parsed["text"] and parsed["kind"] in ("Restart Signaled", "Restarting"):
+            columns |= {"restart_reason": parsed["text"]}
+        elif parsed["text"] and parsed["kind"] == "Terminated":
+            columns |= {"details": json.dumps({"exit_code": parsed["exit"], "exit_message": parsed["text"]}, separators=(",", ":"))}
+        elif parsed["text"]:
+            columns |= {"message": parsed["text"]}
+        made.append(event(parsed["kind"], start + step * number, **columns))
     return made
 
 

@@ -26,8 +26,8 @@ def test_one_version(ask_one, history):
 def test_all_null(ask_one, history):
     history.add("allocation_history", {"region": "", "namespace": "default", "alloc_id": "a", "shape": "stub"})
     row = ask_one(history, "allocations")
-    said = {column for column, value in row.items() if value is not None}
-    assert said == {"region", "namespace", "alloc_id", "vanished"}
+    not_null = {column for column, value in row.items() if value is not None}
+    assert not_null == {"region", "namespace", "alloc_id", "vanished"}
     assert row["vanished"] is False
 
 

@@ -12,7 +12,7 @@ SECOND = 10**9
 
 
 class Recording:
-    def __init__(self, seed, allocations=30, span=600, looks=12):
+    def __init__(self, seed, allocations=30, span=600, listings=12):
         self.rng = random.Random(seed)
         self.versions, self.index = [], 100
         for number in range(allocations):
@@ -21,12 +21,12 @@ class Recording:
         for version in self.versions:
             self.index += 1
             version["ModifyIndex"] = self.index
-        self.looks = sorted(self.rng.uniform(5, span * 1.3) for _ in range(looks))
+        self.listings = sorted(self.rng.uniform(5, span * 1.3) for _ in range(listings))
 
     def documents(self):
         """Listings at some times, as (name, bytes)."""
-        for look in self.looks:
-            at = round((START + look) * SECOND)
+        for seconds in self.listings:
+            at = round((START + seconds) * SECOND)
             shown = {}
             for version in self.versions:
                 if version["ModifyTime"] <= at:

@@ -40,9 +40,9 @@ def miscounted(export):
     wrong = {}
     ledger = pq.read_table(export / "snapshots.parquet")
     for column, table in NEW.items():
-        said, there = sum(ledger[column].to_pylist()), pq.read_metadata(export / f"{table}.parquet").num_rows
-        if said != there:
-            wrong[column] = (said, there)
+        counted, stored = sum(ledger[column].to_pylist()), pq.read_metadata(export / f"{table}.parquet").num_rows
+        if counted != stored:
+            wrong[column] = (counted, stored)
     return wrong
 
 
@@ -77,11 +77,11 @@ class LakeDir:
         """Runs the program and returns its stderr."""
         child = self.start(*arguments, **options)
         try:
-            _, said = child.communicate(timeout=120)
+            _, stderr = child.communicate(timeout=120)
         finally:
             child.kill()
-        assert child.returncode == expect, f"exit code {child.returncode}: {said.decode()}"
-        return said.decode()
+        assert child.returncode == expect, f"exit code {child.returncode}: {stderr.decode()}"
+        return stderr.decode()
 
     def ingest(self, *documents, **options):
         return self.run("ingest", *documents, "--lake", self.lake, **options)

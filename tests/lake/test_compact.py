@@ -74,8 +74,8 @@ def test_a_table_that_cannot_be_merged_does_not_stop_the_others(lake, growing, t
     path = lake.lake / "task_events" / live(lake, "task_events")[0]["path"]
     content = path.read_bytes()
     path.write_bytes(content[:100])
-    said = lake.run("lake", "compact", lake.lake, expect=FAILED)
-    assert "task_events: lake" in said and path.name in said
+    stderr = lake.run("lake", "compact", lake.lake, expect=FAILED)
+    assert "task_events: lake" in stderr and path.name in stderr
     assert len(live(lake, "allocation_history")) < before
     path.write_bytes(content)
     lake.run("lake", "compact", lake.lake)
@@ -91,10 +91,10 @@ def test_unusual_lake_urls_work_or_are_refused(lake, growing, truths):
     for spelling in spellings:
         lake.run("ingest", growing[0], "--lake", spelling)
         assert [path.name for path in root.iterdir()] == ["lake"]
-        said = lake.run("lake", "check", spelling)
-        assert f"lake {place} is whole" in said
+        stderr = lake.run("lake", "check", spelling)
+        assert f"lake {place} is whole" in stderr
     assert len(list((root / "lake/_alloclog/batches").rglob("*.json"))) == 1
     for wrong in ("file://host/x", "file://x", "file:x", f"file://{place}?x", "s3://bucket//x", "s3://bucket/x#y", "s3://bucket/x?y"):
-        said = lake.run("ingest", growing[0], "--lake", wrong, expect=WRONG_USAGE, cwd=lake.root)
-        assert wrong in said or "URL" in said
+        stderr = lake.run("ingest", growing[0], "--lake", wrong, expect=WRONG_USAGE, cwd=lake.root)
+        assert wrong in stderr or "URL" in stderr
     assert sorted(path.name for path in lake.root.iterdir() if path.name in ("host", "x", "file:")) == []

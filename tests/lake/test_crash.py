@@ -206,11 +206,11 @@ def test_a_repair_of_a_log(lake, growing, truths):
 
     def after(lake):
         child = lake.start("export", "-q", lake.lake, "-o", lake.root / "read", "--table", "task_events")
-        said = child.communicate(timeout=120)[1].decode()
+        stderr = child.communicate(timeout=120)[1].decode()
         if child.returncode == 0:
             lake.must_be(truths[6])
         else:
-            assert "run `alloclog lake check --repair`" in said
+            assert "run `alloclog lake check --repair`" in stderr
         lake.check("--repair")
         lake.ingest(growing[6])
         lake.must_be_whole(truths[7])

@@ -41,11 +41,11 @@ def test_a_disk_that_is_full(lake, growing, truths):
             disk = os.statvfs(lake.lake)
             (lake.lake / "filler").write_bytes(bytes((disk.f_bavail - left) * disk.f_frsize))
             child = lake.start("ingest", growing[5], "--lake", lake.lake)
-            said = child.communicate()[1].decode()
+            stderr = child.communicate()[1].decode()
             (lake.lake / "filler").unlink()
             is_after = lake.must_be(truths[5], truths[6])
             if child.returncode != 0:
-                assert child.returncode == FAILED and f"lake {lake.lake}" in said and "No space left" in said
+                assert child.returncode == FAILED and f"lake {lake.lake}" in stderr and "No space left" in stderr
                 failed[is_after] += 1
                 lake.ingest(growing[5])
                 lake.must_be_whole(truths[6])
@@ -69,8 +69,8 @@ def test_files_that_may_not_grow(lake, growing, truths):
         return limit
 
     for size in (0, 1, 500, 4_000, 8_000):
-        said = lake.ingest(growing[5], preexec_fn=limited(size), expect=FAILED)
-        assert "File too large" in said
+        stderr = lake.ingest(growing[5], preexec_fn=limited(size), expect=FAILED)
+        assert "File too large" in stderr
         lake.must_be(truths[5], truths[6])
     lake.ingest(growing[5])
     lake.must_be_whole(truths[6])
@@ -81,8 +81,8 @@ def test_a_directory_that_is_read_only(lake, growing, truths):
     lake.ingest(*growing[:5])
     with mounted("--bind", lake.lake, at=lake.lake):
         subprocess.run(["mount", "-o", "remount,bind,ro", lake.lake], check=True)
-        said = lake.ingest(growing[5], expect=FAILED)
-        assert f"lake {lake.lake}" in said and "Read-only file system" in said
+        stderr = lake.ingest(growing[5], expect=FAILED)
+        assert f"lake {lake.lake}" in stderr and "Read-only file system" in stderr
         assert lake.check() == ""
         lake.must_be(truths[5])
         assert "Read-only" in lake.run("lake", "compact", lake.lake, expect=FAILED)
@@ -110,16 +110,16 @@ def test_missing_permissions_of_another_user(lake, growing, truths):
     lake.environment()
     shutil.chown(lake.root / "scratch", NOBODY)
     cache = lake.root / "scratch/cache"
-    said = lake.ingest(growing[5], expect=FAILED, cache=cache, **nobody)
-    assert f"lake {lake.lake}" in said and "Permission denied" in said
+    stderr = lake.ingest(growing[5], expect=FAILED, cache=cache, **nobody)
+    assert f"lake {lake.lake}" in stderr and "Permission denied" in stderr
     assert lake.check(**nobody) == ""
-    said = lake.run("lake", "compact", lake.lake, expect=FAILED, **nobody)
-    assert f"lake {lake.lake}" in said and "Permission denied" in said
+    stderr = lake.run("lake", "compact", lake.lake, expect=FAILED, **nobody)
+    assert f"lake {lake.lake}" in stderr and "Permission denied" in stderr
     lake.must_be(truths[5])
     hidden = lake.lake / "task_events/_delta_log"
     hidden.chmod(0o700)
-    said = lake.run("lake", "info", lake.lake, expect=FAILED, **nobody)
-    assert f"lake {lake.lake}" in said and "task_events/_delta_log" in said and "Permission denied" in said
+    stderr = lake.run("lake", "info", lake.lake, expect=FAILED, **nobody)
+    assert f"lake {lake.lake}" in stderr and "task_events/_delta_log" in stderr and "Permission denied" in stderr
     hidden.chmod(0o755)
     lake.ingest(growing[5])
     lake.must_be_whole(truths[6])
@@ -139,8 +139,8 @@ def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
     shutil.chown(lake.root / "scratch", NOBODY)
     before = lake.files()
     for arguments in ([], ["--repair"], ["--repair", "--drop-damaged"]):
-        said = lake.check(*arguments, expect=FAILED, user=NOBODY, group=NOBODY, extra_groups=[])
-        assert "Permission denied" in said and hidden.name in said and "drop" not in said
+        stderr = lake.check(*arguments, expect=FAILED, user=NOBODY, group=NOBODY, extra_groups=[])
+        assert "Permission denied" in stderr and hidden.name in stderr and "drop" not in stderr
         assert lake.files() == before
     lake.must_be_whole(truths[5])
 
@@ -168,10 +168,10 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
         assert miscounted(lake.root / "export") == {}
         # A check reports documents ingested while the clock was years slow, but no damage.
         assert lake.check() == ""
-        said = lake.run("lake", "check", lake.lake)
-        named = [line for line in said.splitlines() if line.endswith("its time is not trusted")]
-        for said, document in zip(named, (growing[1], growing[6]), strict=True):
-            assert document.name in said, said
+        stderr = lake.run("lake", "check", lake.lake)
+        named = [line for line in stderr.splitlines() if line.endswith("its time is not trusted")]
+        for line, document in zip(named, (growing[1], growing[6]), strict=True):
+            assert document.name in line, line
         lake.ingest(*growing)
 
 
@@ -211,8 +211,8 @@ def each_says(lake, document, *words):
     """Asserts that every command on the lake fails with a message with these texts and the lake's name."""
     for command in COMMANDS:
         where = [document, "--lake", lake.lake] if command == ("ingest",) else [lake.lake]
-        said = lake.run(*command, *where, expect=FAILED, cwd=lake.root)
-        assert all(word in said for word in [str(lake.lake), *words]), (command, said)
+        stderr = lake.run(*command, *where, expect=FAILED, cwd=lake.root)
+        assert all(word in stderr for word in [str(lake.lake), *words]), (command, stderr)
 
 
 def test_a_lake_of_a_newer_format(lake, growing):
@@ -284,12 +284,12 @@ def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
     name = str(path.relative_to(lake.lake))
     damage(path)
     assert name in lake.check(expect=FAILED)
-    said = lake.run("export", lake.lake, "-o", "out", "--table", table, cwd=lake.root, expect=FAILED)
-    assert name in said and str(lake.lake) in said
+    stderr = lake.run("export", lake.lake, "-o", "out", "--table", table, cwd=lake.root, expect=FAILED)
+    assert name in stderr and str(lake.lake) in stderr
     before = lake.files()
     for arguments in (["--repair"], ["--repair", "--drop-damaged", "--dry-run"]):
-        said = lake.check(*arguments, expect=FAILED)
-        assert name in said and f"{table}: 1 file with" in said
+        stderr = lake.check(*arguments, expect=FAILED)
+        assert name in stderr and f"{table}: 1 file with" in stderr
         assert lake.files() == before
     assert name in lake.check("--repair", "--drop-damaged")
     assert lake.check() == ""

@@ -30,9 +30,9 @@ def lakes(binary, ground):
 def peak(binary, *arguments):
     """The peak memory of a run in bytes."""
     child = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = child.stderr.read().decode()
+    stderr = child.stderr.read().decode()
     _, status, usage = os.wait4(child.pid, 0)
-    assert status == 0, said
+    assert status == 0, stderr
     return usage.ru_maxrss * 1024
 
 

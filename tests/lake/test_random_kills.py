@@ -83,7 +83,7 @@ def test_writers_make_the_lake_together(new_lake, growing, truths):
         caches = [lake.root / f"cache-{n}" for n in range(8)]
         children = [lake.start("ingest", "-q", *growing[:3], "--lake", lake.lake, cache=cache) for cache in caches]
         for child in children:
-            _, said = child.communicate(timeout=120)
-            assert child.returncode == 0, said.decode()
+            _, stderr = child.communicate(timeout=120)
+            assert child.returncode == 0, stderr.decode()
         lake.must_be_whole(truths[3])
         lake.must_leave_nothing()

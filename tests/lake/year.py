@@ -38,8 +38,8 @@ def timed(lake, document, environment):
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     seconds = time.monotonic() - began
     counters = dict(line.split(": ") for line in Path(f"/proc/{child.pid}/io").read_text().splitlines())
-    _, said = child.communicate()
-    assert child.returncode == 0, said.decode()
+    _, stderr = child.communicate()
+    assert child.returncode == 0, stderr.decode()
     return seconds, processor() - worked, int(counters["rchar"])
 
 

@@ -63,8 +63,8 @@ def past(program, tmp_path_factory):
     assert len(documents) > 100
     for document in documents[:60]:
         program.ingest(lake, document)
-    _, said = program.run("lake", "compact", lake)
-    assert " 0 files merged" not in said
+    _, stderr = program.run("lake", "compact", lake)
+    assert " 0 files merged" not in stderr
     for document in documents[60:]:
         program.ingest(lake, document)
     assert (lake / "snapshots/_delta_log/_last_checkpoint").exists()

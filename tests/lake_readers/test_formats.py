@@ -24,7 +24,7 @@ DOCUMENTS = [
 # Only lakes of format 3 and later have them.
 LOGS = SAMPLES / "logs"
 # Rows of format 1 lack the columns of format 2, such as the namespace of sightings.
-NOT_SAID = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
+NOT_COMPARED = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
 
 
 def masked(value):
@@ -34,9 +34,9 @@ def masked(value):
     return value
 
 
-def said(table, columns):
+def comparable_rows(table, columns):
     """The rows of an Arrow table without columns that vary, with their number of occurrences."""
-    columns = set(columns) - NOT_SAID
+    columns = set(columns) - NOT_COMPARED
     columns = sorted(columns - {"namespace"} if "seen_at_ns" in columns else columns)
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
     return collections.Counter(tuple(map(masked, row)) for row in rows)
@@ -79,7 +79,7 @@ def test_an_engine_sees_the_rows_as_they_were_written(written, truth, engine, ta
     if not (written / table).exists():
         pytest.skip("the table came with a later format")
     found = normal(read(engine, written, table), truth[table])
-    assert said(found, found.column_names) == said(truth[table], found.column_names)
+    assert comparable_rows(found, found.column_names) == comparable_rows(truth[table], found.column_names)
 
 
 @pytest.mark.parametrize("table", OF_DOCUMENTS)
@@ -88,7 +88,7 @@ def test_an_engine_sees_the_rows_and_the_new_columns_after_the_upgrade(upgraded,
     found = read(engine, upgraded, table)
     assert sorted(found.column_names) == sorted(truth[table].column_names)
     found = normal(found, truth[table])
-    assert said(found, found.column_names) == said(truth[table], found.column_names)
+    assert comparable_rows(found, found.column_names) == comparable_rows(truth[table], found.column_names)
 
 
 def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
@@ -101,7 +101,7 @@ def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
     for _ in range(2):
         for table in ("task_events", "allocation_history"):
             found = normal(deltalake.DeltaTable(lake / table).to_pyarrow_table(), expected[table])
-            assert said(found, found.column_names) == said(expected[table], found.column_names)
+            assert comparable_rows(found, found.column_names) == comparable_rows(expected[table], found.column_names)
             hashes = collections.Counter(zip(found["alloc_id"].to_pylist(), found["text_hash"].to_pylist(), strict=True))
             told = collections.Counter(
                 zip(expected[table]["alloc_id"].to_pylist(), expected[table]["text_hash"].to_pylist(), strict=True)

@@ -78,8 +78,8 @@ def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake
 
     truth = program.export(tmp_path / "truth", *documents)
     # Files of another engine have no hash.
-    said = program.run("lake", "check", lake)[1]
-    assert "are unverified" in said and "task_events 1, allocation_history 1, snapshots 1" in said
+    stderr = program.run("lake", "check", lake)[1]
+    assert "are unverified" in stderr and "task_events 1, allocation_history 1, snapshots 1" in stderr
     found = program.export(tmp_path / "found", lake)
     for table in OF_DOCUMENTS:
         assert counted(found[table]) == counted(truth[table]), table
@@ -118,9 +118,9 @@ def test_a_table_of_a_newer_protocol_is_refused(spark, program, past, lake, tmp_
 
     before = files()
     for command in (["report", lake], ["lake", "info", lake], ["lake", "compact", lake], ["ingest", new, "--lake", lake]):
-        _, said = program.run(*command, expect=1)
-        assert "task_events" in said and "deletionVectors" in said, said
-    _, said = program.run("lake", "check", "--repair", lake, expect=1)
-    assert "deletionVectors" in said
+        _, stderr = program.run(*command, expect=1)
+        assert "task_events" in stderr and "deletionVectors" in stderr, stderr
+    _, stderr = program.run("lake", "check", "--repair", lake, expect=1)
+    assert "deletionVectors" in stderr
     # Not even a batch, which could not be applied to all tables.
     assert [name for name in files() if name not in before and name.suffix == ".json"] == []

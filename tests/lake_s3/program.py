@@ -61,8 +61,8 @@ class Program:
 
     def holds(self, truth, word="is whole"):
         """Asserts that a check succeeds with this message, and that the lake has these rows."""
-        _, said = self.run("lake", "check", self.lake)
-        assert word in said
+        _, stderr = self.run("lake", "check", self.lake)
+        assert word in stderr
         found = self.exported(self.lake)
         for name in OF_DOCUMENTS:
             assert found[name] == truth[name], name

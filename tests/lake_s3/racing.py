@@ -10,17 +10,17 @@ def exactly_one_wins(put, get, won, lost):
     """Eight clients put each key simultaneously, and one wins; `put(n, key, body)` is the request of client n, and returns a status."""
     for key in (f"race/{number}" for number in range(20)):
         start = threading.Barrier(RACERS)
-        said = {}
+        statuses = {}
 
         def race(number):
             start.wait()
-            said[number] = put(number, key, b"%d" % number)
+            statuses[number] = put(number, key, b"%d" % number)
 
         threads = [threading.Thread(target=race, args=(number,)) for number in range(RACERS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert Counter(said.values()) == {won: 1, lost: RACERS - 1}
-        (winner,) = (number for number, status in said.items() if status == won)
+        assert Counter(statuses.values()) == {won: 1, lost: RACERS - 1}
+        (winner,) = (number for number, status in statuses.items() if status == won)
         assert get(key) == b"%d" % winner

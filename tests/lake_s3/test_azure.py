@@ -35,11 +35,11 @@ def azurite(tmp_path_factory):
         text=True,
     )
     try:
-        said = ""
-        while not (listens := re.search(r"listen\S* (?:at|on) (?:http://)?(127\.0\.0\.1:\d+)", said)):
+        output = ""
+        while not (listens := re.search(r"listen\S* (?:at|on) (?:http://)?(127\.0\.0\.1:\d+)", output)):
             line = process.stdout.readline()
-            assert line, f"Azurite does not start: {said}"
-            said += line
+            assert line, f"Azurite does not start: {output}"
+            output += line
         yield f"http://{listens[1]}"
     finally:
         process.kill()
@@ -85,8 +85,8 @@ def test_a_lake_in_azure(program, azurite, container, listings, tmp_path):
         program.ingest(document)
         documents.append(document)
     truth = program.exported(*documents)
-    _, said = program.run("lake", "compact", program.lake)
-    assert "merged" in said
+    _, stderr = program.run("lake", "compact", program.lake)
+    assert "merged" in stderr
     program.holds(truth)
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     counts = {table["table"]: table["rows"] for table in info["tables"]}

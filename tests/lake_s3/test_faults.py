@@ -47,16 +47,16 @@ def fails_after(request, forward):
 
 def once_each(wanted, act):
     """A rule that acts on the first of identical requests."""
-    met = set()
+    acted_on = set()
 
     def rule(request, forward):
         key = (request.method, request.path)
-        if not wanted(request) or key in met:
+        if not wanted(request) or key in acted_on:
             return forward(request)
-        met.add(key)
+        acted_on.add(key)
         return act(request, forward)
 
-    rule.met = met
+    rule.acted_on = acted_on
     return rule
 
 
@@ -76,7 +76,7 @@ def test_a_request_that_fails_once_is_retried(program, proxy, listings, truth, w
     proxy.rule = once_each(wanted, act)
     program.ingest(listings[0])
     program.ingest(listings[1])
-    assert sum(method == "PUT" for method, _ in proxy.rule.met) > 20
+    assert sum(method == "PUT" for method, _ in proxy.rule.acted_on) > 20
     proxy.rule = straight
     program.holds(truth[2])
 
@@ -85,20 +85,20 @@ def test_a_lost_answer_loses_no_batch(program, proxy, server, listings, truth):
     """The batch and each commit are written, but the answer is lost; the retry gets 412."""
     program.ingest(listings[0])
     proxy.reset()
-    said = []
+    answers = []
 
     def lost(request, forward):
         answer = forward(request)
-        said.append((request.path, answer.status))
+        answers.append((request.path, answer.status))
         return None if answer.status == 200 else answer
 
     proxy.rule = lambda request, forward: lost(request, forward) if request.is_conditional else forward(request)
-    _, told = program.ingest(listings[1])
-    assert "batch 2:" in told
-    paths = [path for path, _ in said]
+    _, stderr = program.ingest(listings[1])
+    assert "batch 2:" in stderr
+    paths = [path for path, _ in answers]
     assert sum("/batches/" in path for path in paths) == 2
-    assert [status for _, status in said] == [200, 412] * (len(said) // 2)
-    assert len(said) >= 12
+    assert [status for _, status in answers] == [200, 412] * (len(answers) // 2)
+    assert len(answers) >= 12
     proxy.reset()
     program.holds(truth[2])
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[2].items()}
@@ -109,8 +109,8 @@ def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, p
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule = at([1], wanted, fails(403, "AccessDenied"))
-    _, told = program.ingest(listings[2], expect=1)
-    assert "403" in told and "AccessDenied" in told and f"lake {program.lake}" in told
+    _, stderr = program.ingest(listings[2], expect=1)
+    assert "403" in stderr and "AccessDenied" in stderr and f"lake {program.lake}" in stderr
     proxy.reset()
     # An existing batch is committed; the next ingest applies it to every table.
     is_there = wanted is is_commit
@@ -140,15 +140,15 @@ def test_a_writer_suspended_during_a_vacuum_writes_again(program, proxy, server,
         assert stopped.wait(60)
         files = {name for name in server.names(program.prefix) if name.endswith(".zstd.parquet")}
         server.age(program.prefix, days=9)
-        _, told = program.run("lake", "vacuum", program.lake)
+        _, stderr = program.run("lake", "vacuum", program.lake)
         gone = files - set(server.names(program.prefix))
-        assert len(gone) > 3 and f"{len(gone)} files removed" in told
+        assert len(gone) > 3 and f"{len(gone)} files removed" in stderr
     finally:
         sleeper[0].send_signal(signal.SIGCONT)
         wake.set()
-    _, told = program.end(sleeper[0])
+    _, stderr = program.end(sleeper[0])
     # The vacuum has the number 3.
-    assert "batch 4:" in told
+    assert "batch 4:" in stderr
     program.holds(truth[3])
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
 
@@ -165,12 +165,12 @@ def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, l
     before, names = server.row_counts(program.prefix), server.names(program.prefix)
     assert before["task_events"] > 50
     proxy.rule = lambda request, forward: says(status, code) if is_data(request) else forward(request)
-    _, told = program.run("lake", "check", "--repair", "--drop-damaged", program.lake, expect=1)
-    assert str(status) in told and "mended" not in told and "dropped" not in told
+    _, stderr = program.run("lake", "check", "--repair", "--drop-damaged", program.lake, expect=1)
+    assert str(status) in stderr and "mended" not in stderr and "dropped" not in stderr
     proxy.reset()
     assert server.row_counts(program.prefix) == before and server.names(program.prefix) == names
-    _, told = program.run("lake", "check", program.lake)
-    assert "is whole" in told
+    _, stderr = program.run("lake", "check", program.lake)
+    assert "is whole" in stderr
 
 
 def test_a_repair_drops_missing_files_only_on_request(program, server, listings, truth):
@@ -180,8 +180,8 @@ def test_a_repair_drops_missing_files_only_on_request(program, server, listings,
     lost = max(name for name in server.names(program.prefix + "task_events/") if name.endswith(".zstd.parquet"))
     server.remove(lost)
     for arguments in ([], ["--repair"], ["--repair", "--drop-damaged", "--dry-run"]):
-        _, told = program.run("lake", "check", *arguments, program.lake, expect=1)
-        assert "is missing" in told and "task_events: 1 file with " in told
+        _, stderr = program.run("lake", "check", *arguments, program.lake, expect=1)
+        assert "is missing" in stderr and "task_events: 1 file with " in stderr
         assert server.live_rows(program.prefix) == before
     program.run("lake", "check", "--repair", "--drop-damaged", program.lake)
     after = server.row_counts(program.prefix)
@@ -220,8 +220,8 @@ def test_a_delayed_put_refused_with_409_is_not_another_batch(program, proxy, ser
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule, state = held_put(delay=1.5, refusals=100)
-    _, told = program.ingest(listings[2])
-    assert state["refused"] > 1 and "batch 3:" in told
+    _, stderr = program.ingest(listings[2])
+    assert state["refused"] > 1 and "batch 3:" in stderr
     proxy.reset()
     program.holds(truth[3])
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
@@ -232,13 +232,13 @@ def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, prox
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule, state = held_put(delay=15, refusals=10**6)
-    _, told = program.ingest(listings[2], expect=1)
-    assert "batch 3 may have been committed" in told and not state["landed"].is_set()
+    _, stderr = program.ingest(listings[2], expect=1)
+    assert "batch 3 may have been committed" in stderr and not state["landed"].is_set()
     assert state["landed"].wait(30)
     proxy.reset()
     # Its rows are in the lake already, once.
-    _, told = program.ingest(listings[2])
-    assert "nothing new" in told
+    _, stderr = program.ingest(listings[2])
+    assert "nothing new" in stderr
     program.holds(truth[3])
     assert server.row_counts(program.prefix) == {name: rows.total() for name, rows in truth[3].items()}
 
@@ -246,11 +246,11 @@ def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, prox
 def test_a_failure_before_the_put_says_that_nothing_was_committed(program, proxy, listings, truth):
     program.ingest(listings[0])
     proxy.rule = at([1], is_put, fails(403, "AccessDenied"))
-    _, told = program.ingest(listings[1], expect=1)
-    assert "nothing was committed" in told
+    _, stderr = program.ingest(listings[1], expect=1)
+    assert "nothing was committed" in stderr
     proxy.rule = at([1], is_commit, fails(403, "AccessDenied"))
-    _, told = program.ingest(listings[1], expect=1)
-    assert "batch 2 was committed" in told
+    _, stderr = program.ingest(listings[1], expect=1)
+    assert "batch 2 was committed" in stderr
     proxy.reset()
     program.ingest(listings[1])
     program.holds(truth[2])
@@ -262,11 +262,11 @@ def test_a_store_that_ignores_the_condition_is_refused(program, proxy, server, l
         return forward(request)
 
     proxy.rule = ignore
-    _, told = program.ingest(listings[1], expect=1)
-    assert "ignores If-None-Match" in told and "two writers" in told
+    _, stderr = program.ingest(listings[1], expect=1)
+    assert "ignores If-None-Match" in stderr and "two writers" in stderr
     # Also when the ingest is run again.
-    _, told = program.ingest(listings[1], expect=1)
-    assert "ignores If-None-Match" in told
+    _, stderr = program.ingest(listings[1], expect=1)
+    assert "ignores If-None-Match" in stderr
     assert not [name for name in server.names(program.prefix) if name.endswith(".parquet")]
 
 
@@ -275,7 +275,7 @@ def test_credentials_are_not_printed(program, proxy, listings):
     program.variables["AWS_SESSION_TOKEN"] = TOKEN
     proxy.rule = fails(403, "SignatureDoesNotMatch")
     for command in (["ingest", "-v", listings[1], "--lake"], ["report", "-v"], ["lake", "info"], ["lake", "check"]):
-        _, told = program.run(*command, program.lake, expect=1)
-        assert "403" in told and "SignatureDoesNotMatch" in told and program.lake in told
-        assert "Bearer" not in told and "Signature=" not in told
+        _, stderr = program.run(*command, program.lake, expect=1)
+        assert "403" in stderr and "SignatureDoesNotMatch" in stderr and program.lake in stderr
+        assert "Bearer" not in stderr and "Signature=" not in stderr
     assert any(SECRET not in str(request.headers) and TOKEN in str(request.headers) for request in proxy.requests)

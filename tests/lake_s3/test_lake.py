@@ -28,8 +28,8 @@ def nulls(some, all, name=""):
 def test_a_lake_in_a_bucket(program, listings, truth):
     for listing in listings:
         program.ingest(listing)
-    _, said = program.ingest(*listings)
-    assert "nothing new" in said
+    _, stderr = program.ingest(*listings)
+    assert "nothing new" in stderr
     program.holds(truth[6])
 
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
@@ -79,8 +79,8 @@ def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small
         return forward(request)
 
     proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
-    _, said = program.run("lake", "compact", program.lake)
-    assert "1 group skipped, already merged by another process" in said
+    _, stderr = program.run("lake", "compact", program.lake)
+    assert "1 group skipped, already merged by another process" in stderr
     # Its own merged file is removed: left are the small files, and the one made by delta-rs.
     names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])

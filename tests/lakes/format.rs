@@ -59,7 +59,7 @@ fn of_format(format: u32) -> (tempfile::TempDir, String) {
 }
 
 /// The rows of a lake, without the columns that rows of format 1 lack.
-fn said(lake: &Lake) -> Vec<String> {
+fn comparable_rows(lake: &Lake) -> Vec<String> {
     let without_hash = |line: String| {
         let (table, row) = line.split_once(' ').unwrap();
         let mut row: serde_json::Map<String, Value> = serde_json::from_str(row).unwrap();
@@ -93,7 +93,7 @@ fn masked(mut lines: Vec<String>) -> Vec<String> {
 fn truth(documents: &[PathBuf]) -> Vec<String> {
     let (_directory, lake) = lake();
     documents.iter().for_each(|document| drop(ingested(&lake, document)));
-    said(&lake)
+    comparable_rows(&lake)
 }
 
 fn format_of(path: &str) -> u64 {
@@ -133,13 +133,13 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         let (_directory, path) = of_format(format);
         assert_eq!(format_of(&path), u64::from(format));
         let read_only = Lake::open(&path).unwrap();
-        assert_eq!(masked(said(&read_only)), expected, "format {format}, read");
+        assert_eq!(masked(comparable_rows(&read_only)), expected, "format {format}, read");
         assert_eq!(wrong(&read_only), [], "format {format}, before the upgrade");
         assert_eq!(format_of(&path), u64::from(format), "who only reads upgrades nothing");
 
         let lake = Lake::open_or_create(&path).unwrap();
         assert_eq!(format_of(&path), u64::from(FORMAT));
-        assert_eq!(masked(said(&lake)), expected, "format {format}, upgraded");
+        assert_eq!(masked(comparable_rows(&lake)), expected, "format {format}, upgraded");
         for document in documents_of(format) {
             let added = ingested(&lake, &document);
             let is_dated_by_name = document.file_name().unwrap().to_string_lossy().starts_with("2026");
@@ -148,14 +148,14 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
             assert_eq!(new, 0, "format {format}: {} added {:?}", document.display(), added.rows);
         }
         compact::compact(&lake, &mut |_| ()).unwrap();
-        assert_eq!(masked(said(&lake)), expected, "format {format}, compacted");
+        assert_eq!(masked(comparable_rows(&lake)), expected, "format {format}, compacted");
         assert_eq!(wrong(&lake), [], "format {format}, compacted");
 
         let more = sample("cluster/20261123T183352Z.json");
         assert!(ingested(&lake, &more).batch.is_some());
         assert_eq!(ingested(&lake, &more).batch, None);
         let all: Vec<PathBuf> = documents_of(format).into_iter().chain([more]).collect();
-        assert_eq!(masked(said(&lake)), truth(&all), "format {format}, and more");
+        assert_eq!(masked(comparable_rows(&lake)), truth(&all), "format {format}, and more");
         assert_eq!(wrong(&lake), [], "format {format}, and more");
     }
 }
@@ -165,7 +165,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     let (_before, before) = of_format(1);
     let (_after, after) = of_format(1);
     let upgraded = Lake::open_or_create(&after).unwrap();
-    let expected = said(&upgraded);
+    let expected = comparable_rows(&upgraded);
     // In writing order: the batch, the tables, lake.json.
     let is_new =
         |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.storage.need(name).unwrap());
@@ -188,10 +188,10 @@ fn an_upgrade_killed_at_any_step_is_continued() {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             fs::copy(Path::new(&after).join(name), to).unwrap();
         }
-        assert_eq!(said(&Lake::open(&path).unwrap()), expected, "read, killed after {killed_after}");
+        assert_eq!(comparable_rows(&Lake::open(&path).unwrap()), expected, "read, killed after {killed_after}");
         let lake = Lake::open_or_create(&path).unwrap();
         assert_eq!(format_of(&path), u64::from(FORMAT));
-        assert_eq!(said(&lake), expected, "killed after {killed_after}");
+        assert_eq!(comparable_rows(&lake), expected, "killed after {killed_after}");
         assert_eq!(wrong(&lake), [], "killed after {killed_after}");
         let upgrades = batches(&lake).iter().filter(|batch| parsed_by_format_1(batch).is_err()).count();
         assert_eq!(upgrades, 1, "killed after {killed_after}");
@@ -201,7 +201,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
 #[test]
 fn concurrent_upgrades_happen_once() {
     let (_directory, path) = of_format(1);
-    let expected = said(&Lake::open(&path).unwrap());
+    let expected = comparable_rows(&Lake::open(&path).unwrap());
     let documents = documents();
     thread::scope(|scope| {
         for document in &documents {
@@ -213,7 +213,7 @@ fn concurrent_upgrades_happen_once() {
         }
     });
     let lake = Lake::open(&path).unwrap();
-    assert_eq!(said(&lake), expected);
+    assert_eq!(comparable_rows(&lake), expected);
     assert_eq!(wrong(&lake), []);
     assert_eq!(batches(&lake).iter().filter(|batch| parsed_by_format_1(batch).is_err()).count(), 1);
 }
@@ -270,7 +270,7 @@ fn widened(batch: &RecordBatch) -> RecordBatch {
 fn compaction_keeps_columns_of_newer_programs() {
     let (_directory, lake) = lake();
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
-    let expected = said(&lake);
+    let expected = comparable_rows(&lake);
     let table = Table::TaskEvents;
     let state = delta_log::state(&lake.storage, table).unwrap();
     let add = state.files.values().next().unwrap();
@@ -303,7 +303,7 @@ fn compaction_keeps_columns_of_newer_programs() {
         .unwrap();
     }
     assert_eq!(sevens, wide.num_rows());
-    assert_eq!(said(&lake), expected);
+    assert_eq!(comparable_rows(&lake), expected);
     assert_eq!(wrong(&lake), []);
 }
 
@@ -311,7 +311,7 @@ fn compaction_keeps_columns_of_newer_programs() {
 fn remasking_changes_texts_but_no_identity() {
     let (_directory, path) = of_format(1);
     let before = Lake::open(&path).unwrap();
-    assert!(said(&before).iter().any(|line| line.contains(PASSWORD)), "format 1 masked no descriptions");
+    assert!(comparable_rows(&before).iter().any(|line| line.contains(PASSWORD)), "format 1 masked no descriptions");
     let text = |lake: &Lake| -> String {
         let objects = lake.storage.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
         objects.map(|object| String::from_utf8(lake.storage.need(&object.name).unwrap()).unwrap()).collect()
@@ -321,7 +321,7 @@ fn remasking_changes_texts_but_no_identity() {
     let lake = Lake::open_to_write(&path).unwrap();
     let done = remask::remask(&lake, &mut |_| ()).unwrap();
     assert!(done.files > 0 && done.texts >= 4 && done.batches > 0, "{done:?}");
-    assert_eq!(said(&lake), truth(&documents()));
+    assert_eq!(comparable_rows(&lake), truth(&documents()));
     assert_eq!(wrong(&lake), []);
     for document in documents() {
         assert_eq!(ingested(&lake, &document).batch, None, "{}", document.display());
@@ -333,5 +333,5 @@ fn remasking_changes_texts_but_no_identity() {
     vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false).unwrap();
     compact::compact(&lake, &mut |_| ()).unwrap();
     assert!(!text(&lake).contains(PASSWORD));
-    assert_eq!(said(&lake), truth(&documents()));
+    assert_eq!(comparable_rows(&lake), truth(&documents()));
 }

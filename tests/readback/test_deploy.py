@@ -101,10 +101,10 @@ def test_every_command_line_is_accepted(program):
 def follows(command, environment):
     """It polls until it gets a signal, and then exits cleanly."""
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    said = run.stderr.readline()
+    stderr = run.stderr.readline()
     run.terminate()
-    said += run.stderr.read()
-    assert "no Nomad agent listens at http://127.0.0.1:1; NOMAD_ADDR or --address names another; retrying" in said
+    stderr += run.stderr.read()
+    assert "no Nomad agent listens at http://127.0.0.1:1; NOMAD_ADDR or --address names another; retrying" in stderr
     assert run.wait(60) == 0
 
 
@@ -135,8 +135,8 @@ def test_systemd_takes_the_units(unit, program, tmp_path):
     for path in UNITS:
         (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, os.path.abspath(program.path)))
     ran = subprocess.run(["systemd-analyze", "verify", tmp_path / unit.name], capture_output=True, text=True)
-    said = [line for line in ran.stderr.splitlines() if "alloclog" in line]
-    assert said == [] and ran.returncode == 0, ran.stderr
+    complaints = [line for line in ran.stderr.splitlines() if "alloclog" in line]
+    assert complaints == [] and ran.returncode == 0, ran.stderr
 
 
 def test_each_timer_has_its_service_and_reads_the_same_environment():

@@ -149,8 +149,8 @@ def test_an_unwritable_target_fails_before_the_work(program, tmp_path, place):
         assert child.wait(timeout=10) == 1
     finally:
         child.kill()
-        _, said = child.communicate()
-    assert str(out) in said.decode()
+        _, stderr = child.communicate()
+    assert str(out) in stderr.decode()
     assert file.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

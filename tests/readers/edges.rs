@@ -342,7 +342,7 @@ fn as_a_text_field() {
         for outcome in both(&text) {
             match &expected {
                 Ok(expected) => assert_eq!(Ok(*expected), kept(&outcome, |a| a.name.as_deref()), "{name}"),
-                Err(said) => assert_eq!(Err((said.as_str(), "[0].Name")), kept(&outcome, |_| ""), "{name}"),
+                Err(message) => assert_eq!(Err((message.as_str(), "[0].Name")), kept(&outcome, |_| ""), "{name}"),
             }
         }
     }
@@ -355,7 +355,7 @@ fn as_an_integer_field() {
         let expected = match is {
             Whole(n) => Ok(Some(*n)),
             Null => Ok(None),
-            Number(said) => Err(format!("{said}: this allocation is rejected")),
+            Number(message) => Err(format!("{message}: this allocation is rejected")),
             Broken => {
                 for outcome in both(&text) {
                     assert!(!outcome.faults.is_empty() && outcome.items.is_empty(), "{name}: {outcome:?}");
@@ -367,7 +367,7 @@ fn as_an_integer_field() {
         for outcome in both(&text) {
             match &expected {
                 Ok(expected) => assert_eq!(Ok(*expected), kept(&outcome, |a| a.create_index), "{name}"),
-                Err(said) => assert_eq!(Err((said.as_str(), "[0].CreateIndex")), kept(&outcome, |_| 0), "{name}"),
+                Err(message) => assert_eq!(Err((message.as_str(), "[0].CreateIndex")), kept(&outcome, |_| 0), "{name}"),
             }
         }
     }

@@ -229,19 +229,19 @@ fn zero_bytes_are_damage_and_the_next_line_is_read() {
 /// faults.
 fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
     let mut reader = Reader::new(Mode { strict });
-    let (mut position, mut left, mut most, mut said) = (Position::default(), Vec::new(), 0, Vec::new());
+    let (mut position, mut left, mut most, mut faults) = (Position::default(), Vec::new(), 0, Vec::new());
     for bytes in blocks.chain([Vec::new()]) {
         let is_last = bytes.is_empty();
         left.extend_from_slice(&bytes);
         let part = reader.part(std::mem::take(&mut position), &left, is_last, None);
-        said.extend(part.faults.iter().map(|fault| fault.what.clone()));
+        faults.extend(part.faults.iter().map(|fault| fault.what.clone()));
         let end = part.end;
         position = part.position;
         left.drain(..end);
         most = most.max(left.len());
     }
     assert!(most < 64 * MIB + block, "{most} bytes were kept");
-    (most, said)
+    (most, faults)
 }
 
 #[test]
@@ -266,8 +266,8 @@ fn memory_does_not_grow_with_ignored_data() {
             jobs,
             "0]}".to_owned(),
         ];
-        let (most, said) = in_blocks(block, &mut dump.iter().map(|text| text.clone().into_bytes()), strict);
-        assert!(most <= 2 * MIB && said.is_empty(), "{most} bytes were kept, {said:?}, strict: {strict}");
+        let (most, faults) = in_blocks(block, &mut dump.iter().map(|text| text.clone().into_bytes()), strict);
+        assert!(most <= 2 * MIB && faults.is_empty(), "{most} bytes were kept, {faults:?}, strict: {strict}");
     }
 }
 

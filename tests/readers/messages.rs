@@ -9,19 +9,19 @@ use alloclog::tables::Table;
 use crate::support::take;
 
 /// Reads a document from a file; returns the notes, without the directory, and the allocations read.
-fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>) {
+fn notes_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     fs::write(&path, bytes).expect("a file");
     let taken = take(&[path.as_path()], &IntakeOptions { strict, ..IntakeOptions::default() });
     let notes = taken.notes.iter().map(|note| match note {
-        Note::Rejected(said)
-        | Note::Skipped(said, _)
-        | Note::Warning(said)
-        | Note::Recovered(said)
-        | Note::Info(said) => said.clone(),
+        Note::Rejected(message)
+        | Note::Skipped(message, _)
+        | Note::Warning(message)
+        | Note::Recovered(message)
+        | Note::Info(message) => message.clone(),
     });
-    let without_folder = |said: String| said.replace(&format!("{}/", Path::new(folder.path()).display()), "");
+    let without_folder = |message: String| message.replace(&format!("{}/", Path::new(folder.path()).display()), "");
     let ids = taken.table(Table::AllocationHistory).iter();
     let ids = ids.filter_map(|row| row.get("alloc_id")?.as_str().map(str::to_owned)).collect();
     (notes.map(without_folder).collect(), ids)
@@ -29,7 +29,7 @@ fn said_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>)
 
 #[test]
 fn a_fault_is_reported_with_file_byte_line_and_path() {
-    for (name, text, place, said, ids) in [
+    for (name, text, place, message, ids) in [
         (
             "wrong type",
             "[{\"ID\":\"a\",\"ClientStatus\":\"x\"},\n {\"ID\":\"b\",\"ClientStatus\":\"x\",\"TaskStates\":{\"my task\":{\"Events\":[{},{},{\"Time\":\"now\"}]}}},\n {\"ID\":\"c\",\"ClientStatus\":\"x\"}]",
@@ -116,39 +116,40 @@ fn a_fault_is_reported_with_file_byte_line_and_path() {
         ),
     ] {
         let at = text.find(place).expect("the place is in the text");
-        let said = format!("dump.json: byte {at}, {said}");
-        let (reported, read) = said_of("dump.json", text.as_bytes(), false);
-        assert_eq!((reported, read), (vec![said], ids.iter().map(|id| (*id).to_owned()).collect()), "{name}");
+        let message = format!("dump.json: byte {at}, {message}");
+        let (reported, read) = notes_of("dump.json", text.as_bytes(), false);
+        assert_eq!((reported, read), (vec![message], ids.iter().map(|id| (*id).to_owned()).collect()), "{name}");
     }
 }
 
 #[test]
 fn utf_16_is_reported_with_the_next_step() {
     let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\"}]";
-    let said = "powershell.json: is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
+    let message =
+        "powershell.json: is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
     let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
     let text = format!("\u{feff}{text}");
     for bytes in [little(&text), big(&text)] {
-        assert_eq!(said_of("powershell.json", &bytes, false), (vec![said.into()], vec![]));
+        assert_eq!(notes_of("powershell.json", &bytes, false), (vec![message.into()], vec![]));
     }
-    let (said, _) = said_of("other.txt", &little("\u{feff}no JSON"), false);
-    assert_eq!(said, ["other.txt: is neither JSON nor an archive"]);
+    let (notes, _) = notes_of("other.txt", &little("\u{feff}no JSON"), false);
+    assert_eq!(notes, ["other.txt: is neither JSON nor an archive"]);
 }
 
 #[test]
 fn strict_reports_the_position_of_skipped_input() {
     let text = "[{\"ID\":\"a\",\"ClientStatus\":\"x\",\"Metrics\":{\"Scores\":\n{\"n.binpack\":-Inf}}}]";
-    assert_eq!(said_of("old.json", text.as_bytes(), false), (vec![], vec!["a".into()]));
-    let (said, _) = said_of("old.json", text.as_bytes(), true);
+    assert_eq!(notes_of("old.json", text.as_bytes(), false), (vec![], vec!["a".into()]));
+    let (notes, _) = notes_of("old.json", text.as_bytes(), true);
     let expected = r#"old.json: byte 64, line 2: [0].Metrics.Scores["n.binpack"] is not JSON: found "-Inf}}}" instead of a value: this allocation is rejected"#;
-    assert_eq!(said, [expected]);
+    assert_eq!(notes, [expected]);
     let mut latin = text.replace("-Inf", "\"?\"").into_bytes();
     let at = latin.iter().position(|b| *b == b'?').expect("a question mark");
     latin[at] = 0xE9;
-    let (said, _) = said_of("old.json", &latin, true);
+    let (notes, _) = notes_of("old.json", &latin, true);
     let expected = r#"old.json: byte 65, line 2: [0].Metrics.Scores["n.binpack"] holds bytes that are not UTF-8: this allocation is rejected"#;
-    assert_eq!(said, [expected]);
+    assert_eq!(notes, [expected]);
 }
 
 /// Blocks are decoded on all cores, each with its own offsets.
@@ -162,7 +163,7 @@ fn positions_are_relative_to_the_whole_document_in_every_block() {
     for (between, first, last) in [(",\n", "[", "]"), ("\n", "", "\n")] {
         let text = format!("{first}{}{last}", (0..count).map(element).collect::<Vec<_>>().join(between));
         assert!(text.len() > 4 * (1 << 20), "several blocks");
-        let (said, ids) = said_of("big.json", text.as_bytes(), false);
+        let (notes, ids) = notes_of("big.json", text.as_bytes(), false);
         let place = |n: usize| {
             let at = first.len() + n * (stub(0).len() + between.len()) - wrong.iter().filter(|w| **w < n).count() * 7;
             let at = at + r#"{"ID":"00000000","ClientStatus":"#.len();
@@ -172,7 +173,7 @@ fn positions_are_relative_to_the_whole_document_in_every_block() {
                 n + 1
             )
         };
-        assert_eq!(said, wrong.map(place));
+        assert_eq!(notes, wrong.map(place));
         assert_eq!(ids.len(), count - wrong.len());
     }
 }

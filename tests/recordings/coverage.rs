@@ -75,7 +75,7 @@ fn versions(source: &Path) -> Vec<Version> {
 
 /// The totals of the program's coverage.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct Counts {
     tasks: usize,
     complete: usize,
     /// Tasks of which nothing is missing up to their last version.
@@ -85,11 +85,11 @@ struct Said {
 }
 
 /// Checks the coverage of each task of these sources.
-fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
+fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
     let shown = shown(&chosen);
-    let mut said = Said { tasks: 0, complete: 0, whole: 0, restarts: 0, lost_restarts: 0 };
+    let mut counts = Counts { tasks: 0, complete: 0, whole: 0, restarts: 0, lost_restarts: 0 };
     for row in export("coverage", &chosen, &[]) {
         let text = |name: &str| row[name].as_str().expect("text").to_owned();
         let is = |name: &str| row[name].as_bool().expect("true or false");
@@ -118,14 +118,14 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Said {
         let is_torn = is_shown[first..last.max(first)].iter().any(|shown| !shown);
         assert!(!is_torn || row["gaps"].as_i64() > Some(0) || logged > 0, "{row:?}");
         assert!(!is("tail_lost"));
-        said.tasks += 1;
-        said.complete += usize::from(is("complete"));
-        said.whole += usize::from(whole && !shown.events.is_empty());
-        said.restarts += counter;
-        said.lost_restarts += counter - restarting;
+        counts.tasks += 1;
+        counts.complete += usize::from(is("complete"));
+        counts.whole += usize::from(whole && !shown.events.is_empty());
+        counts.restarts += counter;
+        counts.lost_restarts += counter - restarting;
     }
-    assert_eq!(said.tasks, shown.len());
-    said
+    assert_eq!(counts.tasks, shown.len());
+    counts
 }
 
 /// The events of a task up to a version of its allocation.
@@ -137,29 +137,29 @@ fn lived<'t>(truth: &'t Truth, task: &Task, modify_index: i64) -> &'t [EventKey]
 #[test]
 fn coverage_of_all_snapshots() {
     let Some(recording) = recording() else { return };
-    let said = check(&recording, &snapshots(&recording));
-    assert_eq!(said, Said { tasks: 670, complete: 648, whole: 649, restarts: 2685, lost_restarts: 413 });
+    let counts = check(&recording, &snapshots(&recording));
+    assert_eq!(counts, Counts { tasks: 670, complete: 648, whole: 649, restarts: 2685, lost_restarts: 413 });
 }
 
 #[test]
 fn coverage_of_every_third_snapshot() {
     let Some(recording) = recording() else { return };
-    let said = check(&recording, &snapshots(&recording).into_iter().step_by(3).collect::<Vec<_>>());
-    assert_eq!(said, Said { tasks: 670, complete: 599, whole: 599, restarts: 2652, lost_restarts: 1151 });
+    let counts = check(&recording, &snapshots(&recording).into_iter().step_by(3).collect::<Vec<_>>());
+    assert_eq!(counts, Counts { tasks: 670, complete: 599, whole: 599, restarts: 2652, lost_restarts: 1151 });
 }
 
 #[test]
 fn coverage_of_every_sixth_snapshot() {
     let Some(recording) = recording() else { return };
-    let said = check(&recording, &snapshots(&recording).into_iter().step_by(6).collect::<Vec<_>>());
-    assert_eq!(said, Said { tasks: 670, complete: 590, whole: 590, restarts: 2652, lost_restarts: 1614 });
+    let counts = check(&recording, &snapshots(&recording).into_iter().step_by(6).collect::<Vec<_>>());
+    assert_eq!(counts, Counts { tasks: 670, complete: 590, whole: 590, restarts: 2652, lost_restarts: 1614 });
 }
 
 #[test]
 fn coverage_of_the_last_snapshot() {
     let Some(recording) = recording() else { return };
-    let said = check(&recording, &snapshots(&recording).into_iter().next_back().into_iter().collect::<Vec<_>>());
-    assert_eq!(said, Said { tasks: 177, complete: 137, whole: 137, restarts: 1860, lost_restarts: 1727 });
+    let counts = check(&recording, &snapshots(&recording).into_iter().next_back().into_iter().collect::<Vec<_>>());
+    assert_eq!(counts, Counts { tasks: 177, complete: 137, whole: 137, restarts: 1860, lost_restarts: 1727 });
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn coverage_of_sources_of_every_kind_together() {
     let Some(recording) = recording() else { return };
     let mut sources: Vec<PathBuf> = snapshots(&recording).into_iter().step_by(12).collect();
     sources.extend(["debug.tar.gz", "read.tar.zst", "snapshot-state.json.zst"].map(|name| recording.join(name)));
-    let said = check(&recording, &sources);
-    assert_eq!(said, Said { tasks: 670, complete: 579, whole: 579, restarts: 2652, lost_restarts: 1670 });
+    let counts = check(&recording, &sources);
+    assert_eq!(counts, Counts { tasks: 670, complete: 579, whole: 579, restarts: 2652, lost_restarts: 1670 });
 }
 
 #[test]
@@ -247,9 +247,9 @@ fn coverage_of_the_sample_cluster() {
     let complete = rows.iter().filter(|row| row["complete"] == true).count();
     assert_eq!(complete, 32);
     let row = |task: &str| rows.iter().find(|row| row["task"] == task).expect("a task");
-    let said = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
+    let coverage_of = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
     // A crash loop; a task whose restarts are all in view, but not all other events; one whose start is missing.
-    assert_eq!(json!(said("flaky")), json!([false, 4, 94, false]));
-    assert_eq!(json!(said("dead-port")), json!([true, 1, 0, false]));
-    assert_eq!(json!(said("fetch")), json!([false, 0, 0, false]));
+    assert_eq!(json!(coverage_of("flaky")), json!([false, 4, 94, false]));
+    assert_eq!(json!(coverage_of("dead-port")), json!([true, 1, 0, false]));
+    assert_eq!(json!(coverage_of("fetch")), json!([false, 0, 0, false]));
 }

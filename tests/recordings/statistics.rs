@@ -42,7 +42,7 @@ fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
 
 /// How many rows of each statistic have a verifiable value.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct KnownValues {
     causes: usize,
     failures: usize,
     ends: usize,
@@ -51,9 +51,9 @@ struct Said {
 }
 
 /// Checks that the statistics of sources equal those of the stream, or are unknown.
-fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
+fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> KnownValues {
     let found = of(sources);
-    let mut said = Said::default();
+    let mut counts = KnownValues::default();
     let pairs = |name: &'static str| {
         let known = &truth[name];
         let truth = move |key, row| known.get(key).unwrap_or_else(|| panic!("{name} that the stream lacks: {row:?}"));
@@ -62,13 +62,13 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
     for (row, truth) in pairs("restart_log") {
         let cause = row.text("cause");
         assert!(cause == truth.text("cause") || cause == Some("unknown"), "{row:?}\n{truth:?}");
-        said.causes += usize::from(cause != Some("unknown"));
+        counts.causes += usize::from(cause != Some("unknown"));
     }
     for (row, truth) in pairs("failures") {
         let (class, true_class) = (row.text("class"), truth.text("class"));
         assert!(class == true_class || class == Some("unknown"), "{row:?}\n{truth:?}");
         assert_eq!(row.int("attempt"), truth.int("attempt"), "{row:?}\n{truth:?}");
-        said.failures += usize::from(class != Some("unknown"));
+        counts.failures += usize::from(class != Some("unknown"));
     }
     for (row, truth) in pairs("attempts") {
         let outcome = row.text("outcome");
@@ -77,7 +77,7 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
         for time in ["started_at_ns", "ended_at_ns"] {
             assert!(row.int(time).is_none() || row.int(time) == truth.int(time), "{row:?}\n{truth:?}");
         }
-        said.ends += usize::from(!open);
+        counts.ends += usize::from(!open);
     }
     for (row, truth) in pairs("starts").filter(|(row, _)| row.text("task").is_some()) {
         let outcome = row.text("outcome");
@@ -86,14 +86,14 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> Said {
         if outcome == Some("started") {
             assert_eq!(row.int("started_at_ns"), truth.int("started_at_ns"), "{row:?}");
         }
-        said.starts += usize::from(!open);
+        counts.starts += usize::from(!open);
     }
     for (row, truth) in pairs("reschedules") {
         let reason = row.text("reason");
         assert!(reason.is_none() || reason == truth.text("reason"), "{row:?}\n{truth:?}");
-        said.reasons += usize::from(reason.is_some());
+        counts.reasons += usize::from(reason.is_some());
     }
-    said
+    counts
 }
 
 #[test]
@@ -103,12 +103,13 @@ fn statistics_of_snapshots_equal_those_of_the_stream_or_are_unknown() {
     let all: Vec<PathBuf> = snapshots(&recording).into_iter().collect();
     let third: Vec<PathBuf> = all.iter().step_by(3).cloned().collect();
     let last: Vec<PathBuf> = all.iter().next_back().cloned().into_iter().collect();
-    let said = [all, third, last].map(|sources| check(truth, &sources));
-    println!("{said:#?}");
-    let says =
-        |said: &Said| said.causes > 0 && said.failures > 0 && said.ends > 0 && said.starts > 0 && said.reasons > 0;
-    assert!(said.iter().all(says));
-    assert!(said[0].causes >= said[1].causes && said[1].causes >= said[2].causes);
+    let counts = [all, third, last].map(|sources| check(truth, &sources));
+    println!("{counts:#?}");
+    let has_all = |counts: &KnownValues| {
+        counts.causes > 0 && counts.failures > 0 && counts.ends > 0 && counts.starts > 0 && counts.reasons > 0
+    };
+    assert!(counts.iter().all(has_all));
+    assert!(counts[0].causes >= counts[1].causes && counts[1].causes >= counts[2].causes);
 }
 
 #[test]

@@ -51,7 +51,10 @@ pub fn check(
 ) -> anyhow::Result<()> {
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let reported: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
-    ensure!(reported.len() == rejected, "there are {rejected} places that cannot be read, but {reported:?} is said");
+    ensure!(
+        reported.len() == rejected,
+        "there are {rejected} places that cannot be read, but the messages are {reported:?}"
+    );
     // The texts that the hash covers are compared directly.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.

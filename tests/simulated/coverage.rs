@@ -23,7 +23,7 @@ fn coverage_is_exact_and_complete_is_never_wrong() {
 /// A client's clock was set back between two attempts of a task: its windows look like those of a new life.
 #[test]
 fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> {
-    let looks = [
+    let observed = [
         (Kind::Bundle, 216, true, false, 12_081_767_220_990_729_744),
         (Kind::Events, 400, true, false, 2),
         (Kind::Read, 351, true, false, 14_904_815_895_205_081_891),
@@ -40,13 +40,13 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
         (Kind::Events, 849, false, false, 4_342_114_485_031_835_754),
     ];
     let (seed, chance) = (15_143_906_905_937_372_236, 4_670_257_107_790_761_089);
-    check(&Case { seed, nodes: 2, jobs: 6, rare: 60, looks: observations(&looks), chance })
+    check(&Case { seed, nodes: 2, jobs: 6, rare: 60, observations: observations(&observed), chance })
 }
 
 /// A stream shows versions after the last listing that has the allocation, and a later document of the hour is partial.
 #[test]
 fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_documents() -> anyhow::Result<()> {
-    let looks = [
+    let observed = [
         (Kind::List, 387, true, false, 2),
         (Kind::Any, 564, true, false, 10_861_156_254_429_650_605),
         (Kind::Events, 200, true, false, 0),
@@ -55,11 +55,11 @@ fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_d
         (Kind::Frames, 32, true, false, 0),
     ];
     let (seed, chance) = (13_029_739_946_734_509_902, 9_540_266_117_476_879_988);
-    check(&Case { seed, nodes: 4, jobs: 5, rare: 12, looks: observations(&looks), chance })
+    check(&Case { seed, nodes: 4, jobs: 5, rare: 12, observations: observations(&observed), chance })
 }
 
 /// The observations of a case that was found by chance.
-fn observations(looks: &[(Kind, i64, bool, bool, u64)]) -> Vec<Observation> {
+fn observations(observed: &[(Kind, i64, bool, bool, u64)]) -> Vec<Observation> {
     let observation = |(kind, moment, is_named, is_trimmed, seed): &(Kind, i64, bool, bool, u64)| Observation {
         kind: *kind,
         moment: *moment,
@@ -67,15 +67,15 @@ fn observations(looks: &[(Kind, i64, bool, bool, u64)]) -> Vec<Observation> {
         is_trimmed: *is_trimmed,
         seed: *seed,
     };
-    looks.iter().map(observation).collect()
+    observed.iter().map(observation).collect()
 }
 
 fn check(case: &Case) -> anyhow::Result<()> {
     let cluster = case.cluster();
-    let looks = exact_looks(case, &cluster);
+    let snapshots = exact_documents(case, &cluster);
     let mut random = case.random();
     let directory = directory()?;
-    let sources = packed::write(&looks, &directory.path().join("in"), &mut random);
+    let sources = packed::write(&snapshots, &directory.path().join("in"), &mut random);
     let mut named: Vec<_> = sources.iter().collect();
     random.shuffle(&mut named);
     let documents = arrivals(&named);
@@ -91,7 +91,7 @@ fn check(case: &Case) -> anyhow::Result<()> {
 
 /// The documents of a case, without those with rounded times too few to detect: their events cannot be distinguished
 /// from exact ones.
-fn exact_looks(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
+fn exact_documents(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
     let tells = |document: &Document| document.marked(cluster).iter().all(|shown| shown.floats == shown.marked);
     case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
 }
@@ -147,7 +147,7 @@ impl<'a> Known<'a> {
             rounded: BTreeSet::new(),
             lists_nodes: BTreeSet::new(),
         };
-        let mut met = BTreeSet::new();
+        let mut counted = BTreeSet::new();
         for document in arrivals.iter().map(|arrival| arrival.document).filter(|document| !document.is_aside) {
             let claimed = document.rows(cluster, &|_| true, false);
             let by_allocation = |rows: &BTreeSet<String>, into: &mut BTreeMap<String, Vec<Row>>| {
@@ -170,7 +170,7 @@ impl<'a> Known<'a> {
                 if event.times_rounded {
                     known.rounded.insert(task.clone());
                 }
-                if met.insert(event) {
+                if counted.insert(event) {
                     known.attempts.entry(task).or_default().insert(attempt);
                 }
             }

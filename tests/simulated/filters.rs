@@ -28,14 +28,14 @@ const GLOBS: [(&str, Means); 8] = [
 fn filters_keep_exactly_matching_rows() {
     for_all(60, cases(5), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let snapshots = case.documents(&cluster);
         let mut random = case.random();
         let namespace = *random.pick(&[None, Some("*"), Some("default"), Some("prod"), Some("nowhere")]);
         let glob = random.chance(70).then(|| *random.pick(&GLOBS));
         let job = glob.map(|(glob, _)| Glob::new(glob)).transpose().map_err(anyhow::Error::msg)?;
         let filter = Filter { namespace: namespace.map(str::to_owned), job, allocation: None };
         let directory = directory()?;
-        let sources = packed::write(&looks, directory.path(), &mut random);
+        let sources = packed::write(&snapshots, directory.path(), &mut random);
         let named: Vec<_> = sources.iter().collect();
         let taken = take(&paths(&named), &IntakeOptions { filter, ..IntakeOptions::default() });
         let jobs = &cluster.jobs;

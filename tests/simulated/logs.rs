@@ -147,10 +147,10 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
 fn logs_recover_what_no_document_shows_and_invent_nothing() {
     for_all(20, cases(4), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let snapshots = case.documents(&cluster);
         let mut random = case.random();
         let directory = directory()?;
-        let sources = packed::write(&looks, directory.path(), &mut random);
+        let sources = packed::write(&snapshots, directory.path(), &mut random);
         let nodes = lines(&cluster, &mut random);
         let logs = directory.path().join("logs");
         fs::create_dir(&logs)?;

@@ -14,24 +14,24 @@ use crate::support::take;
 fn any_part_of_a_history_in_any_shape_gives_its_rows() {
     for_all(120, cases(8), |case| {
         let cluster = case.cluster();
-        let mut looks = case.documents(&cluster);
+        let mut snapshots = case.documents(&cluster);
         let mut random = case.random();
         // What the user may state about all documents.
         let full_listing = random.chance(15).then(|| *random.pick(&["*", "prod"]));
         let observed_at = random.chance(15).then(|| cluster.end() + random.between(-9_000_000_000, 9_000_000_000));
-        for document in looks.iter_mut().flatten() {
+        for document in snapshots.iter_mut().flatten() {
             document.listing = full_listing.or(document.listing);
             document.flag = observed_at;
         }
         let directory = directory()?;
-        let sources = packed::write(&looks, directory.path(), &mut random);
+        let sources = packed::write(&snapshots, directory.path(), &mut random);
         let mut named: Vec<_> = sources.iter().collect();
         for _ in 0..random.below(3) {
             named.push(*random.pick(&named));
         }
         random.shuffle(&mut named);
-        let said = source::SourceOptions { observed_at, full_listing: full_listing.map(str::to_owned) };
-        let options = IntakeOptions { strict: random.chance(20), source: said, ..IntakeOptions::default() };
+        let source_options = source::SourceOptions { observed_at, full_listing: full_listing.map(str::to_owned) };
+        let options = IntakeOptions { strict: random.chance(20), source: source_options, ..IntakeOptions::default() };
         let taken = take(&paths(&named), &options);
         check(&cluster, &arrivals(&named), &|_| true, &taken)?;
         // And again in the same order.
@@ -46,10 +46,10 @@ fn any_part_of_a_history_in_any_shape_gives_its_rows() {
 fn order_repetition_packing_and_splitting_do_not_matter() {
     for_all(80, cases(7), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let snapshots = case.documents(&cluster);
         let mut random = case.random();
-        let first = taken(&looks, false, &mut random)?;
-        let mut others = looks.clone();
+        let first = taken(&snapshots, false, &mut random)?;
+        let mut others = snapshots.clone();
         random.shuffle(&mut others);
         let is_split = random.chance(60);
         if is_split {
@@ -67,9 +67,9 @@ fn order_repetition_packing_and_splitting_do_not_matter() {
 }
 
 /// What is read from documents, without columns that depend on arrival.
-fn taken(looks: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
+fn taken(snapshots: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
     let directory = directory()?;
-    let sources = packed::write(looks, directory.path(), random);
+    let sources = packed::write(snapshots, directory.path(), random);
     let mut named: Vec<_> = sources.iter().collect();
     if again {
         for _ in 0..1 + random.below(3) {
@@ -110,8 +110,8 @@ fn cases_cover_the_hard_situations() {
     let mut hard = std::collections::BTreeMap::<&str, u32>::new();
     for_each_case(60, |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
-        let truth = crate::simulator::Truth::of_documents(&cluster, looks.iter().flatten());
+        let snapshots = case.documents(&cluster);
+        let truth = crate::simulator::Truth::of_documents(&cluster, snapshots.iter().flatten());
         let mut count = |name: &'static str, times: usize| *hard.entry(name).or_default() += times as u32;
         let tasks = truth.tasks();
         count("tasks", tasks.len());
@@ -124,7 +124,7 @@ fn cases_cover_the_hard_situations() {
         count("equal events", events.iter().filter(|event| event.ordinal > 0).count());
         count("rounded events", events.iter().filter(|event| event.times_rounded).count());
         count("events without attempt", events.iter().filter(|event| event.attempt.is_none()).count());
-        count("bundles", case.looks.iter().filter(|look| look.kind == Kind::Bundle).count());
+        count("bundles", case.observations.iter().filter(|look| look.kind == Kind::Bundle).count());
     });
     println!("{hard:#?}");
     assert!(hard.len() == 10 && hard.values().all(|times| *times > 0), "{hard:#?}");

@@ -20,9 +20,9 @@ pub struct Source<'d> {
 }
 
 /// Writes the documents of each snapshot, alone or several together, packed at random.
-pub fn write<'d>(looks: &'d [Vec<Document>], root: &Path, random: &mut Random) -> Vec<Source<'d>> {
+pub fn write<'d>(snapshots: &'d [Vec<Document>], root: &Path, random: &mut Random) -> Vec<Source<'d>> {
     let mut sources = vec![];
-    let mut rest = looks;
+    let mut rest = snapshots;
     while !rest.is_empty() {
         let together = if random.chance(35) { 1 + random.below(rest.len().min(4)) } else { 1 };
         let (group, more) = rest.split_at(together);

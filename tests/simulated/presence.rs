@@ -227,14 +227,14 @@ impl Case {
 /// Rows as in a lake or an export, without duplicates.
 #[derive(Default)]
 struct Rows {
-    met: HashSet<(Table, u128)>,
+    seen: HashSet<(Table, u128)>,
     batches: Vec<(Table, RecordBatch)>,
 }
 
 impl Rows {
     fn add(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
         let ids = table.identities(&batch)?;
-        let new: Vec<bool> = ids.into_iter().map(|id| self.met.insert((table, id))).collect();
+        let new: Vec<bool> = ids.into_iter().map(|id| self.seen.insert((table, id))).collect();
         let batch = arrow::compute::filter_record_batch(&batch, &new.into())?;
         if batch.num_rows() > 0 {
             self.batches.push((table, batch));
@@ -275,13 +275,13 @@ fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     let view = VIEWS.iter().find(|view| view.name == "allocations").context("the view")?;
     query::run(&store, &plan::needed(&[view], &GroupBy::default())?, Period::default(), Method::default())?;
     let rows = query::select(&store, "SELECT alloc_id, vanished, last_seen_at_ns FROM allocations")?;
-    let said = rows.iter().map(|row| {
+    let by_allocation = rows.iter().map(|row| {
         (
             row.text("alloc_id").unwrap_or_default().to_owned(),
             (row.get("vanished").as_bool(), row.int("last_seen_at_ns")),
         )
     });
-    Ok(said.collect())
+    Ok(by_allocation.collect())
 }
 
 fn cases() -> u64 {
@@ -290,11 +290,11 @@ fn cases() -> u64 {
 }
 
 /// Reports differences between the views and the truth; `unknown` says whether null is acceptable.
-fn compare(cases: &[Case], said: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
+fn compare(cases: &[Case], views: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
     let (mut known, mut all) = (0, 0);
     for case in cases {
         for (id, truth) in case.truth() {
-            let (vanished, last_seen) = said.get(id).with_context(|| format!("{id} is missing"))?;
+            let (vanished, last_seen) = views.get(id).with_context(|| format!("{id} is missing"))?;
             let may_be_unknown = unknown(case);
             let is_right = vanished.map_or(may_be_unknown, |vanished| vanished == truth.vanished)
                 && last_seen.map_or(may_be_unknown, |last_seen| last_seen == truth.last_seen);
@@ -364,9 +364,9 @@ fn has_only(case: &Case, wanted: fn(Kind) -> bool) -> bool {
 #[test]
 fn full_listings_in_any_order_determine_the_last_sightings() -> anyhow::Result<()> {
     for seed in 1..4 {
-        let (cases, said) = ingested(seed, 50, false)?;
+        let (cases, views) = ingested(seed, 50, false)?;
         let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
-        let [known, of] = compare(&cases, &said, unknown)?;
+        let [known, of] = compare(&cases, &views, unknown)?;
         println!("{known} of {of} known");
         ensure!(known * 10 > of * 7, "{known} of {of} known");
     }
@@ -375,9 +375,9 @@ fn full_listings_in_any_order_determine_the_last_sightings() -> anyhow::Result<(
 
 #[test]
 fn cached_presence_determines_more() -> anyhow::Result<()> {
-    let (cases, said) = ingested(9, 0, true)?;
+    let (cases, views) = ingested(9, 0, true)?;
     let unknown = |case: &Case| !has_only(case, |kind| matches!(kind, Kind::Full(_)));
-    let [known, of] = compare(&cases, &said, unknown)?;
+    let [known, of] = compare(&cases, &views, unknown)?;
     println!("{known} of {of} known");
     ensure!(known * 10 > of * 8, "{known} of {of} known");
     Ok(())

@@ -15,7 +15,7 @@ pub struct Case {
     pub jobs: usize,
     /// The frequency of rare events, in percent; 0 for none.
     pub rare: u32,
-    pub looks: Vec<Observation>,
+    pub observations: Vec<Observation>,
     /// The seed of file packing, order and the like.
     pub chance: u64,
 }
@@ -52,12 +52,12 @@ pub enum Kind {
 /// Cases with up to so many snapshots.
 pub fn cases(most: usize) -> impl Strategy<Value = Case> {
     let cluster = (any::<u64>(), 2..5usize, 1..7usize, prop_oneof![Just(0u32), Just(12), Just(60)]);
-    (cluster, vec(look(), 1..=most), any::<u64>()).prop_map(|((seed, nodes, jobs, rare), looks, chance)| Case {
+    (cluster, vec(look(), 1..=most), any::<u64>()).prop_map(|((seed, nodes, jobs, rare), observations, chance)| Case {
         seed,
         nodes,
         jobs,
         rare,
-        looks,
+        observations,
         chance,
     })
 }
@@ -97,7 +97,7 @@ impl Case {
 
     /// The documents of each snapshot: several for a bundle.
     pub fn documents(&self, cluster: &Cluster) -> Vec<Vec<Document>> {
-        self.looks.iter().map(|look| look.documents(cluster)).collect()
+        self.observations.iter().map(|look| look.documents(cluster)).collect()
     }
 
     /// The random generator of the case.

@@ -11,9 +11,9 @@ use crate::view_store::ViewStore;
 fn twins_of_views_agree_with_their_sql() {
     for_all(8, cases(6), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let snapshots = case.documents(&cluster);
         let directory = directory()?;
-        let sources = packed::write(&looks, directory.path(), &mut case.random());
+        let sources = packed::write(&snapshots, directory.path(), &mut case.random());
         let paths: Vec<_> = sources.iter().map(|source| source.path.as_path()).collect();
         match ViewStore::of(&paths) {
             // Some snapshots come before the first allocation.
@@ -27,9 +27,9 @@ fn twins_of_views_agree_with_their_sql() {
 fn views_of_redacted_documents_have_the_same_numbers() {
     for_all(8, cases(6), |case| {
         let cluster = case.cluster();
-        let looks = case.documents(&cluster);
+        let snapshots = case.documents(&cluster);
         let directory = directory()?;
-        let sources = packed::write(&looks, directory.path(), &mut case.random());
+        let sources = packed::write(&snapshots, directory.path(), &mut case.random());
         let paths: Vec<_> = sources.iter().map(|source| source.path.as_path()).collect();
         match check_views(&paths) {
             Err(error) if matches!(error.downcast_ref(), Some(pipeline::Error::NoAllocations(_))) => Ok(()),

@@ -142,23 +142,23 @@ impl Event {
         Self::new("Started", "Task started by client")
     }
 
-    /// The end of a process. `said` is the driver's exit message.
-    pub fn terminated(exit_code: i64, signal: i64, oom_killed: bool, said: &str) -> Self {
+    /// The end of a process. `exit_message` is the driver's exit message.
+    pub fn terminated(exit_code: i64, signal: i64, oom_killed: bool, exit_message: &str) -> Self {
         let mut display = format!("Exit Code: {exit_code}");
         if signal != 0 {
             display += &format!(", Signal: {signal}");
         }
-        if !said.is_empty() {
-            display += &format!(", Exit Message: {}", go_quoted(said));
+        if !exit_message.is_empty() {
+            display += &format!(", Exit Message: {}", go_quoted(exit_message));
         }
         let mut event = Self::new("Terminated", &display)
             .detail("exit_code", exit_code.to_string())
             .detail("signal", signal.to_string())
             .detail("oom_killed", oom_killed.to_string());
-        if !said.is_empty() {
-            event = event.detail("exit_message", said);
+        if !exit_message.is_empty() {
+            event = event.detail("exit_message", exit_message);
         }
-        Self { exit_code, signal, message: said.into(), ..event }
+        Self { exit_code, signal, message: exit_message.into(), ..event }
     }
 
     /// `Restarting` after `delay` nanoseconds; the reason is empty for a requested restart.

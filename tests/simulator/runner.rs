@@ -256,8 +256,8 @@ impl<'a> Runner<'a> {
         }
         if self.phase == Phase::Running {
             self.now += self.random.seconds(0.01, 2.0);
-            let said = "executor: error waiting on process: rpc error: code = Canceled desc = context canceled";
-            self.emit(Event::terminated(-1, 0, false, said));
+            let exit_message = "executor: error waiting on process: rpc error: code = Canceled desc = context canceled";
+            self.emit(Event::terminated(-1, 0, false, exit_message));
             self.blink();
         }
         self.change("dead", None);

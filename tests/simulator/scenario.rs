@@ -75,7 +75,7 @@ pub const ALL: [(Scenario, u32); 20] = [
 ];
 
 /// Exit messages that caused errors before: quotes, newlines, formulas, control characters, other scripts.
-const SAID: [&str; 8] = [
+const EXIT_MESSAGES: [&str; 8] = [
     "",
     "",
     "first line\nsecond, \"quoted\"\r\n\tthird",
@@ -118,9 +118,9 @@ impl Scenario {
                 }
             }
             Self::OutOfMemory => loop {
-                let said = if r.random.chance(60) { "OOM Killed" } else { "" };
-                let flag = said.is_empty() || r.random.chance(70);
-                r.crash(1.0, 200.0, Event::terminated(137, 0, flag, said).failure(Class::Oom))?;
+                let exit_message = if r.random.chance(60) { "OOM Killed" } else { "" };
+                let flag = exit_message.is_empty() || r.random.chance(70);
+                r.crash(1.0, 200.0, Event::terminated(137, 0, flag, exit_message).failure(Class::Oom))?;
                 r.restart(Cause::Oom)?;
             },
             Self::DriverFailure => {
@@ -170,10 +170,10 @@ impl Scenario {
             }
             Self::ChangeRestarts => {
                 for _ in 0..r.random.between(1, 6) {
-                    let said = *r
+                    let reason = *r
                         .random
                         .pick(&["Template with change_mode restart re-rendered", "Vault: new Vault token acquired"]);
-                    asked(r, Event::change_signaled(said), Cause::Change)?;
+                    asked(r, Event::change_signaled(reason), Cause::Change)?;
                 }
             }
             Self::HealthRestarts => loop {
@@ -250,13 +250,13 @@ fn well(r: &mut Runner) -> Going {
 
 /// A failed end of a run: an exit code, a signal, or a driver failure.
 fn failing(random: &mut Random) -> Event {
-    let said = *random.pick(&SAID);
+    let exit_message = *random.pick(&EXIT_MESSAGES);
     match random.below(10) {
-        0 | 1 => Event::terminated(137, 9, false, said).failure(Class::Signal),
+        0 | 1 => Event::terminated(137, 9, false, exit_message).failure(Class::Signal),
         2 => Event::terminated(0, 11, false, "").failure(Class::Signal),
-        3 => Event::terminated(3_221_225_477, 0, false, said).failure(Class::Exit),
+        3 => Event::terminated(3_221_225_477, 0, false, exit_message).failure(Class::Exit),
         4 => Event::terminated(0, 0, false, "plugin is shut down").failure(Class::Driver),
-        _ => Event::terminated(random.between(1, 255), 0, false, said).failure(Class::Exit),
+        _ => Event::terminated(random.between(1, 255), 0, false, exit_message).failure(Class::Exit),
     }
 }
 
