@@ -85,7 +85,8 @@ pub fn main() -> ExitCode {
         Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal the handler removes the temporary files, which makes the command fail: wait here until it exits.
+        // After a signal the handler removes the temporary files, which makes the command fail: wait here until it
+        // exits.
         signals::with_cleanup_lock(|_| ());
         if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;

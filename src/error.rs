@@ -27,8 +27,8 @@ pub enum Kind {
     Usage,
     /// A query or a condition is not supported, or a value of it cannot be computed; see [`Error::refused`].
     Refused,
-    /// An object was read completely and is invalid, or certainly does not exist, although others refer to it. Errors of
-    /// another kind leave the content of a lake unknown.
+    /// An object was read completely and is invalid, or certainly does not exist, although others refer to it. Errors
+    /// of another kind leave the content of a lake unknown.
     Damaged,
     /// The lake, file or object that was named does not exist.
     NotFound,

@@ -240,8 +240,8 @@ impl Lake {
     }
 
     /// Checks that the tables have the last commits that batches made to them. A log that lost its last versions looks
-    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`, or at a later one
-    /// that exists: a table that has a lost batch would ignore another batch of that number.
+    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`, or at a later
+    /// one that exists: a table that has a lost batch would ignore another batch of that number.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Kind::Damaged`] when a table lacks commits.

@@ -281,7 +281,8 @@ impl Merge {
         Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
     }
 
-    /// Returns true if a document shows the allocation, and the filter keeps it; only for a filter that needs a listing.
+    /// Returns true if a document shows the allocation, and the filter keeps it; only for a filter that needs a
+    /// listing.
     pub fn is_kept(&mut self, alloc_id: &str) -> bool {
         let number = self.allocations.number(alloc_id);
         self.kept.as_ref().is_some_and(|kept| kept.contains(&number))

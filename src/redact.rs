@@ -1,8 +1,8 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Only with the key can a
-//! guessed name be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join stays the same. What is
-//! not a name, an ID or a free text (times, numbers, states, types) is kept as it is.
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Only with the key
+//! can a guessed name be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join
+//! stays the same. What is not a name, an ID or a free text (times, numbers, states, types) is kept as it is.
 
 mod document;
 mod key;

@@ -134,8 +134,8 @@ pub fn is_free_text(column: &str) -> bool {
         .contains(&column)
 }
 
-/// A text as the beginning of an allocation ID, without hyphens and in lower case: an ID is shown with hyphens, and typed
-/// with or without them. `None` if no ID begins so, or with fewer than two digits.
+/// A text as the beginning of an allocation ID, without hyphens and in lower case: an ID is shown with hyphens, and
+/// typed with or without them. `None` if no ID begins so, or with fewer than two digits.
 pub fn beginning_of_id(text: &str) -> Option<String> {
     let digits: String = text.to_lowercase().chars().filter(|c| *c != '-').collect();
     (digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit())).then_some(digits)

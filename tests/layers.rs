@@ -41,7 +41,8 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
 ];
 
-/// Modules within which files import each other in circles: expressions of SQL contain queries, and queries expressions.
+/// Modules within which files import each other in circles: expressions of SQL contain queries, and queries
+/// expressions.
 const RECURSIVE: [&str; 1] = ["query::sql"];
 
 /// Each file as the path of its module, with the modules that it imports.

@@ -178,8 +178,8 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
         read(&sandbox, &["state", source]).exits_with(0);
         read(&sandbox, &[source, "nodes"]).exits_with(1);
     }
-    // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file named
-    // explicitly is always read.
+    // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file
+    // named explicitly is always read.
     for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]]
     {
         read(&sandbox, sources).exits_with(0);

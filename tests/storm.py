@@ -6,7 +6,8 @@ as many. For thousands of kills:
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake_s3/test_random_kills.py
 
-tests/lake_s3/test_kills.py kills an ingest at every third of its changes, and at each from a thousand on:
+tests/lake_s3/test_kills.py kills an ingest at every third of its changes, and at every change if $ALLOCLOG_KILLS
+is at least 1000:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=1000 .venv/bin/python -m pytest tests/lake_s3/test_kills.py
 """
@@ -20,7 +21,7 @@ import threading
 
 KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
 STEP = 1 if KILLS >= 1000 else 3
-# A third is for sequential writers, and a third for each of these numbers of concurrent writers; kills per test.
+# A third of the kills is for sequential writers, and a third for each of these numbers of concurrent writers.
 WRITERS = [2, 8]
 KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))
 SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
@@ -71,8 +72,8 @@ class Storm:
         machine = number if number % 2 else 0
         killed = self.killed(self.start(machine, "ingest", "-q", *documents, "--lake", self.lake), after)
         with self.lock:
-            # Adjusts the limit so that four of five are killed, whatever the speed and load of the machine: so kills come at all
-            # stages of an ingest, and rarely when there is nothing new.
+            # Adjusts the limit so that four of five ingests are killed, whatever the speed and load of the machine. Kills then
+            # happen at all stages of an ingest, and rarely when there is nothing new.
             self.within *= 1.1 if killed else 1.1**-4
             if not killed:
                 self.due = [document for document in self.due if document not in documents]

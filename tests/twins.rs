@@ -1,7 +1,8 @@
 //! Views with a native twin give the same rows as their SQL, and so do all views that read them.
 //!
-//! The random histories are of tasks as no cluster may have: any type follows any other, times tie, fall or are missing,
-//! counters fall or are missing, some documents went through a float, and a log has some of the events. `ALLOCLOG_CASES=40` tries 10,000 of them:
+//! The random histories are of tasks as no cluster may have: any type follows any other, times tie, fall or are
+//! missing, counters fall or are missing, some documents went through a float, and a log has some of the events.
+//! `ALLOCLOG_CASES=40` tries 10,000 of them:
 //!
 //!     ALLOCLOG_CASES=40 cargo test --release --test tests twins
 

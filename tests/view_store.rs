@@ -53,8 +53,8 @@ impl ViewStore {
         Ok(query::select(&self.store, &format!("SELECT * FROM {name}"))?)
     }
 
-    /// Checks that every view has the same rows when views with a native twin are computed by their SQL: bit for bit and
-    /// in the same order, whether helper views are results themselves or not.
+    /// Checks that every view has the same rows when views with a native twin are computed by their SQL: bit for bit
+    /// and in the same order, whether helper views are results themselves or not.
     pub fn check_twins(&self) -> anyhow::Result<()> {
         for wanted in [VIEWS.iter().collect::<Vec<_>>(), VIEWS.iter().filter(|view| view.is_exported()).collect()] {
             let plans = plan::needed(&wanted, &GroupBy::default())?;

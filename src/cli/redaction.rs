@@ -9,10 +9,10 @@ use crate::redact::Redactor;
 /// Redaction of the output.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Replace names by pseudonyms, and drop texts, to hand it on
+    /// Replace names by pseudonyms and drop texts, to share the result
     ///
-    /// Names of jobs, groups, tasks, nodes, namespaces and sources are replaced, IDs are mapped, and of messages only
-    /// what statistics look for is kept. Times and numbers stay. Filters match the names.
+    /// Names of jobs, groups, tasks, nodes, namespaces and sources are replaced, and IDs are mapped. Messages keep only
+    /// the words that statistics look for. Times and numbers stay. Filters match the names.
     #[arg(long)]
     pub redact: bool,
     /// With --redact, the file with the key of the pseudonyms

@@ -33,8 +33,8 @@ pub fn is_stream(path: &Path) -> bool {
     })
 }
 
-/// Refuses the target of a flag that is also read: one of the inputs, its metadata file, one of `others`, or a file in a
-/// lake.
+/// Refuses the target of a flag that is also read: one of the inputs, its metadata file, one of `others`, or a file in
+/// a lake.
 ///
 /// # Errors
 /// A usage error that names the file.

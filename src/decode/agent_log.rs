@@ -177,7 +177,8 @@ impl<'a> Following<'a> {
     }
 }
 
-/// A time as a log has it, in nanoseconds since the epoch, and its unit in nanoseconds. Text has a zone without a colon.
+/// A time as a log has it, in nanoseconds since the epoch, and its unit in nanoseconds. Text has a zone without a
+/// colon.
 fn time(text: &str) -> Option<(i64, i64)> {
     let zone = text.len().checked_sub(5).filter(|at| matches!(text.as_bytes()[*at], b'+' | b'-'));
     let without_zone = text.strip_suffix('Z').unwrap_or(text);

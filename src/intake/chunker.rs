@@ -221,8 +221,8 @@ fn cut_log(
     }
 }
 
-/// Fills a buffer with the carried bytes and then the next bytes of a stream. Returns the buffer, its length, and the end
-/// of the stream as in [`fill`]. Leaves `carry` empty.
+/// Fills a buffer with the carried bytes and then the next bytes of a stream. Returns the buffer, its length, and the
+/// end of the stream as in [`fill`]. Leaves `carry` empty.
 #[allow(clippy::option_option)] // as in `fill`
 fn next_buffer(
     stream: &mut dyn Read,

@@ -99,8 +99,8 @@ impl RunState<'_> {
         self.ledger_batches(row, facts)
     }
 
-    /// The namespace that the ledger row claims to list fully. A filter narrows it in a lake, which also has rows of
-    /// allocations that the filter excludes: these must not count as vanished.
+    /// The namespace that the ledger row claims to list fully. In a lake, a filter reduces it: the lake also has rows
+    /// of allocations that the filter excludes, and these must not count as vanished.
     fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {

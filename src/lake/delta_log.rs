@@ -253,7 +253,8 @@ fn read_version(storage: &Storage, table: Table, version: i64) -> Result<Option<
 /// Reads the version after the last one found, in case it was just written.
 ///
 /// # Errors
-/// When the log cannot be read, and [`Kind::Damaged`](crate::error::Kind::Damaged) when it has later versions but not this one.
+/// When the log cannot be read, and [`Kind::Damaged`](crate::error::Kind::Damaged) when it has later versions but not
+/// this one.
 fn after_the_last(storage: &Storage, table: Table, last: i64) -> Result<Option<(Vec<Action>, u64)>> {
     let later = storage.names_after(&log(table), &version_name(table, last))?;
     if !later.iter().any(|name| version_of(name).is_some()) {

@@ -94,8 +94,8 @@ impl Lake {
         Ok(true)
     }
 
-    /// Prepares a change of files: applies pending batches, looks for gaps in the logs, and adds missing columns. Returns the
-    /// number of the last batch.
+    /// Prepares a change of files: applies pending batches, looks for gaps in the logs, and adds missing columns.
+    /// Returns the number of the last batch.
     ///
     /// # Errors
     /// As [`Lake::finish`], [`Lake::look_for_gaps`] and [`Lake::evolve`].

@@ -1,7 +1,8 @@
 //! Which names a lake has: those of the cluster, or the pseudonyms of one key.
 //!
-//! Beside each other they would show every allocation twice. The first ingest with allocations decides, by an object that
-//! is created only if it is absent. A lake with batches and without the object has names: it is older than the object.
+//! Beside each other they would show every allocation twice. The first ingest with allocations decides, by an object
+//! that is created only if it is absent. A lake with batches and without the object has names: it is older than the
+//! object.
 
 use std::num::NonZeroU64;
 

@@ -14,13 +14,14 @@ use crate::tables::Table;
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
-/// Removes duplicate rows and, if `mend` allows it, lost files from the tables, and gives misplaced files names of their own.
+/// Removes duplicate rows and, if `mend` allows it, lost files from the tables, and gives misplaced files names of
+/// their own.
 ///
 /// A misplaced file is written under a new name, because its own name may hold the only copy of another file.
 pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, loses_rows: bool) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
-        // A batch of its own: without a replacement it also means that the rows of batches are not counted from then on.
+        // A separate batch without replacements: from then on, checks no longer count the rows of batches.
         lake.upgrade()?;
         put(lake, &Batch { rows_lost: true, ..Batch::new(BTreeMap::new()) }, started_ms)?;
     }

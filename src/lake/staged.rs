@@ -83,7 +83,8 @@ pub(super) struct RunDocument {
 }
 
 impl StagedRows {
-    /// Adds which allocations the run's documents show, and when: together with the lake's rows that determines absences.
+    /// Adds which allocations the run's documents show, and when: together with the lake's rows that determines
+    /// absences.
     pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }

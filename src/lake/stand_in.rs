@@ -21,8 +21,8 @@ pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
 /// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables by the other batches.
 ///
-/// Each batch says that rows were lost, because the lost batch may have said so. A cache that still had these rows would
-/// keep a later ingest from adding them.
+/// Each batch says that rows were lost, because the lost batch may have said so. A cache that still had these rows
+/// would keep a later ingest from adding them.
 ///
 /// A batch is not built if the ledger counts more rows of it than the logs have. Then the second result says why.
 ///

@@ -12,17 +12,18 @@ use crate::error::Result;
 use crate::tables::Table;
 use crate::time::{self, HOUR};
 
-/// How many documents are listed one by one.
+/// Maximum number of documents that are listed.
 const NAMED: usize = 10;
 
-/// Lists the documents that claim a time more than an hour after their ingest. Views ignore them and what they date.
+/// Lists the documents that claim a time more than an hour after their ingest. Views ignore their times, and
+/// times derived from these.
 ///
 /// # Errors
 /// When the ledger cannot be read.
 pub fn untrusted(lake: &Lake) -> Result<Vec<String>> {
     let mut found: Vec<(i64, i64, String)> = Vec::new();
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
-    // Files whose bounds rule it out are not even held.
+    // Files whose statistics exclude such documents are not kept in memory.
     let is_ruled_out = |file: &Add| {
         let ingested = data_files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
         let observed = data_files::bounds(file, "observed_at_ns").map(|(_, last)| last);

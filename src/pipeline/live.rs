@@ -1,4 +1,5 @@
-//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate, never in the middle of a document.
+//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate, never in the middle of a
+//! document.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

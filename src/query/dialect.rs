@@ -1,8 +1,8 @@
 //! SQL statements that register a lake's tables and the views over them in another engine.
 //!
 //! The views are the files of `queries/`, which keep to the SQL that engines share. Types and functions that an engine
-//! spells differently are replaced. Engines inline views, and cannot plan any that are nested this deep. So each view is a
-//! table, created after those it reads and recomputed to refresh it.
+//! spells differently are replaced. Engines inline views, and cannot plan any that are nested this deep. So each view
+//! is a table, created after those it reads and recomputed to refresh it.
 
 mod clickhouse;
 

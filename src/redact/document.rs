@@ -32,8 +32,8 @@ const FULL_ONLY: [&str; 9] = [
 type Object = Map<String, Value>;
 
 impl Redactor {
-    /// Rewrites a listing of allocations, or of nodes. Returns the problem that ended it; what precedes that is written,
-    /// as a whole document.
+    /// Rewrites a listing of allocations, or of nodes. Returns the problem that ended it; what precedes that is
+    /// written, as a whole document.
     ///
     /// # Errors
     /// When the output cannot be written.

@@ -1,8 +1,8 @@
 //! A report and a timeline as one HTML file that needs nothing else.
 //!
-//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. Both only
-//! add comfort: without them all texts, tables and charts are there. Texts of documents are escaped by maud, and their
-//! control characters and bidirectional marks are shown as escapes.
+//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. Both
+//! only add comfort: without them all texts, tables and charts are there. Texts of documents are escaped by maud, and
+//! their control characters and bidirectional marks are shown as escapes.
 
 mod charts;
 mod pictures;

@@ -1,7 +1,7 @@
 //! The story of one allocation or of all allocations of a job, in the rows of the views.
 //!
-//! Every value comes from a view or a stored table. This module selects the rows of the target, and puts each gap before
-//! the event that follows it.
+//! Every value comes from a view or a stored table. This module selects the rows of the target, and puts each gap
+//! before the event that follows it.
 
 pub(super) mod entries;
 mod gaps;
@@ -83,8 +83,8 @@ pub struct Timeline {
     pub last_observed_at: Value,
     /// Number of places of the input that could not be read.
     pub rejected: u64,
-    /// Job versions: job_id, job_version, allocations, first_seen_at (the first version of an allocation that has it, by
-    /// the server's clock).
+    /// Job versions: job_id, job_version, allocations, first_seen_at (the first version of an allocation that has it,
+    /// by the server's clock).
     pub versions: Vec<Row>,
     /// Deployments: deployment_id, job_version, allocations, healthy, unhealthy, canaries, created_at (of its first
     /// allocation). An allocation counts in its latest deployment only.
@@ -293,8 +293,8 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
     Ok(by_allocation)
 }
 
-/// Adds to each row of `attempts` the number of its run in `timeline`. Without a period the view has one row for each run
-/// with events, in order of the run; a row that does not agree with that gets null.
+/// Adds to each row of `attempts` the number of its run in `timeline`. Without a period the view has one row for each
+/// run with events, in order of the run; a row that does not agree with that gets null.
 fn runs(events: &[Row], attempts: Vec<Row>) -> Vec<Row> {
     let mut numbers: Vec<i64> = events.iter().filter_map(|row| row.int("run")).filter(|run| *run > 0).collect();
     numbers.sort_unstable();

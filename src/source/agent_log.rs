@@ -5,7 +5,7 @@ use memchr::memmem;
 /// How much of a file is searched for the first line of a log: the messages of a start may precede it.
 pub(super) const SEARCHED: usize = 64 << 10;
 
-/// The levels of hclog, as text has them.
+/// The levels of hclog in a text log.
 const LEVELS: [&[u8]; 5] = [b" [INFO] ", b" [DEBUG] ", b" [WARN] ", b" [ERROR] ", b" [TRACE] "];
 
 /// Returns true if the start of a file looks like the log of an agent: a line in it has a time and a level, or is a

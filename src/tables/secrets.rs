@@ -26,8 +26,8 @@ const RANDOM_CHANGES: usize = 12;
 /// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;
 
-/// How often a text is searched. Masking a word can remove the reason for keeping the next one (`unexpected token: "}"`),
-/// so a text with secrets is searched again; the limit keeps the time linear.
+/// How often a text is searched. Masking a word can remove the reason for keeping the next one (`unexpected token:
+/// "}"`), so a text with secrets is searched again; the limit keeps the time linear.
 const PASSES: usize = 8;
 
 /// Masks the secrets in `text`, which is the output of the first stage. Masking the result again changes nothing.

@@ -94,8 +94,8 @@ impl Node {
         self.version == "1.8.4"
     }
 
-    /// When the servers receive a change made at `at`: clients batch status changes for 200 ms, other changes for a second
-    /// (client.go, `allocSync`), and report nothing while disconnected.
+    /// When the servers receive a change made at `at`: clients batch status changes for 200 ms, other changes for a
+    /// second (client.go, `allocSync`), and report nothing while disconnected.
     pub fn heard(&self, at: i64, urgent: bool) -> i64 {
         let every = if urgent { SECOND / 5 } else { SECOND };
         let tick = |at: i64| (at - self.phase).div_euclid(every) * every + every + self.phase + self.latency;

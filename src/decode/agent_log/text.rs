@@ -10,8 +10,8 @@ use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, is_prefix, time};
 /// The prefix of each line of a value that has several lines.
 pub(super) const BAR: &str = "  | ";
 
-/// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several. Returns
-/// the end of the last one.
+/// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several.
+/// Returns the end of the last one.
 pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (LineKind<'a>, usize) {
     let (head, words) = line.split_at(at);
     let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {

@@ -170,15 +170,15 @@ struct Batches {
     expected: BTreeMap<Table, ExpectedTable>,
     /// Number of batches after the last one that is in every table.
     unfinished: u64,
-    /// The lost batches by number: missing, damaged, or different from the batch that the next one followed. For each, what
-    /// is wrong, and the hash that the next batch records: the outer `None` if it was the last batch, the inner one if the
-    /// next batch records no hash.
+    /// The lost batches by number: missing, damaged, or different from the batch that the next one followed. For each,
+    /// what is wrong, and the hash that the next batch records: the outer `None` if it was the last batch, the inner
+    /// one if the next batch records no hash.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 
 impl Batches {
-    /// Reads all batches, including those after `last`, the last one that any table has. Batch `finished` is the last one
-    /// that is in every table. `stand_ins` replace lost batches.
+    /// Reads all batches, including those after `last`, the last one that any table has. Batch `finished` is the last
+    /// one that is in every table. `stand_ins` replace lost batches.
     fn read(
         lake: &Lake,
         (finished, last): (u64, u64),

@@ -311,8 +311,8 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
 }
 
 impl Differences {
-    /// Removes from the repair those files that another engine merged and removed. If a missing file's rows are in no other
-    /// file, they are lost.
+    /// Removes from the repair those files that another engine merged and removed. If a missing file's rows are in no
+    /// other file, they are lost.
     ///
     /// # Errors
     /// When an object can be neither found nor proven missing.

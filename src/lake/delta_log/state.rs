@@ -23,7 +23,8 @@ pub struct TableHead {
     /// The hash of the commit's bytes, which differs if a lake restored to an earlier state reuses the version; 0 for a
     /// version known only from a checkpoint.
     pub commit: u64,
-    /// The [`super::fingerprint`] of the table's columns when they were checked; 0 if columns are missing or were not checked.
+    /// The [`super::fingerprint`] of the table's columns when they were checked; 0 if columns are missing or were not
+    /// checked.
     #[serde(default)]
     pub columns: u64,
 }
@@ -126,9 +127,10 @@ impl TableState {
         Some(Action { meta_data: Some(meta_data), ..Action::default() })
     }
 
-    /// The actions that upgrade a table to the format of this program: its columns, the format property, and for a table
-    /// of format 1 writer version 3. A running program of format 1 refuses that version when it next reads the log, before it rewrites
-    /// files without the new columns. Readers are unaffected. Version 3 adds constraints, and the table has none.
+    /// The actions that upgrade a table to the format of this program: its columns, the format property, and for a
+    /// table of format 1 writer version 3. A running program of format 1 refuses that version when it next reads the
+    /// log, before it rewrites files without the new columns. Readers are unaffected. Version 3 adds constraints, and
+    /// the table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
             return self.evolve(table).into_iter().collect();

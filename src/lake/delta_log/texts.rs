@@ -1,4 +1,5 @@
-//! Texts by name, as partition values and tags of a file: two or three, so a slice is smaller than a map by 500 bytes a file.
+//! Texts by name, as partition values and tags of a file: two or three, so a slice is smaller than a map by 500 bytes a
+//! file.
 
 use std::collections::BTreeMap;
 

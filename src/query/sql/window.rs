@@ -1,7 +1,7 @@
 //! Window functions: rows are sorted once per window, numbered, and computed within their partition.
 //!
-//! The engine's own window functions ignore the position of nulls, the ORDER BY of averages, and the peers of the default
-//! frame.
+//! The engine's own window functions ignore the position of nulls, the ORDER BY of averages, and the peers of the
+//! default frame.
 
 use polars::prelude::{DataType, Expr, PlSmallStr, col, lit, when};
 use sqlparser::ast::{

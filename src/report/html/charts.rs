@@ -1,7 +1,7 @@
 //! Charts as SVG with presentation attributes, so that they need no style sheet.
 //!
-//! Each has a title and a description for screen readers, and the page has its numbers as a table. Text takes the colour
-//! of the page. Patterns, shapes and words repeat what colours say.
+//! Each has a title and a description for screen readers, and the page has its numbers as a table. Text takes the
+//! colour of the page. Patterns, shapes and words repeat what colours say.
 
 use maud::{Markup, html};
 

@@ -28,8 +28,8 @@ impl<'t> Tasks<'t> {
         Tasks { tasks: named.collect() }
     }
 
-    /// The anchors and short names of the tasks of a row: those that have its values in the columns of its group, and
-    /// its allocation, if it names one.
+    /// The anchors and short names of the tasks that a row is about. They have the row's values in the columns of its
+    /// group, and its allocation if it has one.
     pub fn links(&self, row: &Row, group_columns: &[&str]) -> Vec<(String, String)> {
         if group_columns.is_empty() || group_columns.contains(&"parent_job_id") {
             return Vec::new();
@@ -46,7 +46,8 @@ impl<'t> Tasks<'t> {
         found.map(|(anchor, story, _)| (anchor.clone(), short(id(story)))).collect()
     }
 
-    /// The tasks with most restarts and failures, of `all`; at most `most` lines about each.
+    /// The tasks with most restarts and failures. `all` is the number of all tasks, `most` the maximum number of lines
+    /// per task.
     pub fn section(&self, all: i64, most: usize) -> Markup {
         let left_out = all - self.tasks.len() as i64;
         html! {

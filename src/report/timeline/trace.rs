@@ -1,8 +1,8 @@
 //! A timeline in the trace event format, which Perfetto and chrome://tracing show.
 //!
-//! An allocation is a process, and each of its tasks a thread with one track. Slices of one track must not overlap, or they are
-//! drawn wrongly; events are instants. Times are microseconds since the first one, exact to the nanosecond, since a
-//! viewer reads them as floats; `otherData.origin` is the first one.
+//! An allocation is a process, and each of its tasks a thread with one track. Slices of one track must not overlap, or
+//! they are drawn wrongly; events are instants. Times are microseconds since the first one, exact to the nanosecond,
+//! since a viewer reads them as floats; `otherData.origin` is the first one.
 
 use serde_json::{Map, Value, json};
 

@@ -81,7 +81,8 @@ pub fn may_hold_secret(text: &str) -> bool {
     has_sign || has_long_word(text.as_bytes())
 }
 
-/// Returns true for a word of base64 of at least [`LONG`] characters. Such a word covers one of every [`LONG`] positions.
+/// Returns true for a word of base64 of at least [`LONG`] characters. Such a word covers one of every [`LONG`]
+/// positions.
 fn has_long_word(bytes: &[u8]) -> bool {
     let is_word = |byte: &&u8| CLASSES[usize::from(**byte)] < 36 || matches!(byte, b'/' | b'+');
     let covered = |at: usize| {
