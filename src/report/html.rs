@@ -4,6 +4,7 @@
 //! only add comfort: without them all texts, tables and charts are there. Texts of documents are escaped by maud, and
 //! their control characters and bidirectional marks are shown as escapes.
 
+mod chart_tables;
 mod charts;
 mod pictures;
 mod tasks;
@@ -78,6 +79,7 @@ fn report_of(report: &Report, pictures: &Pictures, explain: bool, most: usize) -
         @if let Some(histogram) = &pictures.restarts {
             (charts::restarts(histogram))
             p { "Restarts whose events are lost are drawn at the time before which they happened." }
+            (folded("Restarts over time", &chart_tables::restarts_over_time(histogram), most))
             (table("Restarts by cause", &totals("cause", "restarts", charts::causes(histogram)), None))
         }
         (part("Restarts by group", &report.restarts, by, &RESTARTS, "No restarts."))
@@ -96,7 +98,11 @@ fn report_of(report: &Report, pictures: &Pictures, explain: bool, most: usize) -
         @for curve in &pictures.curves {
             @let title = if curve.measure == "created_to_started" { "First starts from the creation of the allocation" } else { "First starts from the setup of the task" };
             h3 { (title) }
-            @if curve.tasks == 0 { p { "No task has a known origin." } } @else { (charts::curve(curve, &format!("{title}, all tasks"))) (thinned(curve)) }
+            @if curve.tasks == 0 { p { "No task has a known origin." } } @else {
+                (charts::curve(curve, &format!("{title}, all tasks")))
+                (thinned(curve))
+                (folded(&format!("{title}, all tasks"), &chart_tables::starts_over_time(curve), most))
+            }
             (part(&format!("{title}, by group"), &measured(report, curve.measure), by, &STARTS, "No tasks."))
         }
         h3 { "Phases of first starts" }
@@ -312,6 +318,17 @@ fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>
                     }
                 }
             }
+        }
+    }
+}
+
+/// The numbers of a chart, below it: a table that opens at a click.
+fn folded(title: &str, numbers: &TextTable, most: usize) -> Markup {
+    let rows = numbers.rows.iter().take(most).cloned().collect();
+    html! {
+        details {
+            summary { (title) " as a table" }
+            (table(title, &TextTable { columns: numbers.columns.clone(), rows }, None))
         }
     }
 }

@@ -122,6 +122,7 @@ for (const file of pages) {
       images: document.querySelectorAll("img, iframe, object, embed, link").length,
       charts: [...document.querySelectorAll("svg[role=img]")].map((svg) => [svg.id, svg.querySelectorAll("rect, path").length]),
       tables: document.querySelectorAll("table").length,
+      folded: [...document.querySelectorAll("details")].filter((part) => part.firstChild.textContent.endsWith(" as a table")).map((part) => part.querySelectorAll("tbody tr").length),
       wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     })));
     if (pictures !== "-") await page.screenshot({ path: join(pictures, `${basename(file)}-${scripts ? "on" : "off"}-${width}-${theme}.png`) });

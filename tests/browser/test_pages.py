@@ -108,6 +108,7 @@ def test_charts_and_tables_are_there_with_and_without_scripts(seen):
             assert expected | {"curve-created_to_started", "curve-setup_to_started"} == set(charts), page["page"]
             assert all(parts > 0 for parts in charts.values()), charts
             assert page["tables"] > 10, page
+            assert len(page["folded"]) == 3 and all(rows > 0 for rows in page["folded"]), (page["page"], page["folded"])
         if "timeline" in page["page"]:
             assert set(charts) == {"lanes-chart"} and page["tables"] >= 1
         assert page["wide"] <= 0, f"{page['page']} scrolls sideways at {page['width']}"

@@ -103,7 +103,7 @@ pub fn restarts(histogram: &Histogram) -> Markup {
     };
     let sum: i64 = histogram.causes.values().flat_map(|bins| bins.values()).sum();
     let text = format!(
-        "Bars of {}, from {} to {}; {} restarts, at most {most} in one bar. The table below has the total of each cause.",
+        "Bars of {}, from {} to {}; {} restarts, at most {most} in one bar. The tables below have the numbers of each bar and the total of each cause.",
         span(histogram.width_ns as f64 / 1e9),
         time::to_rfc3339_seconds(at(0)),
         time::to_rfc3339_seconds(at(histogram.bins)),
@@ -181,22 +181,23 @@ pub fn strips(rows: &[(String, i64, i64)]) -> Markup {
 /// The curve of a measure: the share of tasks that have started, on a logarithmic axis of seconds.
 pub fn curve(curve: &Curve, title: &str) -> Markup {
     let (left, top, bottom, right) = (50.0, 16.0, 190.0, WIDTH - 20.0);
-    let times = curve.steps.iter().map(|(at, _)| *at).chain(curve.censored.iter().copied()).filter(|at| *at > 0.0);
+    let times =
+        curve.steps.iter().map(|step| step.seconds).chain(curve.censored.iter().copied()).filter(|at| *at > 0.0);
     let least = times.clone().fold(f64::INFINITY, f64::min).clamp(0.001, 1.0).log10().floor();
     let most = times.fold(1.0, f64::max).log10().ceil().max(least + 1.0);
     let x = |at: f64| left + (right - left) * (at.max(1e-9).log10().clamp(least, most) - least) / (most - least);
     let y = |share: f64| bottom - (bottom - top) * share;
     let sure = curve.sure_seconds.unwrap_or(f64::INFINITY);
     let mut line = format!("M{} {}", n(left), n(y(0.0)));
-    let known = curve.steps.iter().take_while(|(at, _)| *at <= sure);
+    let known = curve.steps.iter().take_while(|step| step.seconds <= sure);
     let mut last = 0.0;
-    for (at, share) in known {
-        line.push_str(&format!("H{}V{}", n(x(*at)), n(y(*share))));
-        last = *share;
+    for step in known {
+        line.push_str(&format!("H{}V{}", n(x(step.seconds)), n(y(step.started))));
+        last = step.started;
     }
     line.push_str(&format!("H{}", n(x(sure.min(10f64.powf(most))))));
     let share_at =
-        |at: f64| curve.steps.iter().take_while(|(step, _)| *step <= at).last().map_or(0.0, |(_, share)| *share);
+        |at: f64| curve.steps.iter().take_while(|step| step.seconds <= at).last().map_or(0.0, |step| step.started);
     let decades = (least as i32)..=(most as i32);
     let body = html! {
         (axis(left, bottom, right, top))
@@ -217,7 +218,7 @@ pub fn curve(curve: &Curve, title: &str) -> Markup {
         text x=(n(left)) y=(n(bottom + 32.0)) { "time since the origin, logarithmic; upright marks: tasks that wait or were stopped (censored)" }
     };
     let text = format!(
-        "Share of {} tasks that had started by a time; {:.0}% at the end of the curve; {} censored; {} failed before they started and never will.",
+        "Share of {} tasks that had started by a time; {:.0}% at the end of the curve; {} censored; {} failed before they started and never will. The table below has the steps.",
         curve.tasks,
         last * 100.0,
         curve.all_censored,

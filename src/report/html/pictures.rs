@@ -62,8 +62,8 @@ pub struct Histogram {
 pub struct Curve {
     /// `created_to_started` or `setup_to_started`.
     pub measure: &'static str,
-    /// Steps: seconds, and the share of tasks that have started by then.
-    pub steps: Vec<(f64, f64)>,
+    /// Its steps, each at the first starts of one moment.
+    pub steps: Vec<Step>,
     /// The number of steps, of which `steps` has some.
     pub all_steps: usize,
     /// Censored tasks: those that still wait or were stopped, at the seconds when they were last known to wait.
@@ -76,6 +76,17 @@ pub struct Curve {
     pub sure_seconds: Option<f64>,
     /// Number of tasks.
     pub tasks: i64,
+}
+
+/// A step of a curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Seconds since the origin.
+    pub seconds: f64,
+    /// Number of tasks that had neither started nor been censored before.
+    pub at_risk: i64,
+    /// The share of tasks that have started by then.
+    pub started: f64,
 }
 
 /// Reads the numbers of the charts from a store that holds the views of a report and of a timeline, and `period`.
@@ -193,7 +204,7 @@ fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
             censored.extend(std::iter::repeat_n(span as f64 / 1e9, same));
         } else {
             waiting *= (at_risk - same as i64) as f64 / at_risk as f64;
-            steps.push((span as f64 / 1e9, 1.0 - waiting));
+            steps.push(Step { seconds: span as f64 / 1e9, at_risk, started: 1.0 - waiting });
         }
         at_risk -= same as i64;
         rest = &rest[same..];
