@@ -9,7 +9,9 @@ const [modules, chromium, pictures, ...pages] = process.argv.slice(2);
 const load = createRequire(join(resolve(modules), "node_modules", "x.js"));
 const puppeteer = load("puppeteer-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
-const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
+// Milliseconds that any step may take: a busy machine is no failure of a page.
+const PATIENCE = 180_000;
+const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"], protocolTimeout: PATIENCE });
 
 // Sorts by the first column of different numbers, and returns what it shows after one click and after two.
 const sort = () => {
@@ -90,7 +92,7 @@ const print = async (page) => {
     addEventListener("beforeprint", () => { window.printed = document.querySelectorAll("details[open]").length; });
   });
   const before = await open();
-  const paper = await page.pdf({ format: "A4" });
+  const paper = await page.pdf({ format: "A4", timeout: PATIENCE });
   const result = { bytes: paper.length, opened: await page.evaluate(() => window.printed), tasks: await page.evaluate(() => document.querySelectorAll("details").length), restored: before === await open() };
   await page.emulateMediaType("print");
   result.hidden = await page.evaluate(() => [...document.querySelectorAll("nav, #filter, .zoom")].every((part) => getComputedStyle(part).display === "none"));
@@ -103,6 +105,7 @@ const found = [];
 for (const file of pages) {
   for (const [scripts, width, theme] of [[true, 400, "light"], [true, 1600, "dark"], [false, 400, "dark"], [false, 1600, "light"]]) {
     const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
     const result = { page: basename(file), scripts, width, theme, requests: [], errors: [] };
     const url = pathToFileURL(resolve(file)).href;
     page.on("request", (request) => request.url() === url || result.requests.push(request.url()));

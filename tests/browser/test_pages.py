@@ -87,7 +87,7 @@ def seen(pages):
     shown = [page for name, page in pages.items() if name not in ("again", "thousand")]
     pictures = os.environ.get("ALLOCLOG_PICTURES", "-")
     command = ["node", ROOT / "tests/browser/check.mjs", MODULES, CHROMIUM, pictures, *shown]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
