@@ -2,8 +2,8 @@
 //!
 //! A Delta transaction is atomic for one table, but an ingest writes several. So an ingest first writes its files under
 //! unique names, then creates *batch N* with create-if-absent: a small JSON document that lists the new files of every
-//! table. That is the commit. The next writer (normally the same one) applies each batch to each table, in order, with
-//! one Delta transaction per table and batch, the ledger last. The transaction records the batch number, so no batch is
+//! table. That is the commit. Then the writer (or, if it was killed, the next writer) applies the batches in order: one
+//! Delta transaction per table and batch, the ledger last. The transaction records the batch number, so no batch is
 //! applied twice. An ingest killed at any point has either committed or left only unreferenced files. There is no lock.
 //! See `docs/design.md`.
 
@@ -101,8 +101,9 @@ impl Lake {
         Lake::from_parts(storage, &about)
     }
 
-    /// Opens a lake to repair it. If `lake.json` is lost and tables exist, writes it again with the lowest format among
-    /// them. A check rebuilds batches that were lost with it; until then, an ingest refuses the lake.
+    /// Opens a lake to repair it. If `lake.json` is lost and tables exist, writes it again with the lowest format of
+    /// any table. A check rebuilds the batches that were lost together with `lake.json`; until then, an ingest refuses
+    /// the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
@@ -112,7 +113,7 @@ impl Lake {
             let mut format = None;
             for table in ORDER {
                 if delta_log::exists(&storage, table)? {
-                    // The lowest: if an upgrade was interrupted, the next writer continues it.
+                    // Take the lowest format: after an interrupted upgrade, the next writer then continues the upgrade.
                     let of_table = delta_log::state(&storage, table)?.format();
                     format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
                 }
@@ -195,7 +196,8 @@ impl Lake {
     /// Reads a batch; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be read, or upgrades the lake to an unknown format, and [`Kind::Damaged`] when it is not a batch.
+    /// When the batch cannot be read, or upgrades the lake to an unknown format; [`Kind::Damaged`] when the object is
+    /// not a batch.
     pub fn batch(&self, number: u64) -> Result<Option<Batch>> {
         Ok(self.hashed_batch(number)?.map(|(batch, _)| batch))
     }
@@ -211,7 +213,7 @@ impl Lake {
         Ok(Some((batch, hash)))
     }
 
-    /// Reads a batch that the ledger already has.
+    /// Reads and hashes a batch that must exist, because a table already has it or a later one.
     fn old_batch(&self, number: u64) -> Result<(Batch, String)> {
         let missing = || {
             let name = batch_name(number);
@@ -224,8 +226,8 @@ impl Lake {
     /// the previous batch.
     ///
     /// # Errors
-    /// When the lake cannot be written. The batch may have been created, or may appear later: the next ingest applies
-    /// it then.
+    /// When the lake cannot be written. Then the batch may exist, or may appear later; in both cases the next ingest
+    /// applies it.
     pub fn put_batch(&self, number: u64, batch: &Batch) -> Result<bool> {
         let mut batch = batch.clone();
         if number > 1 {
@@ -239,9 +241,10 @@ impl Lake {
         Ok(self.storage.create(&batch_name(number), bytes)? == Created::Ours)
     }
 
-    /// Checks that the tables have the last commits that batches made to them. A log that lost its last versions looks
-    /// like an earlier log, and a new version would fill the gap. The tables must be at batch `number`, or at a later
-    /// one that exists: a table that has a lost batch would ignore another batch of that number.
+    /// Checks that each table has the commit of the last batch that changed it. A log that lost its last versions looks
+    /// like an earlier log, and a new version would hide the loss by taking the number of a lost one. A table may be
+    /// ahead of batch `number` only if the next batch exists: a table that has applied a lost batch would ignore a new
+    /// batch with the same number.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Kind::Damaged`] when a table lacks commits.
@@ -254,7 +257,7 @@ impl Lake {
                 return Err(self.has_gap(table, head.batch, reached));
             }
             if head.batch > number {
-                // Another writer may have put it meanwhile.
+                // Another writer may have created the next batch meanwhile, so require only that it exists.
                 self.old_batch(number + 1)?;
             }
         }
@@ -284,7 +287,7 @@ impl Lake {
         Ok(number)
     }
 
-    /// Applies a batch to a table, unless that was done; upgrades the table if the batch says so.
+    /// Applies a batch to a table, unless the table already has it. A batch with an upgrade also upgrades the table.
     fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut TableHeads) -> Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
@@ -302,7 +305,8 @@ impl Lake {
             let (head, operation, actions) = if only_adds {
                 (head, "WRITE", batch.files(table).iter().cloned().map(Add::added).collect())
             } else {
-                // An upgrade needs no file, and a replacement only those that it names.
+                // An upgrade needs no file entries, and a replacement needs only the entries of the files that it
+                // removes.
                 let removed = batch.replacements(table).iter().flat_map(|replacement| &replacement.removed);
                 let named: HashSet<&str> = removed.map(String::as_str).collect();
                 let state = delta_log::state_of(&self.storage, table, &|path| named.contains(path))?;
@@ -348,13 +352,14 @@ impl Lake {
         Ok(self.about.format < format::since(table) && !delta_log::exists(&self.storage, table)?)
     }
 
-    /// The files of every table, including those of pending batches: all tables at the same batch, even while others
-    /// write.
+    /// The files of every table, including those of pending batches. All tables are at the same batch, even while other
+    /// writers commit.
     ///
     /// # Errors
     /// When the lake cannot be read.
     pub fn files(&self) -> Result<BTreeMap<Table, Vec<Add>>> {
-        // A batch is created before any table has it, so the batches listed below cover everything in the tables.
+        // A batch is created before it is applied to a table, so the batches read below include every batch that a
+        // table has.
         let in_all = delta_log::head(&self.storage, Table::Snapshots, None)?.batch;
         let mut states = BTreeMap::new();
         for table in ORDER {
@@ -402,14 +407,16 @@ impl Lake {
 /// The bytes of `lake.json`; `None` if no lake was created here.
 ///
 /// # Errors
-/// When tables exist without it: `_alloclog` with their batches was lost, and a new lake would not list their files.
+/// When tables exist but `lake.json` does not: the directory `_alloclog` was lost, with the batches of these tables.
+/// The batches of a new lake would not list the files of these tables.
 fn lake_file(storage: &Storage) -> Result<Option<Vec<u8>>> {
     if let Some(about) = storage.get(LAKE)? {
         return Ok(Some(about));
     }
     for table in ORDER {
         if delta_log::exists(storage, table)? {
-            // It is written before the first table: another writer may just have made both.
+            // `lake.json` is written before the first table. So another writer may just have created both: read it
+            // again.
             let about = storage.get(LAKE)?;
             if about.is_none() {
                 return Err(Error::damaged(format!(

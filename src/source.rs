@@ -35,7 +35,8 @@ pub use spec::{DocumentSource, SourceFiles, list, list_one};
 pub struct SourceOptions {
     /// `--observed-at`, in nanoseconds since the epoch.
     pub observed_at: Option<i64>,
-    /// `--full-listing`: every document with allocations lists all of this namespace, `*` for all.
+    /// `--full-listing`: every document with allocations lists all allocations of this namespace (`*`: of all
+    /// namespaces).
     pub full_listing: Option<String>,
 }
 
@@ -103,7 +104,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The namespace of allocations that lack one, as in lists of Nomad before 0.9: the listed one, else `default`.
+    /// The namespace of allocations that have none, as in listings of Nomad before 0.9: the listed namespace, else
+    /// `default`.
     pub fn listed_namespace(&self) -> &str {
         let listed = self.full_listing.as_deref().or(self.namespace.as_deref());
         listed.filter(|name| *name != "*").unwrap_or("default")

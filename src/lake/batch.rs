@@ -15,11 +15,11 @@ pub(super) fn batch_name(number: u64) -> String {
     format!("_alloclog/batches/{:09}/{number:012}.json", number / 1_000)
 }
 
-/// The files of one ingest, or an announcement of a vacuum or a repair to later ingests. Created once, never changed or
-/// removed.
+/// The files of one ingest, or a record of a vacuum or a repair for later ingests. Never removed; only remasking
+/// changes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Unique ID; distinguishes batches of two writers that wanted the same number.
+    /// Unique ID; distinguishes the batches of two writers that tried to take the same number.
     pub id: String,
     /// When it was written, by its writer's clock, in milliseconds since the epoch.
     pub written_ms: i64,
@@ -31,7 +31,7 @@ pub struct Batch {
     /// Unreferenced objects that a vacuum found and may remove from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// Rows were removed from the tables, so a cache from before this batch may hold rows that the lake lacks.
+    /// True if rows were removed from the tables: a cache from before this batch may hold rows that the lake lacks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_lost: bool,
     /// Files that replace other files, by table name: from a compaction or a repair.
@@ -44,8 +44,8 @@ pub struct Batch {
     /// that upgrades the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// By table name, the last batch up to this one that commits to the table; a table without an entry had none since
-    /// format 2.
+    /// By table name, the number of the last batch, up to this one, that commits to the table. A table without an entry
+    /// had no commit since the upgrade to format 2.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<String, u64>,
     /// Set in a batch that a repair wrote in the place of one that was lost.
@@ -94,13 +94,14 @@ impl Batch {
         }
     }
 
-    /// Records the tables that it commits to in `reached`, as batch `number`.
+    /// Sets `reached` to `number` for each table that the batch commits to.
     pub(super) fn note_commits(&mut self, number: u64) {
         let commits: Vec<Table> = ORDER.into_iter().filter(|table| self.commits_to(*table)).collect();
         self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
     }
 
-    /// The hash that the next batch records of this one; `bytes` are the content of its object.
+    /// The hash of this batch, which the next batch records as `before`; `bytes` are the content of this batch's
+    /// object.
     pub(super) fn hash(&self, bytes: &[u8]) -> String {
         let lost = self.rebuilt.as_ref().and_then(|rebuilt| rebuilt.hash.clone());
         lost.unwrap_or_else(|| data_files::hash(bytes))
@@ -117,12 +118,12 @@ impl Batch {
         }
     }
 
-    /// Its new files of a table.
+    /// The files that it adds to a table.
     pub fn files(&self, table: Table) -> &[Add] {
         self.tables.get(table.name()).map_or(&[], Vec::as_slice)
     }
 
-    /// Its replacements in a table.
+    /// The replacements of files that it makes in a table.
     pub fn replacements(&self, table: Table) -> &[Replacement] {
         self.replaced.get(table.name()).map_or(&[], Vec::as_slice)
     }

@@ -31,8 +31,8 @@ const COPIES_BELOW: &str = "_alloclog/seen";
 /// Context of every error before a batch is created.
 pub(super) const NOTHING_COMMITTED: &str = "nothing was committed";
 
-/// Creates a directory for the rows of a run, next to the cache if there is one. It is removed when dropped; leftovers
-/// of killed runs are removed now.
+/// Creates a directory for the rows of a run, next to the cache if there is one. The directory is removed when the
+/// returned value is dropped. Leftovers of killed runs are removed now.
 ///
 /// # Errors
 /// When it cannot be created.
@@ -73,14 +73,15 @@ fn find_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     rebuild(lake)
 }
 
-/// Parses a cache file, if it belongs to this lake in its present state, and the batches since can still be read.
+/// Parses a cache file and brings it up to date. `None` if its last batch is not in this lake, or a later batch cannot
+/// be read.
 fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
     let mut cache = DedupCache::from_bytes(bytes).ok()?;
     let is_ours = match cache.header.batch {
         0 => true,
         number => lake.batch(number).ok()?.is_some_and(|batch| batch.id == cache.header.batch_id),
     };
-    // Only a version that still has the same commit is a valid start.
+    // Only a version that still has the same commit is a valid starting point for reading a log.
     for table in Table::ALL {
         let head = cache.header.heads.get(table.name()).copied();
         if !head.is_some_and(|head| delta_log::is_there(&lake.storage, table, head).unwrap_or(false)) {
@@ -103,7 +104,7 @@ fn rebuild(lake: &Lake) -> Result<DedupCache> {
     let horizon = |table| (table, now.saturating_sub(dedup_cache::remembered_hours(table)));
     let mut cache = DedupCache::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
-        // From the hour before the horizon: rows within the horizon's hour are covered too.
+        // Start one hour before the horizon, because the cache must also cover the rows within the hour of the horizon.
         let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
             if data_files::may_hold(table, &file, first, i64::MAX, false) {
@@ -172,8 +173,8 @@ pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> Result<()> {
     Ok(())
 }
 
-/// Reads the tables for those rows that the cache does not cover, and adds what is found to the cache. A row is given
-/// by its identity and its time.
+/// Looks up in the tables those rows that the cache does not cover, and adds the ones found to the cache. `rows`
+/// returns the identity and the time of each row of a table.
 pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> Result<()>
 where
     R: Iterator<Item = (u128, Option<i64>)>,
@@ -209,7 +210,7 @@ where
     Ok(())
 }
 
-/// Reads when allocations were last shown in the hours of a run, unless the cache has it.
+/// Reads from the lake when allocations were last shown, for those hours of a run that the cache lacks.
 pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> Result<()> {
     let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {
@@ -226,7 +227,7 @@ pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAl
     Ok(())
 }
 
-/// Adds when a file's allocations were last shown to the cache.
+/// Adds to the cache when the allocations in a file were last shown.
 fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &delta_log::Add) -> Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
     data_files::read(&lake.storage, table, file, Some(columns), &mut |batch| cache.presence.add_rows(table, &batch))
@@ -239,7 +240,7 @@ struct CachedRow<'r> {
     time: Option<i64>,
     /// The Restarts counter in a task's state.
     counter: Option<TaskRestarts>,
-    /// The allocation it is a version of, and its region.
+    /// For a version of an allocation: the allocation and its region.
     label: Option<(u128, &'r str)>,
 }
 

@@ -52,7 +52,7 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<
         Err(error) if error.is_damaged() => {}
         Err(error) => return Err(error),
     }
-    // Drop no file before all of them were read.
+    // Drop no file before all files have been read.
     match can_be_mended {
         Mended::Never => report.wrong.iter_mut().for_each(|wrong| wrong.remedy = Remedy::Nothing),
         Mended::WithLoss if mend != Mend::DropDamaged => {
@@ -69,7 +69,7 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<
 enum FileState {
     /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
-    /// The file is missing or was changed; the hash of what is there.
+    /// The file is missing or was changed: the finding, and the hash of the bytes if they exist.
     Lost(String, Option<String>),
 }
 
@@ -97,11 +97,12 @@ fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     Ok(FileState::Lost(lost, hash))
 }
 
-/// Checks all files of a table, some at a time.
+/// Checks all files of a table, a part of them at a time.
 fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
     let mut unverified = 0;
-    // The files themselves are held if they are few. Of many, a part is read again at a time.
+    // If the table has few files, their entries are held in memory. Otherwise the entries of one part at a time are
+    // read again.
     let (mut ranges, mut few) = (HashMap::new(), Some(HashMap::new()));
     each_file(lake, table, differences, &mut |change| {
         match (change.path().map(path_key), change) {
@@ -148,7 +149,7 @@ fn each_file(lake: &Lake, table: Table, differences: &Differences, each: &mut dy
     Ok(())
 }
 
-/// Checks files that may have rows in common; returns how many without findings have no hash.
+/// Checks files that may have rows in common. Returns how many of the files without findings have no hash.
 fn check_group(lake: &Lake, table: Table, group: &[Add], bad: &mut Bad) -> Result<usize> {
     let rows: u64 = group.iter().map(|add| data_files::row_count(add).unwrap_or(ROWS_AT_A_TIME)).sum();
     let slices = rows.div_ceil(ROWS_AT_A_TIME).max(1);
@@ -211,7 +212,7 @@ fn check_file(
     Ok(())
 }
 
-/// The first and the last time of a file's rows, if all have one.
+/// The first and the last time of a file's rows; `None` unless every row has a time.
 type Times = Option<(i64, i64)>;
 
 /// What decides which files may have rows in common.
@@ -255,7 +256,7 @@ fn disjoint_groups(ranges: HashMap<u64, Range>) -> Vec<Vec<u64>> {
 
 /// Returns true if a file cannot be read because it uses a feature this program was built without.
 fn is_foreign(error: &Error) -> bool {
-    // The causes alone: our message contains the name of the lake.
+    // Inspect only the causes: our own message contains the name of the lake, which can be any text.
     error.causes().any(|cause| {
         let text = cause.to_string();
         ["Disabled feature", "NYI", "not yet implemented"].iter().any(|word| text.contains(word))

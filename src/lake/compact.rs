@@ -19,11 +19,11 @@ const ROWS: u64 = 1_000_000;
 const DECODED: u64 = 64 << 20;
 /// With fewer small files than this, a partition is left alone: repeated merges would cost more than the files do.
 const FEW: usize = 8;
-/// After this many days a day hardly gets new rows, and its last few files are merged too.
+/// A day that ended this many days ago hardly gets new rows, so its last few files are merged too.
 const SETTLED_DAYS: i64 = 3;
 /// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
-/// Rows that are sorted into the new file at a time.
+/// How many sorted rows are written to the new file at a time.
 const SLICE: usize = 64 << 10;
 
 /// The result of a compaction.
@@ -41,9 +41,9 @@ pub struct Compacted {
     pub failed: Vec<String>,
 }
 
-/// Merges the small files of each partition into larger sorted ones; sightings within a day. Readers see either the old
-/// files or the new ones. Safe to run beside ingests, other compactions, and Spark's OPTIMIZE: a group with a file that
-/// another writer merged is skipped. An error in one table does not stop the others.
+/// Merges the small files of each partition into larger sorted ones. Files of `sightings` are merged only within a day.
+/// Readers see either the old files or the new ones. Safe to run beside ingests, other compactions, and Spark's
+/// OPTIMIZE: a group with a file that another writer merged is skipped. An error in one table does not stop the others.
 ///
 /// Merged files are first committed as a batch, so that the batches alone determine which files a table has, and then
 /// applied to the table.
@@ -130,7 +130,8 @@ fn put(lake: &Lake, table: Table, waiting: Vec<Replacement>, started_ms: i64, do
     Ok(())
 }
 
-/// The decoded size of a file's rows in bytes. If the file does not say, assumes more per row than most rows take.
+/// The decoded size of a file's rows in bytes. If the log lacks the size, assumes more bytes per row than most rows
+/// take.
 fn decoded(table: Table, add: &Add) -> u64 {
     let row = if table == Table::Sightings { 120 } else { 600 };
     add.decoded().unwrap_or_else(|| data_files::row_count(add).unwrap_or(ROWS).saturating_mul(row))
@@ -139,7 +140,7 @@ fn decoded(table: Table, add: &Add) -> u64 {
 /// A file that is to be merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Small {
-    /// The first time of its rows.
+    /// The earliest time of its rows.
     first: Option<i64>,
     /// See [`path_key`].
     key: u64,

@@ -27,7 +27,8 @@ use crate::time;
 /// A file is closed at about this size.
 const FILE_BYTES: usize = 128 << 20;
 
-/// A file is also closed at this many rows: a sighting takes 0.2 bytes, and a file is read as a whole.
+/// A file is also closed at this many rows: a sighting takes only 0.2 bytes, and a reader holds all rows of a file in
+/// memory.
 const FILE_ROWS: u64 = 1_000_000;
 
 /// Text bounds shorter than this, in bytes, are not truncated: our files keep 64 bytes, other engines at least 16
@@ -69,7 +70,7 @@ impl<'o> DataFileWriter<'o> {
         writer
     }
 
-    /// Sets the columns of a writer without rows, to keep columns of a newer program.
+    /// Sets the columns of a writer that has no rows yet, so that it keeps columns of a newer program.
     pub fn set_columns(&mut self, schema: &Schema) {
         let parted = partition_column(self.table);
         let fields = schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned();
@@ -194,8 +195,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         let Some(groups) = groups else { continue };
         let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
         nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
-        // A row group without values has no bounds and fits any. One with values but without bounds leaves the file
-        // without bounds.
+        // A row group without values has no bounds, and does not change those of the file. If a row group with values
+        // has no bounds, the file has none.
         let bounds: Option<Vec<_>> = groups
             .iter()
             .zip(metadata.row_groups())
@@ -216,8 +217,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     }))
 }
 
-/// Replaces the bounds of free texts by trivial ones: the log and the batches outlive a file whose texts are remasked.
-/// Without any bounds, delta-rs (1.6) would skip the file for every text filter.
+/// Replaces the bounds of free texts by trivial ones, because the log and the batches outlive a file whose texts are
+/// remasked. Without any bounds, delta-rs (1.6) would skip the file for every text filter.
 pub(super) fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
@@ -229,8 +230,8 @@ pub(super) fn without_texts(mut stats: Value) -> Value {
     stats
 }
 
-/// The bounds of a column in a row group, as Delta writes them; `None` if no value has any. Text bounds may be
-/// truncated; they are still valid bounds.
+/// The bounds of a column in a row group, as Delta writes them; `None` if the Parquet statistics have none. Text bounds
+/// may be truncated; they are still valid bounds.
 fn bounds_of(stats: &Statistics, kind: &DataType) -> Option<(Value, Value)> {
     match stats {
         Statistics::Int64(values) => {
@@ -284,7 +285,7 @@ fn bounds_in(stats: &Value, column: &str) -> Option<(i64, i64)> {
     Some((stats["minValues"][column].as_i64()?, stats["maxValues"][column].as_i64()?))
 }
 
-/// The statistics of a file without free texts: format 1 stored text bounds.
+/// The statistics of a file without the bounds of free texts, which format 1 stored.
 pub fn stats_without_texts(add: &Add) -> Value {
     without_texts(add.stats())
 }
@@ -305,7 +306,7 @@ pub fn null_count(add: &Add, column: &str) -> Option<u64> {
 
 /// How many rows a file has; `None` if unknown.
 pub fn row_count(add: &Add) -> Option<u64> {
-    /// The rest is skipped, which is ten times faster.
+    /// Parses this field only, which is ten times faster.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Rows {
@@ -314,7 +315,8 @@ pub fn row_count(add: &Add) -> Option<u64> {
     serde_json::from_str::<Rows>(add.stats.as_deref()?).ok()?.num_records
 }
 
-/// Returns true if a file may hold rows with a time from `first` to `last`, or with `without_time` rows without one.
+/// Returns true if a file may hold rows with a time from `first` to `last` or, if `without_time` is set, rows without a
+/// time.
 pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bool) -> bool {
     let Some(column) = time_column(table) else { return true };
     let stats = add.stats();
@@ -343,8 +345,8 @@ pub fn read(
     decode(storage, table, add, verified(storage, table, add)?, columns, each)
 }
 
-/// The bytes of a file. If its hash is known, they are verified: rows of damaged bytes would be wrong without
-/// a word, and a compaction would give them a new hash.
+/// The bytes of a file. If the hash of the file is known, verifies them: damaged bytes could give wrong rows without an
+/// error, and a compaction would store these rows with a new, valid hash.
 fn verified(storage: &Storage, table: Table, add: &Add) -> Result<bytes::Bytes> {
     let name = add.object(table);
     let bytes = storage.need(&name)?;
@@ -396,7 +398,7 @@ fn union(schema: &Schema, other: &Schema) -> Schema {
 /// Concatenates rows of several files; a column that only some have is null in the rows of the others.
 ///
 /// # Errors
-/// When a column has different types in them.
+/// When a column has different types in two of the files.
 pub fn concat(table: Table, batches: Vec<RecordBatch>) -> Result<RecordBatch> {
     let all = batches.iter().fold(table.schema().as_ref().clone(), |all, batch| union(&all, &batch.schema()));
     let schema = Arc::new(all);

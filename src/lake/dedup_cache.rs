@@ -29,13 +29,14 @@ use crate::time::{self, HOUR};
 
 /// Key of the Parquet metadata entry that describes the cache.
 const FORMAT_KEY: &str = "alloclog.seen";
-/// Raised with every change of the cache file and with [`identity::VERSION`]: a cache of another format is rebuilt.
+/// Incremented with every change of the file format, and with [`identity::VERSION`]. A cache of another format is
+/// rebuilt.
 const FORMAT: u32 = 3 + identity::VERSION;
 /// Bytes of the checksum at the end of the file.
 const CHECKSUM: usize = 16;
 /// Bytes of the length before the checksum.
 const LENGTH: usize = 8;
-/// Rows of a page of the file, and of a batch in memory.
+/// Rows per page of the file, and per batch in memory.
 const PAGE: usize = 64 << 10;
 
 /// The cached content of a lake up to a batch.
@@ -75,7 +76,7 @@ pub struct CacheHeader {
     format: u32,
     /// The last batch whose rows are cached; 0 for none.
     pub batch: u64,
-    /// The ID of that batch: a lake restored to an earlier state gives the number to another batch.
+    /// The ID of that batch: a lake restored to an earlier state may give the number to another batch.
     pub batch_id: String,
     /// The head of each table, by name.
     pub heads: BTreeMap<String, TableHead>,
@@ -113,7 +114,7 @@ struct Record {
     regions: Option<u64>,
 }
 
-/// What is cached of an allocation.
+/// The cached data of an allocation.
 #[derive(Debug, Clone, Copy)]
 struct Label {
     /// A bit per region of the allocation; the last bit covers every region from the 64th on.
@@ -122,7 +123,7 @@ struct Label {
     mark: Mark,
 }
 
-/// What is cached of a task.
+/// The cached data of a task.
 #[derive(Debug, Clone, Copy)]
 struct RestartCounter {
     /// The largest Restarts counter of its states.
@@ -188,7 +189,7 @@ impl DedupCache {
         counter.touched = counter.touched.max(now);
     }
 
-    /// Records that an allocation has a region, by a version of it with this time.
+    /// Records a region of an allocation; `ns` is the time of the version that has the region.
     pub fn label(&mut self, allocation: u128, region: &str, ns: Option<i64>, now: u32) {
         let number = self.region(region).unwrap_or_else(|| {
             self.header.regions.push(region.to_owned());
@@ -237,7 +238,8 @@ impl DedupCache {
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.touched > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
-        // As long as the version itself: an allocation that is not cached is then new, or older than the horizon.
+        // Keep a label as long as a row of its newest version. Then an allocation that is not cached is new, or older
+        // than the horizon.
         self.labels.retain(|_, label| label.mark.created > until || label.mark.touched > until);
     }
 

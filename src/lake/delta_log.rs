@@ -1,9 +1,9 @@
 //! The Delta log of one table, as far as a lake needs it: reading, appending, checkpointing.
 //!
-//! Written at protocol reader 1 and writer 2, which every Delta reader supports; read as any writer of these versions
-//! leaves it. A table upgraded from lake format 1 has writer 3, see [`TableState::upgrade`]. A table that another
-//! engine moved to a newer protocol is refused. Source of every rule: the Delta Transaction Log Protocol
-//! (delta-io/delta, PROTOCOL.md).
+//! The log is written with reader version 1 and writer version 2 of the protocol, which every Delta reader supports.
+//! Logs of other writers of these versions can be read. A table upgraded from lake format 1 has writer version 3, see
+//! [`TableState::upgrade`]. A table that another engine moved to a newer protocol is refused. Source of every rule: the
+//! Delta Transaction Log Protocol (delta-io/delta, PROTOCOL.md).
 
 mod action;
 mod checkpoint;
@@ -33,7 +33,8 @@ pub use texts::Texts;
 /// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
 
-/// With more files, a checkpoint is written while the log is read a second time: each takes up to 8 KB.
+/// Maximum number of files whose changes are held in memory for a checkpoint, up to 8 KB each. With more files, the log
+/// is read a second time while the checkpoint is written.
 const HELD_CHANGES: usize = 5_000;
 
 /// Versions between two checkpoints.
@@ -48,7 +49,7 @@ pub enum Committed {
     Conflict,
 }
 
-/// Stands for the path of a file: a hash, as a path takes 100 bytes.
+/// A hash that stands for the path of a file, because a path takes 100 bytes.
 pub fn path_key(path: &str) -> u64 {
     xxh3_64(path.as_bytes())
 }
@@ -139,7 +140,7 @@ pub fn state(storage: &Storage, table: Table) -> Result<TableState> {
     state_of(storage, table, &|_| true)
 }
 
-/// As [`state`], but with only those files, there and removed, whose path is wanted.
+/// As [`state`], but with only those present and removed files whose path is wanted.
 ///
 /// # Errors
 /// As [`head`].
@@ -153,7 +154,8 @@ pub fn state_of(storage: &Storage, table: Table, is_wanted: &dyn Fn(&str) -> boo
     Ok(TableState { files: files.files, removed: files.removed, ..state })
 }
 
-/// Reads the log of a table up to its newest version. The changes of its files go to `files`; the state has none.
+/// Reads the log of a table up to its newest version. Passes the changes of its files to `files`; the returned state
+/// has no files.
 ///
 /// # Errors
 /// As [`head`].
@@ -199,7 +201,7 @@ fn read_from(
 pub struct NewVersion<'v> {
     /// The version is added after this one.
     pub head: TableHead,
-    /// What Delta's `commitInfo` calls it.
+    /// The name of the operation in Delta's `commitInfo`.
     pub operation: &'v str,
     /// The batch that it applies; `None` if it belongs to no batch.
     pub batch: Option<u64>,
@@ -276,7 +278,8 @@ fn after_the_last(storage: &Storage, table: Table, last: i64) -> Result<Option<(
 /// When the lake cannot be read or written.
 pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
     let last = last_checkpoint(storage, table)?;
-    // The last change of each file by its number, and the changes themselves unless they are too many.
+    // Changes are numbered. `lasting` has the number of the last change of each file; `held` has the changes
+    // themselves, unless there are too many.
     let (mut number, mut lasting): (u64, HashMap<u64, u64>) = (0, HashMap::new());
     let mut held = Some(TableState::default());
     let state = read_from(storage, table, last.clone(), None, &mut |change| {

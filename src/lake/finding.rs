@@ -32,16 +32,17 @@ pub enum Remedy {
     Repair,
     /// Dropping a data file of this table, with this many rows; null if its log does not say.
     Drop(Table, Option<u64>),
-    /// Continuing without this many rows of this table, which no existing file has; null if unknown.
+    /// Continuing without this many rows of this table, because no existing file has them; null if the number is
+    /// unknown.
     DropRows(Table, Option<u64>),
-    /// Replacing a lost batch that not every table has. Rows of it that a table lacks are lost.
+    /// Replacing a lost batch that not every table has. The rows of the batch that a table lacks are lost.
     DropBatch,
-    /// Only a backup, or another program.
+    /// Nothing here; only a backup, or another program.
     Nothing,
 }
 
 impl Remedy {
-    /// Returns true if a check with this permission has fixed it.
+    /// Returns true if a check with this permission fixes it.
     pub fn is_in(self, mend: Mend) -> bool {
         match self {
             Remedy::Repair => mend != Mend::Nothing,
@@ -58,7 +59,8 @@ pub struct CheckReport {
     pub wrong: Vec<Finding>,
     /// Data files without findings and without a hash to verify, by table.
     pub unverified: BTreeMap<Table, usize>,
-    /// Documents whose time is not trusted. No row is wrong, and nothing fixes them: views exclude what they date.
+    /// Documents whose time is not trusted. This is not damage and needs no repair: views ignore the times of these
+    /// documents, and times derived from them.
     pub untrusted: Vec<String>,
 }
 
@@ -68,18 +70,19 @@ impl CheckReport {
     }
 }
 
-/// Findings on a table's files, by path.
+/// Findings on a table's files. The keys of the maps are paths.
 #[derive(Default)]
 pub(super) struct Bad {
     /// All files with findings.
     pub files: BTreeMap<String, Add>,
-    /// Proven to be missing or damaged.
+    /// The messages on files that are proven to be missing or damaged.
     pub lost: BTreeMap<String, String>,
-    /// The hashes of the actual bytes of those of them that exist.
+    /// The hash of the actual bytes of each lost file that exists.
     pub found: BTreeMap<String, String>,
-    /// Lost files whose bytes are stored under the name of another lost file: the object of that name.
+    /// For each lost file whose bytes are stored under the name of another lost file: the object with that name.
     pub misplaced: BTreeMap<String, String>,
-    /// Not readable by this program, or contradicting the log, but not proven to be damaged.
+    /// The messages on files that this program cannot read, or that contradict the log, but that are not proven to be
+    /// damaged.
     pub unclear: BTreeMap<String, String>,
     /// The row numbers, ascending, of rows that are also in another file or earlier in this one.
     pub doubled: BTreeMap<String, Vec<u32>>,

@@ -1,10 +1,10 @@
 //! The format of a lake, and the upgrade from an older one.
 //!
-//! The upgrade is a batch. A program of format 1 cannot parse it, so a running writer stops at its number. Applying it
-//! evolves the schema of every table, creates the tables that the format adds, and sets the format property of each
-//! table, so that older programs refuse it. `lake.json` is updated last: once it has the new format, every table has
-//! it. If the upgrade is killed anywhere, the next writer continues it. docs/design.md lists which changes need a new
-//! format.
+//! The upgrade is a batch. A program of format 1 cannot parse it, so a running writer of format 1 stops at the number
+//! of this batch. Applying it evolves the schema of every table, creates the tables that the format adds, and sets the
+//! format property of each table, so that older programs refuse it. `lake.json` is updated last: once it has the new
+//! format, every table has it. If the upgrade is killed anywhere, the next writer continues it. docs/design.md lists
+//! which changes need a new format.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub(super) fn batch_bytes(batch: Batch) -> serde_json::Result<Vec<u8>> {
 /// Refuses a batch object that needs a newer format.
 ///
 /// # Errors
-/// When it does.
+/// When the batch needs a newer format.
 pub(super) fn refuse_newer(bytes: &[u8]) -> Result<()> {
     #[derive(Deserialize)]
     struct Needs {
@@ -64,7 +64,7 @@ pub(super) fn refuse_newer(bytes: &[u8]) -> Result<()> {
 }
 
 impl Lake {
-    /// Upgrades a lake of an older format. Safe to run concurrently, and to be killed.
+    /// Upgrades a lake of an older format. May run concurrently, and may be killed at any time.
     ///
     /// # Errors
     /// When the lake cannot be read or written.
@@ -74,7 +74,7 @@ impl Lake {
         }
         let mut heads = TableHeads::new();
         loop {
-            // Applies an upgrade batch of another writer.
+            // This also applies an upgrade batch of another writer.
             let last = self.finish(&mut heads)?;
             self.look_for_gaps(last, &mut heads)?;
             if self.is_upgraded()? {

@@ -19,9 +19,9 @@ pub struct TableInfo {
     pub files: usize,
     /// Bytes of the data files.
     pub bytes: i64,
-    /// Number of rows; null if a file does not say.
+    /// Number of rows; null if the log lacks the number for a file.
     pub rows: Option<u64>,
-    /// The earliest and latest time of its rows, in nanoseconds since the epoch; null if no file says.
+    /// The earliest and latest time of its rows, in nanoseconds since the epoch; null if the log has it for no file.
     pub span_ns: Option<(i64, i64)>,
 }
 

@@ -32,15 +32,15 @@ pub struct CommitSummary {
     pub batch: Option<u64>,
     /// New rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Restarts it revealed without delivering their events.
+    /// Restarts that its counters show but whose events it did not deliver.
     pub lost: IngestLosses,
 }
 
 /// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
 ///
 /// # Errors
-/// When the lake cannot be read or written. The error says whether nothing was committed, the batch may have been
-/// committed, or it was. Running the ingest again is safe in every case.
+/// When the lake cannot be read or written. The error says whether the batch was committed, was not committed, or may
+/// have been committed. Running the ingest again is safe in every case.
 pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Result<CommitSummary> {
     prepare(lake, cache, staged).context(NOTHING_COMMITTED)?;
     loop {
@@ -72,8 +72,8 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
             added.batch = Some(number);
             return Ok(added);
         }
-        // Another batch has this number: it may hold the same rows, or be a vacuum that removed these files. In both
-        // cases no table will reference them.
+        // Another batch has this number. It may hold the same rows, or be a vacuum that removed the files written
+        // above. In both cases no table will reference these files.
         for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
             let delete = |file: &delta_log::Add| lake.storage.delete(&file.object(table));
             files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
@@ -214,7 +214,7 @@ fn finish(written: &mut Written, table: Table, writer: data_files::DataFileWrite
     Ok(())
 }
 
-/// Writes the ledger rows, except of stream frames without new rows if the ledger skips them.
+/// Writes the ledger rows. If the ledger skips idle streams, a document of stream frames without new rows gets no row.
 fn write_ledger(
     lake: &Lake,
     cache: &mut DedupCache,

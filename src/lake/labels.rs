@@ -1,6 +1,6 @@
 //! The label of an allocation: the region under which a lake has it.
 //!
-//! A region is what `--region` or NOMAD_REGION says, so two jobs may label one cluster differently, and every
+//! A region is the text of `--region` or NOMAD_REGION. Two ingests may label one cluster differently; then every
 //! allocation would be stored twice. An ingest therefore refuses versions of an allocation that the lake has under
 //! another region.
 
@@ -61,7 +61,7 @@ pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resu
     }
     for file in lake.state(Table::AllocationHistory)?.files.into_values() {
         let may_hold = data_files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
-        // A file with only their region cannot contradict it.
+        // A file in which every row has the region of the ingest cannot contradict it.
         let is_theirs = data_files::only_text(&file, "region").is_some_and(|region| region == staged.region);
         if !may_hold || is_theirs {
             continue;
@@ -174,8 +174,8 @@ pub fn region_conflicts(lake: &Lake) -> Result<Vec<RegionConflict>> {
     }
 }
 
-/// The conflicts by regions, found by comparing a part of the allocations at a time, by the remainder of their IDs;
-/// `None` if a part has too many. The files are given by their [`path_key`].
+/// The conflicts by regions. Compares a part of the allocations at a time: those whose ID has the same remainder.
+/// `None` if a part has too many allocations. The files are given by their [`path_key`].
 fn conflicts_by_parts(
     lake: &Lake,
     files: &[u64],

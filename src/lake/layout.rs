@@ -27,7 +27,8 @@ pub fn partition_column(table: Table) -> Option<&'static str> {
     (table == Table::TaskEvents).then_some("event_date")
 }
 
-/// The column with a row's time, in nanoseconds since the epoch: it selects files, and how long the cache keeps a row.
+/// The column with a row's time, in nanoseconds since the epoch. It decides which files are read, and how long the
+/// cache keeps a row.
 pub fn time_column(table: Table) -> Option<&'static str> {
     match table {
         Table::TaskEvents => Some("event_at_ns"),

@@ -1,5 +1,5 @@
-//! Reduces what is held of data files to what a check and a compaction need: an entry without most of its statistics,
-//! or hashes alone.
+//! Saves memory in a check and a compaction: keeps the log entries of data files without most of their statistics, or
+//! only hashes of the entries.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,11 +17,11 @@ use crate::tables::{Table, identity};
 /// How much of a file's log entry is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Without statistics except the number of rows, as reading the file needs it: half a kilobyte per file.
+    /// No statistics except the number of rows, which is enough to read the file: half a kilobyte per file.
     Bare,
-    /// With the statistics that a comparison needs: 1.4 KB per file instead of up to 8.
+    /// Only the statistics that a comparison needs: 1.4 KB per file instead of up to 8 KB.
     Lean,
-    /// Everything, as a repair writes it to a log.
+    /// The complete entry, which a repair writes to a log.
     Full,
 }
 
@@ -68,7 +68,7 @@ fn make_lean(add: &mut Add, table: Table) {
 /// How many files a check or a compaction holds with their paths and hashes, half a kilobyte each.
 pub const FILES_AT_A_TIME: usize = 100_000;
 
-/// What a log or a batch says of a file: a hash of it, and the number of rows.
+/// Summary of a file's entry in a log or a batch: a hash of the entry, and the number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Digest {
     content: u64,
@@ -99,7 +99,7 @@ impl FileDigests {
         }
     }
 
-    /// Returns true if the table has the file, and its log says exactly this of it.
+    /// Returns true if the table has the file with exactly this entry.
     pub fn agrees(&self, add: &Add) -> bool {
         self.0.get(&path_key(&add.path)).is_some_and(|digest| *digest == Digest::of(add))
     }
@@ -109,12 +109,12 @@ impl FileDigests {
         self.0.contains_key(&key)
     }
 
-    /// The keys of the files, in no order.
+    /// The keys of the files, in any order.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.0.keys().copied()
     }
 
-    /// How many rows the files have; null if one does not say it.
+    /// How many rows the files have; null if the number is unknown for one of them.
     pub fn rows(&self) -> Option<u64> {
         self.0.values().map(|digest| digest.rows.map(u64::from)).sum()
     }
@@ -128,7 +128,7 @@ pub fn files(storage: &Storage, table: Table, wanted: &HashSet<u64>) -> Result<H
     files_after(|each| delta_log::read(storage, table, each).map(drop), table, wanted)
 }
 
-/// The files of these keys after the changes that `read` passes on, without most of their statistics.
+/// Like `files`, but takes the changes of the table's files from `read`.
 ///
 /// # Errors
 /// Those of `read`.
@@ -149,7 +149,7 @@ pub fn files_after(
     Ok(found)
 }
 
-/// Groups of files in parts of at most so many files; a larger group is a part of its own.
+/// Combines groups of files into parts of at most `most` files. A larger group becomes a part alone.
 pub fn in_parts(groups: Vec<Vec<u64>>, most: usize) -> Vec<Vec<Vec<u64>>> {
     let (mut parts, mut files): (Vec<Vec<Vec<u64>>>, usize) = (Vec::new(), 0);
     for group in groups {
@@ -228,7 +228,7 @@ mod tests {
         ] {
             assert!(!files.agrees(&other), "{other:?}");
         }
-        // Neither is part of what is compared.
+        // The time and `data_change` are not compared.
         assert!(files.agrees(&Add { modification_time: 5, data_change: true, ..file("a", 2) }));
     }
 }

@@ -1,7 +1,8 @@
-//! Restarts whose events an ingest did not deliver: tells an operator whether ingests run often enough.
+//! Counts the restarts whose events an ingest did not deliver. The count shows an operator whether ingests run often
+//! enough.
 //!
 //! Nomad's Restarts counter of a task increases by one per `Restarting` event. Its increase since the lake's last state
-//! of the task, minus the new `Restarting` events, is the number of lost ones.
+//! of the task, minus the number of new `Restarting` events, is the number of lost restarts.
 
 use std::collections::HashMap;
 
@@ -36,7 +37,8 @@ struct Task {
 pub struct IngestLosses {
     /// Restarts whose events neither the lake nor the ingest has.
     pub restarts: u64,
-    /// Tasks whose number is unknown: the cache no longer has their last state, or event times were rounded.
+    /// Tasks whose number of lost restarts is unknown: the cache no longer has their last state, or event times were
+    /// rounded.
     pub uncounted_tasks: u64,
 }
 
@@ -53,7 +55,7 @@ pub fn counters(rows: &RecordBatch) -> Result<Vec<Option<TaskRestarts>>> {
     Ok(tasks(rows)?.into_iter().zip(restarts).map(counter).collect())
 }
 
-/// The task of each row, keyed like events: an allocation ID is unique.
+/// A hash for the task of each row. Allocation ID and task name suffice, because an allocation ID is unique.
 fn tasks(rows: &RecordBatch) -> Result<Vec<u128>> {
     Ok(column::hashes(["alloc_id", "task"], rows)?)
 }
@@ -108,8 +110,8 @@ impl NewRestarts {
 
     /// The lost restarts, given the counters that the lake had before.
     ///
-    /// A task with more events than its counter increased delivers restarts lost earlier, or its client lost its state;
-    /// the surplus does not offset losses of other tasks.
+    /// A task may have more new events than its counter increased by: the ingest delivered events that were lost
+    /// before, or the client lost its state. This surplus does not offset losses of other tasks.
     pub fn lost(&self, cache: &DedupCache) -> IngestLosses {
         let mut lost = IngestLosses::default();
         for (task, counts) in &self.tasks {

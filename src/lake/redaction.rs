@@ -1,8 +1,8 @@
-//! Which names a lake has: those of the cluster, or the pseudonyms of one key.
+//! Decides which names a lake has: the names of the cluster, or pseudonyms made with one key.
 //!
-//! Beside each other they would show every allocation twice. The first ingest with allocations decides, by an object
-//! that is created only if it is absent. A lake with batches and without the object has names: it is older than the
-//! object.
+//! A lake with both would have every allocation twice. The first ingest with allocations decides: it creates an object
+//! that records its kind of names, unless the object exists. A lake with batches but without the object has the names
+//! of the cluster: it is older than the first version that wrote the object.
 
 use std::num::NonZeroU64;
 
@@ -22,11 +22,11 @@ struct RedactionFile {
     redacted_with: Option<String>,
 }
 
-/// Refuses an ingest whose allocations have other names than the lake: names beside pseudonyms, or those of another
-/// key. `batch` is the last batch of the lake.
+/// Refuses an ingest whose allocations have other names than the lake: names of the cluster instead of pseudonyms, the
+/// reverse, or pseudonyms of another key. `batch` is the last batch of the lake.
 ///
 /// # Errors
-/// When they have, or the lake cannot be read or written.
+/// When the names differ in this way, or the lake cannot be read or written.
 pub fn check(lake: &Lake, batch: u64, staged: &StagedRows) -> Result<()> {
     let mut keys = staged.redaction.iter();
     let (key, other) = (keys.next(), keys.next());

@@ -1,7 +1,8 @@
-//! Remasking: rewrites files with free texts that the current rules mask and older ones did not.
+//! Remasking: rewrites files with free texts that the current rules mask and older rules did not.
 //!
 //! The old files stay until a vacuum. The logs and batches of format 1 also hold texts: the minimum and maximum of each
-//! file. A log loses them with its old versions, after the checkpoint written here; the batches are rewritten.
+//! column of a file. A log loses these texts when its old versions are removed, which the checkpoint written here makes
+//! possible. The batches are rewritten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ pub struct Remasked {
 /// replacement is examined.
 ///
 /// # Errors
-/// When the lake cannot be read or written. What was rewritten before persists.
+/// When the lake cannot be read or written. Files that were rewritten before the error stay rewritten.
 pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Remasked> {
     let mut done = Remasked::default();
     let last = lake.prepare()?;
@@ -144,7 +145,7 @@ fn rewrite(lake: &Lake, table: Table, add: &Add) -> Result<Vec<Add>> {
     Ok(writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect())
 }
 
-/// A batch without text bounds of its files; `None` if it has none.
+/// The batch without the text bounds of its files; `None` if it has no text bounds.
 fn without_texts(mut batch: Batch) -> Option<Batch> {
     let mut changes = false;
     for add in batch.tables.values_mut().flatten() {

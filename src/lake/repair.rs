@@ -14,10 +14,10 @@ use crate::tables::Table;
 /// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
-/// Removes duplicate rows and, if `mend` allows it, lost files from the tables, and gives misplaced files names of
-/// their own.
+/// Removes duplicate rows and, if `mend` allows it, lost files from the tables. Writes misplaced files again.
 ///
-/// A misplaced file is written under a new name, because its own name may hold the only copy of another file.
+/// A misplaced file is written under a new name, because the object at its old name may be the only copy of another
+/// file.
 pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, loses_rows: bool) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
@@ -68,8 +68,8 @@ pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, lose
             replaced.insert(table.name().to_owned(), of_table);
         }
     }
-    // An ingest whose cache has lost rows would never add them again, although a source may still show them. It stops
-    // at this batch and rebuilds its cache.
+    // A cache that still has the dropped rows would keep an ingest from adding them again, although a source may still
+    // show them. With `rows_lost`, such an ingest stops at this batch, and the next one rebuilds the cache.
     let batch = Batch { rows_lost: loses_rows, replaced, ..Batch::new(BTreeMap::new()) };
     if batch.replaced.is_empty() {
         return Ok(());
@@ -98,14 +98,16 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replace
         row += batch.num_rows() as u32;
         writer.add(&filter_record_batch(&batch, &wanted)?)
     })?;
-    // Rows duplicated by another program were also added by a batch.
+    // A file without a hash is from another program. Its duplicate rows do not count, because a batch added them only
+    // once.
     let rows_dropped = if add.hash().is_some() { rows.len() as u64 } else { 0 };
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }
 
-/// Commits a batch that replaces files, and applies it. For each table and each of its replacements, in order, true if
-/// it was applied; it is skipped if another writer had replaced one of the files. The new files of skipped replacements
-/// are removed. `None` if it took too long; then nothing was replaced.
+/// Commits a batch that replaces files, and applies it. Returns, for each table, one boolean per replacement, in order:
+/// true if it was applied, false if it was skipped because another writer had replaced one of its files. The new files
+/// of skipped replacements are removed. Returns `None`, and replaces nothing, if too much time has passed since
+/// `started_ms`.
 ///
 /// # Errors
 /// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.

@@ -10,14 +10,14 @@ use crate::tables::Table;
 /// The files of a table by path.
 type FilesByPath = BTreeMap<String, Add>;
 
-/// What is kept in memory of a file that a batch added.
+/// The data kept in memory for a file that a batch added.
 #[derive(Debug, Clone)]
 pub enum Held {
     /// Nothing: the log has the same entry.
     Same,
-    /// Nothing, but the log has another entry for it, or none.
+    /// Nothing: the log has a different entry for the file, or none.
     Differs,
-    /// All that the batch says.
+    /// The complete entry of the batch.
     Whole(Box<Add>),
 }
 

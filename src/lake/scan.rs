@@ -26,11 +26,11 @@ pub struct ScanFilter {
     /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all time.
     /// Selects allocations that were seen, changed or had an event in the period, each with all of its rows.
     pub span: Option<i64>,
-    /// An earlier start of that period, if given; ignored without a span.
+    /// An earlier start of that period, if given; ignored if `span` is `None` or the period starts earlier anyway.
     pub since: Option<When>,
 }
 
-/// What was read from a lake.
+/// Summary of the rows read from a lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanSummary {
     /// Rows by table name.
@@ -43,7 +43,7 @@ pub struct ScanSummary {
     pub since: Option<i64>,
 }
 
-/// Where rows go.
+/// Receives the rows.
 pub type Deliver<'d> = dyn FnMut(Table, RecordBatch) -> Result<()> + 'd;
 
 type TableFiles = BTreeMap<Table, Vec<Add>>;
@@ -139,7 +139,8 @@ fn keeps(
         .collect()
 }
 
-/// The newest trusted observation in the ledger: at most an hour later than its ingest.
+/// The newest trusted observation in the ledger. It is trusted if it is at most an hour later than the ingest of its
+/// document.
 fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {

@@ -28,8 +28,8 @@ pub(super) const COUNTED: [(Table, &str); 3] = [
 pub enum Ledger {
     /// Every document that the ledger does not have.
     All,
-    /// All except event-stream documents without new rows; a second writer that follows the same cluster has thousands
-    /// of them a day.
+    /// All except event-stream documents without new rows: a second writer that follows the same cluster would add
+    /// thousands of them a day.
     WithoutIdleStreams,
 }
 
@@ -51,7 +51,7 @@ pub struct StagedRows {
     pub(super) ledger: Ledger,
     pub(super) region: String,
     pub(super) shown: ShownAllocations,
-    /// The keys with which names were replaced; `None` for names that were not replaced.
+    /// The keys of the pseudonyms in the rows; `None` stands for rows with the original names.
     pub(super) redaction: BTreeSet<Option<NonZeroU64>>,
 }
 
@@ -83,13 +83,13 @@ pub(super) struct RunDocument {
 }
 
 impl StagedRows {
-    /// Adds which allocations the run's documents show, and when: together with the lake's rows that determines
-    /// absences.
+    /// Adds which allocations the run's documents show, and when. This and the lake's rows determine the absences.
     pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }
 
-    /// Adds the keys with which the names of the documents' allocations were replaced. A log has names.
+    /// Adds the keys of the pseudonyms in the documents, and `None` if there are rows of logs, which have the original
+    /// names.
     pub fn with_redaction(mut self, mut keys: BTreeSet<Option<NonZeroU64>>) -> StagedRows {
         if self.rows.get(&Table::LogEvents).is_some_and(|index| !index.identities.is_empty()) {
             keys.insert(None);
@@ -108,7 +108,7 @@ impl StagedRows {
         Box::new(index.into_iter().flat_map(|index| index.identities.iter().copied().zip(index.times.iter().copied())))
     }
 
-    /// The document of a number, unless the ledger has it.
+    /// The ledger row of the document with this number; `None` if the ledger already has it.
     pub(super) fn new_document(&self, number: u32) -> Option<&snapshots::SnapshotRow> {
         let nth = usize::try_from(number).ok()?.checked_sub(1)?;
         self.documents.get(nth)?.row.as_ref()
@@ -116,7 +116,7 @@ impl StagedRows {
 }
 
 impl<'s> NewRows<'s> {
-    /// Starts collecting rows of this region, with a directory for them.
+    /// Starts collecting rows of this region in a directory.
     ///
     /// # Errors
     /// When the directory cannot be written.

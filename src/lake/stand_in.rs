@@ -15,16 +15,18 @@ use super::{Batch, Lake, ORDER, Rebuilt, Replacement, batch_name, data_files, fo
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// The lost batches by number, each with the hash that `before` of the next batch records: the outer `None` if the next
-/// batch is unknown too, the inner one if it records no hash.
+/// The lost batches by number, each with the hash that the next batch records as `before`. The outer `None` means that
+/// the next batch is unknown too; the inner `None` means that it records no hash.
 pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
-/// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables by the other batches.
+/// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables according to the other
+/// batches.
 ///
-/// Each batch says that rows were lost, because the lost batch may have said so. A cache that still had these rows
-/// would keep a later ingest from adding them.
+/// Each built batch has `rows_lost` set, because the lost batch may have had it set. Otherwise a cache that still has
+/// the lost rows would keep a later ingest from adding them again.
 ///
-/// A batch is not built if the ledger counts more rows of it than the logs have. Then the second result says why.
+/// A batch is not built if the ledger counts more rows for it than the logs have. Then the second result has the
+/// reason.
 ///
 /// # Errors
 /// When the logs cannot be read.
@@ -65,7 +67,7 @@ pub fn build(
     Ok((batches, refused))
 }
 
-/// The tables of which the ledger counts more rows of a batch than the batch has.
+/// The tables for which the ledger counts more rows of a batch than the files of the batch have.
 fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
     let mut counts = [0; COUNTED.len()];
     let columns: Vec<&str> = ["snapshot_id"].into_iter().chain(COUNTED.map(|(_, column)| column)).collect();
@@ -100,7 +102,7 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
 /// Adds a table's change to a batch.
 fn fill(batch: &mut Batch, table: Table, change: Change, lost: &BTreeSet<u64>, expected: Option<&ExpectedTable>) {
     batch.upgrades_to = change.upgraded_to.or(batch.upgrades_to);
-    // The same version may add files of other batches, if it is a repair of the log.
+    // A version that repairs the log may also add files of other batches.
     let is_of_another = |path: &String| {
         let deciding = expected.and_then(|expected| expected.files.get(&path_key(path)));
         deciding.is_some_and(|(_, number)| !lost.contains(number))

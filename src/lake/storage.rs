@@ -98,7 +98,7 @@ impl Storage {
         Ok(Storage { url: text.trim_end_matches('/').to_owned(), backend: Backend::Bucket { store, prefix, runtime } })
     }
 
-    /// The local directory, if it is one.
+    /// The local directory; `None` for a bucket.
     pub fn directory(&self) -> Option<&Path> {
         match &self.backend {
             Backend::Directory(directory) => Some(directory),
@@ -346,7 +346,7 @@ impl Storage {
         Ok(found)
     }
 
-    /// The time by the store's clock, in milliseconds since the epoch, found by writing an object.
+    /// The current time of the store's clock, in milliseconds since the epoch. Writes an object to read its time.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -411,10 +411,11 @@ fn bucket(url: &url::Url) -> object_store::Result<Arc<dyn ObjectStore>> {
     })
 }
 
-/// Refuses a store that ignores the condition of [`Storage::create`]: `name` exists already, with these bytes.
+/// Refuses a store that ignores the condition of [`Storage::create`]. `name` must be an existing object with these
+/// bytes.
 ///
 /// # Errors
-/// When it is overwritten.
+/// When the store overwrites the object.
 pub fn probe(storage: &Storage, name: &str, bytes: Vec<u8>) -> Result<()> {
     if storage.create_once(name, &bytes)? {
         bail!(

@@ -10,14 +10,14 @@ use super::{Batch, Lake, TableHeads, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A batch counts as created after a file unless it is older by more than this.
+/// A batch counts as created before a file only if it is older than the file by more than this.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
 /// Removes unreferenced objects older than `older_than_ms` by the store's clock, and returns them; with `dry_run` it
 /// only returns them.
 ///
-/// Before removing anything, it commits the list as a batch. A suspended writer whose files were taken for unreferenced
-/// then finds its batch number taken, and writes its files again.
+/// Before removing anything, it commits the list as a batch. If the list has files of a suspended writer, that writer
+/// later finds its batch number taken, and writes its files again.
 ///
 /// # Errors
 /// When the lake cannot be read or written.
@@ -48,8 +48,8 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Result<Vec<Obje
 
 fn unneeded(lake: &Lake, before_ms: i64) -> Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
-    // List objects first: files added to the tables meanwhile are not listed, and files removed from them are too
-    // young.
+    // List the objects before reading the tables. Files that are added to a table meanwhile are then not in the list;
+    // files that are removed from a table meanwhile are kept, because they were removed too recently.
     let mut listed = BTreeMap::new();
     for table in Table::ALL {
         listed.insert(table, lake.storage.list(table.name())?);

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-/// How much of a file is searched for the first line of a log: the messages of a start may precede it.
+/// How many bytes of a file are searched for the first line of a log: start-up messages of the agent may precede it.
 pub(super) const SEARCHED: usize = 64 << 10;
 
 /// The levels of hclog in a text log.
@@ -15,8 +15,8 @@ pub(super) fn is_log(head: &[u8]) -> bool {
     is_text(head) || memmem::find_iter(head, br#"{"@"#).any(is_line)
 }
 
-/// Returns true if a text begins with an object of a log: a line of `log_json` (hclog sorts its keys, and its own begin
-/// with `@`), or one of Docker's json-file driver with a line of text.
+/// Returns true if a text begins with a JSON object of a log: a line of `log_json` (hclog sorts the keys, and the keys
+/// that it adds begin with `@`), or a line of Docker's json-file driver that quotes a line of text.
 pub(super) fn is_json(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
     let is_own = line.starts_with(br#"{"@caller":""#) && memmem::find(line, br#""@level":""#).is_some();

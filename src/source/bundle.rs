@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-/// The namespaces in the bundles' `cli-flags.json`, by the path of the bundle, prefixed by the archive's name inside an
-/// archive.
+/// The namespaces in the bundles' `cli-flags.json`, by the path of the bundle. Inside an archive, the archive's name
+/// precedes the path.
 #[derive(Debug, Default)]
 pub struct Flags {
     /// `None` if they cannot be read.
@@ -78,12 +78,12 @@ impl Flags {
         }
     }
 
-    /// Records that a bundle has no `cli-flags.json`, like bundles of old versions, and so no namespace.
+    /// Records that a bundle has no `cli-flags.json`, like bundles of old versions. Its namespace is `default`.
     pub fn learn_absence(&mut self, bundle: &str) {
         self.namespaces.entry(bundle.to_owned()).or_insert_with(|| Some("default".to_owned()));
     }
 
-    /// Adds what another walk recorded.
+    /// Adds the namespaces that another walk recorded.
     pub fn learn_all(&mut self, other: Flags) {
         self.namespaces.extend(other.namespaces);
     }

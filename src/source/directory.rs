@@ -43,13 +43,13 @@ pub(super) fn is_not_found(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || is_loop(e)
 }
 
-/// A symbolic link to itself.
+/// Returns true for a loop of symbolic links.
 fn is_loop(e: &io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// An entry of a directory that is not a directory: files are read, others skipped. A pipe that was not named
-/// explicitly must not block.
+/// An entry of a directory that is not itself a directory. Files are read, and others skipped: reading a pipe that was
+/// not named explicitly could block.
 pub(super) fn file_or_skipped(path: PathBuf) -> Input {
     match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => Input { size: Some(meta.len()), ..input(path) },

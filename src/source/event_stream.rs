@@ -50,7 +50,7 @@ enum StreamState {
 enum RoundEnd {
     /// Open the streams again at their last index.
     Again,
-    /// Open the streams again with everything that the servers remember.
+    /// Open the streams again from the oldest event that the servers have.
     Anew,
     /// Poll instead.
     List(Fault),
@@ -153,7 +153,7 @@ impl<'w> ClusterWalk<'w, '_> {
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             let may_list_at = if is_asked { look_at } else { list_at };
             let until = look_at.min(may_list_at).min(frames.due_at(watching.frames_every).unwrap_or(look_at));
-            // A cancellation ends the streams, which is a message, too.
+            // A cancellation ends the streams, and the end of a stream is also a message.
             match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((number, StreamMessage::Sign(sign))) => {
                     states[number] = StreamState::Open;
@@ -272,7 +272,7 @@ impl Frames {
         seen.insert(target.namespace.clone(), index).is_some_and(|before| index < before)
     }
 
-    /// When they are to be delivered; `None` if there are none.
+    /// When the frames are due to be delivered; `None` if there are none.
     fn due_at(&self, every: Duration) -> Option<Instant> {
         let at = self.handed_on.filter(|_| self.lines.len() < LARGEST).map(|at| at + every);
         (!self.lines.is_empty()).then(|| at.unwrap_or_else(Instant::now))
@@ -328,7 +328,7 @@ fn is_broken(states: &[StreamState], is_readable: &[bool]) -> bool {
     states.iter().zip(is_readable).any(|(state, is_readable)| *is_readable && is_over(state))
 }
 
-/// Why a namespace that can be listed was refused a stream, or why none got one.
+/// The refusal of a stream of a namespace that can be listed. If no stream is open, the refusal of any stream.
 fn refused<'s>(states: &'s [StreamState], is_readable: &[bool]) -> Option<&'s Fault> {
     let is_any_open = states.iter().any(|state| matches!(state, StreamState::Open));
     states.iter().zip(is_readable).find_map(|(state, is_readable)| match state {

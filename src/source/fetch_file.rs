@@ -30,7 +30,8 @@ const IN_MEMORY: usize = 64 << 20;
 pub struct FetchMetadata {
     /// The version of alloclog that fetched it.
     pub alloclog: String,
-    /// The agent, without credentials; in a spool the name of the document, which for a stream includes the path.
+    /// The address of the agent, without credentials. In a spool, the name of the document; for a stream, it includes
+    /// the path.
     pub address: String,
     /// The requested region; empty for the agent's own. Not used when reading.
     pub region: String,
@@ -127,7 +128,8 @@ impl Fetched {
         Ok((Fetched { about, is_nodes, bytes, compressed }, broke))
     }
 
-    /// The document as `rewrite` writes it from its bytes, and what that returns.
+    /// Passes the bytes of the document to `rewrite`. Returns the document that `rewrite` writes, and the value that it
+    /// returns.
     ///
     /// # Errors
     /// When it cannot be read back or written.

@@ -10,7 +10,7 @@ use crate::nomad::listing::{self, Listing};
 use crate::nomad::{Ask, CancelToken, Client, Fault, ListingTarget, Targets, access};
 use crate::time;
 
-/// How often a listing that breaks is requested.
+/// How many times a listing is requested if it breaks.
 const TRIES: u32 = 3;
 /// How often the nodes are listed while following the cluster: their relevant fields seldom change.
 const NODES_EVERY: Duration = Duration::from_secs(600);
@@ -33,7 +33,7 @@ pub struct Watching {
     pub min_interval: Duration,
     /// Minimum time between two documents of stream frames.
     pub frames_every: Duration,
-    /// With the event stream and listings after gaps, instead of listings only.
+    /// True for the event stream, with listings after gaps; false for listings only.
     pub by_stream: bool,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct ClusterWalk<'w, 'v> {
 
 /// The result of a round of listings.
 pub(super) struct Listed {
-    /// The index after which changes are not included.
+    /// Nomad's index of the listings; later changes are not included.
     index: Option<i64>,
     /// For each namespace, whether the token may read it.
     pub(super) is_readable: Vec<bool>,
@@ -112,7 +112,7 @@ pub(super) struct Listed {
 
 /// The result of one listing.
 enum ListingOutcome {
-    /// It was delivered; with its index.
+    /// It was delivered. Has its index.
     Shown(Option<i64>),
     /// It broke on every attempt.
     Broken,
@@ -125,7 +125,7 @@ impl ClusterWalk<'_, '_> {
         self.cluster.client.stop()
     }
 
-    /// Lists with every change when following the cluster, otherwise once; optionally until a time.
+    /// Lists the cluster after every change when following it, otherwise once. Ends at the time `end`, if given.
     pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), EarlyEnd> {
         loop {
             if let (Some(watching), Some(at)) = (self.cluster.watching, self.listed_at) {
@@ -152,8 +152,8 @@ impl ClusterWalk<'_, '_> {
         let Cluster { client, ask, watching } = self.cluster;
         match (watching, targets.wait_in) {
             (Some(_), Some(namespace)) => match ask.wait(client, &namespace, listed.index.unwrap_or(0)) {
-                // Nomad 0.12 denies `*` to a token that cannot read all namespaces; those that it reads were just
-                // listed.
+                // Nomad 0.12 denies `*` to a token that cannot read all namespaces. The namespaces that the token can
+                // read were just listed.
                 Err(fault) if fault.is_status(403) && targets.list.len() > 1 => Ok(()),
                 waited => Ok(waited?),
             },
@@ -260,7 +260,7 @@ impl ClusterWalk<'_, '_> {
                 return Err(EarlyEnd::Unwanted);
             }
             let Some(broke) = stream.broke.take() else { return Ok(ListingOutcome::Shown(index)) };
-            // The reader of the document has reported it.
+            // The reader of the document has reported the fault.
             self.outage.begin(&Fault::Broken(broke), Instant::now());
             client.stop().sleep(PAUSE);
             if client.stop().is_cancelled() {
@@ -314,7 +314,8 @@ pub(super) fn fault_reporter<'t>(
     }
 }
 
-/// The denial of every single namespace, as one for `*`: the required policy names all.
+/// Turns the denials of all single namespaces into a denial of `*`, so that its message asks for a policy for all
+/// namespaces.
 fn widen_refusal(fault: Fault) -> Fault {
     match fault {
         Fault::Status { status, text, has_token, .. } => {

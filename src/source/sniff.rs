@@ -16,7 +16,7 @@ use super::{Counted, EMPTY, Found, Origin, SourceOptions, Visit};
 const DEEPEST: u32 = 8;
 /// How many bytes are inspected to detect the format; the length of a tar header.
 const SNIFFED: usize = 512;
-/// Why such JSON cannot be read. PowerShell writes UTF-16 when output is redirected with `>`.
+/// Why UTF-16 JSON cannot be read. PowerShell writes UTF-16 when output is redirected with `>`.
 const UTF_16: &str = "is UTF-16, and JSON is UTF-8: convert it, for instance with iconv -f UTF-16 -t UTF-8";
 
 /// The format, detected from the first bytes of a stream.
@@ -91,8 +91,8 @@ impl<'w> InputWalk<'w> {
         InputWalk { options, visit, flags, again: FlagSearch::Never, budget: Budget::default() }
     }
 
-    /// Reports something that could not be read. Once an input exceeds its expansion limit, everything around fails for
-    /// the same reason, which is reported once.
+    /// Reports something that could not be read. Once an input exceeds its expansion limit, every archive around the
+    /// excess fails for the same reason. It is reported once.
     pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
         self.budget.is_reported() || (self.visit)(Found::Unreadable(origin.clone(), why))
     }
@@ -107,7 +107,8 @@ impl<'w> InputWalk<'w> {
         self.stream(Box::new(stream), origin, 0)
     }
 
-    /// Walks over a file. Unlike a stream it can be read from its end, as required for zip, and it has neighbours.
+    /// Walks over a file. Unlike a stream, a file can be read from its end, as required for zip, and may belong to
+    /// files next to it.
     pub fn file(&mut self, mut file: Counted<'_, File>, path: &Path, origin: &Origin) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
         if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
@@ -202,7 +203,8 @@ impl<'w> InputWalk<'w> {
     /// Walks over a stream nested in `depth` archives.
     pub fn stream(&mut self, mut stream: Box<dyn Read + '_>, origin: &Origin, depth: u32) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
-        // The error of a detected format occurs again when it is read, and is reported there.
+        // If a format was detected, the error occurs again when the stream is read in that format, and is reported
+        // there.
         if let Err(e) = stream.by_ref().take(SNIFFED as u64).read_to_end(&mut head)
             && matches!(kind(&head), StreamKind::Empty | StreamKind::Other)
         {

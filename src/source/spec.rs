@@ -44,7 +44,7 @@ impl fmt::Display for DocumentSource {
 pub struct SourceFiles {
     /// By path, with their sizes if known.
     pub inputs: Vec<Input>,
-    /// It may be several files: it is a directory or a glob.
+    /// True if it may be several files: a directory or a glob.
     pub holds_many: bool,
 }
 

@@ -1,9 +1,9 @@
 //! A spool: documents of a live cluster on the local disk, until a batch in the lake has them.
 //!
 //! Each writer has its own locked directory. A listing is a file in the format of `alloclog fetch`. Stream frames are
-//! appended to an open file as they arrive, each append a small document of the same format, so that a killed writer
-//! loses none. Sealing joins them into one document. The spool does not track commits: a document that is read twice
-//! adds no row, since rows are identified by their content.
+//! appended to an open file as they arrive, so that a killed writer loses none. Each append is a small document of the
+//! same format; sealing joins them into one document. The spool does not track commits: reading a document twice adds
+//! no row, since rows are identified by their content.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Cursor, ErrorKind, Read, Write};
@@ -59,8 +59,8 @@ pub struct SpooledDocument {
 }
 
 impl Spool {
-    /// Opens a spool in a directory shared by several writers: the first one without a running writer. Takes over the
-    /// documents of writers that no longer run.
+    /// Opens a spool in a directory that several writers share: the spool with the lowest number that no running writer
+    /// has locked. Takes over the documents of writers that no longer run.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -117,7 +117,7 @@ impl Spool {
         &self.directory
     }
 
-    /// Adds a document. If it broke, returns the error; one that will be requested again is dropped.
+    /// Adds a document. If its stream broke, returns the error. A document that will be requested again is dropped.
     ///
     /// # Errors
     /// When the spool cannot be written.

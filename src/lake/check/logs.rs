@@ -10,7 +10,7 @@ use crate::lake::replay::{Against, ExpectedTable};
 use crate::lake::{Batch, Lake, ORDER, TableHeads, batch_name, now_ms, stand_in};
 use crate::tables::Table;
 
-/// Whether logs and batches can be repaired. Unless they can, nothing else is repaired.
+/// Whether logs and batches can be repaired. If they cannot, nothing else is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mended {
     WithoutLoss,
@@ -71,8 +71,8 @@ fn compare(
     report: &mut CheckReport,
     progress: &mut dyn FnMut(&str),
 ) -> Result<CheckedLogs> {
-    // Read the ledger before the other logs, because it gets a batch last; and logs before batches, because a batch is
-    // put before any log records it.
+    // Read the ledger before the other logs, because a batch is applied to the ledger last. Read the logs before the
+    // batches, because a batch is created before a log records it.
     let mut logs = BTreeMap::new();
     for table in ORDER.into_iter().rev() {
         progress(&format!("the log of {}", table.name()));
@@ -170,9 +170,9 @@ struct Batches {
     expected: BTreeMap<Table, ExpectedTable>,
     /// Number of batches after the last one that is in every table.
     unfinished: u64,
-    /// The lost batches by number: missing, damaged, or different from the batch that the next one followed. For each,
-    /// what is wrong, and the hash that the next batch records: the outer `None` if it was the last batch, the inner
-    /// one if the next batch records no hash.
+    /// The lost batches by number: missing, damaged, or with another hash than the next batch records. For each, the
+    /// finding, and the hash that the next batch records: the outer `None` if there is no next batch, the inner `None`
+    /// if the next batch records no hash.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 

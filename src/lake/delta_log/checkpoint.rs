@@ -23,7 +23,7 @@ use crate::tables::Table;
 /// Actions of a checkpoint that are written at a time.
 const ACTIONS_AT_A_TIME: usize = 4_096;
 
-/// Actions in a row group, which a reader holds whole.
+/// Actions in a row group. A reader holds a whole row group in memory.
 const ROW_GROUP: usize = 64 << 10;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub(super) struct LastCheckpoint {
 }
 
 impl LastCheckpoint {
-    /// Notes in a state that it was read from this checkpoint.
+    /// Records in a state that the state was read from this checkpoint.
     pub(super) fn note_in(&self, state: &mut TableState) {
         state.head.version = self.version;
         state.checkpoint = Some(self.version);
@@ -56,8 +56,8 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// The state where reading a log starts: the last checkpoint; if that is lost, an earlier one, or empty before version
-/// 0. The files go to `files`.
+/// The state from which a log is read on: that of the last checkpoint or, if it is lost, that of an earlier checkpoint,
+/// or the empty state before the first version. Passes the files to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,
@@ -96,7 +96,7 @@ pub(super) fn checkpoint_names(table: Table, last: &LastCheckpoint) -> Vec<Strin
     }
 }
 
-/// The state that a checkpoint has.
+/// The state in a checkpoint.
 fn checkpointed(
     storage: &Storage,
     table: Table,
@@ -155,7 +155,8 @@ pub(super) struct CheckpointWriter {
 impl CheckpointWriter {
     /// Begins a checkpoint.
     pub(super) fn new(now_ms: i64) -> Result<CheckpointWriter> {
-        // Statistics of files are 4 KB of similar text each. Other Delta writers use Snappy, too.
+        // The statistics of a file are 4 KB of text, similar to those of other files, so compression saves most of it.
+        // Other Delta writers use Snappy, too.
         let compressed = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let properties = compressed.set_max_row_group_row_count(Some(ROW_GROUP)).build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::new(checkpoint_schema()), Some(properties))?;

@@ -26,7 +26,7 @@ pub struct Salvaged {
     pub wrong: Vec<String>,
     /// Missing or damaged versions, with their readable lines.
     gaps: BTreeMap<i64, VersionGap>,
-    /// Returns true if a reader that starts at version 0 or at the last checkpoint cannot read the log.
+    /// True if a reader that starts at version 0 or at the last checkpoint cannot read the log.
     lacks_beginning: bool,
 }
 
@@ -46,7 +46,7 @@ pub fn read(storage: &Storage, table: Table) -> Result<Salvaged> {
     Ok(Salvaged { files, ..found })
 }
 
-/// As [`read`], up to a version, and with the changes of files going to `files`.
+/// As [`read`], but up to a version, and passes the changes of files to `files`.
 ///
 /// # Errors
 /// As [`read`].
@@ -114,7 +114,7 @@ pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn F
 }
 
 impl Salvaged {
-    /// Reads the files of these keys again, and holds them in the state in this detail.
+    /// Reads the entries of the files with these keys again, and holds them in the state with this detail.
     ///
     /// # Errors
     /// As [`read`].
@@ -153,7 +153,8 @@ pub struct Change {
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     of_batches: BTreeMap<u64, Change>,
-    /// The log no longer has the versions of the batches up to this one; `None` if it has no version with a batch.
+    /// Number of the last batch whose version the log may no longer have; later batches are in the log. `None` if the
+    /// log has no version with a batch after its last gap.
     unknown_until: Option<u64>,
 }
 
@@ -201,12 +202,12 @@ pub fn changes(storage: &Storage, table: Table, batches: &BTreeSet<u64>) -> Resu
     Ok(found)
 }
 
-/// How a log differs from what the batches say.
+/// How a log differs from the batches.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {
     /// Findings, one line each.
     pub wrong: Vec<String>,
-    /// Rows added by batches that are in no file of the log; null if unknown.
+    /// How many rows that batches added are in no file of the log; null if unknown.
     pub rows_missing: Option<u64>,
     /// Files missing from the log, as the batches list them.
     pub add: Vec<Add>,
@@ -216,9 +217,10 @@ pub struct Differences {
     hashed: Vec<Add>,
     /// The batch that the table must have reached.
     pub batch: u64,
-    /// Returns true if another engine, or a program of format 1, merged files of the table, or a batch was lost.
+    /// True if another engine, or a program of format 1, merged files of the table, or if a batch was lost.
     is_mixed: bool,
-    /// Set if files that held rows of the table are in neither the log nor the lake; how many rows, or null if unknown.
+    /// Set if files with rows of the table are in neither the log nor the lake. The inner value is the number of these
+    /// rows; null if unknown.
     pub lost: Option<Option<u64>>,
 }
 
@@ -227,24 +229,25 @@ fn is_mixed(salvaged: &Salvaged, expected: &ExpectedTable) -> bool {
     expected.is_mixed || !salvaged.files.keys().all(|key| expected.is_known(key))
 }
 
-/// Rows added by batches that are in no file of the log; null if unknown.
+/// How many rows that batches added are in no file of the log; null if unknown.
 fn rows_missing(salvaged: &Salvaged, expected: &ExpectedTable) -> Option<u64> {
     expected.rows.zip(salvaged.files.rows()).map(|(expected, live)| expected.saturating_sub(live))
 }
 
-/// Returns a rule that says of a file that the log lacks, by the number of the batch that added it, if that is right.
+/// Returns a function that decides whether the log may lack a file, by the number of the batch that added the file.
 fn may_lack<'s>(salvaged: &'s Salvaged, expected: &ExpectedTable, finished: u64) -> impl Fn(u64) -> bool + use<'s> {
     let (is_mixed, rows_missing) = (is_mixed(salvaged, expected), rows_missing(salvaged, expected));
     move |number| {
-        // Another engine may have merged it, which the number of rows tells. Where that is unknown, a log without
-        // damage says so for the batches that it has.
+        // Another engine may have merged the file: then no row is missing. If the number of missing rows is unknown,
+        // only an undamaged log proves a merge, and only for batches that it has.
         let is_merged = is_mixed
             && rows_missing.map_or(salvaged.wrong.is_empty() && number <= salvaged.state.head.batch, |rows| rows == 0);
         is_merged || number > finished
     }
 }
 
-/// The files of which [`compare`] needs all that the batches, and that the log says, by [`path_key`].
+/// The files whose complete entries [`compare`] needs, by [`path_key`]: first those whose entry in a batch it needs,
+/// then those whose entry in the log it needs.
 pub fn suspects(salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> (HashSet<u64>, HashSet<u64>) {
     if expected.is_incomplete {
         return Default::default();
@@ -311,8 +314,8 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
 }
 
 impl Differences {
-    /// Removes from the repair those files that another engine merged and removed. If a missing file's rows are in no
-    /// other file, they are lost.
+    /// Removes from the repair those files that another engine merged and removed. If the rows of a missing file are in
+    /// no other file, counts them as lost.
     ///
     /// # Errors
     /// When an object can be neither found nor proven missing.
@@ -347,8 +350,8 @@ impl Differences {
 }
 
 /// Repairs a log: first appends a version that brings the table to its expected state, then creates the missing
-/// versions, without which no reader gets there. Returns `false` if another writer was first; the caller reads the log
-/// again.
+/// versions, which every reader needs to reach the appended one. Returns `false` if another writer was first; the
+/// caller reads the log again.
 ///
 /// # Errors
 /// When the lake cannot be written.

@@ -34,9 +34,9 @@ pub struct TableHead {
 pub enum FileChange {
     /// All changes so far are void: the log is read from another checkpoint.
     Restart,
-    /// A file came.
+    /// A file was added.
     Add(Add),
-    /// A file went.
+    /// A file was removed.
     Remove(Remove),
 }
 
@@ -129,8 +129,8 @@ impl TableState {
 
     /// The actions that upgrade a table to the format of this program: its columns, the format property, and for a
     /// table of format 1 writer version 3. A running program of format 1 refuses that version when it next reads the
-    /// log, before it rewrites files without the new columns. Readers are unaffected. Version 3 adds constraints, and
-    /// the table has none.
+    /// log, before it rewrites files without the new columns. Readers are unaffected. Version 3 only adds constraints,
+    /// and the table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
             return self.evolve(table).into_iter().collect();

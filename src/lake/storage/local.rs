@@ -40,7 +40,8 @@ pub(super) fn shared() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }
 
-/// Creates a directory and its parents, and syncs their parents' entries.
+/// Creates a directory and its missing parents. Syncs the parent of each new directory, so that the new entry is
+/// durable.
 pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.as_os_str().is_empty() || directory.is_dir() {
         return Ok(());
@@ -59,8 +60,9 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// Lists the files below a directory. Links are followed: a linked directory is listed like any other. Skipped are
-/// dangling links, and links to a directory inside or above the lake, whose files have another name already.
+/// Lists the files below a directory. Links are followed: a linked directory is listed like any other. Dangling links
+/// are skipped. Links to a directory inside or above the lake are skipped too, because its files are also listed under
+/// other names.
 pub(super) fn walk(
     root: &Path,
     directory: &Path,
@@ -99,7 +101,7 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Returns true if neither directory contains the other, links resolved.
+/// Returns true if neither directory contains the other, after links are resolved.
 pub(super) fn is_apart(root: &Path, path: &Path) -> io::Result<bool> {
     let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(path)?);
     Ok(!path.starts_with(&root) && !root.starts_with(&path))
