@@ -1,8 +1,8 @@
 //! The intake: reads, decodes and deduplicates sources, and delivers new rows as batches.
 //!
-//! One thread reads documents and splits them into blocks; all cores decode blocks, each from a guessed position in the
-//! document's structure. Blocks are then committed in order of arrival: a wrong guess is detected there and corrected
-//! by decoding the block again, so the result does not depend on thread timing.
+//! One thread reads documents and splits them into blocks. All cores decode blocks, each from a guessed position in
+//! the document's structure. Blocks are then committed in order of arrival. A wrong guess is detected at that point,
+//! and the block is decoded again, so the result does not depend on thread timing.
 
 mod chunker;
 mod closing;
@@ -51,9 +51,9 @@ pub enum Absences {
     /// At the end of the run, for complete input.
     #[default]
     AtTheEnd,
-    /// At the end of each document, for rows that are read while more arrive.
+    /// At the end of each document, for rows that are read while further rows arrive.
     ByDocument,
-    /// Not at all: they also depend on rows of a lake.
+    /// Never. For a lake, the caller computes them, because they also depend on the rows of the lake.
     Left,
 }
 
@@ -62,17 +62,17 @@ pub enum Absences {
 pub struct Summary {
     /// Documents with allocations or nodes, or with an empty list of them.
     pub documents: u64,
-    /// How many of them have allocations, or an empty list, by the number of their source.
+    /// How many of these documents have allocations or an empty list, by the number of their source.
     pub listings_by_source: BTreeMap<usize, u64>,
-    /// The numbers of the sources with a stream without allocations, or an empty file.
+    /// The numbers of the sources that are an empty file, or contain a stream without allocations.
     pub quiet_sources: BTreeSet<usize>,
-    /// Repeated documents: same bytes, same time.
+    /// Repeated documents: the same bytes with the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
     pub skipped: u64,
     /// Decompressed bytes of all documents.
     pub bytes: u64,
-    /// Logs of agents with lines of task events.
+    /// Logs of agents that contain lines of task events.
     pub logs: u64,
     /// The numbers of the sources with such logs.
     pub log_sources: BTreeSet<usize>,
@@ -96,10 +96,11 @@ pub struct Summary {
     pub rounded_documents: u64,
     /// Unknown fields, with their counts.
     pub unknown_fields: BTreeMap<String, u64>,
-    /// The keys with which `fetch --redact` replaced the names of allocations; `None` for names that were not replaced.
+    /// The keys with which `fetch --redact` replaced the names of allocations; contains `None` if names were not
+    /// replaced.
     pub redaction: BTreeSet<Option<NonZeroU64>>,
-    /// What the documents show of allocations, and when; with [`Absences::ByDocument`], since the last delivery. Empty
-    /// with [`Absences::AtTheEnd`].
+    /// Which allocations the documents show, and when. With [`Absences::ByDocument`], only since the last delivery;
+    /// with [`Absences::AtTheEnd`], empty.
     pub shown: ShownAllocations,
 }
 
@@ -124,7 +125,7 @@ pub enum Error {
     /// Writing the rows failed.
     #[error("cannot write rows")]
     Write(#[source] error::Error),
-    /// A thread stopped without a result, through a bug.
+    /// A thread stopped without a result because of a bug.
     #[error("reading stopped without a result; this is a bug in alloclog")]
     Stopped,
 }
@@ -135,13 +136,13 @@ pub trait Observer: Sync {
     fn read(&self, _bytes: u64) {}
     /// Called with a message for the user.
     fn note(&self, _note: Note) {}
-    /// Called when the inputs are read and the named stage starts.
+    /// Called after all inputs were read, when the named stage starts.
     fn stage(&self, _name: &str) {}
 }
 
 impl Observer for () {}
 
-/// Maximum number of steps in flight: the versions of steps further back are visible on every core.
+/// Maximum number of steps in flight. Every core sees the versions of the steps that are further back.
 const MAX_IN_FLIGHT: usize = 32;
 
 /// Reads the inputs and delivers every new row.
@@ -166,7 +167,7 @@ pub fn run(
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        // The reader ends when no worker receives blocks any more.
+        // The reader ends when no worker receives blocks any longer.
         if let Ok(mut receive) = receive.lock() {
             let (_, nothing) = sync_channel(0);
             *receive = nothing;
@@ -189,7 +190,7 @@ fn work(
     versions: &Versions,
 ) {
     let mut reader = Reader::new(Mode { strict: options.strict });
-    // If this thread panics, the others must not wait for its turn.
+    // If this thread panics, the other threads must not wait for its turn.
     let _guard = sequencer.guard();
     loop {
         let step = match receive.lock().map(|receive| receive.recv()) {
@@ -245,8 +246,8 @@ fn process_block(
             return merge_part(turn, sequencer, block, bytes, &part, rows, &columns, versions);
         }
     }
-    // The guess was wrong, or the block starts within an allocation. No later block has its turn before this one is
-    // done.
+    // The guess was wrong, or the block starts within an allocation. Decode the block again in its turn; later blocks
+    // wait until it is done.
     let Some(mut turn) = sequencer.wait_for_turn(block.number) else { return false };
     if block.end.is_none() && turn.document.waits_for_more(bytes) {
         return sequencer.pass_turn(turn) && sequencer.deliver(block.number, Ok(Delivery::default()));
@@ -270,10 +271,10 @@ fn decode<'a>(
 ) -> ParsedPart<'a> {
     let known = block.number.checked_sub(MAX_IN_FLIGHT as u64).map_or(0, |step| versions.known_after(step));
     let mut seen = |head: &AllocationPreview<'_>| versions.number(head, known);
-    // Within the first document no version is known; strict mode reads every byte anyway.
+    // Within the first document no version is known. Strict mode reads every byte in any case.
     let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
     let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
-    // A stream that broke and will be requested again is not truncated.
+    // A stream that broke off and will be requested again is not a truncated document.
     let is_last = block.end.as_ref().is_some_and(|end| end.problem.as_ref().is_none_or(|problem| !problem.will_retry));
     reader.part(position.clone(), bytes, is_last, seen)
 }

@@ -1,7 +1,7 @@
 //! Deduplication: which rows of a document are new.
 //!
-//! Two rows with the same identity are the same row. So neither the order of documents nor their repetition changes the
-//! set of rows. Memory holds one hash per row, not the row.
+//! Two rows with the same identity are the same row. So the set of rows depends neither on the order of documents nor
+//! on their repetition. The program holds one hash per row in memory, not the row itself.
 
 mod chunked_vec;
 mod interner;
@@ -38,7 +38,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns true if it may leave allocations out.
+    /// Returns true if the filter may exclude allocations.
     pub fn is_restrictive(&self) -> bool {
         self.needs_listing() || self.allocation.is_some()
     }
@@ -121,7 +121,7 @@ impl<R> Keyed<R> {
         self.identities.extend(added.iter().map(|row| identity(columns, row, buffer)));
     }
 
-    /// Keeps the new rows, by their version and identity, and applies `mark` to them.
+    /// Keeps the rows that `is_new` accepts by their version and identity, and applies `mark` to them.
     fn keep_new(&mut self, mut is_new: impl FnMut(usize, u128) -> bool, mut mark: impl FnMut(&mut R)) {
         let mut keys = std::mem::take(&mut self.versions).into_iter().zip(std::mem::take(&mut self.identities));
         let kept = &mut self.identities;
@@ -145,22 +145,22 @@ pub struct PartRows<'a> {
     nodes: Keyed<nodes::NodeRow<'a>>,
 }
 
-/// An allocation as one document shows it.
+/// An allocation as shown by one document.
 pub struct ShownVersion<'a> {
     shown: ShownAs<'a>,
-    /// What the merge, the ledger and the sightings need.
+    /// The facts for the merge, the ledger and the sightings.
     pub facts: VersionFacts,
 }
 
-/// How a document shows a version.
+/// How a version was read from a document.
 enum ShownAs<'a> {
-    /// It was parsed: the allocation, its namespace, and the key of the version if it may be skipped next time.
+    /// Parsed: the allocation, its namespace, and the key of the version if it may be skipped next time.
     Read(&'a str, &'a str, Option<u128>),
-    /// It was skipped: the number of the known version.
+    /// Skipped: the number of the known version.
     Seen(u32),
 }
 
-/// Builds the rows of a part's items. `namespace` is that of allocations without one.
+/// Builds the rows of a part's items. An allocation without a namespace gets `namespace`.
 pub fn rows<'a>(
     items: &'a [Item<'a>],
     region: &'a str,
@@ -198,7 +198,7 @@ pub fn rows<'a>(
             alloc: 0,
             namespace: 0,
             shape,
-            // A filtered allocation has no sightings either.
+            // An allocation that the filter excludes has no sightings either.
             is_live: keeps && !matches!(a.client_status.as_deref(), Some("complete" | "failed" | "lost")),
             is_pending: a.client_status.as_deref() == Some("pending"),
             modified: a.modify_time.and_then(time::positive).and_then(positive),
@@ -243,10 +243,12 @@ pub fn rows<'a>(
     made
 }
 
-/// Returns true if an allocation may be skipped when it is listed again. One with unknown fields must be parsed to
-/// count them. A payload taken out of its event is another kind of row. One without a namespace gets that of its
-/// document. And if the modification time is unchanged by a float64, a document with rounded times looks like an exact
-/// one.
+/// Returns true if an allocation may be skipped when it is listed again. That is not the case for:
+/// - An allocation with unknown fields: it must be parsed to count them.
+/// - The payload of a stream event: outside of its event, it would be another kind of row.
+/// - An allocation without a namespace: it gets the namespace of the document.
+/// - An allocation whose modification time a float64 represents exactly: there, a document with rounded times looks
+///   like an exact one.
 fn may_skip_next_time(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, ItemContent::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
@@ -262,7 +264,7 @@ pub struct Merge {
     sightings: HashSet<(u32, i64)>,
     allocations: Interner,
     namespaces: Interner,
-    /// The allocations that the filter keeps, if lines of logs are filtered by them.
+    /// The allocations that the filter keeps, if log lines are filtered by them.
     kept: Option<HashSet<u32>>,
 }
 
@@ -276,12 +278,13 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row. If the filter needs a listing, remembers the allocations that it keeps.
+    /// The state before the first row. If the filter needs a listing, it also records which allocations the filter
+    /// keeps.
     pub fn new(filter: &Filter) -> Merge {
         Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
     }
 
-    /// Returns true if a document shows the allocation, and the filter keeps it; only for a filter that needs a
+    /// Returns true if a document shows the allocation and the filter keeps it. Only for a filter that needs a
     /// listing.
     pub fn is_kept(&mut self, alloc_id: &str) -> bool {
         let number = self.allocations.number(alloc_id);
@@ -307,8 +310,9 @@ impl Merge {
         }
     }
 
-    /// Records the versions of a part under its step, so that they are skipped when they occur again. Not for a
-    /// document whose times passed through a float64, whose events differ from those of an exact one.
+    /// Records the versions of a part under its step, so that they are skipped when they occur again. Must not be
+    /// called for a document whose times passed through a float64, because its events differ from those of an exact
+    /// document.
     pub fn record_versions(&self, rows: &PartRows<'_>, versions: &Versions, step: u64) {
         let read = rows.versions.iter().filter_map(|v| match v.shown {
             ShownAs::Read(_, _, Some(key)) if v.facts.event_times == 0 || v.facts.any_exact => Some((key, v.facts)),
@@ -317,7 +321,7 @@ impl Merge {
         versions.add(read, step);
     }
 
-    /// Frees the memory of the known rows, when no more will come.
+    /// Frees the memory of the known rows, once no further rows will arrive.
     pub fn forget_rows(&mut self) {
         self.rows = RowSet::default();
         self.sightings = HashSet::new();
@@ -333,7 +337,7 @@ impl Merge {
         self.namespaces.name(number)
     }
 
-    /// Keeps the new rows in `rows`, marked with their document.
+    /// Keeps the new rows in `rows`, and marks them with the number of their document.
     pub fn keep_new<'a>(
         &mut self,
         rows: &mut PartRows<'a>,
@@ -350,7 +354,7 @@ impl Merge {
         if let Some(kept) = &mut self.kept {
             kept.extend(rows.history.versions.iter().map(|version| versions[*version].facts.alloc));
         }
-        // Include the table: rows of different tables differ even if their keys are equal.
+        // The hash includes the table, because rows of different tables differ even if their keys are equal.
         let mut is_new = |table: Table, version: usize, identity: u128| {
             self.rows.is_new(versions[version].facts.alloc, identity as u64 ^ table as u64)
         };
@@ -377,10 +381,10 @@ impl Merge {
     }
 }
 
-/// The new rows of a part, which [`Merge::keep_new`] left, as batches of a document; without empty ones.
+/// Returns the rows that [`Merge::keep_new`] kept as batches of a document, without empty batches.
 ///
 /// # Errors
-/// Only through a bug: if a schema and its columns disagree.
+/// Only because of a bug: if a schema and its columns disagree.
 pub fn batches<'a>(rows: PartRows<'a>, columns: &Columns<'a>, document: i64) -> Result<Vec<sink::Rows>, ArrowError> {
     let batches = [
         batch(Table::TaskEvents, &columns.events, rows.events, document)?,

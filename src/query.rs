@@ -1,13 +1,14 @@
-//! Runs the views of `queries/` on embedded polars over the Parquet files of a store, and answers users' queries over
-//! both.
+//! Runs the views of `queries/` on embedded polars over the Parquet files of a store. Also answers users' queries
+//! over the stored tables and the views.
 //!
-//! The views are portable SQL, and use polars' SQL front end; a user's query is planned by `sql`, which avoids the
-//! cases where that front end deviates from the standard.
+//! The views are portable SQL, and run on polars' SQL front end. In some cases that front end deviates from the SQL
+//! standard, so the module `sql` plans users' queries instead.
 //!
-//! A view where SQL is the wrong tool has a native twin, which computes the same rows faster (`native`).
+//! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
+//! (`native`).
 //!
-//! A view that others read is computed before them, and written to the store, or kept in memory if it is small and not
-//! a result itself. Otherwise polars would recompute it each time.
+//! A view that other views read is computed before them. It is then written to the store, or kept in memory if it is
+//! small and not itself a result. Otherwise polars would recompute it each time.
 
 mod condition;
 pub mod dialect;
@@ -53,48 +54,49 @@ use view_cache::ViewCache;
 /// A file of `queries/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Its name in SQL, and the stem of its file.
+    /// The name of the view in SQL, and the stem of its file name.
     pub name: &'static str,
-    /// The file: a header comment (see [`DocHeader`]), and one SELECT.
+    /// The text of the file: a header comment (see [`DocHeader`]), and one SELECT.
     pub sql: &'static str,
 }
 
-/// All files of `queries/`, each after those that it reads. `build.rs` makes the list.
+/// All files of `queries/`, each after those that it reads. `build.rs` generates the list.
 pub const VIEWS: &[View] = include!(concat!(env!("OUT_DIR"), "/views.rs"));
 
-/// The condition for trusting the time of a document in `snapshots`: in a lake it may be at most an hour after its
-/// ingest.
+/// The condition under which the time of a document in `snapshots` is trusted. In a lake, that time may be at most an
+/// hour after the document was ingested.
 pub const TRUSTED: &str = "(ingested_at_ns IS NULL OR observed_at_ns <= ingested_at_ns + 3600000000000)";
 
-/// How many views are computed at a time. The engine uses all cores for most of a view, and plans on one; more views at
-/// a time would need more memory.
+/// How many views are computed at the same time. The engine uses all cores for most of a view, but only one core to
+/// plan it. More views at the same time would need more memory.
 const AT_A_TIME: usize = 2;
 
-/// The view of a name.
+/// The view with this name.
 pub fn view(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|view| view.name == name)
 }
 
 impl View {
-    /// Parses its header comment.
+    /// Parses the header comment of the view.
     ///
     /// # Errors
-    /// When the header does not have the form of [`DocHeader`], which tests rule out.
+    /// When the header does not have the form of [`DocHeader`]; tests check that every view has it.
     pub fn head(&self) -> Result<DocHeader> {
         DocHeader::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
-    /// Returns true if its head says `Grouped: yes`: its rows are groups, which `--by` names.
+    /// Returns true if the header of the view says `Grouped: yes`: its rows are groups, by the columns of `--by`.
     pub fn is_grouped(&self) -> bool {
         doc_header::says(self.sql, "Grouped: yes")
     }
 
-    /// Returns true if its head says `Exported: yes`: `export` writes it unless `--table` names others.
+    /// Returns true if the header of the view says `Exported: yes`: `export` writes it unless `--table` names other
+    /// tables.
     pub fn is_exported(&self) -> bool {
         doc_header::says(self.sql, "Exported: yes")
     }
 
-    /// Its columns, grouped by `by`.
+    /// The columns of the view, grouped by `by`.
     ///
     /// # Errors
     /// As [`View::head`].
@@ -114,18 +116,18 @@ pub struct Period {
 }
 
 impl Period {
-    /// Returns true if one of its ends is relative to the newest observation.
+    /// Returns true if one end of the period is relative to the newest observation.
     fn is_relative(self) -> bool {
         [self.since, self.until].iter().any(|when| matches!(when, Some(When::Before(_))))
     }
 
-    /// The row of the view `period`, as SQL; relative ends are relative to `newest`.
+    /// The row of the view `period`, as SQL. Relative ends count back from `newest`.
     fn sql(self, newest: Option<i64>) -> String {
         let (since, until) = self.bounds(newest);
         format!("SELECT CAST({since} AS BIGINT) AS since_ns, CAST({until} AS BIGINT) AS until_ns")
     }
 
-    /// Its first nanosecond, and the first one after it.
+    /// The first nanosecond of the period, and the first nanosecond after it.
     fn bounds(self, newest: Option<i64>) -> (i64, i64) {
         let moment = |when: Option<When>, open: i64| match when {
             None => open,
@@ -136,8 +138,9 @@ impl Period {
     }
 }
 
-/// Computes views, each after those it reads, and writes the wanted ones to the store. Relative ends of the period
-/// count back from the newest trusted observed_at in the store's `snapshots`. Both methods give the same rows.
+/// Computes views, each after those that it reads, and writes the wanted ones to the store. Relative ends of the
+/// period count back from the newest trusted observed_at in the store's `snapshots`. Every `method` gives the same
+/// rows.
 ///
 /// # Errors
 /// When the engine rejects a view, or the store cannot be read or written.
@@ -150,7 +153,7 @@ pub fn run(store: &Store, plans: &[Plan], period: Period, method: Method) -> Res
     })
 }
 
-/// Computes one view, and writes it or keeps it in memory. Without logs, views of logs are not computed.
+/// Computes one view, and writes it or keeps it in memory. If no logs were read, views of logs are not computed.
 fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method: Method, has_logs: bool) -> Result<()> {
     let name = plan.view.name;
     let twin = native::twin(name).filter(|_| method == Method::Native);
@@ -169,11 +172,11 @@ fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method:
     kept.keep(name, rows).map_or(Ok(()), |mut rows| put(store, name, &mut rows))
 }
 
-/// Answers a user's query from the tables and views in the store, and writes the result to the store under a name. NOW
-/// is the newest trusted observation in the store's `snapshots`.
+/// Answers a user's query from the tables and views in the store, and writes the result to the store as `name`. In
+/// the query, NOW is the newest trusted observation in the store's `snapshots`.
 ///
 /// # Errors
-/// When the query is not supported, or a value cannot be computed: with the reason, and a query that runs.
+/// When the query is not supported, or a value cannot be computed. The error has the reason, and a query that runs.
 pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
@@ -182,11 +185,11 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
     put(store, name, &mut answered.map_err(|refused| with_query_that_runs(refused, &tables, now))?)
 }
 
-/// Mistakes of one query that are corrected for the advice.
+/// Maximum number of mistakes in one query that are corrected to find a query that runs.
 const MISTAKES: usize = 8;
 
-/// Replaces the query that a refusal recommends by one that runs: the recommended one corrects the first mistake, and
-/// may have another.
+/// A refusal recommends a query in which the first mistake is corrected, but which may contain another. Replaces that
+/// query by one that runs.
 fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFrame>, now: Option<i64>) -> Refused {
     for _ in 0..MISTAKES {
         let Some(Ok(query)) = refused.query().map(question::parse) else { break };
@@ -201,7 +204,8 @@ fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFram
     refused
 }
 
-/// The rows of a result that meet a condition, and the number of rows for which a null makes it unknown.
+/// The rows of a result that meet a condition, and the number of rows for which the condition is unknown because of a
+/// null.
 ///
 /// # Errors
 /// When the condition is not supported.
@@ -216,7 +220,7 @@ pub fn matching_rows(store: &Store, result: &str, condition: &Condition) -> Resu
     Ok((met, unknown.height()))
 }
 
-/// Writes the rows of a query over one result in the store to the store under another name.
+/// Runs a query over one result in the store, and writes its rows to the store as `name`.
 ///
 /// # Errors
 /// When the query is not supported.
@@ -224,10 +228,10 @@ pub fn derive(store: &Store, result: &str, sql: &str, name: &str) -> Result<()> 
     put(store, name, &mut sql::answer(&question::parse(sql)?, named(store, [result].into_iter())?, None)?)
 }
 
-/// The rows of a query over the tables and views in the store.
+/// The rows that a query over the tables and views in the store returns.
 ///
 /// # Errors
-/// When the engine rejects it, or a value has a type that [`Row`] does not support.
+/// When the engine rejects the query, or a value has a type that [`Row`] does not support.
 pub fn select(store: &Store, sql: &str) -> Result<Vec<Row>> {
     rows::from_frame(&frame(store, sql)?)
 }
@@ -235,7 +239,7 @@ pub fn select(store: &Store, sql: &str) -> Result<Vec<Row>> {
 /// Writes a frame to the store.
 fn put(store: &Store, name: &str, frame: &mut DataFrame) -> Result<()> {
     let file = File::create(store.path(name))?;
-    // Uncompressed: it is read once or twice and then removed.
+    // Uncompressed, because the file is read once or twice and then removed.
     let writer = ParquetWriter::new(file).with_compression(ParquetCompression::Uncompressed);
     writer.with_statistics(StatisticsOptions::empty()).finish(frame)?;
     Ok(())
@@ -249,7 +253,8 @@ fn period_frame(store: &Store, period: Period) -> Result<DataFrame> {
     frame(store, &period.sql(newest))
 }
 
-/// Refuses to count back from the newest observation if that is only a lower bound, see `queries/observations.sql`.
+/// Refuses to count back from the newest observation if only a lower bound of it is known, see
+/// `queries/observations.sql`.
 fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     if newest.is_none() {
         return Ok(());
@@ -267,7 +272,8 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Why no observation in the store is in a period; `None` if one is, or if allocations without a date may be.
+/// Explains why the store has no observation in a period. `None` if it has one, or if it has allocations without a
+/// date, which may be one.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -280,9 +286,9 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // Without a date, a list of nodes or an empty list is an observation only if the period has no bounds.
+    // A list of nodes or an empty list without a date counts as an observation only if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
-    // An observation at the end of a period shows what happened before it.
+    // An observation at the end of a period shows what happened before that end.
     let sql = format!(
         "SELECT COUNT(*) AS n FROM snapshots WHERE (observed_at_ns IS NULL AND allocations >= {least}) OR \
          (observed_at_ns >= {since} AND observed_at_ns <= {until} AND {TRUSTED})"
@@ -313,7 +319,7 @@ fn frame(store: &Store, sql: &str) -> Result<DataFrame> {
     Ok(context(store, extract_table_identifiers(sql, false, true)?.iter())?.execute(sql)?.collect()?)
 }
 
-/// The rows of a view. Its steps are computed in order; a step is dropped after its last use.
+/// The rows of a view. Its steps are computed in order; the result of a step is dropped after its last use.
 fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame> {
     let mut context = context(store, plan.reads.iter())?;
     for name in &plan.reads {
@@ -321,8 +327,8 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     }
     let mut rows = DataFrame::empty();
     for step in &plan.steps {
-        // The streaming engine groups by text in half the time and memory. It does not support every join of the other
-        // steps, and crashes instead of returning an error.
+        // The streaming engine groups by text in half the time and memory. It does not support every join in the
+        // other steps: there it crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
@@ -336,22 +342,22 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     Ok(rows)
 }
 
-/// Drops the columns of a step that nothing names: `SELECT *` would carry them from step to step.
+/// Drops the columns of a step that are not used by name. `SELECT *` would carry them from step to step.
 fn narrow(mut frame: LazyFrame, columns: &BTreeSet<String>) -> Result<LazyFrame> {
     let schema = frame.collect_schema()?;
     let named: Vec<_> = schema.iter_names().filter(|name| columns.contains(name.as_str())).cloned().collect();
-    // Of a step without such columns, the rows are counted.
+    // If no column of a step is used, only its rows are counted, so it keeps all columns.
     let all_or_none = named.is_empty() || named.len() == schema.len();
     Ok(if all_or_none { frame } else { frame.select(named.into_iter().map(col).collect::<Vec<_>>()) })
 }
 
-/// Columns of a stored table or of a view computed so far.
+/// The named columns of a stored table, or of a view computed before.
 fn columns_of(store: &Store, kept: &ViewCache, name: &str, columns: &[&str]) -> Result<DataFrame> {
     let columns: Vec<_> = columns.iter().map(|name| col(*name)).collect();
     Ok(rows_of(store, kept, name)?.select(columns).collect()?)
 }
 
-/// A stored table or a view computed so far.
+/// The rows of a stored table, or of a view computed before.
 fn rows_of(store: &Store, kept: &ViewCache, name: &str) -> Result<LazyFrame> {
     match kept.rows(name) {
         Some(rows) => Ok(rows.lazy()),
@@ -365,7 +371,7 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
     Ok(rows.limit(1).collect()?.height() > 0)
 }
 
-/// An SQL context with those of these tables and views that are in the store.
+/// An SQL context with those of the named tables and views that are in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
@@ -375,7 +381,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result
     Ok(context)
 }
 
-/// Those of these tables and views that are in the store.
+/// Those of the named tables and views that are in the store.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {
@@ -387,8 +393,8 @@ fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTre
     Ok(tables)
 }
 
-/// Scans the files of a table, with timestamps as naive UTC, so that no engine deals with time zones. One scan for all
-/// files: with several, the engine counts rows in a type that this build lacks.
+/// Scans the files of a table, with timestamps as naive UTC, so that no engine handles time zones. Uses one scan for
+/// all files, because with several scans the engine counts rows in a type that this build does not have.
 fn scan(files: &[PathBuf]) -> Result<LazyFrame> {
     let paths = files.iter().map(|path| path.to_string_lossy().as_ref().into()).collect();
     let mut frame = LazyFrame::scan_parquet_files(paths, ScanArgsParquet::default())?;

@@ -11,16 +11,17 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-/// The words that every wanted line contains.
+/// The words that every line of a task event contains.
 static WORDS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Task event"));
 
-/// The logger that writes these lines.
+/// The name of the logger that writes these lines.
 const LOGGER: &str = "client.alloc_runner.task_runner";
 
-/// Lines this much before the end of a block may continue in the next one: the longest value of several lines.
+/// The longest value that continues over several lines, in bytes. If a line begins within this distance of the end of
+/// a block, its value may continue in the next block.
 const LONGEST: usize = 256 << 10;
 
-/// How a logger writes its lines: two loggers of one agent write an event at slightly different times.
+/// How a logger formats its lines. Two loggers of one agent write the same event with slightly different times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it
 pub enum Form {
@@ -31,7 +32,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its name in the tables.
+    /// The name of the form in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Form::Text => "text",
@@ -51,15 +52,15 @@ pub struct LogLine<'a> {
     pub task: Cow<'a, str>,
     /// The event's type.
     pub event_type: Cow<'a, str>,
-    /// The event's DisplayMessage. In text a control character and its escape look alike.
+    /// The event's DisplayMessage. In a log written as text, a control character and its escape look the same.
     pub message: Cow<'a, str>,
     /// Whether the event marks the task as failed.
     pub fails_task: bool,
     /// When the line was written, by the client's clock, in nanoseconds since the epoch, cut to `precision`.
     pub logged_at: i64,
-    /// The unit of `logged_at` in nanoseconds.
+    /// The precision of `logged_at`, in nanoseconds.
     pub precision: i64,
-    /// How it is written.
+    /// How the line is written.
     pub form: Form,
 }
 
@@ -70,7 +71,7 @@ pub struct LogFault {
     pub at: usize,
     /// Why it cannot be read.
     pub what: &'static str,
-    /// True for the last line of a log without its end: the agent may be writing it.
+    /// True for the last line of a log if it has no newline: the agent may still be writing it.
     pub is_tail: bool,
 }
 
@@ -86,7 +87,7 @@ pub struct LogPart<'a> {
 /// The kind of a line that contains the words.
 enum LineKind<'a> {
     Event(LogLine<'a>),
-    /// A line of something else that contains the words.
+    /// A line that contains the words but does not report a task event.
     Other,
     Torn(&'static str),
 }
@@ -94,7 +95,7 @@ enum LineKind<'a> {
 /// The fault of a line that is damaged or truncated.
 const TORN: &str = "is a line of a task event that is damaged or cut off";
 
-/// Reads a part of a log that begins and ends with whole lines. `is_last`: it ends with the log.
+/// Reads a part of a log that begins and ends with whole lines. `is_last` means that the log ends with this part.
 pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
     let mut part = LogPart::default();
     let mut from = 0;
@@ -115,8 +116,8 @@ pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
     part
 }
 
-/// Where to cut a log so that no line of a task event is divided: the length of the part that can be read; `None` if
-/// no line ends in it.
+/// Returns where to cut a log so that no line of a task event is divided: the number of bytes before the cut. `None`
+/// if no line ends in `bytes`.
 pub fn split(bytes: &[u8]) -> Option<usize> {
     let tail = bytes.len().saturating_sub(LONGEST);
     let begun = memchr::memmem::rfind(&bytes[tail..], b"Task event").map(|n| tail + n);
@@ -124,7 +125,8 @@ pub fn split(bytes: &[u8]) -> Option<usize> {
     start.or_else(|| memchr::memrchr(b'\n', bytes).map(|n| n + 1))
 }
 
-/// Reads the line that begins at `start` and contains the words at `at`.
+/// Reads the line that begins at `start` and contains the words at `at`. Returns the line and the position where
+/// reading continues.
 fn line(bytes: &[u8], start: usize, at: usize) -> (LineKind<'_>, usize) {
     let end = end_of_line(bytes, at);
     let Ok(text) = std::str::from_utf8(&bytes[start..end]) else { return (LineKind::Torn(TORN), end) };
@@ -144,11 +146,11 @@ fn end_of_line(bytes: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n)
 }
 
-/// Returns true if a text can be what a terminal, journald, syslog or a container runtime puts in front of a line. A
-/// line that quotes another one must not count as it.
+/// Returns true if a terminal, journald, syslog or a container runtime can put this text in front of a line. The text
+/// must not be the beginning of a log line that quotes another one.
 fn is_prefix(text: &str) -> bool {
     let is_level = |level: &str| text.contains(level);
-    // The lines of a value of several lines begin with `  | `.
+    // Each line of a multi-line value begins with `  | `.
     text.is_empty()
         || (text.len() <= 256
             && !text.ends_with("| ")
@@ -156,7 +158,7 @@ fn is_prefix(text: &str) -> bool {
             && !["[TRACE]", "[DEBUG]", "[INFO]", "[WARN]", "[ERROR]"].into_iter().any(is_level))
 }
 
-/// The lines after a line, for values of several lines.
+/// Reads the lines that follow a line, for multi-line values.
 struct Following<'a> {
     bytes: &'a [u8],
     /// The end of the last line that was read.
@@ -164,7 +166,7 @@ struct Following<'a> {
 }
 
 impl<'a> Following<'a> {
-    /// The next line, without its end; `None` at the end, and for one that is not UTF-8.
+    /// The next line, without its line end; `None` at the end of the bytes, or if the line is not UTF-8.
     fn next(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
         if start > self.bytes.len() {
@@ -177,8 +179,8 @@ impl<'a> Following<'a> {
     }
 }
 
-/// A time as a log has it, in nanoseconds since the epoch, and its unit in nanoseconds. Text has a zone without a
-/// colon.
+/// Parses a time as written in a log. Returns it in nanoseconds since the epoch, and its precision in nanoseconds. In
+/// text the zone has no colon.
 fn time(text: &str) -> Option<(i64, i64)> {
     let zone = text.len().checked_sub(5).filter(|at| matches!(text.as_bytes()[*at], b'+' | b'-'));
     let without_zone = text.strip_suffix('Z').unwrap_or(text);

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 /// How many events of a task Nomad keeps (client/allocrunner/taskrunner, `maxEvents`).
 const USUAL_EVENTS: usize = 10;
-/// From this number of names on, a map is checked for repeated ones by hash.
+/// A map with this many names or more is checked for repeated names by hash.
 const MANY_NAMES: usize = 32;
 
 /// Reads one allocation: a list stub, a full one, or the payload of a stream event.
@@ -104,10 +104,10 @@ struct MapKeys<'a> {
 }
 
 impl<'a> MapKeys<'a> {
-    /// Records a name before its value is read.
+    /// Records a name before the value of its entry is read.
     ///
     /// # Errors
-    /// When it is repeated; `known` checks that while there are few names.
+    /// When the name is repeated. While there are few names, they are compared one by one.
     #[inline]
     #[allow(clippy::ptr_arg)] // most names are borrowed and stored unchanged
     fn record<'k, I: ValueReader<'a>>(
@@ -193,7 +193,7 @@ fn event<'a, I: ValueReader<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<(
     if is_object { Ok(()) } else { Err(input.fault(position, "is null, not an event")) }
 }
 
-/// A restart counter. One restart a second would not reach the limit within a century.
+/// Reads a restart counter. A task that restarts every second would not reach the limit within a century.
 fn restarts<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
     let position = input.position();
     let restarts = input.integer()?;

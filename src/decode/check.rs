@@ -1,6 +1,6 @@
 //! Validates an ignored value: grammar, escapes, numbers and UTF-8, in one pass.
 //!
-//! Optimised for speed: the position of an error is found by [`super::syntax`], which is slower.
+//! Optimised for speed. [`super::grammar`], which is slower, finds the position of an error.
 
 use super::grammar::NO_NUMBERS;
 use super::number;
@@ -11,7 +11,7 @@ use super::skip::{after_space, plain_end};
 pub enum Checked {
     /// Valid; it ends at this offset.
     Whole(usize),
-    /// The bytes end within it, or it breaks at their very end.
+    /// The bytes end within the value, or the error is at their very end.
     End,
     /// Not JSON, or not UTF-8.
     Broken,

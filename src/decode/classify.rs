@@ -7,7 +7,7 @@ use super::record::Allocation;
 pub(super) enum ObjectKind {
     Allocation,
     Node,
-    /// A stream frame, a bare event, or an error line of a debug bundle.
+    /// A stream frame, an event without a frame, or an error line of a debug bundle.
     Wrapper,
     Other,
 }
@@ -29,7 +29,7 @@ pub(super) struct Keys {
     /// An array `Allocs`, written by `nomad operator snapshot state`.
     pub allocs: bool,
     count: u32,
-    /// Keys that start before this position were seen.
+    /// The keys that start before this position are recorded.
     pub next: usize,
 }
 
@@ -54,7 +54,7 @@ impl Keys {
         }
     }
 
-    /// Returns true if one of the keys rules out a dump of many things.
+    /// Returns true if one of the keys shows that the object is not a dump of a cluster.
     pub fn any_of_ours(&self) -> bool {
         self.id
             || self.task_states
@@ -79,7 +79,7 @@ impl Keys {
     }
 }
 
-/// Returns true if a record that was read as an allocation is one by its keys.
+/// Returns true if the keys of a record that was read as an allocation are those of an allocation.
 pub(super) fn is_allocation(a: &Allocation<'_>) -> bool {
     a.id.is_some()
         && (!a.task_states.is_empty() || a.client_status.is_some() || (a.node_id.is_some() && a.task_group.is_some()))

@@ -26,8 +26,8 @@ impl Reader {
     /// Reads `bytes`, which start at `position`; `is_last` means that the document ends with them. `seen` is called for
     /// each allocation whose version is recognized early; if the version is known, the allocation is skipped.
     ///
-    /// Splitting a document affects only [`ParsedPart::elements`]: what a part cannot decide, it leaves to the next,
-    /// and no decision depends on the split.
+    /// How a document is split affects only [`ParsedPart::elements`]: if a part does not contain enough to decide,
+    /// the next part decides, so no decision depends on the split.
     pub fn part<'a>(
         &mut self,
         position: Position,

@@ -48,7 +48,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Validates the value, which must be the only one.
+    /// Validates the value, and that nothing follows it.
     pub(super) fn check_all(&mut self) -> Read<()> {
         match self.peek() {
             Some(b'"' | b'{' | b'[') | None => self.skip(),
@@ -73,7 +73,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// The position of the cursor: after the value once it was read.
+    /// The position of the cursor. After a value is read, it is the position after that value.
     pub fn at(&self) -> usize {
         self.at
     }
@@ -84,7 +84,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Skips the value that starts at `start`, wherever reading stopped inside it.
+    /// Skips the value that starts at `start`, even if the reader has read a part of it.
     pub(super) fn leave(&mut self, start: usize) -> Read<()> {
         self.at = start;
         self.pass()
@@ -100,7 +100,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Box::new(ReadFault { kind, at: self.at, path: String::new(), what: what.into() })
     }
 
-    /// The fault of a value of another type than `wanted`, or of a missing value.
+    /// The fault of a value whose type is not `wanted`, or of a missing value.
     #[cold]
     fn broken(&self, wanted: &str) -> Box<ReadFault> {
         if self.at >= self.bytes.len() {
@@ -232,7 +232,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Ok(name)
     }
 
-    /// Like [`Self::key`], for a key that is only inspected: `None` if it is not valid text.
+    /// Like [`Self::key`], for a key that is only looked at: `None` if it is not valid text.
     pub(super) fn any_key(&mut self) -> Read<Option<Cow<'a, str>>> {
         self.at = after_space(self.bytes, self.at);
         let start = self.at;
@@ -256,7 +256,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Ok(())
     }
 
-    /// Consumes the separator between two members or elements. `true` if there is another one.
+    /// Consumes the separator between two members or elements; `true` if another one follows.
     #[inline]
     pub(super) fn separator(&mut self, close: u8) -> Read<bool> {
         if self.peek().is_some_and(|byte| byte <= b' ') {
@@ -293,8 +293,8 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// The next key of one of Nomad's objects: the one predicted by the slot, or parsed and remembered. Advances the
-    /// slot. Returns the field with its bit, or `None` for an unknown one.
+    /// Reads the next key of one of Nomad's objects: the one predicted by the slot, or else it parses and remembers
+    /// the key. Advances the slot. Returns the field with its bit, or `None` for an unknown field.
     #[inline]
     fn next_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];

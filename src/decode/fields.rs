@@ -1,4 +1,4 @@
-//! The keys of Nomad's objects: those that are read, known ones that are ignored, and unknown ones.
+//! The keys of Nomad's objects. The program reads some, and ignores others that it knows.
 //!
 //! A key in neither list is counted in the ledger, so that new fields of Nomad are noticed.
 
@@ -38,9 +38,9 @@ pub enum AllocationField {
     AllocatedResources,
     Resources,
     TaskStates,
-    /// Our own: the name of the key of `fetch --redact`.
+    /// A key of alloclog, not of Nomad: the name of the key of `fetch --redact`.
     Redacted,
-    /// A field that only full allocations have, and that is ignored.
+    /// A field that is ignored, and that only full allocations have.
     FullOnly,
     Known,
 }

@@ -7,13 +7,14 @@ use super::number;
 use super::skip::{after_space, plain_end, value_end};
 use super::value_reader::{FaultKind, ReadFault, key, not_json};
 
-/// Invalid numbers as printed by Go and JavaScript; old Nomad versions write `-Inf` in `Metrics`.
+/// Invalid numbers as Go and JavaScript print them; old Nomad versions write `-Inf` in `Metrics`.
 pub const NO_NUMBERS: [&[u8]; 7] = [b"-Inf", b"+Inf", b"Inf", b"NaN", b"-Infinity", b"Infinity", b"-NaN"];
-/// A path shows this many steps, followed by `…`.
+/// Maximum number of steps in a path. A longer path ends with `…`.
 const LONGEST_PATH: usize = 16;
 
-/// The first position where the value at `at` breaks JSON's grammar; `None` if it is valid, or the bytes end first.
-/// Bytes after the value, and UTF-8, are not checked. A lenient check accepts `-Inf` and the like.
+/// The first position where the value at `at` breaks JSON's grammar; `None` if the value is valid, or the bytes end
+/// before an error. Bytes after the value are not checked, nor is UTF-8. A lenient check accepts `-Inf` and similar
+/// numbers.
 pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<ReadFault>> {
     let mut walk = GrammarWalk { bytes, at, around: Vec::new(), lenient };
     match walk.value() {
@@ -83,7 +84,7 @@ impl GrammarWalk<'_> {
         }
     }
 
-    /// Continues after a value; `false` if it was the outermost one.
+    /// Continues after a value; `false` if that value was the outermost one.
     fn goes_on(&mut self) -> Result<bool, Stop> {
         while let Some(around) = self.around.last_mut() {
             let close = match around {

@@ -21,8 +21,8 @@ struct Payload {
 }
 
 impl<'a> PartWalk<'a, '_, '_, '_> {
-    /// Reads the object at `at` as an allocation, its most likely kind; `None` if it is another kind, damaged or
-    /// truncated, which the scan will determine.
+    /// Reads the object at `at` as an allocation, which is its most likely kind. `None` if it is of another kind,
+    /// damaged or truncated; the scan then finds out which.
     pub(super) fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
             self.part.items.push(Item { bytes: at..end, content: ItemContent::Seen(number), has_unknown: false });
@@ -33,7 +33,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         let mut cursor = Cursor::checking(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
-        // A long object or one with `Allocs` may be classified otherwise by the scan.
+        // The scan may classify a long object, or one with `Allocs`, as something else.
         if let Ok(a) = read
             && is_allocation(&a)
             && end - at <= LONG
@@ -47,10 +47,10 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         None
     }
 
-    /// Looks up the version of an allocation; returns its number and its end.
+    /// Looks up the version of an allocation; returns the number of the version and the end of the allocation.
     pub(super) fn seen_version(&mut self, at: usize) -> Option<(u32, usize)> {
         let seen = self.seen.as_mut()?;
-        // The lookup needs a scan of the bytes; stop it for this part if few versions are known.
+        // The lookup scans the bytes. Stop it for this part if few of the versions are known.
         if self.tried >= 64 && self.known * 8 < self.tried {
             return None;
         }
@@ -133,7 +133,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         }
     }
 
-    /// Reads the value in `range` with the reader of the mode.
+    /// Reads the value in `range` with the fast or the strict reader, according to the mode.
     pub(super) fn read<T>(
         &mut self,
         range: Range<usize>,

@@ -25,7 +25,7 @@ pub type Unknown = BTreeMap<String, u64>;
 pub struct KeyMemory {
     /// Predictions; they affect speed, never results.
     pub orders: KeyOrders,
-    /// Unknown fields in order of occurrence, so that those of a rejected object can be removed.
+    /// Unknown fields in order of occurrence, so that the fields of a rejected object can be removed.
     unknown: Vec<Arc<str>>,
 }
 
@@ -50,7 +50,7 @@ impl KeyMemory {
         self.unknown.truncate(mark);
     }
 
-    /// Takes the unknown fields, counted.
+    /// Takes the unknown fields, with the count of each.
     pub fn take_unknown(&mut self) -> Unknown {
         let mut counts = Unknown::new();
         for name in self.unknown.drain(..) {
@@ -63,7 +63,7 @@ impl KeyMemory {
     }
 }
 
-/// The name under which an unknown key of this kind of object is counted.
+/// The name under which the ledger counts an unknown key of this kind of object.
 pub fn unknown_name<F: Field>(key: &str) -> Arc<str> {
     match key.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => format!("{}{}…", F::PLACE, &key[..end]).into(),
@@ -131,7 +131,7 @@ pub struct KeyOrder<F> {
 #[derive(Debug)]
 pub struct Key<F> {
     written: Box<[u8]>,
-    /// Its first 32 bytes as integers, and a mask of the used bits: compared without a loop.
+    /// The first 32 bytes of the key as integers, and a mask of the used bits, so that a comparison needs no loop.
     head: [u128; 2],
     mask: [u128; 2],
     field: Result<F, Arc<str>>,
@@ -151,7 +151,8 @@ impl<F: Field> KeyOrder<F> {
         self.keys.get(slot).filter(|key| key.begins(rest))
     }
 
-    /// Any key that `rest` starts with, and its slot: first those after `slot`, since some objects omit keys.
+    /// Finds any key that `rest` starts with, and its slot. Tries the keys after `slot` first, because some objects
+    /// omit keys.
     pub fn found(&self, slot: usize, rest: &[u8]) -> Option<(usize, &Key<F>)> {
         let behind = (slot..self.keys.len()).chain(0..slot.min(self.keys.len()));
         behind.map(|i| (i, &self.keys[i])).find(|(_, key)| key.begins(rest))
@@ -180,8 +181,8 @@ impl<F: Field> Key<F> {
         Key { written: written.into(), head: halves(&head), mask: halves(&mask), field, bit }
     }
 
-    /// Returns true if `rest` starts with this key directly followed by a value. Additional white space falls back to
-    /// the slow path.
+    /// Returns true if `rest` starts with this key and a value follows directly. With additional white space, the
+    /// reader uses the slow path.
     #[inline]
     fn begins(&self, rest: &[u8]) -> bool {
         let len = self.written.len();

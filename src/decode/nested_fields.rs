@@ -112,7 +112,7 @@ impl Field for RescheduleField {
     }
 }
 
-/// Keys inside `AllocatedResources`, of which only a few are read; the others do not count as unknown.
+/// Keys inside `AllocatedResources`. Only a few of them are read; the others do not count as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum InnerField {
@@ -155,7 +155,7 @@ impl Field for InnerField {
     }
 }
 
-/// Keys of the embedded `Job`, of which two are read; the others do not count as unknown.
+/// Keys of the embedded `Job`. Two of them are read; the others do not count as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum JobField {

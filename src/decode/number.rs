@@ -3,7 +3,7 @@
 //! Nomad's nanoseconds exceed 2^53, so they are never converted to floats. Number text with a fraction or exponent
 //! (from old `jq` or scripts) is accepted if its value is an integer.
 
-/// Why a JSON number is not one of our integers.
+/// Why a JSON number cannot be read as an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnInteger {
     /// Not the grammar of RFC 8259, section 6.
@@ -17,8 +17,8 @@ pub enum NotAnInteger {
     Range,
 }
 
-/// The number at the start of `text`, if it has at most 19 digits and nothing else (as nearly all of Nomad's), and its
-/// number of digits. `None` means "use [`integer`]", not "invalid".
+/// Reads the number at the start of `text` if it consists of at most 19 digits, as nearly all of Nomad's numbers do.
+/// Returns its value and its number of digits. `None` means "use [`integer`]", not "invalid".
 #[inline]
 pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
     let (mut value, mut len) = (0u64, 0);
@@ -48,7 +48,7 @@ pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
 fn eight_digits(text: u64) -> Option<u64> {
     const HIGH_NIBBLES: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     let digits = text ^ 0x3030_3030_3030_3030;
-    // Digits leave 0 to 9 in each byte: other bytes have a high nibble, or get one when 6 is added to 10 to 15.
+    // A digit leaves 0 to 9 in its byte. Another byte has a high nibble, or gets one when 6 is added to 10 to 15.
     if (digits | (digits & !HIGH_NIBBLES).wrapping_add(0x0606_0606_0606_0606)) & HIGH_NIBBLES != 0 {
         return None;
     }
@@ -96,7 +96,7 @@ pub fn integer(text: &[u8]) -> Result<i64, NotAnInteger> {
     scaled(negative, whole, fraction, exponent)
 }
 
-/// The exponent after `e`, clamped to ±10,000: beyond that only zero is an integer that fits.
+/// The exponent after `e`, clamped to ±10,000. With a larger exponent, only zero is an integer that fits.
 fn exponent(text: &[u8]) -> Result<i64, NotAnInteger> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),

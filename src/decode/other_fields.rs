@@ -1,4 +1,4 @@
-//! The keys of nodes, and of the wrappers of allocations.
+//! The keys of nodes, and of the objects that wrap allocations.
 
 use super::field::Field;
 
@@ -47,7 +47,8 @@ impl Field for NodeField {
     }
 }
 
-/// Keys of the wrappers of allocations: stream frames, their events, payloads, and a debug bundle's error lines.
+/// Keys of the objects that wrap allocations: stream frames, their events, payloads, and a debug bundle's error
+/// lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum WrapperField {

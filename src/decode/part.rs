@@ -1,4 +1,4 @@
-//! What one part of a document holds.
+//! The content of one part of a document.
 
 use std::ops::Range;
 
@@ -24,20 +24,20 @@ pub type Seen<'f> = dyn FnMut(&AllocationPreview<'_>) -> Option<u32> + 'f;
 pub struct ParsedPart<'a> {
     /// Allocations and nodes in the order of the document.
     pub items: Vec<Item<'a>>,
-    /// Faults.
+    /// Faults in this part.
     pub faults: Vec<PlacedFault>,
-    /// How many elements of the outermost open list were read: since its start if that is in this part, else since the
-    /// start of the part.
+    /// How many elements of the outermost open list were read. Counted from the start of the list if it starts in
+    /// this part, otherwise from the start of the part.
     pub elements: u64,
     /// Whether a list starts in this part.
     pub list_began: bool,
-    /// Values that are not allocations, nodes or wrappers of them.
+    /// Values that are not allocations or nodes, and do not wrap any.
     pub others: u64,
-    /// Lists that may contain allocations: arrays, including nested ones, and `Allocs` of a dump.
+    /// Lists that may contain allocations: arrays, including nested ones, and each `Allocs` of a dump.
     pub lists: u64,
-    /// How many of them are the `Allocs` of a dump.
+    /// How many of these lists are the `Allocs` of a dump.
     pub dumps: u64,
-    /// Frames and events of a stream, and its heartbeats unless they are elements of a list.
+    /// Frames and events of a stream, and those heartbeats of it that are not elements of a list.
     pub frames: u64,
     /// Unknown fields, by path and name.
     pub unknown: Unknown,
@@ -50,11 +50,11 @@ pub struct ParsedPart<'a> {
 /// An item found in a document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Item<'a> {
-    /// Its byte range in the part.
+    /// The byte range of the item in the part.
     pub bytes: Range<usize>,
     /// Its content.
     pub content: ItemContent<'a>,
-    /// Whether it has unknown fields.
+    /// Whether the item has unknown fields.
     pub has_unknown: bool,
 }
 
@@ -76,8 +76,8 @@ pub enum ItemContent<'a> {
 pub struct PlacedFault {
     /// Byte offset in the part.
     pub at: usize,
-    /// Path of the enclosing list (`""`, `.Allocs`) and the element's number as in [`ParsedPart::elements`]; `None`
-    /// outside of lists, and in nested lists.
+    /// Path of the enclosing list (`""` or `.Allocs`), and the element's number as in [`ParsedPart::elements`].
+    /// `None` outside of lists, and in nested lists.
     pub array: Option<(String, u64)>,
     /// Whether that list starts in this part, so that the element's number is absolute.
     pub list_began: bool,
@@ -98,6 +98,6 @@ pub struct AllocationPreview<'a> {
     pub modify_time: i64,
     /// Whether it is a full allocation.
     pub is_full: bool,
-    /// Bytes of its JSON.
+    /// Length of the allocation's JSON in bytes.
     pub len: usize,
 }

@@ -9,7 +9,7 @@ pub struct Position {
     pub(super) around: Vec<Level>,
     /// A value that is being skipped and continues in the next part.
     pub(super) skipping: Option<Skipper>,
-    /// After broken syntax: nothing is read until a line starts with one of these bytes.
+    /// After a syntax error: nothing is read until a line starts with one of the brackets that the rule accepts.
     pub(super) lost: Option<ResyncRule>,
 }
 
@@ -23,16 +23,16 @@ pub(super) struct Level {
     pub next: Expected,
 }
 
-/// Why an array or object is walked through.
+/// Why the reader walks through an array or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
     /// Its elements may be allocations.
     List,
     /// A large object that may contain lists.
     Dump,
-    /// Like `Dump`, with a list found.
+    /// Like `Dump`, after a list was found in it.
     DumpWithList,
-    /// Nothing in it is read, but `--strict` validates it piece by piece.
+    /// Its content is not used, but `--strict` validates it piece by piece.
     Skipped,
 }
 
@@ -47,21 +47,22 @@ pub(super) enum Expected {
 /// How to resynchronise after broken syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ResyncRule {
-    /// Whether a line that starts with `{` is accepted; after a broken array only `[` is, since the following lines may
-    /// be its elements.
+    /// Whether a line that starts with `{` is accepted. After an error in an array only `[` is accepted, since the
+    /// following lines may be elements of that array.
     pub objects_too: bool,
     pub at_line_start: bool,
 }
 
 impl Position {
-    /// Between two elements of a top-level array, after the comma: the most likely start of a part of a large array.
+    /// The position between two elements of a top-level array, after the comma. Most parts of a large array start
+    /// there.
     pub fn inside_array() -> Position {
         let level = Level { role: Container::List, is_array: true, key: "", next: Expected::Value };
         Position { around: vec![level], ..Position::default() }
     }
 
     /// The path of the enclosing list, without an index: `""` or `.Allocs`. `None` outside of lists, and in a nested
-    /// list, whose elements are not numbered.
+    /// list, because its elements are not numbered.
     pub(super) fn list(&self) -> Option<&'static str> {
         let mut lists = self.around.iter().filter(|level| level.role == Container::List);
         let key = match lists.next()?.key {

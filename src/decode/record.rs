@@ -1,7 +1,7 @@
 //! The fields read from an allocation, as Nomad wrote them: records that borrow from the input.
 //!
 //! Fields have Nomad's names. `None` means that the document has no value: the key is missing, `null`, or, for text,
-//! empty (Nomad writes `""` for nothing). Values are not interpreted here, but in the tables.
+//! empty (Nomad writes `""` for no value). The tables interpret the values, not the reader.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -57,8 +57,8 @@ pub struct Allocation<'a> {
 }
 
 impl Allocation<'_> {
-    /// The number of the key that `redacted` names, 16 hex digits; `None` without one. A name of another form counts as
-    /// a key of its own.
+    /// The number of the key that `redacted` names, 16 hexadecimal digits; `None` without a key. Each name of another
+    /// form is treated as a separate key.
     pub fn redaction_key(&self) -> Option<NonZeroU64> {
         let key = |name: &str| u64::from_str_radix(name, 16).ok().and_then(NonZeroU64::new);
         self.redacted.as_deref().map(|name| key(name).unwrap_or(NonZeroU64::MAX))

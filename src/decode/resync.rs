@@ -10,7 +10,7 @@ use super::value_reader::{FaultKind, ReadFault};
 use super::walk::PartWalk;
 
 impl PartWalk<'_, '_, '_, '_> {
-    /// Gives up the value at `from`, and the enclosing arrays and objects, because of broken syntax; returns where to
+    /// Gives up the value at `from` and the enclosing arrays and objects after a syntax error. Returns where to
     /// continue searching.
     pub(super) fn recover(&mut self, from: usize, fault: ReadFault) -> usize {
         if fault.kind == FaultKind::Syntax
@@ -18,7 +18,7 @@ impl PartWalk<'_, '_, '_, '_> {
         {
             return next;
         }
-        // Text in brackets that is not a list, as at the start of log lines, loses only its line.
+        // Text in brackets that is not a list, as at the start of log lines, makes only its own line unreadable.
         let is_remark = matches!(
             self.part.position.around.as_slice(),
             [Level { is_array: true, next: Expected::ValueOrClose, .. }]
@@ -31,7 +31,7 @@ impl PartWalk<'_, '_, '_, '_> {
         };
         let what = if fault.kind == FaultKind::End { "is larger than 256 MiB" } else { &fault.what };
         self.reject(fault.at, fault.path, format!("{what}: {rest}"));
-        // If the end of a line is missing, the error is in the next line, which may be valid itself.
+        // If the end of a line is missing, the error is found in the next line, which may itself be valid.
         let line = memchr::memrchr(b'\n', &self.bytes[from..fault.at]).map(|end| from + end + 1);
         let lost = ResyncRule { objects_too: !in_array, at_line_start: line.is_some() };
         self.part.position = Position { lost: Some(lost), ..Position::default() };
@@ -42,12 +42,14 @@ impl PartWalk<'_, '_, '_, '_> {
         self.part.position.around.iter().any(|level| level.is_array)
     }
 
-    /// If the value at `from` broke at `to`, or the document ended there, only because its line was truncated and the
-    /// following lines were read as parts of it: reports the truncated lines, and returns the first line that was not.
+    /// Handles truncated lines: the value at `from` has an error at `to`, or the document ends there, only because a
+    /// line was truncated and the following lines were read as parts of its value. Reports the truncated lines, and
+    /// returns the start of the first line that is not truncated.
     ///
-    /// A document of lines is distinguished from multiline values by the lines: each from the second on starts with a
-    /// bracket in its first column, and the first complete one has a single value, of a kind that is searched for, with
-    /// nothing after it, not even a comma.
+    /// The lines show whether the document has one value per line, or values of several lines. In a document with one
+    /// value per line:
+    /// - Each line from the second on starts with a bracket in its first column.
+    /// - The first complete line contains a single value of a wanted kind, and nothing after it, not even a comma.
     pub(super) fn cut_lines(&mut self, from: usize, to: usize) -> Option<usize> {
         let objects_too = !self.in_array();
         let bytes = self.bytes;
@@ -94,7 +96,7 @@ impl PartWalk<'_, '_, '_, '_> {
         Some(next)
     }
 
-    /// After broken syntax: the next line that starts with a bracket.
+    /// Returns the next line that starts with a bracket, after a syntax error.
     pub(super) fn resync(&mut self, mut lost: ResyncRule, mut at: usize) -> Option<usize> {
         loop {
             if lost.at_line_start {

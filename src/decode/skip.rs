@@ -1,9 +1,9 @@
 //! Scans JSON text without parsing it: finds the end of a value, a string or white space.
 //!
-//! Ignored values (`Job`, `Metrics`, …) are skipped by counting brackets outside of strings, 64 bytes at a time: the
-//! positions of quotes, backslashes and brackets become bit masks, a prefix XOR over the quotes marks the insides of
-//! strings, and only a block in which the depth can reach zero is scanned bracket by bracket. (After Langdale and
-//! Lemire, "Parsing Gigabytes of JSON per Second", 2019, section 3.1.)
+//! Ignored values (`Job`, `Metrics`, …) are skipped by counting brackets outside of strings, 64 bytes at a time. The
+//! positions of quotes, backslashes and brackets become bit masks. A prefix XOR over the quotes marks the insides of
+//! strings. Only a block in which the depth can reach zero is scanned bracket by bracket. (After Langdale and Lemire,
+//! "Parsing Gigabytes of JSON per Second", 2019, section 3.1.)
 
 /// How many bytes one step of [`Skipper`] processes.
 const STEP: usize = 64;
@@ -23,7 +23,8 @@ pub fn after_space(bytes: &[u8], mut at: usize) -> usize {
 pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Exact for the lowest marked byte, which is the only one used; borrows can only mark bytes above a true one.
+    // Exact for the lowest marked byte, the only one used: a borrow can only mark bytes above one that is really
+    // zero.
     let has_zero = |x: u64| x.wrapping_sub(LOW) & !x & HIGH;
     while let Some(eight) = bytes.get(at..at + 8).and_then(|s| s.try_into().ok()) {
         let word = u64::from_le_bytes(eight);
@@ -57,9 +58,9 @@ pub fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the value at `at`, found by its structure alone: brackets outside of strings, the closing quote, or the
-/// first character that cannot belong to a number or a literal. The inside is not validated. `None` if the bytes end
-/// first.
+/// The end of the value at `at`, found by its structure alone: the matching bracket outside of strings, the closing
+/// quote, or the first character that cannot belong to a number or a literal. The inside is not validated. `None` if
+/// the bytes end before the value.
 #[inline]
 pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
@@ -80,12 +81,12 @@ pub struct Skipper {
     depth: u64,
     /// All ones inside a string, else zero.
     in_string: u64,
-    /// 1 when the next byte is escaped by a backslash before it.
+    /// 1 if the byte before the next one is a backslash that escapes it.
     escaped: u64,
 }
 
 impl Skipper {
-    /// Continues at `from`; returns the position after the closing bracket, or `None` if it is further on.
+    /// Continues at `from`; returns the position after the closing bracket, or `None` if the bytes do not contain it.
     pub fn run(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
         while let Some(chunk) = bytes.get(at..at + STEP).and_then(|c| <&[u8; STEP]>::try_from(c).ok()) {
@@ -98,8 +99,8 @@ impl Skipper {
         if rest.is_empty() {
             return None;
         }
-        // Padding with spaces changes neither depth nor strings; only an escape at the very end needs its exact
-        // position.
+        // Padding with spaces changes neither depth nor strings. Only an escape at the very end depends on the exact
+        // length.
         let mut last = [b' '; STEP];
         last[..rest.len()].copy_from_slice(rest);
         self.step(&Masks::classify(&last), rest.len()).map(|end| at + end)
@@ -132,7 +133,7 @@ impl Skipper {
         None
     }
 
-    /// Which bytes are escaped: those after an odd run of backslashes.
+    /// Returns which bytes are escaped: each byte after an odd number of backslashes.
     #[inline]
     fn escapes(&mut self, backslash: u64, len: usize) -> u64 {
         if backslash == 0 && self.escaped == 0 {
@@ -154,8 +155,8 @@ impl Skipper {
     }
 }
 
-/// Prefix XOR: each bit says whether the number of quotes up to it is odd, that is, whether its byte is in a string (or
-/// opens one).
+/// Prefix XOR: each bit says whether the number of quotes up to it is odd. If it is, the byte is in a string, or
+/// opens one.
 #[inline]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -173,8 +174,8 @@ struct Masks {
 }
 
 impl Masks {
-    /// Without unsafe code, explicit vector instructions are not available: a loop that compilers vectorise classifies
-    /// the bytes, and a multiplication gathers the class bits.
+    /// Without unsafe code, explicit vector instructions are not available. So a loop that the compiler vectorises
+    /// classifies the bytes, and a multiplication gathers the class bits.
     #[inline]
     fn classify(chunk: &[u8; STEP]) -> Masks {
         let mut classes = [0u8; STEP];

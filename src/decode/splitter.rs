@@ -56,8 +56,8 @@ impl PartWalk<'_, '_, '_, '_> {
         }
     }
 
-    /// Reads one token or one complete value at `at`; returns where to continue. `End` means that the bytes do not
-    /// contain it completely.
+    /// Reads one token or one complete value at `at`; returns where to continue. The fault `End` means that the bytes
+    /// do not contain all of it.
     pub(super) fn step(&mut self, byte: u8, at: usize) -> Read<usize> {
         let Some(level) = self.part.position.around.last().copied() else {
             return match byte {
@@ -89,7 +89,7 @@ impl PartWalk<'_, '_, '_, '_> {
         }
     }
 
-    /// Enters the array or object at `at`; once closed, it counts as a value of the enclosing one.
+    /// Enters the array or object at `at`. When it is closed, it counts as a value of the enclosing array or object.
     pub(super) fn enter(&mut self, at: usize, role: Container, key: &'static str) -> Read<usize> {
         let around = &mut self.part.position.around;
         if around.len() >= DEEPEST {
@@ -108,7 +108,7 @@ impl PartWalk<'_, '_, '_, '_> {
         Ok(at + 1)
     }
 
-    /// Reads a member of an object that is walked through: enters `Allocs` and `Nodes`, skips the rest.
+    /// Reads a member of an object that the reader walks through: enters `Allocs` and `Nodes`, skips other values.
     pub(super) fn member(&mut self, at: usize) -> Read<usize> {
         let mut cursor = Cursor::new(self.bytes, at, self.memory);
         let name = cursor.any_key()?;
@@ -133,7 +133,7 @@ impl PartWalk<'_, '_, '_, '_> {
         self.enter(value, Container::List, key)
     }
 
-    /// Skips an ignored value inside an array or object that is walked through.
+    /// Skips an ignored value inside an array or object that the reader walks through.
     pub(super) fn pass_over(&mut self, at: usize) -> Read<usize> {
         let opens = matches!(self.bytes.get(at), Some(b'{' | b'['));
         if opens && !self.strict {
@@ -142,7 +142,7 @@ impl PartWalk<'_, '_, '_, '_> {
             return Ok(at);
         }
         if opens {
-            // Piece by piece, so that its length does not matter.
+            // Skipped piece by piece, so that its length does not matter.
             return self.enter(at, Container::Skipped, "");
         }
         let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;

@@ -1,7 +1,7 @@
-//! The strict reader: the same records via serde_json, which validates every byte.
+//! The strict reader: returns the same records, but parses with serde_json, which validates every byte.
 //!
-//! `--strict` uses it, and tests compare the fast reader with it. It is simple, and several times slower: each value is
-//! stored as raw text until it is read.
+//! `--strict` uses it, and tests compare the fast reader with it. It is simple, and several times slower, because it
+//! stores each value as raw text until it is read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,16 +21,16 @@ use crate::members::Members;
 #[derive(Debug)]
 pub struct Raw<'a, 'm> {
     value: &'a RawValue,
-    /// The address from which offsets are counted.
+    /// The address that offsets are relative to.
     base: usize,
     memory: &'m mut KeyMemory,
 }
 
 impl<'a, 'm> Raw<'a, 'm> {
-    /// The only value in `bytes`.
+    /// Wraps `bytes`, which must contain exactly one value.
     ///
     /// # Errors
-    /// When they are not JSON, have more than one value, or are not UTF-8.
+    /// When the bytes are not JSON, not UTF-8, or contain more than one value.
     pub fn new(bytes: &'a [u8], memory: &'m mut KeyMemory) -> Read<Self> {
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let at = e.valid_up_to();
@@ -38,7 +38,7 @@ impl<'a, 'm> Raw<'a, 'm> {
             Box::new(ReadFault { kind: FaultKind::Value, at, path, what: NOT_UTF8.into() })
         })?;
         let value = serde_json::from_str(text).map_err(|e| {
-            // serde_json rejects it; our own grammar check finds the position and the path.
+            // serde_json reports the error; the grammar check of this program finds its position and path.
             let what = format!("is not JSON: {e}");
             let unlocated = Box::new(ReadFault { kind: FaultKind::Syntax, at: 0, path: String::new(), what });
             grammar::first_fault(bytes, 0, false).unwrap_or(unlocated)
@@ -62,7 +62,7 @@ impl<'a, 'm> Raw<'a, 'm> {
         self.fault(self.position(), format!("is {found}, not {wanted}"))
     }
 
-    /// Reads `value` with `read`, using this reader's state.
+    /// Calls `read` with this reader at `value`.
     fn within<T>(&mut self, value: &'a RawValue, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         let outer = std::mem::replace(&mut self.value, value);
         let result = read(self);
@@ -79,7 +79,7 @@ impl<'a, 'm> Raw<'a, 'm> {
         }
     }
 
-    /// Parses the value according to its first byte. It is known to be valid JSON.
+    /// Parses the value according to its first byte. The value was validated as JSON before.
     fn parse<T: Deserialize<'a>>(&self, wanted: &str) -> Read<T> {
         serde_json::from_str(self.value.get()).map_err(|_| self.wrong_type(wanted))
     }
@@ -180,7 +180,7 @@ impl<'a> ValueReader<'a> for Raw<'a, '_> {
     }
 }
 
-/// Text that is borrowed if possible; serde's own `Cow` never is.
+/// Text that is borrowed if possible; serde's own `Cow` is never borrowed.
 struct Borrowed<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {

@@ -8,8 +8,8 @@ use super::skip::after_space;
 use super::value_reader::{FaultKind, Read, ValueReader};
 use super::walk::{LONG, PartWalk, Survey};
 
-/// Length from which a value may be a truncated line. That is checked first, because skipping such a value would scan
-/// the rest of the document once per truncated line.
+/// A value longer than this may be a truncated line. This is checked first, because the scan of a truncated line
+/// would read the rest of the document, once per truncated line.
 const NEAR: usize = 64 << 10;
 
 impl PartWalk<'_, '_, '_, '_> {
@@ -28,15 +28,15 @@ impl PartWalk<'_, '_, '_, '_> {
             found = self.keys(self.bytes, at, is_top, &mut keys);
         }
         let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
-        // How far the scan had to go, which is independent of the split.
+        // How far the scan went; the same for every way to split the document.
         let far = match &found {
             Ok(Survey::Whole(_, end)) => *end,
             Ok(_) => keys.next,
             Err(_) if ends => self.bytes.len(),
             Err(fault) => fault.at,
         };
-        // If a line was truncated, the following lines are scanned as parts of its value, with or without matching
-        // quotes: the scan fails later than the truncation.
+        // If a line is truncated, the scan reads the following lines as parts of its value, whether their quotes
+        // match or not. So the scan fails at a later position than that of the truncation.
         let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
         if far - at > LONG || fails_later || (ends && self.is_last) {
             let some = &self.bytes[..self.bytes.len().min(at + LONG)];
@@ -52,7 +52,8 @@ impl PartWalk<'_, '_, '_, '_> {
         }
     }
 
-    /// Returns true if the line after that of the value at `at` starts with a bracket, as in a document of lines.
+    /// Returns true if the line after the first line of the value at `at` starts with a bracket, as in a document
+    /// with one value per line.
     pub(super) fn line_follows(&self, at: usize, near: usize) -> bool {
         let next = memchr::memchr(b'\n', &self.bytes[at..near]).map(|n| after_space(self.bytes, at + n));
         next.is_some_and(|next| next < near && self.bytes[next - 1] == b'\n' && matches!(self.bytes[next], b'{' | b'['))
@@ -73,7 +74,7 @@ impl PartWalk<'_, '_, '_, '_> {
             if is_top && keys.allocs && !keys.any_of_ours() {
                 return Ok(Survey::Dump);
             }
-            // The next key is after the value, wherever that ends.
+            // The next key comes after this value, whose end is not known yet.
             keys.next = bytes.len();
             cursor.skip()?;
             goes_on = cursor.separator(b'}')?;
@@ -81,7 +82,7 @@ impl PartWalk<'_, '_, '_, '_> {
         Ok(Survey::Whole(keys.kind(), cursor.at()))
     }
 
-    /// Returns true if a complete array or object is of a kind that is searched for.
+    /// Returns true if a complete array or object may contain allocations or nodes.
     pub(super) fn is_wanted(&mut self, at: usize) -> bool {
         if self.bytes[at] == b'[' {
             return true;

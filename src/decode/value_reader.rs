@@ -8,8 +8,8 @@ use super::record::Text;
 
 /// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::strict::Raw`].
 ///
-/// Every reading method returns a [`ReadFault`] for a value of another type, and for invalid JSON as far as it was
-/// inspected.
+/// Every reading method returns a [`ReadFault`] for a value of another type. It also returns one for invalid JSON in
+/// the bytes that it inspected.
 pub trait ValueReader<'a>: Sized {
     /// Text; `None` for `null`.
     fn raw_text(&mut self) -> Read<Option<Cow<'a, str>>>;
@@ -19,18 +19,18 @@ pub trait ValueReader<'a>: Sized {
     fn boolean(&mut self) -> Read<Option<bool>>;
     /// Skips the value.
     fn skip(&mut self) -> Read<()>;
-    /// Returns true if the value is `null`, and skips it then.
+    /// Returns true if the value is `null`; in that case skips it.
     fn null(&mut self) -> Read<bool>;
-    /// Reads an object with Nomad's keys: calls `member` for each known field; unknown ones are counted and skipped.
-    /// `false` for `null`. A repeated field is a fault.
+    /// Reads an object with Nomad's keys: calls `member` for each known field, counts and skips each unknown one.
+    /// Returns false for `null`. A repeated field is a fault.
     fn object<F: Predicted>(&mut self, member: impl FnMut(&mut Self, F) -> Read<()>) -> Read<bool>;
-    /// Reads an object whose keys are data, such as task names: calls `entry` for each. `false` for `null`.
+    /// Reads an object whose keys are data, such as task names: calls `entry` for each key. Returns false for `null`.
     fn map(&mut self, entry: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<bool>;
-    /// Reads an array: calls `element` for each with its index. `false` for `null`.
+    /// Reads an array: calls `element` for each element with its index. Returns false for `null`.
     fn array(&mut self, element: impl FnMut(&mut Self, usize) -> Read<()>) -> Read<bool>;
     /// The position of the value.
     fn position(&self) -> usize;
-    /// The fault of an invalid value, at a position returned by [`Self::position`] before it was read.
+    /// The fault of an invalid value. `at` is what [`Self::position`] returned before the value was read.
     fn fault(&self, at: usize, what: impl Into<String>) -> Box<ReadFault>;
 
     /// Text; `None` for `null` and for `""`, which is how Nomad writes "nothing".
@@ -49,7 +49,7 @@ pub struct ReadFault {
     pub kind: FaultKind,
     /// Byte offset in the bytes that were read.
     pub at: usize,
-    /// Its path, outermost part first: `.TaskStates.web.Events[3].Time`.
+    /// The path of the value, outermost part first: `.TaskStates.web.Events[3].Time`.
     pub path: String,
     /// The problem, as a clause about the value.
     pub what: String,
@@ -58,7 +58,7 @@ pub struct ReadFault {
 /// How much of a document a fault affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The enclosing allocation is rejected; what comes after it can be read.
+    /// The enclosing allocation is rejected; the values after it can be read.
     Value,
     /// Invalid JSON: nothing after it in this array, object or line can be trusted.
     Syntax,
@@ -75,7 +75,7 @@ impl ReadFault {
     }
 }
 
-/// The problem of a key that is read and repeated.
+/// The problem of a repeated key whose value is read.
 pub const TWICE: &str = "belongs to a repeated key";
 /// The problem of text in another encoding.
 pub const NOT_UTF8: &str = "holds bytes that are not UTF-8";

@@ -6,8 +6,8 @@ use super::part::{LARGEST_ALLOCATION, ParsedPart, PlacedFault, Seen};
 use super::position::{Container, Expected, Position};
 use super::value_reader::{FaultKind, QUOTED, ReadFault, not_json};
 
-/// A value that does not end within this many bytes is inspected before more bytes are buffered: most likely it is a
-/// truncated line, or a dump of a whole cluster.
+/// If a value does not end within this many bytes, it is inspected before more bytes are buffered. Most likely it is
+/// a truncated line, or a dump of a whole cluster.
 pub(super) const LONG: usize = 1 << 20;
 
 /// The state of reading one part.
@@ -21,23 +21,23 @@ pub(super) struct PartWalk<'a, 'r, 's, 'f> {
     /// How many allocations were looked up in `seen`, and how many were known.
     pub tried: u32,
     pub known: u32,
-    /// The previous object was an allocation, so the next one most likely is.
+    /// True if the previous object was an allocation, so that the next one most likely is, too.
     pub expect_allocation: bool,
     pub part: ParsedPart<'a>,
 }
 
 /// The result of scanning an object's keys.
 pub(super) enum Survey {
-    /// Its kind and its end.
+    /// The kind of the object, and its end.
     Whole(ObjectKind, usize),
     /// A large object that may contain lists.
     Dump,
-    /// Larger than an allocation can be.
+    /// Larger than the largest allocation that is read.
     TooLarge,
 }
 
 impl PartWalk<'_, '_, '_, '_> {
-    /// A value of the enclosing array or object is complete.
+    /// Called when a value of the enclosing array or object is complete.
     pub(super) fn value_done(&mut self) {
         if self.part.position.around.last().is_some_and(|level| level.role == Container::List)
             && self.part.position.list().is_some()
@@ -67,14 +67,14 @@ impl PartWalk<'_, '_, '_, '_> {
         self.part.faults.push(PlacedFault { at, array, list_began: self.part.list_began, path, what });
     }
 
-    /// The document ends inside a value or array.
+    /// Called when the document ends inside a value or array.
     pub(super) fn truncated(&mut self, at: usize) {
         let what = "is cut off by the end of the document; everything before it is kept";
         self.reject(at, String::new(), what.into());
         self.part.position = Position::default();
     }
 
-    /// Returns true if a fault of the value at `at` can only be judged with more bytes.
+    /// Returns true if only more bytes can show whether a fault of the value at `at` is real.
     pub(super) fn needs_more(&self, at: usize, fault: &ReadFault) -> bool {
         let is_short = fault.kind == FaultKind::End || self.bytes.len() - fault.at < QUOTED;
         is_short && !self.is_last && self.bytes.len() - at <= LARGEST_ALLOCATION

@@ -1,4 +1,4 @@
-//! Splits documents into blocks of about a MiB, where an allocation most likely starts.
+//! Splits documents into blocks of about 1 MiB, at positions where an allocation most likely starts.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::SyncSender;
@@ -12,11 +12,11 @@ use crate::decode::document::Position;
 use crate::decode::skip::after_space;
 use crate::source::{self, Found, Input, Origin, WillRetry};
 
-/// Large enough that the synchronisation per block is negligible; small enough that its rows, which are several times
-/// larger and filled column by column, fit a core's cache.
+/// The size of a block in bytes. It is large enough that the synchronisation per block is negligible. It is small
+/// enough that the rows of a block, which are several times larger and filled column by column, fit a core's cache.
 const BLOCK: usize = 1 << 20;
 
-/// The longest line of a log that is kept together.
+/// Maximum length in bytes of a log's line. A longer line is divided.
 const LONGEST_LINE: usize = 16 << 20;
 
 /// A message from the reader to the workers, numbered in order of arrival.
@@ -27,11 +27,11 @@ pub enum Step {
     Log(LogBlock),
     /// Something other than a document.
     Other {
-        /// Its number.
+        /// The number of this step.
         number: u64,
         /// The message for the user.
         note: Note,
-        /// Its source, if it is an empty file.
+        /// The number of the source, if it is an empty file.
         quiet_source: Option<usize>,
     },
 }
@@ -48,7 +48,7 @@ pub struct Block {
     pub end: Option<End>,
     /// The guessed position in the document's structure.
     pub guess: Position,
-    /// True after the first document: its allocations may be known from an earlier one.
+    /// True after the first document: an earlier document may have shown these allocations.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
@@ -73,7 +73,7 @@ pub struct LogBlock {
     pub is_first: bool,
     /// Whether it is the last block of its log.
     pub is_last: bool,
-    /// Why the log could not be read further, if so.
+    /// Why the log could not be read to its end; `None` if it was.
     pub problem: Option<Problem>,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
@@ -94,7 +94,7 @@ pub struct End {
     pub content_hash: u128,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Why it could not be read further, if so.
+    /// Why the document could not be read to its end; `None` if it was.
     pub problem: Option<Problem>,
 }
 
@@ -102,12 +102,12 @@ pub struct End {
 pub struct Problem {
     /// The error.
     pub what: String,
-    /// It will be requested again completely, so nothing is lost.
+    /// True if the document will be requested again as a whole, so that nothing is lost.
     pub will_retry: bool,
 }
 
 impl Problem {
-    /// The note about an input that could not be read beyond this byte.
+    /// The message about an input that could not be read beyond this byte.
     pub fn note(&self, name: &str, byte: u64) -> Note {
         let what = format!("{name}: byte {byte}: {}; everything before it is kept", self.what);
         if self.will_retry { Note::Warning(what) } else { Note::Rejected(what) }
@@ -201,7 +201,7 @@ fn cut_log(
     loop {
         let (buffer, mut len, ended) = next_buffer(stream, &mut carry, pool);
         let is_last = ended.is_some();
-        // A longer line is cut, and then rejected.
+        // A longer line is divided and then rejected.
         if !is_last && let Some(split) = agent_log::split(&buffer[..len]).or((len > LONGEST_LINE).then_some(len)) {
             carry.extend_from_slice(&buffer[split..len]);
             len = split;
@@ -230,7 +230,7 @@ fn next_buffer(
     pool: &Mutex<Vec<Vec<u8>>>,
 ) -> (Vec<u8>, usize, Option<Option<Problem>>) {
     let mut buffer = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
-    // Grown once and then reused, so that buffers are not zeroed for every block.
+    // The buffer grows once and is reused, so that it is not filled with zeros for every block.
     if buffer.len() < carry.len() + BLOCK {
         buffer.resize(carry.len() + BLOCK, 0);
     }
@@ -241,7 +241,8 @@ fn next_buffer(
     (buffer, len, ended)
 }
 
-/// Fills the buffer from the stream. Returns the length, and at the end of the stream the error that ended it, if any.
+/// Fills the buffer from the stream. Returns the length. At the end of the stream, also returns the error that ended
+/// it, if any.
 #[allow(clippy::option_option)] // `Some(None)` is a normal end
 fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Problem>>) {
     let mut filled = 0;
@@ -260,7 +261,7 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
     (filled, None)
 }
 
-/// The start of a document, which shows how its allocations start.
+/// The beginning of a document, which shows how the JSON of its allocations begins.
 struct DocumentStart {
     is_array: bool,
     /// The opening bracket of an element up to the end of its first key, as written; empty if unknown.
@@ -284,12 +285,12 @@ impl DocumentStart {
         DocumentStart { is_array, pattern }
     }
 
-    /// The guessed position of a block after the first.
+    /// The guessed position of every block except the first.
     fn guess(&self) -> Position {
         if self.is_array { Position::inside_array() } else { Position::default() }
     }
 
-    /// The last position that looks like the start of an element.
+    /// Returns the last position that looks like the start of an element.
     fn split(&self, bytes: &[u8]) -> Option<usize> {
         if self.pattern.is_empty() {
             return None;

@@ -11,9 +11,9 @@ use crate::tables::sink::{DocumentEnd, Rows};
 use crate::tables::{Shape, Table, column, sightings, snapshots};
 use crate::time::{HOUR, MINUTE};
 
-/// An event this long after the observation shows that a client's clock is fast, in nanoseconds.
+/// If an event is later than the observation by this much, in nanoseconds, the client's clock is fast.
 const AHEAD: i64 = MINUTE;
-/// Sightings per batch: all sightings of a document are created at once, so batches limit the memory.
+/// Sightings per batch. All sightings of a document are created at once, so smaller batches limit the memory.
 const SIGHTINGS: usize = 8 << 10;
 
 impl RunState<'_> {
@@ -32,7 +32,7 @@ impl RunState<'_> {
             self.note(Note::Warning(format!("{name}: {more} more places could not be read")));
         }
         let is_sound = facts.others == 0 && facts.rejected == 0;
-        // A single list: Nomad never answers with two or nested ones.
+        // A single list: Nomad never answers with two lists, nor with nested ones.
         let is_empty_list = is_sound && facts.lists == 1 && facts.frames == 0;
         let is_quiet_stream = is_sound && facts.lists <= 1 && facts.frames > 0;
         if facts.allocations + facts.nodes == 0 && !is_empty_list && !is_quiet_stream {
@@ -47,7 +47,7 @@ impl RunState<'_> {
             return Ok(Delivery::default());
         }
         self.summary.documents += 1;
-        // Heartbeats and nodes are not a list of allocations; an empty list is one.
+        // Heartbeats and nodes are not a list of allocations; an empty list counts as one.
         let lists_allocations = facts.allocations > 0 || (is_empty_list && (facts.nodes == 0 || facts.dumps == 1));
         if is_quiet_stream && facts.allocations == 0 {
             self.summary.quiet_sources.insert(document.origin.source);
@@ -61,11 +61,11 @@ impl RunState<'_> {
         for (field, times) in &facts.unknown {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
-        // Never a client's event time: one fast clock would shift the newest observation.
+        // A client's event time is never used: one fast clock would shift the newest observation.
         let content = || facts.modified.map(|ns| (ns, ObservedFrom::Content));
         let created = || facts.created.map(|ns| (ns, ObservedFrom::Created));
         let observed = document.origin.observed.or_else(content).or_else(created);
-        // A listing with rejected parts is incomplete, and so is a stream.
+        // A listing with rejected parts is incomplete. A stream is never a full listing.
         let is_full = lists_allocations && facts.rejected == 0 && end.problem.is_none();
         let full_listing = document.origin.full_listing.filter(|_| is_full && !facts.shapes.contains(&Shape::Stream));
         let full_listing = full_listing.and_then(|listed| self.complete_listing(listed));
@@ -99,8 +99,9 @@ impl RunState<'_> {
         self.ledger_batches(row, facts)
     }
 
-    /// The namespace that the ledger row claims to list fully. In a lake, a filter reduces it: the lake also has rows
-    /// of allocations that the filter excludes, and these must not count as vanished.
+    /// The namespace of which the ledger row says that it was listed completely. In a lake, a filter narrows this
+    /// statement. The lake also has rows of allocations that the filter excludes, and these must not count as
+    /// vanished.
     fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {
@@ -111,7 +112,7 @@ impl RunState<'_> {
         is_whole.then(|| wanted.map_or(listed, str::to_owned))
     }
 
-    /// The batches of a document's end.
+    /// The batches that are delivered at the end of a document.
     fn ledger_batches(&mut self, row: snapshots::SnapshotRow, facts: DocumentFacts) -> Result<Delivery> {
         let cut = |at: i64, is_pending: bool| if is_pending { at } else { at - at % HOUR };
         let streamed = facts.streamed.iter().map(|(sight, version)| (sight, version.at));
@@ -151,7 +152,8 @@ impl RunState<'_> {
         Ok(Delivery { rows: batches, end: is_new.then_some(DocumentEnd { identity, row }) })
     }
 
-    /// Records what a document shows and when, and detects client clocks that are ahead of it.
+    /// Records which allocations a document shows, and when. Detects client clocks that are ahead of the document's
+    /// time.
     fn record_shown(&mut self, row: &snapshots::SnapshotRow, facts: &DocumentFacts) {
         for (sight, version) in &facts.streamed {
             let streamed = sight.is_live.then_some(*version);

@@ -16,7 +16,7 @@ pub struct OpenDocument {
     pub position: Position,
     /// The unprocessed end of the last block.
     pub leftover: Vec<u8>,
-    /// The length that it must reach before it is parsed again.
+    /// The length in bytes that `leftover` must reach before it is parsed again.
     pub wanted: usize,
     pub origin: Origin,
     /// Bytes, lines and array elements before the next block.
@@ -27,15 +27,15 @@ pub struct OpenDocument {
     pub facts: DocumentFacts,
 }
 
-/// Whether a document's times passed through a float.
+/// Whether the times of a document passed through a floating-point number.
 #[derive(Default)]
 pub enum Rounding {
-    /// Decided: by an exact event time, or at the end of the document.
+    /// Decided by an exact event time, or at the end of the document.
     Known(bool),
-    /// No event time so far.
+    /// No event time was read so far.
     #[default]
     Open,
-    /// All event times so far look rounded; their parts are held until that is decided.
+    /// All event times so far look rounded; the parts are held until this is decided.
     Held(Box<HeldParts>),
 }
 
@@ -43,8 +43,8 @@ pub enum Rounding {
 pub struct HeldParts {
     /// Number of event times.
     pub times: u64,
-    /// Whether any of them is finer than a microsecond. Whole microseconds are inconclusive: a float prints them
-    /// unchanged, and some clients' clocks have no finer ones.
+    /// Whether any of the times is finer than a microsecond. Whole microseconds prove nothing: a float prints them
+    /// unchanged, and the clocks of some clients have no finer unit.
     pub any_fine: bool,
     pub bytes: SpooledTempFile,
     pub parts: Vec<(Position, usize)>,
@@ -68,9 +68,9 @@ pub struct DocumentFacts {
     pub created: Option<i64>,
     pub unknown: Unknown,
     pub new: New,
-    /// The allocations it shows, except in streams: their sightings need observed_at.
+    /// The allocations that the document shows, except in streams: their sightings need `observed_at`.
     pub shown: Vec<ShownAllocation>,
-    /// The allocations it shows as a stream, with the version's time.
+    /// The allocations that the document shows as a stream, with the time of the version.
     pub streamed: Vec<(ShownAllocation, StreamedVersion)>,
 }
 
@@ -78,17 +78,17 @@ pub struct DocumentFacts {
 pub struct ShownAllocation {
     pub alloc: u32,
     pub namespace: u32,
-    /// Whether it was not terminal.
+    /// Whether the allocation was not terminal.
     pub is_live: bool,
     pub is_pending: bool,
     pub newest_event: Option<i64>,
 }
 
 impl OpenDocument {
-    /// A document of which nothing was read yet.
+    /// A document before its first part is read.
     pub fn new(origin: Origin) -> OpenDocument {
         let rounding = match origin.observed {
-            // Our own requests are never rounded.
+            // The program's own requests are never rounded.
             Some((_, ObservedFrom::Fetched)) => Rounding::Known(false),
             _ => Rounding::Open,
         };
@@ -100,12 +100,12 @@ impl OpenDocument {
         matches!(self.rounding, Rounding::Held(..))
     }
 
-    /// Returns true if its times are known to be rounded.
+    /// Returns true if the times of the document are known to be rounded.
     pub fn is_rounded(&self) -> bool {
         matches!(self.rounding, Rounding::Known(true))
     }
 
-    /// Counts rows that it showed first.
+    /// Counts the rows that this document showed first.
     pub fn count_new(&mut self, new: New) {
         self.facts.new.allocations += new.allocations;
         self.facts.new.task_states += new.task_states;
@@ -123,7 +123,7 @@ impl OpenDocument {
         self.leftover = bytes[part.end..].to_vec();
     }
 
-    /// Adds a block to the unprocessed bytes; returns true if they are too few to parse again.
+    /// Adds a block to the unprocessed bytes. Returns true if there are still too few bytes to parse again.
     pub fn waits_for_more(&mut self, bytes: &[u8]) -> bool {
         let waits = !self.leftover.is_empty() && self.leftover.len() + bytes.len() < self.wanted;
         if waits {
@@ -141,7 +141,7 @@ impl OpenDocument {
             None => fault.path.clone(),
         };
         let subject = if path.is_empty() { "the value".to_owned() } else { path };
-        // The problem may quote input, and a key may contain anything: mask it.
+        // The problem may quote input, and a key may contain anything, so secrets in it are masked.
         let what = format!("{subject} {}", fault.what);
         format!("{}: byte {}, line {line}: {}", self.origin.name, self.offset + at as u64, mask::text(&what))
     }

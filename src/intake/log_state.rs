@@ -12,7 +12,7 @@ pub struct Logs {
     pub held: Option<StreamWriter<File>>,
 }
 
-/// What is known of the open log.
+/// The state of the open log.
 #[derive(Default)]
 pub struct OpenLog {
     /// Bytes and lines before the next block.
@@ -20,14 +20,14 @@ pub struct OpenLog {
     pub lines: u64,
     pub events: u64,
     pub rejected: u64,
-    /// The time of the last line of a task event, and how many lines of that time have each identity.
+    /// The time of the last line of a task event, and how many lines with that time have each identity.
     last_at: i64,
     of_last_at: Vec<(u128, i32)>,
 }
 
 impl OpenLog {
-    /// The number of equal lines of the same time directly before this one. Only these count, so that a file that
-    /// contains a log twice does not show each event twice.
+    /// The number of equal lines with the same time directly before this one. Lines further back do not count, so
+    /// that a file that contains a log twice does not show each event twice.
     pub fn ordinal(&mut self, at: i64, identity: u128) -> i32 {
         if at != self.last_at {
             self.last_at = at;

@@ -50,7 +50,7 @@ pub fn process_block(options: &IntakeOptions, block: &LogBlock, sequencer: &Sequ
     let identities: Vec<u128> = new.into_iter().flatten().collect();
     let batch = || column::batch(&columns, Table::LogEvents.schema(), rows.iter());
     if options.filter.needs_listing() {
-        // Which allocations the filter keeps is known at the end.
+        // Only at the end is it known which allocations the filter keeps.
         let held = batch().and_then(|batch| turn.hold_log_rows(&batch));
         let held = held.map(|()| Delivery::default()).map_err(Into::into);
         return sequencer.pass_turn(turn) && sequencer.deliver(block.number, held);
@@ -68,7 +68,8 @@ pub fn process_block(options: &IntakeOptions, block: &LogBlock, sequencer: &Sequ
 }
 
 impl RunState<'_> {
-    /// Counts the lines of a block, and reports those that cannot be read, and at the end a log without task events.
+    /// Counts the lines of a block and reports those that cannot be read. At the end of a log without task events,
+    /// reports that, too.
     fn report_log(&mut self, block: &LogBlock, part: &LogPart<'_>, lines: u64) {
         let name = &block.origin.name;
         for fault in &part.faults {
@@ -112,7 +113,7 @@ impl RunState<'_> {
         }
     }
 
-    /// Writes rows to a temporary file, until it is known which allocations the filter keeps.
+    /// Writes rows to a temporary file until it is known which allocations the filter keeps.
     fn hold_log_rows(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -123,7 +124,7 @@ impl RunState<'_> {
         self.logs.held.as_mut().map_or(Ok(()), |held| held.write(batch))
     }
 
-    /// Delivers the rows that were held, of allocations that the filter keeps.
+    /// Delivers those of the held rows whose allocations the filter keeps.
     pub(super) fn deliver_held_log_rows(
         &mut self,
         deliver: &mut dyn FnMut(Rows) -> error::Result<()>,

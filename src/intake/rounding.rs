@@ -1,4 +1,4 @@
-//! Decides whether a document's times passed through a float, and holds its parts until then.
+//! Decides whether the times of a document passed through a float, and holds its parts until then.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::merge::{self, Columns, PartRows, Versions};
 use crate::tables::sink;
 
-/// Minimum number of event times to detect rounding: fewer may end in zeros by chance.
+/// Minimum number of event times for this decision: fewer times may end in zeros by chance.
 const MIN_TIMES: u64 = 4;
-/// How much of a document whose times look rounded is buffered in memory until that is decided.
+/// Maximum number of bytes held in memory of a document whose times look rounded, until that is decided.
 const HELD_IN_MEMORY: usize = 32 << 20;
 
 impl RunState<'_> {
-    /// Decides whether the document's times are rounded, if this part shows it. Returns the rows of earlier held parts;
-    /// if it is still open, this part is held, too.
+    /// Decides whether the document's times are rounded, if this part shows it. Returns the rows of the parts held
+    /// before; if the decision is still open, holds this part, too.
     pub(super) fn decide_rounding(
         &mut self,
         block: &Block,
@@ -69,7 +69,7 @@ impl RunState<'_> {
         Ok(Vec::new())
     }
 
-    /// The new rows of the held parts. Their faults were reported and their contents counted on arrival.
+    /// The new rows of the held parts. Faults were reported, and contents counted, when the parts arrived.
     fn release(&mut self, mut held: HeldParts, versions: &Versions) -> Result<Vec<sink::Rows>> {
         let options = self.options;
         let namespace = self.document.origin.listed_namespace().to_owned();

@@ -86,7 +86,7 @@ impl<'r> Sequencer<'r> {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Ends the run. Takes the lock, so that no thread that is about to wait misses it.
+    /// Ends the run. Takes the lock, so that a thread that is about to wait cannot miss the notification.
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         drop(self.state.lock());

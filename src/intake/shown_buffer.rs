@@ -1,22 +1,22 @@
-//! What documents show of allocations, and when.
+//! Which allocations documents show, and when.
 
 use std::collections::BTreeSet;
 
 use crate::merge::Merge;
 use crate::presence::{Document, LastShown, ShownAllocations};
 
-/// What documents show, with allocations by their numbers in [`Merge`].
+/// The allocations that documents show, by their numbers in [`Merge`].
 #[derive(Debug, Default)]
 pub struct ShownBuffer {
-    /// The documents, without streams.
+    /// The documents, except streams.
     pub documents: BTreeSet<Document>,
-    /// By the number of the allocation; `None` if no document showed it.
+    /// The namespace and the last time shown, by the number of the allocation; `None` if no document showed it.
     allocations: Vec<Option<(u32, LastShown)>>,
 }
 
 impl ShownBuffer {
-    /// Adds an allocation shown by a document, by numbers. A source without namespaces says `default`; any other name
-    /// wins.
+    /// Adds an allocation that a document shows. All arguments are numbers. A source without namespaces reports
+    /// `default`, so any other name replaces `default`.
     pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: LastShown) {
         let index = alloc as usize;
         if self.allocations.len() <= index {
@@ -29,7 +29,7 @@ impl ShownBuffer {
         sum.add(last);
     }
 
-    /// Takes all of it, by name.
+    /// Takes all entries, with numbers replaced by names.
     pub fn take(&mut self, merge: &Merge) -> ShownAllocations {
         let ShownBuffer { documents, allocations } = std::mem::take(self);
         let numbered = (0u32..).zip(allocations);

@@ -16,7 +16,7 @@ use crate::source::Origin;
 use crate::tables::sink::{self, DocumentEnd};
 use crate::tables::{Shape, mask};
 
-/// How many faults of one document are reported one by one.
+/// Maximum number of faults of one document that are reported individually.
 pub(super) const MAX_REPORTED: u64 = 20;
 
 /// The state of the worker whose turn it is.
@@ -33,11 +33,11 @@ pub struct RunState<'r> {
     pub(super) observer: &'r dyn Observer,
     /// Number of documents with a ledger row so far.
     pub(super) snapshots: i64,
-    /// What documents show of allocations, and when: of the whole run, or since absences were last delivered.
+    /// Which allocations documents show, and when: in the whole run, or since absences were last delivered.
     pub(super) shown_buffer: ShownBuffer,
-    /// The presence known from delivered rows, if absences are delivered by document.
+    /// The presence that follows from delivered rows, if absences are delivered by document.
     pub(super) presence: Presence,
-    /// Allocations with events later than their document.
+    /// Allocations with events later than the document that shows them.
     pub(super) ahead: HashSet<u32>,
 }
 
@@ -46,13 +46,13 @@ pub struct RunState<'r> {
 pub struct Delivery {
     /// New rows, in order.
     pub rows: Vec<sink::Rows>,
-    /// The end of their document.
+    /// The end of the document that the rows come from.
     pub end: Option<DocumentEnd>,
 }
 
-/// The new rows of a block, and those of its document's end.
+/// The new rows of a block, and the rows that are delivered at the end of its document.
 pub struct BlockRows<'a> {
-    /// The number of the document's ledger row, whether or not it gets one.
+    /// The number reserved for the document's ledger row. Some documents get no row.
     pub document: i64,
     /// Rows that were held until rounding was decided.
     pub before: Vec<sink::Rows>,
@@ -94,7 +94,7 @@ impl RunState<'_> {
         self.observer.note(note);
     }
 
-    /// Warns once of fast client clocks.
+    /// Warns about fast client clocks, once per run.
     pub(super) fn warn_of_clocks(&self) {
         let n = self.ahead.len();
         if n > 0 {
@@ -106,7 +106,7 @@ impl RunState<'_> {
         }
     }
 
-    /// Opens the document of a first block.
+    /// Opens the document whose first block follows.
     pub fn begin(&mut self, origin: &Origin) {
         self.document = OpenDocument::new(origin.clone());
     }
@@ -169,7 +169,7 @@ impl RunState<'_> {
         }
     }
 
-    /// Counts the content of a part, new or not.
+    /// Counts the content of a part, whether its rows are new or not.
     pub(super) fn count(&mut self, part: &ParsedPart<'_>, rows: &PartRows<'_>) {
         let facts = &mut self.document.facts;
         facts.others += part.others;

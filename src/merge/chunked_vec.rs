@@ -3,8 +3,8 @@
 /// Values per chunk.
 const CHUNK: usize = 4096;
 
-/// Values, numbered from 0 in order of arrival. A growing `Vec` leaves holes of its former sizes in the heap, which
-/// smaller allocations do not fill.
+/// Values, numbered from 0 in order of arrival. A growing `Vec` moves to larger buffers. Each former buffer leaves a
+/// hole in the heap, and smaller allocations do not fill it.
 #[derive(Debug)]
 pub struct ChunkedVec<T> {
     parts: Vec<Vec<T>>,
@@ -36,12 +36,12 @@ impl<T> ChunkedVec<T> {
         number
     }
 
-    /// The value of a number.
+    /// The value with this number.
     pub fn get(&self, number: u32) -> Option<&T> {
         self.parts.get(number as usize / CHUNK)?.get(number as usize % CHUNK)
     }
 
-    /// The value of a number, mutable.
+    /// The value with this number, mutable.
     pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         self.parts.get_mut(number as usize / CHUNK)?.get_mut(number as usize % CHUNK)
     }

@@ -6,8 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Names per chunk.
 const CHUNK: usize = 4096;
 
-/// Names, numbered from 0 in order of arrival. Many share one buffer: millions of small allocations between short-lived
-/// ones would fragment the heap.
+/// Names, numbered from 0 in order of arrival. Many names share one buffer: millions of small allocations between
+/// short-lived ones would fragment the heap.
 #[derive(Debug, Default)]
 pub struct Interner {
     parts: Vec<Chunk>,
@@ -42,7 +42,7 @@ impl Interner {
         number
     }
 
-    /// The name of a number; empty if unknown.
+    /// The name with this number; empty if the number is unknown.
     pub fn name(&self, number: u32) -> &str {
         name_in(&self.parts, number)
     }

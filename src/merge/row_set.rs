@@ -6,18 +6,18 @@ use hashbrown::HashSet;
 
 use super::chunked_vec::ChunkedVec;
 
-/// Hashes per block: a block fills one cache line.
+/// Hashes per block, so that a block fills one cache line.
 const HASHES: usize = 7;
 /// How many blocks of one allocation are searched linearly; beyond that, its hashes move to a hash set.
 const SEARCHED: usize = 8;
-/// Marks the absence of a block.
+/// The number that stands for "no block".
 const NONE: u32 = u32::MAX;
-/// Marks an allocation whose hashes are in the hash set.
+/// The number that stands for "the hashes of this allocation are in the hash set".
 const MANY: u32 = NONE - 1;
 
-/// One 64-bit hash per row. Most allocations have few rows, stored in their own blocks: a single hash set has unused
-/// slots, and would need more than 64 bits to keep all rows apart. Among a thousand rows of one allocation, two hashes
-/// collide with a probability of 1 in 3e13.
+/// One 64-bit hash per row. Most allocations have few rows, whose hashes are stored in blocks of the allocation. A
+/// single hash set for all rows would have unused slots, and would need hashes of more than 64 bits to avoid
+/// collisions. Among a thousand rows of one allocation, two hashes collide with a probability of 1 in 3e13.
 #[derive(Debug, Default)]
 pub struct RowSet {
     blocks: ChunkedVec<HashBlock>,
@@ -36,7 +36,7 @@ struct HashBlock {
     hashes: [u64; HASHES],
 }
 
-/// A row of an allocation with many. Packed, since padding would be a quarter of it.
+/// The hash of a row of an allocation with many rows. Packed, since padding would be a quarter of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C, packed(4))]
 struct RowHash {
@@ -79,7 +79,7 @@ impl RowSet {
         true
     }
 
-    /// A block and the previous ones.
+    /// Iterates over a block and the blocks before it.
     fn blocks(&self, last: u32) -> impl Iterator<Item = &HashBlock> {
         successors(self.blocks.get(last), |block| self.blocks.get(block.before))
     }
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Allocations that get all rows at once, and some that get one at intervals, up to many.
+    /// Tests allocations that get all rows at once, and some that get single rows at intervals, up to many rows.
     #[test]
     fn a_row_is_new_once() {
         let (mut met, mut truth) = (RowSet::default(), HashSet::new());

@@ -1,4 +1,4 @@
-//! The known versions of allocations, so that a document that lists one again need not be parsed there.
+//! The known versions of allocations. If a document lists one of them again, that allocation need not be parsed.
 
 use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::RwLock;
@@ -10,7 +10,7 @@ use super::chunked_vec::ChunkedVec;
 use crate::decode::document::AllocationPreview;
 use crate::tables::Shape;
 
-/// What is remembered of an allocation's version.
+/// The facts that are kept of an allocation's version.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VersionFacts {
     /// The allocation's number in [`Merge`](super::Merge).
@@ -19,7 +19,7 @@ pub struct VersionFacts {
     pub shape: Shape,
     /// True if its client status was not terminal.
     pub is_live: bool,
-    /// True if its client had not started it.
+    /// True if the client had not started the allocation.
     pub is_pending: bool,
     /// The number of its namespace in [`Merge`](super::Merge).
     pub namespace: u32,
@@ -31,7 +31,7 @@ pub struct VersionFacts {
     pub modify_index: Option<NonZeroI64>,
     /// The newest time of its events, by the client's clock, in nanoseconds since the epoch.
     pub newest_event: Option<NonZeroI64>,
-    /// The key with which its names were replaced.
+    /// The key with which the allocation's names were replaced.
     pub redacted: Option<NonZeroU64>,
     /// How many task states it has.
     pub task_states: u32,
@@ -39,9 +39,9 @@ pub struct VersionFacts {
     pub task_events: u32,
     /// How many of its event times are known.
     pub event_times: u32,
-    /// True if any of them cannot have passed through a float64.
+    /// True if any of its event times cannot have passed through a float64.
     pub any_exact: bool,
-    /// True if any of them is finer than a microsecond, unlike those of a coarse clock.
+    /// True if any of its event times is finer than a microsecond, which a coarse clock cannot produce.
     pub any_fine: bool,
 }
 
@@ -56,16 +56,17 @@ pub(super) fn version_key(head: &AllocationPreview<'_>) -> u128 {
     xxh3_128(&bytes)
 }
 
-/// The known versions, shared by all cores so that they can skip them.
+/// The known versions. All cores share them, so that every core can skip them.
 ///
-/// Two documents may show one version differently, because one was damaged or edited. Which one is parsed must not
-/// depend on thread timing. So lookups only see versions up to a step of the run that is certainly finished.
+/// Two documents may show one version differently, because one of them was damaged or edited. Which of the two is
+/// parsed must not depend on thread timing. So a lookup sees only the versions up to a step of the run that is
+/// certainly finished.
 #[derive(Debug, Default)]
 pub struct Versions {
     known: RwLock<VersionTable>,
 }
 
-/// Versions by number, each with its key and facts, and numbers by key.
+/// Versions with their keys and facts by number, and numbers by key.
 #[derive(Debug, Default)]
 struct VersionTable {
     versions: ChunkedVec<(u128, VersionFacts)>,

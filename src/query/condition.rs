@@ -14,7 +14,7 @@ use crate::error::Refused;
 /// An SQL expression over the columns of one result.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    /// As the user wrote it.
+    /// The text of the condition as the user wrote it.
     pub text: String,
     /// The view that qualifies its columns; `None` if they are unqualified.
     pub view: Option<&'static View>,
@@ -51,7 +51,7 @@ impl Condition {
         Ok(condition)
     }
 
-    /// Checks that the result has all its columns.
+    /// Checks that a result with the columns `known` has every column of the condition.
     ///
     /// # Errors
     /// When a column is missing.
@@ -101,7 +101,7 @@ fn parse(text: &str) -> Result<Condition, Refused> {
     Ok(Condition { text: text.to_owned(), view: found, sql: expr.to_string(), columns: reading.columns })
 }
 
-/// Facts collected from an expression, whose columns lose their qualifier on the way.
+/// Facts collected from an expression. The visitor also removes the qualifiers of its columns.
 #[derive(Default)]
 struct ConditionVisitor {
     views: BTreeSet<String>,

@@ -1,8 +1,8 @@
 //! SQL statements that register a lake's tables and the views over them in another engine.
 //!
-//! The views are the files of `queries/`, which keep to the SQL that engines share. Types and functions that an engine
-//! spells differently are replaced. Engines inline views, and cannot plan any that are nested this deep. So each view
-//! is a table, created after those it reads and recomputed to refresh it.
+//! The views are the files of `queries/`, which use only SQL that the engines share. Types and functions with another
+//! name in an engine are replaced. Engines inline views, and cannot plan views that are nested this deeply. So each
+//! view becomes a table, created after the tables that it reads; a refresh computes it again.
 
 mod clickhouse;
 
@@ -36,16 +36,16 @@ impl Dialect {
 /// Which statements to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatementKind {
-    /// Those that create tables and views.
+    /// The statements that create tables and views.
     All,
-    /// Those that recompute the views that are tables.
+    /// The statements that compute again the tables that stand for views.
     Refresh,
 }
 
 /// The statements for a lake at `lake`.
 ///
 /// # Errors
-/// When a refresh is requested for an engine that needs none, or the head of a view cannot be parsed.
+/// When a refresh is requested for an engine that needs none, or the header of a view cannot be parsed.
 pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<String> {
     let lake = lake.trim_end_matches('/').replace('\'', "''");
     let mut text = String::new();
@@ -61,7 +61,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<S
         StatementKind::Refresh if needs_refresh(dialect) => {
             text.push_str("-- Recomputes the statistics, each after those that it reads.\n");
             if dialect == Dialect::Snowflake {
-                // Snowflake reads a Delta table as of its last REFRESH.
+                // Snowflake reads a Delta table in the state of its last REFRESH.
                 for table in Table::ALL {
                     text.push_str(&format!("ALTER ICEBERG TABLE {} REFRESH;\n", table.name()));
                 }
@@ -79,12 +79,12 @@ pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<S
     Ok(text)
 }
 
-/// Returns true if the statements of `--refresh` recompute the tables; ClickHouse does it by itself.
+/// Returns true if `--refresh` has statements that compute the tables again. ClickHouse does this by itself.
 fn needs_refresh(dialect: Dialect) -> bool {
     dialect != Dialect::Clickhouse
 }
 
-/// The leading comment (which tests run these statements, what they need) and setup statements.
+/// The leading comment and the setup statements. The comment says which tests run the statements, and what they need.
 fn preface(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Duckdb => {
@@ -182,7 +182,7 @@ fn define_view(dialect: Dialect, view: &'static View) -> Result<String> {
     Ok(format!("CREATE OR REPLACE TABLE {dataset}{}{format} AS\n{};\n", view.name, sql.trim_end_matches(';')))
 }
 
-/// A view's SQL in the dialect of an engine.
+/// A view's SQL, translated to the dialect of an engine.
 fn spell(dialect: Dialect, sql: &str) -> String {
     if dialect != Dialect::Bigquery {
         return sql.to_owned();

@@ -1,4 +1,4 @@
-//! The head of a query file: what it answers, and every column.
+//! The header of a query file: the question that the view answers, and every column.
 //!
 //! ```sql
 //! -- coverage: is the history of each task complete, and what is missing?
@@ -13,23 +13,23 @@
 //! --                              that is not known
 //! ```
 //!
-//! Before the columns there may be these lines, each with `yes`:
-//! - `Exported`: `export` writes the view unless `--table` names others.
-//! - `Grouped`: the rows are groups, which `--by` names. The SQL contains the group columns only in the
-//!   form of [`super::group_by::GROUP`].
+//! Before the columns, the header may have these lines, each with `yes`:
+//! - `Exported`: `export` writes the view unless `--table` names other tables.
+//! - `Grouped`: the rows are groups, by the columns of `--by`. The SQL writes the group columns only in the form of
+//!   [`super::group_by::GROUP`].
 
 use crate::error::{Context, Result, bail};
 use crate::tables::column::{Described, KINDS};
 
-/// The lines before the columns that say what the program does with the view.
+/// The lines before the columns that control how the program uses the view.
 const FLAGS: [&str; 2] = ["Exported: yes", "Grouped: yes"];
 
-/// Returns true if the head of a query file has this line before its columns.
+/// Returns true if the header of a query file has this line before its columns.
 pub(super) fn says(sql: &str, flag: &str) -> bool {
     comment(sql).map(str::trim).take_while(|line| *line != COLUMNS).any(|line| line == flag)
 }
 
-/// The line that the columns follow.
+/// The line in front of the columns.
 const COLUMNS: &str = "Columns:";
 
 /// The lines of a query file's first comment, without the hyphens.
@@ -40,11 +40,11 @@ fn comment(sql: &str) -> impl Iterator<Item = &str> {
 /// The header of a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocHeader {
-    /// The question that it answers.
+    /// The question that the view answers.
     pub question: String,
     /// What one row is, what is counted and what is excluded, by line.
     pub definition: Vec<String>,
-    /// Its columns, in order.
+    /// The columns of the view, in order.
     pub columns: Vec<Described>,
 }
 
@@ -52,7 +52,7 @@ impl DocHeader {
     /// Parses the header of a query file.
     ///
     /// # Errors
-    /// When it has another form.
+    /// When the header has another form.
     pub fn parse(sql: &str) -> Result<DocHeader> {
         let mut lines = comment(sql);
         let first = lines.next().context("has no header comment")?;

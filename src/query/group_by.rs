@@ -7,11 +7,11 @@ use super::view;
 use crate::error::{Result, Usage};
 use crate::tables::column::Described;
 
-/// How the SQL of a statistic writes its group columns, exactly this text, so that it can be replaced. The unedited
-/// file runs on any engine.
+/// The group columns in the SQL of a statistic. The SQL contains exactly this text, so that it can be replaced. A
+/// file without replacement runs on any engine.
 pub const GROUP: &str = "region, namespace, job_id, task_group, task";
 
-/// The columns of a group: at least one, each of [`GroupBy::COLUMNS`], without repetition.
+/// The columns of a group: at least one, each from [`GroupBy::COLUMNS`], without repetition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupBy(Vec<&'static str>);
 
@@ -49,7 +49,7 @@ impl fmt::Display for GroupBy {
 }
 
 impl GroupBy {
-    /// The columns to group by: those that every per-task view has.
+    /// The columns that a user may group by: those that every per-task view has.
     pub const COLUMNS: [&str; 11] = [
         "region",
         "namespace",
@@ -64,20 +64,20 @@ impl GroupBy {
         "datacenter",
     ];
 
-    /// Its columns, in the given order.
+    /// The columns of the group, in the given order.
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied()
     }
 
-    /// The SQL of a statistic with these group columns.
+    /// The SQL of a statistic, with these group columns.
     pub(super) fn edit(&self, sql: &str) -> String {
         sql.replace(GROUP, &self.0.join(", "))
     }
 
-    /// The columns of a statistic with these group columns.
+    /// The columns of a statistic, with these group columns.
     ///
     /// # Errors
-    /// When the header of `task_states`, which documents all of them, cannot be parsed.
+    /// When the header of `task_states` cannot be parsed. That header documents all group columns.
     pub(super) fn describe(&self, usual: Vec<Described>) -> Result<Vec<Described>> {
         let known = view("task_states").map(|view| view.head()).transpose()?.map_or_else(Vec::new, |head| head.columns);
         let mut columns: Vec<Described> = Vec::new();

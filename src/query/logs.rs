@@ -1,4 +1,4 @@
-//! Views of logs without a log: most runs read none, and then these views take no time.
+//! Rows of the views of logs for a run that reads no logs. Most runs read none, and then these views take no time.
 
 use polars::prelude::{Column, DataFrame, DataType, TimeUnit};
 
@@ -6,16 +6,16 @@ use super::GroupBy;
 use super::plan::Plan;
 use crate::error::{Result, bail};
 
-/// What the rows of a view are if `log_events` is empty.
+/// The rows that a view has if `log_events` is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WithoutLogs {
-    /// There are none.
+    /// The view has no rows.
     Empty,
-    /// Those of another view with the same columns, in any order.
+    /// The view has the rows of another view with the same columns, in any order.
     SameAs(&'static str),
 }
 
-/// What the rows of a view are if `log_events` is empty; `None` if they have to be computed all the same.
+/// The rows that a view has if `log_events` is empty; `None` if they must be computed in this case, too.
 pub(super) fn without_logs(view: &str) -> Option<WithoutLogs> {
     match view {
         "log_pairs" | "placed_lines" | "log_gaps" | "recovered_events" | "log_attempts" => Some(WithoutLogs::Empty),
@@ -24,7 +24,7 @@ pub(super) fn without_logs(view: &str) -> Option<WithoutLogs> {
     }
 }
 
-/// Returns true if the rows of a view are events of logs, whether or not a source shows allocations.
+/// Returns true if each row of a view is an event from a log, whether or not another source shows its allocation.
 pub(crate) fn is_of_logs(view: &str) -> bool {
     without_logs(view) == Some(WithoutLogs::Empty)
 }
@@ -32,7 +32,7 @@ pub(crate) fn is_of_logs(view: &str) -> bool {
 /// A view without rows.
 ///
 /// # Errors
-/// When its head cannot be parsed, which tests rule out.
+/// When the header of the view cannot be parsed; tests check that it can.
 pub(super) fn empty(plan: &Plan) -> Result<DataFrame> {
     let columns = plan.view.columns(&GroupBy::default())?;
     let columns = columns.into_iter().map(|column| {

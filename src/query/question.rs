@@ -43,7 +43,7 @@ pub(super) fn parse(sql: &str) -> Result<Query, Refused> {
     }
 }
 
-/// Binds `->` and `->>` to the key after them: the parser reads `details->>'a' = 'b'` as `details->>('a' = 'b')`.
+/// Corrects the operand of `->` and `->>`: the parser reads `details->>'a' = 'b'` as `details->>('a' = 'b')`.
 fn bind_arrow(expr: &mut Expr) {
     let Expr::BinaryOp { left, op: op @ (BinaryOperator::Arrow | BinaryOperator::LongArrow), right } = expr else {
         return;
@@ -56,7 +56,7 @@ fn bind_arrow(expr: &mut Expr) {
     *expr = take(right);
 }
 
-/// Makes the first operand of an expression the key of a JSON text.
+/// Applies `->` or `->>` with the JSON text to the innermost first operand of an expression.
 fn bind_first(expr: &mut Expr, json: Expr, op: BinaryOperator) {
     match first_operand(expr) {
         Some(inner) => bind_first(inner, json, op),
@@ -64,7 +64,7 @@ fn bind_first(expr: &mut Expr, json: Expr, op: BinaryOperator) {
     }
 }
 
-/// Takes an expression out of its place, leaving a dummy.
+/// Takes an expression out of the tree, and leaves a null in its place.
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::value(Value::Null))
 }
@@ -106,7 +106,7 @@ impl Question {
         }
         let mut question = Question { query, tables: BTreeSet::new(), views: Vec::new() };
         for name in &reading.relations {
-            // A common table expression may have the name of a table, and read it.
+            // A common table expression may have the same name as a table, and read that table.
             match (Table::ALL.into_iter().find(|table| table.name() == name), view(name)) {
                 (Some(table), _) => {
                     question.tables.insert(table);
@@ -123,7 +123,7 @@ impl Question {
     }
 }
 
-/// An example query, for advice.
+/// An example of a query, shown in errors.
 const EXAMPLE: &str = "SELECT event_type, COUNT(*) AS events FROM task_events GROUP BY event_type";
 
 /// The names of all tables and views.
@@ -151,7 +151,7 @@ pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 struct QuestionVisitor {
     /// Names in FROM, in lower case.
     relations: BTreeSet<String>,
-    /// The query's own common table expressions.
+    /// Names of the common table expressions in the query.
     own: BTreeSet<String>,
     problems: Vec<Refused>,
 }
@@ -173,7 +173,7 @@ impl Visitor for QuestionVisitor {
         ControlFlow::Continue(())
     }
 
-    /// Only a name, a subquery or a join of these is allowed: a table function could open files and URLs.
+    /// Allows only a name, a subquery, or a join of these. A table function could open files and URLs.
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { args: None, .. }

@@ -1,4 +1,4 @@
-//! Rows of a result as JSON values, for reports, which show a few of them.
+//! Rows of a result as JSON values. Reports show a few of them.
 
 use polars::prelude::{AnyValue, DataFrame, TimeUnit};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::error::{Result, bail};
 use crate::time;
 
-/// One row of a result, with its columns in order. A timestamp is RFC 3339 text in UTC with six fractional digits.
+/// One row of a result, with its columns in order. A timestamp is a text as in RFC 3339, in UTC with six fractional
+/// digits.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row(pub Vec<(String, Value)>);
 
@@ -66,7 +67,7 @@ fn value(value: &AnyValue<'_>) -> Result<Value> {
         AnyValue::Int8(n) => Value::from(*n),
         AnyValue::UInt64(n) => Value::from(*n),
         AnyValue::UInt32(n) => Value::from(*n),
-        // Infinities and NaN have no form in JSON.
+        // JSON cannot represent infinities and NaN.
         AnyValue::Float64(n) => Value::from(*n),
         AnyValue::Float32(n) => Value::from(*n),
         AnyValue::Datetime(n, unit, _) | AnyValue::DatetimeOwned(n, unit, _) => {

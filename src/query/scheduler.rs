@@ -1,5 +1,6 @@
-//! Schedules views on several cores, in order: a view waits for those it reads, and later views wait with it. If they
-//! overtook it, the largest views would run at the same time and need memory for both.
+//! Runs views on several cores, in order. A view waits for the views that it reads, and the views after it in the
+//! order wait, too. If those views started earlier, the largest ones would run at the same time and need memory
+//! together.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,8 @@ use std::thread;
 use super::Plan;
 use crate::error::{Error, Result};
 
-/// Computes views in order, a limited number at a time, each after those it reads; starts no other after a failure.
+/// Computes views in order, a limited number at a time, each after the views that it reads. Starts no further view
+/// after a failure.
 ///
 /// # Errors
 /// The first error of `compute`.
@@ -31,7 +33,7 @@ pub fn run(plans: &[Plan], at_a_time: usize, compute: impl Fn(&Plan) -> Result<(
                     let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
                     let died =
                         |_| Err(Error::new(format!("the engine panicked in view {}; this is a bug", plan.view.name)));
-                    // The scheduler waits for it as long as anything runs.
+                    // The scheduler receives this, because it waits while any view runs.
                     let _ = done.send((plan.view.name, computed.unwrap_or_else(died)));
                 });
             }

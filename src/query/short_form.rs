@@ -1,21 +1,22 @@
-//! Short forms of the views, for a terminal: the columns that tell most, and the worst rows first.
+//! Short forms of the views, for a terminal: only the most informative columns, and the worst rows first.
 
 use super::GroupBy;
 
 /// The short form of a view's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShortForm {
-    /// The columns that name a row, from the widest scope to the narrowest.
+    /// The columns that identify a row, from the widest scope to the narrowest.
     pub names: Vec<&'static str>,
-    /// The other columns, those that tell most first.
+    /// The other columns, the most informative first.
     pub columns: Vec<&'static str>,
     order: &'static str,
 }
 
-/// A view of the table below: what names its rows, its telling columns, and its order.
+/// A view in the table below: its name, the columns that identify its rows, its most informative columns, and its
+/// order.
 type Definition = (&'static str, Names, &'static [&'static str], &'static str);
 
-/// What names the rows of a view.
+/// The columns that identify the rows of a view.
 #[derive(Debug, Clone, Copy)]
 enum Names {
     /// The columns of `--by`.
@@ -28,7 +29,7 @@ enum Names {
 
 use Names::{Group, Job, ParentJob, Task, TaskGroup};
 
-/// Rows of one event or run come newest first; all others worst first.
+/// If a row is one event or one run, the newest come first; in all other views, the worst come first.
 const FORMS: [Definition; 15] = [
     (
         "allocations",
@@ -155,7 +156,7 @@ const FORMS: [Definition; 15] = [
 ];
 
 impl ShortForm {
-    /// The short form of a view; `None` if it has no other than its columns and order.
+    /// The short form of a view; `None` if the view has none.
     pub fn of(view: &str, by: &GroupBy) -> Option<ShortForm> {
         let (_, names, columns, order) = FORMS.into_iter().find(|(name, ..)| *name == view)?;
         let names = match names {
@@ -168,7 +169,7 @@ impl ShortForm {
         Some(ShortForm { names, columns: columns.to_vec(), order })
     }
 
-    /// The query for these columns of a result, in this order. Rows of equal rank are ordered by their names.
+    /// The query that selects these columns of a result, in this order. The names break ties.
     pub fn sql(&self, result: &str) -> String {
         let columns: Vec<&str> = self.names.iter().chain(&self.columns).copied().collect();
         let names = self.names.iter().chain(self.columns.iter().filter(|column| **column == "alloc_id"));

@@ -1,12 +1,12 @@
-//! Answers a user's SELECT: translates its syntax tree to lazy frames of polars.
+//! Answers a user's SELECT: translates its syntax tree to polars' lazy frames.
 //!
-//! polars' own SQL front end answers some SQL wrongly without an error (see docs/design.md), so only our views, which
-//! are tested for that, use it. Here names, types, nulls, groups, windows and joins have DuckDB's semantics, and
-//! whatever is not listed is refused. A query can only read the tables that it is given: no function and no name opens
-//! a file.
+//! polars' own SQL front end returns wrong results for some SQL without an error (see docs/design.md). So only the
+//! views use it, and tests check their results. In this module, names, types, nulls, groups, windows and joins have
+//! DuckDB's semantics; the planner refuses every construct that it does not know. A query can only read the tables
+//! that it is given: no function and no name opens a file.
 //!
-//! One SELECT is planned in phases, and each intermediate value is a column added to the frame: FROM and WHERE over
-//! rows, then groups, then windows, then the result.
+//! One SELECT is planned in phases: FROM and WHERE over rows, then groups, then windows, then the result. Each
+//! intermediate value is a column added to the frame.
 
 mod aggregate;
 mod cast;
@@ -45,7 +45,7 @@ enum SqlType {
     /// An untyped NULL.
     Null,
     Bool,
-    /// Any width; computed with 64 bits.
+    /// An integer of any width; computed with 64 bits.
     Int,
     Float,
     Text,
@@ -57,7 +57,7 @@ enum SqlType {
 }
 
 impl SqlType {
-    /// The kind of an engine column.
+    /// The type of an engine column.
     fn from_dtype(dtype: &DataType) -> Result<SqlType> {
         Ok(match dtype {
             DataType::Null => SqlType::Null,
@@ -71,7 +71,7 @@ impl SqlType {
         })
     }
 
-    /// The engine's type for computed values of this kind.
+    /// The engine's type for computed values of this type.
     fn dtype(self) -> DataType {
         match self {
             SqlType::Null => DataType::Null,
@@ -84,7 +84,7 @@ impl SqlType {
         }
     }
 
-    /// Its name in SQL.
+    /// The name of the type in SQL.
     fn name(self) -> &'static str {
         match self {
             SqlType::Null => "NULL",
@@ -99,18 +99,18 @@ impl SqlType {
     }
 }
 
-/// A constant, where its value affects planning.
+/// The value of a constant, for cases in which it affects planning.
 #[derive(Debug, Clone, PartialEq)]
 enum Constant {
     Int(i64),
-    /// A number with a decimal point: halves round away from zero.
+    /// A number with a decimal point. Rounding it moves halves away from zero.
     Decimal(f64),
     Text(String),
     /// Months and microseconds.
     Span(i64, i64),
 }
 
-/// An expression with its kind.
+/// An expression with its type.
 #[derive(Debug, Clone)]
 struct Typed {
     expr: Expr,
@@ -142,14 +142,15 @@ impl Typed {
 /// A column that a name can resolve to.
 #[derive(Debug, Clone)]
 struct ScopeColumn {
-    /// The name or alias of its table; empty if it has none.
+    /// The name or alias of the column's table; empty if the table has none.
     relation: String,
-    /// Its name.
+    /// The name of the column.
     name: String,
-    /// Its name in the frame: unique in the whole query.
+    /// The name of the column in the frame: unique in the whole query.
     id: PlSmallStr,
     kind: SqlType,
-    /// True if only a qualified name resolves to it: USING shows the column of one side.
+    /// True if only a qualified name resolves to this column. With USING, an unqualified name means the column of one
+    /// side.
     is_hidden: bool,
 }
 
@@ -169,7 +170,7 @@ struct Planner {
     ctes: Vec<(String, Rc<Relation>)>,
     next: usize,
     failures: Failures,
-    /// The whole query, for advice.
+    /// The whole query, for the recommended query in an error.
     whole: Query,
 }
 
@@ -181,7 +182,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     let fallback = fallback(query, &tables);
     let mut planner =
         Planner { tables, now, ctes: Vec::new(), next: 0, failures: Failures::default(), whole: query.clone() };
-    // The engine panics in unforeseen cases; turn that into an error.
+    // The engine panics in cases that are not foreseen. Turn a panic into an error.
     let answered = catch_unwind(AssertUnwindSafe(|| {
         let rows = planner.query(query)?;
         planner.check_spans(&rows)?;
@@ -202,7 +203,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     Err(error.with_query(fallback))
 }
 
-/// A query over the first table that this one reads, for advice if there is no better one.
+/// A query over the first table that the query reads. It is recommended if there is no better recommendation.
 fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     let mut first = None;
     let _ = visit_relations(query, |name| {
@@ -215,7 +216,7 @@ fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     format!("SELECT * FROM {} LIMIT 10", first.as_deref().unwrap_or("task_events"))
 }
 
-/// Makes names unique: a file cannot hold two columns of one name.
+/// Makes names unique, because a file cannot hold two columns with the same name.
 fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     for name in names {
@@ -251,7 +252,7 @@ impl Planner {
 
     /// Computes a frame.
     fn collect(&self, frame: LazyFrame) -> Result<DataFrame> {
-        // An error raised by our expressions comes back as an engine error.
+        // An error that an expression of this module raised comes back as an engine error.
         frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), Error::from))
     }
 
@@ -271,7 +272,7 @@ impl Planner {
         query.to_string()
     }
 
-    /// Refuses intervals as result columns: formats write them differently.
+    /// Refuses intervals as result columns, because the output formats write them differently.
     fn check_spans(&self, rows: &Relation) -> Result<()> {
         let Some(span) = rows.columns.iter().find(|column| column.kind == SqlType::Span) else { return Ok(()) };
         let problem = format!("column {} is an interval, which formats write differently", span.name);
@@ -318,7 +319,7 @@ impl Planner {
         self.limit(rows, query)
     }
 
-    /// Plans a common table expression; one that is read several times is computed now, once.
+    /// Plans a common table expression. If the query reads it several times, it is computed now, once.
     fn cte(&mut self, cte: &Cte, query: &Query) -> Result<Relation> {
         let mut rows = self.query(&cte.query)?;
         rename(&mut rows, &cte.alias)?;

@@ -1,4 +1,4 @@
-//! A cache of small views that only other views read, until the last of these is computed.
+//! A cache of small views that only other views read. A view stays until the last of its readers is computed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use polars::prelude::DataFrame;
 
 use super::Plan;
 
-/// Maximum size of a cached view in bytes: writing and reading a file costs more than keeping this in memory.
+/// Maximum size of a cached view in bytes. To write and read a file would cost more than this memory.
 const FEW: usize = 64 << 20;
 
 /// The cached views, by name.
@@ -16,12 +16,12 @@ pub struct ViewCache {
     views: Mutex<BTreeMap<&'static str, CachedView>>,
 }
 
-/// A view that is not a result itself.
+/// A view in the cache. It is not itself a result.
 #[derive(Debug)]
 struct CachedView {
-    /// Its rows, once computed and if they are small enough.
+    /// The rows of the view, after it was computed and if they are small enough.
     rows: Option<DataFrame>,
-    /// How many views that read it are not computed yet.
+    /// How many views that read this one are not computed yet.
     readers: usize,
 }
 
@@ -34,7 +34,7 @@ impl ViewCache {
         ViewCache { views: Mutex::new(views.collect()) }
     }
 
-    /// Caches the rows of a view if it is small and not a result; returns them otherwise.
+    /// Caches the rows of a view if it is small and not itself a result. Otherwise, returns the rows.
     pub fn keep(&self, name: &str, rows: DataFrame) -> Option<DataFrame> {
         match self.lock().get_mut(name).filter(|_| rows.estimated_size() <= FEW) {
             Some(view) => {

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, text, time};
 
-/// The fields of a line; hclog names its own with `@`.
+/// The fields of a line. The names of hclog's own fields begin with `@`.
 #[derive(Deserialize)]
 struct LogFields<'a> {
     #[serde(borrow, rename = "@message")]
@@ -36,9 +36,9 @@ struct Docker<'a> {
     log: Cow<'a, str>,
 }
 
-/// Reads the object of a line.
+/// Reads a line that is a JSON object.
 pub(super) fn line(object: &str) -> LineKind<'_> {
-    // Without this field, the words are in a value of another line.
+    // Without this field, the words are part of a value in a line about something else.
     if !object.contains(r#""@message":"Task event""#) {
         return LineKind::Other;
     }
@@ -61,7 +61,8 @@ pub(super) fn line(object: &str) -> LineKind<'_> {
     }
 }
 
-/// Reads a line that Docker wraps, and the wrapped lines of its value. Each of them is an object of its own.
+/// Reads a line that Docker wraps, and the following lines if its value has several. Docker wraps each line in an
+/// object.
 pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (LineKind<'a>, usize) {
     let Some(first) = unwrapped(wrapped) else { return (LineKind::Torn(TORN), end) };
     let first = first.trim_end_matches(['\n', '\r']);
@@ -71,7 +72,8 @@ pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (Line
     let mut lines = first.to_owned();
     let mut following = Following { bytes, at: end };
     let mut ends = vec![(lines.len(), end)];
-    // A value of several lines ends with the line of `failed`. Its own lines, with a bar, may contain any text.
+    // A multi-line value ends with the line of `failed`. The lines of the value begin with a bar and may contain any
+    // text.
     let mut is_open = !first.contains(" failed=");
     while is_open {
         let Some(next) = following.next().and_then(unwrapped) else { break };

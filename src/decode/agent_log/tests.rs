@@ -4,7 +4,7 @@ const ID: &str = "931cc65a-dad1-82d8-cc1a-947db2be482c";
 const AT: i64 = 1_795_458_486_976_000_000; // 2026-11-23T18:28:06.976Z
 const HEAD: &str = "2026-11-23T18:28:06.976Z [INFO]  client.alloc_runner.task_runner: Task event: ";
 
-/// Task, type, message and whether the task failed.
+/// Task, type, message, and whether the event fails the task.
 type ReadLine = (String, String, String, bool);
 
 /// The lines of a log, and its faults.
@@ -187,7 +187,7 @@ fn a_log_is_cut_between_lines() {
         let Some(cut) = split(&log.as_bytes()[..len]) else { continue };
         let (mut found, faults) = (read(&log[..cut]).0, part(&log.as_bytes()[..cut], false).faults);
         found.extend(read(&log[cut..]).0);
-        // The first event has no line before it: it can only be cut after its end.
+        // No line precedes the first event, so a cut before its end may divide it.
         if cut >= line.len() {
             assert_eq!((found, faults), (whole.0.clone(), vec![]), "{len}");
         }

@@ -1,7 +1,7 @@
 //! Lines of a log as hclog writes them as text.
 //!
-//! A value is in quotes if it holds a rune outside `-` to `~`. In quotes, `"` and what is not printable are escaped, a
-//! backslash is not. A value with a newline is written over several lines (go-hclog, `intlogger.go`).
+//! hclog quotes a value that contains a rune outside `-` to `~`. In quotes it escapes `"` and what is not printable,
+//! but not a backslash. It writes a value with a newline over several lines (go-hclog, `intlogger.go`).
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, is_prefix, time};
 /// The prefix of each line of a value that has several lines.
 pub(super) const BAR: &str = "  | ";
 
-/// Reads a line that ends at `end` and has the words at `at`, and the following ones if its message has several.
-/// Returns the end of the last one.
+/// Reads a line that ends at `end` and contains the words at `at`, and the lines that follow it if its message has
+/// several. Returns the end of the last line read.
 pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (LineKind<'a>, usize) {
     let (head, words) = line.split_at(at);
     let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {
-        // The head is that of a task event, and the line ends within the words or directly after them.
+        // The head belongs to a task event, and the line ends within the words or directly after them.
         let is_torn = "Task event: alloc_id=".starts_with(words) && read_head(head).is_some();
         return (if is_torn { LineKind::Torn(TORN) } else { LineKind::Other }, end);
     };
@@ -50,13 +50,13 @@ pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Fol
     }
 }
 
-/// What precedes the message of a line.
+/// The text in front of a line's message.
 enum Head<'a> {
     Read { prefix: &'a str, logged_at: i64, precision: i64, form: Form },
     Torn,
 }
 
-/// Reads the head of a line; `None` if it is not that of a task event.
+/// Reads the head of a line; `None` if it is not the head of a task event's line.
 fn read_head(head: &str) -> Option<Head<'_>> {
     let head = head.strip_suffix(": ")?.strip_suffix(LOGGER)?;
     let level = memchr::memrchr(b'[', head.as_bytes())?;
@@ -87,7 +87,7 @@ enum WrittenValue<'a> {
     Quoted(&'a str),
 }
 
-/// A value as it is written, and what follows it.
+/// Returns a value as it is written, and the text after it.
 fn raw_value(text: &str) -> Option<(WrittenValue<'_>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(' ').unwrap_or(text.len());
@@ -98,12 +98,12 @@ fn raw_value(text: &str) -> Option<(WrittenValue<'_>, &str)> {
     Some((WrittenValue::Quoted(&quoted[..end]), &quoted[end + 1..]))
 }
 
-/// A value and what follows it.
+/// Returns a value and the text after it.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     raw_value(text).map(|(raw, rest)| (plain(raw, false), rest))
 }
 
-/// The text of a value. `is_printable`: it held only printable runes, so that hclog escaped nothing but quotes.
+/// The text of a value. `is_printable` means that the value has only printable runes: hclog escaped only its quotes.
 fn plain(raw: WrittenValue<'_>, is_printable: bool) -> Cow<'_, str> {
     match raw {
         WrittenValue::Plain(text) => Cow::Borrowed(text),
@@ -113,8 +113,8 @@ fn plain(raw: WrittenValue<'_>, is_printable: bool) -> Cow<'_, str> {
     }
 }
 
-/// The message in a line, and the text of `failed`. A message may end with a backslash, which is not escaped, so the
-/// last field is searched from the end if it does not follow.
+/// Returns the message in a line, and the text of `failed`. hclog does not escape a backslash, so a message that ends
+/// with one hides its closing quote. In that case ` failed=` is searched from the end of the line.
 fn message(text: &str, is_printable: bool) -> Option<(Cow<'_, str>, &str)> {
     if let Some((raw, rest)) = raw_value(text)
         && let Some(failed) = rest.strip_prefix(" failed=")
@@ -125,7 +125,7 @@ fn message(text: &str, is_printable: bool) -> Option<(Cow<'_, str>, &str)> {
     Some((plain(WrittenValue::Quoted(raw.strip_prefix('"')?), is_printable), failed))
 }
 
-/// The message in the lines after the first, the text of `failed`, and the end of the last line.
+/// Returns the message in the lines after the first, the text of `failed`, and the end of the last line.
 fn lines<'a>(prefix: &str, following: &mut Following<'a>) -> Option<(Cow<'a, str>, &'a str, usize)> {
     if !content(following.next()?, prefix, "  msg=")?.is_empty() {
         return None;
@@ -147,8 +147,8 @@ fn lines<'a>(prefix: &str, following: &mut Following<'a>) -> Option<(Cow<'a, str
     }
 }
 
-/// What follows `begin` in a line. journald and others put a prefix in front of every line, a terminal only in front of
-/// the first.
+/// Returns the text after `begin` in a line. journald and similar tools put a prefix in front of every line, a
+/// terminal only in front of the first.
 fn content<'a>(line: &'a str, prefix: &str, begin: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix(begin) {
         return Some(rest);
@@ -156,7 +156,7 @@ fn content<'a>(line: &'a str, prefix: &str, begin: &str) -> Option<&'a str> {
     if prefix.trim().is_empty() {
         return None;
     }
-    // The time in the prefix may have become longer or shorter by some digits.
+    // The prefix contains a time, which may be some digits longer or shorter than in the first line.
     let nearest = prefix.len().saturating_sub(8);
     let at = line.get(nearest..)?.find(begin)? + nearest;
     (at <= prefix.len() + 8).then(|| &line[at + begin.len()..])
@@ -179,8 +179,8 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// The character of an escape without its backslash, and the length of the escape; `None` for what hclog does not
-/// write.
+/// Returns the character of an escape without its backslash, and the length of the escape; `None` if hclog does not
+/// write this escape.
 fn escape(text: &str) -> Option<(char, usize)> {
     let hex = |len: usize| {
         let digits = text.get(1..=len).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;

@@ -1,8 +1,8 @@
 //! The views in ClickHouse's dialect, so that it computes the same numbers as other engines.
 //!
-//! ClickHouse inlines views and common table expressions wherever they are read, so planning these nested views takes
-//! minutes. Therefore each view is a refreshable materialized view: a table that ClickHouse fills every hour, after
-//! those it reads.
+//! ClickHouse inlines views and common table expressions wherever they are read, so it takes minutes to plan these
+//! nested views. Therefore each view becomes a refreshable materialized view: a table that ClickHouse fills every
+//! hour, after the tables that it reads.
 
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
@@ -11,15 +11,16 @@ use crate::error::{Result, bail};
 use crate::query::{GroupBy, VIEWS, View, plan};
 
 /// Settings fixed in each view, independent of session and profile. The first three change ClickHouse's defaults to
-/// what other engines do: a name means the column even if the SELECT has an alias of that name; a row without a join
-/// partner has nulls; CAST of null is null. The others are its defaults, which a profile may change.
+/// the behaviour of other engines: a name means the column even if the SELECT has an alias with that name; a row
+/// without a join partner has nulls; CAST of null is null. The other settings repeat ClickHouse's defaults, because a
+/// profile may change them.
 const SETTINGS: &str = "prefer_column_name_to_alias = 1, join_use_nulls = 1, cast_keep_nullable = 1, \
                         transform_null_in = 0, join_default_strictness = 'ALL', \
                         count_distinct_implementation = 'uniqExact'";
 
 /// The statement that creates a view.
 ///
-/// # Errors
+/// When the header of the view's file cannot be parsed.
 /// When the head of the view's file cannot be parsed.
 pub fn define(view: &'static View) -> Result<String> {
     let mut columns = Vec::new();
@@ -57,8 +58,8 @@ fn kind(kind: &str) -> Result<&'static str> {
 ///
 /// - an integer literal is a BIGINT; ClickHouse picks the smallest type, often unsigned;
 /// - COUNT becomes a SUM of BIGINTs, since COUNT is unsigned;
-/// - LAG and LEAD get a nullable argument; otherwise the first and last row have 0 instead of null;
-/// - `a.x` in a SELECT list is named x; ClickHouse does so only if no other table has a column x.
+/// - LAG and LEAD get a nullable argument, since otherwise the first or last row has 0 instead of null;
+/// - `a.x` in a SELECT list gets the name x; ClickHouse gives it this name only if no other table has a column x.
 fn spell(sql: &str) -> Result<String, TokenizerError> {
     let mut sql = sql.replace("VARCHAR(10)", "VARCHAR");
     for part in ["dispatch", "periodic"] {
@@ -67,7 +68,7 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
     }
     let tokens = tokens(&sql)?;
     let at = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
-    // For each depth of parentheses, true while the list of a SELECT is read.
+    // For each depth of parentheses: true while the loop is in the list of a SELECT.
     let mut in_list = vec![false];
     let mut text = String::with_capacity(2 * sql.len());
     for (index, token) in tokens.iter().enumerate() {
@@ -84,7 +85,7 @@ fn spell(sql: &str) -> Result<String, TokenizerError> {
             _ => {}
         }
         let (before, after) = (at(index.wrapping_sub(1)), at(index + 1));
-        // The function whose first argument this token is.
+        // The name of the function whose first argument is this token.
         let call = if before == "(" { at(index.wrapping_sub(2)) } else { "" };
         let is_listed = in_list.last() == Some(&true)
             && matches!(before, "SELECT" | "DISTINCT" | ",")
@@ -120,7 +121,7 @@ struct SqlToken {
     text: String,
 }
 
-/// The tokens of a text; concatenated they are the text.
+/// The tokens of a text. Concatenated, they are equal to the text.
 fn tokens(sql: &str) -> Result<Vec<SqlToken>, TokenizerError> {
     let mut tokens: Vec<SqlToken> = Vec::new();
     let mut space = String::new();

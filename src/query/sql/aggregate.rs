@@ -34,7 +34,7 @@ pub fn is_aggregate(name: &str) -> bool {
 pub const HALF: i64 = 1 << 32;
 
 impl Select<'_> {
-    /// Plans an aggregate: columns computed before grouping, the aggregation, and the value.
+    /// Plans an aggregate in three parts: the columns computed before grouping, the aggregation, and the value.
     pub fn aggregate(&mut self, name: &str, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         if !self.is_grouped {
             let problem = format!("{whole}: an aggregate is not allowed here");
@@ -231,12 +231,12 @@ impl Select<'_> {
         }
     }
 
-    /// Adds a column of rows.
+    /// Adds a column that is computed for each row.
     fn row(&mut self, expr: Expr) -> PlSmallStr {
         self.planner.column(&mut self.before, expr)
     }
 
-    /// Adds a column of floats.
+    /// Adds a column of floats that is computed for each row.
     fn floats(&mut self, value: Typed, expr_text: &str) -> Result<PlSmallStr> {
         match value.kind {
             SqlType::Null | SqlType::Int | SqlType::Float => Ok(self.row(value.expr.cast(DataType::Float64))),
@@ -247,7 +247,7 @@ impl Select<'_> {
         }
     }
 
-    /// Adds a column of groups.
+    /// Adds a column that is computed for each group.
     fn group(&mut self, expr: Expr, kind: SqlType) -> Typed {
         let id = self.planner.fresh();
         self.aggregates.push(expr.alias(id.clone()));
@@ -284,7 +284,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, kind))
     }
 
-    /// The sum of integers, from the sums of their halves.
+    /// The sum of integers, computed from the sums of their lower and upper halves.
     pub fn joined(&self, low: Expr, high: Expr, whole: &ast::Expr, x: &ast::Expr) -> Expr {
         let instead = whole.to_string().replacen(&x.to_string(), &format!("CAST({x} AS DOUBLE)"), 1);
         let reason = Refused {
@@ -299,7 +299,7 @@ impl Select<'_> {
     }
 
     fn extreme(&mut self, value: Typed, is_max: bool) -> Result<Typed> {
-        // The engine has no minimum of booleans per group.
+        // The engine cannot compute the minimum of booleans per group.
         let is_bool = value.kind == SqlType::Bool;
         let id = self.row(if is_bool { value.expr.cast(DataType::Int64) } else { value.expr });
         let chosen = if is_max { col(id).max() } else { col(id).min() };

@@ -10,7 +10,7 @@ use super::select::Select;
 use super::{Constant, SqlType, Typed};
 use crate::error::{Refused, Result};
 
-/// A null of a kind.
+/// A null of a type.
 pub fn null(kind: SqlType) -> Expr {
     lit(NULL).cast(kind.dtype())
 }
@@ -25,7 +25,7 @@ pub fn date(days: i32) -> Expr {
     lit(days).cast(DataType::Date)
 }
 
-/// The kind that holds values of both, if they are compatible.
+/// The type that can hold the values of both expressions, if they are compatible.
 pub fn common(one: &Typed, other: &Typed) -> Option<SqlType> {
     let is_constant = |value: &Typed| value.text().is_some();
     Some(match (one.kind, other.kind) {
@@ -33,7 +33,7 @@ pub fn common(one: &Typed, other: &Typed) -> Option<SqlType> {
         (SqlType::Null, kind) | (kind, SqlType::Null) => kind,
         (SqlType::Int, SqlType::Float) | (SqlType::Float, SqlType::Int) => SqlType::Float,
         (SqlType::Date, SqlType::Timestamp) | (SqlType::Timestamp, SqlType::Date) => SqlType::Timestamp,
-        // A day combined with a text that has a time is a timestamp.
+        // A day combined with a text that contains a time gives a timestamp.
         (SqlType::Date, SqlType::Text) if other.text().is_some_and(|text| moment::parse_date(text).is_none()) => {
             SqlType::Timestamp
         }
@@ -47,7 +47,7 @@ pub fn common(one: &Typed, other: &Typed) -> Option<SqlType> {
 }
 
 impl Select<'_> {
-    /// An implicit conversion: between integer widths, from days to timestamps, from constant texts.
+    /// Converts a value implicitly: between integer widths, from days to timestamps, and from constant texts.
     pub fn coerce(&self, value: Typed, kind: SqlType, expr_text: &str) -> Result<Typed> {
         if value.kind == kind && kind != SqlType::Int {
             return Ok(value);
@@ -84,12 +84,12 @@ impl Select<'_> {
         Ok(Typed::new(expr, kind))
     }
 
-    /// An integer of 64 bits.
+    /// Converts a value to an integer of 64 bits.
     pub fn int(&self, value: Typed, expr_text: &str) -> Result<Expr> {
         Ok(self.coerce(value, SqlType::Int, expr_text)?.expr)
     }
 
-    /// A text.
+    /// Converts a value to a text.
     pub fn text(&self, value: Typed, expr_text: &str) -> Result<Expr> {
         Ok(self.coerce(value, SqlType::Text, expr_text)?.expr)
     }
@@ -100,7 +100,7 @@ impl Select<'_> {
         Ok(self.coerce(value, SqlType::Bool, &expr.to_string())?.expr)
     }
 
-    /// Converts values to their common kind.
+    /// Converts values to their common type.
     pub fn alike(&self, values: Vec<Typed>, expr_text: &str) -> Result<(Vec<Expr>, SqlType)> {
         let mut all = Typed::new(lit(NULL), SqlType::Null);
         for value in &values {
@@ -162,7 +162,8 @@ impl Select<'_> {
                 let is_decimal = matches!(value.constant, Some(Constant::Decimal(_)));
                 let (least, most) = target.range.unwrap_or((i64::MIN, i64::MAX));
                 compute::int_of_float(guarded(value), move |x| {
-                    // A double rounds halves to even, a decimal away from zero.
+                    // Rounding a double moves halves to the even number; rounding a decimal moves them away from
+                    // zero.
                     let whole = if is_decimal { x.round() } else { x.round_ties_even() };
                     // 2^63 is the first double beyond the largest integer.
                     let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole);
@@ -243,11 +244,11 @@ impl Select<'_> {
     }
 }
 
-/// The target type of a CAST.
+/// The target of a CAST.
 struct CastTarget {
     kind: SqlType,
     name: String,
-    /// The minimum and maximum, if narrower than 64 bits.
+    /// The minimum and maximum, if the target is an integer narrower than 64 bits.
     range: Option<(i64, i64)>,
     /// Fractional digits.
     scale: Option<u32>,
@@ -298,7 +299,7 @@ impl CastTarget {
     }
 }
 
-/// A kind with its article.
+/// The name of a type with its article.
 pub fn article(kind: SqlType) -> String {
     match kind {
         SqlType::Null => "NULL".to_owned(),
@@ -320,7 +321,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses an integer; a fraction is rounded, halves away from zero.
+/// Parses an integer. A fraction is rounded, and halves away from zero.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse::<i64>().ok().or_else(|| {

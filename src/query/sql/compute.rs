@@ -1,4 +1,4 @@
-//! Functions computed value by value, where the engine has none or one with other semantics.
+//! Functions that are computed value by value, because the engine has no such function, or one with other semantics.
 
 use std::iter;
 
@@ -28,12 +28,12 @@ fn texts(column: &Column) -> PolarsResult<StringChunked> {
     Ok(column.as_materialized_series().cast(&DataType::String)?.str()?.clone())
 }
 
-/// The number of rows: a column with one value is repeated.
+/// The number of rows. A column with a single value stands for that value in every row.
 fn height(columns: &[Column]) -> usize {
     columns.iter().map(Column::len).find(|len| *len != 1).unwrap_or(1)
 }
 
-/// The values of a column; a single value is repeated.
+/// The values of a column. A single value is repeated.
 fn repeat<'v, T: Copy + 'v>(
     mut values: impl Iterator<Item = Option<T>> + 'v,
     own: usize,
@@ -51,7 +51,7 @@ fn field(kind: SqlType) -> impl Fn(&polars::prelude::Schema, &[Field]) -> Polars
     move |_, fields| Ok(Field::new(fields[0].name().clone(), kind.dtype()))
 }
 
-/// An integer from two; null if any is null.
+/// Computes an integer from two integers; null if one of them is null.
 pub fn int_of_ints(
     left: Expr,
     right: Expr,
@@ -68,7 +68,7 @@ pub fn int_of_ints(
     left.map_many(compute, &[right], field(SqlType::Int))
 }
 
-/// An integer from one; null if it is null.
+/// Computes an integer from an integer; null if that is null.
 pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = ints(&columns[0])?;
@@ -78,7 +78,7 @@ pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Se
     value.map_many(compute, &[], field(SqlType::Int))
 }
 
-/// An integer from a float; null if it is null.
+/// Computes an integer from a float; null if that is null.
 pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = floats(&columns[0])?;
@@ -88,7 +88,7 @@ pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + 
     value.map_many(compute, &[], field(SqlType::Int))
 }
 
-/// A float from two; null if any is null.
+/// Computes a float from two floats; null if one of them is null.
 pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let (left, right) = (floats(&columns[0])?, floats(&columns[1])?);
@@ -100,12 +100,13 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
     left.map_many(compute, &[right], field(SqlType::Float))
 }
 
-/// A float rounded to this many digits after the point, halves away from zero; one that is too large for that is
-/// unchanged. The double is rounded, not its shortest print: 2.675 is less than a half, and gives 2.67.
+/// Rounds a float to a number of digits after the point, halves away from zero. A float that is too large for that is
+/// returned unchanged. The exact value of the double decides, not its printed form: the double 2.675 is less than the
+/// half, so it gives 2.67.
 pub fn rounded(x: f64, digits: i64) -> f64 {
     let unit = 10f64.powi(digits.unsigned_abs().try_into().unwrap_or(i32::MAX));
     let scaled = if digits < 0 { x / unit } else { x * unit };
-    // What the scaling lost decides about a half.
+    // If the result looks like a half, the part that the scaling lost decides.
     let lost = if digits < 0 { -scaled.mul_add(unit, -x) } else { x.mul_add(unit, -scaled) };
     let is_less = (scaled - scaled.trunc()).abs() == 0.5 && lost * scaled < 0.0;
     let whole = if is_less { scaled.trunc() } else { scaled.round() };
@@ -113,8 +114,8 @@ pub fn rounded(x: f64, digits: i64) -> f64 {
     if rounded.is_finite() { rounded } else { x }
 }
 
-/// An integer rounded to tens, hundreds and so on (`digits` is negative), halves away from zero; `None` if it does not
-/// fit.
+/// Rounds an integer to tens, hundreds and so on (`digits` is negative), halves away from zero; `None` if the result
+/// does not fit 64 bits.
 pub fn rounded_int(n: i64, digits: i64) -> Option<i64> {
     let Some(unit) = digits.unsigned_abs().try_into().ok().and_then(|digits| 10i64.checked_pow(digits)) else {
         return Some(0);
@@ -124,7 +125,7 @@ pub fn rounded_int(n: i64, digits: i64) -> Option<i64> {
     if part.unsigned_abs() < unit.unsigned_abs() / 2 { Some(down) } else { down.checked_add(unit * n.signum()) }
 }
 
-/// A function of a text; `None` means null.
+/// A function of a text. `None` as a result means null.
 type TextFunction<T> = Box<dyn Fn(&str) -> PolarsResult<Option<T>> + Send + Sync>;
 
 /// A function of a text, by the type of its result.
@@ -135,7 +136,7 @@ pub enum OfText {
     Text(TextFunction<String>),
 }
 
-/// A value from a text; null if it is null.
+/// Computes a value from a text; null if the text is null.
 pub fn of_text(value: Expr, f: OfText) -> Expr {
     let kind = match f {
         OfText::Int(_) => SqlType::Int,
@@ -170,7 +171,7 @@ pub fn of_text(value: Expr, f: OfText) -> Expr {
     value.map_many(compute, &[], field(kind))
 }
 
-/// A text from a text and numbers; null if any is null.
+/// Computes a text from a text and integers; null if one of them is null.
 pub fn text_of_text_and_ints(
     text: Expr,
     numbers: &[Expr],
@@ -192,7 +193,7 @@ pub fn text_of_text_and_ints(
     text.map_many(compute, numbers, field(SqlType::Text))
 }
 
-/// An integer from two texts; null if any is null.
+/// Computes an integer from two texts; null if one of them is null.
 pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let (left, right) = (texts(&columns[0])?, texts(&columns[1])?);
@@ -204,7 +205,7 @@ pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Sen
     left.map_many(compute, &[right], field(SqlType::Int))
 }
 
-/// A text from any value; null if it is null.
+/// Computes a text from any value; null if that is null.
 pub fn text_of(value: Expr, kind: SqlType, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = match kind {

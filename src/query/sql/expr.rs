@@ -17,7 +17,7 @@ impl Select<'_> {
     /// Plans an expression.
     ///
     /// # Errors
-    /// When it has an unknown name, or is not supported.
+    /// When the expression has an unknown name, or is not supported.
     pub fn expr(&mut self, expr: &ast::Expr) -> Result<Typed> {
         if self.is_grouped
             && let Some(key) = self.key(expr)
@@ -136,10 +136,10 @@ impl Select<'_> {
         }
     }
 
-    /// Resolves a column name; `None` if there is none.
+    /// Resolves a column name; `None` if no column has it.
     ///
     /// # Errors
-    /// When it is ambiguous.
+    /// When the name is ambiguous.
     pub fn resolve(&self, parts: &[ast::Ident]) -> Result<Option<&ScopeColumn>> {
         let (relation, name) = match parts {
             [name] => (None, name),
@@ -210,7 +210,7 @@ impl Select<'_> {
         }
     }
 
-    /// Converts two values to their common kind.
+    /// Converts two values to their common type.
     pub fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, whole: &ast::Expr) -> Result<(Expr, Expr, SqlType)> {
         let (one, other) = (self.expr(left)?, self.expr(right)?);
         let Some(kind) = common(&one, &other) else {
@@ -227,8 +227,8 @@ impl Select<'_> {
         Ok((self.coerce(one, kind, &expr_text)?.expr, self.coerce(other, kind, &expr_text)?.expr, kind))
     }
 
-    /// Replaces the operand of a fallible expression by null where an enclosing condition does not hold: its value is
-    /// not used there, and must not raise an error.
+    /// Protects an expression that may fail. Where an enclosing condition does not hold, its value is not used and
+    /// must not raise an error, so null replaces its operand in those rows.
     pub fn guarded(&self, expr: Expr, kind: SqlType) -> Expr {
         match self.guards.iter().cloned().reduce(Expr::and) {
             None => expr,
@@ -296,7 +296,7 @@ impl Select<'_> {
 }
 
 impl Planner {
-    /// The values of constants.
+    /// Computes the values of constant expressions.
     fn constants(&self, exprs: Vec<Expr>, kind: SqlType) -> Result<Series> {
         let one = DataFrame::new_infer_height(vec![Series::new("t".into(), [0i64]).into()])?.lazy();
         let named = exprs.into_iter().enumerate().map(|(n, expr)| expr.alias(n.to_string()));
@@ -307,7 +307,7 @@ impl Planner {
     }
 }
 
-/// Returns whether a value is in a list; null if unknown.
+/// Returns whether a value is in a list; null if this is unknown.
 pub fn is_in(value: Expr, list: Series) -> Expr {
     let has_null = list.null_count() > 0;
     let is_empty = list.is_empty();
@@ -325,7 +325,7 @@ pub fn is_in(value: Expr, list: Series) -> Expr {
         .otherwise(lit(false))
 }
 
-/// A condition, optionally negated.
+/// A condition, negated if `negated` is true.
 pub fn negate(expr: Expr, negated: bool) -> Typed {
     Typed::new(if negated { expr.not() } else { expr }, SqlType::Bool)
 }

@@ -14,7 +14,7 @@ use super::select::Select;
 use super::{Planner, Relation, ScopeColumn, SqlType, rename, same_name};
 use crate::error::Result;
 
-/// Which unmatched rows a join keeps.
+/// The unmatched rows that a join keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeps {
     None,
@@ -37,7 +37,7 @@ impl Planner {
         match rows {
             Some(rows) => Ok(rows),
             None => {
-                // Without FROM there is one row.
+                // A SELECT without FROM has one row.
                 let one = DataFrame::new_infer_height(vec![Series::new("#0".into(), [0i64]).into()])?;
                 Ok(Relation { frame: one.lazy(), columns: Vec::new() })
             }
@@ -76,7 +76,8 @@ impl Planner {
         Ok(rows)
     }
 
-    /// The rows of a table or common table expression, with fresh column names, since it may be read twice.
+    /// The rows of a table or common table expression. Columns get new names, because the query may read the table
+    /// twice.
     fn table(&mut self, name: &str) -> Result<Relation> {
         let known = self.ctes.iter().rev().find(|(cte, _)| same_name(cte, name)).map(|(_, rows)| rows.clone());
         if let Some(rows) = known {
@@ -150,7 +151,7 @@ impl Planner {
         Ok(Relation { frame, columns })
     }
 
-    /// Shows one column per USING name: that of the side whose rows are all kept.
+    /// Keeps one visible column per name in USING: the column of the side whose rows are all kept.
     fn share(
         &mut self,
         frame: LazyFrame,
@@ -203,7 +204,7 @@ impl Planner {
         Ok(Some((scope.coerce(one, kind, &expr_text)?.expr, scope.coerce(other, kind, &expr_text)?.expr)))
     }
 
-    /// Joins two frames on equal keys and an additional condition over both.
+    /// Joins two frames on equal keys, and on an additional condition over both.
     fn join_frames(
         &mut self,
         left: LazyFrame,
@@ -246,7 +247,7 @@ impl Planner {
         }
     }
 
-    /// An outer join by any condition: the matching pairs, joined back to all rows of the preserved side.
+    /// An outer join on any condition. Computes the matching pairs, and joins them to all rows of the preserved side.
     fn outer(
         &mut self,
         left: LazyFrame,
@@ -272,7 +273,8 @@ impl Planner {
     }
 }
 
-/// Joins on equal keys, or crosses all rows without keys. Keeps the row order of the left side.
+/// Joins two frames on equal keys; without keys, combines every row with every other. Keeps the row order of the left
+/// side.
 pub fn pair(
     left: LazyFrame,
     right: LazyFrame,
@@ -321,7 +323,7 @@ pub fn and(left: ast::Expr, right: ast::Expr) -> ast::Expr {
     ast::Expr::BinaryOp { left: nested(left), op: ast::BinaryOperator::And, right: nested(right) }
 }
 
-/// Returns true if an expression reads a column of `own`, and none that only `other` has.
+/// Returns true if an expression reads a column of `own`, and no column that only `other` has.
 fn names_only(expr: &ast::Expr, own: &Relation, other: &Relation) -> bool {
     let has = |rows: &Relation, parts: &[ast::Ident]| {
         rows.columns.iter().any(|column| match parts {
@@ -352,7 +354,7 @@ pub fn names(expr: &ast::Expr) -> Vec<Vec<ast::Ident>> {
     all
 }
 
-/// A column as a join key: integers of any width become 64 bits.
+/// A column as a join key. Integers of any width are converted to 64 bits.
 fn wide(column: &ScopeColumn) -> Expr {
     let expr = col(column.id.clone());
     if column.kind == SqlType::Int { expr.cast(DataType::Int64) } else { expr }

@@ -27,7 +27,7 @@ const NAMES: &str = "\
 /// The arguments of a function as expressions.
 ///
 /// # Errors
-/// When one is named or is `*`.
+/// When an argument is named or is `*`.
 pub fn arguments(function: &Function) -> Result<Vec<&ast::Expr>> {
     let list = match &function.args {
         FunctionArguments::None => return Ok(Vec::new()),
@@ -42,7 +42,7 @@ pub fn arguments(function: &Function) -> Result<Vec<&ast::Expr>> {
 }
 
 impl Select<'_> {
-    /// Plans a call: of a window function, an aggregate, or a scalar function.
+    /// Plans a call of a window function, an aggregate, or a scalar function.
     pub fn function(&mut self, function: &Function, whole: &ast::Expr) -> Result<Typed> {
         let name = function.name.to_string().to_lowercase();
         if function.over.is_some() {
@@ -250,7 +250,7 @@ impl Select<'_> {
                 let between = self.constant_text(between, whole)?;
                 let numbers = [self.number_of(n, &expr_text)?];
                 text_of(compute::text_of_text_and_ints(self.words(x, &expr_text)?, &numbers, move |text, n| {
-                    // An empty separator is between any two characters.
+                    // With an empty separator, every character is a part.
                     let parts: Vec<&str> = match between.as_str() {
                         "" => text.split("").filter(|part| !part.is_empty()).collect(),
                         between => text.split(between).collect(),
@@ -390,7 +390,7 @@ impl Select<'_> {
         }
     }
 
-    /// Refuses a list, which some formats cannot hold.
+    /// Refuses a list, because some formats cannot contain one.
     pub fn no_list(&self, x: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let instead = format!("STRING_AGG({x}, ', ' ORDER BY {x})");
         let runs = self.planner.instead(whole, &instead);

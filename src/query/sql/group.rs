@@ -11,7 +11,7 @@ use super::{Typed, aggregate, same_name};
 use crate::error::Result;
 
 impl Select<'_> {
-    /// The grouping expressions; `None` if rows are not grouped.
+    /// The grouping expressions; `None` if the SELECT does not group.
     pub fn groups(&self, select: &SelectAst, order: Option<&OrderBy>) -> Result<Option<Vec<ast::Expr>>> {
         let mut has_aggregate = HasAggregate::default();
         let _ = select.projection.visit(&mut has_aggregate);
@@ -46,7 +46,7 @@ impl Select<'_> {
                 }
                 None => key,
             };
-            // A name resolves to a column first, then to an alias of the result.
+            // A name means a column if one has it; otherwise it means an alias of the result.
             let key = match &key {
                 ast::Expr::Identifier(name) if self.resolve(std::slice::from_ref(name))?.is_none() => {
                     let alias = self.aliases.iter().find(|(alias, _)| same_name(alias, &name.value));
@@ -59,7 +59,7 @@ impl Select<'_> {
         Ok(Some(meant))
     }
 
-    /// Adds a column for each grouping expression, to which names refer from now on.
+    /// Adds a column for each grouping expression. From now on, names refer to these columns.
     pub fn begin_groups(&mut self, keys: &[ast::Expr]) -> Result<()> {
         for key in keys {
             let value = self.expr(key)?;
@@ -72,7 +72,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// The column of a grouping expression.
+    /// The column of a grouping expression; `None` if the expression is not one.
     pub fn key(&self, expr: &ast::Expr) -> Option<Typed> {
         if self.keys.is_empty() {
             return None;
@@ -81,7 +81,7 @@ impl Select<'_> {
         self.keys.iter().find(|(key, _)| *key == canonical).map(|(_, column)| column.clone())
     }
 
-    /// The canonical text of an expression, with one name per column.
+    /// The canonical text of an expression: every column has one name in it.
     pub fn canonical(&self, expr: &ast::Expr) -> String {
         let mut expr = expr.clone();
         while let ast::Expr::Nested(inner) = expr {
@@ -113,7 +113,7 @@ impl Select<'_> {
 
     /// Groups the rows; from now on each row is a group.
     pub fn end_groups(&mut self, having: Option<Expr>) -> Result<()> {
-        // In order: some depend on earlier ones.
+        // Add the columns one after the other, because some depend on earlier ones.
         let before = std::mem::take(&mut self.before).into_iter();
         let frame = before.fold(self.frame.clone(), |frame, column| frame.with_columns([column]));
         let keys: Vec<Expr> = self.keys.iter().map(|(_, key)| key.expr.clone()).collect();
@@ -136,7 +136,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// Joins the columns of a subquery of which at most one row matches each row of the frame.
+    /// Joins the columns of a subquery to the frame. At most one row of the subquery matches each row of the frame.
     pub fn attach(&mut self, rows: LazyFrame, ours: Vec<Expr>, theirs: Vec<PlSmallStr>) -> Result<()> {
         if !self.can_attach {
             return Err(refused("a subquery in the condition of a join is not supported; put it in WHERE"));

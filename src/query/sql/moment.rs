@@ -44,7 +44,7 @@ impl Unit {
         })
     }
 
-    /// Its length in microseconds, unless it varies.
+    /// The length of the unit in microseconds; `None` if it varies.
     fn length(self) -> Option<i64> {
         Some(match self {
             Unit::Microsecond => 1,
@@ -58,7 +58,7 @@ impl Unit {
         })
     }
 
-    /// Its length in months; 0 for shorter units.
+    /// The length of the unit in months; 0 for units shorter than a month.
     fn months(self) -> i64 {
         match self {
             Unit::Month => 1,
@@ -68,7 +68,7 @@ impl Unit {
         }
     }
 
-    /// How many whole units are between 1970 and a timestamp; weeks start on Monday.
+    /// The number of whole units between 1970 and a timestamp. Weeks start on Monday.
     fn number(self, micros: i64) -> i64 {
         match self {
             // 1970-01-01 was a Thursday.
@@ -94,7 +94,7 @@ impl Unit {
         }
     }
 
-    /// How many unit boundaries are between two timestamps.
+    /// The number of unit boundaries between two timestamps.
     pub fn between(self, from: i64, to: i64) -> i64 {
         self.number(to) - self.number(from)
     }
@@ -104,7 +104,7 @@ fn date_time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// Parses a timestamp: a day, or a day and a time, with Z, an offset, or in UTC.
+/// Parses a timestamp: a day, or a day and a time. The time may end with Z or an offset; otherwise it is in UTC.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Some(days) = parse_date(text) {
@@ -133,7 +133,7 @@ pub fn parse_date(text: &str) -> Option<i32> {
     i32::try_from(day.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// Adds calendar months; the day becomes the last of the month if that is shorter.
+/// Adds calendar months. If the target month is too short for the day, the result is its last day.
 pub fn add_months(micros: i64, months: i64) -> Option<i64> {
     let count = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
     let moment = date_time(micros);
@@ -141,7 +141,7 @@ pub fn add_months(micros: i64, months: i64) -> Option<i64> {
     moved.map(|moment| moment.timestamp_micros())
 }
 
-/// A part of a timestamp, by its DATE_PART name.
+/// The function that computes a part of a timestamp, by the name of the part in DATE_PART.
 pub fn part(name: &str) -> Option<fn(i64) -> i64> {
     let name = name.to_lowercase();
     Some(match name.as_str() {
@@ -159,7 +159,7 @@ pub fn part(name: &str) -> Option<fn(i64) -> i64> {
             Unit::Hour => |m| i64::from(date_time(m).hour()),
             Unit::Minute => |m| i64::from(date_time(m).minute()),
             Unit::Second => |m| i64::from(date_time(m).second()),
-            // Within the minute, as in DuckDB.
+            // Counted within the minute, as in DuckDB.
             Unit::Millisecond => |m| m.rem_euclid(60 * SECOND) / 1000,
             Unit::Microsecond => |m| m.rem_euclid(60 * SECOND),
             Unit::Week => return None,
@@ -170,7 +170,7 @@ pub fn part(name: &str) -> Option<fn(i64) -> i64> {
 /// The length of an INTERVAL: calendar months and microseconds.
 ///
 /// # Errors
-/// When it is not a number of known units.
+/// When the INTERVAL is not a number of known units.
 pub fn interval(interval: &ast::Interval) -> Result<(i64, i64)> {
     let wrong = || refused(format!("{interval} is not a number of units such as INTERVAL '90 minutes'"));
     let text = match interval.value.as_ref() {
@@ -221,7 +221,7 @@ pub fn bucket(micros: i64, width: i64) -> i64 {
     (micros - ORIGIN).div_euclid(width) * width + ORIGIN
 }
 
-/// Translates a STRFTIME format to chrono's; `None` if a code is not supported.
+/// Translates a STRFTIME format to chrono's format; `None` if a code is not supported.
 pub fn format(form: &str) -> Option<String> {
     let mut like = String::new();
     let mut chars = form.chars();

@@ -41,7 +41,7 @@ impl Select<'_> {
         }
     }
 
-    /// A number.
+    /// Plans an operand that must be a number.
     pub fn number(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let value = self.expr(inner)?;
         match value.kind {
@@ -51,7 +51,7 @@ impl Select<'_> {
         }
     }
 
-    /// A number as a float.
+    /// Plans an operand that must be a number, and converts it to a float.
     pub fn float(&mut self, inner: &ast::Expr, whole: &ast::Expr) -> Result<Expr> {
         Ok(self.number(inner, whole)?.expr.cast(DataType::Float64))
     }
@@ -105,7 +105,7 @@ impl Select<'_> {
     fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
         let expr_text = whole.to_string();
-        // A constant text takes the type of the other operand, if that is a number or a timestamp.
+        // A constant text is converted to the type of the other operand if that is a number or a timestamp.
         if one.kind == SqlType::Text && other.kind != SqlType::Text {
             one = self.coerce(one, other.kind, &expr_text)?;
         } else if other.kind == SqlType::Text && one.kind != SqlType::Text {
@@ -188,8 +188,8 @@ impl Select<'_> {
         Ok(Typed::new(expr, SqlType::Int))
     }
 
-    /// A constant interval. Months have no fixed length: one with months can be added to a timestamp or computed with
-    /// constants, and is an error elsewhere.
+    /// A constant interval. Months have no fixed length, so an interval with months can only be added to or
+    /// subtracted from a timestamp, or combined with constants. Any other use is an error.
     pub fn span(&self, months: i64, micros: i64, whole: &ast::Expr) -> Typed {
         let mut expr = lit(micros);
         if months != 0 {
@@ -211,7 +211,7 @@ impl Select<'_> {
             _ => i64::checked_mul,
         };
         let reason = Refused::because(format!("{whole}: an interval is too long"));
-        // A number multiplies both parts.
+        // A number multiplies both the months and the microseconds.
         let part = |value: &Typed| match value.constant {
             Some(Constant::Span(months, micros)) => Some((months, micros)),
             Some(Constant::Int(n)) => Some((n, n)),
@@ -230,7 +230,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, SqlType::Span))
     }
 
-    /// Adds or subtracts an interval.
+    /// Adds an interval to a timestamp, or subtracts it if `back` is true.
     fn moved(&self, moment: Typed, span: Typed, back: bool, expr_text: &str) -> Result<Typed> {
         let moment = self.coerce(moment, SqlType::Timestamp, expr_text)?.expr.cast(DataType::Int64);
         let sign = if back { -1 } else { 1 };
@@ -245,7 +245,7 @@ impl Select<'_> {
         Ok(Typed::new(moved.cast(SqlType::Timestamp.dtype()), SqlType::Timestamp))
     }
 
-    /// Any value as text.
+    /// Plans an expression, and converts its value of any type to a text.
     pub fn printed(&mut self, expr: &ast::Expr) -> Result<Expr> {
         let value = self.expr(expr)?;
         let target = ast::DataType::Varchar(None);
@@ -271,7 +271,8 @@ pub fn micros(value: Typed) -> Expr {
     value.expr.cast(SqlType::Timestamp.dtype()).cast(DataType::Int64)
 }
 
-/// The expression with its first operand cast to double, so that all of it is computed with doubles.
+/// Returns the text of an expression whose first operand is cast to double, so that all of it is computed with
+/// doubles.
 fn with_double(expr: &ast::Expr) -> String {
     match expr {
         ast::Expr::BinaryOp { left, op: op @ (B::Plus | B::Minus | B::Multiply), right } => {

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Refused};
 use polars::prelude::{PolarsError, polars_err};
 
-/// The prefix of a query that runs.
+/// The prefix of the line of advice that contains a query that runs.
 const RUNS: &str = "a query that runs: ";
 
 impl Refused {
-    /// Adds a query that runs, unless there is one.
+    /// Adds a query that runs, unless the refusal has one.
     pub fn with_query(mut self, sql: String) -> Refused {
         if self.query().is_none() {
             self.advice.push(format!("{RUNS}{sql}"));
@@ -17,24 +17,24 @@ impl Refused {
         self
     }
 
-    /// The query that it recommends.
+    /// The query that the refusal recommends.
     pub fn query(&self) -> Option<&str> {
         self.advice.iter().find_map(|line| line.strip_prefix(RUNS))
     }
 
-    /// Replaces the query that it recommends.
+    /// Replaces the query that the refusal recommends.
     pub fn with_other_query(mut self, sql: String) -> Refused {
         self.advice.retain(|line| !line.starts_with(RUNS));
         self.with_query(sql)
     }
 }
 
-/// A refusal without a rewritten query.
+/// A refusal that recommends no query.
 pub fn refused(problem: impl Into<String>) -> Error {
     Refused::because(problem.into()).into()
 }
 
-/// A refusal with advice, and the query rewritten accordingly.
+/// A refusal with advice, and with the query that follows this advice.
 pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> Error {
     let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
     match runs {
@@ -43,7 +43,7 @@ pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<Strin
     }
 }
 
-/// The first reason for which one of our expressions stopped the engine.
+/// The reason of the first expression of this module that stopped the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<Option<Refused>>>);
 

@@ -33,14 +33,15 @@ pub struct Select<'p> {
     pub aggregates: Vec<Expr>,
     /// Planned aggregates, by their canonical text.
     pub planned: Vec<(String, Typed)>,
-    /// The frames of correlated subqueries that are joined to the groups, each with the keys of the groups and its own.
+    /// The frames of correlated subqueries that are joined to the groups. Each has the keys of the groups, and the
+    /// keys of the subquery.
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
-    /// Columns that windows need, and the windows.
+    /// Columns that window functions need, and the window functions.
     pub window_columns: Vec<Expr>,
     pub windows: Vec<WindowFunction>,
-    /// WINDOW name AS (…).
+    /// The windows of the WINDOW clause, by name.
     pub named_windows: Vec<(String, ast::WindowSpec)>,
-    /// Whether subqueries may be joined to the frame; false in a join condition.
+    /// Whether subqueries may be joined to the frame. They may not in a join condition.
     pub can_attach: bool,
 }
 
@@ -50,7 +51,7 @@ struct ResultColumn {
     value: Typed,
 }
 
-/// What to sort by.
+/// A sort key.
 pub struct Order {
     pub value: Typed,
     pub descending: bool,
@@ -126,7 +127,7 @@ impl<'p> Select<'p> {
         plan.finish(items, order, matches!(select.distinct, Some(Distinct::Distinct)), distinct_on)
     }
 
-    /// Filters rows; each operand of an AND is evaluated only on rows that passed the previous ones.
+    /// Filters rows. Each operand of an AND is evaluated only on the rows that passed the operands before it.
     fn filter(&mut self, selection: &ast::Expr) -> Result<()> {
         let mut all: Option<Expr> = None;
         for conjunct in conjuncts(selection) {
@@ -140,7 +141,8 @@ impl<'p> Select<'p> {
         self.guards.clear();
         if let Some(all) = all {
             let id = self.planner.fresh();
-            // Add the condition as a column: a constant condition would have one value instead of one per row.
+            // Add the condition as a column, because a constant condition would give one value instead of one per
+            // row.
             let frame = self.frame.clone();
             self.frame = if names_column(&all) {
                 frame.filter(all)
@@ -176,7 +178,7 @@ impl<'p> Select<'p> {
         if items.is_empty() { Err(refused("SELECT names no column")) } else { Ok(items) }
     }
 
-    /// The name of a column as its table spells it.
+    /// The name of a column as written in its table.
     fn own_name(&self, expr: &ast::Expr) -> String {
         let parts = match expr {
             ast::Expr::Identifier(name) => vec![name.clone()],
@@ -234,7 +236,7 @@ impl<'p> Select<'p> {
         }
     }
 
-    /// The sort keys of the result: a position, an alias, or an expression.
+    /// The sort keys of the result. Each is a position, an alias, or an expression.
     fn order_items(&mut self, order: Option<&OrderBy>, items: &[ResultColumn]) -> Result<Vec<Order>> {
         let by_all = |options| Ok(items.iter().map(|item| order_by(item.value.clone(), options)).collect());
         let exprs = match order.map(|order| &order.kind) {
@@ -242,7 +244,7 @@ impl<'p> Select<'p> {
             Some(OrderByKind::Expressions(exprs)) => exprs,
             Some(OrderByKind::All(options)) => return by_all(options),
         };
-        // The parser takes ALL for a name.
+        // The parser reads ALL as a name.
         if let [OrderByExpr { expr: ast::Expr::Identifier(name), options, .. }] = exprs.as_slice()
             && name.quote_style.is_none()
             && same_name(&name.value, "all")
@@ -268,7 +270,7 @@ impl<'p> Select<'p> {
         Ok(orders)
     }
 
-    /// Gives the result its columns and its order.
+    /// Gives the result its columns, and sorts it.
     fn finish(
         self,
         items: Vec<ResultColumn>,
@@ -280,7 +282,7 @@ impl<'p> Select<'p> {
         let mut computed = Vec::new();
         for item in items {
             let id = self.planner.fresh();
-            // Add the columns next to the existing ones, so that a constant has a value for each row.
+            // Add the new columns to the existing ones, so that a constant gets a value in each row.
             computed.push(item.value.expr.alias(id.clone()));
             let (relation, name) = (String::new(), item.name);
             columns.push(ScopeColumn { relation, name, id, kind: item.value.kind, is_hidden: false });
@@ -303,7 +305,7 @@ impl<'p> Select<'p> {
         let mut frame = self.frame.with_columns(computed);
         let items: Vec<PlSmallStr> = columns.iter().map(|column| column.id.clone()).collect();
         if is_distinct {
-            // DISTINCT keeps one of equal rows; sort keys must be among its columns.
+            // DISTINCT keeps one of several equal rows. Sort keys must be among the columns of the result.
             frame = frame.unique_stable(Some(named(&items)), UniqueKeepStrategy::First);
         }
         if !sorts.is_empty() {
@@ -340,7 +342,7 @@ pub fn sort_options(descending: Vec<bool>, nulls_last: Vec<bool>) -> SortMultipl
     SortMultipleOptions { descending, nulls_last, maintain_order: true, ..SortMultipleOptions::default() }
 }
 
-/// A sort key; nulls are last unless NULLS FIRST is given.
+/// A sort key. Nulls come last unless NULLS FIRST is given.
 pub fn order_by(value: Typed, options: &ast::OrderByOptions) -> Order {
     Order { value, descending: options.asc == Some(false), nulls_last: options.nulls_first != Some(true) }
 }

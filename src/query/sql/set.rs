@@ -42,7 +42,7 @@ impl Planner {
         }
     }
 
-    /// Aligns two results: names of the left one, common kinds.
+    /// Aligns two results: both get the names of the left one, and common types.
     fn side_by_side(&mut self, left: Relation, right: Relation, op: &str) -> Result<(Relation, Relation)> {
         if left.columns.len() != right.columns.len() {
             let counts = (left.columns.len(), right.columns.len());
@@ -98,7 +98,7 @@ fn distinct(frame: LazyFrame) -> LazyFrame {
     frame.unique_stable(None, UniqueKeepStrategy::First)
 }
 
-/// The distinct rows that are, or are not, in another result; nulls compare equal.
+/// The distinct rows of `left` that are in `right`, or those that are not. Nulls compare equal.
 fn matching(left: LazyFrame, right: LazyFrame, columns: &[ScopeColumn], how: JoinType) -> LazyFrame {
     let keys: Vec<Expr> = columns.iter().map(|column| col(column.id.clone())).collect();
     let join = left.join_builder().with(right).how(how).left_on(&keys).right_on(&keys).join_nulls(true);

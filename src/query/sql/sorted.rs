@@ -1,4 +1,4 @@
-//! Rows sorted for a window, numbered by partition and peer group, and the functions computed on them.
+//! Sorts rows for a window, numbers them by partition and peer group, and computes window functions over them.
 
 use polars::lazy::dsl::{max_horizontal, min_horizontal};
 use polars::prelude::{DataType, Expr, FillNullStrategy, LazyFrame, PlSmallStr, any_horizontal, col, len, lit, when};
@@ -21,16 +21,17 @@ pub enum FrameBounds {
     FromPeers,
     /// From this row to the end of the partition.
     FromRow,
-    /// From so many rows before this one to so many after it; negative numbers mean the other direction.
+    /// From a number of rows before this one to a number of rows after it; a negative number means the other
+    /// direction.
     Between(i64, i64),
 }
 
-/// A function call over a window. Its argument columns are computed before.
+/// A function call over a window. The columns of its arguments are computed before it.
 #[derive(Debug, Clone)]
 pub struct WindowFunction {
     pub id: PlSmallStr,
     pub partition: Vec<PlSmallStr>,
-    /// Sort columns, each with descending and nulls last.
+    /// Sort columns, each with two flags: descending, and nulls last.
     pub order: Vec<(PlSmallStr, bool, bool)>,
     pub call: Call,
 }
@@ -44,7 +45,7 @@ pub enum Call {
     PercentRank,
     CumeDist,
     Ntile(i64),
-    /// The value of another row, by offset, and the default if there is no such row.
+    /// The value of another row, given by an offset, and the default if that row does not exist.
     Shift(PlSmallStr, i64, Option<PlSmallStr>),
     First(PlSmallStr),
     Last(PlSmallStr, FrameBounds),
@@ -54,7 +55,7 @@ pub enum Call {
     Least(PlSmallStr, FrameBounds),
 }
 
-/// The helper columns that a sorted frame has for a window.
+/// Helper columns that sorting adds to a frame for a window.
 pub struct Marks {
     /// The numbers of the row, of its partition, and of its peer group.
     pub row: PlSmallStr,
@@ -116,7 +117,7 @@ impl Marks {
         Ok(first - self.within(col(self.row.clone()).first())? + lit(1i64))
     }
 
-    /// The value of a function for each row, ignoring peers.
+    /// The value of a function for each row, without regard to peers.
     pub fn value(&self, call: &Call) -> Result<Expr> {
         let float = |expr: Expr| expr.cast(DataType::Float64);
         Ok(match call {
@@ -171,7 +172,7 @@ impl Marks {
         })
     }
 
-    /// Gives peers the same value, if the frame starts or ends with peers.
+    /// Gives peers the same value if the frame starts or ends with the peers of a row.
     pub fn spread(&self, window: &WindowFunction) -> Option<Result<Expr>> {
         let frame = match &window.call {
             Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
@@ -188,7 +189,7 @@ impl Marks {
 
     /// The sum of non-null values over a frame.
     fn total(&self, values: Expr, frame: FrameBounds) -> Result<Expr> {
-        // Repeats a constant for each row.
+        // Repeats a constant, so that each row has a value.
         let values = values + lit(0i64) * col(self.row.clone());
         match frame {
             FrameBounds::All => self.within(values.sum()),
@@ -208,7 +209,7 @@ impl Marks {
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
             FrameBounds::All => self.within(if is_max { values.max() } else { values.min() }),
-            // Nulls contribute nothing.
+            // Nulls do not change the sum.
             FrameBounds::ToPeers | FrameBounds::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }

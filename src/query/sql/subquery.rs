@@ -1,4 +1,4 @@
-//! Subqueries in expressions: computed once, or joined if correlated.
+//! Subqueries in expressions. A correlated subquery is joined; any other is computed once.
 
 use polars::prelude::{Expr, LiteralValue, Scalar, col, lit};
 use sqlparser::ast::{
@@ -13,16 +13,17 @@ use super::select::Select;
 use super::{Relation, ScopeColumn, SqlType, Typed, aggregate, same_name};
 use crate::error::Result;
 
-/// A correlated subquery: its equality keys, and the rest of it.
+/// A correlated subquery, divided into its equality keys and the remaining SELECT.
 struct Correlated {
-    /// Expressions over its own columns, and the outer ones that they equal.
+    /// Pairs of expressions that must be equal: one over the columns of the subquery, one over those of the outer
+    /// query.
     keys: Vec<(ast::Expr, ast::Expr)>,
-    /// Its SELECT without these conditions.
+    /// The SELECT of the subquery without these conditions.
     select: SelectAst,
 }
 
 impl Select<'_> {
-    /// The value of a scalar subquery: null if it has no row.
+    /// Plans a scalar subquery. Its value is null if it has no row.
     pub fn scalar(&mut self, query: &Query, whole: &ast::Expr) -> Result<Typed> {
         if let Some(correlated) = self.correlated(query)? {
             return self.correlated_scalar(correlated, whole);
@@ -90,7 +91,7 @@ impl Select<'_> {
         Ok(negate(is_in(value, list), negated))
     }
 
-    /// A column that says whether a row has matches in a subquery.
+    /// Adds a column that says whether a row has matches in a subquery.
     fn mark(&mut self, correlated: Correlated) -> Result<Expr> {
         let Correlated { keys, mut select } = correlated;
         if has_groups(&select) {
@@ -135,12 +136,12 @@ impl Select<'_> {
         let Some(value) = rows.columns.pop() else { return Err(refused(format!("{whole} has no column"))) };
         self.attach_rows(rows.frame, &rows.columns, keys.iter().map(|(_, outer)| outer))?;
         let expr = col(value.id);
-        // COUNT without matches is 0.
+        // COUNT is 0 if there are no matches.
         let counts = name.to_lowercase().starts_with("count");
         Ok(Typed::new(if counts { expr.fill_null(lit(0i64)) } else { expr }, value.kind))
     }
 
-    /// Joins the rows of a subquery, whose first columns are its keys, on outer expressions.
+    /// Joins the rows of a subquery on outer expressions. The first columns of the subquery are its keys.
     fn attach_rows<'e>(
         &mut self,
         frame: polars::prelude::LazyFrame,

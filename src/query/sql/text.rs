@@ -12,14 +12,14 @@ use super::{SqlType, Typed};
 use crate::error::Result;
 
 impl Select<'_> {
-    /// A constant text argument.
+    /// Returns a text argument that must be constant.
     pub fn constant_text(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<String> {
         let value = self.expr(expr)?;
         let text = value.text().map(str::to_owned);
         text.ok_or_else(|| refused(format!("{whole}: {expr} has to be a constant text")))
     }
 
-    /// The position of a text in another, from 1; 0 if absent.
+    /// The position of a text in another text, from 1; 0 if it is absent.
     pub fn position(&mut self, x: &ast::Expr, part: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let expr_text = whole.to_string();
         let (x, part) = (self.words(x, &expr_text)?, self.words(part, &expr_text)?);
@@ -27,7 +27,7 @@ impl Select<'_> {
         Ok(Typed::new(compute::int_of_texts(x, part, found), SqlType::Int))
     }
 
-    /// Characters from a position on, which counts from 1, or from the end if negative.
+    /// The characters from a position on. The position counts from 1, or from the end if it is negative.
     pub fn substring(
         &mut self,
         x: &ast::Expr,
@@ -44,7 +44,7 @@ impl Select<'_> {
         Ok(Typed::new(expr, SqlType::Text))
     }
 
-    /// Trims these characters from the ends; spaces by default.
+    /// Removes the given characters from the ends; spaces by default.
     pub fn trim(
         &mut self,
         x: &ast::Expr,
@@ -77,14 +77,14 @@ impl Select<'_> {
         let pattern = self.pattern(pattern)?;
         let new = replacement(&self.constant_text(new, whole)?);
         let text = self.words(x, &whole.to_string())?;
-        // In a group: for patterns without punctuation the engine takes pattern and replacement literally.
+        // Put the pattern in a group: the engine takes a pattern without punctuation, and its replacement, literally.
         let (pattern, new) = (lit(format!("(?:{pattern})")), lit(new));
         let text = text.str();
         let expr = if is_global { text.replace_all(pattern, new, false) } else { text.replace(pattern, new, false) };
         Ok(Typed::new(expr, SqlType::Text))
     }
 
-    /// The first match of a pattern, or a group of it; empty without a match.
+    /// The first match of a pattern, or of a group in it; empty if nothing matches.
     pub fn regexp_extract(
         &mut self,
         x: &ast::Expr,
@@ -98,7 +98,7 @@ impl Select<'_> {
         Ok(Typed::new(when(text.is_null()).then(null(SqlType::Text)).otherwise(found), SqlType::Text))
     }
 
-    /// The value at a key or path of a JSON text: as text, or as JSON with its quotes.
+    /// The value at a key or path of a JSON text: either as text, or as JSON with its quotes.
     pub fn json(&mut self, x: &ast::Expr, path: &ast::Expr, as_text: bool, whole: &ast::Expr) -> Result<Typed> {
         let path = self.constant_text(path, whole)?;
         let Some(keys) = keys(&path) else {
@@ -139,7 +139,7 @@ fn substring(text: &str, numbers: &[i64]) -> String {
     text.chars().skip((first - 1) as usize).take((end - first) as usize).collect()
 }
 
-/// Translates a replacement to the engine's syntax: `\1` is a group, and `$` is literal.
+/// Translates a replacement to the engine's syntax: `\1` refers to a group, and `$` is an ordinary character.
 fn replacement(text: &str) -> String {
     let mut new = String::new();
     let mut chars = text.chars().peekable();

@@ -19,7 +19,7 @@ impl Select<'_> {
         self.coerce(value, SqlType::Timestamp, &whole.to_string())
     }
 
-    /// A unit, given as a text or name.
+    /// Returns a unit, which the query gives as a text or as a name.
     pub fn unit(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<Unit> {
         let name = match expr {
             // Other engines write DATEDIFF(second, …).
@@ -32,7 +32,7 @@ impl Select<'_> {
         })
     }
 
-    /// A timestamp format.
+    /// Returns a timestamp format, which must be constant.
     pub fn form(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<String> {
         let text = self.constant_text(expr, whole)?;
         moment::format(&text).ok_or_else(|| {
@@ -42,7 +42,7 @@ impl Select<'_> {
         })
     }
 
-    /// A part of a timestamp, or the seconds of a timestamp or interval.
+    /// Plans a part of a timestamp, or the seconds of a timestamp or interval.
     pub fn part(&mut self, name: &str, value: Typed, whole: &ast::Expr) -> Result<Typed> {
         let expr_text = whole.to_string();
         if name.eq_ignore_ascii_case("epoch") {
@@ -61,7 +61,7 @@ impl Select<'_> {
         Ok(Typed::new(compute::int_of_int(micros(value), move |at| Ok(Some(part(at)))), SqlType::Int))
     }
 
-    /// The newest observation as NOW, and its day.
+    /// The time of the newest observation, which is NOW, and its day.
     pub fn now(&self) -> Result<(Expr, Expr)> {
         let Some(now) = self.planner.now else {
             return Err(refused("NOW is the newest observation, and there is none"));

@@ -1,7 +1,8 @@
-//! Window functions: rows are sorted once per window, numbered, and computed within their partition.
+//! Window functions: the rows are sorted and numbered once per window, and the functions computed within each
+//! partition.
 //!
-//! The engine's own window functions ignore the position of nulls, the ORDER BY of averages, and the peers of the
-//! default frame.
+//! The engine's own window functions ignore three things: where nulls are sorted, the ORDER BY of averages, and the
+//! peers in the default frame.
 
 use polars::prelude::{DataType, Expr, PlSmallStr, col, lit, when};
 use sqlparser::ast::{
@@ -23,7 +24,7 @@ use crate::error::Result;
 pub const NAMES: &str = "\
     cume_dist dense_rank first_value lag last_value lead ntile percent_rank rank row_number";
 
-/// Maximum rows of a bounded frame.
+/// Maximum number of rows in a bounded frame.
 const WIDEST: i64 = 100;
 
 /// Returns true if a function requires OVER.
@@ -228,7 +229,7 @@ impl Select<'_> {
         }
     }
 
-    /// A column that window functions read.
+    /// Adds a column that window functions read.
     fn window_column(&mut self, expr: Expr) -> PlSmallStr {
         self.planner.column(&mut self.window_columns, expr)
     }
@@ -246,7 +247,7 @@ impl Select<'_> {
             let marks =
                 Marks { row: self.planner.fresh(), partition: self.planner.fresh(), peers: self.planner.fresh() };
             frame = marks.mark(frame, &first)?;
-            // Functions of the same window are computed together; some need a second pass for peers.
+            // Functions of the same window are computed together. Some need a second pass to treat peers alike.
             let values = now.iter().map(|window| Ok(marks.value(&window.call)?.alias(window.id.clone())));
             frame = frame.with_columns(values.collect::<Result<Vec<_>>>()?);
             let spread: Vec<Expr> = now.iter().filter_map(|window| marks.spread(window)).collect::<Result<_, _>>()?;
@@ -268,7 +269,7 @@ fn is_distinct(function: &Function) -> bool {
         if list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct))
 }
 
-/// The frame of a window; the SQL default if none is given.
+/// The frame of a window; if none is given, SQL's default.
 fn frame(spec: &WindowSpec, whole: &ast::Expr) -> Result<FrameBounds> {
     let wrong = || {
         refused_with(
@@ -309,7 +310,7 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> Result<FrameBounds> {
         }
         (start, end) if !is_range => {
             let (before, last) = (rows(start).ok_or_else(wrong)?, rows(end).ok_or_else(wrong)?);
-            // Following rows have negative offsets here.
+            // Here, a row after this one has a negative offset.
             if before < last || before - last > WIDEST {
                 return Err(wrong());
             }
