@@ -4,9 +4,10 @@
 Prints Markdown for docs/performance.md.
 
 Programs take turns, so that a slow moment of the machine affects all of them. The best round counts for time, the worst
-for memory. The time of alloclog is that of the whole process; that of the others is of their statement alone, without
-starting Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare only ratios of one
-run. The bars are for the default sizes: with small documents the start of a process dominates.
+for memory. The time of alloclog is that of the whole process. The time of the others is that of their statement alone,
+without the start of Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare only
+ratios of one run. The bars are for the default sizes: with small documents, the start of a process takes most of the
+time.
 """
 
 import argparse
@@ -35,13 +36,13 @@ class Run:
     """One run of a process, or the best of several."""
 
     seconds: float
-    peak: int  # bytes of resident memory at most
+    peak: int  # largest resident memory in bytes
     processor: float | None = None  # processor seconds of all cores: varies less on a busy machine
     rows: int | None = None  # task events written
 
 
 def process(command):
-    """Runs a command and returns what it took, and its output."""
+    """Runs a command and returns its time and memory, and its output."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         began = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
@@ -63,7 +64,7 @@ def best(runs):
 
 
 class Bench:
-    """What is measured with, where the documents are, and what has come out so far."""
+    """The options, the directory of the documents, and the bars measured so far."""
 
     def __init__(self, options, directory):
         self.options = options
@@ -76,7 +77,7 @@ class Bench:
         print(f"bench: {what}", file=sys.stderr, flush=True)
 
     def data(self, name, allocs, *more):
-        """The documents of a made-up cluster, written unless they are there from an earlier run."""
+        """The directory with the documents of a simulated cluster; writes them if no earlier run did."""
         target = self.directory / f"{name}-{allocs}"
         if not target.exists():
             self.say(f"writing {target}")
@@ -91,7 +92,7 @@ class Bench:
         return document
 
     def warm(self, paths):
-        """Reads documents once, so that none is measured while it comes from the disk."""
+        """Reads documents once, so that no measurement includes reading from the disk."""
         for path in paths:
             with path.open("rb", buffering=0) as file:
                 while file.read(1 << 24):
@@ -104,7 +105,7 @@ class Bench:
         return ",".join(name for name, marks in heads if mark in marks.split(", "))
 
     def export(self, source, tables=None, rows=None):
-        """Exports tables, by default all stored ones, as Parquet, and removes them. Adds the row count of each to `rows`."""
+        """Exports tables, by default all stored ones, as Parquet, and removes the files. Adds their row counts to `rows`."""
         tables = tables or self.stored
         shutil.rmtree(self.out, ignore_errors=True)
         run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])
@@ -255,7 +256,7 @@ class Bench:
             rates.append(size / run.seconds)
             rate = f"{rates[-1] / 1e6:,.0f}"
             rows.append([name, megabytes(size), f"{run.rows:,}", f"{run.seconds:.2f}", rate, megabytes(run.peak)])
-        # Against the faster of the two: the small one spends a larger part of its time on starting.
+        # Compares with the faster of the two: with the small document, the start takes a larger part of the time.
         ratio = rates[0] / max(rates[1:])
         self.bar("overlapping snapshots: bytes a second", "at least 3 times a single one's", f"{ratio:.2f} times", ratio >= 3)
         print("\n## Overlapping snapshots, 30 s apart\n")
@@ -272,13 +273,13 @@ def megabytes(number):
 
 
 def took(results):
-    """Prints what each contender took, as Markdown."""
+    """Prints the time and memory of each contender, as Markdown."""
     rows = [[name, f"{run.seconds:.2f}", f"{run.processor:.2f}", megabytes(run.peak)] for name, run in results.items()]
     table(["written", "seconds", "processor seconds", "peak MB"], rows)
 
 
 def table(head, rows):
-    """Prints Markdown; a column of numbers stands to the right."""
+    """Prints a Markdown table; columns of numbers are aligned to the right."""
     print("| " + " | ".join(head) + " |")
     numeric = [all(row[i][:1].isdigit() or not row[i] for row in rows) for i in range(len(head))]
     print("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
@@ -287,7 +288,7 @@ def table(head, rows):
 
 
 def heading(options):
-    """When and with what, so that a reader can repeat it."""
+    """Prints the date, the command and the versions, so that a reader can repeat the measurement."""
     version = process([options.alloclog, "--version"])[1].strip()
     duckdb, clickhouse = (importlib.metadata.version(name) for name in ("duckdb", "chdb"))
     command = shlex.join(["scripts/bench", *options.said])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Adds batches of one row a table to a lake, as a feed that commits every minute leaves them: for `lake check` and
-`lake compact` on large lakes.
+"""Adds batches with one row per table to a lake, as `ingest --stream` leaves them if it commits every minute. Use it to
+test `lake check` and `lake compact` on large lakes.
 
 usage: benches/gen_batches.py LAKE --batches 20000                  never compacted
        benches/gen_batches.py LAKE --batches 525600 --days          a year, each 1,440 batches compacted; only merged
                                                                     files, of one row each, are written
 
-The lake is a directory that one ingest has made, of a document that shows an allocation with an event.
+The lake is a directory that one ingest created from a document with an allocation that has an event.
 """
 
 import argparse
@@ -32,7 +32,7 @@ TABLES = {
 
 
 class Template:
-    """The first row of a table as a file, and the `add` of it, with placeholders for what differs between files.
+    """The first row of a table as a file, and its `add`, with placeholders for the parts that differ between files.
 
     A placeholder has the length of what takes its place, so the bytes of an uncompressed Parquet file stay valid.
     """
@@ -64,7 +64,7 @@ class Template:
         self.add = json.dumps(add | {"path": path, "size": self.SIZE, "stats": json.dumps(stats), "tags": tags})
 
     def file(self, n, is_written):
-        """The name of a file with a row of its own, and its `add` as JSON."""
+        """The name of a file with a distinct row, and its `add` as JSON."""
         ns = 1_735_689_600_000_000_000 + (n % (1 << 40)) * MINUTE
         name, allocation = uuid.UUID(int=n).hex, str(uuid.UUID(int=n))
         size, hash = 9_999, "0" * 32
@@ -81,7 +81,7 @@ class Template:
 
 
 def path_of(add):
-    """The path in the JSON of an `add` that `json.dumps` has written."""
+    """The path in an `add`, in the JSON that `json.dumps` wrote."""
     return add.split('"path": "', 1)[1].split('"', 1)[0]
 
 

@@ -2,9 +2,9 @@
 """Writes allocation listings of a simulated Nomad cluster, as its HTTP API would serve them.
 
 Every snapshot shows the last ten events of each task up to its time, so that consecutive snapshots overlap and a
-crash loop loses events between them. 150,000 allocations make about 940 MB per snapshot. The order of events and fields,
-and their texts, follow recordings of real agents. Maps (TaskStates, Details) have a random order each time, as
-Nomad's do. The same options give the same bytes.
+crash loop loses events between them. 150,000 allocations make about 940 MB per snapshot. The order of events and
+fields, and their texts, follow recordings of real agents. Maps (TaskStates, Details) have a random order each time,
+as Nomad's maps do. The same options give the same bytes.
 """
 
 import argparse
@@ -59,7 +59,7 @@ CLIENT_DESCRIPTIONS = {
 
 
 def rfc3339(ns):
-    """A moment as Go writes it: no zeros at the end of the fraction. None for none."""
+    """A time as Go writes it: without zeros at the end of the fraction. None for 0 and None."""
     if not ns:
         return None
     whole = datetime.datetime.fromtimestamp(ns // SECOND, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
@@ -68,7 +68,7 @@ def rfc3339(ns):
 
 
 class Cluster:
-    """Jobs and nodes, and the allocations placed on them. All chance comes from one generator, in order."""
+    """Jobs, nodes, and the allocations on the nodes. All random numbers come from one generator, in a fixed order."""
 
     def __init__(self, allocs, seed):
         self.chance = random.Random(seed)
@@ -100,7 +100,7 @@ class Cluster:
         }
 
     def allocation(self, number):
-        """One allocation with all that ever happens to its tasks."""
+        """One allocation with all events of its tasks."""
         job, node = self.chance.choice(self.jobs), self.chance.choice(self.nodes)
         created = BEGINNING + int(number * (END - BEGINNING) / self.allocs) + self.chance.randrange(SECOND)
         if job["loops"]:
@@ -117,8 +117,8 @@ class Cluster:
         }
 
     def life(self, job, now):
-        """Everything that happens to a task until it settles: each event with the task's state after it, whether it
-        has failed, and its restarts."""
+        """All events of a task until it runs or ends for good. Each event comes with the task's state after it, whether
+        the task has failed, and its restarts."""
         chance = self.chance
         life, restarts, failed = [], 0, False
 
@@ -175,7 +175,7 @@ class Cluster:
             now += delay
 
     def shown(self, allocation, now, full):
-        """The JSON of an allocation as served at a moment: an entry of a list, or the full object."""
+        """The JSON of an allocation as served at a time: an entry of a list, or the full object."""
         job, (node_id, node_name) = allocation["job"], allocation["node"]
         states, events, newest, any_failed, live = {}, 0, allocation["created"], False, False
         tasks = list(allocation["tasks"])
@@ -234,7 +234,7 @@ class Cluster:
         return entry
 
     def task_state(self, life):
-        """The state of a task after what has happened to it, with the events that Nomad still keeps."""
+        """The state of a task after these events, with the events that Nomad still keeps."""
         if not life:
             return {
                 "State": "pending", "Failed": False, "Restarts": 0, "LastRestart": None, "StartedAt": None,

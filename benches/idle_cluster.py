@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What a lake costs while nothing happens: a thousand running allocations, listed every 30 s and ingested one by one.
+"""Measures what a lake costs while nothing happens: a thousand running allocations are listed every 30 s, and each
+listing is ingested.
 
     benches/idle_cluster.py --alloclog target/release/alloclog [--listings 240]
 
-Repeat --alloclog to compare programs: they take turns. Prints the processor time per ingest, and the rows and bytes of each
-table after a compaction.
+Repeat --alloclog to compare programs: they run in turn. Prints the processor time per ingest, and the rows and bytes of
+each table after a compaction.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-# Follows the cluster's event stream and commits a batch every minute. It uses the socket of the agent that runs it, and the
-# job's own identity. Needs Nomad 1.7 or later.
+# Follows the cluster's event stream and commits a batch every minute. It uses the socket of the agent that runs it,
+# and the workload identity of the job. Needs Nomad 1.7 or later.
 #
 #   nomad acl policy apply -namespace default -job alloclog-stream alloclog-stream deploy/nomad/policy.hcl
 #   nomad var put nomad/jobs/alloclog-stream AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-stream.nomad.hcl
 #
-# The policy is bound to the job. Without ACLs the first line is not needed. The variable contains the credentials that
-# docs/operations.md lists for the storage. If machines have credentials of their own, create it with any harmless entry,
-# such as AWS_REGION.
+# The policy is bound to the job. Without ACLs the first line is not needed. The Nomad variable contains the
+# credentials that docs/operations.md lists for the storage. If the machines have credentials themselves, create the
+# variable with any harmless entry, such as AWS_REGION.
 
 variable "lake" {
   type        = string
@@ -29,7 +29,8 @@ job "alloclog-stream" {
   datacenters = var.datacenters
 
   group "alloclog" {
-    # It continues from its spool. After an outage of the agent, a listing shows what Nomad still has.
+    # After a restart the ingest continues from its spool. After an outage of the agent, it lists to get what Nomad
+    # still has.
     restart {
       attempts = 10
       interval = "10m"
@@ -37,7 +38,8 @@ job "alloclog-stream" {
       mode     = "delay"
     }
 
-    # The spool and the cache migrate to the next allocation, with what was received while the store was away.
+    # The cache and the spool migrate to the next allocation. The spool has what was received while the store was
+    # unreachable.
     ephemeral_disk {
       size    = 2000
       sticky  = true
@@ -54,7 +56,7 @@ job "alloclog-stream" {
           "--stream",
           "--every", "60s",
           "--token-file", "${NOMAD_SECRETS_DIR}/nomad_token",
-          # Nomad sets NOMAD_NAMESPACE to the task's own, so all namespaces must be requested.
+          # Nomad sets NOMAD_NAMESPACE to the namespace of the task, so all namespaces must be requested.
           "--namespace", "*",
           "--lake", var.lake,
           "--cache", "${NOMAD_TASK_DIR}",
@@ -83,7 +85,7 @@ job "alloclog-stream" {
         memory_max = 1024
       }
 
-      # When stopped, it commits what it has. A kill loses nothing that is in its spool.
+      # When stopped, the ingest commits the received data. A kill does not lose data that is in the spool.
       kill_timeout = "30s"
     }
   }

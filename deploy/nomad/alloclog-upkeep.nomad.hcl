@@ -68,7 +68,7 @@ job "alloclog-upkeep" {
       }
 
       resources {
-        # docs/operations.md, "How much it takes", says how large a lake this is enough for.
+        # docs/operations.md, "How much it takes", says for how large a lake this is enough.
         cpu        = 500
         memory     = 1024
         memory_max = 2048

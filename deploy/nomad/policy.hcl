@@ -1,7 +1,7 @@
 # Permissions of alloclog's workload identity: read the allocations of every namespace, and the nodes.
 #
-# namespace "*" makes a listing complete, so that an allocation which is missing is known to have vanished. Name the
-# namespaces instead if the job may read only some: then each is listed separately, and each listing is complete.
+# With namespace "*" a listing is complete, so that a missing allocation is known to have vanished. If the job may read
+# only some namespaces, name these instead: then each is listed separately, and each listing is complete.
 
 namespace "*" {
   capabilities = ["read-job"]
