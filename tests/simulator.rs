@@ -14,6 +14,7 @@ mod job;
 mod json;
 mod moment;
 mod node;
+mod node_json;
 pub mod random;
 mod render;
 mod rows;

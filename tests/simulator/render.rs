@@ -3,7 +3,7 @@
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::json::{Json, Print, object};
 use crate::simulator::moment::{rfc3339, stamp, through_float};
-use crate::simulator::node::Node;
+use crate::simulator::node_json;
 use crate::simulator::shapes::Shaper;
 use crate::simulator::style::{Encoder, Layout, Objects, Style};
 use crate::simulator::version::{Source, Version};
@@ -176,7 +176,7 @@ impl Cluster {
                 out.extend(b"{\n  \"ACLPolicies\": [],\n  \"Allocs\": ");
                 ends = list(&print, objects, 1, &mut out);
                 out.extend(b",\n  \"CSIPlugins\": [],\n  \"Evals\": [\n    {\n      \"ID\": \"an evaluation\"\n    }\n  ],\n  \"Nodes\": ");
-                let objects: Vec<Json> = self.nodes.iter().map(node).collect();
+                let objects: Vec<Json> = self.nodes.iter().map(node_json::listed).collect();
                 nodes = list(&print, &objects, 1, &mut out).into_iter().enumerate().collect();
                 out.extend(b",\n  \"SnapshotMeta\": [\n    {\n      \"Version\": 1\n    }\n  ]\n}\n");
             }
@@ -333,7 +333,7 @@ impl Cluster {
 
     /// The node event of every client report.
     fn node_event(&self, number: usize, index: i64) -> Json {
-        let payload = object([("Node", whole_node(&self.nodes[number]))]);
+        let payload = object([("Node", node_json::whole(&self.nodes[number]))]);
         Json::Map(object([
             ("Topic", "Node".into()),
             ("Type", "AllocationUpdated".into()),
@@ -415,7 +415,7 @@ impl Cluster {
     /// The list of nodes, `GET /v1/nodes`, with the end of each.
     pub fn nodes(&self) -> (Vec<u8>, Vec<usize>) {
         let mut out = vec![];
-        let objects: Vec<Json> = self.nodes.iter().map(node).collect();
+        let objects: Vec<Json> = self.nodes.iter().map(node_json::listed).collect();
         let ends = list(&Print { indent: None, escape_html: false }, &objects, 0, &mut out);
         (out, ends)
     }
@@ -438,58 +438,6 @@ fn list(print: &Print, objects: &[Json], depth: usize, out: &mut Vec<u8>) -> Vec
     }
     out.push(b']');
     ends
-}
-
-/// A node in a list.
-fn node(node: &Node) -> Json {
-    let driver =
-        object([("Detected", true.into()), ("Healthy", true.into()), ("UpdateTime", "2026-11-23T18:27:55.9Z".into())]);
-    Json::Map(object([
-        ("Address", "127.0.0.1".into()),
-        ("ID", (&node.id).into()),
-        ("Attributes", Json::Map(object([("os.name", "debian".into())]))),
-        ("Datacenter", node.datacenter.into()),
-        ("Name", (&node.name).into()),
-        ("NodePool", node.pool.into()),
-        ("NodeClass", node.class.into()),
-        ("Version", node.version.into()),
-        ("Drain", false.into()),
-        ("SchedulingEligibility", "eligible".into()),
-        ("Status", "ready".into()),
-        ("StatusDescription", "".into()),
-        ("Drivers", Json::Map(object([("docker", Json::Map(driver))]))),
-        ("HostVolumes", Json::Map(vec![])),
-        ("LastDrain", Json::Null),
-        ("CreateIndex", node.create_index.into()),
-        ("ModifyIndex", (node.create_index + 5).into()),
-    ]))
-}
-
-/// A node in an event: its events are not task events, and its version is an attribute.
-fn whole_node(node: &Node) -> Json {
-    let event = object([
-        ("Message", "Node registered".into()),
-        ("Subsystem", "Cluster".into()),
-        ("Details", Json::Null),
-        ("Timestamp", "2026-11-23T18:27:55Z".into()),
-    ]);
-    Json::Map(object([
-        ("ID", (&node.id).into()),
-        ("SecretID", "".into()),
-        ("Datacenter", node.datacenter.into()),
-        ("Name", (&node.name).into()),
-        ("HTTPAddr", "127.0.0.1:4646".into()),
-        ("Attributes", Json::Map(object([("os.name", "debian".into()), ("nomad.version", node.version.into())]))),
-        ("NodeClass", node.class.into()),
-        ("NodePool", node.pool.into()),
-        ("DrainStrategy", Json::Null),
-        ("SchedulingEligibility", "eligible".into()),
-        ("Status", "ready".into()),
-        ("StatusDescription", "".into()),
-        ("Events", Json::List(vec![Json::Map(event)])),
-        ("CreateIndex", node.create_index.into()),
-        ("ModifyIndex", (node.create_index + 5).into()),
-    ]))
 }
 
 impl Style {
