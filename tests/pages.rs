@@ -92,7 +92,7 @@ fn charts_show_the_numbers_of_the_views() {
         for (quantile, share) in
             [("p50_seconds", 0.5), ("p90_seconds", 0.9), ("p95_seconds", 0.95), ("p99_seconds", 0.99)]
         {
-            let reached = curve.steps.iter().find(|(_, started)| *started >= share - 1e-9).map(|(at, _)| *at);
+            let reached = curve.steps.iter().find(|step| step.started >= share - 1e-9).map(|step| step.seconds);
             let expected = row.number(quantile);
             let is_same = reached.zip(expected).map_or(reached == expected, |(a, b)| (a - b).abs() < 1e-6);
             assert!(is_same, "{} {quantile}: {reached:?} and {expected:?}", curve.measure);
