@@ -106,7 +106,7 @@ impl Error {
         }
     }
 
-    /// What is below the outermost context, down to the first cause.
+    /// The contexts and causes below the outermost context, down to the first cause.
     pub fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
         chain(self.source())
     }
@@ -149,7 +149,7 @@ impl StdError for Error {
     }
 }
 
-/// Adds what could not be done to an error, or turns a missing value into an error.
+/// Adds to an error what could not be done, or turns a missing value into an error.
 pub trait Context<T> {
     /// Adds a context; the kind stays.
     ///
@@ -157,7 +157,7 @@ pub trait Context<T> {
     /// The error with this context.
     fn context(self, message: impl Into<String>) -> Result<T>;
 
-    /// Adds a context that is computed for an error only; the kind stays.
+    /// Adds a context that is computed only if there is an error; the kind stays.
     ///
     /// # Errors
     /// The error with this context.

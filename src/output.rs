@@ -1,7 +1,7 @@
 //! Results that appear completely or not at all: a directory of tables, or a file.
 //!
 //! A result is written to a hidden temporary directory next to its target, and renamed at the end. A later export to
-//! the same target removes what a killed one left, detected by its released lock.
+//! the same target removes the directory that a killed export left. A released lock shows that its export was killed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -28,13 +28,13 @@ pub struct Manifest {
     pub format: String,
     /// The region given by `--region`.
     pub region: String,
-    /// The value of `--namespace`, `--job`, `--since` or `--until`; null if not given.
+    /// The value of `--namespace`; null if not given.
     pub namespace: Option<String>,
-    /// See `namespace`.
+    /// The value of `--job`; null if not given.
     pub job: Option<String>,
-    /// See `namespace`.
+    /// The value of `--since`; null if not given.
     pub since: Option<String>,
-    /// See `namespace`.
+    /// The value of `--until`; null if not given.
     pub until: Option<String>,
     /// The columns of `--by`.
     #[serde(default)]
@@ -104,8 +104,8 @@ impl Output {
         self.temporary.path().join("out").join(name)
     }
 
-    /// Renames the directory to its target. What was created there since [`Output::begin`] is not replaced, unless it
-    /// is an earlier export and `--force` is given.
+    /// Renames the directory to its target. A target that was created since [`Output::begin`] is not replaced, unless
+    /// it is an earlier export and `--force` is given.
     ///
     /// # Errors
     /// When it cannot be written or renamed, or the target was created meanwhile; nothing has changed then.
@@ -159,7 +159,7 @@ impl Output {
 pub struct OutputFile {
     target: PathBuf,
     temporary: TempDir,
-    /// Like that of [`Output`].
+    /// Like the lock of [`Output`].
     _lock: File,
 }
 
@@ -197,8 +197,8 @@ impl OutputFile {
         File::create(self.unfinished()).with_context(|| format!("cannot write {}", self.target.display()))
     }
 
-    /// Renames the file to its target, with the mode and the owner of the file that it replaces. Another one may be
-    /// created after it.
+    /// Renames the file to its target, with the mode and the owner of the file that it replaces. After that, another
+    /// file may be created and renamed.
     ///
     /// # Errors
     /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
@@ -249,7 +249,7 @@ fn make_work_directory(target: &Path) -> Result<(TempDir, File)> {
             tempfile::Builder::new().prefix(&prefix).rand_bytes(RANDOM).tempdir_in(parent).with_context(cannot)?;
         let lock = File::open(temporary.path()).with_context(cannot)?;
         lock.lock().with_context(cannot)?;
-        // Before it was locked, another run may have removed it as a leftover.
+        // Another run may have removed the directory as a leftover before it was locked.
         if temporary.path().exists() {
             return Ok((temporary, lock));
         }
@@ -273,7 +273,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Returns true if a directory could not be renamed because its target exists.
+/// Returns true if a directory could not be renamed because the target exists.
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
@@ -338,7 +338,8 @@ fn may_replace(target: &Path, name: &Path, force: bool) -> Result<()> {
 fn remove_leftovers(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|e| is_ours(&e.file_name().to_string_lossy(), prefix)) {
-        // Keep the lock until it is removed, so that an export that just created it notices the loss.
+        // Keep the lock until the directory is removed, so that an export that just created the directory notices its
+        // removal.
         let Ok(lock) = File::open(entry.path()) else { continue };
         if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(entry.path());

@@ -93,7 +93,8 @@ pub enum Error {
     /// No allocations in all documents, or in those of this source.
     #[error("{0}: no allocations found")]
     NoAllocations(String),
-    /// No allocations, but so many lines of logs (`84 lines`): they name no job, so the views have no rows.
+    /// No allocations, but lines of logs; the text is their number (`84 lines`). The lines name no job, so the views
+    /// have no rows.
     #[error(
         "{0}: no allocations found, only {1} of logs; read a listing of their allocations, too, or query recovered_events"
     )]

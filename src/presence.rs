@@ -1,10 +1,10 @@
 //! Computes `absences`: which full listings lack an allocation that was shown before.
 //!
 //! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
-//! of an allocation's last sighting, every full listing shows it unless a row says otherwise: a row of `absences` says
-//! that it is missing from a listing on, an exact row of `sightings` that it is back. So the rows determine the exact
-//! last sighting, and [`Presence`] can be rebuilt from them. Only the last hour of an allocation counts: later full
-//! listings of its namespace are decided on their own.
+//! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
+//! `absences` says that the allocation is missing from a listing on; an exact row of `sightings` says that it is shown
+//! again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from them. Earlier hours need
+//! no rows, and neither do full listings of a later hour: they lack the allocation if it has no sighting in their hour.
 
 mod hour_update;
 mod rows;
@@ -23,9 +23,10 @@ pub use rows::{READS, batches};
 /// What a document proves about allocations that it does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Extent {
-    /// It lists its namespace completely, and missing allocations are recorded.
+    /// It lists its namespace completely, and the allocations that it lacks are recorded.
     Full,
-    /// It may be incomplete; or it is a full listing from a version that recorded no absences.
+    /// It may be incomplete, or it is a full listing that was ingested by a version of alloclog that recorded no
+    /// absences.
     Unknown,
 }
 
@@ -227,7 +228,7 @@ impl LastHour {
 }
 
 impl Region {
-    /// The entry of an allocation in an hour, unless a later hour of it is known.
+    /// The entry of an allocation in an hour; `None` if the allocation has an entry in a later hour.
     fn entry(&mut self, alloc_id: &str, hour: i64) -> Option<&mut LastHour> {
         if !self.allocations.contains_key(alloc_id) {
             self.allocations.insert(alloc_id.into(), LastHour { hour, ..LastHour::default() });
@@ -241,7 +242,7 @@ impl Region {
     }
 }
 
-/// What the documents of each hour say about each namespace, before some were added and with them.
+/// The documents of each hour that could show a namespace, before and after new documents were added.
 struct HoursByNamespace<'d> {
     before: &'d BTreeSet<Document>,
     after: &'d BTreeSet<Document>,
@@ -260,7 +261,7 @@ impl HoursByNamespace<'_> {
 }
 
 /// The rows that record what all documents of a run show, for tables that get no further rows. Unlike
-/// [`Presence::add`], also returns last sightings that the other rows leave open, and keeps nothing.
+/// [`Presence::add`], also returns the exact last sightings that the other rows do not determine, and keeps no state.
 pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
     let before = BTreeSet::new();
     let mut hours = HoursByNamespace { before: &before, after: &shown.documents, known: HashMap::new() };

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::tables::beginning_of_id;
 
-/// What a name names. Equal texts of two kinds have different pseudonyms, so that none shows that, for example, a job
-/// has the name of its namespace.
+/// What a name stands for. Equal texts of two kinds have different pseudonyms. So a pseudonym does not show, for
+/// example, that a job has the same name as its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum NameKind {
@@ -56,7 +56,8 @@ impl NameKind {
     }
 }
 
-/// The name of Nomad's first namespace and node pool, and `*` for all namespaces: these say nothing.
+/// Names that reveal nothing and stay: no name, the name of Nomad's first namespace and node pool, and `*` for all
+/// namespaces.
 const KEPT: [&str; 3] = ["", "default", "*"];
 
 /// How the ID of a job's child continues after that of its parent, in the order in which `job_runs` looks for them.
@@ -65,11 +66,11 @@ const CHILDREN: [&str; 2] = ["/dispatch-", "/periodic-"];
 /// Letters and digits of pseudonyms (RFC 4648, in lower case).
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// Characters after the prefix of a pseudonym: 60 bits, so that two of a million names have the same with a probability
-/// below 10^-6.
+/// Characters after the prefix of a pseudonym: 60 bits, so that two of a million names have the same pseudonym with a
+/// probability below 10^-6.
 const NAME: usize = 12;
 
-/// Characters of a tag, which tells apart texts that were dropped: 40 bits.
+/// Characters of a tag, which distinguishes texts that were dropped: 40 bits.
 const TAG: usize = 8;
 
 /// How many names that begin like the searched one are kept.
@@ -104,7 +105,8 @@ impl Redactor {
         Redactor { key: hmac::Key::new(hmac::HMAC_SHA256, key), hashes: OnceLock::new(), search: None }
     }
 
-    /// The same, which also remembers the allocations and jobs whose names begin with `text`; see [`Redactor::found`].
+    /// The same redactor, which also remembers the allocations and jobs whose names begin with `text`; see
+    /// [`Redactor::found`].
     pub fn searching(self, text: &str) -> Redactor {
         let search =
             Search { text: text.to_owned(), digits: beginning_of_id(text), found: Mutex::new(BTreeMap::new()) };
@@ -123,7 +125,8 @@ impl Redactor {
         hex(&self.mac("key", "")[..8])
     }
 
-    /// The pseudonym of a name. Nothing, `default` and `*` stay, and so does the form of the IDs of a job's children.
+    /// The pseudonym of a name. An empty name, `default` and `*` stay unchanged. The ID of a job's child keeps its
+    /// form.
     pub fn name(&self, kind: NameKind, text: &str) -> String {
         if KEPT.contains(&text) {
             return text.to_owned();
@@ -139,8 +142,8 @@ impl Redactor {
         format!("{prefix}-{}", base32(&self.mac(prefix, text), NAME))
     }
 
-    /// The rest of the ID of a job's child: `<time>` of a periodic one, `<time>-<digits>` of a dispatched one. The
-    /// digits are mapped, and what has another form is replaced.
+    /// The rest of the ID of a job's child: `<time>` of a periodic one, `<time>-<digits>` of a dispatched one. The time
+    /// stays, the digits are mapped, and a text of another form is replaced.
     fn child(&self, rest: &str) -> String {
         let (time, digits) = rest.split_once('-').unwrap_or((rest, ""));
         let is_time = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());
@@ -152,7 +155,7 @@ impl Redactor {
         }
     }
 
-    /// The pseudonym of an ID, in the form of a UUID. No ID stays none.
+    /// The pseudonym of an ID, in the form of a UUID. An empty ID stays empty.
     pub fn id(&self, text: &str) -> String {
         if text.is_empty() {
             return String::new();
@@ -183,7 +186,7 @@ impl Redactor {
         hex(&self.mac("content", hash)[..16])
     }
 
-    /// The pseudonym of a `text_hash`: two hashes are equal if theirs are.
+    /// The pseudonym of a `text_hash`: two hashes are equal if and only if their pseudonyms are.
     pub fn text_hash(&self, hash: i32) -> i32 {
         let hashes = self.hashes.get_or_init(|| self.permutation());
         u16::try_from(hash).map_or(hash, |hash| hashes[usize::from(hash)].into())
@@ -204,7 +207,7 @@ impl Redactor {
         numbers
     }
 
-    /// Tells dropped texts apart: equal texts have equal tags.
+    /// The tag of a dropped text. Equal texts have equal tags.
     fn tag(&self, text: &str) -> String {
         base32(&self.mac("text", text), TAG)
     }
@@ -241,7 +244,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The first characters of bytes in base 32; of 32 bytes at most 12.
+/// The first characters, at most 12, of bytes in base 32.
 fn base32(bytes: &[u8; 32], characters: usize) -> String {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[..8]);

@@ -23,8 +23,8 @@ use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use parquet::RowGroups;
 
-/// Rows in a row group: few enough that several in flight fit a small machine, enough that dictionaries and column
-/// statistics pay off.
+/// Rows in a row group: few enough that several row groups fit in the memory of a small machine, enough that
+/// dictionaries and column statistics pay off.
 const ROW_GROUP: usize = 64 << 10;
 
 /// A directory of Parquet files, one per table or view.
@@ -181,7 +181,7 @@ impl StoreWriter {
     /// Writes the remaining rows, and closes the files.
     ///
     /// # Errors
-    /// When anything could not be written, also earlier.
+    /// When anything could not be written, in this call or an earlier one.
     pub fn finish(mut self) -> Result<()> {
         for open in self.open.values_mut().filter(|open| open.rows > 0) {
             // If the channel is closed, an encoder has failed; its error is returned below.

@@ -36,8 +36,8 @@ pub enum NotATime {
     Range,
 }
 
-/// The first time out of range: the year 2262. From its April on, nanoseconds exceed 64 bits; times before that, as
-/// floats, may round up to an overflow.
+/// The first time out of range: the start of the year 2262. From April 2262 on, nanoseconds exceed 64 bits; shortly
+/// before, a time may exceed them when it is rounded to a float.
 const END: i64 = 9_214_646_400 * SECOND;
 
 /// Checks the range of a time in nanoseconds since the epoch.
@@ -222,7 +222,7 @@ pub fn span(text: &str) -> Option<i64> {
 pub enum When {
     /// A time, in nanoseconds since the epoch.
     At(i64),
-    /// Nanoseconds before the newest observation of the input.
+    /// This many nanoseconds before the newest observation of the input.
     Before(i64),
 }
 

@@ -128,7 +128,7 @@ pub struct StatisticsArgs {
 }
 
 impl SourceArgs {
-    /// The sources of the SOURCE arguments, with one document of event-stream frames per `frames_every`.
+    /// The sources of the SOURCE arguments. An event stream gives one document of frames per `frames_every`.
     ///
     /// # Errors
     /// When a source is invalid, or a flag does not apply to it.
@@ -158,7 +158,7 @@ impl SourceArgs {
         Ok(Sources::list(sources)?)
     }
 
-    /// The flag given that follows the cluster until interrupted.
+    /// The given flag that follows the cluster until interrupted, if any.
     pub fn follow_flag(&self) -> Option<&'static str> {
         let flags = [("--watch", self.watch), ("--stream", self.stream)];
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
@@ -267,8 +267,8 @@ impl StatisticsArgs {
         Period { since: self.since, until: self.until }
     }
 
-    /// How to read the same input again. An address may contain a password, and stdin cannot be read again: the word
-    /// SOURCE or URL stands for them.
+    /// The arguments that read the same input again. The word SOURCE stands for stdin, which cannot be read again, and
+    /// SOURCE or URL for an address that may contain a password.
     pub fn again(&self) -> Again {
         let source = &self.source;
         let filters = [

@@ -51,7 +51,7 @@ mod tests {
         assert!(!is_reader_closed(&anyhow::Error::from(broken()).context("cannot write the lake")));
         assert!(is_reader_closed(&anyhow::Error::from(mark_reader_closed(broken())).context("table restarts")));
         assert!(!is_reader_closed(&anyhow::Error::from(mark_reader_closed(ErrorKind::StorageFull.into()))));
-        // As the library returns it.
+        // The error with a context, as functions of the library return it.
         let render = Err::<(), _>(mark_reader_closed(broken())).context("table restarts");
         assert!(render.is_err_and(|error| is_reader_closed(&error.into())));
     }

@@ -89,7 +89,7 @@ impl Args {
     /// The agent to use when no SOURCE names one.
     ///
     /// # Errors
-    /// When the flag or variable that gives the address is not one.
+    /// When the text of the flag or variable is not an address.
     pub fn default_address(&self) -> anyhow::Result<Address> {
         let flag = self.address.clone().map(|text| ("--address", text));
         let named = flag
@@ -121,10 +121,8 @@ impl Args {
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 
-    /// What to list. `namespace` and `prefix` come from the flags; without `namespace`, NOMAD_NAMESPACE or all.
-    ///
-    /// # Errors
-    /// When no ID can start with the prefix.
+    /// What to list. `namespace` and `prefix` come from the flags; without `namespace`, the namespace of
+    /// NOMAD_NAMESPACE, or all.
     pub fn ask(&self, namespace: Option<&str>, prefix: &str) -> Ask {
         Ask {
             namespace: namespace

@@ -8,7 +8,7 @@ use crate::report::NARROWEST;
 /// Line width where stdout is not a terminal, unless COLUMNS is set.
 const WIDTH: usize = 100;
 
-/// Maximum line width: in wider lines the eye loses its row.
+/// Maximum line width: in wider tables, a reader loses the row.
 const WIDEST: usize = 240;
 
 /// When to use colours.

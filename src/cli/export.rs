@@ -86,7 +86,7 @@ pub struct Args {
     spool: Option<PathBuf>,
 }
 
-/// The formats for programs; those for people belong to `alloclog query`.
+/// The formats for programs. The formats for people belong to `alloclog query`.
 fn file_format() -> impl TypedValueParser<Value = Format> {
     let names = ["parquet", "csv", "ndjson", "arrow"];
     PossibleValuesParser::new(names).try_map(|name| Format::from_str(&name, false))
@@ -173,7 +173,7 @@ fn write(args: &Args, wanted: &[Wanted], sources: Sources, console: &Console) ->
     Ok(gathered.exit)
 }
 
-/// The tables and views that these results require.
+/// Adds the tables and views that these results require.
 fn pipeline(wanted: &[Wanted], mut pipeline: Pipeline) -> Pipeline {
     for table in wanted {
         match table {
@@ -273,7 +273,7 @@ impl Args {
         Cells { has_formulas: self.csv_raw, is_for_terminal }
     }
 
-    /// The manifest. What the flags name is redacted, too; a glob has no pseudonym.
+    /// The manifest. Names given by flags are redacted, too. A glob has no pseudonym, so a fixed text replaces it.
     fn manifest(&self, files: Vec<Exported>, redactor: Option<&Redactor>) -> Manifest {
         let named = |kind, name: &str| redactor.map_or_else(|| name.to_owned(), |redactor| redactor.name(kind, name));
         let glob = |glob: &String| if redactor.is_some() { "[redacted]".to_owned() } else { glob.clone() };

@@ -11,7 +11,7 @@ use crate::store::Store;
 /// How many rows that meet a condition are printed.
 const NAMED: usize = 10;
 
-/// Columns besides the groupable ones that identify a row, if the result has them.
+/// Columns that identify a row, in addition to the groupable columns, if the result has them.
 const PLACE: [&str; 6] = ["parent_job_id", "alloc_id", "attempt", "class", "measure", "phase"];
 
 /// Evaluates each condition on its result and prints the rows that meet it.

@@ -55,7 +55,7 @@ pub fn gather(
     Ok(Gathered { summary: outcome.summary, exit, nothing })
 }
 
-/// An error of the pipeline; if the input is at fault, with `end`, which says what happened to the output.
+/// Converts an error of the pipeline. If the input is at fault, adds `end`, which says what happened to the output.
 pub fn with_end(error: pipeline::Error, end: &str) -> anyhow::Error {
     match error {
         pipeline::Error::Rejected | pipeline::Error::NoAllocations(_) | pipeline::Error::OnlyLogs(..) => {

@@ -24,7 +24,7 @@ use crate::store::Store;
 /// Name of the result in the store. No table or view has this name.
 const ANSWER: &str = "answer";
 
-/// Name of what is shown of the result.
+/// Name of the part of the result that is shown.
 const SHOWN: &str = "shown";
 
 const EXAMPLES: &str = "\
@@ -65,7 +65,7 @@ pub struct Args {
     list: bool,
     /// Columns to show, in this order
     ///
-    /// On a terminal, by default those that tell most of a view; otherwise all.
+    /// By default all; on a terminal, the most informative columns of a view.
     #[arg(long, help_heading = "Result", value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// On a terminal, show all columns of a view, in its own order of rows
@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// What is shown of a result, and the width of the terminal if it is shown as a table on one.
+/// The shown columns of a result, and the width of the terminal if they are shown as a table on a terminal.
 #[derive(Debug)]
 enum Form {
     /// The short form of a view.
@@ -168,7 +168,7 @@ impl Form {
 }
 
 impl Args {
-    /// What to show of a result with these columns.
+    /// Selects what is shown of a result with these columns.
     fn form(&self, is_terminal: bool, columns: &[&str]) -> anyhow::Result<Form> {
         let screen = (is_terminal && self.format == Format::Table).then(|| color::width(true));
         if !self.columns.is_empty() {
@@ -208,7 +208,7 @@ fn on_terminal(store: &Store, name: &str, form: &Form, width: usize) -> anyhow::
     Ok(lines.concat())
 }
 
-/// The columns, quoted, without the nanoseconds of a time that is another column.
+/// The columns, quoted. Leaves out a column of nanoseconds if the timestamp of the same time is also a column.
 fn without_twins(columns: &[&str]) -> Vec<String> {
     let is_twin = |column: &str| column.strip_suffix("_ns").is_some_and(|time| columns.contains(&time));
     columns.iter().filter(|column| !is_twin(column)).map(|column| quoted(column)).collect()

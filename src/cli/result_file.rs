@@ -33,7 +33,7 @@ pub fn is_stream(path: &Path) -> bool {
     })
 }
 
-/// Refuses the target of a flag that is also read: one of the inputs, its metadata file, one of `others`, or a file in
+/// Refuses the target of a flag if it is also read: one of the inputs, its metadata file, one of `others`, or a file in
 /// a lake.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub fn refuse_input(flag: &str, target: &Path, sources: &Sources, others: &[&Pat
     let refused = |what: &str| Err(Usage(format!("{flag} {}: {what}; name another file", target.display())));
     let files = sources.inputs().iter().filter_map(|input| match &input.location {
         source::Location::File(path) => Some(path.as_path()),
-        // A file that the shell opened for stdin.
+        // This may be a file that the shell opened for stdin.
         source::Location::StandardInput => Some(Path::new("/dev/stdin")),
         source::Location::Cluster(_) => None,
     });
@@ -120,7 +120,7 @@ impl ResultTarget {
         matches!(self, ResultTarget::File(_))
     }
 
-    /// Replaces the file by a result so far; does nothing for other targets.
+    /// Replaces the file by an intermediate result; does nothing for other targets.
     ///
     /// # Errors
     /// When it cannot be written.

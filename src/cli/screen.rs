@@ -28,7 +28,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 /// The most messages that are kept until the terminal is restored.
 const MESSAGES: usize = 100;
 
-/// The screen, if the terminal is one now.
+/// The state of the screen; `None` while the terminal is not used as one.
 static SCREEN: Mutex<Option<State>> = Mutex::new(None);
 
 #[derive(Debug, Default)]
@@ -90,13 +90,13 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal, if it is a screen now, and prints the messages that were kept.
+/// Restores the terminal if it is used as a screen, and prints the messages that were kept.
 fn leave() {
     restore(&mut state());
 }
 
-/// The same for a signal that ends the program. A thread that waits for a stopped terminal may hold the screen; then it
-/// is left as it is after half a second.
+/// Like `leave`, for a signal that ends the program. A thread that waits for a stopped terminal may hold the lock of
+/// the screen: then gives up after half a second, and leaves the terminal as it is.
 pub fn leave_for_signal() {
     for _ in 0..50 {
         match SCREEN.try_lock() {
@@ -116,7 +116,8 @@ fn restore(state: &mut Option<State>) {
     }
 }
 
-/// Keeps a message for later if the terminal is a screen now; returns false if it is to be printed.
+/// Keeps a message for later if the terminal is used as a screen; otherwise returns false, and the caller prints the
+/// message.
 pub fn keep(message: &str) -> bool {
     let mut state = state();
     let Some(state) = state.as_mut().filter(|_| stderr().is_terminal()) else { return false };
@@ -145,7 +146,7 @@ fn handle(signal: i32) {
     let _ = state.as_ref().map(|state| write(&format!("{enter}{}", frame(state, Term::stdout().size()))));
 }
 
-/// Draws the first line again, which grows older.
+/// Draws the first line again, because it shows the age of the text.
 fn draw_age() {
     let state = state();
     if let Some(state) = state.as_ref() {
@@ -154,7 +155,7 @@ fn draw_age() {
     }
 }
 
-/// All of the screen: the first line and as much of the text as there is room for.
+/// The content of the screen: the first line, and as much of the text as fits.
 fn frame(state: &State, (rows, columns): (u16, u16)) -> String {
     let columns = usize::from(columns);
     let shown = state.lines.iter().take(usize::from(rows).saturating_sub(1));
@@ -165,7 +166,7 @@ fn frame(state: &State, (rows, columns): (u16, u16)) -> String {
     format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"))
 }
 
-/// How old the text is, the newest message since then, and how to end.
+/// The first line: the age of the text, the newest message since it was drawn, and the key that ends the program.
 fn first_line(state: &State, columns: usize) -> String {
     let age = match state.drawn_at.map(|at| at.elapsed().as_secs()) {
         None => "waiting for the first listing".to_owned(),

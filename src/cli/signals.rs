@@ -17,8 +17,8 @@ use crate::nomad::CancelToken;
 /// Signals within this time of the first count as one: `timeout` signals both the process and its group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// The directory of unfinished work, if any. Locked while it is created and while it is renamed to the result, so that
-/// an interruption never comes in between.
+/// The directory of unfinished work, if any. Locked while the directory is created and while it is renamed to the
+/// result, so that an interruption cannot come in the middle of either step.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The flag that the first signal sets, for commands that stop gracefully.

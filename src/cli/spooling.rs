@@ -29,7 +29,8 @@ pub struct Collected {
     pub is_cut: bool,
 }
 
-/// Spools the cluster's documents in a directory until interrupted, after those that an earlier run left there.
+/// Spools the cluster's documents in a directory until interrupted. Documents that an earlier run left there come
+/// first.
 ///
 /// # Errors
 /// When the directory cannot be written.

@@ -60,8 +60,8 @@ struct Rules {
     namespaces: Option<Vec<Rule>>,
 }
 
-/// What a policy grants in the namespaces whose names match a pattern. Nomad has merged the capabilities implied by its
-/// `policy` into the others.
+/// What a policy grants in the namespaces whose names match a pattern. The capabilities include those that its `policy`
+/// implies, because Nomad has merged them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rule {
@@ -116,7 +116,7 @@ pub fn reads_every_namespace(client: &Client, stale: bool, on_fault: &mut dyn Fn
             AclAnswer::This(Policy { rules: Some(of_policy) }) => {
                 rules.extend(of_policy.namespaces.unwrap_or_default())
             }
-            // A deleted policy grants nothing and denies nothing.
+            // A policy that was deleted neither grants nor denies anything.
             AclAnswer::Nothing(Fault::Status { status: 404, text, .. }) if text.contains("policy not found") => {}
             _ => return Ok(false),
         }
@@ -138,8 +138,8 @@ fn grants_all(rules: &[Rule]) -> bool {
     by_pattern.contains_key("*") && by_pattern.values().all(|(reads, denies)| *reads && !*denies)
 }
 
-/// Replaces a refusal by its reason, if the token itself is unknown or expired. Nomad answers `Permission denied` for
-/// that, too.
+/// Replaces a refusal by its reason, if the token itself is unknown or expired. Nomad answers `Permission denied` in
+/// these cases, too.
 pub fn explain_refusal(client: &Client, stale: bool, fault: Fault) -> Fault {
     let is_denial = matches!(&fault, Fault::Status { status: 401 | 403, .. })
         || matches!(&fault, Fault::Status { status: 500, text, .. } if text.contains("Permission denied"));
@@ -154,8 +154,8 @@ pub fn explain_refusal(client: &Client, stale: bool, fault: Fault) -> Fault {
         (_, Ok(AclAnswer::Nothing(Fault::Status { text, .. }))) if text.contains("ACL token expired") => {
             Fault::Token("the token has expired".into())
         }
-        // A workload identity is not an ACL token, so that request fails. Since 1.11 Nomad lists its policies if it is
-        // valid.
+        // A workload identity is not an ACL token, so the request above fails. Since 1.11, Nomad lists the policies of
+        // a valid workload identity.
         (TokenKind::Identity, Ok(_)) => match api.get::<Vec<Named>>("/v1/acl/policies", &mut |_| {}) {
             Ok(AclAnswer::Nothing(Fault::Status { status: 403, .. })) => Fault::Token(
                 "the workload identity is not accepted: it has expired, or its allocation has ended".into(),

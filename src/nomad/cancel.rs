@@ -1,4 +1,4 @@
-//! Cancellation of what waits for a cluster.
+//! Cancellation of requests to a cluster, and of the pauses between them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -28,7 +28,7 @@ impl CancelToken {
 
     /// Blocks the thread for this long, or until the flag is set.
     pub fn sleep(&self, time: Duration) {
-        // A runtime with nothing but a clock opens no file.
+        // A runtime with only a timer opens no file.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(clock) => {
                 let _ = clock.block_on(async { tokio::time::timeout(time, self.0.cancelled()).await });
@@ -37,7 +37,7 @@ impl CancelToken {
         }
     }
 
-    /// Returns what `work` gives, or `None` if the flag was set [`GRACE`] ago.
+    /// Returns the result of `work`, or `None` if `work` is not done [`GRACE`] after the flag was set.
     pub(super) async fn unless_set<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let stopped = async {
             self.0.cancelled().await;

@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result, bail};
 
 /// How long an idle connection is reused. Servers may close idle ones earlier.
 const IDLE: Duration = Duration::from_secs(5);
-/// How often a request is tried on transient faults.
+/// How many times a request is tried in all, if its faults are transient.
 const TRIES: u32 = 5;
 /// Pause before the first retry; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -283,7 +283,7 @@ impl Client {
             return Ok(Answer { index, next_token, body });
         }
         let mut text = Vec::new();
-        // A part of the text is good enough.
+        // If the body breaks, a part of the text is enough for the message.
         let _ = body.take(ERROR_TEXT).read_to_end(&mut text);
         let namespace = query.iter().find(|(name, _)| *name == "namespace").map(|(_, value)| (*value).to_owned());
         let mut text = String::from_utf8_lossy(&text).into_owned();

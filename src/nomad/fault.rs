@@ -62,8 +62,8 @@ pub enum Fault {
     /// The servers do not support filters and list everything.
     #[error("the servers ignore --filter, which Nomad knows since 1.3; --job, --namespace and --prefix work with all")]
     NoFilter,
-    /// The servers list nothing for `*`, and it is unclear whether that is everything: the token may see no namespace,
-    /// or Nomad is older than 0.12 and reads `*` as a name.
+    /// The servers list nothing for `*`, and it is unclear whether there are no allocations: the token may see no
+    /// namespace, or Nomad is older than 0.12 and reads `*` as a name.
     #[error(
         "nothing is listed for all namespaces, and the token may not know which there are: its policy needs namespace \
          \"*\" {{ capabilities = [\"read-job\"] }}, or --namespace names one that it reads"
@@ -182,7 +182,7 @@ pub(super) fn token_problem(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Describes how a connection broke. Known kinds get our own words, because a library's message may quote its
+/// Describes how a connection broke. Known kinds get a message of alloclog, because a library's message may quote its
 /// documentation.
 pub(super) fn break_cause(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();

@@ -41,9 +41,9 @@ pub struct ListingTarget {
     pub namespace: String,
     /// The namespace that the listing covers completely, `*` for all; `None` if it may be incomplete.
     pub full_listing: Option<String>,
-    /// Returns true if the user did not name it, so that a refusal is not a fault.
+    /// True if the user did not name the namespace, so that a refusal is not a fault.
     pub is_discovered: bool,
-    /// Returns true if an empty listing proves that there are no allocations.
+    /// True if an empty listing proves that there are no allocations.
     pub may_be_empty: bool,
 }
 
@@ -62,8 +62,8 @@ impl Ask {
     /// Determines which listings to fetch, and which of them are complete.
     ///
     /// Nomad answers for all namespaces with those that the token can read, without naming them. Unless the token is
-    /// known to read every namespace, each is listed by name: then an answer is complete, or a refusal. The same
-    /// applies to servers that do not support `*`.
+    /// known to read every namespace, each namespace is listed by name: then every answer is either complete or a
+    /// refusal. Namespaces are also listed by name on servers that do not support `*`.
     ///
     /// # Errors
     /// When a request fails.
@@ -109,7 +109,7 @@ impl Ask {
         Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
     }
 
-    /// Refuses a namespace that does not exist, which Nomad lists as an empty one.
+    /// Refuses a namespace that does not exist, because Nomad would list it as an empty one.
     ///
     /// # Errors
     /// When it does not exist, or the request fails.
@@ -122,7 +122,7 @@ impl Ask {
     }
 
     /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
-    /// support it, or there is none; false if there was nothing to filter.
+    /// support it, or if there is no filter; false if there was nothing to filter, so that support is unknown.
     ///
     /// # Errors
     /// When they do not support it, or the request fails.
@@ -157,7 +157,7 @@ impl Ask {
     }
 
     /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once if
-    /// the index is invalid, as after a cluster was restored.
+    /// the index is invalid, as after a restore of the cluster.
     ///
     /// # Errors
     /// When the request fails.

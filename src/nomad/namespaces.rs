@@ -110,7 +110,7 @@ fn version(client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Option<[
     };
     let agent: Option<Agent> = serde_json::from_reader(answer.body.take(SMALL)).ok();
     let version = agent.map(|agent| agent.config.version);
-    // A string before 0.6.
+    // Before Nomad 0.6, the version is a string.
     let text = version.as_ref().and_then(|version| version.as_str().or_else(|| version.get("Version")?.as_str()));
     Ok(text.and_then(parse))
 }

@@ -36,7 +36,7 @@ pub enum PageKind {
 }
 
 impl Join {
-    /// Takes a piece of the page, and appends the bytes that are certain to `out`.
+    /// Takes a piece of the page. Appends to `out` the bytes that certainly belong to the joined array.
     pub fn piece(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while self.state != ParserState::Inside {
             bytes = bytes.trim_ascii_start();
@@ -53,7 +53,7 @@ impl Join {
         }
         let end = bytes.trim_ascii_end().len();
         if end == 0 {
-            // White space only: the held bracket may still be the last.
+            // The piece is white space only, so the held bracket may still be the last byte of the page.
             if !self.held.is_empty() {
                 self.held.extend_from_slice(bytes);
             } else {

@@ -9,7 +9,7 @@ type RawFields<'a> = Members<String, &'a RawValue>;
 
 /// Parts of a job that may hold secrets. A driver's Config may hold a registry password.
 const IN_JOB: [&str; 7] = ["Config", "ConsulToken", "Env", "Payload", "Secrets", "Templates", "VaultToken"];
-/// Before Nomad 2.0, a token for each task.
+/// Before Nomad 2.0, this field has a token for each task.
 const IDENTITIES: &str = "SignedIdentities";
 
 /// Removes secrets from a full allocation; everything else stays byte for byte.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Client, Fault};
 
 const EVENTS: &str = "/v1/event/stream";
-/// Timeout of the first item of a permitted stream. Since Nomad 1.1.1 it comes at once.
+/// Timeout of the first item of a permitted stream. Since Nomad 1.1.1, the server sends it at once.
 const FIRST_SIGN: Duration = Duration::from_secs(10);
 
 /// A permitted stream.
@@ -34,9 +34,10 @@ pub enum StreamItem {
 
 impl EventStream {
     /// Opens the stream of a namespace, `*` for all existing ones. It starts at an index if the server still has it,
-    /// else at the oldest event that the server has; without an index, at that event, too.
+    /// else at the oldest event that the server has. Without an index, it also starts at the oldest event.
     ///
-    /// Nomad since 1.11.2 answers with status 200 before it checks the token, and sends nothing if it is denied.
+    /// Since 1.11.2, Nomad answers with status 200 before it checks the token, and sends nothing if it denies the
+    /// token.
     ///
     /// # Errors
     /// When it is not permitted, or the request fails.

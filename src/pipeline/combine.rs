@@ -17,7 +17,7 @@ use crate::tables::sink::{DocumentEnd, Rows, Sink};
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
     writer: StoreWriter,
-    /// Replaces names on the way to the store: everything before that works on the names.
+    /// Replaces names on the way to the store. Everything before that uses the original names.
     redactor: Option<Arc<Redactor>>,
     /// The rows so far: two sources may hold the same row; each single source is deduplicated.
     seen: Option<DedupCache>,
@@ -71,7 +71,7 @@ impl Combined {
     /// Adds the absences derived from the documents, and closes the tables.
     ///
     /// # Errors
-    /// When anything could not be written, also earlier.
+    /// When anything could not be written, in this call or an earlier one.
     pub fn finish(mut self, region: &str, shown: Option<&ShownAllocations>) -> error::Result<()> {
         if let (Some(mut presence), Some(shown)) = (self.presence.take(), shown) {
             let facts = presence.add(region, shown);

@@ -62,7 +62,7 @@ impl Ingest {
         ingest::scratch(self.local.as_deref()).map_err(Error::of(Error::Store))
     }
 
-    /// Reads documents, and stages their rows that are not known to be in the lake in `directory`.
+    /// Reads documents, and stages in `directory` those of their rows that are not known to be in the lake.
     ///
     /// # Errors
     /// When the directory cannot be written.

@@ -24,7 +24,7 @@ impl Pipeline {
         lake::scan::ScanFilter { region: self.lake_region.clone(), filter: self.filter.clone(), span, since }
     }
 
-    /// Returns true if counting allocations decides whether the filter matches any.
+    /// Returns true if allocations must be counted to decide whether the filter matches any.
     pub(super) fn counts_allocations(&self) -> bool {
         self.filter.is_restrictive() || (self.lake_region.is_some() && !self.sources.lakes().is_empty())
     }

@@ -79,7 +79,7 @@ impl Sources {
         Ok(all)
     }
 
-    /// Sources that are known inputs, such as the documents in a spool.
+    /// Sources whose inputs are already known, such as the documents in a spool.
     pub fn of_inputs(inputs: Vec<Input>) -> Sources {
         Sources { inputs, ..Sources::default() }
     }
@@ -117,8 +117,9 @@ impl Sources {
         })
     }
 
-    /// The first source without allocations: all of them together, or one that may be several files. A stream without
-    /// events is a valid source if another one has allocations.
+    /// If no document was read and there are no lakes, returns the first source. Otherwise returns the first source
+    /// without allocations among those that may be several files. A stream without events, or a log, is a valid source
+    /// if another source has allocations.
     fn without_allocations(&self, summary: &Summary) -> Option<String> {
         if summary.documents > 0 || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();

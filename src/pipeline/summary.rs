@@ -24,8 +24,8 @@ pub fn lost_restarts(store: &Store) -> Result<LostRestarts, Error> {
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
 
-/// Summary of what was read from documents. With `is_filtered`, events that are not new may be repeated or filtered
-/// out.
+/// Summary of what was read from documents. With `is_filtered`, says that events that are not new are repeated or
+/// filtered out.
 pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
     let lost = match lost {
         None => String::new(),

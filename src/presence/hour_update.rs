@@ -10,9 +10,9 @@ pub(super) struct HourUpdate<'l> {
     pub(super) alloc_id: &'l str,
     pub(super) namespace: Option<&'l str>,
     pub(super) hour: i64,
-    /// What the new documents show of it.
+    /// When the new documents last show it.
     pub(super) last: LastShown,
-    /// What was known of it in this hour.
+    /// The entry of this hour before the new documents.
     pub(super) entry: Option<&'l LastHour>,
     pub(super) before: &'l Hour,
     pub(super) after: &'l Hour,
@@ -36,7 +36,7 @@ impl HourUpdate<'_> {
         let (shown_at, missing) = match known {
             LastSighting::Until(until) => {
                 let first = self.missing_after(Some(until), entry.version);
-                // An earlier listing that lacks it may or may not be the last one to do so.
+                // Otherwise take the last full listing that lacks the allocation: a later document may still show it.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
                 (None, if recorded.is_some() { None } else { first.or_else(lacking) })
             }
@@ -84,19 +84,20 @@ impl HourUpdate<'_> {
         self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
     }
 
-    /// The first full listing after a time; one that is later than a version, if given.
+    /// The first full listing after a time and, if given, after a version.
     fn missing_after(&self, last: Option<i64>, version: Option<StreamedVersion>) -> Option<(i64, Option<i64>)> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
-        // Without an index, compare the clocks of server and observer. The views decide.
+        // Without an index, only the clocks of server and observer can be compared, so any later listing is taken. The
+        // views decide.
         let by_clocks = |(_, index): &(i64, Option<i64>)| {
             last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
         };
         later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
     }
 
-    /// Returns true if a document is a full listing of this hour that lacks the allocation, which the new ones last
-    /// show at `now`.
+    /// Returns true if a document is a full listing of this hour that lacks the allocation. `now` is the last time at
+    /// which the new documents show the allocation.
     fn lacks(&self, document: &Document, now: Option<i64>) -> bool {
         let is_full = document.extent == Extent::Full && document.lists(self.namespace);
         is_full && hour_of(document.at) == self.hour && now.is_none_or(|now| document.at > now)

@@ -12,11 +12,12 @@ use super::{NameKind, Redactor};
 use crate::decode::field::Field;
 use crate::decode::fields::EventField;
 
-/// The field of an allocation that names the key of its pseudonyms. The decoder reads it, so that a lake can tell
-/// redacted allocations from others however the document was cut or converted.
+/// The field of an allocation that names the key of its pseudonyms. The decoder reads it, so that a lake can
+/// distinguish redacted allocations from others, even if the document was cut or converted.
 const KEY: &str = "AlloclogRedacted";
 
-/// Fields that only full allocations have, and that tables do not keep: their presence shows where a document is from.
+/// Fields that only full allocations have, and that tables do not keep. Their presence shows the decoder that an
+/// allocation is full.
 const FULL_ONLY: [&str; 9] = [
     "AllocModifyIndex",
     "AllocStates",
@@ -32,8 +33,8 @@ const FULL_ONLY: [&str; 9] = [
 type Object = Map<String, Value>;
 
 impl Redactor {
-    /// Rewrites a listing of allocations, or of nodes. Returns the problem that ended it; what precedes that is
-    /// written, as a whole document.
+    /// Rewrites a listing of allocations, or of nodes. Returns the problem that ended the listing early, if any. The
+    /// part before the problem is written as a complete document.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -191,7 +192,7 @@ fn text(value: Value, replaced: impl FnOnce(&str) -> String) -> Value {
     value.as_str().map_or(Value::Null, |text| replaced(text).into())
 }
 
-/// A number, a flag, or a text of Nomad's own words.
+/// A number, a flag, or a word of Nomad; null for an object or an array.
 fn scalar(value: Value) -> Value {
     if value.is_object() || value.is_array() { Value::Null } else { value }
 }
@@ -252,7 +253,7 @@ impl<'de> Visitor<'de> for &mut Writer<'_> {
                 end => break end.map(drop),
             }
         };
-        // What was read before a problem is a whole list.
+        // The elements before a problem form a complete list.
         let end = if before == "[" { "[]\n" } else { "]\n" };
         self.write(end).map_err(A::Error::custom)?;
         read

@@ -15,7 +15,7 @@ use crate::tables::identity::TEXT_HASH;
 /// What is done with a text column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    /// It has Nomad's or our own words: states, types, versions.
+    /// The column has words of Nomad or of alloclog: states, types, versions.
     Keep,
     Name(NameKind),
     Id,
@@ -23,7 +23,7 @@ enum Treatment {
     Text,
     Details,
     ContentHash,
-    /// Nothing reads it.
+    /// No view reads the column.
     Drop,
 }
 
@@ -63,8 +63,8 @@ fn treatment(column: &str) -> Option<Treatment> {
 }
 
 impl Redactor {
-    /// Rows of a stored table with pseudonyms. Within the batch, rows are sorted by allocation and task, so that their
-    /// order does not show that of the names. Identities of rows change with their texts.
+    /// Rows of a stored table with pseudonyms. Within the batch, rows are sorted by allocation and task, so that the
+    /// order of the rows does not reveal the order of the names. Identities of rows change with their texts.
     ///
     /// # Errors
     /// When a column has a type that no stored table has.
@@ -129,7 +129,7 @@ fn mapped(texts: &StringArray, replaced: impl Fn(&str) -> String) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-/// The rows in the order of their allocations and tasks; others stay in order.
+/// Sorts rows by allocation and task. Rows with the same allocation and task keep their order.
 fn sorted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let (ids, tasks) = (strings(batch, "alloc_id"), strings(batch, "task"));
     let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_text_column_of_every_stored_table_is_listed() {
-        // A column that is not listed is dropped: a new one must not leave with what it says.
+        // A column that is not listed is dropped, so that the texts of a new column are never shared by accident.
         for table in Table::ALL {
             for column in table.columns().iter().filter(|column| column.kind == "string") {
                 assert!(treatment(&column.name).is_some(), "{}.{}", table.name(), column.name);

@@ -1,4 +1,4 @@
-//! Free texts: what views look for in them, and Nomad's own texts, which name nothing.
+//! Free texts: the parts that views look for, and Nomad's own texts, which contain no names.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::Redactor;
 
-/// The beginnings of texts by which views decide. `tests/redaction.rs` compares them with the files of `queries/`.
+/// The beginnings of texts by which views classify events. `tests/redaction.rs` compares them with the files of
+/// `queries/`.
 const BEGINNINGS: [&str; 10] = [
     "Downloading",
     "Identity",
@@ -22,7 +23,7 @@ const BEGINNINGS: [&str; 10] = [
     "vault:",
 ];
 
-/// The parts of texts by which views decide.
+/// The parts of texts by which views classify events.
 const PARTS: [&str; 9] = [
     ", Exit Message: ",
     "being migrated",
@@ -35,8 +36,8 @@ const PARTS: [&str; 9] = [
     "unknown since its node is disconnected",
 ];
 
-/// Texts of Nomad that name nothing (nomad/structs/structs.go, `PopulateEventDisplayMessage`; client/allocrunner and
-/// scheduler).
+/// Texts of Nomad that contain no names (nomad/structs/structs.go, `PopulateEventDisplayMessage`; client/allocrunner
+/// and scheduler).
 static NOMADS_OWN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let duration = "[0-9.hmsuµn]+";
     let texts = [
@@ -78,7 +79,7 @@ static NOMADS_OWN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!("^({})$", texts.join("|"))).ok()
 });
 
-/// How Nomad describes the end of a task; what a driver says of it follows.
+/// The beginning of Nomad's text for the end of a task; the message of the driver follows.
 static EXIT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("^Exit Code: -?[0-9]+(, Signal: [0-9]+)?, Exit Message: ").ok());
 
@@ -86,15 +87,15 @@ static EXIT: LazyLock<Option<Regex>> =
 const NUMBERS: [&str; 7] =
     ["disk_limit", "exit_code", "fails_task", "kill_timeout", "oom_killed", "signal", "start_delay"];
 
-/// The entries of an event's details that are texts by which views decide.
+/// The entries of an event's details that are texts by which views classify events.
 const TEXTS: [&str; 3] = ["exit_message", "message", "restart_reason"];
 
-/// The entry that tells details apart of which others were dropped.
+/// The entry with the tag of the details, if other entries were dropped.
 pub(super) const DROPPED: &str = "redacted";
 
 impl Redactor {
-    /// A free text: unchanged if it is one of Nomad's own that names nothing; else a fixed text that every view
-    /// classifies alike, and a tag that is equal for equal texts.
+    /// A free text. It is unchanged if it is a text of Nomad that contains no names. Otherwise it becomes the parts by
+    /// which views classify it, and a tag that is equal for equal texts.
     pub fn text(&self, text: &str) -> String {
         if text.is_empty() || NOMADS_OWN.as_ref().is_some_and(|own| own.is_match(text)) {
             return text.to_owned();
@@ -115,8 +116,8 @@ impl Redactor {
         Value::Object(self.detail_entries(entries, json)).to_string()
     }
 
-    /// The entries of an event's details: numbers and flags stay, texts by which views decide are replaced, and the
-    /// others are dropped. `whole` is what the entries were read from.
+    /// The entries of an event's details: numbers and flags stay, texts by which views classify events are replaced,
+    /// and the others are dropped. `whole` is the text from which the entries were read.
     pub(super) fn detail_entries(&self, entries: Map<String, Value>, whole: &str) -> Map<String, Value> {
         let mut kept = Map::new();
         let mut has_dropped = false;

@@ -70,7 +70,7 @@ impl SegmentedWriter {
     /// Makes the added rows readable. Must not be called while the store is read.
     ///
     /// # Errors
-    /// When they cannot be written, also earlier.
+    /// When these or earlier rows cannot be written.
     pub fn seal(&mut self) -> Result<()> {
         let (store, writer, rows) = match self.open.take() {
             Some(open) => open,

@@ -33,7 +33,7 @@ bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
 GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like).
 docs/operations.md says how often to run it.";
 
-// Flags with a different help in other commands, which also read lakes and write only at the end.
+// Help texts that differ from those of other commands, which also read lakes and write only at the end.
 const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n\n\
     Files, directories, quoted globs, archives, - for stdin, or the http://, https:// or unix:// address of a Nomad agent.";
 const REGION: &str = "Region of all rows, and region to query [NOMAD_REGION]";
@@ -85,7 +85,7 @@ impl Args {
     /// Opens an existing lake, and loads its deduplication cache.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// When the lake does not exist or cannot be read.
     pub fn open_again(&self) -> anyhow::Result<Ingest> {
         Ok(Ingest::open_again(&self.lake, self.cache_directory())?)
     }
@@ -120,7 +120,7 @@ impl Args {
         self.cache.clone().or_else(of_user)
     }
 
-    /// Refuses a file of `--metrics` that is also read.
+    /// Refuses a file of `--metrics` that is also an input.
     ///
     /// # Errors
     /// A usage error that names the file.

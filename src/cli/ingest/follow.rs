@@ -35,8 +35,8 @@ const MARK: &str = "lake";
 /// Follows the cluster until interrupted.
 ///
 /// # Errors
-/// When the lake cannot be opened and never could be, the spool cannot be written, the cluster can no longer be
-/// followed, or the last commit fails.
+/// When the lake cannot be opened and was never opened before, the spool cannot be written, the cluster can no longer
+/// be followed, or the last commit fails.
 pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
     let base = args.spool_directory()?;
     let spool = Spool::open(&base)?;
@@ -110,7 +110,8 @@ impl Feed<'_> {
     fn open(&mut self) -> anyhow::Result<&mut Ingest> {
         if self.opened.is_none() {
             let mark = self.base.join(MARK);
-            // A lake that was here before may be unreachable, as in a directory that is not mounted.
+            // A lake that was opened before may be unreachable, as in a directory that is not mounted: do not create it
+            // again.
             let opened = if mark.exists() { self.args.open_again()? } else { self.args.open()? };
             fs::write(&mark, &opened.lake.id).with_context(|| format!("cannot write {}", mark.display()))?;
             self.opened = Some(opened);
