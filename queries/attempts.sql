@@ -1,10 +1,10 @@
 -- attempts: How did each run of each task go?
 --
--- One row is one run of a task with at least one event in view. Runs whose events were all lost have no row, and
--- neither have runs of a task whose lives are mixed (see windows), nor runs of which logs show a part (run < 0).
--- Several starts without a restart, as after a restart of the agent, are one run. A task without attempts has two rows
--- for a run that a gap divides. The period selects rows by the start, else by the end, else by the first event. The
--- outcome follows from the last event that ended the run:
+-- One row is one run of a task with at least one event in view. These runs have no row: runs whose events were all
+-- lost; runs of a task whose lives are mixed (see windows); and runs whose number is not known because only logs show a
+-- part of them (run < 0). Several starts without a restart, as after a restart of the agent, are one run. If the
+-- attempts of a task are not known, a run that a gap divides has two rows. The period selects rows by the start, else
+-- by the end, else by the first event. The outcome follows from the last event that ended the run:
 --   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
 --   restart    a user, a template, Vault or an identity requested a restart
@@ -14,7 +14,7 @@
 --   lost       its node was lost; how the run ended is not known
 --   unknown    its end is not in view, or its node was disconnected
 -- If a dead task has no such event, the run failed if the task is marked as failed; else it was stopped at finished_at.
--- The end of a run that was still running when its allocation had failed is not known.
+-- If a run was still running when its allocation failed, its end is not known.
 --
 -- Exported: yes
 -- Columns:
@@ -70,7 +70,7 @@ WITH runs AS (
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM runs
 ), runs_with_start AS (
-  -- Received comes once and first, unless the agent was restarted: then a start may precede it.
+  -- Received is the first event and occurs once, unless the agent was restarted: then a start may precede it.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,

@@ -82,7 +82,7 @@ WITH windows_by_task AS (
   JOIN log_gaps AS g ON g.region = r.region AND g.alloc_id = r.alloc_id AND g.task = r.task
       AND g.window_no = r.window_no
 ), logged_events_by_task AS (
-  -- The counter has not counted the restarts after the last window yet.
+  -- The counter of the last window does not include later restarts.
   SELECT region, alloc_id, task, COUNT(*) AS log_events, SUM(is_counted_restart) AS restarts_seen
   FROM logged_events
   GROUP BY region, alloc_id, task

@@ -17,9 +17,9 @@
 --   timeout     a Killing for max_run_duration
 --   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
 --               Terminated that ended badly and whose cause may be lost
--- While a kill is under way, only a Killing can be a failure: a timeout, or one that itself fails the task. If one kill
--- has several of these, only the first is a failure. Alloc Unhealthy, Sibling Task Failed, Leader Task Dead and Main
--- Tasks Dead are never failures.
+-- While a kill is under way, no event except a Killing can be a failure: a Killing for max_run_duration, or one that
+-- itself fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy, Sibling
+-- Task Failed, Leader Task Dead and Main Tasks Dead are never failures.
 -- A Terminated without a class has the first of these outcomes that matches:
 --   stopped     a kill is under way; or it is a stop after Reconnected, as defined below
 --   restart     a user or a change had signaled a restart
@@ -29,12 +29,12 @@
 -- stop or evict, without a Restarting or Not Restarting directly after it. If its exit code is 0, it may also have
 -- completed, so its outcome is unknown. If its exit code is -1 (the client cancelled its wait for the process), one
 -- Started may lie between the two events: that of a start in progress.
--- If the cause of a Terminated may be lost (is_blind), the event directly after it decides: with Killed it is stopped,
--- with a Restarting without a reason it is restart. Otherwise a health check may have ended the run: the outcome is
--- unknown with exit code 0; else the class is unknown, unless the event says that memory ran out. If lives are mixed
--- (see windows), the outcome is unknown, unless the event says that memory ran out.
--- The class of a Terminated with exit code 137 and no signal is unknown if only a log shows it: the exec driver
--- reports so that memory ran out, and a log does not contain oom_killed.
+-- If the cause of a Terminated may be lost (is_blind), the event directly after it decides: a Killed makes the outcome
+-- stopped, and a Restarting without a reason makes it restart. Otherwise a health check may have ended the run: the
+-- outcome is unknown with exit code 0; else the class is unknown, unless the event says that memory ran out. If lives
+-- are mixed (see windows), the outcome is unknown, unless the event says that memory ran out.
+-- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown: the exec driver reports this
+-- code when memory ran out, and a log does not contain oom_killed.
 -- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
 --
 -- Columns:
@@ -82,7 +82,7 @@ WITH stopped_allocations AS (
   FROM timeline
   WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
 ), stops_after_reconnected AS (
-  -- Nomad never considers a restart of what it stops.
+  -- Nomad never considers a restart for a task that it stops.
   SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
   FROM ends_after_reconnected AS e
   LEFT JOIN following_events AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
@@ -168,7 +168,7 @@ WITH stopped_allocations AS (
               WHEN fails_task THEN 'unknown' END AS class
   FROM candidates_with_details
 ), failing_kills AS (
-  -- One kill can show several Killings; the first that fails the task counts.
+  -- One kill can have several Killings; the first that fails the task counts.
   SELECT region, alloc_id, task, event_no,
          CASE WHEN kill_under_way
                 AND LAG(event_no) OVER (PARTITION BY region, alloc_id, task, run ORDER BY event_no) IS NOT NULL

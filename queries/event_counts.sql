@@ -7,8 +7,8 @@
 --   alloc_id       string  allocation ID, unique within its region
 --   task           string  task name
 --   events         int64   events
---   restarting     int64   of them Restarting
---   received       int64   of them Received
+--   restarting     int64   Restarting events among them
+--   received       int64   Received events among them
 --   attempts_seen  int64   runs of the task that have an event with a known attempt
 --   earliest_ns    int64   time of the earliest event in nanoseconds since the epoch; 0 if an event has no time
 --   latest_ns      int64   time of the latest event likewise; 0 if no event has a time

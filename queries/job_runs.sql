@@ -35,7 +35,7 @@
 
 WITH allocations_with_parent AS (
   SELECT *,
-         -- Not POSITION and SUBSTR: polars counts bytes in one and characters in the other.
+         -- Without POSITION and SUBSTR, because polars counts bytes in the first and characters in the second.
          CASE WHEN job_id LIKE '_%/dispatch-%' THEN SPLIT_PART(job_id, '/dispatch-', 1)
               WHEN job_id LIKE '_%/periodic-%' THEN SPLIT_PART(job_id, '/periodic-', 1) END AS parent
   FROM allocations
@@ -104,9 +104,9 @@ WITH allocations_with_parent AS (
   SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
   FROM stopped_tasks
 ), stops_by_allocation AS (
-  -- Tasks with a hook do not decide. The end may have been an exit with 0 if it is not in view and the task was last
-  -- seen alive, or the events before its last one are lost. A client that lost its state and received the task again
-  -- counts runs from 1 again, so the last run is not known.
+  -- Ignores tasks with a hook. The end may have been an exit with 0 in two cases: it is not in view and the task was
+  -- last seen alive, or the events before its last one are lost. If a client lost its state and received the task
+  -- again, it counts runs from 1 again, so the last run is not known.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
          MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL THEN 1
@@ -124,7 +124,7 @@ WITH allocations_with_parent AS (
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
          COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
-         -- If it may have vanished, it may be alive or not.
+         -- An allocation that may have vanished may be alive or not.
          CASE WHEN COALESCE(b.vanished, TRUE) THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'

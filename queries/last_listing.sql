@@ -1,9 +1,9 @@
 -- last_listing: When was a namespace last listed, hour by hour?
 --
--- One row is one UTC hour in which a document could show the allocations of a namespace that has any.
--- A listing of all namespaces counts for each of them, and so does a document that names none. Streams, documents
--- without a known time, and documents later than the region's newest observation are left out. Rows are hours because
--- the sightings of a running allocation are cut to the hour.
+-- One row is one UTC hour of one namespace with allocations, if a document of that hour could show them.
+-- A listing of all namespaces counts for each namespace, and so does a document that names no namespace. Streams,
+-- documents without a known time, and documents later than the region's newest observation are left out. Rows are hours
+-- because the sightings of a running allocation are cut to the hour.
 --
 -- Columns:
 --   region              string     region given by `--region`; empty without it
@@ -14,8 +14,8 @@
 --   recorded_at         timestamp  the last full listing within that hour whose absences are recorded; null when there
 --                                  was none
 --   recorded_at_ns      int64      the same in nanoseconds since the epoch
---   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not (of a version before
---                                  they were), in nanoseconds since the epoch; null when there was none
+--   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not recorded because an
+--                                  older version ingested it, in nanoseconds since the epoch; null when there was none
 --   partial_at_ns       int64      the last document within that hour that is not a full listing, in nanoseconds since
 --                                  the epoch; null when there was none
 --   largest_index       int64      the largest X-Nomad-Index of these full listings; null when none has one

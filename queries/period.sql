@@ -1,4 +1,4 @@
--- period: Which time do statistics look at?
+-- period: Which period do statistics cover?
 --
 -- One row is the whole period: all of time, unless --since or --until replace the row.
 --

@@ -1,13 +1,13 @@
--- placed_lines: In which gap between the windows of a task does each line of a log lie that no event explains?
+-- placed_lines: In which gap between the windows of a task does each log line without an event lie?
 --
 -- One row is one line of log_pairs without an event, whose log is trusted.
 -- A log of a node is trusted if at least half of the events of its tasks, from the first line of each task to its last,
--- have a line of it within 100 ms. Otherwise its clock, its zone or its node is not that of the events. Where no
--- listing showed the allocation, nothing is compared.
+-- have a line of it within 100 ms. Otherwise the log has another clock, time zone or node than the events. Lines of an
+-- allocation that no listing showed are not compared.
 -- A line lies after the last window that ends before it. If no gap follows that window, or the next window begins more
--- than 100 ms before the line, the windows contradict the line, and it is left out. A Received is left out too if the
--- task was known before it: an agent that restarts writes one for each allocation that it restores. So are all lines of
--- a task whose lives are mixed (see windows).
+-- than 100 ms before the line, the windows contradict the line, and it is left out. Two more kinds of lines are left
+-- out: a Received of a task that was known before it, because a restarted agent writes one for each allocation that it
+-- restores; and all lines of a task whose lives are mixed (see windows).
 --
 -- Columns:
 --   region            string     region given by `--region`; empty without it
@@ -19,16 +19,17 @@
 --   node_id           string     client node ID; null if neither a source nor the path of a log has it
 --   is_listed         bool       whether a source shows the allocation
 --   line_no           int64      number of the line among those of the task, in order
---   window_no         int64      window after the gap; one more than there are windows after the last one, or if there
---                                is none
---   least_attempt     int64      attempt that it belongs to if no Restarting before it is missing; else a later one
---   restarts_before   int64      Restarting lines in the gap up to it, without it
+--   window_no         int64      number of the window after the gap; the number of windows plus 1 if the line is after
+--                                the last window or there is no window
+--   least_attempt     int64      attempt that it belongs to if no Restarting before it is missing; else it belongs to a
+--                                later attempt
+--   restarts_before   int64      Restarting lines of the gap that come before it
 --   event_type        string     Nomad's spelling, an open set
 --   logged_at         timestamp  when the client wrote the line, by its clock
 --   logged_at_ns      int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns      int64      unit of logged_at_ns in nanoseconds
---   place_ns          int64      logged_at_ns, moved between the windows where it is outside by less than the delay and
---                                the precision of a line
+--   place_ns          int64      logged_at_ns; moved into the gap between the windows if it lies outside by less than
+--                                the delay and the precision of a line
 --   fails_task        bool       whether the event marks the task as failed
 --   exit_code         int64      exit code; null except on Terminated
 --   signal            int64      number of the signal that ended the process, 0 for none; null except on Terminated

@@ -1,8 +1,8 @@
--- recovered_events: Which task events do logs of agents show, and nothing else?
+-- recovered_events: Which task events do only logs of agents show?
 --
 -- One row is one event that a line of a log reports and task_events lacks.
--- log_pairs, placed_lines and log_gaps decide which lines these are. Events of allocations that no listing showed are
--- here, and no other view uses them: their job is not known. No period cuts this view.
+-- log_pairs, placed_lines and log_gaps decide which lines these are. This view also has events of allocations that no
+-- listing showed; no other view uses these, because their job is not known. No period cuts this view.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -14,8 +14,8 @@
 --   node_id          string     client node ID; null if neither a source nor the path of a log has it
 --   is_listed        bool       whether a source shows the allocation
 --   line_no          int64      number of the line among those of the task, in order
---   window_no        int64      number of the window before which it happened, as in windows; one more than there are
---                               windows after the last one
+--   window_no        int64      number of the window before which it happened, as in windows; the number of windows
+--                               plus 1 if it happened after the last window
 --   attempt          int64      which run of the task it belongs to; null if not known, because a Restarting may be
 --                               missing in the logs
 --   least_attempt    int64      the same; the earliest possible one where it is not known
@@ -26,7 +26,7 @@
 --   is_torn          bool       whether lines are missing in the middle of its log, so that any event may have happened
 --                               before it (see log_gaps)
 --   place_ns         int64      place of the event among the others, as a time in nanoseconds since the epoch
---   is_late          bool       whether it is a Killing at the place of a Not Restarting, and so after it
+--   is_late          bool       whether it is a Killing at the same place as a Not Restarting, and so comes after it
 --   logged_at        timestamp  when the client wrote the line, by its clock: shortly after the event
 --   logged_at_ns     int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns     int64      unit of logged_at_ns in nanoseconds

@@ -72,8 +72,8 @@ WITH previous_by_replacement AS (
                      WHEN o.client_status = 'unknown'
                        OR o.desired_description LIKE '%unknown since its node is disconnected%'
                        OR o.desired_description LIKE '%disconnected client reconnect%' THEN 'lost'
-                     -- An allocation that ended or was updated after its replacement may have been disconnected, and
-                     -- failed when its client was back.
+                     -- An allocation that ended or was updated after its replacement was created may have been
+                     -- disconnected first, and may have failed only when its client was back.
                      WHEN o.client_status = 'failed' OR e.has_failed = 1
                        THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
                                                    OR o.modified_at_float > r.created_at_float, FALSE)

@@ -1,21 +1,21 @@
 -- restart_log: When was each task restarted, and why?
 --
--- One row is one restart of a task whose Restarting event was seen; or the restarts that one version of its allocation
--- was the first to count and no event shows.
--- A seen restart has the time of its event. The others happened after the last version that counts fewer (or the
--- creation, if none does), and before each of these: the first version that counts them, its last_restart_at, and the
--- first event of the window in which they were lost, which belongs to a later attempt. Their time is the earliest of
--- these. A time by the client's clock counts only if it lies between the two versions.
--- The numbers of one task sum to its largest counter, plus the restarts that logs show after its last window, and never
--- to less than the seen restarts. If the client lost its state (the task shows a new life, or more restarts are seen
--- than counted), seen and counted restarts cannot be told apart, and there may have been more. In a task without a
--- counter, number is 0.
--- The cause follows from the newest event before the restart that ended the run. If a Restart Signaled precedes a
--- Terminated: health, user or change. Else by the failure: oom; start_failure for driver, artifact, template, hook and
--- validation, unless the event is a Terminated; else failure. clean_exit for a Terminated with exit code 0; else
--- unknown. If the events directly before that Terminated are lost, the cause is unknown unless memory ran out, since a
--- health check may have ended the run. It is unknown, too, if only a log shows the Terminated, with exit code 137 and
--- no signal, since memory may have run out.
+-- One row is one restart of a task whose Restarting event was seen; or all restarts without a seen event that one
+-- version of the allocation was the first to count.
+-- A seen restart has the time of its event. The others happened after the last version with a lower counter (or after
+-- the creation, if there is none), and before each of these: the first version that counts them, its last_restart_at,
+-- and the first event of the window in which they were lost, which belongs to a later attempt. Their time is the
+-- earliest of these. A time by the client's clock counts only if it lies between the two versions.
+-- The sum of number over one task is its largest counter plus the restarts that logs show after its last window, and is
+-- never below the number of seen restarts. If the client lost its state (the task shows a new life, or more restarts
+-- are seen than counted), seen and counted restarts cannot be told apart, and there may have been more. In a task
+-- without a counter, number is 0.
+-- The cause follows from the newest event before the restart that ended the run. After a Restart Signaled, a Terminated
+-- gives health, user or change. Otherwise, a failure gives oom; start_failure if its class is driver, artifact,
+-- template, hook or validation and the event is not a Terminated; else failure. A Terminated with exit code 0 gives
+-- clean_exit, and all others give unknown. If the events directly before that Terminated are lost, the cause is unknown
+-- unless memory ran out, since a health check may have ended the run. It is unknown, too, if only a log shows the
+-- Terminated, with exit code 137 and no signal, since memory may have run out.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -106,7 +106,7 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- A version that counts fewer is later than the creation; without a time, the creation is the bound.
+  -- A version with a lower counter is later than the creation; if it has no time, the creation is the bound.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
@@ -162,7 +162,7 @@ WITH deciding_events AS (
   GROUP BY w.region, w.alloc_id, w.task, w.window_no
 ), placed_losses_by_window AS (
   SELECT w.region, w.alloc_id, w.task, w.lost_before, w.first_ns, e.first_at, r.counted_at_ns,
-         -- An earlier version without a window may have counted some of them.
+         -- An earlier version without a window may have counted some of these restarts.
          CASE WHEN w.lost_before > r.rise THEN f.first_ns ELSE r.not_before_ns END AS not_before_ns,
          CASE WHEN r.counted IS NULL THEN w.modified_at ELSE r.known_at END AS known_at,
          CASE WHEN r.counted IS NULL THEN w.modified_at_ns ELSE r.known_at_ns END AS known_at_ns

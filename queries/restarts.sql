@@ -47,7 +47,7 @@ WITH tasks_with_life AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
-         -- The last document that may show it is of the same hour.
+         -- The last document that may show the allocation is of the same hour.
          CASE WHEN s.ended_at_ns IS NULL AND s.last_seen_at_ns IS NULL THEN 3600000000000 ELSE 0 END AS unsure_ns,
          CASE WHEN s.created_at_ns IS NULL THEN 1 ELSE 0 END AS is_begin_unknown,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key
@@ -84,7 +84,7 @@ WITH tasks_with_life AS (
   FROM restarts_of_period
   GROUP BY region, alloc_id, task
 ), counted_tasks AS (
-  -- Whole microseconds: the nanoseconds of 292 task-years overflow a BIGINT.
+  -- Adds whole microseconds, because the nanoseconds of 292 task-years overflow a BIGINT.
   SELECT s.*,
          CAST(ROUND(CAST(s.life_ns - s.life_ns % 1000 AS DOUBLE) / 1000) AS BIGINT) AS life_us,
          CASE WHEN s.is_begin_unknown = 1 OR (s.unsure_ns > 0 AND s.to_ns < s.until_ns) THEN 1

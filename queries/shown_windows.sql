@@ -4,13 +4,12 @@
 -- Windows are ordered by modify_index, never by the time of their observation; windows of one index by modified_at,
 -- those without a counter first, then by their last and first event. Nomad keeps ten events of a task: a window of ten
 -- or more is full, and only earlier windows show what preceded it. A window joins the one before it if its first
--- (attempt, time) is not after the last of that one, and it shows no new life of the task. A full window with attempts
--- never joins one without attempts, nor the other way round; a window that is not full does. Placeholders have no
--- window.
+-- (attempt, time) is not after the last of that one, and it shows no new life of the task. A full window never joins
+-- the one before it if only one of the two has attempts; a window that is not full may. Placeholders have no window.
 -- The lives of a task are mixed if its client lost its state, or two runners of one allocation wrote in turn (Nomad up
--- to 0.8), and their events cannot be told apart: a window after a gap begins before the previous one ends; a window
--- after a new life begins before that life; or more restarts are seen than counted though no new life shows. A clock
--- that was set back looks the same.
+-- to 0.8), and the events of these lives cannot be separated. Windows show that in three cases: a window after a gap
+-- begins before the previous one ends; a window after a new life begins before that life; or more restarts are seen
+-- than counted, but no window shows a new life. A clock that was set back looks the same.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it

@@ -4,14 +4,14 @@
 -- Later starts, after a restart, are left out. The period selects rows by created_at. The outcome is
 --   started               its first start is in view
 --   failed_before_start   it ended without a start and is marked as failed
---   stopped_before_start  it ended without a start otherwise
+--   stopped_before_start  it ended without a start in another way
 --   waiting               it had neither started nor ended when last seen
 --   unknown               its first start is not in view
 -- A task did not start if no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
 -- are not known is waiting while it is pending; it was stopped before its start if it was seen pending, then complete
--- or failed, and in no other status. These are unknown: a task that is not dead in a lost allocation, which may start
--- until its client is back; a task for which Nomad shows a placeholder at the end, which may have run and lost its
--- state; and a task whose lives are mixed (see windows), since no start is known to be the first.
+-- or failed, and in no other status. These are unknown: a task that is not dead in a lost allocation, because it may
+-- start before its client is back; a task for which Nomad shows a placeholder at the end, because it may have run
+-- before its state was lost; and a task whose lives are mixed (see windows), because no start is known to be the first.
 --
 -- Exported: yes
 -- Columns:

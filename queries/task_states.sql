@@ -2,9 +2,9 @@
 --
 -- One row is one task of one allocation; an allocation whose tasks no source names has one row with a null task.
 -- The state is that of the newest version that shows one: the largest modify_index or, if a restored cluster used that
--- index again, the later modified_at. If several rows show that version, a value wins over null. Nomad's placeholder
--- for a task that never ran is not a state, and neither is a task that only its resources name: for such a task, the
--- columns from state to ended_at are null.
+-- index again, the later modified_at. If several rows show that version, a value wins over null. If Nomad shows only a
+-- placeholder for a task that never ran, or only the resources of the allocation name the task, the columns from state
+-- to ended_at are null.
 --
 -- Exported: yes
 -- Columns:
@@ -32,8 +32,9 @@
 --   finished_at         timestamp  first end, by the client's clock, as served: never cleared, so it may precede
 --                                  started_at
 --   finished_at_ns      int64      the same in nanoseconds since the epoch
---   ended_at            timestamp  finished_at where it counts: of a dead task, or of one whose allocation is complete
---                                  or failed; in a lost or unknown allocation, only a dead task has a known end
+--   ended_at            timestamp  finished_at where it is the final end: of a dead task, or of one whose allocation is
+--                                  complete or failed; in a lost or unknown allocation, only a dead task has a known
+--                                  end
 --   ended_at_ns         int64      the same in nanoseconds since the epoch
 --   lifecycle_hook      string     prestart, poststart or poststop; null for a main task, or if no source lists it
 --   sidecar             bool       whether a task with a hook is a sidecar; null without a hook

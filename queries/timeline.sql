@@ -8,9 +8,9 @@
 -- its lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored
 -- with its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. A Killing
 -- after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
--- An event that only logs show (origin `log`, see recovered_events) has the time of its line, and its place is by
--- least_attempt and place_ns; a Killing that is_late is the last there. Events of allocations that no listing showed
--- are left out.
+-- An event that only logs show (origin `log`, see recovered_events) has the time of its line, and its place follows
+-- from least_attempt and place_ns; a Killing that is_late comes last at its place. Events of allocations that no
+-- listing showed are left out.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -45,7 +45,7 @@
 --                              started; the same for one of a log in an open gap, without a Started in its run; or run
 --                              is null
 --   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
---                              requested it; never if it is of a log, which leaves out `Restart within policy`
+--                              requested it; never if it is of a log, because a log omits `Restart within policy`
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns
@@ -86,7 +86,7 @@ WITH exact_events AS (
       AND t.event_type = r.event_type AND t.float_ns = r.float_ns
   WHERE t.region IS NULL
 ), first_events_after_gap AS (
-  -- The events directly before these are lost.
+  -- The events directly before these windows are lost.
   SELECT DISTINCT region, alloc_id, task, COALESCE(first_attempt, 0) AS head_attempt, COALESCE(first_ns, 0) AS head_ns
   FROM windows
   WHERE after_gap OR (window_no = 1 AND NOT begins)

@@ -1,8 +1,8 @@
 -- windows: Which windows of events did each task show, and does each join the one before it?
 --
 -- One row is one window of shown_windows, which defines the columns. Where lines of logs close the gap before a window
--- (see log_gaps), it joins the one before it; the history begins in the first window if its gap is closed. Restarts
--- that logs show are not lost.
+-- (see log_gaps), it joins the one before it; the history begins in the first window if the gap before it is closed.
+-- Restarts that logs show are not lost.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
