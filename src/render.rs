@@ -21,7 +21,7 @@ use crate::store::{Store, parquet};
 /// Options for writing texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cells {
-    /// Write CSV cells that look like formulas unchanged; otherwise they are prefixed with `'` (OWASP, "CSV
+    /// Write CSV cells that look like formulas unchanged. Otherwise such a cell gets the prefix `'` (OWASP, "CSV
     /// Injection").
     pub has_formulas: bool,
     /// Escape control characters in every format, because a terminal would interpret them.
@@ -48,11 +48,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats, those for programs first.
+    /// All formats, beginning with those that programs read.
     pub const ALL: [Format; 7] =
         [Format::Parquet, Format::Csv, Format::Ndjson, Format::Arrow, Format::Json, Format::Markdown, Format::Table];
 
-    /// The extension of its files, without the dot.
+    /// The extension of files in this format, without the dot.
     pub fn ending(self) -> &'static str {
         match self {
             Format::Parquet => "parquet",
@@ -65,13 +65,13 @@ impl Format {
         }
     }
 
-    /// Returns true if it is binary, which a terminal cannot show.
+    /// Returns true if the format is binary, which a terminal cannot show.
     pub fn is_binary(self) -> bool {
         matches!(self, Format::Parquet | Format::Arrow)
     }
 }
 
-/// Writes a table of the store, its columns cast to `schema`, and returns the number of rows.
+/// Writes a table of the store with its columns cast to `schema`. Returns the number of rows.
 ///
 /// # Errors
 /// When the table does not fit `schema`, or the output cannot be written.
@@ -111,10 +111,11 @@ pub fn table(
     Ok(rows)
 }
 
-/// The schema in which a table of the store can be written in every format: a query may return types that no table has.
+/// The schema with which a table of the store can be written in every format. A query may return types that no table
+/// has.
 ///
 /// # Errors
-/// When it cannot be read, or a column has an unsupported type.
+/// When the table cannot be read, or a column has an unsupported type.
 pub fn plain_schema(store: &Store, name: &str) -> Result<SchemaRef> {
     let schema = parquet::schema(&store.path(name))?;
     let fields = schema.fields().iter().map(|field| {
@@ -142,10 +143,10 @@ pub fn plain_schema(store: &Store, name: &str) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, _>>()?)))
 }
 
-/// How many rows a Parquet file has.
+/// The number of rows in a Parquet file.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the file cannot be read.
 pub fn rows(path: &Path) -> Result<u64> {
     let metadata = parquet::metadata(path)?;
     Ok(u64::try_from(metadata.file_metadata().num_rows())?)
@@ -154,7 +155,7 @@ pub fn rows(path: &Path) -> Result<u64> {
 /// Reads an integer column of a table of the store.
 ///
 /// # Errors
-/// When it cannot be read, or is not an integer column.
+/// When the table cannot be read, or the column does not have integers.
 pub fn int64s(store: &Store, table: &str, column: &str) -> Result<Vec<Option<i64>>> {
     let mut values = Vec::new();
     for batch in parquet::read(&store.path(table))? {
@@ -165,20 +166,20 @@ pub fn int64s(store: &Store, table: &str, column: &str) -> Result<Vec<Option<i64
     Ok(values)
 }
 
-/// Casts a batch to `schema`: the engine has its own types for the same values.
+/// Casts a batch to `schema`, because the engine uses other types for the same values.
 fn typed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let names = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
     if names(&batch.schema()) != names(schema) {
         bail!("has the columns {:?} instead of {:?}", names(&batch.schema()), names(schema));
     }
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| match field.data_type() {
-        // The engine stores timestamps as naive UTC.
+        // The engine stores timestamps without a zone, in UTC.
         DataType::Timestamp(unit, Some(zone)) => {
             let naive = cast(column, &DataType::Timestamp(*unit, None))?;
             let micros = naive.as_primitive::<TimestampMicrosecondType>().clone();
             Ok(Arc::new(micros.with_timezone(zone.clone())) as ArrayRef)
         }
-        // A value that does not fit is an error, never null.
+        // A value that does not fit the type is an error. It never becomes null.
         kind => cast_with_options(column, kind, &CastOptions { safe: false, ..CastOptions::default() }),
     });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)

@@ -1,6 +1,6 @@
-//! The numbers of a report, taken from the views, worst first.
+//! The numbers of a report. They come from the views, and the worst come first.
 //!
-//! Rows and columns are those of the views; a report only selects which of them to show.
+//! Rows and columns are those of the views. A report only selects which of them it shows.
 
 pub mod html;
 mod layout;
@@ -66,14 +66,14 @@ pub struct Report {
     pub restarts: Section,
     /// Classes of failures, most first.
     pub failure_summary: Section,
-    /// First starts, slowest first: for each group one row per measure.
+    /// First starts, slowest group first: for each group, one row per measure.
     pub start_latency: Section,
-    /// The phases of these groups' first starts.
+    /// The phases of the first starts in these groups.
     pub start_phases: Section,
     /// Batch jobs, most failures first.
     pub job_run_summary: Section,
-    /// Replaced allocations by reason: reason, reschedules, recovered (how many of them show when the work was up
-    /// again), max_recovery_seconds.
+    /// Replaced allocations by reason: reason, reschedules, recovered (how many of the replaced allocations have a
+    /// known time at which the work was up again), max_recovery_seconds.
     pub reschedules: Section,
 }
 
@@ -86,43 +86,44 @@ pub struct InputSummary {
     pub rejected: u64,
     /// Number of allocations.
     pub allocations: i64,
-    /// Allocations by client status. Lost, unknown and preempted ones are not task failures.
+    /// Allocations by client status. The statuses lost and unknown, and preemption, are not failures of a task.
     pub allocations_by_status: Vec<Row>,
     /// Allocations that were preempted.
     pub preempted_allocations: i64,
     /// Number of jobs.
     pub jobs: i64,
-    /// Their namespaces.
+    /// The namespaces of the allocations.
     pub namespaces: Vec<String>,
-    /// Their regions; an empty text for none.
+    /// The regions of the allocations; an empty text for no region.
     pub regions: Vec<String>,
     /// Number of task events.
     pub task_events: i64,
-    /// Time of the first event; null without one.
+    /// Time of the first event; null if there is no event.
     pub first_event_at: Value,
-    /// Time of the last event; null without one.
+    /// Time of the last event; null if there is no event.
     pub last_event_at: Value,
     /// The first observation; null if no document has a time.
     pub first_observed_at: Value,
     /// The last observation; null if no document has a time.
     pub last_observed_at: Value,
-    /// The median time between two listings of a namespace (or of all), in seconds; null with fewer than two.
+    /// The median time between two listings of a namespace (or of all namespaces), in seconds; null with fewer than
+    /// two listings.
     pub observed_every_seconds: Option<f64>,
 }
 
 /// How complete the history is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Coverage {
-    /// The columns of `coverage_summary`, over all groups, without its counts of allocations.
+    /// The columns of `coverage_summary` over all groups, without the columns that count allocations.
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
 }
 
-/// The first rows of a result.
+/// A section of a report: the first rows of a result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Section {
-    /// The total number of rows; for `start_latency` and `start_phases`, of groups.
+    /// The total number of rows; in `start_latency` and `start_phases`, of groups.
     pub of: usize,
     /// The rows shown.
     pub rows: Vec<Row>,
@@ -196,7 +197,7 @@ pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> Result
     })
 }
 
-/// Without any group, counts are 0.
+/// The query of the totals. If there are no groups, counts are 0.
 const COVERAGE: &str = "\
     SELECT COALESCE(SUM(tasks), 0) AS tasks, COALESCE(SUM(complete), 0) AS complete, \
     COALESCE(SUM(without_events), 0) AS without_events, COALESCE(SUM(without_begin), 0) AS without_begin, \
@@ -239,7 +240,8 @@ fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
         texts.dedup();
         texts
     };
-    // If each namespace is listed separately, one round has several listings: compare those of one namespace.
+    // If the user lists each namespace separately, one round has several listings. So compare the listings of one
+    // namespace.
     let mut series: BTreeMap<(Option<&str>, Option<&str>), Vec<i64>> = BTreeMap::new();
     for row in &moments {
         let of = series.entry((row.text("region"), row.text("namespace"))).or_default();
@@ -263,7 +265,8 @@ fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
     })
 }
 
-/// The median step between adjacent values of sorted series in nanoseconds, in seconds; the lower median if even.
+/// The median difference between adjacent values of sorted series. The values are in nanoseconds, the result is in
+/// seconds. If the number of differences is even, it is the lower median.
 fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     let steps = |sorted: Vec<i64>| sorted.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
     let mut steps: Vec<i64> = series.flat_map(steps).collect();
@@ -272,13 +275,13 @@ fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     Some(*median as f64 / 1e9)
 }
 
-/// The groups with the slowest first starts by creation, with both measures and all phases. Groups in which too many
-/// tasks have not started come first.
+/// The groups whose first starts took longest since the creation, with both measures and all phases. Groups in which
+/// too many tasks have not started come first.
 fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> {
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =
         latency.iter().filter(|row| row.text("measure") == Some("created_to_started")).collect();
-    // A stable sort: groups of equal rank keep the order of the view.
+    // The sort is stable: groups of equal rank keep the order of the view.
     slowest.sort_by(|a, b| slowness(b).partial_cmp(&slowness(a)).unwrap_or(Ordering::Equal));
     let of = slowest.len();
     let groups: Vec<Vec<Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();
@@ -288,7 +291,7 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
             let index = groups.iter().position(|wanted| *wanted == group(&row, by));
             placed.extend(index.map(|index| (index, row)));
         }
-        // The rows of one group keep the order of the view, too.
+        // The rows within a group keep the order of the view, too.
         placed.sort_by_key(|(index, _)| *index);
         Section { of, rows: placed.into_iter().map(|(_, row)| row).collect() }
     };
@@ -296,7 +299,8 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
     Ok((sorted(latency), sorted(phases)))
 }
 
-/// The sort key of slow groups: whether too many tasks have not started, then p95, then p50, then the number of tasks.
+/// The sort key of slow groups: first whether too many tasks have not started, then p95, p50, and the number of
+/// tasks.
 fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
     let missing: i64 = ["waiting", "failed_before_start"].iter().filter_map(|count| row.int(count)).sum();
     let seconds = |quantile: &str| row.number(quantile).unwrap_or(-1.0);

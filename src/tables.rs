@@ -1,4 +1,5 @@
-//! The stored tables, one file each: what a row is, and each column with the function that fills it.
+//! The stored tables, one file each. A file defines what a row is, and each column with the function that computes
+//! it.
 
 pub mod absences;
 pub mod allocation_history;
@@ -24,7 +25,7 @@ use arrow::error::ArrowError;
 use crate::decode::record::Allocation;
 use column::Described;
 
-/// The stored tables. They are append-only; everything else is computed from them.
+/// The stored tables. They are append-only; all other results are computed from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // each has a file of its own
 pub enum Table {
@@ -39,7 +40,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// All tables, in the order of the documentation.
+    /// All tables, in the order in which the documentation lists them.
     pub const ALL: [Table; 8] = [
         Table::TaskEvents,
         Table::AllocationHistory,
@@ -51,7 +52,7 @@ impl Table {
         Table::LogEvents,
     ];
 
-    /// Its name in SQL and of its files.
+    /// The name of the table, in SQL and in file names.
     pub fn name(self) -> &'static str {
         match self {
             Table::TaskEvents => "task_events",
@@ -65,7 +66,7 @@ impl Table {
         }
     }
 
-    /// Returns true if `export` writes it unless `--table` names others.
+    /// Returns true if `export` writes the table unless `--table` names other tables.
     pub fn is_exported(self) -> bool {
         matches!(self, Table::TaskEvents | Table::Snapshots)
     }
@@ -86,7 +87,7 @@ impl Table {
         }
     }
 
-    /// Its columns, as documented by the schema.
+    /// The columns of the table, as the schema documents them.
     pub fn columns(self) -> Vec<Described> {
         match self {
             Table::TaskEvents => column::describe(&task_events::columns()),
@@ -108,12 +109,12 @@ impl Table {
     /// The identities of a batch's rows; reads only [`Table::key_columns`].
     ///
     /// # Errors
-    /// When one of these is missing or has another type.
+    /// When one of these columns is missing or has another type.
     pub fn identities(self, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
         identity::identities(self, batch)
     }
 
-    /// Its Arrow schema.
+    /// The Arrow schema of the table.
     pub fn schema(self) -> SchemaRef {
         match self {
             Table::TaskEvents => column::schema(&task_events::columns()),
@@ -128,20 +129,20 @@ impl Table {
     }
 }
 
-/// Returns true if a column holds free text of Nomad, a driver or a user, which may quote a credential.
+/// Returns true if a column contains free text from Nomad, a driver or a user. Such a text may quote a credential.
 pub fn is_free_text(column: &str) -> bool {
     ["message", "details", "restart_reason", "exit_message", "desired_description", "client_description"]
         .contains(&column)
 }
 
-/// A text as the beginning of an allocation ID, without hyphens and in lower case: an ID is shown with hyphens, and
-/// typed with or without them. `None` if no ID begins so, or with fewer than two digits.
+/// Reads a text as the beginning of an allocation ID. Returns it in lower case and without hyphens, because users
+/// type IDs with or without them. `None` if it cannot be the beginning of an ID, or has fewer than two digits.
 pub fn beginning_of_id(text: &str) -> Option<String> {
     let digits: String = text.to_lowercase().chars().filter(|c| *c != '-').collect();
     (digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit())).then_some(digits)
 }
 
-/// The kind of source that showed an allocation; each lacks fields that the others have.
+/// The kind of source that showed an allocation. Each kind lacks fields that the other kinds have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Shape {
     /// An entry of a list.
@@ -154,7 +155,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Its name in the tables.
+    /// The name of the shape in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Shape::Stub => "stub",
@@ -164,7 +165,7 @@ impl Shape {
     }
 }
 
-/// The columns that locate an allocation, on every row about it.
+/// The columns that identify an allocation; every row about an allocation has them.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)] // the names are the columns'
 pub struct AllocationKey<'a> {
@@ -177,7 +178,7 @@ pub struct AllocationKey<'a> {
 }
 
 impl<'a> AllocationKey<'a> {
-    /// The location of an allocation; `None` without an ID. `namespace` is that of allocations without one.
+    /// The key of an allocation; `None` if it has no ID. An allocation without a namespace gets `namespace`.
     pub fn from_allocation(region: &'a str, namespace: &'a str, a: &'a Allocation<'a>) -> Option<AllocationKey<'a>> {
         Some(AllocationKey {
             region,

@@ -1,7 +1,7 @@
-//! CSV by RFC 4180: commas, `"` where needed, a header, line feeds.
+//! CSV as in RFC 4180: commas, `"` where needed, and a header; but lines end with a line feed.
 //!
-//! Written here because no library writes null as an empty cell and an empty text as `""` in one file, and because text
-//! that a spreadsheet would run as a formula must be neutralised.
+//! alloclog has its own writer for two reasons: no library writes null as an empty cell and an empty text as `""` in
+//! one file, and a text that a spreadsheet would run as a formula must be neutralised.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,8 +17,8 @@ use super::text::one_line;
 use crate::error::{Result, bail};
 use crate::time;
 
-/// The start of a formula: the signs, their full-width forms, and characters that a spreadsheet skips before one
-/// (OWASP, "CSV Injection").
+/// The characters at which a formula can start: the signs, their full-width forms, and characters that a spreadsheet
+/// skips in front of a sign (OWASP, "CSV Injection").
 const FORMULA_STARTS: [char; 12] =
     ['=', '+', '-', '@', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}', '\t', '\r', '\n', '\0'];
 

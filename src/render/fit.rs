@@ -1,4 +1,5 @@
-//! Text that fits the width of a terminal: lines are folded, lesser columns are left out, names are cut in the middle.
+//! Text that fits the width of a terminal: folds lines, leaves out less important columns, and cuts names in the
+//! middle.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +7,21 @@ use console::{measure_text_width, truncate_str};
 
 use super::text::{Side, TextTable};
 
-/// Width that the column of names gets before any other column is dropped.
+/// The width that the column of names must have before other columns may be shown.
 const NAME: usize = 24;
 
-/// Columns of text between two columns of a table.
+/// The number of spaces between two columns of a table.
 pub(super) const GAP: usize = 2;
 
-/// A column beside the column of names.
+/// A column next to the column of names.
 #[derive(Debug, Clone, Copy)]
 pub struct RankedColumn<'t> {
-    /// Its heading.
+    /// The title of the column.
     pub title: &'t str,
-    /// Its alignment.
+    /// The alignment of the column.
     pub side: Side,
-    /// 0 for a column that is always shown. Where the room is short, columns of the largest rank are dropped first.
+    /// 0 for a column that is always shown. If the terminal is too narrow, columns with the largest rank are left out
+    /// first.
     pub rank: u8,
 }
 
@@ -33,8 +35,8 @@ pub const fn right(title: &str, rank: u8) -> RankedColumn<'_> {
     RankedColumn { title, side: Side::Right, rank }
 }
 
-/// Lays out rows of cells, with the column of names last, in at most `width` columns of text. The heading of the names
-/// is the first of `titles` that fits. Cells may contain colour codes.
+/// Lays out rows of cells in at most `width` columns of text. The column of names comes last; its title is the first
+/// of `titles` that fits. Cells may contain colour codes.
 pub fn fit(
     columns: &[RankedColumn<'_>],
     rows: Vec<Vec<String>>,
@@ -42,7 +44,7 @@ pub fn fit(
     names: &[String],
     width: usize,
 ) -> TextTable {
-    // A text of the cluster, such as a list of causes, takes at most a third.
+    // A cell with a text from the cluster, such as a list of causes, takes at most a third of the width.
     let longest = (width / 3).max(20);
     let rows: Vec<Vec<String>> = rows
         .into_iter()
@@ -66,7 +68,7 @@ pub fn fit(
     TextTable { columns: of_table.chain([(title.to_owned(), Side::Left)]).collect(), rows: cells.collect() }
 }
 
-/// The indices of the columns that together take at most `room`.
+/// The indices of the columns that are shown: together they take at most `room`.
 fn shown(columns: &[RankedColumn<'_>], widths: &[usize], room: usize) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     while shown.iter().map(|i| widths[*i]).sum::<usize>() > room {
@@ -76,8 +78,8 @@ fn shown(columns: &[RankedColumn<'_>], widths: &[usize], room: usize) -> Vec<usi
     shown
 }
 
-/// Names cut in the middle to a width, so that as many as possible of those that differ still differ: what comes first
-/// (the namespace and the job) gets most of the room, unless the ends tell more of the names apart.
+/// Cuts names in the middle to a width, so that as many different names as possible stay different. The beginning
+/// (the namespace and the job) gets most of the room, unless more room for the end keeps more names different.
 pub fn cut_names(names: &[String], width: usize) -> Vec<String> {
     const SIXTHS: [usize; 5] = [4, 3, 5, 2, 1];
     let cut = |sixths: usize| names.iter().map(|name| cut_middle(name, width, sixths)).collect::<Vec<_>>();
@@ -92,7 +94,7 @@ pub fn cut_names(names: &[String], width: usize) -> Vec<String> {
     best.map(|(_, cut)| cut).unwrap_or_default()
 }
 
-/// A text cut in the middle to a width; of what stays, so many sixths are from its beginning.
+/// Cuts a text in the middle to a width. `sixths` is how many sixths of the remaining text come from its beginning.
 fn cut_middle(text: &str, width: usize, sixths: usize) -> String {
     if measure_text_width(text) <= width {
         return text.to_owned();

@@ -1,5 +1,5 @@
-//! NDJSON, one JSON object per line, and JSON, an array of them. Every object has every column, null if there is no
-//! value.
+//! NDJSON, with one JSON object per line, and JSON, with an array of objects. Every object has every column; a
+//! missing value is null.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub fn write_lines(out: impl Write, batches: impl Iterator<Item = Result<RecordB
     Ok(())
 }
 
-/// Writes batches as one JSON array, with the same timestamps.
+/// Writes batches as one JSON array; timestamps are written as in NDJSON.
 ///
 /// # Errors
 /// When a batch is an error or the output cannot be written.
@@ -37,7 +37,7 @@ pub fn write_array(out: impl Write, batches: impl Iterator<Item = Result<RecordB
 pub fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        // Outside of texts, JSON has no such characters except line feeds.
+        // Outside of texts, JSON contains no such characters except line feeds.
         if c != '\n' && is_unseen(c) {
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
@@ -90,7 +90,8 @@ fn write<F: JsonFormat, W: Write>(out: W, batches: impl Iterator<Item = Result<R
     Ok(writer.into_inner())
 }
 
-/// Removes the time zone from timestamps, which are all UTC: Arrow would need a time zone database to look it up.
+/// Removes the time zone from timestamps. All are in UTC, and to look up a zone, Arrow would need a time zone
+/// database.
 fn naive(batch: &RecordBatch) -> Result<RecordBatch> {
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();

@@ -1,5 +1,5 @@
-//! Results on a terminal: never wider than it. A result of few rows is shown vertically if it is too wide; otherwise
-//! columns are left out.
+//! Shows results on a terminal, never wider than the terminal. A result that is too wide is shown vertically if it
+//! has few rows; otherwise columns are left out.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
@@ -10,36 +10,37 @@ use super::text::{self, Side, TextTable, one_line};
 use crate::error::Result;
 use crate::store::{Store, parquet};
 
-/// The most rows of a vertical form.
+/// Maximum number of rows in the vertical form.
 const FEW: usize = 3;
 
-/// Widths at which texts are cut in a table: the first at which all columns fit.
+/// Widths to which texts in a table are cut. The first width at which all columns fit is used.
 const TEXTS: [usize; 3] = [60, 32, 20];
 
-/// Marks the place of columns that are left out.
+/// Marks the position of columns that are left out.
 const LEFT_OUT: &str = "…";
 
 /// A result that fits a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fitted {
-    /// Its lines.
+    /// The lines of the result.
     pub lines: Vec<String>,
-    /// The columns left out for want of room.
+    /// The columns that are left out because the terminal is too narrow.
     pub left_out: Vec<String>,
 }
 
 /// Lays out a table of the store, with columns in the middle left out if the terminal is too narrow.
 ///
 /// # Errors
-/// When it cannot be read, or a column has an unsupported type.
+/// When the table cannot be read, or a column has an unsupported type.
 pub fn whole(store: &Store, name: &str, width: usize) -> Result<Fitted> {
     Ok(lay_out(&read(store, name, text::cell)?, width))
 }
 
-/// Lays out the short form of a result: its first `names` columns name a row and become the last column; of the others
-/// the last ones are left out first. IDs have eight characters, times whole seconds.
+/// Lays out the short form of a result. Its first `names` columns identify a row, and are joined to the last column.
+/// If the terminal is too narrow, the other columns are left out, starting with the last. IDs have eight characters,
+/// and times are in whole seconds.
 ///
-/// # Errors
+/// When the table cannot be read, or a column has an unsupported type.
 /// When it cannot be read, or a column has an unsupported type.
 pub fn short(store: &Store, name: &str, names: usize, width: usize) -> Result<Fitted> {
     Ok(lay_out_short(read(store, name, short_cell)?, names, width))
@@ -68,7 +69,7 @@ fn short_cell(column: &dyn Array, row: usize) -> String {
     }
 }
 
-/// Returns true for the text form of a UUID.
+/// Returns true if a text has the form of a UUID.
 fn is_id(text: &str) -> bool {
     let is_digit = |(i, byte): (usize, u8)| match i {
         8 | 13 | 18 | 23 => byte == b'-',
@@ -90,7 +91,7 @@ fn lay_out(table: &TextTable, width: usize) -> Fitted {
     let cut = cut(table, TEXTS[TEXTS.len() - 1]);
     let widths = widths(&cut);
     let columns = table.columns.len();
-    // From both ends in turn, as far as there is room beside the mark.
+    // Take columns from both ends in turn, while they fit next to the mark.
     let (mut first, mut last, mut room) = (0, 0, width.saturating_sub(1));
     loop {
         let next = if first <= last { first } else { columns - 1 - last };
@@ -114,7 +115,7 @@ fn lay_out(table: &TextTable, width: usize) -> Fitted {
 }
 
 fn lay_out_short(mut table: TextTable, names: usize, width: usize) -> Fitted {
-    // Without `--region` every region is the empty text.
+    // Without `--region`, every region is an empty text.
     let is_blank = table.rows.iter().all(|row| row.first().is_some_and(String::is_empty));
     let names = if names > 1 && is_blank && table.columns[0].0 == "region" {
         table.columns.remove(0);
@@ -143,12 +144,12 @@ fn lay_out_short(mut table: TextTable, names: usize, width: usize) -> Fitted {
     Fitted { lines: shown.lines(), left_out }
 }
 
-/// Returns true for as many rows as have a vertical form.
+/// Returns true if a table has few enough rows for the vertical form.
 fn is_few(table: &TextTable) -> bool {
     (1..=FEW).contains(&table.rows.len())
 }
 
-/// A table with texts cut to a width.
+/// Cuts the texts of a table to a width.
 fn cut(table: &TextTable, longest: usize) -> TextTable {
     let cut = |text: &String| truncate_str(text, longest, "…").into_owned();
     TextTable {
@@ -157,7 +158,7 @@ fn cut(table: &TextTable, longest: usize) -> TextTable {
     }
 }
 
-/// The widths of columns, each with the gap after it.
+/// The width of each column, including the gap after it.
 fn widths(table: &TextTable) -> Vec<usize> {
     let cells = |i: usize| table.rows.iter().map(move |row| measure_text_width(&row[i]));
     let titles = table.columns.iter().map(|(title, _)| measure_text_width(title));

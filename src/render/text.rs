@@ -12,7 +12,7 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use crate::error::Result;
 use crate::time;
 
-/// Maximum width of a cell of a terminal table, in columns; other formats have the full text.
+/// Maximum width of a cell in a terminal table, in columns of text; other formats have the full text.
 const WIDEST: usize = 60;
 
 /// A table of texts.
@@ -27,9 +27,9 @@ pub struct TextTable {
 /// Alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// For texts.
+    /// Alignment for texts.
     Left,
-    /// For numbers.
+    /// Alignment for numbers.
     Right,
 }
 
@@ -71,14 +71,14 @@ impl TextTable {
     }
 }
 
-/// Escapes control characters: file names and texts of documents must not control a terminal.
+/// Escapes control characters, because file names and texts of documents must not control a terminal.
 pub fn one_line(text: &str) -> String {
     let shown = |c: char| if is_unseen(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }
 
-/// Control characters, marks that change text direction, and other characters that a terminal does not show: two names
-/// that look alike would differ by them.
+/// Returns true for characters that a terminal does not show: control characters, marks that change the text
+/// direction, and others. With one of them, two different names would look equal.
 pub(super) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -134,7 +134,7 @@ pub fn write_markdown(
     Ok(())
 }
 
-/// Formats rows as texts, by a function from a column and a row.
+/// Formats rows as texts. `cell` formats the value of a column in a row.
 pub(super) fn read(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch>>,
@@ -155,7 +155,7 @@ pub(super) fn read(
     Ok(text)
 }
 
-/// The text of a value; null is an empty text.
+/// The text of a value; null becomes an empty text.
 pub(super) fn cell(column: &dyn Array, row: usize) -> String {
     if column.is_null(row) {
         return String::new();
@@ -176,12 +176,13 @@ pub(super) fn cell(column: &dyn Array, row: usize) -> String {
     }
 }
 
-/// A number with up to six decimal places, without trailing zeros; with all its digits if six places would show zero.
+/// Formats a number with up to six decimal places and without trailing zeros. If six places would show zero, it has
+/// all its digits.
 fn decimal(number: f64) -> String {
     if number != 0.0 && number.abs() < 1e-4 { number.to_string() } else { trimmed(format!("{number:.6}")) }
 }
 
-/// Decimal places without trailing zeros.
+/// Removes trailing zeros from decimal places.
 pub(super) fn trimmed(decimal: String) -> String {
     decimal.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,4 +1,4 @@
-//! A report in Markdown, for a ticket or a mail.
+//! A report in Markdown, for a ticket or an e-mail.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::render::text::{Side, TextTable, markdown as escaped};
 
 use Side::{Left, Right};
 
-/// Formats a report in Markdown; `explain` adds the definitions.
+/// Formats a report in Markdown. With `explain`, adds the definitions.
 pub fn markdown(report: &Report, explain: bool) -> String {
     let input = &report.input;
     let mut text = String::from("# alloclog report\n\n");
@@ -166,7 +166,7 @@ pub(super) fn text_table(report: &Report, rows: &[Row], group_columns: &[&str], 
     text
 }
 
-/// Number of rows, or of groups, that a section does not show.
+/// The number of rows, or of groups, that a section leaves out.
 pub(super) fn left_out(report: &Report, section: &Section, group_columns: &[&str]) -> usize {
     let groups = |rows: &[Row]| {
         let mut distinct_groups: Vec<String> = rows.iter().map(|row| group(report, row, group_columns)).collect();

@@ -1,4 +1,4 @@
-//! Number formats of a report: rounded, but nonzero values never shown as zero.
+//! Number formats of a report. Numbers are rounded, but a number other than zero is never shown as zero.
 
 use chrono::DateTime;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Report, Section};
 use crate::query::Row;
 
-/// A duration: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
+/// Formats a duration: `340 ms`, `4.2 s`, `35 s`, `12 min`, `1.5 h`, `3.2 d`.
 pub fn span(seconds: f64) -> String {
     let (sign, s) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
     let text = match s {
@@ -41,12 +41,12 @@ pub fn count(n: Option<i64>) -> String {
     text
 }
 
-/// A count; blank if 0.
+/// A count; an empty text for 0.
 pub fn count_or_blank(n: Option<i64>) -> String {
     if n == Some(0) { String::new() } else { count(n) }
 }
 
-/// A count and its noun.
+/// A count and a noun in singular or plural.
 pub fn counted(n: i64, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(Some(n)))
@@ -64,7 +64,7 @@ pub fn rate(rate: Option<f64>) -> String {
     }
 }
 
-/// A share in percent: 100 only if it is all, 0 only if it is none.
+/// A share in percent: 100 only if the part is the whole, 0 only if the part is zero.
 pub fn percent(part: i64, whole: i64) -> String {
     if whole == 0 {
         return "-".to_owned();
@@ -80,13 +80,13 @@ pub fn percent(part: i64, whole: i64) -> String {
     }
 }
 
-/// A timestamp to the second, from RFC 3339.
+/// A timestamp to the second, converted from RFC 3339.
 pub fn moment(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
 }
 
-/// How long before the newest observation a time was, such as `3 min ago`. A time after it, by another clock, or one
-/// without an observation is shown as it is.
+/// How long a time was before the newest observation, such as `3 min ago`. A time after the newest observation (from
+/// another clock) is shown as a time; so is every time if no observation is known.
 pub fn ago(value: &Value, report: &Report) -> String {
     let time = |value: &Value| value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let (Some(at), Some(newest)) = (time(value), time(&report.input.last_observed_at)) else { return moment(value) };
@@ -97,7 +97,7 @@ pub fn ago(value: &Value, report: &Report) -> String {
     }
 }
 
-/// A timestamp to the second; without the day if it is that of the last observation.
+/// A timestamp to the second, without the day if the last observation was on the same day.
 pub fn clock(value: &Value, report: &Report) -> String {
     let text = moment(value);
     let today = moment(&report.input.last_observed_at);
@@ -108,7 +108,7 @@ pub fn clock(value: &Value, report: &Report) -> String {
     }
 }
 
-/// The title of a group column: the relevant column names, joined by slashes.
+/// The title of a group column: the names of the shown columns, joined by slashes.
 pub fn group_title(report: &Report, columns: &[&str]) -> String {
     let titles = shown(report, columns).map(|column| match column {
         "job_id" | "parent_job_id" => "job",
@@ -118,7 +118,7 @@ pub fn group_title(report: &Report, columns: &[&str]) -> String {
     titles.collect::<Vec<_>>().join("/")
 }
 
-/// The group of a row: the values of those columns, `?` for null.
+/// The group of a row: the values of the shown columns, `?` for null.
 pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
     let values = shown(report, columns).map(|column| match row.get(column) {
         Value::Null => "?".to_owned(),
@@ -128,7 +128,7 @@ pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
     values.collect::<Vec<_>>().join("/")
 }
 
-/// Omits a region or namespace that is the default everywhere.
+/// The columns to show. Leaves out the region or the namespace if the whole input has only its default value.
 fn shown<'c>(report: &'c Report, columns: &'c [&'c str]) -> impl Iterator<Item = &'c str> {
     let is_usual = |column: &str, usual: &str, all: &[String]| columns.len() > 1 && column == usual && all.len() <= 1;
     columns.iter().copied().filter(move |column| {
@@ -163,8 +163,8 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
-/// The most frequent message of some failures, with the share of failures that have it together with the exit code,
-/// unless all do.
+/// The most frequent message of some failures. If not all of the failures have this message and exit code, adds the
+/// share of those that have both.
 pub fn commonest(row: &Row) -> Option<String> {
     let message = row.text("message")?;
     match row.number("pair_share") {
@@ -179,7 +179,7 @@ pub const TASK: [&str; 5] = ["region", "namespace", "job_id", "task_group", "tas
 /// The columns that identify a job with runs.
 pub const JOB: [&str; 3] = ["region", "namespace", "parent_job_id"];
 
-/// Summary of the input, without the full stop.
+/// A summary of the input, without the full stop.
 pub fn read(report: &Report) -> String {
     let input = &report.input;
     format!(
@@ -192,7 +192,7 @@ pub fn read(report: &Report) -> String {
     )
 }
 
-/// The period, if there is one.
+/// The period; `None` if none is given.
 pub fn period(report: &Report) -> Option<String> {
     let since = report.since.as_ref().map(|since| format!(" since {since}"));
     let until = report.until.as_ref().map(|until| format!(" until {until}"));
@@ -201,26 +201,26 @@ pub fn period(report: &Report) -> Option<String> {
     is_cut.then(|| format!("Statistics cover the time{cut}; Coverage covers all time, and Crash loops the last hour."))
 }
 
-/// What could not be read, if anything.
+/// The number of parts that could not be read; `None` if all were read.
 pub fn rejected(report: &Report) -> Option<String> {
     let parts = report.input.rejected as i64;
     (parts > 0)
         .then(|| format!("{} of the input could not be read; its numbers are missing here.", counted(parts, "part")))
 }
 
-/// The groups of `start_latency` with one of its measures.
+/// The rows of `start_latency` that have one of its measures.
 pub fn measured(report: &Report, measure: &str) -> Section {
     let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
     Section { of: report.start_latency.of, rows: rows.cloned().collect() }
 }
 
-/// The share of ended runs that completed.
+/// The share of ended runs that completed successfully.
 pub fn success(row: &Row) -> String {
     let int = |column: &str| row.int(column).unwrap_or(0);
     percent(int("complete"), int("complete") + int("failed") + int("stopped") + int("lost"))
 }
 
-/// Sentences on what was lost, where, and the interval that would have avoided it.
+/// Sentences that say what was lost and where, and which interval of observation would have prevented the loss.
 pub fn coverage(report: &Report) -> Vec<String> {
     let total = &report.coverage.total;
     let int = |column: &str| total.int(column).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! A report for a terminal, as wide as it is, with colours and bars.
+//! A report for a terminal, as wide as the terminal, with colours and bars.
 
 mod again;
 
@@ -132,7 +132,7 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// When a loop started within the hour, or when its first restart was seen.
+    /// When a loop started, if that is known to within an hour; otherwise when its first restart was seen.
     fn since(&self, row: &Row) -> String {
         match (row.get("since_at"), row.get("seen_since_at")) {
             (Value::Null, Value::Null) => "-".to_owned(),
@@ -181,7 +181,7 @@ impl TerminalPage<'_> {
     fn restarts(&self) -> Vec<String> {
         let section = &self.report.restarts;
         let most = section.rows.first().and_then(|row| row.int("restarts")).unwrap_or(0);
-        // Groups of several jobs are compared by their rates; single tasks by their numbers.
+        // Groups of several jobs are compared by their rates, single tasks by their counts.
         let rate_rank = if self.report.by.contains(&"task") { 3 } else { 1 };
         let columns = [
             right("restarts", 0),
@@ -258,7 +258,7 @@ impl TerminalPage<'_> {
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
             let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
-            // No quantile: too many tasks have not started, or it is unknown how long some of them waited.
+            // Without a quantile, too many tasks have not started, or it is not known how long some of them waited.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
                 None if number(row, "waits_unsure") > 0 => "-".to_owned(),
@@ -284,7 +284,7 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// The phases of a group's first starts, in chronological order.
+    /// The phases of the first starts in a group, in chronological order.
     fn phases(&self, row: &Row) -> Option<String> {
         let of_group = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
         let of_group: Vec<&Row> = of_group.collect();
@@ -296,7 +296,7 @@ impl TerminalPage<'_> {
         (!parts.is_empty()).then(|| format!("p50 of {}", parts.join(", ")))
     }
 
-    /// Adds a note below each row of a table; the first line has the titles.
+    /// Adds a note below each row of a table. The first line of the table has the titles.
     fn note_each(
         &self,
         lines: &mut Vec<String>,
@@ -364,7 +364,8 @@ impl TerminalPage<'_> {
         self.wrapped(&sentence).into_iter().chain(self.deeper("reschedules", None)).collect()
     }
 
-    /// The command that shows a section in more detail, filtered to its worst row; nothing if no form of it fits.
+    /// The command that shows a section in more detail, filtered to its worst row if that fits. `None` if no form of
+    /// the command fits the width.
     fn deeper(&self, view: &str, filter: Option<(&'static str, String)>) -> Option<String> {
         let commands = [(filter.as_ref(), true), (filter.as_ref(), false), (None, false)]
             .map(|(filter, is_whole)| format!("→ {}", self.look.again.query(view, filter, is_whole)));
@@ -372,15 +373,16 @@ impl TerminalPage<'_> {
         Some(self.style().dim().apply_to(fitting).to_string())
     }
 
-    /// The filter for a row's job, if its group has one that a glob and a shell can name.
+    /// The filter for a row's job. `None` if the rows are not grouped by job, or the ID has characters that are
+    /// special in a glob or a shell.
     fn job(&self, row: &Row) -> Option<(&'static str, String)> {
         let job = row.text("job_id").filter(|_| self.report.by.contains(&"job_id"))?;
         let is_plain = one_line(job) == job && !job.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
         is_plain.then(|| ("--job", job.to_owned()))
     }
 
-    /// The rows of a section as a table with the group in the last column. Texts of the cluster are already escaped in
-    /// `cells`.
+    /// The rows of a section as a table, with the group in the last column. `cells` must already be escaped if they
+    /// contain texts from the cluster.
     fn table(
         &self,
         section: &Section,
@@ -415,7 +417,7 @@ impl TerminalPage<'_> {
         fold(&one_line(text), self.look.width - 2)
     }
 
-    /// The definitions in the headers of views.
+    /// The definitions, as given in the headers of the views.
     fn explanation(&self, views: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         for name in views {
@@ -434,7 +436,7 @@ impl TerminalPage<'_> {
     }
 }
 
-/// Joins lines that were wrapped at the width of a file. A line that starts a sentence or a list item stays separate.
+/// Joins lines that were wrapped at the width of the file. A line that starts a sentence or a list item stays a line.
 fn unbroken(lines: &[String]) -> Vec<String> {
     let is_of_list = |line: &str| line.contains("  ");
     let mut whole: Vec<String> = Vec::new();
@@ -450,7 +452,7 @@ fn unbroken(lines: &[String]) -> Vec<String> {
     whole
 }
 
-/// The phases in chronological order, with their labels.
+/// The phases in chronological order, each with its label.
 const PHASES: [(&str, &str); 6] = [
     ("created_to_received", "placed to client"),
     ("received_to_setup", "client to setup"),

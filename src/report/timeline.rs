@@ -1,4 +1,4 @@
-//! The story of one allocation or of all allocations of a job, in the rows of the views.
+//! The story of one allocation, or of all allocations of a job, as rows of the views.
 //!
 //! Every value comes from a view or a stored table. This module selects the rows of the target, and puts each gap
 //! before the event that follows it.
@@ -56,7 +56,8 @@ pub fn views() -> Vec<&'static View> {
     VIEWS.iter().filter_map(|name| view(name)).collect()
 }
 
-/// The columns that name a task and its allocation. A story has them once, so its other rows lack them.
+/// The columns that identify a task and its allocation. A story has them once, so they are removed from its other
+/// rows.
 const SHARED: [&str; 12] = [
     "region",
     "namespace",
@@ -83,15 +84,15 @@ pub struct Timeline {
     pub last_observed_at: Value,
     /// Number of places of the input that could not be read.
     pub rejected: u64,
-    /// Job versions: job_id, job_version, allocations, first_seen_at (the first version of an allocation that has it,
-    /// by the server's clock).
+    /// Job versions: job_id, job_version, allocations, first_seen_at. The last is the time of the first version of an
+    /// allocation with this job version, by the server's clock.
     pub versions: Vec<Row>,
-    /// Deployments: deployment_id, job_version, allocations, healthy, unhealthy, canaries, created_at (of its first
-    /// allocation). An allocation counts in its latest deployment only.
+    /// Deployments: deployment_id, job_version, allocations, healthy, unhealthy, canaries, created_at (the creation
+    /// of its first allocation). An allocation counts only in its latest deployment.
     pub deployments: Vec<Row>,
     /// The allocations, oldest first.
     pub allocations: Vec<AllocationStory>,
-    /// Restarts whose event was seen, by cause: cause, restarts.
+    /// Restarts whose event was seen, counted by cause: cause, restarts.
     pub restart_causes: Vec<Row>,
     /// Failures by class: class, exit_code, failures, gave_up, suspected_oom, last_at.
     pub failure_classes: Vec<Row>,
@@ -100,9 +101,10 @@ pub struct Timeline {
 /// The story of one allocation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AllocationStory {
-    /// Its row of `allocations`.
+    /// The row of the allocation in `allocations`.
     pub allocation: Row,
-    /// Its versions in which a status, a description, the job version or the deployment changed, oldest first.
+    /// The versions of the allocation, oldest first; only those that change a status, a description, the job version
+    /// or the deployment.
     pub changes: Vec<Row>,
     /// The allocation that it replaced: alloc_id, node_id, node_name, reason, replaced_at, recovery_seconds.
     pub previous: Option<Row>,
@@ -112,26 +114,27 @@ pub struct AllocationStory {
     pub tasks: Vec<TaskStory>,
 }
 
-/// The story of one task of an allocation. Rows of views lack the columns that the allocation has.
+/// The story of one task of an allocation. Rows of views lack the columns that the allocation already has.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct TaskStory {
-    /// Its name; null if no source shows it.
+    /// The name of the task; null if no source shows it.
     pub task: Option<String>,
-    /// Its row of `task_states`; null if there is none.
+    /// The row of the task in `task_states`; null if there is none.
     pub state: Option<Row>,
-    /// Its row of `coverage`; null if there is none.
+    /// The row of the task in `coverage`; null if there is none.
     pub coverage: Option<Row>,
-    /// Its row of `starts`; null if there is none.
+    /// The row of the task in `starts`; null if there is none.
     pub start: Option<Row>,
-    /// Its row of `crash_loops`; null if it is not in a crash loop.
+    /// The row of the task in `crash_loops`; null if it is not in a crash loop.
     pub crash_loop: Option<Row>,
-    /// Its rows of `attempts`, in order. `run` is the number that its events have.
+    /// The rows of the task in `attempts`, in order. `run` is the same number as in its events.
     pub attempts: Vec<Row>,
-    /// Its rows of `timeline`, in order, with `outcome` and `class` of `endings`: null for an event that ended nothing.
+    /// The rows of the task in `timeline`, in order, with `outcome` and `class` of `endings`. These are null for an
+    /// event that ended no attempt.
     pub events: Vec<Row>,
     /// Where events or restarts are missing, in order.
     pub gaps: Vec<Gap>,
-    /// Its latest row of `failures`; null without a failure.
+    /// The latest row of the task in `failures`; null if it has no failure.
     pub last_failure: Option<Row>,
     /// Whether the events of several lives are mixed, so that attempts are unknown (see `windows`).
     pub lives_mixed: bool,
@@ -227,7 +230,7 @@ const EVENTS: &str = "\
     ON e.region = t.region AND e.alloc_id = t.alloc_id AND e.task = t.task AND e.event_no = t.event_no \
     ORDER BY t.alloc_id, t.task, t.event_no";
 
-/// What the views say about one task.
+/// The rows of the views about one task.
 #[derive(Debug, Default)]
 struct TaskRows {
     state: Option<Row>,
@@ -262,7 +265,7 @@ impl TaskRows {
     }
 }
 
-/// The rows of the views about the tasks of each allocation.
+/// The rows of the views about the tasks, by allocation.
 fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, Vec<TaskRows>>> {
     let mut tasks: BTreeMap<(String, Option<String>), TaskRows> = BTreeMap::new();
     let mut each = |sql: &str, put: fn(&mut TaskRows, Row)| {
@@ -276,7 +279,7 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
     each("SELECT * FROM coverage WHERE $CHOSEN", |task, row| task.coverage = Some(row))?;
     each("SELECT * FROM starts WHERE $CHOSEN", |task, row| task.start = Some(row))?;
     each("SELECT * FROM crash_loops WHERE $CHOSEN", |task, row| task.crash_loop = Some(row))?;
-    // In the order of the view: by run.
+    // In the order of the view, which is by run.
     each("SELECT * FROM attempts WHERE $CHOSEN", |task, row| task.attempts.push(row))?;
     each(EVENTS, |task, row| task.events.push(row))?;
     let windows = "SELECT * FROM windows WHERE $CHOSEN ORDER BY alloc_id, task, window_no";
@@ -293,8 +296,8 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
     Ok(by_allocation)
 }
 
-/// Adds to each row of `attempts` the number of its run in `timeline`. Without a period the view has one row for each
-/// run with events, in order of the run; a row that does not agree with that gets null.
+/// Adds to each row of `attempts` the number of its run in `timeline`. Without a period, `attempts` has one row for
+/// each run with events, in the order of the runs. Where a row does not agree with the runs, its number is null.
 fn runs(events: &[Row], attempts: Vec<Row>) -> Vec<Row> {
     let mut numbers: Vec<i64> = events.iter().filter_map(|row| row.int("run")).filter(|run| *run > 0).collect();
     numbers.sort_unstable();
@@ -308,7 +311,7 @@ fn runs(events: &[Row], attempts: Vec<Row>) -> Vec<Row> {
     with_run.collect()
 }
 
-/// Groups rows, in order.
+/// Groups rows by a key. Keeps the order of the rows.
 fn grouped(rows: Vec<Row>, key: fn(&Row) -> String) -> BTreeMap<String, Vec<Row>> {
     let mut groups: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     rows.into_iter().for_each(|row| groups.entry(key(&row)).or_default().push(row));
@@ -319,13 +322,13 @@ fn allocation_of(row: &Row) -> String {
     row.text("alloc_id").unwrap_or_default().to_owned()
 }
 
-/// A row without the columns that its allocation has.
+/// Removes the columns that the story of the allocation already has.
 fn own(row: Row) -> Row {
     Row(row.0.into_iter().filter(|(name, _)| !SHARED.contains(&name.as_str())).collect())
 }
 
-/// The versions of one allocation in which something changed. Kinds of sources lack some columns, so a null is not a
-/// change: it takes the value of the version before.
+/// The versions of one allocation in which something changed. Some kinds of sources lack some columns, so a null is
+/// not a change: the value of the version before replaces it.
 fn collapsed(rows: Vec<Row>) -> Vec<Row> {
     let mut changes: Vec<Row> = Vec::new();
     let is_time = |name: &str| matches!(name, "modify_index" | "modified_at");
@@ -349,7 +352,8 @@ fn collapsed(rows: Vec<Row>) -> Vec<Row> {
     changes
 }
 
-/// An allocation before or after another one, with the row of `reschedules` that joins the two, if any.
+/// An allocation that replaced another one or was replaced, with the values of the row of `reschedules` that joins
+/// the two.
 fn neighbour(joins: &Row, alloc_id: &Value, node_id: &Value, known: &[Row]) -> Row {
     let known = known.iter().find(|row| row.get("alloc_id") == alloc_id);
     let of = |column: &str| known.map_or(Value::Null, |row| row.get(column).clone());

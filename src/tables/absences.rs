@@ -1,18 +1,19 @@
-//! `absences`: which full listing lacks an allocation that was shown before.
+//! `absences`: which full listing lacks an allocation that an earlier document showed.
 //!
-//! Sightings are truncated to the hour. Within that hour these rows determine exactly when an allocation was last
-//! shown.
+//! The times of sightings are cut to the hour. Within that hour, these rows determine exactly when an allocation was
+//! last shown.
 
 use super::column::{Column, Value, derived, key};
 
-/// An allocation that a full listing lacks, or its exact last sighting if no listing determines it.
+/// An allocation that a full listing lacks. If no listing shows when it was last there, the exact time of its last
+/// sighting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbsenceRow<'a> {
     /// The region given by `--region`.
     pub region: &'a str,
     /// The allocation.
     pub alloc_id: &'a str,
-    /// When it was last shown before, in nanoseconds since the epoch.
+    /// When the allocation was last shown before that listing, in nanoseconds since the epoch.
     pub shown_at: Option<i64>,
     /// When the listing was observed, in nanoseconds since the epoch.
     pub missing_at: Option<i64>,

@@ -11,11 +11,11 @@ use crate::time;
 /// One version of an allocation.
 #[derive(Debug, Clone)]
 pub struct AllocationRow<'a> {
-    /// Which allocation it is.
+    /// The allocation.
     pub allocation: AllocationKey<'a>,
     /// The kind of source that showed it.
     pub shape: Shape,
-    /// The document that showed it first; the merge sets it.
+    /// The first document that showed this version; the merge sets it.
     pub snapshot_id: i64,
     a: &'a Allocation<'a>,
     desired_description: Option<Cow<'a, str>>,
@@ -215,8 +215,8 @@ pub fn row<'a>(allocation: AllocationKey<'a>, a: &'a Allocation<'a>, shape: Shap
     }
 }
 
-/// The index in an allocation's name. Job and group names may contain dots and brackets, so their lengths are used
-/// (nomad/structs/alloc.go, `AllocIndexFromName`).
+/// Reads the index from an allocation's name. Job and group names may contain dots and brackets, so their lengths
+/// show where the index begins (nomad/structs/alloc.go, `AllocIndexFromName`).
 fn alloc_index(a: &Allocation<'_>) -> Option<i64> {
     let rest = a.name.as_deref()?.strip_prefix(a.job_id.as_deref()?)?.strip_prefix('.')?;
     rest.strip_prefix(a.task_group.as_deref()?)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()

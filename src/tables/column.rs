@@ -1,4 +1,4 @@
-//! Columns: the name, meaning and value of each in one place.
+//! Columns: the name, meaning and value of each are defined in one place.
 //!
 //! The Parquet schema, row identities and the text of `alloclog schema` are all derived from these lists.
 
@@ -12,25 +12,25 @@ use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, Schema
 use arrow::error::ArrowError;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// One column of a stored table with rows of type `R`. A timestamp is two columns: `x_at` in microseconds, and the
-/// exact `x_at_ns`.
+/// One column of a stored table with rows of type `R`. A timestamp becomes two columns: `x_at` in microseconds, and
+/// `x_at_ns`, which is exact.
 pub struct Column<R> {
-    /// Its name.
+    /// The name of the column.
     pub name: &'static str,
-    /// What a value is, its unit, and when it is null.
+    /// The meaning of a value, its unit, and when it is null.
     pub meaning: &'static str,
-    /// Whether it is part of the row's identity.
+    /// Whether the column is part of the row's identity.
     pub role: Role,
-    /// The function that gives its value.
+    /// The function that computes the value.
     pub value: Value<R>,
 }
 
 /// Whether a column is part of the row's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Rows with equal key columns are one row.
+    /// Rows with equal values in all key columns are the same row.
     Key,
-    /// Derived from the key, or describes the first source; never distinguishes rows.
+    /// Derived from the key, or describes the first source. Never distinguishes two rows.
     NonKey,
 }
 
@@ -63,13 +63,13 @@ pub fn derived<R>(name: &'static str, meaning: &'static str, value: Value<R>) ->
 /// A column of a file, as documented by the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
-    /// Its name.
+    /// The name of the column.
     pub name: String,
-    /// Its type, as named in the schema.
+    /// The type of the column, as named in the schema.
     pub kind: &'static str,
-    /// What a value is, its unit, and when it is null.
+    /// The meaning of a value, its unit, and when it is null.
     pub meaning: String,
-    /// True if it is part of the row's identity.
+    /// True if the column is part of the row's identity.
     pub is_key: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct Described {
 pub const KINDS: [&str; 7] = ["string", "int64", "int32", "double", "bool", "timestamp", "date"];
 
 impl Described {
-    /// Its Arrow field. Every column is nullable: what a document lacks is null.
+    /// The Arrow field of the column. Every column is nullable: a value that a document lacks is null.
     pub fn field(&self) -> Field {
         let kind = match self.kind {
             "int64" => DataType::Int64,
@@ -92,7 +92,7 @@ impl Described {
     }
 }
 
-/// The columns as documented by the schema, including the `x_at_ns` ones.
+/// The columns as the schema documents them, including the `x_at_ns` columns.
 pub fn describe<R>(columns: &[Column<R>]) -> Vec<Described> {
     let mut described = Vec::new();
     for c in columns {
@@ -126,7 +126,7 @@ pub fn schema_of(columns: &[Described]) -> SchemaRef {
 /// Converts rows to a batch.
 ///
 /// # Errors
-/// Only if `schema` is not that of `columns`.
+/// Only if `schema` is not the schema of `columns`.
 pub fn batch<'r, R: 'r>(
     columns: &[Column<R>],
     schema: SchemaRef,
@@ -147,7 +147,7 @@ pub fn batch<'r, R: 'r>(
             Value::Bool(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<BooleanArray>())),
             Value::Date(value) => arrays.push(Arc::new(rows.clone().map(value).collect::<Date32Array>())),
             Value::Moment(value) => {
-                // Truncated, not rounded: all times are after 1970.
+                // Truncation equals rounding down, because all times are after 1970.
                 let micros: TimestampMicrosecondArray = rows.clone().map(|r| value(r).map(|ns| ns / 1000)).collect();
                 arrays.push(Arc::new(micros.with_timezone("UTC")));
                 arrays.push(Arc::new(rows.clone().map(value).collect::<Int64Array>()));
@@ -186,10 +186,10 @@ fn number(value: Option<i64>, buffer: &mut Vec<u8>) {
     }
 }
 
-/// A column of a batch.
+/// Finds a column of a batch by name.
 ///
 /// # Errors
-/// When it is missing.
+/// When the column is missing.
 pub fn named(name: &str, batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
     let missing = || ArrowError::SchemaError(format!("column {name} is missing"));
     batch.column_by_name(name).cloned().ok_or_else(missing)
@@ -254,7 +254,7 @@ mod tests {
         ]
     }
 
-    /// The key columns; a timestamp is represented by its exact column.
+    /// The key columns. For a timestamp, that is its exact column.
     fn names() -> [&'static str; 6] {
         ["text", "large", "small", "flag", "at_ns", "day"]
     }

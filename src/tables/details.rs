@@ -6,7 +6,8 @@ use super::mask;
 use super::text::quote;
 use crate::decode::record::TaskEvent;
 
-/// The message of an event: `DisplayMessage` as served; if it is empty, the event's own message or error text.
+/// The message of an event: `DisplayMessage` as served. If that is empty, the message or error text of the event
+/// itself.
 pub fn message<'a>(event: &'a TaskEvent<'a>) -> Option<&'a str> {
     event
         .display_message
@@ -15,11 +16,11 @@ pub fn message<'a>(event: &'a TaskEvent<'a>) -> Option<&'a str> {
         .or_else(|| event.legacy.first().map(|(_, text)| text.as_ref()))
 }
 
-/// The `Details` map as compact JSON with keys sorted by bytes, plus missing entries from legacy fields, under the keys
-/// that Nomad uses now; `None` if empty. Nomad before 0.7.1 had only the legacy fields.
+/// The `Details` map as compact JSON, with keys sorted by bytes; `None` if empty. Legacy fields provide missing
+/// entries, under the keys that Nomad uses now. Nomad before 0.7.1 had only the legacy fields.
 pub fn json(event: &TaskEvent<'_>) -> Option<String> {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(event.details.len() + event.legacy.len());
-    // Mask the names as well: a plugin may put a URL there.
+    // Mask the names as well, because a plugin may put a URL into a name.
     let given = event.details.iter().map(|(name, value)| (mask::credentials(name), Cow::Borrowed(value.as_ref())));
     pairs.extend(given);
     let has = |pairs: &[(Cow<'_, str>, Cow<'_, str>)], name: &str| pairs.iter().any(|(known, _)| *known == name);
@@ -42,7 +43,7 @@ pub fn json(event: &TaskEvent<'_>) -> Option<String> {
     if pairs.is_empty() {
         return None;
     }
-    // Names that are equal once masked are sorted by value.
+    // Entries whose names are equal after masking are sorted by value.
     pairs.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()).then_with(|| a.1.cmp(&b.1)));
     let mut json = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len() + 6).sum());
     for (i, (name, value)) in pairs.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The identity of a row: a fixed list of columns per table.
 //!
-//! A lake deduplicates by these lists. A column added later is not in them, so that it never duplicates a row that a
-//! lake already has. docs/design.md says what a change of a list requires.
+//! A lake deduplicates rows by these lists. A column that is added later does not become part of its list, so it
+//! cannot turn a row that a lake already has into a new one. docs/design.md says what a change of a list requires.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Table, column, mask};
 
-/// The version of the lists and of [`text_hash`]. A cache of another version is rebuilt.
+/// The version of the lists and of [`text_hash`]. A cache with another version is rebuilt.
 pub const VERSION: u32 = 2;
 
 /// The column that represents a row's free texts in its identity.
@@ -137,14 +137,14 @@ pub fn columns(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// A column of free text, and whether its stored text has passed the first stage of masking.
+/// A column of free text, and whether its stored text has already passed the first stage of masking.
 struct FreeText {
     name: &'static str,
     is_masked: bool,
 }
 
-/// The free texts covered by [`TEXT_HASH`], in hashing order. Rows without the hash were written by lake format 1,
-/// which masked `details` and stored the others as served.
+/// The free texts that [`TEXT_HASH`] covers, in hashing order. Rows without the hash were written by lake format 1.
+/// That format masked `details` and stored the other texts as served.
 fn texts(table: Table) -> &'static [FreeText] {
     match table {
         Table::TaskEvents => {
@@ -159,27 +159,29 @@ fn texts(table: Table) -> &'static [FreeText] {
     }
 }
 
-/// The columns that [`identities`] reads: those of the identity and, unless every row has a text hash, the texts.
+/// The columns that [`identities`] reads: the columns of the identity, and the texts unless every row has a text
+/// hash.
 pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'static str> {
     let texts: &'static [FreeText] = if is_hashed { &[] } else { texts(table) };
     columns(table).iter().copied().chain(texts.iter().map(|text| text.name))
 }
 
 /// A hash of texts after the first stage of masking. That stage never changes, so later rules do not change a row's
-/// identity. Two different texts with the same time have the same 16 bits in 1 of 65,536 cases. 16 bits are too few to
-/// confirm a guessed secret.
+/// identity. Two different texts with the same time have the same 16 bits in 1 of 65,536 cases. An attacker who
+/// guesses a secret cannot confirm the guess with only 16 bits.
 pub fn text_hash<'t>(texts: impl IntoIterator<Item = Option<&'t str>>) -> i32 {
     let hash = (1u64..).zip(texts).fold(0u64, |hash, (seed, text)| {
-        // A missing text contributes nothing, an empty one does.
+        // An empty text changes the hash; a missing text does not.
         hash.wrapping_add(text.map_or(0, |text| xxh3_64_with_seed(text.as_bytes(), seed)))
     });
     i32::from((hash >> 48) as u16)
 }
 
-/// The text hashes of a batch; missing ones are computed from the stored texts. `None` for a table without free texts.
+/// The text hashes of a batch. Hashes that are missing are computed from the stored texts. `None` for a table without
+/// free texts.
 ///
 /// # Errors
-/// When a row lacks its hash and the batch lacks a text column.
+/// When a row has no hash and the batch lacks a text column.
 pub fn text_hashes(table: Table, batch: &RecordBatch) -> Result<Option<Int32Array>, ArrowError> {
     let of_table = texts(table);
     if of_table.is_empty() {
@@ -210,10 +212,10 @@ pub fn text_hashes(table: Table, batch: &RecordBatch) -> Result<Option<Int32Arra
     Ok(Some((0..batch.num_rows()).map(hash).map(Some).collect()))
 }
 
-/// The identities of a batch's rows; reads only [`needed_columns`].
+/// The identities of a batch's rows. Reads only [`needed_columns`].
 ///
 /// # Errors
-/// When one of these is missing or has another type.
+/// When one of these columns is missing or has another type.
 pub fn identities(table: Table, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
     let text_hashes = text_hashes(table, batch)?.map(|hashes| Arc::new(hashes) as ArrayRef);
     let array = |name: &&'static str| {
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn identity_columns_match_this_version() {
-        // Lakes deduplicate by these lists. A change of one requires a new VERSION and a new lake format:
+        // Lakes deduplicate rows by these lists. A change of a list requires a new VERSION and a new lake format:
         // docs/design.md, "Changing the format".
         let digests: BTreeMap<&str, String> = Table::ALL
             .into_iter()
@@ -255,7 +257,7 @@ mod tests {
     fn key_columns_match_the_identity_columns_in_order() {
         for table in Table::ALL {
             let described = table.columns();
-            // The identity has the `_ns` column of a timestamp, which is exact.
+            // The identity contains the `_ns` column of a timestamp, which is exact.
             let keys = described.iter().filter(|column| column.is_key && column.kind != "timestamp");
             let keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
             // A row built from a document and the same row read from a lake have the same identity.
@@ -275,7 +277,7 @@ mod tests {
         assert_eq!(hashes[0], 0);
         assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), hashes.len());
         assert!(hashes.iter().all(|hash| (0..65_536).contains(hash)));
-        // Stored in lakes: the function must not change within a version.
+        // Lakes store these hashes, so the function must not change within a version.
         assert_eq!(hashes[3], 53_261);
     }
 }

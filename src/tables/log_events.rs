@@ -1,6 +1,6 @@
 //! `log_events`: one row is one line "Task event" in the log of a Nomad client.
 //!
-//! The event of the line may be in `task_events`, too. What only the API shows is null here.
+//! `task_events` may contain the same event. Values that only the API shows are null here.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub struct LogEventRow<'a> {
     pub region: &'a str,
     /// The node in the path of a debug bundle.
     pub node_id: Option<&'a str>,
-    /// The number of equal lines of the same time before it in its log.
+    /// The number of equal lines with the same time directly before this one in its log.
     pub ordinal: i32,
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,
@@ -117,7 +117,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
     ]
 }
 
-/// Messages that were masked before: most events have one of few.
+/// Messages that were masked before. Most events have one of a few messages.
 #[derive(Debug, Default)]
 pub struct KnownMessages<'a>(HashMap<&'a str, (Cow<'a, str>, i32)>);
 
@@ -155,7 +155,7 @@ fn message_facts<'a>(event_type: &str, message: &'a str) -> MessageFacts<'a> {
         "Restarting" => {
             let Some((reason, delay)) = message.rsplit_once("Task restarting in ") else { return none() };
             let reason = reason.strip_suffix(" - ").unwrap_or(reason);
-            // Nomad leaves out "Restart within policy", and there may be no reason.
+            // Nomad omits "Restart within policy", so the message may have no reason.
             let restart_reason = Some(reason).filter(|reason| !reason.is_empty()).map(mask::text);
             MessageFacts { start_delay: time::go_duration(delay), restart_reason, ..none() }
         }
@@ -191,7 +191,7 @@ fn terminated(message: &str) -> Option<MessageFacts<'_>> {
     })
 }
 
-/// The text in Go's quotes (`strconv.Quote`); `None` if it is not quoted so.
+/// Decodes a text in Go's quotes (`strconv.Quote`); `None` if the text is not quoted in this way.
 fn go_unquoted(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -218,7 +218,7 @@ fn go_unquoted(quoted: &str) -> Option<Cow<'_, str>> {
             b't' => text.push(b'\t'),
             b'v' => text.push(11),
             b'\\' | b'"' | b'\'' => text.push(*escape),
-            // A byte that is not UTF-8.
+            // A byte of a text that is not UTF-8.
             b'x' => text.push(u8::try_from(code).ok()?),
             b'u' | b'U' => text.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes()),
             _ => return None,

@@ -1,10 +1,12 @@
-//! Masking of secrets, in two stages, in all stored texts of the cluster: messages quote URLs and commands.
+//! Masks secrets in all stored texts from the cluster, in two stages. Messages contain secrets because they quote
+//! URLs and commands.
 //!
-//! The first stage, [`credentials`], masks credentials in URLs. It never changes, because row identities depend on its
-//! output. The second, `secrets`, masks more, and may change in every version. [`text`] and [`details`] apply both.
+//! The first stage, [`credentials`], masks credentials in URLs. It never changes, because row identities depend on
+//! its output. The second stage, `secrets`, masks more kinds of secrets, and may change in every version. [`text`]
+//! and [`details`] apply both stages.
 //!
-//! URLs in messages are often malformed, because passwords are pasted without encoding. So everything before the `@`
-//! that can only be a password is masked, whatever characters besides white space it contains.
+//! URLs in messages are often malformed, because people paste passwords without encoding them. So everything before
+//! the `@` that can only be a password is masked, whatever characters it contains except white space.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,7 +17,7 @@ use super::text::replaced;
 /// A query parameter is a credential if its name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
 
-/// The longest scheme, including go-getter's prefix: `git::https`.
+/// The longest scheme, including go-getter's prefix as in `git::https`.
 const LONGEST_SCHEME: usize = 32;
 
 /// Masks a text for storage, with both stages.
@@ -26,7 +28,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Masks the JSON of an event's details for storage; the first stage has masked its names and values already.
+/// Masks the JSON of an event's details for storage. The first stage has already masked the names and values in it.
 pub fn details(json: &str) -> Cow<'_, str> {
     secrets::masked_details(json)
 }
@@ -64,8 +66,8 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
     replaced(text, secrets)
 }
 
-/// A word or a URL: its end and its last `@`. Each is searched once, because a text may be one long word of a thousand
-/// URLs.
+/// A word or a URL: its end and its last `@`. Both are searched once per piece, because a text may be one long word
+/// that contains a thousand URLs.
 #[derive(Default)]
 struct Piece {
     end: usize,
@@ -79,8 +81,8 @@ impl Piece {
     }
 }
 
-/// The position of the next `://` at or after `from`. This runs on nearly every text, and fewer texts contain a slash
-/// than a colon.
+/// The position of the next `://` at or after `from`. This function runs on nearly every text. It searches for the
+/// slash, because fewer texts contain a slash than a colon.
 fn scheme_end(text: &str, from: usize) -> Option<usize> {
     let bytes = &text.as_bytes()[from..];
     let is_scheme = |slash: &usize| *slash > 0 && bytes[slash - 1..].starts_with(b"://");
@@ -91,13 +93,13 @@ fn word_len(text: &str) -> usize {
     text.find(|c: char| c.is_whitespace() || c.is_control()).unwrap_or(text.len())
 }
 
-/// The byte that closes the quotes around the URL whose scheme ends here, if it is quoted.
+/// The byte that closes the quotes around the URL whose scheme ends at `scheme`, if the URL is quoted.
 fn quote_before(text: &str, scheme: usize) -> Option<u8> {
     let some = &text.as_bytes()[scheme.saturating_sub(LONGEST_SCHEME)..scheme];
     let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'+' | b'-' | b'.');
     let opening = some.iter().rposition(|b| !is_scheme(b))?;
     match some[opening] {
-        // Escaped quotes, in a text that is itself quoted.
+        // The quotes are escaped, because the whole text is itself quoted.
         b'"' if some[..opening].ends_with(b"\\") => Some(b'\\'),
         b'<' => Some(b'>'),
         quote @ (b'"' | b'\'' | b'`') => Some(quote),
@@ -105,9 +107,9 @@ fn quote_before(text: &str, scheme: usize) -> Option<u8> {
     }
 }
 
-/// The length of a URL: up to the quote, bracket or backslash that ends it. One followed by a letter, digit or `@` does
-/// not end it, since passwords contain such characters; nor does `'`, which URLs may contain, unless the URL is in
-/// single quotes.
+/// The length of a URL: up to the quote, bracket or backslash that ends it. Exceptions:
+/// - A character followed by a letter, digit or `@` does not end the URL, because passwords contain such characters.
+/// - A `'`, which URLs may contain, ends it only if the URL is in single quotes.
 fn url_len(word: &str, quote: Option<u8>) -> usize {
     let bytes = word.as_bytes();
     let ends = |at: &usize| match bytes[*at] {
@@ -120,8 +122,8 @@ fn url_len(word: &str, quote: Option<u8>) -> usize {
     (0..bytes.len()).find(ends).unwrap_or(bytes.len())
 }
 
-/// The position of the `@` after the user and password of the URL at `start`. It may be after the apparent end of the
-/// URL, but not after `furthest`.
+/// The position of the `@` after the user and password of the URL at `start`. This position may be after the apparent
+/// end of the URL, but not after `furthest`.
 fn user_end(text: &str, start: usize, url: &Piece, furthest: Option<usize>) -> Option<usize> {
     let bytes = &text.as_bytes()[start..url.end];
     let authority = bytes.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(bytes.len());
@@ -130,7 +132,7 @@ fn user_end(text: &str, start: usize, url: &Piece, furthest: Option<usize>) -> O
     at.or_else(|| if has_password(&text[start..start + authority]) { behind() } else { None })
 }
 
-/// Returns true if what looks like host and port is invalid, and hence a user and the start of a password.
+/// Returns true if the apparent host and port are invalid. They must then be a user and the beginning of a password.
 fn has_password(authority: &str) -> bool {
     let port = if authority.starts_with('[') { None } else { authority.split_once(':').map(|(_, port)| port) };
     port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()))

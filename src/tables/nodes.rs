@@ -1,4 +1,4 @@
-//! `nodes`: one row is one version of a client node, from sources that list nodes.
+//! `nodes`: one row is one version of a client node, as shown by a source that lists nodes.
 
 use super::column::{Column, Value, key};
 use crate::decode::record::Node;

@@ -7,8 +7,8 @@ use arrow::error::ArrowError;
 
 use super::{Table, identity, is_free_text, mask};
 
-/// Applies the current rules to the free texts of rows, and counts the changed texts; `None` if none changed. Missing
-/// text hashes are computed first, so that row identities do not change.
+/// Applies the current rules to the free texts of rows, and counts the changed texts; `None` if no text changed.
+/// Missing text hashes are computed from the unchanged texts, so that row identities do not change.
 ///
 /// # Errors
 /// When a free text column or the hash column is missing.

@@ -1,9 +1,9 @@
-//! The second stage of masking: secrets outside URLs, and in URLs with unusual spelling.
+//! The second stage of masking: secrets outside URLs, and secrets in URLs that are written in an unusual way.
 //!
-//! Reads the output of the first stage ([`super::mask::credentials`]) and may change in every version, since no
-//! identity depends on it. docs/semantics.md lists what is recognised; ambiguous texts are kept. Every rule finds the
-//! start of a secret with a regular expression, and its end with a scan, so the time is linear in the length of the
-//! text.
+//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version,
+//! since no identity depends on it. docs/semantics.md lists the secrets that it recognises; it keeps ambiguous texts.
+//! Every rule finds the start of a secret with a regular expression, and its end with a scan, so the time is linear
+//! in the length of the text.
 
 mod filter;
 mod patterns;
@@ -16,9 +16,9 @@ use crate::members::Members;
 use filter::may_hold_secret;
 use patterns::{AUTHORIZATION, CURL_USER, FLAG, NAMED, PARAMETER, PRIVATE_KEY, SCHEME, SLASHES, TOKENS, TRIGGER, WORD};
 
-/// An unquoted value of this length is a secret even where prose may follow.
+/// An unquoted value of this length or more is a secret even in places where prose may follow.
 const LONG_VALUE: usize = 20;
-/// A longer word is not prose, whatever characters it has.
+/// A word longer than this is not prose, whatever characters it has.
 const LONGEST_WORD: usize = 256;
 /// A word of 40 base64 characters counts as an AWS secret if it changes this often between upper case, lower case and
 /// digits. A random word has 24 changes, AWS's own example 13, paths and camel-case names fewer than 10.
@@ -26,8 +26,8 @@ const RANDOM_CHANGES: usize = 12;
 /// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;
 
-/// How often a text is searched. Masking a word can remove the reason for keeping the next one (`unexpected token:
-/// "}"`), so a text with secrets is searched again; the limit keeps the time linear.
+/// Maximum number of searches of a text. Masking a word can remove the reason for keeping the next one (`unexpected
+/// token: "}"`), so a text with secrets is searched again. The limit keeps the time linear.
 const PASSES: usize = 8;
 
 /// Masks the secrets in `text`, which is the output of the first stage. Masking the result again changes nothing.
@@ -84,7 +84,7 @@ fn names_secret(name: &str) -> bool {
         .is_some_and(|found| found.end() == whole.len() && !is_directory(&whole, &found.range()))
 }
 
-/// Finds secrets that are recognisable by themselves.
+/// Finds secrets that have a recognisable form.
 fn tokens(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     for found in TOKENS.iter().flat_map(|token| token.captures_iter(bytes)) {
@@ -107,7 +107,7 @@ fn tokens(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if a word changes between upper case, lower case and digits as often as a random one.
+/// Returns true if a word changes between upper case, lower case and digits as often as a random word does.
 fn is_random(word: &[u8]) -> bool {
     let kinds = word.iter().filter_map(|byte| match byte {
         b'a'..=b'z' => Some(0),
@@ -127,7 +127,7 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     while let Some(found) = NAMED.captures_at(bytes, from) {
         let (Some(all), Some(name)) = (found.get(0), found.get(1)) else { return };
         from = all.end();
-        // Check the name first: a text that is not a secret is scanned again for other names, and may be long.
+        // Check the name first. If it marks no secret, its value is scanned again for other names, and may be long.
         let is_part = name.as_bytes().eq_ignore_ascii_case(b"sig") && is_within_word(bytes, name.start());
         if is_part || is_directory(text, &all.range()) || is_masked(&text[all.end()..]) {
             continue;
@@ -235,7 +235,7 @@ fn flags(text: &str, secrets: &mut Vec<Range<usize>>) {
         let value_text = &text[value.range.clone()];
         let is_prose = !value.is_quoted && PROSE.iter().any(|word| value_text.eq_ignore_ascii_case(word));
         let is_secret = !is_prose && !value_text.starts_with("--") && !is_harmless(value_text);
-        // The next flag may start with the space after this one.
+        // The next flag may begin at the space that ends this one.
         let space = text[..found.end()].chars().next_back().map_or(1, char::len_utf8);
         from = if is_secret { value.range.end.max(found.end()) } else { found.end() - space }.max(from + 1);
         if is_secret {
@@ -283,14 +283,15 @@ fn headers(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if a word is not natural language: it has a digit, is long, or has an upper-case letter inside.
+/// Returns true if a word is not natural language: it has a digit, is long, or has an upper-case letter after its
+/// first.
 fn is_credential(word: &str) -> bool {
     let is_odd = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || matches!(c, '=' | '+' | '~');
     word.len() >= 24 || word.chars().skip(1).any(is_odd)
 }
 
-/// Finds users, passwords and parameters of URLs that the first stage misses: with `\/` for a slash, `%40` for the
-/// at-sign, nested in another URL's parameter, or with parameters without a `?`.
+/// Finds users, passwords and parameters of URLs that the first stage does not find: URLs that write `\/` for a slash
+/// or `%40` for `@`, URLs in a parameter of another URL, and parameters without a `?`.
 fn urls(text: &str, secrets: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut word_end = 0;
@@ -343,7 +344,7 @@ fn find_last_at(bytes: &[u8]) -> Option<usize> {
     memchr::memrchr(b'@', bytes).max(coded(b"%40")).max(coded(b"%2540"))
 }
 
-/// Returns true if what looks like host and port has a password instead of a port.
+/// Returns true if the apparent host and port contain a password instead of a port.
 fn has_password(authority: &str) -> bool {
     let colons = [":", "%3A", "%3a", "%253A", "%253a"];
     let port = colons.iter().find_map(|colon| authority.split_once(colon));
@@ -370,8 +371,8 @@ struct FoundValue {
     is_quoted: bool,
 }
 
-/// Parses the value at a position: the quoted text, or up to the end of the word. In a text that is itself quoted,
-/// quotes are escaped with backslashes. `is_coded` means that `&` is written as `%26`.
+/// Parses the value at a position: a quoted text, or a word. If the whole text is itself quoted, backslashes escape
+/// the quotes in it. `is_coded` means that `&` is written as `%26`.
 fn value(text: &str, at: usize, is_coded: bool) -> FoundValue {
     let bytes = text.as_bytes();
     let slashes = bytes[at..].iter().take_while(|byte| **byte == b'\\').count();
@@ -398,14 +399,14 @@ fn value(text: &str, at: usize, is_coded: bool) -> FoundValue {
     FoundValue { range: trimmed(text, at..end), is_quoted: false }
 }
 
-/// A range without trailing punctuation of a sentence or a list.
+/// Removes the trailing punctuation of a sentence or a list from a range.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let len = text[range.clone()].trim_end_matches(['\\', ')', ']', '}', ',', '.']).len();
     range.start..range.start + len
 }
 
-/// Returns true for a value that is not a secret: empty, already masked, a word for yes, no or nothing, or the name of
-/// a variable.
+/// Returns true for a value that is not a secret: an empty text, a masked text, a word for yes, no or nothing, or the
+/// name of a variable.
 fn is_harmless(value: &str) -> bool {
     const WORDS: [&str; 14] = [
         "",
@@ -430,7 +431,7 @@ fn is_harmless(value: &str) -> bool {
         || value.strip_prefix("${").is_some_and(is_variable)
 }
 
-/// Returns true if a text is already masked, rather than a secret that starts with the same characters.
+/// Returns true if a text is masked. A secret that merely begins with the same characters is not.
 fn is_masked(text: &str) -> bool {
     let rest = text.strip_prefix("***").map(|rest| rest.trim_start_matches('*'));
     rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))

@@ -1,7 +1,7 @@
-//! `sightings`: when an allocation that was not terminal was still shown.
+//! `sightings`: when documents showed an allocation that was not terminal.
 //!
-//! Without it an unchanged allocation and a vanished one would look alike. Within the hour of an allocation's last
-//! sighting, `absences` records which full listings lack it.
+//! Without this table, an unchanged allocation and a vanished one would look the same. For the hour of an
+//! allocation's last sighting, `absences` records which full listings lack it.
 
 use super::column::{Column, Value, derived, key};
 
@@ -12,9 +12,9 @@ pub struct SightingRow<'a> {
     pub region: &'a str,
     /// The allocation.
     pub alloc_id: &'a str,
-    /// Its namespace.
+    /// The namespace of the allocation.
     pub namespace: &'a str,
-    /// Nanoseconds since the epoch: the document's observed_at, truncated to the UTC hour unless the allocation is
+    /// The document's observed_at in nanoseconds since the epoch. It is cut to the UTC hour unless the allocation is
     /// pending.
     pub seen_at: i64,
 }

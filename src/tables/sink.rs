@@ -1,4 +1,4 @@
-//! Receives rows as documents are read: rows with their document, and the end of each document.
+//! Receives rows while documents are read: the rows of each document, and then the end of the document.
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -12,8 +12,8 @@ use crate::error;
 pub struct Rows {
     /// The table; never [`Table::Snapshots`].
     pub table: Table,
-    /// The document of the rows: the `snapshot_id` of its ledger row, from 1 in order of arrival. `None` for rows
-    /// derived from several documents.
+    /// The document that the rows come from: the `snapshot_id` of its ledger row, counted from 1 in order of arrival.
+    /// `None` for rows derived from several documents.
     pub document: Option<i64>,
     /// The rows.
     pub batch: RecordBatch,
@@ -34,7 +34,7 @@ impl Rows {
     /// Builds a batch of rows with their identities.
     ///
     /// # Errors
-    /// Only through a bug: if a schema and its columns disagree.
+    /// Only because of a bug: if a schema and its columns disagree.
     pub fn of<R>(
         table: Table,
         document: Option<i64>,
@@ -47,7 +47,7 @@ impl Rows {
     }
 }
 
-/// The end of a document with a ledger row: all of its rows have been delivered.
+/// The end of a document with a ledger row. All rows of the document were delivered before.
 #[derive(Debug, Clone)]
 pub struct DocumentEnd {
     /// The identity of the ledger row.
@@ -60,7 +60,7 @@ impl DocumentEnd {
     /// The ledger row as a batch of [`Table::Snapshots`].
     ///
     /// # Errors
-    /// Only through a bug: if the schema and its columns disagree.
+    /// Only because of a bug: if the schema and its columns disagree.
     pub fn batch(&self) -> Result<RecordBatch, ArrowError> {
         column::batch(&snapshots::columns(), Table::Snapshots.schema(), [&self.row].into_iter())
     }

@@ -9,23 +9,23 @@ use super::{AllocationKey, details, mask};
 use crate::decode::record::{TaskEvent, TaskState};
 use crate::time::{self, DAY};
 
-/// Up to this many events of a window are compared pairwise (Nomad keeps ten); more use a hash map.
+/// Up to this many events of a window are compared pairwise (Nomad keeps ten). With more events, a hash map is used.
 const COMPARED: usize = 64;
 
 /// An event with its position.
 #[derive(Debug, Clone)]
 pub struct TaskEventRow<'a> {
-    /// The columns that locate its allocation.
+    /// The columns that identify the allocation of the event.
     pub allocation: AllocationKey<'a>,
     /// The task.
     pub task: &'a str,
-    /// The run of the task that it belongs to.
+    /// The run of the task that the event belongs to.
     pub attempt: Option<i64>,
     /// Nanoseconds since the epoch, client clock.
     pub event_at: Option<i64>,
-    /// The number of equal events before it in its window.
+    /// The number of equal events before this one in its window.
     pub ordinal: i32,
-    /// Whether its document's times passed through a float64; the merge sets it.
+    /// Whether the times of the document passed through a float64; the merge sets it.
     pub times_rounded: bool,
     event: &'a TaskEvent<'a>,
     exit_code: Option<i64>,
@@ -137,8 +137,8 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
     ]
 }
 
-/// The attempt of each event of a window: Restarts + 1 − the Restarting events at or after it, so that every window
-/// gives the same number (Nomad increments `Restarts` once per event: task_runner.go, `appendEvent`).
+/// The attempt of each event of a window: Restarts + 1 − the number of Restarting events at or after it. So every
+/// window gives an event the same number (Nomad increments `Restarts` once per event: task_runner.go, `appendEvent`).
 pub fn attempts(state: &TaskState<'_>) -> Vec<Option<i64>> {
     let mut after = 0;
     let mut attempts: Vec<Option<i64>> = state
@@ -160,7 +160,7 @@ pub fn rows<'a>(allocation: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
         let mut row = row(allocation, &state.task, event, attempt);
         if state.events.len() <= COMPARED {
-            // Most differ in time.
+            // Most events differ in time, so compare the time first.
             let same_time = rows[first..].iter().filter(|other| other.event_at == row.event_at);
             row.ordinal = same_time.filter(|other| other.content() == row.content()).count() as i32;
         }
@@ -187,7 +187,8 @@ fn row<'a>(
     let detail = |name: &str| event.details.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
     let is = |kind: &str| event.kind.as_deref() == Some(kind);
     let terminated = is("Terminated");
-    // A field that Nomad always writes has a meaning only if it is not zero, or if it applies to the type of the event.
+    // Nomad always writes this field. It has a meaning only if it is not zero, or if it applies to the type of the
+    // event.
     let applies = |value: Option<i64>, detail: Option<&str>| {
         value.filter(|n| *n != 0).or_else(|| detail.and_then(|d| d.parse().ok())).or(value.filter(|_| terminated))
     };
@@ -238,7 +239,7 @@ fn row<'a>(
     }
 }
 
-/// Everything except the ordinal that distinguishes two events of one task: the rest of the identity.
+/// All values that distinguish two events of one task except the ordinal: the other part of the identity.
 #[derive(PartialEq, Eq, Hash)]
 struct EventContent<'r> {
     event_at: Option<i64>,
@@ -295,11 +296,11 @@ mod tests {
         assert_eq!(identities(&["pulling"]), both[..1]);
         assert_eq!(identities(&["pulled"]), both[1..]);
         assert_eq!(identities(&["pulled", "pulling"]), [both[1], both[0]]);
-        // Events whose texts are equal, too, are numbered.
+        // Events whose texts are equal, too, are numbered by their ordinal.
         let three = identities(&["pulled", "pulling", "pulled"]);
         assert_eq!(three[..2], [both[1], both[0]]);
         assert!(!both.contains(&three[2]));
-        // So are events with colliding hashes: none is lost, whichever text gets which number.
+        // Events whose hashes collide are numbered as well. None is lost, whichever text gets which number.
         let of = |text: &str| {
             super::super::identity::text_hash([Some(format!(r#"{{"driver_message":"{text}"}}"#).as_str()), None])
         };
@@ -321,7 +322,7 @@ mod tests {
             let state = TaskState { events: (0..count).map(event).collect(), ..TaskState::default() };
             let mut made = Vec::new();
             rows(allocation(), &state, &mut made);
-            // Time 0 means no time, but still distinguishes it from the others.
+            // Time 0 means no time, but it still distinguishes this event from the others.
             assert!(made.iter().enumerate().all(|(n, row)| row.ordinal == (n / 7) as i32), "{count}");
         }
     }

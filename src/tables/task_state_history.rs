@@ -1,4 +1,4 @@
-//! `task_state_history`: one row is one observed state of a task, with its window of events.
+//! `task_state_history`: one row is one state of a task as a document showed it, with its window of events.
 
 use super::AllocationKey;
 use super::column::{Column, Value, derived, key};
@@ -9,9 +9,9 @@ use crate::time;
 /// One state of a task.
 #[derive(Debug, Clone)]
 pub struct TaskStateRow<'a> {
-    /// Where its allocation belongs.
+    /// The columns that identify the allocation of the task.
     pub allocation: AllocationKey<'a>,
-    /// The document that showed it first; the merge sets it.
+    /// The first document that showed this state; the merge sets it.
     pub snapshot_id: i64,
     task: Option<&'a str>,
     modify_index: Option<i64>,
@@ -132,8 +132,8 @@ pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
     ]
 }
 
-/// Builds the rows of an allocation: its task states, the tasks known only from their resources, or one row without a
-/// task.
+/// Builds the rows of an allocation: one for each task state, and one for each task that only the resources name. An
+/// allocation without tasks gets one row without a task.
 pub fn rows<'a>(allocation: AllocationKey<'a>, a: &'a Allocation<'a>, rows: &mut Vec<TaskStateRow<'a>>) {
     let first = rows.len();
     let lifecycle = |task: &str| a.allocated.as_ref()?.lifecycles.iter().find(|l| l.task == task);

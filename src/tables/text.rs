@@ -1,4 +1,4 @@
-//! Text helpers of the masking: replacing ranges, and quoting for JSON.
+//! Functions for texts that masking uses: replace ranges, and quote for JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ pub(super) fn replaced(text: &str, mut secrets: Vec<Range<usize>>) -> Cow<'_, st
     let mut masked = String::with_capacity(text.len());
     let mut kept = 0;
     for secret in secrets {
-        // A URL inside another one's parameter may be masked already.
+        // A URL in the parameter of another URL may be masked already.
         if secret.start >= kept {
             masked.push_str(&text[kept..secret.start]);
             masked.push_str("***");

@@ -1,4 +1,4 @@
-//! How a user reads the same input again, for the commands that a report suggests.
+//! How a user reads the same input again; used in the commands that a report suggests.
 
 use crate::render::text::one_line;
 
@@ -7,13 +7,13 @@ use crate::render::text::one_line;
 pub struct Again {
     /// Flags that select the same rows, with their values.
     pub filters: Vec<(&'static str, String)>,
-    /// The sources as given; none for the cluster of NOMAD_ADDR.
+    /// The sources as given; empty for the cluster of NOMAD_ADDR.
     pub sources: Vec<String>,
 }
 
 impl Again {
-    /// The command that queries a view. `filter` takes precedence over the same flag of the report. Unless `is_whole`,
-    /// the word SOURCE stands for the sources, and the other flags are left out.
+    /// The command that queries a view. `filter` replaces the same flag of the report. Unless `is_whole`, the word
+    /// SOURCE stands for the sources, and the other flags are left out.
     pub fn query(&self, view: &str, filter: Option<&(&'static str, String)>, is_whole: bool) -> String {
         let mut words = vec![format!("alloclog query {view}")];
         let flag = |(flag, value): &(&'static str, String)| format!("{flag} {}", quoted(value));
@@ -28,7 +28,7 @@ impl Again {
     }
 }
 
-/// A word for a POSIX shell.
+/// Quotes a text as one word for a POSIX shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! The events, attempts and gaps of a task as one sequence.
+//! The events, attempts and gaps of a task in one sequence.
 
 use super::{Gap, TaskStory};
 use crate::query::Row;
@@ -6,15 +6,15 @@ use crate::query::Row;
 /// One line of a task's story.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Entry<'t> {
-    /// An attempt begins: its row of `attempts`.
+    /// The beginning of an attempt, with its row of `attempts`.
     Attempt(&'t Row),
-    /// Something is missing.
+    /// Events or restarts are missing here.
     Gap(&'t Gap),
     /// An event.
     Event(&'t Row),
 }
 
-/// The story of a task, in order: each event and each gap once.
+/// The entries of a task's story in order. Each event and each gap occurs once.
 pub fn entries(task: &TaskStory) -> Vec<Entry<'_>> {
     let mut entries = Vec::new();
     let mut gaps = task.gaps.iter().peekable();

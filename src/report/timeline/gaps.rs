@@ -1,4 +1,4 @@
-//! Where events and restarts of a task are missing, by `windows`, `restart_log` and `coverage`.
+//! Places where events and restarts of a task are missing, according to `windows`, `restart_log` and `coverage`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,19 +12,20 @@ use crate::time;
 pub struct Gap {
     /// What is missing.
     pub kind: GapKind,
-    /// The number of the event that follows; null if it lies after the last event.
+    /// The number of the event that follows the gap; null if the gap is after the last event.
     pub before_event: Option<i64>,
-    /// The time after which it lies: of the event before it, of the creation of the allocation, or of a version of the
-    /// allocation; null if not known.
+    /// The time after which the gap lies: the time of the event before it, of the creation of the allocation, or of a
+    /// version of the allocation. Null if not known.
     pub not_before_at: Option<String>,
-    /// The same in nanoseconds since the epoch.
+    /// `not_before_at` in nanoseconds since the epoch.
     pub not_before_ns: Option<i64>,
-    /// The time before which it lies: of the event after it, or of a version of the allocation; null if not known.
+    /// The time before which the gap lies: the time of the event after it, or of a version of the allocation. Null if
+    /// not known.
     pub until_at: Option<String>,
-    /// The same in nanoseconds since the epoch.
+    /// `until_at` in nanoseconds since the epoch.
     pub until_ns: Option<i64>,
-    /// Counted restarts within it whose event was not seen, by `restart_log`; null if the task has no number of lost
-    /// restarts (see `coverage`).
+    /// The number of counted restarts in the gap whose event was not seen, by `restart_log`. Null if the number of
+    /// lost restarts of the task is not known (see `coverage`).
     pub lost_restarts: Option<i64>,
 }
 
@@ -32,15 +33,15 @@ pub struct Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapKind {
-    /// The first event of the task is not in view.
+    /// No source shows the first event of the task.
     Beginning,
     /// Events between two windows may be missing.
     Gap,
-    /// The client lost its state and began the task anew.
+    /// The client lost its state, and ran the task again as a new one.
     NewLife,
-    /// Restarts were counted, and no event shows them; no window shows a gap there.
+    /// Restarts were counted, but no event shows them, and the windows show no gap at this place.
     Restarts,
-    /// The allocation vanished before it was seen to end.
+    /// The allocation vanished before any source showed how it ended.
     End,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn find(task: &TaskRows, allocation: &Row) -> Vec<Gap> {
         };
         let until = head.map_or(window.int("first_ns"), |at| events[at].int("event_at_ns"));
         let before_event = head.and_then(|at| events[at].int("event_no"));
-        // Two windows may begin with the same event.
+        // Two windows may start with the same event.
         if gaps.iter().all(|gap| gap.before_event != before_event || gap.kind != kind) {
             gaps.push(Gap::new(kind, before_event, since, until, is_counted.then_some(0)));
         }
@@ -91,7 +92,7 @@ pub(super) fn find(task: &TaskRows, allocation: &Row) -> Vec<Gap> {
     gaps
 }
 
-/// The position of the first event of a window. Attempts of events are null in a task with a new life.
+/// The position of the first event of a window. In a task with a new life, events have null as their attempt.
 fn head(events: &[Row], window: &Row) -> Option<usize> {
     let first = window.int("first_ns")?;
     let attempt = window.int("first_attempt");

@@ -8,18 +8,19 @@ use crate::query::Row;
 pub struct Slice {
     /// `run`, `waiting` or `gap`.
     pub kind: &'static str,
-    /// The outcome of the attempt; `None` unless it is a run.
+    /// The outcome of the attempt; `None` for `waiting` and `gap`.
     pub outcome: Option<String>,
-    /// What it shows, in words.
+    /// A description of the slice.
     pub label: String,
-    /// Its first nanosecond.
+    /// The first nanosecond of the slice.
     pub from_ns: i64,
-    /// Its end.
+    /// The end of the slice, in nanoseconds since the epoch.
     pub until_ns: i64,
 }
 
-/// The slices of a task, in order. A run whose end is not known ends where the next thing begins, or where its
-/// allocation was last known to exist; its label says so. Without such a time it is left out.
+/// The slices of a task, in order. If the end of a run is not known, its slice ends where the next one begins, or
+/// where the allocation was last known to exist. The label then says that the end is not known. A run without any
+/// known time is left out.
 pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
     let last_known = allocation.int("last_known_at_ns");
     let mut runs: Vec<Slice> = task.attempts.iter().filter_map(|row| run(task, row, last_known)).collect();
@@ -29,7 +30,7 @@ pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
     let count = runs.len();
     let starts: Vec<i64> = runs.iter().map(|slice| slice.from_ns).collect();
     for (i, mut slice) in runs.into_iter().enumerate() {
-        // One track shows one thing at a time.
+        // One track can show only one slice at a time.
         slice.until_ns = slice.until_ns.min(starts.get(i + 1).copied().unwrap_or(i64::MAX)).max(slice.from_ns);
         if let Some(end) = end.filter(|end| *end < slice.from_ns) {
             slices.extend(between(&task.gaps, end, slice.from_ns));
@@ -37,7 +38,7 @@ pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
         end = Some(slice.until_ns.max(end.unwrap_or(i64::MIN)));
         slices.push(slice);
     }
-    // A task that has not started, or waits for its next start.
+    // The task has not started, or waits for its next start.
     let is_waiting = task.attempts.last().is_some_and(|row| row.text("outcome") == Some("waiting"));
     let last_event = task.events.iter().filter_map(|event| event.int("event_at_ns")).max();
     let until = if is_waiting { last_known.max(last_event) } else { last_event.filter(|_| count == 0) };
@@ -49,7 +50,7 @@ pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
     slices
 }
 
-/// The run of a row of `attempts`.
+/// The slice of a row of `attempts`.
 fn run(task: &TaskStory, row: &Row, last_known: Option<i64>) -> Option<Slice> {
     let own = task.events.iter().filter(|event| event.int("run").is_some() && event.int("run") == row.int("run"));
     let times: Vec<i64> = own.filter_map(|event| event.int("event_at_ns")).collect();
@@ -74,7 +75,7 @@ fn run(task: &TaskStory, row: &Row, last_known: Option<i64>) -> Option<Slice> {
     Some(Slice { kind: "run", outcome: Some(outcome.to_owned()), label, from_ns, until_ns })
 }
 
-/// What lies between two runs: gaps, and time in which the task waited.
+/// The slices between two runs: gaps, and time in which the task waited.
 fn between(gaps: &[Gap], from: i64, until: i64) -> Vec<Slice> {
     let mut slices = Vec::new();
     let mut at = from;

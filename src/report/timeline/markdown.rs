@@ -1,4 +1,4 @@
-//! A timeline in Markdown, for a ticket or a mail.
+//! A timeline in Markdown, for a ticket or an e-mail.
 
 use super::entries::{Entry, entries};
 use super::tables::{NO_DEPLOYMENT, NO_VERSION, deployments, versions};

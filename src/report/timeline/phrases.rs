@@ -7,7 +7,7 @@ use crate::query::Row;
 use crate::report::layout::short;
 use crate::report::show::{class, count, counted, moment, span};
 
-/// What the timeline is about.
+/// The title: the allocation or job that the timeline is about.
 pub fn title(timeline: &Timeline) -> String {
     let target = &timeline.target;
     let job = target.job_id.as_deref().unwrap_or("unknown");
@@ -18,7 +18,7 @@ pub fn title(timeline: &Timeline) -> String {
     }
 }
 
-/// When the newest document was observed, and what could not be read.
+/// When the newest document was observed, and how much could not be read.
 pub fn as_of(timeline: &Timeline) -> Vec<String> {
     let mut lines = vec![match &timeline.last_observed_at {
         Value::Null => "The time of the newest observation is unknown.".to_owned(),
@@ -31,7 +31,7 @@ pub fn as_of(timeline: &Timeline) -> Vec<String> {
     lines
 }
 
-/// An allocation in a few words: its short ID, group and node.
+/// A short text for an allocation: its short ID, group and node.
 pub fn summary(allocation: &Row) -> String {
     let id = short(allocation.text("alloc_id").unwrap_or("unknown"));
     let group = allocation.text("task_group").unwrap_or("unknown");
@@ -85,7 +85,7 @@ fn neighbour(row: &Row) -> String {
     format!("{id} on {}{when}, {reason}{recovery}", node(row))
 }
 
-/// What changed in one version of an allocation, against the version before.
+/// Describes what changed in one version of an allocation since the version before.
 pub fn change(row: &Row, before: Option<&Row>) -> String {
     let differs = |column: &str| before.is_none_or(|before| before.get(column) != row.get(column));
     let known = |column: &'static str| row.text(column).filter(|_| differs(column));
@@ -115,7 +115,7 @@ pub fn change(row: &Row, before: Option<&Row>) -> String {
     parts.join("; ")
 }
 
-/// The number of an attempt and how it went.
+/// The number of an attempt and its outcome.
 pub fn attempt_title(row: &Row) -> String {
     let number = match (row.int("attempt"), row.int("run")) {
         (Some(attempt), _) => format!("attempt {attempt}"),
@@ -132,7 +132,7 @@ pub fn attempt_title(row: &Row) -> String {
     format!("{number}: {how}")
 }
 
-/// An attempt with its duration and the wait after it.
+/// An attempt, with its duration and the wait after it.
 pub fn attempt(row: &Row) -> String {
     let ran = row.int("started_at_ns").zip(row.int("ended_at_ns")).map(|(from, until)| (until - from) as f64 / 1e9);
     let ran = ran.map_or(String::new(), |seconds| format!(", ran {}", span(seconds)));
@@ -140,9 +140,9 @@ pub fn attempt(row: &Row) -> String {
     format!("{}{ran}{wait}", attempt_title(row))
 }
 
-/// What is missing in a gap.
+/// Describes what is missing in a gap.
 pub fn gap(gap: &Gap) -> String {
-    // To the millisecond: a gap may be short.
+    // Times have milliseconds, because a gap may be short.
     let time =
         |at: &Option<String>| at.as_ref().map(|at| at.get(..23).unwrap_or(at).trim_end_matches('Z').replace('T', " "));
     let lies = match (time(&gap.not_before_at), time(&gap.until_at)) {
@@ -179,7 +179,7 @@ pub fn task(task: &TaskStory) -> String {
     format!("{state}{hook}, {restarts}, {events} in view")
 }
 
-/// What is known of the cause: for each task that matters, then for the allocations.
+/// What is known of the cause. First a line for each task that matters, then lines for the allocations.
 pub fn conclusion(timeline: &Timeline) -> Vec<String> {
     let mut lines = totals(timeline);
     let is_one = timeline.allocations.len() == 1;
@@ -195,7 +195,7 @@ pub fn conclusion(timeline: &Timeline) -> Vec<String> {
     lines
 }
 
-/// Restarts and failures of all tasks.
+/// The restarts and failures of all tasks.
 fn totals(timeline: &Timeline) -> Vec<String> {
     let tasks = || timeline.allocations.iter().flat_map(|story| &story.tasks);
     let covered = || tasks().filter_map(|task| task.coverage.as_ref());

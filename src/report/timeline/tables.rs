@@ -7,10 +7,10 @@ use crate::report::show::{count, moment};
 
 use Side::{Left, Right};
 
-/// What to show where no version is known.
+/// Shown if no version of the job is known.
 pub const NO_VERSION: &str = "No source shows the version of the job.";
 
-/// What to show where no deployment is known.
+/// Shown if no deployment is known.
 pub const NO_DEPLOYMENT: &str = "No allocation has a deployment, or no source shows it.";
 
 /// The versions of the job.

@@ -7,7 +7,7 @@ use crate::query::{self, Row};
 use crate::store::Store;
 use crate::tables::beginning_of_id;
 
-/// What a timeline is about.
+/// The subject of a timeline: an allocation or a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {
     /// The region; empty without `--region`.
@@ -26,16 +26,16 @@ pub struct Target {
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetMatch {
-    /// One allocation or job.
+    /// One allocation or job matches.
     One(Target),
-    /// Several: a line about each, beginning with its name.
+    /// Several match: a line about each, which begins with its name.
     Several(Vec<String>),
-    /// None.
+    /// Nothing matches.
     Nothing,
 }
 
 impl Target {
-    /// The condition that a column has the ID of one of the allocations.
+    /// The SQL condition that a column contains the ID of one of the allocations.
     pub(super) fn has(&self, column: &str) -> String {
         let ids = self.allocations.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ");
         // An empty list is not valid SQL.
@@ -43,7 +43,7 @@ impl Target {
         format!("(region = {} AND {column} IN ({ids}))", literal(&self.region))
     }
 
-    /// Allocations of a region, whatever their jobs.
+    /// Allocations of a region, regardless of their jobs.
     pub(in crate::report) fn of_allocations(region: String, allocations: Vec<String>) -> Target {
         Target { region, namespace: String::new(), job_id: None, alloc_id: None, allocations }
     }
@@ -54,8 +54,8 @@ impl Target {
     }
 }
 
-/// Finds the allocation or job of a name: an allocation ID, a job ID, the ID of a parent job, or the beginning of an
-/// allocation ID or of a job ID. A whole ID takes precedence over the beginning of another one.
+/// Finds the allocation or job that a text names. The text is an allocation ID, a job ID, the ID of a parent job, or
+/// the beginning of an allocation ID or job ID. A complete ID takes precedence over the beginning of another ID.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -75,7 +75,7 @@ pub fn find(store: &Store, name: &str) -> Result<TargetMatch> {
     choose(store, begun)
 }
 
-/// A candidate: its row of `allocations`, or its job with the number of its allocations.
+/// A match: an allocation with its row of `allocations`, or a job with the number of its allocations.
 #[derive(Debug, Clone)]
 enum Candidate {
     Allocation(Row),
@@ -90,7 +90,7 @@ fn allocations(store: &Store, condition: &str) -> Result<Vec<Candidate>> {
     Ok(query::select(store, &sql)?.into_iter().map(Candidate::Allocation).collect())
 }
 
-/// The jobs of an ID: each with its own allocations and those of its dispatched and periodic children.
+/// The jobs with this ID. Each has its own allocations, and those of its dispatched and periodic children.
 fn jobs(store: &Store, text: &str, name: &str) -> Result<Vec<Candidate>> {
     let children = query::select(store, &format!("SELECT DISTINCT job_id FROM job_runs WHERE parent_job_id = {text}"))?;
     let ids = children.iter().filter_map(|row| row.text("job_id")).map(literal);
@@ -98,7 +98,8 @@ fn jobs(store: &Store, text: &str, name: &str) -> Result<Vec<Candidate>> {
     named(store, &format!("job_id IN ({})", ids.join(", ")), Some(name))
 }
 
-/// The jobs whose allocations meet a condition; all those of a region and namespace are one job if it has a name.
+/// The jobs whose allocations match a condition. If `name` is given, all allocations of a region and namespace are
+/// one job.
 fn named(store: &Store, condition: &str, name: Option<&str>) -> Result<Vec<Candidate>> {
     let sql = format!(
         "SELECT region, namespace, job_id, alloc_id FROM allocations WHERE {condition} \
@@ -157,7 +158,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> 
 }
 
 impl Candidate {
-    /// Its name, and what is needed to tell it from the others.
+    /// The name of the candidate, and the facts that distinguish it from the others.
     fn line(&self) -> String {
         let flags = |region: &str, namespace: &str| {
             if region.is_empty() {
@@ -184,7 +185,7 @@ impl Candidate {
     }
 }
 
-/// A text in SQL.
+/// Quotes a text as an SQL literal.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -19,7 +19,7 @@ pub struct Look {
     pub colour: bool,
 }
 
-/// Width of the column of event types; longer types move the text after them.
+/// Width of the column of event types. A longer type moves the text after it to the right.
 const TYPE: usize = 16;
 
 /// Formats a timeline as lines of text. Nothing is cut: long texts are wrapped.
@@ -49,17 +49,17 @@ impl TextPage {
         self.lines.push(String::new());
     }
 
-    /// Adds a text from the cluster, escaped and wrapped, with an indent.
+    /// Adds an indented text from the cluster, escaped and wrapped.
     fn put(&mut self, indent: usize, text: &str, style: Style) {
         self.hang(indent, "", text, &style);
     }
 
-    /// Adds a text after a title; its further lines begin below it.
+    /// Adds a text after a title. Further lines of the text begin below its first one.
     fn hang(&mut self, indent: usize, title: &str, text: &str, style: &Style) {
         let title = one_line(title);
         let start = " ".repeat(indent) + &title;
         let below = measure_text_width(&start);
-        // A title that takes most of the line stands alone.
+        // A title that takes most of the line gets a line for itself.
         let below = if below > self.look.width / 2 { indent + 2 } else { below };
         let first = wrap(&start, self.look.width);
         let is_alone = first.len() > 1 || measure_text_width(&start) > below;
@@ -94,7 +94,7 @@ impl TextPage {
         }
     }
 
-    /// Adds a line of a table, which keeps its spaces.
+    /// Adds a line of a table. Spaces in it are kept.
     fn put_raw(&mut self, indent: usize, line: &str) {
         let width = self.look.width.saturating_sub(indent);
         self.lines.push(" ".repeat(indent) + &console::truncate_str(line, width, "…"));
@@ -125,7 +125,7 @@ impl TextPage {
         let mut day = "";
         let entries = entries(task);
         for (i, entry) in entries.iter().enumerate() {
-            // An attempt has the day of its first event.
+            // The heading of an attempt shows the day of its first event.
             let dated = entries[i..].iter().take(2).find_map(|entry| match entry {
                 Entry::Event(event) => event.text("event_at"),
                 _ => None,
@@ -160,7 +160,7 @@ impl TextPage {
     }
 }
 
-/// Nomad's message for an event, and what the message lacks.
+/// Nomad's message for an event, and the facts that the message lacks.
 pub fn description(event: &Row) -> String {
     let message = event.text("message").unwrap_or_default();
     let mut parts: Vec<String> = Vec::new();
@@ -176,7 +176,7 @@ pub fn description(event: &Row) -> String {
     parts.join("; ")
 }
 
-/// Wraps a text at spaces; a longer word is divided.
+/// Wraps a text at spaces. A word that is longer than a line is divided.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut taken) = (String::new(), 0);

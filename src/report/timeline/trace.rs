@@ -1,8 +1,9 @@
-//! A timeline in the trace event format, which Perfetto and chrome://tracing show.
+//! A timeline in the trace event format, which Perfetto and chrome://tracing display.
 //!
-//! An allocation is a process, and each of its tasks a thread with one track. Slices of one track must not overlap, or
-//! they are drawn wrongly; events are instants. Times are microseconds since the first one, exact to the nanosecond,
-//! since a viewer reads them as floats; `otherData.origin` is the first one.
+//! An allocation is a process, and each of its tasks is a thread with one track. Slices of one track must not
+//! overlap, because viewers would draw them wrongly. Events are instants. Times are microseconds since the first time
+//! of the timeline, which is `otherData.origin`. Viewers read times as floats, and these differences are exact to the
+//! nanosecond.
 
 use serde_json::{Map, Value, json};
 

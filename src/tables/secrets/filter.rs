@@ -1,16 +1,17 @@
-//! Prefilter: decides in one pass over its bytes whether a text may hold a secret. Most of the millions of event texts
-//! hold none, and the regular expressions take twenty times as long.
+//! Prefilter: one pass over the bytes of a text decides whether it may hold a secret. Most of the millions of event
+//! texts hold none, and the regular expressions would take twenty times as long.
 //!
-//! Every secret has a sign: one of certain trigrams, or a long word. The signs are the bits of a map indexed by the
-//! classes of three adjacent characters.
+//! Every secret contains a sign: one of certain trigrams, or a long word. The trigrams are bits in a map. Its index
+//! consists of the classes of three adjacent characters.
 
 use std::sync::LazyLock;
 
-/// Trigrams of everything that a rule matches, in lower case, chosen to be rare in other texts.
+/// Trigrams that occur in everything that a rule matches, in lower case. They were chosen because they are rare in
+/// other texts.
 const SIGNS: [&[&str]; 6] = [
     // Names: password and passwd, passphrase, pwd, secret, token, key, credential.
     &["ssw", "ssp", "pwd", "ecr", "oke", "key", "tia"],
-    // sig and signature, which are parts of common words, with the next character.
+    // sig and signature, with the next character, because they are parts of common words.
     &["ig=", "ig:", "ig\"", "ig'", "ig%", "ig ", "re=", "re:", "re\"", "re'", "re%"],
     // HTTP and commands: authorization, bearer, basic, curl.
     &["hor", "rer", "asi", "url"],
@@ -24,10 +25,10 @@ const SIGNS: [&[&str]; 6] = [
         "ebh", "oks", "bot",
     ],
 ];
-/// A base64 word of this length may be a secret without a sign.
+/// A base64 word of this length may be a secret even if it contains none of the trigrams.
 const LONG: usize = 24;
 
-/// The class of a byte: 6 bits, case-insensitive.
+/// The class of a byte: 6 bits, the same for upper and lower case.
 const fn class(byte: u8) -> u32 {
     match byte {
         b'a'..=b'z' => (byte - b'a') as u32,
@@ -60,7 +61,7 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// One bit per sign, indexed by three adjacent classes.
+/// One bit per trigram. The index consists of three adjacent classes.
 static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut map = vec![0; 1 << 12];
     for sign in SIGNS.into_iter().flatten() {
@@ -70,7 +71,7 @@ static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
     map
 });
 
-/// Returns false if a text certainly holds no secret.
+/// Returns false if a text certainly contains no secret.
 pub fn may_hold_secret(text: &str) -> bool {
     let map = MAP.as_slice();
     let mut three = 0;
@@ -81,8 +82,8 @@ pub fn may_hold_secret(text: &str) -> bool {
     has_sign || has_long_word(text.as_bytes())
 }
 
-/// Returns true for a word of base64 of at least [`LONG`] characters. Such a word covers one of every [`LONG`]
-/// positions.
+/// Returns true if a text contains a base64 word of at least [`LONG`] characters. Such a word covers one of every
+/// [`LONG`] positions, so only those are checked.
 fn has_long_word(bytes: &[u8]) -> bool {
     let is_word = |byte: &&u8| CLASSES[usize::from(**byte)] < 36 || matches!(byte, b'/' | b'+');
     let covered = |at: usize| {

@@ -1,10 +1,11 @@
-//! The regular expressions that find the start of a secret. All are ASCII, and linear in the length of a text.
+//! The regular expressions that find the start of a secret. All are ASCII, and take time linear in the length of a
+//! text.
 
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
-/// Names of secrets, as the end of a longer name: `DB_PASSWORD`, `X-Vault-Token`, `clientSecret`.
+/// Names of secrets. Each may be the end of a longer name: `DB_PASSWORD`, `X-Vault-Token`, `clientSecret`.
 const NAMES: &str = "passwords?|passwd|passphrase|pwd|secret|token|credentials?|secret[_.-]?id|sig|signature|\
     (?:api|access|secret|private|encryption|encrypt|account|shared|auth|signing|gossip|session|license|master|storage)\
     [_.-]?key";
@@ -18,22 +19,23 @@ fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of ours")
 }
 
-/// Matches every text with a secret; nearly all texts are done after this check.
+/// Matches every text that contains a secret. Nearly all texts do not match and need no further check.
 pub static TRIGGER: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
         r"(?i-u)passw|passphrase|pwd|secret|token|key|credential|\bsig|authorization|bearer|basic|curl\b|:\\+/|%(?:25)?3a|%(?:25)?40|u00(?:2f|26)|@(?:tcp|unix)\(|akia|asia|aroa|aida|agpa|anpa|anva|abia|acca|eyj|\bhv[a-z]\.|xox|xapp-|gh[pousr]_|github_pat|glpat|aiza|ya29|k_(?:live|test)_|npm_|dckr_|\bsg\.|hooks\.slack|webhook|bot[0-9]|://[^\s]*[;#]|[a-z0-9/+]{40}|\b[sbr]\.[a-z0-9]{24}",
     )
 });
 
-/// Secrets that are recognisable by themselves. Group 1 is the secret; without a group it is the whole match. Each is
-/// searched separately: in a combined expression, a search for one would repeatedly look ahead for the others.
+/// Secrets that have a recognisable form. If an expression has a group, group 1 is the secret; otherwise the whole
+/// match is. Each expression is searched separately: in a combined one, a search for one secret would look ahead for
+/// the others again and again.
 pub static TOKENS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
         // AWS: IDs of keys, of temporary keys and of their owners.
         r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|ABIA|ACCA)[A-Z0-9]{16}\b",
         // JSON Web Tokens, signed or encrypted.
         r"\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}",
-        // Vault: tokens since 1.10 and before.
+        // Vault: tokens since version 1.10, and older ones.
         r"\bhv[a-z]\.[A-Za-z0-9_-]{10,}",
         r"\b[sbr]\.[A-Za-z0-9]{24}\b",
         // Slack, GitHub, GitLab, Google, Stripe, npm, Docker Hub, SendGrid.
@@ -48,7 +50,7 @@ pub static TOKENS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"\bnpm_[A-Za-z0-9]{30,}",
         r"\bdckr_[a-z]{3}_[A-Za-z0-9_-]{20,}",
         r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
-        // Webhook addresses that are secrets themselves: Slack, Discord, Teams and Telegram.
+        // Webhook addresses, which are themselves secrets: Slack, Discord, Teams and Telegram.
         r"(?i:hooks\.slack\.com(?:\\*/|%2f)(?:services|workflows|triggers)(?:\\*/|%2f)((?:[A-Za-z0-9_-]|\\*/|%2f)+))",
         r"(?i:discord(?:app)?\.com\\*/api\\*/webhooks\\*/((?:[A-Za-z0-9_-]|\\*/)+))",
         r"(?i:webhook\.office\.com\\*/webhookb?2?\\*/((?:[A-Za-z0-9@_-]|\\*/)+))",
@@ -69,7 +71,7 @@ pub static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// A flag of a secret; its value is the next word, or the next element of a list.
+/// A flag whose value is a secret. The value is the next word, or the next element of a list.
 pub static FLAG: LazyLock<Regex> = LazyLock::new(|| {
     compiled(&format!(
         r#"(?i-u)(?:^|[\s"'`\[,(=]|{BLANK})--?[a-z0-9_.-]{{0,64}}?(?:{NAMES})[0-9]{{0,3}}(?:{BLANK}+|\\*["'`]{BLANK}{{0,4}},?{BLANK}{{1,4}}|\\*["'`],)"#
@@ -83,7 +85,7 @@ pub static AUTHORIZATION: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Credentials after a scheme without a header.
+/// Credentials after an authentication scheme, outside of a header.
 pub static SCHEME: LazyLock<Regex> =
     LazyLock::new(|| compiled(&format!(r"(?i-u)\b(?:bearer|basic){BLANK}+([A-Za-z0-9._~+/=-]{{8,}})")));
 
@@ -98,7 +100,7 @@ pub static CURL_USER: LazyLock<Regex> = LazyLock::new(|| {
 pub static SLASHES: LazyLock<Regex> =
     LazyLock::new(|| compiled(r"(?i-u)(?::|%3a|%253a)(?:\\{0,8}/|\\{1,8}u002f|%2f|%252f){2}"));
 
-/// A URL parameter whose value is a secret, by the names of the first stage.
+/// A URL parameter whose value is a secret, with the names that the first stage uses.
 pub static PARAMETER: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
         r"(?i-u)(?:[?&;#]|u0026|%3f|%26|%3b|%23)[a-z0-9_.~+-]*?(?:key|token|secret|password|signature|sig|credential)[a-z0-9_.~+-]*(?:=|%3d)",
