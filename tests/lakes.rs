@@ -25,7 +25,7 @@ pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
 }
 
-/// Documents of one cluster in chronological order; later ones of every shape.
+/// Documents of one cluster in chronological order, followed by documents of every shape.
 pub fn documents() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();

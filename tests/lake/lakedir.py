@@ -26,7 +26,7 @@ def rows(export):
 
 
 def difference(export, truth):
-    """The tables in which an export differs from the truth, with the surplus and missing rows."""
+    """The tables in which an export differs from the truth, each with its surplus and its missing rows."""
     differ = {}
     for table, found in rows(export).items():
         expected = truth_rows(truth)[table]
@@ -103,14 +103,15 @@ class LakeDir:
         return {table["table"]: table for table in json.loads(told.stdout)["tables"]}
 
     def must_be(self, *truths):
-        """Asserts that an export of the lake equals one of these."""
+        """Asserts that an export of the lake equals one of the truths. Returns which one."""
         export = self.export()
         found = [difference(export, truth) for truth in truths]
         assert {} in found, found
         return found.index({})
 
     def must_be_whole(self, truth):
-        """Asserts that an export of the lake equals this one, a check finds nothing, and the ledger counts every row once."""
+        """Asserts that an export of the lake equals the truth, a check finds nothing, and the ledger
+        counts every row once."""
         self.must_be(truth)
         assert miscounted(self.root / "export") == {}
         assert self.check() == ""

@@ -1,4 +1,4 @@
-"""`kill -9` before every system call that changes a directory entry: all states of a lake that a kill can leave on disk.
+"""`kill -9` before every system call that changes a directory entry: all states of a lake that a kill can leave.
 
 strace kills at the N-th call of each kind. A first run without a kill counts the calls. Data is written to
 a temporary file first, so a kill before a write or an fsync leaves the same state as one before the next of
@@ -27,7 +27,7 @@ def traced(log, inject=()):
 
 
 def points(lake, *command):
-    """The calls by which a command changes directories, with their number."""
+    """The calls by which a command changes directories, each with its number among the calls of the same name."""
     log = lake.root / "trace"
     lake.run(*command, before=traced(log))
     calls = collections.Counter()
@@ -68,7 +68,7 @@ def each_point(start, command, after, calls=CHANGES):
     whole.remove()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
         were_killed = list(workers.map(one, range(len(all_points)), all_points))
-    # A later run may need one call less than the first, as with random file names.
+    # A later run may need one call fewer than the first, for instance because file names are random.
     assert sum(were_killed) >= 0.9 * len(all_points), (sum(were_killed), len(all_points))
 
 
@@ -108,7 +108,7 @@ def test_a_later_ingest(lake, growing, truths):
 
 
 def test_an_ingest_that_finishes_another_one(lake, growing, truths):
-    """An ingest was killed right after its commit; the next one, which finishes it, is killed everywhere, too."""
+    """An ingest was killed right after its commit. The next ingest finishes it, and is killed at each of its points."""
     lake.ingest(*growing[:6])
     batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))
     for n in range(1, 20):
@@ -129,7 +129,8 @@ def test_an_ingest_that_finishes_another_one(lake, growing, truths):
 
 
 def test_a_checkpoint(lake, growing, truths):
-    """Every hundredth version of a table has one: two more renames per table. The versions before are fabricated."""
+    """Every hundredth version of a table gets a checkpoint, which takes two more renames per table. The versions
+    before it are fabricated."""
     lake.ingest(*growing[:6])
     for log in lake.lake.glob("*/_delta_log"):
         last = max(int(path.stem) for path in log.glob("*.json"))
@@ -195,7 +196,7 @@ def test_a_repair(lake, growing, truths):
 
 
 def test_a_repair_of_a_log(lake, growing, truths):
-    """Logs without one middle version and without the last one: no reader sees a partial repair."""
+    """Two logs each lack a middle version and the last version: no reader sees a partial repair."""
     for document in growing[:6]:
         lake.ingest(document)
     for table in ("task_events", "allocation_history"):

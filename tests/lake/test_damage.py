@@ -142,7 +142,7 @@ def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
 
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
-    """The versions before it are equivalent; if they were removed, a repair rewrites the log from the batches."""
+    """The versions before the checkpoint can replace it. If they are lost too, a repair rewrites the log from batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()
@@ -216,7 +216,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
 
 
 def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
-    """Their rows would be wrong without any message, and a merged file would get a valid hash for them."""
+    """A reader would get wrong rows without a message, and a merged file with these rows would get a valid hash."""
     lake = young_lake
     path = data_files(lake)[-1]
     overwritten(path)
@@ -260,7 +260,7 @@ def test_swapped_files_of_two_tables_are_found_and_put_right(lake, growing, trut
 
 
 def test_a_copy_of_another_file_mends_only_what_it_holds(lake, truths):
-    """One file holds the bytes of another, and those of the other are gone: the first is lost, the other is not."""
+    """One file replaced another under its name: the bytes of the first still exist, those of the second are lost."""
     there, _ = lake.data_files()
     one, other = [path for path in data_files(lake, "task_state_history") if name_of(lake, path) in there][-2:]
     other.rename(one)
@@ -273,7 +273,7 @@ def test_a_copy_of_another_file_mends_only_what_it_holds(lake, truths):
 
 def test_a_missing_or_changed_batch_is_found_and_rebuilt_from_the_logs(lake, growing, truths):
     numbers = range(1, len(batches(lake)) + 1)
-    # Among them an ingest's, those of the compaction, and the last.
+    # The batch of an ingest, those of the compaction, and the last batch are among these.
     for number in (1, 8, 9, 10, numbers[-1]):
         path = batches(lake)[number - 1]
         whole = path.read_bytes()
@@ -284,7 +284,7 @@ def test_a_missing_or_changed_batch_is_found_and_rebuilt_from_the_logs(lake, gro
             if damaged is None or damaged == whole[:-20]:
                 word = f"{number:012}.json is {'missing' if damaged is None else 'damaged'}"
             elif number == numbers[-1]:
-                continue  # Nothing tells yet what it was.
+                continue  # No later batch records the hash of the last batch.
             else:
                 word = f"batch {number} was changed: batch {number + 1} records another hash of it"
             said = lake.check(expect=FAILED)
@@ -312,7 +312,7 @@ def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which
     assert counts(lake) == before
     lake.ingest(*growing[:11])
     lake.must_be_whole(truths[11])
-    # What a log loses after that is written by the rebuilt batches.
+    # If a log loses versions after that, the rebuilt batches restore them.
     lost_last_versions(lake)
     lake.check("--repair")
     lake.must_be_whole(truths[11])
@@ -321,7 +321,7 @@ def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["missing", "damaged"])
 @pytest.mark.parametrize("reached", [0, 3])
 def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_lake, growing, truths, damage, reached):
-    """As of a writer that was killed after its commit; `reached` tables had got it."""
+    """A batch whose writer was killed after its commit, when it had applied the batch to `reached` tables."""
     lake = young_lake
     lake.ingest(growing[5])
     lake.must_be_whole(truths[6])
@@ -332,7 +332,7 @@ def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_
         versions(lake, table)[-1].unlink()
     damage(lost)
     if reached == 0 and not lost.exists():
-        # Nothing is left of the batch: the lake is as it was before it.
+        # The lake has no trace of the batch: it is in the same state as before the batch.
         assert lake.check() == ""
         lake.must_be(truths[5])
         return
@@ -385,7 +385,7 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
     said = lake.run("lake", "check", lake.lake)
     assert "unverified" in said and "task_events" in said
     lake.must_be(truths[10])
-    # A version lost after that is restored; its rows are there once.
+    # If a later version is lost, a repair restores it, and every row is there once.
     lost_last_versions(lake)
     assert "the log of task_events" in lake.check(expect=FAILED)
     lake.check("--repair")
@@ -395,19 +395,19 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
 
 
 def merged_and_removed(lake, table="task_events"):
-    """Another engine merges the files of a table, and removes those that it merged."""
+    """Another engine merges the files of a table, and removes the files that it merged."""
     path = str(lake.lake / table)
     deltalake.DeltaTable(path).optimize.compact()
     deltalake.DeltaTable(path).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
 
 
 def test_a_log_of_files_that_another_engine_merged_and_removed(lake, growing, truths):
-    """A repair must not list what was merged and is no longer there."""
+    """A repair must not list files that were merged and no longer exist."""
     merged_and_removed(lake)
     lake.ingest(growing[10])
     lake.must_be(truths[11])
     before = counts(lake)
-    # The version of the last ingest, whose file is there.
+    # Remove the version of the last ingest, whose file still exists.
     versions(lake)[-1].unlink()
     said = lake.check(expect=FAILED)
     assert "the log of task_events" in said and "drop" not in said
@@ -418,7 +418,8 @@ def test_a_log_of_files_that_another_engine_merged_and_removed(lake, growing, tr
 
 
 def test_rows_that_only_another_engines_lost_files_have_are_dropped_only_when_told(lake, growing, truths):
-    """The log loses an ingest and a merge after it; the ingest's file was removed, and no log names the merged one."""
+    """The log loses the versions of an ingest and of a later merge. The file of the ingest was removed, and no log
+    lists the merged file."""
     merged_and_removed(lake)
     of_merge = len(versions(lake))
     lake.ingest(growing[10])

@@ -29,7 +29,7 @@ def mounted(*command, at):
 
 
 def test_a_disk_that_is_full(lake, growing, truths):
-    """The disk is filled to every level at which an ingest can fail, in pages: before and after its commit."""
+    """The disk is filled to each level, in pages, at which an ingest can fail before or after its commit."""
     lake.ingest(*growing[:5])
     start = lake.copy("start")
     shutil.rmtree(lake.lake)
@@ -58,7 +58,7 @@ def test_a_disk_that_is_full(lake, growing, truths):
 
 
 def test_files_that_may_not_grow(lake, growing, truths):
-    """The same without mounting: with a limit on file sizes."""
+    """Like a full disk, but needs no mount: a limit on file sizes makes writes fail."""
     lake.ingest(*growing[:5])
 
     def limited(size):
@@ -127,7 +127,7 @@ def test_missing_permissions_of_another_user(lake, growing, truths):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
-    """Of a lake of another user's, one file is root's alone."""
+    """A lake belongs to the user, except for one file that only root can read."""
     lake.ingest(*growing[:5])
     let_others_run(lake)
     for path in [lake.lake, *lake.lake.rglob("*")]:
@@ -154,7 +154,7 @@ def at(offset):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_clock_that_jumps(lake, growing, truth, cached):
-    """Years and an hour slow, years fast, before 1980: every row is there once."""
+    """Clocks that are years or an hour slow, years fast, or before 1980: every row is there once."""
     offsets = ["+0", "-2y", "-1h", "+0", "+5y", "+0", "-45y", "-4d", "+4d", "-3d", "+0", "-1s"]
     for document, offset in zip(growing, offsets, strict=True):
         lake.ingest(document, **at(offset))
@@ -234,7 +234,7 @@ def test_a_lake_whose_description_is_damaged(lake, growing, content):
 
 
 def test_a_batch_that_is_damaged(lake, growing, truths):
-    """The last one, which no table has yet: every command fails. An old one: the check reports it."""
+    """If the last batch is damaged, and no table has it yet, every command fails. A check finds an old one."""
     for document in growing[:3]:
         lake.ingest(document)
     name = "_alloclog/batches/000000000/000000000004.json"
@@ -256,7 +256,7 @@ def test_a_version_of_a_log_that_is_damaged(lake, growing):
     lake.ingest(growing[0])
     name = "task_events/_delta_log/00000000000000000001.json"
     (lake.lake / name).write_bytes((lake.lake / name).read_bytes()[:-20])
-    # With a cache, the version would not be read.
+    # Remove the caches: with a cache, an ingest would not read the damaged version.
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen")
     each_says(lake, growing[1], f"{name} is damaged")
@@ -277,7 +277,7 @@ def overwritten(path):
 @pytest.mark.parametrize("table", ["task_events", "allocation_history", "sightings", "snapshots"])
 @pytest.mark.parametrize("damage", [removed, cut, overwritten])
 def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
-    """The check reports it; a repair drops it; sources that still show its rows add them again."""
+    """A check reports the file, and a repair drops it. Sources that still show its rows add them again."""
     for document in growing[:3]:
         lake.ingest(document)
     *_, path = sorted((lake.lake / table).rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
@@ -299,7 +299,7 @@ def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
 
 
 def test_rows_that_are_there_twice(lake, growing, truths):
-    """Only a fault can cause them, such as a file copied back into the table."""
+    """Only a fault can cause duplicate rows, such as a file that is copied back into the table."""
     for document in growing[:3]:
         lake.ingest(document)
     log = lake.lake / "allocation_history/_delta_log"

@@ -92,7 +92,7 @@ def test_the_cache_is_lost(lake, growing, truth, damage, copies):
 
 @pytest.mark.parametrize("where", ["on the machine", "in the lake"])
 def test_a_bit_of_the_cache_flips(lake, growing, truths, where):
-    """No changed byte may add or hide rows."""
+    """A changed byte in the cache must neither add nor hide rows."""
     lake.ingest(*growing[:4])
     before = lake.copy("flipped")
     (copy,) = (lake.lake / "_alloclog/seen").iterdir()
@@ -150,7 +150,7 @@ def test_the_lake_is_restored_to_an_earlier_state(lake, growing, truth):
 
 @pytest.mark.parametrize("others", [1, 3, 6])
 def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth, others):
-    """Its new batches and versions have numbers that the cache knows, and other content."""
+    """The new batches and versions of the restored lake have numbers that the cache knows, but other content."""
     for document in growing[:4]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
@@ -167,7 +167,7 @@ def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth,
 
 
 def test_the_lake_is_restored_to_before_a_compaction(lake, growing, truth):
-    """The cache has a batch and versions of the tables that the restored lake replaced by others."""
+    """The cache has a batch and versions of tables; the restored lake has others with the same numbers."""
     for document in growing[:9]:
         lake.ingest(document)
     earlier = lake.copy("earlier")

@@ -34,7 +34,7 @@ def listings(recorded):
 
 
 def compare(found, truth):
-    """Returns the number of unknown values; asserts that the others are right."""
+    """Asserts that the known values equal the truth, and returns the number of unknown values."""
     unknown = 0
     for view, rows in truth.items():
         assert len(found[view]) == len(rows)

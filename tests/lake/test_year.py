@@ -14,13 +14,13 @@ def test_an_ingest_costs_no_more_as_the_lake_grows(lake, ground):
     )
     truth = lake.export("truth", sorted(documents.iterdir()))
     lake.must_be_whole(truth)
-    # Bytes read replace seconds, which depend on the load of the machine.
+    # Compare bytes read instead of seconds, because seconds depend on the load of the machine.
     early, late = (statistics.median(cost.read for cost in part) for part in (costs[40:70], costs[120:150]))
     assert late <= 1.2 * early, (early, late)
     # Batches are kept forever, one per ingest; all other files are removed in time.
     others = [cost.files - number for number, cost in enumerate(costs, 1)]
     assert max(others[110:]) <= 1.2 * max(others[50:110]), others
-    # An old day has one file; one of the last few days has at most seven.
+    # A table has one file for an old day, and at most seven for each of the last few days.
     lake.run("lake", "compact", "-q", lake.lake)
     files = {name: table["files"] for name, table in lake.info().items()}
     days = sum(1 for _ in (lake.lake / "task_events").glob("event_date=*"))

@@ -50,7 +50,7 @@ def processor():
 
 
 class Files:
-    """The time of each file of a lake, by the clock of its cluster."""
+    """When each file of a lake was written, by the clock of the simulated cluster."""
 
     def __init__(self, lake):
         self.lake, self.written = lake, {}
@@ -61,7 +61,7 @@ class Files:
         return len(there)
 
     def set_back(self, now_ns):
-        """Sets equivalent times by this machine's clock."""
+        """Gives each file the age by this machine's clock that it has by the clock of the cluster."""
         now = time.time()
         for name, written_ns in self.written.items():
             moment = now - (now_ns - written_ns) / 10**9

@@ -13,10 +13,10 @@ import stored
 from program import Program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-# The newest Delta Lake for the Spark of requirements.txt. Spark fetches it from Maven Central, or from the repository that
-# $DEFAULT_ARTIFACT_REPOSITORY names, and keeps it in ~/.ivy2*.
+# The newest Delta Lake for the Spark of requirements.txt. Spark fetches it from Maven Central, or from the repository
+# that $DEFAULT_ARTIFACT_REPOSITORY names, and keeps it in ~/.ivy2*.
 DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
-# Its other dependencies are part of Spark, or for unused catalogs.
+# Other dependencies of Delta Lake, which are part of Spark or are needed only for catalogs that the tests do not use.
 NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "jakarta.*", "javax.*"]
 
 

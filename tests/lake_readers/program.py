@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import stored
 from stored import STORED
 
-# Columns on what a document showed first are comparable if documents arrive in the same order.
+# The columns that say which document showed something first are comparable only if documents arrive in the same order.
 counted = functools.partial(stored.counted, without=stored.OF_ARRIVAL)
 
 
@@ -19,7 +19,7 @@ class Program:
     scratch: Path
 
     def run(self, *arguments, expect=0):
-        """Runs it to its end and returns what it wrote to standard output and to standard error."""
+        """Runs the program to its end. Returns its standard output and its standard error."""
         done = subprocess.run(
             [self.path, *map(str, arguments)],
             capture_output=True,

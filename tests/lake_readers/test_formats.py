@@ -1,4 +1,4 @@
-"""Other engines read lakes of every format, before and after an upgrade, and get the rows of an export of the documents."""
+"""Other engines read lakes of every format, before and after an upgrade, and get the rows of an export."""
 
 import collections
 import json
@@ -21,7 +21,7 @@ DOCUMENTS = [
     LAKES / "quoting.json",
     SAMPLES / "stream.ndjson.zst",
 ]
-# Only lakes of format 3 and later have them.
+# Only lakes of format 3 and later have logs.
 LOGS = SAMPLES / "logs"
 # Rows of format 1 lack the columns of format 2, such as the namespace of sightings.
 NOT_COMPARED = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
@@ -113,7 +113,7 @@ def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
 
 
 def test_delta_rs_compacts_an_upgraded_lake(program, upgraded, tmp_path, truth):
-    """Like Spark's OPTIMIZE: the next check finds no damage, and an ingest adds no duplicates."""
+    """As after Spark's OPTIMIZE, the next check finds no damage, and an ingest adds no duplicates."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)
     program.ingest(lake, SAMPLES / "cluster/20261123T183352Z.json")

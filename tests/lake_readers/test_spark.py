@@ -59,7 +59,7 @@ def test_spark_reads_an_earlier_version(spark, program, past, tmp_path):
 
 
 def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake, tmp_path):
-    """Its merge is also a tenth version, at which Spark writes its own checkpoint; the program reads both."""
+    """Spark's merge is also a tenth version, at which Spark writes a checkpoint. The program reads both."""
     # Each ingest is one version of the ledger, and the next one is Spark's.
     documents = list(past.documents)
     number = 0
@@ -91,8 +91,8 @@ def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake
     assert "nothing new" in program.ingest(lake, *documents)[1]
     new = tmp_path / "20261127T120000Z.json"
     new.write_bytes(past.documents[30].read_bytes())
-    # The lake that Spark did not merge gives the same. (A report of the documents in one run may know more about when an
-    # allocation was last seen.)
+    # A lake that Spark did not merge gives the same report. (A report of the documents themselves cannot be compared:
+    # it may know more about when an allocation was last seen.)
     for one in (lake, unmerged):
         shutil.rmtree(program.scratch / "cache")
         shutil.rmtree(one / "_alloclog/seen", ignore_errors=True)
@@ -122,5 +122,5 @@ def test_a_table_of_a_newer_protocol_is_refused(spark, program, past, lake, tmp_
         assert "task_events" in stderr and "deletionVectors" in stderr, stderr
     _, stderr = program.run("lake", "check", "--repair", lake, expect=1)
     assert "deletionVectors" in stderr
-    # Not even a batch, which could not be applied to all tables.
+    # No command created a batch: the batch could not be applied to all tables.
     assert [name for name in files() if name not in before and name.suffix == ".json"] == []

@@ -70,7 +70,7 @@ fn a_pending_batch_is_visible_to_readers_and_then_applied() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
     let (expected, _) = rows(&lake, &ScanFilter::default());
-    // As if the writer was killed right after its commit: no table has the batch yet.
+    // The lake as it is if the writer was killed right after its commit: no table has the batch yet.
     let root = lake.storage.directory().unwrap();
     for table in alloclog::lake::ORDER {
         let _ = fs::remove_file(root.join(table.name()).join("_delta_log/00000000000000000001.json"));
@@ -141,13 +141,13 @@ fn damage_is_reported_and_repaired() {
     let found = checked(&lake, Mend::Nothing);
     assert!(found.wrong.len() == 1 && found.wrong[0].what.contains(&name), "{found:?}");
     assert!(matches!(found.wrong[0].remedy, Remedy::Drop(_, Some(rows)) if rows > 0), "{found:?}");
-    // A repair that must not lose rows leaves it.
+    // A repair that must not lose rows changes nothing.
     let before = lake.storage.list("").unwrap();
     assert_eq!(checked(&lake, Mend::WithoutLoss), found);
     assert_eq!(lake.storage.list("").unwrap(), before);
     assert_eq!(checked(&lake, Mend::DropDamaged), found);
     assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
-    // An ingest whose cache has lost rows adds them again when a source shows them.
+    // The cache still has the dropped rows. Nevertheless an ingest adds them again when a source shows them.
     assert!(rows(&lake, &ScanFilter::default()).0.len() < expected.len());
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);

@@ -67,7 +67,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
         later.iter().for_each(|name| drop(row.remove(*name)));
         format!("{table} {}", Value::Object(row))
     };
-    // Format 1 dated documents without another time by clients' event times.
+    // Programs of format 1 took the time of a document that has no other time from the event times of clients.
     let is_dated_otherwise = |line: &String| {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
@@ -78,7 +78,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
     lines
 }
 
-/// The same rows after remasking.
+/// These rows after remasking.
 fn masked(mut lines: Vec<String>) -> Vec<String> {
     for line in &mut lines {
         for user in ["u", "operator"] {
@@ -226,7 +226,8 @@ fn programs_of_format_1_stop_at_the_upgrade() {
     let lake = Lake::open_or_create(&path).unwrap();
     let error = parsed_by_format_1(batches(&lake).last().unwrap()).unwrap_err().to_string();
     assert!(error.contains("the lake now has format 3: use a newer alloclog"), "{error}");
-    // A running compaction reads no further batch, but checks the protocol before each commit: it supports writer 2.
+    // A running compaction of format 1 reads no further batch, but checks the protocol before each commit. It supports
+    // writer version 2 only.
     for table in ORDER.into_iter().filter(|table| since(*table) == 1) {
         let log = lake.storage.list(&format!("{}/_delta_log", table.name())).unwrap();
         let last = lake.storage.need(&log.last().unwrap().name).unwrap();
@@ -238,7 +239,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
 
 #[test]
 fn newer_formats_are_refused_with_a_message() {
-    // As this program refuses the next format: by the batch, the table, and lake.json (see `batches`).
+    // A newer format is refused because of a batch, a table, or lake.json.
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
     let root = newer.storage.directory().unwrap().to_owned();

@@ -40,7 +40,7 @@ fn another_region_for_a_known_allocation_is_refused_and_nothing_is_written() {
             let local = remembers.then_some(cache.as_path());
             assert_eq!(under(&lake, &listings[0], first, local).unwrap().batch, Some(1));
             if !remembers {
-                // Remove the copy in the lake, too: only the tables are left.
+                // Remove the copy of the cache in the lake, too, so that only the tables are left.
                 std::fs::remove_dir_all(lake.storage.directory().unwrap().join("_alloclog/seen")).unwrap();
             }
             let names = |lake: &Lake| lake.storage.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
@@ -70,7 +70,8 @@ fn a_lake_holds_clusters_with_different_regions() {
 
 #[test]
 fn check_reports_allocations_with_two_regions() {
-    // As programs of format 1 could produce it: two lakes of one cluster, with the tables of one moved into the other.
+    // Programs of format 1 could produce such a lake. Here, the files of one lake are added to another lake of the same
+    // cluster.
     let (_directory, lake) = lake();
     under(&lake, &listings()[0], "", None).unwrap();
     let (_other, of_other) = super::lake();
