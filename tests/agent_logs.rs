@@ -1,5 +1,5 @@
-//! Logs of agents as a source: their lines against what was logged, and the events that they recover against the event
-//! stream, which has all.
+//! Logs of agents as a source. The lines that are read are compared with what was logged. The events that they
+//! recover are compared with the event stream, which contains every event.
 
 pub mod hclog;
 mod reading;

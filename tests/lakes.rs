@@ -1,5 +1,5 @@
-//! Lakes, in this process: the contracts between the parts. Kills, other engines and buckets are tested in tests/lake
-//! and its neighbours, on the program.
+//! Lakes, tested in this process: whether the parts of the program work together. tests/lake and the directories next
+//! to it test kills, other engines and buckets with the whole program.
 
 mod batches;
 mod format;
@@ -34,7 +34,7 @@ pub fn documents() -> Vec<PathBuf> {
     all
 }
 
-/// The staged rows of one document that are not in the cache.
+/// The rows of one document that are not in the cache, staged for a commit.
 pub fn kept(cache: &mut DedupCache, document: &Path, directory: &Path) -> StagedRows {
     let mut new = NewRows::new(cache, directory, Ledger::All, "").unwrap();
     let inputs = source::list(&[DocumentSource::parse(document.to_str().unwrap())]).unwrap();
@@ -51,7 +51,7 @@ pub fn ingested(lake: &Lake, document: &Path) -> CommitSummary {
     ingest::commit(lake, &mut cache, &kept).unwrap()
 }
 
-/// The rows of each table in a lake, as sorted text, without columns that depend on arrival.
+/// The rows of each table in a lake as sorted text, without the columns that depend on the order of arrival.
 pub fn rows(lake: &Lake, wanted: &ScanFilter) -> (Vec<String>, ScanSummary) {
     let mut lines = Vec::new();
     let found = scan::rows(lake, &Table::ALL, wanted, &mut |table, batch| {

@@ -1,11 +1,11 @@
-//! The order of the modules: each imports only those listed for it, which come before it, so no circle can arise.
-//! docs/design.md says what each is for.
+//! The order of the modules. Each module imports only the modules listed for it, and these come before it, so the
+//! imports cannot form a circle. docs/design.md describes the purpose of each module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// From the lowest to the highest: a module, and what it may import.
+/// From the lowest module to the highest: the name, and the modules that it may import.
 const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("glob", &["error"]),
@@ -41,7 +41,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
 ];
 
-/// Modules within which files import each other in circles: expressions of SQL contain queries, and queries
+/// Modules whose files import each other in circles: SQL expressions contain queries, and queries contain
 /// expressions.
 const RECURSIVE: [&str; 1] = ["query::sql"];
 
@@ -68,14 +68,14 @@ fn modules_import_only_what_is_listed_for_them() {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut imports = imports();
-    // A module and the files inside it may import each other: its own file has what they share.
+    // A module and the files inside it may import each other, because the module's file contains what they share.
     let is_within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with("::"));
     for (file, targets) in &mut imports {
         targets.retain(|target| !is_within(target, file) && !is_within(file, target));
         let recursive = RECURSIVE.iter().find(|module| is_within(file, module));
         targets.retain(|target| recursive.is_none_or(|module| !is_within(target, module)));
     }
-    // A file is not in a circle if it imports none of the remaining ones. Remove such files until none is left.
+    // A file is not in a circle if it imports none of the remaining files. Remove such files until no more are found.
     while let Some(done) = imports.iter().find(|(_, targets)| targets.is_empty()).map(|(file, _)| file.clone()) {
         imports.remove(&done);
         for targets in imports.values_mut() {
@@ -119,7 +119,7 @@ fn imports() -> Imports {
     files.iter().map(|(file, text)| (file.clone(), imports_of(file, text, &names))).collect()
 }
 
-/// The files below a directory but for the roots of the crates, without comments and unit tests.
+/// The files below a directory except the roots of the crates, without comments and unit tests.
 fn read(directory: &Path, module: &str, files: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -17,7 +17,7 @@ fn the_example_of_the_library_gives_the_rows_of_the_command() {
     assert_eq!(rows, expected);
 }
 
-/// So the example of the documentation is compiled, and run by the test above.
+/// Compiles the example in the documentation; the test above runs it.
 #[test]
 fn the_example_in_the_documentation_of_the_library_is_that_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

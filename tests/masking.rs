@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// Texts with a secret, and their masked form.
 const SECRETS: &[(&str, &str)] = &[
-    // URLs, however they are spelled.
+    // URLs, in every spelling.
     ("GET https://u:p@h/x failed", "GET https://***@h/x failed"),
     (r"GET https:\/\/u:p@h\/x failed", r"GET https:\/\/***@h\/x failed"),
     (r#"{\"url\":\"https:\/\/u:p@h\/x\"}"#, r#"{\"url\":\"https:\/\/***@h\/x\"}"#),
@@ -97,7 +97,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("password\u{3000}=\u{a0}hunter2", "password\u{3000}=\u{a0}***"),
     ("run\u{a0}--token\u{a0}--password\u{a0}hunter2", "run\u{a0}--token\u{a0}--password\u{a0}***"),
     ("curl\u{a0}-u\u{a0}user:pw https://h", "curl\u{a0}-u\u{a0}user:*** https://h"),
-    // The first secret ends with a word that excuses a token, but is masked itself.
+    // The first secret ends with a word after which a token is kept, but this word is itself masked.
     ("password=hunter2unexpected token: \"}\"", "password=*** token: \"***\""),
 ];
 
@@ -179,7 +179,7 @@ fn details_are_masked_by_name_and_by_value() {
     }
 }
 
-/// The time for a long text of any kind is linear in its length.
+/// Masking a long text takes time linear in its length, whatever the text contains.
 #[test]
 fn masking_time_is_linear() {
     let pieces = [
@@ -226,7 +226,7 @@ proptest! {
         prop_assert_eq!(mask::text(&once), once.as_str());
     }
 
-    /// A secret is masked whatever surrounds it.
+    /// A secret is masked whatever text surrounds it.
     #[test]
     fn no_surrounding_uncovers_a_password(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
         let masked = mask::text(&format!("{before} --password hunter2x {after}")).into_owned();

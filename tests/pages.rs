@@ -1,4 +1,4 @@
-//! HTML pages: their bytes, and the numbers of their charts. `tests/browser` opens them.
+//! HTML pages: their bytes, and the numbers in their charts. `tests/browser` tests them in a browser.
 
 use alloclog::pipeline::{Pipeline, Sources};
 use alloclog::query::{self, Row};

@@ -15,7 +15,7 @@ fn a_name_prints_a_table_in_every_format() {
             let flags = ["-o", "out", "--format", other, "--table", name, "--force", "-q"];
             sandbox.export(&[&[cluster.as_str()], &flags[..]].concat()).exits_with(0);
             let (asked, exported) = (fs::read(sandbox.path(&file)), fs::read(sandbox.path("out").join(&file)));
-            // For Parquet and Arrow nothing else is checked than equal bytes, which include the types.
+            // Parquet and Arrow files are only compared byte by byte; their bytes include the types.
             assert!(asked.expect("a file") == exported.expect("a file"), "{file}");
         }
     }
@@ -138,7 +138,8 @@ fn a_query_reads_registered_tables_only() {
     listener.set_nonblocking(true).expect("a socket");
     let url = format!("http://{}/x.parquet", listener.local_addr().expect("an address"));
     let file = sandbox.path("secret.parquet");
-    // The engine took the name of a common table expression for a function, opened the file and requested the URL.
+    // The engine once read the name of a common table expression as a function: it opened the file and requested the
+    // URL.
     for place in [file.to_str().expect("a path"), "secret.parquet", "fifo", &url] {
         for name in ["read_parquet", "read_csv", "read_ipc", "read_json", "scan_parquet"] {
             let sql = format!("WITH {name} AS (SELECT 1 AS a) SELECT * FROM {name}('{place}')");
@@ -221,7 +222,7 @@ fn a_gate_on_an_empty_selection_fails_and_writes_nothing() {
         gate(&[flags, &["--allow-empty"]].concat()).exits_with(0);
         std::fs::remove_file(sandbox.path("out.csv")).expect("a file");
     }
-    // Lists of nodes and empty lists have no date, and show no allocations.
+    // Lists of nodes and empty lists have no date and show no allocations.
     sandbox
         .file("nodes.json", r#"[{"ID":"n","Name":"client","Datacenter":"dc1","NodeClass":"big"}]"#)
         .file("none.json", "[]");
@@ -230,7 +231,7 @@ fn a_gate_on_an_empty_selection_fails_and_writes_nothing() {
         gate(&[beside]).exits_with(0);
         std::fs::remove_file(sandbox.path("out.csv")).expect("a file");
     }
-    // A statistic without rows in an observed period is a result, and so is a job without restarts.
+    // If the period has observations, a statistic without rows is a result, and so is a job without restarts.
     gate(&["--since", "1h", "--job", "j"]).exits_with(0);
     let none = ["query", "failures", "a.json", "-q", "--fail-if", "attempt > 0", "--since", "1h"];
     sandbox.run(&none).exits_with(0);

@@ -1,12 +1,12 @@
-//! The fast reader against serde_json's, and both against expected results.
+//! Compares the fast reader with serde_json's, and both with expected results.
 //!
-//! Everything here is deterministic: no clock, no randomness. `ALLOCLOG_CASES` (default 1) multiplies the number of
-//! generated cases, for a run of an hour before a release:
+//! These tests are deterministic: they use no clock and no randomness. `ALLOCLOG_CASES` (default 1) multiplies the
+//! number of generated cases. Before a release, use a value that takes an hour:
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests readers
 //!
-//! An ignored test prints the speed of both readers; with `ALLOCLOG_BENCH=FILE` they read that file instead of a
-//! generated listing:
+//! An ignored test prints the speed of both readers. It reads a generated listing, or with `ALLOCLOG_BENCH=FILE` that
+//! file:
 //!
 //!     cargo test --release --test tests readers::speed -- --ignored --nocapture
 
@@ -23,13 +23,13 @@ mod speed;
 
 use alloclog::decode;
 
-/// `cases` times `ALLOCLOG_CASES`.
+/// `cases` multiplied by `ALLOCLOG_CASES`.
 fn cases(cases: u32) -> u32 {
     let times = std::env::var("ALLOCLOG_CASES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     cases.saturating_mul(times)
 }
 
-/// What closes the braces and brackets that a text opens.
+/// The characters that close the braces and brackets that a text opens.
 fn closing(open: &str) -> String {
     let closed = |c| match c {
         '{' => Some('}'),

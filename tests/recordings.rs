@@ -1,11 +1,11 @@
-//! Recordings of real agents: the event stream is the truth about the list snapshots.
+//! Recordings of real agents. The event stream is the truth to which the list snapshots are compared.
 //!
-//! `samples/` is always available. The recording from which it was cut is searched in the directory of
-//! ALLOCLOG_RECORDINGS, else in `../shared/recordings/nomad-2.0` next to the repository; without it the tests on it
-//! print that they were skipped.
+//! `samples/` is always available. It was cut from a recording, which is searched in the directory
+//! ALLOCLOG_RECORDINGS, or else in `../shared/recordings/nomad-2.0` next to the repository. Tests that need the
+//! recording print that they were skipped if it is not found.
 //!
-//! Every cell that the program produces for a document is compared with the one that [`expected`] derives from the same
-//! bytes with serde_json, without the program's own code.
+//! Every cell that the program produces for a document is compared with an expected cell. [`expected`] derives that
+//! cell from the same bytes with serde_json, without the program's code.
 
 mod api_page;
 mod coverage;
@@ -34,8 +34,8 @@ fn sample(name: &str) -> PathBuf {
     root().join("samples").join(name)
 }
 
-/// The recording of Nomad 2.0.5. Without it, prints that the test was skipped, on stderr directly because the test
-/// harness captures output.
+/// The recording of Nomad 2.0.5. If it is missing, prints that the test was skipped. This is written directly to
+/// stderr, because the test harness captures output.
 pub fn recording() -> Option<PathBuf> {
     let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);
     if let Some(path) = &named {
@@ -51,7 +51,7 @@ pub fn recording() -> Option<PathBuf> {
     None
 }
 
-/// The unpacked archives of the recording, each in its own directory, for tests on single documents.
+/// The unpacked archives of the recording, each in a directory. Used by tests on single documents.
 pub fn unpacked(recording: &Path, archive: &str) -> PathBuf {
     static DONE: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
     let mut done = DONE.get_or_init(Default::default).lock().expect("no test has died in here");

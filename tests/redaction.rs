@@ -1,4 +1,4 @@
-//! `--redact`: every view gives the numbers that it gives with names, and no name leaves.
+//! `--redact`: every view gives the same numbers as with names, and no name is in the output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,17 +16,17 @@ use crate::view_store::ViewStore;
 
 const KEY: &[u8] = b"the key of these tests, which is long enough";
 
-/// Names in the samples that are also words of Nomad or of a report.
+/// Names in the samples that are also words that Nomad or a report uses.
 const WORDS: [&str; 5] = ["batch", "full", "missing", "oom", "restarts"];
 
-/// What a text column of a view has.
+/// The content of a text column of a view.
 enum Holds {
     Name(NameKind),
     AllocationName,
     Id,
-    /// A free text: replaced, but null and empty stay.
+    /// A free text. It is replaced, but null and an empty text stay.
     FreeText,
-    /// A word of Nomad or of the view.
+    /// A word that Nomad or the view uses.
     Word,
 }
 
@@ -49,7 +49,7 @@ fn holds(column: &str) -> Holds {
     }
 }
 
-/// A row with the names that it has when it is redacted; of a free text, only whether there is one.
+/// A row with its names replaced by their pseudonyms. Of a free text, it only says whether there is one.
 fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     let own = |name: &str| row.get(name).as_str();
     let renamed = |(column, value): &(String, Value)| {
@@ -73,7 +73,7 @@ fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     row.0.iter().map(renamed).collect::<Vec<_>>().join(", ")
 }
 
-/// Checks that every view has the rows that it has with names, but for their names.
+/// Checks that the rows of every view, apart from the names, are the same as with names.
 pub fn check_views(paths: &[&Path]) -> anyhow::Result<()> {
     let redactor = Redactor::new(KEY);
     let (with_names, redacted) = (ViewStore::of(paths)?, ViewStore::redacted(paths, KEY)?);
@@ -124,7 +124,7 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
             .map(|found| found.expect("a pattern"))
         {
             let column = before.rsplit('.').next().unwrap_or_default();
-            // `NOT LIKE` has the column before NOT, and is the opposite of another pattern.
+            // In `NOT LIKE`, the column is before NOT. There, the pattern is the opposite of another one.
             if !["job_id", "details", "NOT"].contains(&column) {
                 assert!(is_free_text(column), "{column} LIKE '{pattern}'");
                 patterns.insert(pattern.to_owned());
@@ -202,12 +202,12 @@ fn no_name_id_or_text_leaves() {
     }
     outputs.insert("trace".into(), fs::read_to_string(sandbox.path("trace.json")).expect("a trace"));
     for (name, text) in &outputs {
-        // Names of the samples that are values of this column, and of the scope of a trace's events, too.
+        // Names in the samples that are also values of this column, or the scope of events in a trace.
         let text = [r#""origin":"api""#, r#""origin": "api""#, r#""s":"t""#, r#""s": "t""#]
             .iter()
             .fold(text.clone(), |text, word| text.replace(word, ""));
         for secret in &secrets {
-            // A short name is also a part of words; where it is a whole value, it is in quotes or in a cell.
+            // A short name also occurs inside of words. Where it is a complete value, it is in quotes or in a cell.
             let parts = if secret.len() >= 10 {
                 vec![secret.clone()]
             } else {

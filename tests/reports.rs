@@ -274,8 +274,8 @@ fn a_period_restricts_a_report() {
     assert!(text.contains("Statistics cover the time since 24h"), "{text}");
 }
 
-/// What the commands of a page print now, in place of what the page says, and how many commands there are. With
-/// `--nocapture`, prints each with its duration.
+/// Replaces the outputs in a page by what its commands print now. Returns the text and the number of commands. With
+/// `--nocapture`, prints each command with its duration.
 fn with_outputs(page: &str) -> (String, usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut text, mut examples) = (String::new(), 0);
@@ -303,7 +303,8 @@ fn with_outputs(page: &str) -> (String, usize) {
     (text, examples)
 }
 
-/// `ALLOCLOG_UPDATE=1 cargo test --release --test tests examples_in_the_docs` writes what the commands print now.
+/// With `ALLOCLOG_UPDATE=1 cargo test --release --test tests examples_in_the_docs`, writes the current outputs to the
+/// page.
 #[test]
 fn the_examples_in_the_docs_match_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -83,7 +83,7 @@ fn names_of_stdout_and_devices_are_written_in_place() {
         let report = sandbox.run(&["report", "a.json", "-o", name]).exits_with(0).out;
         assert_eq!(report, sandbox.run(&["report", "a.json"]).out, "{name}");
     }
-    // The file is appended to if the shell opened it so.
+    // If the shell opened the file for appending, the output is appended.
     let appended = File::options().append(true).open(sandbox.path("b.csv")).expect("a file");
     let mut command = sandbox.command(&[&query[..], &["-o", "/dev/stdout", "-q"]].concat());
     Finished::from_output(command.stdout(appended).output().expect("the program starts")).exits_with(0);
@@ -129,7 +129,7 @@ fn a_full_disk_is_a_failure_for_every_output() {
     ran.stderr_has("cannot write /dev/full").stderr_has("No space left");
 }
 
-/// `script` of util-linux provides the terminal.
+/// `script` of util-linux is used as the terminal.
 #[test]
 fn control_characters_are_escaped_on_a_terminal() {
     if Command::new("script").arg("--version").output().is_err() {
@@ -152,7 +152,7 @@ fn control_characters_are_escaped_on_a_terminal() {
         assert!(!shown.contains(drives), "{format}: {shown:?}");
         assert!(!shown.contains("x\r\ny") && !shown.contains("x\ny"), "{format}: {shown:?}");
     }
-    // In a file or a pipe, texts are unchanged.
+    // In a file or a pipe, texts are not changed.
     let piped =
         sandbox.run(&["query", "SELECT message FROM task_events", "a.json", "--format", "csv"]).exits_with(0).out;
     assert!(piped.contains("\u{1b}]0;owned\u{7}\u{9b}31m\u{202e} x\ny"));

@@ -54,7 +54,7 @@ impl Sandbox {
         entries.map(|e| file(e.expect("an entry").path())).map(|(name, bytes)| (name, bytes.expect("a file"))).collect()
     }
 
-    /// The names in the directory, including hidden ones.
+    /// The names of the files in the directory, including hidden files.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).expect("a directory");
         let mut names: Vec<String> =

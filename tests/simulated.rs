@@ -1,12 +1,12 @@
-//! The simulator's truth against the rows of its documents.
+//! Compares the simulator's truth with the rows that the program reads from its documents.
 //!
-//! Each test states a property and tries it on generated clusters with snapshots at random times. The cases are
-//! deterministic; `ALLOCLOG_CASES=100` tries a hundred times as many, the default ones first:
+//! Each test states a property, and tries it on generated clusters with snapshots at random times. The cases are
+//! deterministic. `ALLOCLOG_CASES=100` tries a hundred times as many cases, beginning with the default ones:
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests simulated
 //!
-//! A failure is minimized and printed as the `Case` that shows it. With `ALLOCLOG_KEEP` the files of all cases are left
-//! in the temporary directory.
+//! A failing case is minimized and printed as a `Case`. With `ALLOCLOG_KEEP`, the files of all cases stay in the
+//! temporary directory.
 
 mod blocks;
 mod compare;
@@ -46,7 +46,7 @@ where
     tried.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// A directory for the files of a case; kept with `ALLOCLOG_KEEP`.
+/// A directory for the files of a case. `ALLOCLOG_KEEP` keeps it.
 fn directory() -> anyhow::Result<tempfile::TempDir> {
     let mut directory = tempfile::tempdir()?;
     directory.disable_cleanup(std::env::var_os("ALLOCLOG_KEEP").is_some());

@@ -1,10 +1,11 @@
-//! Writes lines as a Nomad client does through go-hclog (`intlogger.go`), from its source and not from our reader.
+//! Writes lines as a Nomad client does through go-hclog. Follows hclog's source (`intlogger.go`), not the program's
+//! reader.
 
 use std::fmt::Write;
 
 use chrono::{DateTime, FixedOffset};
 
-/// What a client logs of an event.
+/// The facts that a client logs about an event.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub alloc_id: String,
@@ -16,19 +17,19 @@ pub struct Line {
     pub at: i64,
 }
 
-/// How a logger is configured.
+/// The configuration of a logger.
 #[derive(Debug, Clone)]
 pub struct Logger {
     pub is_json: bool,
     pub has_location: bool,
-    /// Its zone, in minutes east of UTC.
+    /// The zone of the logger, in minutes east of UTC.
     pub zone: i32,
-    /// What is in front of each line, and whether in front of the lines of a value, too.
+    /// The prefix of each line, and whether each line of a multi-line value has the prefix, too.
     pub prefix: (&'static str, bool),
 }
 
 impl Logger {
-    /// The line or lines of an event.
+    /// The line of an event, or its lines.
     pub fn line(&self, line: &Line) -> String {
         let written = if self.is_json { self.json(line) } else { self.text(line) };
         let (prefix, is_everywhere) = self.prefix;

@@ -15,7 +15,7 @@ fn sample(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name).to_string_lossy().into_owned()
 }
 
-/// A line of text of an event at a second.
+/// A line in text form for an event in the given second.
 fn line(second: u32, event_type: &str, message: &str) -> String {
     format!(
         "2026-11-23T18:28:{second:02}.000Z [INFO]  client.alloc_runner.task_runner: Task event: alloc_id=a1 task=app \
@@ -84,7 +84,7 @@ fn a_torn_line_costs_itself_and_is_reported_with_its_place() {
     assert!(done.err.contains("nomad.log: byte 156, line 2: is a line of a task event"), "{}", done.err);
     assert_eq!(Exported::read(&sandbox.path("out"), "log_events").len(), 2);
     sandbox.export(&["nomad.log", "-o", "strict", "--table", "log_events", "--strict"]).exits_with(1);
-    // An incomplete last line is not damage: the agent may still be writing it.
+    // An incomplete last line is not damage, because the agent may still be writing it.
     sandbox.file("nomad.log", format!("{first}{torn}"));
     let done = sandbox.export(&["nomad.log", "-o", "growing", "--table", "log_events"]).exits_with(0);
     assert!(done.err.contains("still be writing"), "{}", done.err);
@@ -121,7 +121,7 @@ fn the_content_decides_what_a_log_is() {
         ("server.log", "is the log of an agent without task events"),
     ];
     assert_eq!(skipped, expected.map(|(name, why)| (name.to_owned(), why.to_owned())).into());
-    // The same line in a text log is one row, wherever it is.
+    // The same line in another text log gives no second row, wherever the line is.
     let forms: BTreeSet<_> = taken.table(Table::LogEvents).iter().map(|row| row["form"].to_string()).collect();
     assert_eq!((taken.table(Table::LogEvents).len(), forms.len()), (2, 2));
 }

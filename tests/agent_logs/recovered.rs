@@ -1,6 +1,6 @@
-//! Events of recorded logs in the views, against the event stream, which has every event.
+//! Compares events that the views recover from recorded logs with the event stream, which contains every event.
 //!
-//! The recordings with other damage, other clocks and every second of delay take minutes:
+//! Cases with further kinds of damage and further wrong clocks take minutes:
 //!
 //!     ALLOCLOG_CASES=40 cargo test --release --test tests agent_logs::recovered
 
@@ -17,7 +17,7 @@ use crate::view_store::ViewStore;
 /// A task by its allocation and name.
 type Task = (String, String);
 
-/// The longest time from an event to its line, in nanoseconds.
+/// The maximum time between an event and its line, in nanoseconds.
 const DELAY: i64 = 1_000_000_000;
 
 fn text(row: &Row, name: &str) -> String {
@@ -32,7 +32,7 @@ fn is(row: &Row, name: &str) -> bool {
     row.get(name).as_bool() == Some(true)
 }
 
-/// The views of an event stream.
+/// The views computed from an event stream.
 struct Truth {
     /// The times of the events of each task and type.
     events: BTreeMap<(Task, String), Vec<i64>>,
@@ -42,7 +42,7 @@ struct Truth {
     started: BTreeMap<Task, String>,
 }
 
-/// What a view says about events, by task, then by time: the attempt, and a text.
+/// The result of a view for the events of each task, by time: the attempt, and a text.
 type Judged = BTreeMap<Task, BTreeMap<i64, (Option<i64>, String)>>;
 
 fn judged(store: &ViewStore, view: &str, time: &str, told: impl Fn(&Row) -> Option<String>) -> Judged {
@@ -83,9 +83,9 @@ impl Truth {
         Truth { events, last_ns, failures: failures(&store), causes: causes(&store), started: outcomes(&store) }
     }
 
-    /// How many events of listed allocations the sources show, how many the logs recover besides, and how many there
-    /// are. Panics if a recovered event is not one of the missing ones, with its time, or if a history is said to be
-    /// complete and is not.
+    /// For the listed allocations, returns three numbers of events: those that the sources show, those that only the
+    /// logs recover, and all. Panics if a recovered event is not one of the missing events with its time, or if a
+    /// history is reported as complete and is not.
     fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
         let listed: BTreeSet<Task> = coverage.iter().map(task).collect();
@@ -99,7 +99,7 @@ impl Truth {
             let at = row.int("event_at_ns").unwrap();
             let of_task = last_shown.entry(task(row)).or_default();
             *of_task = (of_task.0.max(at), of_task.1 + 1);
-            // Reads after the end of the stream may show later events.
+            // The reads took place after the end of the stream, so they may show later events.
             let Some(times) = missing.get_mut(&(task(row), text(row, "event_type"))) else { continue };
             if let Ok(place) = times.binary_search(&at) {
                 times.remove(place);
@@ -130,14 +130,14 @@ impl Truth {
         (shown, right, all)
     }
 
-    /// Checks that failures and causes of restarts of a store are those of the stream, or not known. Returns how many
-    /// are equal, how many are not known, and how many differ.
+    /// Checks that failures and causes of restarts in a store are equal to those of the stream, or not known. Returns
+    /// how many are equal, how many are not known, and those that differ.
     fn judgements(&self, store: &ViewStore) -> (usize, usize, Vec<String>) {
         let (mut equal, mut unknown, mut differing) = (0, 0, Vec::new());
         for (here, truth) in [(failures(store), &self.failures), (causes(store), &self.causes)] {
             for (task, events) in here {
                 for (at, (attempt, told)) in events.into_iter().filter(|(at, _)| *at < self.last_ns - DELAY) {
-                    // The time of a line: shortly after the event, and truncated.
+                    // The time of a line is shortly after the event, and truncated.
                     let near = truth.get(&task).into_iter().flat_map(|of| of.range(at - 20_000_000..at + 1_000_000));
                     let near: Vec<&(Option<i64>, String)> = near.map(|(_, truly)| truly).collect();
                     let is_same =
@@ -154,7 +154,7 @@ impl Truth {
     }
 }
 
-/// How many snapshots there are from each to the next, and which.
+/// Every `step`th snapshot of the recording; for 74, only the last one.
 fn snapshots(recording: &Path, step: usize) -> Vec<PathBuf> {
     let directory = unpacked(recording, "snaps.tar.zst").join("snaps");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -178,20 +178,20 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     let truth = Truth::of(&sample("stream.ndjson.zst"));
     let store = ViewStore::of(&[&sample("cluster"), &sample("logs")]).unwrap();
     let (shown, recovered, all) = truth.compared(&store);
-    // Of the six allocations of the stream, the logs have two.
+    // The stream contains six allocations, and the logs contain two of them.
     assert!(recovered >= 20 && shown + recovered <= all, "{shown} shown, {recovered} recovered of {all}");
     let is_api = |row: &&Row| text(row, "alloc_id").starts_with("4260067f");
     let lines = store.rows("log_events").unwrap().iter().filter(is_api).count();
     let coverage = store.rows("coverage").unwrap();
     let covered = coverage.iter().find(is_api).unwrap();
-    // Every restart of the task `api` is seen, and both of its gaps are closed. That no other line is missing cannot be
-    // known.
+    // Every restart of the task `api` is seen, and both gaps of it are closed. It cannot be known that no other line
+    // is missing.
     let told = ["events", "gaps", "restarts", "lost_restarts"].map(|name| covered.int(name));
     assert_eq!(told, [Some(lines as i64), Some(0), Some(18), Some(0)]);
     assert!(covered.int("log_events") == Some(lines as i64 - 25) && !is(covered, "complete"));
     let attempts = store.rows("attempts").unwrap();
     let numbers: Vec<_> = attempts.iter().filter(is_api).map(|row| row.int("attempt").unwrap()).collect();
-    // The log goes on after the last listing, but no counter says whether it has every restart there.
+    // The log continues after the last listing, but no counter shows that it contains every restart there.
     assert_eq!(numbers, (1..=18).collect::<Vec<i64>>());
     store.check_twins().unwrap();
 }
@@ -216,7 +216,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         );
         let started = outcomes(&store);
         assert!(started.iter().all(|(task, outcome)| truth.started[task] == *outcome), "every {step}");
-        // What logs add is known, and what sources show is unchanged.
+        // Logs add the events that `log_events` counts. What other sources show does not change.
         let paths: Vec<&Path> = snapshots.iter().map(PathBuf::as_path).collect();
         let without = ViewStore::of(&paths).unwrap();
         assert_eq!(sum(&without, "lost_restarts"), expected_lost, "every {step}");
@@ -230,7 +230,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
     }
 }
 
-/// The logs in a bundle beside those of the agents: the same events, from other loggers.
+/// The logs in a bundle, next to those of the agents: other loggers wrote the same events.
 #[test]
 fn logs_of_a_bundle_beside_those_of_its_agents_recover_no_event_twice() {
     let Some(recording) = recording() else { return };
@@ -246,18 +246,18 @@ fn logs_of_a_bundle_beside_those_of_its_agents_recover_no_event_twice() {
     assert!((shown + recovered) as f64 >= 0.995 * all as f64, "{shown} shown, {recovered} recovered of {all}");
 }
 
-/// What can be wrong with the logs of a cluster.
+/// The kinds of damage to the logs of a cluster.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// A share of lines is lost, in percent: each by itself.
+    /// The given percentage of lines is lost, each line independently of the others.
     Lost(u32),
-    /// Every fifth stretch of 40 lines is lost.
+    /// Of every five blocks of 40 lines, one is lost.
     Bursts,
-    /// The last third is lost; the rest is in two files in the wrong order; one log has another zone.
+    /// The last third is lost. The rest is in two files in the wrong order, and one log uses another zone.
     CutAndSwapped,
     /// The first half is lost, as after a rotation.
     Rotated,
-    /// The times of all logs are wrong by so many milliseconds.
+    /// The times in all logs are wrong by this number of milliseconds.
     Shifted(i64),
 }
 
@@ -290,7 +290,7 @@ fn damaged(recording: &Path, damage: Damage, seed: u64) -> tempfile::TempDir {
     directory
 }
 
-/// Lines that are lost, cut files, another zone and swapped files change no precision; nor does a wrong clock.
+/// Lost lines, truncated files, another zone, swapped files and a wrong clock must not give a wrong result.
 #[test]
 fn damaged_logs_invent_nothing() {
     let Some(recording) = recording() else { return };
@@ -315,13 +315,13 @@ fn damaged_logs_invent_nothing() {
         let (equal, unknown, differing) = truth.judgements(&store);
         eprintln!("{damage:?} every {step}: {shown} + {recovered} of {all}; {equal} equal, {unknown} unknown");
         assert!(recovered >= least, "{damage:?} every {step}: {shown} shown, {recovered} recovered");
-        // A log that lacks a single Restart Signaled looks like one of a run that nothing ended.
+        // A log that lacks only one Restart Signaled looks like the log of a run that ended without a cause.
         let allowed = if matches!(damage, Damage::Lost(_)) { 4 } else { 0 };
         assert!(differing.len() <= allowed, "{damage:?} every {step}: {differing:#?}");
     }
 }
 
-/// The same line as an agent at -08:00 writes it: the hour of its time is eight less.
+/// The same line as an agent at -08:00 writes it. The hour of its time is smaller by eight.
 fn in_another_zone(line: &str) -> String {
     match (line.strip_prefix("2026-11-23T18:"), line.get(23..24)) {
         (Some(_), Some("Z")) => format!("2026-11-23T10:{}-0800{}", &line[14..23], &line[24..]),
@@ -329,7 +329,7 @@ fn in_another_zone(line: &str) -> String {
     }
 }
 
-/// The same line by a clock that is so many milliseconds ahead.
+/// The same line, written by a clock that is ahead by this number of milliseconds.
 fn shifted(line: &str, ms: i64) -> String {
     let Some(at) = line.find("2026-11-23T") else { return line.to_owned() };
     let number = |from: usize, to: usize| line.get(at + from..at + to).and_then(|digits| digits.parse::<i64>().ok());

@@ -1,4 +1,4 @@
-//! Batches: concurrent commits, and what a vacuum may remove.
+//! Batches: concurrent commits, and the files that a vacuum may remove.
 
 use std::fs::{self, File, FileTimes};
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use alloclog::lake::{Lake, TableHeads, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
-/// Makes everything in a lake old enough for a vacuum.
+/// Makes every object in a lake old enough for a vacuum.
 pub fn age(lake: &Lake) {
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 24 * 3_600);
     for object in lake.storage.list("").unwrap() {
@@ -53,7 +53,7 @@ fn the_loser_of_a_batch_number_writes_only_rows_that_are_still_new() {
     let (_directory, lake) = lake();
     let documents = documents();
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    // Both read the same empty lake, then commit one after the other.
+    // Both caches are loaded from the same empty lake; then both are committed, one after the other.
     let mut cache = [ingest::load_cache(&lake, None).unwrap(), ingest::load_cache(&lake, None).unwrap()];
     let first = kept(&mut cache[0], &documents[0], directories[0].path());
     let second = kept(&mut cache[1], &documents[0], directories[1].path());
@@ -99,7 +99,7 @@ fn a_vacuum_removes_unreferenced_files_and_a_suspended_writer_starts_over() {
     assert_eq!(would.len(), 2, "{would:?}");
     assert!(orphan.exists());
 
-    // A writer reads the lake, is suspended, and finds its batch number taken by the vacuum.
+    // A writer reads the lake and is suspended. Then it finds that the vacuum has taken its batch number.
     let mut cache = ingest::load_cache(&lake, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let kept = kept(&mut cache, &documents()[1], directory.path());
@@ -120,7 +120,7 @@ fn compaction_merges_small_files_and_keeps_the_rows() {
     assert_eq!(after, expected);
     assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
     assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
-    // Merged files stay for running readers, and are removed when they are old.
+    // The files that were merged stay for readers that are running, and are removed when they are old.
     age(&lake);
     assert_eq!(vacuum(&lake, 24 * 3_600_000, true).unwrap(), []);
 }

@@ -1,4 +1,4 @@
-//! Lakes of older formats, older and newer programs, and columns that are added later.
+//! Lakes of older formats, older and newer versions of the program, and columns that are added later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,21 +18,21 @@ use serde_json::Value;
 
 use super::{ingested, lake, rows, sample, wrong};
 
-/// A password quoted in texts that format 1 did not mask.
+/// A password in texts that format 1 did not mask.
 const PASSWORD: &str = "hunter2";
 
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lakes").join(name)
 }
 
-/// The documents ingested into the lakes in `tests/lakes/format-*`, in order: see the README there.
+/// The documents in the lakes in `tests/lakes/format-*`, in the order of their ingests: see the README there.
 fn documents() -> Vec<PathBuf> {
     let samples = ["20261123T182801Z.json", "20261123T182831Z.json", "nodes.json", "20261123T183131Z.json"];
     let samples = samples.iter().map(|name| sample("cluster").join(name));
     samples.chain([here("quoting.json"), sample("stream.ndjson.zst")]).collect()
 }
 
-/// The documents in the lake of a format: logs since format 3.
+/// The documents in the lake of a format. Logs are among them since format 3.
 fn documents_of(format: u32) -> Vec<PathBuf> {
     let logs = ["client1.log", "client2.log", "client3.log"].iter().filter(|_| format >= 3);
     documents().into_iter().chain(logs.map(|name| sample("logs").join(name))).collect()
@@ -50,7 +50,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of the lake of a format, in a temporary directory.
+/// A copy of the lake with this format, in a temporary directory.
 fn of_format(format: u32) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lake");
@@ -58,7 +58,7 @@ fn of_format(format: u32) -> (tempfile::TempDir, String) {
     (directory, path.to_str().unwrap().to_owned())
 }
 
-/// The rows of a lake, without the columns that rows of format 1 lack.
+/// The rows of a lake, without the columns that format 1 does not have.
 fn comparable_rows(lake: &Lake) -> Vec<String> {
     let without_hash = |line: String| {
         let (table, row) = line.split_once(' ').unwrap();
@@ -89,7 +89,7 @@ fn masked(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// The rows that the documents give in a lake of the current format.
+/// The rows that the documents produce in a lake of the current format.
 fn truth(documents: &[PathBuf]) -> Vec<String> {
     let (_directory, lake) = lake();
     documents.iter().for_each(|document| drop(ingested(&lake, document)));
@@ -107,7 +107,7 @@ fn batches(lake: &Lake) -> Vec<Vec<u8>> {
     names.map(|name| lake.storage.need(&name).unwrap()).collect()
 }
 
-/// A batch as programs of format 1 parse it.
+/// A batch as a program with format 1 parses it.
 #[derive(Debug, Deserialize)]
 #[allow(dead_code)] // unused fields must parse all the same
 struct BatchOfFormat1 {
@@ -166,7 +166,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     let (_after, after) = of_format(1);
     let upgraded = Lake::open_or_create(&after).unwrap();
     let expected = comparable_rows(&upgraded);
-    // In writing order: the batch, the tables, lake.json.
+    // In the order in which they are written: the batch, the tables, lake.json.
     let is_new =
         |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.storage.need(name).unwrap());
     let written: Vec<String> =
@@ -177,7 +177,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     };
     let mut written = written;
     written.sort_by_key(|name| (place(name), name.clone()));
-    // A new table gets its first version, too.
+    // A table that is created gets its first version, too.
     let created = ORDER.into_iter().filter(|table| since(*table) > 1).count();
     assert_eq!(written.len(), ORDER.len() + created + 2, "{written:?}");
     assert_eq!(written.last().map(String::as_str), Some("_alloclog/lake.json"));
@@ -258,7 +258,7 @@ fn newer_formats_are_refused_with_a_message() {
     assert!(error.contains("table snapshots has format 4"), "{error}");
 }
 
-/// The rows of a file with a column of a newer program.
+/// The rows of a file, with an additional column as a newer program would write it.
 fn widened(batch: &RecordBatch) -> RecordBatch {
     let schema = batch.schema();
     let field = Arc::new(Field::new("of_a_newer_program", DataType::Int32, true));
@@ -329,7 +329,7 @@ fn remasking_changes_texts_but_no_identity() {
     }
     assert_eq!(remask::remask(&lake, &mut |_| ()).unwrap(), remask::Remasked::default(), "there is nothing left to do");
 
-    // A week later a vacuum and a compaction remove the rest.
+    // A week later, a vacuum and a compaction remove the remaining objects.
     super::batches::age(&lake);
     vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false).unwrap();
     compact::compact(&lake, &mut |_| ()).unwrap();

@@ -11,7 +11,7 @@ use alloclog::source::{self, DocumentSource};
 
 use super::{lake, rows, sample, wrong};
 
-/// Ingests a document under a region, with the local cache or from the tables alone.
+/// Ingests a document with a region as label. Uses the local cache if given, otherwise only the tables.
 fn under(lake: &Lake, document: &Path, region: &str, local: Option<&Path>) -> anyhow::Result<CommitSummary> {
     let mut cache = ingest::load_cache(lake, local)?;
     let directory = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ fn another_region_for_a_known_allocation_is_refused_and_nothing_is_written() {
             }
             let names = |lake: &Lake| lake.storage.list("").unwrap().into_iter().map(|o| o.name).collect::<Vec<_>>();
             let before = (names(&lake), rows(&lake, &ScanFilter::default()).0);
-            // The same listing, and a later one with other versions of its allocations.
+            // Ingest the same listing again, and a later one with other versions of its allocations.
             for listing in &listings[..2] {
                 let error = format!("{:#}", under(&lake, listing, other, local).unwrap_err());
                 assert!(error.contains(&format!("under region {first:?}")), "{error}");

@@ -14,7 +14,7 @@ use super::{documents, ingested, kept, lake, rows};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// Identities are hashes, and look random.
+/// An identity that looks random, as a hash does.
 fn identity(row: u128) -> u128 {
     row.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
@@ -69,7 +69,7 @@ fn old_rows_not_seen_recently_are_dropped_and_the_horizon_moves() {
     assert!(cache.covers(table, Some(3 * HOUR_NS * i64::from(hours))));
 }
 
-/// Listings of one cluster in chronological order. Later documents have events that the listings lost.
+/// Listings of one cluster in chronological order. Later documents show events that the listings lost.
 fn snapshots() -> impl Iterator<Item = PathBuf> {
     documents().into_iter().filter(|document| document.parent().is_some_and(|parent| parent.ends_with("cluster")))
 }
@@ -112,7 +112,7 @@ fn tasks_no_longer_cached_are_uncounted_instead_of_miscounted() {
     let (_directory, counted) = lake();
     let mut lost = IngestLosses::default();
     for document in snapshots() {
-        // The cache only has the rows of the last days from the tables; the documents are older than that.
+        // From the tables, the cache loads only the rows of the last days; the documents are older.
         let added = ingested(&counted, &document).lost;
         lost.restarts += added.restarts;
         lost.uncounted_tasks += added.uncounted_tasks;

@@ -3,7 +3,7 @@
 use super::documents;
 use super::property::{Outcome, assert_same, read};
 
-/// Splits a document once at every byte, and feeds it in pieces of every small size.
+/// Splits a document once at every byte, and reads it in pieces of every small size. All results must be equal.
 fn never_shows<'a>(name: &str, bytes: &'a [u8], strict: bool) -> Outcome<'a> {
     let whole = read(bytes, &[], strict);
     for cut in 0..=bytes.len() {
@@ -23,7 +23,7 @@ fn in_pieces(name: &str, bytes: &[u8], sizes: &[usize], strict: bool) {
 #[test]
 fn every_document_is_read_alike_at_every_cut() {
     for document in documents::all() {
-        // Each split reads the whole document: of a long one, use the first kilobytes.
+        // Every split reads the whole document, so use only the first kilobytes of a long one.
         let bytes = &document.bytes[..document.bytes.len().min(6_000)];
         for strict in [false, true] {
             never_shows(document.name, bytes, strict);
@@ -91,7 +91,7 @@ fn damage_is_reported_alike_wherever_it_is_cut() {
     }
 }
 
-/// A part of an array read from a guessed start gives the same as when read in sequence.
+/// A part of an array that is read from a guessed start gives the same result as in sequence.
 #[test]
 fn a_correct_guess_starts_where_the_previous_part_ends() {
     use alloclog::decode::document::{Mode, Position, Reader};

@@ -1,22 +1,22 @@
 //! Corner cases of JSON's grammar (RFC 8259), like those of public suites such as Nicolas Seriot's JSONTestSuite, each
 //! with the expected verdict.
 //!
-//! A case is tried as a whole document, as an element of a list, as a text and an integer that are read, and as an
-//! ignored value. Both readers agree on valid JSON, and both refuse invalid JSON. Only the fast one accepts, in ignored
-//! values, the invalid numbers that old Nomad versions write there.
+//! Each case is read in five positions: as a whole document, as an element of a list, as a text field, as an integer
+//! field, and as an ignored value. Both readers accept valid JSON and refuse invalid JSON. There is one exception: in
+//! ignored values, the fast reader accepts the invalid numbers that old Nomad versions write.
 
 use super::property::{Outcome, read, validity};
 
-/// The verdict on a text.
+/// The expected verdict on a text.
 #[derive(Debug, Clone, Copy)]
 enum Is {
-    /// JSON text with this value.
+    /// A JSON text with this value.
     Text(&'static str),
-    /// JSON text that is not Unicode: half of a surrogate pair.
+    /// A JSON text that is not Unicode, because it contains half of a surrogate pair.
     NoText,
     /// An integer.
     Whole(i64),
-    /// A number that is not supported, with this message.
+    /// A number that is not supported, and the message for it.
     Number(&'static str),
     Bool,
     Null,
@@ -224,7 +224,7 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("byte order mark of utf-16", b"\xff\xfe1\0", Broken),
 ];
 
-/// Reads a text that holds one allocation, or should.
+/// Reads, with both readers, a text that contains one allocation or is expected to.
 fn both(text: &[u8]) -> [Outcome<'_>; 2] {
     [read(text, &[], false), read(text, &[], true)]
 }
@@ -249,7 +249,7 @@ fn as_a_whole_document() {
         let [fast, strict] = both(text);
         match is {
             Broken => {
-                // Two texts in a row are two values.
+                // Two texts one after the other are two values.
                 let is_two = *name == "text and more text";
                 assert_eq!(!strict.faults.is_empty(), !is_two, "{name}, strict: {strict:?}");
                 assert_eq!(!fast.faults.is_empty(), !is_two, "{name}: {fast:?}");
@@ -257,7 +257,7 @@ fn as_a_whole_document() {
             _ => {
                 assert_eq!(fast, strict, "{name}");
                 assert_eq!(fast.faults, [], "{name}");
-                // `{}` is a heartbeat of a stream.
+                // Here, `{}` is a heartbeat of a stream.
                 let is_list = matches!(is, Array) || *text == b"{}" || name == &"object with space";
                 assert_eq!((fast.lists + fast.frames > 0, fast.items.len()), (is_list, 0), "{name}");
             }
@@ -308,7 +308,7 @@ fn as_an_ignored_value() {
     }
 }
 
-/// The error of a reader that expected another type.
+/// The error of a reader that expects another type.
 fn instead(is: Is, wanted: &str) -> String {
     let found = match is {
         Text(_) | NoText => "text",
@@ -373,7 +373,7 @@ fn as_an_integer_field() {
     }
 }
 
-/// The items or faults of one outcome, with their paths.
+/// The items or faults that one outcome has and the other lacks, with their paths.
 fn kept<'o, T>(
     outcome: &'o Outcome<'_>,
     value: impl FnOnce(&'o alloclog::decode::record::Allocation<'_>) -> T,

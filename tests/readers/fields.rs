@@ -1,4 +1,4 @@
-//! Every field is stored under its name, and a value of a wrong type in any field is refused with its path.
+//! Every field is stored under its name. A value of a wrong type in any field is refused, with the path of the field.
 
 use alloclog::decode::document::ItemContent;
 use alloclog::decode::record::{
@@ -144,7 +144,7 @@ fn every_field_is_stored_under_its_name() {
     }
 }
 
-/// An allocation whose details and legacy fields, which are in document order, are sorted.
+/// The allocation with its details and legacy fields sorted; normally they are in document order.
 fn sorted_inside<'a>(content: &ItemContent<'a>) -> Option<Box<Allocation<'a>>> {
     let ItemContent::Allocation(a) = content else { return None };
     let mut a = a.clone();
@@ -155,7 +155,7 @@ fn sorted_inside<'a>(content: &ItemContent<'a>) -> Option<Box<Allocation<'a>>> {
     Some(a)
 }
 
-/// Once the key order is predicted, another order must give the same result.
+/// After the key order was predicted, an object with another order must give the same result.
 #[test]
 fn the_order_of_keys_changes_nothing() {
     let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(ALLOCATION).expect("an object");
@@ -216,7 +216,7 @@ fn unknown_fields_are_counted_by_place_and_name() {
     for strict in [false, true] {
         let outcome = read(text, &[], strict);
         let unknown: Vec<(&str, u64)> = outcome.unknown.iter().map(|(name, times)| (name.as_str(), *times)).collect();
-        // The fields of a rejected allocation are not counted.
+        // The unknown fields of a rejected allocation are not counted.
         let expected = [
             ("DeploymentStatus.New", 1),
             ("DesiredTransition.New", 1),
@@ -242,7 +242,7 @@ enum Type {
     Array,
 }
 
-/// Every field that is read, by path, with the text before and after its value.
+/// Every field that is read, by path, with the texts before and after its value.
 fn fields() -> Vec<(String, Type, String, String)> {
     let mut fields = Vec::new();
     let mut add = |path: &str, before: &str, behind: &str, names: &[(&str, Type)]| {
@@ -253,7 +253,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
     };
     use Type::{Array, Bool, Moment, Object, Text, Whole};
     let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Text)).collect::<Vec<_>>();
-    // `ID` is first elsewhere, and may occur only once.
+    // `ID` is the first key elsewhere, and may occur only once.
     add("", r#"{"ClientStatus":"x","#, "}", &[("ID", Text)]);
     let (start, end) = (r#"{"ID":"a","Status":"x","#, r#","TaskStates":{}}"#);
     add(
@@ -347,7 +347,7 @@ fn a_wrong_type_in_any_field_is_rejected_with_its_path() {
                 (Type::Whole, "1.5") => "is not a whole number".into(),
                 (Type::Whole, "9223372036854775808") => "does not fit a signed 64-bit integer".into(),
                 _ if found == wanted => continue,
-                // A map accepts any key, a task state does not.
+                // A map accepts any key; a task state does not.
                 _ => format!("is {found}, not {wanted}"),
             };
             for pad in ["", " ", "\n\t"] {
@@ -366,7 +366,7 @@ fn a_wrong_type_in_any_field_is_rejected_with_its_path() {
     }
 }
 
-/// Numbers out of range would make views fail, or overflow sums.
+/// Numbers out of range would make views fail or sums overflow.
 #[test]
 fn a_time_or_counter_out_of_range_is_refused_by_its_path() {
     let late = "is after the year 2261, the last complete one in 64-bit nanoseconds";

@@ -1,4 +1,5 @@
-//! Deep, long, foreign and endless input: no panic, no stack overflow, bounded memory, and the right message.
+//! Deep, long, foreign and endless input. It must cause no panic and no stack overflow, use bounded memory, and give
+//! the right message.
 
 use alloclog::decode::document::{ItemContent, Mode, Position, Reader};
 
@@ -25,7 +26,7 @@ fn reported(at: usize, path: &str, what: &str) -> Told {
     Told { at, path: path.into(), what: what.into() }
 }
 
-/// A value nested this deep, alternating arrays and objects.
+/// A value nested to this depth, with arrays and objects in turn.
 fn nested(depth: usize) -> String {
     let mut text = String::new();
     for level in 0..depth {
@@ -146,7 +147,8 @@ fn a_text_of_fifty_megabytes() {
 fn bytes_that_are_not_utf8() {
     let refused = "holds bytes that are not UTF-8: this allocation is rejected";
     let put = |before: &str, behind: &str| [before.as_bytes(), b"\xE9t\xE9", behind.as_bytes()].concat();
-    // In a field that is read, both refuse only the allocation; the fast reader reports where the text starts.
+    // In a field that is read, both readers refuse only the allocation. The fast reader reports where the text
+    // starts.
     for (before, behind, path) in [
         (r#"[{"ID":"a","Name":""#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
         (r#"[{"ID":"a","Name":"\n"#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
@@ -165,7 +167,7 @@ fn bytes_that_are_not_utf8() {
         assert_eq!((strict.faults[0].at, strict.faults[0].what.as_str()), (before.len(), refused));
         assert!(strict.faults[0].path.starts_with(path));
     }
-    // In an ignored field, both report it, too.
+    // In a field that is ignored, both readers report it, too.
     for (before, behind) in [
         (r#"[{"ID":"a","Metrics":{"x":""#, r#""},"ClientStatus":"x"}]"#),
         (r#"[{"ID":"a","Metrics":{""#, r#"":1},"ClientStatus":"x"}]"#),
@@ -207,7 +209,7 @@ fn marks_and_separators_between_values_are_skipped() {
     for outcome in both(text.as_bytes()) {
         assert_eq!((ids(&outcome), outcome.faults.as_slice()), (vec!["a", "b", "c"], [].as_slice()));
     }
-    // Inside values they are damage.
+    // Inside values, these characters are damage.
     for text in ["[\u{feff}1]", "[\u{1e}1]", "{\u{feff}}", "{\"Allocs\":[\u{1e}]}"] {
         for outcome in both(text.as_bytes()) {
             assert_eq!(outcome.faults.len(), 1, "{text:?}");
@@ -225,7 +227,7 @@ fn zero_bytes_are_damage_and_the_next_line_is_read() {
     }
 }
 
-/// Reads bytes in blocks like the intake; returns the largest number of bytes carried to the next block, and the
+/// Reads bytes in blocks, as the intake does. Returns the largest number of bytes carried to the next block, and the
 /// faults.
 fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bool) -> (usize, Vec<String>) {
     let mut reader = Reader::new(Mode { strict });
@@ -248,13 +250,13 @@ fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bo
 fn memory_does_not_grow_with_ignored_data() {
     let block = 4 * MIB;
     for strict in [false, true] {
-        // Zero bytes, digits, and an array of small values: none is buffered.
+        // Input of which nothing is buffered: zero bytes, digits, an array of small values, and others.
         for pattern in ["\0", "1", "[1,\"x\",{\"a\":[]}],", "x", "\n", "{}\n", "{\"a\":tru}\n", "{\"a\":[\n", "\"\n"] {
             let bytes = pattern.repeat(block / pattern.len() + 1);
             let (most, _) = in_blocks(block, &mut (0..4).map(|_| bytes.clone().into_bytes()), strict);
             assert!(most <= 2 * MIB, "{pattern:?}: {most} bytes were kept, strict: {strict}");
         }
-        // A dump with more data before and after its allocations than is ever buffered.
+        // A dump in which more data precedes and follows the allocations than is ever buffered.
         let jobs = r#"{"ID":"job","Meta":{"a":[1,2,3]}},"#.repeat(100_000);
         let dump = [
             r#"{"Jobs":["#.to_owned(),
@@ -302,7 +304,8 @@ fn filler(bytes: usize) -> String {
 fn long_objects_are_read_alike_at_every_cut() {
     let long = filler(2 * MIB);
     for text in [
-        // A large allocation; one whose identifying keys come after a MiB; one damaged early, or late.
+        // A large allocation; one whose identifying keys come after more than 1 MiB; one damaged early; one damaged
+        // late.
         format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
         format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),
@@ -312,7 +315,7 @@ fn long_objects_are_read_alike_at_every_cut() {
         format!(
             "{{\"ID\":\"a\",\"Job\":{{\"B\":{long},\"Meta\":[1 2]}},\"ClientStatus\":\"x\"}}\n{{\"ID\":\"b\",\"ClientStatus\":\"x\"}}"
         ),
-        // An old Nomad's infinities in a large allocation.
+        // Infinities, as an old Nomad writes them, in a large allocation.
         format!(r#"{{"ID":"a","Metrics":{{"Scores":[-Inf]}},"Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         // A large value that is not an allocation.
         format!(r#"{{"Terraform":{long}}}"#),
@@ -380,7 +383,8 @@ fn a_truncated_line_does_not_lose_the_next_one() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
     let list = |id: &str| format!("[{}]", row(id));
-    /// Formats a line with this allocation, and its cuts, each with the path at which it ends.
+    /// A function that formats a line with this allocation, and the places to cut it, each with the path at which it
+    /// then ends.
     type LinesAndCuts<'t> = (&'t dyn Fn(&str) -> String, &'t [(&'t str, &'t str)]);
     let kinds: [LinesAndCuts<'_>; 3] = [
         (

@@ -8,7 +8,7 @@ use alloclog::tables::Table;
 
 use crate::support::take;
 
-/// Reads a document from a file; returns the notes, without the directory, and the allocations read.
+/// Reads a document from a file. Returns the notes without the directory, and the allocations that were read.
 fn notes_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);

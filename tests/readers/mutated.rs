@@ -15,11 +15,11 @@ enum Damage {
     Repeat(f64, usize),
     Move(f64, f64, usize),
     Truncate(f64),
-    /// The start of one document and the end of another.
+    /// Joins the start of one document to the end of another.
     Splice(f64, prop::sample::Index, f64),
 }
 
-/// Pieces that are most likely to confuse a reader.
+/// Texts that are most likely to confuse a reader.
 const PIECES: &[&[u8]] = &[
     b"\"",
     b"\\",

@@ -1,4 +1,4 @@
-//! Properties of any input. The fuzzer in `fuzz/` includes this file and checks the same.
+//! Properties of any input. The fuzzer in `fuzz/` includes this file and checks the same properties.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use super::decode::document::{AllocationPreview, ItemContent, Mode, Position, Reader};
 use super::decode::key_order::Unknown;
 
-/// The result of a document, with positions in the whole document.
+/// The result of reading a document. All positions are those in the whole document.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outcome<'a> {
     /// Allocations and nodes, with their bytes.
@@ -31,7 +31,7 @@ pub struct Told {
     pub at: usize,
     /// JSON path.
     pub path: String,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -50,7 +50,8 @@ impl Told {
     }
 }
 
-/// Reads a document in parts that end at `cuts`, each with the state of the previous one, like the intake.
+/// Reads a document in parts that end at `cuts`. Each part starts with the state of the one before it, as in the
+/// intake.
 pub fn read<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool) -> Outcome<'a> {
     read_seen(bytes, cuts, strict, None)
 }
@@ -99,7 +100,8 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
     outcome
 }
 
-/// Checks with serde_json that the bytes are a sequence of JSON values; if not, returns a position where that is clear.
+/// Checks with serde_json that the bytes are a sequence of JSON values. If they are not, returns a position at which
+/// this is certain.
 pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     let utf8 = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| usize::MAX);
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
@@ -115,7 +117,7 @@ pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     }
 }
 
-/// Asserts that two outcomes are equal, and otherwise shows where they differ.
+/// Asserts that two outcomes are equal. If not, shows where they differ.
 pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
     if a == b {
         return;
@@ -133,7 +135,7 @@ pub fn assert_same(a: &Outcome<'_>, b: &Outcome<'_>, what: &str) {
 /// Checks all properties of a document.
 ///
 /// # Panics
-/// When one does not hold.
+/// When a property does not hold.
 pub fn check(bytes: &[u8]) {
     let fast = read(bytes, &[], false);
     let strict = read(bytes, &[], true);
@@ -143,10 +145,10 @@ pub fn check(bytes: &[u8]) {
             assert!(!fast.faults.iter().any(Told::is_damage), "valid JSON is not damaged: {:?}", fast.faults);
         }
         Err(position) => {
-            // Byte order marks and record separators between values are not JSON, but no damage.
+            // Byte order marks and record separators between values are not JSON, but they are not damage either.
             let may_be_sound = bytes.contains(&0x1E) || bytes.windows(3).any(|w| w == b"\xEF\xBB\xBF");
             assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
-            // A damaged frame is refused with all its events, so only elements of lists are certain.
+            // A damaged frame is refused with all its events, so only elements of lists can be compared.
             let sure = |outcome: &Outcome<'_>| -> String {
                 let allocations =
                     outcome.items.iter().filter(|(_, content)| matches!(content, ItemContent::Allocation(_)));
@@ -166,7 +168,7 @@ pub fn check(bytes: &[u8]) {
     check_seen(bytes, &fast);
 }
 
-/// Known allocations are skipped, and nothing else changes.
+/// Skips known allocations; nothing else may change.
 fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     let none = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| None));
     assert_same(&none, fast, "asking changes nothing");

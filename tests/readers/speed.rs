@@ -1,4 +1,4 @@
-//! The speed of both readers on one core. The head of the parent module says how to run it.
+//! The speed of both readers on one core. The comment at the top of the parent module shows how to run it.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::documents::sample;
 /// The size of the intake's blocks.
 const BLOCK: usize = 1 << 20;
 
-/// Reads a document block by block, and returns the number of allocations.
+/// Reads a document block by block. Returns the number of allocations.
 fn read(text: &[u8], strict: bool) -> usize {
     let mut reader = Reader::new(Mode { strict });
     let (mut position, mut from, mut end, mut items) = (Position::default(), 0, 0, 0);
@@ -24,7 +24,7 @@ fn read(text: &[u8], strict: bool) -> usize {
     items
 }
 
-/// A listing of 100 MB: a real one repeated with other identifiers and times, so that no two stubs are equal.
+/// A listing of 100 MB: a real one, repeated with other identifiers and times, so that no two stubs are equal.
 fn listing() -> Vec<u8> {
     let real = String::from_utf8(sample("cluster/20261123T183642Z.json")).expect("a sample is UTF-8");
     let elements = real.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).expect("an array");

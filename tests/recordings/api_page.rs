@@ -1,5 +1,5 @@
-//! The API documentation of Nomad 0.6, from which this project started: every field and event type in it has a column,
-//! a key in `details`, or a reason why it is not stored.
+//! The API documentation of Nomad 0.6, which was the starting point of this project. Every field and event type in it
+//! has a column, a key in `details`, or a reason why it is not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ enum Place {
 use Place::{Column, Details, NotKept};
 use Table::{AllocationHistory, TaskEvents, TaskStateHistory};
 
-/// Every field of the page's two examples. An object whose members are not listed stands for all of them.
+/// Every field in the two examples of the page. An object whose members are not listed stands for all of its members.
 const FIELDS: [(&str, Place); 54] = [
     ("ID", Column(AllocationHistory, "alloc_id")),
     ("EvalID", Column(AllocationHistory, "eval_id")),
@@ -83,8 +83,8 @@ const FIELDS: [(&str, Place); 54] = [
     ("TaskStates.*.Events.DriverMessage", Details("driver_message")),
 ];
 
-/// Every event type in the page's field reference. `Building Task Directory` is listed there but is the message of a
-/// `Task Setup`.
+/// Every event type in the page's field reference. That list includes `Building Task Directory`, which is the message
+/// of a `Task Setup`.
 const EVENT_TYPES: [&str; 19] = [
     "Setup Failure",
     "Driver Failure",
@@ -119,12 +119,12 @@ fn taken(document: &Value) -> Taken {
     taken
 }
 
-/// The JSON pointer of a field in the example of a read. A field of events is in the second event.
+/// The JSON pointer of a field in the example of a read. A field of events points to the second event.
 fn pointer(field: &str) -> String {
     format!("/{}", field.replace("TaskStates.*", "TaskStates/redis").replace("Events.", "Events/1/").replace('.', "/"))
 }
 
-/// The paths of all values except objects; an event's fields count once.
+/// The paths of all values except objects. A field of events is counted once.
 fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -152,7 +152,7 @@ fn probe(field: &str, value: &Value) -> Value {
     }
 }
 
-/// The value that a field's column must have if the field has the value `probe`.
+/// The expected value of a field's column if the field has the value `probe`.
 fn held(field: &str, probe: &Value) -> Value {
     if probe == "2017-05-25T21:22:59.5Z" {
         return json!(1_495_747_379_500_000_000_i64);

@@ -1,4 +1,4 @@
-//! The program's coverage against the event stream, which shows what is missing.
+//! Compares the program's coverage with the event stream, which shows what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,12 +34,12 @@ fn export(table: &str, sources: &[&Path], options: &[&str]) -> Vec<Row> {
     text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
 }
 
-/// What sources show of each task.
+/// What sources show about each task.
 #[derive(Default)]
 struct Shown {
-    /// Its events.
+    /// The events of the task.
     events: BTreeSet<EventKey>,
-    /// The ModifyIndex and the counter of its last version.
+    /// The ModifyIndex of the task's last version, and the counter in it.
     last: (i64, i64),
 }
 
@@ -55,11 +55,11 @@ fn shown(sources: &[&Path]) -> BTreeMap<Task, Shown> {
     tasks
 }
 
-/// The allocations of a source. A bundle's event stream is excluded: its times are rounded.
+/// The allocations of a source. The event stream of a bundle is excluded, because its times are rounded.
 fn versions(source: &Path) -> Vec<Version> {
     let mut versions = Vec::new();
     for document in documents::of(source).iter().filter(|document| document.file_name() != "eventstream.json") {
-        // Most documents are lists, and fast to parse.
+        // Most documents are lists, which are fast to parse.
         if let Ok(list) = serde_json::from_slice::<Vec<Version>>(&document.bytes) {
             versions.extend(list);
             continue;
@@ -78,7 +78,7 @@ fn versions(source: &Path) -> Vec<Version> {
 struct Counts {
     tasks: usize,
     complete: usize,
-    /// Tasks of which nothing is missing up to their last version.
+    /// Tasks with no missing event up to their last version.
     whole: usize,
     restarts: i64,
     lost_restarts: i64,
@@ -95,7 +95,7 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
         let is = |name: &str| row[name].as_bool().expect("true or false");
         let task = (text("alloc_id"), text("task"));
         let Some(shown) = shown.get(&task) else {
-            // Known only from its resources: the client had not reported yet.
+            // The task is known only from its resources, because the client had not reported yet.
             assert!(row["events"] == 0 && row["restarts"].is_null() && !is("complete"), "{row:?}");
             continue;
         };
@@ -183,7 +183,7 @@ fn the_stream_is_complete_for_every_task() {
 #[test]
 fn allocations_that_vanished_alive_miss_their_last_events() {
     let Some(recording) = recording() else { return };
-    // Two full listings, the second dated an hour later than it was: nothing can have been collected that soon.
+    // Two full listings, of which the second is dated an hour too late. Nothing can have been collected that soon.
     let all = snapshots(&recording);
     let directory = tempfile::tempdir().expect("a directory");
     let late = directory.path().join("20261123T194012Z.json");
@@ -205,8 +205,8 @@ fn allocations_that_vanished_alive_miss_their_last_events() {
     assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
 }
 
-/// Tasks reported as complete although the stream has an event that full listings do not show, and their allocation is
-/// gone by the last of them.
+/// Tasks that are reported as complete although they are not: the stream has an event that full listings do not show,
+/// and the allocation is gone in the last of them.
 fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
@@ -248,7 +248,7 @@ fn coverage_of_the_sample_cluster() {
     assert_eq!(complete, 32);
     let row = |task: &str| rows.iter().find(|row| row["task"] == task).expect("a task");
     let coverage_of = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
-    // A crash loop; a task whose restarts are all in view, but not all other events; one whose start is missing.
+    // A crash loop; a task with all restarts in view, but not all other events; and a task whose start is missing.
     assert_eq!(json!(coverage_of("flaky")), json!([false, 4, 94, false]));
     assert_eq!(json!(coverage_of("dead-port")), json!([true, 1, 0, false]));
     assert_eq!(json!(coverage_of("fetch")), json!([false, 0, 0, false]));

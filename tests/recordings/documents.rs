@@ -1,4 +1,4 @@
-//! The documents in files, directories and archives, found by name and read with serde_json alone.
+//! The documents in files, directories and archives, found by name and read only with serde_json.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,14 +8,14 @@ use serde_json::{Deserializer, Value};
 
 /// A file with its decompressed content.
 pub struct Document {
-    /// Its path; inside an archive prefixed by the archive's path and `:`, like in the program.
+    /// The path of the document. Inside an archive, the path of the archive and `:` come first, as in the program.
     pub name: String,
-    /// Its bytes.
+    /// The bytes of the document.
     pub bytes: Vec<u8>,
 }
 
 impl Document {
-    /// The part of its name after the last `/` or `:`.
+    /// The part of the document's name after the last `/` or `:`.
     pub fn file_name(&self) -> &str {
         self.name.rsplit(['/', ':']).next().unwrap_or(&self.name)
     }
@@ -85,9 +85,9 @@ pub enum Found {
     Streamed(Value),
     /// A client node.
     Node(Value),
-    /// A list, or a frame, that may be empty.
+    /// A list or a frame; both may be empty.
     List,
-    /// Anything else.
+    /// Any other value.
     Other,
 }
 
@@ -122,7 +122,7 @@ pub fn walk_value(mut value: Value, visit: &mut dyn FnMut(Found)) {
 
 fn value_of(mut value: Value, visit: &mut dyn FnMut(Found)) {
     let has = |name: &str| value.get(name).is_some();
-    // A job has a member Payload, too, but also an ID.
+    // A job has the member Payload, too, but it also has an ID.
     let may_wrap = !has("ID");
     if has("TaskStates") || has("ClientStatus") {
         visit(Found::Allocation(value));

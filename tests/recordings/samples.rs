@@ -1,4 +1,4 @@
-//! `samples/`: each document gives the rows that it shows, and each is a part of the recording.
+//! `samples/`: each document gives the rows that it shows, and each document is a part of the recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use super::snapshots::{key_of, truth};
 use super::{recording, sample, unpacked};
 use crate::support::{Row, Taken, take};
 
-/// Reads samples and checks every row of every table, and what was skipped.
+/// Reads samples, and checks every row of every table and the skipped documents.
 fn check(names: &[&str]) -> Taken {
     let paths: Vec<_> = names.iter().map(|name| sample(name)).collect();
     let paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
@@ -29,7 +29,7 @@ fn check(names: &[&str]) -> Taken {
     taken
 }
 
-/// What was skipped, and why.
+/// The skipped documents, with the reasons.
 pub fn skipped(taken: &Taken) -> BTreeMap<String, String> {
     let split = |note: &Note| match note {
         Note::Skipped(line, _) => line.split_once(": ").map(|(name, why)| (name.to_owned(), why.to_owned())),
@@ -121,7 +121,7 @@ fn stream_gives_every_event_that_the_cluster_shows() {
         common += 1;
     }
     assert!(common == 64 && common < all.len(), "{common} of {}", all.len());
-    // Nothing was lost: counter and events agree for each.
+    // Nothing was lost: for each allocation, the counter equals the number of events.
     for alloc in ["1fb9fa98", "2d0f02b9", "a781966b", "b404f8cc", "f3f5e367", "4260067f"] {
         let (counted, shown) = restarts(&stream, alloc);
         assert_eq!(counted, shown as i64, "{alloc}");
@@ -169,7 +169,7 @@ fn bundle_in_either_layout_gives_the_same_rows() {
     for taken in [&new, &old] {
         let listings: Vec<&Row> =
             taken.table(Table::Snapshots).iter().filter(|row| row["is_full_listing"] == true).collect();
-        // Its flags name no namespace; NOMAD_NAMESPACE did.
+        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE did.
         assert!(listings.len() == 3 && listings.iter().all(|row| row["namespace"] == "default"));
         assert_eq!(taken.summary.allocations, 35);
     }
@@ -205,7 +205,7 @@ fn bundle_unpacked_gives_the_same_rows() {
 
 #[test]
 fn bundle_line_of_a_failed_listing_is_reported() {
-    // `nomad operator debug` writes such a line instead of a listing that failed.
+    // If a listing fails, `nomad operator debug` writes such a line instead of it.
     let directory = tempfile::tempdir().expect("a directory");
     let bundle = documents::unpack(&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz"));
     let listing = bundle.iter().find(|member| member.name.ends_with("0000/allocations.json")).expect("a listing");
@@ -277,13 +277,13 @@ fn the_bundle_sample_is_a_cut_of_the_recorded_one() {
     }
 }
 
-/// The array that is a member of an object.
+/// The array that is the value of a member of an object.
 fn member<'d>(object: &'d [u8], name: &str) -> &'d [u8] {
     let members: BTreeMap<String, &RawValue> = serde_json::from_slice(object).expect("an object");
     members[name].get().as_bytes()
 }
 
-/// The number of elements of an array, each of which occurs in `whole` byte for byte.
+/// The number of elements in an array. Each element must occur in `whole`, byte for byte.
 fn elements_in(array: &[u8], whole: &[u8]) -> usize {
     let elements: Vec<&RawValue> = serde_json::from_slice(array).expect("an array");
     for element in &elements {

@@ -1,4 +1,4 @@
-//! Full allocations and streams contain jobs, and jobs contain secrets: none of them is stored in a table.
+//! Full allocations and streams contain jobs, and jobs contain secrets. No table stores any of these secrets.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,13 +11,13 @@ use super::documents::{self, Found};
 use super::{recording, sample, unpacked};
 use crate::support::{Taken, take};
 
-/// Shorter texts may occur elsewhere by chance.
+/// The minimum length of the texts that are searched. Shorter texts may occur elsewhere by chance.
 const TELLING: usize = 8;
 
-/// The keys of jobs in the recording's documents.
+/// The keys under which documents of the recording contain jobs.
 const JOBS: [&str; 4] = ["Job", "Jobs", "JobVersions", "Versions"];
 
-/// The texts inside jobs, and those of allocations and nodes outside their jobs.
+/// The texts inside jobs, and the texts of allocations and nodes outside of jobs.
 #[derive(Default)]
 struct Texts {
     jobs: BTreeSet<String>,
@@ -119,7 +119,7 @@ fn no_job_text_of_the_recording_is_stored() {
 
 #[test]
 fn signed_identities_are_not_stored() {
-    // Nomad 1.8 served the tasks' tokens with full allocations.
+    // Nomad 1.8 included the tokens of tasks in full allocations.
     let text = String::from_utf8(documents::read(&sample("allocation.json"))).expect("JSON is text");
     let text = text.replacen('{', r#"{"SignedIdentities":{"t":"eyJhbGciOiJSUzI1NiJ9.e30.c2ln"},"#, 1);
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -1,4 +1,4 @@
-//! List snapshots against the event stream of the same minutes, which is complete.
+//! Compares list snapshots with the event stream of the same minutes, which is complete.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,21 +19,21 @@ use crate::support::{Row, Taken, take};
 pub struct Truth {
     /// Objects other than heartbeats.
     pub frames: usize,
-    /// `{}`.
+    /// Objects `{}`.
     pub heartbeats: usize,
     /// Events about allocations.
     pub allocation_events: usize,
-    /// The attempt of each task event: one more than the Restarting events before it.
+    /// The attempt of each task event: one more than the number of Restarting events before it.
     pub attempts: BTreeMap<EventKey, i64>,
-    /// Each task with its Restarting events, and its counter in the last version.
+    /// The number of Restarting events of each task, and its counter in the last version.
     pub restarts: BTreeMap<(String, String), (i64, i64)>,
     /// The events of each task in order.
     pub order: BTreeMap<(String, String), Vec<EventKey>>,
-    /// The number of events by each version: allocation, task, ModifyIndex.
+    /// The number of events in each version. The key is the allocation, the task and the ModifyIndex.
     pub versions: BTreeMap<(String, String, i64), usize>,
 }
 
-/// The truth, read once.
+/// The truth, which is read only once.
 pub fn truth(recording: &Path) -> &'static Truth {
     static TRUTH: OnceLock<Truth> = OnceLock::new();
     TRUTH.get_or_init(|| {
@@ -101,7 +101,7 @@ struct TaskEvent {
 }
 
 impl Version {
-    /// Its tasks, with their counters and the keys of the events in their windows.
+    /// The tasks of the version, with their counters and the keys of the events in their windows.
     pub fn tasks(&self) -> impl Iterator<Item = (&String, i64, Vec<EventKey>)> {
         self.task_states.iter().flatten().map(|(task, state)| {
             let mut keys: Vec<EventKey> = Vec::new();
@@ -115,8 +115,8 @@ impl Version {
 }
 
 impl Truth {
-    /// Adds a version of an allocation, in order, so that an event that was not there before is later than all that
-    /// were.
+    /// Adds a version of an allocation. Versions are added in order, so an event that is new in this version is later
+    /// than all events before.
     fn add(&mut self, version: &Version) {
         for (task, restarts, keys) in version.tasks() {
             let (restarting, counter) = self.restarts.entry((version.id.clone(), task.clone())).or_default();
@@ -134,7 +134,7 @@ impl Truth {
         }
     }
 
-    /// Its allocations.
+    /// The allocations in the truth.
     fn allocations(&self) -> BTreeSet<&str> {
         self.restarts.keys().map(|(alloc_id, _)| alloc_id.as_str()).collect()
     }
@@ -158,14 +158,14 @@ pub fn key_of(row: &Row) -> EventKey {
     (text("alloc_id"), text("task"), number("event_at_ns"), text("event_type"), number("ordinal") as usize)
 }
 
-/// The rows of all tables as text, without columns that depend on the order of arrival.
+/// The rows of all tables as text, without the columns that depend on the order of arrival.
 fn rows(taken: &Taken) -> BTreeMap<Table, BTreeSet<String>> {
     let of = |table| taken.table(table).iter().map(|row| text_of(&without_arrival(table, row))).collect();
     Table::ALL.into_iter().map(|table| (table, of(table))).collect()
 }
 
-/// Totals: events, allocations, tasks whose counter equals their Restarting events, such events, and the sum of the
-/// highest counters.
+/// Totals: events, allocations, tasks whose counter equals the number of their Restarting events, Restarting events,
+/// and the sum of the highest counters.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     documents: usize,
@@ -200,8 +200,8 @@ fn counts(taken: &Taken, truth: &Truth) -> Counts {
     }
 }
 
-/// Reads snapshots and checks each row: its event is in the stream with the same attempt; no event of the snapshots is
-/// missing; all other tables match the documents.
+/// Reads snapshots and checks each row. The event of a row must be in the stream with the same attempt, no event of
+/// the snapshots may be missing, and all other tables must match the documents.
 fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
     let truth = truth(recording);
     let documents: Vec<Document> = chosen.iter().flat_map(|path| documents::of(path)).collect();

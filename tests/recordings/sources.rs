@@ -1,4 +1,4 @@
-//! The same allocations from other sources: each version gives the rows that a list gives.
+//! The same allocations from other sources. For each version, a source must give the same rows as a list.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn states(taken: &Taken) -> States {
         .filter_map(|row| {
             let key = (text(row, "alloc_id")?, row["modify_index"].as_i64()?, text(row, "task")?);
             let mut row = row.clone();
-            // Only a listing with resources has the hooks, and the first document varies.
+            // Only a listing with resources shows the hooks, and the first document differs.
             for name in ["lifecycle_hook", "sidecar", "snapshot_id"] {
                 row.remove(name);
             }
@@ -37,7 +37,7 @@ fn events(taken: &Taken) -> BTreeMap<EventKey, &Row> {
     taken.table(Table::TaskEvents).iter().map(|row| (key_of(row), row)).collect()
 }
 
-/// The rows of the lists in the recording: the snapshots, and those taken with the reads.
+/// The rows of the lists in the recording: the snapshots, and the lists taken together with the reads.
 fn listed(recording: &Path) -> &'static Taken {
     static LISTED: OnceLock<Taken> = OnceLock::new();
     LISTED.get_or_init(|| {
@@ -49,14 +49,14 @@ fn listed(recording: &Path) -> &'static Taken {
     })
 }
 
-/// What a source has in common with the lists: task states and events.
+/// The task states and events that a source has in common with the lists.
 #[derive(Debug, PartialEq, Eq)]
 struct Common {
     states: usize,
     events: usize,
 }
 
-/// Reads a source and checks that its common rows equal those of the lists.
+/// Reads a source, and checks that the rows it has in common with the lists are equal.
 fn check(lists: &Taken, recording: &Path, source: &Path) -> Common {
     let taken = take(&[source], &IntakeOptions::default());
     assert_eq!(taken.summary.rejected, 0, "{:#?}", taken.notes);
@@ -110,7 +110,7 @@ fn the_pages_of_a_list_give_the_rows_of_the_list() {
     let lists = listed(&recording);
     let pages = recording.join("http-samples/pages-per_page-7.tar.zst");
     let taken = take(&[&pages], &IntakeOptions::default());
-    // Next to each page are its request and headers.
+    // The request and the headers are stored next to each page.
     assert_eq!((taken.summary.documents, taken.summary.skipped, taken.summary.rejected), (41, 82, 0));
     let documents = documents::of(&pages).into_iter().filter(|d| d.name.ends_with(".json"));
     Expected::of(&documents.collect::<Vec<Document>>()).check(&taken);

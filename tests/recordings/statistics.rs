@@ -1,4 +1,4 @@
-//! The statistics of list snapshots against those of the event stream of the same minutes, which is complete.
+//! Compares the statistics of list snapshots with those of the event stream of the same minutes, which is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn truth(recording: &Path) -> &'static BTreeMap<&'static str, Rows> {
 fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
     let answers = ViewStore::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
     let rows = |(name, keys): (&'static str, &[&str])| {
-        // Restarts that were not seen are dated by the version that counted them.
+        // Restarts that were not seen get the time of the version that counts them.
         let seen = |row: &Row| name != "restart_log" || row.get("is_seen") == true;
         let key = |row: &Row| keys.iter().map(|key| row.get(key).to_string()).collect();
         let rows = answers.rows(name).expect("rows").into_iter().filter(seen);
@@ -50,7 +50,7 @@ struct KnownValues {
     reasons: usize,
 }
 
-/// Checks that the statistics of sources equal those of the stream, or are unknown.
+/// Checks that the statistics of sources are equal to those of the stream, or unknown.
 fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> KnownValues {
     let found = of(sources);
     let mut counts = KnownValues::default();

@@ -20,7 +20,7 @@ const EMPTY: &str = "is empty";
 const BUNDLED: &str = "a part of the debug bundle without allocations";
 const ROUNDED: &str = "the debug bundle's event stream went through floats, so its times are rounded; allocations.json beside it is exact";
 
-/// Reads a source and checks every row; documents without allocations are skipped, and nothing is rejected.
+/// Reads a source and checks every row. Documents without allocations must be skipped, and nothing may be rejected.
 fn check(source: &Path) -> Taken {
     let taken = take(&[source], &IntakeOptions::default());
     let expected = Expected::of(&documents::of(source));
@@ -31,7 +31,7 @@ fn check(source: &Path) -> Taken {
     taken
 }
 
-/// The reasons for skipping, with their counts.
+/// The reasons for which documents were skipped, with their counts.
 fn reasons(taken: &Taken) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for why in skipped(taken).into_values() {
@@ -48,7 +48,8 @@ fn counted<const N: usize>(reasons: [(&str, usize); N]) -> BTreeMap<String, usiz
 fn an_archive_of_reads() {
     let Some(recording) = recording() else { return };
     let read = check(&recording.join("read.tar.zst"));
-    // Jobs, evaluations, deployments, namespaces and pools; indexes, texts and errors of the command line.
+    // Skipped: jobs, evaluations, deployments, namespaces and pools, and indexes, texts and errors of the command
+    // line.
     assert_eq!((read.summary.documents, read.summary.skipped), (181, 72));
     assert_eq!(reasons(&read), counted([(NOT_JSON, 10), (NOT_OURS, 60), (EMPTY, 2)]));
 }
@@ -77,7 +78,7 @@ fn logs_of_servers_and_http_exchanges_are_skipped() {
     let Some(recording) = recording() else { return };
     let logs = check(&recording.join("logs.tar.zst"));
     assert_eq!((logs.summary.documents, reasons(&logs)), (0, counted([(NO_EVENTS, 1)])));
-    // The HTTP exchanges include request and headers; two answers and the pages of a list are bare bodies.
+    // The HTTP exchanges contain the request and headers. Two responses and the pages of a list are only bodies.
     let http = check(&recording.join("http-samples"));
     assert_eq!(http.summary.documents, 2 + 41);
     assert_eq!(reasons(&http), counted([(NOT_JSON, 214)]));
@@ -86,7 +87,7 @@ fn logs_of_servers_and_http_exchanges_are_skipped() {
 #[test]
 fn times_with_an_offset_are_converted_to_utc() {
     let Some(recording) = recording() else { return };
-    // A client at +05:30, and a task that was restarted after it had finished.
+    // From a client at +05:30, with a task that was restarted after it had finished.
     let taken = check(&recording.join("http-samples/tz-offset-restart-all-tasks-read.json"));
     let states = taken.table(Table::TaskStateHistory);
     let number = |row: &Row, name: &str| row[name].as_i64().unwrap_or(0);
@@ -108,7 +109,7 @@ fn the_whole_recording_at_once() {
     let summary = &taken.summary;
     assert_eq!(summary.rejected, 0);
     assert!(taken.notes.iter().all(|note| matches!(note, Note::Skipped(_, false))), "{:#?}", taken.notes);
-    // The stream has every event of its cluster; one answer is from another.
+    // The stream contains every event of its cluster. One response comes from another cluster.
     let truth = truth(&recording);
     let events: BTreeMap<EventKey, &Row> =
         taken.table(Table::TaskEvents).iter().map(|row| (key_of(row), row)).collect();

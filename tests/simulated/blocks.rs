@@ -1,4 +1,4 @@
-//! Documents of many megabytes are read in blocks with guessed starts: guesses must not affect the result.
+//! Documents of many megabytes are read in blocks with guessed starts. The guesses must not affect the result.
 
 use alloclog::intake::IntakeOptions;
 

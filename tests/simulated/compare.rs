@@ -14,17 +14,17 @@ use super::packed::Source;
 use crate::simulator::{Allocation, Cluster, Document, EventRow, Ledger, Line, Told, line};
 use crate::support::{Row, Taken};
 
-/// Columns that depend on arrival; `attempt` does if the first document has no counters.
+/// Columns that depend on the order of arrival. `attempt` is one of them if the first document has no counters.
 const BY_ARRIVAL: [&str; 7] =
     ["snapshot_id", "message", "attempt", "source", "new_allocations", "new_task_states", "new_task_events"];
 
 /// A document in order of arrival.
 #[derive(Debug, Clone)]
 pub struct Arrival<'d> {
-    /// Its name in the ledger.
+    /// The name of the document in the ledger.
     pub source: String,
     pub document: &'d Document,
-    /// How many places in it cannot be read.
+    /// How many parts of the document cannot be read.
     pub rejected: usize,
 }
 
@@ -55,14 +55,14 @@ pub fn check(
         reported.len() == rejected,
         "there are {rejected} places that cannot be read, but the messages are {reported:?}"
     );
-    // The texts that the hash covers are compared directly.
+    // The texts that the hash covers are themselves compared.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.
     given.remove(&Table::Absences);
     same(&given, &expected(cluster, arrivals, keeps))
 }
 
-/// The rows that were given, without some columns. Fails on duplicates.
+/// The rows that were delivered, without the columns `without`. Fails if a row occurs twice.
 fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
     let mut tables = Tables::new();
     for table in Table::ALL {
@@ -77,12 +77,12 @@ fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
     Ok(tables)
 }
 
-/// The rows that were given, without columns that depend on arrival.
+/// The rows that were delivered, without the columns that depend on the order of arrival.
 pub fn without_arrival(taken: &Taken) -> anyhow::Result<Tables> {
     given(taken, &BY_ARRIVAL)
 }
 
-/// A row as a line. Both columns of a timestamp must agree; the exact one is kept.
+/// A row as one line of text. The two columns of a timestamp must agree; the line has the exact one.
 fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
     ensure!(row.get("region").is_none_or(|region| region == ""), "an unexpected region: {row:?}");
     let passed_over = |name: &str| ["region", "alloclog_version", "ingested_at"].contains(&name);
@@ -104,13 +104,13 @@ fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
     Ok(line(cells))
 }
 
-/// A row without its null columns: the simulator need not name a column that no document of it fills.
+/// A row without its null columns. So the simulator need not name a column that no document fills.
 fn filled(row: &str) -> Line {
     let row: Row = serde_json::from_str(row).expect("a line of ours");
     line(row.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value.clone())))
 }
 
-/// The rows that these documents must give.
+/// The rows that these documents are expected to give.
 fn expected(cluster: &Cluster, arrivals: &[Arrival<'_>], keeps: &dyn Fn(&Allocation) -> bool) -> Tables {
     let mut tables: Tables = Table::ALL.into_iter().map(|table| (table, BTreeSet::new())).collect();
     tables.remove(&Table::Absences);

@@ -1,5 +1,5 @@
-//! The program's coverage against what the simulator knows to be missing, and the latest state of every task and
-//! allocation. Runs the program itself, on files.
+//! Compares the program's coverage, and the latest state of every task and allocation, with what the simulator knows
+//! to be missing. Runs the program on files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,7 @@ fn coverage_is_exact_and_complete_is_never_wrong() {
     for_all(16, cases(14), check);
 }
 
-/// A client's clock was set back between two attempts of a task: its windows look like those of a new life.
+/// If the clock of a client is set back between two attempts of a task, its windows look like those of a new life.
 #[test]
 fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> {
     let observed = [
@@ -43,7 +43,8 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
     check(&Case { seed, nodes: 2, jobs: 6, rare: 60, observations: observations(&observed), chance })
 }
 
-/// A stream shows versions after the last listing that has the allocation, and a later document of the hour is partial.
+/// The stream shows versions that are newer than the last listing with the allocation. A later document in the hour
+/// is partial.
 #[test]
 fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_documents() -> anyhow::Result<()> {
     let observed = [
@@ -58,7 +59,7 @@ fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_d
     check(&Case { seed, nodes: 4, jobs: 5, rare: 12, observations: observations(&observed), chance })
 }
 
-/// The observations of a case that was found by chance.
+/// The observations of a case that was once found by chance.
 fn observations(observed: &[(Kind, i64, bool, bool, u64)]) -> Vec<Observation> {
     let observation = |(kind, moment, is_named, is_trimmed, seed): &(Kind, i64, bool, bool, u64)| Observation {
         kind: *kind,
@@ -89,8 +90,8 @@ fn check(case: &Case) -> anyhow::Result<()> {
     known.check_allocations(&views["allocations"])
 }
 
-/// The documents of a case, without those with rounded times too few to detect: their events cannot be distinguished
-/// from exact ones.
+/// The documents of a case, without documents whose rounded times are too few to be detected. Their events cannot be
+/// distinguished from exact ones.
 fn exact_documents(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
     let tells = |document: &Document| document.marked(cluster).iter().all(|shown| shown.floats == shown.marked);
     case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
@@ -114,20 +115,20 @@ fn export(sources: &[&Path], directory: &Path) -> anyhow::Result<BTreeMap<&'stat
     views.into_iter().map(rows).collect()
 }
 
-/// What documents show of a cluster.
+/// The facts that documents show about a cluster.
 struct Known<'a> {
     cluster: &'a Cluster,
     truth: Truth<'a>,
-    /// Rows of `allocation_history` and `task_state_history` by allocation.
+    /// The rows of `allocation_history` and `task_state_history`, by allocation.
     history: BTreeMap<String, Vec<Row>>,
     states: BTreeMap<String, Vec<Row>>,
-    /// Allocations seen not terminal at a known time.
+    /// Allocations that were shown, not terminal, at a known time.
     sighted: BTreeSet<String>,
-    /// When a document other than a stream last showed each of them so.
+    /// For each of them, when a document other than a stream last showed it in this way.
     seen: BTreeMap<String, i64>,
     /// Full listings: namespace and time.
     listings: Vec<(&'static str, i64)>,
-    /// The attempts of each task's events, as the first document with the event has them.
+    /// The attempts of each task's events, as in the first document that has the event.
     attempts: BTreeMap<TaskKey, BTreeSet<Option<i64>>>,
     rounded: BTreeSet<TaskKey>,
     lists_nodes: BTreeSet<usize>,
@@ -257,7 +258,7 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// Every task named by a source; an allocation without tasks has one without a name.
+    /// Every task that a source names. An allocation without tasks has one task without a name.
     fn tasks(&self) -> BTreeSet<(String, Option<String>)> {
         let named = self.states.iter().flat_map(|(alloc_id, rows)| {
             let mut names: BTreeSet<Option<String>> =
@@ -295,7 +296,7 @@ impl<'a> Known<'a> {
         let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
         let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
         let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
-        // These documents have no Nomad index, so clocks decide about a version that only a stream showed.
+        // These documents have no Nomad index. So clocks decide about a version that only a stream shows.
         let is_streamed = newest.iter().all(|row| row["shape"] == "stream");
         let version = newest.iter().filter_map(|row| row["modified_at_ns"].as_i64()).max().unwrap_or(0);
         let since = seen.unwrap_or(0).max(if is_streamed { version } else { 0 });
@@ -318,7 +319,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Columns of an allocation that never change, though some sources lack them.
+/// Columns of an allocation that never change; some sources lack them.
 const CONSTANT: [&str; 15] = [
     "namespace",
     "job_id",
@@ -374,7 +375,7 @@ fn key(row: &Row) -> TaskKey {
     (text("alloc_id"), text("task"))
 }
 
-/// The value of a column; with rounded times, the largest of several.
+/// The value of a column. With rounded times, the largest of several values.
 fn largest(rows: &[&Row], name: &str) -> Value {
     let values = rows.iter().map(|row| &row[name]).filter(|value| !value.is_null());
     values.max_by_key(|value| (value.as_i64(), value.to_string())).cloned().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A truncated document gives the allocations before its end, and is reported as damaged.
+//! A truncated document gives the allocations before its end. It is reported as damaged.
 
 use std::io::Read;
 
@@ -40,7 +40,7 @@ fn a_truncated_compressed_document_gives_its_complete_part() {
         for _ in 0..4 {
             let packed = &packed[..random.below(packed.len())];
             let mut bytes = vec![];
-            // The bytes decompressed before the error.
+            // The bytes that were decompressed before the error.
             let unpacked = if is_gzip {
                 MultiGzDecoder::new(packed).read_to_end(&mut bytes)
             } else {
@@ -48,7 +48,7 @@ fn a_truncated_compressed_document_gives_its_complete_part() {
             };
             let cut = document.cut(bytes.len());
             ensure!(cut.bytes == bytes, "the decompressed bytes are not a prefix of the original");
-            // The format is only detected from the first bytes.
+            // The first bytes show the format, so without them it is not detected.
             let is_known = packed.len() >= if is_gzip { 2 } else { 4 };
             let is_damaged = unpacked.is_err() && is_known;
             let rejected = usize::from(is_damaged) + usize::from(!is_whole(&bytes));
@@ -85,7 +85,8 @@ fn a_truncated_tar_gives_its_complete_part() {
     });
 }
 
-/// Reads a tar of these files truncated at `at`, and checks the result. `is_broken`: whether reading fails there.
+/// Reads a tar of these files, truncated at `at`, and checks the result. `is_broken` says whether reading fails
+/// there.
 fn check_tar(
     cluster: &Cluster,
     files: &[(String, &Document)],
@@ -93,7 +94,7 @@ fn check_tar(
     bytes: &[u8],
     is_broken: bool,
 ) -> anyhow::Result<()> {
-    // Each file follows a header of 512 bytes and is padded to a multiple of that.
+    // Each file follows a header of 512 bytes, and is padded to a multiple of 512 bytes.
     let (mut from, mut cuts, mut whole) = (0, vec![], false);
     for (name, document) in files {
         let (begin, end) = (from + 512, from + 512 + document.bytes.len());
@@ -103,7 +104,7 @@ fn check_tar(
         }
         from = end.next_multiple_of(512);
     }
-    // After the last file there are two blocks of zeros, one of which suffices.
+    // Two blocks of zeros follow the last file. One of them is sufficient.
     let end = from + 512;
     whole |= at == from || at >= end;
     let is_damaged = if at < USTAR { is_broken } else { !whole || is_broken && at < end };
@@ -121,7 +122,7 @@ fn check_tar(
     check(cluster, &arrivals.collect::<Vec<_>>(), &|_| true, &taken)
 }
 
-/// The directory of a zip is at its end: without it, nothing says where an entry ends.
+/// The directory of a zip is at its end. Without the directory, it is not known where an entry ends.
 #[test]
 fn a_truncated_zip_is_rejected_whole() {
     for_all(40, cases(2), |case| {
@@ -149,14 +150,14 @@ fn check_cut(cluster: &Cluster, cut: &Document, ending: &str, bytes: &[u8], reje
     check(cluster, &[arrival], &|_| true, &taken)
 }
 
-/// Removes a note; returns whether it was there.
+/// Removes a note. Returns whether the note existed.
 fn without_note(taken: &mut Taken, words: &str) -> bool {
     let is_it = |note: &Note| matches!(note, Note::Rejected(text) if text.contains(words));
     let place = taken.notes.iter().position(is_it);
     place.map(|place| taken.notes.remove(place)).is_some()
 }
 
-/// The documents of a case that show something. Without its bundle, a single document has less metadata.
+/// The documents of a case that show allocations. A single document without its bundle has less metadata.
 fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
     let documents = case.documents(cluster).into_iter().flatten();
     let documents = documents.filter(|document| !document.is_aside && !document.ends.is_empty());
@@ -177,7 +178,7 @@ fn place(document: &Document, random: &mut Random) -> usize {
 /// Returns true if a text is complete JSON, or empty.
 fn is_whole(text: &[u8]) -> bool {
     let bom = b"\xef\xbb\xbf";
-    // A part of a byte order mark could be anything.
+    // The beginning of a byte order mark could belong to any text.
     let text = text.strip_prefix(bom).unwrap_or(if bom.starts_with(text) { b"" } else { text });
     serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
 }

@@ -1,4 +1,4 @@
-//! `--namespace` and `--job` give exactly the rows of matching allocations.
+//! `--namespace` and `--job` give exactly the rows of the allocations that match.
 
 use alloclog::glob::Glob;
 use alloclog::intake::IntakeOptions;
@@ -9,7 +9,7 @@ use super::snapshot_schedule::cases;
 use super::{directory, for_all, packed};
 use crate::support::take;
 
-/// Globs, each with its meaning as a function.
+/// A glob's meaning as a function.
 type Means = fn(&str) -> bool;
 const GLOBS: [(&str, Means); 8] = [
     ("*", |_| true),

@@ -1,5 +1,5 @@
-//! Logs of the simulated clients: rows of `log_events` against what was logged, and `recovered_events` against what the
-//! documents do not show.
+//! Logs of the simulated clients. Compares rows of `log_events` with what was logged, and `recovered_events` with the
+//! events that the documents do not show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,7 +37,7 @@ fn lines(cluster: &Cluster, random: &mut Random) -> Vec<Vec<Line>> {
     nodes
 }
 
-/// A log with other lines between those of events.
+/// A log in which other lines come between those of events.
 fn log(logger: &Logger, lines: &[Line], random: &mut Random) -> String {
     let mut log = String::new();
     for line in lines {
@@ -59,7 +59,7 @@ fn any_logger(is_json: bool, random: &mut Random) -> Logger {
     }
 }
 
-/// A row without its time and text: what text and JSON tell alike.
+/// A row without its time and text: the values that are equal in text and JSON.
 fn as_text(row: &Row) -> String {
     let columns =
         ["alloc_id", "task", "event_type", "fails_task", "exit_code", "signal", "start_delay_ns", "kill_timeout_ns"];
@@ -73,7 +73,7 @@ fn rows(paths: &[&Path]) -> anyhow::Result<Vec<Row>> {
     Ok(taken.table(Table::LogEvents).to_vec())
 }
 
-/// Allocation, task, type, time, message where text is exact, and whether the task failed.
+/// Allocation, task, type, time, message (if text reproduces it exactly), and whether the event fails the task.
 type LoggedEvent = (String, String, String, i64, Option<String>, bool);
 
 #[test]
@@ -121,9 +121,9 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
                 *actual.entry(key).or_default() += 1;
                 ensure!(row["precision_ns"] == precision, "{row:?}");
             }
-            // Two equal lines of one time that are not neighbours count once.
+            // Two equal lines with the same time count once if they are not neighbours.
             ensure!(actual.keys().eq(expected.keys()), "{is_json}: {} of {}", actual.len(), expected.len());
-            // The order of logs and their repetition change nothing.
+            // Neither the order of logs nor their repetition changes the result.
             let copies = super::directory()?;
             for (number, _) in nodes.iter().enumerate() {
                 let bytes = fs::read(directory.path().join(format!("nomad-{number}.log")))?;
@@ -162,7 +162,8 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             let kept: Vec<Line> = lines.iter().filter(|_| !random.chance(lost)).cloned().collect();
             fs::write(logs.join(format!("{number}.log")), log(&any_logger(is_json, &mut random), &kept, &mut random))?;
             if random.chance(40) {
-                // The monitor of a debug bundle writes the same events moments later, from its own start.
+                // The monitor of a debug bundle writes the same events some moments later, beginning when the monitor
+                // starts.
                 let from = random.below(kept.len().max(1));
                 let later = |line: &Line| Line { at: line.at + 700_000, ..line.clone() };
                 let monitored: Vec<Line> = kept.iter().skip(from).map(later).collect();
@@ -194,7 +195,7 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
                 missing.get(&key).and_then(|times| times.iter().position(|at| Some(*at) == row.int("event_at_ns")));
             match (place, missing.get_mut(&key)) {
                 (Some(place), Some(times)) => drop(times.swap_remove(place)),
-                // An event with a rounded time, or one that a document shows otherwise, may hide another one.
+                // An event with a rounded time, or one that a document shows in another way, may hide another event.
                 _ => is_exact = false,
             }
         }
@@ -213,7 +214,8 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             let missing = missing.get(key).map_or(0, Vec::len);
             ensure!(*count <= missing, "{key:?}: {count} recovered, {missing} missing");
         }
-        // Histories that are said to be complete are. A log that begins after the last window proves nothing else.
+        // A history reported as complete must be complete. A log that begins after the last window proves nothing
+        // else.
         let shown = store.rows("timeline")?;
         for row in store.rows("coverage")?.iter().filter(|row| row.get("complete").as_bool() == Some(true)) {
             let of = |row: &alloclog::query::Row| {
@@ -228,7 +230,8 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             ensure!(lost == 0, "{:?} is said to be complete", of(row));
         }
         if is_exact {
-            // A task whose client lost its state, and equal lines that are close, may count less.
+            // If the client lost the state of a task, or equal lines are close to each other, the count may be
+            // smaller.
             let total: usize =
                 missing.iter().filter(|(key, _)| key.2 != "Received").map(|(_, times)| times.len()).sum();
             let found: usize = recovered.iter().filter(|(key, _)| key.2 != "Received").map(|(_, count)| count).sum();

@@ -1,4 +1,4 @@
-//! Snapshots of any shape and in any order give exactly the rows of the truth.
+//! Snapshots with any shape and in any order give exactly the rows of the truth.
 
 use alloclog::intake::IntakeOptions;
 use alloclog::source;
@@ -16,7 +16,7 @@ fn any_part_of_a_history_in_any_shape_gives_its_rows() {
         let cluster = case.cluster();
         let mut snapshots = case.documents(&cluster);
         let mut random = case.random();
-        // What the user may state about all documents.
+        // Options with which the user describes all documents.
         let full_listing = random.chance(15).then(|| *random.pick(&["*", "prod"]));
         let observed_at = random.chance(15).then(|| cluster.end() + random.between(-9_000_000_000, 9_000_000_000));
         for document in snapshots.iter_mut().flatten() {
@@ -34,7 +34,7 @@ fn any_part_of_a_history_in_any_shape_gives_its_rows() {
         let options = IntakeOptions { strict: random.chance(20), source: source_options, ..IntakeOptions::default() };
         let taken = take(&paths(&named), &options);
         check(&cluster, &arrivals(&named), &|_| true, &taken)?;
-        // And again in the same order.
+        // Read the same documents again, in the same order.
         let again = take(&paths(&named), &options);
         ensure!(again.rows == taken.rows, "the same input does not give the same rows in the same order");
         ensure!(again.notes == taken.notes && again.summary == taken.summary, "the same input gives other notes");
@@ -57,7 +57,7 @@ fn order_repetition_packing_and_splitting_do_not_matter() {
         }
         let second = taken(&others, true, &mut random)?;
         for (table, rows) in &first {
-            // Two halves are two documents.
+            // The two halves of a document are two documents.
             if !(is_split && table.name() == "snapshots") {
                 differ(table.name(), &second[table], rows)?;
             }
@@ -66,7 +66,7 @@ fn order_repetition_packing_and_splitting_do_not_matter() {
     });
 }
 
-/// What is read from documents, without columns that depend on arrival.
+/// The rows read from documents, without the columns that depend on the order of arrival.
 fn taken(snapshots: &[Vec<Document>], again: bool, random: &mut Random) -> anyhow::Result<Tables> {
     let directory = directory()?;
     let sources = packed::write(snapshots, directory.path(), random);
@@ -82,7 +82,7 @@ fn taken(snapshots: &[Vec<Document>], again: bool, random: &mut Random) -> anyho
     without_arrival(&taken)
 }
 
-/// Splits a document into two snapshots, if that is possible: its name must have the time, and rounded times must be
+/// Splits a document into two snapshots if possible. For that, its name must have the time, and rounded times must be
 /// detectable in each half.
 fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
     let [document] = documents.as_slice() else { return vec![documents] };
@@ -104,7 +104,7 @@ fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
     vec![part("first", first), part("second", second)]
 }
 
-/// The cases must cover the hard situations.
+/// The generated cases must include the difficult situations.
 #[test]
 fn cases_cover_the_hard_situations() {
     let mut hard = std::collections::BTreeMap::<&str, u32>::new();
@@ -130,7 +130,7 @@ fn cases_cover_the_hard_situations() {
     assert!(hard.len() == 10 && hard.values().all(|times| *times > 0), "{hard:#?}");
 }
 
-/// The first cases of the properties here.
+/// Calls `each` for the first cases of the properties in this file.
 fn for_each_case(number: u32, each: impl FnMut(&Case)) {
     let each = std::cell::RefCell::new(each);
     for_all(number, cases(8), |case| {

@@ -1,4 +1,4 @@
-//! Writes documents to disk as users have them: plain, compressed, in directories and archives.
+//! Writes documents to disk as users store them: plain, compressed, and in directories and archives.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -15,18 +15,18 @@ use crate::simulator::{Document, Random};
 #[derive(Debug, Clone)]
 pub struct Source<'d> {
     pub path: PathBuf,
-    /// With their names in the ledger.
+    /// The documents, with their names in the ledger.
     pub documents: Vec<(String, &'d Document)>,
 }
 
-/// Writes the documents of each snapshot, alone or several together, packed at random.
+/// Writes the documents of the snapshots, each alone or several together. They are packed at random.
 pub fn write<'d>(snapshots: &'d [Vec<Document>], root: &Path, random: &mut Random) -> Vec<Source<'d>> {
     let mut sources = vec![];
     let mut rest = snapshots;
     while !rest.is_empty() {
         let together = if random.chance(35) { 1 + random.below(rest.len().min(4)) } else { 1 };
         let (group, more) = rest.split_at(together);
-        // Each snapshot has its own directory, since many documents have the same name.
+        // Each snapshot gets a directory, since many documents have the same name.
         let named = group.iter().enumerate().flat_map(|(number, documents)| {
             documents.iter().map(move |document| (format!("look{number}/{}", document.name), document))
         });
@@ -70,7 +70,7 @@ fn pack<'d>(files: &[(String, &'d Document)], directory: &Path, random: &mut Ran
     }
 }
 
-/// A document in a file of its own.
+/// Writes a document to a separate file.
 fn single<'d>(document: &'d Document, directory: &Path, random: &mut Random) -> Source<'d> {
     let name = document.name.replace('/', "-");
     let path = match random.below(4) {
@@ -89,7 +89,7 @@ pub fn save(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Compresses into one gzip member or two, like appended files.
+/// Compresses to one gzip member, or to two, as when files are appended.
 pub fn gzip(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let middle = if random.chance(50) { random.below(bytes.len()) } else { bytes.len() };
     let mut out = vec![];

@@ -1,6 +1,6 @@
-//! When allocations were last seen, and whether they vanished: for any order of documents, any split into ingests, and
-//! with or without rebuilding the presence from rows in between, the views give what all documents together show, or
-//! unknown.
+//! When allocations were last seen, and whether they vanished. The views must give what all documents together show,
+//! or unknown. This must hold for any order of documents, for any split into ingests, and whether or not the presence
+//! is rebuilt from rows in between.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 use crate::simulator::{Random, SECOND};
 
 const HOUR: i64 = 3600 * SECOND;
-/// A full hour.
+/// The beginning of an hour.
 const BEGIN: i64 = 1_795_456_800 * SECOND;
 
-/// A status of an allocation, with its start.
+/// A status of an allocation, and when it begins.
 #[derive(Debug, Clone)]
 struct Version {
     since: i64,
@@ -37,9 +37,10 @@ struct Allocation {
     id: String,
     namespace: &'static str,
     versions: Vec<Version>,
-    /// When the servers collect it.
+    /// When the servers collect the allocation.
     gone: i64,
-    /// A full listing that lacks it although it exists, as after a cluster was restored to an earlier state and back.
+    /// A full listing that lacks the allocation although it exists. This occurs if a cluster is restored to an
+    /// earlier state for some time.
     hidden: Option<usize>,
 }
 
@@ -49,7 +50,7 @@ enum Kind {
     Full(&'static str),
     /// Some allocations.
     Partial,
-    /// The last version of each allocation within some minutes, from the event stream.
+    /// The last version of each allocation within some minutes, shown by the event stream.
     Stream,
 }
 
@@ -57,7 +58,7 @@ enum Kind {
 struct Document {
     at: i64,
     kind: Kind,
-    /// Allocations by number and version.
+    /// The shown allocations, by number of the allocation and of its version.
     shows: Vec<(usize, usize)>,
 }
 
@@ -66,9 +67,9 @@ struct Case {
     region: String,
     allocations: Vec<Allocation>,
     documents: Vec<Document>,
-    /// Whether listings have Nomad's index.
+    /// Whether listings contain Nomad's index.
     has_index: bool,
-    /// How far the server's clock is ahead of the observer's.
+    /// How far the clock of the server is ahead of the observer's clock.
     skew: i64,
 }
 
@@ -85,7 +86,7 @@ impl Case {
         let second =
             |random: &mut Random, most: i64| BEGIN + random.between(600, most) * SECOND + random.between(0, 999);
         let has_index = random.chance(50);
-        // Without an index the two clocks are compared.
+        // If there is no index, the program compares the two clocks.
         let skew = if has_index { random.between(-90, 90) * SECOND } else { 0 };
         let span = *random.pick(&[2400, 2400, 9000]);
         let mut moments: Vec<i64> = (0..random.between(2, 9)).map(|_| second(&mut random, span)).collect();
@@ -188,7 +189,7 @@ impl Case {
         })
     }
 
-    /// What all documents together show; no entry for an allocation that none shows.
+    /// The facts that all documents together show. An allocation that no document shows has no entry.
     fn truth(&self) -> BTreeMap<&str, Truth> {
         let shows = |number: usize| {
             let of = move |document: &&Document| document.shows.iter().any(|(other, _)| *other == number);
@@ -224,7 +225,7 @@ impl Case {
     }
 }
 
-/// Rows as in a lake or an export, without duplicates.
+/// Rows without duplicates, as in a lake or an export.
 #[derive(Default)]
 struct Rows {
     seen: HashSet<(Table, u128)>,
@@ -289,7 +290,7 @@ fn cases() -> u64 {
     150 * times
 }
 
-/// Reports differences between the views and the truth; `unknown` says whether null is acceptable.
+/// Reports differences between the views and the truth. `unknown` says for which cases null is acceptable.
 fn compare(cases: &[Case], views: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
     let (mut known, mut all) = (0, 0);
     for case in cases {
@@ -323,7 +324,7 @@ fn a_single_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()>
     Ok(())
 }
 
-/// Ingests the documents of every case in any order, some of them twice, in any number of runs.
+/// Ingests the documents of every case in any order and in any number of runs. Some documents are ingested twice.
 fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case>, Views)> {
     let directory = tempfile::tempdir()?;
     let cases: Vec<Case> = (0..cases()).map(|number| Case::new(seed * 1_000_000 + number)).collect();

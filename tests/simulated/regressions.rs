@@ -1,4 +1,4 @@
-//! Cases that once failed.
+//! Cases that failed once.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use super::{directory, packed};
 use crate::simulator::{Cluster, Config, Document, START, Style};
 use crate::support::take;
 
-/// Reads documents in this order, and checks all rows. As many empty lists as cores are inserted between them, so that
-/// each is read after the previous ones are finished.
+/// Reads documents in this order, and checks all rows. Between two documents it inserts as many empty lists as there
+/// are cores, so that each document is read after the previous one is finished.
 fn check_in_order(cluster: &Cluster, documents: &[&Document]) {
     let directory = directory().expect("a directory");
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
@@ -34,7 +34,7 @@ fn check_in_both_orders(cluster: &Cluster, first: &Document, second: &Document) 
     check_in_order(cluster, &[second, first]);
 }
 
-/// A bare payload has the same bytes as in its event, but is another kind of source.
+/// A payload without its event has the same bytes as in the event, but it is another kind of source.
 #[test]
 fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
     let cluster = Cluster::simulate(1, Config::default());
@@ -43,7 +43,7 @@ fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
     check_in_both_orders(&cluster, &cluster.frames(from, to, &style), &cluster.payloads(from, to, &style));
 }
 
-/// A few modification times are unchanged by a float; all other times of their allocations change.
+/// A float does not change a few of the modification times. It changes all other times of their allocations.
 #[test]
 fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     let cluster = Cluster::simulate(2, Config { jobs: 150, ..Config::default() });
@@ -56,7 +56,7 @@ fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     }
 }
 
-/// Whether an allocation is already known depends on thread timing; the notes on a document must not.
+/// Thread timing decides whether an allocation is already known. It must not change the notes on a document.
 #[test]
 fn unknown_fields_are_counted_in_every_document_that_has_them() {
     let cluster = Cluster::simulate(3, Config::default());

@@ -1,4 +1,4 @@
-//! Cases: a cluster, and when and how it was observed.
+//! Cases: a cluster, and when and how it is observed.
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, any};
@@ -13,10 +13,10 @@ pub struct Case {
     pub seed: u64,
     pub nodes: usize,
     pub jobs: usize,
-    /// The frequency of rare events, in percent; 0 for none.
+    /// The frequency of rare events, in percent; 0 for no rare events.
     pub rare: u32,
     pub observations: Vec<Observation>,
-    /// The seed of file packing, order and the like.
+    /// The seed for the packing and the order of files, and similar choices.
     pub chance: u64,
 }
 
@@ -24,13 +24,13 @@ pub struct Case {
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub kind: Kind,
-    /// When, in thousandths of the simulated time.
+    /// The time of the snapshot, in thousandths of the simulated time.
     pub moment: i64,
-    /// Whether its file name has the time.
+    /// Whether the file name of the snapshot contains the time.
     pub is_named: bool,
-    /// Whether fields are omitted or spoilt.
+    /// Whether fields are omitted or damaged.
     pub is_trimmed: bool,
-    /// The seed of its shape.
+    /// The seed of the snapshot's shape.
     pub seed: u64,
 }
 
@@ -49,7 +49,7 @@ pub enum Kind {
     Bundle,
 }
 
-/// Cases with up to so many snapshots.
+/// Cases with at most this number of snapshots.
 pub fn cases(most: usize) -> impl Strategy<Value = Case> {
     let cluster = (any::<u64>(), 2..5usize, 1..7usize, prop_oneof![Just(0u32), Just(12), Just(60)]);
     (cluster, vec(look(), 1..=most), any::<u64>()).prop_map(|((seed, nodes, jobs, rare), observations, chance)| Case {
@@ -76,7 +76,7 @@ fn look() -> impl Strategy<Value = Observation> {
         1 => Just(Kind::Bundle),
     ];
     let flags = (prop_oneof![3 => Just(true), 1 => Just(false)], prop_oneof![5 => Just(false), 1 => Just(true)]);
-    // Often the same time in the same style: the same versions again, or nearly.
+    // The same time often occurs again in the same style, so documents repeat versions, or nearly do.
     let moment = prop_oneof![1 => 0..=1000i64, 1 => (1..=5i64).prop_map(|n| n * 200)];
     let seed = prop_oneof![1 => any::<u64>(), 1 => 0..3u64];
     (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Observation {

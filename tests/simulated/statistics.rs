@@ -1,7 +1,8 @@
-//! The statistics against the truth: runs the whole library, on files.
+//! Compares the statistics with the truth. Runs the whole library on files.
 //!
-//! With everything in view, they equal the truth. Where Nomad evicted events, they are true or unknown. Periods and
-//! groups partition what was verified over all time and per task.
+//! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, they are true or
+//! unknown. Results for all time and per task are verified; the results for periods and groups must be partitions of
+//! these.
 
 mod judge;
 mod latency;
@@ -30,7 +31,7 @@ struct Case {
     jobs: usize,
     rare: u32,
     minutes: i64,
-    /// Times of snapshots in thousandths of the simulated time; if empty, the whole stream is in view.
+    /// Times of snapshots, in thousandths of the simulated time. If empty, the whole stream is in view.
     moments: Vec<i64>,
     chance: u64,
 }
@@ -76,7 +77,7 @@ impl Case {
     }
 }
 
-/// Runs a case and judges the result; nothing if it shows nothing.
+/// Runs a case and judges the result. Does nothing if the case shows no allocations.
 fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &ViewStore) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let cluster = case.cluster();
     let documents = case.documents(&cluster);
@@ -91,7 +92,7 @@ fn with(case: &Case, judge: impl FnOnce(&Truth<'_>, &ViewStore) -> anyhow::Resul
     judge(&Truth::of_documents(&cluster, &documents), &answers)
 }
 
-/// Judges cases, and checks that they cover what they are meant to cover.
+/// Judges cases, and checks that they include the situations in `hard`.
 fn judged(number: u32, most: usize, hard: &[&str]) {
     let tally = RefCell::new(Tally::new());
     for_all(number, cases(most), |case| {
@@ -163,7 +164,7 @@ fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
                 for (name, dates) in DATED {
                     let rows = answers.rows(name)?;
                     let date = |row: &Row| dates.iter().find_map(|date| row.int(date));
-                    // The first event of a run that neither started nor ended is in no column.
+                    // If a run neither started nor ended, no column has its first event.
                     let dated =
                         |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| date(row).is_some()).cloned().collect() };
                     let must_be: Vec<Row> = whole[name].iter().filter(|row| within(date(row))).cloned().collect();
@@ -207,7 +208,7 @@ const CUT: [&str; 9] = [
     "reschedules",
 ];
 
-/// Statistics with one row per item, and the columns that date it, by priority.
+/// Statistics with one row per item, and the columns that give its date, by priority.
 const DATED: [(&str, &[&str]); 5] = [
     ("attempts", &["started_at_ns", "ended_at_ns"]),
     ("starts", &["created_at_ns"]),
@@ -232,7 +233,7 @@ const RESTARTS: [&str; 11] = [
 
 const LATENCY: [&str; 6] = ["tasks", "started", "waiting", "failed_before_start", "stopped_before_start", "unknown"];
 
-/// Adds the numbers of rows to their groups.
+/// Adds the numbers in rows to the sums of their groups.
 fn add<'n>(
     sums: &mut BTreeMap<(&'n str, String), i64>,
     name: &'n str,
@@ -278,7 +279,7 @@ fn in_any_grouping_counts_add_up_and_quantiles_are_over_all_tasks() {
     });
 }
 
-/// Checks every quantile of every group against a direct computation.
+/// Compares every quantile of every group with a direct computation.
 fn check_quantiles(rows: &[Row], starts: &[Row], by: &str) -> anyhow::Result<()> {
     for row in rows {
         let same = |start: &&Row| by.split(',').all(|column| start.get(column) == row.get(column));

@@ -1,5 +1,5 @@
-//! Views with a native twin give the same rows as their SQL on simulated clusters, and the same numbers with
-//! pseudonyms.
+//! Views with a native twin give the same rows as their SQL on simulated clusters. With pseudonyms, they give the
+//! same numbers.
 
 use alloclog::pipeline;
 

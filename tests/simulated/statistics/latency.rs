@@ -2,7 +2,7 @@
 
 use alloclog::query::Row;
 
-/// The time within which this share of the tasks started; `None` if fewer did.
+/// The time within which the given share of the tasks started; `None` if fewer tasks did.
 pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
     // For each task: how long it waited, and whether it started in the end.
     let mut waits: Vec<(i64, bool)> = starts.iter().filter_map(|row| wait(row, origin)).collect();
@@ -13,7 +13,7 @@ pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
         if *starts {
             let at_risk = (waits.len() - before) as f64;
             waiting *= 1.0 - 1.0 / at_risk;
-            // Starts at one time are one step of the curve; the time is the same.
+            // Several starts at the same time are one step of the curve, so the time is the same.
             if 1.0 - waiting >= share - 1e-9 {
                 return Some(*span);
             }
