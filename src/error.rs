@@ -25,7 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// An option, a source or a location is invalid: correct it.
     Usage,
-    /// A query or a condition is not supported, or a value of it cannot be computed; see [`Error::refused`].
+    /// A query or a condition is not supported, or one of its values cannot be computed; see [`Error::refused`].
     Refused,
     /// An object was read completely and is invalid, or certainly does not exist, although others refer to it. Errors
     /// of another kind leave the content of a lake unknown.
@@ -39,11 +39,12 @@ pub enum Kind {
     /// A file, an object storage or a connection failed; [`Error::cause`] has the [`io::Error`] or
     /// [`object_store::Error`].
     Io,
-    /// Anything else; the message says what.
+    /// Any other cause; the message names it.
     Other,
 }
 
-/// An error with its context. `{}` prints the outermost context, `{:#}` all of it and the causes, separated by colons.
+/// An error with its context. `{}` prints the outermost context; `{:#}` prints all contexts and causes, separated by
+/// colons.
 pub struct Error {
     kind: Kind,
     layer: Box<Layer>,

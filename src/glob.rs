@@ -15,7 +15,7 @@ impl Glob {
     /// Compiles a glob.
     ///
     /// # Errors
-    /// A clause that says what is wrong with the text.
+    /// When the text is not a glob. The message is a clause that names the problem.
     pub fn new(text: &str) -> Result<Glob, Usage> {
         let pattern = format!(r"(?s)\A(?:{})\z", translated(text)?);
         Regex::new(&pattern).map(Glob).map_err(|_| "is too large".into())

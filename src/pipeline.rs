@@ -48,7 +48,7 @@ pub struct Pipeline {
     pub method: Method,
     /// Selects allocations.
     pub filter: Filter,
-    /// What the user states about all documents.
+    /// Facts that the user states about all documents.
     pub documents: source::SourceOptions,
     /// The region of rows from documents; empty for none.
     pub region: String,
@@ -65,10 +65,10 @@ pub struct Pipeline {
     pub redactor: Option<Arc<Redactor>>,
 }
 
-/// What a run read and computed.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was read.
+    /// Summary of the documents and lakes that were read.
     pub summary: Summary,
     /// The names of the computed views, including those that only other views read.
     pub views: BTreeSet<&'static str>,
@@ -243,7 +243,7 @@ impl Pipeline {
         Ok(summary)
     }
 
-    /// Computes the views over what was read.
+    /// Computes the views over the rows that were read.
     fn finish(
         &self,
         store: &Store,

@@ -64,7 +64,7 @@ pub struct LastShown {
 }
 
 impl LastShown {
-    /// Adds what another document shows.
+    /// Adds the times at which other documents last showed the allocation.
     pub fn add(&mut self, other: LastShown) {
         self.live = self.live.max(other.live);
         self.any = self.any.max(other.any);
@@ -77,7 +77,7 @@ impl LastShown {
     }
 }
 
-/// What some documents of one region show.
+/// The allocations that some documents of one region show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShownAllocations {
     /// The documents that show allocations or list a namespace, without streams.
@@ -105,7 +105,7 @@ pub enum Fact {
     Sighting { alloc_id: Box<str>, namespace: Box<str>, seen_at: i64 },
 }
 
-/// What the rows say about the last hour of each allocation.
+/// The last hour of each allocation, according to the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     regions: BTreeMap<Box<str>, Region>,
@@ -119,7 +119,7 @@ struct Region {
     allocations: BTreeMap<Box<str>, LastHour>,
 }
 
-/// What the rows say about an allocation in the hour of its last sighting.
+/// An allocation in the hour of its last sighting, according to the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LastHour {
     /// The start of the hour, in nanoseconds since the epoch.
@@ -140,7 +140,7 @@ struct LastHour {
     version: Option<StreamedVersion>,
 }
 
-/// What is known about an allocation's last sighting.
+/// The time of an allocation's last sighting, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastSighting {
     /// No document showed it, only a stream.
@@ -260,8 +260,9 @@ impl HoursByNamespace<'_> {
     }
 }
 
-/// The rows that record what all documents of a run show, for tables that get no further rows. Unlike
-/// [`Presence::add`], also returns the exact last sightings that the other rows do not determine, and keeps no state.
+/// The rows that record which allocations the documents of a run show or lack, for tables that get no further rows.
+/// Unlike [`Presence::add`], also returns the exact last sightings that the other rows do not determine, and keeps no
+/// state.
 pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
     let before = BTreeSet::new();
     let mut hours = HoursByNamespace { before: &before, after: &shown.documents, known: HashMap::new() };
@@ -277,7 +278,7 @@ pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
 }
 
 impl Presence {
-    /// Adds what documents of a region show, and returns the rows that record it.
+    /// Adds the allocations that documents of a region show, and returns the rows that record it.
     pub fn add(&mut self, region: &str, shown: &ShownAllocations) -> Vec<Fact> {
         let region = self.regions.entry(region.into()).or_default();
         let before = region.documents.clone();

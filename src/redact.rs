@@ -2,7 +2,7 @@
 //!
 //! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Only with the key
 //! can a guessed name be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join
-//! stays the same. What is not a name, an ID or a free text (times, numbers, states, types) is kept as it is.
+//! stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types) stay unchanged.
 
 mod document;
 mod key;

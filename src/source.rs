@@ -30,7 +30,7 @@ use crate::time;
 pub use poll::{Cluster, Watching};
 pub use spec::{DocumentSource, SourceFiles, list, list_one};
 
-/// What the user states about all documents of a run.
+/// Facts that the user states about all documents of a run.
 #[derive(Debug, Clone, Default)]
 pub struct SourceOptions {
     /// `--observed-at`, in nanoseconds since the epoch.
@@ -68,7 +68,7 @@ impl ObservedFrom {
     }
 }
 
-/// The error of a stream that broke and will be requested again: what was read is kept, and nothing is lost.
+/// The error of a stream that broke and will be requested again. The part that was read is kept, and nothing is lost.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WillRetry(pub String);
@@ -80,7 +80,7 @@ impl WillRetry {
     }
 }
 
-/// The origin of a document, and what is known about it before it is read.
+/// The origin of a document, and the facts known about the document before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The number of its source.

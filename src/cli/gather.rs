@@ -1,4 +1,4 @@
-//! Runs the pipeline for a command, and prints on stderr what was read.
+//! Runs the pipeline for a command, and prints a summary of the input on stderr.
 
 use anyhow::{anyhow, bail};
 
@@ -12,7 +12,7 @@ use crate::pipeline::{self, Nothing, Outcome, Pipeline, Show, summary_line};
 use crate::query::{self, GroupBy};
 use crate::store::Store;
 
-/// What was read, and the exit code.
+/// The summary of the input, and the exit code.
 #[derive(Debug)]
 pub struct Gathered {
     pub summary: Summary,
@@ -91,7 +91,7 @@ impl Gathered {
     }
 }
 
-/// Prints what was read from documents.
+/// Prints the summary of the documents.
 fn tell_summary(outcome: &Outcome, is_filtered: bool, console: &Console) {
     let summary = &outcome.summary;
     console.print_at(Verbosity::Normal, &summary_line(summary, is_filtered, outcome.lost));

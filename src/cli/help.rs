@@ -65,7 +65,7 @@ pub fn write_manual_pages(command: Command, directory: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// A manual page with the examples in lines of their own.
+/// A manual page in which each line of the examples stays a separate line.
 fn page(command: Command) -> anyhow::Result<Vec<u8>> {
     let text = command.get_after_help().map(ToString::to_string);
     let mut page = Vec::new();

@@ -205,7 +205,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// Prints the findings, what repairs them, the rows lost in each table, and documents that are not trusted.
+/// Prints the findings and their remedies, the rows lost in each table, and documents that are not trusted.
 fn tell(report: &CheckReport, wanted: Mend, dry_run: bool, console: &Console) {
     report.untrusted.iter().for_each(|what| console.print_at(Verbosity::Normal, what));
     for wrong in &report.wrong {

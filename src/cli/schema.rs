@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     print((preface.to_owned() + &texts.join("\n")).as_bytes())
 }
 
-/// What a table is, for its heading.
+/// The kind of a table, for its heading.
 fn kind(kind: &str, is_exported: bool) -> String {
     if is_exported { format!("{kind}, exported by default") } else { kind.to_owned() }
 }

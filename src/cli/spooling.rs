@@ -21,7 +21,7 @@ pub enum ReceiveEnd {
     Spool(error::Error),
 }
 
-/// What a command without a lake collected from a cluster.
+/// The documents that a command without a lake collected from a cluster.
 pub struct Collected {
     spool: Spool,
     documents: Vec<SpooledDocument>,

@@ -53,13 +53,13 @@ pub struct Batch {
     pub rebuilt: Option<Rebuilt>,
 }
 
-/// What a repair knows about a lost batch, besides the changes that the logs record.
+/// The facts that a repair knows about a lost batch, in addition to the changes that the logs record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rebuilt {
     /// The hash of the lost batch, as `before` of the next batch records it; null if it was the last batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// The names of the tables whose logs no longer record what the lost batch changed.
+    /// The names of the tables whose logs no longer record the changes of the lost batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }

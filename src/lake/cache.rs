@@ -233,7 +233,7 @@ fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &del
     data_files::read(&lake.storage, table, file, Some(columns), &mut |batch| cache.presence.add_rows(table, &batch))
 }
 
-/// What the cache keeps of a row of the lake.
+/// The part of a row of the lake that the cache keeps.
 struct CachedRow<'r> {
     id: u128,
     /// Its time, in nanoseconds since the epoch.

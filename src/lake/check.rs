@@ -24,7 +24,7 @@ const ROWS_AT_A_TIME: u64 = 2_000_000;
 /// Delay before a missing or damaged object is read a second time.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
 
-/// Checks a lake and repairs what `mend` allows.
+/// Checks a lake, and makes the repairs that `mend` allows.
 ///
 /// A data file counts as lost only if it was read completely and is damaged (length, hash or Parquet), or certainly
 /// does not exist; both are checked twice.
@@ -215,7 +215,7 @@ fn check_file(
 /// The first and the last time of a file's rows; `None` unless every row has a time.
 type Times = Option<(i64, i64)>;
 
-/// What decides which files may have rows in common.
+/// The day and the times of a file, which decide which files may have rows in common.
 struct Range {
     day: Option<i32>,
     times: Times,

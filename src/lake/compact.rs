@@ -106,7 +106,7 @@ fn merge_groups(
             started_ms = now_ms();
         }
     }
-    // Keep what was merged before a failure.
+    // After a failure, still commit the files that were merged before it.
     put(lake, table, waiting, started_ms, done)?;
     failed.map_or(Ok(()), Err)
 }

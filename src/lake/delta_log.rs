@@ -205,7 +205,7 @@ pub struct NewVersion<'v> {
     pub operation: &'v str,
     /// The batch that it applies; `None` if it belongs to no batch.
     pub batch: Option<u64>,
-    /// What it changes.
+    /// The changes that it makes.
     pub actions: Vec<Action>,
 }
 

@@ -1,11 +1,11 @@
-//! Findings of a check, and what fixes them.
+//! Findings of a check, and their remedies.
 
 use std::collections::BTreeMap;
 
 use super::delta_log::Add;
 use crate::tables::Table;
 
-/// What a check may repair.
+/// The repairs that a check may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
     /// Nothing.
@@ -21,11 +21,11 @@ pub enum Mend {
 pub struct Finding {
     /// The message.
     pub what: String,
-    /// What fixes it.
+    /// Its remedy.
     pub remedy: Remedy,
 }
 
-/// What fixes a finding.
+/// The remedy of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
     /// A repair that loses no row.

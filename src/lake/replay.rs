@@ -21,7 +21,7 @@ pub enum Held {
     Whole(Box<Add>),
 }
 
-/// What the batches are compared with as they are read.
+/// The log that the batches are compared with while they are read.
 #[derive(Clone, Copy)]
 pub struct Against<'l> {
     /// The files of the log.

@@ -60,8 +60,8 @@ struct Rules {
     namespaces: Option<Vec<Rule>>,
 }
 
-/// What a policy grants in the namespaces whose names match a pattern. The capabilities include those that its `policy`
-/// implies, because Nomad has merged them.
+/// The capabilities that a policy grants in the namespaces whose names match a pattern. The capabilities include those
+/// that its `policy` implies, because Nomad has merged them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rule {

@@ -16,7 +16,7 @@ pub const GRACE: Duration = Duration::from_millis(100);
 pub struct CancelToken(CancellationToken);
 
 impl CancelToken {
-    /// Sets the flag, and wakes whatever waits for it.
+    /// Sets the flag, and wakes all threads and tasks that wait for it.
     pub fn cancel(&self) {
         self.0.cancel();
     }

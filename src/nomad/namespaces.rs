@@ -14,7 +14,7 @@ use super::{Client, Fault, SMALL};
 /// The namespaces of a cluster, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Namespaces {
-    /// Nomad before 0.7: a listing shows every allocation, whatever namespace is requested.
+    /// Nomad before 0.7: a listing shows every allocation, regardless of the requested namespace.
     None,
     /// Open-source Nomad 0.7 to 0.12: only `default`.
     OnlyDefault,

@@ -23,7 +23,7 @@ pub struct Ingest {
 
 /// Staged rows of documents, not yet in the lake.
 pub struct Staged {
-    /// What was read.
+    /// Summary of the documents that were read.
     pub summary: Summary,
     rows: StagedRows,
     /// The directory of the rows, removed when this is dropped.

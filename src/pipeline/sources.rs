@@ -99,7 +99,8 @@ impl Sources {
         !self.lakes.is_empty() && self.lakes.len() == self.names.len()
     }
 
-    /// Checks what was read from documents. With `logs_suffice`, logs of agents are enough: no allocation is required.
+    /// Checks the summary of the documents that were read. With `logs_suffice`, logs of agents are enough: no
+    /// allocation is required.
     ///
     /// # Errors
     /// When `strict` is set and input was rejected, or when a source has no allocations.

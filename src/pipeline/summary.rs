@@ -1,4 +1,4 @@
-//! Summary of what was read, in one line.
+//! Summary of the input that was read, in one line.
 
 use super::Error;
 use crate::intake::Summary;
@@ -24,7 +24,7 @@ pub fn lost_restarts(store: &Store) -> Result<LostRestarts, Error> {
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
 
-/// Summary of what was read from documents. With `is_filtered`, says that events that are not new are repeated or
+/// Summary of the documents that were read. With `is_filtered`, says that events that are not new are repeated or
 /// filtered out.
 pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
     let lost = match lost {
@@ -57,7 +57,7 @@ pub fn plural(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}{ending}") }
 }
 
-/// What was read from logs, for a summary line; empty without logs.
+/// The number of lines read from logs, for a summary line; empty without logs.
 pub fn log_lines(summary: &Summary, new: u64) -> String {
     match summary.log_lines {
         0 => String::new(),

@@ -213,7 +213,7 @@ fn object(value: Value, each: impl Fn(&str, Value) -> Option<Value>) -> Value {
     }
 }
 
-/// An object with only these fields, none of which is an object.
+/// An object reduced to these fields. A field whose value is an object or an array becomes null.
 fn only(value: Value, names: &[&str]) -> Value {
     object(value, |name, value| names.contains(&name).then(|| scalar(value)))
 }

@@ -12,7 +12,7 @@ use super::{NameKind, Redactor};
 use crate::tables::Table;
 use crate::tables::identity::TEXT_HASH;
 
-/// What is done with a text column.
+/// How a text column is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
     /// The column has words of Nomad or of alloclog: states, types, versions.
@@ -27,7 +27,7 @@ enum Treatment {
     Drop,
 }
 
-/// What is done with a text column; `None` for one that is not listed.
+/// How a text column is redacted; `None` for a column that is not listed.
 fn treatment(column: &str) -> Option<Treatment> {
     Some(match column {
         "alloclog_version" | "client_status" | "desired_status" | "eligibility" | "event_type" | "form"

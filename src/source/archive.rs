@@ -20,7 +20,7 @@ impl InputWalk<'_> {
         }
     }
 
-    /// What is known about a file inside an archive before it is read.
+    /// The facts known about a file inside an archive before it is read.
     pub(super) fn inside(&self, archive: &Origin, path: &str) -> Origin {
         let file_name = path.rsplit('/').next();
         Origin {

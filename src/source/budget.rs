@@ -38,7 +38,7 @@ impl Budget {
         Metered { inner, budget: self.clone() }
     }
 
-    /// Returns true if the input expanded beyond its limit. Nothing more of it is read.
+    /// Returns true if the input expanded beyond its limit. The rest of the input is not read.
     pub fn is_spent(&self) -> bool {
         let Counts { input, expanded, .. } = &*self.0;
         expanded.get() > input.get().saturating_mul(RATIO).clamp(ALWAYS, TOTAL)

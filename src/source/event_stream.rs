@@ -1,8 +1,8 @@
 //! Follows a live cluster by its event stream, with listings after possible gaps.
 //!
-//! A stream does not report what it missed: events dropped while the reader was slow, events lost when a server
-//! restarted, namespaces created after it was opened, collected allocations. A listing covers all of these, so the
-//! cluster is listed at the start of every stream, and after every possible gap.
+//! A stream does not report the events that it missed: events dropped while the reader was slow, events lost when a
+//! server restarted, namespaces created after it was opened, collected allocations. A listing covers all of these, so
+//! the cluster is listed at the start of every stream, and after every possible gap.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;

@@ -82,7 +82,7 @@ impl FetchMetadata {
         }
     }
 
-    /// The origin of a document with this metadata. What the user states takes precedence.
+    /// The origin of a document with this metadata. Facts that the user states take precedence.
     pub(super) fn origin(self, origin: &Origin, options: &SourceOptions) -> Origin {
         let kept = self.observed_at.and_then(|text| time::rfc3339(&text).ok()?);
         let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));

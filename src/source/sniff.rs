@@ -314,7 +314,7 @@ fn nodes_of(listing: &Origin) -> Origin {
     Origin { name: format!("{}:nodes", listing.name), is_named: false, is_nodes: true, ..listing.clone() }
 }
 
-/// Reads the flags of all bundles in a file, and returns whether all of it could be read.
+/// Reads the flags of all bundles in a file, and returns whether the whole file could be read.
 fn find_flags(path: &Path, origin: &Origin, options: &SourceOptions) -> (bundle::Flags, bool) {
     let mut flags = bundle::Flags::default();
     let mut is_whole = true;

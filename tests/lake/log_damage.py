@@ -1,4 +1,5 @@
-"""What a lake consists of, and damage to the logs of its tables: each function damages a lake, and returns what a check must print."""
+"""The parts of a lake, and damage to the logs of its tables: each function damages a lake, and returns the text that a
+check must print."""
 
 import json
 import shutil

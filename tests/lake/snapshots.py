@@ -109,7 +109,7 @@ class Cluster:
         ]
 
     def listings(self, directory, count, apart, restarts, ends):
-        """Writes this many listings, `apart` seconds apart, with restarts and ends between them; returns their paths."""
+        """Writes this many listings, `apart` seconds apart, with restarts and ends in between; returns their paths."""
         directory.mkdir()
         written = []
         for _ in range(count):

@@ -142,7 +142,7 @@ def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
 
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
-    """The versions before the checkpoint can replace it. If they are lost too, a repair rewrites the log from batches."""
+    """The versions before a checkpoint can replace it. If they are lost, too, a repair writes the log from batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()

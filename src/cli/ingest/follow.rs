@@ -187,8 +187,8 @@ fn fitting(documents: &[SpooledDocument]) -> usize {
 }
 
 impl Args {
-    /// The spool directory shared by all writers that produce the same rows from the same documents, so that one may
-    /// commit what another left.
+    /// The spool directory shared by all writers that produce the same rows from the same documents. So one writer may
+    /// commit the documents that another left.
     fn spool_directory(&self) -> anyhow::Result<PathBuf> {
         let spools = self
             .cache_directory()

@@ -1,4 +1,5 @@
-//! Repair of a damaged Delta log: reads what is readable, compares it with the batches, and rewrites what is missing.
+//! Repair of a damaged Delta log: reads the readable parts, compares them with the batches, and rewrites the missing
+//! versions.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
