@@ -1,11 +1,11 @@
 //! A simulated Nomad cluster with known truth.
 //!
 //! [`Cluster::simulate`] generates a cluster from a seed: jobs on nodes, and allocations whose tasks start, fail, are
-//! restarted, killed, lost and found again, with every event. It then renders what Nomad would have served at any time,
-//! in every shape of document ([`Style`]), where a task shows only its last ten events. [`Truth`] says, from the
-//! simulator's own state and never from JSON, what can be known from a set of such documents.
+//! restarted, killed, lost and found again, with every event. It then renders what Nomad would have served at any
+//! time, in every shape of document ([`Style`]). A document shows only the last ten events of a task. [`Truth`] says
+//! what can be known from a set of such documents. It uses the simulator's own state, never JSON.
 //!
-//! Times are nanoseconds since the epoch on the servers' clock, which is assumed to be right.
+//! Times are nanoseconds since the epoch on the clock of the servers, which is assumed to be correct.
 
 mod allocation_run;
 mod cluster;

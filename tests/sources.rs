@@ -1,4 +1,4 @@
-//! Directories, globs and archives: what is read, and the notes on the rest.
+//! Directories, globs and archives: what is read, and the notes on everything else.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -11,7 +11,7 @@ use zip::write::SimpleFileOptions;
 use crate::sandbox::{Finished, Sandbox, allocation};
 use crate::support::{Exported, Row};
 
-/// `cli-flags.json` of a bundle that lists the namespace `prod`.
+/// The `cli-flags.json` of a bundle that lists the namespace `prod`.
 const PROD: &str = r#"{"Actual":{"namespace":{"Name":"namespace","Value":"prod"}},"Formal":{}}"#;
 
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -38,12 +38,12 @@ fn zip_as(options: SimpleFileOptions, files: &[(&str, &[u8])]) -> Vec<u8> {
     out.finish().expect("files that can be archived").into_inner()
 }
 
-/// Exports the ledger and the history of allocations of these sources.
+/// Exports the ledger and the history of allocations from these sources.
 fn read(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
     sandbox.export(&[arguments, &["--table", "snapshots,allocation_history", "-o", "out", "--force"]].concat())
 }
 
-/// The same from stdin.
+/// Like `read`, with the source on stdin.
 fn read_piped(sandbox: &Sandbox, bytes: &[u8]) -> Finished {
     let flags = ["export", "-", "--table", "snapshots,allocation_history", "-o", "out", "--force"];
     let mut command = sandbox.command(&flags);
@@ -90,16 +90,16 @@ fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
         read(&sandbox, &[name]);
         assert_eq!(covered(&sandbox), prod, "{name}");
     }
-    // Two bundles of the same name in one archive have separate flags.
+    // Two bundles with the same name in one archive have separate flags.
     let unflagged = [("b/interval/0000/allocations.json", allocation("b", "x", "j"))];
     let unflagged = unflagged.each_ref().map(|(name, text)| (*name, text.as_bytes()));
     sandbox.file("two.tar", tar(&[("prod.tar", &tar(&members)), ("old.tar", &tar(&unflagged))]));
     read(&sandbox, &["two.tar"]).exits_with(0);
     assert_eq!(covered(&sandbox), [Some("prod".to_owned()), Some("default".to_owned())]);
-    // A zip has an index of its files, even if read from a pipe.
+    // A zip has an index of its files, also when it is read from a pipe.
     read_piped(&sandbox, &zip(&members)).exits_with(0);
     assert_eq!(covered(&sandbox), prod);
-    // A tar has none: nothing is assumed.
+    // A tar has no index, so nothing is assumed.
     read_piped(&sandbox, &tar(&members))
         .exits_with(0)
         .stderr_has("it does not count as a full listing: give the archive as a file");
@@ -119,7 +119,7 @@ fn a_bundle_with_unreadable_flags_has_no_full_listing() {
     for (name, bytes) in members {
         sandbox.file(&format!("b/{name}"), bytes);
     }
-    // Unpacked, the flags are a damaged document, too.
+    // In an unpacked bundle, the damaged flags are a damaged document, too.
     for (source, code) in [("b.tar", 0), ("b", 3)] {
         read(&sandbox, &[source])
             .exits_with(code)
@@ -129,7 +129,7 @@ fn a_bundle_with_unreadable_flags_has_no_full_listing() {
         read(&sandbox, &[source, "--full-listing", "--namespace", "prod"]).exits_with(code);
         assert!(covered(&sandbox).contains(&Some("prod".to_owned())), "{source}");
     }
-    // If the archive is truncated, the flags may have been in the missing part.
+    // If the archive is truncated, the missing part may have contained the flags.
     sandbox.file("cut.tar", &tar(&members)[..1600]);
     read(&sandbox, &["cut.tar"]).exits_with(3);
     assert_eq!(covered(&sandbox), [None]);
@@ -173,13 +173,13 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
     for source in ["nodes", "nodes/*.json"] {
         read(&sandbox, &["state", source]).exits_with(1).stderr_has(&format!("{source}: no allocations found"));
     }
-    // A stream without events is a valid source next to others.
+    // A stream without events is a valid source if there are other sources.
     for source in ["beat", "quiet", "nothing", "{beat,quiet}/*"] {
         read(&sandbox, &["state", source]).exits_with(0);
         read(&sandbox, &[source, "nodes"]).exits_with(1);
     }
-    // An empty list is a valid source, also in a dump with nodes, and so are documents next to allocations; a file
-    // named explicitly is always read.
+    // An empty list is a valid source, also in a dump with nodes. Documents next to allocations are valid, too. A
+    // file that is named explicitly is always read.
     for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]]
     {
         read(&sandbox, sources).exits_with(0);
@@ -238,7 +238,7 @@ fn a_glob_reports_a_directory_that_cannot_be_listed() {
     sandbox.file("d/a.json", format!("[{}]", allocation("a", "n", "j"))).file("d/locked/b.json", "[]");
     let locked = sandbox.path("d/locked");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("rights can be set");
-    // Root can list it.
+    // The superuser can list the directory, so the check needs another user.
     if fs::read_dir(&locked).is_err() {
         for source in ["d", "d/**/*.json", "d/*"] {
             read(&sandbox, &[source]).exits_with(3).stderr_has("rejected: d/locked: cannot be listed");
@@ -281,7 +281,7 @@ fn skipped_files_of_a_directory_are_reported() {
         lines
     };
     assert_eq!(skipped(&["d", "-v"]), expected);
-    // One line with the number, and an example of the most frequent reason.
+    // One line with the number of files, and an example for the most frequent reason.
     let [line] = &skipped(&["d"])[..] else { panic!("one line") };
     assert!(
         line.ends_with("; and 6 more files (-v names them)") && expected.iter().any(|one| line.starts_with(one)),
@@ -351,7 +351,7 @@ fn a_document_with_ustar_at_the_tar_offset_is_json() {
     sandbox.file("a.json", text);
     read(&sandbox, &["a.json"]).exits_with(0);
     assert_eq!(allocations(&sandbox), ["a"]);
-    // A tar whose first header is damaged is still detected.
+    // A tar is detected even if its first header is damaged.
     let mut damaged = tar(&[("a.json", b"[]")]);
     damaged[150] = b'x';
     sandbox.file("a.tar", damaged);
@@ -375,7 +375,7 @@ fn an_old_format_tar_is_detected_by_its_checksum() {
     sandbox.file("old.tar", builder.into_inner().expect("files that can be archived"));
     read(&sandbox, &["old.tar"]).exits_with(0);
     assert_eq!(allocations(&sandbox), ["a"]);
-    // The name of its first file starts like JSON.
+    // The name of the first file in the archive starts like JSON.
     sandbox.file("bracket.tar", &fs::read(sandbox.path("old.tar")).expect("a file")[512..]);
     read(&sandbox, &["bracket.tar"]).exits_with(0);
     assert_eq!(allocations(&sandbox), ["a"]);
@@ -422,7 +422,7 @@ fn a_listing_truncated_at_a_line_by_its_tar_is_not_full() {
     sandbox.file("cut.tar", &bytes[..begin + lines[0].len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3).stderr_has("the archive ends within this file");
     assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
-    // A complete listing is full, wherever the archive ends after it.
+    // A complete listing is a full listing, wherever the archive ends after it.
     sandbox.file("cut.tar", &bytes[..begin + listing.len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3);
     assert_eq!(covered(&sandbox), [Some("*".to_owned())]);
@@ -438,7 +438,7 @@ fn a_tar_truncated_between_two_files_warns() {
     let flags = memchr::memmem::find(&bytes, b"b/cluster/cli-flags.json").expect("it is there");
     sandbox.file("cut.tar", &bytes[..flags]);
     read(&sandbox, &["cut.tar"]).exits_with(3).stderr_has("cut.tar: is a tar without an end marker");
-    // Its flags may be in the missing part.
+    // The missing part may contain the flags of the bundle.
     assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
     sandbox.file("whole.tar", &bytes);
     read(&sandbox, &["whole.tar"]).exits_with(0);

@@ -1,4 +1,4 @@
-//! Shared by several tests: reads sources within the process, and converts rows to JSON values.
+//! Functions that several tests use: they read sources within the process, and convert rows to JSON values.
 
 use std::collections::BTreeMap;
 use std::path::Path;

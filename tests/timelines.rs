@@ -51,7 +51,7 @@ fn a_timeline_of_the_samples_is_as_expected_in_every_format() {
 
 #[test]
 fn every_event_of_an_event_stream_is_shown_exactly_once() {
-    // The events of the stream, read without alloclog.
+    // The events of the stream, read without the program.
     let stream = fs::File::open(sample("stream.ndjson.zst")).expect("a file");
     let text = std::io::read_to_string(zstd::Decoder::new(stream).expect("zstd")).expect("text");
     let mut truth: BTreeMap<String, BTreeSet<[String; 4]>> = BTreeMap::new();
@@ -141,7 +141,7 @@ fn the_terminal_shows_each_event_and_each_gap_once() {
     assert!(events.len() > 30);
     for kind in ["Started", "Terminated", "Restarting", "Received"] {
         let expected = events.iter().filter(|event| event[3] == format!("{kind:?}")).count();
-        // A line of an event begins with its time and its type.
+        // The line of an event begins with its time and its type.
         let is_event = |line: &&str| {
             line.trim_start().split_once("  ").is_some_and(|(time, rest)| {
                 time.len() == 12 && rest.trim_start().strip_prefix(kind).is_some_and(|rest| rest.starts_with(' '))
@@ -173,7 +173,7 @@ fn a_beginning_of_an_id_is_enough_and_candidates_are_listed_if_it_is_ambiguous()
     }
     let ran = run("abcd", &[]).exits_with(2).stderr_has("is ambiguous").stderr_has("allocation of job web");
     assert!(ran.err.contains("abcd1  --namespace prod: job with 1 allocation") && ran.out.is_empty(), "{}", ran.err);
-    // A whole name takes precedence over the beginning of an ID.
+    // A complete name takes precedence over the beginning of an ID.
     assert!(run("abcd1", &[]).exits_with(0).out.starts_with("Job abcd1 in namespace prod"));
     run("api", &[]).exits_with(2).stderr_has("--namespace prod: job").stderr_has("--namespace test: job");
     assert!(run("api", &["--namespace", "test"]).exits_with(0).out.starts_with("Job api in namespace test"));

@@ -1,8 +1,8 @@
-//! Views with a native twin give the same rows as their SQL, and so do all views that read them.
+//! Views with a native twin give the same rows as their SQL. So do all views that read them.
 //!
-//! The random histories are of tasks as no cluster may have: any type follows any other, times tie, fall or are
-//! missing, counters fall or are missing, some documents went through a float, and a log has some of the events.
-//! `ALLOCLOG_CASES=40` tries 10,000 of them:
+//! In the random histories, tasks behave as in no real cluster: any type follows any other; times are equal, decrease
+//! or are missing; counters decrease or are missing; some documents passed through a float; and a log contains some
+//! of the events. `ALLOCLOG_CASES=40` tries 10,000 histories:
 //!
 //!     ALLOCLOG_CASES=40 cargo test --release --test tests twins
 
@@ -15,10 +15,10 @@ use crate::recordings::recording;
 use crate::simulator::Random;
 use crate::view_store::ViewStore;
 
-/// Random histories in one run of the views.
+/// The number of random histories in one run of the views.
 const TOGETHER: usize = 250;
 
-/// Types with a meaning, and two without.
+/// Types that the views interpret, and two that they do not.
 const TYPES: [&str; 18] = [
     "Received",
     "Task Setup",
@@ -99,7 +99,7 @@ struct History {
     /// The restart counter after each event.
     counters: Vec<i64>,
     has_counters: bool,
-    /// How many events each document shows, if it shows the allocation at all.
+    /// For each document, how many events it shows if it shows the allocation at all.
     shown: Vec<usize>,
 }
 
@@ -134,7 +134,7 @@ impl History {
         history
     }
 
-    /// The lines of its events in a log, which has all, most or few of them.
+    /// The lines of the history's events in a log, which contains all, most or few of them.
     fn lines(&self, random: &mut Random) -> Vec<Line> {
         let kept = *random.pick(&[100, 100, 95, 95, 30]);
         let line = |event: &Value| {
@@ -152,7 +152,7 @@ impl History {
         self.events.iter().filter_map(line).filter(|_| random.chance(kept)).collect()
     }
 
-    /// The allocation in a document, if that shows it.
+    /// The allocation as a document shows it; `None` if the document does not show it.
     fn shown(&self, document: usize, is_rounded: bool, random: &mut Random) -> Option<Value> {
         if random.chance(30) {
             return None;

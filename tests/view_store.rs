@@ -27,7 +27,7 @@ impl ViewStore {
         Self::read(paths, None)
     }
 
-    /// The same with pseudonyms instead of names.
+    /// Like `of`, with pseudonyms instead of names.
     pub fn redacted(paths: &[&Path], key: &[u8]) -> anyhow::Result<Self> {
         Self::read(paths, Some(Arc::new(Redactor::new(key))))
     }
@@ -53,8 +53,8 @@ impl ViewStore {
         Ok(query::select(&self.store, &format!("SELECT * FROM {name}"))?)
     }
 
-    /// Checks that every view has the same rows when views with a native twin are computed by their SQL: bit for bit
-    /// and in the same order, whether helper views are results themselves or not.
+    /// Checks that every view has the same rows if the views with a native twin are computed by their SQL. The rows
+    /// must be equal bit by bit and in the same order, whether helper views are themselves results or not.
     pub fn check_twins(&self) -> anyhow::Result<()> {
         for wanted in [VIEWS.iter().collect::<Vec<_>>(), VIEWS.iter().filter(|view| view.is_exported()).collect()] {
             let plans = plan::needed(&wanted, &GroupBy::default())?;
@@ -64,7 +64,7 @@ impl ViewStore {
             };
             let (native, sql) = (computed(Method::Native)?, computed(Method::Sql)?);
             for ((view, native), sql) in wanted.iter().zip(native).zip(sql) {
-                // Batches are equal only if names and types of their columns are.
+                // Batches are equal only if the names and types of their columns are equal.
                 if native != sql {
                     let rows = |batch: Option<RecordBatch>| batch.iter().flat_map(support::json).collect::<Vec<_>>();
                     let (native, sql) = (rows(native), rows(sql));
@@ -77,7 +77,7 @@ impl ViewStore {
         Ok(())
     }
 
-    /// All rows of a table or view; `None` if it has none.
+    /// All rows of a table or view; `None` if it has no rows.
     fn batch(&self, name: &str) -> anyhow::Result<Option<RecordBatch>> {
         let batches = self.store.batches(name)?.collect::<Result<Vec<_>, _>>()?;
         let batch = batches.first().map(|first| concat_batches(&first.schema(), &batches)).transpose()?;

@@ -1,5 +1,5 @@
-//! The course of one allocation on its client: its tasks in order, what the end of one does to the others, and how the
-//! allocation ends.
+//! The course of one allocation on its client: the order of its tasks, how the end of one task affects the others,
+//! and how the allocation ends.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Class, Event, Meaning};
@@ -10,38 +10,39 @@ use crate::simulator::runner::{Phase, Runner};
 use crate::simulator::scenario::Scenario;
 use crate::simulator::task_history::TaskHistory;
 
-/// When a task ends the others, its number, and the event they get.
+/// The time at which a task ends the other tasks, the number of that task, and the event that the others get.
 type End = (i64, usize, fn(&str) -> Event);
 
 /// How the client prepares an allocation, before any task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
     Usual,
-    /// One task is never reported: known from its resources only, until its state is fabricated at the end.
+    /// The client never reports one of the tasks. It is known only from the resources, until the client fabricates
+    /// its state at the end.
     TaskMissing,
     /// The allocation could not be prepared: `Setup Failure`.
     SetupFailure,
-    /// The client refused it: fabricated states for all tasks.
+    /// The client refused the allocation, and fabricated states for all tasks.
     Refused,
     /// The client never received it.
     Unheard,
 }
 
-/// What ends an allocation from outside.
+/// The cause outside of an allocation that ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Halt {
-    /// Told to stop, by a user or a scheduler.
+    /// A user or a scheduler stopped the allocation.
     Stop,
     MaxRun,
-    /// Told to stop after it was lost.
+    /// The client stopped the allocation after it was lost.
     Lost,
-    /// Told to stop after it was unknown.
+    /// The client stopped the allocation after it was unknown.
     Reconnected,
-    /// Never reported again, or the simulation ends.
+    /// The client never reports it again, or the simulation ends.
     Silence,
 }
 
-/// The input of a course.
+/// The input for the course of an allocation.
 pub struct Plan<'a> {
     pub node: &'a Node,
     pub group: &'a Group,
@@ -49,27 +50,27 @@ pub struct Plan<'a> {
     pub received: i64,
     /// When the client receives the order to stop.
     pub stop: Option<i64>,
-    /// Whether it is told to stop when its client comes back after having been unknown.
+    /// Whether the servers stop the allocation when its client comes back after having been unknown.
     pub unwanted: bool,
-    /// When its deployment marks it unhealthy.
+    /// When the deployment marks the allocation unhealthy.
     pub unhealthy: Option<i64>,
-    /// When its deployment marks it healthy, if its main tasks run by then.
+    /// When the deployment marks the allocation healthy, if its main tasks run by then.
     pub healthy: Option<i64>,
     pub end: i64,
 }
 
-/// The result of a course.
+/// The course of an allocation: the result.
 pub struct Course {
     pub lives: Vec<TaskHistory>,
-    /// When the last task was dead, if all are.
+    /// When the last task was dead; `None` if a task is not.
     pub dead_at: Option<i64>,
     pub ran_too_long: bool,
-    /// When its deployment's verdict was known, if there is one.
+    /// When the deployment decided whether the allocation is healthy, and the decision; `None` if it did not decide.
     pub verdict: Option<(i64, bool)>,
 }
 
 impl Plan<'_> {
-    /// Plays the course.
+    /// Simulates the course.
     pub fn play(&self, random: &mut Random) -> Course {
         let (halt, until, resumes) = self.halt();
         let services = self.group.policy.services;
@@ -111,7 +112,7 @@ impl Plan<'_> {
         }
         let mut dead_at = ended(&runners);
         for runner in &mut runners {
-            // Outside events reach dead tasks too, as long as their allocation lives.
+            // Events from outside reach dead tasks, too, as long as their allocation exists.
             runner.hear_until(dead_at.unwrap_or(until).min(self.end));
         }
         if let Some(at) = dead_at {
@@ -125,7 +126,7 @@ impl Plan<'_> {
         Course { lives: runners.into_iter().map(|r| r.life).collect(), dead_at, ran_too_long, verdict }
     }
 
-    /// The verdict of the deployment.
+    /// The decision of the deployment.
     fn verdict(&self, runners: &[Runner], dead_at: Option<i64>) -> Option<(i64, bool)> {
         let lives = |at: i64| dead_at.is_none_or(|dead| at < dead);
         let runs = |at: i64| {
@@ -136,7 +137,7 @@ impl Plan<'_> {
         unhealthy.or_else(|| self.healthy.filter(|at| lives(*at) && runs(*at)).map(|at| (at, true)))
     }
 
-    /// The events from outside that every task gets.
+    /// The events from outside that reach every task.
     fn planned(&self) -> Vec<(i64, Event)> {
         let unhealthy = || Event::spoken("Alloc Unhealthy", "Task not running by healthy_deadline of 5m0s");
         let mut planned: Vec<_> = self.unhealthy.map(|at| (at, unhealthy())).into_iter().collect();
@@ -151,7 +152,7 @@ impl Plan<'_> {
         planned
     }
 
-    /// The first interruption from outside, its time, and when the client acts on it.
+    /// The first interruption from outside, its time, and the time at which the client reacts.
     fn halt(&self) -> (Halt, i64, i64) {
         let mut halts = vec![(Halt::Silence, self.end, self.end)];
         halts.extend(self.stop.map(|at| (Halt::Stop, at, at)));
@@ -168,7 +169,8 @@ impl Plan<'_> {
                 OutageKind::Tolerated if self.unwanted => Some((Halt::Reconnected, known_at, known_at)),
                 OutageKind::Tolerated => None,
             });
-            // An order to stop is not received while the node is away, and irrelevant once it is lost.
+            // While the node is away, it does not receive an order to stop. Once the allocation is lost, the order is
+            // irrelevant.
             halts.retain(|(halt, at, _)| *halt != Halt::Stop || *at < outage.from || back && *at > outage.back);
         }
         halts.into_iter().min_by_key(|(_, at, _)| *at).unwrap_or((Halt::Silence, self.end, self.end))
@@ -182,7 +184,7 @@ impl Plan<'_> {
         self.group.tasks[number].scenario
     }
 
-    /// Plays the tasks up to and including the main ones.
+    /// Simulates the tasks up to and including the main tasks.
     fn tasks(&self, runners: &mut [Runner], prepared: i64) {
         let mut ready = prepared;
         for number in 0..runners.len() {
@@ -211,7 +213,7 @@ impl Plan<'_> {
         let name = runners[first].life.task.clone();
         for number in (0..runners.len()).filter(|n| plays(self.role(*n)) && *n != first) {
             if runners[number].phase != Phase::Dead || runners[number].now > at {
-                // Discard what it did after that time.
+                // Discard the events of the task after that time.
                 let mut again = before[number].clone();
                 (again.now, again.until) = (ready, at);
                 self.scenario(number).play(&mut again);
@@ -221,7 +223,7 @@ impl Plan<'_> {
         self.put_down(runners, at, &name, why);
     }
 
-    /// The task whose end ends the others, when, and the event they get.
+    /// The task whose end also ends the others, the time of that end, and the event that the others get.
     fn ends_others(&self, runners: &[Runner]) -> Option<End> {
         let dead = |n: &usize| runners[*n].phase == Phase::Dead;
         let mut ends: Vec<End> = vec![];
@@ -243,7 +245,7 @@ impl Plan<'_> {
         ends.into_iter().min_by_key(|(at, number, _)| (*at, *number))
     }
 
-    /// Kills all tasks that are not dead, except poststop tasks.
+    /// Kills all tasks that are not dead; does not kill poststop tasks.
     fn put_down(&self, runners: &mut [Runner], at: i64, name: &str, why: fn(&str) -> Event) {
         for (number, runner) in runners.iter_mut().enumerate() {
             if self.role(number) != Role::Poststop && runner.life.task != name {
@@ -253,7 +255,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Ends all tasks that are not dead, from outside.
+    /// Ends all tasks that are not dead, for a cause outside of the allocation.
     fn bring_down(&self, runners: &mut [Runner], halt: Halt, resumes: i64) {
         let out_of_time = || {
             let event = Event { display: "allocation exceeded max_run_duration".into(), ..Event::killing(5 * SECOND) };
@@ -280,7 +282,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Plays the poststop tasks after all others are dead.
+    /// Simulates the poststop tasks after all other tasks are dead.
     fn after(&self, runners: &mut [Runner], at: i64) {
         for (number, runner) in runners.iter_mut().enumerate() {
             if self.role(number) == Role::Poststop && runner.phase != Phase::Dead {
@@ -292,7 +294,7 @@ impl Plan<'_> {
     }
 }
 
-/// When the last task was dead: of all except poststop tasks, until these have run.
+/// When the last task was dead. Poststop tasks count only after they have run.
 fn ended(runners: &[Runner]) -> Option<i64> {
     let waits = |r: &&Runner| {
         r.life.hook.is_some_and(|h| h.hook == "poststop") && r.phase == Phase::Down && r.life.events.len() == 1

@@ -1,5 +1,5 @@
-//! The cluster: places jobs on nodes over time, replaces what fails, moves or is lost, collects what is finished, and
-//! numbers every change.
+//! The cluster. It places jobs on nodes over time; replaces allocations that fail, move or are lost; collects
+//! finished ones; and numbers every change.
 
 use crate::simulator::allocation_run::{Plan, Reception};
 use crate::simulator::job::Job;
@@ -15,9 +15,9 @@ use crate::simulator::{MINUTE, SECOND, START};
 pub struct Config {
     pub nodes: usize,
     pub jobs: usize,
-    /// The simulated time.
+    /// The simulated time, in nanoseconds.
     pub span: i64,
-    /// How long the servers keep finished allocations (`eval_gc_threshold`; collected every five minutes).
+    /// How long the servers keep finished allocations (`eval_gc_threshold`); they collect them every five minutes.
     pub kept: i64,
     /// The frequency of each scenario.
     pub weights: Vec<(Scenario, u32)>,
@@ -33,8 +33,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A cluster without complications: correct clocks, no lost client state, no outages. A history without a visible
-    /// gap must then be complete.
+    /// A cluster without complications: clocks are correct, no client loses its state, and no node has an outage. A
+    /// history without a visible gap must then be complete.
     pub fn plain() -> Self {
         let odd = [Scenario::AgentRestarts, Scenario::StateLost, Scenario::CsiPlugin, Scenario::SlowStart];
         let weights = scenario::ALL.into_iter().filter(|(s, _)| !odd.contains(s)).collect();
@@ -49,9 +49,10 @@ pub enum Replacing {
     Migrated,
     Updated,
     Preempted,
-    /// Its node was down, or disconnected for too long.
+    /// The node was down, or was disconnected for too long.
     Lost,
-    /// Its node was disconnected, and may come back: it is lost, too, but replaced like a failed one.
+    /// The node was disconnected and may come back. The allocation is lost, too, but it is replaced like a failed
+    /// one.
     Disconnected,
 }
 
@@ -61,19 +62,19 @@ pub struct Allocation {
     pub id: String,
     pub eval: String,
     pub deployment: String,
-    /// Numbers of its job, of the group in the job, and of its node.
+    /// The number of the allocation's job, the number of its group in the job, and the number of its node.
     pub job: usize,
     pub group: usize,
     pub node: usize,
-    /// The number in its name.
+    /// The index in the allocation's name.
     pub index: usize,
     pub created: i64,
     pub create_index: i64,
-    /// The allocation it replaces, and why.
+    /// The number of the allocation that it replaces, and the reason.
     pub replaces: Option<(usize, Replacing)>,
-    /// Failed predecessors, oldest first: when rescheduled, and its number.
+    /// Failed predecessors, oldest first: the time of the rescheduling, and the number of the allocation.
     pub tracker: Vec<(i64, usize)>,
-    /// The tasks known to the client; the group may have one more.
+    /// The tasks that the client knows; the group may have one more.
     pub lives: Vec<TaskHistory>,
     pub versions: Vec<Version>,
     /// When the servers collected it.
@@ -81,7 +82,7 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// The version that the servers serve at a time; `None` before it exists and after it is collected.
+    /// The version that the servers serve at a time; `None` before the allocation exists and after it is collected.
     pub fn version_at(&self, at: i64) -> Option<usize> {
         if self.collected.is_some_and(|gone| gone <= at) {
             return None;
@@ -100,13 +101,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Simulates a cluster; the same seed and configuration give the same one.
+    /// Simulates a cluster. The same seed and configuration always give the same cluster.
     pub fn simulate(seed: u64, config: Config) -> Self {
         let mut random = Random::new(seed);
         let mut nodes: Vec<Node> =
             (0..config.nodes.max(2)).map(|n| Node::new(n, config.rare / 3, &mut random)).collect();
         let end = START + config.span;
-        // The first node stays, so that there is always one to place on.
+        // The first node stays in the cluster, so that allocations can always be placed on a node.
         for node in &mut nodes[1..] {
             if random.chance(config.rare) {
                 let from = START + random.between(config.span / 8, config.span / 2);
@@ -147,7 +148,7 @@ impl Cluster {
         START + self.config.span
     }
 
-    /// Places an allocation and its replacements.
+    /// Places an allocation, and the allocations that replace it.
     fn place(&mut self, place: Place, random: &mut Random) {
         let end = self.end();
         if place.at + SECOND >= end || place.depth > 3 {
@@ -192,7 +193,7 @@ impl Cluster {
             let again = seen + random.seconds(0.5, 60.0);
             decisions.push((seen, Decision::Followup(random.uuid())));
             if random.chance(80) {
-                // A terminal allocation is not told to stop again.
+                // The servers do not stop a terminal allocation again.
                 decisions.retain(|(at, decision)| !matches!(decision, Decision::Stop(_)) || *at < again);
                 decisions.push((again, Decision::Stop("alloc was rescheduled because it failed")));
                 replaced = Some((again, Replacing::Rescheduled));
@@ -201,7 +202,7 @@ impl Cluster {
         if let Some(outage) = node.outage.filter(|o| o.from > place.at) {
             let dead = |at: i64| course.dead_at.is_some_and(|dead| node.heard(dead, true) < at);
             match outage.kind {
-                // 1.8 rewrites even tasks that had ended.
+                // Nomad 1.8 rewrites the state even of tasks that had ended.
                 _ if dead(outage.noticed) && node.version != "1.8.4" => {}
                 OutageKind::Tolerated if dead(outage.noticed) => {}
                 OutageKind::Tolerated => {
@@ -239,7 +240,7 @@ impl Cluster {
         if let Some((at, why)) = next {
             let follower = self.allocations.len();
             let replaces = Some((number, why));
-            // A replaced allocation is not updated in place any more; its replacement has a newer version.
+            // A replaced allocation is no longer updated in place, because its replacement has a newer version.
             decisions.retain(|(updated, decision)| !matches!(decision, Decision::Updated) || *updated < at);
             let updates = decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Updated)).count() as i64;
             let job_version = place.job_version + updates + i64::from(why == Replacing::Updated);
@@ -260,10 +261,10 @@ impl Cluster {
         *random.pick(&[Reception::TaskMissing, Reception::SetupFailure, Reception::Refused, Reception::Unheard])
     }
 
-    /// The failed and disconnected predecessors of an allocation, as its tracker has them.
+    /// The failed and disconnected predecessors of an allocation, as in its tracker.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        // An allocation that replaces another one for other reasons has no tracker.
+        // An allocation that replaces another one for a different reason has no tracker.
         if !matches!(why, Replacing::Rescheduled | Replacing::Disconnected) {
             return vec![];
         }
@@ -272,7 +273,7 @@ impl Cluster {
         tracker
     }
 
-    /// When and why it is told to stop, if it is.
+    /// When and why the servers stop the allocation; `None` if they do not.
     fn stop(&self, place: &Place, random: &mut Random) -> Option<(i64, Stop)> {
         let at = place.at + random.seconds(1.0, self.config.span as f64 / SECOND as f64 / 2.0);
         let by = random.uuid();
@@ -288,7 +289,8 @@ impl Cluster {
         Some((at, stop))
     }
 
-    /// The servers collect it at the next round after its time (`eval_gc_threshold`).
+    /// Sets the time at which the servers collect an allocation: the next round after its time is over
+    /// (`eval_gc_threshold`).
     fn collect(&mut self, number: usize) {
         let kept = self.config.kept;
         let allocation = &mut self.allocations[number];
@@ -328,7 +330,7 @@ impl Cluster {
     }
 }
 
-/// An allocation to be placed.
+/// An allocation that is to be placed.
 #[derive(Clone)]
 struct Place {
     job: usize,
@@ -340,7 +342,7 @@ struct Place {
     depth: usize,
 }
 
-/// Why an allocation is told to stop.
+/// The reason for stopping an allocation.
 enum Stop {
     Job,
     Update,

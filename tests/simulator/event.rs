@@ -1,4 +1,4 @@
-//! One task event as a Nomad client appends it, with its meaning, which documents do not contain.
+//! One task event as a Nomad client appends it, and its meaning. Documents do not contain the meaning.
 //!
 //! Texts and the keys of `Details` follow nomad/structs/structs.go (`TaskEvent` and its setters,
 //! `PopulateEventDisplayMessage`) and recordings of Nomad 2.0.5.
@@ -22,7 +22,7 @@ pub enum Class {
     Unknown,
 }
 
-/// Why a task was restarted: the `cause_` columns of the `restarts` view.
+/// The cause of a restart: the `cause_` columns of the `restarts` view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     Failure,
@@ -41,7 +41,7 @@ pub enum Meaning {
     /// Not counted by any statistic.
     #[default]
     Note,
-    /// It ended an attempt or a setup with a failure.
+    /// The event ended an attempt or a setup with a failure.
     Failure(Class),
     /// The cause of the restart that this `Restarting` announces.
     Restart(Cause),
@@ -51,11 +51,11 @@ pub enum Meaning {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
     pub kind: &'static str,
-    /// The client's clock, nanoseconds since the epoch.
+    /// The time in nanoseconds since the epoch, by the client's clock.
     pub time: i64,
     pub display: String,
     pub message: String,
-    /// `None` is `null`, as in clients before 0.7.1 and some driver events.
+    /// `None` is written as `null`, as by clients before 0.7.1 and in some driver events.
     pub details: Option<BTreeMap<&'static str, String>>,
     pub fails_task: bool,
     pub restart_reason: String,
@@ -95,13 +95,13 @@ impl Event {
         self.detail("restart_reason", reason)
     }
 
-    /// The same event with its meaning.
+    /// Returns the event with a meaning.
     pub fn meaning(mut self, meaning: Meaning) -> Self {
         self.meaning = meaning;
         self
     }
 
-    /// The same event as a failure.
+    /// Returns the event with a failure as its meaning.
     pub fn failure(self, class: Class) -> Self {
         self.meaning(Meaning::Failure(class))
     }
@@ -127,8 +127,8 @@ impl Event {
         Self::new("Template", &format!("Missing: {missing}"))
     }
 
-    /// An event of the docker driver; `DriverMessage` is not in `Details`, which hold the driver's annotations or are
-    /// `null`.
+    /// An event of the docker driver. Its `Details` do not contain `DriverMessage`: they hold the annotations of the
+    /// driver, or are `null`.
     pub fn driver(message: &str, image: Option<&str>) -> Self {
         let mut event = Self::new("Driver", message);
         event.texts.insert("DriverMessage", message.into());
@@ -161,7 +161,7 @@ impl Event {
         Self { exit_code, signal, message: exit_message.into(), ..event }
     }
 
-    /// `Restarting` after `delay` nanoseconds; the reason is empty for a requested restart.
+    /// `Restarting` after `delay` nanoseconds. A requested restart has an empty reason.
     pub fn restarting(delay: i64, reason: &str, cause: Cause) -> Self {
         let event = Self::new("Restarting", &format!("Task restarting in {}", go_duration(delay)));
         let event = event.detail("start_delay", delay.to_string()).reason(reason);
@@ -176,7 +176,7 @@ impl Event {
         Self::new("Restart Signaled", reason).reason(reason)
     }
 
-    /// A restart requested by a template, Vault or an identity: the cause is in the display message only.
+    /// A restart that a template, Vault or an identity requested. Only the display message says which of them.
     pub fn change_signaled(display: &str) -> Self {
         Self::new("Restart Signaled", display)
     }
@@ -187,7 +187,7 @@ impl Event {
         Self { kill_timeout: timeout, ..event.detail("kill_timeout", text) }
     }
 
-    /// A kill requested by a task hook, which fails the task.
+    /// A kill that a task hook requested. It fails the task.
     pub fn killing_for(display: &str) -> Self {
         Self::new("Killing", display).fails_task()
     }
@@ -210,13 +210,14 @@ impl Event {
         event.text("ValidationError", "validation_error", error).failure(Class::Validation)
     }
 
-    /// The allocation could not be prepared (network, volumes): all its tasks fail.
+    /// The allocation could not be prepared (network, volumes), so all its tasks fail.
     pub fn setup_failure(error: &str) -> Self {
         let event = Self::new("Setup Failure", error).text("KillReason", "kill_reason", "Failed Restoring Task");
         event.fails_task().failure(Class::Hook)
     }
 
-    /// `Setup Failure` of a client before 0.9: no details, only legacy fields. The server fills the display message.
+    /// `Setup Failure` of a client before 0.9, with legacy fields and without details. The server adds the display
+    /// message.
     pub fn old_setup_failure(error: &str) -> Self {
         let texts = BTreeMap::from([("SetupError", error.to_owned())]);
         let event = Self { details: None, texts, ..Self::new("Setup Failure", error) };
@@ -231,7 +232,7 @@ impl Event {
         )
     }
 
-    /// `nomad alloc signal`.
+    /// The event of `nomad alloc signal`.
     pub fn signaling(signal: &str) -> Self {
         Self::new("Signaling", "Task being sent a signal").detail("signal", signal)
     }
@@ -242,7 +243,7 @@ impl Event {
     }
 }
 
-/// Go's `%q`, as far as the simulator's texts need it.
+/// Go's `%q`, for the characters that occur in the simulator's texts.
 fn go_quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Jobs, their groups and tasks. Names are of the awkward kinds that Nomad allows.
+//! Jobs, their groups and tasks. The names are difficult ones that Nomad allows.
 
 use crate::simulator::SECOND;
 use crate::simulator::random::Random;
@@ -9,19 +9,19 @@ use crate::simulator::task_history::Hook;
 /// When a task of a group runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Before the main tasks, which wait for its success.
+    /// Before the main tasks, which start when it has succeeded.
     Prestart,
-    /// Next to the main tasks, killed when they are dead.
+    /// Together with the main tasks; it is killed when they are dead.
     Sidecar,
     Main,
-    /// A main task whose end ends the others.
+    /// A main task that ends the others when it ends.
     Leader,
     /// After the main tasks.
     Poststop,
 }
 
 impl Role {
-    /// Nomad's name of it.
+    /// Nomad's name for the role.
     pub fn hook(self) -> Option<Hook> {
         match self {
             Self::Prestart => Some(Hook { hook: "prestart", sidecar: false }),
@@ -52,7 +52,7 @@ pub struct Group {
     pub memory: i64,
 }
 
-/// A job of one type, with a version that updates raise.
+/// A job of one type. Updates increase its version.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub namespace: &'static str,
@@ -63,17 +63,17 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether its allocations belong to deployments.
+    /// Whether the allocations of the job belong to deployments.
     pub fn deploys(&self) -> bool {
         self.kind == "service"
     }
 
-    /// Whether it runs to completion.
+    /// Whether the job runs to completion.
     pub fn is_batch(&self) -> bool {
         self.kind.ends_with("batch")
     }
 
-    /// The job or, if it is dispatched or periodic, several children of its parent.
+    /// Returns the job. If it is dispatched or periodic, returns several children of it instead.
     pub fn instances(self, random: &mut Random) -> Vec<Self> {
         let is_instance = self.id.contains("/dispatch-") || self.id.contains("/periodic-");
         let others = if is_instance { random.below(4) } else { 0 };
@@ -112,7 +112,7 @@ fn group(name: &'static str, kind: &str, weights: &[(Scenario, u32)], random: &m
         tasks[0].role = Role::Leader;
     }
     for task in &mut tasks {
-        // Prestart and poststop tasks must end, so that the others can run.
+        // Prestart and poststop tasks must end, so that other tasks can run.
         if matches!(task.role, Role::Prestart | Role::Poststop) && random.chance(80) {
             task.scenario = Scenario::Clean;
         }

@@ -1,4 +1,5 @@
-//! JSON as Nomad's encoders write it: key order, spacing and escapes matter here, so `serde_json` cannot be used.
+//! JSON as Nomad's encoders write it. `serde_json` cannot be used, because key order, spacing and escapes matter
+//! here.
 
 /// A value; objects keep their order.
 #[derive(Debug, Clone)]
@@ -6,7 +7,7 @@ pub enum Json {
     Null,
     Bool(bool),
     Int(i64),
-    /// A number in its spelling.
+    /// A number, as it is written.
     Number(String),
     Text(String),
     List(Vec<Json>),
@@ -49,7 +50,7 @@ impl<T: Into<Json>> From<Option<T>> for Json {
     }
 }
 
-/// An object of these keys in this order.
+/// An object with these keys, in this order.
 pub fn object<const N: usize>(pairs: [(&str, Json); N]) -> Vec<(String, Json)> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
@@ -66,7 +67,7 @@ impl Json {
         }
     }
 
-    /// The same with the keys of every object sorted.
+    /// Returns the value with the keys of every object sorted.
     pub fn sorted(self) -> Self {
         match self {
             Self::List(items) => Self::List(items.into_iter().map(Self::sorted).collect()),
@@ -83,9 +84,9 @@ impl Json {
 /// How values are serialized.
 #[derive(Debug, Clone, Copy)]
 pub struct Print {
-    /// Spaces for each level; `None` puts all on one line.
+    /// The number of spaces per level; `None` writes all on one line.
     pub indent: Option<usize>,
-    /// `<`, `>` and `&` as Go's `encoding/json` writes them.
+    /// Whether `<`, `>` and `&` are escaped as Go's `encoding/json` does.
     pub escape_html: bool,
 }
 

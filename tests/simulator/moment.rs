@@ -1,6 +1,6 @@
 //! Time formats of Nomad.
 
-/// RFC 3339 with as many fractional digits as needed, in a zone some minutes east of UTC.
+/// A time as in RFC 3339, with as many fractional digits as needed, in a zone given in minutes east of UTC.
 pub fn rfc3339(ns: i64, zone: i32) -> String {
     let local = ns.div_euclid(1_000_000_000) + i64::from(zone) * 60;
     let (day, second) = (local.div_euclid(86_400), local.rem_euclid(86_400));
@@ -18,12 +18,12 @@ pub fn rfc3339(ns: i64, zone: i32) -> String {
     }
 }
 
-/// `20261123T234000Z`: the time in snapshot names.
+/// `20261123T234000Z`: a time as in the names of snapshots.
 pub fn stamp(ns: i64) -> String {
     rfc3339(ns - ns.rem_euclid(1_000_000_000), 0).replace(['-', ':'], "")
 }
 
-/// The calendar day some days after 1970-01-01 (Howard Hinnant's `civil_from_days`).
+/// The calendar date of a day given in days after 1970-01-01 (Howard Hinnant's `civil_from_days`).
 pub fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);

@@ -6,18 +6,18 @@ use crate::simulator::random::Random;
 /// A client's wall clock relative to the servers'.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    /// Ahead of the servers by this many nanoseconds.
+    /// How far the clock is ahead of the servers' clock, in nanoseconds.
     pub skew: i64,
-    /// An additional step at that time (by NTP).
+    /// A step of the clock by NTP: when it happens, and by how much.
     pub stepped: Option<(i64, i64)>,
     /// The clock's resolution in nanoseconds: Windows clocks may advance in steps of 15.6 ms.
     pub tick: i64,
-    /// The client's offset from UTC in minutes. Some of its times are written in its zone.
+    /// The client's offset from UTC in minutes. The client writes some times in this zone.
     pub zone: i32,
 }
 
 impl Clock {
-    /// The client's time when it is `at` on the servers' clock.
+    /// The time on the client's clock when the servers' clock shows `at`.
     pub fn read(&self, at: i64) -> i64 {
         let stepped = self.stepped.map_or(0, |(when, by)| if at >= when { by } else { 0 });
         let shown = at + self.skew + stepped;
@@ -25,14 +25,14 @@ impl Clock {
     }
 }
 
-/// What happens to a node's allocations while the servers do not receive its reports.
+/// What happens to the allocations of a node while the servers do not receive its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutageKind {
-    /// The network is cut: tasks continue without reports. The servers mark the allocations lost.
+    /// The network is cut: tasks continue, but the servers receive no reports and mark the allocations lost.
     Cut,
-    /// The machine is suspended: nothing happens until it resumes.
+    /// The machine is suspended: tasks do nothing until it resumes.
     Frozen,
-    /// The network is cut, and the groups tolerate it: the allocations are unknown until the client reconnects.
+    /// The network is cut, but the groups tolerate this: the allocations are unknown until the client reconnects.
     Tolerated,
 }
 
@@ -43,7 +43,7 @@ pub struct Outage {
     pub from: i64,
     /// When the servers mark the node down.
     pub noticed: i64,
-    /// When it is back; a time after the end of the simulation if it never is.
+    /// When the node is back. If it never is, a time after the end of the simulation.
     pub back: i64,
 }
 
@@ -58,15 +58,15 @@ pub struct Node {
     pub version: &'static str,
     pub clock: Clock,
     pub outage: Option<Outage>,
-    /// Reports are sent at multiples of their interval, plus this offset.
+    /// Reports are sent at multiples of an interval, plus this offset.
     phase: i64,
-    /// The latency of its reports.
+    /// How long a report takes to reach the servers.
     latency: i64,
     pub create_index: i64,
 }
 
 impl Node {
-    /// A node with a slightly wrong clock. `rare` is the frequency of rarer kinds of clock, in percent.
+    /// A node with a slightly wrong clock. `rare` is the frequency of unusual clocks, in percent.
     pub fn new(number: usize, rare: u32, random: &mut Random) -> Self {
         let clock = Clock {
             skew: random.seconds(-3.0, 3.0),
@@ -89,13 +89,13 @@ impl Node {
         }
     }
 
-    /// Before 1.10.3 a kill was also recorded on tasks that were already dead.
+    /// Whether a kill is also recorded on tasks that are already dead, as before Nomad 1.10.3.
     pub fn kills_the_dead(&self) -> bool {
         self.version == "1.8.4"
     }
 
-    /// When the servers receive a change made at `at`: clients batch status changes for 200 ms, other changes for a
-    /// second (client.go, `allocSync`), and report nothing while disconnected.
+    /// When the servers receive a change made at `at`. Clients collect status changes for 200 ms and other changes
+    /// for a second (client.go, `allocSync`). They report nothing while disconnected.
     pub fn heard(&self, at: i64, urgent: bool) -> i64 {
         let every = if urgent { SECOND / 5 } else { SECOND };
         let tick = |at: i64| (at - self.phase).div_euclid(every) * every + every + self.phase + self.latency;

@@ -1,7 +1,7 @@
-//! The simulator's own seeded generator, so that a seed fully determines a cluster.
+//! The simulator's seeded generator. A seed determines a cluster completely.
 //!
-//! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): one multiplication chain
-//! over a counter, sufficient for simulated tasks.
+//! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014). It applies
+//! multiplications to a counter, which is random enough for simulated tasks.
 
 use crate::simulator::SECOND;
 
@@ -10,7 +10,7 @@ use crate::simulator::SECOND;
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of this seed.
+    /// The stream for this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -39,13 +39,13 @@ impl Random {
         low + (self.number() % (high - low + 1).max(1) as u64) as i64
     }
 
-    /// A duration in nanoseconds between two numbers of seconds, with nanosecond digits: round times would look like
-    /// times that passed through a float.
+    /// A duration in nanoseconds between two numbers of seconds. It has digits down to nanoseconds, because a round
+    /// time would look like one that passed through a float.
     pub fn seconds(&mut self, low: f64, high: f64) -> i64 {
         self.between((low * SECOND as f64) as i64, (high * SECOND as f64) as i64)
     }
 
-    /// True in `percent` of a hundred draws.
+    /// True in `percent` of 100 draws.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent as usize
     }
@@ -74,7 +74,7 @@ impl Random {
         }
     }
 
-    /// A random id as Nomad makes them: the form of a UUID, without version bits.
+    /// A random ID in the form in which Nomad creates them: a UUID without version bits.
     pub fn uuid(&mut self) -> String {
         let (a, b) = (self.number(), self.number());
         format!(

@@ -1,5 +1,5 @@
-//! The complete rows of the stored tables for one document: every column except those that depend on arrival. They are
-//! computed from the simulator's own state, like [`Truth`].
+//! The complete rows of the stored tables for one document: every column except those that depend on the order of
+//! arrival. Like [`Truth`], they are computed from the simulator's own state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,20 +24,20 @@ pub fn line<'a>(cells: impl IntoIterator<Item = (&'a str, Value)>) -> Line {
 /// The rows of a document.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// Each event, without attempt, with the derived columns: attempt and message.
+    /// Each event (without attempt), with its derived columns: attempt and message.
     pub events: BTreeMap<EventRow, (Option<i64>, String)>,
     pub states: BTreeSet<Line>,
     pub history: BTreeSet<Line>,
-    /// Allocation and time, with the document's namespace.
+    /// Sightings by allocation and time, with the namespace of the document.
     pub sightings: BTreeMap<(String, i64), Value>,
-    /// The same times before truncation to the hour.
+    /// The same sightings with their exact times, not cut to the hour.
     pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
-    /// `None` for an empty file; an empty list has a ledger row.
+    /// The ledger row. `None` for an empty file; an empty list has one.
     pub ledger: Option<Ledger>,
 }
 
-/// The ledger columns of a document that do not depend on earlier ones.
+/// The ledger columns of a document that do not depend on earlier documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub observed_at: Option<i64>,
@@ -52,7 +52,8 @@ pub struct Ledger {
 }
 
 impl Document {
-    /// The rows of the allocations that are kept. `rejected`: whether something in it cannot be read.
+    /// The rows of the allocations that `keeps` accepts. `rejected` says whether a part of the document cannot be
+    /// read.
     pub fn rows(&self, cluster: &Cluster, keeps: &dyn Fn(&Allocation) -> bool, rejected: bool) -> Told {
         let shown_versions = self.marked(cluster);
         let kept: Vec<Shown> =
@@ -69,7 +70,8 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !shown_versions.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
-        // Neither a stream nor a list of nodes is a listing; a dump without allocations is one, though it lists nodes.
+        // A stream is not a listing, nor is a list of nodes. A dump without allocations is a listing, although it
+        // lists nodes.
         let lists_allocations = match shown_versions.first() {
             Some(shown) => shown.form != Form::Streamed,
             None if self.nodes.is_empty() => text.trim_ascii().starts_with(b"["),
@@ -113,7 +115,7 @@ impl Document {
         }
     }
 
-    /// Its observation time and where that is from: the user, else the time in its name, else its newest ModifyTime.
+    /// The observation time, and its source: the user, or else the time in the name, or else the newest ModifyTime.
     fn observed(&self, cluster: &Cluster, shown_versions: &[Shown]) -> Option<(i64, &'static str)> {
         if let Some(at) = self.flag {
             return Some((at, "flag"));
@@ -125,7 +127,7 @@ impl Document {
     }
 }
 
-/// How often future fields are shown.
+/// How often each field of a future Nomad is shown.
 fn unknown_fields(cluster: &Cluster, shown_versions: &[Shown]) -> BTreeMap<&'static str, usize> {
     let future: Vec<&Shown> = shown_versions.iter().filter(|shown| shown.future).collect();
     let events: usize = future.iter().map(|shown| shown.event_times(cluster).len()).sum();
@@ -145,7 +147,7 @@ impl Form {
 }
 
 impl EventRow {
-    /// The whole row of `task_events`.
+    /// The complete row of `task_events`.
     pub fn line(&self, attempt: Option<i64>, message: Option<&str>) -> Line {
         let (year, month, day) = civil(self.event_at_ns.div_euclid(86_400_000_000_000));
         let mut cells = vec![
@@ -178,7 +180,7 @@ impl EventRow {
 /// The state of a task in an allocation's version.
 struct ShownState<'a> {
     task: &'a str,
-    /// The life and its step; `None` for a fabricated state of a task that never ran.
+    /// The number of the life and of its step. `None` for a fabricated state of a task that never ran.
     step: Option<(usize, usize)>,
 }
 
@@ -269,7 +271,7 @@ impl Cluster {
         let group = &job.groups[a.group];
         let tasks = group.tasks.len() as i64;
         let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
-        // Fields that only full allocations, jobs or resources have.
+        // Fields that only full allocations, jobs or resources contain.
         let whole = |value: Value| if shown.form == Form::Stub { Value::Null } else { value };
         let of_job = |value: Value| if matches!(shown.form, Form::Stub | Form::Full) { value } else { Value::Null };
         let listed = |value: i64| if shown.resources { json!(value) } else { Value::Null };
@@ -339,7 +341,7 @@ impl Cluster {
     }
 }
 
-/// The columns of `task_state_history` that a task without a state lacks.
+/// The columns of `task_state_history` that are null for a task without a state.
 const STATE_COLUMNS: [&str; 13] = [
     "state",
     "failed",

@@ -1,6 +1,6 @@
-//! A client's handling of one task, step by step: set up, start, wait, restart, kill.
+//! How a client handles one task, step by step: set up, start, wait, restart, kill.
 //!
-//! The sequences follow Nomad's sources and recordings: see each method. A scenario combines them.
+//! The sequences follow Nomad's sources and recordings; each method names them. A scenario combines the sequences.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
@@ -8,13 +8,14 @@ use crate::simulator::node::Node;
 use crate::simulator::random::Random;
 use crate::simulator::task_history::TaskHistory;
 
-/// `None` once the script is interrupted (a stop, a failed sibling, the end of the simulation), or the task is dead.
+/// `None` once the task is dead, or its script was interrupted by a stop, a failed sibling, or the end of the
+/// simulation.
 pub type Going = Option<()>;
 
 /// The phase of a task when it is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Received, being set up, or between two runs.
+    /// Received, being set up, or waiting between two runs.
     Down,
     Running,
     Dead,
@@ -26,9 +27,9 @@ pub struct Policy {
     pub attempts: usize,
     pub interval: i64,
     pub delay: i64,
-    /// Waits for the next interval instead of giving up (mode `delay`).
+    /// Whether the client waits for the next interval instead of giving up (mode `delay`).
     pub patient: bool,
-    /// Whether it also restarts after success: services and sidecars.
+    /// Whether the client also restarts the task after success, as for services and sidecars.
     pub services: bool,
 }
 
@@ -41,17 +42,17 @@ pub struct Runner<'a> {
     pub random: Random,
     /// The time by the servers' clock.
     pub now: i64,
-    /// When an interruption from outside comes.
+    /// When an interruption from outside occurs.
     pub until: i64,
     pub phase: Phase,
     /// Events from outside at times known in advance, earliest first.
     pub planned: Vec<(i64, Event)>,
-    /// Restarts within the present interval, as counted by the client.
+    /// The times of restarts within the current interval, as the client counts them.
     spent: Vec<i64>,
 }
 
 impl<'a> Runner<'a> {
-    /// A task about to be received.
+    /// A task that is about to be received.
     pub fn new(node: &'a Node, policy: Policy, life: TaskHistory, random: Random, now: i64, until: i64) -> Self {
         Self { node, policy, life, random, now, until, phase: Phase::Down, planned: vec![], spent: vec![] }
     }
@@ -91,7 +92,7 @@ impl<'a> Runner<'a> {
         self.life.change(self.now, &self.node.clock, to, event);
     }
 
-    /// No longer running, without an event for its end.
+    /// The task no longer runs, and no event shows its end.
     pub fn lose_hold(&mut self) {
         self.change("pending", None);
         self.phase = Phase::Down;
@@ -104,7 +105,7 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// A short time between two events of one action, without interruption.
+    /// Waits for a short time between two events of one action. This cannot be interrupted.
     fn blink(&mut self) {
         self.now += self.random.seconds(0.000_02, 0.004);
     }
@@ -132,29 +133,29 @@ impl<'a> Runner<'a> {
         self.blink();
     }
 
-    /// Dead without an event, as after success of a batch task.
+    /// The task is dead without an event, as after success of a batch task.
     pub fn finish(&mut self) -> Going {
         self.change("dead", None);
         self.phase = Phase::Dead;
         None
     }
 
-    /// Not restarted any more: `Not Restarting` fails the task.
+    /// The client does not restart the task again: `Not Restarting` fails the task.
     pub fn give_up(&mut self, reason: &str) -> Going {
         self.give_up_as(Event::not_restarting(reason))
     }
 
-    /// The same with a meaning: a failure of unknown class if none precedes it.
+    /// Like `give_up`, with a meaning: a failure of unknown class if no failure precedes it.
     pub fn give_up_as(&mut self, event: Event) -> Going {
         self.change("dead", Some(event));
         self.phase = Phase::Dead;
         None
     }
 
-    /// The restart policy decides after a failed attempt, or after success of a service (restarts.go).
+    /// Applies the restart policy after a failed attempt, or after success of a service (restarts.go).
     pub fn restart(&mut self, cause: Cause) -> Going {
         let Policy { attempts, interval, delay, patient, .. } = self.policy;
-        // After a clean exit nothing else explains the failure.
+        // After a clean exit, no other event explains the failure.
         let not_restarting = |reason: &str| match cause {
             Cause::CleanExit => Event::not_restarting(reason).failure(Class::Unknown),
             _ => Event::not_restarting(reason),
@@ -181,7 +182,7 @@ impl<'a> Runner<'a> {
         self.wait_for(wait)
     }
 
-    /// A requested restart: immediate, and not counted by the policy.
+    /// A requested restart. It happens immediately, and the policy does not count it.
     pub fn restart_at_once(&mut self, cause: Cause) -> Going {
         self.change("pending", Some(Event::restarting(0, "", cause)));
         self.phase = Phase::Down;
@@ -196,7 +197,7 @@ impl<'a> Runner<'a> {
         Some(())
     }
 
-    /// Killed from outside the task: `why` is the event with the reason, if any.
+    /// Kills the task for a cause outside of it. `why` is the event with the reason, if there is one.
     pub fn kill(&mut self, why: Option<Event>, killing: Event) {
         self.blink();
         if self.phase == Phase::Dead {
@@ -226,7 +227,7 @@ impl<'a> Runner<'a> {
             self.blink();
             self.emit(killing);
         }
-        // A start in progress is not cancelled: `Started` follows the `Killing`.
+        // A start in progress is not cancelled, so `Started` follows `Killing`.
         let starting = self.phase == Phase::Down && self.life.steps.len() > 2 && self.random.chance(25);
         if starting {
             self.now += self.random.seconds(0.05, 1.0);
@@ -244,8 +245,8 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// The end of a task that was lost or unknown: its client was told to stop it when it came back, and the driver's
-    /// handle was gone. With `announced` there is a `Killing`; `Killed` is always missing.
+    /// The end of a task that was lost or unknown. When its client came back, the servers stopped the task, and the
+    /// handle of the driver was gone. With `announced` there is a `Killing`; `Killed` is always missing.
     pub fn end_of_the_lost(&mut self, announced: bool) {
         if self.phase == Phase::Dead {
             return;

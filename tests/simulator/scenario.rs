@@ -8,9 +8,9 @@ use crate::simulator::runner::{Going, Phase, Runner};
 /// The scenarios. `Config::weights` sets their frequency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// Starts and runs; a batch task ends well.
+    /// The task starts and runs; a batch task succeeds.
     Clean,
-    /// Artifacts, a template that is not rendered yet, a slow image pull.
+    /// The task starts slowly: artifacts, a template that is not rendered yet, a slow image pull.
     SlowStart,
     /// Fails a few times and recovers.
     Recovers,
@@ -18,15 +18,15 @@ pub enum Scenario {
     GivesUp,
     /// Fails repeatedly, faster than snapshots are taken.
     CrashLoop,
-    /// Killed for its memory, repeatedly; some drivers omit the reason.
+    /// Killed repeatedly because it used too much memory; some drivers omit this reason.
     OutOfMemory,
-    /// The driver cannot start it, sometimes or always.
+    /// The driver cannot start the task, sometimes or always.
     DriverFailure,
-    /// Its artifacts cannot be downloaded.
+    /// The artifacts of the task cannot be downloaded.
     ArtifactFailure,
     /// A hook fails.
     HookFailure,
-    /// Its configuration is wrong.
+    /// The configuration of the task is wrong.
     Validation,
     /// A template, or Vault, kills it.
     HookKill,
@@ -36,17 +36,18 @@ pub enum Scenario {
     ChangeRestarts,
     /// Restarted by a health check.
     HealthRestarts,
-    /// Receives signals; one of them ends it.
+    /// Receives signals; one of the signals ends it.
     Signals,
-    /// Exits with success and is restarted because it is a service; gives up at once if the policy allows no restarts.
+    /// Exits with success, and is restarted because it is a service. If the policy allows no restarts, the client
+    /// gives up at once.
     CleanExits,
-    /// The agent restarts and loses the task: events without a restart in between.
+    /// The agent restarts and loses the task, so there are events without a restart between them.
     AgentRestarts,
-    /// The client loses its disk.
+    /// The client loses its disk, and with it the state of the task.
     StateLost,
     /// A CSI plugin: two `Restarting` events per restart.
     CsiPlugin,
-    /// Many events and few restarts: the start is evicted all the same.
+    /// Has many events and few restarts. Nomad nevertheless evicts the start.
     Talkative,
 }
 
@@ -74,7 +75,7 @@ pub const ALL: [(Scenario, u32); 20] = [
     (Scenario::Talkative, 3),
 ];
 
-/// Exit messages that caused errors before: quotes, newlines, formulas, control characters, other scripts.
+/// Exit messages that once caused errors: quotes, newlines, formulas, control characters, other scripts.
 const EXIT_MESSAGES: [&str; 8] = [
     "",
     "",
@@ -87,7 +88,7 @@ const EXIT_MESSAGES: [&str; 8] = [
 ];
 
 impl Scenario {
-    /// Plays the scenario from the task's setup on, until interrupted or dead.
+    /// Runs the scenario from the setup of the task until the task is interrupted or dead.
     pub fn play(self, r: &mut Runner) -> Going {
         r.set_up()?;
         match self {
@@ -235,7 +236,7 @@ impl Scenario {
     }
 }
 
-/// Runs normally: a service forever, other tasks to success.
+/// Runs normally: a service without end, other tasks until they succeed.
 fn well(r: &mut Runner) -> Going {
     if r.phase != Phase::Running {
         r.start()?;
@@ -274,7 +275,8 @@ fn slow_start(r: &mut Runner) -> Going {
     for pull in 0..pulls {
         r.wait(1.0, 60.0)?;
         let mut event = Event::driver(&format!("Docker image pull progress: {pull} of {pulls} layers"), None);
-        // Driver events are sent separately: sometimes one is stamped before its neighbour, or recorded twice.
+        // Driver events are sent separately. Sometimes such an event has an earlier time than the one before it, or
+        // is recorded twice.
         event.time = r.node.clock.read(r.now) - if r.random.chance(10) { r.random.seconds(0.5, 5.0) } else { 0 };
         r.emit(event.clone());
         if r.random.chance(10) {
@@ -295,7 +297,7 @@ fn chatter(r: &mut Runner, most: usize) -> Going {
                 "Task hook message",
                 "Template successfully ran script /bin/sh with arguments: [-c exit 0]. Exit code: 0",
             ),
-            // A hook after the start: not a failure of the task.
+            // A hook that fails after the start does not fail the task.
             3 => Event::spoken("Task hook failed", "poststart hook \"api\" failed: context deadline exceeded"),
             _ => Event::new("Some Event Of 2030", "an event type that nobody has met"),
         };
@@ -355,7 +357,7 @@ fn agent_restarts(r: &mut Runner) -> Going {
                 r.lose_hold();
                 r.wait(0.01, 3.0)?;
             }
-            // Recorded although the task was reattached.
+            // The event is recorded although the agent reattached to the task.
             _ => {
                 r.emit(Event::received());
                 r.lose_hold();

@@ -1,6 +1,6 @@
-//! The objects of Nomad's API: an allocation's version as a list stub, as a full allocation, as an event's payload.
+//! The objects of Nomad's API: a version of an allocation as a list stub, a full allocation, or an event's payload.
 //!
-//! The fields are in the order of nomad/structs (server) and api (Go client), as in recordings.
+//! The fields have the order of nomad/structs (server) and api (Go client), as in recordings.
 
 use crate::simulator::cluster::{Allocation, Cluster};
 use crate::simulator::event::Event;
@@ -94,7 +94,7 @@ impl<'a> Shaper<'a> {
         self.finish(self.future(stub))
     }
 
-    /// An allocation with fields of a future Nomad.
+    /// Adds fields of a future Nomad to an allocation.
     fn future(&self, mut object: Vec<(String, Json)>) -> Vec<(String, Json)> {
         if self.style.future {
             let field = Json::Map(vec![("TaskStates".into(), Json::Int(1))]);
@@ -103,7 +103,7 @@ impl<'a> Shaper<'a> {
         object
     }
 
-    /// The whole allocation; without its job it is an event's payload.
+    /// The whole allocation. Without its job, it is the payload of an event.
     pub fn full(&mut self, a: &Allocation, v: &Version, with_job: bool, empties: bool) -> Json {
         let (job, node) = (&self.cluster.jobs[a.job], &self.cluster.nodes[a.node]);
         let group = &job.groups[a.group];
@@ -191,7 +191,7 @@ impl<'a> Shaper<'a> {
         let step = &life.steps[step];
         let events = life.events[step.window()].iter().map(|lived| self.event(&lived.event)).collect();
         let state = &step.state;
-        // A client that fabricates an end uses its own time, in its own zone, if the task has no end yet.
+        // A client that fabricates an end for a task without one writes its own time, in its own zone.
         let finished = match state.finished_at {
             None => self.moment(v.made_up, zone),
             some => self.moment(some, 0),
@@ -335,7 +335,7 @@ pub const SERVER_EVENT: [&str; 24] = [
     "GenericSource",
 ];
 
-/// The order in the Go client's api package, which has one field more.
+/// The order of the fields in the Go client's api package, which has one more field.
 const CLIENT_EVENT: [&str; 25] = [
     "Type",
     "Time",
@@ -378,7 +378,7 @@ fn transition(v: &Version) -> Json {
     ]))
 }
 
-/// The resources of Nomad before 0.9, still in every full allocation.
+/// The resources as in Nomad before 0.9. Every full allocation still contains them.
 fn legacy(cpu: i64, memory: i64, disk: i64) -> Json {
     Json::Map(object([
         ("CPU", cpu.into()),
@@ -406,14 +406,15 @@ fn metrics(node: &Node) -> Json {
     ]))
 }
 
-/// The job as placed. Its texts imitate an allocation's own fields.
+/// The job at the time of the placement. Its texts imitate fields of an allocation.
 fn embedded_job(job: &Job, v: &Version, padding: usize) -> Json {
     let template = "{{ key \"a/b\" }} {\"ID\":\"none\",\"TaskStates\":{\"x\":{\"Restarts\":9}}}]}]";
     let env =
         object([("ID", "not an allocation".into()), ("TaskStates", template.into()), ("PASSWORD", "hunter2".into())]);
     let task =
         object([("Name", "server".into()), ("Driver", "docker".into()), ("Env", Json::Map(env)), ("Meta", Json::Null)]);
-    // A list whose elements start like allocations: a block that starts here is guessed wrong.
+    // A list whose elements begin like allocations, so that the position of a block that begins here is guessed
+    // wrong.
     let decoy =
         || Json::Map(object([("ID", "decoy".into()), ("TaskStates", Json::Map(vec![])), ("Text", template.into())]));
     let decoys = Json::List((0..padding / 128).map(|_| decoy()).collect());

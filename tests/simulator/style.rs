@@ -2,33 +2,33 @@
 
 use crate::simulator::random::Random;
 
-/// How the allocations of a document are joined.
+/// How the allocations of a document are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// `[…]`, as the API answers.
     Array,
     /// One per line, as in a debug bundle.
     Lines,
-    /// `[…]` of a few, then the next, as left by appending pages.
+    /// Several arrays `[…]` of a few allocations each, as after appending pages.
     Pages,
     /// Concatenated without separators.
     Concatenated,
-    /// Indented `[…]`, with so many spaces per level: four in the CLI, two in most other tools.
+    /// Indented `[…]` with this number of spaces per level: four in the CLI, two in most other tools.
     Pretty(usize),
-    /// Indented values in a row, as from `jq '.[]'`.
+    /// Indented values one after the other, as from `jq '.[]'`.
     PrettyConcatenated,
     /// Under `Allocs` between other tables, as from `nomad operator snapshot state`.
     Allocs,
 }
 
-/// The list's short form or the whole allocation with its job.
+/// The short form of a list, or the whole allocation with its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objects {
     Stub,
     Full,
 }
 
-/// The program whose structs were encoded: they differ in fields and order.
+/// The program whose structs were encoded. The structs differ in their fields and their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoder {
     Server,
@@ -36,7 +36,7 @@ pub enum Encoder {
     GoClient,
 }
 
-/// The spelling of "never".
+/// How "never" is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {
     Null,
@@ -44,13 +44,13 @@ pub enum Never {
     Absent,
 }
 
-/// A document's shape. All combinations are tested; the functions name those that Nomad produces.
+/// The shape of a document. All combinations are tested; the functions name those that Nomad produces.
 #[derive(Debug, Clone)]
 pub struct Style {
     pub layout: Layout,
     pub objects: Objects,
     pub encoder: Encoder,
-    /// Sorted object keys instead of struct order.
+    /// Whether object keys are sorted; otherwise they have the order of the structs.
     pub sorted: bool,
     pub never: Never,
     pub escape_html: bool,
@@ -58,24 +58,25 @@ pub struct Style {
     pub resources: bool,
     /// Whether full allocations have empty fields.
     pub empties: bool,
-    /// `false` as with `task_states=false`.
+    /// Whether task states are shown; `false` as with `task_states=false`.
     pub task_states: bool,
-    /// `false` leaves out `Restarts` and `LastRestart`, as before Nomad 0.6.
+    /// Whether `Restarts` and `LastRestart` are shown; `false` as before Nomad 0.6.
     pub counters: bool,
-    /// Integer nanoseconds after a float conversion, as by jq or JavaScript.
+    /// Whether integer nanoseconds passed through a float, as in jq or JavaScript.
     pub floats: bool,
     pub bom: bool,
     /// The seed of map order, which differs in every response.
     pub shuffle: u64,
-    /// Only the allocations of one namespace.
+    /// If given, only the allocations of this namespace are shown.
     pub namespace: Option<&'static str>,
-    /// Only this percentage of the allocations, selected by `shuffle`.
+    /// The percentage of the allocations that are shown, selected by `shuffle`.
     pub share: u32,
-    /// Whether a stream has other topics, too.
+    /// Whether a stream also contains other topics.
     pub topics: bool,
-    /// Padding bytes in the job of every full allocation, chosen to mislead block guesses.
+    /// The number of padding bytes in the job of every full allocation, chosen to mislead the guesses of block
+    /// starts.
     pub padding: usize,
-    /// Fields of a future Nomad.
+    /// Whether fields of a future Nomad are shown.
     pub future: bool,
 }
 
@@ -126,7 +127,7 @@ impl Style {
         Self { layout: Layout::Allocs, never, escape_html: true, empties: true, ..Self::read(shuffle) }
     }
 
-    /// Any style that shows all events of its allocations exactly, though perhaps not all allocations.
+    /// Any style that shows all events of its allocations exactly. It may leave out allocations.
     pub fn any(random: &mut Random) -> Self {
         let pretty = Layout::Pretty(*random.pick(&[2, 4]));
         let layouts = [
@@ -160,13 +161,13 @@ impl Style {
         }
     }
 
-    /// Adds omissions of old versions, filters and scripts.
+    /// Adds the omissions of old versions, filters and scripts.
     pub fn trimmed(self, random: &mut Random) -> Self {
         let (floats, task_states) = (random.chance(40), random.chance(85));
         Self { floats, task_states, counters: random.chance(60), ..self }
     }
 
-    /// Whether the allocation of this number is shown.
+    /// Returns true if the allocation with this number is shown.
     pub(crate) fn shows(&self, number: usize, namespace: &str) -> bool {
         let drawn = Random::new(self.shuffle ^ (number as u64) << 20).below(100);
         drawn < self.share as usize && self.namespace.is_none_or(|only| only == namespace)

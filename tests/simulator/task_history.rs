@@ -1,4 +1,5 @@
-//! The life of one task: every event, and the task's state after each step, without Nomad's limit of ten.
+//! The history of one task: every event, and the state of the task after each step. Nomad's limit of ten does not
+//! apply.
 //!
 //! The state follows client/allocrunner/taskrunner/task_runner.go (`updateStateImpl`, `appendEvent`): `Restarts` counts
 //! appended `Restarting` events, `Failed` is never reset, `FinishedAt` is never cleared.
@@ -33,30 +34,30 @@ impl Default for State {
     }
 }
 
-/// An event of a life with its position.
+/// An event of a task's history, with its position.
 #[derive(Debug, Clone)]
 pub struct Lived {
     pub event: Event,
-    /// The run of the task it belongs to: 1 and the restarts counted before it.
+    /// The run of the task that the event belongs to: 1 + the number of restarts counted before the event.
     pub attempt: i64,
-    /// How often the client had lost the whole state of the task before it.
+    /// How often the client had lost the whole state of the task before this event.
     pub epoch: usize,
 }
 
-/// The task after something changed.
+/// The state of the task after a change.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// When, by the servers' clock.
+    /// When the change happened, by the servers' clock.
     pub at: i64,
-    /// How many events had been appended.
+    /// How many events had been appended by then.
     pub events: usize,
-    /// The first event of the present epoch: the client forgot the earlier ones.
+    /// The first event of the current epoch. The client forgot the earlier events.
     pub forgotten: usize,
     pub state: State,
 }
 
 impl Step {
-    /// The events that Nomad serves of the task after this step.
+    /// The events of the task that Nomad serves after this step.
     pub fn window(&self) -> std::ops::Range<usize> {
         self.forgotten.max(self.events.saturating_sub(RING))..self.events
     }
@@ -70,8 +71,8 @@ pub struct TaskHistory {
     pub events: Vec<Lived>,
     /// Empty for a task that the client never reported.
     pub steps: Vec<Step>,
-    /// Whether its causes, failures and outcomes follow the definitions of the statistics; some rare lives only test
-    /// that events are recorded.
+    /// Whether causes, failures and outcomes of the task follow the definitions of the statistics. Some rare
+    /// histories test only that events are recorded.
     pub judged: bool,
     epoch: usize,
 }
@@ -106,7 +107,7 @@ impl TaskHistory {
                 state.last_restart = Some(event.time);
             }
         }
-        // The client stamps these a few microseconds after the event.
+        // The client sets these times a few microseconds after the event.
         if to == "running" && state.state != "running" {
             state.started_at = Some(clock.read(at + 5_017));
         }
@@ -118,7 +119,7 @@ impl TaskHistory {
         self.steps.push(Step { at, events: self.events.len(), forgotten, state });
     }
 
-    /// The client lost its disk: the task starts over without its past.
+    /// The client lost its disk, so the task starts over without its history.
     pub fn forget(&mut self, at: i64) {
         self.epoch += 1;
         self.steps.push(Step { at, events: self.events.len(), forgotten: self.events.len(), state: State::default() });

@@ -1,7 +1,8 @@
-//! The truth about each task, up to its last version in view: from the simulator's meaning of each event.
+//! The truth about each task up to its last version in view, derived from the meaning that the simulator gave each
+//! event.
 //!
-//! A statistic infers the cause of a restart from the events around a `Restarting`; here the scenario that generated it
-//! says so. The only inferred fact is how a run without a failure ended, since no event says so.
+//! A statistic infers the cause of a restart from the events around a `Restarting`. Here, the scenario that generated
+//! the restart states the cause. Only the end of a run without a failure is inferred, since no event states it.
 
 use std::collections::BTreeMap;
 
@@ -11,55 +12,55 @@ use crate::simulator::task_history::{Lived, State, TaskHistory};
 use crate::simulator::truth::{TaskKey, Truth, Window};
 use crate::simulator::version::Version;
 
-/// One task and its past.
+/// One task and its history.
 pub struct TaskOutcome<'a> {
     pub allocation: &'a Allocation,
     pub life: &'a TaskHistory,
-    /// The last version in view, and the task's state in it.
+    /// The last version of the allocation in view, and the state of the task in it.
     pub version: &'a Version,
     pub state: State,
-    /// For each event up to there, whether it is in view.
+    /// For each event up to that version, whether it is in view.
     pub seen: Vec<bool>,
-    /// For each event, whether a window shows it next to the previous one, so that nothing was in between.
+    /// For each event, whether a window shows it next to the previous event, so that nothing happened in between.
     joined: Vec<bool>,
-    /// The versions in view with its counter, oldest first.
+    /// The versions in view that contain the task's counter, oldest first.
     pub counters: Vec<Counter>,
 }
 
-/// What one version in view says about a task's restarts.
+/// What one version in view shows about the restarts of a task.
 pub struct Counter {
     /// When the version was written.
     pub at: i64,
     pub restarts: i64,
     last_restart: Option<i64>,
-    /// When the first event of its window happened, as written.
+    /// When the first event of the version's window happened, as written.
     first_event: i64,
 }
 
 /// An event that ended a run or a setup with a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// Its number in the life.
+    /// The number of the event in the task's history.
     pub event: usize,
     pub class: Class,
     pub gave_up: bool,
 }
 
-/// One run of a task with its setup.
+/// One run of a task, including its setup.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     pub attempt: i64,
     pub started: Option<i64>,
     pub ended: Option<i64>,
     pub outcome: &'static str,
-    /// The class of a failed run, if an event has it.
+    /// The class of a failed run, if an event shows it.
     pub class: Option<Class>,
     pub exit: Option<(i64, i64)>,
     pub delay: Option<i64>,
 }
 
 impl<'a> Truth<'a> {
-    /// The story of every task with a window in view.
+    /// The outcome of every task with a window in view.
     pub fn stories(&self) -> BTreeMap<TaskKey, TaskOutcome<'a>> {
         let last = self.latest();
         let cluster = self.cluster;
@@ -101,36 +102,37 @@ impl Counter {
 }
 
 impl TaskOutcome<'_> {
-    /// Its events up to its last version in view.
+    /// The events of the task up to its last version in view.
     pub fn events(&self) -> &[Lived] {
         &self.life.events[..self.seen.len()]
     }
 
-    /// Whether it can be judged from its events: the client kept its state, and its clock the order of events.
+    /// Whether the events suffice to judge the task: the client kept its state, and its clock never changed their
+    /// order.
     pub fn is_clear(&self) -> bool {
         let known_at = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
         self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && known_at.is_sorted_by_key(place)
     }
 
-    /// Whether all its events are in view, each next to the previous one.
+    /// Whether all events of the task are in view, each next to the previous one.
     pub fn is_whole(&self) -> bool {
         self.seen.iter().chain(&self.joined).all(|is| *is)
     }
 
-    /// Whether the previous event is in view next to this one, or this is the first.
+    /// Whether the previous event is in view next to this one, or this event is the first.
     pub fn joins(&self, event: usize) -> bool {
         self.joined[event]
     }
 
-    /// Its failures.
+    /// The failures of the task.
     pub fn failures(&self) -> Vec<Failure> {
         let mut failures: Vec<Failure> = vec![];
         for (number, lived) in self.events().iter().enumerate() {
             let attempt = |other: usize| self.life.events[other].attempt;
             let last = failures.last_mut().filter(|failure| attempt(failure.event) == lived.attempt);
             match (lived.event.meaning, last) {
-                // One kill may have two events.
+                // One kill may be recorded as two events.
                 (Meaning::Failure(_), Some(last)) if lived.event.kind == "Killing" && last.class == class_of(lived) => {
                 }
                 (Meaning::Failure(class), _) => {
@@ -143,7 +145,7 @@ impl TaskOutcome<'_> {
         failures
     }
 
-    /// Its restarts in order: the number of the event, and the cause.
+    /// The restarts of the task in order: the number of the event, and the cause.
     pub fn restarts(&self) -> Vec<(usize, Cause)> {
         let events = self.events().iter().enumerate();
         let restarts = events.filter_map(|(number, lived)| match lived.event.meaning {
@@ -153,7 +155,7 @@ impl TaskOutcome<'_> {
         restarts.collect()
     }
 
-    /// When each restart counts: by the clock of its event if that is in view, else by what is known of it.
+    /// The time of each restart: by the clock of its event if that is in view, otherwise by other facts.
     pub fn restart_times(&self) -> Vec<i64> {
         let times = self.restarts().into_iter().zip(1..).filter_map(|((event, _), number)| {
             let time = self.seen[event].then(|| self.life.events[event].event.time);
@@ -162,9 +164,10 @@ impl TaskOutcome<'_> {
         times.collect()
     }
 
-    /// The latest possible time of a restart without an event in view: that of the first version in view that counts
-    /// it, or, if earlier, its last restart or the first event of its window, which is after the restart. A client's
-    /// time is used only if it is after the previous version, which counts fewer, or the creation.
+    /// The latest possible time of a restart whose event is not in view. That is the time of the first version in
+    /// view that counts it, or, if earlier, of its last restart or of the first event of its window, which comes
+    /// after the restart. A client's time is used only if it is later than the previous version (which counts fewer
+    /// restarts) or the creation.
     fn known_by(&self, number: i64) -> Option<i64> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
@@ -174,7 +177,7 @@ impl TaskOutcome<'_> {
         Some(known.unwrap_or(counter.at))
     }
 
-    /// Its runs with at least one event.
+    /// The runs of the task that have at least one event.
     pub fn runs(&self) -> Vec<Run> {
         let failures = self.failures();
         let mut runs = vec![];
@@ -188,12 +191,12 @@ impl TaskOutcome<'_> {
         runs
     }
 
-    /// The run of these events, one of which may be its failure.
+    /// The run that consists of these events. One of them may be its failure.
     fn run(&self, events: &[Lived], failure: Option<(usize, Class)>) -> Run {
         let last = |kind: &str| events.iter().rposition(|lived| lived.event.kind == kind);
         let starts = |lived: &&Lived| lived.event.kind == "Started";
         let end = last("Terminated").filter(|end| last("Started").is_none_or(|start| start < *end));
-        // Before 1.10.3 a kill was also recorded after the end.
+        // Before Nomad 1.10.3, a kill was also recorded after the end.
         let is_killed = end.is_some_and(|end| events[..end].iter().any(|lived| lived.event.kind == "Killing"));
         let end = end.map(|end| &events[end].event);
         let signal = last("Restart Signaled").map(|signal| events[signal].event.restart_reason.as_str());
@@ -217,7 +220,7 @@ impl TaskOutcome<'_> {
                 (if self.state.failed { "failed" } else { "stopped" }, self.state.finished_at)
             }
             (None, None, None) if lost => ("lost", None),
-            // It may still run, or run later, in an allocation that has failed; its end is unknown.
+            // The task may still run, or run later, in an allocation that has failed. Its end is unknown.
             (None, None, None) if ["unknown", "failed", "complete"].contains(&self.version.client_status) => {
                 ("unknown", None)
             }
@@ -235,17 +238,17 @@ impl TaskOutcome<'_> {
         }
     }
 
-    /// When it first started.
+    /// When the task started for the first time.
     pub fn first_start(&self) -> Option<i64> {
         self.first("Started").map(|event| self.life.events[event].event.time)
     }
 
-    /// The number of its first event of a kind.
+    /// The number of the task's first event of a kind.
     pub fn first(&self, kind: &str) -> Option<usize> {
         self.events().iter().position(|lived| lived.event.kind == kind)
     }
 
-    /// The outcome of its first start: `started`, or why it did not start.
+    /// The outcome of the task's first start: `started`, or why it did not start.
     pub fn start_outcome(&self) -> &'static str {
         let over = self.state.state == "dead" || self.version.is_terminal();
         match (self.first_start(), over) {
@@ -256,8 +259,8 @@ impl TaskOutcome<'_> {
         }
     }
 
-    /// The restarts in view after a time, by the clocks of their events: with `trusted`, no version in view of that
-    /// time or before may count them.
+    /// The times of the restarts in view after a time, by the clocks of their events. With `trusted`, leaves out
+    /// restarts that a version in view from that time or before may count.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
@@ -266,8 +269,8 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// How many restarts out of view happened after a time: by the servers' versions, in view or not; and how many of
-    /// these also by the client's clock, wherever it was set afterwards.
+    /// How many restarts out of view happened after a time. Two numbers: by the versions of the servers, in view or
+    /// not; and how many of these also by the client's clock, even if the clock was set later.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);
@@ -287,7 +290,7 @@ fn class_of(lived: &Lived) -> Class {
     }
 }
 
-/// The rank of an event type among those of one time, causes before effects.
+/// The rank of an event type among events with the same time: causes come before effects.
 fn rank(kind: &str) -> u8 {
     let kinds = ["Received", "Task Setup", "", "Started", "Restart Signaled", "Killing", "Terminated", "Killed"];
     let after = ["Restarting", "Not Restarting"];

@@ -1,7 +1,7 @@
-//! What can be known from a set of documents, from the simulator's own state: nothing here reads JSON.
+//! What can be known from a set of documents. Computed from the simulator's own state: no function here reads JSON.
 //!
-//! A document shows versions of allocations; a version shows a window of at most ten events per task. Events in no
-//! window cannot be recovered; events in a window must be, with the right attempt.
+//! A document shows versions of allocations, and a version shows a window of at most ten events per task. Events in
+//! no window cannot be recovered. Events in a window must be recovered, with the right attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub struct EventRow {
     pub event_at_ns: i64,
     pub event_type: String,
     pub ordinal: i64,
-    /// `None` if no document had its counter.
+    /// The attempt; `None` if no document had the counter of the task.
     pub attempt: Option<i64>,
     pub fails_task: bool,
     pub exit_code: Option<i64>,
@@ -37,28 +37,28 @@ pub struct EventRow {
     pub node_id: String,
 }
 
-/// What is known of one task, and what must be reported.
+/// What is known about one task, and what the program must report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskTruth {
     pub events: i64,
-    /// The largest counter shown; `None` if no window had one.
+    /// The largest counter that is shown; `None` if no window had a counter.
     pub restarts: Option<i64>,
-    /// Restarts counted and not seen. `None` if the client visibly lost its state, or without a counter.
+    /// Restarts that were counted and not seen. `None` without a counter, or if the client visibly lost its state.
     pub lost_restarts: Option<i64>,
-    /// By the data model: whether the start is in view, and how many gaps are between windows.
+    /// Whether the start is in view, and the number of gaps between windows, as the data model defines them.
     pub begins: bool,
     pub gaps: i64,
-    /// True if an event up to the last version shown is in no window. Such a task must never be complete, unless
-    /// `deceptive`.
+    /// True if an event up to the last shown version is in no window. Such a task must never be reported as complete,
+    /// unless `deceptive`.
     pub missing: bool,
-    /// True if the loss is undetectable: the client lost its state before the task was first shown, or the `Received`
-    /// at the head of a full window is a later one.
+    /// True if the loss cannot be detected: the client lost its state before the task was first shown, or the
+    /// `Received` at the start of a full window is a later one.
     pub deceptive: bool,
-    /// True if nothing is missing and the windows prove it: such a task must be complete.
+    /// True if no event is missing and the windows prove it. Such a task must be reported as complete.
     pub plain: bool,
 }
 
-/// The state of a task in the last version shown that has one.
+/// The state of a task in the last shown version that contains a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateTruth {
     pub modify_index: i64,
@@ -67,11 +67,11 @@ pub struct StateTruth {
     pub restarts: Option<i64>,
     pub last_restart_ns: Option<i64>,
     pub started_ns: Option<i64>,
-    /// As served, including an end fabricated by the client.
+    /// The end as served, which may be an end that the client fabricated.
     pub finished_ns: Option<i64>,
 }
 
-/// A task: the id of its allocation and its name.
+/// A task: the ID of its allocation, and its name.
 pub type TaskKey = (String, String);
 
 /// The truth about a set of shown versions.
@@ -83,10 +83,10 @@ pub struct Truth<'a> {
 /// A window of one task as one version shows it.
 pub(super) struct Window {
     modify_index: i64,
-    /// The version's time as written.
+    /// The ModifyTime of the version, as written.
     pub(super) modified_at: i64,
     pub(super) events: Range<usize>,
-    /// The counter, if shown, and when it last increased.
+    /// The counter, and when it last increased; `None` if it is not shown.
     pub(super) restarts: Option<i64>,
     pub(super) last_restart: Option<i64>,
     floats: bool,
@@ -101,7 +101,7 @@ impl Window {
 }
 
 impl<'a> Truth<'a> {
-    /// The truth of these versions, in any order and however often shown.
+    /// The truth about these versions. They may be in any order, and shown several times.
     pub fn of(cluster: &'a Cluster, shown: impl IntoIterator<Item = Shown>) -> Self {
         Self { cluster, shown: shown.into_iter().collect() }
     }
@@ -111,7 +111,7 @@ impl<'a> Truth<'a> {
         Self::of(cluster, documents.into_iter().flat_map(|document| document.marked(cluster)))
     }
 
-    /// Every event in a window, as a row; exactly these must be found.
+    /// Every event that is in a window, as a row. The program must find exactly these events.
     pub fn events(&self) -> BTreeSet<EventRow> {
         let mut rows: BTreeMap<EventRow, Option<i64>> = BTreeMap::new();
         self.each_event(|row, _| {
@@ -122,7 +122,7 @@ impl<'a> Truth<'a> {
         rows.into_iter().map(|(row, attempt)| EventRow { attempt, ..row }).collect()
     }
 
-    /// The message of each event by its identity (rows without attempt).
+    /// The message of each event. The key is the event as a row without attempt.
     pub fn messages(&self) -> BTreeMap<EventRow, String> {
         let mut messages = BTreeMap::new();
         self.each_event(|row, event| {
@@ -175,7 +175,7 @@ impl<'a> Truth<'a> {
         }
     }
 
-    /// Coverage of every task with a shown window.
+    /// The coverage of every task with a shown window.
     pub fn tasks(&self) -> BTreeMap<TaskKey, TaskTruth> {
         let rows = self.events();
         let mut counts: BTreeMap<TaskKey, i64> = BTreeMap::new();
@@ -192,7 +192,7 @@ impl<'a> Truth<'a> {
         tasks.collect()
     }
 
-    /// The last version shown of each allocation, by its number.
+    /// The last shown version of each allocation, by the number of the allocation.
     pub fn latest(&self) -> BTreeMap<usize, usize> {
         let mut latest: BTreeMap<usize, usize> = BTreeMap::new();
         for shown in &self.shown {
@@ -202,7 +202,8 @@ impl<'a> Truth<'a> {
         latest
     }
 
-    /// The allocations shown to replace another: full ones, and those with it in their tracker.
+    /// The allocations that are shown to replace another one: those shown in full, and those with a tracker that
+    /// names it.
     pub fn followers(&self) -> BTreeSet<usize> {
         let tells = |shown: &&Shown| {
             let allocation = &self.cluster.allocations[shown.allocation];
@@ -212,7 +213,7 @@ impl<'a> Truth<'a> {
         self.shown.iter().filter(tells).map(|shown| shown.allocation).collect()
     }
 
-    /// The latest state shown of every task; placeholders do not count.
+    /// The latest shown state of every task. Placeholders do not count.
     pub fn states(&self) -> BTreeMap<TaskKey, StateTruth> {
         let mut states: BTreeMap<TaskKey, StateTruth> = BTreeMap::new();
         for shown in self.shown.iter().filter(|shown| shown.tasks) {
@@ -235,7 +236,7 @@ impl<'a> Truth<'a> {
                 if known.modify_index < truth.modify_index {
                     *known = truth;
                 } else if known.modify_index == truth.modify_index {
-                    // One document may lack fields that another has.
+                    // A document may lack fields that another document has.
                     known.restarts = known.restarts.or(truth.restarts);
                     known.last_restart_ns = known.last_restart_ns.or(truth.last_restart_ns);
                 }
@@ -244,7 +245,8 @@ impl<'a> Truth<'a> {
         states
     }
 
-    /// The windows shown of each task, by number of allocation and life, in order of versions.
+    /// The shown windows of each task, in the order of versions. The key is the number of the allocation and of the
+    /// task.
     pub(super) fn windows(&self) -> BTreeMap<(usize, usize), Vec<Window>> {
         let mut windows: BTreeMap<(usize, usize), Vec<Window>> = BTreeMap::new();
         for shown in self.shown.iter().filter(|shown| shown.tasks) {
@@ -266,7 +268,7 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            // A repeated window does not count: after a clock stepped back it would not even join itself.
+            // Drop repeated windows: after a clock was set back, a window would not even join a copy of itself.
             let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
             windows.sort_by_key(|window| (place(window), window.floats, window.marked));
             windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
@@ -275,7 +277,7 @@ impl<'a> Truth<'a> {
         windows
     }
 
-    /// Which events of a task are in a window.
+    /// For each event of a task, whether it is in a window.
     pub(super) fn seen(life: &TaskHistory, windows: &[Window]) -> Vec<bool> {
         let mut seen = vec![false; life.events.len()];
         for window in windows {
@@ -285,7 +287,7 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// The `details` column: Nomad's map plus missing legacy fields, under Nomad's keys, as compact JSON.
+/// The `details` column: Nomad's map, with missing legacy fields added under Nomad's keys, as compact JSON.
 fn canonical_details(event: &Event) -> Option<String> {
     let mut details = event.details.clone().unwrap_or_default();
     for (field, text) in &event.texts {
@@ -320,7 +322,7 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         let received = lived(w.events.start).event.kind == "Received";
         !full(w) || received && w.restarts == Some(restarting(&mut w.events.clone()))
     };
-    // Without a counter only time counts.
+    // Without a counter, only the time is compared.
     let attempt = |w: &Window, n: usize| w.restarts.map_or(0, |_| lived(n).attempt);
     let first = |w: &Window| (attempt(w, w.events.start), lived(w.events.start).event.time);
     let end = |w: &Window| (attempt(w, w.events.end - 1), lived(w.events.end - 1).event.time);
@@ -361,7 +363,8 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         let first = w.events.start;
         full(w) && first > 0 && lived(first).event.kind == "Received" && (0..first).any(|n| !seen[n])
     });
-    // A clock that was set back between two attempts looks like a new life: times must not fall across attempts either.
+    // If a clock was set back between two attempts, it looks like a new life. So times must not decrease across
+    // attempts either.
     let time = |n: usize| lived(n).event.time;
     let in_order = (1..last).all(|n| place(n - 1) < place(n) && time(n - 1) <= time(n));
     let proven = windows.windows(2).all(|pair| !full(&pair[1]) || pair[1].events.start < pair[0].events.end);

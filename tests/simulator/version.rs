@@ -1,35 +1,36 @@
-//! The versions of an allocation on the servers: each client report or scheduler decision that changes it makes a
-//! version.
+//! The versions of an allocation on the servers. Each client report or scheduler decision that changes the allocation
+//! creates a version.
 
 use crate::simulator::allocation_run::Course;
 use crate::simulator::node::Node;
 
-/// The author of a version; determines the `Type` of the stream's event and which versions share a Raft index.
+/// The author of a version. It determines the `Type` of the event in the stream, and which versions share a Raft
+/// index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A report of the node with this number.
     Client(usize),
     /// A scheduler's plan.
     Plan,
-    /// An operator's or a drainer's request.
+    /// A request of an operator or a drainer.
     Desire,
 }
 
-/// The deployment's verdict on an allocation.
+/// The deployment's decision about an allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     pub healthy: bool,
-    /// The client's clock.
+    /// The time of the decision, by the client's clock.
     pub at: i64,
 }
 
-/// What the servers store of an allocation from a time on. Constant fields are in `Allocation`.
+/// The values that the servers store for an allocation from a time on. Fields that never change are in `Allocation`.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// The servers' clock; also its ModifyTime.
+    /// The time of the version by the servers' clock, which is also its ModifyTime.
     pub at: i64,
     pub source: Source,
-    /// The Raft index, assigned when the whole cluster is known, like the next three.
+    /// The Raft index. It is assigned when the whole cluster is known, like the next three fields.
     pub index: i64,
     pub plan_index: i64,
     pub health_index: i64,
@@ -43,11 +44,11 @@ pub struct Version {
     pub followup_eval: String,
     pub next: String,
     pub preempted_by: String,
-    /// When its client was lost and when it came back (`AllocStates`).
+    /// When the client was lost, and when it came back (`AllocStates`).
     pub contacts: Vec<(&'static str, i64)>,
     /// The step of each task that the client has reported; `None` before its first report.
     pub steps: Option<Vec<Option<usize>>>,
-    /// When the client fabricated an end for tasks it does not know (`FinishedAt` by the client's clock).
+    /// When the client fabricated an end for tasks that it does not know (`FinishedAt` by the client's clock).
     pub made_up: Option<i64>,
 }
 
@@ -76,7 +77,7 @@ impl Version {
         }
     }
 
-    /// Whether no more is expected to run (`Allocation.TerminalStatus` by client or server status).
+    /// Whether no task of the allocation will run again (`Allocation.TerminalStatus`: client or server status).
     pub fn is_terminal(&self) -> bool {
         matches!(self.client_status, "complete" | "failed" | "lost")
     }
@@ -85,7 +86,7 @@ impl Version {
 /// A server's decision on an allocation.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// A request, which a plan follows.
+    /// A request to migrate; a plan follows it.
     Migrate,
     Stop(&'static str),
     Evict(String),
@@ -129,7 +130,7 @@ struct Report {
     covers: i64,
 }
 
-/// All versions, oldest first. `decisions` are the servers' own, in any order.
+/// All versions, oldest first. `decisions` are those of the servers, in any order.
 pub fn versions(
     created: i64,
     job_version: i64,
@@ -153,7 +154,7 @@ pub fn versions(
         } else if let Some((_, decision)) = decisions.next() {
             decision.apply(&mut version);
         }
-        // Two changes at one time are one version.
+        // Two changes at the same time are one version.
         if versions[versions.len() - 1].at == at {
             versions.pop();
         }
@@ -196,7 +197,7 @@ fn tell(version: &mut Version, course: &Course, covers: i64, node: (usize, &Node
     }
 }
 
-/// When the servers receive which state: status changes sooner, with everything up to then.
+/// Which state the servers receive at which time. A status change is sent sooner, with all changes up to then.
 fn reports(course: &Course, node: &Node) -> Vec<Report> {
     let mut changes: Vec<i64> = course.lives.iter().flat_map(|life| life.steps.iter().map(|step| step.at)).collect();
     changes.extend(course.verdict.map(|(at, _)| at));
