@@ -16,7 +16,7 @@ def engine(request):
 
 @pytest.fixture
 def ask(engine):
-    """The rows of a view over a history, as dicts; optionally keyed by a column."""
+    """Returns the rows of a view over a history, as dicts; with a column, as a dict by the values of that column."""
 
     def ask(history, view, texts=None):
         return engines.run(engine, history.tables(), [view], texts)[view].to_pylist()
@@ -26,7 +26,7 @@ def ask(engine):
 
 @pytest.fixture
 def ask_one(ask):
-    """The one row of a view over a history."""
+    """Returns the row of a view over a history; the view must have exactly one."""
 
     def ask_one(history, view, texts=None):
         rows = ask(history, view, texts)

@@ -106,7 +106,7 @@ GROUP = "region, namespace, job_id, task_group, task"
 
 
 def grouped_by(view, columns):
-    """The SQL of a statistic, edited like by `--by`."""
+    """The SQL of a statistic, edited in the same way as with `--by`."""
     assert GROUP in VIEWS[view].sql
     return {view: VIEWS[view].sql.replace(GROUP, columns)}
 
@@ -126,6 +126,6 @@ ENGINES = {"duckdb": run_duckdb, "polars": run_polars}
 
 
 def run(engine, stored, wanted, texts=None):
-    """The results of some views as Arrow tables. `texts` replaces the SQL of views, like `--since` and `--by`."""
+    """The results of some views as Arrow tables. `texts` replaces the SQL of views, as `--since` and `--by` do."""
     assert set(stored) == set(STORED)
     return ENGINES[engine](stored, list(wanted), texts or {})

@@ -60,14 +60,14 @@ def events(text, start=0.0, step=1.0):
 
 
 class History:
-    """What documents showed, as rows of the stored tables."""
+    """The content of some documents, as rows of the stored tables."""
 
     def __init__(self):
         self.rows = {table: [] for table in tables.STORED}
         self.event_keys = set()
 
     def add(self, table, row):
-        """Adds a stored row, unless it exists."""
+        """Adds a row of a stored table, unless the table already has it."""
         if row not in self.rows[table]:
             self.rows[table].append(row)
 
@@ -89,7 +89,7 @@ class History:
         })
 
     def allocation(self, alloc="a", index=10, **columns):
-        """Adds a version of an allocation. By default it runs, was created at 0 and is seen in that hour."""
+        """Adds a version of an allocation. By default it is running, created at 0, and seen in that hour."""
         row = {
             "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
             "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
@@ -144,7 +144,7 @@ class History:
 
 
 def watched(shown, restarts=None, **allocation):
-    """A history of one task whose events are all seen."""
+    """A history of one task, in which every event of the task is seen."""
     history = History()
     history.allocation(**allocation)
     history.watch(shown, restarts)
@@ -152,5 +152,5 @@ def watched(shown, restarts=None, **allocation):
 
 
 def period(since, until):
-    """The SQL of the view `period` for these seconds, like that of `--since` and `--until`."""
+    """The SQL of the view `period` for these seconds, as the program writes it for `--since` and `--until`."""
     return {"period": f"SELECT CAST({ns(since)} AS BIGINT) AS since_ns, CAST({ns(until)} AS BIGINT) AS until_ns"}

@@ -1,4 +1,4 @@
-"""Random small clusters: the history of their tasks, and what documents at random times show of it."""
+"""Random small clusters: the history of their tasks, and the parts of it that documents at random times show."""
 
 import random
 
@@ -110,7 +110,7 @@ class Cluster:
                 self.allocations[place["region"], alloc] = (place, created, tasks)
 
     def shown(self):
-        """What documents at random times show, as a history; and for each task how many events were shown."""
+        """The content of documents at random times, as a history; and the number of shown events for each task."""
         rng, history, reach = self.rng, History(), {}
         for moment in sorted(rng.randrange(0, 6 * HOUR) for _ in range(rng.randrange(1, 8))):
             odd = rng.random() if self.with_odds else 1
@@ -138,7 +138,7 @@ class Cluster:
         status = "pending" if not ends else "complete" if all(ends) else "running"
         if self.with_odds and rng.random() < 0.05:
             status = rng.choice(["lost", "unknown", "failed"])
-        # The version changes only when a task does.
+        # A new version is written only when a task changes.
         index = 10 + sum(past.values())
         modified = max([e["event_at_ns"] for name, task in tasks.items() for e in task.events[:past[name]]], default=ns(created))
         common = {"modified_at_ns": modified}

@@ -30,7 +30,7 @@ def moment(ns):
 
 
 def stored(rows):
-    """All stored tables, from rows as dicts; missing columns are null, unknown ones an error."""
+    """All stored tables, from rows as dicts. Missing columns become null; an unknown column is an error."""
     return {table: from_rows(table, rows.get(table, [])) for table in STORED}
 
 

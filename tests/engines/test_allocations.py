@@ -1,4 +1,4 @@
-"""`allocations`: one row combined from everything that sources showed of an allocation."""
+"""`allocations`: for each allocation, one row that combines all values shown by sources."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_changing_fields_come_from_the_newest_version_null_or_not(ask_one, histo
 
 
 def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, history):
-    # Full output of the `nomad` command lacks the desired transition, which the list has.
+    # The desired transition is in the list, but not in the full output of the `nomad` command.
     history.allocation(index=20, desired_migrate=True)
     history.allocation(index=20, shape="full", deployment_healthy=True, deployment_healthy_at_ns=ns(60), canary=False)
     row = ask_one(history, "allocations")
@@ -67,7 +67,7 @@ def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, histor
 
 
 def test_job_version_comes_from_the_newest_version_that_has_it(ask_one, history):
-    # A job that was purged and registered again counts its versions from 0: the largest is not the newest.
+    # A job that was purged and registered again counts its versions from 0, so the largest version is not the newest.
     history.allocation(index=10, job_version=4)
     history.allocation(index=20, job_version=2)
     history.allocation(index=30, shape="stream", job_version=None)
@@ -162,7 +162,7 @@ class TestNodes:
 
 
 class TestLastSeen:
-    """The latest of all sightings and modified_at.
+    """last_seen_at is the latest of all sightings and modified_at.
 
     For a live allocation, full listings in the hour of the last sighting count, too.
     """

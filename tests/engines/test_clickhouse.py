@@ -23,7 +23,7 @@ SEEDS = [(seed, 3) for seed in range(8)] + [(seed, 60) for seed in range(100, 11
 
 
 def together(histories):
-    """Several histories combined, each in its own regions: no view joins or counts across regions."""
+    """Several histories combined. Each gets different regions, because no view joins or counts across regions."""
     parts = {name: [] for name in tables.STORED}
     for label, stored in histories.items():
         for name, table in stored.items():
@@ -34,7 +34,7 @@ def together(histories):
 
 
 def of_lake(table):
-    """The table with UTC timestamps, as in a lake; engines that read Arrow get them without a zone."""
+    """The table with timestamps in UTC, as in a lake. Engines that read Arrow get timestamps without a zone."""
     for number, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type):
             table = table.set_column(number, field.name, table.column(number).cast(pa.timestamp("us", "UTC")))

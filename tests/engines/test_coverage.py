@@ -15,7 +15,7 @@ def history():
 
 
 def crashing(restarts):
-    """All events of a running task with this many restarts: 2 + 3 per restart + 1 events."""
+    """All events of a running task with this many restarts: three events, and three more for each restart."""
     return events(", ".join(["Received, Task Setup"] + [CRASHES] * restarts + ["Started"]))
 
 
@@ -113,7 +113,7 @@ class TestBegins:
 class TestGaps:
     def test_windows_that_overlap_join(self, ask_one, history):
         history.state(crashing(2), restarts=2, index=10)
-        history.state(crashing(5), restarts=5, index=20)  # its tenth-last event is the last of the other
+        history.state(crashing(5), restarts=5, index=20)  # its first event is the last one of the other window
         row = ask_one(history, "coverage")
         assert (row["events"], row["gaps"], row["lost_restarts"], row["complete"]) == (18, 0, 0, True)
 
@@ -159,7 +159,7 @@ class TestGaps:
         assert (row["gaps"], row["complete"]) == (0, True)
 
     def test_attempts_take_precedence_over_a_clock_that_stepped_back(self, ask_one, history):
-        # The clock went back between two disjoint windows: by time alone they would join.
+        # The clock was set back between two disjoint windows. By time alone, the view would join them.
         shown = crashing(2) + [event(e["event_type"], number - 100) for number, e in enumerate(events(", ".join(["Terminated, Restarting, Started"] * 6)))]
         history.state(shown[:9], restarts=2, index=10)
         history.state(shown, restarts=8, index=20)
@@ -174,7 +174,7 @@ class TestGaps:
 
 
 class TestWithoutAttempts:
-    """Nomad before 0.6 has no counter, and some scripts drop it."""
+    """Nomad before 0.6 has no counter, and some scripts remove the counter."""
 
     def test_windows_join_by_time(self, ask_one, history):
         history.state(crashing(2), restarts=None, index=10)
@@ -238,7 +238,7 @@ class TestLostRestarts:
         assert ask_one(history, "coverage")["lost_restarts"] is None
 
     def test_null_when_more_are_seen_than_counted(self, ask_one, history):
-        # The client lost its state out of view, and its counter passed the old value before the next snapshot.
+        # Between two snapshots, the client lost its state, and the counter then rose above its old value.
         history.state(crashing(2), restarts=2, index=10)
         history.state(events(f"Received, {CRASHES}, {CRASHES}", start=100), restarts=2, index=20)
         row = ask_one(history, "coverage")
@@ -303,7 +303,7 @@ class TestNeverComplete:
         history.state(crashing(4), restarts=4, index=10)
         history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
         row = ask_one(history, "coverage")
-        # Its window starts with attempt 4, so by attempts alone it would join the previous one.
+        # The window starts with attempt 4. By attempts alone, the view would join it to the previous window.
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
 
     def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
@@ -324,7 +324,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_a_stored_event_that_is_not_in_the_window_around_it(self, ask_one, history):
-        # The client lost its state: the events of an earlier window are not in this one.
+        # The client lost its state, so this window does not contain the events of an earlier one.
         history.state([event("Received", 1), event("Task Setup", 5)], index=10)
         history.state([event("Task Setup", 4), event("Started", 6)], index=20)
         row = ask_one(history, "coverage")

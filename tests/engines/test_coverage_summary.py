@@ -1,4 +1,4 @@
-"""`coverage_summary`: how much of the history is complete, and the snapshot interval that would have kept it."""
+"""`coverage_summary`: how much of the history is complete, and which snapshot interval would have prevented losses."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_a_whole_history(ask_one):
 
 
 def test_a_full_window_gives_the_required_interval(ask_one):
-    # The last ten of eighteen events, two seconds apart, are seen: they span eighteen seconds.
+    # Eighteen events, two seconds apart. The last ten are seen, which span eighteen seconds.
     history = History()
     history.allocation()
     shown = looping(0, 2)
@@ -42,7 +42,7 @@ def test_the_fastest_window_of_those_that_lost_something_counts(ask_one):
     for alloc, step in (("a", 4), ("b", 3)):
         history.allocation(alloc)
         history.state(looping(0, step), alloc=alloc, restarts=5, index=20)
-    # This one is faster, but lost nothing.
+    # This task has more events per second, but lost none.
     history.allocation("c")
     history.watch(looping(0, 1), alloc="c")
     row = ask_one(history, "coverage_summary")

@@ -18,7 +18,7 @@ def history():
 
 
 def state(history, ago, restarts, shown=(), **columns):
-    """A version written this many seconds before the newest observation, with its counter."""
+    """Adds a version that was written `ago` seconds before the newest observation, with its counter."""
     history.state(shown, index=10 + int(NOW - ago), modified_at_ns=ns(NOW - ago), restarts=restarts, **columns)
 
 
@@ -140,7 +140,7 @@ class TestBaseline:
         assert restarts_last_hour(ask, history) == 6
 
     def test_else_the_first_counter_less_the_restarts_of_this_hour_that_it_includes(self, ask, history):
-        # First seen with 12, two of them in this hour; then 15.
+        # The task is first seen with 12 restarts, two of them in this hour, and then with 15.
         state(history, 1000, 12, restarting(HOUR + 500, 2000, 1500))
         state(history, 10, 15, restarting(30, 20, 10))
         assert restarts_last_hour(ask, history) == 5

@@ -1,4 +1,4 @@
-"""`event_counts`: what is counted, and when it is null."""
+"""`event_counts`: which events are counted, and when a count is null."""
 
 from history import History, event, events, ns
 

@@ -9,7 +9,7 @@ PATH = "Received, Task Setup, Started"
 
 @pytest.fixture
 def classes(ask):
-    """The classes of a task's failures, in order; `+` marks one after which Nomad gave up."""
+    """The classes of a task's failures, in order; `+` marks a failure after which Nomad gave up."""
     def classes(text, **allocation):
         shown = events(text) if isinstance(text, str) else text
         return [row["class"] + "+" * row["gave_up"] for row in ask(watched(shown, **allocation), "failures")]
@@ -103,10 +103,10 @@ class TestGaveUp:
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 2, Not Restarting!", ["exit", "exit+"]),
         ("Received, Task Setup, Driver Failure, Not Restarting!", ["driver+"]),
         ("Received, Task Setup, Task hook failed, Driver Failure, Not Restarting!", ["hook", "driver+"]),
-        # Unexplained: a clean exit where no restart is allowed, or an evicted end.
+        # No event explains the failure: a clean exit if no restart is allowed, or an end that was evicted.
         (f"{PATH}, Terminated 0, Not Restarting!", ["unknown+"]),
         (f"{PATH}, Not Restarting!, Not Restarting!", ["unknown+"]),
-        # The failure of another run explains nothing.
+        # The failure of another run does not explain this one.
         (f"{PATH}, Terminated 1, Restarting, Not Restarting!", ["exit", "unknown+"]),
     ])
     def test_not_restarting(self, classes, text, expected):
@@ -119,7 +119,7 @@ class TestKills:
         (f"{PATH}, Killing, Terminated 137/9, Killed", []),
         (f"{PATH}, Waiting for shutdown delay, Killing, Terminated 1, Killed", []),
         (f"{PATH}, Killing, Waiting for shutdown delay, Terminated 1, Killed", []),
-        # stopped while it does not run
+        # stopped while the task is not running
         ("Received, Killing", []),
         (f"{PATH}, Terminated 1, Restarting, Killing", ["exit"]),
         # two kills, with main tasks dead between them
@@ -127,7 +127,7 @@ class TestKills:
         (f"{PATH}, Killing, Main Tasks Dead, Killing, Terminated 1, Killed", []),
         # during a slow start: the start in progress completes
         (f"{PATH}, Terminated 1, Restarting, Killing, Started, Terminated 70, Killed", ["exit"]),
-        # a lost allocation whose client came back: without Killed
+        # a lost allocation whose client came back: there is no Killed event
         (f"{PATH}, Killing, Terminated -1: executor: error waiting on process", []),
         # siblings
         (f"{PATH}, Sibling Task Failed, Killing, Terminated 143/15, Killed", []),
@@ -171,7 +171,7 @@ class TestKills:
         began = f"{PATH}, Terminated 1, Restarting, Reconnected, Started"
         assert classes(f"{began}, Terminated -1: context canceled", desired_status="stop") == ["exit"]
         assert classes(f"{began}, Terminated -1: context canceled", desired_status="run") == ["exit", "exit"]
-        # It may have been stopped long after it failed.
+        # The task may have been stopped long after its failure.
         assert classes(f"{began}, Terminated 1", desired_status="stop") == ["exit", "exit"]
         assert classes(f"{began}, Terminated", desired_status="stop") == ["exit"]
 
@@ -183,11 +183,11 @@ class TestRestartSignals:
         (f"{PATH}, Restart Signaled: healthcheck: check unhealthy, Terminated 137 oom, Restarting", ["oom"]),
         (f"{PATH}, Restart Signaled: User requested task to restart, Terminated 1, Restarting", []),
         (f"{PATH}, Restart Signaled, Terminated 137/9, Restarting", []),
-        # answered by the first Terminated only
+        # only the first Terminated belongs to the request
         (f"{PATH}, Restart Signaled, Terminated 1, Started, Terminated 2, Restarting", ["exit"]),
-        # the last one counts
+        # the last request counts
         (f"{PATH}, Restart Signaled: healthcheck: x, Restart Signaled, Terminated 1, Restarting", []),
-        # one of another run does not
+        # a request in another run does not count
         (f"{PATH}, Restart Signaled, Restarting, Started, Terminated 1, Restarting", ["exit"]),
         # a signal is not a restart
         (f"{PATH}, Signaling, Terminated 0/1, Restarting", ["signal"]),
@@ -281,12 +281,12 @@ class TestSummary:
 
 
 class TestWhatWasLostBefore:
-    """Nomad keeps ten events: an event before the first of them may be why a task ended."""
+    """Nomad keeps ten events. The event that explains the end of a task may be older than these."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started"
 
     @pytest.fixture
     def classes_of_ten(self, ask):
-        """The classes of the failures of a task of which only the last ten events were seen."""
+        """The classes of a task's failures if only the last ten events were seen."""
         def classes(text):
             history = History()
             history.allocation()

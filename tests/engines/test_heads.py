@@ -71,7 +71,7 @@ def test_reads_only_stored_tables_and_other_views(name):
 
 @names
 def test_no_cte_is_named_like_a_table(name):
-    # polars would silently read the table.
+    # Without an error, polars would read the table of that name.
     ctes = engines.VIEWS[name].ctes
     assert not set(ctes) & (set(tables.STORED) | set(engines.VIEWS))
     assert len(ctes) == len(set(ctes))
@@ -79,7 +79,7 @@ def test_no_cte_is_named_like_a_table(name):
 
 @names
 def test_no_join_condition_contains_a_constant(name):
-    # polars looks a column up on the left side first, whatever its qualifier.
+    # polars first looks for a column on the left side, and ignores the qualifier.
     for condition in re.findall(r"\bON\b(.*?)(?=\n\s*(?:LEFT|JOIN|CROSS|WHERE|GROUP|ORDER|UNION|\))|\n\)|\Z)", engines.VIEWS[name].body, re.S):
         for term in condition.split(" AND "):
             assert re.fullmatch(r"\s*(\w+\.\w+)\s*=\s*(\w+\.\w+)\s*", term), term
@@ -87,7 +87,7 @@ def test_no_join_condition_contains_a_constant(name):
 
 @names
 def test_a_table_star_is_used_with_one_join_at_most(name):
-    # With two joins, ClickHouse names a column `a.x` if another table has an x, too.
+    # With two joins, ClickHouse names a column `a.x` if another table also has a column x.
     for select in engines.VIEWS[name].body.split("SELECT"):
         assert not re.search(r"\b\w+\.\*", select) or len(re.findall(r"\bJOIN\b", select)) < 2, select
 

@@ -92,10 +92,10 @@ class TestOutcome:
         # drained, stopped
         ({"text": STOPPED, "desired_status": "stop"}, "stopped"),
         ({"text": "Received, Killing", "desired_status": "stop"}, "stopped"),
-        # told to stop after it had completed
+        # the servers stopped the run after it had completed
         ({"desired_status": "stop"}, "complete"),
         ({"text": STOPPED, "desired_status": "run"}, "complete"),
-        # lost, but its tasks had ended
+        # the allocation was lost, but its tasks had ended
         ({"status": "lost", "desired_status": "stop"}, "complete"),
         ({"status": "lost", "text": FAILED}, "failed"),
         ({"status": "lost", "finished": None}, "lost"),

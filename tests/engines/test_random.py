@@ -50,7 +50,7 @@ def test_a_client_that_loses_its_state_never_makes_an_incomplete_history_complet
         key = (row["region"], row["alloc_id"], row["task"])
         task = cluster.allocations[key[:2]][2][key[2]]
         stored = [e for e in history.rows["task_events"] if (e["region"], e["alloc_id"], e["task"]) == key]
-        # Losses before the first snapshot cannot be detected.
+        # A loss before the first snapshot cannot be detected.
         if row["complete"] and not task.lost_state:
             assert len(stored) == reach[key]
 

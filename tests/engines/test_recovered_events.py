@@ -1,4 +1,4 @@
-"""`recovered_events`: which lines of logs report events that no other source shows; and what other views make of them."""
+"""`recovered_events`: which log lines report events that no other source shows, and how other views use them."""
 
 from history import History, event, events, ns, watched
 
@@ -22,7 +22,7 @@ def found(ask, history):
 
 
 def lines_of(shown, form="json"):
-    """The line of each event, a tenth of a millisecond later."""
+    """The log lines of some events, each logged a tenth of a millisecond after its event."""
     columns = ("exit_code", "signal", "start_delay_ns", "restart_reason", "fails_task")
     return [line(e["event_type"], (e["event_at_ns"] - ns(0)) / 10**9 + 0.0001, form,
                  **{name: e[name] for name in columns if name in e}) for e in shown]
@@ -34,10 +34,10 @@ def listed():
     return history
 
 
-# Three runs that end by themselves, twelve events; the window of the end has the last ten.
+# Three runs that end by themselves, with twelve events. The window at the end has the last ten events.
 LOOP = events("Received, Task Setup, Started, Terminated 1, Restarting, Started, Terminated 2, Restarting, Started, "
               "Terminated 3, Restarting, Started")
-# Six runs, of which the first window shows the first and the second window the last ones.
+# Six runs. The first window shows the first runs, and the second window the last ones.
 LONG = events("Received, Task Setup, Started, Terminated 1, Restarting, " + ", ".join(
     f"Started, Terminated {n}, Restarting" for n in range(2, 8)) + ", Started")
 
@@ -75,7 +75,7 @@ def test_each_line_and_each_event_pairs_once(ask):
     history = listed()
     history.state([event("Signaling", 1.0), event("Signaling", 1.2)], restarts=0)
     logged(history, *[line("Signaling", 1 + n / 10, text_hash=n) for n in range(5)])
-    # Five lines, two events: three are left, and the window contradicts the one between its events.
+    # Two of the five lines are shown as events, and three are left. The window contradicts the line between its events.
     assert found(ask, history) == [("Signaling", ns(1.3)), ("Signaling", ns(1.4))]
 
 
@@ -147,7 +147,7 @@ def test_a_log_closes_a_gap_and_finds_its_restarts(ask_one, ask):
     row = ask_one(history, "coverage")
     assert (row["gaps"], row["restarts"], row["lost_restarts"], row["begins"]) == (0, 7, 0, True)
     assert row["events"] == len(LONG) and row["log_events"] == len(LONG) - 15
-    # A line that is not a Restarting may be missing.
+    # Lines of other types than Restarting may be missing.
     assert row["complete"] is False
     timeline = ask(history, "timeline")
     assert [e["event_type"] for e in timeline] == [e["event_type"] for e in LONG]
@@ -218,7 +218,7 @@ def test_restarts_after_the_last_window_are_not_yet_counted(ask_one, ask):
     row = ask_one(history, "coverage")
     assert (row["restarts"], row["lost_restarts"], row["log_events"], row["complete"]) == (3, 0, 3, True)
     assert sum(row["number"] for row in ask(history, "restart_log")) == 4
-    # Of the lines of another restart, all may be missing.
+    # All lines of another restart may be missing.
     assert [row["attempt"] for row in ask(history, "timeline")[-3:]] == [None] * 3
     assert [row["attempt"] for row in ask(history, "attempts")] == [1, 2, 3, 4]
 
@@ -232,7 +232,7 @@ def test_a_log_does_not_say_whether_memory_ran_out(ask):
     failures = ask(history, "failures")
     assert [(row["class"], row["suspected_oom"]) for row in failures] == [("unknown", True), ("signal", True)]
     assert [row["cause"] for row in ask(history, "restart_log")] == ["unknown", "failure"]
-    # Docker says it in its exit message.
+    # Docker reports it in the exit message.
     for row in history.rows["log_events"]:
         if row["event_type"] == "Terminated":
             row["oom_killed"] = True

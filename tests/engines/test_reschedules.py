@@ -6,7 +6,7 @@ from history import History, event, events, ns, period, time
 
 
 def pair(old=None, new=None, old_ended=50, new_started=102, shown=None):
-    """Allocation a, and b that replaces it, created at 100."""
+    """Allocation a, and allocation b, which replaces a and was created at 100."""
     history = History()
     history.allocation("a", **({"node_id": "n1", "job_version": 0} | (old or {})))
     history.state(events("Received, Task Setup, Started"), alloc="a", state="dead" if old_ended is not None else "running", finished_at_ns=ns(old_ended))
@@ -36,7 +36,7 @@ class TestPrevious:
 
     def test_the_tracker(self, ask_one):
         row = ask_one(pair(new={"rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
-        # It failed, or its node was disconnected.
+        # The old allocation failed, or its node was disconnected.
         assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"], row["recovery_seconds"]) == ("gone", "n9", None, 2)
 
     def test_previous_allocation_wins_over_the_tracker(self, ask_one):
@@ -81,7 +81,7 @@ def test_reason(ask_one, old, new, reason):
 
 
 class TestLostLater:
-    """Its description says that it was lost, and the tracker of the new one names it."""
+    """The old allocation's description says that it was lost, and the tracker of the new allocation names it."""
 
     LOST = {"desired_description": "alloc is lost since its node is down", "client_status": "lost"}
     TRACKED = {"previous_allocation": "a", "rescheduled_from_alloc_id": "a"}
@@ -126,7 +126,7 @@ class TestLostLater:
 
 
 class TestDisconnected:
-    """It was replaced while its node was disconnected, as the tracker shows, and came back."""
+    """The allocation was replaced while its node was disconnected, as the tracker shows. Later it came back."""
 
     def reason(self, ask_one, **old):
         history = History()

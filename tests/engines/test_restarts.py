@@ -29,15 +29,15 @@ class TestCauses:
         (f"{PATH}, Restart Signaled: User requested restart, Terminated 137 oom, Restarting", {"user": 1}),
         (f"{PATH}, Restart Signaled, Terminated 0, Restarting", {"change": 1}),
         (f"{PATH}, Restart Signaled: healthcheck: check x unhealthy, Terminated 130/2, Restarting", {"health": 1}),
-        # a restart during the delay: no process to terminate
+        # a restart during the delay, when there is no process to terminate
         (f"{PATH}, Terminated 1, Restarting, Restart Signaled: User requested all tasks to restart, Restarting", {"failure": 1, "user": 1}),
-        # the newest deciding event of its own run
+        # the newest event that can be the cause, in the same run
         (f"{PATH}, Restart Signaled, Driver Failure, Restarting", {"start_failure": 1}),
         (f"{PATH}, Terminated 1, Restarting, Restarting", {"failure": 1, "unknown": 1}),
         (f"{PATH}, Signaling, Terminated 0/1, Restarting", {"failure": 1}),
         (f"{PATH}, Alloc Unhealthy, Terminated 0, Restarting", {"clean_exit": 1}),
         ("Restarting, Started", {"unknown": 1}),
-        # a plugin supervisor writes a second one, before the Terminated
+        # a plugin supervisor writes a second Restarting, before the Terminated
         (f"{PATH}, Restarting, Terminated 1, Restarting", {"unknown": 1, "failure": 1}),
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 0, Restarting, Driver Failure, Restarting",
          {"failure": 1, "clean_exit": 1, "start_failure": 1}),
@@ -124,7 +124,7 @@ class TestCounts:
 
 class TestPeriod:
     def lost(self):
-        """Three restarts: the first seen at 1000 s, two lost before 2900 s and counted by a version of 3000 s."""
+        """Three restarts: one seen at 1000 s, and two lost before 2900 s, which a version of 3000 s counts."""
         history = History()
         history.allocation(created_at_ns=ns(0))
         history.state(events(f"{PATH}, Terminated 1", step=1) + [event("Restarting", 1000)], restarts=1, index=10, modified_at_ns=ns(1001))
@@ -286,7 +286,7 @@ class TestLog:
 
 
 class TestCausesThatAreLost:
-    """Nomad keeps ten events: the cause of a Terminated is unknown if it is the first of them."""
+    """Nomad keeps ten events. If a Terminated is the first of them, its cause is unknown."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started, Signaling"
 
     @pytest.mark.parametrize("lost, end, unknown", [

@@ -40,7 +40,7 @@ def spark():
 
 
 def edges():
-    """Small hand-checked histories combined: each is one allocation of its own job."""
+    """Small histories that were checked by hand, combined. Each is one allocation of a separate job."""
     told = {
         "whole": "Received, Task Setup, Started, Terminated 0",
         "fails": "Received, Task Setup, Started, Terminated 1, Not Restarting!",

@@ -1,4 +1,4 @@
-"""`start_latency`: Kaplan-Meier quantiles, against hand-computed values and lifelines."""
+"""`start_latency`: Kaplan-Meier quantiles, compared with values computed by hand and by lifelines."""
 
 import random
 
@@ -11,7 +11,7 @@ QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p95_seconds": 0.95, "p99_s
 
 
 def history(tasks):
-    """A history of tasks, each with an outcome and its seconds after creation, which is also the setup."""
+    """A history of tasks, each with an outcome and its seconds after the creation. Setups are at the creation."""
     history = History()
     for number, (outcome, seconds) in enumerate(tasks):
         alloc = f"a{number:04}"
@@ -60,17 +60,17 @@ def test_none_has_started(measure):
 
 
 def test_waiting_tasks_count_until_they_were_last_seen(measure):
-    # At 10 half remain at risk; at 30 the last one starts.
+    # At 10 s half of the tasks are still waiting; at 30 s the last one starts.
     row = measure([("started", 10), ("waiting", 20), ("started", 30), ("waiting", 5)])
     assert quantiles(row) == [30, 30, 30, 30]
     assert quantiles(measure([("started", 10), ("waiting", 20), ("waiting", 30)])) == [None] * 4
 
 
 @pytest.mark.parametrize("starts, expected", [
-    # Had it waited until then, 90 of 100 would not have started by 2000.
+    # If the task had waited until then, 90 of 100 tasks would not have started by 2000 s.
     ([10, 2000], [None] * 4),
     ([10] * 9 + [2000], [10, None, None, None]),
-    # Nine of ten started before it was last seen for sure.
+    # Nine of ten tasks started before the time at which this one was certainly still waiting.
     ([10] * 9, [10, 10, None, None]),
 ])
 def test_a_quantile_that_depends_on_how_long_one_waited_is_not_known(ask, starts, expected):
@@ -98,7 +98,7 @@ def test_starts_come_before_censorings_at_the_same_time(measure):
 def test_a_wait_is_never_below_zero_but_a_start_may_be(measure):
     row = measure([("waiting", -5), ("started", -1)])
     assert quantiles(row) == [None] * 4 or row["min_seconds"] == -1
-    # One is censored at 0, after the start at -1: half have started by then.
+    # One task is censored at 0 s, after a start at -1 s; by then, half of the tasks have started.
     assert row["p50_seconds"] == -1
 
 

@@ -161,7 +161,7 @@ class TestNoStart:
         assert (row["outcome"], row["ended_at"]) == ("stopped_before_start", time(ended))
 
     @pytest.mark.parametrize("text, state", [
-        ("Terminated 1, Restarting", {"restarts": 3}),   # it ran, out of view
+        ("Terminated 1, Restarting", {"restarts": 3}),   # the task ran, but no event shows it
         ("Received", {"started_at_ns": ns(2)}),          # a state shows a start
         ("", {"state": "running", "restarts": None}),    # no events, no times
     ])

@@ -1,4 +1,4 @@
-"""Rules for every statistic: it can be grouped by any column of a task, without losing rows."""
+"""Rules for every statistic: a user can group it by any column of a task, and no rows are lost."""
 
 import re
 from collections import Counter
@@ -9,13 +9,13 @@ import engines
 from engines import GROUP, grouped_by
 from random_history import Cluster
 
-# The statistics whose head says that their rows are groups, with what makes up a row's key beside the group.
+# The statistics whose rows are groups, as their headers say, with the key columns that are not group columns.
 STATISTICS = {
     view.name: re.findall(rf"ORDER BY {GROUP}((?:, \w+)*) NULLS LAST\s*$", view.body)[0].split(", ")[1:]
     for view in engines.VIEWS.values() if " Grouped: yes" in view.head
 }
 KEY = GROUP.split(", ")
-# The columns of a statistic that are counts, so that they have the same sum however rows are grouped.
+# The columns of a statistic that are counts. For every grouping, they have the same sum.
 COUNTS = {
     "restarts": ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks", "cause_failure"],
     "failure_summary": ["failures", "tasks", "gave_up"],
@@ -32,7 +32,7 @@ def test_a_statistic_begins_with_its_group(name):
 
 @pytest.mark.parametrize("name", list(STATISTICS))
 def test_a_statistic_joins_and_filters_by_nothing_of_its_group(name):
-    # Any other use of a group column is qualified: a join of the parts of one task.
+    # Any other use of a group column is qualified, because it joins the parts of one task.
     rest = engines.VIEWS[name].body.replace(GROUP, "")
     for mention in re.findall(r"[\w.]*\b(?:namespace|job_id|task_group)\b", rest):
         raise AssertionError(f"{name} names {mention}")
@@ -56,7 +56,7 @@ def test_restarts_are_the_sum_of_the_counters(engine):
     tables = Cluster(11, most=40).shown()[0].tables()
     answers = engines.run(engine, tables, ["coverage", "restarts", "restart_log"])
     seen = Counter((row["alloc_id"], row["task"]) for row in answers["restart_log"].to_pylist() if row["is_seen"])
-    # A client that lost its state counts from 0 again, so that more restarts may be seen than it counts.
+    # A client that lost its state counts from 0 again, so more restarts may be seen than the counter shows.
     counted = sum(max(row["restarts"], seen[row["alloc_id"], row["task"]])
                   for row in answers["coverage"].to_pylist() if row["restarts"] is not None)
     assert sum(row["restarts"] or 0 for row in answers["restarts"].to_pylist()) == counted > 0

@@ -125,7 +125,7 @@ class TestEnd:
 
     @pytest.mark.parametrize("status, state, ended", [
         ("running", "dead", True),
-        ("running", "running", False),  # it ended once and was started again
+        ("running", "running", False),  # the task ended once and was started again
         ("running", "pending", False),
         ("complete", "dead", True),
         ("complete", "running", True),

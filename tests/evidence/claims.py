@@ -1,4 +1,4 @@
-"""What the views claim from some listings, and the truth about it: for each claim, two maps from a key to a value.
+"""The claims of the views about some listings, and the truth. For each claim, two maps from a key to a value.
 
 A null value or "unknown" claims nothing. The truth is truncated where the listings end: each
 task at its last version that one of them shows.
@@ -17,7 +17,7 @@ PHASES = {"artifact": "artifact_ns", "image": "image_ns"}
 
 
 def instant(text):
-    """A time of a task state in nanoseconds; None for Nomad's spellings of never."""
+    """A time of a task state in nanoseconds; None for the texts with which Nomad writes "never"."""
     if text in (None, "", "0001-01-01T00:00:00Z"):
         return None
     import datetime
@@ -30,7 +30,7 @@ def instant(text):
 
 
 class Known:
-    """The truth about what some listings show."""
+    """The truth about the tasks that some listings show."""
 
     def __init__(self, truth, shown):
         self.truth, self.shown = truth, shown
@@ -43,13 +43,13 @@ class Known:
             for task, state in truth.tasks(alloc, self.seen[alloc]).items():
                 self.states[alloc, task] = state
                 events = truth.events(alloc, task, self.seen[alloc])
-                # A life without any event in view is undetectable, see docs/semantics.md.
+                # A life with no event in view cannot be detected, see docs/semantics.md.
                 visible = {event.life for event in events if event.identity in shown.events.get((alloc, task), ())}
                 events = [event for event in events if event.life in visible or len(visible) == 0]
                 self.walks[alloc, task] = definitions.Lives(events, is_stopped)
 
     def without(self, hidden):
-        """The same without the jobs of some allocations."""
+        """The same truth without the jobs of some allocations."""
         jobs = {self.allocations[alloc].get("JobID") for alloc in hidden}
         kept = copy.copy(self)
         kept.allocations = {alloc: v for alloc, v in self.allocations.items() if v.get("JobID") not in jobs}
@@ -73,10 +73,10 @@ class Known:
 
 
 def compared(known, views):
-    """Claim name to (claimed, truth)."""
+    """A dict from the name of a claim to a pair: the claimed values and the true ones."""
     rows = {name: [row for row in table.to_pylist() if row.get("alloc_id") is None or row["alloc_id"] in known.allocations]
             for name, table in views.items()}
-    # A lost client state that no window shows is undetectable, see docs/semantics.md.
+    # If no window shows that a client lost its state, the loss cannot be detected, see docs/semantics.md.
     shows = {(row["alloc_id"], row["task"]) for row in rows["windows"] if row["new_life"] or row["lives_mixed"]}
     hidden = {key for key, lives in known.walks.items() if len(lives.walks) > 1} - shows
     known = known.without({alloc for alloc, _ in hidden})
@@ -345,7 +345,7 @@ def of_crash_loops(known, rows):
     for key in uncounted(known, rows) & set(number):
         number[key] = max(number[key], truth.get(key, 0))
     put(found, "crash_loops.restarts_last_hour", number, truth)
-    # An upper bound claims that there were no more.
+    # An upper bound claims that there were not more.
     most = {k: r["restarts_at_most"] for k, r in claimed.items()}
     put(found, "crash_loops.restarts_at_most", {k: m if m is None else min(m, truth.get(k, 0)) for k, m in most.items()}, truth)
     put(found, "crash_loops.last_class", {k: None if r["last_class"] == "unknown" else r["last_class"] for k, r in claimed.items()}, classes)

@@ -166,7 +166,7 @@ class Lives:
 
 
 def attempts(walk, state, client_status, ended_at):
-    """Each run of a task: attempt to its outcome, class, times, exit and delay."""
+    """The runs of a task: a dict from the attempt to its outcome, class, times, exit and delay."""
     runs = {}
     last = walk.events[-1].attempt if walk.events else 1
     if walk.events and walk.events[-1].type == "Restarting":
@@ -249,7 +249,7 @@ def start(events, state, client_status):
 
 
 def reason(old, new):
-    """Why an allocation was replaced, by its state when it was."""
+    """Why an allocation was replaced, derived from its state at the time of the replacement."""
     text = old.get("DesiredDescription", "")
     if old.get("PreemptedByAllocation") or old.get("DesiredStatus") == "evict":
         return "preempted"

@@ -52,7 +52,7 @@ def time_text(ns):
 
 
 class Life:
-    """A task, as seen by one runner on its client."""
+    """The state of a task in one runner on its client."""
 
     def __init__(self, number, start):
         self.number, self.clock, self.events = number, start, []

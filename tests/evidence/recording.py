@@ -28,7 +28,7 @@ def streamed(path):
 
 
 def polled(path):
-    """The allocations of a recorded poll, in order."""
+    """The allocations of a recorded series of listings, in order."""
     for line in lines(path):
         yield from json.loads(line).get("allocs") or []
 
@@ -86,12 +86,12 @@ class Truth:
         self.versions = {alloc: [known[index] for index in sorted(known)] for alloc, known in self.versions.items()}
 
     def version(self, alloc, index):
-        """The newest version of an allocation up to a raft index."""
+        """The newest version of an allocation that is not after a raft index."""
         past = [version for version in self.versions[alloc] if version.index <= index]
         return past[-1] if past else None
 
     def events(self, alloc, task, index):
-        """All events of a task up to the version of that raft index, from its first."""
+        """All events of a task, from the first one to those in the version of a raft index."""
         found, known = [], set()
         for version in self.versions[alloc]:
             shown = [Event(raw) for raw in (version.states.get(task) or {}).get("Events") or []]
@@ -109,7 +109,7 @@ class Truth:
         return found
 
     def tasks(self, alloc, index):
-        """The tasks of an allocation up to that raft index, with the newest state of each."""
+        """The tasks of an allocation that exist by a raft index, with the newest state of each."""
         states = {}
         for version in self.versions[alloc]:
             if version.index <= index:
@@ -118,7 +118,7 @@ class Truth:
 
 
 class Seen:
-    """What some listings show: the largest raft index of each allocation, and the events of each task."""
+    """The content of some listings: the largest raft index of each allocation, and the events of each task."""
 
     def __init__(self, documents):
         self.index, self.events = {}, {}

@@ -42,7 +42,7 @@ def subsets(documents, count):
 
 
 def stored(documents, directory):
-    """The stored tables that the program makes of some listings."""
+    """The stored tables that the program fills from some listings."""
     sources = []
     for name, body in documents:
         path = directory / "in" / name

@@ -23,12 +23,12 @@ class Program:
         return environment(self.scratch, self.scratch / "cache")
 
     def start(self, *arguments, **options):
-        """Starts it, with captured output."""
+        """Starts the program and captures its output."""
         streams = {name: options.pop(name, subprocess.DEVNULL) for name in ("stdin", "stdout", "stderr")}
         return subprocess.Popen(self.command(*arguments), env=self.environment(), **streams, **options)
 
     def run(self, *arguments, expect=0, **options):
-        """Runs it and returns its stdout."""
+        """Runs the program and returns its stdout."""
         done = subprocess.run(
             self.command(*arguments), capture_output=True, timeout=120, env=self.environment(), **options
         )

@@ -71,7 +71,7 @@ def of_cron():
         if line[:1] not in ("", "#") and not re.match(r"\w+=", line):
             *when, user, command = line.split(maxsplit=6)
             assert len(when) == 5 and user == "alloclog"
-            assert "%" not in command  # cron makes line ends of them
+            assert "%" not in command  # cron replaces % by a line end
             yield from (("cron", arguments) for arguments in of_shell(command))
 
 
@@ -99,7 +99,7 @@ def test_every_command_line_is_accepted(program):
 
 
 def follows(command, environment):
-    """It polls until it gets a signal, and then exits cleanly."""
+    """Asserts that a command polls until it gets a signal, and then exits cleanly."""
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     stderr = run.stderr.readline()
     run.terminate()
@@ -111,7 +111,7 @@ def follows(command, environment):
 def test_the_units_and_cron_work_on_a_lake(program, cluster, tmp_path):
     lake, metrics = tmp_path / "lake", tmp_path / "alloclog.prom"
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # A port without a listener: the error shows which agent would be queried.
+    # No process listens on this port, so the error shows which agent the program would query.
     environment = program.environment() | {"ALLOCLOG_LAKE": str(lake), "NOMAD_ADDR": "http://127.0.0.1:1"}
     environment["ALLOCLOG_CACHE"] = str(tmp_path / "cache")
     here = {"/var/lib/alloclog/metrics/alloclog.prom": metrics, "/var/cache/alloclog": tmp_path / "cache"}
@@ -169,7 +169,7 @@ def test_nomad_takes_the_jobs(job):
     nomad = os.environ.get("NOMAD_BIN")
     if not nomad:
         pytest.skip("NOMAD_BIN names no Nomad")
-    # With an unreachable agent, it validates the file locally.
+    # If Nomad's command cannot reach an agent, it validates the file locally.
     environment = {"PATH": os.environ["PATH"], "NOMAD_ADDR": "http://127.0.0.1:1"}
     variables = ["-var", "lake=s3://bucket/nomad", "-var", "image=alloclog"]
     for arguments in (["fmt", "-check", job], ["job", "validate", *variables, job]):

@@ -23,7 +23,7 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
     program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", "coverage,restarts,failures,start_latency")
     program.export(cluster, "-o", tmp_path / "stored", tables=STORED)
     text = statements(program, "duckdb", "LAKE")
-    # The delta extension needs a download; the tables of an export are the same.
+    # The delta extension needs a download. So use the tables of an export, which are the same.
     for table in STORED:
         delta = f"delta_scan('LAKE/{table}')"
         assert text.count(delta) == 1
@@ -33,7 +33,7 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
     engine.execute("SET TimeZone = 'UTC'")
     engine.execute(text)
     for view in ("coverage", "restarts", "failures", "start_latency"):
-        # Computed once: DuckDB expands a view wherever it is named.
+        # Compute each view once, because DuckDB expands a view wherever it is named.
         engine.execute(f"CREATE TABLE answer_{view} AS SELECT * FROM {view}")
         ours, theirs = f"SELECT * FROM '{tmp_path}/views/{view}.parquet'", f"SELECT * FROM answer_{view}"
         assert engine.execute(f"SELECT COUNT(*) FROM answer_{view}").fetchall()[0][0] > 0
@@ -112,7 +112,7 @@ def test_bigquery_names_the_dataset_of_every_table(program):
 
 
 def test_no_unqualified_column_has_the_name_of_a_joined_table(program):
-    # BigQuery would take the table's whole row for it.
+    # BigQuery would read this name as the whole row of the table.
     for statement in sqlglot.parse(statements(program, "bigquery"), read="bigquery"):
         for select in statement.find_all(sqlglot.exp.Select) if statement else ():
             tables = {source.alias_or_name for source in select.find_all(sqlglot.exp.Table)

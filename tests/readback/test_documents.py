@@ -1,4 +1,4 @@
-"""Links, anchors and paths in the documents lead somewhere, and the README is short."""
+"""The targets of links, anchors and paths in the documents exist, and the README is short."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_every_link_leads_to_a_file_and_a_heading(document):
 @documents
 def test_every_path_that_is_named_exists(document):
     paths = re.findall(r"`((?:src|tests|queries|scripts|benches|deploy|docs|samples)/[\w./-]*\w/?)`", document.read_text())
-    # In a recipe NAME and TABLE stand for a file that is to be made.
+    # In instructions, NAME and TABLE stand for the name of a file that the reader creates.
     paths = [path for path in paths if not re.search(r"\b(?:NAME|TABLE)\b|_NAME\b", path)]
     assert [path for path in paths if not (ROOT / path).exists()] == []
 

@@ -16,7 +16,7 @@ from program import TABLES
 
 FORMATS = ["parquet", "csv", "ndjson", "arrow"]
 
-# The types of `alloclog schema`, as Arrow and as DuckDB call them.
+# The types of `alloclog schema`, with their names in Arrow and in DuckDB.
 ARROW_TYPES = {
     "string": pa.string(),
     "int64": pa.int64(),
@@ -62,7 +62,7 @@ def schemas(program):
 
 
 def plain(table):
-    """The table without dictionaries and large offsets, since layouts of strings may differ."""
+    """The table without dictionaries and large offsets, because two files may store strings in different layouts."""
 
     def kind(field):
         inner = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -95,7 +95,7 @@ def read_csv(path, schema):
 
 
 def by_duckdb(select):
-    """A reader with DuckDB, in the types of the schema if the file has none."""
+    """A function that reads a file with DuckDB. If the file has no types, it uses those of the schema."""
 
     def read(path, schema):
         connection = duckdb.connect()
@@ -184,7 +184,10 @@ def test_ndjson_has_every_column_on_every_line(exported, schemas, table):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_parquet_suits_every_reader(exported, table):
-    """zstd, statistics, dictionaries where values repeat; no INT96 and no nanoseconds, which Spark refuses."""
+    """Files use zstd, statistics, and dictionaries for repeated values.
+
+    They have no INT96 and no nanoseconds, because Spark refuses both.
+    """
     path = exported["parquet"] / f"{table}.parquet"
     values = pq.read_table(path)
     metadata = pq.read_metadata(path)
@@ -229,7 +232,7 @@ def test_standard_output_gets_what_the_file_gets(program, cluster, exported, tab
 
 
 def test_no_text_in_a_csv_file_starts_a_formula(program, tmp_path):
-    """Numbers are unchanged, including negative ones, and so is text that only contains such a character."""
+    """Numbers, also negative ones, are unchanged. So is a text with such a character after its beginning."""
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=1", 'say "=1"', "", "x,\n=y"]
     now = 1_700_000_000_000_000_000
     allocations = [

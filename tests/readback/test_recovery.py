@@ -1,4 +1,4 @@
-"""The recovery procedures in docs/operations.md work."""
+"""The procedures for recovery in docs/operations.md have the described effect."""
 
 import shutil
 

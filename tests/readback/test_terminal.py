@@ -15,7 +15,7 @@ IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-")
 
 
 def width(text):
-    """Columns of text, by the Unicode database."""
+    """The width of a text in columns, by the Unicode database."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -35,7 +35,7 @@ def on_terminal(program):
         while True:
             try:
                 new = os.read(ours, 65536)
-            except OSError:  # it has ended
+            except OSError:  # the program has ended
                 break
             if not new:
                 break
@@ -59,7 +59,7 @@ def names(row):
     return "/".join("?" if row[c] is None else row[c] for c in ("namespace", "job_id", "task_group", "task"))
 
 
-# What makes a row the worst, by the whole result.
+# Which row is the worst, determined from the whole result.
 WORST = {
     "restarts": lambda row: row["restarts"] or 0,
     "crash_loops": lambda row: (not row["is_over"], row["restarts_last_hour"]),

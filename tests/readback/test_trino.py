@@ -43,7 +43,7 @@ def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program
     for name in [*STORED, *sorted(views)]:
         expected = pq.read_table(tmp_path / "out" / f"{name}.parquet").to_pylist()
         assert not differences(expected, trino.query(f"SELECT * FROM {name}")), name
-    # The scheduled statements pick up changes of the lake.
+    # After the scheduled statements, the tables contain the changes of the lake.
     program.run("ingest", "-q", cluster.parent / "stream.ndjson.zst", "--lake", lake, "--cache", tmp_path / "cache")
     program.run("export", "-q", lake, "-o", tmp_path / "later", "--table", ",".join(sorted(views)))
     for statement in texts(program.run("schema", "--dialect", "trino", "--refresh").decode()):

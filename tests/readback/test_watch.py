@@ -128,7 +128,7 @@ def test_a_report_owns_the_screen_until_interrupted(program, agent, way):
     for frame in watched.frames():
         assert len(frame) <= ROWS and all(len(line) <= COLUMNS for line in frame), frame
         assert re.fullmatch(r"shown \d+ s ago.*\(Ctrl-C ends\)", frame[0]) and frame[1] == "alloclog report", frame
-    # Nothing scrolls: a line feed follows only lines above the last one.
+    # The screen does not scroll: a line feed follows every line except the last.
     assert b"\n" not in FRAME.sub(b"", screen)
     after = re.sub(rb"\x1b\[[0-9;]*[a-zA-Z]", b"", after).decode()
     assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "all of the last report"
@@ -144,7 +144,7 @@ def test_a_signal_that_ends_the_program_restores_the_terminal(program, agent, tm
     watched = Watched(program, agent, "--watch")
     watched.read(1)
     if number != signal.SIGQUIT:
-        # The first one stops gracefully.
+        # The first signal stops the program gracefully.
         watched.run.send_signal(number)
     watched.end(number)
     assert watched.text.count(ENTER) == watched.text.count(LEAVE) == 1

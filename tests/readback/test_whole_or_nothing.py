@@ -1,4 +1,4 @@
-"""An export appears completely or not at all, however it ends."""
+"""An export appears completely or not at all, in whatever way it ends."""
 
 import json
 import random
@@ -63,7 +63,7 @@ def stopped(program, arguments, how, took, seed):
         child = program.start("export", "-q", *arguments, "--table", ALL)
         try:
             child.wait(timeout=after)
-            # The machine may be busy: the fastest run determines the end.
+            # The machine may be busy, so the fastest run determines the latest time to stop an export.
             took = min(took, time.monotonic() - began)
         except subprocess.TimeoutExpired:
             child.send_signal(how)
@@ -81,7 +81,7 @@ def test_a_killed_export_leaves_nothing_under_its_name(program, large, whole, tm
         if code == 0 or out.exists():
             take(out, files)
     assert killed > KILLS / 2
-    # Only hidden names are left, and the next export removes them.
+    # A stopped export leaves only hidden files, and the next export removes them.
     assert all(path.name.startswith(".out.") for path in tmp_path.iterdir())
     program.export(large, "-o", out)
     assert content(out) == files
@@ -132,7 +132,7 @@ def test_an_export_does_not_disturb_a_running_one(program, large, whole, tmp_pat
     children = [program.start("export", "-q", large, "-o", tmp_path / f"out{i}", "--table", ALL) for i in range(3)]
     children.append(program.start("export", "-q", large, "-o", tmp_path / "out0", "--table", ALL))
     codes = [child.wait(timeout=120) for child in children]
-    # Two had the same target: the later one found it taken, or had not checked before the first finished.
+    # Two exports had the same target. The later one found it in use, or checked only after the first had finished.
     assert codes[1:3] == [0, 0] and 0 in (codes[0], codes[3])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out0", "out1", "out2"]
     assert all(content(path) == files for path in tmp_path.iterdir())
@@ -143,7 +143,7 @@ def test_an_unwritable_target_fails_before_the_work(program, tmp_path, place):
     file = tmp_path / "file"
     file.write_text("mine")
     out = {"a file": file, "below a file": file / "out", "where nothing can be made": "/proc/out"}[place]
-    # Stdin is empty and never closed: reading it would block forever.
+    # Stdin is empty and never closed, so reading it would block forever.
     child = program.start("export", "-", "-o", out, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert child.wait(timeout=10) == 1

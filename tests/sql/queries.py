@@ -1,4 +1,4 @@
-"""The queries of corpus/, and the answers of the program and DuckDB."""
+"""The queries in corpus/, and the results from the program and from DuckDB."""
 
 import datetime
 import decimal
@@ -44,7 +44,7 @@ def advised(stderr):
 
 
 def ask_duckdb(db, sql):
-    """Like `ask`. NOW is the newest observation in the program and the wall clock in DuckDB."""
+    """Like `ask`, but runs DuckDB. There, NOW is the wall clock; in the program, it is the newest observation."""
     newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchall()[0][0].isoformat()
     sql = re.sub(r"\b(NOW\(\)|CURRENT_TIMESTAMP)", f"TIMESTAMPTZ '{newest}'", sql)
     sql = sql.replace("CURRENT_DATE", f"DATE '{newest[:10]}'")
@@ -79,7 +79,7 @@ def same(one, other):
 
 
 def key(row):
-    """A sort key for both sides: nulls first, numbers rounded to six digits."""
+    """A sort key for rows of both programs: nulls come first, and numbers are rounded to six digits."""
     number = lambda value: float(f"{value:.6g}") if isinstance(value, float) else value
     return [(value is not None, str(type(value)) if not isinstance(value, (int, float)) else "n", str(number(value)))
             for value in row]

@@ -1,4 +1,4 @@
-"""Every query of corpus/ is answered as DuckDB answers it, or refused with a query that runs."""
+"""The program answers every query in corpus/ as DuckDB does, or refuses it and recommends a query that runs."""
 
 import concurrent.futures
 
@@ -10,7 +10,7 @@ from conftest import SAMPLES
 
 @pytest.fixture(scope="module")
 def answers(program):
-    """The program's answer to each query, two at a time."""
+    """The program's answer to each query. Two queries run at a time."""
     texts = [sql for _, _, sql in queries.corpus()]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return dict(zip(texts, pool.map(lambda sql: queries.ask(program, sql, SAMPLES), texts)))
