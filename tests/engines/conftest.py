@@ -16,7 +16,7 @@ def engine(request):
 
 @pytest.fixture
 def ask(engine):
-    """Returns the rows of a view over a history, as dicts; with a column, as a dict by the values of that column."""
+    """Returns a function that computes a view over a history and returns the rows as dicts."""
 
     def ask(history, view, texts=None):
         return engines.run(engine, history.tables(), [view], texts)[view].to_pylist()
@@ -26,7 +26,7 @@ def ask(engine):
 
 @pytest.fixture
 def ask_one(ask):
-    """Returns the row of a view over a history; the view must have exactly one."""
+    """Like `ask`, for a view that has exactly one row. Returns that row."""
 
     def ask_one(history, view, texts=None):
         rows = ask(history, view, texts)
