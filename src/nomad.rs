@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+pub mod agent_logs;
 pub mod cancel;
 pub mod client;
 pub mod fault;

@@ -112,6 +112,7 @@ impl Origin {
     }
 }
 
+pub use agent_log::{SEARCHED as LOG_HEAD, is_log};
 pub use bundle::client_node;
 
 /// Why an empty file is skipped: it may be a recording of a stream without events.

@@ -1,6 +1,7 @@
 //! A live cluster as a source: the program against a stand-in for a Nomad agent.
 
 mod agent;
+mod client_logs;
 mod feeding;
 mod following;
 mod outages;

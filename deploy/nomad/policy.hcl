@@ -11,3 +11,8 @@ namespace "*" {
 node {
   policy = "read"
 }
+
+# For `alloclog fetch --logs`, which nothing else needs. It also permits to read the configuration of every agent.
+# agent {
+#   policy = "read"
+# }

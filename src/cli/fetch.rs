@@ -1,4 +1,6 @@
-//! `alloclog fetch`: saves the raw listing of a live cluster.
+//! `alloclog fetch`: saves the raw listing of a live cluster, and the logs of its clients.
+
+mod client_logs;
 
 use std::cell::Cell;
 use std::fs;
@@ -29,6 +31,7 @@ Examples:
   alloclog fetch -o now.json.zst             the cluster of NOMAD_ADDR
   alloclog fetch https://nomad.example:4646 -o dumps/     named by UTC time
   alloclog fetch -o dumps/ --every 30s --for 10m          one every 30 seconds
+  alloclog fetch -o dumps/ --logs            also what the clients logged
   alloclog export dumps/ -o tables           all of them, merged
   alloclog fetch -o now.json.zst --redact    to hand on: pseudonyms, no texts
 
@@ -79,6 +82,13 @@ pub struct Args {
     /// With --allocations, keep possible secrets
     #[arg(long, requires = "allocations", conflicts_with = "redact")]
     everything: bool,
+    /// Also save the log of each client; -o is a directory then
+    ///
+    /// The active log file, or three days of the journal of the unit nomad. Nomad 1.10.4 and later; the token needs
+    /// agent { policy = "read" } and node { policy = "read" }. A log is a file DIR/client/NODE ID/TIME.log.zst. It is free text with all
+    /// names, so it cannot be redacted: redact what is made from it, with report, export or ingest.
+    #[arg(long, conflicts_with_all = ["every", "redact"])]
+    logs: bool,
     #[command(flatten)]
     redaction: redaction::Args,
     /// Print only errors and rejected input
@@ -97,9 +107,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         None => args.cluster.default_address()?,
     };
     let is_directory = args.output.is_dir() || args.output.as_os_str().to_string_lossy().ends_with('/');
-    let is_directory = is_directory || (args.every.is_some() && !names_a_file(&args.output));
-    if args.every.is_some() && !is_directory {
-        return Err(Usage("--every writes several files, so -o must be a directory".into()).into());
+    let writes_several = [("--every", args.every.is_some()), ("--logs", args.logs)];
+    let flag = writes_several.into_iter().find(|(_, is_given)| *is_given);
+    let is_directory = is_directory || (flag.is_some() && !names_a_file(&args.output));
+    if let (Some((flag, _)), false) = (flag, is_directory) {
+        return Err(Usage(format!("{flag} writes several files, so -o must be a directory")).into());
     }
     if args.output == Path::new("-") {
         return Err(Usage("-o must be a file or a directory; fetch cannot write to stdout".into()).into());
@@ -193,10 +205,10 @@ fn keep_one(
     };
     let first = documents.iter().find(|document| !document.is_nodes);
     let Some(first) = first else { bail!("{}: nothing was written", inputs[0].name) };
+    let stamp = first.about.observed_at.as_deref().unwrap_or_default().replace(['-', ':'], "");
     let mut path = args.output.clone();
     if is_directory {
-        let at = first.about.observed_at.as_deref().unwrap_or_default();
-        path.push(format!("{}.json.zst", at.replace(['-', ':'], "")));
+        path.push(format!("{stamp}.json.zst"));
     }
     let listings: u64 = documents.iter().filter(|document| !document.is_nodes).map(|document| document.bytes).sum();
     if path.extension().is_some_and(|ending| ending == "json") {
@@ -205,6 +217,13 @@ fn keep_one(
         packed(&path, documents)?
     }
     console.print_at(Verbosity::Normal, &format!("wrote {listings} bytes of allocations to {}", path.display()));
+    if args.logs
+        && let source::Location::Cluster(cluster) = &inputs[0].location
+    {
+        // After the listing, so that the logs reach from its windows backwards.
+        let logs = client_logs::fetch(&cluster.client, cluster.ask.stale, &args.output, &stamp, console);
+        exit = if logs == Exit::Done { exit } else { logs };
+    }
     Ok(exit)
 }
 
@@ -293,7 +312,7 @@ fn documents(
                     }
                 }
             }
-            // A cluster sends no logs.
+            // The listing of a cluster contains no logs.
             Found::Log(..) => {}
             Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
             Found::Warning(origin, what) => {

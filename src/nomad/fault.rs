@@ -72,6 +72,23 @@ pub enum Fault {
     /// The agent has no event streams.
     #[error("the agent has no event stream, which Nomad has since 1.0")]
     NoStream,
+    /// The agent has no endpoint for stored logs.
+    #[error(
+        "the agent has no /v1/agent/monitor/export, which Nomad has since 1.10.4; copy the logs from the clients' disks"
+    )]
+    NoLogs,
+    /// A denial that another rule than one of a namespace would lift.
+    #[error("forbidden ({text}): {} may not {what}; its policy needs {rule}", token_text(*.has_token))]
+    Denied {
+        /// The answer's body.
+        text: String,
+        /// True if a token was sent.
+        has_token: bool,
+        /// What is denied.
+        what: &'static str,
+        /// The missing rule.
+        rule: &'static str,
+    },
     /// The event stream sends no heartbeat; Nomad denies a stream this way since 1.11.2.
     #[error(
         "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
@@ -217,11 +234,16 @@ fn is_without_leader(text: &str) -> bool {
     text.contains("No cluster leader") || text.contains("Not ready to serve consistent reads")
 }
 
+/// Names the token of a request, as the subject of `may not`.
+fn token_text(has_token: bool) -> &'static str {
+    if has_token { "the token" } else { "no token was sent (NOMAD_TOKEN, --token-file), and anonymous" }
+}
+
 /// Explains a refusal by Nomad, with the next step. Nomad's error bodies are plain text.
 fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>) -> String {
     let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
     let namespace = namespace.as_deref().unwrap_or("*");
-    let token = if has_token { "the token" } else { "no token was sent (NOMAD_TOKEN, --token-file), and anonymous" };
+    let token = token_text(has_token);
     match status {
         400 if text.contains("HTTP request to an HTTPS server") => {
             "the agent speaks TLS: its address begins with https://".to_owned()

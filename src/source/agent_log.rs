@@ -3,14 +3,14 @@
 use memchr::memmem;
 
 /// How many bytes of a file are searched for the first line of a log: start-up messages of the agent may precede it.
-pub(super) const SEARCHED: usize = 64 << 10;
+pub const SEARCHED: usize = 64 << 10;
 
 /// The levels of hclog in a text log.
 const LEVELS: [&[u8]; 5] = [b" [INFO] ", b" [DEBUG] ", b" [WARN] ", b" [ERROR] ", b" [TRACE] "];
 
 /// Returns true if the start of a file looks like the log of an agent: a line in it has a time and a level, or is a
 /// line of `log_json`.
-pub(super) fn is_log(head: &[u8]) -> bool {
+pub fn is_log(head: &[u8]) -> bool {
     let is_line = |at: usize| is_json(&head[at..]);
     is_text(head) || memmem::find_iter(head, br#"{"@"#).any(is_line)
 }
