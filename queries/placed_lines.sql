@@ -45,8 +45,9 @@ WITH places AS (
   FROM allocation_history
   GROUP BY alloc_id
 ), nodes_of_lines AS (
+  -- Of log_events: of equal lines, log_pairs may have the one whose path has no node.
   SELECT alloc_id, MAX(node_id) AS line_node
-  FROM log_pairs
+  FROM log_events
   GROUP BY alloc_id
 ), lines AS (
   SELECT COALESCE(p.alloc_region, l.region) AS region, p.namespace, p.job_id, p.task_group, l.alloc_id, l.task,

@@ -33,10 +33,10 @@ fn is(row: &Row, name: &str) -> bool {
 }
 
 /// The views computed from an event stream.
-struct Truth {
+pub(super) struct Truth {
     /// The times of the events of each task and type.
-    events: BTreeMap<(Task, String), Vec<i64>>,
-    last_ns: i64,
+    pub(super) events: BTreeMap<(Task, String), Vec<i64>>,
+    pub(super) last_ns: i64,
     failures: Judged,
     causes: Judged,
     started: BTreeMap<Task, String>,
@@ -72,7 +72,7 @@ fn outcomes(store: &ViewStore) -> BTreeMap<Task, String> {
 }
 
 impl Truth {
-    fn of(stream: &Path) -> Truth {
+    pub(super) fn of(stream: &Path) -> Truth {
         let store = ViewStore::of(&[stream]).unwrap();
         let mut events: BTreeMap<_, Vec<i64>> = BTreeMap::new();
         for row in store.rows("task_events").unwrap() {
@@ -86,7 +86,7 @@ impl Truth {
     /// For the listed allocations, returns three numbers of events: those that the sources show, those that only the
     /// logs recover, and all. Panics if a recovered event is not one of the missing events with its time, or if a
     /// history is reported as complete and is not.
-    fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
+    pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
         let listed: BTreeSet<Task> = coverage.iter().map(task).collect();
         let mut missing = self.events.clone();
@@ -132,7 +132,7 @@ impl Truth {
 
     /// Checks that failures and causes of restarts in a store are equal to those of the stream, or not known. Returns
     /// how many are equal, how many are not known, and those that differ.
-    fn judgements(&self, store: &ViewStore) -> (usize, usize, Vec<String>) {
+    pub(super) fn judgements(&self, store: &ViewStore) -> (usize, usize, Vec<String>) {
         let (mut equal, mut unknown, mut differing) = (0, 0, Vec::new());
         for (here, truth) in [(failures(store), &self.failures), (causes(store), &self.causes)] {
             for (task, events) in here {
@@ -155,7 +155,7 @@ impl Truth {
 }
 
 /// Every `step`th snapshot of the recording; for 74, only the last one.
-fn snapshots(recording: &Path, step: usize) -> Vec<PathBuf> {
+pub(super) fn snapshots(recording: &Path, step: usize) -> Vec<PathBuf> {
     let directory = unpacked(recording, "snaps.tar.zst").join("snaps");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
@@ -168,7 +168,7 @@ fn with<'p>(snapshots: &'p [PathBuf], logs: &'p Path) -> ViewStore {
     ViewStore::of(&sources).unwrap()
 }
 
-fn sum(store: &ViewStore, column: &str) -> i64 {
+pub(super) fn sum(store: &ViewStore, column: &str) -> i64 {
     store.rows("coverage").unwrap().iter().filter_map(|row| row.int(column)).sum()
 }
 
@@ -330,7 +330,7 @@ fn in_another_zone(line: &str) -> String {
 }
 
 /// The same line, written by a clock that is ahead by this number of milliseconds.
-fn shifted(line: &str, ms: i64) -> String {
+pub(super) fn shifted(line: &str, ms: i64) -> String {
     let Some(at) = line.find("2026-11-23T") else { return line.to_owned() };
     let number = |from: usize, to: usize| line.get(at + from..at + to).and_then(|digits| digits.parse::<i64>().ok());
     let [Some(hour), Some(minute), Some(second), Some(milli)] =
