@@ -14,7 +14,7 @@ mod sequencer;
 mod shown_buffer;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
@@ -39,6 +39,8 @@ pub struct IntakeOptions {
     pub region: String,
     /// Selects the allocations to keep.
     pub filter: Filter,
+    /// Allocations that the filter keeps and a lake shows that is read with the documents: lines of logs may be of them.
+    pub listed: HashSet<Box<str>>,
     /// Validate every byte, and stop at the first error.
     pub strict: bool,
     /// When absences are delivered.
@@ -80,6 +82,9 @@ pub struct Summary {
     pub log_lines: u64,
     /// New rows of `log_events`.
     pub new_log_events: u64,
+    /// Rows of `log_events` that were left out, because the filter selects by job or namespace, and no listing shows
+    /// their allocation, or it is not selected.
+    pub unlisted_log_events: u64,
     /// Allocations in all documents.
     pub allocations: u64,
     /// Task events in all documents.

@@ -279,13 +279,17 @@ pub struct New {
 
 impl Merge {
     /// The state before the first row. If the filter needs a listing, it also records which allocations the filter
-    /// keeps.
-    pub fn new(filter: &Filter) -> Merge {
-        Merge { kept: filter.needs_listing().then(HashSet::default), ..Merge::default() }
+    /// keeps, beginning with those that are known to be `listed`.
+    pub fn new<'l>(filter: &Filter, listed: impl IntoIterator<Item = &'l Box<str>>) -> Merge {
+        let mut merge = Merge::default();
+        merge.kept = filter.needs_listing().then(|| {
+            let listed = listed.into_iter().filter(|alloc_id| filter.has_prefix(alloc_id));
+            listed.map(|alloc_id| merge.allocations.number(alloc_id)).collect()
+        });
+        merge
     }
 
-    /// Returns true if a document shows the allocation and the filter keeps it. Only for a filter that needs a
-    /// listing.
+    /// Returns true if a listing shows the allocation, and the filter keeps it; only for a filter that needs a listing.
     pub fn is_kept(&mut self, alloc_id: &str) -> bool {
         let number = self.allocations.number(alloc_id);
         self.kept.as_ref().is_some_and(|kept| kept.contains(&number))

@@ -7,11 +7,13 @@ mod selection;
 mod sources;
 mod summary;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
 
 use crate::error::{self, BoxError, Kind, Refused, Usage};
 use crate::intake::{self, Absences, Note, Observer, Summary};
@@ -22,7 +24,7 @@ use crate::redact::Redactor;
 use crate::source;
 use crate::store::Store;
 use crate::store::segmented::SegmentedWriter;
-use crate::tables::Table;
+use crate::tables::{Table, column};
 use crate::time;
 
 use combine::Combined;
@@ -189,8 +191,9 @@ impl Pipeline {
 
     fn work(&self) -> Result<Work, Error> {
         let mut views = plan::needed(&self.views, &self.by).map_err(Error::of(Error::Query))?;
-        // The summary prints the number of lost restarts.
-        views.iter_mut().filter(|plan| plan.view.name == "coverage").for_each(Plan::want);
+        // The summary prints the number of lost restarts, and a report the events of unlisted allocations.
+        let is_kept = |plan: &&mut Plan| ["coverage", "recovered_events"].contains(&plan.view.name);
+        views.iter_mut().filter(is_kept).for_each(Plan::want);
         let mut tables = plan::tables(&views);
         tables.extend(&self.tables);
         tables.insert(Table::Snapshots); // spans count back from its newest observation
@@ -212,6 +215,7 @@ impl Pipeline {
             filter: self.filter.clone(),
             strict: self.strict,
             absences,
+            ..intake::IntakeOptions::default()
         }
     }
 
@@ -223,8 +227,14 @@ impl Pipeline {
         let mut documents_of_lakes = 0;
         let wanted: Vec<Table> = work.tables.iter().copied().collect();
         let selection = self.selection(self.lake_span);
+        let mut listed = HashSet::new();
         for lake in lakes {
-            let mut deliver = |table, batch| combined.add_of_lake(table, batch);
+            let mut deliver = |table, batch| {
+                if table == Table::AllocationHistory && self.filter.needs_listing() && !inputs.is_empty() {
+                    add_allocations(&mut listed, &batch)?;
+                }
+                combined.add_of_lake(table, batch)
+            };
             let found = lake::scan::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
             documents_of_lakes += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
             observer.note(Note::Info(lake_line(lake, &found)));
@@ -232,7 +242,7 @@ impl Pipeline {
         let taken = if inputs.is_empty() {
             Ok(Summary::default())
         } else {
-            let options = self.intake_options(combined.absences());
+            let options = intake::IntakeOptions { listed, ..self.intake_options(combined.absences()) };
             intake::run(inputs, &options, observer, &mut combined)
         };
         // An error of the writer is the cause of later ones: report it first.
@@ -282,6 +292,16 @@ impl Observer for CountRejected<'_> {
         self.rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
         self.observer.note(note);
     }
+}
+
+/// Adds the IDs in a batch of `allocation_history`.
+fn add_allocations(listed: &mut HashSet<Box<str>>, batch: &RecordBatch) -> error::Result<()> {
+    for id in column::named("alloc_id", batch)?.as_string::<i32>().iter().flatten() {
+        if !listed.contains(id) {
+            listed.insert(id.into());
+        }
+    }
+    Ok(())
 }
 
 /// Summary of what was read from a lake, in one line.

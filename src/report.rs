@@ -118,6 +118,22 @@ pub struct Coverage {
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
+    /// Events that logs of agents show of allocations that no listing shows; null without one. Their job is not known, so
+    /// no other number counts them.
+    pub unlisted: Option<UnlistedEvents>,
+}
+
+/// Events of allocations that no listing shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UnlistedEvents {
+    /// Number of allocations.
+    pub allocations: i64,
+    /// Number of events.
+    pub events: i64,
+    /// When the first one was logged, by a client's clock.
+    pub first_logged_at: Value,
+    /// When the last one was logged, by a client's clock.
+    pub last_logged_at: Value,
 }
 
 /// A section of a report: the first rows of a result.
@@ -148,7 +164,8 @@ pub struct ReportOptions {
     pub top: usize,
 }
 
-/// Reads the numbers of a report from a store that holds [`TABLES`] and [`views`].
+/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`, which the
+/// pipeline keeps with them.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -170,6 +187,7 @@ pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> Result
                  ORDER BY COALESCE(lost_restarts, 0) DESC, gaps DESC, without_begin DESC, vanished_tasks DESC, \
                  {key} NULLS LAST"
             ))?,
+            unlisted: unlisted(store)?,
         },
         crash_loops: section(
             "SELECT * FROM crash_loops ORDER BY is_over, restarts_last_hour DESC, region, namespace, job_id, task_group, task, \
@@ -207,6 +225,17 @@ const COVERAGE: &str = "\
     CASE WHEN COUNT(lost_restarts) > 0 THEN SUM(lost_restarts) END AS lost_restarts, \
     COALESCE(SUM(uncounted_tasks), 0) AS uncounted_tasks, COALESCE(SUM(vanished_tasks), 0) AS vanished_tasks, \
     MIN(keep_interval_seconds) AS keep_interval_seconds FROM coverage_summary";
+
+fn unlisted(store: &Store) -> Result<Option<UnlistedEvents>> {
+    let row = one(
+        store,
+        "SELECT COUNT(*) AS events, COUNT(DISTINCT alloc_id) AS allocations, MIN(logged_at) AS first_at, \
+         MAX(logged_at) AS last_at FROM recovered_events WHERE NOT is_listed",
+    )?;
+    let (events, allocations) = (row.int("events").unwrap_or(0), row.int("allocations").unwrap_or(0));
+    let (first_logged_at, last_logged_at) = (row.get("first_at").clone(), row.get("last_at").clone());
+    Ok((events > 0).then_some(UnlistedEvents { allocations, events, first_logged_at, last_logged_at }))
+}
 
 fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
     let counts = one(

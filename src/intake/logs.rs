@@ -137,8 +137,10 @@ impl RunState<'_> {
             let ids = column::named("alloc_id", &batch)?;
             let is_kept = ids.as_string::<i32>().iter().map(|id| id.is_some_and(|id| self.merge.is_kept(id)));
             let is_kept: BooleanArray = is_kept.map(Some).collect();
+            let held = batch.num_rows();
             let batch = filter_record_batch(&batch, &is_kept)?;
             self.summary.new_log_events += batch.num_rows() as u64;
+            self.summary.unlisted_log_events += (held - batch.num_rows()) as u64;
             if batch.num_rows() > 0 {
                 deliver(Rows::identified(Table::LogEvents, batch)?)?;
             }

@@ -61,6 +61,12 @@ pub fn plural(n: u64, noun: &str) -> String {
 pub fn log_lines(summary: &Summary, new: u64) -> String {
     match summary.log_lines {
         0 => String::new(),
-        lines => format!(", {} of logs: {new} new", plural(lines, "line")),
+        lines => {
+            let unlisted = match summary.unlisted_log_events {
+                0 => String::new(),
+                n => format!(", {n} of allocations that are not listed or not selected"),
+            };
+            format!(", {} of logs: {new} new{unlisted}", plural(lines, "line"))
+        }
     }
 }

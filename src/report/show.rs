@@ -257,6 +257,16 @@ pub fn coverage(report: &Report) -> Vec<String> {
         let (logged, events) = (count(total.int("log_events")), counted(int("events"), "event"));
         lines.push(format!("Only logs of agents show {logged} of {events}."));
     }
+    if let Some(unlisted) = &report.coverage.unlisted {
+        lines.push(format!(
+            "Logs of agents also show {} of {} that no listing shows, from {} to {} UTC: of an unknown job, so no other \
+             number counts them (recovered_events).",
+            counted(unlisted.events, "event"),
+            counted(unlisted.allocations, "allocation"),
+            moment(&unlisted.first_logged_at),
+            moment(&unlisted.last_logged_at),
+        ));
+    }
     if int("uncounted_tasks") > 0 {
         let tasks = counted(int("uncounted_tasks"), "task");
         lines.push(format!("For {tasks} the number of lost restarts is unknown."));

@@ -73,6 +73,69 @@ fn lines_are_filtered_through_their_allocation() {
     }
 }
 
+/// A lake has the listing, and the logs are documents: what is listed there counts, in whatever order they are named.
+#[test]
+fn lines_are_filtered_through_the_allocations_of_a_lake() {
+    let sandbox = Sandbox::new();
+    let (cluster, logs) = (sample("cluster"), sample("logs"));
+    sandbox.run(&["ingest", &cluster, "--lake", "lake"]).exits_with(0);
+    let sql = "SELECT alloc_id, COUNT(*) AS n FROM log_events GROUP BY alloc_id ORDER BY alloc_id";
+    for sources in [["lake", &logs], [&logs, "lake"]] {
+        let query = |flags: &[&str]| {
+            sandbox.run(&[&["query", sql, sources[0], sources[1], "--format", "csv"], flags].concat()).exits_with(0)
+        };
+        let done = query(&["--job", "api"]);
+        assert_eq!(done.out.replace('\r', ""), "alloc_id,n\n4260067f-0b7a-2512-6fe7-43be86be354a,62\n");
+        done.stderr_has("84 lines of logs: 62 new, 22 of allocations that are not listed or not selected");
+        assert_eq!(query(&["--job", "nothing"]).out.replace('\r', ""), "alloc_id,n\n");
+        assert_eq!(query(&["--job", "api", "--prefix", "00"]).out.replace('\r', ""), "alloc_id,n\n");
+        // Without a filter, lines of allocations that nothing lists are kept, too.
+        assert!(!query(&[]).err.contains("not selected"));
+    }
+    // The statistics of the job are those of its documents.
+    let restarts = |sources: &[&str]| {
+        let run = [&["query", "restarts", "--job", "api", "--format", "csv"], sources].concat();
+        sandbox.run(&run).exits_with(0).out
+    };
+    assert_eq!(restarts(&["lake", &logs]), restarts(&[&cluster, &logs]));
+}
+
+#[test]
+fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
+    let sandbox = Sandbox::new();
+    let cluster = sample("cluster");
+    let log = line(1, "Received", "Task received by client") + &line(2, "Started", "Task started by client");
+    sandbox.file("nomad.log", log + &line(9, "Terminated", "Exit Code: 3"));
+    let said = "Logs of agents also show 3 events of 1 allocation that no listing shows, from 2026-11-23 18:28:01 to \
+                2026-11-23 18:28:09 UTC: of an unknown job, so no other number counts them (recovered_events).";
+    for format in ["terminal", "markdown", "html", "json"] {
+        let text = |sources: &[&str]| {
+            let text = sandbox.run(&[&["report", "--format", format], sources].concat()).exits_with(0).out;
+            // Long lines are wrapped, and Markdown escapes underscores.
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if format == "markdown" { text.replace('\\', "") } else { text }
+        };
+        let (with, without) = (text(&[&cluster, "nomad.log"]), text(&[&cluster]));
+        if format == "json" {
+            let unlisted =
+                |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["coverage"]["unlisted"].take();
+            let expected = serde_json::json!({
+                "allocations": 1,
+                "events": 3,
+                "first_logged_at": "2026-11-23T18:28:01.000000Z",
+                "last_logged_at": "2026-11-23T18:28:09.000000Z",
+            });
+            assert_eq!((unlisted(&with), unlisted(&without)), (expected, serde_json::Value::Null));
+        } else {
+            assert!(with.contains(said) && !without.contains("Logs of agents also"), "{format}: {with}");
+        }
+    }
+    // With a filter by job, they are dropped and counted.
+    let done = sandbox.run(&["report", &cluster, "nomad.log", "--job", "api"]).exits_with(0);
+    let done = done.stderr_has("3 lines of logs: 0 new, 3 of allocations that are not listed or not selected");
+    assert!(!done.out.contains("Logs of agents also"), "{}", done.out);
+}
+
 #[test]
 fn a_torn_line_costs_itself_and_is_reported_with_its_place() {
     let sandbox = Sandbox::new();
