@@ -85,8 +85,8 @@ pub struct Args {
     /// Also save the log of each client; -o is a directory then
     ///
     /// The active log file, or three days of the journal of the unit nomad. Nomad 1.10.4 and later; the token needs
-    /// agent { policy = "read" } and node { policy = "read" }. A log is a file DIR/client/NODE ID/TIME.log.zst. It is free text with all
-    /// names, so it cannot be redacted: redact what is made from it, with report, export or ingest.
+    /// agent { policy = "read" } and node { policy = "read" }. A log is a file DIR/client/NODE ID/TIME.log.zst. It is
+    /// free text with all names, so it cannot be redacted: redact what is made from it, with report, export or ingest.
     #[arg(long, conflicts_with_all = ["every", "redact"])]
     logs: bool,
     #[command(flatten)]
