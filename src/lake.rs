@@ -44,6 +44,7 @@ use crate::time;
 use batch::batch_name;
 pub use batch::{Batch, Rebuilt, Replacement};
 use delta_log::{Add, Committed, NewVersion, TableHead, TableState};
+use finding::{Finding, Remedy};
 use format::FORMAT;
 use storage::{Created, Storage};
 
@@ -102,28 +103,35 @@ impl Lake {
     }
 
     /// Opens a lake to repair it. If `lake.json` is lost and tables exist, writes it again with the lowest format of
-    /// any table. A check rebuilds the batches that were lost together with `lake.json`; until then, an ingest refuses
-    /// the lake.
+    /// any table, and returns what it found; with `is_dry_run` it writes nothing. A check rebuilds the batches that were
+    /// lost together with `lake.json`; until then, an ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
-    pub fn open_to_repair(text: &str) -> Result<Lake> {
+    pub fn open_to_repair(text: &str, is_dry_run: bool) -> Result<(Lake, Option<Finding>)> {
         let storage = Storage::at(text)?;
-        if storage.get(LAKE)?.is_none() {
-            let mut format = None;
-            for table in ORDER {
-                if delta_log::exists(&storage, table)? {
-                    // Take the lowest format: after an interrupted upgrade, the next writer then continues the upgrade.
-                    let of_table = delta_log::state(&storage, table)?.format();
-                    format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
-                }
-            }
-            if let Some(format) = format {
-                let about = LakeFile { format, id: unique(), created_ms: now_ms() };
-                storage.create(LAKE, serde_json::to_vec_pretty(&about)?)?;
+        if storage.get(LAKE)?.is_some() {
+            return Ok((Lake::open(text)?, None));
+        }
+        let mut format = None;
+        for table in ORDER {
+            if delta_log::exists(&storage, table)? {
+                // Take the lowest format: after an interrupted upgrade, the next writer then continues the upgrade.
+                let of_table = delta_log::state(&storage, table)?.format();
+                format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
             }
         }
-        Lake::open(text)
+        let Some(format) = format else { return Ok((Lake::open(text)?, None)) };
+        let about = serde_json::to_vec_pretty(&LakeFile { format, id: unique(), created_ms: now_ms() })?;
+        let what = format!("lake {storage}: {LAKE} is missing, but there are tables");
+        let about = match is_dry_run {
+            true => about,
+            false => match storage.create(LAKE, about.clone())? {
+                Created::Ours => about,
+                Created::Taken(theirs) => theirs,
+            },
+        };
+        Ok((Lake::from_parts(storage, &about)?, Some(Finding { what, remedy: Remedy::Repair })))
     }
 
     /// Opens an existing lake for writing, and upgrades an older format.

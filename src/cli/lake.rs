@@ -64,6 +64,8 @@ enum LakeCommand {
         #[arg(long, requires = "repair")]
         drop_damaged: bool,
         /// Only print repairs and the rows they would lose
+        ///
+        /// The exit code is 1 if there is any damage, because it remains.
         #[arg(long, requires = "repair")]
         dry_run: bool,
     },
@@ -133,16 +135,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         LakeCommand::Check { common, repair, drop_damaged, dry_run } => {
             let console = Console::new(Verbosity::from_flags(common.quiet, false), &[]);
-            let is_repair = *repair && !*dry_run;
-            let lake = if is_repair { Lake::open_to_repair(&common.lake) } else { Lake::open(&common.lake) }?;
+            let (lake, lost) = match repair {
+                true => Lake::open_to_repair(&common.lake, *dry_run)?,
+                false => (Lake::open(&common.lake)?, None),
+            };
             let wanted = match (repair, drop_damaged) {
                 (false, _) => Mend::Nothing,
                 (true, false) => Mend::WithoutLoss,
                 (true, true) => Mend::DropDamaged,
             };
             let mend = if *dry_run { Mend::Nothing } else { wanted };
-            let report = check::check(&lake, mend, &mut |what| console.stage(&format!("checking {what}")))?;
+            let mut report = check::check(&lake, mend, &mut |what| console.stage(&format!("checking {what}")))?;
             console.done();
+            report.wrong.splice(0..0, lost);
             tell(&report, wanted, *dry_run, &console);
             let left = report.wrong.iter().filter(|wrong| !wrong.remedy.is_in(mend)).count();
             if left == 0 {

@@ -360,7 +360,14 @@ def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing, tr
     assert "is missing" in said and "lake check --repair" in said
     assert lake.files() == before
     assert "is missing" in lake.check(expect=FAILED)
-    lake.check("--repair")
+    # A dry run says what a repair would do, and ends like one that leaves damage.
+    said = lake.check("--repair", "--dry-run", expect=FAILED)
+    for name in [lost] if lost else ["lake.json", "batches"]:
+        (line, *_) = [line for line in said.splitlines() if f"_alloclog/{name}" in line]
+        assert line.endswith("(would be repaired)"), said
+    assert lake.files() == before
+    said = lake.check("--repair")
+    assert said.count("(repaired)") == len(said.splitlines()) > 0, said
     assert lake.check() == ""
     assert counts(lake) == rows
     lake.ingest(*growing[:11])
