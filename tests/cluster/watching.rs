@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agent::{Agent, Reply, Request};
-use super::aside;
+use super::{answer, aside};
 use crate::recordings;
 use crate::sandbox::{Finished, Sandbox, allocation, sample};
 
@@ -101,4 +101,18 @@ fn watching_a_recorded_cluster_gives_the_rows_of_its_snapshots() {
     let (watched, expected) = (events("out"), events("files"));
     assert!(watched.len() > 2000, "{}", watched.len());
     assert!(watched == expected, "{} of {}", watched.len(), expected.len());
+}
+
+#[test]
+fn a_report_and_an_export_end_after_the_time_of_for() {
+    let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));
+    for command in [&["report"][..], &["export", "-o", "out"]] {
+        let began = Instant::now();
+        let watching = [agent.address.as_str(), "--watch", "--min-interval", "100ms", "--for", "1s"];
+        let ran = sandbox.nomad(&[], &[command, &watching[..]].concat()).exits_with(0);
+        assert!(began.elapsed() >= Duration::from_secs(1), "{}", ran.err);
+        let alone = [command, &[agent.address.as_str(), "--for", "1s"]].concat();
+        sandbox.nomad(&[], &alone).exits_with(2).stderr_has("--watch");
+    }
+    assert!(!sandbox.events("out").is_empty());
 }

@@ -1,7 +1,7 @@
 """Runs the program."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stored import STORED, environment
@@ -15,12 +15,13 @@ class Program:
 
     path: str
     scratch: Path
+    variables: dict = field(default_factory=dict)
 
     def command(self, *arguments):
         return [self.path, *map(str, arguments)]
 
     def environment(self):
-        return environment(self.scratch, self.scratch / "cache")
+        return environment(self.scratch, self.scratch / "cache") | self.variables
 
     def start(self, *arguments, **options):
         """Starts the program and captures its output."""

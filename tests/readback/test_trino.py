@@ -1,6 +1,10 @@
 """The statements of `alloclog schema --dialect trino`, run on a real server. Optional: tests/readback/trino.py says how."""
 
+import dataclasses
+import datetime
 import os
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,16 +18,32 @@ pytestmark = pytest.mark.skipif(not is_named(), reason="TRINO_HOME names no Trin
 
 
 @pytest.fixture(scope="module")
-def trino(tmp_path_factory):
-    server = Trino(os.environ["TRINO_HOME"], tmp_path_factory.mktemp("trino"))
+def store():
+    """What the S3 server of tests/lake_s3 needs in the environment."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "lake_s3"))
+    from server import Server
+
+    server = Server()
+    yield server.options()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def trino(tmp_path_factory, store):
+    server = Trino(os.environ["TRINO_HOME"], tmp_path_factory.mktemp("trino"), store)
     yield server
     server.close()
 
 
 def in_milliseconds(row):
-    """Trino reads a Delta table's timestamps to the millisecond; the column `_ns` beside each is exact."""
-    cut = lambda value: value.replace(microsecond=value.microsecond // 1000 * 1000) if hasattr(value, "microsecond") else value
-    return {name: cut(value) for name, value in row.items()}
+    """Trino rounds a Delta table's timestamps to milliseconds; the column `_ns` beside each is exact."""
+
+    def rounded(value):
+        if not hasattr(value, "microsecond"):
+            return value
+        return value.replace(microsecond=0) + datetime.timedelta(milliseconds=(value.microsecond + 500) // 1000)
+
+    return {name: rounded(value) for name, value in row.items()}
 
 
 def differences(expected, answer):
@@ -33,12 +53,13 @@ def differences(expected, answer):
             if not is_equal(left[column], right[column])]
 
 
-def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program, cluster, tmp_path, trino):
-    lake, views = tmp_path / "lake", names_of_views(program)
+def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program, cluster, tmp_path, trino, store):
+    program = dataclasses.replace(program, variables=store)
+    lake, views = "s3://lakes/nomad", names_of_views(program)
     program.run("ingest", "-q", cluster, "--lake", lake, "--cache", tmp_path / "cache")
     program.run("export", "-q", lake, "-o", tmp_path / "out", "--table", ",".join([*STORED, *sorted(views)]))
     print("Trino", trino.version)
-    for statement in texts(statements(program, "trino", f"file://{lake}")):
+    for statement in texts(statements(program, "trino", lake)):
         trino.query(statement)
     for name in [*STORED, *sorted(views)]:
         expected = pq.read_table(tmp_path / "out" / f"{name}.parquet").to_pylist()

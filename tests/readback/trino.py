@@ -1,4 +1,5 @@
-"""Runs Trino: a single-node server in a temporary directory, on a lake in the file system.
+"""Runs Trino: a single-node server in a temporary directory, on lakes of an S3 server. In a file system, Trino cannot replace a
+table of Delta Lake, as the statements of `--refresh` do.
 
 TRINO_HOME names an unpacked server, and JAVA_HOME (or java in PATH) a JDK that it runs on, 24 or later for Trino 476:
 
@@ -18,7 +19,7 @@ import urllib.request
 
 
 class Trino:
-    def __init__(self, home, directory):
+    def __init__(self, home, directory, store):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -39,9 +40,9 @@ class Trino:
         (etc / "catalog" / "delta.properties").write_text(
             "connector.name=delta_lake\nhive.metastore=file\n"
             f"hive.metastore.catalog.dir=file://{directory}/metastore\nhive.metastore.disable-location-checks=true\n"
-            "delta.register-table-procedure.enabled=true\nfs.hadoop.enabled=true\n"
-            # Trino has no conditional put on file systems. S3, GCS and Azure do not need this setting.
-            "delta.enable-non-concurrent-writes=true\n")
+            "delta.register-table-procedure.enabled=true\nfs.hadoop.enabled=true\nfs.native-s3.enabled=true\n"
+            f"s3.endpoint={store['AWS_ENDPOINT_URL']}\ns3.region={store['AWS_REGION']}\ns3.path-style-access=true\n"
+            f"s3.aws-access-key={store['AWS_ACCESS_KEY_ID']}\ns3.aws-secret-key={store['AWS_SECRET_ACCESS_KEY']}\n")
         self.log = open(directory / "server.log", "wb")
         self.server = subprocess.Popen([f"{home}/bin/launcher", "run", f"--etc-dir={etc}"], stdout=self.log, stderr=self.log)
         until = time.monotonic() + 600

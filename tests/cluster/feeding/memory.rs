@@ -53,8 +53,8 @@ fn memory_does_not_grow_over_hours() {
     sandbox.export(&[&recording, "-o", "once", "-q", "--table", "task_events"]).exits_with(0);
     let count = |out: &str| Exported::read(&sandbox.path(out), "task_events").len() as u64;
     let (events, all) = (count(&out), count("once") * replays);
-    let number = |row: &Row| row["snapshot_id"].as_i64().expect("a number") / DOCUMENTS;
-    let batches = sandbox.ledger(&out).iter().map(number).collect::<BTreeSet<i64>>().len() as u64;
+    let batch_of = |row: &Row| row["snapshot_id"].as_i64().expect("a number") / DOCUMENTS;
+    let batches = sandbox.ledger(&out).iter().map(batch_of).collect::<BTreeSet<i64>>().len() as u64;
     let most = |part: &[u64]| part.iter().max().copied().unwrap_or_default();
     let (first, second) = memory.split_at(memory.len() / 2);
     let (first, second) = (most(first), most(second));
