@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,11 +33,9 @@ pub enum Trouble {
 /// A cluster that changes like a recorded one.
 pub struct Replay {
     frames: Vec<Frame>,
-    /// The acceleration.
-    speed: u32,
+    pace: Pace,
     /// How many frames the server remembers.
     remembered: usize,
-    began: Mutex<Option<Instant>>,
     /// Faults, by the number of the frame.
     troubles: Mutex<Vec<(usize, Trouble)>>,
     opened: Mutex<Vec<Opened>>,
@@ -47,6 +45,14 @@ pub struct Replay {
     away: AtomicBool,
     /// The listing has the allocations of this many last frames: older ones were collected.
     listed: usize,
+}
+
+/// When the frames of a replay happen.
+enum Pace {
+    /// At their times, accelerated, from the first request on.
+    Timed { began: Mutex<Option<Instant>>, speed: u32 },
+    /// So many at each step, and how many have happened.
+    Stepwise { step: usize, happened: AtomicUsize },
 }
 
 /// A stream that was opened.
@@ -76,48 +82,51 @@ struct Event {
 impl Replay {
     /// Replays a recording within a time.
     pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
-        Replay::of(frames(&read(recording)), within, remembered, usize::MAX, troubles)
+        let frames = frames(&read(recording));
+        let life = frames.last().expect("frames").after;
+        let speed = (life.as_millis() / within.as_millis()).try_into().expect("a factor");
+        Replay::of(frames, Pace::Timed { began: Mutex::default(), speed }, remembered, usize::MAX, troubles)
     }
 
-    /// Replays a recording several times, with other allocation IDs each time; those of three replays ago are
-    /// collected.
-    pub fn again(recording: &Path, times: u64, within: Duration) -> Arc<Replay> {
+    /// Replays a recording several times, each time later and with other allocation IDs. A replay happens at each
+    /// [`Replay::step`], the first one at once. Allocations of three replays ago are collected. In every second replay the
+    /// server drops events once, so that a reader lists.
+    pub fn stepwise(recording: &Path, times: u64, apart: Duration) -> Arc<Replay> {
         let text = read(recording);
         let once = frames(&text);
-        let (life, last) = (once[once.len() - 1].after + Duration::from_secs(1), once[once.len() - 1].index);
+        let (step, last) = (once.len(), once[once.len() - 1].index);
         let mut all = Vec::new();
         for number in 0..times {
-            let mut later = frames(shifted(&text, number, life).as_bytes());
+            let mut later = frames(shifted(&text, number, apart).as_bytes());
             for frame in &mut later {
                 frame.index += number as i64 * last;
-                frame.after += life * number as u32;
+                frame.after += apart * number as u32;
             }
             all.extend(later);
         }
-        Replay::of(all, within, 100, 3 * once.len(), &[])
+        let drops: Vec<(usize, Trouble)> = (1..all.len()).step_by(2 * step).map(|at| (at, Trouble::Dropped)).collect();
+        Replay::of(all, Pace::Stepwise { step, happened: step.into() }, usize::MAX, 3 * step, &drops)
     }
 
-    /// The acceleration.
-    pub fn speed(&self) -> u32 {
-        self.speed
+    /// Lets the next step happen.
+    pub fn step(&self) {
+        if let Pace::Stepwise { step, happened } = &self.pace {
+            happened.fetch_add(*step, Ordering::SeqCst);
+        }
     }
 
     fn of(
         frames: Vec<Frame>,
-        within: Duration,
+        pace: Pace,
         remembered: usize,
         listed: usize,
         troubles: &[(usize, Trouble)],
     ) -> Arc<Replay> {
-        let life = frames.last().expect("frames").after;
-        let speed = (life.as_millis() / within.as_millis()).try_into().expect("a factor");
-        let (began, troubles) = (Mutex::new(None), Mutex::new(troubles.to_vec()));
         Arc::new(Replay {
             frames,
-            speed,
+            pace,
             remembered,
-            began,
-            troubles,
+            troubles: Mutex::new(troubles.to_vec()),
             opened: Mutex::default(),
             played: Mutex::default(),
             away: AtomicBool::default(),
@@ -167,11 +176,15 @@ impl Replay {
         self.troubles.lock().expect("no thread has died").len()
     }
 
-    /// How many frames have happened. The first call starts the replay.
+    /// How many frames have happened.
     fn now(&self) -> usize {
-        let began = *self.began.lock().expect("no thread has died").get_or_insert_with(Instant::now);
-        let life = began.elapsed() * self.speed;
-        self.frames.partition_point(|frame| frame.after <= life)
+        match &self.pace {
+            Pace::Timed { began, speed } => {
+                let began = *began.lock().expect("no thread has died").get_or_insert_with(Instant::now);
+                self.frames.partition_point(|frame| frame.after <= began.elapsed() * *speed)
+            }
+            Pace::Stepwise { happened, .. } => happened.load(Ordering::SeqCst),
+        }
     }
 
     fn index(&self) -> i64 {
