@@ -144,7 +144,7 @@ def test_each_timer_has_its_service_and_reads_the_same_environment():
     always = {name for name, text in services.items() if "\nRestart=always\n" in text}
     assert always == {"alloclog-stream"}
     assert {unit.stem for unit in UNITS if unit.suffix == ".timer"} == services.keys() - always
-    hardening = {text[text.index("# It needs the network") :] for text in services.values()}
+    hardening = {text[text.index("# The service needs only the network") :] for text in services.values()}
     assert len(hardening) == 1
     for text in services.values():
         assert "EnvironmentFile=/etc/alloclog/alloclog.env\n" in text and "User=alloclog\n" in text
