@@ -19,8 +19,8 @@
 --   node_id           string     client node ID; null if neither a source nor the path of a log has it
 --   is_listed         bool       whether a source shows the allocation
 --   line_no           int64      number of the line among those of the task, in order
---   window_no         int64      number of the window after the gap; the number of windows plus 1 if the line is after
---                                the last window or there is no window
+--   window_no         int64      number of the window after the gap; for a line after the last window, or of a task
+--                                without windows, the number of windows plus 1
 --   least_attempt     int64      attempt that it belongs to if no Restarting before it is missing; else it belongs to a
 --                                later attempt
 --   restarts_before   int64      Restarting lines of the gap that come before it

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod secret;
 pub mod secrets;
 pub mod stream;
+mod version;
 
 use std::time::Duration;
 

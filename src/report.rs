@@ -98,9 +98,9 @@ pub struct InputSummary {
     pub regions: Vec<String>,
     /// Number of task events.
     pub task_events: i64,
-    /// Time of the first event; null if there is no event.
+    /// Time of the first event; null without events.
     pub first_event_at: Value,
-    /// Time of the last event; null if there is no event.
+    /// Time of the last event; null without events.
     pub last_event_at: Value,
     /// The first observation; null if no document has a time.
     pub first_observed_at: Value,
@@ -165,7 +165,7 @@ pub struct ReportOptions {
 }
 
 /// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`, which the
-/// pipeline keeps with them.
+/// pipeline keeps with them. It is not one of the views, because asking for it makes logs without a listing enough.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -4,12 +4,12 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::{Client, Fault, access, listing};
+use super::{Client, Fault, access, listing, version};
 
 /// The path of an agent's stored log.
 const EXPORT: &str = "/v1/agent/monitor/export";
 /// The first version that has [`EXPORT`].
-const SINCE: (u32, u32, u32) = (1, 10, 4);
+const SINCE: [u64; 3] = [1, 10, 4];
 /// The systemd unit whose journal is requested from a client that has no `log_file`.
 const UNIT: &str = "nomad";
 /// Maximum size of a list of nodes.
@@ -37,7 +37,7 @@ impl ClientNode {
     /// Why its log cannot be requested; `None` if it can.
     pub fn refusal(&self) -> Option<String> {
         let is_id = self.id.len() == 36 && self.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        match (&*self.status, version(&self.version)) {
+        match (&*self.status, version::numbers(&self.version)) {
             _ if !is_id => Some("its ID is not one of Nomad".into()),
             ("down" | "disconnected", _) => Some(format!("the client is {}; copy the log from its disk", self.status)),
             (_, Some(version)) if version < SINCE => Some(format!(
@@ -47,13 +47,6 @@ impl ClientNode {
             _ => None,
         }
     }
-}
-
-/// The numbers of a version; `None` if it has another form.
-fn version(text: &str) -> Option<(u32, u32, u32)> {
-    let digits = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
-    let mut parts = text.trim_start_matches('v').splitn(3, '.').map(digits);
-    Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
 /// Lists the clients of the cluster, in the order of their IDs.

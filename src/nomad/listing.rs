@@ -121,8 +121,8 @@ impl Ask {
         }
     }
 
-    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
-    /// support it, or if there is no filter; false if there was nothing to filter, so that support is unknown.
+    /// Refuses a filter that the servers do not support, because they would list everything. Returns true
+    /// if they support it or no filter is given, and false if the answer has nothing to filter, which tells nothing.
     ///
     /// # Errors
     /// When they do not support it, or the request fails.

@@ -9,7 +9,7 @@ use std::io::Read;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Client, Fault, SMALL};
+use super::{Client, Fault, SMALL, version};
 
 /// The namespaces of a cluster, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +42,9 @@ impl Namespaces {
             Ok(answer) => answer,
             Err(Fault::Status { status: 501, .. }) => return Ok(Namespaces::OnlyDefault),
             Err(fault @ Fault::Status { .. }) if !fault.is_passing() => {
-                let version = version(client, on_fault)?;
+                let version = agent_version(client, on_fault)?;
                 // A gateway may answer 404 as well.
-                if fault.is_status(404) && version.is_some_and(|version| version < [0, 7]) {
+                if fault.is_status(404) && version.is_some_and(|version| version < [0, 7, 0]) {
                     return Ok(Namespaces::None);
                 }
                 return Ok(Namespaces::Unknown { has_wildcard: has_wildcard(version) });
@@ -55,7 +55,7 @@ impl Namespaces {
             serde_json::from_reader(answer.body.take(SMALL)).map_err(|e| Fault::NotNomad(e.to_string()))?;
         // Nomad has this field since 1.3, although it may be null.
         let is_new = listed.iter().any(|namespace| namespace.contains_key("Capabilities"));
-        let has_wildcard = is_new || has_wildcard(version(client, on_fault)?);
+        let has_wildcard = is_new || has_wildcard(agent_version(client, on_fault)?);
         let names = listed.iter().filter_map(|namespace| namespace.get("Name")?.as_str());
         let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort();
@@ -88,12 +88,12 @@ impl Namespaces {
 }
 
 /// Returns true if the allocation list of a version supports `*` for all namespaces.
-fn has_wildcard(version: Option<[u64; 2]>) -> bool {
-    version.is_some_and(|version| version >= [0, 12])
+fn has_wildcard(version: Option<[u64; 3]>) -> bool {
+    version.is_some_and(|version| version >= [0, 12, 0])
 }
 
-/// The agent's version, major and minor; `None` if the token may not read it.
-fn version(client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 2]>, Fault> {
+/// The agent's version; `None` if the token may not read it.
+fn agent_version(client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Option<[u64; 3]>, Fault> {
     #[derive(Deserialize)]
     struct Agent {
         config: Config,
@@ -112,13 +112,7 @@ fn version(client: &Client, on_fault: &mut dyn FnMut(&Fault)) -> Result<Option<[
     let version = agent.map(|agent| agent.config.version);
     // Before Nomad 0.6, the version is a string.
     let text = version.as_ref().and_then(|version| version.as_str().or_else(|| version.get("Version")?.as_str()));
-    Ok(text.and_then(parse))
-}
-
-/// Parses major and minor of a version such as `0.11.3` or `1.10.2+ent`.
-fn parse(text: &str) -> Option<[u64; 2]> {
-    let mut parts = text.trim_start_matches('v').split('.');
-    Some([parts.next()?.parse().ok()?, parts.next()?.parse().ok()?])
+    Ok(text.and_then(version::numbers))
 }
 
 #[cfg(test)]
@@ -127,8 +121,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        assert!(!has_wildcard(parse("0.11.8")) && has_wildcard(parse("0.12.0")) && has_wildcard(parse("v1.10.2+ent")));
-        assert!(!has_wildcard(parse("0.9.7")) && !has_wildcard(parse("")) && !has_wildcard(None));
+        let lists_all = |text| has_wildcard(version::numbers(text));
+        assert!(!lists_all("0.11.8") && lists_all("0.12.0") && lists_all("v1.10.2+ent"));
+        assert!(!lists_all("0.9.7") && !lists_all("") && !has_wildcard(None));
     }
 
     #[test]

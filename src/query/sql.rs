@@ -203,7 +203,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     Err(error.with_query(fallback))
 }
 
-/// A query over the first table that the query reads. It is recommended if there is no better recommendation.
+/// A query over the first table that the refused query reads, for an error message without a better recommendation.
 fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     let mut first = None;
     let _ = visit_relations(query, |name| {

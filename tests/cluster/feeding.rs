@@ -27,6 +27,14 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
+/// The sample of a recording, replayed within some seconds, and its agent.
+fn replayed(seconds: u64) -> (Arc<Replay>, Agent) {
+    let recording = sample("stream.ndjson.zst");
+    let replay = Replay::new(Path::new(&recording), Duration::from_secs(seconds), usize::MAX, &[]);
+    let agent = serve(&replay);
+    (replay, agent)
+}
+
 fn serve(replay: &Arc<Replay>) -> Agent {
     let answering = Arc::clone(replay);
     Agent::new(move |request| answering.answer(request))
@@ -124,17 +132,18 @@ fn export(sandbox: &Sandbox, lake: &str) -> String {
     out
 }
 
+/// The files below a directory; none if it does not exist.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 /// Returns true if no document waits in the spool.
 fn is_spool_empty(sandbox: &Sandbox, lake: &str) -> bool {
-    fn files(directory: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() { files(&path, found) } else { found.push(path) }
-        }
-    }
-    let mut found = Vec::new();
-    files(&sandbox.path(&format!("{lake}.cache")), &mut found);
-    found.iter().all(|path| {
+    let cache = sandbox.path(&format!("{lake}.cache"));
+    assert!(cache.is_dir(), "no cache");
+    files(&cache).iter().all(|path| {
         let name = path.to_string_lossy();
         !name.ends_with(".json.zst") && !name.ends_with(".open") && !name.ends_with(".tmp")
     })
@@ -143,8 +152,7 @@ fn is_spool_empty(sandbox: &Sandbox, lake: &str) -> bool {
 #[test]
 fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(6), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (replay, agent) = replayed(6);
     let first = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     // It shares the cache directory, like two processes on one machine.
     let second = Service::start(&sandbox, "lake", &agent.address, &["--stream", "--quiet"]);
@@ -200,8 +208,7 @@ fn the_ledger_of_an_idle_cluster_has_listings_only() {
 #[test]
 fn a_feed_ends_after_the_time_of_for_with_watch_and_stream() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (_, agent) = replayed(2);
     let began = Instant::now();
     let quickly = ["--min-interval", "200ms", "--every", "400ms", "--for", "3s", "--metrics", "a.prom"];
     let run =
@@ -251,8 +258,7 @@ fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
 #[test]
 fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (_, agent) = replayed(1);
     let service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     service.wait_for("batch 1");
     service.signal("-TERM");

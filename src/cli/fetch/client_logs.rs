@@ -1,7 +1,7 @@
 //! `fetch --logs`: saves the log of each client of the cluster.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,7 +17,8 @@ use crate::source;
 
 /// How often a log is requested until it arrives whole.
 const TRIES: u32 = 3;
-const COPIED_AT_ONCE: usize = 1 << 16;
+/// Bytes of a log that are held at a time.
+const COPIED_AT_ONCE: u64 = 1 << 16;
 
 /// A log that broke off.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +125,9 @@ fn save(mut body: impl Read, path: &Path, is_last_try: bool, console: &Console) 
             console.read(piece.len() as u64);
             size += piece.len() as u64;
             last = piece.last().copied().unwrap_or(last);
-            piece.resize(COPIED_AT_ONCE, 0);
-            let read =
-                read_some(&mut body, &mut piece).map_err(|error| BrokenOff { at: size, why: error.to_string() })?;
-            piece.truncate(read);
+            piece.clear();
+            let read = body.by_ref().take(COPIED_AT_ONCE).read_to_end(&mut piece);
+            read.map_err(|error| BrokenOff { at: size + piece.len() as u64, why: error.to_string() })?;
         }
         if last != b'\n' && !is_last_try {
             return Err(BrokenOff { at: size, why: "it ends within a line".into() }.into());
@@ -136,13 +136,4 @@ fn save(mut body: impl Read, path: &Path, is_last_try: bool, console: &Console) 
         Ok(())
     })?;
     Ok((size, last == b'\n'))
-}
-
-fn read_some(body: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match body.read(piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

@@ -170,9 +170,9 @@ struct Batches {
     expected: BTreeMap<Table, ExpectedTable>,
     /// Number of batches after the last one that is in every table.
     unfinished: u64,
-    /// The lost batches by number: missing, damaged, or with another hash than the next batch records. For each, the
-    /// finding, and the hash that the next batch records: the outer `None` if there is no next batch, the inner `None`
-    /// if the next batch records no hash.
+    /// The lost batches by number: missing, damaged, or with another hash than the next batch records. Each has its
+    /// finding and the hash in the next batch: `None` without a next batch, `Some(None)` if the next batch records no
+    /// hash.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 

@@ -14,11 +14,10 @@ pub fn restarts_over_time(histogram: &Histogram) -> TextTable {
     let causes: Vec<&str> = causes(histogram).into_iter().map(|(cause, _)| cause).collect();
     let bins: BTreeSet<i64> = histogram.causes.values().flat_map(|bins| bins.keys().copied()).collect();
     let rows = bins.into_iter().map(|bin| {
-        let from_ns = histogram.from_ns.saturating_add(histogram.width_ns.saturating_mul(bin));
         let restarts = causes.iter().map(|cause| histogram.causes.get(*cause).and_then(|bins| bins.get(&bin)).copied());
         let restarts: Vec<i64> = restarts.map(Option::unwrap_or_default).collect();
         let cells = restarts.iter().chain([&restarts.iter().sum()]).map(|n| count(Some(*n))).collect::<Vec<_>>();
-        std::iter::once(time::to_rfc3339_seconds(from_ns)).chain(cells).collect()
+        std::iter::once(time::to_rfc3339_seconds(histogram.start_ns(bin))).chain(cells).collect()
     });
     let names: Vec<String> = causes.iter().map(|cause| cause.replace('_', " ")).collect();
     let titles: Vec<(&str, Side)> = std::iter::once(("from", Side::Left))
@@ -28,11 +27,10 @@ pub fn restarts_over_time(histogram: &Histogram) -> TextTable {
     TextTable { columns: columns(&titles), rows: rows.collect() }
 }
 
-/// One row per drawn step of the curve: the seconds since the origin, the tasks that were still waiting just before, and
-/// the share that had started by then. It ends where the curve is no longer known.
+/// One row per drawn step of the curve: the seconds since the origin, the number of tasks that waited just before the
+/// step, and the share of tasks that had started after it. Steps beyond the known part of the curve have no row.
 pub fn starts_over_time(curve: &Curve) -> TextTable {
-    let known = curve.steps.iter().filter(|step| curve.sure_seconds.is_none_or(|sure| step.seconds <= sure));
-    let rows = known.map(|step| {
+    let rows = curve.known_steps().map(|step| {
         vec![format!("{:.3}", step.seconds), count(Some(step.at_risk)), format!("{:.1}%", step.started * 100.0)]
     });
     let titles = [("seconds", Side::Right), ("waiting before", Side::Right), ("started by then", Side::Right)];

@@ -79,7 +79,6 @@ pub fn restarts(histogram: &Histogram) -> Markup {
     let step = (WIDTH - left - 10.0) / histogram.bins as f64;
     let y = |value: i64| bottom - (bottom - top) * value as f64 / most as f64;
     let mut below = vec![0_i64; usize::try_from(histogram.bins).unwrap_or(0)];
-    let at = |bin: i64| histogram.from_ns.saturating_add(histogram.width_ns.saturating_mul(bin));
     let body = html! {
         (axis(left, bottom, WIDTH - 10.0, top))
         text x=(n(left - 6.0)) y=(n(top + 4.0)) text-anchor="end" { (count(Some(most))) }
@@ -92,21 +91,21 @@ pub fn restarts(histogram: &Histogram) -> Markup {
                     rect x=(n(left + step * *bin as f64 + 0.5)) width=(n((step - 1.0).max(1.0))) y=(n(y(base + value)))
                         height=(n(y(base) - y(base + value))) fill=(cause_fill(cause)) stroke="currentColor"
                         stroke-width="0.5" {
-                        title { (time::to_rfc3339_seconds(at(*bin))) ": " (value) " " (cause.replace('_', " ")) }
+                        title { (time::to_rfc3339_seconds(histogram.start_ns(*bin))) ": " (value) " " (cause.replace('_', " ")) }
                     }
                 }
             }
         }
-        text x=(n(left)) y=(n(bottom + 18.0)) { (time::to_rfc3339_seconds(at(0))) }
-        text x=(n(WIDTH - 10.0)) y=(n(bottom + 18.0)) text-anchor="end" { (time::to_rfc3339_seconds(at(histogram.bins))) }
+        text x=(n(left)) y=(n(bottom + 18.0)) { (time::to_rfc3339_seconds(histogram.start_ns(0))) }
+        text x=(n(WIDTH - 10.0)) y=(n(bottom + 18.0)) text-anchor="end" { (time::to_rfc3339_seconds(histogram.start_ns(histogram.bins))) }
         (legend(left, &histogram.causes.keys().map(String::as_str).collect::<Vec<_>>()))
     };
     let sum: i64 = histogram.causes.values().flat_map(|bins| bins.values()).sum();
     let text = format!(
         "Bars of {}, from {} to {}; {} restarts, at most {most} in one bar. The tables below have the numbers of each bar and the total of each cause.",
         span(histogram.width_ns as f64 / 1e9),
-        time::to_rfc3339_seconds(at(0)),
-        time::to_rfc3339_seconds(at(histogram.bins)),
+        time::to_rfc3339_seconds(histogram.start_ns(0)),
+        time::to_rfc3339_seconds(histogram.start_ns(histogram.bins)),
         count(Some(sum)),
     );
     chart("restarts-chart", "Restarts over time by cause", &text, height, &body)
@@ -189,9 +188,8 @@ pub fn curve(curve: &Curve, title: &str) -> Markup {
     let y = |share: f64| bottom - (bottom - top) * share;
     let sure = curve.sure_seconds.unwrap_or(f64::INFINITY);
     let mut line = format!("M{} {}", n(left), n(y(0.0)));
-    let known = curve.steps.iter().take_while(|step| step.seconds <= sure);
     let mut last = 0.0;
-    for step in known {
+    for step in curve.known_steps() {
         line.push_str(&format!("H{}V{}", n(x(step.seconds)), n(y(step.started))));
         last = step.started;
     }

@@ -56,6 +56,13 @@ pub struct Histogram {
     pub causes: BTreeMap<String, BTreeMap<i64, i64>>,
 }
 
+impl Histogram {
+    /// The start of a bin, in nanoseconds since the epoch.
+    pub fn start_ns(&self, bin: i64) -> i64 {
+        self.from_ns.saturating_add(self.width_ns.saturating_mul(bin))
+    }
+}
+
 /// The share of tasks that have started, by the time since their origin: one minus the Kaplan-Meier estimate of
 /// `start_latency`, over all tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +83,13 @@ pub struct Curve {
     pub sure_seconds: Option<f64>,
     /// Number of tasks.
     pub tasks: i64,
+}
+
+impl Curve {
+    /// The steps up to which the curve is known.
+    pub fn known_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().take_while(|step| self.sure_seconds.is_none_or(|sure| step.seconds <= sure))
+    }
 }
 
 /// A step of a curve.

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::agent::Agent;
 use super::super::answer;
 use super::super::replay::Replay;
-use super::{Service, export, is_spool_empty, number, rows, serve};
+use super::{Service, export, is_spool_empty, number, replayed, rows, serve};
 use crate::recordings;
 use crate::sandbox::{Sandbox, sample};
 use crate::simulator::random::Random;
@@ -180,8 +180,7 @@ fn a_feed_loses_nothing_unless_the_agent_is_down() {
 #[test]
 fn a_feed_waits_for_a_missing_lake_and_does_not_create_it_again() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(4), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (replay, agent) = replayed(4);
     let mut service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     service.wait_for("batch 1");
     // As after an unmount: the directory is there, and empty.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use alloclog::time::to_rfc3339_seconds;
 
 use super::super::replay::Replay;
-use super::{export, is_spool_empty, number, serve};
+use super::{export, files, is_spool_empty, number, serve};
 use crate::sandbox::{Sandbox, sample};
 use crate::support::{Exported, Row};
 
@@ -55,7 +55,9 @@ fn memory_does_not_grow_over_hours() {
         ("TZ", "UTC"),
     ];
     let mut child = sandbox.nomad_command(&variables, &run).stderr(Stdio::null()).spawn().expect("the program starts");
-    let batches = || files(&sandbox.path("lake/_alloclog/batches"));
+    let batch_files = sandbox.path("lake/_alloclog/batches");
+    let batches =
+        || files(&batch_files).iter().filter(|path| path.extension().is_some_and(|end| end == "json")).count();
     let mut memory = Vec::new();
     for step in 1..=steps {
         let (before, began) = (memory.last().map_or(0, |(batches, _)| *batches), Instant::now());
@@ -97,24 +99,7 @@ fn memory_does_not_grow_over_hours() {
     assert!(second <= first + growth, "{first} KiB, then {second} KiB");
 }
 
-/// The number of JSON files below a directory; 0 if there is none.
-fn files(directory: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .map(
-            |path| {
-                if path.is_dir() {
-                    files(&path)
-                } else {
-                    usize::from(path.extension().is_some_and(|end| end == "json"))
-                }
-            },
-        )
-        .sum()
-}
-
-/// Its resident memory in KiB.
+/// The resident memory of a process in KiB.
 fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,19 +1,15 @@
 //! What a killed feed or export left in its spool.
 
 use std::fs;
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use super::super::replay::Replay;
-use super::{Service, export, is_spool_empty, rows, serve};
+use super::{Service, export, is_spool_empty, replayed, rows};
 use crate::sandbox::{Sandbox, sample};
 
 #[test]
 fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (replay, agent) = replayed(2);
     // It never commits by itself.
     let mut never = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     let every = never.arguments.iter().position(|argument| argument == "500ms").expect("an argument");
@@ -38,8 +34,7 @@ fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
 #[test]
 fn lakes_of_the_same_name_in_two_directories_have_separate_spools() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(1), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (replay, agent) = replayed(1);
     let cache = sandbox.path("lake.cache").to_string_lossy().into_owned();
     let run = ["ingest", &agent.address, "--lake", "lake", "--cache", &cache, "--stream", "--every", "1h"];
     let within = |directory: &str, arguments: &[&str]| {
@@ -62,8 +57,7 @@ fn lakes_of_the_same_name_in_two_directories_have_separate_spools() {
 #[test]
 fn a_killed_export_resumes_from_its_spool() {
     let sandbox = Sandbox::new();
-    let replay = Replay::new(Path::new(&sample("stream.ndjson.zst")), Duration::from_secs(2), usize::MAX, &[]);
-    let agent = serve(&replay);
+    let (replay, agent) = replayed(2);
     let run = ["export", &agent.address, "--stream", "--spool", "seen", "-o", "out", "--min-interval", "200ms"];
     let mut child = sandbox.nomad_command(&[], &run).stderr(Stdio::null()).spawn().expect("the program starts");
     replay.wait_for_stream();
