@@ -1,10 +1,11 @@
 -- coverage_summary: For how many tasks is the history complete, and which snapshot interval would have kept it?
 --
 -- One row is one group of tasks.
--- Counts the rows of coverage, which no period cuts. Nomad keeps ten events of a task, so snapshots keep all events if
--- fewer than ten happen between two of them. The full windows of the tasks that lost events show how fast events came:
--- keep_interval_seconds is the shortest time from the first to the last event of such a window. Snapshots at that
--- interval would have joined every window to the one before it, unless the lost events came faster than the seen ones.
+-- Counts the rows of coverage, so the period does not apply. Nomad keeps ten events of a task, so snapshots keep all
+-- events if fewer than ten happen between two of them. The full windows of the tasks that lost events show how fast
+-- events came: keep_interval_seconds is the shortest time from the first to the last event of such a window. Snapshots
+-- at that interval would have joined every window to the one before it, unless the lost events came faster than the
+-- seen ones.
 --
 -- Exported: yes
 -- Grouped: yes

@@ -1,21 +1,21 @@
 -- restart_log: When was each task restarted, and why?
 --
--- One row is one restart of a task whose Restarting event was seen; or all restarts without a seen event that one
--- version of the allocation was the first to count.
--- A seen restart has the time of its event. The others happened after the last version with a lower counter (or after
--- the creation, if there is none), and before each of these: the first version that counts them, its last_restart_at,
--- and the first event of the window in which they were lost, which belongs to a later attempt. Their time is the
--- earliest of these. A time by the client's clock counts only if it lies between the two versions.
--- The sum of number over one task is its largest counter plus the restarts that logs show after its last window, and is
--- never below the number of seen restarts. If the client lost its state (the task shows a new life, or more restarts
--- are seen than counted), seen and counted restarts cannot be told apart, and there may have been more. In a task
--- without a counter, number is 0.
--- The cause follows from the newest event before the restart that ended the run. After a Restart Signaled, a Terminated
--- gives health, user or change. Otherwise, a failure gives oom; start_failure if its class is driver, artifact,
--- template, hook or validation and the event is not a Terminated; else failure. A Terminated with exit code 0 gives
--- clean_exit, and all others give unknown. If the events directly before that Terminated are lost, the cause is unknown
--- unless memory ran out, since a health check may have ended the run. It is unknown, too, if only a log shows the
--- Terminated, with exit code 137 and no signal, since memory may have run out.
+-- One row is one restart of a task whose Restarting event was seen, or several restarts whose events were not seen:
+-- all those that the same version of the allocation was the first to count.
+-- A seen restart has the time of its event. The others happened after the last version with a lower counter, or after
+-- the creation if no version has one. They happened before three times: that of the first version that counts them, its
+-- last_restart_at, and the first event of the window in which they were lost, which belongs to a later attempt. The row
+-- has the earliest of these three. A time by the client's clock counts only if it lies between the two versions.
+-- The sum of the column `number` over the rows of a task is its largest counter plus the restarts that logs show after
+-- its last window. It is never below the number of seen restarts. If the client lost its state (the task shows a new
+-- life, or more restarts are seen than counted), seen and counted restarts cannot be told apart, and there may have
+-- been more. If a task has no counter, `number` is 0.
+-- Of the events before a restart, the newest one that ended the run determines the cause. After a Restart Signaled, a
+-- Terminated gives health, user or change. Otherwise, a failure gives oom; start_failure if its class is driver,
+-- artifact, template, hook or validation and the event is not a Terminated; else failure. A Terminated with exit code 0
+-- gives clean_exit, and all other events give unknown. If the events directly before a Terminated are lost, the cause
+-- is unknown unless memory ran out, since a health check may have ended the run. It is also unknown if only a log shows
+-- the Terminated, with exit code 137 and no signal, since memory may have run out.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -23,7 +23,8 @@
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts
 --   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock; for restarts that were not
---                               seen, the time before which it did, by the clock of that time; null if not known
+--                               seen, the time before which Nomad did so, by the server's or the client's clock; null
+--                               if not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
 --   not_before_ns    int64      for restarts that were not seen, the time after which Nomad decided on them, by the
 --                               server's clock, in nanoseconds since the epoch; null if not known, and for a seen
@@ -126,7 +127,7 @@ WITH deciding_events AS (
   FROM seen_restarts
   GROUP BY region, alloc_id, task
 ), losses_by_task AS (
-  -- If the client lost its state, this is the least possible number.
+  -- If the client lost its state, the counter minus the seen restarts is the least possible number.
   SELECT c.region, c.alloc_id, c.task, c.restarts,
          COALESCE(c.lost_restarts, c.restarts - COALESCE(s.seen, 0)) AS lost_restarts
   FROM coverage AS c

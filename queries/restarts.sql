@@ -4,10 +4,11 @@
 -- A restart is one that Nomad counted: for each task its largest Restarts counter within the period, whether or not the
 -- events were seen. A seen restart has the time of its event, the others that of restart_log. Restarts of a task with a
 -- counter are never fewer than those seen; if its client lost its state, they are the fewest possible.
--- The columns cause_* divide restarts_seen. Tasks count if their life reaches into the period, or may do so because it
--- is not known when they were last seen. Allocations whose tasks are not known are left out. A reschedule makes a new
--- allocation and is not a restart. The cause follows from the newest event before the restart that ended the run. If a
--- Restart Signaled precedes a Terminated: health, user or change (template, Vault, identity). Else by the failure.
+-- The columns cause_* add up to restarts_seen. A task counts if its life reaches into the period, or may do so because
+-- it is not known when the task was last seen. Allocations whose tasks are not known are left out. A reschedule makes a
+-- new allocation and is not a restart. Of the events before a restart, the newest one that ended the run determines the
+-- cause: health, user or change (template, Vault, identity) for a Terminated after a Restart Signaled; otherwise the
+-- cause follows from the failure.
 --
 -- Exported: yes
 -- Grouped: yes

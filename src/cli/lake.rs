@@ -75,7 +75,7 @@ enum LakeCommand {
     Compact {
         #[command(flatten)]
         common: Common,
-        /// Also rewrite files with texts that only the current rules mask
+        /// Also rewrite files with secrets that older versions did not mask
         ///
         /// Reads all files with texts. The old files stay until a vacuum. Files written by `alloclog fetch` hold what
         /// Nomad served, unmasked.

@@ -200,7 +200,7 @@ impl Storage {
         }
     }
 
-    /// Creates an object unless its name exists, and returns whose bytes it has.
+    /// Creates an object unless its name exists. Returns whether the object has these bytes or those of another writer.
     ///
     /// A refusal by the store is verified. S3 answers 409 while another request for the name is in progress, including
     /// an earlier attempt of this one, and 412 after an attempt that succeeded but whose answer was lost. So the object

@@ -37,7 +37,7 @@ fn the_cache_survives_saving_and_loading() {
     assert!(!read.covers(Table::TaskEvents, Some(9 * HOUR_NS)));
     assert!(!read.covers(Table::TaskEvents, None));
     assert!(read.covers(Table::TaskEvents, Some(10 * HOUR_NS)));
-    assert!(read.covers(Table::Sightings, None), "a table without a horizon is known whole");
+    assert!(read.covers(Table::Sightings, None), "the cache has every row of a table without a horizon");
 }
 
 #[test]

@@ -100,15 +100,15 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
     outcome
 }
 
-/// Checks with serde_json that the bytes are a sequence of JSON values. If they are not, returns a position at which
-/// this is certain.
+/// Checks with serde_json that the bytes are a sequence of JSON values. If they are not, returns a position up to which
+/// they are valid.
 pub fn validity(bytes: &[u8]) -> Result<(), usize> {
     let utf8 = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| usize::MAX);
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
     let syntax = values.find_map(Result::err).map_or(usize::MAX, |e| {
         let line: usize =
             bytes.split_inclusive(|b| *b == b'\n').take(e.line().saturating_sub(1)).map(<[u8]>::len).sum();
-        // serde_json counts columns from 1, or points before the byte.
+        // serde_json counts columns from 1, and may point to the byte before or after the error.
         (line + e.column()).saturating_sub(2)
     });
     match utf8.min(syntax) {

@@ -10,8 +10,8 @@ use super::{Following, Form, LOGGER, LineKind, LogLine, TORN, is_prefix, time};
 /// The prefix of each line of a value that has several lines.
 pub(super) const BAR: &str = "  | ";
 
-/// Reads a line that ends at `end` and contains the words at `at`, and the lines that follow it if its message has
-/// several. Returns the end of the last line read.
+/// Reads a line whose message begins at `at`. The line ends at `end` of the input; the other lines of a multi-line
+/// message come from `following`. Returns the end of the last line read.
 pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Following<'a>) -> (LineKind<'a>, usize) {
     let (head, words) = line.split_at(at);
     let Some(fields) = words.strip_prefix("Task event: alloc_id=") else {

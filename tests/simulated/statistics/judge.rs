@@ -1,4 +1,5 @@
-//! Each row of each statistic against the truth: equal if everything is in view, else true or unknown.
+//! Compares each row of each statistic with the truth. The values must be equal if all events are in view; otherwise
+//! they may also be unknown.
 
 mod jobs;
 
@@ -12,7 +13,7 @@ use crate::view_store::ViewStore;
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// How often a statement was tested: one that never was proves nothing.
+/// The number of times that each statement was tested. A statement that was never tested proves nothing.
 pub type Tally = BTreeMap<String, usize>;
 
 /// A cluster, the part of it in view, and the program's statistics.
@@ -76,7 +77,7 @@ impl<'a> Judge<'a> {
         Ok(tasks)
     }
 
-    /// The tasks that can be judged from their events, for checks of each.
+    /// The tasks whose events suffice to judge them.
     fn clear(&self) -> Vec<TaskKey> {
         self.stories.iter().filter(|(_, story)| story.is_clear()).map(|(key, _)| key.clone()).collect()
     }
@@ -198,7 +199,7 @@ impl<'a> Judge<'a> {
             for failure in truths.iter().filter(|failure| story.seen[failure.event]) {
                 let lived = &story.life.events[failure.event];
                 let Some(row) = claimed.remove(&time(failure.event)) else {
-                    // An exit with 0 caused by a health check looks like a clean one without its reason.
+                    // If the event with the reason is lost, an exit with 0 after a failed health check looks clean.
                     let hidden = failure.class == Class::Health && !story.joins(failure.event);
                     ensure!(hidden, "{failure:?} is missing: {key:?}\n{}", tell(story));
                     counts.push("health failures that hide".into());
@@ -311,7 +312,7 @@ impl<'a> Judge<'a> {
             let what = || format!("{row:?}\n{}", tell(story));
             let (outcome, basis) = (row.text("outcome").unwrap_or_default(), row.text("basis"));
             let truth = story.start_outcome();
-            // In a lost allocation a task may start until its client is back, and Nomad fabricates ends of tasks.
+            // While an allocation is lost, its client may still start tasks, and Nomad makes up the ends of tasks.
             let may_start = story.version.client_status == "lost" && story.state.state != "dead";
             let may_be_unknown = !story.is_whole() || may_start || story.version.made_up.is_some();
             ensure!(outcome == truth || outcome == "unknown" && may_be_unknown, "not {truth}: {}", what());
@@ -387,7 +388,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Returns true if everything is in view from the start of its run, or from the trigger of the restart, to an event.
+/// Returns true if all events that explain an event are in view: those from the start of its run, or from the trigger
+/// of its restart.
 fn is_explained(story: &TaskOutcome<'_>, event: usize) -> bool {
     let tells = |n: &usize| matches!(story.life.events[*n].event.kind, "Started" | "Restart Signaled" | "Restarting");
     let from = (0..event).rev().find(tells).unwrap_or_default();
