@@ -3,14 +3,14 @@
 -- One row is one task of one allocation.
 -- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so an event that no
 -- snapshot shows in time is lost. Nomad's Restarts counter rises by one per `Restarting` event, so the counter minus
--- the events seen is the number of lost restarts.
+-- the seen `Restarting` events is the number of lost restarts.
 -- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are
 -- no gaps, no restart was lost, and the allocation is known not to have vanished. It is not complete if the task has
 -- no window or shows a new life (see windows), or if the time of an event comes from a document whose times went
--- through a float. It is not complete either if the stored events from a window's first to its last are not exactly
--- those of the window: a clock was changed, or the client lost its state. Nor is it complete if lines of logs close a
--- gap, because only a missing Restarting line would be noticed. Without a counter (before Nomad 0.6), a complete
--- history also needs windows of fewer than ten events, so that none was pushed out.
+-- through a float. It is not complete if the events stored from the first to the last time of a window are not exactly
+-- those of the window, since a clock was changed or the client lost its state. It is not complete if lines of logs
+-- close a gap, since only a missing Restarting line would be noticed. Without a counter (before Nomad 0.6), a complete
+-- history also needs windows of fewer than ten events, so that no event was pushed out.
 --
 -- Exported: yes
 -- Columns:

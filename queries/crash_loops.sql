@@ -6,9 +6,9 @@
 -- its event is within the hour, unless the counter of a version from before the hour already includes it (the client's
 -- clock may be ahead). Restarts that were not seen count if all of them certainly happened within the hour. If the
 -- last version before a rise of the counter is older than the hour, the rise may have happened before the hour, so it
--- counts in restarts_at_most only. Restarts that were not seen and have no date (Nomad before 0.7.1 gives versions no
--- time) happened before the newest observation. For a task without a counter, or whose client lost its state, the
--- events of the hour count. The period does not apply. Dead tasks come last.
+-- counts in restarts_at_most only. For restarts that were not seen and have no time (Nomad before 0.7.1 gives versions
+-- no time), the newest observation is the latest possible time. For a task without a counter, or whose client lost its
+-- state, the events of the hour count. The period does not apply. Dead tasks come last.
 --
 -- Exported: yes
 -- Columns:
@@ -61,8 +61,8 @@ WITH last_hours AS (
   FROM restart_log AS r
   JOIN last_hours AS n ON n.region = r.region
   LEFT JOIN counters_before_hour AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
-  -- Restarts that were not seen and have no time happened before the newest observation, which counts them. The first
-  -- restart ends attempt 1 and raises the counter to 1.
+  -- Restarts that were not seen and have no time happened before the newest observation, whose counter includes them.
+  -- The first restart ends attempt 1 and raises the counter to 1.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
     -- A log may be newer than the newest observation.

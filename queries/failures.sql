@@ -3,8 +3,8 @@
 -- One row is one event that ended a run of a task, or its setup, as a failure.
 -- A stop is not a failure, whatever its exit code; neither is a restart that a user, a template, Vault or an identity
 -- requested. A Not Restarting is not a failure of its own if another failure precedes it in its run: it says that Nomad
--- gave up on that one. Lost, unknown and preempted allocations are not failures of tasks. The period selects rows by
--- failed_at. The class is the first that matches:
+-- gave up after that failure. Lost, unknown and preempted allocations are not failures of tasks. The period selects
+-- rows by failed_at. The class is the first that matches:
 --   oom         the event says that memory ran out
 --   health      restarted because a health check failed
 --   signal      ended by a signal

@@ -11,7 +11,7 @@
 --   region         string  region given by `--region`; empty without it
 --   alloc_id       string  allocation ID
 --   task           string  task name
---   window_no      int64   window after the gap; one more than there are windows after the last one
+--   window_no      int64   number of the window after the gap; the number of windows plus 1 after the last window
 --   is_tail        bool    whether it is the time after the last window, which no counter counts
 --   restarts       int64   restarts in it, by the counter; null after the last window, or if the counter does not say
 --   lines          int64   events in it that only logs show
@@ -19,11 +19,10 @@
 --   is_refuted     bool    whether they are more restarts than the counter says
 --   is_joined      bool    whether the log reports the last event before it, or has a `Received` as the first line of
 --                          the task
---   is_counted     bool    whether the attempts of its events are known: as many restarts as the counter says; false
---                          after the last window, where no counter excludes a missing Restarting
+--   is_counted     bool    whether the attempts of its events are known, because logs show as many restarts as the
+--                          counter says; false after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
---   is_torn        bool    whether lines are missing in it, and neither the begin nor the end of the logs of its node
---                          explains that
+--   is_torn        bool    whether lines are missing in it although the logs of its node neither begin nor end in it
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,

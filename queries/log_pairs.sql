@@ -3,12 +3,12 @@
 -- One row is one line of a log about a task event, without those that repeat another line.
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay (only the
 -- type, where a source lacks these), and the event comes before the line. Each line is paired with the earliest such
--- event that no earlier line was paired with. Where two neighbours in time are more than two seconds apart, nothing
--- before is paired with anything after, since a client writes a line within a second of its event. So each line and
--- each event is in one pair at most.
+-- event that no earlier line was paired with. So each line and each event is in one pair at most. No pair spans a pause
+-- of more than two seconds without lines and events of this kind, since a client writes a line within a second of its
+-- event.
 -- An event has several lines if several loggers of an agent wrote it, such as its log file and the monitor of a debug
--- bundle. Their times differ a little. If the forms of lines differ in number, the form with most lines counts. Equal
--- lines of one form that are less than 5 ms apart count once.
+-- bundle. Their times differ a little. If an event has lines of several forms, only those of the most frequent form
+-- count. Equal lines of one form that are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -57,7 +57,8 @@ WITH lines_with_class AS (
   JOIN logged_tasks AS t ON t.alloc_id = e.alloc_id AND t.task = e.task
   WHERE e.event_at_ns IS NOT NULL
 ), all_items AS (
-  -- A line counts as one at the end of its unit of time and a millisecond later, so that it comes after its event.
+  -- The time of a line is cut to a unit. Items are ordered by the end of that unit plus 1 ms, so that a line comes
+  -- after its event.
   SELECT alloc_id, task, type_name, exit_order, signal_order, delay_order, 1 AS is_line, form, ordinal, hash_order,
          logged_at_ns + precision_ns + 1000000 AS item_ns, logged_at_ns, node_order
   FROM lines_once
@@ -66,7 +67,7 @@ WITH lines_with_class AS (
          COALESCE(text_hash, -1) AS hash_order, event_at_ns AS item_ns, event_at_ns AS logged_at_ns, '' AS node_order
   FROM events_of_logged_tasks
 ), items_with_doubt AS (
-  -- Where a source lacks what distinguishes events of a type, only the type does.
+  -- If a source lacks a code, signal or delay in an event of a type, only the type is compared.
   SELECT *, MAX(CASE WHEN type_name = 'Terminated' AND (exit_order = -1000 OR signal_order = -1) THEN 1
                      WHEN type_name = 'Restarting' AND delay_order = -1 THEN 1 ELSE 0 END)
            OVER (PARTITION BY alloc_id, task, type_name) AS is_doubtful
@@ -122,7 +123,8 @@ WITH lines_with_class AS (
                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS balance
   FROM items_of_best_form
 ), items_with_surplus AS (
-  -- As many lines as the balance has ever exceeded 0 had no event left to take.
+  -- The balance is the number of lines minus the number of events so far. Its maximum, if above 0, is the number of
+  -- lines so far that found no event.
   SELECT *, MAX(balance) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order, cluster_no
                                ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order
                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS surplus

@@ -1,9 +1,9 @@
 -- placed_lines: In which gap between the windows of a task does each log line without an event lie?
 --
 -- One row is one line of log_pairs without an event, whose log is trusted.
--- A log of a node is trusted if at least half of the events of its tasks, from the first line of each task to its last,
--- have a line of it within 100 ms. Otherwise the log has another clock, time zone or node than the events. Lines of an
--- allocation that no listing showed are not compared.
+-- The log of a node is trusted if it has a line within 100 ms for at least half of the events of its tasks. Only events
+-- between the first and the last line of a task count. Otherwise the log has another clock, time zone or node than the
+-- events. Lines of an allocation that no listing showed are not compared.
 -- A line lies after the last window that ends before it. If no gap follows that window, or the next window begins more
 -- than 100 ms before the line, the windows contradict the line, and it is left out. Two more kinds of lines are left
 -- out: a Received of a task that was known before it, because a restarted agent writes one for each allocation that it
@@ -45,7 +45,7 @@ WITH places AS (
   FROM allocation_history
   GROUP BY alloc_id
 ), nodes_of_lines AS (
-  -- Of log_events: of equal lines, log_pairs may have the one whose path has no node.
+  -- Reads log_events, because of two equal lines, log_pairs may have kept the one whose path does not name the node.
   SELECT alloc_id, MAX(node_id) AS line_node
   FROM log_events
   GROUP BY alloc_id

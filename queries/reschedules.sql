@@ -9,9 +9,10 @@
 -- disconnected, but never when the node is down. An allocation in the tracker that failed, and was lost only later, was
 -- therefore rescheduled. The reason is null if the two cases cannot be told apart: the replaced allocation was not seen
 -- afterwards, or it failed and was updated after it was replaced.
--- Without the tracker, the reason is null in these cases: the allocation is lost, and was told to migrate or has an
--- older version; it was lost after it was replaced, unless it names this one and both have the same version, which
--- leaves no other reason; it failed or is not needed any more, since it may have been lost, replaced and seen again.
+-- Without the tracker, the reason is null if the replaced allocation is lost, and was told to migrate or has an older
+-- version of the job. It is also null if that allocation was lost only after it was replaced; but the reason is lost if
+-- it names this one as the next and both have the same version, since no other reason is left. Finally, it is null if
+-- the replaced allocation failed or is not needed any more, since it may have been lost, replaced and seen again.
 -- The period selects rows by replaced_at.
 --
 -- Exported: yes
@@ -28,12 +29,12 @@
 --   node_class         string     class of that node; null if it has none, or no source lists nodes
 --   datacenter         string     data centre of that node; null if no source lists nodes
 --   previous_alloc_id  string     allocation that it replaces
---   previous_node_id   string     node of that one; null if no source shows it
+--   previous_node_id   string     node of that allocation; null if no source shows it
 --   reason             string     preempted, rescheduled, lost, migrated or updated; null if no row shows it
 --   replaced_at        timestamp  when this one was created, by the server's clock
 --   replaced_at_ns     int64      the same in nanoseconds since the epoch
---   recovery_seconds   double     from the last end of the other one's tasks, or from the creation of this one if that
---                                 is earlier, until the first of this one's tasks first started; null when that is not
+--   recovery_seconds   double     from the last end of a task of the replaced one, or from the creation of this one if
+--                                 that is earlier, until the first start of a task of this one; null when that is not
 --                                 known
 
 WITH previous_by_replacement AS (
