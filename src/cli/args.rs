@@ -81,12 +81,12 @@ pub struct SourceArgs {
     pub verbose: bool,
     /// Follow the cluster by polling until interrupted, then write
     ///
-    /// Lists with every change. Ends by Ctrl-C, SIGTERM or --for.
+    /// Lists again after each change. Ends by Ctrl-C, SIGTERM or --for.
     #[arg(long, help_heading = "Live cluster", group = "follow")]
     pub watch: bool,
     /// Follow Nomad's event stream instead of polling
     ///
-    /// Also shows what comes and goes between two listings. Lists again after a possible gap.
+    /// Also shows changes that are over before the next listing. Lists again after a possible gap.
     #[arg(long, help_heading = "Live cluster", group = "follow")]
     pub stream: bool,
     /// With --watch or --stream, the minimum time between two updates
@@ -122,7 +122,7 @@ pub struct StatisticsArgs {
     pub job: Option<String>,
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Compute views by their SQL alone, to compare with the native twins
+    /// Compute all views from their SQL, to compare them with the native functions
     #[arg(long = "views", value_name = "native|sql", env = "ALLOCLOG_VIEWS", default_value = "native", hide = true)]
     pub method: Method,
 }
@@ -333,8 +333,8 @@ impl ValueEnum for Dialect {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Dialect::Duckdb => ("duckdb", "DuckDB with its delta extension"),
-            Dialect::Spark => ("spark", "Spark with Delta Lake"),
+            Dialect::Duckdb => ("duckdb", "DuckDB with its delta extension; views are tables, see --refresh"),
+            Dialect::Spark => ("spark", "Spark with Delta Lake; views are tables, see --refresh"),
             Dialect::Trino => ("trino", "Trino with a Delta Lake catalog; views are tables, see --refresh"),
             Dialect::Clickhouse => ("clickhouse", "ClickHouse; views are tables that it recomputes every hour"),
             Dialect::Bigquery => ("bigquery", "BigQuery; views are tables, see --refresh"),

@@ -220,7 +220,7 @@ fn keep_one(
     if args.logs
         && let source::Location::Cluster(cluster) = &inputs[0].location
     {
-        // After the listing, so that the logs reach from its windows backwards.
+        // Fetched after the listing, so that the logs cover the time up to its windows.
         let logs = client_logs::fetch(&cluster.client, cluster.ask.stale, &args.output, &stamp, console);
         exit = if logs == Exit::Done { exit } else { logs };
     }

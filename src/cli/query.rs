@@ -68,7 +68,7 @@ pub struct Args {
     /// By default all; on a terminal, the most informative columns of a view.
     #[arg(long, help_heading = "Result", value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
-    /// On a terminal, show all columns of a view, in its own order of rows
+    /// On a terminal, show all columns of a view, in the row order of its SQL
     #[arg(long, help_heading = "Result", conflicts_with = "columns")]
     all_columns: bool,
     /// Output format
@@ -198,7 +198,7 @@ fn on_terminal(store: &Store, name: &str, form: &Form, width: usize) -> anyhow::
     };
     let mut notes = Vec::new();
     if !fitted.left_out.is_empty() {
-        notes.push(format!("left out for want of room: {} (--format csv has all)", fitted.left_out.join(", ")));
+        notes.push(format!("left out for lack of space: {} (--format csv has all)", fitted.left_out.join(", ")));
     }
     if matches!(form, Form::Short(..)) {
         notes.push("short form; --all-columns shows all columns, --columns NAME,... some".to_owned());

@@ -11,8 +11,8 @@ use crate::redact::Redactor;
 pub struct Args {
     /// Replace names by pseudonyms and drop texts, to share the result
     ///
-    /// Names of jobs, groups, tasks, nodes, namespaces and sources are replaced, and IDs are mapped. Messages keep only
-    /// the words that statistics look for. Times and numbers stay. Filters match the names.
+    /// Names of jobs, groups, tasks, nodes, namespaces and sources are replaced, and so are IDs. Messages keep only the
+    /// words that statistics look for. Times and numbers stay. Filters apply to the real names.
     #[arg(long)]
     pub redact: bool,
     /// With --redact, the file with the key of the pseudonyms

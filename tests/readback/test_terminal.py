@@ -94,7 +94,7 @@ def test_a_short_form_has_no_twins_no_exponents_and_short_ids(on_terminal, clust
 
 def test_a_narrow_terminal_leaves_columns_out_and_names_them(on_terminal, cluster):
     narrow = on_terminal("query", "restarts", cluster, "-q", columns=60)
-    assert any(line.startswith("left out for want of room: ") for line in narrow), narrow
+    assert any(line.startswith("left out for lack of space: ") for line in narrow), narrow
     wide = on_terminal("query", "restarts", cluster, "-q", columns=240)
     assert wide[0].startswith("restarts  lost_restarts  last_restart_at") and "cause_oom" in wide[0], wide[0]
     assert not any("left out" in line for line in wide)

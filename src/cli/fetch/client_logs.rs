@@ -80,8 +80,8 @@ fn retry(console: &Console, what: &str, fault: &Fault) {
     console.note(Note::Warning(format!("{what}: {fault}; retrying")));
 }
 
-/// Requests a log and saves it, and returns its size. A log that breaks off is requested again and never saved. One that
-/// ends within a line may have broken off unnoticed, and is saved only if it does so each time.
+/// Requests a log, saves it and returns its size. A log that breaks off is requested again and never saved. A log that
+/// ends within a line may have broken off unnoticed; it is saved only if this happens at every try.
 fn keep(client: &Client, node: &ClientNode, path: &Path, shown: &str, console: &Console) -> anyhow::Result<u64> {
     let mut tries = 1;
     loop {
@@ -101,7 +101,7 @@ fn keep(client: &Client, node: &ClientNode, path: &Path, shown: &str, console: &
 }
 
 /// Writes a log to a file, which appears only when it is complete. Returns its size, and whether its last line is
-/// complete, which `is_last_try` does not require.
+/// complete. An incomplete last line is an error unless `is_last_try` is set.
 fn save(mut body: impl Read, path: &Path, is_last_try: bool, console: &Console) -> anyhow::Result<(u64, bool)> {
     let mut head = Vec::new();
     let started = body.by_ref().take(source::LOG_HEAD as u64).read_to_end(&mut head);

@@ -38,7 +38,7 @@ const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n
     Files, directories, quoted globs, archives, - for stdin, or the http://, https:// or unix:// address of a Nomad agent.";
 const REGION: &str = "Region of all rows, and region to query [NOMAD_REGION]";
 const WATCH: &str = "Follow the cluster by polling until interrupted\n\n\
-    Lists with every change, and commits a batch every --every. Ends by Ctrl-C, SIGTERM or --for.";
+    Lists again after each change, and commits a batch every --every. Ends by Ctrl-C, SIGTERM or --for.";
 
 /// Add new rows to a lake of Delta tables in a directory or bucket
 #[derive(Debug, clap::Args)]
@@ -58,8 +58,8 @@ pub struct Args {
     pub lake: String,
     /// Directory for the deduplication cache and the spool
     ///
-    /// The cache saves reading the lake. The spool holds what --watch and --stream received and did not commit yet. By
-    /// default the user's cache directory.
+    /// With the cache, an ingest need not read the lake. The spool holds what --watch and --stream received and did not
+    /// commit yet. By default the user's cache directory.
     #[arg(long, help_heading = "Lake", value_name = "DIR", env = "ALLOCLOG_CACHE")]
     cache: Option<PathBuf>,
     /// With --watch or --stream, the time between batches
