@@ -118,7 +118,7 @@ pub struct Coverage {
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
-    /// Events that logs of agents show of allocations that no listing shows; null without one. Their job is not known, so
+    /// The events in logs of agents whose allocation no listing shows; null if there are none. Their job is not known, so
     /// no other number counts them.
     pub unlisted: Option<UnlistedEvents>,
 }
@@ -165,7 +165,8 @@ pub struct ReportOptions {
 }
 
 /// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`, which the
-/// pipeline keeps with them. It is not one of the views, because asking for it makes logs without a listing enough.
+/// pipeline keeps because `coverage` reads it. [`views`] does not have it, because a run that requests it accepts logs
+/// without a listing as its only input.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -27,8 +27,8 @@ pub struct Plan {
     pub reads: BTreeSet<String>,
     /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
-    /// The names of all columns in its text: other columns of what it reads and of its common table expressions have
-    /// no effect. `None` if they may have one.
+    /// The names of all columns in its text. Columns with other names do not affect its rows. `None` if they may do so,
+    /// because of a `*`.
     pub(super) columns: Option<BTreeSet<String>>,
     /// Of a view that is not a result, the columns that the other plans may read; `None` for all.
     pub(super) kept_columns: Option<BTreeSet<String>>,

@@ -259,8 +259,8 @@ pub fn coverage(report: &Report) -> Vec<String> {
     }
     if let Some(unlisted) = &report.coverage.unlisted {
         lines.push(format!(
-            "Logs of agents also show {} of {} that no listing shows, from {} to {} UTC: of an unknown job, so no other \
-             number counts them (recovered_events).",
+            "Logs of agents also show {} of {} that no listing shows, from {} to {} UTC. Their job is unknown, so no \
+             other number counts them (recovered_events).",
             counted(unlisted.events, "event"),
             counted(unlisted.allocations, "allocation"),
             moment(&unlisted.first_logged_at),

@@ -107,7 +107,7 @@ fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
     let log = line(1, "Received", "Task received by client") + &line(2, "Started", "Task started by client");
     sandbox.file("nomad.log", log + &line(9, "Terminated", "Exit Code: 3"));
     let said = "Logs of agents also show 3 events of 1 allocation that no listing shows, from 2026-11-23 18:28:01 to \
-                2026-11-23 18:28:09 UTC: of an unknown job, so no other number counts them (recovered_events).";
+                2026-11-23 18:28:09 UTC. Their job is unknown, so no other number counts them (recovered_events).";
     for format in ["terminal", "markdown", "html", "json"] {
         let text = |sources: &[&str]| {
             let text = sandbox.run(&[&["report", "--format", format], sources].concat()).exits_with(0).out;

@@ -39,7 +39,7 @@ impl Mended {
 
 /// The differences between the logs and the batches.
 pub(super) struct CheckedLogs {
-    /// What a repair would change in each table; empty after it.
+    /// What a repair would change in each table; empty after the repair.
     pub differences: BTreeMap<Table, Differences>,
     pub can_be_mended: Mended,
     /// A log or a batch needs a repair.

@@ -36,7 +36,7 @@ pub(super) struct LastCheckpoint {
 }
 
 impl LastCheckpoint {
-    /// Records in a state that the state was read from this checkpoint.
+    /// Sets this checkpoint as the one from which a state was read.
     pub(super) fn note_in(&self, state: &mut TableState) {
         state.head.version = self.version;
         state.checkpoint = Some(self.version);
@@ -56,8 +56,8 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// The state from which a log is read on: that of the last checkpoint or, if it is lost, that of an earlier checkpoint,
-/// or the empty state before the first version. Passes the files to `files`.
+/// The state at which reading a log begins: that of the last checkpoint; if that checkpoint is lost, that of an earlier
+/// one, or the empty state before the first version. Passes the files to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,

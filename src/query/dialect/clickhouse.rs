@@ -20,8 +20,8 @@ const SETTINGS: &str = "prefer_column_name_to_alias = 1, join_use_nulls = 1, cas
 
 /// The statement that creates a view.
 ///
+/// # Errors
 /// When the header of the view's file cannot be parsed.
-/// When the head of the view's file cannot be parsed.
 pub fn define(view: &'static View) -> Result<String> {
     let mut columns = Vec::new();
     for column in view.head()?.columns {

@@ -1,4 +1,4 @@
-//! The rows of `recovered_events` behind those of `task_events`, for the twin of `timeline`.
+//! Appends the rows of `recovered_events` to those of `task_events`, for the native twin of `timeline`.
 
 use polars::prelude::{BooleanChunked, ChunkFull, ChunkFullNull, DataFrame, DataType, IntoColumn, StringChunked};
 

@@ -171,7 +171,7 @@ impl<'f> EventColumns<'f> {
     /// The order of events with the same attempt, time and rank.
     fn compare_ties(&self, one: &Event, other: &Event) -> Ordering {
         let (one, other) = (one.row as usize, other.row as usize);
-        // Null comes first; in texts it equals an empty one.
+        // Null comes first. As a text, null equals an empty text.
         let text =
             |values: &'f StringChunked| values.get(one).unwrap_or_default().cmp(values.get(other).unwrap_or_default());
         let number = |values: &Int64Chunked| values.get(one).cmp(&values.get(other));
@@ -403,7 +403,7 @@ impl Signals {
 struct Made {
     /// The row of `task_events` that each row shows.
     rows: Vec<u32>,
-    /// The same where `details` is shown.
+    /// The row of `task_events` whose `details` each row shows; `None` if the row shows none.
     details: Vec<Option<u32>>,
     event_no: Vec<i64>,
     attempt: Vec<Option<i64>>,
