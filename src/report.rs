@@ -118,8 +118,8 @@ pub struct Coverage {
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
-    /// The events in logs of agents whose allocation no listing shows; null if there are none. Their job is not known, so
-    /// no other number counts them.
+    /// The events in logs of agents whose allocation no listing shows; null if there are none. Their job is not known,
+    /// so no other number counts them.
     pub unlisted: Option<UnlistedEvents>,
 }
 

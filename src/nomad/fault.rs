@@ -77,7 +77,7 @@ pub enum Fault {
         "the agent has no /v1/agent/monitor/export, which Nomad has since 1.10.4; copy the logs from the clients' disks"
     )]
     NoLogs,
-    /// A denial that another rule than one of a namespace would lift.
+    /// A denial because the policy lacks a rule that is not about namespaces.
     #[error("forbidden ({text}): {} may not {what}; its policy needs {rule}", token_text(*.has_token))]
     Denied {
         /// The answer's body.

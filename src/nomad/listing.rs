@@ -121,8 +121,8 @@ impl Ask {
         }
     }
 
-    /// Refuses a filter that the servers do not support, because they would list everything. Returns true
-    /// if they support it or no filter is given, and false if the answer has nothing to filter, which tells nothing.
+    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
+    /// support it or no filter is given, and false if this is unknown because the answer has nothing to filter.
     ///
     /// # Errors
     /// When they do not support it, or the request fails.

@@ -102,7 +102,7 @@ impl<'w> ClusterWalk<'w, '_> {
         'w: 's,
         'w: 'e,
     {
-        // A stream that ends at once costs no more than polling.
+        // Wait as long as between two polls, so that a stream that always ends at once costs no more than polling.
         self.stop().sleep(self.may_list_at(watching).saturating_duration_since(Instant::now()));
         let targets = self.targets()?;
         // The previous stream did not include namespaces created since, at any index.
@@ -224,7 +224,7 @@ impl<'w> ClusterWalk<'w, '_> {
         // Retried every few minutes, but reported once.
         if self.instead.as_deref() != Some(why) {
             self.instead = Some(why.to_owned());
-            self.warn(format!("{why}; listing with every change instead, as --watch does"));
+            self.warn(format!("{why}; listing after every change instead, as --watch does"));
         }
         self.list_until(Some(Instant::now() + LIST_EVERY))
     }

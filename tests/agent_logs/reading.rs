@@ -73,7 +73,7 @@ fn lines_are_filtered_through_their_allocation() {
     }
 }
 
-/// A lake has the listing, and the logs are documents: what is listed there counts, in whatever order they are named.
+/// The listing is in a lake, and the logs are files. The allocations of the lake count, in either order of the sources.
 #[test]
 fn lines_are_filtered_through_the_allocations_of_a_lake() {
     let sandbox = Sandbox::new();

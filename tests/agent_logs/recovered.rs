@@ -223,7 +223,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         assert_eq!(sum(&without, "events") + sum(&store, "log_events"), sum(&store, "events"), "every {step}");
         assert_eq!(sum(&without, "restarts"), sum(&store, "restarts"), "every {step}");
         let newest = |store: &ViewStore| store.rows("observations").unwrap();
-        assert_eq!(newest(&store), newest(&without), "every {step}: a log moves what now is");
+        assert_eq!(newest(&store), newest(&without), "every {step}: a log changes the newest observation");
         if step == 6 {
             store.check_twins().unwrap();
         }

@@ -1,4 +1,4 @@
-//! `fetch --logs` against a stand-in for an agent: which logs are saved, and what is said of the others.
+//! `fetch --logs` against a stand-in for an agent: which logs are saved, and which messages the others give.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,7 +82,7 @@ fn logs_are_saved_as_served_and_read_back_with_their_node() {
     sandbox.nomad(&[], &run).exits_with(0).stderr_has("84 lines of logs: 84 new");
     let rows = Exported::read(&sandbox.path("out"), "log_events");
     assert!(rows.len() == 84 && rows.iter().all(|row| expected.contains_key(row["node_id"].as_str().unwrap_or(""))));
-    // Beside those of the disks, they are the same lines; a second fetch adds none.
+    // The logs on the disks of the clients have the same lines. A second fetch adds no line, either.
     fetch(&sandbox, &agent, &[]).exits_with(0);
     let recovered = |sources: &[&str], out: &str| {
         sandbox.export(&[sources, &["-o", out, "--table", "recovered_events", "--format", "csv"]].concat());
@@ -125,7 +125,7 @@ fn a_refusal_names_the_next_step_and_keeps_the_listing() {
             1,
         ),
         (missing(), &["no such file or directory"], 3),
-        // Such as of a log_file that names a directory.
+        // For example, if log_file names a directory.
         (Reply::list(1, ""), &["must name a file, not a directory"], 3),
         (Reply::list(1, "-- No entries --\n"), &["returns no log"], 3),
         (Reply::status("500 Oops", &format!("{TOKEN} makes no sense")), &["*** makes no sense"], 3),

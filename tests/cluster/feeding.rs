@@ -231,7 +231,7 @@ fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
     for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"], &["--full-listing"]] {
         sandbox.nomad(&[], &[&feed[..], flag].concat()).exits_with(2).stderr_has("cannot be used with --stream");
     }
-    // What a live cluster shows is known, and when.
+    // The time and the coverage of a listing of a live cluster are known.
     for flag in [&["--observed-at", "2026-11-23T18:28:01Z"][..], &["--full-listing"]] {
         for command in [&["report", "--watch"][..], &["export", "-o", "out", "--stream", "--spool", "seen"]] {
             sandbox

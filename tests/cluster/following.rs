@@ -89,7 +89,7 @@ fn a_stream_shows_all_events_including_new_namespaces() {
     assert!(events(&sandbox, "out") == truth(&sandbox, Path::new(&recording)));
     check_coverage(&sandbox, "out");
     let opened = replay.opened();
-    // With each new namespace the server sends all events that it remembers again.
+    // For each new namespace, the stream is opened again, and the server repeats all events that it remembers.
     let whole = Opened { namespace: "*".into(), from: None };
     assert!(opened.len() > 1 && opened.iter().all(|opened| *opened == whole), "{opened:?}");
     let ledger = sandbox.ledger("out");
@@ -185,9 +185,9 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
             _ => aside(request),
         });
         let sandbox = Sandbox::new();
-        // It lists with every change instead, so nothing is lost.
+        // The program lists after every change instead, so nothing is lost.
         let ran = follow(&sandbox, &agent, &[], &[], ("/v1/allocations", 6)).exits_with(0);
-        ran.stderr_has(word).stderr_has("listing with every change instead, as --watch does");
+        ran.stderr_has(word).stderr_has("listing after every change instead, as --watch does");
         assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
         assert_eq!(agent.asked("/v1/event/stream").len(), 1);
         assert_eq!(sandbox.events("out").len(), sandbox.expected().len());

@@ -29,7 +29,7 @@ fn rows(sandbox: &Sandbox, export: &str, table: &str) -> Vec<String> {
     rows
 }
 
-/// Without tags: a text whose secrets were masked before has another one.
+/// The row without the tags of redacted texts. A text whose secrets were masked before it was redacted has another tag.
 fn untagged(mut row: String) -> String {
     let tags: Vec<usize> = row.match_indices("[redacted ").map(|(at, word)| at + word.len()).collect();
     tags.into_iter().for_each(|at| row.replace_range(at..at + 8, "--------"));
@@ -77,7 +77,7 @@ fn a_redacted_file_gives_the_redacted_rows_of_the_cluster() {
     for name in names {
         assert!(!text.contains(&format!("\"{name}\"")) && !sidecar.contains(&format!("\"{name}\"")), "{name}");
     }
-    // Of a listing that breaks off, what was read is kept.
+    // If a listing breaks off, the part that was read is kept.
     let agent = listed(|_| Reply::list(9, listing()).cut(50_000));
     let ran = sandbox.nomad(&[], &[&["fetch", &agent.address, "-o", "cut.json.zst"], &key[..]].concat());
     assert_eq!(ran.exits_with(3).err.matches("rejected: ").count(), 1);
@@ -111,7 +111,7 @@ fn a_lake_takes_either_names_or_pseudonyms_of_one_key() {
     fs::remove_file(sandbox.path("named/_alloclog/redaction.json")).expect("an object");
     ingest(&["one.json.zst"], "named").exits_with(1).stderr_has("lake named has the names of the cluster");
     ingest(&[&named, "one.json.zst"], "both").exits_with(1).stderr_has("ingest each into a lake of its own");
-    // The listing alone says it, too.
+    // The listing without its metadata also shows that it is redacted.
     let unpacked = zstd::decode_all(&*fs::read(sandbox.path("one.json.zst")).expect("a file")).expect("zstd");
     sandbox.file("bare.json", unpacked);
     ingest(&["bare.json"], "named").exits_with(1).stderr_has("pseudonyms of `fetch --redact`");

@@ -51,7 +51,7 @@ pub struct Replay {
 enum Pace {
     /// At their times, accelerated, from the first request on.
     Timed { began: Mutex<Option<Instant>>, speed: u32 },
-    /// So many at each step, and how many have happened.
+    /// A fixed number at each step; `happened` counts those that have happened.
     Stepwise { step: usize, happened: AtomicUsize },
 }
 

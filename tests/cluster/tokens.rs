@@ -1,5 +1,5 @@
-//! What a token may read according to Nomad: one listing and one stream if it is everything, each namespace separately
-//! if that is uncertain, and refusals with their reason.
+//! What a token may read according to Nomad. If it may read everything, there is one listing and one stream. If that is
+//! uncertain, each namespace is listed separately. A refusal has a reason.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -213,7 +213,7 @@ fn an_unknown_or_expired_token_is_reported_as_such() {
         ),
         ("garbage", "self", Reply::status("500 Internal Server Error", "x"), "neither an ACL token"),
         (IDENTITY, "identity", denied(), "the workload identity is not accepted"),
-        // Before 1.3 the listing itself says so.
+        // Before Nomad 1.3, the answer to the listing has this message.
         (TOKEN, "list", Reply::status("403 Forbidden", "ACL token not found"), "this cluster does not know the token"),
     ];
     for (token, place, reply, words) in cases {

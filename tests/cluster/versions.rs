@@ -161,7 +161,7 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
         let row = Exported::read(&sandbox.path(out), "allocations").remove(0);
         (row["namespace"].clone(), row["vanished"].clone())
     };
-    // The listings of `default` that follow that of `prod` do not show it.
+    // The listings of `default` do not show the allocation, and must not make it vanish.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     let table = ["--table", "allocations"];
     going_on(&sandbox, &agent, &["--watch", table[0], table[1]], is_listing, 6).exits_with(0);
@@ -176,7 +176,7 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
     sandbox.nomad(&[], &["fetch", &agent.address, "-o", "dumps/last.json.zst"]).exits_with(0);
     sandbox.export(&["dumps", "-o", "kept", table[0], table[1]]).exits_with(0);
     assert_eq!(vanished_from("kept"), ("prod".into(), true.into()));
-    // Whatever the order of documents.
+    // The order of documents does not matter.
     let mut names: Vec<String> = sandbox.files("dumps").into_keys().map(|name| format!("dumps/{name}")).collect();
     names.reverse();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -109,7 +109,7 @@ fn batches(lake: &Lake) -> Vec<Vec<u8>> {
 
 /// A batch as a program with format 1 parses it.
 #[derive(Debug, Deserialize)]
-#[allow(dead_code)] // unused fields must parse all the same
+#[allow(dead_code)] // unused fields must still parse
 struct BatchOfFormat1 {
     id: String,
     written_ms: i64,
@@ -135,7 +135,7 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         let read_only = Lake::open(&path).unwrap();
         assert_eq!(masked(comparable_rows(&read_only)), expected, "format {format}, read");
         assert_eq!(wrong(&read_only), [], "format {format}, before the upgrade");
-        assert_eq!(format_of(&path), u64::from(format), "who only reads upgrades nothing");
+        assert_eq!(format_of(&path), u64::from(format), "a reader upgrades nothing");
 
         let lake = Lake::open_or_create(&path).unwrap();
         assert_eq!(format_of(&path), u64::from(FORMAT));

@@ -201,7 +201,7 @@ impl<'a> Known<'a> {
                         json!(truth.gaps),
                     ];
                     ensure!(claimed == true_ones.each_ref(), "{true_ones:?}: {}", what());
-                    ensure!(!complete || !truth.missing || truth.deceptive, "complete in vain: {}", what());
+                    ensure!(!complete || !truth.missing || truth.deceptive, "complete with losses: {}", what());
                     ensure!(!complete || !self.rounded.contains(&task), "complete with rounded times: {}", what());
                     ensure!(complete || !truth.plain || row["tail_lost"] != false, "not complete: {}", what());
                 }

@@ -101,7 +101,7 @@ fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed
     service.look();
     settle(sandbox, name, all);
     let said = service.stop(0);
-    assert!(said.contains("retrying every 500ms"), "the store was never missed:\n{said}");
+    assert!(said.contains("retrying every 500ms"), "no outage of the store was reported:\n{said}");
     assert!(!said.contains("bug in alloclog"), "{said}");
     assert!(is_spool_empty(sandbox, name));
     export(sandbox, name)
@@ -161,7 +161,9 @@ fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
 #[test]
 fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
-        return; // Ten times faster it is as Nomad is; faster still, a hundred events are over before a process starts.
+        // At ten times real time, the server remembers as much as Nomad does. At the default speed, it forgets a
+        // hundred events before a process starts.
+        return;
     }
     let (sandbox, seed) = (Sandbox::new(), seed());
     let all = truth(&sandbox);
@@ -200,7 +202,7 @@ fn a_feed_waits_for_a_missing_lake_and_does_not_create_it_again() {
     assert!(rows(&sandbox, &out, "task_events") == rows(&sandbox, "truth", "task_events"));
 }
 
-/// Of a store that does not answer, the reason differs each time by how long it was tried.
+/// The error of a store that does not answer contains how long the program tried, so its text differs each time.
 #[test]
 fn an_outage_of_the_store_is_reported_once() {
     let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));

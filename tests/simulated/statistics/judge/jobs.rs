@@ -1,4 +1,4 @@
-//! Runs of batch jobs, and replacements of allocations, against the truth.
+//! Compares runs of batch jobs and replacements of allocations with the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +43,7 @@ impl Judge<'_> {
             let verdicts: BTreeSet<&str> = deciding.iter().map(|(n, v)| self.verdict(*n, *v)).collect();
             let order = ["running", "failed", "lost", "stopped"];
             let mut outcome = order.into_iter().find(|one| verdicts.contains(one)).unwrap_or("complete");
-            // If no exit with 0 is in view and events are lost, one may be among them.
+            // If no exit with 0 is in view and events are lost, a lost event may be such an exit.
             let hides = || deciding.iter().any(|(n, v)| self.may_hide_an_exit(*n, *v));
             if named("outcome") == "unknown" && ["stopped", "complete"].contains(&outcome) && hides() {
                 outcome = "unknown";
@@ -89,7 +89,7 @@ impl Judge<'_> {
         let version = &allocation.versions[version];
         let stories = || self.stories.iter().filter(|((id, _), _)| *id == allocation.id).map(|(_, story)| story);
         let timed_out = || stories().flat_map(TaskOutcome::failures).any(|failure| failure.class == Class::Timeout);
-        // An exit with 0 followed by a restart completes nothing, and a prestart task is not the work.
+        // An exit with 0 before a restart does not complete the task, and only main tasks count.
         let ended_well = || {
             let is_main =
                 |story: &&TaskOutcome<'_>| !self.hooks.contains(&(allocation.id.clone(), story.life.task.clone()));
@@ -213,8 +213,8 @@ impl Judge<'_> {
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
             let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
             let followed = seen.is_some_and(|seen| !seen.next.is_empty());
-            // An allocation that was replaced for another reason and lost later, or disconnected before, does not
-            // always show that.
+            // If an allocation was lost after it was replaced, or was disconnected before, its versions do not always
+            // show the reason.
             let (reason, truth) = (row.text("reason"), reason_name(why));
             let says = |word| seen.is_some_and(|seen| seen.desired_description.contains(word));
             let is_away = truth == "lost" || says("lost") || says("disconnected");
