@@ -210,8 +210,8 @@ WITH history_rows AS (
   FROM absences
 ), judged_absences AS (
   -- A listing older than the newest version proves nothing. If both have an index and the order of indexes was kept,
-  -- the indexes are compared; else, for a version that only a stream shows, the times by the clocks of server and
-  -- observer.
+  -- the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's clock) is
+  -- compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
               WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN

@@ -30,8 +30,8 @@
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
 --   duration_seconds  double     from created_at to finished_at; two clocks
 --   allocations       int64      allocations, replaced ones included
---   attempts          int64      runs of its allocations: for each, 1 and the largest Restarts counter of its tasks;
---                                null where one of these fell
+--   attempts          int64      runs of its allocations: for each, 1 plus the largest Restarts counter of its tasks;
+--                                null if a counter fell
 
 WITH allocations_with_parent AS (
   SELECT *,

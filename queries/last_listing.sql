@@ -1,6 +1,6 @@
 -- last_listing: When was a namespace last listed, hour by hour?
 --
--- One row is one UTC hour of one namespace with allocations, if a document of that hour could show them.
+-- One row is one UTC hour of one namespace, if the namespace has allocations and a document of that hour covers it.
 -- A listing of all namespaces counts for each namespace, and so does a document that names no namespace. Streams,
 -- documents without a known time, and documents later than the region's newest observation are left out. Rows are hours
 -- because the sightings of a running allocation are cut to the hour.

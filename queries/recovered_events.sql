@@ -2,7 +2,7 @@
 --
 -- One row is one event that a line of a log reports and task_events lacks.
 -- log_pairs, placed_lines and log_gaps decide which lines these are. This view also has events of allocations that no
--- listing showed; no other view uses these, because their job is not known. No period cuts this view.
+-- listing showed; no other view uses these, because their job is not known. The period does not apply.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it

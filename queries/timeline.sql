@@ -19,8 +19,8 @@
 --   event_no        int64      number of the event within its task, from 1
 --   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
 --   run             int64      the same; if attempts are not all known or mean nothing, 1 plus the Restarting events
---                              and gaps before it; null if lives are mixed. Of an event of a log whose attempt is not
---                              known, minus its least_attempt; null if it is_torn
+--                              and gaps before it; null if lives are mixed. For an event of a log whose attempt is not
+--                              known, least_attempt as a negative number; null if it is_torn
 --   origin          string     `api`, or `log` if only logs show it
 --   event_at        timestamp  when it happened, by the client's clock; of a log, the time of the line, truncated to
 --                              the unit of the log; null when the event has no time
@@ -42,10 +42,10 @@
 --                              the events before it in its run are lost, or run is null
 --   is_blind        bool       whether the event that caused it may be lost: it is a Terminated without a Restart
 --                              Signaled before it, and no event between it and the last gap shows that its run had
---                              started; the same for one of a log in an open gap, without a Started in its run; or run
---                              is null
+--                              started; or it is a Terminated of a log in an open gap, with neither a Restart
+--                              Signaled before it nor a Started in its run; or run is null
 --   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
---                              requested it; never if it is of a log, because a log omits `Restart within policy`
+--                              requested it; never for an event of a log, because a log omits `Restart within policy`
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns

@@ -12,24 +12,25 @@
 --   modify_index    int64      raft index of the version that shows it; null if no source shows it
 --   modified_at     timestamp  when that version was written, by the server's clock
 --   modified_at_ns  int64      the same in nanoseconds since the epoch
---   restarts        int64      Nomad's Restarts counter beside it; null before Nomad 0.6
+--   restarts        int64      Nomad's Restarts counter in the same state; null before Nomad 0.6
 --   window_events   int64      events in it
 --   first_attempt   int64      attempt of its first event; null without a counter
 --   first_ns        int64      time of its first event in nanoseconds since the epoch; null if it has none
 --   last_ns         int64      time of its last event likewise
 --   begins          bool       whether the history of the task begins in it: lines of logs close the gap before the
---                              first window; or it is not full, or begins with `Received` and holds as many
---                              `Restarting` events as its counter says; the same holds for all earlier windows with a
---                              counter, and it shows no new life
+--                              first window; or it shows no new life, and it, like each earlier window with a
+--                              counter, is not full, or begins with `Received` and has as many `Restarting` events as
+--                              its counter says
 --   after_gap       bool       whether it does not join the window before it, and lines of logs do not close the gap
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
 --                              below that of an earlier window; or it is not full, begins with the first run, and
---                              begins later than the previous window; or its first attempt is before the last of the
---                              previous window, and its first time after it
+--                              begins later than the previous window; or its first attempt is lower than the last
+--                              attempt of the previous window, although its first time is later than the last time of
+--                              that window
 --   lives_mixed     bool       whether the lives of its task are mixed; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time): differs from window_events if
 --                              a clock was changed or the client lost its state; null if the first or last has no time
---   lost_before     int64      restarts that it is the first window to count and whose `Restarting` event is in no
+--   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
 --                              window and no log; null without a counter, or if the counter falls
 
 WITH filled_gaps AS (

@@ -2,9 +2,10 @@
 //!
 //! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
 //! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
-//! `absences` says that the allocation is missing from a listing on; an exact row of `sightings` says that it is shown
-//! again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from them. Earlier hours need
-//! no rows, and neither do full listings of a later hour: they lack the allocation if it has no sighting in their hour.
+//! `absences` says that a listing and those after it lack the allocation; an exact row of `sightings` says that it is
+//! shown again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from them. Earlier hours
+//! need no rows, and neither do full listings of a later hour: they lack the allocation if it has no sighting in their
+//! hour.
 
 mod hour_update;
 mod rows;

@@ -148,7 +148,7 @@ fn an_interrupted_export_leaves_no_files() {
     let mut child =
         sandbox.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!(sandbox.names().len(), 1, "it works in a directory beside its place");
+    assert_eq!(sandbox.names().len(), 1, "it writes to one temporary directory");
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
     assert!(stopped.success());
     let status = child.wait().expect("an end");
