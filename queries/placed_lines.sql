@@ -45,7 +45,8 @@ WITH places AS (
   FROM allocation_history
   GROUP BY alloc_id
 ), nodes_of_lines AS (
-  -- Reads log_events, because of two equal lines, log_pairs may have kept the one whose path does not name the node.
+  -- Reads log_events and not log_pairs: if the path of only one of two equal lines names the node, log_pairs may have
+  -- kept the other line.
   SELECT alloc_id, MAX(node_id) AS line_node
   FROM log_events
   GROUP BY alloc_id

@@ -220,7 +220,7 @@ fn keep_one(
     if args.logs
         && let source::Location::Cluster(cluster) = &inputs[0].location
     {
-        // Fetched after the listing, so that the logs cover the time up to its windows.
+        // Fetched after the listing, so that the logs reach at least to the events that it shows.
         let logs = client_logs::fetch(&cluster.client, cluster.ask.stale, &args.output, &stamp, console);
         exit = if logs == Exit::Done { exit } else { logs };
     }
