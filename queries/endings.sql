@@ -29,10 +29,14 @@
 -- stop or evict, without a Restarting or Not Restarting directly after it. If its exit code is 0, it may also have
 -- completed, so its outcome is unknown. If its exit code is -1 (the client cancelled its wait for the process), one
 -- Started may lie between the two events: that of a start in progress.
--- If the cause of a Terminated may be lost (is_blind), the event directly after it decides: a Killed makes the outcome
--- stopped, and a Restarting without a reason makes it restart. Otherwise a health check may have ended the run: the
--- outcome is unknown with exit code 0; else the class is unknown, unless the event says that memory ran out. If lives
--- are mixed (see windows), the outcome is unknown, unless the event says that memory ran out.
+-- If the cause of a Terminated may be lost (is_blind) and no rule above makes it stopped, the event directly after it
+-- decides:
+--   Killed                       the outcome is stopped
+--   Restarting without a reason  the outcome is restart
+--   any other event, or none     a health check may have ended the run: the class is oom if the Terminated says that
+--                                memory ran out; else the class is unknown if it has a signal, an exit message or an
+--                                exit code other than 0; else the outcome is unknown
+-- If lives are mixed (see windows), the outcome is unknown, unless the event says that memory ran out.
 -- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown: the exec driver reports this
 -- code when memory ran out, and a log does not contain oom_killed.
 -- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
@@ -51,8 +55,8 @@
 --   class           string     class of the failure; null unless failed
 --   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit, or of class unknown in a
 --                              log
---   gave_up         bool       whether the next failure or Not Restarting in its run is a Not Restarting; false unless
---                              failed
+--   gave_up         bool       whether Nomad gave up after it: it is a Not Restarting, or the last failure before a Not
+--                              Restarting of its run; false unless failed
 --   restart_signal  string     reason of a Restart Signaled before it: health, user or change; null without one
 --   is_blind        bool       whether the event that caused it may be lost, as in timeline
 --   exit_code       int64      exit code; null where none applies

@@ -40,10 +40,11 @@
 --                              none, or run is null
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
 --                              the events before it in its run are lost, or run is null
---   is_blind        bool       whether the event that caused it may be lost: it is a Terminated without a Restart
---                              Signaled before it, and no event between it and the last gap shows that its run had
---                              started; or it is a Terminated of a log in an open gap, with neither a Restart
---                              Signaled before it nor a Started in its run; or run is null
+--   is_blind        bool       whether the event that caused it may be lost. True for a Terminated without a
+--                              restart_signal, if no Received, Task Setup, Restarting or Started lies between the last
+--                              gap (or the lost beginning) and the Terminated. True for a Terminated of a log in an
+--                              open gap without a restart_signal, if no Started follows the last Restarting or gap
+--                              before it. True for any event whose run is null
 --   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
 --                              requested it; never for an event of a log, because a log omits `Restart within policy`
 

@@ -89,9 +89,11 @@ pub struct Origin {
     pub name: String,
     /// When it was observed, in nanoseconds since the epoch, and the source of that time.
     pub observed: Option<(i64, ObservedFrom)>,
-    /// The requested namespace, for our own requests; the listing may be incomplete.
+    /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, it does not say that the
+    /// listing is complete.
     pub namespace: Option<String>,
-    /// The namespace of which it lists every allocation (`*`: of all); `None` if it may be incomplete.
+    /// The namespace whose allocations the document lists completely (`*`: all namespaces); `None` if the listing may be
+    /// incomplete.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
@@ -104,8 +106,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The namespace of allocations that have none, as in listings of Nomad before 0.9: the listed namespace, else
-    /// `default`.
+    /// The namespace to assume for allocations without this field, as in listings of Nomad before 0.9: the listed
+    /// namespace, or `default` if it is not known.
     pub fn listed_namespace(&self) -> &str {
         let listed = self.full_listing.as_deref().or(self.namespace.as_deref());
         listed.filter(|name| *name != "*").unwrap_or("default")
@@ -115,7 +117,8 @@ impl Origin {
 pub use agent_log::{SEARCHED as LOG_HEAD, is_log};
 pub use bundle::client_node;
 
-/// Why an empty file is skipped: it may be a recording of a stream without events.
+/// The reason for skipping an empty file. This is not an error, because the file may be a recording of a stream without
+/// events.
 pub const EMPTY: &str = "is empty";
 
 /// An item of the walk over the sources, in order of arrival.

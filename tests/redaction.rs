@@ -49,7 +49,7 @@ fn holds(column: &str) -> Holds {
     }
 }
 
-/// A row with its names replaced by their pseudonyms. Of a free text, it only says whether there is one.
+/// A row as text, with its names replaced by their pseudonyms. A free text that is not empty becomes `a text`.
 fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     let own = |name: &str| row.get(name).as_str();
     let renamed = |(column, value): &(String, Value)| {
@@ -73,7 +73,7 @@ fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     row.0.iter().map(renamed).collect::<Vec<_>>().join(", ")
 }
 
-/// Checks that the rows of every view, apart from the names, are the same as with names.
+/// Checks that `--redact` changes only names, IDs and texts in the rows of each view.
 pub fn check_views(paths: &[&Path]) -> anyhow::Result<()> {
     let redactor = Redactor::new(KEY);
     let (with_names, redacted) = (ViewStore::of(paths)?, ViewStore::redacted(paths, KEY)?);
@@ -124,7 +124,7 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
             .map(|found| found.expect("a pattern"))
         {
             let column = before.rsplit('.').next().unwrap_or_default();
-            // In `NOT LIKE`, the column is before NOT. There, the pattern is the opposite of another one.
+            // Before LIKE is the column, or NOT in `NOT LIKE`. Patterns after NOT LIKE are not checked.
             if !["job_id", "details", "NOT"].contains(&column) {
                 assert!(is_free_text(column), "{column} LIKE '{pattern}'");
                 patterns.insert(pattern.to_owned());
@@ -202,7 +202,7 @@ fn no_name_id_or_text_leaves() {
     }
     outputs.insert("trace".into(), fs::read_to_string(sandbox.path("trace.json")).expect("a trace"));
     for (name, text) in &outputs {
-        // Names in the samples that are also values of this column, or the scope of events in a trace.
+        // Remove values of the column `origin` and the scope of trace events, because the samples have names like them.
         let text = [r#""origin":"api""#, r#""origin": "api""#, r#""s":"t""#, r#""s": "t""#]
             .iter()
             .fold(text.clone(), |text, word| text.replace(word, ""));

@@ -42,9 +42,9 @@ impl PartWalk<'_, '_, '_, '_> {
         self.part.position.around.iter().any(|level| level.is_array)
     }
 
-    /// Handles truncated lines: the value at `from` has an error at `to`, or the document ends there, only because a
-    /// line was truncated and the following lines were read as parts of its value. Reports the truncated lines, and
-    /// returns the start of the first line that is not truncated.
+    /// Handles truncated lines. After a truncated line, the next lines are read as parts of its value. So the value at
+    /// `from` has an error at `to`, or the document ends there. Reports the truncated lines, and returns the start of the
+    /// first line that is not truncated; `None` if truncated lines are not the cause.
     ///
     /// The lines show whether the document has one value per line, or values of several lines. In a document with one
     /// value per line:

@@ -20,14 +20,15 @@ pub struct OpenLog {
     pub lines: u64,
     pub events: u64,
     pub rejected: u64,
-    /// The time of the last line of a task event, and how many lines with that time have each identity.
+    /// The time of the last line that reports a task event.
     last_at: i64,
+    /// Each identity among the lines with that time, with the ordinal of its newest line.
     of_last_at: Vec<(u128, i32)>,
 }
 
 impl OpenLog {
-    /// The number of equal lines with the same time directly before this one. Lines further back do not count, so
-    /// that a file that contains a log twice does not show each event twice.
+    /// The number of equal lines before this one, without a line of another time between them. So if a file contains a
+    /// log twice, both copies of a line have the same ordinal, and the event is stored once.
     pub fn ordinal(&mut self, at: i64, identity: u128) -> i32 {
         if at != self.last_at {
             self.last_at = at;

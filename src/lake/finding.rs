@@ -35,9 +35,9 @@ pub enum Remedy {
     /// Continuing without this many rows of this table, because no existing file has them; null if the number is
     /// unknown.
     DropRows(Table, Option<u64>),
-    /// Replacing a lost batch that not every table has. The rows of the batch that a table lacks are lost.
+    /// Replacing a lost batch that is not in the log of every table. Its rows are lost for each table whose log lacks it.
     DropBatch,
-    /// Nothing here; only a backup, or another program.
+    /// None in this program. A backup or another program may help.
     Nothing,
 }
 
@@ -77,9 +77,10 @@ pub(super) struct Bad {
     pub files: BTreeMap<String, Add>,
     /// The messages on files that are proven to be missing or damaged.
     pub lost: BTreeMap<String, String>,
-    /// The hash of the actual bytes of each lost file that exists.
+    /// For each lost file whose object exists but has wrong bytes: the hash of these bytes.
     pub found: BTreeMap<String, String>,
-    /// For each lost file whose bytes are stored under the name of another lost file: the object with that name.
+    /// Files whose bytes are in the object of another lost file, for example because two files were swapped. The value is
+    /// the name of that object.
     pub misplaced: BTreeMap<String, String>,
     /// The messages on files that this program cannot read, or that contradict the log, but that are not proven to be
     /// damaged.

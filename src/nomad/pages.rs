@@ -88,9 +88,11 @@ impl Join {
 /// Detects repeated page tokens, with one token in memory (Brent's cycle detection).
 #[derive(Debug, Default)]
 pub struct Tokens {
+    /// The stored token.
     kept: String,
-    /// Tokens since the stored one, and the number after which the newest is stored instead.
+    /// Number of tokens since the stored one.
     since: u64,
+    /// If `since` exceeds this number, the newest token is stored instead.
     renewed_at: u64,
 }
 

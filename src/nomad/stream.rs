@@ -33,8 +33,8 @@ pub enum StreamItem {
 }
 
 impl EventStream {
-    /// Opens the stream of a namespace, `*` for all existing ones. It starts at an index if the server still has it,
-    /// else at the oldest event that the server has. Without an index, it also starts at the oldest event.
+    /// Opens the stream of a namespace, `*` for all existing ones. The stream starts at the index `from`. If the server no
+    /// longer has that index, or `from` is `None`, the stream starts at the oldest event that the server has.
     ///
     /// Since 1.11.2, Nomad answers with status 200 before it checks the token, and sends nothing if it denies the
     /// token.
@@ -90,7 +90,7 @@ impl EventStream {
                 // The last line of a broken stream.
                 Err(_) if text.starts_with(b"{") => Err(Fault::Ended(" within a line".into())),
                 Err(_) if text.starts_with(b"<") => Err(Fault::NotNomad("it is a page, not an event stream".into())),
-                // Before 1.11.2 the reason is the last line.
+                // Before Nomad 1.11.2, the last line says why the stream ended.
                 Err(_) => Err(Fault::Ended(format!(": {}", reason(text)))),
             };
         }

@@ -170,7 +170,7 @@ struct Planner {
     ctes: Vec<(String, Rc<Relation>)>,
     next: usize,
     failures: Failures,
-    /// The whole query, for the recommended query in an error.
+    /// The whole query. An error recommends a changed copy of it.
     whole: Query,
 }
 
@@ -238,7 +238,8 @@ impl Planner {
         format!("#{}", self.next).into()
     }
 
-    /// Adds an expression to some columns, unless it is a column already; returns its name.
+    /// Adds an expression to `columns` and returns the name of the new column. If the expression is only a column of the
+    /// frame, returns the name of that column and adds nothing.
     fn column(&mut self, columns: &mut Vec<Expr>, expr: Expr) -> PlSmallStr {
         if let Expr::Column(id) = &expr
             && id.starts_with('#')

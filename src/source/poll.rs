@@ -112,7 +112,7 @@ pub(super) struct Listed {
 
 /// The result of one listing.
 enum ListingOutcome {
-    /// It was delivered. Has its index.
+    /// It was delivered. The value is Nomad's index of the listing.
     Shown(Option<i64>),
     /// It broke on every attempt.
     Broken,
@@ -314,8 +314,8 @@ pub(super) fn fault_reporter<'t>(
     }
 }
 
-/// Turns the denials of all single namespaces into a denial of `*`, so that its message asks for a policy for all
-/// namespaces.
+/// Changes the denial of one namespace to a denial of `*`, if the token may not read any namespace. Its message then asks
+/// for a policy for all namespaces.
 fn widen_refusal(fault: Fault) -> Fault {
     match fault {
         Fault::Status { status, text, has_token, .. } => {

@@ -5,8 +5,8 @@
 
 use super::column::{Column, Value, derived, key};
 
-/// An allocation that a full listing lacks. If no listing shows when it was last there, the exact time of its last
-/// sighting.
+/// An allocation that a full listing lacks. If no listing proves that it was missing, the row only states when the
+/// allocation was last shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbsenceRow<'a> {
     /// The region given by `--region`.
@@ -28,12 +28,12 @@ pub fn columns<'a>() -> Vec<Column<AbsenceRow<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "shown_at",
-            "observed_at of a document that shows it, within the UTC hour of missing_at; null when the documents of that hour leave open which of them was the last to show it",
+            "observed_at of the last known document that shows it, in the UTC hour of missing_at; null if the documents of that hour do not determine which of them was the last to show it",
             Value::Moment(|r| r.shown_at),
         ),
         key(
             "missing_at",
-            "observed_at of a full listing of its namespace that lacks it; null when no listing after shown_at lacks it, and shown_at is known to be its last sighting (never in a lake)",
+            "observed_at of a full listing of its namespace that lacks it; null if no listing of that hour proves that it was missing after shown_at: then the row only says that it was last shown at shown_at (never in a lake)",
             Value::Moment(|r| r.missing_at),
         ),
         derived(

@@ -83,7 +83,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "text_hash",
-            "16-bit hash that represents both descriptions in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            "16-bit hash that represents desired_description and client_description in the row's identity, so that masking does not change the identity; null in rows that alloclog wrote to a lake of format 1",
             Value::Int32(|r| Some(r.text_hash)),
         ),
         key(

@@ -19,7 +19,7 @@ pub struct LogEventRow<'a> {
     pub region: &'a str,
     /// The node in the path of a debug bundle.
     pub node_id: Option<&'a str>,
-    /// The number of equal lines with the same time directly before this one in its log.
+    /// The number of equal lines before this one in its log, without a line of another time between them.
     pub ordinal: i32,
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,
@@ -62,7 +62,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "form",
-            "how the line is written: `text` or `json`, with `+location` where it names a line of Nomad's source, as in monitor.log of a debug bundle; each logger of an agent records its own times",
+            "how the line is written: `text` or `json`, followed by `+location` if the line names a place in Nomad's source code, as in monitor.log of a debug bundle; part of the key, because each logger of an agent writes its own time for the same event",
             Value::Text(|r| Some(r.line.form.name())),
         ),
         key("event_type", "Nomad's spelling, an open set", Value::Text(|r| Some(&r.line.event_type))),
@@ -85,12 +85,12 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "exit_message",
-            "what the driver says of the end; secrets masked; null except on Terminated, and when there is none",
+            "the driver's message about the end; secrets masked; null if there is none, and on all other types than Terminated",
             Value::Text(|r| r.facts.exit_message.as_deref()),
         ),
         derived(
             "restart_reason",
-            "why it is or is not restarted; secrets masked; null except on Restarting, Not Restarting and Restart Signaled, and where Nomad leaves it out, as it does with `Restart within policy`",
+            "why the task is or is not restarted; secrets masked; null if Nomad omits the reason, such as `Restart within policy`, and on all other types than Restarting, Not Restarting and Restart Signaled",
             Value::Text(|r| r.facts.restart_reason.as_deref()),
         ),
         derived(
@@ -100,7 +100,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "kill_timeout_ns",
-            "time between the kill signal and SIGKILL in nanoseconds; null except on Killing, and where the message gives a reason instead",
+            "time between the kill signal and SIGKILL in nanoseconds; null if the message gives a reason instead, and on all other types than Killing",
             Value::Int64(|r| r.facts.kill_timeout),
         ),
         derived(
@@ -110,14 +110,14 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "text_hash",
-            "16-bit hash that represents the message in the row's identity, so that masking does not change it",
+            "16-bit hash that represents the message in the row's identity, so that masking does not change the identity",
             Value::Int32(|r| Some(r.text_hash)),
         ),
         derived("event_date", "UTC day of logged_at", Value::Date(|r| Some((r.line.logged_at / DAY) as i32))),
     ]
 }
 
-/// Messages that were masked before. Most events have one of a few messages.
+/// A cache of masked messages with their text hashes, because most events have one of a few messages.
 #[derive(Debug, Default)]
 pub struct KnownMessages<'a>(HashMap<&'a str, (Cow<'a, str>, i32)>);
 

@@ -126,7 +126,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         key(
             "text_hash",
-            "16-bit hash that represents restart_reason and details in the row's identity, so that masking does not change it; null in rows that alloclog wrote to a lake of format 1",
+            "16-bit hash that represents restart_reason and details in the row's identity, so that masking does not change the identity; null in rows that alloclog wrote to a lake of format 1",
             Value::Int32(|r| Some(r.text_hash)),
         ),
         derived(
