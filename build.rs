@@ -1,5 +1,5 @@
-//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads, so that a new view is a new file and
-//! nothing else.
+//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads. So a new view needs only a new
+//! file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The names of the views: first those that read no other, then those that read only these, and so on; by name among
-/// themselves, so that views that do not wait for each other are neighbours.
+/// The names of the views: first the views that read no other view, then those that read only the first ones, and so
+/// on. Within each of these sets, the names are sorted. So views that do not wait for each other are neighbours.
 fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> =
         texts.iter().map(|(name, sql)| (name.as_str(), reads(sql, texts))).collect();

@@ -28,7 +28,7 @@ from pathlib import Path
 
 BENCHES = Path(__file__).resolve().parent
 PARTS = ["flatten", "memory", "views", "statistics", "overlap", "help"]
-VIEWS = "allocations,task_states,coverage"  # of the bar "the three views"
+VIEWS = "allocations,task_states,coverage"  # the views of the bar "the three views"
 
 
 @dataclass

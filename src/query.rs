@@ -7,8 +7,8 @@
 //! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
 //! (`native`).
 //!
-//! A view that other views read is computed before them. It is then written to the store, or kept in memory if it is
-//! small and not itself a result. Otherwise polars would recompute it each time.
+//! A view that other views read is computed once, before them, because polars would recompute it for each of them. Its
+//! rows are written to the store, or kept in memory if they are few and the view is not itself a result.
 
 mod condition;
 pub mod dialect;
@@ -272,8 +272,8 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Explains why the store has no observation in a period. `None` if it has one, or if it has allocations without a
-/// date, which may be one.
+/// Explains why the store has no observation in a period. `None` if the store has one, or if it has allocations without
+/// a date, because these may have been observed in the period.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -286,7 +286,8 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // A list of nodes or an empty list without a date counts as an observation only if the period has no bounds.
+    // A document without a date and without allocations (a list of nodes, an empty list) counts as an observation only
+    // if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
     // An observation at the end of a period shows what happened before that end.
     let sql = format!(
@@ -371,7 +372,7 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
     Ok(rows.limit(1).collect()?.height() > 0)
 }
 
-/// An SQL context with those of the named tables and views that are in the store.
+/// An SQL context with the named tables and views, without those that are not in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
@@ -381,7 +382,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result
     Ok(context)
 }
 
-/// Those of the named tables and views that are in the store.
+/// The named tables and views, without those that are not in the store.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {

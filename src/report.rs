@@ -1,6 +1,6 @@
 //! The numbers of a report. They come from the views, and the worst come first.
 //!
-//! Rows and columns are those of the views. A report only selects which of them it shows.
+//! Rows and columns are those of the views. A report only selects which of them to show.
 
 pub mod html;
 mod layout;
@@ -118,8 +118,8 @@ pub struct Coverage {
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
-    /// The events in logs of agents whose allocation no listing shows; null if there are none. Their job is not known,
-    /// so no other number counts them.
+    /// The events in logs of agents whose allocation no listing shows; null if there are none. The jobs of these
+    /// allocations are not known, so no other number counts the events.
     pub unlisted: Option<UnlistedEvents>,
 }
 
@@ -164,9 +164,9 @@ pub struct ReportOptions {
     pub top: usize,
 }
 
-/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`, which the
-/// pipeline keeps because `coverage` reads it. [`views`] does not have it, because a run that requests it accepts logs
-/// without a listing as its only input.
+/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`. The pipeline
+/// keeps `recovered_events` because `coverage` reads it. It is not among [`views`], because a run that requests
+/// `recovered_events` accepts logs without a listing as its only input.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -296,7 +296,7 @@ fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
 }
 
 /// The median difference between adjacent values of sorted series. The values are in nanoseconds, the result is in
-/// seconds. If the number of differences is even, it is the lower median.
+/// seconds. If the number of differences is even, the result is the lower median.
 fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     let steps = |sorted: Vec<i64>| sorted.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
     let mut steps: Vec<i64> = series.flat_map(steps).collect();
@@ -305,8 +305,8 @@ fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
     Some(*median as f64 / 1e9)
 }
 
-/// The groups whose first starts took longest since the creation, with both measures and all phases. Groups in which
-/// too many tasks have not started come first.
+/// The groups with the slowest first starts after the creation of the allocation, with both measures and all phases.
+/// Groups in which too many tasks have not started come first.
 fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> {
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =

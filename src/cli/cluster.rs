@@ -64,7 +64,7 @@ pub struct Args {
     per_page: u32,
     /// Fail a request after this long without data from the agent
     ///
-    /// Nomad builds a whole answer before it sends the first byte, and sends an event stream a heartbeat every 30s.
+    /// Nomad builds a whole answer before it sends the first byte. In an event stream, it sends a heartbeat every 30s.
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
     timeout: Duration,
 }

@@ -23,7 +23,7 @@ use crate::source::fetch_file::{self, FetchMetadata, Fetched};
 use crate::source::{self, Found, Input, ObservedFrom, Origin, SourceOptions, WillRetry};
 use crate::time;
 
-/// Largest allocation accepted; one with its job has a few hundred kilobytes.
+/// Maximum size of an allocation in bytes. An allocation with its job usually has a few hundred kilobytes.
 const LARGEST_ALLOCATION: u64 = 256 << 20;
 
 const EXAMPLES: &str = "\
@@ -184,7 +184,7 @@ fn names_a_file(path: &Path) -> bool {
     path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
 }
 
-/// Fetches once and writes the file. Unless `warned` is set, warns of faults that will be retried, and sets it.
+/// Fetches once and writes the file. Unless `warned` is set, warns of faults that will be retried, and sets `warned`.
 fn keep_one(
     args: &Args,
     inputs: &[Input],
@@ -227,7 +227,7 @@ fn keep_one(
     Ok(exit)
 }
 
-/// Replaces the names in documents. One that cannot be read to its end is kept as far as it was read.
+/// Replaces the names in documents. A document that cannot be read to its end is kept as far as it was read.
 fn redacted(
     documents: Vec<Fetched>,
     redactor: &Redactor,
@@ -274,7 +274,7 @@ fn plain(path: &Path, documents: Vec<Fetched>) -> anyhow::Result<()> {
             "the token can read only some namespaces, and an uncompressed .json file holds one listing: choose one with --namespace, or write to a .json.zst file or a directory"
         );
     };
-    // Write the metadata first: the listing without it would be read as a partial one.
+    // Write the metadata first: without metadata, the listing would be read as a partial one.
     let output_target = ResultTarget::begin(Some(&fetch_file::sidecar_path(path)))?;
     output_target.finish(|out| Ok(serde_json::to_writer(out, &beside)?))?;
     ResultTarget::begin(Some(path))?.finish(|out| Ok(listing.write_plain(out)?))

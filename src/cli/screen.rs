@@ -2,7 +2,7 @@
 //!
 //! It uses the alternate screen, so that the scrollback does not grow, and shows the top of the text. Its first line
 //! says how old the text is. The terminal is restored on every way out: at the end, on an error, and by a signal.
-//! Messages are printed when it is restored; meanwhile the first line shows the newest.
+//! Messages are printed when the terminal is restored; until then, the first line shows the newest message.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -96,7 +96,7 @@ fn leave() {
 }
 
 /// Like `leave`, for a signal that ends the program. A thread that waits for a stopped terminal may hold the lock of
-/// the screen: then gives up after half a second, and leaves the terminal as it is.
+/// the screen. In this case, the function gives up after half a second, and does not restore the terminal.
 pub fn leave_for_signal() {
     for _ in 0..50 {
         match SCREEN.try_lock() {

@@ -101,7 +101,7 @@ fn parse(text: &str) -> Result<Condition, Refused> {
     Ok(Condition { text: text.to_owned(), view: found, sql: expr.to_string(), columns: reading.columns })
 }
 
-/// Facts collected from an expression. The visitor also removes the qualifiers of its columns.
+/// Facts collected from an expression. The visitor also removes the qualifiers of the columns.
 #[derive(Default)]
 struct ConditionVisitor {
     views: BTreeSet<String>,

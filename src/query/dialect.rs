@@ -38,7 +38,7 @@ impl Dialect {
 pub enum StatementKind {
     /// The statements that create tables and views.
     All,
-    /// The statements that compute again the tables that stand for views.
+    /// The statements that recompute the tables that take the place of views.
     Refresh,
 }
 
@@ -84,7 +84,8 @@ fn needs_refresh(dialect: Dialect) -> bool {
     dialect != Dialect::Clickhouse
 }
 
-/// The leading comment and the setup statements. The comment says which tests run the statements, and what they need.
+/// The leading comment and the setup statements. The comment says which tests run the statements, and what the
+/// statements need.
 fn preface(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Duckdb => {

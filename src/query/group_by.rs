@@ -7,8 +7,8 @@ use super::view;
 use crate::error::{Result, Usage};
 use crate::tables::column::Described;
 
-/// The group columns in the SQL of a statistic. The SQL contains exactly this text, so that it can be replaced. A
-/// file without replacement runs on any engine.
+/// The group columns in the SQL of a statistic. The SQL contains exactly this text, so that the program can replace the
+/// text by the columns of `--by`. Unchanged, the file runs on any engine.
 pub const GROUP: &str = "region, namespace, job_id, task_group, task";
 
 /// The columns of a group: at least one, each from [`GroupBy::COLUMNS`], without repetition.

@@ -15,7 +15,7 @@ pub(super) enum WithoutLogs {
     SameAs(&'static str),
 }
 
-/// The rows that a view has if `log_events` is empty; `None` if they must be computed in this case, too.
+/// The rows that a view has if `log_events` is empty; `None` if the view must be computed in this case, too.
 pub(super) fn without_logs(view: &str) -> Option<WithoutLogs> {
     match view {
         "log_pairs" | "placed_lines" | "log_gaps" | "recovered_events" | "log_attempts" => Some(WithoutLogs::Empty),

@@ -1,7 +1,8 @@
 //! Native twins: views that a function computes instead of their SQL.
 //!
-//! A view gets a twin if SQL is the wrong tool for it and it takes a large part of the time. The SQL file remains its
-//! definition: other engines run it, and [`Method::Sql`] does here. Tests compare the rows of both (tests/twins.rs).
+//! A view gets a twin if SQL is the wrong tool for the view and the view takes a large part of the time. The SQL file
+//! remains the definition of the view: other engines run the file, and so does this program with [`Method::Sql`]. Tests
+//! compare the rows of both (tests/twins.rs).
 
 mod logged_events;
 mod task_numbers;
@@ -38,7 +39,8 @@ impl FromStr for Method {
 /// Reads columns of a stored table or of a view that is computed already.
 pub(super) type ReadColumns<'a> = dyn Fn(&str, &[&str]) -> Result<DataFrame> + 'a;
 
-/// Computes the rows of a view, with columns in any order; sorted by its ORDER BY if the last argument is true.
+/// Computes the rows of a view, with columns in any order. Sorts them by the ORDER BY of the view if the last
+/// argument is true.
 pub(super) type Twin = fn(&ReadColumns<'_>, bool) -> Result<DataFrame>;
 
 /// The twin of a view, if it has one.

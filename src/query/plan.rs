@@ -1,8 +1,8 @@
 //! Splits a view into its SELECTs, with the tables and views that they read.
 //!
 //! Each common table expression is computed separately, once. The engine would inline it wherever it is named,
-//! recompute it for each filter, and resolve the columns of all of it for each SELECT above it: for small inputs that
-//! took longer than everything else.
+//! recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs, this
+//! resolving took longer than everything else.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -30,7 +30,7 @@ pub struct Plan {
     /// The names of all columns in its text. Columns with other names do not affect its rows. `None` if they may do so,
     /// because of a `*`.
     pub(super) columns: Option<BTreeSet<String>>,
-    /// Of a view that is not a result, the columns that the other plans may read; `None` for all.
+    /// The columns that are kept for other plans, if the view is not a result; `None` for all columns.
     pub(super) kept_columns: Option<BTreeSet<String>>,
     /// Its SELECTs, in order; the last one gives its rows.
     pub(super) steps: Vec<SelectStep>,
@@ -58,11 +58,11 @@ pub(super) struct SelectStep {
     pub sql: String,
     /// True if it only groups the rows of one table.
     pub only_groups: bool,
-    /// Earlier steps that no later step reads.
+    /// Earlier steps that this step is the last one to read.
     pub last_use_of: Vec<String>,
 }
 
-/// Plans one view, without the views that it reads. Groups are those of `by`.
+/// Plans one view, without the views that it reads. `by` gives the group columns.
 ///
 /// # Errors
 /// When its file is not a single SELECT.

@@ -1,6 +1,6 @@
-//! Runs views on several cores, in order. A view waits for the views that it reads, and the views after it in the
-//! order wait, too. If those views started earlier, the largest ones would run at the same time and need memory
-//! together.
+//! Runs views on several cores, in order. A view waits for the views that it reads, and all views after it in the order
+//! wait with it. If the later views did not wait, the largest views would run at the same time, and would need their
+//! memory at the same time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ pub fn run(plans: &[Plan], at_a_time: usize, compute: impl Fn(&Plan) -> Result<(
                     let computed = catch_unwind(AssertUnwindSafe(|| compute(plan)));
                     let died =
                         |_| Err(Error::new(format!("the engine panicked in view {}; this is a bug", plan.view.name)));
-                    // The scheduler receives this, because it waits while any view runs.
+                    // Sending cannot fail, because the scheduler waits for results while any view runs.
                     let _ = done.send((plan.view.name, computed.unwrap_or_else(died)));
                 });
             }

@@ -169,7 +169,8 @@ impl ShortForm {
         Some(ShortForm { names, columns: columns.to_vec(), order })
     }
 
-    /// The query that selects these columns of a result, in this order. The names break ties.
+    /// The query that selects these columns of a result, in this order. Rows that tie are ordered by
+    /// the columns that identify them.
     pub fn sql(&self, result: &str) -> String {
         let columns: Vec<&str> = self.names.iter().chain(&self.columns).copied().collect();
         let names = self.names.iter().chain(self.columns.iter().filter(|column| **column == "alloc_id"));

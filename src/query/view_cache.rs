@@ -7,7 +7,7 @@ use polars::prelude::DataFrame;
 
 use super::Plan;
 
-/// Maximum size of a cached view in bytes. To write and read a file would cost more than this memory.
+/// Maximum size of a cached view in bytes. Up to this size, writing and reading a file would cost more than the memory.
 const FEW: usize = 64 << 20;
 
 /// The cached views, by name.

@@ -1,8 +1,8 @@
 //! A report and a timeline as one HTML file that needs nothing else.
 //!
-//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. Both
-//! only add comfort: without them all texts, tables and charts are there. Texts of documents are escaped by maud, and
-//! their control characters and bidirectional marks are shown as escapes.
+//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. The
+//! style sheet and the script only add comfort: without them all texts, tables and charts are there. Texts of documents
+//! are escaped by maud, and their control characters and bidirectional marks are shown as escapes.
 
 mod chart_tables;
 mod charts;
@@ -34,7 +34,7 @@ const SCRIPT: &str = include_str!("html/page.js");
 /// Maximum size of a page in bytes. A page that would be larger shows less, and says so.
 const LARGEST: usize = 5_000_000;
 
-/// Characters of a text on a page; the rest is counted.
+/// Maximum number of characters of a text on a page. Of a longer text, the page only counts the other characters.
 const TEXT: usize = 1_000;
 
 /// Number of rows of a section unless the user says otherwise.

@@ -106,9 +106,9 @@ pub struct AllocationStory {
     /// The versions of the allocation, oldest first; only those that change a status, a description, the job version
     /// or the deployment.
     pub changes: Vec<Row>,
-    /// The allocation that it replaced: alloc_id, node_id, node_name, reason, replaced_at, recovery_seconds.
+    /// The allocation that this one replaced: alloc_id, node_id, node_name, reason, replaced_at, recovery_seconds.
     pub previous: Option<Row>,
-    /// The allocations that replaced it, with the same columns.
+    /// The allocations that replaced this one, with the same columns.
     pub next: Vec<Row>,
     /// Its tasks, by name.
     pub tasks: Vec<TaskStory>,
@@ -127,7 +127,8 @@ pub struct TaskStory {
     pub start: Option<Row>,
     /// The row of the task in `crash_loops`; null if it is not in a crash loop.
     pub crash_loop: Option<Row>,
-    /// The rows of the task in `attempts`, in order. `run` is the same number as in its events.
+    /// The rows of the task in `attempts`, in order. `run` is the number that the events of the attempt have in
+    /// their `run`.
     pub attempts: Vec<Row>,
     /// The rows of the task in `timeline`, in order, with `outcome` and `class` of `endings`. These are null for an
     /// event that ended no attempt.

@@ -9,13 +9,14 @@ use crate::error::Result;
 /// What is known of an event that only a log shows, besides the columns that `task_events` has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoggedEvent {
-    /// Its rank among the events of its task: the least attempt, the time, and whether others at that time precede it.
+    /// The rank of the event in its task: the least attempt, the time, and whether other events at that time precede
+    /// this one.
     pub rank: (Option<i64>, Option<i64>, bool),
-    /// Whether events directly before it may be missing.
+    /// Whether events directly before this one may be missing.
     pub after_gap: bool,
-    /// Whether other lines of its gap may be missing.
+    /// Whether other lines may be missing in the gap that contains this event.
     pub in_open_gap: bool,
-    /// Whether lines are known to be missing in its gap, in the middle of a log.
+    /// Whether lines of that gap are known to be missing in the middle of a log.
     pub is_torn: bool,
 }
 
@@ -26,7 +27,7 @@ pub(super) struct LoggedEvents {
     events: Vec<LoggedEvent>,
 }
 
-/// The columns of `recovered_events` that the view reads, besides those of the key.
+/// The columns of `recovered_events` that `timeline` reads, besides those of the key.
 const LINES: [&str; 19] = [
     "is_listed",
     "line_no",
@@ -50,7 +51,7 @@ const LINES: [&str; 19] = [
 ];
 
 impl LoggedEvents {
-    /// Appends the events of listed allocations to those of `task_events`, of which these columns were read.
+    /// Appends the logged events of listed allocations to `events`, which has these columns of `task_events`.
     ///
     /// # Errors
     /// When `recovered_events` cannot be read.
@@ -77,7 +78,7 @@ impl LoggedEvents {
         Ok(LoggedEvents { first_row, events: facts(&lines)? })
     }
 
-    /// The event of a row; `None` if a source shows it.
+    /// The logged event of a row; `None` for a row of `task_events`.
     pub(super) fn get(&self, row: u32) -> Option<&LoggedEvent> {
         self.events.get((row as usize).checked_sub(self.first_row)?)
     }

@@ -19,13 +19,13 @@ pub struct TaskKeys<'f> {
 }
 
 impl<'f> TaskKeys<'f> {
-    /// Their names.
+    /// The names of the key columns.
     pub const COLUMNS: [&'static str; 3] = ["region", "alloc_id", "task"];
 
     /// The key columns of a frame.
     ///
     /// # Errors
-    /// When a column is missing, or a key is null, which stored tables rule out.
+    /// When a column is missing, or a key is null. Stored tables have no null keys.
     pub fn of(frame: &'f DataFrame) -> Result<TaskKeys<'f>> {
         let column = |name: &str| -> Result<&'f StringChunked> {
             let values = frame.column(name)?.str()?;
@@ -86,7 +86,7 @@ impl<'f> TaskNumbers<'f> {
         self.first_rows.len()
     }
 
-    /// The number of a task; `None` if the frame has no row of it.
+    /// The number of a task; `None` if the frame has no row of the task.
     pub fn find(&self, key: TaskKey<'_>) -> Option<u32> {
         let is_equal = |number: &u32| self.key(self.first_rows[*number as usize]) == key;
         self.numbers.find(self.hasher.hash_one(key), is_equal).copied()
@@ -99,7 +99,7 @@ impl<'f> TaskNumbers<'f> {
         numbers
     }
 
-    /// The number of the task of a row, which gets the next one if it has none.
+    /// The number of the task of a row. A task without a number gets the next one.
     fn insert(&mut self, row: u32) -> u32 {
         let key = self.key(row);
         if let Some(number) = self.find(key) {

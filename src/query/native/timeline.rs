@@ -98,7 +98,8 @@ struct Event {
     kind: RankedType,
     is_rounded: bool,
     attempt: Option<i64>,
-    /// Its rank among the events of its task: the attempt, the time, and whether others at that time precede it.
+    /// The rank of the event in its task: the attempt, the time, and whether other events at that time precede
+    /// this one.
     rank: (Option<i64>, Option<i64>, bool),
     ns: Option<i64>,
 }
@@ -155,8 +156,8 @@ impl<'f> EventColumns<'f> {
         }
     }
 
-    /// Removes the events of a task whose times went through a float and whose exact event is there; moves the
-    /// remaining rounded ones behind the exact ones.
+    /// Removes each event of a task whose time was rounded by a float, if the same event is there with its exact time.
+    /// Moves the other rounded events behind the exact ones.
     fn drop_rounded_twins(&self, events: &mut Vec<Event>) {
         if !events.iter().any(|event| event.is_rounded) {
             return;
@@ -171,7 +172,7 @@ impl<'f> EventColumns<'f> {
     /// The order of events with the same attempt, time and rank.
     fn compare_ties(&self, one: &Event, other: &Event) -> Ordering {
         let (one, other) = (one.row as usize, other.row as usize);
-        // Null comes first. As a text, null equals an empty text.
+        // A null number or flag comes first. A null text counts as an empty text.
         let text =
             |values: &'f StringChunked| values.get(one).unwrap_or_default().cmp(values.get(other).unwrap_or_default());
         let number = |values: &Int64Chunked| values.get(one).cmp(&values.get(other));
@@ -190,7 +191,7 @@ impl<'f> EventColumns<'f> {
     }
 }
 
-/// A time as it is after a float64.
+/// A time after conversion to a float64 and back.
 fn through_float(ns: i64) -> i64 {
     ns as f64 as i64
 }
@@ -226,7 +227,7 @@ impl RowsByTask {
 
 /// What the windows of all tasks say.
 struct WindowFacts {
-    /// The tasks that show a new life, or whose lives are mixed.
+    /// By task number: whether the windows of the task show a new life or mixed lives.
     is_fallen: Vec<bool>,
     is_mixed: Vec<bool>,
     /// Task, attempt and time of the first event after each gap, sorted.
@@ -295,7 +296,7 @@ impl TaskFacts<'_> {
 enum Start {
     NotYet,
     Started,
-    /// The events before it in its run are lost.
+    /// The earlier events of the run are lost.
     Lost,
 }
 

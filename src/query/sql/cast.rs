@@ -321,7 +321,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses an integer. A fraction is rounded, and halves away from zero.
+/// Parses an integer. A fraction is rounded; halves are rounded away from zero.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse::<i64>().ok().or_else(|| {

@@ -1,4 +1,4 @@
-//! Functions that are computed value by value, because the engine has no such function, or one with other semantics.
+//! Functions that are computed value by value, because the engine lacks the function, or gives it other semantics.
 
 use std::iter;
 

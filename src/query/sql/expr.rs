@@ -227,8 +227,8 @@ impl Select<'_> {
         Ok((self.coerce(one, kind, &expr_text)?.expr, self.coerce(other, kind, &expr_text)?.expr, kind))
     }
 
-    /// Protects an expression that may fail. Where an enclosing condition does not hold, its value is not used and
-    /// must not raise an error, so null replaces its operand in those rows.
+    /// Protects an operand of an expression that may fail. In rows where an enclosing condition does not hold, null
+    /// replaces the operand. The value of the expression is not used in these rows, and must not raise an error.
     pub fn guarded(&self, expr: Expr, kind: SqlType) -> Expr {
         match self.guards.iter().cloned().reduce(Expr::and) {
             None => expr,

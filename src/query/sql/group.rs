@@ -46,7 +46,7 @@ impl Select<'_> {
                 }
                 None => key,
             };
-            // A name means a column if one has it; otherwise it means an alias of the result.
+            // A name means a column if a column has this name; otherwise it means an alias of the result.
             let key = match &key {
                 ast::Expr::Identifier(name) if self.resolve(std::slice::from_ref(name))?.is_none() => {
                     let alias = self.aliases.iter().find(|(alias, _)| same_name(alias, &name.value));
@@ -72,7 +72,7 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// The column of a grouping expression; `None` if the expression is not one.
+    /// The column of a grouping expression; `None` for any other expression.
     pub fn key(&self, expr: &ast::Expr) -> Option<Typed> {
         if self.keys.is_empty() {
             return None;
@@ -81,7 +81,7 @@ impl Select<'_> {
         self.keys.iter().find(|(key, _)| *key == canonical).map(|(_, column)| column.clone())
     }
 
-    /// The canonical text of an expression: every column has one name in it.
+    /// The canonical text of an expression, in which each column always has the same name.
     pub fn canonical(&self, expr: &ast::Expr) -> String {
         let mut expr = expr.clone();
         while let ast::Expr::Nested(inner) = expr {

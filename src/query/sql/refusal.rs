@@ -43,7 +43,7 @@ pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<Strin
     }
 }
 
-/// The reason of the first expression of this module that stopped the engine.
+/// The reason that the first failed expression gave when it stopped the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<Option<Refused>>>);
 

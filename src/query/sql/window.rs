@@ -1,5 +1,5 @@
-//! Window functions: the rows are sorted and numbered once per window, and the functions computed within each
-//! partition.
+//! Window functions: the rows are sorted and numbered once per window, and the functions are computed within
+//! each partition.
 //!
 //! The engine's own window functions ignore three things: where nulls are sorted, the ORDER BY of averages, and the
 //! peers in the default frame.

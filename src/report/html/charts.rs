@@ -1,7 +1,7 @@
 //! Charts as SVG with presentation attributes, so that they need no style sheet.
 //!
-//! Each has a title and a description for screen readers, and the page has its numbers as a table. Text takes the
-//! colour of the page. Patterns, shapes and words repeat what colours say.
+//! Each chart has a title and a description for screen readers, and the page has the numbers of the chart as a table.
+//! Text takes the colour of the page. Patterns, shapes and words repeat what colours say.
 
 use maud::{Markup, html};
 
@@ -22,7 +22,7 @@ const COLOURS: [&str; 8] = ["#d55e00", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9
 const CAUSES: [&str; 9] =
     ["failure", "clean_exit", "oom", "start_failure", "user", "change", "health", "unknown", "lost"];
 
-/// A number of an attribute, with as many digits as are visible.
+/// Formats a number for an attribute, with one decimal digit at most, because further digits are not visible.
 fn n(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
@@ -230,11 +230,12 @@ pub fn curve(curve: &Curve, title: &str) -> Markup {
 pub struct Lane {
     /// The name.
     pub name: String,
-    /// Its life.
+    /// The slices of the task's life.
     pub slices: Vec<Slice>,
 }
 
-/// The attempts of tasks over time. The script zooms the inner picture; without it the whole time is shown.
+/// The attempts of tasks over time. The script zooms the inner picture; without the script, the whole time is
+/// shown.
 pub fn lanes(lanes: &[Lane]) -> Markup {
     let slices = || lanes.iter().flat_map(|lane| &lane.slices);
     let (Some(from), Some(until)) =
@@ -245,7 +246,7 @@ pub fn lanes(lanes: &[Lane]) -> Markup {
     let (name, inner) = (230.0, WIDTH - 240.0);
     let height = 22.0 * lanes.len() as f64;
     let long = ((until - from) as f64).max(1.0);
-    // One viewBox unit per thousandth of the time; a slice that is too short to be seen gets a little more.
+    // The viewBox is 10,000 units wide. A slice that is too short to be seen is drawn wider.
     let x = |ns: i64| (ns - from) as f64 / long * 10_000.0;
     let body = html! {
         @for (i, lane) in lanes.iter().enumerate() {

@@ -51,8 +51,8 @@ pub struct Histogram {
     pub width_ns: i64,
     /// The number of bins.
     pub bins: i64,
-    /// By cause, the restarts of each bin; `lost` for those whose event was not seen, at the time before which they
-    /// happened.
+    /// By cause, the restarts of each bin. The cause `lost` has the restarts whose event was not seen, in the bin of
+    /// the time before which they happened.
     pub causes: BTreeMap<String, BTreeMap<i64, i64>>,
 }
 
@@ -69,17 +69,19 @@ impl Histogram {
 pub struct Curve {
     /// `created_to_started` or `setup_to_started`.
     pub measure: &'static str,
-    /// Its steps, each at the first starts of one moment.
+    /// The steps of the curve. Each step is at the time of one or more first starts.
     pub steps: Vec<Step>,
     /// The number of steps, of which `steps` has some.
     pub all_steps: usize,
-    /// Censored tasks: those that still wait or were stopped, at the seconds when they were last known to wait.
+    /// The censored tasks, which still wait or were stopped before they started: for each task, the seconds from the
+    /// origin to the time when it was last known to wait.
     pub censored: Vec<f64>,
     /// The number of censored tasks, of which `censored` has some.
     pub all_censored: usize,
-    /// Tasks that failed before they started: at risk for ever.
+    /// Number of tasks that failed before they started. They are at risk at every step.
     pub failed: i64,
-    /// The seconds up to which the curve is known: the least wait of a task that was last seen at an unknown time.
+    /// The seconds up to which the curve is known: the shortest wait among the waiting tasks whose last sighting has no
+    /// known time.
     pub sure_seconds: Option<f64>,
     /// Number of tasks.
     pub tasks: i64,
@@ -157,7 +159,7 @@ pub fn read(store: &Store) -> Result<Pictures> {
     })
 }
 
-/// Restarts in bins of a round width, which begin at its multiples.
+/// Restarts in bins of a round width. Each bin begins at a multiple of the width.
 fn histogram(store: &Store, within: &str) -> Result<Option<Histogram>> {
     let bounds = format!("SELECT MIN(restarted_at_ns) AS a, MAX(restarted_at_ns) AS b FROM restart_log WHERE {within}");
     let bounds = query::select(store, &bounds)?;
@@ -188,7 +190,8 @@ fn bin_width(span_ns: i64) -> i64 {
     widths.clone().find(fits).unwrap_or_else(|| (span_ns / BINS / 86_400_000_000_000 + 1) * 86_400_000_000_000)
 }
 
-/// The estimate of `start_latency`, for all tasks: its spans, and its order of starts before censorings.
+/// The estimate of `start_latency` over all tasks. Uses the same spans as that view, and also counts starts before
+/// censored tasks of the same span.
 fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     let sql = format!(
         "SELECT outcome, last_seen_at_ns IS NULL AS is_unseen, \
@@ -202,7 +205,7 @@ fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     let rows = query::select(store, &sql)?;
     let is = |row: &Row, outcome: &str| row.text("outcome") == Some(outcome);
     let failed = rows.iter().filter(|row| is(row, "failed_before_start")).count() as i64;
-    // (span, whether it is not a start): starts come first.
+    // Each span, and whether it ended without a start. So starts come before censored tasks of the same span.
     let mut spans: Vec<(i64, bool)> =
         rows.iter().filter_map(|row| Some((row.int("span_ns")?, !is(row, "started")))).collect();
     spans.sort_unstable();

@@ -28,8 +28,8 @@ impl<'t> Tasks<'t> {
         Tasks { tasks: named.collect() }
     }
 
-    /// The anchors and short names of the tasks that a row is about. They have the row's values in the columns of its
-    /// group, and its allocation if it has one.
+    /// The anchors and short names of the tasks that a row is about. These tasks have the values of the row in the
+    /// group columns. If the row names an allocation, they belong to it.
     pub fn links(&self, row: &Row, group_columns: &[&str]) -> Vec<(String, String)> {
         if group_columns.is_empty() || group_columns.contains(&"parent_job_id") {
             return Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! An allocation is a process, and each of its tasks is a thread with one track. Slices of one track must not
 //! overlap, because viewers would draw them wrongly. Events are instants. Times are microseconds since the first time
-//! of the timeline, which is `otherData.origin`. Viewers read times as floats, and these differences are exact to the
-//! nanosecond.
+//! of the timeline, which is `otherData.origin`. Viewers read times as floats, which hold these differences exactly to
+//! the nanosecond.
 
 use serde_json::{Map, Value, json};
 
