@@ -39,7 +39,8 @@ pub struct IntakeOptions {
     pub region: String,
     /// Selects the allocations to keep.
     pub filter: Filter,
-    /// Allocations that the filter keeps and a lake shows that is read with the documents: lines of logs may be of them.
+    /// The allocations that the filter keeps and that are in the lakes read together with the documents. Lines of
+    /// logs about them are kept even if no document shows the allocation.
     pub listed: HashSet<Box<str>>,
     /// Validate every byte, and stop at the first error.
     pub strict: bool,
@@ -82,8 +83,8 @@ pub struct Summary {
     pub log_lines: u64,
     /// New rows of `log_events`.
     pub new_log_events: u64,
-    /// Rows of `log_events` that were left out, because the filter selects by job or namespace, and no listing shows
-    /// their allocation, or it is not selected.
+    /// Rows of `log_events` that were left out. If the filter selects by job or namespace, a row is kept only if a
+    /// listing shows its allocation and the filter selects that allocation.
     pub unlisted_log_events: u64,
     /// Allocations in all documents.
     pub allocations: u64,
@@ -147,7 +148,7 @@ pub trait Observer: Sync {
 
 impl Observer for () {}
 
-/// Maximum number of steps in flight. Every core sees the versions of the steps that are further back.
+/// Maximum number of steps in flight. All earlier steps are complete, so every core knows their versions.
 const MAX_IN_FLIGHT: usize = 32;
 
 /// Reads the inputs and delivers every new row.

@@ -1,7 +1,8 @@
 //! Results that appear completely or not at all: a directory of tables, or a file.
 //!
 //! A result is written to a hidden temporary directory next to its target, and renamed at the end. A later export to
-//! the same target removes the directory that a killed export left. A released lock shows that its export was killed.
+//! the same target removes the directory that a killed export left. An export locks its directory while it runs, so a
+//! directory without a lock was left by a killed export.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -128,8 +129,8 @@ impl Output {
         }
     }
 
-    /// Swaps `made` with the earlier export, which is removed with the temporary directory. If it is not an export
-    /// after all, it is swapped back.
+    /// Swaps `made` with the earlier export, which is removed with the temporary directory. If the target turns out
+    /// not to be an export, the two are swapped back.
     fn replace(self, made: &Path) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
@@ -154,7 +155,7 @@ impl Output {
     }
 }
 
-/// A file that is not yet at its target, which it replaces.
+/// A file that is written elsewhere, and then replaces its target.
 #[derive(Debug)]
 pub struct OutputFile {
     target: PathBuf,

@@ -56,14 +56,16 @@ pub struct Pipeline {
     pub region: String,
     /// Read only rows of this region from a lake; `None` for all.
     pub lake_region: Option<String>,
-    /// Read only allocations from a lake that were seen within this time before its newest observation, in nanoseconds,
-    /// or since the start of `period`; `None` for all.
+    /// Length of the period that ends at a lake's newest observation, in nanoseconds. Only allocations seen in this
+    /// period, or since the start of `period` if that is earlier, are read from the lake; `None` for all.
     pub lake_span: Option<i64>,
-    /// With `lake_span`, the time since which allocations from a lake were seen; `None` for the start of `period`.
+    /// With `lake_span`, the start that replaces the start of `period` when a lake is read; `None` to use that of
+    /// `period`.
     pub lake_since: Option<time::When>,
     /// Validate every byte of a document, and fail on the first error.
     pub strict: bool,
-    /// Replaces names in the rows of the store by pseudonyms; filters see the names. `None` to keep names.
+    /// Replaces names in the rows of the store by pseudonyms; `None` to keep names. Filters apply to the original
+    /// names.
     pub redactor: Option<Arc<Redactor>>,
 }
 
@@ -122,7 +124,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an error of another module: a usage error keeps its kind, any other gets this one.
+    /// Wraps an error of another module. A usage error or a refusal stays one; any other error is wrapped with `kind`.
     fn of(kind: fn(error::Error) -> Error) -> impl Fn(error::Error) -> Error {
         move |error| match (error.kind(), error.refused()) {
             (Kind::Usage, _) => Error::Usage(Usage(format!("{error:#}"))),

@@ -1,8 +1,9 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Only with the key
-//! can a guessed name be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join
-//! stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types) stay unchanged.
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Without the key,
+//! nobody can check whether a guessed name belongs to a pseudonym. Equal names have equal pseudonyms, so every count
+//! and every join stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types)
+//! stay unchanged.
 
 mod document;
 mod key;
@@ -60,7 +61,8 @@ impl NameKind {
 /// namespaces.
 const KEPT: [&str; 3] = ["", "default", "*"];
 
-/// How the ID of a job's child continues after that of its parent, in the order in which `job_runs` looks for them.
+/// The texts that follow the parent's ID in the ID of a job's child, in the order in which `job_runs` searches for
+/// them.
 const CHILDREN: [&str; 2] = ["/dispatch-", "/periodic-"];
 
 /// Letters and digits of pseudonyms (RFC 4648, in lower case).

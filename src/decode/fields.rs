@@ -38,7 +38,7 @@ pub enum AllocationField {
     AllocatedResources,
     Resources,
     TaskStates,
-    /// A key of alloclog, not of Nomad: the name of the key of `fetch --redact`.
+    /// A field that alloclog adds, not Nomad: the name of the secret key with which `fetch --redact` replaced names.
     Redacted,
     /// A field that is ignored, and that only full allocations have.
     FullOnly,

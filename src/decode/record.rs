@@ -43,6 +43,7 @@ pub struct Allocation<'a> {
     pub modify_index: Option<i64>,
     /// Nanoseconds since the epoch, as written (0 is not converted to `None` here).
     pub create_time: Option<i64>,
+    /// Nanoseconds since the epoch, as written (0 is not converted to `None` here).
     pub modify_time: Option<i64>,
     /// `AllocatedResources`; `None` when not listed.
     pub allocated: Option<AllocatedResources<'a>>,
@@ -144,9 +145,11 @@ pub struct TaskState<'a> {
     pub state: Option<Cow<'a, str>>,
     pub failed: Option<bool>,
     pub restarts: Option<i64>,
-    /// Nanoseconds since the epoch, like the next two.
+    /// Nanoseconds since the epoch.
     pub last_restart: Option<i64>,
+    /// Nanoseconds since the epoch.
     pub started_at: Option<i64>,
+    /// Nanoseconds since the epoch.
     pub finished_at: Option<i64>,
     /// Oldest first; at most ten from Nomad itself.
     pub events: Vec<TaskEvent<'a>>,

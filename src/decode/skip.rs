@@ -23,8 +23,8 @@ pub fn after_space(bytes: &[u8], mut at: usize) -> usize {
 pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Exact for the lowest marked byte, the only one used: a borrow can only mark bytes above one that is really
-    // zero.
+    // Only the lowest marked byte is used, and it is always a real zero: a borrow can mark a wrong byte only above a
+    // real zero.
     let has_zero = |x: u64| x.wrapping_sub(LOW) & !x & HIGH;
     while let Some(eight) = bytes.get(at..at + 8).and_then(|s| s.try_into().ok()) {
         let word = u64::from_le_bytes(eight);

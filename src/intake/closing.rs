@@ -99,9 +99,9 @@ impl RunState<'_> {
         self.ledger_batches(row, facts)
     }
 
-    /// The namespace of which the ledger row says that it was listed completely. In a lake, a filter narrows this
-    /// statement. The lake also has rows of allocations that the filter excludes, and these must not count as
-    /// vanished.
+    /// The namespace that the ledger row reports as listed completely. For a lake, this is only the part of the
+    /// listing that the filter keeps: the lake may also have rows of allocations that the filter excludes, and these
+    /// must not count as vanished.
     fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {

@@ -63,12 +63,14 @@ pub struct DocumentFacts {
     pub dumps: u64,
     pub frames: u64,
     pub shapes: Vec<Shape>,
-    /// The newest ModifyTime and CreateTime.
+    /// The newest ModifyTime.
     pub modified: Option<i64>,
+    /// The newest CreateTime.
     pub created: Option<i64>,
     pub unknown: Unknown,
     pub new: New,
-    /// The allocations that the document shows, except in streams: their sightings need `observed_at`.
+    /// The allocations that the document shows, except as a stream. Their sightings are created at the end of the
+    /// document, because they need `observed_at`.
     pub shown: Vec<ShownAllocation>,
     /// The allocations that the document shows as a stream, with the time of the version.
     pub streamed: Vec<(ShownAllocation, StreamedVersion)>,

@@ -210,7 +210,7 @@ where
     Ok(())
 }
 
-/// Reads from the lake when allocations were last shown, for those hours of a run that the cache lacks.
+/// Reads from the lake the times at which allocations were last shown, for those hours of a run that the cache lacks.
 pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> Result<()> {
     let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {
@@ -227,7 +227,7 @@ pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAl
     Ok(())
 }
 
-/// Adds to the cache when the allocations in a file were last shown.
+/// Adds to the cache the times at which the allocations in a file were last shown.
 fn absorb_presence(lake: &Lake, cache: &mut DedupCache, table: Table, file: &delta_log::Add) -> Result<()> {
     let Some((_, columns)) = presence::READS.into_iter().find(|(other, _)| *other == table) else { return Ok(()) };
     data_files::read(&lake.storage, table, file, Some(columns), &mut |batch| cache.presence.add_rows(table, &batch))

@@ -222,7 +222,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
 pub(super) fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
-            // A text above this bound would have to begin with that character.
+            // Keep the bounds of a column with a greater text: a text exceeds this bound only if it begins with the
+            // greatest character.
             values.retain(|column, value| !is_free_text(column) || value.as_str() <= Some(GREATEST_TEXT));
             values.iter_mut().filter(|(column, _)| is_free_text(column)).for_each(|(_, value)| *value = json!(bound));
         }
@@ -395,7 +396,7 @@ fn union(schema: &Schema, other: &Schema) -> Schema {
     Schema::new(schema.fields().iter().chain(other.fields().iter().filter(is_new)).cloned().collect::<Vec<_>>())
 }
 
-/// Concatenates rows of several files; a column that only some have is null in the rows of the others.
+/// Concatenates rows of several files. A column that some of the files lack is null in their rows.
 ///
 /// # Errors
 /// When a column has different types in two of the files.

@@ -238,8 +238,8 @@ impl DedupCache {
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.touched > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));
-        // Keep a label as long as a row of its newest version. Then an allocation that is not cached is new, or older
-        // than the horizon.
+        // Keep a label as long as a row of the allocation's newest version would be kept. So an allocation without a
+        // label is new, or older than the horizon.
         self.labels.retain(|_, label| label.mark.created > until || label.mark.touched > until);
     }
 

@@ -90,8 +90,8 @@ pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -
 /// When the log cannot be read, has a gap, or requires an unsupported protocol.
 pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> Result<TableHead> {
     let last = last_checkpoint(storage, table)?;
-    // Versions older than a checkpoint may have been removed, so a missing successor would not prove the end of the
-    // log.
+    // Versions older than a checkpoint may have been removed. So if the successor of such a version is missing, the
+    // log need not end there.
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
     let (mut head, mut protocol, mut meta_data) = match (known, last) {
         (Some(known), _) => (known, None, None),

@@ -37,7 +37,7 @@ pub enum Remedy {
     DropRows(Table, Option<u64>),
     /// Replacing a lost batch that is not in the log of every table. Its rows are lost for each table whose log lacks it.
     DropBatch,
-    /// None in this program. A backup or another program may help.
+    /// This program has no remedy. A backup or another program may help.
     Nothing,
 }
 

@@ -21,7 +21,7 @@ pub struct TableInfo {
     pub bytes: i64,
     /// Number of rows; null if the log lacks the number for a file.
     pub rows: Option<u64>,
-    /// The earliest and latest time of its rows, in nanoseconds since the epoch; null if the log has it for no file.
+    /// The earliest and latest time of its rows, in nanoseconds since the epoch; null if the log has no times.
     pub span_ns: Option<(i64, i64)>,
 }
 

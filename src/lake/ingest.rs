@@ -32,7 +32,7 @@ pub struct CommitSummary {
     pub batch: Option<u64>,
     /// New rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Restarts that its counters show but whose events it did not deliver.
+    /// Restarts that the counters of new task states show, but whose events the ingest did not deliver.
     pub lost: IngestLosses,
 }
 
@@ -264,7 +264,8 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
     number as i64 * DOCUMENTS + document
 }
 
-/// Replaces `snapshot_id` by that of the lake; null for a document that has new rows although the ledger has it.
+/// Replaces `snapshot_id` by that of the lake. The ID becomes null in new rows of a document that the ledger already
+/// has.
 fn with_snapshot_ids(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();

@@ -61,7 +61,7 @@ pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resu
     }
     for file in lake.state(Table::AllocationHistory)?.files.into_values() {
         let may_hold = data_files::may_hold(Table::AllocationHistory, &file, first, i64::MAX, true);
-        // A file in which every row has the region of the ingest cannot contradict it.
+        // A file in which every row has the region of the ingest cannot show another region for an allocation.
         let is_theirs = data_files::only_text(&file, "region").is_some_and(|region| region == staged.region);
         if !may_hold || is_theirs {
             continue;
@@ -116,7 +116,7 @@ fn alloc_id(staged: &StagedRows, mut row: usize) -> Result<String> {
 pub struct RegionConflict {
     /// The regions.
     pub regions: BTreeSet<String>,
-    /// How many allocations are under all of them.
+    /// How many allocations the lake has under all of these regions.
     pub allocations: usize,
     /// The ID of one of them.
     pub example: String,

@@ -110,8 +110,8 @@ impl NewRestarts {
 
     /// The lost restarts, given the counters that the lake had before.
     ///
-    /// A task may have more new events than its counter increased by: the ingest delivered events that were lost
-    /// before, or the client lost its state. This surplus does not offset losses of other tasks.
+    /// A task's new events may outnumber the increase of its counter, because the ingest delivered events that were
+    /// lost before, or because the client lost its state. This surplus does not offset losses of other tasks.
     pub fn lost(&self, cache: &DedupCache) -> IngestLosses {
         let mut lost = IngestLosses::default();
         for (task, counts) in &self.tasks {

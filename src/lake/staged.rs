@@ -83,7 +83,8 @@ pub(super) struct RunDocument {
 }
 
 impl StagedRows {
-    /// Adds which allocations the run's documents show, and when. This and the lake's rows determine the absences.
+    /// Adds the allocations that the run's documents show, and when. The absences follow from these and the lake's
+    /// rows.
     pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }

@@ -202,9 +202,9 @@ impl Storage {
 
     /// Creates an object unless its name exists. Returns whether the object has these bytes or those of another writer.
     ///
-    /// A refusal by the store is verified. S3 answers 409 while another request for the name is in progress, including
-    /// an earlier attempt of this one, and 412 after an attempt that succeeded but whose answer was lost. So the object
-    /// is read, and the put is repeated if it does not exist.
+    /// A refusal by the store is verified: the object is read, and the put is repeated if the object does not exist.
+    /// S3 answers 409 while another request for the name is in progress, even if that request is an earlier attempt
+    /// of this put. S3 answers 412 after an attempt that succeeded but whose answer was lost.
     ///
     /// # Errors
     /// When the store cannot be written or read, or does not support conditional puts. The object may still exist, now

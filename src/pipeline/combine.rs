@@ -21,8 +21,8 @@ pub struct Combined {
     redactor: Option<Arc<Redactor>>,
     /// The rows so far: two sources may hold the same row; each single source is deduplicated.
     seen: Option<DedupCache>,
-    /// When allocations were last shown according to a lake's rows, which affects the absences in listings read with
-    /// it.
+    /// The times at which allocations were last shown according to the rows of a lake. The absences in documents that
+    /// are read with the lake depend on them.
     presence: Option<Presence>,
 }
 

@@ -15,8 +15,8 @@ pub fn is_log(head: &[u8]) -> bool {
     is_text(head) || memmem::find_iter(head, br#"{"@"#).any(is_line)
 }
 
-/// Returns true if a text begins with a JSON object of a log: a line of `log_json` (hclog sorts the keys, and the keys
-/// that it adds begin with `@`), or a line of Docker's json-file driver that quotes a line of text.
+/// Returns true if a text begins with a JSON object of a log: a line of `log_json`, or a line of Docker's json-file
+/// driver that quotes a line of text. In `log_json`, hclog sorts the keys; the keys that it adds begin with `@`.
 pub(super) fn is_json(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
     let is_own = line.starts_with(br#"{"@caller":""#) && memmem::find(line, br#""@level":""#).is_some();

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// precedes the path.
 #[derive(Debug, Default)]
 pub struct Flags {
-    /// `None` if they cannot be read.
+    /// `None` if the flags of the bundle cannot be read.
     namespaces: HashMap<String, Option<String>>,
     missed: HashSet<String>,
 }

@@ -23,7 +23,8 @@ const WAITING: usize = 512;
 const LARGEST: usize = 4 << 20;
 /// Maximum number of streams: a server allows a client a hundred connections.
 const STREAMS: usize = 32;
-/// How often the cluster is listed without a gap, because the stream does not report collected allocations.
+/// How often the cluster is listed even if there is no gap: only a listing shows which allocations were
+/// garbage-collected.
 const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Shortest time between two requests for the list of namespaces.
 const MIN_LOOK: Duration = Duration::from_millis(100);
@@ -105,7 +106,8 @@ impl<'w> ClusterWalk<'w, '_> {
         // Wait as long as between two polls, so that a stream that always ends at once costs no more than polling.
         self.stop().sleep(self.may_list_at(watching).saturating_duration_since(Instant::now()));
         let targets = self.targets()?;
-        // The previous stream did not include namespaces created since, at any index.
+        // The previous streams have no events of namespaces that were created later. So if the namespaces have
+        // changed, start from the oldest events.
         if mem::replace(names, targets.names.clone()) != targets.names {
             seen.clear();
         }
@@ -153,7 +155,7 @@ impl<'w> ClusterWalk<'w, '_> {
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             let may_list_at = if is_asked { look_at } else { list_at };
             let until = look_at.min(may_list_at).min(frames.due_at(watching.frames_every).unwrap_or(look_at));
-            // A cancellation ends the streams, and the end of a stream is also a message.
+            // A cancellation wakes this wait, too: it ends the streams, and the end of a stream is a message.
             match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((number, StreamMessage::Sign(sign))) => {
                     states[number] = StreamState::Open;
@@ -179,7 +181,8 @@ impl<'w> ClusterWalk<'w, '_> {
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             if !is_asked && Instant::now() >= list_at && !self.stop().is_cancelled() {
                 if is_readable.is_some() && targets.names.is_none() && self.cluster.ask.namespace == "*" {
-                    // Only a new stream shows which namespaces exist now.
+                    // The existing namespaces are not known by name. Only a new stream includes namespaces created since
+                    // the last one was opened.
                     return Ok(RoundEnd::Again);
                 }
                 let listed = self.list(targets)?;
@@ -328,7 +331,7 @@ fn is_broken(states: &[StreamState], is_readable: &[bool]) -> bool {
     states.iter().zip(is_readable).any(|(state, is_readable)| *is_readable && is_over(state))
 }
 
-/// The refusal of a stream of a namespace that can be listed. If no stream is open, the refusal of any stream.
+/// The refusal of a stream whose namespace can be listed; if no stream is open, the refusal of any stream.
 fn refused<'s>(states: &'s [StreamState], is_readable: &[bool]) -> Option<&'s Fault> {
     let is_any_open = states.iter().any(|state| matches!(state, StreamState::Open));
     states.iter().zip(is_readable).find_map(|(state, is_readable)| match state {

@@ -193,8 +193,8 @@ pub fn write_packed(out: &mut dyn Write, documents: Vec<Fetched>) -> io::Result<
     Ok(())
 }
 
-/// The only listing among documents, for an uncompressed file, and the metadata next to it; `None` if there are
-/// several.
+/// The only listing among the documents, to be written uncompressed, and the content of its metadata file; `None` if
+/// there are several listings.
 ///
 /// # Errors
 /// When the list of nodes cannot be read back.
@@ -281,7 +281,7 @@ pub(super) fn read_sidecar(file: &Path) -> io::Result<Option<Sidecar>> {
     }
 }
 
-/// Returns true if a file is the metadata file of an existing one.
+/// Returns true if a file is the metadata file of an existing file.
 pub(super) fn is_sidecar(file: &Path) -> bool {
     let text = file.to_string_lossy();
     text.strip_suffix(SIDECAR_SUFFIX).is_some_and(|listing| Path::new(listing).is_file())
@@ -294,7 +294,7 @@ pub(super) fn is_fetch_file(head: &[u8]) -> bool {
 
 /// The next frame of such a file.
 pub(super) enum Frame {
-    /// Nothing.
+    /// The end of the file.
     End,
     /// The metadata of the next listing.
     Metadata(FetchMetadata),

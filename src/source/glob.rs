@@ -1,5 +1,5 @@
-//! Globs that the shell did not expand, matched like in a shell: component by component, so that a component without a
-//! wildcard is an ordinary name, links are followed, and a matching directory is read like a named one.
+//! Globs that the shell did not expand. They are matched component by component, as in a shell: a component without a
+//! wildcard is an ordinary name, and links are followed. A matching directory is read like one that the user named.
 //! docs/decisions/0011-own-globs.md explains why no crate is used.
 
 use std::fs;

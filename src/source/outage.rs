@@ -9,9 +9,10 @@ use crate::nomad::Fault;
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// After a reported fault, the cluster must answer for this long before the same fault is reported again.
+/// If the same kind of fault recurs after a reported outage, and the cluster has answered for less than this time,
+/// the new outage counts as repeated.
 const LASTING: Duration = Duration::from_secs(60);
-/// How long such a repeated outage may last before it is reported.
+/// A repeated outage is reported only after it has lasted this long.
 const UNREPORTED: Duration = Duration::from_secs(10);
 
 /// The state of the connection to a cluster: one warning per outage, and one message at its end.
@@ -21,7 +22,7 @@ pub struct Outage {
     began: Option<Instant>,
     /// Whether this outage was reported.
     is_reported: bool,
-    /// The fault that was reported last, and when its outage or a similar one ended.
+    /// The fault that was reported last, and when the last outage ended; `None` while the reported outage lasts.
     before: Option<(Fault, Option<Instant>)>,
     pause: Option<Duration>,
 }

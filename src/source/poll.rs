@@ -314,8 +314,8 @@ pub(super) fn fault_reporter<'t>(
     }
 }
 
-/// Changes the denial of one namespace to a denial of `*`, if the token may not read any namespace. Its message then asks
-/// for a policy for all namespaces.
+/// Changes the denial of one namespace to a denial of `*`, if the token may not read any namespace. The message of
+/// the new fault asks for a policy for all namespaces.
 fn widen_refusal(fault: Fault) -> Fault {
     match fault {
         Fault::Status { status, text, has_token, .. } => {

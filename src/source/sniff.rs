@@ -56,8 +56,8 @@ fn kind(head: &[u8]) -> StreamKind {
     }
 }
 
-/// Returns true for the header of a file in a tar, by its checksum, which also works for tars older than the `ustar`
-/// magic, and rejects text with that word at the same offset.
+/// Returns true if the bytes are the header of a file in a tar. Verifies the checksum instead of the `ustar` magic,
+/// because older tars lack the magic, and a text may have that word at the same offset.
 fn is_tar_header(head: &[u8]) -> bool {
     let Some(header) = head.get(..SNIFFED).filter(|header| header[0] != 0) else { return false };
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
@@ -91,8 +91,8 @@ impl<'w> InputWalk<'w> {
         InputWalk { options, visit, flags, again: FlagSearch::Never, budget: Budget::default() }
     }
 
-    /// Reports something that could not be read. Once an input exceeds its expansion limit, every archive around the
-    /// excess fails for the same reason. It is reported once.
+    /// Reports something that could not be read. After an input exceeds its expansion limit, each enclosing archive
+    /// fails for this same reason, so only the first of these failures is reported.
     pub(super) fn unreadable(&mut self, origin: &Origin, why: String) -> bool {
         self.budget.is_reported() || (self.visit)(Found::Unreadable(origin.clone(), why))
     }
@@ -107,8 +107,8 @@ impl<'w> InputWalk<'w> {
         self.stream(Box::new(stream), origin, 0)
     }
 
-    /// Walks over a file. Unlike a stream, a file can be read from its end, as required for zip, and may belong to
-    /// files next to it.
+    /// Walks over a file. Unlike a stream, a file can be read from its end, as required for zip, and files next to it
+    /// may have its metadata.
     pub fn file(&mut self, mut file: Counted<'_, File>, path: &Path, origin: &Origin) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
         if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
@@ -166,8 +166,8 @@ impl<'w> InputWalk<'w> {
         self.dispatch(&head, Box::new(file), &origin, 0)
     }
 
-    /// Determines the namespace that a bundle's `allocations.json` lists completely. It is unknown if the bundle's
-    /// flags have not been read, and then nothing counts as vanished.
+    /// Determines the namespace that a bundle's `allocations.json` lists completely. If the bundle's flags have not
+    /// been read, the namespace is unknown, and no allocation counts as vanished.
     pub(super) fn set_full_listing(&mut self, origin: &mut Origin, bundle: &str) {
         if origin.full_listing.is_some() {
             return;
@@ -223,7 +223,8 @@ impl<'w> InputWalk<'w> {
         match kind {
             StreamKind::Json => {
                 let goes_on = (self.visit)(Found::Document(origin.clone(), &mut stream));
-                // The error that ended the document is reported with it.
+                // If the document exceeded the expansion limit, that error is reported with the document: mark it as
+                // reported.
                 self.budget.is_reported();
                 goes_on
             }
@@ -265,7 +266,7 @@ impl<'w> InputWalk<'w> {
 
     fn log(&mut self, stream: &mut dyn Read, origin: &Origin) -> bool {
         let goes_on = (self.visit)(Found::Log(origin.clone(), stream));
-        // The error that ended the log is reported with it.
+        // If the log exceeded the expansion limit, that error is reported with the log: mark it as reported.
         self.budget.is_reported();
         goes_on
     }

@@ -1,4 +1,4 @@
-//! A spool: documents of a live cluster on the local disk, until a batch in the lake has them.
+//! The spool stores documents of a live cluster on the local disk until a batch in the lake contains them.
 //!
 //! Each writer has its own locked directory. A listing is a file in the format of `alloclog fetch`. Stream frames are
 //! appended to an open file as they arrive, so that a killed writer loses none. Each append is a small document of the

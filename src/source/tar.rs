@@ -113,7 +113,7 @@ impl<R: Read> Read for TrailingZeros<'_, R> {
     }
 }
 
-/// A file in a tar, which must have the length in its header: a shorter one is truncated, even if it ends at a line
+/// A file in a tar. It must be as long as its header says. A shorter file is truncated, even if it ends at a line
 /// break.
 struct ExactLength<R> {
     inner: R,

@@ -72,7 +72,8 @@ impl InputWalk<'_> {
 fn directory<R: Read + Seek>(file: &mut R) -> ZipResult<Vec<ZipFileEntry<'static>>> {
     let entries: Vec<ZipFileEntry<'static>> =
         ZipIterable::try_new(&mut *file, Config::default())?.files()?.collect::<ZipResult<_>>()?;
-    // The zip may be nested in another one whose own directory was truncated: then its entries start later.
+    // If the directory of the outer zip was truncated, this may be the directory of a zip nested in it. The entries
+    // of a nested zip do not start at the start of the file.
     let mut begin = [0; 4];
     file.rewind()?;
     file.read_exact(&mut begin)?;

@@ -240,15 +240,15 @@ fn may_lack<'s>(salvaged: &'s Salvaged, expected: &ExpectedTable, finished: u64)
     let (is_mixed, rows_missing) = (is_mixed(salvaged, expected), rows_missing(salvaged, expected));
     move |number| {
         // Another engine may have merged the file: then no row is missing. If the number of missing rows is unknown,
-        // only an undamaged log proves a merge, and only for batches that it has.
+        // only an undamaged log proves a merge, and only for the batches in that log.
         let is_merged = is_mixed
             && rows_missing.map_or(salvaged.wrong.is_empty() && number <= salvaged.state.head.batch, |rows| rows == 0);
         is_merged || number > finished
     }
 }
 
-/// The files whose complete entries [`compare`] needs, by [`path_key`]: first those whose entry in a batch it needs,
-/// then those whose entry in the log it needs.
+/// The files whose complete entries [`compare`] needs, by [`path_key`]: first the files whose entries in the batches
+/// are needed, then those whose entries in the log are needed.
 pub fn suspects(salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> (HashSet<u64>, HashSet<u64>) {
     if expected.is_incomplete {
         return Default::default();
