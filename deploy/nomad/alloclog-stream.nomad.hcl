@@ -29,8 +29,8 @@ job "alloclog-stream" {
   datacenters = var.datacenters
 
   group "alloclog" {
-    # After a restart the ingest continues from its spool. After an outage of the agent, it lists to get what Nomad
-    # still has.
+    # After a restart the ingest continues from its spool. After an outage of the agent, the ingest lists again to get
+    # the events that Nomad still has.
     restart {
       attempts = 10
       interval = "10m"
@@ -38,8 +38,8 @@ job "alloclog-stream" {
       mode     = "delay"
     }
 
-    # The cache and the spool migrate to the next allocation. The spool has what was received while the store was
-    # unreachable.
+    # The cache and the spool migrate to the next allocation. The spool has the data that was
+    # received while the store was unreachable.
     ephemeral_disk {
       size    = 2000
       sticky  = true
