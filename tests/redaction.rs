@@ -124,7 +124,7 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
             .map(|found| found.expect("a pattern"))
         {
             let column = before.rsplit('.').next().unwrap_or_default();
-            // Before LIKE is the column, or NOT in `NOT LIKE`. Patterns after NOT LIKE are not checked.
+            // The word before LIKE is the column; in `NOT LIKE`, it is NOT. Patterns after NOT LIKE are not checked.
             if !["job_id", "details", "NOT"].contains(&column) {
                 assert!(is_free_text(column), "{column} LIKE '{pattern}'");
                 patterns.insert(pattern.to_owned());

@@ -73,7 +73,8 @@ fn lines_are_filtered_through_their_allocation() {
     }
 }
 
-/// The listing is in a lake, and the logs are files. The allocations of the lake count, in either order of the sources.
+/// The listing is in a lake, and the logs are files. The allocations of the lake count as listed, whichever source
+/// comes first.
 #[test]
 fn lines_are_filtered_through_the_allocations_of_a_lake() {
     let sandbox = Sandbox::new();
@@ -130,7 +131,7 @@ fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
             assert!(with.contains(said) && !without.contains("Logs of agents also"), "{format}: {with}");
         }
     }
-    // With a filter by job, they are dropped and counted.
+    // With a filter by job, the lines of unlisted allocations are dropped and counted.
     let done = sandbox.run(&["report", &cluster, "nomad.log", "--job", "api"]).exits_with(0);
     let done = done.stderr_has("3 lines of logs: 0 new, 3 of allocations that are not listed or not selected");
     assert!(!done.out.contains("Logs of agents also"), "{}", done.out);

@@ -151,7 +151,7 @@ def test_axe_finds_no_violation(seen):
 def test_the_pages_are_valid_html(pages):
     jar = MODULES / "node_modules" / "vnu-jar" / "build" / "dist" / "vnu.jar"
     done = subprocess.run(["java", "-Xss4m", "-jar", jar, "--format", "json", *pages.values()], capture_output=True, text=True)
-    # It does not compute hashes; Chromium does, and would report what it blocks.
+    # The validator does not compute hashes. Chromium does, and would report a style sheet or script that it blocks.
     messages = [m for m in json.loads(done.stderr)["messages"] if "violates Content Security Policy" not in m["message"]]
     assert [(m.get("url", "")[-20:], m["message"], m.get("extract")) for m in messages][:5] == []
 

@@ -1,4 +1,5 @@
-//! `fetch --logs` against a stand-in for an agent: which logs are saved, and which messages the others give.
+//! `fetch --logs` against a stand-in for an agent: which logs are saved, and which messages the program prints about
+//! the other logs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -192,7 +193,7 @@ fn a_log_that_breaks_off_is_requested_again_and_never_saved_in_part() {
     assert!(!has_leftovers(&sandbox.path("dumps")));
     assert_eq!(agent.asked(EXPORT).iter().filter(|request| request.parameter("node_id") == first).count(), 3);
 
-    // Nomad ends an answer that breaks off as if it were whole; then the last line is cut.
+    // If a log breaks off, Nomad ends its answer as if the log were whole. The last line is then cut.
     let agent = cluster(&[], |request| {
         let text = log(request.parameter("node_id"));
         Reply::list(7, &text.as_bytes()[..text.len() - 7])

@@ -154,7 +154,7 @@ fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
     let sandbox = Sandbox::new();
     let (replay, agent) = replayed(6);
     let first = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
-    // It shares the cache directory, like two processes on one machine.
+    // The second service shares the cache directory of the first, like two processes on one machine.
     let second = Service::start(&sandbox, "lake", &agent.address, &["--stream", "--quiet"]);
     replay.wait();
     let said = first.stop(0) + &second.stop(0);

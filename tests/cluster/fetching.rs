@@ -40,7 +40,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     }
     assert_eq!(fs::read_to_string(sandbox.path("plain.json")).expect("a file"), listing());
     assert!(sandbox.names().contains(&"plain.json.meta.json".to_owned()));
-    // A metadata file that is not ours does not prevent reading the file next to it.
+    // A metadata file that `fetch` did not write does not prevent reading the file next to it.
     sandbox.file("a.json", listing()).file("a.json.meta.json", "{}");
     sandbox
         .nomad(&[], &["export", "a.json", "-o", "a"])
@@ -52,7 +52,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     let row = sandbox.ledger("dumps.own").remove(0);
     let at = alloclog::time::in_file_name(&name);
     assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
-    // Next to others in a directory, and inside an archive.
+    // The files are also read next to each other in a directory, and inside an archive.
     fs::create_dir(sandbox.path("all")).expect("a directory");
     for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
         fs::rename(sandbox.path(file), sandbox.path("all").join(file)).expect("a file that moves");

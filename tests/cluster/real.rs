@@ -110,7 +110,7 @@ impl Nomad {
         Some(nomad)
     }
 
-    /// The output of its command line.
+    /// The output of a command of the agent's program.
     fn asks(&self, arguments: &[&str]) -> String {
         let (group, rest) = arguments.split_at(1);
         let mut command = Command::new(&self.program);

@@ -107,7 +107,7 @@ fn a_lake_takes_either_names_or_pseudonyms_of_one_key() {
     ingest(&[&named], "named").exits_with(0);
     let ran = ingest(&["one.json.zst"], "named").exits_with(1);
     ran.stderr_has("lake named has the names of the cluster").stderr_has("nothing was committed");
-    // A lake without the object is older than it, and has names.
+    // A lake without this object was written by an older version, and has names.
     fs::remove_file(sandbox.path("named/_alloclog/redaction.json")).expect("an object");
     ingest(&["one.json.zst"], "named").exits_with(1).stderr_has("lake named has the names of the cluster");
     ingest(&[&named, "one.json.zst"], "both").exits_with(1).stderr_has("ingest each into a lake of its own");

@@ -109,7 +109,7 @@ fn without_wildcard_support_each_namespace_is_listed() {
         _ => aside(request),
     });
     let sandbox = Sandbox::new();
-    // No blocking query covers all of them, so they are listed repeatedly.
+    // No blocking query covers all namespaces, so the program lists them repeatedly.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     going_on(&sandbox, &agent, &["--watch"], is_listing, 6).exits_with(0);
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") != "*"));

@@ -132,8 +132,8 @@ class History:
                 } | e)
 
     def watch(self, shown, restarts=None, **columns):
-        """Adds all states of a task whose events are all seen, from the first ten on. `restarts` is the final counter, if some
-        restarts are before the first event."""
+        """Adds the state of a task after its first ten events (or all, if it has fewer) and after each later event, so
+        that every event is seen. `restarts` is the final counter, if some restarts are before the first event."""
         counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
         before = 0 if restarts is None else restarts - counts[-1]
         for last in range(min(len(shown), 10), len(shown) + 1):

@@ -75,7 +75,7 @@ def test_each_line_and_each_event_pairs_once(ask):
     history = listed()
     history.state([event("Signaling", 1.0), event("Signaling", 1.2)], restarts=0)
     logged(history, *[line("Signaling", 1 + n / 10, text_hash=n) for n in range(5)])
-    # Two of the five lines are shown as events, and three are left. The window contradicts the line between its events.
+    # Two of the five lines are shown as events. The window contradicts the line between these events. Two lines remain.
     assert found(ask, history) == [("Signaling", ns(1.3)), ("Signaling", ns(1.4))]
 
 
@@ -120,7 +120,7 @@ def test_a_restored_allocation_is_not_received_again(ask):
     history.state(events("Received, Started"), restarts=0)
     logged(history, line("Received", 0.001), line("Started", 1.001), line("Received", 60))
     assert found(ask, history) == []
-    # Neither is one that a log knows from before, or one whose task had started.
+    # The same holds if a log has earlier lines of the allocation, or if its task had started.
     assert found(ask, logged(History(), line("Started", 1), line("Received", 60))) == [("Started", ns(1))]
     started = History()
     started.state(restarts=0, started_at_ns=ns(5))
@@ -232,7 +232,7 @@ def test_a_log_does_not_say_whether_memory_ran_out(ask):
     failures = ask(history, "failures")
     assert [(row["class"], row["suspected_oom"]) for row in failures] == [("unknown", True), ("signal", True)]
     assert [row["cause"] for row in ask(history, "restart_log")] == ["unknown", "failure"]
-    # Docker reports it in the exit message.
+    # Docker reports in the exit message that memory ran out.
     for row in history.rows["log_events"]:
         if row["event_type"] == "Terminated":
             row["oom_killed"] = True

@@ -1,6 +1,6 @@
 """No claim from some listings contradicts the complete history.
 
-Random listings of a recording are exported by the program, every view is computed of them, and each claim is compared with
+Random listings of a recording are exported by the program, every view is computed from them, and each claim is compared with
 the truth: the definitions in Python (definitions.py) over the event stream, or over a poll that missed nothing, cut at each
 task's last version that the listings show. Prints precision and recall for each claim (`pytest -s`). `ALLOCLOG_BIN` names
 the program. The longer form, 40 subsets of each recording, takes some minutes:

@@ -216,7 +216,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
 
 
 def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
-    """A reader would get wrong rows without a message, and a merged file with these rows would get a valid hash."""
+    """Otherwise a reader would get wrong rows without a message, and a merged file with them would get a valid hash."""
     lake = young_lake
     path = data_files(lake)[-1]
     overwritten(path)

@@ -57,7 +57,7 @@ def past(program, tmp_path_factory):
     directory = tmp_path_factory.mktemp("past")
     lake = directory / "lake"
     others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]
-    # Only its listings are full.
+    # Of all these documents, only the listings of this bundle are full.
     others.append("debug/nomad-debug-2026-11-23-183148Z.tar.gz")
     documents = parts(directory) + [SAMPLES / name for name in others]
     assert len(documents) > 100

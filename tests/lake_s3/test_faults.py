@@ -122,7 +122,8 @@ def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, p
 
 
 def test_a_writer_suspended_during_a_vacuum_writes_again(program, proxy, server, listings, truth):
-    """It is suspended right before its batch is put; its old, unreferenced files are removed; then it resumes."""
+    """The writer is suspended right before it puts its batch. A vacuum removes its old, unreferenced files. Then the
+    writer resumes."""
     program.ingest(listings[0])
     program.ingest(listings[1])
     stopped, wake = threading.Event(), threading.Event()
@@ -228,7 +229,7 @@ def test_a_delayed_put_refused_with_409_is_not_another_batch(program, proxy, ser
 
 
 def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, proxy, server, listings, truth):
-    """The error says that the batch may have been committed, and its files stay."""
+    """The error says that the batch may have been committed, and the files of the batch stay."""
     program.ingest(listings[0])
     program.ingest(listings[1])
     proxy.rule, state = held_put(delay=15, refusals=10**6)
@@ -236,7 +237,7 @@ def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, prox
     assert "batch 3 may have been committed" in stderr and not state["landed"].is_set()
     assert state["landed"].wait(30)
     proxy.reset()
-    # Its rows are in the lake already, once.
+    # The rows of the late batch are in the lake already, once.
     _, stderr = program.ingest(listings[2])
     assert "nothing new" in stderr
     program.holds(truth[3])
@@ -264,7 +265,7 @@ def test_a_store_that_ignores_the_condition_is_refused(program, proxy, server, l
     proxy.rule = ignore
     _, stderr = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in stderr and "two writers" in stderr
-    # Also when the ingest is run again.
+    # The store is refused again when the ingest is run again.
     _, stderr = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in stderr
     assert not [name for name in server.names(program.prefix) if name.endswith(".parquet")]

@@ -8,7 +8,8 @@ from storm import STEP
 
 
 def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lakes, listings, truth):
-    """From the first, which creates the lake, to the last, which saves the cache; tests/storm.py selects them."""
+    """Kills an ingest at its changes, from the first, which creates the lake, to the last, which saves the cache.
+    tests/storm.py selects the changes."""
     number, was_killed = 1 - STEP, True
     while was_killed:
         number += STEP
@@ -23,7 +24,7 @@ def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lak
 
 
 def killed_again_and_again(program, proxy, step, *arguments):
-    """Runs it until it finishes, killed `step` changes later each time; returns how often it was killed."""
+    """Runs the program until it finishes, killed `step` changes later each time; yields how often it was killed."""
     times, was_killed = -1, True
     while was_killed:
         times += 1
@@ -34,7 +35,7 @@ def killed_again_and_again(program, proxy, step, *arguments):
 
 
 def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, truth):
-    """Each time after one change more; earlier work is finished or abandoned, and never repeated."""
+    """Each run is killed one change later than the run before. It finishes or abandons earlier work, and repeats none."""
     program.ingest(listings[0])
     *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
     assert times > 5
@@ -42,7 +43,7 @@ def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, tru
 
 
 def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, server, listings, small_files):
-    """A compaction and a vacuum; readers see the same rows before, between and after."""
+    """Kills a compaction and a vacuum. Readers see the same rows before, between and after the runs."""
     truth = small_files.truth
     table = f"{program.prefix}task_events/event_date"
 

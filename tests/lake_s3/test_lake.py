@@ -53,7 +53,7 @@ def test_a_lake_in_a_bucket(program, listings, truth):
 
 @pytest.mark.parametrize("writers", [2, 8])
 def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path, writers):
-    """They create the lake, their documents overlap, and answers to puts are delayed."""
+    """The writers create the lake, their documents overlap, and answers to puts are delayed."""
     documents = [document for listing in listings[1:4] for document in parts(listing, tmp_path, size=4, step=2)]
     shares = [documents[number::writers] for number in range(writers)]
 
@@ -81,7 +81,7 @@ def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small
     proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
     _, stderr = program.run("lake", "compact", program.lake)
     assert "1 group skipped, already merged by another process" in stderr
-    # Its own merged file is removed: left are the small files, and the one made by delta-rs.
+    # The compaction removes its own merged file. The small files and the file made by delta-rs are left.
     names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     (events,) = (table for table in info["tables"] if table["table"] == "task_events")
@@ -90,8 +90,8 @@ def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small
 
 
 def test_filters_spare_requests(program, proxy, listings, tmp_path):
-    """Of a lake of three distant days, only the files that a filter needs are read."""
-    # None later than now, or its time would not be trusted.
+    """In a lake of three distant days, the program reads only the files that a filter needs."""
+    # No document is later than now, because its time would not be trusted.
     for days in (-20, -10, 0):
         program.ingest(on_another_day(listings[4], tmp_path, days))
 
@@ -108,11 +108,11 @@ def test_filters_spare_requests(program, proxy, listings, tmp_path):
     every = ["--since", "2026-11-01T00:00:00Z"]
     in_all, of_all, requests = asked(*every)
     assert in_all == of_all == {first, second, third}
-    # By default, one week.
+    # By default, the program reads one week.
     in_week, of_week, fewer = asked()
     assert in_week == of_week == {third}
     assert fewer < requests
-    # Allocations are searched in all of it, and then only their rows are read.
+    # The program searches all three days for allocations of the job, and then reads only the rows of these allocations.
     in_job, _, fewer = asked(*every, "--job", "00*")
     assert in_job == {third}
     assert fewer < requests

@@ -1,4 +1,4 @@
-"""A lake on MinIO, a real S3 server; $MINIO_BIN names the program; skipped without it.
+"""A lake on MinIO, a real S3 server. $MINIO_BIN names its program; without it, these tests are skipped.
 
 docs/operations.md names the version that was run.
 
@@ -140,7 +140,8 @@ def test_killed_at_every_third_change(program, proxy, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
-    """Killed a little later each time; committed batches are there, and the others can be ingested again."""
+    """The server is killed a little later each time. Committed batches are there; the other documents can be ingested
+    again."""
     program.ingest(listings[0])
     for n in range(1, 6):
         process = program.start("ingest", listings[n], "--lake", program.lake)

@@ -17,7 +17,7 @@ WANTED = math.ceil(KILLS_OF_TEST / 5)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("writers", WRITERS)
 def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writers, seed):
-    """They create the lake, and their documents overlap; concurrent compactions are killed, too."""
+    """The writers create the lake, and their documents overlap. Concurrent compactions are killed, too."""
     documents = [document for listing in listings[3:5] for document in parts(listing, tmp_path, size=6, step=4)]
     truth = program.exported(*documents)
 
@@ -26,7 +26,7 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         return replace(program, variables=of_machine).start(*arguments)
 
     def merge(chance):
-        # There is a lake once a document is in.
+        # The lake exists once a document was ingested.
         if len(storm.due) < len(documents):
             storm.killed(program.start("lake", "compact", "-q", program.lake), chance.uniform(0, storm.within))
         time.sleep(0.2)
@@ -39,11 +39,11 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         storm = Storm(start, program.lake, documents, writers, f"{seed} {rounds}", within=1)
         kills += storm.run(merge)
         print(f"{kills} kills in {rounds} lakes")
-        # Successful ingests are in; the next ingest finishes what the last killed one left.
+        # The rows of all successful ingests are there. The next ingest finishes the work of the last killed one.
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)
-        # Ensure that one is killed between its files and its batch.
+        # Ensure that one ingest is killed between its files and its batch.
         proxy.rule = Killer(2)
         assert proxy.rule.kills(program, "ingest", listings[5], "--lake", program.lake)
         proxy.rule = straight

@@ -68,14 +68,14 @@ impl Expected {
                 self.skipped.insert(document.name.clone());
                 return;
             }
-            // Logs are compared in tests/agent_logs; what has no line of a task event is skipped.
+            // Logs are compared in tests/agent_logs. A log without a line of a task event is skipped.
             [name, ..] if name.ends_with(".log") => {
                 if memchr::memmem::find(&document.bytes, b"Task event").is_none() {
                     self.skipped.insert(document.name.clone());
                 }
                 return;
             }
-            // In an archive it is read for the bundle's namespace.
+            // In an archive, the program reads this file for the bundle's namespace.
             ["cli-flags.json", "cluster", ..] if document.name.contains(':') => return,
             _ => {}
         }
@@ -140,7 +140,7 @@ impl Expected {
         self.row(Table::Snapshots, &row);
     }
 
-    /// Adds an allocation; returns whether it is pending, if it is not terminal.
+    /// Adds an allocation. Returns whether it is pending; `None` if it is terminal.
     fn allocation(&mut self, a: &Value, shape: &'static str, counts: &mut Counts) -> Option<bool> {
         counts.allocations += 1;
         counts.shapes.insert(shape);

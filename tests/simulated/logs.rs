@@ -214,8 +214,8 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             let missing = missing.get(key).map_or(0, Vec::len);
             ensure!(*count <= missing, "{key:?}: {count} recovered, {missing} missing");
         }
-        // A history reported as complete must be complete. A log that begins after the last window proves nothing
-        // else.
+        // A history that is reported as complete must lack no event before the last event that a document shows. Later
+        // events may be missing, because a log may begin after the last window.
         let shown = store.rows("timeline")?;
         for row in store.rows("coverage")?.iter().filter(|row| row.get("complete").as_bool() == Some(true)) {
             let of = |row: &alloclog::query::Row| {

@@ -1,6 +1,6 @@
 //! Compares the statistics with the truth. Runs the whole library on files.
 //!
-//! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, they are true or
+//! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, each statistic is true or
 //! unknown. Results for all time and per task are verified; the results for periods and groups must be partitions of
 //! these.
 

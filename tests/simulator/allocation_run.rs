@@ -17,8 +17,8 @@ type End = (i64, usize, fn(&str) -> Event);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
     Usual,
-    /// The client never reports one of the tasks. It is known only from the resources, until the client fabricates
-    /// its state at the end.
+    /// The client never reports one of the tasks. The task is known only from the resources, until the client
+    /// fabricates a state of the task at the end.
     TaskMissing,
     /// The allocation could not be prepared: `Setup Failure`.
     SetupFailure,

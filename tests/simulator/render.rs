@@ -25,23 +25,27 @@ pub enum Form {
 /// A version of an allocation in a document, and which parts of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
-    /// Numbers in `Cluster::allocations` and its `versions`.
+    /// The number of the allocation in `Cluster::allocations`.
     pub allocation: usize,
+    /// The number of the version in the `versions` of the allocation.
     pub version: usize,
     pub form: Form,
-    /// Whether it has task states, with their counters.
+    /// Whether the version has task states.
     pub tasks: bool,
+    /// Whether the task states have counters.
     pub counters: bool,
-    /// Whether its times passed through a float, and whether its document looks like that: the value of
-    /// `times_rounded`, known once the document is complete (see [`Document::marked`]).
+    /// Whether the times passed through a float.
     pub floats: bool,
+    /// Whether the document looks as if its times passed through a float: the value of `times_rounded`. Known once the
+    /// document is complete (see [`Document::marked`]).
     pub marked: bool,
-    /// Whether it has resources, and hence the hooks of its tasks.
+    /// Whether the version has resources.
     pub resources: bool,
+    /// Whether the resources have the hooks of the tasks.
     pub hooks: bool,
-    /// Whether it has the desired transition.
+    /// Whether the version has the desired transition.
     pub transition: bool,
-    /// Whether it has fields of a future Nomad.
+    /// Whether the version has fields of a future Nomad.
     pub future: bool,
 }
 
@@ -52,15 +56,15 @@ pub struct Document {
     pub name: String,
     pub is_named: bool,
     pub bytes: Vec<u8>,
-    /// When it was taken.
+    /// When the document was taken.
     pub at: i64,
-    /// In the order of the document.
+    /// The versions that the document shows, in its order.
     pub shown: Vec<Shown>,
-    /// The number of bytes up to the end of each. In a stream, to the end of its frame.
+    /// For each version in `shown`, the number of bytes up to its end; in a stream, up to the end of its frame.
     pub ends: Vec<usize>,
-    /// The nodes it shows, by number, with the end of each.
+    /// The nodes that the document shows: the number of each node, and the number of bytes up to its end.
     pub nodes: Vec<(usize, usize)>,
-    /// The namespace of which it lists all allocations.
+    /// The namespace of which the document lists all allocations.
     pub listing: Option<&'static str>,
     /// The time given by the user.
     pub flag: Option<i64>,

@@ -164,10 +164,15 @@ impl TaskOutcome<'_> {
         times.collect()
     }
 
-    /// The latest possible time of a restart whose event is not in view. That is the time of the first version in
-    /// view that counts it, or, if earlier, of its last restart or of the first event of its window, which comes
-    /// after the restart. A client's time is used only if it is later than the previous version (which counts fewer
-    /// restarts) or the creation.
+    /// The latest possible time of a restart whose event is not in view. It is the earliest of these times of the first
+    /// version in view that counts the restart:
+    ///
+    /// - the time of the version;
+    /// - the time of its last restart;
+    /// - the time of the first event of its window, which comes after the restart.
+    ///
+    /// The last two are times of the client. They are used only if they are between the previous version in view (which
+    /// counts fewer restarts; if there is none, the creation) and this version.
     fn known_by(&self, number: i64) -> Option<i64> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
@@ -259,8 +264,8 @@ impl TaskOutcome<'_> {
         }
     }
 
-    /// The times of the restarts in view after a time, by the clocks of their events. With `trusted`, leaves out
-    /// restarts that a version in view from that time or before may count.
+    /// The times of the restarts in view since `at`, by the clocks of their events. With `trusted`, leaves out restarts
+    /// that may already be counted by a version in view that is not later than `at`.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
@@ -269,8 +274,9 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// How many restarts out of view happened after a time. Two numbers: by the versions of the servers, in view or
-    /// not; and how many of these also by the client's clock, even if the clock was set later.
+    /// How many restarts out of view happened since `at`, as two numbers. The first is according to the versions of the
+    /// servers, in view or not. The second counts only those of them that also happened since `at` by the client's
+    /// clock: the times of their events and of all later events are not before `at`.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);

@@ -1,8 +1,8 @@
 //! The memory of a feed over hours.
 //!
-//! The recorded twelve minutes happen again every half hour, with other allocations. Each half hour begins when the feed has
-//! committed a batch of the one before, so hours pass as fast as the feed can take them, and no faster. libfaketime sets the
-//! program's clock, so that cached rows expire as in reality; its waits take real time.
+//! The recorded twelve minutes happen again every half hour, with other allocations. Each half hour begins when the
+//! feed has committed a batch of the half hour before. So hours pass as fast as the feed can take them, and no faster.
+//! libfaketime sets the program's clock, so that cached rows expire as in reality. The program's waits take real time.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,8 +25,8 @@ const APART: Duration = Duration::from_secs(1_800);
 /// 2026-11-23T18:41:00Z, just after the recording, in seconds since the epoch.
 const AFTER: i64 = 1_795_459_260;
 
-/// ALLOCLOG_FEED_HOURS sets the number of hours, 30 by default. The deduplication cache forgets a row after 72 hours, so from 150
-/// hours on it has done so in the first half.
+/// ALLOCLOG_FEED_HOURS sets the number of hours, 30 by default. The deduplication cache forgets a row after 72 hours,
+/// so in a run of 150 hours or more it begins to forget rows in the first half.
 #[test]
 fn memory_does_not_grow_over_hours() {
     let Some(faketime) = libfaketime() else {

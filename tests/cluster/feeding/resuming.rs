@@ -10,7 +10,7 @@ use crate::sandbox::{Sandbox, sample};
 fn documents_spooled_by_a_killed_feed_are_committed_by_the_next_one() {
     let sandbox = Sandbox::new();
     let (replay, agent) = replayed(2);
-    // It never commits by itself.
+    // This feed never commits by itself.
     let mut never = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     let every = never.arguments.iter().position(|argument| argument == "500ms").expect("an argument");
     never.arguments[every] = "1h".into();

@@ -350,7 +350,7 @@ impl<'a> Judge<'a> {
             let story = &self.stories[&key];
             let claimed = rows.get(&key).and_then(|rows| rows[0].int("restarts_last_hour"));
             let most = rows.get(&key).and_then(|rows| rows[0].int("restarts_at_most"));
-            // If more are seen than counted, or no counter is in view, only events count.
+            // If more restarts are seen than counted, or no counter is in view, only events count.
             let is_counted = coverage[&key].lost_restarts.is_some();
             let mut recent = story.seen_since(hour_ago, is_counted);
             let seen = recent.len() as i64;
