@@ -249,10 +249,11 @@ impl Lake {
         Ok(self.storage.create(&batch_name(number), bytes)? == Created::Ours)
     }
 
-    /// Checks that each table has the commit of the last batch that changed it. A log that lost its last versions looks
-    /// like an earlier log, and a new version would hide the loss by taking the number of a lost one. A table may be
-    /// ahead of batch `number` only if the next batch exists: a table that has applied a lost batch would ignore a new
-    /// batch with the same number.
+    /// Checks that each table has the commit of the last batch that changed it. A log that lost its last versions
+    /// looks like an earlier log. A new version would then take the number of a lost one, and hide the loss.
+    ///
+    /// A table may be ahead of batch `number` only if the next batch exists. If that batch was lost after it was
+    /// applied to a table, the table would ignore a new batch with the same number.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Kind::Damaged`] when a table lacks commits.

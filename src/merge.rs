@@ -245,10 +245,10 @@ pub fn rows<'a>(
 
 /// Returns true if an allocation may be skipped when it is listed again. That is not the case for:
 /// - An allocation with unknown fields: it must be parsed to count them.
-/// - The payload of a stream event: outside of its event, it would be another kind of row.
+/// - The payload of a stream event: outside of its event, the same JSON would give a row of another shape.
 /// - An allocation without a namespace: it gets the namespace of the document.
-/// - An allocation whose modification time a float64 represents exactly: there, a document with rounded times looks
-///   like an exact one.
+/// - An allocation whose modification time a float64 represents exactly: its version looks the same in a document
+///   with rounded times.
 fn may_skip_next_time(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, ItemContent::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)

@@ -1,11 +1,11 @@
 //! Computes `absences`: which full listings lack an allocation that was shown before.
 //!
-//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
-//! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
-//! `absences` says that a listing and those after it lack the allocation; an exact row of `sightings` says that it is
-//! shown again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from them. Earlier hours
-//! need no rows, and neither do full listings of a later hour: they lack the allocation if it has no sighting in their
-//! hour.
+//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the
+//! hour of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row
+//! of `absences` says that a listing and those after it lack the allocation. An exact row of `sightings` says that
+//! the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from
+//! them. Earlier hours need no rows. Full listings of a later hour need no rows either: if the allocation has no
+//! sighting in that hour, these listings lack it.
 
 mod hour_update;
 mod rows;

@@ -240,8 +240,8 @@ fn origin(input: &Input, options: &SourceOptions) -> Origin {
     }
 }
 
-/// The time of observation from the flag or the file's name. Never the modification time of a file or archive, which
-/// changes with every copy.
+/// The time of observation from the flag or the file's name. The modification time of a file or archive is never
+/// used, because it changes with every copy.
 fn observed(options: &SourceOptions, file_name: Option<&str>) -> Option<(i64, ObservedFrom)> {
     let flag = options.observed_at.map(|ns| (ns, ObservedFrom::Flag));
     flag.or_else(|| Some((time::in_file_name(file_name?)?, ObservedFrom::Name)))

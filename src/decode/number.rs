@@ -48,8 +48,8 @@ pub fn plain(text: &[u8]) -> Option<(i64, usize)> {
 fn eight_digits(text: u64) -> Option<u64> {
     const HIGH_NIBBLES: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     let digits = text ^ 0x3030_3030_3030_3030;
-    // A digit leaves 0 to 9 in its byte. Any other byte has a bit in its high nibble, or is 10 to 15, and adding 6 sets
-    // such a bit.
+    // The byte of a digit is now 0 to 9. The byte of any other character has a bit in its high nibble, or is 10 to
+    // 15. Adding 6 to a byte from 10 to 15 sets a bit in its high nibble.
     if (digits | (digits & !HIGH_NIBBLES).wrapping_add(0x0606_0606_0606_0606)) & HIGH_NIBBLES != 0 {
         return None;
     }

@@ -18,8 +18,9 @@ pub(super) struct PartWalk<'a, 'r, 's, 'f> {
     pub bytes: &'a [u8],
     pub is_last: bool,
     pub seen: Option<&'s mut Seen<'f>>,
-    /// How many allocations were looked up in `seen`, and how many were known.
+    /// How many allocations were looked up in `seen`.
     pub tried: u32,
+    /// How many of them were known.
     pub known: u32,
     /// True if the previous object was an allocation, so that the next one most likely is, too.
     pub expect_allocation: bool,

@@ -19,9 +19,11 @@ pub struct OpenDocument {
     /// The length in bytes that `leftover` must reach before it is parsed again.
     pub wanted: usize,
     pub origin: Origin,
-    /// Bytes, lines and array elements before the next block.
+    /// Bytes before the next block.
     pub offset: u64,
+    /// Lines before the next block.
     pub lines: u64,
+    /// Array elements before the next block.
     pub elements: u64,
     pub rounding: Rounding,
     pub facts: DocumentFacts,

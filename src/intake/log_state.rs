@@ -15,8 +15,9 @@ pub struct Logs {
 /// The state of the open log.
 #[derive(Default)]
 pub struct OpenLog {
-    /// Bytes and lines before the next block.
+    /// Bytes before the next block.
     pub offset: u64,
+    /// Lines before the next block.
     pub lines: u64,
     pub events: u64,
     pub rejected: u64,

@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The object of a batch that upgrades a lake: a wrapped batch.
 ///
-/// Programs from format 2 on refuse it by `needs_format`. A program of format 1 reads it as a batch whose `written_ms`
-/// is not a number, and quotes that text in its error.
+/// Programs from format 2 on refuse it by `needs_format`. A program of format 1 reads it as a batch whose
+/// `written_ms` is a text instead of a number. The error of that program quotes the text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Upgrade {
     /// The format of the lake from this batch on.

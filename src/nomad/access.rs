@@ -1,7 +1,7 @@
 //! Which namespaces a token may read, according to Nomad's ACL API.
 //!
-//! Nomad answers a request for all namespaces with those that the token can read, without naming them. The token's
-//! policies and those of its roles do name them.
+//! If all namespaces are requested, Nomad lists the allocations of those that the token can read, and does not say
+//! which these are. The policies of the token and of its roles do say it.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -63,7 +63,7 @@ pub fn clients(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -
 }
 
 /// Requests the active log file of a client or, if it has none, three days of the journal of its unit `nomad`. The
-/// answer is plain text without a length: Nomad does not say if it breaks off.
+/// answer is plain text without a length, so an answer that breaks off looks complete.
 ///
 /// # Errors
 /// When the request fails.

@@ -61,9 +61,9 @@ pub struct Targets {
 impl Ask {
     /// Determines which listings to fetch, and which of them are complete.
     ///
-    /// Nomad answers for all namespaces with those that the token can read, without naming them. Unless the token is
-    /// known to read every namespace, each namespace is listed by name: then every answer is either complete or a
-    /// refusal. Namespaces are also listed by name on servers that do not support `*`.
+    /// If all namespaces are requested, Nomad lists those that the token can read, and does not say which these are.
+    /// Unless the token is known to read every namespace, each namespace is listed by name: then every answer is
+    /// either complete or a refusal. Namespaces are also listed by name on servers that do not support `*`.
     ///
     /// # Errors
     /// When a request fails.
