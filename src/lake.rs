@@ -19,6 +19,7 @@ pub mod format;
 pub mod info;
 pub mod ingest;
 pub mod labels;
+mod lake_file;
 mod layout;
 mod lean;
 pub mod lost_restarts;
@@ -36,8 +37,6 @@ pub mod vacuum;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Context, Error, Kind, Result};
 use crate::tables::Table;
 use crate::time;
@@ -45,11 +44,9 @@ use batch::batch_name;
 pub use batch::{Batch, Rebuilt, Replacement};
 use delta_log::{Add, Committed, NewVersion, TableHead, TableState};
 use finding::{Finding, Remedy};
-use format::FORMAT;
+use lake_file::{LAKE, LakeFile};
 use storage::{Created, Storage};
 
-/// Name of the object that describes the lake, [`LakeFile`].
-const LAKE: &str = "_alloclog/lake.json";
 /// Order in which a batch is applied to the tables. The ledger is last: if it has a batch, all tables have it.
 pub const ORDER: [Table; 8] = [
     Table::TaskEvents,
@@ -72,14 +69,6 @@ pub struct Lake {
     about: LakeFile,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct LakeFile {
-    /// The layout of the lake; a newer format than [`format::FORMAT`] is refused.
-    format: u32,
-    id: String,
-    created_ms: i64,
-}
-
 /// The head of each table's log, as last seen, by table name.
 pub type TableHeads = BTreeMap<String, TableHead>;
 
@@ -93,45 +82,24 @@ impl Lake {
     /// Opens a lake for reading.
     ///
     /// # Errors
-    /// When it does not exist, or has a newer format.
+    /// When it does not exist, its description is damaged, or it has a newer format.
     pub fn open(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
-        let Some(about) = lake_file(&storage)? else {
-            return Err(Error::of(Kind::NotFound, format!("{text}: not a lake ({LAKE} is missing)")));
-        };
-        Lake::from_parts(storage, &about)
+        let about = lake_file::read(&storage)?;
+        Ok(Lake::of(storage, about.ok_or_else(|| not_a_lake(text))?))
     }
 
-    /// Opens a lake to repair it. If `lake.json` is lost and tables exist, writes it again with the lowest format of
-    /// any table, and returns what it found; with `is_dry_run` it writes nothing. A check rebuilds the batches that were
-    /// lost together with `lake.json`; until then, an ingest refuses the lake.
+    /// Opens a lake to repair it. If `lake.json` is missing or damaged, writes it again from the tables, and returns
+    /// what it found; with `is_dry_run` it writes nothing. A check rebuilds the batches that were lost together with
+    /// `lake.json`; until then, an ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
     pub fn open_to_repair(text: &str, is_dry_run: bool) -> Result<(Lake, Option<Finding>)> {
         let storage = Storage::at(text)?;
-        if storage.get(LAKE)?.is_some() {
-            return Ok((Lake::open(text)?, None));
-        }
-        let mut format = None;
-        for table in ORDER {
-            if delta_log::exists(&storage, table)? {
-                // Take the lowest format: after an interrupted upgrade, the next writer then continues the upgrade.
-                let of_table = delta_log::state(&storage, table)?.format();
-                format = Some(format.map_or(of_table, |format: u32| format.min(of_table)));
-            }
-        }
-        let Some(format) = format else { return Ok((Lake::open(text)?, None)) };
-        let about = serde_json::to_vec_pretty(&LakeFile { format, id: unique(), created_ms: now_ms() })?;
-        let what = format!("lake {storage}: {LAKE} is missing, but there are tables");
-        let about = match is_dry_run {
-            true => about,
-            false => match storage.create(LAKE, about.clone())? {
-                Created::Ours => about,
-                Created::Taken(theirs) => theirs,
-            },
-        };
-        Ok((Lake::from_parts(storage, &about)?, Some(Finding { what, remedy: Remedy::Repair })))
+        let read = lake_file::read_to_repair(&storage, is_dry_run)?;
+        let (about, finding) = read.ok_or_else(|| not_a_lake(text))?;
+        Ok((Lake::of(storage, about), finding))
     }
 
     /// Opens an existing lake for writing, and upgrades an older format.
@@ -151,18 +119,17 @@ impl Lake {
     /// When the storage cannot be written, does not support create-if-absent, or holds a newer format.
     pub fn open_or_create(text: &str) -> Result<Lake> {
         let storage = Storage::at(text)?;
-        let about = match lake_file(&storage)? {
+        let about = match lake_file::read(&storage)? {
             Some(about) => about,
             None => {
-                let about = LakeFile { format: FORMAT, id: unique(), created_ms: now_ms() };
-                let about = serde_json::to_vec_pretty(&about)?;
-                match storage.create(LAKE, about.clone())? {
+                let about = LakeFile::new();
+                match storage.create(LAKE, about.bytes()?)? {
                     Created::Ours => about,
-                    Created::Taken(theirs) => theirs,
+                    Created::Taken(theirs) => LakeFile::parse(&storage, &theirs)?,
                 }
             }
         };
-        let lake = Lake::from_parts(storage, &about)?;
+        let lake = Lake::of(storage, about);
         // The ledger is created last: if it exists, all tables exist and the storage has been probed.
         if !delta_log::exists(&lake.storage, Table::Snapshots)? {
             if !lake.storage.list("_alloclog/batches")?.is_empty() {
@@ -172,7 +139,7 @@ impl Lake {
                     Table::Snapshots.name()
                 )));
             }
-            storage::probe(&lake.storage, LAKE, about)?;
+            storage::probe(&lake.storage, LAKE, lake.about.bytes()?)?;
             let format = lake.about.format;
             let mut tables = ORDER.into_iter().filter(|table| format::since(*table) <= format);
             tables.try_for_each(|table| delta_log::create_table(&lake.storage, table, format, now_ms()))?;
@@ -181,19 +148,8 @@ impl Lake {
         Ok(lake)
     }
 
-    fn from_parts(storage: Storage, about: &[u8]) -> Result<Lake> {
-        let about: LakeFile =
-            serde_json::from_slice(about).or_damaged(|| format!("lake {storage}: {LAKE} is damaged"))?;
-        if about.format > FORMAT {
-            return Err(Error::of(
-                Kind::Unsupported,
-                format!(
-                    "lake {storage} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
-                    about.format
-                ),
-            ));
-        }
-        Ok(Lake { storage, id: about.id.clone(), about })
+    fn of(storage: Storage, about: LakeFile) -> Lake {
+        Lake { storage, id: about.id.clone(), about }
     }
 
     /// The format in `lake.json` when the lake was opened.
@@ -318,7 +274,7 @@ impl Lake {
                 // removes.
                 let removed = batch.replacements(table).iter().flat_map(|replacement| &replacement.removed);
                 let named: HashSet<&str> = removed.map(String::as_str).collect();
-                let state = delta_log::state_of(&self.storage, table, &|path| named.contains(path))?;
+                let state = lean::state_of(&self.storage, table, &|path| named.contains(path))?;
                 if state.head.batch >= number {
                     continue;
                 }
@@ -413,31 +369,8 @@ impl Lake {
     }
 }
 
-/// The bytes of `lake.json`; `None` if no lake was created here.
-///
-/// # Errors
-/// When tables exist but `lake.json` does not: the directory `_alloclog` was lost, with the batches of these tables.
-/// The batches of a new lake would not list the files of these tables.
-fn lake_file(storage: &Storage) -> Result<Option<Vec<u8>>> {
-    if let Some(about) = storage.get(LAKE)? {
-        return Ok(Some(about));
-    }
-    for table in ORDER {
-        if delta_log::exists(storage, table)? {
-            // `lake.json` is written before the first table. So another writer may just have created both: read it
-            // again.
-            let about = storage.get(LAKE)?;
-            if about.is_none() {
-                return Err(Error::damaged(format!(
-                    "lake {storage}: {LAKE} is missing, but there is a table {}: restore _alloclog from a backup, or run \
-                     `alloclog lake check --repair`, which rebuilds it from the tables",
-                    table.name()
-                )));
-            }
-            return Ok(about);
-        }
-    }
-    Ok(None)
+fn not_a_lake(text: &str) -> Error {
+    Error::of(Kind::NotFound, format!("{text}: not a lake ({LAKE} is missing)"))
 }
 
 /// This machine's clock, in milliseconds since the epoch.

@@ -195,15 +195,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             let (lake, console) = common.open(!*dry_run)?;
             console.stage("looking for unreferenced files");
-            let gone = vacuum::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run)?;
+            let (mut names, mut files, mut bytes) = (String::new(), 0, 0);
+            vacuum::vacuum(&lake, i64::try_from(older_than.as_millis())?, *dry_run, &mut |object| {
+                if *dry_run {
+                    names.push_str(&object.name);
+                    names.push('\n');
+                }
+                files += 1;
+                bytes += object.bytes;
+            })?;
             console.done();
             if *dry_run {
-                let names: String = gone.iter().map(|object| format!("{}\n", object.name)).collect();
                 print(names.as_bytes())?;
             }
-            let bytes: u64 = gone.iter().map(|object| object.bytes).sum();
             let verb = if *dry_run { "would be removed" } else { "removed" };
-            let line = format!("lake {}: {} {verb}, {bytes} bytes", lake.storage, plural(gone.len() as u64, "file"));
+            let line = format!("lake {}: {} {verb}, {bytes} bytes", lake.storage, plural(files, "file"));
             console.print_at(Verbosity::Normal, &line);
             Ok(Exit::Done)
         }

@@ -22,7 +22,7 @@ mod logs;
 const ROWS_AT_A_TIME: u64 = 2_000_000;
 
 /// Delay before a missing or damaged object is read a second time.
-const SECOND_LOOK: Duration = Duration::from_millis(300);
+pub(super) const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// Checks a lake, and makes the repairs that `mend` allows.
 ///

@@ -23,6 +23,12 @@ const FEW: usize = 8;
 const SETTLED_DAYS: i64 = 3;
 /// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
+/// A batch replaces at most about this many files: each takes 2 KB of memory while the batch is applied.
+const REPLACED: usize = 10_000;
+/// A batch adds at most about this many files, whose entries have full statistics.
+const ADDED: usize = 1_000;
+/// So many small sets of rows are concatenated at a time: a row alone takes 7 KB, mostly for its columns.
+const JOINED: usize = 512;
 /// How many sorted rows are written to the new file at a time.
 const SLICE: usize = 64 << 10;
 
@@ -89,7 +95,7 @@ fn merge_groups(
     done: &mut Compacted,
     progress: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let mut waiting = Vec::new();
+    let mut waiting: Vec<Replacement> = Vec::new();
     let mut started_ms = now_ms();
     let mut failed = None;
     for group in groups {
@@ -101,7 +107,8 @@ fn merge_groups(
                 break;
             }
         }
-        if now_ms() - started_ms > PUT_AFTER_MS {
+        let replaced: usize = waiting.iter().map(|replacement| replacement.removed.len()).sum();
+        if replaced >= REPLACED || waiting.len() >= ADDED || now_ms() - started_ms > PUT_AFTER_MS {
             put(lake, table, std::mem::take(&mut waiting), started_ms, done)?;
             started_ms = now_ms();
         }
@@ -182,7 +189,7 @@ fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
         let (mut group, mut in_group): (Vec<u64>, _) = (Vec::new(), (0, 0));
         for file in files {
             let with = (in_group.0 + file.rows, in_group.1 + file.decoded);
-            in_group = if with.0 > ROWS || with.1 > DECODED {
+            in_group = if with.0 > ROWS || with.1 > DECODED || group.len() >= REPLACED {
                 groups.push(std::mem::take(&mut group));
                 (file.rows, file.decoded)
             } else {
@@ -214,7 +221,8 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
 
 /// Writes the rows of files as new sorted files.
 fn merge(lake: &Lake, table: Table, group: &[Add]) -> Result<Replacement> {
-    let mut batches: Vec<RecordBatch> = Vec::new();
+    let (mut batches, mut joined): (Vec<RecordBatch>, usize) = (Vec::new(), 0);
+    let size = |batches: &[RecordBatch]| batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum::<u64>();
     let mut removed = Vec::new();
     let mut bytes = 0;
     for add in group {
@@ -224,6 +232,13 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> Result<Replacement> {
             Ok(())
         })?;
         removed.push(add.path.clone());
+        if batches.len() >= joined + JOINED {
+            let small = batches.split_off(joined);
+            bytes -= size(&small);
+            batches.push(data_files::concat(table, small)?);
+            bytes += size(&batches[joined..]);
+            joined += 1;
+        }
         // Files of other programs may be larger than estimated.
         if bytes > 2 * DECODED {
             break;

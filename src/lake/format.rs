@@ -82,7 +82,7 @@ impl Lake {
             }
             self.put_batch(last + 1, &Batch { upgrades_to: Some(FORMAT), ..Batch::new(BTreeMap::new()) })?;
         }
-        self.storage.put(LAKE, serde_json::to_vec_pretty(&LakeFile { format: FORMAT, ..self.about.clone() })?)
+        self.storage.put(LAKE, LakeFile { format: FORMAT, ..self.about.clone() }.bytes()?)
     }
 
     fn is_upgraded(&self) -> Result<bool> {

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::data_files;
 pub use super::delta_log::path_key;
-use super::delta_log::{self, Add, FileChange};
+use super::delta_log::{self, Add, FileChange, TableState};
 use super::layout::time_column;
 use super::storage::Storage;
 use crate::error::Result;
@@ -118,6 +118,38 @@ impl FileDigests {
     pub fn rows(&self) -> Option<u64> {
         self.0.values().map(|digest| digest.rows.map(u64::from)).sum()
     }
+}
+
+/// As [`delta_log::state_of`], without most statistics of the files.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn state_of(storage: &Storage, table: Table, is_wanted: &dyn Fn(&str) -> bool) -> Result<TableState> {
+    let mut files = TableState::default();
+    let mut state = delta_log::read(storage, table, &mut |change| {
+        if change.path().is_none_or(is_wanted) {
+            files.take(match change {
+                FileChange::Add(add) => FileChange::Add(Detail::Bare.of(add, table)),
+                other => other,
+            });
+        }
+    })?;
+    (state.files, state.removed) = (files.files, files.removed);
+    Ok(state)
+}
+
+/// The keys of a table's files, in no particular order.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn keys(storage: &Storage, table: Table) -> Result<Vec<u64>> {
+    let mut keys = HashSet::new();
+    delta_log::read(storage, table, &mut |change| match (change.path().map(path_key), &change) {
+        (Some(key), FileChange::Add(_)) => drop(keys.insert(key)),
+        (Some(key), _) => drop(keys.remove(&key)),
+        (None, _) => keys.clear(),
+    })?;
+    Ok(keys.into_iter().collect())
 }
 
 /// The files of these keys that a table has, without most of their statistics.

@@ -4,15 +4,18 @@
 //! column of a file. A log loses these texts when its old versions are removed, which the checkpoint written here makes
 //! possible. The batches are rewritten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::delta_log::{self, Add};
+use super::lean::{self, FILES_AT_A_TIME, path_key};
 use super::{Batch, Lake, Replacement, batch_name, data_files, now_ms, repair};
 use crate::error::{Context, Result};
 use crate::tables::{Table, identity, is_free_text, remask::remasked};
 
 /// Rewritten files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
+/// A batch replaces at most this many files; each takes several KB of memory while the batch is applied.
+const AT_A_TIME: usize = 1_000;
 
 /// The result of remasking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,32 +72,49 @@ fn remask_table(
     done: &mut Remasked,
     progress: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let mut examined: BTreeSet<String> = BTreeSet::new();
+    let mut examined: HashSet<u64> = HashSet::new();
     loop {
-        let files = lake.state(table)?.files.into_values();
-        let files: Vec<Add> = files.filter(|add| !examined.contains(&add.path)).collect();
-        if files.is_empty() {
+        let mut keys = lean::keys(&lake.storage, table)?;
+        keys.retain(|key| !examined.contains(key));
+        if keys.is_empty() {
             return Ok(());
         }
-        let mut rewritten = Vec::new();
-        let mut started_ms = now_ms();
-        for add in files {
-            progress(&format!("{}: {} files", table.name(), examined.len()));
-            examined.insert(add.path.clone());
-            let changes = changes(lake, table, &add, texts)?;
-            if changes > 0 {
-                let written = rewrite(lake, table, &add)?;
-                examined.extend(written.iter().map(|add| add.path.clone()));
-                let replacement = Replacement { removed: vec![add.path], added: written, rows_dropped: Some(0) };
-                rewritten.push((changes, replacement));
-            }
-            if now_ms() - started_ms > PUT_AFTER_MS {
-                put(lake, table, std::mem::take(&mut rewritten), started_ms, done)?;
-                started_ms = now_ms();
-            }
+        for some in keys.chunks(FILES_AT_A_TIME) {
+            let mut files: Vec<Add> =
+                lean::files(&lake.storage, table, &some.iter().copied().collect())?.into_values().collect();
+            files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            examined.extend(some);
+            remask_files(lake, table, texts, files, &mut examined, done, progress)?;
         }
-        put(lake, table, rewritten, started_ms, done)?;
     }
+}
+
+fn remask_files(
+    lake: &Lake,
+    table: Table,
+    texts: &[&str],
+    files: Vec<Add>,
+    examined: &mut HashSet<u64>,
+    done: &mut Remasked,
+    progress: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let mut rewritten = Vec::new();
+    let mut started_ms = now_ms();
+    for (i, add) in files.into_iter().enumerate() {
+        progress(&format!("{}: {i} files", table.name()));
+        let changes = changes(lake, table, &add, texts)?;
+        if changes > 0 {
+            let written = rewrite(lake, table, &add)?;
+            examined.extend(written.iter().map(|add| path_key(&add.path)));
+            let replacement = Replacement { removed: vec![add.path], added: written, rows_dropped: Some(0) };
+            rewritten.push((changes, replacement));
+        }
+        if rewritten.len() >= AT_A_TIME || now_ms() - started_ms > PUT_AFTER_MS {
+            put(lake, table, std::mem::take(&mut rewritten), started_ms, done)?;
+            started_ms = now_ms();
+        }
+    }
+    put(lake, table, rewritten, started_ms, done)
 }
 
 /// Commits rewritten files as a batch. A file that another writer replaced meanwhile is skipped.

@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 
 use super::delta_log::{self, Add, TableState};
 use super::finding::{Bad, Mend};
-use super::{Batch, Lake, Replacement, TableHeads, data_files, now_ms};
+use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
@@ -137,7 +137,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> Result<Option<
             added.chain(replacement.removed.iter().cloned()).collect::<Vec<_>>()
         };
         let named: HashSet<String> = batch.replacements(table).iter().flat_map(named).collect();
-        let there = delta_log::state_of(&lake.storage, table, &|path| named.contains(path))?;
+        let there = lean::state_of(&lake.storage, table, &|path| named.contains(path))?;
         let mut done = Vec::new();
         for replacement in batch.replacements(table) {
             let (gone, came) = (&replacement.removed, &replacement.added);

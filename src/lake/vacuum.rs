@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::delta_log::{self, Add};
-use super::lean::{self, Detail, FileDigests};
+use super::delta_log::{self, Add, FileChange, Remove};
+use super::lean::{Detail, FileDigests, path_key};
 use super::replay::{Against, ExpectedTable};
 use super::storage::{self, ObjectInfo};
 use super::{Batch, Lake, TableHeads, now_ms};
@@ -13,15 +13,29 @@ use crate::tables::Table;
 /// A batch counts as created before a file only if it is older than the file by more than this.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
-/// Removes unreferenced objects older than `older_than_ms` by the store's clock, and returns them; with `dry_run` it
-/// only returns them.
+/// How many objects are removed by one batch: their names take 100 bytes each in the batch.
+const AT_A_TIME: usize = 100_000;
+
+/// Removes unreferenced objects older than `older_than_ms` by the store's clock, and passes them to `gone`; with
+/// `dry_run` it only passes them to `gone`.
 ///
 /// Before removing anything, it commits the list as a batch. If the list has files of a suspended writer, that writer
 /// later finds its batch number taken, and writes its files again.
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Result<Vec<ObjectInfo>> {
+pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool, gone: &mut dyn FnMut(&ObjectInfo)) -> Result<()> {
+    in_rounds(lake, older_than_ms, dry_run, AT_A_TIME, gone)
+}
+
+/// As [`vacuum`], with at most so many objects in a batch.
+fn in_rounds(
+    lake: &Lake,
+    older_than_ms: i64,
+    dry_run: bool,
+    at_a_time: usize,
+    gone: &mut dyn FnMut(&ObjectInfo),
+) -> Result<()> {
     let mut heads = TableHeads::new();
     loop {
         let now = if dry_run { now_ms() } else { lake.storage.now_ms()? };
@@ -31,56 +45,82 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Result<Vec<Obje
             lake.finish(&mut heads)?
         };
         lake.look_for_gaps(last, &mut heads)?;
-        let unneeded = unneeded(lake, now - older_than_ms)?;
+        let unneeded = unneeded(lake, now - older_than_ms, if dry_run { usize::MAX } else { at_a_time })?;
         refuse_live_files(lake, &unneeded)?;
         if dry_run || unneeded.is_empty() {
-            return Ok(unneeded);
+            unneeded.iter().for_each(gone);
+            return Ok(());
         }
         let removed = unneeded.iter().map(|object| object.name.clone()).collect();
         let put = lake.put_batch(last + 1, &Batch { removed, ..Batch::new(BTreeMap::new()) });
-        if put.context("nothing was removed; run this again")? {
+        if put.context("nothing more was removed; run this again")? {
             lake.finish(&mut heads)?;
-            unneeded.iter().try_for_each(|object| lake.storage.delete(&object.name))?;
-            return Ok(unneeded);
+            for object in &unneeded {
+                lake.storage.delete(&object.name)?;
+                gone(object);
+            }
+            if unneeded.len() < at_a_time {
+                return Ok(());
+            }
         }
     }
 }
 
-fn unneeded(lake: &Lake, before_ms: i64) -> Result<Vec<ObjectInfo>> {
+/// At most so many objects that nothing needs and that were written before a time.
+fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
-    // List the objects before reading the tables. Files that are added to a table meanwhile are then not in the list;
-    // files that are removed from a table meanwhile are kept, because they were removed too recently.
-    let mut listed = BTreeMap::new();
-    for table in Table::ALL {
-        listed.insert(table, lake.storage.list(table.name())?);
-    }
-    let in_tables = lake.files()?;
     let unfinished = lake.unfinished()?;
-    for (table, objects) in listed {
-        let state = lake.state(table)?;
-        let taken_out_lately =
-            state.removed.values().filter(|remove| remove.deletion_timestamp.is_none_or(|at| at >= before_ms));
-        let needed: BTreeSet<String> = in_tables
-            .get(&table)
-            .into_iter()
-            .flatten()
-            .chain(unfinished.iter().flat_map(|(_, batch)| batch.replacements(table)).flat_map(|one| &one.added))
-            .map(|add| add.object(table))
-            .chain(taken_out_lately.map(|remove| Add { path: remove.path.clone(), ..Add::default() }.object(table)))
-            .collect();
+    for table in Table::ALL {
+        // List the objects before reading the table. Files that are added to the table meanwhile are then not in the
+        // list; files that are removed from the table meanwhile are kept, because they were removed too recently.
+        let mut objects = lake.storage.list(table.name())?;
+        objects.retain(|object| object.written_ms < before_ms);
+        let needed = needed(lake, table, before_ms, &unfinished)?;
         let log = format!("{}/_", table.name());
         unneeded.extend(objects.into_iter().filter(|object| {
             let is_data = !object.name.starts_with(&log);
-            let is_idle = storage::is_unfinished(&object.name) || (is_data && !needed.contains(&object.name));
-            is_idle && object.written_ms < before_ms
+            storage::is_unfinished(&object.name) || (is_data && !needed.contains(&path_key(&object.name)))
         }));
+        if unneeded.len() >= most {
+            unneeded.truncate(most);
+            return Ok(unneeded);
+        }
     }
     let ours = lake.storage.list("_alloclog")?.into_iter();
     unneeded.extend(ours.filter(|object| {
         let is_idle = storage::is_unfinished(&object.name) || object.name.starts_with("_alloclog/clock/");
         is_idle && object.written_ms < before_ms
     }));
+    unneeded.truncate(most);
     Ok(unneeded)
+}
+
+/// The [`path_key`] of the object of each file that a table has, that an unfinished batch adds, or that was removed
+/// from the table since a time.
+fn needed(lake: &Lake, table: Table, since_ms: i64, unfinished: &[(u64, Batch)]) -> Result<HashSet<u64>> {
+    let key = |path: &str| object_key(table, path);
+    let mut needed = HashSet::new();
+    if !lake.is_to_come(table)? {
+        delta_log::read(&lake.storage, table, &mut |change| match &change {
+            FileChange::Remove(remove) if remove.deletion_timestamp.is_some_and(|at| at < since_ms) => {
+                needed.remove(&key(&remove.path));
+            }
+            FileChange::Add(Add { path, .. }) | FileChange::Remove(Remove { path, .. }) => {
+                needed.insert(key(path));
+            }
+            FileChange::Restart => needed.clear(),
+        })?;
+    }
+    for (_, batch) in unfinished {
+        let replacing = batch.replacements(table).iter().flat_map(|replacement| &replacement.added);
+        needed.extend(batch.files(table).iter().chain(replacing).map(|add| key(&add.path)));
+    }
+    Ok(needed)
+}
+
+/// The [`path_key`] of the object of a file, given by its path in the log.
+fn object_key(table: Table, path: &str) -> u64 {
+    path_key(&Add { path: path.to_owned(), ..Add::default() }.object(table))
 }
 
 /// Refuses to remove a file that a batch added and no batch replaced, but that the log does not list: the log is
@@ -94,17 +134,34 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
             .map(|object| object.name.as_str())
             .filter(|name| name.starts_with(&below) && !storage::is_unfinished(name))
             .collect();
-        if of_table.is_empty() {
+        if of_table.is_empty() || lake.is_to_come(table)? {
             continue;
         }
-        let state = lake.state(table)?;
+        let (mut removed, mut without_hash) = (HashSet::new(), HashSet::new());
+        let key = |path: &str| object_key(table, path);
+        delta_log::read(&lake.storage, table, &mut |change| match (change.path().map(key), &change) {
+            (Some(key), FileChange::Add(add)) => {
+                removed.remove(&key);
+                if add.hash().is_none() {
+                    without_hash.insert(key)
+                } else {
+                    without_hash.remove(&key)
+                };
+            }
+            (Some(key), _) => {
+                removed.insert(key);
+                without_hash.remove(&key);
+            }
+            (None, _) => {
+                removed.clear();
+                without_hash.clear();
+            }
+        })?;
         // Another engine removes files from a table without a batch; so did programs of format 1.
-        if state.files.values().any(|add| add.hash().is_none()) {
+        if !without_hash.is_empty() {
             continue;
         }
-        for remove in state.removed.values() {
-            of_table.remove(Add { path: remove.path.clone(), ..Add::default() }.object(table).as_str());
-        }
+        of_table.retain(|name| !removed.contains(&path_key(name)));
         suspects.insert(table, of_table);
     }
     let is_suspect = |name: &str| suspects.values().any(|names| names.contains(name));
@@ -132,7 +189,7 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     for (table, expected) in &expected {
         let lost = suspects[table].iter().find(|name| {
             let path = name.strip_prefix(table.name()).and_then(|path| path.strip_prefix('/'));
-            path.is_some_and(|path| expected.files.contains_key(&lean::path_key(path)))
+            path.is_some_and(|path| expected.files.contains_key(&path_key(path)))
         });
         if let Some(name) = lost {
             return Err(Error::damaged(format!(
@@ -144,4 +201,39 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn more_objects_than_one_batch_takes_are_removed_in_several() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lake");
+        let lake = Lake::open_or_create(path.to_str().unwrap()).unwrap();
+        let names: Vec<String> = (0..7).map(|n| format!("{}/part-{n}.parquet", Table::ALL[n % 2].name())).collect();
+        for name in &names {
+            fs::write(path.join(name), "").unwrap();
+            File::open(path.join(name)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let removed = |dry_run| {
+            let mut removed = Vec::new();
+            in_rounds(&lake, 24 * 3_600_000, dry_run, 3, &mut |object| removed.push(object.name.clone())).unwrap();
+            removed.sort();
+            removed
+        };
+        let mut expected = names.clone();
+        expected.sort();
+        assert_eq!(removed(true), expected);
+        assert_eq!(lake.unfinished().unwrap().len(), 0);
+        assert_eq!(removed(false), expected);
+        let batches: Vec<usize> = (1..=3).map(|n| lake.batch(n).unwrap().unwrap().removed.len()).collect();
+        assert_eq!((batches, lake.batch(4).unwrap()), (vec![3, 3, 1], None));
+        assert!(names.iter().all(|name| !path.join(name).exists()));
+        assert_eq!(removed(false), Vec::<String>::new());
+    }
 }

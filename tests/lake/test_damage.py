@@ -374,6 +374,67 @@ def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing, tr
     lake.must_be_whole(truths[11])
 
 
+DESCRIPTIONS = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: content[:4] + bytes([content[4] ^ 1]) + content[5:],
+    "flipped-in-the-id": lambda content: content.replace(b'"id": "', b'"id": "\x7f', 1),
+    "zeros": lambda content: bytes(len(content)),
+    "other-json": lambda content: b"[1, 2]",
+    "a-newer-format": lambda content: json.dumps(json.loads(content) | {"format": 99}).encode(),
+    "no-format": lambda content: json.dumps(json.loads(content) | {"format": 0}).encode(),
+}
+
+
+@pytest.mark.parametrize("damage", DESCRIPTIONS.values(), ids=DESCRIPTIONS.keys())
+def test_a_damaged_description_is_rebuilt_from_the_tables(lake, growing, truths, damage):
+    path = lake.lake / "_alloclog/lake.json"
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
+    rows, before = counts(lake), {name: (lake.lake / name).read_bytes() for name in lake.files()}
+
+    def is_unchanged():
+        return before == {name: (lake.lake / name).read_bytes() for name in lake.files()}
+
+    commands = [("ingest", growing[10], "--lake"), ("report",), ("lake", "info"), ("lake", "check")]
+    for said in [lake.run(*command, lake.lake, expect=FAILED) for command in commands]:
+        assert "_alloclog/lake.json" in said and "lake check --repair" in said
+    said = lake.check("--repair", "--dry-run", expect=FAILED)
+    assert "_alloclog/lake.json" in said and said.endswith("(would be repaired)\n")
+    assert is_unchanged()
+    said = lake.check("--repair")
+    assert "_alloclog/lake.json" in said and said.endswith("(repaired)\n")
+    was, rebuilt = (json.loads(each) for each in (content, path.read_bytes()))
+    assert rebuilt["format"] == was["format"] and rebuilt.keys() == was.keys()
+    assert lake.check() == "" and counts(lake) == rows
+    lake.ingest(*growing[:11])
+    lake.must_be_whole(truths[11])
+
+
+def test_a_damaged_description_without_tables_is_not_rebuilt(lake):
+    """Nothing else proves the format."""
+    for table in STORED:
+        shutil.rmtree(lake.lake / table / "_delta_log")
+    path = lake.lake / "_alloclog/lake.json"
+    path.write_bytes(b"{")
+    before = lake.files()
+    said = lake.check("--repair", "--drop-damaged", expect=FAILED)
+    assert "_alloclog/lake.json is damaged" in said and "no log of a table says the format" in said
+    assert lake.files() == before and path.read_bytes() == b"{"
+
+
+@pytest.mark.parametrize("is_description_lost", [True, False])
+def test_a_damaged_description_and_a_damaged_log(lake, truths, is_description_lost):
+    """The other logs prove the format, and then the batches the log."""
+    path = lake.lake / "_alloclog/lake.json"
+    path.unlink() if is_description_lost else path.write_bytes(b"")
+    shutil.rmtree(lake.lake / "task_events/_delta_log")
+    rows = len(data_files(lake))
+    lake.check("--repair")
+    assert lake.check() == "" and len(data_files(lake)) == rows
+    lake.must_be_whole(truths[10])
+
+
 def test_a_vacuum_removes_no_file_that_a_damaged_log_does_not_name(young_lake, truths):
     lake = young_lake
     lost_add_line(lake)

@@ -7,7 +7,6 @@ docs/operations.md names the version that was run.
 """
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -146,12 +145,28 @@ def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
     for n in range(1, 6):
         process = program.start("ingest", listings[n], "--lake", program.lake)
         time.sleep(0.15 * n)
-        minio.process.send_signal(signal.SIGKILL)
-        minio.process.wait()
+        minio.kill()
         minio.start()
         _, errors = process.communicate(timeout=300)
         if process.returncode != 0:
             assert any(word in errors for word in (b"nothing was committed", b"committed")), errors
         program.ingest(listings[n])
         program.holds(truth[n + 1])
+    assert minio.row_counts(program.lake) == counts(truth[6])
+
+
+def test_the_server_is_killed_amid_repairs(program, minio, listings, truth):
+    """A version of a log is lost, and the server is killed a little later in each repair of it."""
+    for listing in listings[:6]:
+        program.ingest(listing)
+    for n in range(1, 6):
+        minio.client().delete_object(Bucket=BUCKET, Key=f"{program.prefix}task_events/_delta_log/{n:020}.json")
+        process = program.start("lake", "check", "--repair", program.lake)
+        time.sleep(0.1 * n)
+        minio.kill()
+        minio.start()
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0 or b"lake s3://" in errors, errors
+        program.run("lake", "check", "--repair", program.lake)
+        program.holds(truth[6])
     assert minio.row_counts(program.lake) == counts(truth[6])

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use alloclog::lake::check::{self, Mend};
 use alloclog::lake::delta_log::{self, Add};
 use alloclog::lake::format::{FORMAT, since};
 use alloclog::lake::scan::ScanFilter;
@@ -248,6 +249,12 @@ fn newer_formats_are_refused_with_a_message() {
     fs::write(&batch, r#"{"needs_format":4,"written_ms":"","batch":{"id":7}}"#).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("the lake has format 4 from this batch on") && error.contains("use a newer one"), "{error}");
+    // A repair does not take the batch for a damaged one.
+    let repaired = |lake: &Lake| check::check(lake, Mend::DropDamaged, &mut |_| ());
+    let before = newer.storage.list("").unwrap();
+    let error = format!("{:#}", repaired(&newer).unwrap_err());
+    assert!(error.contains("the lake has format 4 from this batch on") && error.contains("use a newer one"), "{error}");
+    assert_eq!(newer.storage.list("").unwrap(), before);
     fs::remove_file(&batch).unwrap();
 
     let ledger = "snapshots";
@@ -256,6 +263,40 @@ fn newer_formats_are_refused_with_a_message() {
     fs::write(&first, text.replace(r#""alloclog.format":"3""#, r#""alloclog.format":"4""#)).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("table snapshots has format 4"), "{error}");
+    let before = newer.storage.list("").unwrap();
+    let error = format!("{:#}", repaired(&newer).unwrap_err());
+    assert!(error.contains("table snapshots has format 4") && error.contains("use a newer one"), "{error}");
+    assert_eq!(newer.storage.list("").unwrap(), before);
+    // Nor does it rebuild a description of an older format.
+    let about = root.join("_alloclog/lake.json");
+    for damage in ["", r#"{"format":4,"id":"00000000000000000000000000000000","created_ms":0}"#] {
+        fs::write(&about, damage).unwrap();
+        let error = format!("{:#}", Lake::open_to_repair(root.to_str().unwrap(), false).unwrap_err());
+        assert!(error.contains("format 4") || damage.is_empty() && error.contains("is damaged"), "{error}");
+        assert_eq!(fs::read_to_string(&about).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_damaged_description_is_rebuilt_with_the_format_of_the_tables() {
+    for format in (1..=FORMAT).filter(|format| here(&format!("format-{format}")).exists()) {
+        let (_directory, path) = of_format(format);
+        let expected = comparable_rows(&Lake::open(&path).unwrap());
+        let about = Path::new(&path).join("_alloclog/lake.json");
+        fs::write(&about, "damaged").unwrap();
+        let error = format!("{:#}", Lake::open_or_create(&path).unwrap_err());
+        assert!(error.contains("lake.json is damaged") && error.contains("lake check --repair"), "{error}");
+        let (_, finding) = Lake::open_to_repair(&path, true).unwrap();
+        assert!(finding.is_some_and(|finding| finding.what.contains("lake.json is damaged")), "format {format}");
+        assert_eq!(fs::read_to_string(&about).unwrap(), "damaged", "a dry run");
+        let (lake, _) = Lake::open_to_repair(&path, false).unwrap();
+        assert_eq!((lake.format(), format_of(&path)), (format, u64::from(format)));
+        assert_eq!(wrong(&lake), [], "format {format}");
+        assert_eq!(comparable_rows(&lake), expected, "format {format}");
+        let lake = Lake::open_or_create(&path).unwrap();
+        assert_eq!(comparable_rows(&lake), expected, "format {format}, upgraded");
+        assert_eq!(wrong(&lake), [], "format {format}, upgraded");
+    }
 }
 
 /// The rows of a file, with an additional column as a newer program would write it.
@@ -331,7 +372,7 @@ fn remasking_changes_texts_but_no_identity() {
 
     // A week later, a vacuum and a compaction remove the remaining objects.
     super::batches::age(&lake);
-    vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false).unwrap();
+    vacuum::vacuum(&lake, 7 * 24 * 3_600_000, false, &mut |_| ()).unwrap();
     compact::compact(&lake, &mut |_| ()).unwrap();
     assert!(!text(&lake).contains(PASSWORD));
     assert_eq!(comparable_rows(&lake), truth(&documents()));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{CheckReport, Mend, Remedy};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::lake::delta_log::salvage::{self, Differences, Salvaged};
 use crate::lake::lean::Detail;
 use crate::lake::replay::{Against, ExpectedTable};
@@ -193,7 +193,14 @@ impl Batches {
         let mut each = |batches: &mut Batches, bytes: Option<Vec<u8>>| {
             number += 1;
             let stand_in = stand_ins.get(&number);
-            let read = bytes.as_deref().and_then(|bytes| Batch::parse(bytes).ok()).filter(|_| stand_in.is_none());
+            let read = match bytes.as_deref().filter(|_| stand_in.is_none()).map(Batch::parse) {
+                // A batch of a newer format is not damaged.
+                Some(Err(error)) if error.kind() == Kind::Unsupported => {
+                    return Err(error).with_context(|| format!("lake {}: {}", lake.storage, batch_name(number)));
+                }
+                Some(read) => read.ok(),
+                None => None,
+            };
             if let Some((before, bytes)) = read.as_ref().zip(bytes.as_deref()) {
                 let followed = before.before.clone();
                 if let Some((_, of_next)) = batches.lost.get_mut(&(number - 1)) {
@@ -220,14 +227,12 @@ impl Batches {
                 }
             }
             batches.unfinished += u64::from(number > finished);
-        };
-        lake.storage.get_all((1..=last).map(batch_name), &mut |bytes| {
-            each(&mut batches, bytes);
             Ok(())
-        })?;
+        };
+        lake.storage.get_all((1..=last).map(batch_name), &mut |bytes| each(&mut batches, bytes))?;
         let mut next = last + 1;
         while let Some(bytes) = lake.storage.get(&batch_name(next))? {
-            each(&mut batches, Some(bytes));
+            each(&mut batches, Some(bytes))?;
             next += 1;
         }
         Ok(batches)

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::table::format_of;
 use super::{
     Action, Add, CHECKPOINTED, CheckpointWriter, Committed, FileChange, LastCheckpoint, NewVersion, Storage, Table,
-    TableState, UPGRADE, append, check_protocol, checkpoints, definition, entered, info, last_checkpoint, lines, log,
-    read_checkpoint, read_version, version_name, version_of,
+    TableState, UPGRADE, append, check_protocol, checkpoints, definition, entered, info, known_columns,
+    last_checkpoint, lines, log, read_checkpoint, read_version, version_name, version_of,
 };
 use crate::error::Result;
 use crate::lake::data_files;
@@ -111,6 +111,9 @@ pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn F
     }
     found.state.head.version = last;
     check_protocol(storage, table, found.state.protocol.as_ref())?;
+    if let Some(meta_data) = &found.state.meta_data {
+        found.state.head.columns = known_columns(storage, table, meta_data)?;
+    }
     Ok(found)
 }
 

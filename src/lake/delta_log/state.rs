@@ -112,6 +112,13 @@ impl TableState {
         self.meta_data.as_ref().map_or(1, format_of)
     }
 
+    /// The lake format and the creation time, in milliseconds since the epoch, in the table's metadata; `None` if the
+    /// metadata is unknown.
+    pub fn definition(&self) -> Option<(u32, Option<i64>)> {
+        let meta_data = self.meta_data.as_ref()?;
+        Some((format_of(meta_data), meta_data["createdTime"].as_i64()))
+    }
+
     /// The action that adds missing columns of this program to a table; `None` if it has them all. Existing rows have
     /// null in them.
     pub fn evolve(&self, table: Table) -> Option<Action> {
