@@ -264,8 +264,8 @@ impl fmt::Display for When {
     }
 }
 
-/// Returns true if a number of nanoseconds equals the shortest decimal form of its nearest float64, as every time that
-/// passed through a float64 does. Such floats are 256 apart, so the shortest form ends in two zeros.
+/// Returns true if a number of nanoseconds equals the shortest decimal form of its nearest float64. Every time that
+/// passed through a float64 has this property. Floats of this size are 256 apart, so the form ends in two zeros.
 #[inline]
 pub fn looks_like_float(ns: i64) -> bool {
     ns % 100 == 0 && (ns as f64).to_string().parse() == Ok(ns)

@@ -37,7 +37,7 @@ pub struct ParsedPart<'a> {
     pub lists: u64,
     /// How many of these lists are the `Allocs` of a dump.
     pub dumps: u64,
-    /// Frames and events of a stream, and those heartbeats of it that are not elements of a list.
+    /// The number of frames and events of a stream, plus its heartbeats that are not elements of a list.
     pub frames: u64,
     /// Unknown fields, by path and name.
     pub unknown: Unknown,

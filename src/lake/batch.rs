@@ -15,8 +15,8 @@ pub(super) fn batch_name(number: u64) -> String {
     format!("_alloclog/batches/{:09}/{number:012}.json", number / 1_000)
 }
 
-/// The files of one ingest, or a record of a vacuum or a repair for later ingests. Never removed; only remasking
-/// changes it.
+/// The files of one ingest, or a record of a vacuum or a repair for later ingests. A batch is never removed, and only
+/// remasking changes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Unique ID; distinguishes the batches of two writers that tried to take the same number.

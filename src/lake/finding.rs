@@ -30,7 +30,7 @@ pub struct Finding {
 pub enum Remedy {
     /// A repair that loses no row.
     Repair,
-    /// Dropping a data file of this table, with this many rows; null if its log does not say.
+    /// Dropping a data file of this table, with this many rows; null if the table's log lacks the number.
     Drop(Table, Option<u64>),
     /// Continuing without this many rows of this table, because no existing file has them; null if the number is
     /// unknown.

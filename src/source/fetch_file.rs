@@ -43,7 +43,7 @@ pub struct FetchMetadata {
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
-    /// The name of the key with which `fetch --redact` replaced names; missing if it did not.
+    /// The name of the key with which `fetch --redact` replaced names; missing if names were not replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redacted_with: Option<String>,
 }
