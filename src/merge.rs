@@ -48,7 +48,7 @@ impl Filter {
         self.job.is_some() || self.namespace.as_deref().is_some_and(|namespace| namespace != "*")
     }
 
-    /// Returns true if rows of this allocation are kept even if no listing shows it.
+    /// Returns true if the rows of an allocation that no listing shows are kept.
     pub fn keeps_unlisted(&self, alloc_id: &str) -> bool {
         !self.needs_listing() && self.has_prefix(alloc_id)
     }
@@ -97,7 +97,7 @@ impl Default for Columns<'_> {
 /// Rows and the identities of their keys, in separate vectors because rows are large and should not be moved.
 struct Keyed<R> {
     identities: Vec<u128>,
-    /// For each row, its version in this part.
+    /// For each row, the index of its version in this part.
     versions: Vec<usize>,
     rows: Vec<R>,
 }
@@ -154,7 +154,7 @@ pub struct ShownVersion<'a> {
 
 /// How a version was read from a document.
 enum ShownAs<'a> {
-    /// Parsed: the allocation, its namespace, and the key of the version if it may be skipped next time.
+    /// Parsed: the allocation, its namespace, and the key of the version if the version may be skipped next time.
     Read(&'a str, &'a str, Option<u128>),
     /// Skipped: the number of the known version.
     Seen(u32),
@@ -278,8 +278,8 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row. If the filter needs a listing, it also records which allocations the filter
-    /// keeps, beginning with those that are known to be `listed`.
+    /// The state before the first row. If the filter needs a listing, the state also records which allocations the
+    /// filter keeps, beginning with those in `listed`.
     pub fn new<'l>(filter: &Filter, listed: impl IntoIterator<Item = &'l Box<str>>) -> Merge {
         let mut merge = Merge::default();
         merge.kept = filter.needs_listing().then(|| {
@@ -289,7 +289,8 @@ impl Merge {
         merge
     }
 
-    /// Returns true if a listing shows the allocation, and the filter keeps it; only for a filter that needs a listing.
+    /// Returns true if a listing shows the allocation and the filter keeps it. Always false for a filter that needs no
+    /// listing.
     pub fn is_kept(&mut self, alloc_id: &str) -> bool {
         let number = self.allocations.number(alloc_id);
         self.kept.as_ref().is_some_and(|kept| kept.contains(&number))
@@ -314,8 +315,8 @@ impl Merge {
         }
     }
 
-    /// Records the versions of a part under its step, so that they are skipped when they occur again. Must not be
-    /// called for a document whose times passed through a float64, because its events differ from those of an exact
+    /// Records the versions of a part under `step`, so that these versions are skipped when they occur again. Must not
+    /// be called for a document whose times passed through a float64, because its events differ from those of an exact
     /// document.
     pub fn record_versions(&self, rows: &PartRows<'_>, versions: &Versions, step: u64) {
         let read = rows.versions.iter().filter_map(|v| match v.shown {

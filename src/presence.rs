@@ -56,9 +56,9 @@ pub struct StreamedVersion {
 /// When some documents last showed an allocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastShown {
-    /// The last document that shows it pending, running or unknown.
+    /// When a document last showed it pending, running or unknown, in nanoseconds since the epoch.
     pub live: Option<i64>,
-    /// The last document that shows it at all.
+    /// When a document last showed it in any status, in nanoseconds since the epoch.
     pub any: Option<i64>,
     /// The newest non-terminal version in a stream.
     pub streamed: Option<StreamedVersion>,
@@ -106,7 +106,7 @@ pub enum Fact {
     Sighting { alloc_id: Box<str>, namespace: Box<str>, seen_at: i64 },
 }
 
-/// The last hour of each allocation, according to the rows.
+/// The hour of each allocation's last sighting, according to the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     regions: BTreeMap<Box<str>, Region>,
@@ -125,7 +125,7 @@ struct Region {
 struct LastHour {
     /// The start of the hour, in nanoseconds since the epoch.
     hour: i64,
-    /// Null if no row has it.
+    /// The namespace; `None` if no row has one.
     namespace: Option<Box<str>>,
     /// The latest exact sighting.
     uncut: Option<i64>,
@@ -262,8 +262,8 @@ impl HoursByNamespace<'_> {
 }
 
 /// The rows that record which allocations the documents of a run show or lack, for tables that get no further rows.
-/// Unlike [`Presence::add`], also returns the exact last sightings that the other rows do not determine, and keeps no
-/// state.
+/// Unlike [`Presence::add`], this function also returns the exact last sightings that the other rows do not determine,
+/// and keeps no state.
 pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
     let before = BTreeSet::new();
     let mut hours = HoursByNamespace { before: &before, after: &shown.documents, known: HashMap::new() };
@@ -312,7 +312,8 @@ impl Presence {
         shown.hours().into_iter().filter(|hour| !self.hours.contains_key(hour)).collect()
     }
 
-    /// Records that all rows of the hours of these documents are known, and needed now (in hours since the epoch).
+    /// Records that all rows of the hours of these documents are known, and that the hours are needed at `now`, in
+    /// hours since the epoch.
     pub fn mark_needed(&mut self, shown: &ShownAllocations, now: u32) {
         self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
     }

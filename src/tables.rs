@@ -77,7 +77,7 @@ impl Table {
             Table::TaskEvents => "one event of one task, as Nomad recorded it",
             Table::AllocationHistory => "one version of an allocation as one kind of source showed it",
             Table::TaskStateHistory => "one observed state of a task, with its window of events",
-            Table::Sightings => "one time at which an allocation that was not terminal was still shown",
+            Table::Sightings => "one time at which a document showed an allocation that was not terminal",
             Table::Absences => {
                 "a full listing that lacks an allocation that was shown within the hour before it, or an exact last sighting"
             }

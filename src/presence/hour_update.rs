@@ -19,7 +19,7 @@ pub(super) struct HourUpdate<'l> {
 }
 
 impl HourUpdate<'_> {
-    /// Returns the entry with the new documents, and adds the rows that record them.
+    /// Returns the entry updated by the new documents, and adds the rows that record these documents to `facts`.
     pub(super) fn apply(&self, new: &BTreeSet<Document>, exact: bool, facts: &mut Vec<Fact>) -> LastHour {
         let mut entry = self.entry.cloned().unwrap_or_else(|| LastHour { hour: self.hour, ..LastHour::default() });
         let recorded = entry.recorded();
@@ -79,7 +79,7 @@ impl HourUpdate<'_> {
         entry
     }
 
-    /// Returns true if the new documents do not show it terminal at that time.
+    /// Returns true if the new documents show it not terminal at that time.
     fn is_last_live(&self, at: i64) -> bool {
         self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
     }
@@ -89,7 +89,7 @@ impl HourUpdate<'_> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
         // Without an index, only the clocks of server and observer can be compared, so any later listing is taken. The
-        // views decide.
+        // views decide whether it counts.
         let by_clocks = |(_, index): &(i64, Option<i64>)| {
             last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
         };

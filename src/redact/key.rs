@@ -13,7 +13,7 @@ use crate::error::{self, Context, Error, Kind};
 const LENGTH: usize = 32;
 
 impl Redactor {
-    /// A redactor with the key in a file. A missing file is created with a new key, for its owner only.
+    /// A redactor with the key in a file. A missing file is created with a new key, and only its owner can read it.
     ///
     /// # Errors
     /// When the file cannot be read or created, or is too short to be a key.
@@ -45,7 +45,7 @@ impl Redactor {
 fn create(path: &Path) -> error::Result<Vec<u8>> {
     let cannot = || format!("cannot create {}", path.display());
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Only its owner can read a temporary file.
+    // Other users cannot read a temporary file.
     let mut file = tempfile::NamedTempFile::new_in(parent).with_context(cannot)?;
     let text = random()? + "\n";
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).with_context(cannot)?;

@@ -40,8 +40,8 @@ pub fn whole(store: &Store, name: &str, width: usize) -> Result<Fitted> {
 /// If the terminal is too narrow, the other columns are left out, starting with the last. IDs have eight characters,
 /// and times are in whole seconds.
 ///
+/// # Errors
 /// When the table cannot be read, or a column has an unsupported type.
-/// When it cannot be read, or a column has an unsupported type.
 pub fn short(store: &Store, name: &str, names: usize, width: usize) -> Result<Fitted> {
     Ok(lay_out_short(read(store, name, short_cell)?, names, width))
 }

@@ -139,7 +139,7 @@ pub fn read(path: &Path) -> Result<ParquetRecordBatchReader> {
     builder.with_batch_size(BATCH).build().with_context(|| unreadable(path))
 }
 
-/// The Arrow schema of a Parquet file's writer, which may have types that Parquet lacks.
+/// The Arrow schema that the writer of a Parquet file used. It may have types that Parquet lacks.
 ///
 /// # Errors
 /// When it cannot be read.

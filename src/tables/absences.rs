@@ -33,7 +33,7 @@ pub fn columns<'a>() -> Vec<Column<AbsenceRow<'a>>> {
         ),
         key(
             "missing_at",
-            "observed_at of a full listing of its namespace that lacks it; null if no listing of that hour proves that it was missing after shown_at: then the row only says that it was last shown at shown_at (never in a lake)",
+            "observed_at of a full listing of its namespace that lacks it; null if no listing in the UTC hour of shown_at proves that it was missing after shown_at. A row with a null only says that the allocation was last shown at shown_at; lakes have no such rows",
             Value::Moment(|r| r.missing_at),
         ),
         derived(

@@ -68,7 +68,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         key("desired_status", "run, stop or evict", Value::Text(|r| r.a.desired_status.as_deref())),
         derived(
             "desired_description",
-            "why the servers want that; secrets masked; null without a reason",
+            "the servers' reason for desired_status; secrets masked; null without a reason",
             Value::Text(|r| r.desired_description.as_deref()),
         ),
         key(
@@ -118,7 +118,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "deployment_healthy_at",
-            "when that was decided, by the client's clock",
+            "when deployment_healthy was decided, by the client's clock",
             Value::Moment(|r| r.a.deployment_status.timestamp),
         ),
         key(
@@ -182,7 +182,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         key("memory_mb", "memory of all its tasks in MiB; null when not listed", Value::Int64(|r| r.memory_mb)),
         key(
             "memory_max_mb",
-            "memory that its tasks may use beyond that in MiB; null when none may, or not listed",
+            "sum of the memory_max of its tasks in MiB; null if no task has one, or when not listed",
             Value::Int64(|r| r.memory_max_mb),
         ),
         key("disk_mb", "ephemeral disk in MiB; null when not listed", Value::Int64(|r| r.disk_mb)),

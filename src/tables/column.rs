@@ -30,7 +30,7 @@ pub struct Column<R> {
 pub enum Role {
     /// Rows with equal values in all key columns are the same row.
     Key,
-    /// Derived from the key, or describes the first source. Never distinguishes two rows.
+    /// The value is derived from the key, or describes the first source of the row. It never distinguishes two rows.
     NonKey,
 }
 

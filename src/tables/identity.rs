@@ -1,7 +1,7 @@
 //! The identity of a row: a fixed list of columns per table.
 //!
-//! A lake deduplicates rows by these lists. A column that is added later does not become part of its list, so it
-//! cannot turn a row that a lake already has into a new one. docs/design.md says what a change of a list requires.
+//! A lake deduplicates rows by these lists. A column that is added to a table later does not become part of the table's
+//! list. So a row that a lake already has does not look new. docs/design.md says what a change of a list requires.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ pub struct LogEventRow<'a> {
     pub region: &'a str,
     /// The node in the path of a debug bundle.
     pub node_id: Option<&'a str>,
-    /// The number of equal lines before this one in its log, without a line of another time between them.
+    /// The number of equal lines directly before this one in its log: no line of another time lies between them.
     pub ordinal: i32,
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,
@@ -85,12 +85,12 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "exit_message",
-            "the driver's message about the end; secrets masked; null if there is none, and on all other types than Terminated",
+            "the driver's message about the end; secrets masked; null unless a Terminated contains one",
             Value::Text(|r| r.facts.exit_message.as_deref()),
         ),
         derived(
             "restart_reason",
-            "why the task is or is not restarted; secrets masked; null if Nomad omits the reason, such as `Restart within policy`, and on all other types than Restarting, Not Restarting and Restart Signaled",
+            "reason in a Restarting, Not Restarting or Restart Signaled: why the task is or is not restarted; secrets masked; null on other types, and where Nomad omits the reason, as it does with `Restart within policy`",
             Value::Text(|r| r.facts.restart_reason.as_deref()),
         ),
         derived(
@@ -100,7 +100,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "kill_timeout_ns",
-            "time between the kill signal and SIGKILL in nanoseconds; null if the message gives a reason instead, and on all other types than Killing",
+            "time between the kill signal and SIGKILL in nanoseconds; null unless the event is a Killing whose message contains this time",
             Value::Int64(|r| r.facts.kill_timeout),
         ),
         derived(

@@ -5,8 +5,8 @@
 //! its output. The second stage, `secrets`, masks more kinds of secrets, and may change in every version. [`text`]
 //! and [`details`] apply both stages.
 //!
-//! URLs in messages are often malformed, because people paste passwords without encoding them. So everything before
-//! the `@` that can only be a password is masked, whatever characters it contains except white space.
+//! URLs in messages are often malformed, because people paste passwords without encoding them. So the text before an
+//! `@` is masked if it can only be a password, whatever characters except white space it contains.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -108,7 +108,7 @@ fn quote_before(text: &str, scheme: usize) -> Option<u8> {
 }
 
 /// The length of a URL: up to the quote, bracket or backslash that ends it. Exceptions:
-/// - A character followed by a letter, digit or `@` does not end the URL, because passwords contain such characters.
+/// - None of these characters ends the URL if a letter, a digit or `@` follows, because passwords contain them.
 /// - A `'`, which URLs may contain, ends it only if the URL is in single quotes.
 fn url_len(word: &str, quote: Option<u8>) -> usize {
     let bytes = word.as_bytes();

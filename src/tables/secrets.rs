@@ -1,9 +1,9 @@
 //! The second stage of masking: secrets outside URLs, and secrets in URLs that are written in an unusual way.
 //!
-//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version,
-//! since no identity depends on it. docs/semantics.md lists the secrets that it recognises; it keeps ambiguous texts.
-//! Every rule finds the start of a secret with a regular expression, and its end with a scan, so the time is linear
-//! in the length of the text.
+//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version, since
+//! no identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous texts stay
+//! unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so the time is
+//! linear in the length of the text.
 
 mod filter;
 mod patterns;
@@ -127,7 +127,8 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     while let Some(found) = NAMED.captures_at(bytes, from) {
         let (Some(all), Some(name)) = (found.get(0), found.get(1)) else { return };
         from = all.end();
-        // Check the name first. If it marks no secret, its value is scanned again for other names, and may be long.
+        // Check the name before the value, which may be long: after a name that marks no secret, the search for names
+        // continues within the value.
         let is_part = name.as_bytes().eq_ignore_ascii_case(b"sig") && is_within_word(bytes, name.start());
         if is_part || is_directory(text, &all.range()) || is_masked(&text[all.end()..]) {
             continue;

@@ -26,7 +26,7 @@ pub fn columns<'a>() -> Vec<Column<SightingRow<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "seen_at",
-            "observed_at of a document that shows it not terminal, truncated to the UTC hour; exact while it is pending, and where a listing of that hour lacks it and this later document shows it again",
+            "observed_at of a document that shows it not terminal, truncated to the UTC hour. Exact for a pending allocation, and for a document that shows the allocation again after a listing of the same hour lacked it",
             Value::Moment(|r| Some(r.seen_at)),
         ),
         derived(

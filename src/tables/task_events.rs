@@ -56,7 +56,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         derived("node_id", "client node ID; null when unknown", Value::Text(|r| r.allocation.node_id)),
         derived(
             "attempt",
-            "which run of the task this belongs to; 1 is the first run and its setup, and a Restarting belongs to the run it ends; null without a Restarts counter (before Nomad 0.6)",
+            "which run of the task the event belongs to; 1 is the first run with its setup; a Restarting belongs to the run that it ends; null without a Restarts counter (before Nomad 0.6)",
             Value::Int64(|r| r.attempt),
         ),
         key(
@@ -91,22 +91,22 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         key(
             "oom_killed",
-            "whether the kernel killed it for lack of memory; only on Terminated, null elsewhere and before Nomad 0.9",
+            "whether the kernel killed the task for lack of memory; null on other types than Terminated, and before Nomad 0.9",
             Value::Bool(|r| r.oom_killed),
         ),
         derived(
             "restart_reason",
-            "why it is or is not restarted; secrets masked; null where none is given",
+            "why the task is or is not restarted; secrets masked; null without a reason",
             Value::Text(|r| r.restart_reason.as_deref()),
         ),
         key(
             "start_delay_ns",
-            "wait before the next start in nanoseconds; only on Restarting, null elsewhere",
+            "wait before the next start in nanoseconds; null unless the event is a Restarting",
             Value::Int64(|r| r.start_delay),
         ),
         key(
             "kill_timeout_ns",
-            "time between the kill signal and SIGKILL in nanoseconds; null for none",
+            "time between the kill signal and SIGKILL in nanoseconds; null without one",
             Value::Int64(|r| r.kill_timeout),
         ),
         key(
@@ -121,7 +121,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         derived(
             "details",
-            "the Details map as JSON with sorted keys, including legacy fields that it lacks; secrets masked; null when empty",
+            "the Details map as JSON with sorted keys; legacy fields provide entries that the map lacks; secrets masked; null when empty",
             Value::Text(|r| r.details.as_deref()),
         ),
         key(

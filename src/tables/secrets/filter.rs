@@ -1,7 +1,7 @@
 //! Prefilter: one pass over the bytes of a text decides whether it may hold a secret. Most of the millions of event
 //! texts hold none, and the regular expressions would take twenty times as long.
 //!
-//! Every secret contains a sign: one of certain trigrams, or a long word. The trigrams are bits in a map. Its index
+//! Every secret contains a sign: one of certain trigrams, or a long word. Each trigram is one bit of a map, whose index
 //! consists of the classes of three adjacent characters.
 
 use std::sync::LazyLock;
@@ -82,8 +82,8 @@ pub fn may_hold_secret(text: &str) -> bool {
     has_sign || has_long_word(text.as_bytes())
 }
 
-/// Returns true if a text contains a base64 word of at least [`LONG`] characters. Such a word covers one of every
-/// [`LONG`] positions, so only those are checked.
+/// Returns true if a text contains a base64 word of at least [`LONG`] characters. Only every [`LONG`]-th position is
+/// checked, because such a word covers at least one of them.
 fn has_long_word(bytes: &[u8]) -> bool {
     let is_word = |byte: &&u8| CLASSES[usize::from(**byte)] < 36 || matches!(byte, b'/' | b'+');
     let covered = |at: usize| {

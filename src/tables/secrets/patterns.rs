@@ -96,7 +96,7 @@ pub static CURL_USER: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// The separator between scheme and host of a URL, as escaped in JSON or in a query.
+/// The separator between scheme and host of a URL, plain or as escaped in JSON or in a query.
 pub static SLASHES: LazyLock<Regex> =
     LazyLock::new(|| compiled(r"(?i-u)(?::|%3a|%253a)(?:\\{0,8}/|\\{1,8}u002f|%2f|%252f){2}"));
 
