@@ -27,7 +27,7 @@
 --   eval_id                            string     evaluation that placed it or updated it last
 --   deployment_id                      string     deployment it belongs to; null for none, or if no source shows it
 --   desired_status                     string     run, stop or evict
---   desired_description                string     why the servers want that; null for no reason
+--   desired_description                string     the servers' reason for desired_status; null without a reason
 --   client_status                      string     pending, running, complete, failed, lost or unknown
 --   client_description                 string     description of that status by the client
 --   desired_migrate                    bool       whether the servers told it to migrate: drained or stopped; null if
@@ -41,7 +41,7 @@
 --                                                 they did not say
 --   deployment_healthy                 bool       whether its deployment found it healthy; null while undecided or
 --                                                 without a deployment
---   deployment_healthy_at              timestamp  when that was decided, by the client's clock
+--   deployment_healthy_at              timestamp  when deployment_healthy was decided, by the client's clock
 --   deployment_healthy_at_ns           int64      the same in nanoseconds since the epoch
 --   canary                             bool       whether it is a canary; null without a deployment
 --   previous_allocation                string     allocation that this one replaces; null for none, or if no source
@@ -65,7 +65,7 @@
 --   modify_index                       int64      raft index of its newest version
 --   cpu_shares                         int64      CPU of all its tasks in MHz; null if no source lists it
 --   memory_mb                          int64      memory of all its tasks in MiB; null if no source lists it
---   memory_max_mb                      int64      memory limit of its tasks above that, in MiB; null if they have none,
+--   memory_max_mb                      int64      sum of the memory_max of its tasks in MiB; null if no task has one,
 --                                                 or no source lists it
 --   disk_mb                            int64      ephemeral disk in MiB; null if no source lists it
 --   last_seen_at                       timestamp  when a document last showed it: for a terminal allocation its

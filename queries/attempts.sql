@@ -2,9 +2,9 @@
 --
 -- One row is one run of a task with at least one event in view. These runs have no row: runs whose events were all
 -- lost; runs of a task whose lives are mixed (see windows); and runs whose number is not known because only logs show a
--- part of them (run < 0). Several starts without a restart, as after a restart of the agent, are one run. If the
--- attempts of a task are not known, a run that a gap divides has two rows. The period selects rows by the start, else
--- by the end, else by the first event. The outcome follows from the last event that ended the run:
+-- part of them (run < 0). Several starts without a Restarting between them (such as after a restart of the agent) are
+-- one run. If the attempts of a task are not known, a run that a gap divides has two rows. The period selects rows by
+-- the start, else by the end, else by the first event. The outcome follows from the last event that ended the run:
 --   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
 --   restart    a user, a template, Vault or an identity requested a restart
@@ -13,8 +13,8 @@
 --   waiting    it had not started, or waited for the next start, when last seen
 --   lost       its node was lost; how the run ended is not known
 --   unknown    its end is not in view, or its node was disconnected
--- If a dead task has no such event, the run failed if the task is marked as failed; else it was stopped at finished_at.
--- If a run was still running when its allocation failed, its end is not known.
+-- A dead task may have no such event. Its run then failed if the task is marked as failed; otherwise the run was
+-- stopped at finished_at. If a run was still running when its allocation failed, its end is not known.
 --
 -- Exported: yes
 -- Columns:
@@ -32,17 +32,20 @@
 --   datacenter     string     data centre of that node; null if no source lists nodes
 --   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or where a new
 --                             life of the task shows)
---   started_at     timestamp  its first start, by the client's clock; null if that start is not in view, or not known
---                             to be the first because the agent restarted in a run whose beginning is lost
+--   started_at     timestamp  its first start, by the client's clock; null if that start is not in view. Also null if
+--                             the beginning of the run is lost and the agent was restarted in this run, because a start
+--                             in view may then not be the first
 --   started_at_ns  int64      the same in nanoseconds since the epoch
 --   ended_at       timestamp  its end, by the client's clock; null if it has not ended, or its end is not in view
 --   ended_at_ns    int64      the same in nanoseconds since the epoch
 --   outcome        string     failed, stopped, restart, completed, running, waiting, lost or unknown, see above
 --   exit_code      int64      exit code at its end; null if none applies, or the end is not in view
---   signal         int64      number of the signal that ended it, 0 for none; null likewise
---   failure_class  string     class of the failure, as in failures; null unless failed, or if no event shows it
---   delay_seconds  double     wait before the next run that Nomad decided on when this one ended; null when no
---                             Restarting was seen
+--   signal         int64      number of the signal that ended it, 0 for none; null if none applies, or the end is not
+--                             in view
+--   failure_class  string     class of the failure, as in failures; null unless the run failed and an event shows the
+--                             class
+--   delay_seconds  double     wait before the next run, as Nomad decided when this run ended; null if no Restarting was
+--                             seen
 
 WITH runs AS (
   SELECT region, alloc_id, task, run,

@@ -27,15 +27,15 @@
 --   node_class     string  class of that node; null if it has none, or no source lists nodes
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
---   log_events     int64   of them those that only logs of agents show (recovered_events)
+--   log_events     int64   events among them that only logs of agents show (recovered_events)
 --   begins         bool    whether its first event is in view; false if no event is, or lives are mixed
---   gaps           int64   number of windows that do not join the one before, so that events between them may be
---                          missing; without those that logs close (see log_gaps)
+--   gaps           int64   number of windows that do not join the window before (see windows), so that events between
+--                          the two may be missing; gaps that logs close do not count (see log_gaps)
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
 --   lost_restarts  int64   counted restarts whose event no source and no log shows; exact, unless the client lost all
 --                          of its state while nothing was observed; null without a counter, if the task shows a new
---                          life (for example, its counter falls), or if more are seen than counted (the client lost its
---                          state)
+--                          life (for example, its counter falls), or if more restarts are seen than counted (the client
+--                          lost its state)
 --   tail_lost      bool    whether its allocation was not terminal when last seen and then vanished from a full
 --                          listing, so that later events may be missing; null if the stored rows do not show it
 --                          (allocations.vanished)

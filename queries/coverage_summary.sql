@@ -19,17 +19,18 @@
 --   tasks                  int64   tasks
 --   complete               int64   tasks without a loss up to their last observation
 --   without_events         int64   tasks without an event in view
---   without_begin          int64   tasks with events in view, but not the first
+--   without_begin          int64   tasks with events in view, but not the first event
 --   events                 int64   events
---   log_events             int64   of them those that only logs of agents show
+--   log_events             int64   events among them that only logs of agents show
 --   gaps                   int64   gaps between windows of events
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
 --   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task
---   uncounted_tasks        int64   tasks for which that number is not known: no counter, or the client lost its state
+--   uncounted_tasks        int64   tasks whose lost_restarts are not known: they have no counter, or the client lost
+--                                  its state
 --   vanished_tasks         int64   tasks whose allocation is known to have vanished before it was seen to end
 --                                  (tail_lost)
---   keep_interval_seconds  double  largest interval between snapshots that would have kept the events; null if none
---                                  were lost, or no full window shows it
+--   keep_interval_seconds  double  largest interval between snapshots that would have kept the events; null if no event
+--                                  was lost, or no full window shows the interval
 
 WITH full_window_spans AS (
   SELECT region, alloc_id, task, MIN(window_last_ns - window_first_ns) AS span_ns

@@ -25,8 +25,8 @@
 --   node_class          string     class of that node; null if it has none, or no source lists nodes
 --   datacenter          string     data centre of that node; null if no source lists nodes
 --   restarts_last_hour  int64      restarts that certainly lie within that hour
---   restarts_at_most    int64      the same, with those that may lie within it; null if the client lost its state or
---                                  the task has no counter
+--   restarts_at_most    int64      the same, plus restarts that may lie within that hour; null if the client lost its
+--                                  state or the task has no counter
 --   period_seconds      double     mean time from one restart to the next within the hour, lost ones in between
 --                                  included; null when fewer than two were seen
 --   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen

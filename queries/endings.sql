@@ -10,16 +10,16 @@
 --   driver      a Driver Failure, or a Terminated with 0 and an exit message
 --   artifact    Failed Artifact Download
 --   validation  Failed Validation
---   template    a Killing that fails the task, by a template (in Nomad 0.5 by `consul-template:`)
---   hook        Task hook failed before Started, Setup Failure, a Killing that fails the task by Vault (up to Nomad 0.8
---               by `vault:`) or an identity
+--   template    a Killing that fails the task and whose message begins with `Template` (Nomad 0.5: `consul-template:`)
+--   hook        Setup Failure; Task hook failed before Started; or a Killing that fails the task and whose message
+--               begins with `Vault` (up to Nomad 0.8: `vault:`) or `Identity`
 --   restore     Failed Restoring Task
 --   timeout     a Killing for max_run_duration
 --   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
 --               Terminated that ended badly and whose cause may be lost
--- While a kill is under way, no event except a Killing can be a failure: a Killing for max_run_duration, or one that
--- itself fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy, Sibling
--- Task Failed, Leader Task Dead and Main Tasks Dead are never failures.
+-- While a kill is under way, only two events can be failures: a Killing for max_run_duration, and a Killing that itself
+-- fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy, Sibling Task
+-- Failed, Leader Task Dead and Main Tasks Dead are never failures.
 -- A Terminated without a class has the first of these outcomes that matches:
 --   stopped     a kill is under way; or it is a stop after Reconnected, as defined below
 --   restart     a user or a change had signaled a restart
@@ -53,8 +53,8 @@
 --   event_type      string     Nomad's spelling
 --   outcome         string     failed, stopped, restart, completed or unknown
 --   class           string     class of the failure; null unless failed
---   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit, or of class unknown in a
---                              log
+--   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit; or exit code 137 in a
+--                              failure of class unknown that only a log shows
 --   gave_up         bool       whether Nomad gave up after it: it is a Not Restarting, or the last failure before a Not
 --                              Restarting of its run; false unless failed
 --   restart_signal  string     reason of a Restart Signaled before it: health, user or change; null without one

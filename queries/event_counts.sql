@@ -11,7 +11,7 @@
 --   received       int64   Received events among them
 --   attempts_seen  int64   runs of the task that have an event with a known attempt
 --   earliest_ns    int64   time of the earliest event in nanoseconds since the epoch; 0 if an event has no time
---   latest_ns      int64   time of the latest event likewise; 0 if no event has a time
+--   latest_ns      int64   time of the latest event in nanoseconds since the epoch; 0 if no event has a time
 --   has_rounded    bool    whether the time of an event comes from a document whose times went through a float
 
 WITH counts_by_attempt AS (

@@ -1,8 +1,9 @@
 -- failure_summary: How often did tasks fail, of which kind, and how does it show most often?
 --
 -- One row is one class of failure of one group of tasks.
--- Counts the rows of failures within the period. Exit code and message are those of the most common pair of both. Of
--- several equally common pairs it is the one with the smallest exit code, then message; null comes first.
+-- Counts the rows of failures within the period. exit_code and message are the most common pair of an exit code and a
+-- message. Of several equally common pairs, the view shows the one with the smallest exit code, then the smallest
+-- message; null is smallest.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -22,7 +23,7 @@
 --   first_at_ns    int64      the same in nanoseconds since the epoch
 --   last_at        timestamp  the last of them, by the client's clock
 --   last_at_ns     int64      the same in nanoseconds since the epoch
---   exit_code      int64      exit code of the commonest pair of exit code and message; null when none applies there
+--   exit_code      int64      exit code of the most common pair of exit code and message; null if that pair has none
 --   message        string     message of that pair; null when it has none
 --   pair_share     double     share of the failures that show that pair, from 0 to 1
 

@@ -25,8 +25,9 @@
 --                                view)
 --   created_at        timestamp  when its first allocation was created, by the server's clock
 --   created_at_ns     int64      the same in nanoseconds since the epoch
---   finished_at       timestamp  when its last task ended, by the client's clock; null while it is running, when lost
---                                or unknown, or if its end is not in view: Nomad may show only a placeholder of a task
+--   finished_at       timestamp  when its last task ended, by the client's clock; null if the outcome is running, lost
+--                                or unknown. Also null if the end is not in view because Nomad shows only a placeholder
+--                                of a task
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
 --   duration_seconds  double     from created_at to finished_at; two clocks
 --   allocations       int64      allocations, replaced ones included
@@ -35,7 +36,7 @@
 
 WITH allocations_with_parent AS (
   SELECT *,
-         -- Without POSITION and SUBSTR, because polars counts bytes in the first and characters in the second.
+         -- Does not use POSITION and SUBSTR, because polars counts bytes in POSITION and characters in SUBSTR.
          CASE WHEN job_id LIKE '_%/dispatch-%' THEN SPLIT_PART(job_id, '/dispatch-', 1)
               WHEN job_id LIKE '_%/periodic-%' THEN SPLIT_PART(job_id, '/periodic-', 1) END AS parent
   FROM allocations

@@ -1,6 +1,6 @@
 -- log_attempts: How many runs of each task do only logs of agents show?
 --
--- One row is one task of which logs show a run that no source shows.
+-- One row is one task with a run that logs show and task_events lacks.
 --
 -- Columns:
 --   region    string  region given by `--region`; empty without it

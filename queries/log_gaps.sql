@@ -1,11 +1,11 @@
 -- log_gaps: Which gaps between the windows of a task do lines of logs fill, and which do they close?
 --
--- One row is one gap before a window, or the time after the last window, of a task that a log names. The counter of
--- the windows around a gap says how many restarts it holds. If lines of logs show more, they contradict the counter
--- and are left out. The gap is closed if they show exactly that number, and the log reports the last event before the
--- gap and the first one after it. The gap before the first window also needs a `Received` as its first line. A gap
--- where the client lost its state (new_life) is never closed. The counter counts only restarts, so events of other
--- types may still be missing in a closed gap.
+-- One row is one gap before a window, or the time after the last window, of a task that a log names. The counters of
+-- the windows around a gap say how many restarts the gap holds. If lines of logs show more restarts, the lines
+-- contradict the counters and are left out. The gap is closed if the lines show exactly that number, and the log
+-- reports the last event before the gap and the first event after it. The gap before the first window also needs a
+-- `Received` as its first line. A gap where the client lost its state (new_life) is never closed. The counter counts
+-- only restarts, so events of other types may still be missing in a closed gap.
 --
 -- Columns:
 --   region         string  region given by `--region`; empty without it
@@ -15,14 +15,15 @@
 --   is_tail        bool    whether it is the time after the last window, which no counter counts
 --   restarts       int64   restarts in it, by the counter; null after the last window, or if the counter does not say
 --   lines          int64   events in it that only logs show
---   restarts_seen  int64   of them Restarting
---   is_refuted     bool    whether they are more restarts than the counter says
---   is_joined      bool    whether the log reports the last event before it, or has a `Received` as the first line of
---                          the task
+--   restarts_seen  int64   Restarting events among these lines
+--   is_refuted     bool    whether restarts_seen is larger than restarts
+--   is_joined      bool    whether the log reports the last event before the gap; if no event precedes the gap, whether
+--                          its first line is a `Received`
 --   is_counted     bool    whether the attempts of its events are known, because logs show as many restarts as the
 --                          counter says; false after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
---   is_torn        bool    whether lines are missing in it although the logs of its node neither begin nor end in it
+--   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
+--                          there
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,

@@ -1,6 +1,6 @@
 -- log_pairs: Which lines of logs report an event that task_events has?
 --
--- One row is one line of a log about a task event, without those that repeat another line.
+-- One row is one line of a log about a task event. Lines that repeat another line are left out.
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay (only the
 -- type, where a source lacks these), and the event comes before the line. Each line is paired with the earliest such
 -- event that no earlier line was paired with. So each line and each event is in one pair at most. No pair spans a pause
@@ -25,13 +25,13 @@
 --   exit_code        int64      exit code; null except on Terminated
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
 --   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null
---   restart_reason   string     why it is or is not restarted; null where the message lacks it
+--   restart_reason   string     why the task is or is not restarted; null where the message lacks it
 --   start_delay_ns   int64      wait before the next start in nanoseconds; null except on Restarting
 --   kill_timeout_ns  int64      time between the kill signal and SIGKILL in nanoseconds; null if the message lacks it
 --   message          string     DisplayMessage of the event; secrets masked
 --   text_hash        int32      16-bit hash of the message
---   event_at_ns      int64      time of the event that it reports in nanoseconds since the epoch; null if task_events
---                               has no such event
+--   event_at_ns      int64      time of the event that the line reports, in nanoseconds since the epoch; null if
+--                               task_events has no such event
 
 WITH lines_with_class AS (
   SELECT *, COALESCE(event_type, '') AS type_name, COALESCE(exit_code, -1000) AS exit_order,
@@ -67,7 +67,7 @@ WITH lines_with_class AS (
          COALESCE(text_hash, -1) AS hash_order, event_at_ns AS item_ns, event_at_ns AS logged_at_ns, '' AS node_order
   FROM events_of_logged_tasks
 ), items_with_doubt AS (
-  -- If a source lacks a code, signal or delay in an event of a type, only the type is compared.
+  -- If any event of a type lacks its code, signal or delay, lines and events of this type are compared by type alone.
   SELECT *, MAX(CASE WHEN type_name = 'Terminated' AND (exit_order = -1000 OR signal_order = -1) THEN 1
                      WHEN type_name = 'Restarting' AND delay_order = -1 THEN 1 ELSE 0 END)
            OVER (PARTITION BY alloc_id, task, type_name) AS is_doubtful

@@ -1,13 +1,13 @@
 -- placed_lines: In which gap between the windows of a task does each log line without an event lie?
 --
 -- One row is one line of log_pairs without an event, whose log is trusted.
--- The log of a node is trusted if it has a line within 100 ms for at least half of the events of its tasks. Only events
--- between the first and the last line of a task count. Otherwise the log has another clock, time zone or node than the
--- events. Lines of an allocation that no listing showed are not compared.
+-- The log of a node is trusted if it has a line within 100 ms for at least half of the events of its tasks. For this
+-- share, only events between the first and the last line of a task count. A log that is not trusted has another clock,
+-- time zone or node than the events. Lines of an allocation that no listing showed are trusted without this comparison.
 -- A line lies after the last window that ends before it. If no gap follows that window, or the next window begins more
 -- than 100 ms before the line, the windows contradict the line, and it is left out. Two more kinds of lines are left
--- out: a Received of a task that was known before it, because a restarted agent writes one for each allocation that it
--- restores; and all lines of a task whose lives are mixed (see windows).
+-- out: a Received of a task that was known before that line, because a restarted agent writes one for each allocation
+-- that it restores; and all lines of a task whose lives are mixed (see windows).
 --
 -- Columns:
 --   region            string     region given by `--region`; empty without it
@@ -34,7 +34,7 @@
 --   exit_code         int64      exit code; null except on Terminated
 --   signal            int64      number of the signal that ended the process, 0 for none; null except on Terminated
 --   oom_killed        bool       true where Docker's exit message says `OOM Killed`; else null
---   restart_reason    string     why it is or is not restarted; null where the message lacks it
+--   restart_reason    string     why the task is or is not restarted; null where the message lacks it
 --   start_delay_ns    int64      wait before the next start in nanoseconds; null except on Restarting
 --   kill_timeout_ns   int64      time between the kill signal and SIGKILL in nanoseconds; null if the message lacks it
 --   message           string     DisplayMessage of the event; secrets masked

@@ -18,7 +18,7 @@
 --                               plus 1 if it happened after the last window
 --   attempt          int64      which run of the task it belongs to; null if not known, because a Restarting may be
 --                               missing in the logs
---   least_attempt    int64      the same; the earliest possible one where it is not known
+--   least_attempt    int64      the same as attempt; if attempt is not known, the earliest possible attempt
 --   after_gap        bool       whether events directly before it may be missing: it is the first line in a gap that
 --                               logs do not close (see log_gaps)
 --   in_open_gap      bool       whether other lines of its gap may be missing: logs do not close the gap, or it is the
@@ -26,7 +26,8 @@
 --   is_torn          bool       whether lines are missing in the middle of its log, so that any event may have happened
 --                               before it (see log_gaps)
 --   place_ns         int64      place of the event among the others, as a time in nanoseconds since the epoch
---   is_late          bool       whether it is a Killing at the same place as a Not Restarting, and so comes after it
+--   is_late          bool       whether it is a Killing at the same place as a Not Restarting, so that it comes after
+--                               that event
 --   logged_at        timestamp  when the client wrote the line, by its clock: shortly after the event
 --   logged_at_ns     int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns     int64      unit of logged_at_ns in nanoseconds
@@ -36,8 +37,9 @@
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
 --   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not contain
 --                               it
---   restart_reason   string     why it is or is not restarted; null on other types of events, and where Nomad leaves it
---                               out of the message, as it does with `Restart within policy`
+--   restart_reason   string     reason in a Restarting, Not Restarting or Restart Signaled: why the task is or is not
+--                               restarted; null on other types, and where Nomad omits the reason, as it does with
+--                               `Restart within policy`
 --   start_delay_ns   int64      wait before the next start in nanoseconds; null except on Restarting
 --   kill_timeout_ns  int64      time between the kill signal and SIGKILL in nanoseconds; null if the message lacks it
 --   message          string     DisplayMessage of the event; secrets masked

@@ -33,9 +33,9 @@
 --   reason             string     preempted, rescheduled, lost, migrated or updated; null if no row shows it
 --   replaced_at        timestamp  when this one was created, by the server's clock
 --   replaced_at_ns     int64      the same in nanoseconds since the epoch
---   recovery_seconds   double     from the last end of a task of the replaced one, or from the creation of this one if
---                                 that is earlier, until the first start of a task of this one; null when that is not
---                                 known
+--   recovery_seconds   double     time from the last end of a task of the replaced allocation, or from the creation of
+--                                 this one if the creation is earlier, until the first start of a task of this one;
+--                                 null when not known
 
 WITH previous_by_replacement AS (
   SELECT region, next_allocation, MAX(alloc_id) AS previous_alloc_id

@@ -1,11 +1,12 @@
 -- restart_log: When was each task restarted, and why?
 --
--- One row is one restart of a task whose Restarting event was seen, or several restarts whose events were not seen:
--- all those that the same version of the allocation was the first to count.
--- A seen restart has the time of its event. The others happened after the last version with a lower counter, or after
--- the creation if no version has one. They happened before three times: that of the first version that counts them, its
--- last_restart_at, and the first event of the window in which they were lost, which belongs to a later attempt. The row
--- has the earliest of these three. A time by the client's clock counts only if it lies between the two versions.
+-- One row is one restart of a task whose Restarting event was seen, or several restarts whose events were not seen: all
+-- that one version of the allocation is the first to count.
+-- A seen restart has the time of its event. The others happened after the last version with a lower counter or, if
+-- there is no such version, after the creation of the allocation. They happened before each of three times: the time of
+-- the first version that counts them, the last_restart_at of that version, and the first event of the window before
+-- which they were lost, because that event belongs to a later attempt. The row has the earliest of these three times. A
+-- time by the client's clock counts only if it lies between the two versions.
 -- The sum of the column `number` over the rows of a task is its largest counter plus the restarts that logs show after
 -- its last window. It is never below the number of seen restarts. If the client lost its state (the task shows a new
 -- life, or more restarts are seen than counted), seen and counted restarts cannot be told apart, and there may have

@@ -20,13 +20,14 @@
 --   task                   string     task name
 --   allocations            int64      allocations
 --   tasks                  int64      tasks
---   restarts               int64      restarts by Nomad's counters, with those that logs show after them; or those seen
---                                     if a task has more of them; null if no task has a counter (before Nomad 0.6)
+--   restarts               int64      restarts by Nomad's counters, plus those that logs show after the last counter;
+--                                     for a task with more seen restarts than that, the seen ones; null if no task has
+--                                     a counter (before Nomad 0.6)
 --   restarts_seen          int64      restarts whose event was seen
 --   lost_restarts          int64      counted restarts whose event was not seen; null if that number is known for no
 --                                     task
---   uncounted_tasks        int64      tasks for which that number is not known: no counter, or the client lost its
---                                     state
+--   uncounted_tasks        int64      tasks whose lost_restarts are not known: they have no counter, or the client lost
+--                                     its state
 --   cause_failure          int64      restarts seen after a failed run
 --   cause_clean_exit       int64      restarts seen after an exit with 0
 --   cause_oom              int64      restarts seen after memory ran out
@@ -39,8 +40,8 @@
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
 --                                     their end, or until they were last seen; null if one of these times is not known
 --                                     for a task (last_seen_at of task_states is null)
---   restarts_per_task_day  double     restarts for each of these days; null if task_days is null, or below an hour: a
---                                     rate of less time says nothing of a day
+--   restarts_per_task_day  double     restarts divided by task_days; null if task_days is null or less than an hour,
+--                                     which is too short for a daily rate
 --   last_restart_at        timestamp  time of the last restart, seen or lost
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 

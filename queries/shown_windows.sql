@@ -23,11 +23,11 @@
 --   restarts        int64      Nomad's Restarts counter in the same state; null before Nomad 0.6
 --   window_events   int64      events in it
 --   first_attempt   int64      attempt of its first event; null without a counter
---   first_ns        int64      time of its first event in nanoseconds since the epoch; null if it has none
---   last_ns         int64      time of its last event likewise
---   begins          bool       whether the history of the task begins in it: it shows no new life; and it, like each
---                              earlier window with a counter, is not full, or begins with `Received` and has as many
---                              `Restarting` events as its counter says
+--   first_ns        int64      time of its first event in nanoseconds since the epoch; null if that event has no time
+--   last_ns         int64      time of its last event in nanoseconds since the epoch; null if that event has no time
+--   begins          bool       whether the history of the task begins in the window. This needs two things: the window
+--                              shows no new life; and it and each earlier window with a counter are not full, or begin
+--                              with `Received` and have as many `Restarting` events as their counters say
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
 --                              below that of an earlier window; or it is not full, begins with the first run, and
@@ -122,8 +122,8 @@ WITH state_windows AS (
   FROM ordered_windows
   GROUP BY region, alloc_id, task
 ), placed_events AS (
-  -- Unless every window has attempts, the attempt of a stored event can depend on the order of documents; then events
-  -- are placed by time alone.
+  -- If a window has no attempts, the attempt of a stored event can depend on the order of documents. Then events are
+  -- placed by time alone.
   SELECT e.region, e.alloc_id, e.task,
          CASE WHEN t.all_have_attempts = 1 THEN COALESCE(e.attempt, 0) ELSE 0 END AS place_attempt,
          CASE WHEN t.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)

@@ -44,11 +44,12 @@
 --   started_at_ns                int64      the same in nanoseconds since the epoch
 --   healthy_at                   timestamp  when its deployment found its allocation healthy; null otherwise
 --   healthy_at_ns                int64      the same in nanoseconds since the epoch
---   ended_at                     timestamp  when it ended without a start: at its Killing (unless it failed), else its
---                                           end, else the modified_at of its allocation; null otherwise
+--   ended_at                     timestamp  when it ended without a start: the time of its Killing (unless it failed),
+--                                           else of its end, else the modified_at of its allocation; null if it did not
+--                                           end without a start
 --   ended_at_ns                  int64      the same in nanoseconds since the epoch
 --   last_seen_at                 timestamp  when a document last showed its allocation; null if the stored rows do not
---                                           show it
+--                                           show that time
 --   last_seen_at_ns              int64      the same in nanoseconds since the epoch
 --   last_known_at                timestamp  the last time at which its allocation certainly existed, as in allocations
 --   last_known_at_ns             int64      the same in nanoseconds since the epoch
@@ -57,10 +58,10 @@
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
 --   setup_to_started_seconds     double     its own setup until it first started, failed attempts included
 --   artifact_seconds             double     part of the setup: from each Downloading Artifacts to the next event; null
---                                           without one, or if the setup is not in view from its beginning without a
---                                           gap
+--                                           without such an event, or if a part of the setup is not in view
 --   image_seconds                double     part of the setup: from the first image download of the driver to the next
---                                           event of another type; null likewise
+--                                           event of another type; null without such a download, or if a part of the
+--                                           setup is not in view
 --   created_to_started_seconds   double     from the creation of its allocation until it first started; two clocks
 --   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
 --                                           two clocks

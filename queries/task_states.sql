@@ -32,9 +32,9 @@
 --   finished_at         timestamp  first end, by the client's clock, as served: never cleared, so it may precede
 --                                  started_at
 --   finished_at_ns      int64      the same in nanoseconds since the epoch
---   ended_at            timestamp  finished_at where it is the final end: of a dead task, or of one whose allocation is
---                                  complete or failed; in a lost or unknown allocation, only a dead task has a known
---                                  end
+--   ended_at            timestamp  finished_at if it is the final end: the task is dead, or its allocation is complete
+--                                  or failed; null otherwise. In a lost or unknown allocation, only a dead task has a
+--                                  known end
 --   ended_at_ns         int64      the same in nanoseconds since the epoch
 --   lifecycle_hook      string     prestart, poststart or poststop; null for a main task, or if no source lists it
 --   sidecar             bool       whether a task with a hook is a sidecar; null without a hook
@@ -45,7 +45,8 @@
 --   modify_index        int64      raft index of the version with this state
 --   attempts_seen       int64      number of runs of the task with an event in view; null if it has events but none
 --                                  with a known attempt (before Nomad 0.6)
---   last_seen_at        timestamp  when a document last showed its allocation; null if the stored rows do not show it
+--   last_seen_at        timestamp  when a document last showed its allocation; null if the stored rows do not show that
+--                                  time
 --   last_seen_at_ns     int64      the same in nanoseconds since the epoch
 --   last_known_at       timestamp  the last time at which its allocation certainly existed, as in allocations
 --   last_known_at_ns    int64      the same in nanoseconds since the epoch

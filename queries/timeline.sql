@@ -18,9 +18,10 @@
 --   task            string     task name
 --   event_no        int64      number of the event within its task, from 1
 --   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
---   run             int64      the same; if attempts are not all known or mean nothing, 1 plus the Restarting events
---                              and gaps before it; null if lives are mixed. For an event of a log whose attempt is not
---                              known, least_attempt as a negative number; null if it is_torn
+--   run             int64      the same as attempt; if attempts are not all known or mean nothing, 1 plus the number of
+--                              Restarting events and gaps before the event. For an event of a log whose attempt is not
+--                              known, least_attempt as a negative number. Always null if lives are mixed or the event
+--                              is_torn
 --   origin          string     `api`, or `log` if only logs show it
 --   event_at        timestamp  when it happened, by the client's clock; of a log, the time of the line, truncated to
 --                              the unit of the log; null when the event has no time
@@ -30,7 +31,7 @@
 --   exit_code       int64      exit code; null where none applies
 --   signal          int64      number of the signal that ended the process, 0 for none; null where none applies
 --   oom_killed      bool       whether the kernel killed it for lack of memory; only on Terminated
---   start_delay_ns  int64      wait before the next start in nanoseconds; only on Restarting
+--   start_delay_ns  int64      wait before the next start in nanoseconds; null unless the event is a Restarting
 --   message         string     Nomad's message for the event
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened

@@ -1,8 +1,8 @@
 -- windows: Which windows of events did each task show, and does each join the one before it?
 --
--- One row is one window of shown_windows, which defines the columns. Where lines of logs close the gap before a window
--- (see log_gaps), it joins the one before it; the history begins in the first window if the gap before it is closed.
--- Restarts that logs show are not lost.
+-- One row is one window of shown_windows, which defines the columns. If lines of logs close the gap before a window
+-- (see log_gaps), the window joins the one before it. If they close the gap before the first window, the history of the
+-- task begins in that window. Restarts that logs show are not lost.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -15,13 +15,12 @@
 --   restarts        int64      Nomad's Restarts counter in the same state; null before Nomad 0.6
 --   window_events   int64      events in it
 --   first_attempt   int64      attempt of its first event; null without a counter
---   first_ns        int64      time of its first event in nanoseconds since the epoch; null if it has none
---   last_ns         int64      time of its last event likewise
---   begins          bool       whether the history of the task begins in it: lines of logs close the gap before the
---                              first window; or it shows no new life, and it, like each earlier window with a
---                              counter, is not full, or begins with `Received` and has as many `Restarting` events as
---                              its counter says
+--   first_ns        int64      time of its first event in nanoseconds since the epoch; null if that event has no time
+--   last_ns         int64      time of its last event in nanoseconds since the epoch; null if that event has no time
+--   begins          bool       whether the history of the task begins in the window: shown_windows says so, or it is
+--                              the first window and lines of logs close the gap before it
 --   after_gap       bool       whether it does not join the window before it, and lines of logs do not close the gap
+--                              between the two
 --   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
 --                              below that of an earlier window; or it is not full, begins with the first run, and
 --                              begins later than the previous window; or its first attempt is lower than the last

@@ -39,7 +39,7 @@ pub enum NameKind {
 }
 
 impl NameKind {
-    /// How its pseudonyms begin.
+    /// The prefix of the pseudonyms of this kind.
     fn prefix(self) -> &'static str {
         match self {
             NameKind::Region => "region",
@@ -57,8 +57,8 @@ impl NameKind {
     }
 }
 
-/// Names that reveal nothing and stay: no name, the name of Nomad's first namespace and node pool, and `*` for all
-/// namespaces.
+/// Names that reveal nothing and stay unchanged: the empty name, the name of Nomad's first namespace and node pool, and
+/// `*` for all namespaces.
 const KEPT: [&str; 3] = ["", "default", "*"];
 
 /// The texts that follow the parent's ID in the ID of a job's child, in the order in which `job_runs` searches for
@@ -75,7 +75,7 @@ const NAME: usize = 12;
 /// Characters of a tag, which distinguishes texts that were dropped: 40 bits.
 const TAG: usize = 8;
 
-/// How many names that begin like the searched one are kept.
+/// Maximum number of names that a search remembers.
 const MOST_FOUND: usize = 1_000;
 
 /// Replaces names by pseudonyms.
@@ -86,7 +86,7 @@ pub struct Redactor {
     search: Option<Search>,
 }
 
-/// A search for the allocations and jobs whose names begin with a text, before they are replaced.
+/// A search for the allocations and jobs whose names begin with a text, before the names are replaced.
 struct Search {
     text: String,
     /// The text as the beginning of an ID without hyphens; `None` if it cannot be one.
@@ -102,7 +102,7 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// A redactor with this key, of any length.
+    /// A redactor with this key. The key may have any length.
     pub fn new(key: &[u8]) -> Redactor {
         Redactor { key: hmac::Key::new(hmac::HMAC_SHA256, key), hashes: OnceLock::new(), search: None }
     }
@@ -122,7 +122,8 @@ impl Redactor {
         found.unwrap_or_default()
     }
 
-    /// Names the key without revealing it: 16 hex digits. Pseudonyms can be compared if their keys have equal names.
+    /// A name of the key that does not reveal it: 16 hex digits. Pseudonyms can be compared if their keys have equal
+    /// names.
     pub fn key_name(&self) -> String {
         hex(&self.mac("key", "")[..8])
     }
