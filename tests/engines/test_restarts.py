@@ -189,7 +189,7 @@ class TestTaskDays:
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
     def partial(self):
-        """A service. Half an hour after its creation, there is a partial document, which may or may not have shown it."""
+        """A service. Half an hour after its creation, a partial document was taken, which may or may not show it."""
         history = History()
         history.allocation()
         history.state(events(PATH), restarts=3)
