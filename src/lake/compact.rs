@@ -27,7 +27,7 @@ const PUT_AFTER_MS: i64 = 10 * 60_000;
 const REPLACED: usize = 10_000;
 /// A batch adds at most about this many files, whose entries have full statistics.
 const ADDED: usize = 1_000;
-/// So many small sets of rows are concatenated at a time: a row alone takes 7 KB, mostly for its columns.
+/// How many small sets of rows are concatenated at a time. A set of one row takes 7 KB, mostly for its columns.
 const JOINED: usize = 512;
 /// How many sorted rows are written to the new file at a time.
 const SLICE: usize = 64 << 10;

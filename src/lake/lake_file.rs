@@ -61,7 +61,7 @@ impl LakeFile {
                 "lake {storage}: {LAKE} has format {}; this alloclog supports formats up to {FORMAT}: use a newer one",
                 about.format
             );
-            // An older program may be asked about a newer lake whose tables it cannot read at all.
+            // Ignore an error: if the lake is really newer, this program may not be able to read its tables.
             let of_tables = of_tables(storage).ok().flatten();
             let doubt = of_tables.map_or(String::new(), |tables| {
                 format!(
@@ -102,8 +102,9 @@ pub(super) fn read(storage: &Storage) -> Result<Option<LakeFile>> {
     Ok(None)
 }
 
-/// Reads the object, and rebuilds it from the tables if two reads find it missing or damaged, or with a newer format
-/// than any table has. Returns `None` if there is neither the object nor a table. With `is_dry_run` it writes nothing.
+/// Reads the object. If two reads find it missing or damaged, or find a newer format in it than any table has,
+/// rebuilds it from the tables. Returns `None` if there is neither the object nor a table. With `is_dry_run` it
+/// writes nothing.
 ///
 /// # Errors
 /// When the object cannot be read or written, and when it is damaged and no table proves the format.
@@ -120,7 +121,7 @@ pub(super) fn read_to_repair(storage: &Storage, is_dry_run: bool) -> Result<Opti
         };
     }
     let rebuilt = match of_tables(storage) {
-        // The tables are readable only for a newer program, too.
+        // The tables, too, need a newer program.
         Err(error) if error.kind() == Kind::Unsupported => return Err(problem.unwrap_or(error)),
         rebuilt => rebuilt?,
     };

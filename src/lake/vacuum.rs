@@ -10,7 +10,7 @@ use super::{Batch, Lake, TableHeads, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A batch counts as created before a file only if it is older than the file by more than this.
+/// A batch counts as created before a file only if the batch is older than the file by more than this.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
 /// How many objects are removed by one batch: their names take 100 bytes each in the batch.
@@ -28,7 +28,7 @@ pub fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool, gone: &mut dyn FnM
     in_rounds(lake, older_than_ms, dry_run, AT_A_TIME, gone)
 }
 
-/// As [`vacuum`], with at most so many objects in a batch.
+/// As [`vacuum`], with at most `at_a_time` objects in a batch.
 fn in_rounds(
     lake: &Lake,
     older_than_ms: i64,
@@ -66,7 +66,7 @@ fn in_rounds(
     }
 }
 
-/// At most so many objects that nothing needs and that were written before a time.
+/// The objects that nothing needs and that were written before a time; at most `most` of them.
 fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
     let unfinished = lake.unfinished()?;
@@ -95,8 +95,8 @@ fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>>
     Ok(unneeded)
 }
 
-/// The [`path_key`] of the object of each file that a table has, that an unfinished batch adds, or that was removed
-/// from the table since a time.
+/// For each file that a table needs, the [`path_key`] of its object. These are the files that the table has, those
+/// that an unfinished batch adds, and those that were removed from the table since a time.
 fn needed(lake: &Lake, table: Table, since_ms: i64, unfinished: &[(u64, Batch)]) -> Result<HashSet<u64>> {
     let key = |path: &str| object_key(table, path);
     let mut needed = HashSet::new();
@@ -123,8 +123,8 @@ fn object_key(table: Table, path: &str) -> u64 {
     path_key(&Add { path: path.to_owned(), ..Add::default() }.object(table))
 }
 
-/// Refuses to remove a file that a batch added and no batch replaced, but that the log does not list: the log is
-/// damaged, and a repair needs the file. Reads only the batches since the oldest of these files.
+/// Refuses to remove a file if a batch added it, no batch replaced it, and the log does not list it: then the log is
+/// damaged, and a repair needs the file. Reads only the batches since the oldest file in question.
 fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
