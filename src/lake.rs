@@ -89,9 +89,9 @@ impl Lake {
         Ok(Lake::of(storage, about.ok_or_else(|| not_a_lake(text))?))
     }
 
-    /// Opens a lake to repair it. If `lake.json` is missing or damaged, writes it again from the tables, and returns
-    /// what it found; with `is_dry_run` it writes nothing. A check rebuilds the batches that were lost together with
-    /// `lake.json`; until then, an ingest refuses the lake.
+    /// Opens a lake to repair it. If `lake.json` is missing or damaged, writes it again from the tables, and also
+    /// returns this as a finding; with `is_dry_run` it writes nothing. A check rebuilds the batches that were lost
+    /// together with `lake.json`; until then, an ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Document, Extent, Fact, Hour, LastHour, LastShown, LastSighting, StreamedVersion, hour_of};
 
-/// One allocation in the hour of its last sighting, and the documents of that hour before and after new ones were
-/// added.
+/// One allocation in the hour of its last sighting, and the documents of that hour, before and after new documents
+/// were added.
 pub(super) struct HourUpdate<'l> {
     pub(super) alloc_id: &'l str,
     pub(super) namespace: Option<&'l str>,
