@@ -77,10 +77,10 @@
 --                                                 is not known, an earlier time within the same hour; null if neither
 --                                                 is known
 --   last_known_at_ns                   int64      the same in nanoseconds since the epoch
---   vanished                           bool       whether it was not terminal when last seen, and a later full listing
---                                                 of its namespace lacks it, so that its end is not known; null if the
---                                                 stored rows do not show whether a document showed it after that
---                                                 listing
+--   vanished                           bool       whether it vanished: it was not terminal when last seen, and a later
+--                                                 full listing of its namespace lacks it, so that its end is not known;
+--                                                 null if the stored rows do not show whether a document showed it
+--                                                 after that listing
 
 WITH history_rows AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions

@@ -30,8 +30,8 @@
 --   node_name      string     client node name; null if no source shows it
 --   node_class     string     class of that node; null if it has none, or no source lists nodes
 --   datacenter     string     data centre of that node; null if no source lists nodes
---   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or where a new
---                             life of the task shows)
+--   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or if the task
+--                             shows a new life)
 --   started_at     timestamp  its first start, by the client's clock; null if that start is not in view. Also null if
 --                             the beginning of the run is lost and the agent was restarted in this run, because a start
 --                             in view may then not be the first
@@ -73,7 +73,8 @@ WITH runs AS (
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM runs
 ), runs_with_start AS (
-  -- Received is the first event and occurs once, unless the agent was restarted: then a start may precede it.
+  -- Received is the first event and occurs once. After a restart of the agent, it occurs again, and a start may precede
+  -- it.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,

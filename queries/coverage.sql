@@ -28,7 +28,8 @@
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
 --   log_events     int64   events among them that only logs of agents show (recovered_events)
---   begins         bool    whether its first event is in view; false if no event is, or lives are mixed
+--   begins         bool    whether its first event is in view; false if no event is in view, or lives are mixed (see
+--                          windows)
 --   gaps           int64   number of windows that do not join the window before (see windows), so that events between
 --                          the two may be missing; gaps that logs close do not count (see log_gaps)
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)

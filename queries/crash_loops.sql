@@ -27,8 +27,8 @@
 --   restarts_last_hour  int64      restarts that certainly lie within that hour
 --   restarts_at_most    int64      the same, plus restarts that may lie within that hour; null if the client lost its
 --                                  state or the task has no counter
---   period_seconds      double     mean time from one restart to the next within the hour, lost ones in between
---                                  included; null when fewer than two were seen
+--   period_seconds      double     mean time from one restart to the next within the hour, including lost restarts in
+--                                  between; null when fewer than two restarts were seen
 --   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen
 --   since_at_ns         int64      the same in nanoseconds since the epoch
 --   seen_since_at       timestamp  the first restart that was seen within the hour, by the client's clock; others of

@@ -125,7 +125,7 @@ WITH allocations_with_parent AS (
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
          COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
-         -- An allocation that may have vanished may be alive or not.
+         -- An allocation that may have vanished may still be alive, so its end is not known.
          CASE WHEN COALESCE(b.vanished, TRUE) THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'

@@ -15,7 +15,8 @@
 --                                  was none
 --   recorded_at_ns      int64      the same in nanoseconds since the epoch
 --   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not recorded because an
---                                  older version ingested it, in nanoseconds since the epoch; null when there was none
+--                                  older version of alloclog ingested it, in nanoseconds since the epoch; null when
+--                                  there was none
 --   partial_at_ns       int64      the last document within that hour that is not a full listing, in nanoseconds since
 --                                  the epoch; null when there was none
 --   largest_index       int64      the largest X-Nomad-Index of these full listings; null when none has one

@@ -13,8 +13,9 @@
 --   task           string  task name
 --   window_no      int64   number of the window after the gap; the number of windows plus 1 after the last window
 --   is_tail        bool    whether it is the time after the last window, which no counter counts
---   restarts       int64   restarts in it, by the counter; null after the last window, or if the counter does not say
---   lines          int64   events in it that only logs show
+--   restarts       int64   restarts in the gap, by the counters around it; null after the last window, or if the
+--                          counters do not show the number
+--   lines          int64   events in the gap that only logs show
 --   restarts_seen  int64   Restarting events among these lines
 --   is_refuted     bool    whether restarts_seen is larger than restarts
 --   is_joined      bool    whether the log reports the last event before the gap; if no event precedes the gap, whether

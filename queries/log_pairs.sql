@@ -1,11 +1,11 @@
 -- log_pairs: Which lines of logs report an event that task_events has?
 --
 -- One row is one line of a log about a task event. Lines that repeat another line are left out.
--- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay (only the
--- type, where a source lacks these), and the event comes before the line. Each line is paired with the earliest such
--- event that no earlier line was paired with. So each line and each event is in one pair at most. No pair spans a pause
--- of more than two seconds without lines and events of this kind, since a client writes a line within a second of its
--- event.
+-- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
+-- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. Each
+-- line is paired with the earliest such event that no earlier line was paired with. So each line and each event is in
+-- one pair at most. No pair spans a pause of more than two seconds without lines and events of this kind, since a
+-- client writes a line within a second of its event.
 -- An event has several lines if several loggers of an agent wrote it, such as its log file and the monitor of a debug
 -- bundle. Their times differ a little. If an event has lines of several forms, only those of the most frequent form
 -- count. Equal lines of one form that are less than 5 ms apart count once.

@@ -19,8 +19,8 @@
 --   attempt          int64      which run of the task it belongs to; null if not known, because a Restarting may be
 --                               missing in the logs
 --   least_attempt    int64      the same as attempt; if attempt is not known, the earliest possible attempt
---   after_gap        bool       whether events directly before it may be missing: it is the first line in a gap that
---                               logs do not close (see log_gaps)
+--   after_gap        bool       whether events directly before it may be missing: it is the first line in a gap, and
+--                               is_joined of log_gaps is false
 --   in_open_gap      bool       whether other lines of its gap may be missing: logs do not close the gap, or it is the
 --                               time after the last window
 --   is_torn          bool       whether lines are missing in the middle of its log, so that any event may have happened

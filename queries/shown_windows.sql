@@ -1,4 +1,4 @@
--- shown_windows: Which windows of events did sources show of each task, and does each join the one before it?
+-- shown_windows: Which windows of events did sources show of each task, and which of them follow a gap?
 --
 -- One row is one window of events that one state of a task shows.
 -- Windows are ordered by modify_index, never by the time of their observation. Windows of one index are ordered by
@@ -29,14 +29,15 @@
 --                              shows no new life; and it and each earlier window with a counter are not full, or begin
 --                              with `Received` and have as many `Restarting` events as their counters say
 --   after_gap       bool       whether it does not join the window before it
---   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
---                              below that of an earlier window; or it is not full, begins with the first run, and
---                              begins later than the previous window; or its first attempt is lower than the last
---                              attempt of the previous window, although its first time is later than the last time of
---                              that window
+--   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
+--                              enough: its counter is below that of an earlier window; it is not full, and begins with
+--                              the first run and later than the previous window; its first attempt is lower than the
+--                              last attempt of the previous window, although its first time is later than the last time
+--                              of that window
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
---   stored_events   int64      stored events from its first to its last (attempt, time): differs from window_events if
---                              a clock was changed or the client lost its state; null if the first or last has no time
+--   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
+--                              window_events if a clock was changed or the client lost its state; null if the first or
+--                              last event has no time
 --   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
 --                              window; null without a counter, or if the counter falls
 

@@ -1,4 +1,4 @@
--- windows: Which windows of events did each task show, and does each join the one before it?
+-- windows: Which windows of events did each task show, and which of them follow a gap?
 --
 -- One row is one window of shown_windows, which defines the columns. If lines of logs close the gap before a window
 -- (see log_gaps), the window joins the one before it. If they close the gap before the first window, the history of the
@@ -21,14 +21,15 @@
 --                              the first window and lines of logs close the gap before it
 --   after_gap       bool       whether it does not join the window before it, and lines of logs do not close the gap
 --                              between the two
---   new_life        bool       whether it shows that the client lost its state and began the task anew: its counter is
---                              below that of an earlier window; or it is not full, begins with the first run, and
---                              begins later than the previous window; or its first attempt is lower than the last
---                              attempt of the previous window, although its first time is later than the last time of
---                              that window
+--   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
+--                              enough: its counter is below that of an earlier window; it is not full, and begins with
+--                              the first run and later than the previous window; its first attempt is lower than the
+--                              last attempt of the previous window, although its first time is later than the last time
+--                              of that window
 --   lives_mixed     bool       whether the lives of its task are mixed; the same in all windows of a task
---   stored_events   int64      stored events from its first to its last (attempt, time): differs from window_events if
---                              a clock was changed or the client lost its state; null if the first or last has no time
+--   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
+--                              window_events if a clock was changed or the client lost its state; null if the first or
+--                              last event has no time
 --   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
 --                              window and no log; null without a counter, or if the counter falls
 

@@ -79,7 +79,7 @@ impl Table {
             Table::TaskStateHistory => "one observed state of a task, with its window of events",
             Table::Sightings => "one time at which a document showed an allocation that was not terminal",
             Table::Absences => {
-                "a full listing that lacks an allocation that was shown within the hour before it, or an exact last sighting"
+                "a full listing that lacks an allocation shown earlier in the same UTC hour, or the exact time of a last sighting"
             }
             Table::Snapshots => "one document that was read: the ledger",
             Table::Nodes => "one version of a client node",
