@@ -49,7 +49,7 @@ WITH tasks_with_life AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
-         -- The last document that may show the allocation is of the same hour.
+         -- The document that last showed the allocation is of the same UTC hour as last_known_at.
          CASE WHEN s.ended_at_ns IS NULL AND s.last_seen_at_ns IS NULL THEN 3600000000000 ELSE 0 END AS unsure_ns,
          CASE WHEN s.created_at_ns IS NULL THEN 1 ELSE 0 END AS is_begin_unknown,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key

@@ -21,7 +21,7 @@ const MANY: u32 = NONE - 1;
 #[derive(Debug, Default)]
 pub struct RowSet {
     blocks: ChunkedVec<HashBlock>,
-    /// The last block of each allocation, by its number.
+    /// The last block of each allocation, by the number of the allocation.
     last: Vec<u32>,
     /// Hashes of allocations with many rows.
     many: HashSet<RowHash>,

@@ -12,7 +12,7 @@ use super::{NameKind, Redactor};
 use crate::decode::field::Field;
 use crate::decode::fields::EventField;
 
-/// The field of an allocation that names the key of its pseudonyms. The decoder reads it, so that a lake can
+/// The field of an allocation that names the key of its pseudonyms. The decoder reads this field, so that a lake can
 /// distinguish redacted allocations from others, even if the document was cut or converted.
 const KEY: &str = "AlloclogRedacted";
 
@@ -177,7 +177,7 @@ impl Redactor {
         text(value, |text| self.name(kind, text))
     }
 
-    /// A map by task.
+    /// A map whose keys are task names.
     fn by_task(&self, value: Value, each: impl Fn(Value) -> Value) -> Value {
         match value {
             Value::Object(tasks) => {

@@ -94,8 +94,8 @@ const TEXTS: [&str; 3] = ["exit_message", "message", "restart_reason"];
 pub(super) const DROPPED: &str = "redacted";
 
 impl Redactor {
-    /// A free text. It is unchanged if it is a text of Nomad that contains no names. Otherwise it becomes the parts by
-    /// which views classify it, and a tag that is equal for equal texts.
+    /// A free text. It is unchanged if it is a text of Nomad that contains no names. Otherwise it is replaced by the
+    /// parts by which views classify it, and by a tag. Equal texts have equal tags.
     pub fn text(&self, text: &str) -> String {
         if text.is_empty() || NOMADS_OWN.as_ref().is_some_and(|own| own.is_match(text)) {
             return text.to_owned();

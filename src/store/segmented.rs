@@ -1,7 +1,7 @@
 //! A store that can be read while it grows: its tables consist of segments, each complete.
 //!
-//! Every segment is more than twice as large as the next one; otherwise they are merged. So there are few segments, and
-//! a row is rewritten a logarithmic number of times.
+//! A segment is merged with the next one unless it is more than twice as large. So there are few segments, and a row is
+//! rewritten a logarithmic number of times.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,9 +22,9 @@ const PART: &str = "part-";
 pub struct SegmentedWriter {
     store: Store,
     tables: BTreeSet<Table>,
-    /// The complete segments, with their rows.
+    /// The complete segments, each with its number of rows.
     parts: Vec<(Store, usize)>,
-    /// The segment that is being written.
+    /// The segment that is being written, with its number of rows.
     open: Option<(Store, StoreWriter, usize)>,
     /// How many segments were started.
     begun: usize,
