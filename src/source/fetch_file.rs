@@ -220,12 +220,14 @@ pub fn write_metadata(out: &mut dyn Write, about: &FetchMetadata) -> io::Result<
     write_frame(out, METADATA, &[&serde_json::to_vec(about)?])
 }
 
-/// Compresses a document as far as it can be read. Returns its size, the output, and the error that ended it.
+/// Compresses a document as far as it can be read, with a checksum. Returns its size, the output, and the error that
+/// ended it.
 ///
 /// # Errors
 /// When the compressed bytes cannot be written.
 pub fn compress<W: Write>(stream: &mut dyn Read, out: W) -> io::Result<(u64, W, Option<io::Error>)> {
     let mut coder = zstd::Encoder::new(out, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    coder.include_checksum(true)?;
     let mut buffer = vec![0; 1 << 16];
     let (mut bytes, mut broke) = (0, None);
     loop {

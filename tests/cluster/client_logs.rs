@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -201,6 +204,45 @@ fn a_log_that_breaks_off_is_requested_again_and_never_saved_in_part() {
     let sandbox = Sandbox::new();
     fetch(&sandbox, &agent, &[]).exits_with(0).stderr_has("it ends within a line, and may have been cut off");
     assert_eq!((saved(&sandbox).len(), agent.asked(EXPORT).len()), (3, 9));
+}
+
+#[test]
+fn several_clients_are_asked_at_a_time_and_named_in_order() {
+    const CLIENTS: usize = 40;
+    let mut list: Vec<Value> = serde_json::from_str(&nodes()).expect("a list");
+    let node = list.swap_remove(0);
+    let text = log(node["ID"].as_str().expect("a text"));
+    let id = |number: usize| format!("20d373dc-dee0-55ce-c110-{number:012}");
+    let clients: Vec<Value> = (0..CLIENTS)
+        .map(|number| {
+            let mut node = node.clone();
+            (node["ID"], node["Name"]) = (id(number).into(), format!("client{number}").into());
+            node
+        })
+        .collect();
+    let list = serde_json::to_string(&clients).expect("a list");
+    let (asked, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&asked), Arc::clone(&most));
+    let agent = Agent::new(move |request| match request.path.as_str() {
+        EXPORT => {
+            counts.1.fetch_max(counts.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let number: usize = request.parameter("node_id")[24..].parse().expect("a number");
+            // Earlier clients answer later.
+            thread::sleep(Duration::from_millis(if number == 0 { 0 } else { 60 - number as u64 }));
+            counts.0.fetch_sub(1, Ordering::SeqCst);
+            if number % 10 == 3 { Reply::status("500 Oops", "no such file") } else { Reply::list(7, text.clone()) }
+        }
+        "/v1/nodes" => Reply::list(7, list.clone()),
+        _ => answer(request),
+    });
+    let sandbox = Sandbox::new();
+    let ran = fetch(&sandbox, &agent, &["-v"]).exits_with(3).stderr_has("wrote the logs of 36 of 40 clients");
+    let said: Vec<usize> =
+        ran.err.split("log of client client").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect();
+    assert_eq!(said, (0..CLIENTS).collect::<Vec<_>>(), "{}", ran.err);
+    assert_eq!(saved(&sandbox).len(), 36);
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=8).contains(&most), "{most} at a time");
 }
 
 /// Returns true if a directory has hidden files, such as temporary ones, at any depth.
