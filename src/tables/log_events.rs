@@ -117,7 +117,8 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
     ]
 }
 
-/// A cache of masked messages with their text hashes, because most events have one of a few messages.
+/// A cache of masked messages with their text hashes, because most events have one of a few messages. It omits those of
+/// `Restarting` without a reason: each has its own delay.
 #[derive(Debug, Default)]
 pub struct KnownMessages<'a>(HashMap<&'a str, (Cow<'a, str>, i32)>);
 
@@ -131,8 +132,21 @@ pub fn row<'a>(
     let text = line.message.as_ref();
     // Row identities depend only on the first stage of masking.
     let masked = || (mask::text(text), text_hash([Some(mask::credentials(text).as_ref())]));
-    let (message, text_hash) = known.0.entry(text).or_insert_with(masked).clone();
+    let (message, text_hash) = match delay(text) {
+        Some(_) => (Cow::Borrowed(text), text_hash([Some(text)])),
+        None => known.0.entry(text).or_insert_with(masked).clone(),
+    };
     LogEventRow { region, node_id, ordinal: 0, line, message, text_hash, facts: message_facts(&line.event_type, text) }
+}
+
+/// The message of a `Restarting` without a reason.
+const RESTARTING: &str = "Task restarting in ";
+
+/// The delay in the message of a `Restarting` without a reason, if it has only characters of a duration; then the
+/// message holds no secret.
+fn delay(message: &str) -> Option<&str> {
+    let is_of_duration = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'h' | b'm' | b's');
+    message.strip_prefix(RESTARTING).filter(|delay| delay.bytes().all(is_of_duration))
 }
 
 impl LogEventRow<'_> {
@@ -153,7 +167,8 @@ fn message_facts<'a>(event_type: &str, message: &'a str) -> MessageFacts<'a> {
     match event_type {
         "Terminated" => terminated(message).unwrap_or_default(),
         "Restarting" => {
-            let Some((reason, delay)) = message.rsplit_once("Task restarting in ") else { return none() };
+            let alone = delay(message).map(|delay| ("", delay));
+            let Some((reason, delay)) = alone.or_else(|| message.rsplit_once(RESTARTING)) else { return none() };
             let reason = reason.strip_suffix(" - ").unwrap_or(reason);
             // Nomad omits "Restart within policy", so the message may have no reason.
             let restart_reason = Some(reason).filter(|reason| !reason.is_empty()).map(mask::text);
@@ -173,28 +188,34 @@ fn message_facts<'a>(event_type: &str, message: &'a str) -> MessageFacts<'a> {
 
 /// Reads `Exit Code: N[, Signal: N][, Exit Message: "quoted"]`.
 fn terminated(message: &str) -> Option<MessageFacts<'_>> {
-    let rest = message.strip_prefix("Exit Code: ")?;
-    let (numbers, exit_message) = match rest.split_once(", Exit Message: ") {
-        Some((numbers, quoted)) => (numbers, Some(go_unquoted(quoted)?)),
-        None => (rest, None),
-    };
-    let (exit_code, signal) = match numbers.split_once(", Signal: ") {
-        Some((exit_code, signal)) => (exit_code, signal.parse().ok()?),
-        None => (numbers, 0),
+    let (exit_code, rest) = before_comma(message.strip_prefix("Exit Code: ")?);
+    let (signal, rest) = rest.strip_prefix(", Signal: ").map_or(("0", rest), before_comma);
+    let exit_message = match rest.strip_prefix(", Exit Message: ") {
+        Some(quoted) => Some(go_unquoted(quoted)?),
+        None if rest.is_empty() => None,
+        None => return None,
     };
     Some(MessageFacts {
         exit_code: Some(exit_code.parse().ok()?),
-        signal: Some(signal),
+        signal: Some(signal.parse().ok()?),
         oom_killed: (exit_message.as_deref() == Some("OOM Killed")).then_some(true),
-        exit_message: exit_message.map(|text| Cow::Owned(mask::text(&text).into_owned())),
+        exit_message: exit_message.map(|text| match text {
+            Cow::Borrowed(text) => mask::text(text),
+            Cow::Owned(text) => Cow::Owned(mask::text(&text).into_owned()),
+        }),
         ..MessageFacts::default()
     })
+}
+
+/// Divides a text before its first comma.
+fn before_comma(text: &str) -> (&str, &str) {
+    text.split_at(memchr::memchr(b',', text.as_bytes()).unwrap_or(text.len()))
 }
 
 /// Decodes a text in Go's quotes (`strconv.Quote`); `None` if the text is not quoted in this way.
 fn go_unquoted(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
     }
     let mut text: Vec<u8> = Vec::with_capacity(inner.len());

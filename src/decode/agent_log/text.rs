@@ -34,9 +34,9 @@ pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Fol
             None if rest.is_empty() => lines(prefix, following)?,
             None => return None,
         };
-        let fails_task = match failed.split(' ').next() {
-            Some("true") => true,
-            Some("false") => false,
+        let fails_task = match word(failed) {
+            "true" => true,
+            "false" => false,
             _ => return None,
         };
         if alloc_id.is_empty() {
@@ -59,9 +59,14 @@ enum Head<'a> {
 /// Reads the head of a line; `None` if it is not the head of a task event's line.
 fn read_head(head: &str) -> Option<Head<'_>> {
     let head = head.strip_suffix(": ")?.strip_suffix(LOGGER)?;
-    let level = memchr::memrchr(b'[', head.as_bytes())?;
-    let before = head[..level].strip_suffix(' ')?;
-    let location = head[level..].strip_prefix("[INFO] ")?.trim_start_matches(' ');
+    let (before, location) = match head.strip_suffix(" [INFO]  ") {
+        Some(before) => (before, ""),
+        None => {
+            let level = memchr::memrchr(b'[', head.as_bytes())?;
+            let location = head[level..].strip_prefix("[INFO] ")?;
+            (head[..level].strip_suffix(' ')?, location.trim_start_matches(' '))
+        }
+    };
     let form = match location {
         "" => Form::Text,
         _ if location.ends_with(": ") && location.contains(".go:") && !location.trim_end().contains(' ') => {
@@ -69,7 +74,7 @@ fn read_head(head: &str) -> Option<Head<'_>> {
         }
         _ => return None,
     };
-    let at = before.rfind(' ').map_or(0, |n| n + 1);
+    let at = memchr::memrchr(b' ', before.as_bytes()).map_or(0, |n| n + 1);
     let (prefix, stamp) = before.split_at(at);
     if !is_prefix(prefix) {
         return None;
@@ -78,6 +83,11 @@ fn read_head(head: &str) -> Option<Head<'_>> {
         Some((logged_at, precision)) => Head::Read { prefix, logged_at, precision, form },
         None => Head::Torn,
     })
+}
+
+/// The text before the first space.
+fn word(text: &str) -> &str {
+    &text[..memchr::memchr(b' ', text.as_bytes()).unwrap_or(text.len())]
 }
 
 /// A value as it is written.
@@ -90,8 +100,8 @@ enum WrittenValue<'a> {
 /// Returns a value as it is written, and the text after it.
 fn raw_value(text: &str) -> Option<(WrittenValue<'_>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(' ').unwrap_or(text.len());
-        return Some((WrittenValue::Plain(&text[..end]), &text[end..]));
+        let plain = word(text);
+        return Some((WrittenValue::Plain(plain), &text[plain.len()..]));
     };
     let bytes = quoted.as_bytes();
     let end = memchr::memchr_iter(b'"', bytes).find(|at| *at == 0 || bytes[at - 1] != b'\\')?;
@@ -107,7 +117,9 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
 fn plain(raw: WrittenValue<'_>, is_printable: bool) -> Cow<'_, str> {
     match raw {
         WrittenValue::Plain(text) => Cow::Borrowed(text),
-        WrittenValue::Quoted(text) if is_printable && text.contains('\\') => Cow::Owned(text.replace("\\\"", "\"")),
+        WrittenValue::Quoted(text) if is_printable && backslash(text).is_some() => {
+            Cow::Owned(text.replace("\\\"", "\""))
+        }
         WrittenValue::Quoted(text) if is_printable => Cow::Borrowed(text),
         WrittenValue::Quoted(text) => unescaped(text),
     }
@@ -162,13 +174,17 @@ fn content<'a>(line: &'a str, prefix: &str, begin: &str) -> Option<&'a str> {
     (at <= prefix.len() + 8).then(|| &line[at + begin.len()..])
 }
 
+fn backslash(text: &str) -> Option<usize> {
+    memchr::memchr(b'\\', text.as_bytes())
+}
+
 /// Undoes hclog's escapes. A newline is never escaped, so `\n` is two characters.
 fn unescaped(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find('\\') else { return Cow::Borrowed(text) };
+    let Some(first) = backslash(text) else { return Cow::Borrowed(text) };
     let mut plain = String::with_capacity(text.len());
     plain.push_str(&text[..first]);
     let mut rest = &text[first..];
-    while let Some(n) = rest.find('\\') {
+    while let Some(n) = backslash(rest) {
         plain.push_str(&rest[..n]);
         rest = &rest[n + 1..];
         let (c, len) = escape(rest).unwrap_or(('\\', 0));
