@@ -14,7 +14,7 @@ mod sequencer;
 mod shown_buffer;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard};
@@ -39,9 +39,6 @@ pub struct IntakeOptions {
     pub region: String,
     /// Selects the allocations to keep.
     pub filter: Filter,
-    /// The allocations that the filter keeps and that are in the lakes read together with the documents. Lines of
-    /// logs about them are kept even if no document shows the allocation.
-    pub listed: HashSet<Box<str>>,
     /// Validate every byte, and stop at the first error.
     pub strict: bool,
     /// When absences are delivered.

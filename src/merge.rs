@@ -278,15 +278,10 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row. If the filter needs a listing, the state also records which allocations the
-    /// filter keeps, beginning with those in `listed`.
-    pub fn new<'l>(filter: &Filter, listed: impl IntoIterator<Item = &'l Box<str>>) -> Merge {
-        let mut merge = Merge::default();
-        merge.kept = filter.needs_listing().then(|| {
-            let listed = listed.into_iter().filter(|alloc_id| filter.has_prefix(alloc_id));
-            listed.map(|alloc_id| merge.allocations.number(alloc_id)).collect()
-        });
-        merge
+    /// The state before the first row. If the filter needs a listing, it also records which allocations the filter
+    /// keeps.
+    pub fn new(filter: &Filter) -> Merge {
+        Merge { kept: filter.needs_listing().then(HashSet::new), ..Merge::default() }
     }
 
     /// Returns true if a listing shows the allocation and the filter keeps it. Always false for a filter that needs no

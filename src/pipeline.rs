@@ -7,13 +7,11 @@ mod selection;
 mod sources;
 mod summary;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
-
-use arrow::array::{AsArray, RecordBatch};
 
 use crate::error::{self, BoxError, Kind, Refused, Usage};
 use crate::intake::{self, Absences, Note, Observer, Summary};
@@ -24,7 +22,7 @@ use crate::redact::Redactor;
 use crate::source;
 use crate::store::Store;
 use crate::store::segmented::SegmentedWriter;
-use crate::tables::{Table, column};
+use crate::tables::Table;
 use crate::time;
 
 use combine::Combined;
@@ -217,7 +215,6 @@ impl Pipeline {
             filter: self.filter.clone(),
             strict: self.strict,
             absences,
-            ..intake::IntakeOptions::default()
         }
     }
 
@@ -226,17 +223,14 @@ impl Pipeline {
         let inputs = self.sources.inputs();
         let writer = store.writer(work.tables.iter().copied()).map_err(Error::of(Error::Store))?;
         let mut combined = Combined::new(writer, self.redactor.clone(), lakes.len(), inputs.len());
+        if self.filter.needs_listing() && !inputs.is_empty() {
+            combined.note_selected();
+        }
         let mut documents_of_lakes = 0;
         let wanted: Vec<Table> = work.tables.iter().copied().collect();
         let selection = self.selection(self.lake_span);
-        let mut listed = HashSet::new();
         for lake in lakes {
-            let mut deliver = |table, batch| {
-                if table == Table::AllocationHistory && self.filter.needs_listing() && !inputs.is_empty() {
-                    add_allocations(&mut listed, &batch)?;
-                }
-                combined.add_of_lake(table, batch)
-            };
+            let mut deliver = |table, batch| combined.add_of_lake(table, batch);
             let found = lake::scan::rows(lake, &wanted, &selection, &mut deliver).map_err(Error::of(Error::Lake))?;
             documents_of_lakes += found.rows.get(Table::Snapshots.name()).copied().unwrap_or_default();
             observer.note(Note::Info(lake_line(lake, &found)));
@@ -244,8 +238,7 @@ impl Pipeline {
         let taken = if inputs.is_empty() {
             Ok(Summary::default())
         } else {
-            let options = intake::IntakeOptions { listed, ..self.intake_options(combined.absences()) };
-            intake::run(inputs, &options, observer, &mut combined)
+            intake::run(inputs, &self.intake_options(combined.absences()), observer, &mut combined)
         };
         // An error of the writer is the cause of later ones: report it first.
         let shown = taken.as_ref().ok().map(|summary| &summary.shown);
@@ -294,16 +287,6 @@ impl Observer for CountRejected<'_> {
         self.rejected.fetch_add(u64::from(matches!(note, Note::Rejected(_))), Ordering::Relaxed);
         self.observer.note(note);
     }
-}
-
-/// Adds the IDs in a batch of `allocation_history`.
-fn add_allocations(listed: &mut HashSet<Box<str>>, batch: &RecordBatch) -> error::Result<()> {
-    for id in column::named("alloc_id", batch)?.as_string::<i32>().iter().flatten() {
-        if !listed.contains(id) {
-            listed.insert(id.into());
-        }
-    }
-    Ok(())
 }
 
 /// Summary of what was read from a lake, in one line.

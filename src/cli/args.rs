@@ -182,7 +182,6 @@ impl SourceArgs {
             filter: self.filter(None),
             strict: self.strict,
             absences: Absences::AtTheEnd,
-            ..intake::IntakeOptions::default()
         }
     }
 

@@ -18,7 +18,7 @@ use super::{IntakeOptions, Note};
 use crate::decode::agent_log::{self, LogPart};
 use crate::error;
 use crate::source;
-use crate::tables::sink::Rows;
+use crate::tables::sink::{Rows, Sink};
 use crate::tables::{Table, column, log_events};
 
 /// Reads a block of a log, waits for its turn, and delivers its new rows; `false` when the run is over.
@@ -28,8 +28,9 @@ pub fn process_block(options: &IntakeOptions, block: &LogBlock, sequencer: &Sequ
     let node = source::client_node(&block.origin.name);
     let columns = log_events::columns();
     let mut known = log_events::KnownMessages::default();
-    let rows = part.lines.iter().map(|line| log_events::row(&options.region, node, line, &mut known));
-    let mut rows: Vec<_> = rows.filter(|row| options.filter.has_prefix(row.alloc_id())).collect();
+    let mut rows = Vec::with_capacity(part.lines.len());
+    let wanted = part.lines.iter().filter(|line| options.filter.has_prefix(&line.alloc_id));
+    rows.extend(wanted.map(|line| log_events::row(&options.region, node, line, &mut known)));
     let mut buffer = Vec::with_capacity(512);
     let identities: Vec<u128> = rows.iter().map(|row| column::identity(&columns, row, &mut buffer)).collect();
     let Some(mut turn) = sequencer.wait_for_turn(block.number) else { return false };
@@ -124,25 +125,29 @@ impl RunState<'_> {
         self.logs.held.as_mut().map_or(Ok(()), |held| held.write(batch))
     }
 
-    /// Delivers those of the held rows whose allocations the filter keeps.
-    pub(super) fn deliver_held_log_rows(
-        &mut self,
-        deliver: &mut dyn FnMut(Rows) -> error::Result<()>,
-    ) -> error::Result<()> {
+    /// Delivers those of the held rows whose allocations the filter keeps: a document of the run shows them, or what
+    /// the rows are added to.
+    pub(super) fn deliver_held_log_rows(&mut self, sink: &mut dyn Sink) -> error::Result<()> {
         let Some(held) = self.logs.held.take() else { return Ok(()) };
         let mut file = held.into_inner()?;
         file.seek(SeekFrom::Start(0))?;
         for batch in StreamReader::try_new(file, None)? {
             let batch = batch?;
             let ids = column::named("alloc_id", &batch)?;
-            let is_kept = ids.as_string::<i32>().iter().map(|id| id.is_some_and(|id| self.merge.is_kept(id)));
-            let is_kept: BooleanArray = is_kept.map(Some).collect();
+            let mut is_kept = Vec::with_capacity(batch.num_rows());
+            for id in ids.as_string::<i32>() {
+                is_kept.push(match id {
+                    Some(id) => self.merge.is_kept(id) || sink.is_selected(id)?,
+                    None => false,
+                });
+            }
+            let is_kept = BooleanArray::from(is_kept);
             let held = batch.num_rows();
             let batch = filter_record_batch(&batch, &is_kept)?;
             self.summary.new_log_events += batch.num_rows() as u64;
             self.summary.unlisted_log_events += (held - batch.num_rows()) as u64;
             if batch.num_rows() > 0 {
-                deliver(Rows::identified(Table::LogEvents, batch)?)?;
+                sink.rows(Rows::identified(Table::LogEvents, batch)?)?;
             }
         }
         Ok(())

@@ -111,7 +111,7 @@ impl<'r> Sequencer<'r> {
         }
         let mut state = self.state.into_inner().map_err(|_| Error::Stopped)?;
         state.warn_of_clocks();
-        state.deliver_held_log_rows(&mut |rows| delivery.sink.rows(rows)).map_err(Error::Write)?;
+        state.deliver_held_log_rows(delivery.sink).map_err(Error::Write)?;
         state.merge.forget_rows();
         let shown = state.shown_buffer.take(&state.merge);
         if state.options.absences == Absences::AtTheEnd {

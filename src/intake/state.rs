@@ -70,7 +70,7 @@ impl<'r> RunState<'r> {
         RunState {
             number: 0,
             document: OpenDocument::default(),
-            merge: Merge::new(&options.filter, &options.listed),
+            merge: Merge::new(&options.filter),
             logs: Logs::default(),
             summary: Summary::default(),
             options,

@@ -100,6 +100,15 @@ pub fn rows(lake: &Lake, tables: &[Table], wanted: &ScanFilter, deliver: &mut De
     Ok(found)
 }
 
+/// The allocations in a lake that a filter selects.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(super) fn selected_allocations(lake: &Lake, filter: &Filter) -> Result<HashSet<Box<str>>> {
+    let wanted = ScanFilter { filter: filter.clone(), ..ScanFilter::default() };
+    Ok(select_allocations(lake, &lake.files()?, &wanted, None)?.allocations.unwrap_or_default())
+}
+
 fn text<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
     batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
 }

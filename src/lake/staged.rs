@@ -1,6 +1,6 @@
 //! Rows of a run that are not known to be in the lake, stored on disk until their batch number is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -9,8 +9,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::dedup_cache::{self, DedupCache};
-use super::{data_files, lost_restarts};
+use super::{Lake, data_files, lost_restarts, scan};
 use crate::error::{Context, Result};
+use crate::merge::Filter;
 use crate::presence::ShownAllocations;
 use crate::store::{Store, StoreWriter};
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
@@ -39,6 +40,16 @@ pub struct NewRows<'s> {
     now: u32,
     writer: StoreWriter,
     staged: StagedRows,
+    selected: Selected<'s>,
+}
+
+/// The allocations in the lake that the filter of the run selects.
+enum Selected<'s> {
+    /// None is needed.
+    None,
+    /// Not read yet.
+    Unread(&'s Lake, &'s Filter),
+    Read(HashSet<Box<str>>),
 }
 
 /// The staged rows of a finished run. The rows are on disk; their identities, times and documents are in memory.
@@ -134,7 +145,14 @@ impl<'s> NewRows<'s> {
             shown: ShownAllocations::default(),
             redaction: BTreeSet::new(),
         };
-        Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged })
+        Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged, selected: Selected::None })
+    }
+
+    /// Keeps lines of logs about allocations in the lake that this filter selects. They are read from the lake if there
+    /// are such lines.
+    #[must_use]
+    pub fn with_allocations_of(self, lake: &'s Lake, filter: &'s Filter) -> NewRows<'s> {
+        NewRows { selected: Selected::Unread(lake, filter), ..self }
     }
 
     fn add(&mut self, rows: Rows) -> Result<()> {
@@ -186,6 +204,13 @@ impl Sink for NewRows<'_> {
         let is_known = self.cache.touch(Table::Snapshots, end.identity, self.now);
         self.staged.documents.push(RunDocument { identity: end.identity, row: (!is_known).then_some(end.row) });
         Ok(())
+    }
+
+    fn is_selected(&mut self, alloc_id: &str) -> Result<bool> {
+        if let Selected::Unread(lake, filter) = self.selected {
+            self.selected = Selected::Read(scan::selected_allocations(lake, filter)?);
+        }
+        Ok(matches!(&self.selected, Selected::Read(selected) if selected.contains(alloc_id)))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Combines the rows of several sources in one store, without duplicates.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::error::{self, Context};
@@ -11,8 +12,8 @@ use crate::lake::dedup_cache::DedupCache;
 use crate::presence::{self, Presence, ShownAllocations};
 use crate::redact::Redactor;
 use crate::store::StoreWriter;
-use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
+use crate::tables::{Table, column};
 
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
@@ -24,6 +25,8 @@ pub struct Combined {
     /// The times at which allocations were last shown according to the rows of a lake. The absences in documents that
     /// are read with the lake depend on them.
     presence: Option<Presence>,
+    /// The allocations in the rows of lakes, all of which the filter selects; `None` if they are not noted.
+    selected: Option<HashSet<Box<str>>>,
 }
 
 impl Combined {
@@ -31,7 +34,12 @@ impl Combined {
     pub fn new(writer: StoreWriter, redactor: Option<Arc<Redactor>>, lakes: usize, inputs: usize) -> Combined {
         let seen = (lakes > 0 && lakes + inputs > 1).then(DedupCache::default);
         let presence = (lakes > 0 && inputs > 0).then(Presence::default);
-        Combined { writer, redactor, seen, presence }
+        Combined { writer, redactor, seen, presence, selected: None }
+    }
+
+    /// Notes the allocations in the rows of lakes, for [`Sink::is_selected`].
+    pub fn note_selected(&mut self) {
+        self.selected = Some(HashSet::new());
     }
 
     /// How documents read together with these lakes record absences.
@@ -45,6 +53,13 @@ impl Combined {
     /// When they cannot be written.
     pub fn add_of_lake(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
         self.presence.as_mut().map_or(Ok(()), |presence| presence.add_rows(table, &batch))?;
+        if let (Some(selected), Table::AllocationHistory) = (&mut self.selected, table) {
+            for id in column::named("alloc_id", &batch)?.as_string::<i32>().iter().flatten() {
+                if !selected.contains(id) {
+                    selected.insert(id.into());
+                }
+            }
+        }
         match self.seen {
             Some(_) => self.add(Rows::identified(table, batch)?),
             None => self.store(table, batch),
@@ -89,6 +104,10 @@ impl Sink for Combined {
     fn end_document(&mut self, end: DocumentEnd) -> error::Result<()> {
         let (table, document) = (Table::Snapshots, Some(end.row.snapshot_id));
         self.add(Rows { table, document, batch: end.batch()?, identities: vec![end.identity] })
+    }
+
+    fn is_selected(&mut self, alloc_id: &str) -> error::Result<bool> {
+        Ok(self.selected.as_ref().is_some_and(|selected| selected.contains(alloc_id)))
     }
 }
 

@@ -76,7 +76,8 @@ impl Ingest {
     ) -> Result<Staged, Error> {
         let store = Error::of(Error::Store);
         let region = &options.region;
-        let mut new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
+        let new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
+        let mut new = new.with_allocations_of(&self.lake, &options.filter);
         // Absences also depend on the rows of the lake.
         let options = intake::IntakeOptions { absences: Absences::Left, ..options.clone() };
         let summary = intake::run(inputs, &options, observer, &mut new);

@@ -79,4 +79,14 @@ pub trait Sink: Send {
     /// # Errors
     /// When its ledger row cannot be written.
     fn end_document(&mut self, end: DocumentEnd) -> error::Result<()>;
+
+    /// Returns true if rows of a lake show an allocation, and the filter selects it: of a lake that is read with the
+    /// documents, or to which they are added. Then lines of logs about it are kept, even if no document shows it. Only
+    /// called at the end of a run that reads logs with a filter by job or namespace.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    fn is_selected(&mut self, _alloc_id: &str) -> error::Result<bool> {
+        Ok(false)
+    }
 }

@@ -101,6 +101,30 @@ fn lines_are_filtered_through_the_allocations_of_a_lake() {
     assert_eq!(restarts(&["lake", &logs]), restarts(&[&cluster, &logs]));
 }
 
+/// Logs are often ingested after the listings, alone: the lake that they are added to shows their allocations.
+#[test]
+fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
+    let sandbox = Sandbox::new();
+    let (cluster, logs) = (sample("cluster"), sample("logs"));
+    sandbox.run(&["ingest", &cluster, "--lake", "lake"]).exits_with(0);
+    let lines = |lake: &str| {
+        let sql = "SELECT alloc_id, COUNT(*) AS n FROM log_events GROUP BY alloc_id ORDER BY alloc_id";
+        sandbox.run(&["query", sql, lake, "--format", "csv"]).exits_with(0).out.replace('\r', "")
+    };
+    let done = sandbox.run(&["ingest", &logs, "--lake", "lake", "--namespace", "nowhere"]).exits_with(0);
+    done.stderr_has("84 lines of logs: 0 new, 84 of allocations that are not listed or not selected");
+    assert_eq!(lines("lake"), "alloc_id,n\n");
+    let done = sandbox.run(&["ingest", &logs, "--lake", "lake", "--namespace", "default"]).exits_with(0);
+    done.stderr_has("84 lines of logs: 11 new, 73 of allocations that are not listed or not selected");
+    assert_eq!(lines("lake"), "alloc_id,n\n7396ffa1-0bb0-9311-e79f-b99f57fbeec8,11\n");
+    // A listing beside the logs changes nothing.
+    sandbox.run(&["ingest", &cluster, &logs, "--lake", "both", "--namespace", "default"]).exits_with(0);
+    assert_eq!(lines("lake"), lines("both"));
+    // A lake without a listing shows no allocation.
+    let done = sandbox.run(&["ingest", &logs, "--lake", "empty", "--namespace", "default"]).exits_with(0);
+    done.stderr_has("84 lines of logs: 0 new, 84 of allocations that are not listed or not selected");
+}
+
 #[test]
 fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
     let sandbox = Sandbox::new();
