@@ -5,3 +5,4 @@ mod clocks;
 pub mod hclog;
 mod reading;
 mod recovered;
+mod repeated;
