@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BENCHES = Path(__file__).resolve().parent
-PARTS = ["flatten", "memory", "views", "statistics", "overlap", "help"]
+PARTS = ["flatten", "memory", "views", "statistics", "overlap", "logs", "help"]
 VIEWS = "allocations,task_states,coverage"  # the views of the bar "the three views"
+EVENTS = [3, 25, 100]  # how many of a hundred lines of a log report an event
 
 
 @dataclass
@@ -262,6 +263,47 @@ class Bench:
         print("\n## Overlapping snapshots, 30 s apart\n")
         table(["documents", "MB", "events", "seconds", "MB/s", "peak MB"], rows)
 
+    def log(self, size, events):
+        """A log with this share of events, and their number; writes it if no earlier run did."""
+        path = self.directory / f"log-{size}-{events}.log"
+        number = path.with_suffix(".events")
+        if not number.exists():
+            self.say(f"writing {path}")
+            generate = [sys.executable, BENCHES / "gen_logs.py", path, "--mb", str(size), "--events", str(events)]
+            number.write_text(process(generate)[1])
+        return path, int(number.read_text())
+
+    def logs(self):
+        """Logs of a client, to rows of `log_events`, against the JSON of a listing, to its stored tables."""
+        document = self.document("array", self.options.allocs)
+        texts = {events: self.log(self.options.log_mb, events) for events in EVENTS}
+        twice, _ = self.log(2 * self.options.log_mb, EVENTS[1])
+        self.warm([document, twice, *(path for path, _ in texts.values())])
+        contenders = {
+            f"log, {events} of 100 lines are events": lambda path=path: self.export(path, "log_events")
+            for events, (path, _) in texts.items()
+        }
+        contenders["the second, twice as large"] = lambda: self.export(twice, "log_events")
+        contenders["JSON: all stored tables"] = lambda: self.export(document)
+        results = self.rounds(contenders)
+        paths = [*(path for path, _ in texts.values()), twice, document]
+        rows, rates = [], []
+        for (name, run), path in zip(results.items(), paths, strict=True):
+            size = path.stat().st_size
+            rates.append(size / run.processor)
+            cost = [f"{run.seconds:.2f}", f"{run.processor:.2f}", f"{rates[-1] / 1e6:,.0f}"]
+            rows.append([name, megabytes(size), *cost, megabytes(run.peak)])
+        few, some, only, double, _ = results.values()
+        what = f"log with {EVENTS[0]} events in 100 lines"
+        self.bar(what, "at least 500 MB a processor second", f"{rates[0] / 1e6:,.0f} MB", rates[0] >= 500e6)
+        ratio = double.peak / some.peak
+        self.bar("peak memory for a log twice as large", "at most 1.3 times", f"{ratio:.2f} times", ratio <= 1.3)
+        more_events = texts[EVENTS[2]][1] - texts[EVENTS[0]][1]
+        each = (only.processor - few.processor) / more_events * 1e6
+        print("\n## Logs of a client\n")
+        table(["read", "MB", "seconds", "processor seconds", "MB a processor second", "peak MB"], rows)
+        print(f"\nAn event costs {each:.2f} µs more than as many bytes of other lines.")
+
     def help(self):
         runs = [process([self.options.alloclog, "--help"])[0].seconds for _ in range(max(20, self.options.rounds))]
         fastest, median = min(runs) * 1000, sorted(runs)[len(runs) // 2] * 1000
@@ -308,9 +350,10 @@ def parse():
     parser.add_argument("--allocs", type=int, default=150_000, help="allocations of the large document (default 150000)")
     parser.add_argument("--snapshots", type=int, default=20, help="overlapping snapshots (default 20)")
     parser.add_argument("--snapshot-allocs", type=int, default=20_000, help="allocations of each (default 20000)")
+    parser.add_argument("--log-mb", type=int, default=500, help="size of a log in MB (default 500)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each program runs (default 5)")
     parser.add_argument(
-        "--data", type=Path, help="directory for the documents (about 8 GB), which stay there for the next run "
+        "--data", type=Path, help="directory for the documents (about 11 GB), which stay there for the next run "
         "(default: a temporary one)"
     )  # fmt: skip
     parser.add_argument("--alloclog", type=Path, required=True, help=argparse.SUPPRESS)  # scripts/bench gives it
