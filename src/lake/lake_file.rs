@@ -121,8 +121,10 @@ pub(super) fn read_to_repair(storage: &Storage, is_dry_run: bool) -> Result<Opti
         };
     }
     let rebuilt = match of_tables(storage) {
-        // The tables, too, need a newer program.
-        Err(error) if error.kind() == Kind::Unsupported => return Err(problem.unwrap_or(error)),
+        // Only a newer program can read the tables.
+        Err(error) if error.kind() == Kind::Unsupported => {
+            return Err(problem.filter(|problem| !problem.is_damaged()).unwrap_or(error));
+        }
         rebuilt => rebuilt?,
     };
     let what = match &problem {

@@ -99,6 +99,11 @@ impl FileDigests {
         }
     }
 
+    /// Removes the file of a path.
+    pub fn remove(&mut self, path: &str) {
+        self.0.remove(&path_key(path));
+    }
+
     /// Returns true if the table has the file with exactly this entry.
     pub fn agrees(&self, add: &Add) -> bool {
         self.0.get(&path_key(&add.path)).is_some_and(|digest| *digest == Digest::of(add))

@@ -86,6 +86,26 @@ def changed_transaction(lake):
     return "the log of task_events ends with batch"
 
 
+def changed_path(lake):
+    def edit(action):
+        if "add" in action:
+            action["add"]["path"] = action["add"]["path"].replace("part-", "pbrt-")
+        return action
+
+    edited(versions(lake)[-1], edit)
+    return "which no batch added"
+
+
+def changed_metadata(before, after):
+    def damage(lake):
+        text = versions(lake)[0].read_text()
+        assert before in text
+        versions(lake)[0].write_text(text.replace(before, after))
+        return "the metadata in the log of task_events was changed"
+
+    return damage
+
+
 def half_a_line(lake):
     path = versions(lake)[-1]
     path.write_bytes(path.read_bytes()[:-20])

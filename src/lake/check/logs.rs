@@ -97,8 +97,14 @@ fn compare(
     for (table, salvaged) in &mut logs {
         let Some(expected) = batches.expected.get_mut(table) else { continue };
         expected.is_incomplete = !has_all;
-        let (of_batches, of_log) = salvage::suspects(salvaged, expected, finished);
+        let (mut of_batches, of_log) = salvage::suspects(salvaged, expected, finished);
         salvaged.hold(&lake.storage, *table, &of_log, detail)?;
+        if salvaged.set_strays_aside(&lake.storage, *table, expected)? {
+            // Without these files, the log may lack others.
+            let (more, of_log) = salvage::suspects(salvaged, expected, finished);
+            salvaged.hold(&lake.storage, *table, &of_log, detail)?;
+            of_batches = more;
+        }
         held.0.insert(*table, of_batches);
     }
     if held.0.values().any(|keys| !keys.is_empty()) {
@@ -127,7 +133,7 @@ fn compare(
     for (table, salvaged) in logs {
         let mut of_batches = batches.expected.remove(&table).unwrap_or_default();
         of_batches.is_incomplete = !has_all;
-        let mut differences = salvage::compare(table, &salvaged, &of_batches, finished);
+        let mut differences = salvage::compare(table, lake.format(), &salvaged, &of_batches, finished);
         differences.leave_out_what_is_gone(&lake.storage, table, &salvaged.state)?;
         // A log is rewritten only if every batch is known.
         salvaged.wrong.iter().chain(&differences.wrong).for_each(|what| push(what.clone(), by_batches));

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::table::format_of;
+use super::table::{corrected, format_of};
 use super::{
     Action, Add, CHECKPOINTED, CheckpointWriter, Committed, FileChange, LastCheckpoint, NewVersion, Storage, Table,
     TableState, UPGRADE, append, check_protocol, checkpoints, definition, entered, info, known_columns,
@@ -27,6 +28,8 @@ pub struct Salvaged {
     pub wrong: Vec<String>,
     /// Missing or damaged versions, with their readable lines.
     gaps: BTreeMap<i64, VersionGap>,
+    /// Files that the log lists, although no batch added them and they do not exist.
+    strays: Vec<Add>,
     /// True if a reader that starts at version 0 or at the last checkpoint cannot read the log.
     lacks_beginning: bool,
 }
@@ -140,6 +143,24 @@ impl Salvaged {
         self.state.files = held.files;
         Ok(())
     }
+
+    /// Takes those [held](Salvaged::hold) files out of the table that have a hash, which only this program writes, but
+    /// that no batch added, and that do not exist: their lines were edited. Returns true if there are any.
+    ///
+    /// # Errors
+    /// When an object can be neither found nor proven missing.
+    pub fn set_strays_aside(&mut self, storage: &Storage, table: Table, expected: &ExpectedTable) -> Result<bool> {
+        let is_unknown = |add: &&Add| add.hash().is_some() && !expected.is_known(path_key(&add.path));
+        let unknown: Vec<Add> = self.state.files.values().filter(is_unknown).cloned().collect();
+        for add in unknown {
+            if !storage.has(&add.object(table))? {
+                self.state.files.remove(&add.path);
+                self.files.remove(&add.path);
+                self.strays.push(add);
+            }
+        }
+        Ok(!self.strays.is_empty())
+    }
 }
 
 /// The change of a table by one batch, as its log records it.
@@ -226,6 +247,8 @@ pub struct Differences {
     /// Set if files with rows of the table are in neither the log nor the lake. The inner value is the number of these
     /// rows; null if unknown.
     pub lost: Option<Option<u64>>,
+    /// The corrected metadata of the table, if it was edited.
+    meta_data: Option<Value>,
 }
 
 /// Returns true if another engine, or a program of format 1, merged files of the table.
@@ -267,8 +290,9 @@ pub fn suspects(salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) ->
     (of_batches, of_log)
 }
 
-/// Compares a log with the batches; batches up to `finished` must be applied. Both must hold the [`suspects`].
-pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> Differences {
+/// Compares the log of a table of a lake of this format with the batches; batches up to `finished` must be applied. Both
+/// must hold the [`suspects`].
+pub fn compare(table: Table, format: u32, salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> Differences {
     let there = &salvaged.state;
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
     let name = table.name();
@@ -278,6 +302,17 @@ pub fn compare(table: Table, salvaged: &Salvaged, expected: &ExpectedTable, fini
     if there.head.batch < expected.batch {
         let (has, of_batches) = (there.head.batch, expected.batch);
         found.wrong.push(format!("the log of {name} ends with batch {has}, but batch {of_batches} was added to it"));
+    }
+    if let Some((what, corrected)) = there.meta_data.as_ref().and_then(|meta_data| corrected(table, format, meta_data))
+    {
+        found.wrong.push(format!("the metadata in the log of {name} was changed: {what}"));
+        found.meta_data = Some(corrected);
+    }
+    for add in &salvaged.strays {
+        found
+            .wrong
+            .push(format!("the log of {name} lists {}, which no batch added and which does not exist", add.path));
+        found.remove.push(add.clone());
     }
     let is_mixed = is_mixed(salvaged, expected);
     found.is_mixed = is_mixed;
@@ -372,6 +407,8 @@ pub fn mend(
     if there.protocol.is_none() || there.meta_data.is_none() {
         actions.extend(definition(table, format, now_ms));
     }
+    let meta_data = differences.meta_data.clone();
+    actions.extend(meta_data.map(|meta_data| Action { meta_data: Some(meta_data), ..Action::default() }));
     actions.extend(differences.remove.iter().map(|add| add.removed(now_ms)));
     actions.extend(differences.add.iter().cloned().map(Add::added));
     let batch = Some(differences.batch).filter(|batch| *batch > 0);

@@ -113,6 +113,45 @@ pub(super) fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
     ours
 }
 
+/// Corrects the metadata of a table of a lake of this format, and says what was wrong; `None` if it is right. Columns
+/// that other programs added stay, and columns outside the key may be missing: the next write adds them.
+pub(super) fn corrected(table: Table, format: u32, meta_data: &Value) -> Option<(String, Value)> {
+    let mut wrong = Vec::new();
+    let mut right = meta_data.clone();
+    let partitions: Vec<&str> = partition_column(table).into_iter().collect();
+    if meta_data["partitionColumns"] != json!(partitions) {
+        wrong.push(format!("partition columns {}", meta_data["partitionColumns"]));
+        right["partitionColumns"] = json!(partitions);
+    }
+    // An upgrade changes the format of a lake after that of its tables.
+    if format_of(meta_data) < format {
+        wrong.push(format!("format {}", format_of(meta_data)));
+        right["configuration"][FORMAT_PROPERTY] = format.to_string().into();
+    }
+    let keys = table.key_columns();
+    let mut there = schema_fields(meta_data);
+    let before = there.clone();
+    for ours in fields(&table.columns()) {
+        let name = ours["name"].as_str().unwrap_or_default().to_owned();
+        match there.iter_mut().find(|field| field["name"] == ours["name"]) {
+            Some(field) if field["type"] != ours["type"] => {
+                wrong.push(format!("{name} has type {}", field["type"]));
+                *field = ours;
+            }
+            // Format 1 lacks a column of the key.
+            None if format > 1 && keys.contains(&name) => {
+                wrong.push(format!("column {name} is missing"));
+                there.push(ours);
+            }
+            _ => {}
+        }
+    }
+    if there != before {
+        right["schemaString"] = json!({"type": "struct", "fields": there}).to_string().into();
+    }
+    (!wrong.is_empty()).then(|| (wrong.join(", "), right))
+}
+
 pub(super) fn check_protocol(storage: &Storage, table: Table, protocol: Option<&Protocol>) -> Result<()> {
     let Some(protocol) = protocol else { return Ok(()) };
     let features = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
