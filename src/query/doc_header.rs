@@ -66,7 +66,7 @@ impl DocHeader {
         let mut columns: Vec<Described> = Vec::new();
         for line in lines.map(str::trim_end).filter(|line| !line.is_empty()) {
             let text = line.trim_start();
-            if line.len() - text.len() > 6 {
+            if is_continued(line) {
                 let last = columns.last_mut().with_context(|| format!("{text:?} does not continue a column"))?;
                 last.meaning.push(' ');
                 last.meaning.push_str(text);
@@ -82,10 +82,32 @@ impl DocHeader {
         let definition = definition.join("\n");
         Ok(DocHeader {
             question: question.trim().to_owned(),
-            definition: definition.trim_matches('\n').lines().map(|line| line.trim().to_owned()).collect(),
+            definition: joined_items(definition.trim_matches('\n')),
             columns,
         })
     }
+}
+
+/// The lines of a definition, without their indentation. A line that continues an item of a list is joined to it.
+fn joined_items(definition: &str) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    for line in definition.lines() {
+        let text = line.trim();
+        match joined.last_mut() {
+            Some(item) if is_continued(line) => {
+                item.push(' ');
+                item.push_str(text);
+            }
+            _ => joined.push(text.to_owned()),
+        }
+    }
+    joined
+}
+
+/// Returns true if a line continues the meaning of a column, or an item of a list: it is indented further than a name.
+fn is_continued(line: &str) -> bool {
+    let text = line.trim_start();
+    !text.is_empty() && line.len() - text.len() > 6
 }
 
 #[cfg(test)]
@@ -95,11 +117,11 @@ mod tests {
     #[test]
     fn reads_question_definition_and_columns() -> Result<()> {
         let head = DocHeader::parse(
-            "-- v: what is it?\n--\n-- One row is one.\n-- More.\n--\n-- Exported: yes\n-- Columns:\n--   a_at   timestamp   when; null\n\
+            "-- v: what is it?\n--\n-- One row is one.\n--   a    one\n--        thing\n-- More.\n--\n-- Exported: yes\n-- Columns:\n--   a_at   timestamp   when; null\n\
              --                      for never\n--   b      int64   count\n\nSELECT 1 -- x\n",
         )?;
         assert_eq!(head.question, "what is it?");
-        assert_eq!(head.definition, ["One row is one.", "More."]);
+        assert_eq!(head.definition, ["One row is one.", "a    one thing", "More."]);
         let columns: Vec<_> = head.columns.iter().map(|c| (c.name.as_str(), c.kind, c.meaning.as_str())).collect();
         assert_eq!(columns, [("a_at", "timestamp", "when; null for never"), ("b", "int64", "count")]);
         Ok(())

@@ -425,10 +425,9 @@ impl TerminalPage<'_> {
             lines.push(String::new());
             for line in std::iter::once(format!("{name}: {}", head.question)).chain(unbroken(&head.definition)) {
                 let indent = if line.is_empty() { "" } else { "    " };
+                let line = hanging(&line, self.look.width - indent.len());
                 lines.extend(
-                    fold(&line, self.look.width - 4)
-                        .into_iter()
-                        .map(|part| self.style().dim().apply_to(format!("{indent}{part}")).to_string()),
+                    line.into_iter().map(|part| self.style().dim().apply_to(format!("{indent}{part}")).to_string()),
                 );
             }
         }
@@ -450,6 +449,15 @@ fn unbroken(lines: &[String]) -> Vec<String> {
         }
     }
     whole
+}
+
+/// Folds a line. The further lines of an item of a list, `name  meaning`, begin below its meaning.
+fn hanging(line: &str, width: usize) -> Vec<String> {
+    let after_name = line.find("  ").map_or(0, |at| line.len() - line[at..].trim_start().len());
+    let (name, meaning) = line.split_at(after_name);
+    let indent = measure_text_width(name);
+    let parts = fold(meaning, width.saturating_sub(indent).max(1)).into_iter().enumerate();
+    parts.map(|(n, part)| if n == 0 { format!("{name}{part}") } else { format!("{:indent$}{part}", "") }).collect()
 }
 
 /// The phases in chronological order, each with its label.
