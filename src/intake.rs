@@ -24,7 +24,7 @@ use crate::decode::document::{AllocationPreview, Mode, ParsedPart, Position, Rea
 use crate::error;
 use crate::merge::{self, Columns, Filter, PartRows, Versions};
 use crate::presence::ShownAllocations;
-use crate::source::{self, Input};
+use crate::source::{self, Input, KnownFiles};
 use crate::tables::sink::Sink;
 use chunker::{Block, Step};
 use sequencer::Sequencer;
@@ -43,6 +43,8 @@ pub struct IntakeOptions {
     pub strict: bool,
     /// When absences are delivered.
     pub absences: Absences,
+    /// Files that need not be read; `None` to read all files, and to return no [`Summary::read_files`].
+    pub known_files: Option<KnownFiles>,
 }
 
 /// When rows of `absences` are delivered.
@@ -66,6 +68,10 @@ pub struct Summary {
     pub listings_by_source: BTreeMap<usize, u64>,
     /// The numbers of the sources that are an empty file, or contain a stream without allocations.
     pub quiet_sources: BTreeSet<usize>,
+    /// The keys of the files that were not read, because they are in [`IntakeOptions::known_files`].
+    pub known_files: Vec<u128>,
+    /// Files with allocations that were read without a fault.
+    pub read_files: Vec<ReadFile>,
     /// Repeated documents: the same bytes with the same time.
     pub repeated_documents: u64,
     /// Files and archive members without allocations.
@@ -105,6 +111,15 @@ pub struct Summary {
     /// Which allocations the documents show, and when. With [`Absences::ByDocument`], only since the last delivery;
     /// with [`Absences::AtTheEnd`], empty.
     pub shown: ShownAllocations,
+}
+
+/// A file that was read completely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    /// Its key in [`KnownFiles`].
+    pub key: u128,
+    /// The hours in which its documents show allocations, in nanoseconds since the epoch, in order.
+    pub hours: Vec<i64>,
 }
 
 /// A message for the user, in order of arrival.
@@ -165,8 +180,10 @@ pub fn run(
     let sequencer = Sequencer::new(options, observer, sink);
     let versions = Versions::default();
     let has_died = thread::scope(|scope| {
-        let reading =
-            scope.spawn(|| chunker::read(inputs, &options.source, &|bytes| observer.read(bytes), &pool, send));
+        let reading = scope.spawn(|| {
+            let known = options.known_files.as_ref();
+            chunker::read(inputs, &options.source, known, &|bytes| observer.read(bytes), &pool, send);
+        });
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
@@ -201,6 +218,13 @@ fn work(
             _ => return,
         };
         let goes_on = match step {
+            Step::File { number, key, known_in } => sequencer.wait_for_turn(number).is_some_and(|mut turn| {
+                match known_in {
+                    Some(source) => turn.skip_known_file(key, source),
+                    None => turn.end_file(key),
+                }
+                sequencer.pass_turn(turn) && sequencer.deliver(number, Ok(Delivery::default()))
+            }),
             Step::Block(block) => {
                 let goes_on = process_block(options, &mut reader, &block, sequencer, versions);
                 if let Ok(mut pool) = pool.lock() {

@@ -161,7 +161,8 @@ struct Hour {
     last_unknown: Option<i64>,
 }
 
-fn hour_of(at: i64) -> i64 {
+/// The start of the hour of a time, in nanoseconds since the epoch.
+pub fn hour_of(at: i64) -> i64 {
     at - at % HOUR
 }
 
@@ -316,6 +317,16 @@ impl Presence {
     /// hours since the epoch.
     pub fn mark_needed(&mut self, shown: &ShownAllocations, now: u32) {
         self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
+    }
+
+    /// Returns true if the rows of these hours are known.
+    pub fn knows(&self, hours: &[i64]) -> bool {
+        hours.iter().all(|hour| self.hours.contains_key(hour))
+    }
+
+    /// Records that the rows of these hours, which are known, are needed now (in hours since the epoch).
+    pub fn keep(&mut self, hours: &[i64], now: u32) {
+        self.hours.extend(hours.iter().map(|hour| (*hour, now)));
     }
 
     /// Drops the hours that were last needed before an hour.

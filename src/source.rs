@@ -11,6 +11,7 @@ mod directory;
 mod event_stream;
 pub mod fetch_file;
 mod glob;
+mod known_files;
 mod outage;
 mod poll;
 mod sniff;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 
 use crate::time;
 
+use known_files::FileKey;
+pub use known_files::KnownFiles;
 pub use poll::{Cluster, Watching};
 pub use spec::{DocumentSource, SourceFiles, list, list_one};
 
@@ -135,6 +138,10 @@ pub enum Found<'r> {
     Warning(Origin, String),
     /// A source that had been reported as unavailable answers again.
     Recovered(Origin, String),
+    /// A file that is not read, because its rows are known; with its key in [`KnownFiles`].
+    Known(Origin, u128),
+    /// The end of a file that did not change while it was read; with its key in [`KnownFiles`].
+    EndOfFile(u128),
 }
 
 impl fmt::Debug for Found<'_> {
@@ -146,6 +153,8 @@ impl fmt::Debug for Found<'_> {
             Found::Unreadable(origin, why) => write!(f, "Unreadable({}, {why})", origin.name),
             Found::Warning(origin, what) => write!(f, "Warning({}, {what})", origin.name),
             Found::Recovered(origin, what) => write!(f, "Recovered({}, {what})", origin.name),
+            Found::Known(origin, _) => write!(f, "Known({})", origin.name),
+            Found::EndOfFile(_) => write!(f, "EndOfFile"),
         }
     }
 }
@@ -185,8 +194,15 @@ pub struct Input {
 }
 
 /// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
-/// files, for progress.
-pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Sync), visit: &mut Visit<'_>) {
+/// files, for progress. Files that `known` contains are not read; without it, all files are, and their ends are not
+/// visited.
+pub fn walk(
+    inputs: &[Input],
+    options: &SourceOptions,
+    known: Option<&KnownFiles>,
+    read: &(dyn Fn(u64) + Sync),
+    visit: &mut Visit<'_>,
+) {
     let mut flags = bundle::Flags::default();
     for input in inputs {
         let origin = origin(input, options);
@@ -198,6 +214,19 @@ pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Syn
         }
         if let Some(why) = input.skipped {
             if !visit(Found::Skipped(origin, why.into())) {
+                return;
+            }
+            continue;
+        }
+        let file = match (&input.location, known) {
+            (Location::File(path), Some(known)) => known.key(path, &origin, options),
+            _ => None,
+        };
+        if let Some(file) = &file
+            && known.is_some_and(|known| known.contains(file.key))
+        {
+            read(input.size.unwrap_or_default());
+            if !visit(Found::Known(origin, file.key)) {
                 return;
             }
             continue;
@@ -215,7 +244,8 @@ pub fn walk(inputs: &[Input], options: &SourceOptions, read: &(dyn Fn(u64) + Syn
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
         };
-        if !goes_on {
+        let is_unchanged = |file: &FileKey<'_>| file.is_unchanged();
+        if !goes_on || file.filter(is_unchanged).is_some_and(|file| !visit(Found::EndOfFile(file.key))) {
             return;
         }
     }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod format;
+mod known_files;
 mod labels;
 mod log;
 mod memory;

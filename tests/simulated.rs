@@ -13,6 +13,7 @@ mod compare;
 mod coverage;
 mod cuts;
 mod filters;
+mod known_files;
 mod logs;
 mod merging;
 mod packed;

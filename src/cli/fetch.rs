@@ -291,7 +291,7 @@ fn documents(
     let mut exit = Exit::Done;
     let mut problem = None;
     let mut unreadable = None;
-    source::walk(inputs, &SourceOptions::default(), &|bytes| console.read(bytes), &mut |found| {
+    source::walk(inputs, &SourceOptions::default(), None, &|bytes| console.read(bytes), &mut |found| {
         match found {
             Found::Document(origin, stream) => {
                 let about = FetchMetadata::from_origin(&origin, inputs[0].name.clone(), &args.region);
@@ -312,8 +312,8 @@ fn documents(
                     }
                 }
             }
-            // The listing of a cluster contains no logs.
-            Found::Log(..) => {}
+            // The listing of a cluster contains no logs and no files.
+            Found::Log(..) | Found::Known(..) | Found::EndOfFile(..) => {}
             Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
             Found::Warning(origin, what) => {
                 if !warned.replace(true) {

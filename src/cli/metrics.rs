@@ -50,6 +50,11 @@ pub fn write(path: &Path, lake: &Lake, summary: &Summary, added: &CommitSummary,
             ),
             ("ingest_last_documents", "Documents read by the last ingest.", summary.documents as f64),
             (
+                "ingest_last_known_files",
+                "Files that the last ingest did not read, because the lake has all of their rows.",
+                summary.known_files.len() as f64,
+            ),
+            (
                 "ingest_last_rejected",
                 "Places in the input of the last ingest that could not be read.",
                 summary.rejected as f64,

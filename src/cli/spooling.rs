@@ -73,15 +73,15 @@ impl Collected {
 /// Appends the cluster's documents to the spool.
 pub fn receive(inputs: &[Input], spool: &Spool, console: &Console) -> Result<(), ReceiveEnd> {
     let mut ended = Ok(());
-    source::walk(inputs, &SourceOptions::default(), &|bytes| console.read(bytes), &mut |found| {
+    source::walk(inputs, &SourceOptions::default(), None, &|bytes| console.read(bytes), &mut |found| {
         match found {
             Found::Document(origin, stream) => match spool.put(&origin, stream) {
                 Ok(None) => {}
                 Ok(Some(what)) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
                 Err(error) => ended = Err(ReceiveEnd::Spool(error)),
             },
-            // A cluster sends no logs.
-            Found::Log(..) => {}
+            // A cluster sends no logs and no files.
+            Found::Log(..) | Found::Known(..) | Found::EndOfFile(..) => {}
             Found::Skipped(origin, why) => console.note(Note::Skipped(format!("{}: {why}", origin.name), true)),
             Found::Warning(origin, what) => console.note(Note::Warning(format!("{}: {what}", origin.name))),
             Found::Recovered(origin, what) => console.note(Note::Recovered(format!("{}: {what}", origin.name))),

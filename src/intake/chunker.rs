@@ -10,7 +10,7 @@ use super::Note;
 use crate::decode::agent_log;
 use crate::decode::document::Position;
 use crate::decode::skip::after_space;
-use crate::source::{self, Found, Input, Origin, WillRetry};
+use crate::source::{self, Found, Input, KnownFiles, Origin, WillRetry};
 
 /// The size of a block in bytes. It is large enough that the synchronisation per block is negligible. It is small
 /// enough that the rows of a block, which are several times larger and filled column by column, fit a core's cache.
@@ -33,6 +33,15 @@ pub enum Step {
         note: Note,
         /// The number of the source, if it is an empty file.
         quiet_source: Option<usize>,
+    },
+    /// A file whose rows are known, or the end of a file that was read.
+    File {
+        /// The number of this step.
+        number: u64,
+        /// Its key in [`KnownFiles`].
+        key: u128,
+        /// The number of the source, if the rows of the file are known.
+        known_in: Option<usize>,
     },
 }
 
@@ -118,6 +127,7 @@ impl Problem {
 pub fn read(
     inputs: &[Input],
     options: &source::SourceOptions,
+    known: Option<&KnownFiles>,
     progress: &(dyn Fn(u64) + Sync),
     pool: &Mutex<Vec<Vec<u8>>>,
     send: SyncSender<Step>,
@@ -128,7 +138,7 @@ pub fn read(
         number += 1;
         number - 1
     };
-    source::walk(inputs, options, progress, &mut |found| {
+    source::walk(inputs, options, known, progress, &mut |found| {
         let quiet_source = match &found {
             Found::Skipped(origin, why) if why == source::EMPTY => Some(origin.source),
             _ => None,
@@ -143,6 +153,10 @@ pub fn read(
             Found::Unreadable(origin, why) => Note::Rejected(format!("{}: {why}", origin.name)),
             Found::Warning(origin, what) => Note::Warning(format!("{}: {what}", origin.name)),
             Found::Recovered(origin, what) => Note::Recovered(format!("{}: {what}", origin.name)),
+            Found::Known(origin, key) => {
+                return send.send(Step::File { number: next(), key, known_in: Some(origin.source) }).is_ok();
+            }
+            Found::EndOfFile(key) => return send.send(Step::File { number: next(), key, known_in: None }).is_ok(),
         };
         send.send(Step::Other { number: next(), note, quiet_source }).is_ok()
     });

@@ -155,6 +155,7 @@ impl RunState<'_> {
     /// Records which allocations a document shows, and when. Detects client clocks that are ahead of the document's
     /// time.
     fn record_shown(&mut self, row: &snapshots::SnapshotRow, facts: &DocumentFacts) {
+        self.file.has_stream |= !facts.streamed.is_empty();
         for (sight, version) in &facts.streamed {
             let streamed = sight.is_live.then_some(*version);
             self.shown_buffer.add(
@@ -174,6 +175,7 @@ impl RunState<'_> {
         }
         let shows = !facts.shown.is_empty() || row.is_full_listing;
         if shows {
+            self.file.hours.insert(presence::hour_of(at));
             self.shown_buffer.documents.insert(presence::Document {
                 at,
                 index: row.nomad_index,

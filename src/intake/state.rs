@@ -1,13 +1,15 @@
 //! The state of the worker whose turn it is: the open document, and the known rows.
 
-use hashbrown::HashSet;
+use std::collections::BTreeSet;
 use std::num::NonZeroI64;
+
+use hashbrown::HashSet;
 
 use super::chunker::Block;
 use super::document_state::{OpenDocument, ShownAllocation};
 use super::log_state::Logs;
 use super::shown_buffer::ShownBuffer;
-use super::{IntakeOptions, Note, Observer, Summary};
+use super::{IntakeOptions, Note, Observer, ReadFile, Summary};
 use crate::decode::document::ParsedPart;
 use crate::error::Result;
 use crate::merge::{Columns, Merge, PartRows, Versions};
@@ -39,6 +41,19 @@ pub struct RunState<'r> {
     pub(super) presence: Presence,
     /// Allocations with events later than the document that shows them.
     pub(super) ahead: HashSet<u32>,
+    /// The open file.
+    pub(super) file: OpenFile,
+}
+
+/// What was found so far in the open file.
+#[derive(Default)]
+pub struct OpenFile {
+    /// How many places of all input could not be read when the file began.
+    rejected_before: u64,
+    /// The hours in which its documents show allocations, in nanoseconds since the epoch.
+    pub(super) hours: BTreeSet<i64>,
+    /// Whether it shows allocations as a stream.
+    pub(super) has_stream: bool,
 }
 
 /// The output of a step.
@@ -79,6 +94,7 @@ impl<'r> RunState<'r> {
             shown_buffer: ShownBuffer::default(),
             presence: Presence::default(),
             ahead: HashSet::default(),
+            file: OpenFile::default(),
         }
     }
 }
@@ -92,6 +108,23 @@ impl RunState<'_> {
             Note::Warning(_) | Note::Recovered(_) | Note::Info(_) => {}
         }
         self.observer.note(note);
+    }
+
+    /// Counts a file that is not read, because its rows are known.
+    pub fn skip_known_file(&mut self, key: u128, source: usize) {
+        self.summary.known_files.push(key);
+        self.summary.listings_by_source.entry(source).or_default();
+    }
+
+    /// Ends a file. Keeps its key if it was read without a fault and shows allocations. A recording of a stream is always
+    /// read again: what follows from its versions about last sightings is in no row of the lake.
+    pub fn end_file(&mut self, key: u128) {
+        let rejected = self.summary.rejected;
+        let next = OpenFile { rejected_before: rejected, ..OpenFile::default() };
+        let file = std::mem::replace(&mut self.file, next);
+        if rejected == file.rejected_before && !file.has_stream && !file.hours.is_empty() {
+            self.summary.read_files.push(ReadFile { key, hours: file.hours.into_iter().collect() });
+        }
     }
 
     /// Warns about fast client clocks, once per run.

@@ -87,6 +87,10 @@ pub struct CacheHeader {
     /// The regions of allocations, by number.
     #[serde(default)]
     regions: Vec<String>,
+    /// The files that an ingest read without a fault: by key, the hours in which their documents show allocations, in
+    /// nanoseconds since the epoch. A file stays here as long as the presence of all of its hours is known.
+    #[serde(default)]
+    files: BTreeMap<String, Vec<i64>>,
 }
 
 /// The rows of a table by identity.
@@ -130,6 +134,11 @@ struct RestartCounter {
     restarts: u32,
     /// When an ingest last saw it, in hours since the epoch.
     touched: u32,
+}
+
+/// The key of a file in the metadata: JSON numbers of 128 bits are not portable.
+fn file_name(key: u128) -> String {
+    format!("{key:032x}")
 }
 
 /// The bit of a region by its number.
@@ -216,6 +225,24 @@ impl DedupCache {
         all.filter(move |(number, _)| regions & bit(*number) != 0).map(|(_, region)| region.as_str())
     }
 
+    /// The keys of the files of which the lake has every row, and of whose hours the presence is known.
+    pub fn files(&self) -> impl Iterator<Item = u128> {
+        let known = self.header.files.iter().filter(|(_, hours)| self.presence.knows(hours));
+        known.filter_map(|(key, _)| u128::from_str_radix(key, 16).ok())
+    }
+
+    /// Adds a file of which the lake has every row.
+    pub fn add_file(&mut self, key: u128, hours: Vec<i64>) {
+        self.header.files.insert(file_name(key), hours);
+    }
+
+    /// Marks a file as seen now.
+    pub fn touch_file(&mut self, key: u128, now: u32) {
+        if let Some(hours) = self.header.files.get(&file_name(key)) {
+            self.presence.keep(hours, now);
+        }
+    }
+
     fn region(&self, region: &str) -> Option<usize> {
         self.header.regions.iter().position(|other| other == region)
     }
@@ -235,6 +262,8 @@ impl DedupCache {
             rows.horizon = rows.horizon.max(newest);
         }
         self.presence.forget(now.saturating_sub(remembered_hours(Table::Sightings)));
+        let presence = &self.presence;
+        self.header.files.retain(|_, hours| presence.knows(hours));
         let until = now.saturating_sub(remembered_hours(Table::TaskStateHistory));
         self.counters.retain(|_, counter| counter.touched > until);
         let until = now.saturating_sub(remembered_hours(Table::AllocationHistory));

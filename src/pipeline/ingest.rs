@@ -8,9 +8,9 @@ use super::Error;
 use crate::error;
 use crate::intake::{self, Absences, Observer, Summary};
 use crate::lake::Lake;
-use crate::lake::dedup_cache::DedupCache;
+use crate::lake::dedup_cache::{self, DedupCache};
 use crate::lake::ingest::{self, CommitSummary, Ledger, NewRows, StagedRows};
-use crate::source::Input;
+use crate::source::{Input, KnownFiles};
 
 /// A lake opened for writing, with its deduplication cache.
 pub struct Ingest {
@@ -76,10 +76,11 @@ impl Ingest {
     ) -> Result<Staged, Error> {
         let store = Error::of(Error::Store);
         let region = &options.region;
+        let known_files = self.known_files(options, ledger);
         let new = NewRows::new(&mut self.seen, directory.path(), ledger, region).map_err(&store)?;
         let mut new = new.with_allocations_of(&self.lake, &options.filter);
         // Absences also depend on the rows of the lake.
-        let options = intake::IntakeOptions { absences: Absences::Left, ..options.clone() };
+        let options = intake::IntakeOptions { absences: Absences::Left, known_files, ..options.clone() };
         let summary = intake::run(inputs, &options, observer, &mut new);
         let rows = new.finish().map_err(&store)?;
         let mut summary = summary?;
@@ -87,12 +88,24 @@ impl Ingest {
         Ok(Staged { summary, rows, _directory: directory })
     }
 
+    /// The files of which the lake has every row. `None` for documents of a live cluster, which are new, and if a filter
+    /// selects rows: which rows a file gives may then depend on other files.
+    fn known_files(&self, options: &intake::IntakeOptions, ledger: Ledger) -> Option<KnownFiles> {
+        let context = format!("{} {:?}", env!("CARGO_PKG_VERSION"), options.region);
+        let all = || KnownFiles::new(context, self.seen.files().collect());
+        (ledger == Ledger::All && !options.filter.is_restrictive()).then(all)
+    }
+
     /// Commits staged rows to the lake.
     ///
     /// # Errors
     /// When the lake cannot be read or written. The error says whether anything was committed.
     pub fn commit(&mut self, staged: &Staged) -> Result<CommitSummary, Error> {
-        ingest::commit(&self.lake, &mut self.seen, &staged.rows).map_err(Error::of(Error::Lake))
+        let added = ingest::commit(&self.lake, &mut self.seen, &staged.rows).map_err(Error::of(Error::Lake))?;
+        let now = dedup_cache::this_hour();
+        staged.summary.known_files.iter().for_each(|key| self.seen.touch_file(*key, now));
+        staged.summary.read_files.iter().for_each(|file| self.seen.add_file(file.key, file.hours.clone()));
+        Ok(added)
     }
 
     /// Saves the cache for the next ingest; returns a warning if that fails.

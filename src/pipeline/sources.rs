@@ -122,7 +122,7 @@ impl Sources {
     /// without allocations among those that may be several files. A stream without events, or a log, is a valid source
     /// if another source has allocations.
     fn without_allocations(&self, summary: &Summary) -> Option<String> {
-        if summary.documents > 0 || !self.lakes.is_empty() {
+        if summary.documents > 0 || !summary.known_files.is_empty() || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();
             let is_answer = |number: &usize| {
                 summary.listings_by_source.contains_key(number)

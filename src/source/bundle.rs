@@ -4,6 +4,7 @@
 //! nodes, `cluster/cli-flags.json` has the namespace; all other files have no allocations. (command/operator_debug.go.)
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -45,6 +46,11 @@ pub fn role(path: &str) -> PathRole {
         ),
         _ => PathRole::Other,
     }
+}
+
+/// The path of the flags of an unpacked bundle.
+pub fn flags_path(bundle: &str) -> PathBuf {
+    Path::new(bundle).join("cluster/cli-flags.json")
 }
 
 /// The ID of the client node in the path of its logs, `client/ID/monitor.log`, inside a bundle; `None` elsewhere.

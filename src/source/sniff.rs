@@ -149,7 +149,7 @@ impl<'w> InputWalk<'w> {
         match bundle::role(&path.to_string_lossy()) {
             PathRole::Allocations(root) => {
                 // A missing flags file means `default`; an unreadable one leaves the namespace unknown.
-                let flags = Path::new(&root).join("cluster/cli-flags.json");
+                let flags = bundle::flags_path(&root);
                 let is_whole = match fs::read(&flags) {
                     Ok(text) => {
                         self.flags.learn(root.clone(), &text);

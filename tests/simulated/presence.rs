@@ -63,8 +63,8 @@ struct Document {
 }
 
 #[derive(Debug)]
-struct Case {
-    region: String,
+pub struct Case {
+    pub region: String,
     allocations: Vec<Allocation>,
     documents: Vec<Document>,
     /// Whether listings contain Nomad's index.
@@ -81,7 +81,7 @@ struct Truth {
 }
 
 impl Case {
-    fn new(number: u64) -> Case {
+    pub fn new(number: u64) -> Case {
         let mut random = Random::new(number);
         let second =
             |random: &mut Random, most: i64| BEGIN + random.between(600, most) * SECOND + random.between(0, 999);
@@ -146,7 +146,7 @@ impl Case {
     }
 
     /// Writes the documents.
-    fn write(&self, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    pub fn write(&self, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let write = |(n, document): (usize, &Document)| -> anyhow::Result<PathBuf> {
             let path = directory.join(format!("{}-{n}.json", self.region));
             let shown = document.shows.iter().map(|shown| self.json(*shown)).collect::<Vec<_>>();
@@ -227,13 +227,13 @@ impl Case {
 
 /// Rows without duplicates, as in a lake or an export.
 #[derive(Default)]
-struct Rows {
+pub struct Rows {
     seen: HashSet<(Table, u128)>,
     batches: Vec<(Table, RecordBatch)>,
 }
 
 impl Rows {
-    fn add(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
+    pub fn add(&mut self, table: Table, batch: RecordBatch) -> error::Result<()> {
         let ids = table.identities(&batch)?;
         let new: Vec<bool> = ids.into_iter().map(|id| self.seen.insert((table, id))).collect();
         let batch = arrow::compute::filter_record_batch(&batch, &new.into())?;
@@ -262,10 +262,10 @@ fn take(paths: &[PathBuf], options: &IntakeOptions, rows: &mut Rows) -> anyhow::
 }
 
 /// The view's result per allocation: whether it vanished, and when it was last seen.
-type Views = BTreeMap<String, (Option<bool>, Option<i64>)>;
+pub type Views = BTreeMap<String, (Option<bool>, Option<i64>)>;
 
 /// Computes the view over these rows.
-fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
+pub fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     let directory = tempfile::tempdir()?;
     let store = Store::at(directory.path());
     let mut writer = store.writer(Table::ALL)?;
@@ -291,7 +291,7 @@ fn cases() -> u64 {
 }
 
 /// Reports differences between the views and the truth. `unknown` says for which cases null is acceptable.
-fn compare(cases: &[Case], views: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
+pub fn compare(cases: &[Case], views: &Views, unknown: impl Fn(&Case) -> bool) -> anyhow::Result<[usize; 2]> {
     let (mut known, mut all) = (0, 0);
     for case in cases {
         for (id, truth) in case.truth() {

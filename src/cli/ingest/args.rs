@@ -154,8 +154,12 @@ pub fn tell(lake: &Lake, summary: &Summary, added: &CommitSummary, verbosity: Ve
     };
     let new_lines = added.rows.get("log_events").copied().unwrap_or_default();
     let logs = log_lines(summary, new_lines);
+    let known = match summary.known_files.len() as u64 {
+        0 => String::new(),
+        files => format!(", {} as ingested before", plural(files, "file")),
+    };
     let line = format!(
-        "lake {}: {batch}: {}, {}, {}: {new} new, {} known{logs}, {} lost, {} rejected",
+        "lake {}: {batch}: {}{known}, {}, {}: {new} new, {} known{logs}, {} lost, {} rejected",
         lake.storage,
         plural(summary.documents, "document"),
         plural(summary.allocations, "allocation"),
