@@ -215,6 +215,7 @@ impl Pipeline {
             filter: self.filter.clone(),
             strict: self.strict,
             absences,
+            known_files: None,
         }
     }
 

@@ -182,6 +182,7 @@ impl SourceArgs {
             filter: self.filter(None),
             strict: self.strict,
             absences: Absences::AtTheEnd,
+            known_files: None,
         }
     }
 
