@@ -27,7 +27,7 @@ pub struct KnownFiles {
 }
 
 impl KnownFiles {
-    /// Files with these keys, which [`KnownFiles::key`] returned for the same `context`.
+    /// Files with these keys, which an earlier walk with the same `context` found ([`super::Found::EndOfFile`]).
     pub fn new(context: String, keys: HashSet<u128>) -> KnownFiles {
         KnownFiles { context, keys }
     }
