@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BENCHES = Path(__file__).resolve().parent
-PARTS = ["flatten", "memory", "views", "statistics", "overlap", "logs", "help"]
+PARTS = ["flatten", "memory", "views", "statistics", "overlap", "ingest", "logs", "help"]
 VIEWS = "allocations,task_states,coverage"  # the views of the bar "the three views"
 EVENTS = [3, 25, 100]  # how many of a hundred lines of a log report an event
 
@@ -262,6 +262,44 @@ class Bench:
         self.bar("overlapping snapshots: bytes a second", "at least 3 times a single one's", f"{ratio:.2f} times", ratio >= 3)
         print("\n## Overlapping snapshots, 30 s apart\n")
         table(["documents", "MB", "events", "seconds", "MB/s", "peak MB"], rows)
+
+    def ingest(self):
+        """A listing ingested into a new lake, and ingested again, against its stored tables; and reports of both."""
+        document = self.document("array", self.options.allocs)
+        self.warm([document])
+        directory = self.directory / "ingest"
+        lake, cache = directory / "lake", directory / "cache"
+
+        def run(*arguments):
+            return process([self.options.alloclog, *arguments, "-q"])[0]
+
+        def again():
+            return run("ingest", document, "--lake", lake, "--cache", cache)
+
+        def first():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            return again()
+
+        contenders = {
+            "stored tables of a listing": lambda: self.export(document),
+            "first ingest of it": first,
+            "the same ingested again": again,
+            "report of the listing": lambda: run("report", document),
+            "report of the lake": lambda: run("report", lake),
+        }
+        results = self.rounds(contenders)
+        shutil.rmtree(directory)
+        stored, once, twice, of_listing, of_lake = results.values()
+        for what, one, other, most in [
+            ("first ingest, against the stored tables", once, stored, 1.5),
+            ("the same ingested again, against the stored tables", twice, stored, 0.4),
+            ("report of a lake, against one of its listing", of_lake, of_listing, 0.8),
+        ]:
+            ratio = one.seconds / other.seconds
+            self.bar(what, f"at most {most} times its time", f"{ratio:.2f} times", ratio <= most)
+        print(f"\n## A lake of {self.options.allocs:,} allocations\n")
+        took(results)
 
     def log(self, size, events):
         """A log with this share of events, and their number; writes it if no earlier run did."""
