@@ -54,7 +54,8 @@ impl Keys {
         }
     }
 
-    /// Returns true if one of the keys shows that the object is not a dump of a cluster.
+    /// Returns true if the object cannot be a dump of a cluster, because it has a key of an allocation, a node or a
+    /// wrapper.
     pub fn any_of_ours(&self) -> bool {
         self.id
             || self.task_states

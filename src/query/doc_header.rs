@@ -15,8 +15,8 @@
 //!
 //! Before the columns, the header may have these lines, each with `yes`:
 //! - `Exported`: `export` writes the view unless `--table` names other tables.
-//! - `Grouped`: the rows are groups, by the columns of `--by`. The SQL writes the group columns only in the form of
-//!   [`super::group_by::GROUP`].
+//! - `Grouped`: the rows are groups, by the columns of `--by`. Wherever the SQL names the group columns, it contains
+//!   exactly the text [`super::group_by::GROUP`].
 
 use crate::error::{Context, Result, bail};
 use crate::tables::column::{Described, KINDS};

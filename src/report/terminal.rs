@@ -258,7 +258,8 @@ impl TerminalPage<'_> {
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
             let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
-            // Without a quantile, too many tasks have not started, or it is not known how long some of them waited.
+            // There is no quantile if too many tasks have not started, or if it is not known how long some of them
+            // waited.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
                 None if number(row, "waits_unsure") > 0 => "-".to_owned(),
@@ -451,7 +452,8 @@ fn unbroken(lines: &[String]) -> Vec<String> {
     whole
 }
 
-/// Folds a line. The further lines of an item of a list, `name  meaning`, begin below its meaning.
+/// Folds a line. In an item of a list, `name  meaning`, the lines after the first are indented to the column where the
+/// meaning begins.
 fn hanging(line: &str, width: usize) -> Vec<String> {
     let after_name = line.find("  ").map_or(0, |at| line.len() - line[at..].trim_start().len());
     let (name, meaning) = line.split_at(after_name);

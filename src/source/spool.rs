@@ -390,7 +390,7 @@ mod tests {
         assert!(spool.put(&listing, &mut Broken(false)).unwrap().is_some());
         let path = spool.pending().unwrap()[0].path.clone();
         let Ok(Frame::Metadata(about)) = fetch_file::read_frame(&mut File::open(path).unwrap()) else {
-            panic!("an About")
+            panic!("no metadata")
         };
         assert_eq!(about.full_listing, None);
     }

@@ -41,7 +41,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         key("observed_at", "when the document was observed; null when unknown", Value::Moment(|r| r.observed_at)),
         derived(
             "observed_from",
-            "source of observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in the document, by the server's clock) or `created` (the newest CreateTime, for a document without a ModifyTime, before Nomad 0.7.1: the document was observed then or later)",
+            "source of observed_at: `flag` (--observed-at), `fetched` (our own request), `name` (a UTC time in the file's name), `content` (the newest ModifyTime in the document, by the server's clock) or `created` (the newest CreateTime, for a document of a Nomad before 0.7.1, which has no ModifyTime; the document was observed at this time or later)",
             Value::Text(|r| r.observed_from),
         ),
         key(
@@ -68,7 +68,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         derived("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),
         derived(
             "times_rounded",
-            "whether its times passed through a float: it has four or more event times, each equals its own shortest float64 print, and at least one is finer than a microsecond, so that a coarse clock is not the reason",
+            "whether its times passed through a float: it has four or more event times, each equals the shortest decimal form of its nearest float64, and at least one is finer than a microsecond, so that a coarse clock is not the reason",
             Value::Bool(|r| Some(r.times_rounded)),
         ),
         derived("bytes", "bytes of the decompressed document", Value::Int64(|r| Some(r.bytes))),

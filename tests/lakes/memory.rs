@@ -69,7 +69,8 @@ fn old_rows_not_seen_recently_are_dropped_and_the_horizon_moves() {
     assert!(cache.covers(table, Some(3 * HOUR_NS * i64::from(hours))));
 }
 
-/// Listings of one cluster in chronological order. Later documents show events that the listings lost.
+/// The listings of one cluster in chronological order. The other documents are left out, because they show events that
+/// the listings lost.
 fn snapshots() -> impl Iterator<Item = PathBuf> {
     documents().into_iter().filter(|document| document.parent().is_some_and(|parent| parent.ends_with("cluster")))
 }

@@ -30,8 +30,9 @@ fn ingest(directory: &Path, paths: &[PathBuf], region: &str) -> anyhow::Result<S
     Ok(staged.summary)
 }
 
-/// The rows of a lake: as text those that a file alone decides, and all of them for a view. Which absences are recorded
-/// for one disappearance depends on what was read together.
+/// The rows of a lake: as texts, the rows that depend on one file alone; and all rows, for a view. Absences and
+/// sightings are not among the texts. For example, which absences are recorded for one disappearance depends on the
+/// files that were read together.
 fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     let lake = Lake::open(&directory.join("lake").to_string_lossy())?;
     let (mut texts, _) = rows(&lake, &ScanFilter::default());
@@ -41,7 +42,8 @@ fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     Ok((texts, all))
 }
 
-/// Copies files, with their metadata, into a new directory: under another name, no file is known.
+/// Copies files, with their metadata, into a new directory. An ingest reads the copies, because it does not know their
+/// paths.
 fn copied(paths: &[PathBuf], directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir(directory)?;
     let copy = |path: &PathBuf| -> anyhow::Result<PathBuf> {

@@ -41,13 +41,13 @@ pub enum Scenario {
     /// Exits with success, and is restarted because it is a service. If the policy allows no restarts, the client
     /// gives up at once.
     CleanExits,
-    /// The agent restarts and loses the task, so there are events without a restart between them.
+    /// The agent is restarted and loses the task, so one run follows another without a `Restarting` between them.
     AgentRestarts,
     /// The client loses its disk, and with it the state of the task.
     StateLost,
     /// A CSI plugin: two `Restarting` events per restart.
     CsiPlugin,
-    /// Has many events and few restarts. Nomad nevertheless evicts the start.
+    /// Has many events and few restarts. Nevertheless its first events are dropped from Nomad's window.
     Talkative,
 }
 
@@ -333,7 +333,7 @@ fn hook_kill(r: &mut Runner) -> Going {
     None
 }
 
-/// The agent was restarted and could not reattach to its tasks.
+/// The agent was restarted. In the first two cases it could not reattach to the task.
 fn agent_restarts(r: &mut Runner) -> Going {
     r.life.judged = false;
     for _ in 0..r.random.between(1, 2) {
@@ -357,7 +357,7 @@ fn agent_restarts(r: &mut Runner) -> Going {
                 r.lose_hold();
                 r.wait(0.01, 3.0)?;
             }
-            // The event is recorded although the agent reattached to the task.
+            // `Received` is recorded although the agent reattached to the task.
             _ => {
                 r.emit(Event::received());
                 r.lose_hold();

@@ -33,15 +33,15 @@ pub struct Select<'p> {
     pub aggregates: Vec<Expr>,
     /// Planned aggregates, by their canonical text.
     pub planned: Vec<(String, Typed)>,
-    /// The frames of correlated subqueries that are joined to the groups. Each has the keys of the groups, and the
-    /// keys of the subquery.
+    /// The correlated subqueries that are joined to the groups: the frame of each, the expressions over the groups, and
+    /// the columns of the frame that must equal them.
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
     /// Columns that window functions need, and the window functions.
     pub window_columns: Vec<Expr>,
     pub windows: Vec<WindowFunction>,
     /// The windows of the WINDOW clause, by name.
     pub named_windows: Vec<(String, ast::WindowSpec)>,
-    /// Whether subqueries may be joined to the frame. They may not in a join condition.
+    /// Whether subqueries may be joined to the frame. It is false in the condition of a join.
     pub can_attach: bool,
 }
 
@@ -141,7 +141,7 @@ impl<'p> Select<'p> {
         self.guards.clear();
         if let Some(all) = all {
             let id = self.planner.fresh();
-            // Add the condition as a column, because a constant condition would give one value instead of one per
+            // A constant condition is added as a column first. Without that, it would give one value instead of one per
             // row.
             let frame = self.frame.clone();
             self.frame = if names_column(&all) {
@@ -305,7 +305,8 @@ impl<'p> Select<'p> {
         let mut frame = self.frame.with_columns(computed);
         let items: Vec<PlSmallStr> = columns.iter().map(|column| column.id.clone()).collect();
         if is_distinct {
-            // DISTINCT keeps one of several equal rows. Sort keys must be among the columns of the result.
+            // DISTINCT keeps one of several equal rows. Therefore ORDER BY should name only columns of the result; this
+            // is not checked.
             frame = frame.unique_stable(Some(named(&items)), UniqueKeepStrategy::First);
         }
         if !sorts.is_empty() {

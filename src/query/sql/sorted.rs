@@ -117,7 +117,8 @@ impl Marks {
         Ok(first - self.within(col(self.row.clone()).first())? + lit(1i64))
     }
 
-    /// The value of a function for each row, without regard to peers.
+    /// The value of a function for each row. Peers may still have different sums, counts and extremes;
+    /// [`Marks::spread`] makes them equal.
     pub fn value(&self, call: &Call) -> Result<Expr> {
         let float = |expr: Expr| expr.cast(DataType::Float64);
         Ok(match call {
@@ -172,7 +173,8 @@ impl Marks {
         })
     }
 
-    /// Gives peers the same value if the frame starts or ends with the peers of a row.
+    /// An expression that gives peers the same value. `None` if the frame of the function neither starts nor ends with
+    /// the peers of a row.
     pub fn spread(&self, window: &WindowFunction) -> Option<Result<Expr>> {
         let frame = match &window.call {
             Call::Sum(_, frame) | Call::Count(_, frame) | Call::Most(_, frame) | Call::Least(_, frame) => *frame,
@@ -209,7 +211,8 @@ impl Marks {
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
             FrameBounds::All => self.within(if is_max { values.max() } else { values.min() }),
-            // Nulls do not change the sum.
+            // A null does not change the extreme. Its row would have no value, so it gets that of the row before it (or
+            // after it, if the frame ends with the partition).
             FrameBounds::ToPeers | FrameBounds::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }

@@ -65,7 +65,7 @@ impl Select<'_> {
     pub fn in_subquery(&mut self, value: &ast::Expr, query: &Query, negated: bool, whole: &ast::Expr) -> Result<Typed> {
         if let Some(mut correlated) = self.correlated(query)? {
             if negated {
-                let advice = "write NOT EXISTS with this as a further condition, which also defines the case of nulls";
+                let advice = "write NOT EXISTS with the comparison in its WHERE; it also defines the result for nulls";
                 return Err(refused_with(format!("{whole} is not supported"), advice, None));
             }
             let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =

@@ -22,7 +22,7 @@ pub fn title(timeline: &Timeline) -> String {
 pub fn as_of(timeline: &Timeline) -> Vec<String> {
     let mut lines = vec![match &timeline.last_observed_at {
         Value::Null => "The time of the newest observation is unknown.".to_owned(),
-        newest => format!("As of {} UTC. Times are UTC, those of events by the client's clock.", moment(newest)),
+        newest => format!("As of {} UTC. Times are UTC. Times of events are by the client's clock.", moment(newest)),
     }];
     if timeline.rejected > 0 {
         let parts = counted(timeline.rejected as i64, "part");
@@ -64,7 +64,7 @@ pub fn allocation(story: &AllocationStory) -> Vec<String> {
     }
     match &story.previous {
         Some(previous) => lines.push(format!("Replaces {}.", neighbour(previous))),
-        None => lines.push("No allocation before it is known.".to_owned()),
+        None => lines.push("Replaces no known allocation.".to_owned()),
     }
     lines.extend(story.next.iter().map(|next| format!("Replaced by {}.", neighbour(next))));
     if let Some(by) = row.text("preempted_by") {
@@ -81,7 +81,7 @@ fn neighbour(row: &Row) -> String {
         at => format!(" at {}", moment(at)),
     };
     let recovery =
-        row.number("recovery_seconds").map_or(String::new(), |s| format!(", work up again after {}", span(s)));
+        row.number("recovery_seconds").map_or(String::new(), |s| format!(", the work ran again after {}", span(s)));
     format!("{id} on {}{when}, {reason}{recovery}", node(row))
 }
 
@@ -157,7 +157,9 @@ pub fn gap(gap: &Gap) -> String {
         Some(n) => format!("the events of {} are lost in it", counted(n, "restart")),
     };
     match gap.kind {
-        GapKind::Beginning => format!("the beginning is not in view{lies}; {restarts}"),
+        GapKind::Beginning => {
+            format!("the beginning ({}) is not in view; {restarts}", lies.trim_start_matches([',', ' ']))
+        }
         GapKind::Gap => format!("gap: events may be missing{lies}; {restarts}"),
         GapKind::NewLife => format!("the client lost its state and began the task anew{lies}; events may be missing"),
         GapKind::Restarts => {
@@ -179,7 +181,7 @@ pub fn task(task: &TaskStory) -> String {
     format!("{state}{hook}, {restarts}, {events} in view")
 }
 
-/// What is known of the cause. First a line for each task that matters, then lines for the allocations.
+/// What is known of the cause: the totals, then for each allocation the facts about its tasks and its own end.
 pub fn conclusion(timeline: &Timeline) -> Vec<String> {
     let mut lines = totals(timeline);
     let is_one = timeline.allocations.len() == 1;
