@@ -2,11 +2,11 @@
 --
 -- One row is one restart of a task whose Restarting event was seen, or several restarts whose events were not seen: all
 -- that one version of the allocation is the first to count.
--- A seen restart has the time of its event. The others happened after the last version with a lower counter or, if
--- there is no such version, after the creation of the allocation. They happened before each of three times: the time of
--- the first version that counts them, the last_restart_at of that version, and the first event of the window before
--- which they were lost, because that event belongs to a later attempt. The row has the earliest of these three times. A
--- time by the client's clock counts only if it lies between the two versions.
+-- A seen restart has the time of its event. Restarts that were not seen happened after the last version with a lower
+-- counter; without such a version, after the creation of the allocation. Three times are not earlier than these
+-- restarts: the time of the first version that counts them, the last_restart_at of that version, and the first event of
+-- the window before which they were lost, because that event belongs to a later attempt. The row has the earliest of
+-- the three times. A time by the client's clock counts only if it lies between the two versions.
 -- The sum of the column `number` over the rows of a task is its largest counter plus the restarts that logs show after
 -- its last window. It is never below the number of seen restarts. If the client lost its state (the task shows a new
 -- life, or more restarts are seen than counted), seen and counted restarts cannot be told apart, and there may have

@@ -1,8 +1,8 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Without the key,
-//! nobody can check whether a guessed name belongs to a pseudonym. Equal names have equal pseudonyms, so every count
-//! and every join stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types)
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. A guessed name
+//! can be compared with a pseudonym only with the key. Equal names have equal pseudonyms, so every count and every join
+//! stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types)
 //! stay unchanged.
 
 mod document;

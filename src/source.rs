@@ -244,8 +244,7 @@ pub fn walk(
                 Err(e) => visit(Found::Unreadable(origin, format!("cannot be opened: {e}"))),
             },
         };
-        let is_unchanged = |file: &FileKey<'_>| file.is_unchanged();
-        if !goes_on || file.filter(is_unchanged).is_some_and(|file| !visit(Found::EndOfFile(file.key))) {
+        if !goes_on || file.filter(FileKey::is_unchanged).is_some_and(|file| !visit(Found::EndOfFile(file.key))) {
             return;
         }
     }

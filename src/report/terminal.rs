@@ -258,8 +258,7 @@ impl TerminalPage<'_> {
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
             let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
-            // There is no quantile if too many tasks have not started, or if it is not known how long some of them
-            // waited.
+            // The quantile is null if too many tasks have not started, or if some of them waited for an unknown time.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
                 None if number(row, "waits_unsure") > 0 => "-".to_owned(),

@@ -23,8 +23,8 @@ const WAITING: usize = 512;
 const LARGEST: usize = 4 << 20;
 /// Maximum number of streams: a server allows a client a hundred connections.
 const STREAMS: usize = 32;
-/// How often the cluster is listed even if there is no gap: only a listing shows which allocations were
-/// garbage-collected.
+/// The interval of the regular listings. The stream does not report which allocations were garbage-collected; a listing
+/// shows it.
 const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Shortest time between two requests for the list of namespaces.
 const MIN_LOOK: Duration = Duration::from_millis(100);
@@ -181,8 +181,8 @@ impl<'w> ClusterWalk<'w, '_> {
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             if !is_asked && Instant::now() >= list_at && !self.stop().is_cancelled() {
                 if is_readable.is_some() && targets.names.is_none() && self.cluster.ask.namespace == "*" {
-                    // The existing namespaces are not known by name. Only a new stream includes namespaces created since
-                    // the last one was opened.
+                    // The existing namespaces are not known by name. Namespaces that were created since the last stream
+                    // was opened are only in a new stream.
                     return Ok(RoundEnd::Again);
                 }
                 let listed = self.list(targets)?;

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::bundle::{self, PathRole};
 use super::fetch_file;
-use super::{Origin, SourceOptions};
+use super::{Origin, SourceOptions, directory};
 
 /// How many bytes are hashed at a time.
 const BUFFER: usize = 256 << 10;
@@ -111,10 +111,11 @@ fn add(hash: &mut Xxh3, bytes: Option<&[u8]>) {
 
 /// The content of a file; `None` if it does not exist. A dangling link is an error.
 fn if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let is_missing = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename);
+    // A path that is too long does not exist.
+    let is_missing = |e: &io::Error| directory::is_not_found(e) || e.kind() == ErrorKind::InvalidFilename;
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if is_missing(e.kind()) && !path.is_symlink() => Ok(None),
+        Err(e) if is_missing(&e) && !path.is_symlink() => Ok(None),
         Err(e) => Err(e),
     }
 }
