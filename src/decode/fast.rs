@@ -21,19 +21,35 @@ pub struct Cursor<'a, 'm> {
     bytes: &'a [u8],
     at: usize,
     memory: &'m mut KeyMemory,
-    /// Whether skipped values are validated; otherwise only their structure is scanned.
-    checks: bool,
+    checks: SkipCheck,
+}
+
+/// How a cursor checks the values that it skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SkipCheck {
+    /// Only their structure is scanned.
+    Structure,
+    /// They are validated. A fault has no exact position and reason, because finding them can take a scan of all bytes.
+    Validity,
+    /// They are validated. A fault has its exact position, path and reason.
+    Faults,
 }
 
 impl<'a, 'm> Cursor<'a, 'm> {
     /// A cursor at the value at `at` (after white space).
     pub fn new(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
-        Cursor { bytes, at: after_space(bytes, at), memory, checks: false }
+        Cursor { bytes, at: after_space(bytes, at), memory, checks: SkipCheck::Structure }
     }
 
     /// Like [`Self::new`], but validates skipped values.
     pub fn checking(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
-        Cursor { checks: true, ..Cursor::new(bytes, at, memory) }
+        Cursor { checks: SkipCheck::Faults, ..Cursor::new(bytes, at, memory) }
+    }
+
+    /// Like [`Self::checking`], but the position and reason of a fault are not exact. For a value whose kind and end are
+    /// only guessed.
+    pub(super) fn trying(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
+        Cursor { checks: SkipCheck::Validity, ..Cursor::new(bytes, at, memory) }
     }
 
     /// Skips a value without validating it, since it is read later.
@@ -398,7 +414,7 @@ impl<'a> ValueReader<'a> for Cursor<'a, '_> {
 
     #[inline]
     fn skip(&mut self) -> Read<()> {
-        if !self.checks {
+        if self.checks == SkipCheck::Structure {
             return self.pass();
         }
         match check::check(self.bytes, self.at) {
@@ -407,6 +423,7 @@ impl<'a> ValueReader<'a> for Cursor<'a, '_> {
                 Ok(())
             }
             Checked::End => Err(self.end()),
+            Checked::Broken if self.checks == SkipCheck::Validity => Err(self.wrong(FaultKind::Syntax, "is not JSON")),
             Checked::Broken => Err(self.unsound()),
         }
     }

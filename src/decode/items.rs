@@ -30,7 +30,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         }
         let memory = &mut *self.memory;
         let mark = memory.mark();
-        let mut cursor = Cursor::checking(self.bytes, at, memory);
+        let mut cursor = Cursor::trying(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
         // The scan may classify a long object, or one with `Allocs`, as something else.
