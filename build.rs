@@ -1,5 +1,5 @@
-//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads. So a new view needs only a new
-//! file.
+//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads, with the tables and columns that it
+//! names. So a new view needs only a new file, and a run parses the SQL of only those views that it computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -17,8 +17,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut list = String::from("&[\n");
     for name in in_order(&texts)? {
+        let words = Words::of(&texts[name]);
+        let (reads, columns) = (words.reads(), words.columns());
         list.push_str(&format!(
-            "    View {{ name: {name:?}, sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/queries/{name}.sql\")) }},\n"
+            "    View {{ name: {name:?}, sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/queries/{name}.sql\")), \
+             reads: &{reads:?}, columns: &{columns:?} }},\n",
+            reads = reads.iter().collect::<Vec<_>>(),
+            columns = columns.iter().collect::<Vec<_>>(),
         ));
     }
     list.push(']');
@@ -30,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// on. Within each of these sets, the names are sorted. So views that do not wait for each other are neighbours.
 fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> =
-        texts.iter().map(|(name, sql)| (name.as_str(), reads(sql, texts))).collect();
+        texts.iter().map(|(name, sql)| (name.as_str(), views_read(sql, texts))).collect();
     let mut order = Vec::new();
     while !waiting.is_empty() {
         let ready: Vec<&str> = waiting.iter().filter(|(_, reads)| reads.is_empty()).map(|(name, _)| *name).collect();
@@ -47,12 +52,42 @@ fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     Ok(order)
 }
 
-/// The views that a file names after FROM or JOIN. A test compares this with what a parser of SQL finds.
-fn reads<'t>(sql: &str, texts: &'t BTreeMap<String, String>) -> BTreeSet<&'t str> {
-    let code: Vec<&str> = sql.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect();
-    let code = code.join(" ");
-    let words: Vec<&str> =
-        code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
-    let pairs = words.windows(2).filter(|pair| matches!(pair[0], "FROM" | "JOIN"));
-    pairs.filter_map(|pair| texts.get_key_value(pair[1])).map(|(name, _)| name.as_str()).collect()
+/// The views that a file names after FROM or JOIN.
+fn views_read<'t>(sql: &str, texts: &'t BTreeMap<String, String>) -> BTreeSet<&'t str> {
+    let reads = Words::of(sql).reads();
+    reads.iter().filter_map(|name| texts.get_key_value(name)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The words of a file's SQL, without comments. A test compares what they tell with what a parser of SQL finds.
+struct Words(Vec<String>);
+
+impl Words {
+    fn of(sql: &str) -> Words {
+        let code: Vec<&str> = sql.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect();
+        let code = code.join(" ");
+        // An opening bracket is a word, too: it distinguishes `name AS (SELECT` from `CAST(name AS`.
+        let code = code.replace('(', " ( ");
+        let is_end = |c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '(';
+        Words(code.split(is_end).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The stored tables and views after FROM or JOIN, without the common table expressions of the file.
+    fn reads(&self) -> BTreeSet<String> {
+        let own: BTreeSet<&String> =
+            self.0.windows(3).filter(|three| three[1] == "AS" && three[2] == "(").map(|three| &three[0]).collect();
+        let named = self.0.windows(2).filter(|two| matches!(two[0].as_str(), "FROM" | "JOIN")).map(|two| &two[1]);
+        named.filter(|name| *name != "(" && !own.contains(name)).cloned().collect()
+    }
+
+    /// All words in lower case that can be the names of columns. Names that are only given, after AS, are left out.
+    fn columns(&self) -> BTreeSet<String> {
+        let is_name = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        let given = std::iter::once(false).chain(self.0.iter().map(|word| word == "AS"));
+        self.0
+            .iter()
+            .zip(given)
+            .filter(|(word, is_given)| !is_given && is_name(word))
+            .map(|(word, _)| word.clone())
+            .collect()
+    }
 }

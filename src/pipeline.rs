@@ -190,7 +190,7 @@ impl Pipeline {
     }
 
     fn work(&self) -> Result<Work, Error> {
-        let mut views = plan::needed(&self.views, &self.by).map_err(Error::of(Error::Query))?;
+        let mut views = plan::needed(&self.views, &self.by);
         // The summary prints the number of lost restarts, and a report the events of unlisted allocations.
         let is_kept = |plan: &&mut Plan| ["coverage", "recovered_events"].contains(&plan.view.name);
         views.iter_mut().filter(is_kept).for_each(Plan::want);

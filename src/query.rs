@@ -58,6 +58,11 @@ pub struct View {
     pub name: &'static str,
     /// The text of the file: a header comment (see [`DocHeader`]), and one SELECT.
     pub sql: &'static str,
+    /// The stored tables and views that the SELECT reads, sorted.
+    pub reads: &'static [&'static str],
+    /// At least the names of all columns that its expressions name, sorted. Columns with other names do not affect its
+    /// rows.
+    columns: &'static [&'static str],
 }
 
 /// All files of `queries/`, each after those that it reads. `build.rs` generates the list.
@@ -317,23 +322,24 @@ fn newest(store: &Store) -> Result<Option<i64>> {
 
 /// The result of a query over the store's tables and the views computed so far.
 fn frame(store: &Store, sql: &str) -> Result<DataFrame> {
-    Ok(context(store, extract_table_identifiers(sql, false, true)?.iter())?.execute(sql)?.collect()?)
+    let tables = extract_table_identifiers(sql, false, true)?;
+    Ok(context(store, tables.iter().map(String::as_str))?.execute(sql)?.collect()?)
 }
 
 /// The rows of a view. Its steps are computed in order; the result of a step is dropped after its last use.
 fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame> {
-    let mut context = context(store, plan.reads.iter())?;
-    for name in &plan.reads {
+    let mut context = context(store, plan.view.reads.iter().copied())?;
+    for name in plan.view.reads {
         kept.rows(name).into_iter().for_each(|rows| context.register(name, rows.lazy()));
     }
     let mut rows = DataFrame::empty();
-    for step in &plan.steps {
+    for step in plan.steps()? {
         // The streaming engine groups by text in half the time and memory. It does not support every join in the
         // other steps: there it crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
-        if let Some(columns) = if is_final { &plan.kept_columns } else { &plan.columns } {
+        if let Some(columns) = if is_final { plan.kept_columns.as_ref() } else { Some(&plan.columns) } {
             frame = narrow(frame, columns)?;
         }
         rows = frame.collect_with_engine(engine)?.unwrap_single();
@@ -344,7 +350,7 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
 }
 
 /// Drops the columns of a step that are not used by name. `SELECT *` would carry them from step to step.
-fn narrow(mut frame: LazyFrame, columns: &BTreeSet<String>) -> Result<LazyFrame> {
+fn narrow(mut frame: LazyFrame, columns: &BTreeSet<&str>) -> Result<LazyFrame> {
     let schema = frame.collect_schema()?;
     let named: Vec<_> = schema.iter_names().filter(|name| columns.contains(name.as_str())).cloned().collect();
     // If no column of a step is used, only its rows are counted, so it keeps all columns.
@@ -373,10 +379,10 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
 }
 
 /// An SQL context with the named tables and views, without those that are not in the store.
-fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result<SQLContext> {
+fn context<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
-    for (name, table) in named(store, names.map(String::as_str))? {
+    for (name, table) in named(store, names)? {
         context.register(&name, table);
     }
     Ok(context)

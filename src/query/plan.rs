@@ -1,16 +1,14 @@
-//! Splits a view into its SELECTs, with the tables and views that they read.
+//! Plans which views to compute, with the columns that other views need of them, and splits a view into its SELECTs.
 //!
 //! Each common table expression is computed separately, once. The engine would inline it wherever it is named,
 //! recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs, this
 //! resolving took longer than everything else.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, GroupByExpr, Query, SelectItem, SetExpr, SetQuantifier, Statement, TableFactor, Visit, visit_expressions,
-    visit_relations,
-};
+use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, TableFactor, Visit, visit_relations};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
@@ -23,20 +21,27 @@ use crate::tables::Table;
 pub struct Plan {
     /// The view.
     pub view: &'static View,
-    /// The stored tables and views that it names.
-    pub reads: BTreeSet<String>,
     /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
-    /// The names of all columns in its text. Columns with other names do not affect its rows. `None` if they may do so,
-    /// because of a `*`.
-    pub(super) columns: Option<BTreeSet<String>>,
+    /// Its SQL, with the group columns of the run.
+    sql: Cow<'static, str>,
+    /// The names of all columns in its text. Columns with other names do not affect its rows.
+    pub(super) columns: BTreeSet<&'static str>,
     /// The columns that are kept for other plans, if the view is not a result; `None` for all columns.
-    pub(super) kept_columns: Option<BTreeSet<String>>,
-    /// Its SELECTs, in order; the last one gives its rows.
-    pub(super) steps: Vec<SelectStep>,
+    pub(super) kept_columns: Option<BTreeSet<&'static str>>,
 }
 
 impl Plan {
+    fn new(view: &'static View, by: &GroupBy, is_wanted: bool) -> Plan {
+        let mut columns: BTreeSet<&str> = view.columns.iter().copied().collect();
+        let mut sql = Cow::Borrowed(view.sql);
+        if view.is_grouped() {
+            columns.extend(by.columns());
+            sql = by.edit(view.sql).into();
+        }
+        Plan { view, is_wanted, sql, columns, kept_columns: None }
+    }
+
     /// Makes the view a result.
     pub fn want(&mut self) {
         self.is_wanted = true;
@@ -46,6 +51,14 @@ impl Plan {
     /// Returns true if a column of its rows is part of a result or may be read by another plan.
     pub(super) fn keeps(&self, column: &str) -> bool {
         self.kept_columns.as_ref().is_none_or(|kept| kept.contains(column))
+    }
+
+    /// Its SELECTs, in order; the last one gives its rows.
+    ///
+    /// # Errors
+    /// When its file is not a single SELECT.
+    pub(super) fn steps(&self) -> Result<Vec<SelectStep>> {
+        steps(self.view.name, &self.sql, self.is_wanted).with_context(|| format!("queries/{}.sql", self.view.name))
     }
 }
 
@@ -62,109 +75,59 @@ pub(super) struct SelectStep {
     pub last_use_of: Vec<String>,
 }
 
-/// Plans one view, without the views that it reads. `by` gives the group columns.
-///
-/// # Errors
-/// When its file is not a single SELECT.
-pub fn for_view(view: &'static View, by: &GroupBy) -> Result<Plan> {
-    plan(view, by, true)
-}
-
 /// Plans these views and all views that they need, in a valid order. Views that are not results need no sorted rows.
-///
-/// # Errors
-/// As [`for_view`].
-pub fn needed(wanted: &[&'static View], by: &GroupBy) -> Result<Vec<Plan>> {
-    let mut names: BTreeSet<String> = wanted.iter().map(|view| view.name.to_owned()).collect();
+pub fn needed(wanted: &[&'static View], by: &GroupBy) -> Vec<Plan> {
+    let mut names: BTreeSet<&str> = wanted.iter().map(|view| view.name).collect();
     let mut plans = Vec::new();
     for view in VIEWS.iter().rev() {
         if names.contains(view.name) {
-            let mut plan = plan(view, by, wanted.contains(&view))?;
-            names.extend(plan.reads.iter().cloned());
-            plan.kept_columns = if plan.is_wanted { None } else { columns_read(view.name, &plans) };
+            let mut plan = Plan::new(view, by, wanted.contains(&view));
+            names.extend(view.reads);
+            plan.kept_columns = (!plan.is_wanted).then(|| columns_read(view.name, &plans));
             plans.push(plan);
         }
     }
     plans.reverse();
-    Ok(plans)
+    plans
 }
 
-/// The columns of a view that these plans may read; `None` for all.
-fn columns_read(view: &str, plans: &[Plan]) -> Option<BTreeSet<String>> {
-    let mut columns = BTreeSet::new();
-    for plan in plans.iter().filter(|plan| plan.reads.contains(view)) {
-        columns.extend(plan.columns.as_ref()?.iter().cloned());
-    }
-    Some(columns)
+/// The columns of a view that these plans may read.
+fn columns_read(view: &str, plans: &[Plan]) -> BTreeSet<&'static str> {
+    plans.iter().filter(|plan| plan.view.reads.contains(&view)).flat_map(|plan| plan.columns.iter().copied()).collect()
 }
 
 /// The stored tables that these views read directly.
 pub fn tables(plans: &[Plan]) -> BTreeSet<Table> {
-    let is_read = |table: &Table| plans.iter().any(|plan| plan.reads.contains(table.name()));
+    let is_read = |table: &Table| plans.iter().any(|plan| plan.view.reads.contains(&table.name()));
     Table::ALL.into_iter().filter(is_read).collect()
 }
 
-fn plan(view: &'static View, by: &GroupBy, is_wanted: bool) -> Result<Plan> {
-    let what = || format!("queries/{}.sql", view.name);
-    let sql = if view.is_grouped() { &by.edit(view.sql) } else { view.sql };
-    cut(view, sql, is_wanted).with_context(what)
-}
-
-/// Splits a view's SQL into its SELECTs. The row order of a view that is not a result is irrelevant.
-fn cut(view: &'static View, sql: &str, is_wanted: bool) -> Result<Plan> {
-    let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
-    let [Statement::Query(query)] = statements.as_mut_slice() else { bail!("a view is one SELECT") };
-    if !is_wanted {
-        query.order_by = None;
-    }
-    let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
-    let mut reads = BTreeSet::new();
+/// Splits the SQL of a view into its SELECTs. The row order of a view that is not a result is irrelevant.
+fn steps(view: &str, sql: &str, is_wanted: bool) -> Result<Vec<SelectStep>> {
     let mut steps: Vec<SelectStep> = Vec::new();
-    let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
-    let selects: Vec<_> = named.chain([(view.name.to_owned(), query.clone())]).collect();
-    let may_need_all =
-        (1..).zip(&selects).any(|(index, (_, query))| needs_all_columns(&query.body, index == selects.len()));
-    let columns = (!may_need_all).then(|| selects.iter().flat_map(|(_, query)| columns(query)).collect());
-    for (name, query) in selects {
+    for (name, query) in selects(view, sql, is_wanted)? {
         let named = relations(&query);
         let own: Vec<String> = steps.iter().map(|step| step.name.clone()).filter(|own| named.contains(own)).collect();
         for step in &mut steps {
             step.last_use_of.retain(|earlier| !own.contains(earlier));
         }
-        reads.extend(named.into_iter().filter(|name| !own.contains(name)));
         steps.push(SelectStep { name, sql: query.to_string(), only_groups: only_groups(&query), last_use_of: own });
     }
-    Ok(Plan { view, reads, is_wanted, columns, kept_columns: None, steps })
+    Ok(steps)
 }
 
-/// Returns true if a column that a query does not name may affect the rows of the view: through `*` in the final
-/// SELECT, or where `*` decides which rows are equal.
-fn needs_all_columns(body: &SetExpr, is_final: bool) -> bool {
-    let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    match body {
-        SetExpr::Select(select) => (is_final || select.distinct.is_some()) && select.projection.iter().any(is_star),
-        SetExpr::SetOperation { set_quantifier, left, right, .. } => {
-            let is_final = is_final || *set_quantifier != SetQuantifier::All;
-            needs_all_columns(left, is_final) || needs_all_columns(right, is_final)
-        }
-        SetExpr::Query(query) => needs_all_columns(&query.body, is_final),
-        _ => true,
+/// The common table expressions of a view, with their names, and its final SELECT, with the name of the view.
+fn selects(view: &str, sql: &str, is_wanted: bool) -> Result<Vec<(String, Box<Query>)>> {
+    let mut statements = Parser::parse_sql(&GenericDialect {}, sql)?;
+    let Some(Statement::Query(mut query)) = statements.pop().filter(|_| statements.is_empty()) else {
+        bail!("a view is one SELECT")
+    };
+    if !is_wanted {
+        query.order_by = None;
     }
-}
-
-/// The names of the columns in the expressions of a query.
-fn columns(query: &impl Visit) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let _ = visit_expressions(query, |expr| {
-        let name = match expr {
-            Expr::Identifier(name) => Some(name),
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        names.extend(name.map(|name| name.value.clone()));
-        ControlFlow::<()>::Continue(())
-    });
-    names
+    let tables = query.with.take().map_or_else(Vec::new, |with| with.cte_tables);
+    let named = tables.into_iter().map(|table| (table.alias.name.value, table.query));
+    Ok(named.chain([(view.to_owned(), query)]).collect())
 }
 
 /// Returns true if a query only groups the rows of one table.
@@ -188,41 +151,98 @@ fn relations(query: &impl Visit) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use sqlparser::ast::{Expr, SelectItem, SetQuantifier, visit_expressions};
+
     use super::*;
+
+    /// Returns true if a column that a query does not name may affect the rows of the view: through `*` in the final
+    /// SELECT, or where `*` decides which rows are equal.
+    fn needs_all_columns(body: &SetExpr, is_final: bool) -> bool {
+        let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+        match body {
+            SetExpr::Select(select) => (is_final || select.distinct.is_some()) && select.projection.iter().any(is_star),
+            SetExpr::SetOperation { set_quantifier, left, right, .. } => {
+                let is_final = is_final || *set_quantifier != SetQuantifier::All;
+                needs_all_columns(left, is_final) || needs_all_columns(right, is_final)
+            }
+            SetExpr::Query(query) => needs_all_columns(&query.body, is_final),
+            _ => true,
+        }
+    }
+
+    /// The names of the columns in the expressions of a query.
+    fn columns(query: &impl Visit) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let _ = visit_expressions(query, |expr| {
+            let name = match expr {
+                Expr::Identifier(name) => Some(name),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            names.extend(name.map(|name| name.value.clone()));
+            ControlFlow::<()>::Continue(())
+        });
+        names
+    }
+
+    /// The tables and views that a view reads, and the columns that it names, as a parser of SQL finds them. `None` for
+    /// the columns if a column that it does not name may affect its rows.
+    fn parsed(sql: &str) -> (BTreeSet<String>, Option<BTreeSet<String>>) {
+        let selects = selects("final", sql, true).unwrap();
+        let own: BTreeSet<&String> = selects.iter().map(|(name, _)| name).collect();
+        let named = selects.iter().flat_map(|(_, query)| relations(query));
+        let reads = named.filter(|name| !own.contains(name)).collect();
+        let may_need_all =
+            (1..).zip(&selects).any(|(index, (_, query))| needs_all_columns(&query.body, index == selects.len()));
+        let columns = (!may_need_all).then(|| selects.iter().flat_map(|(_, query)| columns(query)).collect());
+        (reads, columns)
+    }
 
     #[test]
     fn a_step_is_released_after_its_last_use() {
         let sql = "WITH a AS (SELECT x FROM task_events), b AS (SELECT a.x FROM a), \
                    c AS (SELECT b.x FROM a JOIN b ON a.x = b.x JOIN coverage AS o ON o.x = a.x) SELECT * FROM c ORDER BY x";
-        let plan = cut(&VIEWS[0], sql, false).unwrap();
-        let steps: Vec<_> = plan.steps.iter().map(|step| (step.name.as_str(), step.last_use_of.join(" "))).collect();
-        let wanted = [("a", ""), ("b", ""), ("c", "a b"), (VIEWS[0].name, "c")];
-        assert_eq!(steps, wanted.map(|(name, last)| (name, last.to_owned())));
-        assert_eq!((plan.steps[1].sql.as_str(), plan.steps[3].sql.as_str()), ("SELECT a.x FROM a", "SELECT * FROM c"));
-        assert_eq!(plan.reads.into_iter().collect::<Vec<_>>(), ["coverage", "task_events"]);
+        let found = steps("v", sql, false).unwrap();
+        let last: Vec<_> = found.iter().map(|step| (step.name.as_str(), step.last_use_of.join(" "))).collect();
+        let wanted = [("a", ""), ("b", ""), ("c", "a b"), ("v", "c")];
+        assert_eq!(last, wanted.map(|(name, last)| (name, last.to_owned())));
+        assert_eq!((found[1].sql.as_str(), found[3].sql.as_str()), ("SELECT a.x FROM a", "SELECT * FROM c"));
     }
 
     #[test]
-    fn the_columns_of_a_view_are_those_that_it_names() {
-        let columns = |sql: &str| {
-            let plan = cut(&VIEWS[0], sql, true).unwrap();
-            plan.columns.map(|columns| columns.into_iter().collect::<Vec<_>>().join(" "))
-        };
+    fn the_build_script_finds_what_a_parser_finds() {
+        for by in ["task", "region,job_id,node_class,datacenter"] {
+            let by: GroupBy = by.parse().unwrap();
+            for view in VIEWS {
+                let plan = Plan::new(view, &by, true);
+                let (reads, columns) = parsed(&plan.sql);
+                assert_eq!(reads.iter().map(String::as_str).collect::<Vec<_>>(), view.reads, "{}", view.name);
+                let columns =
+                    columns.unwrap_or_else(|| panic!("{}: a column without a name affects its rows", view.name));
+                let missing: Vec<_> = columns.iter().filter(|name| !plan.columns.contains(name.as_str())).collect();
+                assert!(missing.is_empty(), "{}: {missing:?}", view.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_star_in_the_result_names_no_columns() {
         let base = "WITH a AS (SELECT *, x + 1 AS y FROM task_events), b AS (SELECT a.*, MAX(v) OVER (PARTITION BY p) AS m \
                     FROM a WHERE w > 0)";
-        assert_eq!(columns(&format!("{base} SELECT b.y AS z FROM b ORDER BY o")).as_deref(), Some("o p v w x y"));
+        let named = parsed(&format!("{base} SELECT b.y AS z FROM b ORDER BY o")).1.unwrap();
+        assert_eq!(named.into_iter().collect::<Vec<_>>().join(" "), "o p v w x y");
         for all in ["SELECT * FROM b", "SELECT b.* FROM b", "SELECT y FROM a UNION ALL SELECT * FROM b"] {
-            assert_eq!(columns(&format!("{base} {all}")), None, "{all}");
+            assert_eq!(parsed(&format!("{base} {all}")).1, None, "{all}");
         }
         for distinct in ["SELECT DISTINCT * FROM b", "SELECT * FROM b UNION SELECT * FROM a"] {
-            assert_eq!(columns(&format!("{base}, c AS ({distinct}) SELECT y FROM c")), None, "{distinct}");
+            assert_eq!(parsed(&format!("{base}, c AS ({distinct}) SELECT y FROM c")).1, None, "{distinct}");
         }
     }
 
     #[test]
     fn a_view_that_is_no_result_keeps_the_columns_that_others_read() {
         let wanted: Vec<_> = crate::query::view("coverage").into_iter().collect();
-        let plans = needed(&wanted, &GroupBy::default()).unwrap();
+        let plans = needed(&wanted, &GroupBy::default());
         assert!(plans.iter().all(|plan| plan.is_wanted == plan.kept_columns.is_none()));
         let kept = |view: &str| plans.iter().find(|plan| plan.view.name == view).unwrap().kept_columns.clone().unwrap();
         assert!(kept("allocations").contains("alloc_id"));
@@ -235,7 +255,7 @@ mod tests {
                    c AS (SELECT a.x FROM a JOIN b ON a.x = b.x GROUP BY a.x) \
                    SELECT x, COUNT(*) AS n FROM c GROUP BY x ORDER BY x";
         let only_groups = |is_wanted| -> Vec<bool> {
-            cut(&VIEWS[0], sql, is_wanted).unwrap().steps.iter().map(|step| step.only_groups).collect()
+            steps("v", sql, is_wanted).unwrap().iter().map(|step| step.only_groups).collect()
         };
         assert_eq!(only_groups(true), [true, false, false, false]);
         assert_eq!(only_groups(false), [true, false, false, true]);
@@ -243,12 +263,12 @@ mod tests {
 
     #[test]
     fn a_view_follows_its_dependencies() {
-        let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &GroupBy::default()).unwrap();
+        let plans = needed(&VIEWS.iter().collect::<Vec<_>>(), &GroupBy::default());
         assert_eq!(plans.len(), VIEWS.len());
         for (i, plan) in plans.iter().enumerate() {
-            for name in &plan.reads {
-                let index = plans[..i].iter().position(|other| other.view.name == name);
-                let is_stored = Table::ALL.iter().any(|table| table.name() == name);
+            for name in plan.view.reads {
+                let index = plans[..i].iter().position(|other| other.view.name == *name);
+                let is_stored = Table::ALL.iter().any(|table| table.name() == *name);
                 assert!(is_stored || index.is_some(), "{} reads {name}", plan.view.name);
             }
         }

@@ -274,7 +274,7 @@ pub fn views(rows: Vec<Rows>) -> anyhow::Result<Views> {
     }
     writer.finish()?;
     let view = VIEWS.iter().find(|view| view.name == "allocations").context("the view")?;
-    query::run(&store, &plan::needed(&[view], &GroupBy::default())?, Period::default(), Method::default())?;
+    query::run(&store, &plan::needed(&[view], &GroupBy::default()), Period::default(), Method::default())?;
     let rows = query::select(&store, "SELECT alloc_id, vanished, last_seen_at_ns FROM allocations")?;
     let by_allocation = rows.iter().map(|row| {
         (

@@ -8,7 +8,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{self, Tokenizer, TokenizerError};
 
 use crate::error::{Result, bail};
-use crate::query::{GroupBy, VIEWS, View, plan};
+use crate::query::{VIEWS, View};
 
 /// Settings fixed in each view, independent of session and profile. The first three change ClickHouse's defaults to
 /// the behaviour of other engines: a name means the column even if the SELECT has an alias with that name; a row
@@ -28,8 +28,7 @@ pub fn define(view: &'static View) -> Result<String> {
         columns.push(format!("{} Nullable({})", column.name, kind(column.kind)?));
     }
     let columns = columns.join(", ");
-    let reads = plan::for_view(view, &GroupBy::default())?.reads;
-    let others: Vec<&str> = VIEWS.iter().map(|other| other.name).filter(|&name| reads.contains(name)).collect();
+    let others: Vec<&str> = VIEWS.iter().map(|other| other.name).filter(|name| view.reads.contains(name)).collect();
     let after = if others.is_empty() { String::new() } else { format!(" DEPENDS ON {}", others.join(", ")) };
     let select = spell(view.sql.trim_end())?;
     // After a UNION ALL, settings would apply to its last SELECT only.
