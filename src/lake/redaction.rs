@@ -1,17 +1,18 @@
 //! Decides which names a lake has: the names of the cluster, or pseudonyms made with one key.
 //!
 //! A lake with both would have every allocation twice. The first ingest with allocations decides: it creates an object
-//! that records its kind of names, unless the object exists. A lake with batches but without the object has the names
-//! of the cluster: it is older than the first version that wrote the object.
+//! that records its kind of names, unless the object exists. A lake with allocations but without the object has the
+//! names of the cluster: it is older than the first version that wrote the object.
 
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::Lake;
 use super::staged::StagedRows;
 use super::storage::Created;
+use super::{Lake, delta_log};
 use crate::error::{Context, Result, bail};
+use crate::tables::Table;
 
 /// Name of the object that says which names the lake has, [`RedactionFile`].
 const FILE: &str = "_alloclog/redaction.json";
@@ -40,11 +41,14 @@ pub fn check(lake: &Lake, batch: u64, staged: &StagedRows) -> Result<()> {
     let of_run = RedactionFile { redacted_with: key.map(name) };
     let of_lake = match lake.storage.get(FILE)? {
         Some(file) => read(lake, &file)?,
-        None if batch > 0 => RedactionFile { redacted_with: None },
-        None => match lake.storage.create(FILE, serde_json::to_vec(&of_run)?)? {
-            Created::Ours => return Ok(()),
-            Created::Taken(theirs) => read(lake, &theirs)?,
-        },
+        None => {
+            let is_older = batch > 0 && has_allocations(lake)?;
+            let decided = if is_older { RedactionFile { redacted_with: None } } else { of_run.clone() };
+            match lake.storage.create(FILE, serde_json::to_vec(&decided)?)? {
+                Created::Ours => decided,
+                Created::Taken(theirs) => read(lake, &theirs)?,
+            }
+        }
     };
     if of_lake == of_run {
         return Ok(());
@@ -59,6 +63,16 @@ pub fn check(lake: &Lake, batch: u64, staged: &StagedRows) -> Result<()> {
         has(&of_lake),
         has(&of_run)
     )
+}
+
+/// Returns true if the lake has rows of allocations, listed or from logs.
+fn has_allocations(lake: &Lake) -> Result<bool> {
+    for table in [Table::AllocationHistory, Table::LogEvents] {
+        if !lake.is_to_come(table)? && !delta_log::state(&lake.storage, table)?.files.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn name(key: NonZeroU64) -> String {

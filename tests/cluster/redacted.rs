@@ -110,6 +110,11 @@ fn a_lake_takes_either_names_or_pseudonyms_of_one_key() {
     // A lake without this object was written by an older version, and has names.
     fs::remove_file(sandbox.path("named/_alloclog/redaction.json")).expect("an object");
     ingest(&["one.json.zst"], "named").exits_with(1).stderr_has("lake named has the names of the cluster");
+    // The first documents with allocations decide, not an empty listing before them.
+    sandbox.file("20261123T182000Z.json", "[]");
+    ingest(&["20261123T182000Z.json"], "late").exits_with(0);
+    ingest(&["one.json.zst"], "late").exits_with(0);
+    ingest(&[&named], "late").exits_with(1).stderr_has("lake late has pseudonyms of `fetch --redact`");
     ingest(&[&named, "one.json.zst"], "both").exits_with(1).stderr_has("ingest each into a lake of its own");
     // The listing without its metadata also shows that it is redacted.
     let unpacked = zstd::decode_all(&*fs::read(sandbox.path("one.json.zst")).expect("a file")).expect("zstd");
