@@ -196,8 +196,7 @@ impl Lake {
         let mut batch = batch.clone();
         if number > 1 {
             let (last, hash) = self.old_batch(number - 1)?;
-            // The hash chain starts at the first upgrade, because remasking may rewrite older batches.
-            let is_chained = batch.upgrades_to.is_none() || last.before.is_some() || last.upgrades_to.is_some();
+            let is_chained = batch.is_chained(&last);
             (batch.before, batch.reached) = (Some(hash).filter(|_| is_chained), last.reached);
         }
         batch.note_commits(number);

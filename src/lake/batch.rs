@@ -100,6 +100,12 @@ impl Batch {
         self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
     }
 
+    /// Returns true if the batch records the hash of `last`, the batch before it. The hash chain starts at the first
+    /// upgrade, because remasking may rewrite older batches.
+    pub fn is_chained(&self, last: &Batch) -> bool {
+        self.upgrades_to.is_none() || last.before.is_some() || last.upgrades_to.is_some()
+    }
+
     /// The hash of this batch, which the next batch records as `before`; `bytes` are the content of this batch's
     /// object.
     pub(super) fn hash(&self, bytes: &[u8]) -> String {

@@ -128,7 +128,7 @@ pub fn put(lake: &Lake, lost: &LostBatches, batches: &BTreeMap<u64, Batch>) -> R
         let mut batch = batch.clone();
         if *number > 1 {
             let (before, hash) = lake.old_batch(number - 1)?;
-            let is_chained = batch.upgrades_to.is_none() && lake.format() > 1 && lost.get(number) != Some(&Some(None));
+            let is_chained = batch.is_chained(&before) && lake.format() > 1 && lost.get(number) != Some(&Some(None));
             (batch.before, batch.reached) = (Some(hash).filter(|_| is_chained), before.reached);
         }
         batch.note_commits(*number);

@@ -200,6 +200,25 @@ fn an_upgrade_killed_at_any_step_is_continued() {
 }
 
 #[test]
+fn a_lost_upgrade_is_rebuilt() {
+    for format in 1..FORMAT {
+        let (_directory, path) = of_format(format);
+        let lake = Lake::open_or_create(&path).unwrap();
+        assert!(ingested(&lake, &sample("cluster/20261123T183352Z.json")).batch.is_some());
+        let expected = comparable_rows(&lake);
+        let names = lake.storage.list("_alloclog/batches").unwrap().into_iter().map(|object| object.name);
+        let is_upgrade = |name: &String| parsed_by_format_1(&lake.storage.need(name).unwrap()).is_err();
+        let upgrades: Vec<String> = names.filter(is_upgrade).collect();
+        let [upgrade] = upgrades.as_slice() else { panic!("{upgrades:?}") };
+        lake.storage.delete(upgrade).unwrap();
+        assert_ne!(wrong(&lake), [], "format {format}");
+        check::check(&lake, Mend::WithoutLoss, &mut |_| ()).unwrap();
+        assert_eq!(wrong(&lake), [], "format {format}");
+        assert_eq!(comparable_rows(&Lake::open(&path).unwrap()), expected, "format {format}");
+    }
+}
+
+#[test]
 fn concurrent_upgrades_happen_once() {
     let (_directory, path) = of_format(1);
     let expected = comparable_rows(&Lake::open(&path).unwrap());
