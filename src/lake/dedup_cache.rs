@@ -84,11 +84,12 @@ pub struct CacheHeader {
     pub copied_hour: u32,
     /// By table name, the hour up to which rows may be missing; a table without an entry is cached completely.
     horizons: BTreeMap<String, u32>,
-    /// The regions of allocations, by number.
+    /// The names of regions. The index of a region is the number of its bit in `Label::regions`.
     #[serde(default)]
     regions: Vec<String>,
-    /// The files that an ingest read without a fault: by key, the hours in which their documents show allocations, in
-    /// nanoseconds since the epoch. A file stays here as long as the presence of all of its hours is known.
+    /// The input files that an ingest read without a fault, by key. The values are the hours in which the documents of
+    /// the file show allocations, in nanoseconds since the epoch. A file stays here as long as the cache has the
+    /// presence data of all of these hours.
     #[serde(default)]
     files: BTreeMap<String, Vec<i64>>,
 }
@@ -109,7 +110,8 @@ struct Mark {
     touched: u32,
 }
 
-/// A record of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
+/// A record of the cache file. A record with a counter stands for a task, a record with regions stands for an
+/// allocation, and any other record stands for a row of a table.
 struct Record {
     table: Table,
     id: u128,
@@ -136,7 +138,7 @@ struct RestartCounter {
     touched: u32,
 }
 
-/// The key of a file in the metadata: JSON numbers of 128 bits are not portable.
+/// The key of an input file as text, for the metadata, because JSON numbers of 128 bits are not portable.
 fn file_name(key: u128) -> String {
     format!("{key:032x}")
 }
@@ -225,18 +227,19 @@ impl DedupCache {
         all.filter(move |(number, _)| regions & bit(*number) != 0).map(|(_, region)| region.as_str())
     }
 
-    /// The keys of the files of which the lake has every row, and of whose hours the presence is known.
+    /// The keys of the input files that need not be read again: the lake has all of their rows, and the cache has the
+    /// presence data of all of their hours.
     pub fn files(&self) -> impl Iterator<Item = u128> {
         let known = self.header.files.iter().filter(|(_, hours)| self.presence.knows(hours));
         known.filter_map(|(key, _)| u128::from_str_radix(key, 16).ok())
     }
 
-    /// Adds a file of which the lake has every row.
+    /// Adds an input file whose rows are all in the lake.
     pub fn add_file(&mut self, key: u128, hours: Vec<i64>) {
         self.header.files.insert(file_name(key), hours);
     }
 
-    /// Marks a file as seen now.
+    /// Marks an input file as seen now.
     pub fn touch_file(&mut self, key: u128, now: u32) {
         if let Some(hours) = self.header.files.get(&file_name(key)) {
             self.presence.keep(hours, now);

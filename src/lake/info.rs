@@ -43,7 +43,7 @@ pub struct Info {
 /// Reads the content of a lake from its logs alone.
 ///
 /// # Errors
-/// When they cannot be read.
+/// When the logs cannot be read.
 pub fn info(lake: &Lake) -> Result<Info> {
     let unfinished = lake.unfinished()?;
     let mut tables = Vec::new();

@@ -36,7 +36,7 @@ pub struct CommitSummary {
     pub lost: IngestLosses,
 }
 
-/// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
+/// Commits new rows to the lake and adds them to the cache. Returns once every table has its new rows.
 ///
 /// # Errors
 /// When the lake cannot be read or written. The error says whether the batch was committed, was not committed, or may
@@ -62,7 +62,7 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
         })?;
         if is_ours {
             lake.finish(&mut cache.header.heads)
-                .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
+                .with_context(|| format!("batch {number} was committed; the next ingest applies it to every table"))?;
             let now = dedup_cache::this_hour();
             new.add_to(cache, staged, now);
             labels::note(cache, staged, now);
@@ -132,7 +132,8 @@ impl WrittenRows {
     }
 }
 
-/// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
+/// Writes the rows that the lake lacks as files of batch `number`. The rows are those of the run, and the rows that
+/// record presence (`facts`).
 fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows], number: u64) -> Result<Written> {
     let now = dedup_cache::this_hour();
     let mut written = Written {
@@ -142,7 +143,7 @@ fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows
         new: WrittenRows::default(),
     };
     let mut counts = vec![[0i64; 3]; staged.documents.len()];
-    // The ledger is last: it counts the rows of the others.
+    // The ledger is last, because it counts the rows of the other tables.
     for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
         let mut writer = data_files::DataFileWriter::new(&lake.storage, table, super::now_ms());
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
@@ -264,8 +265,8 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
     number as i64 * DOCUMENTS + document
 }
 
-/// Replaces `snapshot_id` by that of the lake. The ID becomes null in new rows of a document that the ledger already
-/// has.
+/// Replaces the `snapshot_id` of the run by the `snapshot_id` that the document has in the lake. If the ledger already
+/// has the document, the ID becomes null.
 fn with_snapshot_ids(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();

@@ -51,7 +51,7 @@ pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Remasked> {
     }
     for number in 1..=last {
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.storage))?;
-        // Batches from here on hold no texts, and each records the hash of the one before it.
+        // This batch and later ones contain no text bounds, and each records the hash of the previous batch.
         if batch.upgrades_to.is_some() || batch.before.is_some() {
             break;
         }

@@ -56,7 +56,7 @@ fn files_of(files: &TableFiles, table: Table) -> &[Add] {
 struct SelectedAllocations {
     /// `None` for all.
     allocations: Option<HashSet<Box<str>>>,
-    /// None of their rows is older than this.
+    /// A lower bound of the times of their rows, in nanoseconds since the epoch.
     floor: i64,
 }
 
@@ -148,8 +148,8 @@ fn keeps(
         .collect()
 }
 
-/// The newest trusted observation in the ledger. It is trusted if it is at most an hour later than the ingest of its
-/// document.
+/// The newest trusted observation in the ledger. An observation is trusted if it is at most an hour later than the
+/// ingest of its document.
 fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
@@ -185,7 +185,7 @@ fn select_allocations(
     if since.is_none() && !wanted.filter.is_restrictive() {
         return Ok(SelectedAllocations { allocations: None, floor: i64::MIN });
     }
-    // Allocations with a row since then.
+    // The allocations that have a row at or after `since`.
     let mut recent: HashSet<Box<str>> = HashSet::new();
     if let Some(since) = since {
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
@@ -239,7 +239,7 @@ fn select_allocations(
                     continue;
                 }
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
-                // A client's clock may lag behind the server's.
+                // Subtract a day, because a client's clock may lag behind the server's clock.
                 selected.floor = selected.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
                 if let Some(allocations) = selected.allocations.as_mut().filter(|allocations| !allocations.contains(id))
                 {

@@ -19,8 +19,8 @@ use crate::tables::Table;
 /// the next batch is unknown too; the inner `None` means that it records no hash.
 pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
-/// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables according to the other
-/// batches.
+/// Builds a batch in place of each lost batch, from undamaged logs. `expected` is the state of the tables according to
+/// the other batches.
 ///
 /// Each built batch has `rows_lost` set, because the lost batch may have had it set. Otherwise a cache that still has
 /// the lost rows would keep a later ingest from adding them again.
@@ -83,7 +83,7 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
             }
             Ok(())
         });
-        // A file may be missing because a compaction has merged it.
+        // Skip a missing file: a compaction may have merged it.
         if let Err(error) = read
             && !error.is_damaged()
         {

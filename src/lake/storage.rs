@@ -200,7 +200,8 @@ impl Storage {
         }
     }
 
-    /// Creates an object unless its name exists. Returns whether the object has these bytes or those of another writer.
+    /// Creates an object unless its name exists. Returns whether the object has these bytes or the bytes of another
+    /// writer.
     ///
     /// A refusal by the store is verified: the object is read, and the put is repeated if the object does not exist.
     /// S3 answers 409 while another request for the name is in progress, even if that request is an earlier attempt
@@ -244,8 +245,8 @@ impl Storage {
                     runtime.block_on(store.put_opts(&key, payload.clone(), options))
                 };
                 let mut answer = put();
-                // The library does not retry this when a connection breaks. Retrying is safe, because the caller
-                // verifies a refusal.
+                // `object_store` does not retry this request when a connection breaks. Retrying is safe, because the
+                // caller verifies a refusal.
                 for wait in AGAIN_MS {
                     if !answer.as_ref().is_err_and(is_unclear) {
                         break;

@@ -15,8 +15,8 @@ use crate::time::{self, HOUR};
 /// Maximum number of documents that are listed.
 const NAMED: usize = 10;
 
-/// Lists the documents that claim a time more than an hour after their ingest. Views ignore their times, and
-/// times derived from these.
+/// Lists the documents that claim a time more than an hour after their ingest. Views ignore the times of these
+/// documents, and times derived from them.
 ///
 /// # Errors
 /// When the ledger cannot be read.
