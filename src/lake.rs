@@ -1,11 +1,11 @@
 //! The lake: one Delta table per stored table. Ingests append new rows, each row exactly once.
 //!
 //! A Delta transaction is atomic for one table, but an ingest writes several. So an ingest first writes its files under
-//! unique names, then creates *batch N* with create-if-absent: a small JSON document that lists the new files of every
-//! table. That is the commit. Then the writer (or, if it was killed, the next writer) applies the batches in order: one
-//! Delta transaction per table and batch, the ledger last. The transaction records the batch number, so no batch is
-//! applied twice. An ingest killed at any point has either committed or left only unreferenced files. There is no lock.
-//! See `docs/design.md`.
+//! unique names. Then it creates *batch N* with create-if-absent. A batch is a small JSON document that lists the new
+//! files of every table, and its creation is the commit. Then the writer applies the batches in order, to the ledger
+//! last, with one Delta transaction per table and batch. If the writer was killed, the next writer does this. The
+//! transaction records the batch number, so no batch is applied twice. An ingest killed at any point has either
+//! committed or left only unreferenced files. There is no lock. See `docs/design.md`.
 
 mod batch;
 mod cache;
@@ -133,7 +133,7 @@ impl Lake {
             }
         };
         let lake = Lake::of(storage, about);
-        // The ledger is created last: if it exists, all tables exist and the storage has been probed.
+        // The ledger is created last. So if it exists, all tables exist, and the storage has been probed.
         if !delta_log::exists(&lake.storage, Table::Snapshots)? {
             if !lake.storage.list("_alloclog/batches")?.is_empty() {
                 return Err(Error::damaged(format!(

@@ -35,7 +35,7 @@ pub struct Batch {
     /// lacks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_lost: bool,
-    /// Files that replace other files, by table name: from a compaction or a repair.
+    /// By table name, the files that replace other files in a compaction, a repair or a remasking.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Vec<Replacement>>,
     /// The format of the lake from this batch on, if this batch upgrades the lake; null otherwise. Applying such a

@@ -74,8 +74,8 @@ fn find_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     rebuild(lake)
 }
 
-/// Parses a cache file and brings it up to date. `None` if its last batch is not in this lake, or a later batch cannot
-/// be read.
+/// Parses a cache file, and updates the cache from the lake. `None` if the last batch of the cache is not in this lake,
+/// or a later batch cannot be read.
 fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
     let mut cache = DedupCache::from_bytes(bytes).ok()?;
     let is_ours = match cache.header.batch {
@@ -105,7 +105,7 @@ fn rebuild(lake: &Lake) -> Result<DedupCache> {
     let horizon = |table| (table, now.saturating_sub(dedup_cache::remembered_hours(table)));
     let mut cache = DedupCache::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
-        // Start one hour before the horizon, because the cache must also cover the rows within the hour of the horizon.
+        // The cache must have every row from the horizon on. Start one hour earlier, as a margin.
         let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
             if data_files::may_hold(table, &file, first, i64::MAX, false) {

@@ -18,7 +18,7 @@ use logs::{CheckedLogs, Mended};
 
 mod logs;
 
-/// How many row identities are held in memory at a time: a hash set of 72 MB.
+/// How many row identities are held in memory at a time. Their hash set takes 72 MB.
 const ROWS_AT_A_TIME: u64 = 2_000_000;
 
 /// Delay before a missing or damaged object is read a second time.
@@ -71,8 +71,8 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<
 enum FileState {
     /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
-    /// The file is missing or was changed: the finding, and the hash of the bytes that were read. `None` if the file is
-    /// missing or its log entry has no hash.
+    /// The file is missing or was changed: the finding, and the hash of the bytes that were read. The hash is `None` if
+    /// the file is missing, or if its log entry has no hash.
     Lost(String, Option<String>),
 }
 
@@ -100,7 +100,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     Ok(FileState::Lost(lost, hash))
 }
 
-/// Checks all files of a table, a part of them at a time.
+/// Checks all files of a table, in parts, which limits the memory.
 fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
     let mut unverified = 0;

@@ -24,7 +24,7 @@ const FEW: usize = 8;
 const SETTLED_DAYS: i64 = 3;
 /// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
-/// A batch replaces at most about this many files: each takes 2 KB of memory while the batch is applied.
+/// A batch replaces at most about this many files. Each file takes 2 KB of memory while the batch is applied.
 const REPLACED: usize = 10_000;
 /// A batch adds at most about this many files, whose entries have full statistics.
 const ADDED: usize = 1_000;
@@ -49,8 +49,8 @@ pub struct Compacted {
     pub failed: Vec<String>,
 }
 
-/// Merges the small files of each partition into larger sorted ones. Files of `sightings` are merged only within a day.
-/// Readers see either the old files or the new ones. Safe to run beside ingests, other compactions, and Spark's
+/// Merges the small files of each partition into larger, sorted files. Files of `sightings` are merged only within a
+/// day. Readers see either the old files or the new ones. Safe to run beside ingests, other compactions, and Spark's
 /// OPTIMIZE: a group with a file that another writer merged is skipped. An error in one table does not stop the others.
 ///
 /// Merged files are first committed as a batch, and then applied to the table. So the batches alone determine which
@@ -206,7 +206,7 @@ fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
     Ok(groups)
 }
 
-/// The sort order of a table's merged files: rows that are queried together are stored together.
+/// The columns by which a merged file of a table is sorted, so that rows that are queried together are stored together.
 fn sorted_by(table: Table) -> &'static [&'static str] {
     match table {
         Table::TaskEvents => {

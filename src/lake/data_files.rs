@@ -27,15 +27,16 @@ use crate::time;
 /// A file is closed at about this size.
 const FILE_BYTES: usize = 128 << 20;
 
-/// A file is also closed at this many rows: a sighting takes only 0.2 bytes, and a reader holds all rows of a file in
-/// memory.
+/// A file is also closed at this many rows, because a reader holds all rows of a file in memory, and many rows may fit
+/// in a small file: a sighting takes only 0.2 bytes.
 const FILE_ROWS: u64 = 1_000_000;
 
 /// Text bounds shorter than this, in bytes, are not truncated, because this program keeps 64 bytes of a bound, and
 /// other engines keep at least 16 characters.
 const CUT_BOUND: usize = 16;
 
-/// An upper bound of all texts; Spark, too, uses the greatest character where it truncates a text.
+/// The upper bound that replaces the bounds of free texts: the greatest character, which Spark also uses where it
+/// truncates a text.
 const GREATEST_TEXT: &str = "\u{10FFFF}";
 
 /// How many files are open for writing at a time. Each day has a file of its own, and a first ingest may contain events
@@ -197,8 +198,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         let Some(groups) = groups else { continue };
         let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
         nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
-        // A row group without values has no bounds, and does not change those of the file. If a row group with values
-        // has no bounds, the file has none.
+        // A row group without values has no bounds, and does not change the bounds of the file. If a row group with
+        // values has no bounds, the file has no bounds, either.
         let bounds: Option<Vec<_>> = groups
             .iter()
             .zip(metadata.row_groups())
@@ -233,8 +234,8 @@ pub(super) fn without_texts(mut stats: Value) -> Value {
     stats
 }
 
-/// The bounds of a column in a row group, as Delta writes them; `None` if the Parquet statistics have none. Text bounds
-/// may be truncated; they are still valid bounds.
+/// The bounds of a column in a row group, as Delta writes them; `None` if the Parquet statistics have no bounds. Text
+/// bounds may be truncated; they are still valid bounds.
 fn bounds_of(stats: &Statistics, kind: &DataType) -> Option<(Value, Value)> {
     match stats {
         Statistics::Int64(values) => {
@@ -335,7 +336,7 @@ pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bo
     }
 }
 
-/// Reads the rows of a file in batches, with the columns of the stored table or the named ones.
+/// Reads the rows of a file in batches, with the named columns or, without names, with all columns of the stored table.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -349,8 +350,8 @@ pub fn read(
     decode(storage, table, add, verified(storage, table, add)?, columns, each)
 }
 
-/// The bytes of a file. If the hash of the file is known, verifies them: damaged bytes could give wrong rows without an
-/// error, and a compaction would store these rows with a new, valid hash.
+/// The bytes of a file. If the hash of the file is known, verifies the bytes. Damaged bytes could give wrong rows
+/// without an error, and a compaction would store these rows with a new, valid hash.
 fn verified(storage: &Storage, table: Table, add: &Add) -> Result<bytes::Bytes> {
     let name = add.object(table);
     let bytes = storage.need(&name)?;
@@ -393,7 +394,7 @@ pub fn read_whole(
     decode_as(storage, table, add, verified(storage, table, add)?, &|of_file| union(&table.schema(), of_file), each)
 }
 
-/// The fields of a schema, then those that only the other schema has.
+/// The fields of `schema`, then the fields that only `other` has.
 fn union(schema: &Schema, other: &Schema) -> Schema {
     let is_new = |field: &&Arc<Field>| schema.field_with_name(field.name()).is_err();
     Schema::new(schema.fields().iter().chain(other.fields().iter().filter(is_new)).cloned().collect::<Vec<_>>())

@@ -33,8 +33,8 @@ pub use texts::Texts;
 /// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
 
-/// Maximum number of files whose changes are held in memory for a checkpoint, up to 8 KB each. With more files, the log
-/// is read a second time while the checkpoint is written.
+/// Maximum number of files whose changes are held in memory for a checkpoint, up to 8 KB each. If a table has more
+/// files, the log is read a second time while the checkpoint is written.
 const HELD_CHANGES: usize = 5_000;
 
 /// Versions between two checkpoints.
@@ -49,7 +49,7 @@ pub enum Committed {
     Conflict,
 }
 
-/// A hash that stands for the path of a file, because a path takes 100 bytes.
+/// A hash that represents the path of a file, because a path takes 100 bytes.
 pub fn path_key(path: &str) -> u64 {
     xxh3_64(path.as_bytes())
 }

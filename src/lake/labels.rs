@@ -118,7 +118,7 @@ pub struct RegionConflict {
     pub regions: BTreeSet<String>,
     /// How many allocations the lake has under all of these regions.
     pub allocations: usize,
-    /// The ID of one of them.
+    /// The ID of one of these allocations.
     pub example: String,
 }
 

@@ -19,7 +19,7 @@ pub(super) const LAKE: &str = "_alloclog/lake.json";
 /// The content of the object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LakeFile {
-    /// The layout of the lake; a newer format than [`FORMAT`] is refused.
+    /// The format of the lake. A format newer than [`FORMAT`] is refused.
     pub format: u32,
     /// The unique ID of the lake, 32 hex digits.
     pub id: String,
@@ -36,7 +36,7 @@ impl LakeFile {
     /// The bytes of the object.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// When the description cannot be written as JSON.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec_pretty(self)?)
     }
@@ -158,7 +158,7 @@ pub(super) fn read_to_repair(storage: &Storage, is_dry_run: bool) -> Result<Opti
 
 /// The description of a lake with these tables, under a new ID; `None` if no log says the format.
 ///
-/// Takes the lowest format of any table: after an interrupted upgrade, the next writer then continues the upgrade.
+/// Takes the lowest format of any table. So after an interrupted upgrade, the next writer continues the upgrade.
 fn of_tables(storage: &Storage) -> Result<Option<LakeFile>> {
     let mut found: Option<(u32, Option<i64>)> = None;
     for table in ORDER {

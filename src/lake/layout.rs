@@ -8,7 +8,7 @@ use crate::tables::Table;
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 3;
 
-/// The format that introduced a table. A lake of an older format lacks it until the upgrade.
+/// The format that introduced a table. A lake of an older format lacks the table until the upgrade.
 pub fn since(table: Table) -> u32 {
     match table {
         Table::TaskEvents

@@ -17,9 +17,11 @@ use crate::tables::{Table, identity};
 /// How much of a file's log entry is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// No statistics except the number of rows, which is enough to read the file: half a kilobyte per file.
+    /// Everything that is needed to read the file. Of the statistics, only the number of rows. Takes half a kilobyte
+    /// per file.
     Bare,
-    /// Only the statistics that are needed to compare the log with the batches: 1.4 KB per file instead of up to 8 KB.
+    /// Only the statistics that are needed to compare the log with the batches. Takes 1.4 KB per file instead of up to
+    /// 8 KB.
     Lean,
     /// The complete entry, which a repair writes to a log.
     Full,
@@ -120,7 +122,7 @@ impl FileDigests {
         self.0.keys().copied()
     }
 
-    /// How many rows the files have; null if the number is unknown for one of them.
+    /// How many rows the files have; null if the number of rows of any file is unknown.
     pub fn rows(&self) -> Option<u64> {
         self.0.values().map(|digest| digest.rows.map(u64::from)).sum()
     }

@@ -1,8 +1,8 @@
 //! Counts the restarts whose events an ingest did not deliver. The count shows an operator whether ingests run often
 //! enough.
 //!
-//! Nomad's Restarts counter of a task increases by one per `Restarting` event. Its increase since the lake's last state
-//! of the task, minus the number of new `Restarting` events, is the number of lost restarts.
+//! Nomad's Restarts counter of a task increases by one per `Restarting` event. The number of lost restarts is the
+//! increase of the counter since the last state of the task in the lake, minus the number of new `Restarting` events.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Removes duplicate rows and lost files, as found by a check, from a lake's tables.
+//! Removes the duplicate rows and lost files that a check found from the tables of a lake.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -105,10 +105,10 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replace
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }
 
-/// Commits a batch that replaces files, and applies it. Returns, for each table, one boolean per replacement, in order:
-/// true if it was applied, false if it was skipped because another writer had replaced one of its files. The new files
-/// of skipped replacements are removed. Returns `None`, and replaces nothing, if more than [`AT_MOST_MS`] have passed
-/// since `started_ms`.
+/// Commits a batch that replaces files, and applies it. Returns one boolean per replacement of each table, in order. It
+/// is true if the replacement was applied, and false if the replacement was skipped because another writer had replaced
+/// one of its files. The new files of skipped replacements are removed. Returns `None`, and replaces nothing, if more
+/// than [`AT_MOST_MS`] have passed since `started_ms`.
 ///
 /// # Errors
 /// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.

@@ -1,4 +1,4 @@
-//! Replays batches: the files a table should have, and how many rows the batches added.
+//! Replays batches, which gives the files that a table should have, and the number of rows that the batches added.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ type FilesByPath = BTreeMap<String, Add>;
 pub enum Held {
     /// Nothing: the log has the same entry.
     Same,
-    /// Nothing: the log has a different entry for the file, or none.
+    /// Nothing: the log has a different entry for the file, or no entry.
     Differs,
     /// The complete entry of the batch.
     Whole(Box<Add>),
@@ -118,7 +118,7 @@ impl ExpectedTable {
     }
 }
 
-/// The replacements of a batch whose files are all in the table.
+/// The replacements in a batch that can be applied, because the table has all files that they replace.
 fn possible<'b>(batch: &'b Batch, table: Table, there: &FilesByPath) -> Vec<&'b Replacement> {
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     let mut possible = Vec::new();

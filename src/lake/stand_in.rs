@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
 /// The lost batches by number, each with the hash that the next batch records as `before`. The outer `None` means that
-/// the next batch is unknown too; the inner `None` means that it records no hash.
+/// the next batch is unknown, too. The inner `None` means that the next batch records no hash.
 pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
 /// Builds a batch in place of each lost batch, from undamaged logs. `expected` is the state of the tables according to
@@ -25,8 +25,8 @@ pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 /// Each built batch has `rows_lost` set, because the lost batch may have had it set. Otherwise a cache that still has
 /// the lost rows would keep a later ingest from adding them again.
 ///
-/// A batch is not built if the ledger counts more rows for it than the logs have. Then the second result has the
-/// reason.
+/// A batch is not built if the ledger counts more rows for it than the logs have. For each such batch, the second
+/// result has the reason.
 ///
 /// # Errors
 /// When the logs cannot be read.

@@ -1,8 +1,8 @@
 //! Object storage: a lake's directory, or its prefix in a bucket.
 //!
-//! Every guarantee of a lake rests on one operation: create an object only if its name does not exist. A local file is
-//! written under a temporary name, synced, and hard-linked to its name, which fails if the name exists; buckets use
-//! `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or Azure's equivalent.
+//! Every guarantee of a lake rests on one operation: create an object only if its name does not exist. In a directory,
+//! a file is written under a temporary name, synced, and then hard-linked to its name. The link fails if the name
+//! exists. Buckets use `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or Azure's equivalent.
 
 mod local;
 
@@ -46,7 +46,7 @@ enum Backend {
 /// The result of [`Storage::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// The object has our bytes: from this put, or from an earlier attempt.
+    /// The object has the bytes of this writer, from this put or from an earlier attempt.
     Ours,
     /// Another writer was first; these are its bytes.
     Taken(Vec<u8>),
@@ -129,7 +129,8 @@ impl Storage {
         }
     }
 
-    /// Reads many objects, in order, with several requests at a time; `None` for one that does not exist.
+    /// Reads many objects with several requests at a time, and passes their bytes to `each` in order; `None` for an
+    /// object that does not exist.
     ///
     /// # Errors
     /// As [`Storage::get`], and errors of `each`.
@@ -271,10 +272,10 @@ impl Storage {
         }
     }
 
-    /// Removes an object; a missing one is not an error.
+    /// Removes an object. It is not an error if the object does not exist.
     ///
     /// # Errors
-    /// When the store denies it.
+    /// When the store denies the removal.
     pub fn delete(&self, name: &str) -> Result<()> {
         let cannot = || format!("lake {self}: cannot remove {name}");
         match &self.backend {
@@ -365,7 +366,7 @@ fn is_unclear(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. })
 }
 
-/// The directory that a text names: a path, or a `file://` URL of this host, in which `%20` is a space.
+/// The directory that a text names. The text is a path, or a `file://` URL of this host, in which `%20` is a space.
 fn directory(text: &str) -> Result<PathBuf> {
     let wrong = |why: &str| Usage(format!("{text:?} is not the location of a lake: {why}"));
     let path = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
@@ -376,7 +377,7 @@ fn directory(text: &str) -> Result<PathBuf> {
         let rest = text[5..].strip_prefix("//").unwrap_or_default();
         let is_absolute =
             rest.starts_with('/') || rest.get(..10).is_some_and(|host| host.eq_ignore_ascii_case("localhost/"));
-        // A URL with a host names another machine; one without a host needs an absolute path.
+        // A URL with a host names another machine. A URL without a host needs an absolute path.
         let path = url.to_file_path().ok().filter(|_| is_absolute);
         path.ok_or_else(|| wrong("write file:///DIRECTORY, with an absolute path and no host"))?
     } else if text.is_empty() || text.contains("://") {

@@ -10,14 +10,14 @@ use super::{Batch, Lake, TableHeads, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A batch counts as created before a file only if the batch is older than the file by more than this.
+/// A batch counts as older than a file only if it is older by more than this, in milliseconds.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
 /// How many objects one batch removes. Each name takes 100 bytes in the batch.
 const AT_A_TIME: usize = 100_000;
 
-/// Removes unreferenced objects older than `older_than_ms` by the store's clock, and passes them to `gone`; with
-/// `dry_run` it only passes them to `gone`.
+/// Removes unreferenced objects that are older than `older_than_ms` by the store's clock, and passes them to `gone`.
+/// With `dry_run`, it only passes them to `gone`.
 ///
 /// Before removing anything, it commits the list as a batch. If the list has files of a suspended writer, that writer
 /// later finds its batch number taken, and writes its files again.
@@ -72,7 +72,7 @@ fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>>
     let unfinished = lake.unfinished()?;
     for table in Table::ALL {
         // List the objects before reading the table. Files that are added to the table meanwhile are then not in the
-        // list; files that are removed from the table meanwhile are kept, because they were removed too recently.
+        // list. Files that are removed from the table meanwhile are kept, because they were removed too recently.
         let mut objects = lake.storage.list(table.name())?;
         objects.retain(|object| object.written_ms < before_ms);
         let needed = needed(lake, table, before_ms, &unfinished)?;

@@ -27,7 +27,7 @@ impl Mended {
         }
     }
 
-    /// Returns true if a check with this permission repairs it.
+    /// Returns true if a check that may make the repairs `mend` makes this repair.
     fn is_in(self, mend: Mend) -> bool {
         match self {
             Mended::WithoutLoss => mend != Mend::Nothing,

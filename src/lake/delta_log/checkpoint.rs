@@ -174,7 +174,7 @@ impl CheckpointWriter {
 
     /// Adds the last change of a file, unless the file was removed longer than [`KEPT_MS`] ago.
     pub(super) fn add_file(&mut self, change: FileChange) -> Result<()> {
-        // A checkpoint changes no data.
+        // Set `data_change` to false, because a checkpoint changes no data.
         match change {
             FileChange::Restart => Ok(()),
             FileChange::Add(add) => self.add(Add { data_change: false, ..add }.added()),

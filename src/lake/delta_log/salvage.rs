@@ -164,7 +164,7 @@ impl Salvaged {
     }
 }
 
-/// The change of a table by one batch, as its log records it.
+/// The change that one batch made to a table, as the table's log records it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
     /// The files that were added.
@@ -175,24 +175,24 @@ pub struct Change {
     pub upgraded_to: Option<u32>,
 }
 
-/// The changes of a table by some batches, as its log records them.
+/// The changes that some batches made to a table, as the table's log records them.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     of_batches: BTreeMap<u64, Change>,
-    /// Number of the last batch whose version the log may no longer have; later batches are in the log. `None` if the
-    /// log has no version with a batch after its last gap.
+    /// Number of the last batch whose version the log may no longer have. If a later batch changed the table, the log
+    /// has its version. `None` if the log has no version with a batch after its last gap.
     unknown_until: Option<u64>,
 }
 
 impl Changes {
-    /// The change by a batch; `None` if the log no longer records it.
+    /// The change that a batch made; `None` if the log no longer records it.
     pub fn of(&self, batch: u64) -> Option<Change> {
         let found = self.of_batches.get(&batch).cloned();
         found.or_else(|| self.unknown_until.is_some_and(|until| batch > until).then(Change::default))
     }
 }
 
-/// Looks up the changes of a table by some batches.
+/// Looks up the changes that some batches made to a table.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -235,11 +235,12 @@ pub struct Differences {
     pub wrong: Vec<String>,
     /// How many rows that batches added are in no file of the log; null if unknown.
     pub rows_missing: Option<u64>,
-    /// Files missing from the log, as the batches list them.
+    /// Files missing from the log. The entries are those of the batches.
     pub add: Vec<Add>,
     /// Files that the log must not list.
     pub remove: Vec<Add>,
-    /// Files whose hash the log lost, as the batches list them: another engine's checkpoint may omit tags.
+    /// Files whose hash the log lost, because another engine's checkpoint may omit tags. The entries are those of the
+    /// batches.
     hashed: Vec<Add>,
     /// The batch that the table must have reached.
     pub batch: u64,
@@ -355,8 +356,8 @@ pub fn compare(table: Table, format: u32, salvaged: &Salvaged, expected: &Expect
 }
 
 impl Differences {
-    /// Removes from the repair those files that another engine merged and removed. If the rows of a missing file are in
-    /// no other file, counts them as lost.
+    /// Removes from the repair the files that no longer exist because another engine merged them. If the rows of such a
+    /// file are in no other file, counts them as lost.
     ///
     /// # Errors
     /// When an object can be neither found nor proven missing.
@@ -383,7 +384,7 @@ impl Differences {
         Ok(())
     }
 
-    /// The changes of the table's files by the repair.
+    /// The changes that the repair makes to the table's files.
     pub fn changes(&self) -> impl Iterator<Item = FileChange> {
         let removed = self.remove.iter().filter_map(|add| add.removed(0).remove).map(FileChange::Remove);
         removed.chain(self.add.iter().chain(&self.hashed).cloned().map(FileChange::Add))

@@ -10,7 +10,7 @@ use super::table::{CHECK_CONSTRAINTS, FORMAT_PROPERTY, format_of, missing_fields
 use crate::lake::layout::FORMAT;
 use crate::tables::Table;
 
-/// Retention of versions before a checkpoint and of remove actions: seven days, in milliseconds.
+/// How long versions before a checkpoint, and remove actions, are kept: seven days, in milliseconds.
 pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
 /// The newest known version of a table.
@@ -73,7 +73,7 @@ impl TableState {
         TableState { head: TableHead { version: -1, ..TableHead::default() }, ..TableState::default() }
     }
 
-    /// Applies an action; a change of the table's files goes to `files`.
+    /// Applies an action. Passes a change of the table's files to `files` instead of applying it.
     pub(super) fn apply(&mut self, action: Action, files: &mut dyn FnMut(FileChange)) {
         self.head.batch = action.batch().unwrap_or(self.head.batch);
         if let Some(txn) = action.txn {
@@ -89,7 +89,7 @@ impl TableState {
         self.meta_data = action.meta_data.or(self.meta_data.take());
     }
 
-    /// Applies a change of its files.
+    /// Applies a change of the table's files.
     pub fn take(&mut self, change: FileChange) {
         match change {
             FileChange::Restart => {

@@ -16,7 +16,7 @@ pub struct ObjectInfo {
     pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// When it was written by the store's clock, in milliseconds since the epoch.
+    /// When it was written, by the store's clock, in milliseconds since the epoch.
     pub written_ms: i64,
 }
 
