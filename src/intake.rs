@@ -87,7 +87,7 @@ pub struct Summary {
     /// New rows of `log_events`.
     pub new_log_events: u64,
     /// Rows of `log_events` that were left out. If the filter selects by job or namespace, a row is kept only if a
-    /// listing shows its allocation and the filter selects that allocation.
+    /// listing or a lake shows its allocation and the filter selects this allocation.
     pub unlisted_log_events: u64,
     /// Allocations in all documents.
     pub allocations: u64,

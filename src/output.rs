@@ -110,7 +110,7 @@ impl Output {
     /// it is an earlier export and `--force` is given.
     ///
     /// # Errors
-    /// When it cannot be written or renamed, or the target was created meanwhile; nothing has changed then.
+    /// When the directory cannot be written or renamed, or the target was created meanwhile. Then nothing has changed.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
@@ -204,7 +204,7 @@ impl OutputFile {
     /// file may be created and renamed.
     ///
     /// # Errors
-    /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
+    /// When the file cannot be renamed, or the owner cannot be kept. Then nothing has changed.
     pub fn commit(&self) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");

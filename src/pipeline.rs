@@ -44,7 +44,7 @@ pub struct Pipeline {
     pub by: GroupBy,
     /// The period of the statistics. Stored tables are not restricted to it.
     pub period: Period,
-    /// How to compute views that have a native twin; the rows are the same.
+    /// How to compute views that have a native twin. Every method gives the same rows.
     pub method: Method,
     /// Selects allocations.
     pub filter: Filter,
@@ -52,7 +52,7 @@ pub struct Pipeline {
     pub documents: source::SourceOptions,
     /// The region of rows from documents; empty for none.
     pub region: String,
-    /// Read only rows of this region from a lake; `None` for all.
+    /// The region whose rows are read from a lake; `None` for all regions.
     pub lake_region: Option<String>,
     /// Length of the period that ends at a lake's newest observation, in nanoseconds; `None` for all time. Only
     /// allocations that were seen in this period are read from the lake. If the start of `period` is earlier, it also

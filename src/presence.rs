@@ -1,11 +1,11 @@
 //! Computes `absences`: which full listings lack an allocation that was shown before.
 //!
-//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the
-//! hour of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row
-//! of `absences` says that a listing and those after it lack the allocation. An exact row of `sightings` says that
-//! the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from
-//! them. Earlier hours need no rows. Full listings of a later hour need no rows either: if the allocation has no
-//! sighting in that hour, these listings lack it.
+//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
+//! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
+//! `absences` says that one listing and the later listings of the hour lack the allocation. An exact row of `sightings`
+//! says that the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be
+//! rebuilt from them. Earlier hours need no rows. Full listings of a later hour need no rows, either: if the allocation
+//! has no sighting in that hour, they lack the allocation.
 
 mod hour_update;
 mod rows;
@@ -24,7 +24,7 @@ pub use rows::{READS, batches};
 /// What a document proves about allocations that it does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Extent {
-    /// It lists its namespace completely, and the allocations that it lacks are recorded.
+    /// It lists its namespace completely, and the allocations that it lacks are recorded in `absences`.
     Full,
     /// It may be incomplete, or it is a full listing that was ingested by a version of alloclog that recorded no
     /// absences.
@@ -144,7 +144,7 @@ struct LastHour {
 /// The time of an allocation's last sighting, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastSighting {
-    /// No document showed it, only a stream.
+    /// No document showed the allocation; only a stream showed it.
     Nothing,
     /// The exact time.
     Exactly(i64),

@@ -7,8 +7,9 @@
 //! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
 //! (`native`).
 //!
-//! A view that other views read is computed once, before them, because polars would recompute it for each of them. Its
-//! rows are written to the store, or kept in memory if they are few and the view is not itself a result.
+//! A view that other views read is computed once, before them, because polars would otherwise recompute it for each of
+//! them. Its rows are written to the store. If the rows are few, and the view is not itself a result, they are kept in
+//! memory instead.
 
 mod condition;
 pub mod dialect;

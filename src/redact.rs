@@ -68,11 +68,11 @@ const CHILDREN: [&str; 2] = ["/dispatch-", "/periodic-"];
 /// Letters and digits of pseudonyms (RFC 4648, in lower case).
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// Characters after the prefix of a pseudonym: 60 bits, so that two of a million names have the same pseudonym with a
-/// probability below 10^-6.
+/// Characters after the prefix of a pseudonym: 60 bits. So the probability that any two of a million names have the
+/// same pseudonym is below 10^-6.
 const NAME: usize = 12;
 
-/// Characters of a tag, which distinguishes texts that were dropped: 40 bits.
+/// Characters of a tag: 40 bits. A tag distinguishes texts that were dropped.
 const TAG: usize = 8;
 
 /// Maximum number of names that a search remembers.

@@ -93,8 +93,8 @@ pub struct Origin {
     pub name: String,
     /// When it was observed, in nanoseconds since the epoch, and the source of that time.
     pub observed: Option<(i64, ObservedFrom)>,
-    /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, it does not say that the
-    /// listing is complete.
+    /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, this field does not mean
+    /// that the listing is complete.
     pub namespace: Option<String>,
     /// The namespace whose allocations the document lists completely, `*` for all namespaces; `None` if the listing may
     /// be incomplete.
@@ -135,7 +135,7 @@ pub enum Found<'r> {
     Skipped(Origin, String),
     /// A file that could not be read, and why.
     Unreadable(Origin, String),
-    /// A warning about something that loses no data.
+    /// A warning about a problem that loses no data.
     Warning(Origin, String),
     /// A source that had been reported as unavailable answers again.
     Recovered(Origin, String),

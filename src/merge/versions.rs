@@ -71,7 +71,7 @@ pub struct Versions {
 struct VersionTable {
     versions: ChunkedVec<(u128, VersionFacts)>,
     numbers: HashTable<u32>,
-    /// The steps that added versions, in order, each with the number of versions after it.
+    /// The steps that added versions, in order, each with the number of versions that were known after it.
     steps: Vec<(u64, u32)>,
 }
 

@@ -58,7 +58,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "precision_ns",
-            "unit of logged_at in nanoseconds: 1000000 in text, 1000 in JSON",
+            "unit of logged_at in nanoseconds: 1000000 in a text log, 1000 in a JSON log",
             Value::Int64(|r| Some(r.line.precision)),
         ),
         key(

@@ -6,7 +6,7 @@
 //! and [`details`] apply both stages.
 //!
 //! URLs in messages are often malformed, because people paste passwords without encoding them. So the text before an
-//! `@` is masked if it can only be a password. It may contain any character except white space.
+//! `@` is masked if it can only be a password. Such a password may contain any character except white space.
 
 use std::borrow::Cow;
 use std::ops::Range;

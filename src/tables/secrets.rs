@@ -1,9 +1,9 @@
 //! The second stage of masking: secrets outside URLs, and secrets in URLs that are written in an unusual way.
 //!
-//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version, since
-//! no identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous texts stay
-//! unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so the time is
-//! linear in the length of the text.
+//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version,
+//! because no row identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous
+//! texts stay unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so
+//! the time is linear in the length of the text.
 
 mod filter;
 mod patterns;
