@@ -98,7 +98,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         ),
         derived(
             "absences_recorded",
-            "always true: allocations that a full listing lacks are recorded in absences; null in rows of a lake of format 1",
+            "true, because the allocations that a full listing lacks are recorded in absences; null in rows of a lake of format 1, which does not record them",
             Value::Bool(|_| Some(true)),
         ),
         derived(
